@@ -1,0 +1,67 @@
+"""Generates the Python code beside the .proto files; with --check, says whether what is committed is what they give.
+
+Limit: needs the development requirements (grpcio-tools, mypy-protobuf); the running system only imports the result.
+"""
+
+import filecmp
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from grpc_tools import protoc
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def generate(into: Path) -> None:
+    """Writes the generated modules below `into`, in the layout of the repository."""
+    sources = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("protos/*/v1/*.proto"))
+    wellknown = Path(protoc.__file__).parent / "_proto"
+    plugins = Path(sys.executable).parent
+    arguments = [
+        "protoc",
+        f"-I{ROOT}",
+        f"-I{wellknown}",
+        f"--plugin=protoc-gen-mypy={plugins / 'protoc-gen-mypy'}",
+        f"--plugin=protoc-gen-mypy_grpc={plugins / 'protoc-gen-mypy_grpc'}",
+        f"--python_out={into}",
+        f"--grpc_python_out={into}",
+        f"--mypy_out=quiet:{into}",
+        f"--mypy_grpc_out=quiet:{into}",
+        *sources,
+    ]
+    if protoc.main(arguments) != 0:
+        raise SystemExit("protoc refused the .proto files; its words are above")
+    for path in into.glob("protos/*/v1/facts_pb2_grpc.py*"):
+        path.unlink()  # facts have no rpc; an empty module would only be one more file to read
+
+
+def generated(below: Path) -> dict[str, Path]:
+    """The generated files below a folder, by their name relative to it."""
+    found = [path for pattern in ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi") for path in below.glob(f"protos/*/v1/{pattern}")]
+    return {str(path.relative_to(below)): path for path in found}
+
+
+def main() -> int:
+    """Returns 0 when fresh (or just written), 1 when --check found a difference."""
+    with tempfile.TemporaryDirectory() as folder:
+        new = Path(folder)
+        generate(new)
+        fresh, here = generated(new), generated(ROOT)
+        stale = sorted(name for name in fresh.keys() | here.keys() if name not in fresh or name not in here or not filecmp.cmp(fresh[name], here[name], shallow=False))
+        if "--check" in sys.argv[1:]:
+            for name in stale:
+                print(f"stale: {name} (run `make protos`)")
+            return 1 if stale else 0
+        for name in stale:
+            if name in fresh:
+                shutil.copyfile(fresh[name], ROOT / name)
+            else:
+                here[name].unlink()
+        print(f"{len(fresh)} files, {len(stale)} changed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

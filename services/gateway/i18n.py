@@ -1,0 +1,152 @@
+"""Languages and time as the reader has them: Spanish is the source, English and French come from the catalogues beside this file.
+
+The catalogues are read from their .po files when the process starts, so that what is reviewed is what is shown. A public page remembers the
+language in its address, a session in its cookie; nobody else is remembered.
+"""
+
+from datetime import datetime, timedelta
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+
+from babel import Locale
+from babel.dates import format_datetime, format_time
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.support import NullTranslations, Translations
+from flask import Flask, g, request
+from flask_babel import Babel, get_timezone, gettext, ngettext
+from google.protobuf.timestamp_pb2 import Timestamp
+from pytz import UTC
+
+from chassis.clock import SystemClock
+
+LANGUAGES = {"es": "Español", "en": "English", "fr": "Français"}
+CATALOGUES = Path(__file__).parent / "translations"
+ZONES = {
+    "NI": "America/Managua",
+    "CR": "America/Costa_Rica",
+    "SV": "America/El_Salvador",
+    "GT": "America/Guatemala",
+    "HN": "America/Tegucigalpa",
+    "MX": "America/Mexico_City",
+    "EC": "America/Guayaquil",
+    "PE": "America/Lima",
+}
+
+
+def install(app: Flask) -> None:
+    """Gives the app its languages."""
+    babel = Babel(app, default_locale="es", default_timezone=ZONES["NI"], locale_selector=language, timezone_selector=zone)
+    babel.domain_instance.cache.update({(code, "messages"): catalogue(code) for code in LANGUAGES})
+    app.url_defaults(keep_language)
+
+
+@cache
+def catalogue(code: str) -> NullTranslations:
+    """The words of one language; Spanish needs none."""
+    source = CATALOGUES / code / "LC_MESSAGES" / "messages.po"
+    if not source.exists():
+        return NullTranslations()
+    compiled = BytesIO()
+    with source.open("rb") as po:
+        write_mo(compiled, read_po(po, locale=code))
+    compiled.seek(0)
+    return Translations(compiled)
+
+
+def language() -> str:
+    """The reader's language: asked for in the address, chosen in this session, the worker's own, the browser's, Spanish."""
+    if "language" not in g:
+        me = g.get("me")
+        wishes = [request.args.get("lang", ""), g.get("language_choice", ""), me.language[:2] if me else ""]
+        known = [wish for wish in wishes if wish in LANGUAGES]
+        g.language = known[0] if known else request.accept_languages.best_match(list(LANGUAGES), default="es")
+    return str(g.language)
+
+
+def zone() -> str:
+    """The time zone of the worker's country; Managua's for everybody else."""
+    me = g.get("me")
+    return ZONES.get(me.country if me else "", ZONES["NI"])
+
+
+def keep_language(endpoint: str, values: dict[str, object]) -> None:
+    """On public pages the language lives in the address, for there is no cookie to hold it."""
+    if endpoint != "static" and g and not g.get("me") and request.args.get("lang") in LANGUAGES:
+        values.setdefault("lang", request.args["lang"])
+
+
+def locale() -> Locale:
+    """The reader's locale."""
+    return Locale.parse(language())
+
+
+def now() -> datetime:
+    """The time, for clocks on pages."""
+    return SystemClock().now()
+
+
+def moment(stamp: Timestamp | None) -> datetime | None:
+    """A protobuf time as Python's, or None where it was never set."""
+    if stamp is None or not (stamp.seconds or stamp.nanos):
+        return None
+    return stamp.ToDatetime(tzinfo=UTC)
+
+
+def when(stamp: Timestamp | None) -> str:
+    """A time in the reader's form: today and yesterday by name, everything else with its date."""
+    at = moment(stamp)
+    if at is None:
+        return "–"
+    local, today = at.astimezone(get_timezone()), now().astimezone(get_timezone()).date()
+    clock = format_time(local, "HH:mm", locale=locale())
+    if local.date() == today:
+        return gettext("hoy, %(clock)s", clock=clock)
+    if local.date() == today - timedelta(days=1):
+        return gettext("ayer, %(clock)s", clock=clock)
+    if local.date() == today + timedelta(days=1):
+        return gettext("mañana, %(clock)s", clock=clock)
+    pattern = "d MMM, HH:mm" if local.year == today.year else "d MMM y, HH:mm"
+    return str(format_datetime(local, pattern, locale=locale()))
+
+
+def day(stamp: Timestamp | None) -> str:
+    """A date in the reader's form."""
+    at = moment(stamp)
+    return str(format_datetime(at.astimezone(get_timezone()), "d MMM y", locale=locale())) if at else "–"
+
+
+def ago(stamp: Timestamp | None) -> str:
+    """How long since, in words."""
+    at = moment(stamp)
+    return gettext("hace %(span)s", span=span(now() - at)) if at else "–"
+
+
+def span(length: timedelta) -> str:
+    """A length of time in the two units that matter: 3 d 4 h, 2 h 10 min, 12 min."""
+    minutes = max(0, int(length.total_seconds()) // 60)
+    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
+    if days >= 14:
+        return ngettext("%(num)d día", "%(num)d días", days)
+    if days:
+        return f"{days} d {hours} h" if hours else f"{days} d"
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{minutes} min"
+
+
+def local_to_stamp(text: str) -> Timestamp | None:
+    """What a date or date-time field of a form holds, read in the reader's zone; None when it is empty or no time."""
+    try:
+        naive = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(get_timezone().localize(naive).astimezone(UTC).replace(tzinfo=None))
+    return stamp
+
+
+def for_field(at: datetime, form: str = "%Y-%m-%dT%H:%M") -> str:
+    """A time as a form field wants it, in the reader's zone."""
+    return at.astimezone(get_timezone()).strftime(form)

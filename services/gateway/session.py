@@ -1,0 +1,212 @@
+"""Who is at the page: the session cookie, the caller token behind it, and proof that a form is ours.
+
+The cookie holds the session's secret and the chosen language, nothing else; it is set at sign-in and never before. Each request exchanges
+the secret for a short-lived token at the partners service, kept here for at most five seconds, so that an ended session is out everywhere
+within that time. Idle and absolute limits are the partners service's to judge.
+"""
+
+import hashlib
+import hmac
+import secrets
+import time
+from dataclasses import dataclass, replace
+from threading import Lock
+from urllib.parse import urlsplit
+
+from flask import Response, current_app, g, request
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+
+from chassis.errors import NotAllowed, Refusal, Unauthenticated
+from protos.partners.v1 import members_pb2
+from services.gateway.clients import Caller, calling, clients
+
+CACHE_SECONDS = 5.0
+CACHE_SIZE = 2_000
+FORM_SECONDS = 12 * 3600  # the longest session: a form can't outlive it
+ROLE_WORDS = {
+    members_pb2.ROLE_WORKER: "worker",
+    members_pb2.ROLE_OPERATOR: "operator",
+    members_pb2.ROLE_MANAGER: "manager",
+    members_pb2.ROLE_COORDINATOR: "coordinator",
+    members_pb2.ROLE_AUDITOR: "auditor",
+}
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """Whoever a session or an API key stands for, as the partners service said it."""
+
+    token: str
+    worker_id: str = ""
+    name: str = ""
+    language: str = ""
+    roles: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+    organization_id: str = ""
+    organization_name: str = ""
+    country: str = ""
+    department: str = ""
+    secret: str = ""
+
+    def may(self, *roles: str) -> bool:
+        """Whether one of these roles is held."""
+        return not self.roles.isdisjoint(roles)
+
+
+class Exchange:
+    """Secrets against caller tokens, remembered for a few seconds by the secret's hash."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, SignedIn]] = {}
+        self._lock = Lock()
+
+    def session(self, secret: str) -> SignedIn:
+        """Who this session is. Raises Unauthenticated when it has ended."""
+        return replace(self._ask(members_pb2.IssueTokenRequest(session_secret=secret), secret), secret=secret)
+
+    def api_key(self, key: str) -> SignedIn:
+        """Whose key this is. Raises Unauthenticated when it is unknown, revoked or expired."""
+        return self._ask(members_pb2.IssueTokenRequest(api_key=key), key)
+
+    def forget(self, secret: str) -> None:
+        """Drops what is remembered, at sign-out."""
+        with self._lock:
+            self._known.pop(fingerprint(secret), None)
+
+    def _ask(self, question: members_pb2.IssueTokenRequest, secret: str) -> SignedIn:
+        mark, now = fingerprint(secret), time.monotonic()
+        with self._lock:
+            until, known = self._known.get(mark, (0.0, None))
+        if known is not None and now < until:
+            return known
+        answer = clients().tokens.IssueToken(question)
+        fresh = SignedIn(
+            token=answer.token,
+            worker_id=answer.worker.id,
+            name=answer.worker.name,
+            language=answer.worker.language,
+            roles=frozenset(ROLE_WORDS[role] for role in answer.worker.roles if role in ROLE_WORDS),
+            scopes=frozenset(answer.scopes),
+            organization_id=answer.organization.id,
+            organization_name=answer.organization.name,
+            country=answer.organization.country,
+            department=answer.organization.department,
+        )
+        with self._lock:
+            if len(self._known) >= CACHE_SIZE:
+                self._known.clear()
+            self._known[mark] = (now + CACHE_SECONDS, fresh)
+        return fresh
+
+
+def fingerprint(secret: str) -> str:
+    """A name for a secret that is not the secret."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def exchange() -> Exchange:
+    """The process's exchange, from within a request."""
+    found: Exchange = current_app.extensions["exchange"]
+    return found
+
+
+def cookie_name() -> str:
+    """Neutral on purpose; the __Host- prefix pins it to this host over https, which a development machine has not."""
+    return "s" if current_app.config["DEVELOPMENT"] else "__Host-s"
+
+
+def read_cookie() -> tuple[str, str]:
+    """The session's secret and the chosen language, both empty before sign-in."""
+    secret, _, language = request.cookies.get(cookie_name(), "").partition("~")
+    return secret, language
+
+
+def set_cookie(response: Response, secret: str, language: str = "") -> None:
+    """Lax, not Strict: a link in a notice by e-mail must find the session. No expiry: it ends with the browser at the latest."""
+    response.set_cookie(
+        cookie_name(),
+        f"{secret}~{language}" if language else secret,
+        httponly=True,
+        samesite="Lax",
+        secure=not current_app.config["DEVELOPMENT"],
+        path="/",
+    )
+
+
+def drop_cookie(response: Response) -> None:
+    """Takes the cookie away."""
+    if cookie_name() in request.cookies:
+        response.delete_cookie(cookie_name(), path="/", httponly=True, samesite="Lax", secure=not current_app.config["DEVELOPMENT"])
+
+
+def recognise() -> None:
+    """Finds out who asks, at the start of each request; nobody is also an answer. Sets g.me and the caller of every call that follows."""
+    g.me = None
+    calling.set(Caller(request_id=g.request_id))
+    secret, g.language_choice = read_cookie()
+    if secret and request.endpoint != "static":
+        try:
+            g.me = exchange().session(secret)
+        except Unauthenticated:
+            g.session_ended = True
+    if g.me is not None:
+        calling.set(Caller(token=g.me.token, request_id=g.request_id))
+
+
+def me() -> SignedIn:
+    """Who is signed in; only for pages that need a session."""
+    found: SignedIn | None = g.me
+    if found is None:
+        raise Unauthenticated("session_ended")
+    return found
+
+
+def leave(deadline: float = 3.0) -> None:
+    """Ends the session everywhere. Leaving never fails: a service that is away ends the session by its idle limit."""
+    secret, _ = read_cookie()
+    if not secret:
+        return
+    exchange().forget(secret)
+    try:
+        clients().tokens.EndSession(members_pb2.EndSessionRequest(session_secret=secret), timeout=deadline)
+    except Refusal:
+        return
+
+
+def form_token() -> str:
+    """Proof that a form was made here, for this session (or for nobody's, on public pages)."""
+    secret, _ = read_cookie()
+    return signer().dumps(fingerprint(secret)[:16] if g.me else "public")
+
+
+def signer() -> URLSafeTimedSerializer:
+    """Signs form tokens with the gateway's key."""
+    return URLSafeTimedSerializer(current_app.config["SIGNING_KEY"], salt="form")
+
+
+def check_form() -> None:
+    """Refuses a form that came from another site or another session: NotAllowed form_foreign | form_expired."""
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        raise NotAllowed("form_foreign")
+    # Our own pages send `Origin: null`, for they send no referrer; only a named foreign origin is a sign.
+    origin = request.headers.get("Origin", "null")
+    if origin != "null" and urlsplit(origin).netloc != request.host:
+        raise NotAllowed("form_foreign")
+    secret, _ = read_cookie()
+    expected = fingerprint(secret)[:16] if g.me else "public"
+    try:
+        bound = signer().loads(request.form.get("form_token", ""), max_age=FORM_SECONDS)
+    except BadSignature:
+        raise NotAllowed("form_expired") from None
+    if not hmac.compare_digest(str(bound), expected):
+        raise NotAllowed("form_expired")
+
+
+def new_request_id() -> str:
+    """What a form carries so that sending it twice acts once."""
+    return secrets.token_hex(16)
+
+
+def part_of(request_id: str, part: str) -> str:
+    """A request id of its own for each of several calls that one form makes, the same whenever the form is sent again."""
+    return hashlib.sha256(f"{request_id}:{part}".encode()).hexdigest()[:32]

@@ -20,6 +20,7 @@ import time
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import quote
 
 from chassis.embedded.process import Account, Failed, Process, free_port
 
@@ -133,7 +134,7 @@ class Postgres:
         shutil.rmtree(self.home, ignore_errors=True)
 
     def url(self, database: str, login: Login, options: str = "") -> str:
-        return f"postgresql://{login.role}:{login.password}@{HOST}:{self.port}/{database}{options}"
+        return f"postgresql://{quote(login.role)}:{quote(login.password, safe='')}@{HOST}:{self.port}/{database}{options}"
 
     @property
     def superuser(self) -> Login:

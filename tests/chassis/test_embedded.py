@@ -1,0 +1,146 @@
+"""The embedded PostgreSQL and broker: they start, they heal, they leave nothing behind, and passwords are asked for."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from chassis.embedded.broker import Broker
+from chassis.embedded.postgres import Login, Postgres
+from chassis.embedded.process import Failed, Process, accepts, free_port
+
+OWNER, APP = Login("owner", "owner's password"), Login("app", "app-password")
+
+
+@pytest.fixture
+def engine() -> Iterator[Postgres]:
+    """In a folder that is closed to others, as mkdtemp makes them: the hard case for a root-started house."""
+    made = Postgres(Path(tempfile.mkdtemp()) / "postgres", durable=False)
+    made.start()
+    yield made
+    made.remove()
+
+
+class TestPostgres:
+    def test_the_plain_role_works_in_what_the_owner_makes_and_makes_nothing(self, engine: Postgres) -> None:
+        engine.ensure("kept", OWNER, APP)
+        engine.ensure("kept", OWNER, APP)
+        with psycopg.connect(_dsn(engine, OWNER)) as owner:
+            owner.execute("CREATE TABLE notes (id int GENERATED ALWAYS AS IDENTITY, words text)")
+        with psycopg.connect(_dsn(engine, APP)) as app:
+            app.execute("INSERT INTO notes (words) VALUES ('a')")
+            assert app.execute("SELECT similarity(words, 'a') FROM notes").fetchone() == (1.0,)
+            assert app.execute("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user").fetchone() == (False,)
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                app.execute("CREATE TABLE mine (id int)")
+
+    def test_a_wrong_password_is_refused(self, engine: Postgres) -> None:
+        engine.ensure("kept", OWNER, APP)
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            psycopg.connect(_dsn(engine, Login("app", "guessed")))
+
+    def test_what_was_kept_is_there_after_a_kill(self, engine: Postgres) -> None:
+        engine.ensure("kept", OWNER, APP)
+        with psycopg.connect(_dsn(engine, OWNER)) as owner:
+            owner.execute("CREATE TABLE notes AS SELECT 1 AS id")
+        with psycopg.connect(_dsn(engine, APP)):
+            engine.kill()
+        engine.start()
+        with psycopg.connect(_dsn(engine, APP)) as app:
+            assert app.execute("SELECT id FROM notes").fetchone() == (1,)
+
+    def test_the_pid_file_of_a_dead_server_does_not_hinder_the_next(self, engine: Postgres) -> None:
+        engine.kill()
+        pid_file = engine._data() / "postmaster.pid"
+        pid_file.write_text(pid_file.read_text().replace(pid_file.read_text().split("\n")[0], str(os.getpid()), 1))
+        engine.start()
+
+    def test_the_superusers_password_is_its_owners_alone(self, engine: Postgres) -> None:
+        assert stat.S_IMODE((engine.home / "superuser.password").stat().st_mode) == 0o600
+
+    def test_a_copy_has_the_templates_rights(self, engine: Postgres) -> None:
+        engine.ensure("kept", OWNER, APP)
+        with psycopg.connect(_dsn(engine, OWNER)) as owner:
+            owner.execute("CREATE TABLE notes AS SELECT 1 AS id")
+        engine.clone("kept", "copy")
+        with psycopg.connect(_dsn(engine, APP, "copy")) as app:
+            assert app.execute("SELECT id FROM notes").fetchone() == (1,)
+
+    def test_nothing_is_left_when_it_is_removed(self) -> None:
+        engine = Postgres(Path(tempfile.mkdtemp()) / "postgres", durable=False)
+        engine.start()
+        data = engine._data()
+        engine.remove()
+        assert not data.exists()
+        assert not engine.home.exists()
+        assert not accepts("127.0.0.1", engine.port)
+
+
+class TestBroker:
+    def test_it_comes_back_on_the_same_port(self, tmp_path: Path) -> None:
+        broker = Broker(tmp_path / "broker.log")
+        broker.start()
+        port = broker.port
+        broker.kill()
+        assert not accepts("127.0.0.1", port)
+        broker.start()
+        assert accepts("127.0.0.1", port)
+        broker.stop()
+
+
+class TestProcess:
+    def test_it_says_what_the_child_said_last_when_it_fails(self, tmp_path: Path) -> None:
+        child = Process("bad", [sys.executable, "-c", "print('no luck'); raise SystemExit(3)"], tmp_path / "log")
+        child.start()
+        with pytest.raises(Failed, match=r"bad ended with 3(.|\n)*no luck"):
+            child.wait_until(lambda: False, 10)
+
+    def test_a_child_that_does_not_listen_is_killed(self, tmp_path: Path) -> None:
+        deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+        child = Process("deaf", [sys.executable, "-c", deaf], tmp_path / "log")
+        child.start()
+        child.wait_until(lambda: "deaf" in child.last_words(), 10)
+        assert child.stop(timeout=0.2) == -9
+
+    @pytest.mark.skipif("sys.platform != 'linux'", reason="only Linux ties a child to its parent")
+    def test_it_ends_with_its_parent_also_when_that_is_killed(self, tmp_path: Path) -> None:
+        script = (
+            "import pathlib, sys, time; from chassis.embedded.process import Process;"
+            f"c = Process('child', [sys.executable, '-c', 'import time; time.sleep(60)'], pathlib.Path({str(tmp_path / 'log')!r}));"
+            "c.start(); print(c.pid, flush=True); time.sleep(60)"
+        )
+        parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        assert parent.stdout
+        pid = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+        end = time.monotonic() + 5
+        while _runs(pid) and time.monotonic() < end:
+            time.sleep(0.02)
+        assert not _runs(pid)
+
+    def test_a_free_port_is_free(self) -> None:
+        port = free_port()
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", port))
+
+
+def _dsn(engine: Postgres, login: Login, database: str = "kept") -> str:
+    return engine.url(database, login)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -1,0 +1,54 @@
+"""The parts that tests share within a process, started when the first test asks for them, and the rule that CI skips nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.parts import brokers
+from tests.parts.postgres import Server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """One PostgreSQL; take a database of your own from it with `postgres.database(service, [migrations])`."""
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def embedded_broker() -> Iterator[brokers.Broker]:
+    """The house's broker, for tests to which it makes no difference."""
+    yield from _running("embedded")
+
+
+@pytest.fixture(scope="session", params=sorted(brokers.BROKERS))
+def broker(request: pytest.FixtureRequest) -> Iterator[brokers.Broker]:
+    """Both brokers, one after the other: what is promised of Kafka is promised on either. Whoever kills it starts it again."""
+    yield from _running(request.param)
+
+
+def _running(kind: str) -> Iterator[brokers.Broker]:
+    made = brokers.make(kind)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A test that CI skips is a promise that nobody checks: the run fails."""
+    if os.environ.get("CI") != "true" or hasattr(session.config, "workerinput"):
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not reporter:
+        return
+    skipped = reporter.stats.get("skipped", [])
+    if skipped and session.exitstatus == pytest.ExitCode.OK:
+        reporter.write_line("")
+        reporter.write_line(f"CI skips nothing, but {len(skipped)} skipped (see the summary for why)", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

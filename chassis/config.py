@@ -1,0 +1,84 @@
+"""Settings from the environment: each has a default that runs embedded, a secret may come as a file (NAME_FILE), all wrong ones are said at once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from environs import Env, EnvValidationError
+
+
+class WrongSettings(SystemExit):
+    """The process can't start with these settings; the message lists every wrong one."""
+
+
+class Settings:
+    """Reads settings one by one and reports the wrong ones together at the end."""
+
+    def __init__(self) -> None:
+        # eager=False: environs then collects every error until seal().
+        self.env = Env(eager=False)
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """A text; NAME_FILE names a file that holds it instead."""
+        file = self.env.str(f"{name}_FILE", None)
+        if file:
+            return Path(file).read_text().strip()
+        return self.env.str(name) if default is None else self.env.str(name, default)
+
+    def path(self, name: str, default: str) -> Path:
+        """A folder or file."""
+        return Path(self.env.str(name, default))
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """Yes or no."""
+        return bool(self.env.bool(name, default))
+
+    def number(self, name: str, default: int) -> int:
+        """A whole number."""
+        return int(self.env.int(name, default) or 0)
+
+    def done(self) -> None:
+        """Raises WrongSettings when one or more were wrong."""
+        try:
+            self.env.seal()
+        except EnvValidationError as error:
+            raise WrongSettings(f"wrong settings: {error}") from error
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """What every gRPC service needs to run."""
+
+    database_url: str
+    migration_url: str
+    kafka_bootstrap_servers: str
+    kafka_security_protocol: str
+    kafka_sasl_mechanism: str
+    kafka_sasl_username: str
+    kafka_sasl_password: str
+    kafka_replication_factor: int
+    listen: str
+    metrics_listen: str
+    keys: Path
+    reflection: bool
+    development: bool
+    rpc_threads: int
+
+
+def service_settings(settings: Settings) -> ServiceSettings:
+    """The common part of a service's config."""
+    return ServiceSettings(
+        database_url=settings.text("ENLACE_DATABASE_URL", ""),
+        migration_url=settings.text("ENLACE_MIGRATION_URL", ""),
+        kafka_bootstrap_servers=settings.text("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9092"),
+        kafka_security_protocol=settings.text("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT"),
+        kafka_sasl_mechanism=settings.text("KAFKA_SASL_MECHANISM", ""),
+        kafka_sasl_username=settings.text("KAFKA_SASL_USERNAME", ""),
+        kafka_sasl_password=settings.text("KAFKA_SASL_PASSWORD", ""),
+        kafka_replication_factor=settings.number("KAFKA_REPLICATION_FACTOR", 1),
+        listen=settings.text("ENLACE_LISTEN", "127.0.0.1:9090"),
+        metrics_listen=settings.text("ENLACE_METRICS_LISTEN", ""),
+        keys=settings.path("ENLACE_KEYS", "var/keys"),
+        reflection=settings.flag("ENLACE_REFLECTION", True),
+        development=settings.flag("ENLACE_DEVELOPMENT"),
+        rpc_threads=settings.number("ENLACE_RPC_THREADS", 16),
+    )

@@ -1,0 +1,94 @@
+"""The envelope of a fact: CloudEvents 1.0 in Kafka's binary mode, signed by the service that says it.
+
+Attributes travel as `ce_…` headers, the body is the bare protobuf message. The signature (Ed25519, header `enlace-signature`) covers id, type, source,
+time and body: whoever can write to the topic can still not speak for a service.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cloudevents.core.base import BaseCloudEvent, EventFactory
+from cloudevents.core.bindings.kafka import KafkaMessage, from_binary, to_binary
+from cloudevents.core.v1.event import CloudEvent
+
+from chassis.outbox import Fact
+from chassis.sealing import SignatureCheck, Signer
+
+CONTENT_TYPE = "application/protobuf"
+SIGNATURE = "enlace-signature"
+_ID = re.compile(r"^([0-9a-zA-Z_-]{1,64})/([1-9][0-9]{0,17})$")
+
+
+class Poison(Exception):
+    """A message that can never be read: `reason` is one of headers, source, signature, body, type. `subject` and `version` are set when they could be trusted."""
+
+    def __init__(self, reason: str, subject: str = "", version: int = 0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.subject = subject
+        self.version = version
+
+
+class _Protobuf:
+    """The body is bytes already; CloudEvents need not look into it."""
+
+    def read(self, event_factory: EventFactory | None, data: str | bytes) -> BaseCloudEvent:
+        raise ValueError("binary mode only")
+
+    def write(self, event: BaseCloudEvent) -> bytes:
+        raise ValueError("binary mode only")
+
+    def write_data(self, data: dict[str, Any] | str | bytes | None, datacontenttype: str | None) -> bytes:
+        if not isinstance(data, bytes):
+            raise ValueError("bytes only")
+        return data
+
+    def read_data(self, body: bytes, datacontenttype: str | None) -> bytes:
+        return body
+
+    def get_content_type(self) -> str:
+        return CONTENT_TYPE
+
+
+def pack(fact: Fact, source: str, signer: Signer) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
+    """Key, body and headers of the Kafka record for a fact said by `source` (e.g. enlace/referrals)."""
+    event = CloudEvent(
+        {
+            "id": f"{fact.subject}/{fact.version}",
+            "type": fact.type,
+            "source": source,
+            "subject": fact.subject,
+            "time": fact.time,
+            "datacontenttype": CONTENT_TYPE,
+            "specversion": "1.0",
+        },
+        fact.payload,
+    )
+    message = to_binary(event, _Protobuf(), key_mapper=lambda e: e.get_subject())
+    signature = signer.sign(_signed(message.headers, message.value))
+    return fact.subject.encode(), message.value, [*message.headers.items(), (SIGNATURE, signature)]
+
+
+def unpack(headers: Iterable[tuple[str, bytes]], body: bytes | None, voices: Mapping[str, SignatureCheck]) -> Fact:
+    """The fact in a record, if its source is one of `voices` and signed it; raises Poison otherwise."""
+    found = dict(headers)
+    signature = found.pop(SIGNATURE, b"")
+    try:
+        event = from_binary(KafkaMessage(found, None, body or b""), _Protobuf())
+        match = _ID.match(event.get_id())
+        time = event.get_time()
+    except Exception as error:  # CloudEvents raises its own group of errors, the decoders theirs: all of them mean the same here
+        raise Poison("headers") from error
+    if match is None or time is None or time.tzinfo is None or event.get_subject() != match[1] or body is None:
+        raise Poison("headers")
+    check = voices.get(event.get_source())
+    if check is None:
+        raise Poison("source")
+    if not check.holds(signature, _signed(found, body)):
+        raise Poison("signature")
+    return Fact(match[1], int(match[2]), event.get_type(), body, time)
+
+
+def _signed(headers: Mapping[str, bytes], body: bytes) -> bytes:
+    return b"\n".join(headers.get(name, b"") for name in ("ce_id", "ce_type", "ce_source", "ce_time")) + b"\n" + body

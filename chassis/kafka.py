@@ -1,0 +1,184 @@
+"""The door to Kafka: one code path for the embedded broker and for any Kafka cluster.
+
+It hides the traps of kafka-python 3.0: constructors that block, a producer that waits for ever after a timed-out batch (it is thrown away after any
+failure), back-offs of 30 s. It promises no delivery: whoever sends keeps what it sent until `send_all` returns.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from chassis import log
+from chassis.config import ServiceSettings
+
+PARTITIONS = 12
+RETENTION_MS = 7 * 24 * 3600 * 1000
+LOST = (KafkaError, OSError, ValueError, RuntimeError, AssertionError)
+"""What kafka-python raises when the broker is away or has forgotten what the client knew (the last three come from its internals)."""
+
+REPLAYS = "enlace.replays.v1"
+"""Who misses a fact asks for it on this topic: key = the fact's topic, value = its subject."""
+
+Record = tuple[bytes, bytes, list[tuple[str, bytes]]]
+
+
+def _common(settings: ServiceSettings) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "bootstrap_servers": settings.kafka_bootstrap_servers.split(","),
+        "security_protocol": settings.kafka_security_protocol,
+        # The library's default of 30 s would keep a service deaf for that long after the broker is back.
+        "reconnect_backoff_ms": 50,
+        "reconnect_backoff_max_ms": 500,
+        "bootstrap_timeout_ms": 3000,
+        "request_timeout_ms": 10_000,
+        "metrics_enabled": False,
+    }
+    if settings.kafka_sasl_mechanism:
+        config |= {
+            "sasl_mechanism": settings.kafka_sasl_mechanism,
+            "sasl_plain_username": settings.kafka_sasl_username,
+            "sasl_plain_password": settings.kafka_sasl_password,
+        }
+    return config
+
+
+class Broker(threading.Thread):
+    """Watches which cluster answers. `cluster_id` is None while none does; another id means another memory."""
+
+    def __init__(self, settings: ServiceSettings, topics: Sequence[str]) -> None:
+        super().__init__(name="broker", daemon=True)
+        self.settings = settings
+        self._topics = list(topics)
+        self._stopping = threading.Event()
+        self._changed = threading.Condition()
+        self._cluster_id: str | None = None
+        self._listeners: list[Callable[[bool], None]] = []
+
+    @property
+    def cluster_id(self) -> str | None:
+        """The cluster that answered last, or None."""
+        return self._cluster_id
+
+    def on_change(self, listener: Callable[[bool], None]) -> None:
+        """Calls `listener` with whether a broker answers, at each change."""
+        self._listeners.append(listener)
+
+    def wait(self, seconds: float) -> str | None:
+        """Waits until a cluster answers, at most `seconds`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._cluster_id is not None, seconds)
+        return self._cluster_id
+
+    def run(self) -> None:
+        """Asks once a second."""
+        while not self._stopping.is_set():
+            admin = None
+            try:
+                admin = KafkaAdminClient(**_common(self.settings))
+                known = ""
+                while not self._stopping.is_set():
+                    found = str(admin.describe_cluster()["cluster_id"])
+                    if found != known:
+                        create_topics(admin, self._topics, self.settings.kafka_replication_factor)
+                        known = found
+                    self._set(found)
+                    self._stopping.wait(1.0)
+            except LOST as error:
+                self._set(None)
+                log.get().debug("broker_away", error=type(error).__name__)
+                self._stopping.wait(0.3)
+            finally:
+                if admin is not None:
+                    _quietly(admin.close)
+
+    def stop(self) -> None:
+        """Ends the watch."""
+        self._stopping.set()
+
+    def _set(self, cluster_id: str | None) -> None:
+        if cluster_id == self._cluster_id:
+            return
+        with self._changed:
+            self._cluster_id = cluster_id
+            self._changed.notify_all()
+        log.get().info("broker" if cluster_id else "broker_away", cluster_id=cluster_id or "")
+        for listener in self._listeners:
+            listener(cluster_id is not None)
+
+
+def create_topics(admin: KafkaAdminClient, topics: Sequence[str], replication: int) -> None:
+    """Creates the topics that are missing, by name and on purpose: a typing error must not make a topic."""
+    missing = sorted(set(topics) - set(admin.list_topics()))
+    for topic in missing:
+        configs = {"retention.ms": str(RETENTION_MS), "min.insync.replicas": str(min(2, replication))}
+        try:
+            admin.create_topics({topic: {"num_partitions": PARTITIONS, "replication_factor": replication, "configs": configs}})
+        except TopicAlreadyExistsError:
+            continue  # another service was quicker
+    if missing:
+        admin.wait_for_topics(missing)
+
+
+class Producer:
+    """Sends records and waits for their acknowledgement by all in-sync replicas. After any failure it is useless: discard it."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        # delivery_timeout far above any wait of ours: see trap 1 in the module's first lines.
+        self._producer = KafkaProducer(**_common(settings), acks="all", linger_ms=0, delivery_timeout_ms=120_000, max_block_ms=5_000, allow_auto_create_topics=False)
+
+    def send_all(self, topic: str, records: Sequence[Record], *, timeout: float = 15.0) -> None:
+        """Sends in order and returns when every record is acknowledged. Raises one of LOST; some records may then be in the log all the same."""
+        futures = [self._producer.send(topic, key=key, value=value, headers=headers) for key, value, headers in records]
+        for future in futures:
+            future.get(timeout=timeout)
+
+    def discard(self) -> None:
+        """Throws the producer away at once. A plain close() would wait, time out and leak its thread."""
+        _quietly(self._producer._sender.force_close)
+        _quietly(lambda: self._producer._sender.join(5))
+        _quietly(lambda: self._producer.close(timeout=0))
+
+
+class Consumer:
+    """Reads the topics of a group, from the beginning if the group is new. Not for two threads."""
+
+    def __init__(self, settings: ServiceSettings, group: str, topics: Sequence[str]) -> None:
+        self._consumer = KafkaConsumer(
+            *topics,
+            **_common(settings),
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            allow_auto_create_topics=False,
+            # 6 s: a member that died is noticed soon; the embedded broker lets a new member wait for half of it.
+            session_timeout_ms=6000,
+            heartbeat_interval_ms=1000,
+            fetch_max_wait_ms=100,
+            max_poll_records=200,
+            metadata_max_age_ms=5000,
+        )
+
+    def poll(self, seconds: float) -> list[Any]:
+        """The next records, in order within each partition. Raises one of LOST."""
+        batches = self._consumer.poll(timeout_ms=int(seconds * 1000))
+        return [record for records in batches.values() for record in records]
+
+    def commit(self) -> None:
+        """Says that everything polled is done. Raises one of LOST, also when another member has taken over: then it is read again."""
+        self._consumer.commit()
+
+    def close(self) -> None:
+        """Leaves the group."""
+        _quietly(lambda: self._consumer.close(autocommit=False))
+
+
+def _quietly(act: Callable[[], object]) -> None:
+    """For tidying up what may be broken already."""
+    try:
+        act()
+    except Exception as error:
+        log.get().debug("tidy_up", error=type(error).__name__)

@@ -1,0 +1,21 @@
+"""Metrics for Prometheus: rates, errors, durations and backlogs; labels are codes, never ids of people or organisations."""
+
+import threading
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+RPC_SECONDS = Histogram("enlace_rpc_seconds", "Duration of an rpc.", ["method", "code"], buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5))
+OUTBOX_BACKLOG = Gauge("enlace_outbox_backlog", "Facts read for telling and not yet acknowledged by the broker.")
+FACTS_TOLD = Counter("enlace_facts_told_total", "Facts acknowledged by the broker.")
+FACTS_HEARD = Counter("enlace_facts_heard_total", "Facts taken in, by what became of them.", ["consumer", "outcome"])
+CLOCKS_FIRED = Counter("enlace_clocks_fired_total", "Clock levels told.", ["kind", "percent"])
+DELIVERIES = Counter("enlace_deliveries_total", "Attempts to deliver a message.", ["channel", "status"])
+
+
+def serve(address: str) -> threading.Thread | None:
+    """Serves /metrics on its own port, host:port; an empty address serves nothing."""
+    if not address:
+        return None
+    host, port = address.rsplit(":", 1)
+    _, thread = start_http_server(int(port), host)
+    return thread

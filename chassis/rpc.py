@@ -1,0 +1,236 @@
+"""The gRPC face of a service: every call is authenticated, has a right, a deadline, one transaction, one answer to a repeated request, and a typed refusal.
+
+`Face` ties a service of the .proto to an object with a method per rpc, `method(request, call) -> response`. It refuses to start when an rpc has no method
+or no right. Unary rpcs only.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
+
+from chassis import audit, errors, log, metrics
+from chassis.clock import Clock
+from chassis.db import Database, Transaction
+from chassis.ids import new_id
+from chassis.once import Once
+from chassis.tokens import Caller, Verifier
+
+NOBODY = Caller("public", "public", "")
+_DEADLINE = 10.0  # seconds, for a caller that set none
+_MAX_MESSAGE = 1 << 20  # bytes; the largest honest message is far below
+_NAMES = health.SERVICE_NAME, reflection.SERVICE_NAME
+
+# One table: how each way of saying no sounds in gRPC.
+CODES: Mapping[type[errors.Refusal], grpc.StatusCode] = {
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.Invalid: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.Conflict: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Stale: grpc.StatusCode.ABORTED,
+    errors.Reused: grpc.StatusCode.ALREADY_EXISTS,
+    errors.Exhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+}
+
+
+@dataclass(frozen=True)
+class Right:
+    """Who may call an rpc: any of the roles (workers), or the scope (API keys); `public` needs no token."""
+
+    roles: frozenset[str] = frozenset()
+    scope: str = ""
+    public: bool = False
+
+
+def anyone() -> Right:
+    """No token needed."""
+    return Right(public=True)
+
+
+def roles(*names: str, scope: str = "") -> Right:
+    """Workers with one of these roles, keys with this scope."""
+    return Right(frozenset(names), scope)
+
+
+@dataclass
+class Call:
+    """One call under way: who asks, in which transaction; `trail` collects what is to be recorded of it, also if it is refused."""
+
+    caller: Caller
+    tx: Transaction
+    clock: Clock
+    trail: list[audit.Entry] = field(default_factory=list)
+
+
+class Face:
+    """The rpcs of one service of a .proto."""
+
+    def __init__(
+        self,
+        descriptor: ServiceDescriptor,
+        implementation: object,
+        rights: Mapping[str, Right],
+        *,
+        database: Database,
+        verifier: Verifier,
+        once: Once,
+        clock: Clock,
+        check_standing: Callable[[Transaction, Caller], None],
+    ) -> None:
+        """`check_standing` refuses a caller whose member, worker or key is no longer in good standing, by what this service knows."""
+        self.name = descriptor.full_name
+        self._database = database
+        self._verifier = verifier
+        self._once = once
+        self._clock = clock
+        self._check_standing = check_standing
+        missing = [m.name for m in descriptor.methods if m.name not in rights or not callable(getattr(implementation, m.name, None))]
+        extra = rights.keys() - {m.name for m in descriptor.methods}
+        if missing or extra:
+            raise TypeError(f"{self.name}: without right or method: {missing}; rights without rpc: {sorted(extra)}")
+        self.handlers = grpc.method_handlers_generic_handler(
+            self.name, {m.name: self._handler(m, getattr(implementation, m.name), rights[m.name]) for m in descriptor.methods}
+        )
+
+    def _handler(self, descriptor: MethodDescriptor, method: Callable[[Any, Call], Message], right: Right) -> grpc.RpcMethodHandler:
+        request_class: Any = GetMessageClass(descriptor.input_type)
+        response_class: Any = GetMessageClass(descriptor.output_type)
+        mutates = "request_id" in descriptor.input_type.fields_by_name
+        name = f"{self.name}/{descriptor.name}"
+
+        def handle(request: Any, context: grpc.ServicerContext) -> Any:
+            started = time.perf_counter()
+            metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+            request_id = metadata.get("x-request-id", "")[:64] or new_id()
+            code = "OK"
+            caller = NOBODY
+            try:
+                if not right.public:
+                    caller = self._authenticate(metadata, right)
+                return self._answer(name, request, response_class, method, caller, mutates=mutates, public=right.public, timeout=context.time_remaining())
+            except errors.Refusal as refusal:
+                code = CODES[type(refusal)].name
+                _refuse(context, refusal)
+            except Exception as error:
+                code = "INTERNAL"
+                log.get().error("fault", rpc=name, request_id=request_id, fault=log.fault(error))
+                context.abort(grpc.StatusCode.INTERNAL, f"fault; request {request_id}")
+            finally:
+                seconds = time.perf_counter() - started
+                metrics.RPC_SECONDS.labels(name, code).observe(seconds)
+                if code != "OK":
+                    log.get().info("rpc", rpc=name, code=code, request_id=request_id, caller_id=caller.id, duration_ms=round(seconds * 1000, 1))
+
+        return grpc.unary_unary_rpc_method_handler(
+            handle, request_deserializer=request_class.FromString, response_serializer=response_class.SerializeToString
+        )
+
+    def _authenticate(self, metadata: Mapping[str, str], right: Right) -> Caller:
+        scheme, _, token = metadata.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise errors.Unauthenticated("token_missing")
+        caller = self._verifier.verify(token)
+        if not (caller.roles & right.roles or (right.scope and right.scope in caller.scopes)):
+            raise errors.NotAllowed("right_missing")
+        return caller
+
+    def _answer(
+        self, name: str, request: Any, response_class: Any, method: Callable[[Any, Call], Message], caller: Caller, *, mutates: bool, public: bool, timeout: float | None
+    ) -> Message:
+        trail: list[audit.Entry] = []
+        try:
+            with self._database.transaction(caller, timeout=min(timeout or _DEADLINE, _DEADLINE)) as tx:
+                if not public:
+                    self._check_standing(tx, caller)
+                request_id = request.request_id if mutates else ""
+                if len(request_id) > 100:
+                    raise errors.Invalid(("request_id", "too_long"))
+                if request_id:
+                    kept = self._once.recall(tx, caller.id, request_id, name, request.SerializeToString(deterministic=True))
+                    if kept is not None:
+                        response: Message = response_class.FromString(kept)
+                        return response
+                call = Call(caller, tx, self._clock, trail)
+                response = method(request, call)
+                if trail:
+                    audit.record(tx, caller, self._clock.now(), trail)
+                if request_id:
+                    self._once.keep(tx, caller.id, request_id, response.SerializeToString())
+            return response
+        except errors.Refusal as refusal:
+            # Refused access to protected things is on record too; the transaction above is gone, so it takes one of its own.
+            if trail and not isinstance(refusal, errors.Unavailable | errors.Exhausted):
+                with self._database.transaction(caller) as tx:
+                    audit.record(tx, caller, self._clock.now(), trail, refused=refusal.reason)
+            raise
+
+
+def _refuse(context: grpc.ServicerContext, refusal: errors.Refusal) -> NoReturn:
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=refusal.reason, domain="enlace")]
+    if isinstance(refusal, errors.Invalid):
+        fields = [error_details_pb2.BadRequest.FieldViolation(field=path, description=reason, reason=reason) for path, reason in refusal.violations]
+        details.append(error_details_pb2.BadRequest(field_violations=fields))
+    if isinstance(refusal, errors.Exhausted):
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(int(refusal.retry_after * 1000))
+        details.append(retry)
+    packed = []
+    for detail in details:
+        packed.append(AnyMessage())
+        packed[-1].Pack(detail)
+    number = getattr(code_pb2, CODES[type(refusal)].name)
+    context.abort_with_status(rpc_status.to_status(status_pb2.Status(code=number, message=refusal.reason, details=packed)))
+
+
+class Server:
+    """Serves faces with health and reflection, and stops gracefully: not ready, no new calls, drain."""
+
+    def __init__(self, address: str, faces: Sequence[Face], *, threads: int, reflect: bool) -> None:
+        self._server = grpc.server(
+            ThreadPoolExecutor(threads, thread_name_prefix="rpc"),
+            # Beyond this the server says RESOURCE_EXHAUSTED at once instead of letting calls grow old in a queue.
+            maximum_concurrent_rpcs=threads * 8,
+            options=[("grpc.max_receive_message_length", _MAX_MESSAGE), ("grpc.so_reuseport", 0)],
+        )
+        self._names = ["", *(face.name for face in faces)]
+        self._health = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        for face in faces:
+            self._server.add_generic_rpc_handlers((face.handlers,))
+        if reflect:
+            reflection.enable_server_reflection([*self._names[1:], *_NAMES], self._server)
+        self.ready(False)
+        self.say("live", True)
+        self.say("broker", False)
+        self.port = self._server.add_insecure_port(address)
+
+    def start(self) -> None:
+        """Begins to answer."""
+        self._server.start()
+
+    def ready(self, yes: bool) -> None:
+        """Says on the health service whether calls will be answered: the overall name and each service."""
+        for name in self._names:
+            self.say(name, yes)
+
+    def say(self, name: str, yes: bool) -> None:
+        """Sets one health name: `live`, `broker`, or a service."""
+        self._health.set(name, health_pb2.HealthCheckResponse.SERVING if yes else health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    def stop(self, grace: float) -> None:
+        """Not ready, no new calls; those under way get `grace` seconds."""
+        self._health.enter_graceful_shutdown()
+        self._server.stop(grace).wait(grace + 1)

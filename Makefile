@@ -1,0 +1,81 @@
+# Enlace: everything that is done with the checkout is one of these words. `make` alone lists them.
+# `make run` needs Python 3.11 or later and make; nothing else.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all:
+CODE := $(wildcard chassis protos services demo tests)
+# Tests of one file stay together, so what a module sets up is set up once.
+PYTEST ?= -n 2 --dist loadfile
+
+.PHONY: help run test lint format types law fresh protos requirements bench image clean system-packages
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+run: $(VENV)/.run ## The whole house on this machine, with the demo network (ARGS="--port 8000 --no-demo --var DIR")
+	@exec $(PY) -m services $(ARGS)
+
+test: $(VENV)/.dev system-packages lint types law fresh ## All that CI checks: style, types, the import law, generated code, tests
+	$(PY) -m pytest $(PYTEST) $(ARGS)
+
+lint: $(VENV)/.dev ## Style: ruff check, ruff format
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+
+format: $(VENV)/.dev ## Put the code in form
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+
+types: $(VENV)/.dev ## Types: mypy, strict
+	$(VENV)/bin/mypy $(CODE)
+
+law: $(VENV)/.dev ## The import law: who may import whom (pyproject.toml)
+	$(VENV)/bin/lint-imports
+
+fresh: $(VENV)/.dev ## Whether the generated code is what the .proto files say
+	$(PY) -m protos.generate --check
+
+protos: $(VENV)/.dev ## Generate the code of the .proto files
+	$(PY) -m protos.generate
+
+bench: $(VENV)/.dev ## Measure the figures on this machine (ONLY=transition for one part); takes minutes
+	$(PY) -m tests.bench $(ONLY)
+
+image: ## The container image, one for all services
+	docker build --tag enlace .
+
+requirements: ## Pin the newest versions that requirements/*.in allow (makes its own uv)
+	python3 -m venv build/uv && build/uv/bin/pip install --quiet uv
+	@for name in run dev; do build/uv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+		--no-emit-index-url --no-emit-find-links --only-binary :all: --custom-compile-command 'make requirements' \
+		requirements/$$name.in -o requirements/$$name.txt; done
+
+clean: ## Take away what can be made again (the data in var/ stays)
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One environment for all. It is filled again only when the requirements changed; the development requirements contain the others.
+$(VENV)/.run: requirements/run.txt | $(VENV)/bin/python
+	@echo "Installing what the house needs (the first time, or its requirements changed)…"
+	@$(PIP) -r requirements/run.txt
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt requirements/run.txt | $(VENV)/bin/python
+	@echo "Installing what development needs…"
+	@$(PIP) -r requirements/dev.txt
+	@touch $(VENV)/.run $@
+
+$(VENV)/bin/python:
+	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			$$python -m venv $(VENV) || { rm -rf $(VENV); echo "$$python can't make environments (on Debian: apt-get install python3-venv)" >&2; exit 1; }; \
+			exit 0; \
+		fi; \
+	done; echo "Enlace needs Python 3.11 or later; found none (PYTHON=… names one)" >&2; exit 1
+
+system-packages:
+	@bash .ci/packages

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -138,12 +139,27 @@ class Process:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on now. Somebody else may take it before we do: rare, and then the start fails loudly."""
+    """A TCP port that nobody listens on now. Somebody else may take it before we do: rare, and then the start fails loudly.
+
+    It lies below the range from which systems take the ports of outgoing connections: a client that tries again and again to reach a
+    dead server on a port of that range will sooner or later be given that very port, and so connect to itself and keep the server out.
+    """
+    for _ in range(200):
+        port = 20_000 + secrets.randbelow(12_000)
+        if is_free(host, port):
+            return port
+    raise Failed(f"no free port on {host}")
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
 
 
 def accepts(host: str, port: int) -> bool:

@@ -1,0 +1,106 @@
+"""Keeps a set of child processes running: starts them, waits until they are ready, starts again what died, stops them in reverse order.
+
+One thread, one loop: a child's life is tied to the thread that started it (chassis.embedded.process), so there is only that one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from chassis.embedded.process import Failed, Process
+
+BACK_OFF = (0.0, 0.5, 1.0, 2.0, 5.0)  # seconds before the first, second, … start after a death; the last for all that follow
+CALM = 30.0  # seconds after which a running part has outlived its earlier deaths
+LIMIT = 4  # deaths before it was ever ready, then the start is given up
+
+
+@dataclass
+class Part:
+    """One child: how it is begun (returning at once), and how one sees that it is ready. Those of a higher level are stopped earlier."""
+
+    name: str
+    level: int
+    begin: Callable[[], Process]
+    ready: Callable[[], bool]
+    process: Process | None = field(default=None, init=False)
+    up: bool = field(default=False, init=False)
+    ever_up: bool = field(default=False, init=False)
+    deaths: int = field(default=0, init=False)
+    since: float = field(default=0.0, init=False)
+    again_at: float | None = field(default=None, init=False)
+
+
+class Keeper:
+    """`say` is told each death in one line; `changed` is called whenever a part was begun or became ready."""
+
+    def __init__(self, say: Callable[[str], None], changed: Callable[[], None] = lambda: None) -> None:
+        self.parts: list[Part] = []
+        self._say = say
+        self._changed = changed
+
+    def begin(self, parts: Sequence[Part]) -> None:
+        """Begin these side by side, and keep them running from now on."""
+        self.parts += parts
+        for part in parts:
+            self._begin(part)
+
+    def wait(self, timeout: float = 90) -> None:
+        """Until all that were begun are ready. Raises Failed when one ends again and again before it ever was, or when the time is over."""
+        end = time.monotonic() + timeout
+        while not all(part.up for part in self.parts):
+            self.tick()
+            for part in self.parts:
+                if not part.up and (part.deaths >= LIMIT or time.monotonic() > end) and not part.ever_up:
+                    words = part.process.last_words() if part.process else ""
+                    log = part.process.log if part.process else ""
+                    raise Failed(f"{part.name} does not become ready (its log: {log})\n{words}")
+            time.sleep(0.02)
+
+    def tick(self) -> None:
+        """Look at each part once: call it often."""
+        for part in self.parts:
+            process = part.process
+            if process is not None and process.alive:
+                if not part.up and part.ready():
+                    part.up = part.ever_up = True
+                    part.since = time.monotonic()
+                    self._changed()
+            elif part.again_at is None:
+                self._died(part)
+            elif time.monotonic() >= part.again_at:
+                self._begin(part)
+
+    def stop(self, timeout: float = 10) -> None:
+        """All of them, level by level; each has the time to end by itself, then it is killed."""
+        for level in sorted({part.level for part in self.parts}, reverse=True):
+            processes = [part.process for part in self.parts if part.level == level and part.process]
+            for process in processes:
+                process.ask_to_stop()
+            end = time.monotonic() + timeout
+            for process in processes:
+                process.stop(max(0.0, end - time.monotonic()))
+        self.parts = []
+
+    def _begin(self, part: Part) -> None:
+        part.again_at = None
+        try:
+            part.process = part.begin()
+        except (Failed, OSError) as failure:
+            self._say(f"{part.name} could not be started: {failure}")
+            part.process = None
+        self._changed()
+
+    def _died(self, part: Part) -> None:
+        if part.up and time.monotonic() - part.since > CALM:
+            part.deaths = 0
+        pause = BACK_OFF[min(part.deaths, len(BACK_OFF) - 1)]
+        part.deaths += 1
+        part.up = False
+        part.again_at = time.monotonic() + pause
+        if part.process:
+            code = part.process.returncode
+            how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with {code}"
+            self._say(f"{part.name} {how}; starting it again" + (f" in {pause:g} s" if pause else ""))
+            part.process.kill()  # what it may have left in its group

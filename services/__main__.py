@@ -1,0 +1,334 @@
+"""The whole house on one machine: `python -m services`. PostgreSQL, a broker, the four services, and a demo network to look at.
+
+It makes what is missing (folder, passwords, keys, databases), starts everything side by side, starts again what dies, and stops all in
+reverse order. Its limit: one machine, for looking, developing and small networks; a cluster has deploy/k8s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+# This process forks children while gRPC's threads run; the children only execute a program, so gRPC must not prepare for more.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
+import click
+
+from chassis import keys
+from chassis.embedded.broker import Broker
+from chassis.embedded.keeper import Keeper, Part
+from chassis.embedded.postgres import Login, Postgres
+from chassis.embedded.process import Failed, Process, free_port, is_free
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+STARTED = time.monotonic()
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A row of the table: its name (also its folder, its start command and its log), and what it needs."""
+
+    name: str
+    database: bool
+    knows: tuple[str, ...] = ()  # the services whose addresses it is told
+
+    def command(self, word: str) -> list[str]:
+        return [sys.executable, "-m", f"services.{self.name}", word]
+
+
+SERVICES = (
+    Service("partners", database=True),
+    Service("referrals", database=True),
+    Service("notifications", database=True),
+    Service("gateway", database=False, knows=("partners", "referrals", "notifications")),
+)
+WITH_DATABASE = tuple(service for service in SERVICES if service.database)
+
+
+class Stop(BaseException):
+    """Somebody asked the house to stop (Ctrl-C, SIGTERM, SIGHUP)."""
+
+
+class House:
+    """One house in one folder: everything it keeps and everything it runs."""
+
+    def __init__(self, var: Path, port: int) -> None:
+        self.var = var.resolve()
+        self.logs = self.var / "log"
+        self.demo_file = self.var / "demo.json"
+        self.ready_after: float | None = None
+        self._make_folders()
+        self.postgres = Postgres(self.var / "postgres", self.logs / "postgres.log")
+        given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+        self.broker = None if given else Broker(self.logs / "broker.log")
+        self.kafka = self.broker.bootstrap if self.broker else str(given)
+        self.passwords = self._passwords()
+        self.listen = {service.name: f"{HOST}:{free_port(HOST)}" for service in SERVICES}
+        self.listen["gateway"] = f"{HOST}:{_next_free(port)}"
+        self.metrics = {service.name: f"{HOST}:{free_port(HOST)}" for service in SERVICES}
+        self.url = f"http://{self.listen['gateway']}"
+        self.keeper = Keeper(say, self.write_state)
+
+    def start(self, demo: bool) -> None:
+        keys.create(self.var / "keys", [service.name for service in WITH_DATABASE])
+        self.keeper.begin([Part("postgres", 0, self._begin_postgres, self.postgres.ready)])
+        if self.broker:
+            self.keeper.begin([Part("broker", 0, self._begin_broker, self.broker.ready)])
+        self.keeper.wait()
+        self.keeper.begin([self._part(service) for service in SERVICES if not service.database])
+        for service in WITH_DATABASE:
+            owner, app = self._logins(service.name)
+            self.postgres.ensure(service.name, owner, app)
+        self._finish([(f"{service.name} migrate", service.command("migrate"), self.environment(service)) for service in WITH_DATABASE])
+        self.keeper.begin([self._part(service) for service in WITH_DATABASE])
+        self.keeper.wait()
+        if demo:
+            try:
+                self._finish([("demo", [sys.executable, "-m", "demo"], self.demo_environment())])
+            except Failed as failure:
+                say(f"no demo network: {failure}")
+        self.ready_after = time.monotonic() - STARTED
+        self.write_state()
+
+    def stop(self) -> None:
+        self.keeper.stop()
+        with contextlib.suppress(FileNotFoundError):
+            (self.var / "house.json").unlink()
+
+    def environment(self, service: Service) -> dict[str, str]:
+        """What one service is told; nothing of the others but where they are."""
+        told = self._common()
+        if service.database:
+            told |= self._databases(service.name, "ENLACE")
+            told["ENLACE_LISTEN"] = self.listen[service.name]
+        else:
+            told["ENLACE_HTTP_LISTEN"] = self.listen[service.name]
+        told["ENLACE_METRICS_LISTEN"] = self.metrics[service.name]
+        return told | {f"ENLACE_{name.upper()}_ADDRESS": self.listen[name] for name in service.knows}
+
+    def demo_environment(self) -> dict[str, str]:
+        """The demo network is built through every door of the house, so it is told all of it."""
+        told = self._common() | {f"ENLACE_{service.name.upper()}_ADDRESS": self.listen[service.name] for service in WITH_DATABASE}
+        for service in WITH_DATABASE:
+            told |= self._databases(service.name, f"ENLACE_{service.name.upper()}")
+        return told | {"ENLACE_HTTP_LISTEN": self.listen["gateway"], "ENLACE_DEMO_FILE": str(self.demo_file)}
+
+    def write_state(self) -> None:
+        """Who runs where, for tests and measurements, and for whoever wants to kill a part to see it heal. Secret: it names passwords."""
+        parts = {
+            part.name: {
+                "pid": part.process.pid if part.process else None,
+                "up": part.up,
+                "listen": self.listen.get(part.name, self.kafka if part.name == "broker" else f"{HOST}:{self.postgres.port}"),
+                "metrics": self.metrics.get(part.name),
+                "log": str(self.logs / f"{part.name}.log"),
+            }
+            for part in self.keeper.parts
+        }
+        state = {"pid": os.getpid(), "gateway": self.url, "kafka": self.kafka, "ready_s": self.ready_after, "parts": parts}
+        _write_secret(self.var / "house.json", state | {"environment": self.demo_environment()})
+
+    def _common(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.endswith("_DATABASE_URL")}
+        defaults = {"ENLACE_SMTP_URL": "outbox:", "ENLACE_PUBLIC_URL": self.url, "ENLACE_DEVELOPMENT": "1"}
+        own = {"KAFKA_BOOTSTRAP_SERVERS": self.kafka, "ENLACE_KEYS": str(self.var / "keys"), "PYTHONUNBUFFERED": "1"}
+        return defaults | inherited | own
+
+    def _databases(self, name: str, prefix: str) -> dict[str, str]:
+        owner, app = self._logins(name)
+        return {
+            f"{prefix}_DATABASE_URL": self.postgres.url(name, app),
+            f"{prefix}_MIGRATION_URL": self.postgres.url(name, owner, "?sslmode=disable"),
+        }
+
+    def _logins(self, name: str) -> tuple[Login, Login]:
+        words = self.passwords[name]
+        return Login(f"{name}_owner", words["owner"]), Login(name, words["app"])
+
+    def _part(self, service: Service) -> Part:
+        log, told = self.logs / f"{service.name}.log", self.environment(service)
+
+        def begin() -> Process:
+            process = Process(service.name, service.command("serve"), log, told, ROOT)
+            process.start()
+            return process
+
+        host_port = self.listen[service.name]
+        if service.database:
+            return Part(service.name, 1, begin, lambda: _serves_grpc(host_port))
+        return Part(service.name, 2, begin, lambda: _serves_http(host_port))
+
+    def _begin_postgres(self) -> Process:
+        self.postgres.begin()
+        assert self.postgres.process
+        return self.postgres.process
+
+    def _begin_broker(self) -> Process:
+        assert self.broker
+        self.broker.begin()
+        return self.broker.process
+
+    def _finish(self, works: list[tuple[str, list[str], Mapping[str, str]]]) -> None:
+        """Run these to their end, side by side. Raises Failed with the words of the one that failed."""
+        running = [Process(name, command, self.logs / f"{name.split()[-1]}.log", told, ROOT) for name, command, told in works]
+        try:
+            for process in running:
+                process.start()
+            while any(process.alive for process in running):
+                self.keeper.tick()
+                time.sleep(0.01)
+        finally:
+            for process in running:
+                process.stop(timeout=5)
+        for process in running:
+            if process.returncode:
+                raise Failed(f"{process.name} ended with {process.returncode} (its log: {process.log})\n{process.last_words()}")
+
+    def _make_folders(self) -> None:
+        # PostgreSQL started by root runs as `nobody` and must pass through; what is secret in here is closed by itself.
+        self.var.mkdir(parents=True, exist_ok=True)
+        self.var.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        self.logs.mkdir(mode=0o700, exist_ok=True)
+        self.logs.chmod(0o700)
+
+    def _passwords(self) -> dict[str, dict[str, str]]:
+        file = self.var / "secrets.json"
+        kept: dict[str, dict[str, str]] = json.loads(file.read_text()) if file.exists() else {}
+        for service in WITH_DATABASE:
+            kept.setdefault(service.name, {role: secrets.token_urlsafe(24) for role in ("owner", "app")})
+        _write_secret(file, kept)
+        return kept
+
+
+@click.command(help="Run the whole house on this machine: PostgreSQL, broker, services and a demo network.")
+@click.option(
+    "--var", type=click.Path(file_okay=False, path_type=Path), default=ROOT / "var", show_default="var", help="Where it keeps all it has."
+)
+@click.option("--port", default=8080, show_default=True, help="Where the pages are; if taken, the next free one.")
+@click.option("--demo/--no-demo", default=True, show_default=True, help="Fill an empty house with a demo network.")
+def main(var: Path, port: int, demo: bool) -> None:
+    with contextlib.ExitStack() as stack:
+        _listen_to_signals()
+        try:
+            stack.enter_context(_only_one(var))
+            house = House(var, port)
+            stack.callback(house.stop)
+            stack.callback(_ignore_signals)  # before the stop: one request is enough, a second must not break it
+            house.start(demo)
+            _tell(house, demo)
+            while True:
+                house.keeper.tick()
+                time.sleep(0.1)
+        except Stop:
+            say("stopping…")
+        except Failed as failure:
+            raise click.ClickException(str(failure)) from failure
+
+
+def say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _tell(house: House, demo: bool) -> None:
+    """The last lines of the start: all that one needs to go in."""
+    click.echo(f"ready in {house.ready_after or 0:.1f} s\n")
+    click.echo(f"Open    {house.url}")
+    accounts: list[dict[str, Any]] = []
+    if demo and house.demo_file.exists():
+        accounts = json.loads(house.demo_file.read_text()).get("accounts", [])
+    if accounts:
+        click.echo("Sign in as one of (demo people, demo passwords; all of them: " + _short(house.demo_file) + ")")
+        seen: dict[str, dict[str, Any]] = {}
+        for account in accounts:
+            seen.setdefault(str(account.get("role", "")), account)
+        for role, account in seen.items():
+            totp = f"   code from {account['totp_secret']}" if account.get("totp_secret") else ""
+            click.echo(f"        {account['email']:<36} {account['password']:<24} {role.lower()}, {account.get('organization', '')}{totp}")
+    click.echo(f"Logs    {_short(house.logs)}")
+    click.echo("Stop    Ctrl-C (what was entered stays for the next start)")
+
+
+def _short(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _listen_to_signals() -> None:
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # ignored by whoever started us: nohup, a script's background
+            signal.signal(number, _asked_to_stop)
+
+
+def _asked_to_stop(number: int, frame: FrameType | None) -> None:
+    _ignore_signals()
+    raise Stop
+
+
+def _ignore_signals() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _only_one(var: Path) -> Iterator[IO[str]]:
+    """Two houses may run side by side, but not in one folder."""
+    var.mkdir(parents=True, exist_ok=True)
+    with (var / "house.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Failed(f"a house is already running in {_short(var.resolve())} (--var names another folder)") from None
+        yield lock
+
+
+def _write_secret(file: Path, content: object) -> None:
+    new = file.with_suffix(".new")
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        json.dump(content, out, indent=1)
+    new.replace(file)
+
+
+def _next_free(port: int) -> int:
+    return next((number for number in range(port, port + 100) if is_free(HOST, number)), None) or free_port(HOST)
+
+
+def _serves_http(address: str) -> bool:
+    connection = HTTPConnection(address, timeout=1)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _serves_grpc(address: str) -> bool:
+    # Imported late: it takes a moment, which PostgreSQL uses to start.
+    import grpc
+    from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+    from grpc_health.v1.health_pb2_grpc import HealthStub
+
+    with grpc.insecure_channel(address) as channel:
+        try:
+            answer = HealthStub(channel).Check(HealthCheckRequest(), timeout=1)  # type: ignore[attr-defined] # its stubs forget the methods
+        except grpc.RpcError:
+            return False
+        return bool(answer.status == HealthCheckResponse.SERVING)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The import law bites: each contract in pyproject.toml is broken once in a copy of the tree, and says so.
+
+And what a contract can't say: a domain imports nothing but the standard library, `chassis.errors` and itself.
+"""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LINTER = Path(sys.executable).parent / "lint-imports"
+SERVICES = ("partners", "referrals", "notifications", "gateway")
+
+# contract: (where the violation is planted, what it says)
+VIOLATIONS = {
+    "domain": ("services/referrals/domain.py", "import chassis.db"),
+    "services": ("services/partners/planted.py", "import services.referrals"),
+    "chassis": ("chassis/planted.py", "import services"),
+    "protos": ("protos/planted.py", "import chassis"),
+    "demo": ("services/gateway/planted.py", "import demo"),
+    "layers": ("services/notifications/wire.py", "import services.notifications.rpc"),
+    "faces": ("services/notifications/rpc.py", "import services.notifications.store"),
+    "embedded": ("chassis/planted.py", "import chassis.embedded.postgres"),
+    "grpc": ("chassis/planted.py", "import grpc"),
+    "web": ("services/referrals/rpc.py", "import flask"),
+    "kafka": ("services/referrals/usecases.py", "import kafka"),
+    "database": ("services/referrals/store.py", "import psycopg"),
+    "cryptography": ("services/referrals/domain.py", "import cryptography"),
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Iterator[Path]:
+    """A copy of the Python files; a service that does not exist yet is there as an empty package."""
+    for folder in ("chassis", "protos", "services"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=_all_but_python)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name in SERVICES:
+        (tmp_path / "services" / name).mkdir(exist_ok=True)
+        (tmp_path / "services" / name / "__init__.py").touch()
+    yield tmp_path
+    shutil.rmtree(tmp_path)
+
+
+def test_the_law_is_kept(tree: Path) -> None:
+    said = _lint(tree)
+    assert said.returncode == 0, said.stdout
+
+
+def test_every_contract_is_broken_once_below() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    assert {contract["id"] for contract in contracts} == VIOLATIONS.keys()
+
+
+@pytest.mark.parametrize("contract", VIOLATIONS)
+def test_a_breach_is_seen(tree: Path, contract: str) -> None:
+    where, what = VIOLATIONS[contract]
+    _plant(tree, where, what)
+    if contract in ("layers", "faces"):  # the other end of the forbidden way must be there to be reached
+        for name in ("rpc", "store"):
+            _plant(tree, f"services/notifications/{name}.py", "")
+    said = _lint(tree, "--contract", contract)
+    assert said.returncode == 1, said.stdout + said.stderr
+    assert "BROKEN" in said.stdout
+
+
+def _domain_files() -> list[Path]:
+    return sorted(path for path in ROOT.glob("services/*/domain*/**/*.py")) + sorted(ROOT.glob("services/*/domain.py"))
+
+
+@pytest.mark.parametrize("file", _domain_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_domain_stands_on_the_standard_library_alone(file: Path) -> None:
+    own = ".".join(file.relative_to(ROOT).parts[:2]) + ".domain"
+    foreign = {
+        name
+        for name in _imports(file)
+        if name.split(".")[0] not in sys.stdlib_module_names and name != "chassis.errors" and not f"{name}.".startswith(f"{own}.")
+    }
+    assert foreign == set()
+
+
+def _imports(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "chassis":
+            yield from (f"chassis.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def _plant(tree: Path, where: str, what: str) -> None:
+    """Into the file, or, where the module has become a folder by now, into its __init__."""
+    file = tree / where
+    if file.with_suffix("").is_dir():
+        file = file.with_suffix("") / "__init__.py"
+    with file.open("a") as out:
+        out.write(f"\n{what}\n")
+
+
+def _lint(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([LINTER, "--no-cache", *arguments], cwd=tree, capture_output=True, text=True)
+
+
+def _all_but_python(folder: str, names: list[str]) -> set[str]:
+    return {name for name in names if not (name.endswith(".py") or (Path(folder) / name).is_dir()) or name == "__pycache__"}

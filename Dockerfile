@@ -1,0 +1,25 @@
+# One image for every service; the command picks which: `docker run enlace python -m services.partners serve`.
+# Without one it is the gateway. Non-root, writes nothing: run it with a read-only root (deploy/k8s does).
+
+FROM python:3.13-slim AS libraries
+COPY requirements/run.txt .
+# Wheels only, each with its hash: nothing is built, nothing unknown comes in.
+RUN python -m venv /opt/libraries \
+ && /opt/libraries/bin/python -m pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r run.txt
+
+FROM python:3.13-slim
+LABEL org.opencontainers.image.title="Enlace" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=libraries /opt/libraries /opt/libraries
+ENV PATH=/opt/libraries/bin:$PATH \
+    PYTHONUNBUFFERED=1
+WORKDIR /enlace
+COPY LICENSE ./
+COPY chassis chassis
+COPY protos protos
+COPY services services
+COPY demo demo
+# Compiled here, because a read-only root can't keep what is compiled later.
+RUN python -m compileall -q chassis protos services demo
+USER 10001:10001
+CMD ["python", "-m", "services.gateway", "serve"]

@@ -1,0 +1,98 @@
+"""Makes the Secrets of the local overlay inside the cluster, so that none is ever in a file: keys, database passwords, addresses with them.
+
+All is made at once in one Secret, `house`; what each pod gets is cut from it. So a run that was interrupted is simply run again: the
+material is read back, and a Secret that exists is left alone. Limit: whoever may read the namespace's Secrets has everything.
+"""
+
+import base64
+import json
+import secrets
+import ssl
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from chassis import keys
+
+SERVICES = ("partners", "referrals", "notifications")
+API = "https://kubernetes.default.svc"
+Contents = dict[str, bytes]
+
+
+def make_house() -> Contents:
+    """Fresh keys and passwords."""
+    with tempfile.TemporaryDirectory() as folder:
+        keys.create(Path(folder), SERVICES)
+        house = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    for role in ("superuser", *SERVICES, *(f"{service}_owner" for service in SERVICES)):
+        house[f"password.{role}"] = secrets.token_urlsafe(24).encode()
+    return house
+
+
+def cut(house: Contents) -> dict[str, Contents]:
+    """What each pod is given: its own private keys, everybody's public ones, and of the passwords its own."""
+    public = {name: value for name, value in house.items() if name.endswith(".pub.jwk")}
+    passwords = {name.removeprefix("password."): value for name, value in house.items() if name.startswith("password.")}
+    given = {"postgres": passwords, "keys-gateway": {"gateway.key": house["gateway.key"]}}
+    for service in SERVICES:
+        own = [f"facts.{service}.jwk", f"sealing.{service}.key"] + (["tokens.jwk"] if service == "partners" else [])
+        given[f"keys-{service}"] = public | {name: house[name] for name in own}
+        given[f"database-{service}"] = {"url": _url(service, service, passwords)}
+        given[f"database-{service}-owner"] = {"url": _url(service, f"{service}_owner", passwords)}
+    cut_off = set(house) - {name for contents in given.values() for name in contents} - {f"password.{role}" for role in passwords}
+    if cut_off:
+        raise SystemExit(f"nobody is given {sorted(cut_off)}: say here whose they are")
+    return given
+
+
+def _url(database: str, role: str, passwords: Contents) -> bytes:
+    # No TLS inside the cluster here: the local overlay has no certificates, and dbmate would insist on them.
+    return f"postgresql://{role}:{passwords[role].decode()}@postgres:5432/{database}?sslmode=disable".encode()
+
+
+class Cluster:
+    """The two things that this Job may ask of the API server."""
+
+    def __init__(self, api: str, access: Path) -> None:
+        self._secrets = f"{api}/api/v1/namespaces/{(access / 'namespace').read_text()}/secrets"
+        self._token = (access / "token").read_text()
+        self._context = ssl.create_default_context(cafile=access / "ca.crt") if api.startswith("https:") else None
+
+    def read(self, name: str) -> Contents:
+        """The contents of a Secret."""
+        data = json.loads(self._ask(f"{self._secrets}/{name}"))["data"]
+        return {key: base64.b64decode(value) for key, value in data.items()}
+
+    def add(self, name: str, contents: Contents) -> bool:
+        """Adds a Secret; False when there is one of that name already."""
+        data = {key: base64.b64encode(value).decode() for key, value in contents.items()}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data, "immutable": True}
+        try:
+            self._ask(self._secrets, json.dumps(secret).encode())
+        except urllib.error.HTTPError as error:
+            if error.code != 409:
+                raise
+            return False
+        return True
+
+    def _ask(self, url: str, body: bytes | None = None) -> bytes:
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 - one fixed address
+        with urllib.request.urlopen(request, timeout=10, context=self._context) as answer:  # noqa: S310
+            found: bytes = answer.read()
+            return found
+
+
+def main(api: str = API, access: Path = Path("/access")) -> None:
+    """Makes what is missing."""
+    cluster = Cluster(api, access)
+    house = make_house()
+    if not cluster.add("house", house):
+        house = cluster.read("house")
+    for name, contents in cut(house).items():
+        print(f"{name}: {'made' if cluster.add(name, contents) else 'was there'}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

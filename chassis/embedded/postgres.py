@@ -95,6 +95,9 @@ class Postgres:
         self.home.mkdir(parents=True, exist_ok=True)
         programs, data = self._programs(), self._data()
         self._check_data_is_ours(data)
+        if data.parent == self._elsewhere:
+            self._elsewhere.mkdir(mode=0o711, parents=True, exist_ok=True)
+            (self._elsewhere / "whose").write_text(f"The PostgreSQL data of the house in {self.home}\n")
         if not (data / "PG_VERSION").exists() or not self._password_file.exists():
             self._initialise(programs, data)
         _forget_dead_server(data)

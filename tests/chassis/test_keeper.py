@@ -1,0 +1,89 @@
+"""The keeper of child processes: what dies comes back, what never comes up is given up, the last level is stopped first."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chassis.embedded.keeper import LIMIT, Keeper, Part
+from chassis.embedded.process import Failed, Process
+
+SLEEP = "import time; time.sleep(60)"
+
+
+class Lines(list[str]):
+    """What the keeper said."""
+
+
+@pytest.fixture
+def said() -> Lines:
+    return Lines()
+
+
+@pytest.fixture
+def keeper(said: Lines) -> Iterator[Keeper]:
+    made = Keeper(said.append)
+    yield made
+    made.stop(timeout=0.1)
+
+
+def test_what_dies_is_started_again_and_said_in_one_line(keeper: Keeper, said: Lines, tmp_path: Path) -> None:
+    part = _part("worker", SLEEP, tmp_path)
+    keeper.begin([part])
+    keeper.wait()
+    assert part.process
+    first = part.process
+    first.kill()
+    _until(keeper, lambda: part.process is not first and part.up)
+    assert said == ["worker was killed by signal 9; starting it again"]
+
+
+def test_what_dies_again_and_again_waits_longer_each_time(keeper: Keeper, said: Lines, tmp_path: Path) -> None:
+    keeper.begin([_part("broken", "raise SystemExit(3)", tmp_path, ready=lambda: False)])
+    with pytest.raises(Failed, match="broken does not become ready"):
+        keeper.wait()
+    assert len(said) == LIMIT
+    assert said[-1] == "broken ended with 3; starting it again in 2 s"
+
+
+def test_a_part_that_is_late_is_named_when_the_time_is_over(keeper: Keeper, tmp_path: Path) -> None:
+    keeper.begin([_part("late", SLEEP, tmp_path, ready=lambda: False)])
+    with pytest.raises(Failed, match="late"):
+        keeper.wait(timeout=0.2)
+
+
+def test_the_higher_level_has_ended_before_the_lower_is_asked_to(tmp_path: Path) -> None:
+    keeper, order = Keeper(lambda line: None), tmp_path / "order"
+    script = (
+        "import signal, sys, time\n"
+        "def bye(*_):\n    time.sleep({pause}); open({order!r}, 'a').write('{name} '); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, bye); print('listening', flush=True); time.sleep(60)"
+    )
+    for level, name, pause in ((0, "ground", 0), (1, "roof", 0.3)):
+        log = tmp_path / f"{name}.log"
+        code = script.format(pause=pause, order=str(order), name=name)
+        keeper.begin([_part(name, code, tmp_path, level=level, ready=lambda log=log: "listening" in log.read_text())])  # type: ignore[misc]
+    keeper.wait()
+    keeper.stop()
+    assert order.read_text() == "roof ground "
+
+
+def _part(name: str, code: str, folder: Path, ready: Callable[[], bool] = lambda: True, level: int = 0) -> Part:
+    def begin() -> Process:
+        process = Process(name, [sys.executable, "-c", code], folder / f"{name}.log")
+        process.start()
+        return process
+
+    return Part(name, level, begin, ready)
+
+
+def _until(keeper: Keeper, reached: Callable[[], bool], timeout: float = 10) -> None:
+    end = time.monotonic() + timeout
+    while not reached():
+        assert time.monotonic() < end
+        keeper.tick()
+        time.sleep(0.01)

@@ -72,7 +72,7 @@ def _cluster(broker: brokers.Broker) -> str:
 
 def _say(broker: brokers.Broker, topic: str, value: bytes) -> None:
     producer = KafkaProducer(bootstrap_servers=broker.bootstrap, acks="all")
-    producer.send(topic, value).get(TIMEOUT)  # type: ignore[no-untyped-call]
+    producer.send(topic, value).get(TIMEOUT)
     producer.close()
 
 

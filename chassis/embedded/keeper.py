@@ -52,7 +52,8 @@ class Keeper:
         while not all(part.up for part in self.parts):
             self.tick()
             for part in self.parts:
-                if not part.up and (part.deaths >= LIMIT or time.monotonic() > end) and not part.ever_up:
+                hopeless = part.deaths >= LIMIT and not part.ever_up
+                if not part.up and (hopeless or time.monotonic() > end):
                     words = part.process.last_words() if part.process else ""
                     log = part.process.log if part.process else ""
                     raise Failed(f"{part.name} does not become ready (its log: {log})\n{words}")

@@ -29,7 +29,18 @@ def record(tx: Transaction, caller: Caller, time: datetime, entries: Sequence[En
             "INSERT INTO audit (time, actor_kind, actor_id, organization_id, action, object_id, purpose_code, detail_codes, allowed, reason)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [
-                (time, caller.kind, caller.id, caller.organization_id, e.action, e.object_id, e.purpose_code, list(e.detail_codes), not refused, refused)
+                (
+                    time,
+                    caller.kind,
+                    caller.id,
+                    caller.organization_id,
+                    e.action,
+                    e.object_id,
+                    e.purpose_code,
+                    list(e.detail_codes),
+                    not refused,
+                    refused,
+                )
                 for e in entries
             ],
         )

@@ -96,6 +96,11 @@ class Database:
         return connection
 
 
+def widen(tx: Transaction) -> None:
+    """Lifts the scope of the rest of this transaction to the whole service: for a caller who proved a right of another kind, and for counts."""
+    tx.execute("SELECT set_config('enlace.view', 'system', true)")
+
+
 def try_turn(connection: Transaction, name: str) -> bool:
     """Takes the turn called `name` for as long as the connection lives; False when another process has it."""
     row = connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0)) AS taken", (name,)).fetchone()
@@ -128,7 +133,7 @@ def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:
         for folder in folders:
             command += ["--migrations-dir", str(folder)]
         # The URL goes by the environment: arguments are readable by every user of the machine.
-        result = subprocess.run([*command, "migrate"], env={**os.environ, "DATABASE_URL": url}, capture_output=True, text=True, check=False)  # noqa: S603
+        result = subprocess.run([*command, "migrate"], env={**os.environ, "DATABASE_URL": url}, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         # dbmate repeats the URL, and with it the password, in some of its messages.
         raise SystemExit("migration failed: " + re.sub(r"://[^@\s]*@", "://…@", result.stdout + result.stderr))

@@ -127,8 +127,11 @@ class Producer:
     """Sends records and waits for their acknowledgement by all in-sync replicas. After any failure it is useless: discard it."""
 
     def __init__(self, settings: ServiceSettings) -> None:
-        # delivery_timeout far above any wait of ours: see trap 1 in the module's first lines.
-        self._producer = KafkaProducer(**_common(settings), acks="all", linger_ms=0, delivery_timeout_ms=120_000, max_block_ms=5_000, allow_auto_create_topics=False)
+        # delivery_timeout far above any wait of ours: a batch that times out while it is retried leaves
+        # kafka-python 3.0 waiting for a producer id that it never asks for again.
+        self._producer = KafkaProducer(
+            **_common(settings), acks="all", linger_ms=0, delivery_timeout_ms=120_000, max_block_ms=5_000, allow_auto_create_topics=False
+        )
 
     def send_all(self, topic: str, records: Sequence[Record], *, timeout: float = 15.0) -> None:
         """Sends in order and returns when every record is acknowledged. Raises one of LOST; some records may then be in the log all the same."""
@@ -138,8 +141,9 @@ class Producer:
 
     def discard(self) -> None:
         """Throws the producer away at once. A plain close() would wait, time out and leak its thread."""
-        _quietly(self._producer._sender.force_close)
-        _quietly(lambda: self._producer._sender.join(5))
+        sender: Any = vars(self._producer)["_sender"]  # no public way to stop it without waiting
+        _quietly(sender.force_close)
+        _quietly(lambda: sender.join(5))
         _quietly(lambda: self._producer.close(timeout=0))
 
 

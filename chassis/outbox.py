@@ -75,7 +75,9 @@ def tell_again(tx: Transaction, *, since: datetime | None = None, subject: str |
 
 def backlog(tx: Transaction) -> tuple[int, float]:
     """How many facts wait to be told, and the age of the oldest in seconds."""
-    row = tx.execute("SELECT count(*) AS n, coalesce(extract(epoch FROM now() - min(time)), 0) AS age FROM outbox WHERE published_at IS NULL").fetchone()
+    row = tx.execute(
+        "SELECT count(*) AS n, coalesce(extract(epoch FROM now() - min(time)), 0) AS age FROM outbox WHERE published_at IS NULL"
+    ).fetchone()
     assert row is not None
     return int(row["n"]), float(row["age"])
 
@@ -87,5 +89,8 @@ def meet_cluster(tx: Transaction, cluster_id: str) -> bool:
         return False
     with tx.transaction():
         tx.execute("UPDATE outbox SET published_at = NULL WHERE published_at IS NOT NULL")
-        tx.execute("INSERT INTO relay (cluster_id) VALUES (%s) ON CONFLICT (only_row) DO UPDATE SET cluster_id = excluded.cluster_id", (cluster_id,))
+        tx.execute(
+            "INSERT INTO relay (cluster_id) VALUES (%s) ON CONFLICT (only_row) DO UPDATE SET cluster_id = excluded.cluster_id",
+            (cluster_id,),
+        )
     return row is not None

@@ -105,7 +105,9 @@ class Face:
             self.name, {m.name: self._handler(m, getattr(implementation, m.name), rights[m.name]) for m in descriptor.methods}
         )
 
-    def _handler(self, descriptor: MethodDescriptor, method: Callable[[Any, Call], Message], right: Right) -> grpc.RpcMethodHandler:
+    def _handler(
+        self, descriptor: MethodDescriptor, method: Callable[[Any, Call], Message], right: Right
+    ) -> "grpc.RpcMethodHandler[Any, Any]":
         request_class: Any = GetMessageClass(descriptor.input_type)
         response_class: Any = GetMessageClass(descriptor.output_type)
         mutates = "request_id" in descriptor.input_type.fields_by_name
@@ -120,7 +122,9 @@ class Face:
             try:
                 if not right.public:
                     caller = self._authenticate(metadata, right)
-                return self._answer(name, request, response_class, method, caller, mutates=mutates, public=right.public, timeout=context.time_remaining())
+                return self._answer(
+                    name, request, response_class, method, caller, mutates=mutates, public=right.public, timeout=context.time_remaining()
+                )
             except errors.Refusal as refusal:
                 code = CODES[type(refusal)].name
                 _refuse(context, refusal)
@@ -132,7 +136,9 @@ class Face:
                 seconds = time.perf_counter() - started
                 metrics.RPC_SECONDS.labels(name, code).observe(seconds)
                 if code != "OK":
-                    log.get().info("rpc", rpc=name, code=code, request_id=request_id, caller_id=caller.id, duration_ms=round(seconds * 1000, 1))
+                    log.get().info(
+                        "rpc", rpc=name, code=code, request_id=request_id, caller_id=caller.id, duration_ms=round(seconds * 1000, 1)
+                    )
 
         return grpc.unary_unary_rpc_method_handler(
             handle, request_deserializer=request_class.FromString, response_serializer=response_class.SerializeToString
@@ -148,7 +154,16 @@ class Face:
         return caller
 
     def _answer(
-        self, name: str, request: Any, response_class: Any, method: Callable[[Any, Call], Message], caller: Caller, *, mutates: bool, public: bool, timeout: float | None
+        self,
+        name: str,
+        request: Any,
+        response_class: Any,
+        method: Callable[[Any, Call], Message],
+        caller: Caller,
+        *,
+        mutates: bool,
+        public: bool,
+        timeout: float | None,
     ) -> Message:
         trail: list[audit.Entry] = []
         try:
@@ -181,7 +196,10 @@ class Face:
 def _refuse(context: grpc.ServicerContext, refusal: errors.Refusal) -> NoReturn:
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=refusal.reason, domain="enlace")]
     if isinstance(refusal, errors.Invalid):
-        fields = [error_details_pb2.BadRequest.FieldViolation(field=path, description=reason, reason=reason) for path, reason in refusal.violations]
+        fields = [
+            error_details_pb2.BadRequest.FieldViolation(field=path, description=reason, reason=reason)
+            for path, reason in refusal.violations
+        ]
         details.append(error_details_pb2.BadRequest(field_violations=fields))
     if isinstance(refusal, errors.Exhausted):
         retry = error_details_pb2.RetryInfo()

@@ -106,7 +106,7 @@ class Subscriber(threading.Thread):
             try:
                 outcome = self._patiently(lambda tx: self._apply(tx, record.topic, fact))
                 metrics.FACTS_HEARD.labels(self._name, outcome.value).inc()
-                return
+                return None
             except (Poison, DecodeError, UnicodeDecodeError) as error:
                 return self._bury(record, error.reason if isinstance(error, Poison) else "body", fact)
             except Refusal as refusal:
@@ -114,7 +114,9 @@ class Subscriber(threading.Thread):
                     return self._bury(record, refusal.reason, fact)
                 self._stopping.wait(0.02 * 2**attempt)
             except Exception as error:  # the last resort: a fault in a handler must not stop those behind it
-                log.get().error("handler_fault", consumer=self._name, type=fact.type, subject=fact.subject, version=fact.version, fault=log.fault(error))
+                log.get().error(
+                    "handler_fault", consumer=self._name, type=fact.type, subject=fact.subject, version=fact.version, fault=log.fault(error)
+                )
                 if attempt == _TRIES:
                     return self._bury(record, "fault", fact)
                 self._stopping.wait(0.02 * 2**attempt)
@@ -154,7 +156,9 @@ class Subscriber(threading.Thread):
         if fact is not None:
             self._patiently(lambda tx: self._give_up(tx, fact))
         metrics.FACTS_HEARD.labels(self._name, "dead").inc()
-        log.get().error("dead_letter", consumer=self._name, topic=record.topic, partition=record.partition, offset=record.offset, reason=reason)
+        log.get().error(
+            "dead_letter", consumer=self._name, topic=record.topic, partition=record.partition, offset=record.offset, reason=reason
+        )
 
     def _give_up(self, tx: Transaction, fact: Fact) -> None:
         """The next versions must not wait for one that never will be applied."""

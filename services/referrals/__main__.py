@@ -1,0 +1,119 @@
+"""Starts the referrals service: every object is made here, once, in reading order."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+import chassis
+from chassis import house, keys, log, outbox
+from chassis.clock import SystemClock
+from chassis.config import ServiceSettings
+from chassis.db import Database
+from chassis.db import migrate as bring_up_to_date
+from chassis.kafka import REPLAYS, Broker
+from chassis.once import Once
+from chassis.relay import Relay, Replays
+from chassis.rpc import Face, Server
+from chassis.sealing import Keyring, SignatureCheck, Signer
+from chassis.subscriber import Subscriber
+from chassis.tokens import SYSTEM, Verifier
+from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
+from services.referrals import config, subscriptions, wire
+from services.referrals.rpc import RIGHTS
+from services.referrals.rpc.contacts import ContactsFace, ReferencesFace
+from services.referrals.rpc.people import PeopleFace
+from services.referrals.rpc.referrals import ReferralsFace, StatisticsFace
+from services.referrals.store.contacts import Contacts as ContactBook
+from services.referrals.store.people import People as Files
+from services.referrals.usecases.clocks import Watch
+from services.referrals.usecases.contacts import Contacts, References
+from services.referrals.usecases.people import People
+from services.referrals.usecases.referrals import Referrals, check_standing
+
+NAME = "referrals"
+MIGRATIONS = [Path(chassis.__file__).parent / "migrations", Path(__file__).parent / "migrations"]
+
+
+@click.group(help="The referrals service.")
+def main() -> None:
+    """Sub-commands below."""
+
+
+@main.command(help="Bring the database up to date, as its owner.")
+def migrate() -> None:
+    """Prints what dbmate did."""
+    click.echo(bring_up_to_date(config.read().migration_url, MIGRATIONS).strip())
+
+
+@main.command(help="Answer calls, tell and hear facts, watch the clocks.")
+def serve() -> None:
+    """Runs until SIGTERM."""
+    log.setup(NAME)
+    sys.exit(run(config.read()))
+
+
+@main.command(help="Tell facts again: all, or those since a moment (RFC 3339).")
+@click.option("--from", "since", type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d"]), help="default: all")
+def replay(since: datetime | None) -> None:
+    """Marks them; the running relay tells them."""
+    database = Database(config.read().database_url)
+    database.open()
+    with database.transaction(SYSTEM) as tx:
+        count = outbox.tell_again(tx, since=since)
+        outbox.wake(tx)
+    database.close()
+    click.echo(f"{count} facts will be told again")
+
+
+def run(settings: ServiceSettings) -> int:
+    """Makes and runs everything."""
+    clock = SystemClock()
+    keyring = Keyring(keys.secret(settings.keys, f"sealing.{NAME}"))
+    signer = Signer(keys.signing(settings.keys, f"facts.{NAME}"))
+    voices = {"enlace/partners": SignatureCheck(keys.verifying(settings.keys, "facts.partners"))}
+    verifier = Verifier(keys.verifying(settings.keys, "tokens"), clock)
+    database = Database(settings.database_url)
+    broker = Broker(settings, [wire.TOPIC, f"{wire.TOPIC}.dlq", subscriptions.TOPIC, f"{subscriptions.TOPIC}.dlq", REPLAYS])
+
+    files, book = Files(keyring), ContactBook(keyring)
+    referrals = Referrals(files)
+    people = People(files, referrals, signer)
+    contacts = Contacts(book)
+    references = References(book, referrals, people, database, clock)
+
+    once = Once(keyring)
+    faces = [
+        Face(
+            descriptor,
+            face,
+            RIGHTS[descriptor.full_name],
+            database=database,
+            verifier=verifier,
+            once=once,
+            clock=clock,
+            check_standing=check_standing,
+        )
+        for descriptor, face in (
+            (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], ReferralsFace(referrals)),
+            (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], StatisticsFace()),
+            (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleFace(people)),
+            (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsFace(contacts)),
+            (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesFace(references)),
+        )
+    ]
+    server = Server(settings.listen, faces, threads=settings.rpc_threads, reflect=settings.reflection)
+    parts: list[house.Part] = [
+        Relay(NAME, wire.TOPIC, database, broker, signer),
+        Replays(NAME, wire.TOPIC, database, broker),
+        Subscriber(
+            NAME, [subscriptions.TOPIC], subscriptions.hear, database=database, broker=broker, voices=voices, keyring=keyring, clock=clock
+        ),
+        Watch(referrals, database, clock),
+    ]
+    return house.run(server, database, broker, parts, metrics_address=settings.metrics_listen)
+
+
+if __name__ == "__main__":
+    main()

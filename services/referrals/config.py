@@ -1,0 +1,11 @@
+"""Settings of the referrals service: the common ones only."""
+
+from chassis.config import ServiceSettings, Settings, service_settings
+
+
+def read() -> ServiceSettings:
+    """From the environment; every wrong one is said at once."""
+    settings = Settings()
+    found = service_settings(settings)
+    settings.done()
+    return found

@@ -1,0 +1,137 @@
+"""Clocks: a deadline that is watched, with what is told at 50, 100 and 150 per cent of it; and the policy that sets them."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import Enum
+from typing import Protocol
+
+
+class Urgency(Enum):
+    """How soon; it sets the deadlines."""
+
+    NORMAL = "normal"
+    URGENT = "urgent"
+    EMERGENCY = "emergency"
+    IMMEDIATE = "immediate"
+
+    @property
+    def rank(self) -> int:
+        """0 for normal up to 3 for immediate."""
+        return list(Urgency).index(self)
+
+
+class ClockKind(Enum):
+    """What is waited for."""
+
+    ACKNOWLEDGE = "acknowledge"
+    DECIDE = "decide"
+    FIRST_CONTACT = "first_contact"
+    REVIEW = "review"
+    SILENCE = "silence"
+    CLOSE = "close"
+
+
+class Calendar(Protocol):
+    """Knows the working days of a country."""
+
+    def is_working_day(self, day: date) -> bool:
+        """Whether offices are open."""
+
+
+LEVELS = (50, 100, 150)
+WORKING_DAYS = "working_days"
+
+# Deadlines by urgency: the network's policy. Two working days are counted by the calendar; "same day" is 12 hours, so that a call at 23:50 has a
+# deadline that can be met.
+POLICY: dict[Urgency, dict[ClockKind, timedelta | int]] = {
+    Urgency.IMMEDIATE: {
+        ClockKind.ACKNOWLEDGE: timedelta(minutes=15),
+        ClockKind.DECIDE: timedelta(hours=1),
+        ClockKind.FIRST_CONTACT: timedelta(hours=12),
+    },
+    Urgency.EMERGENCY: {
+        ClockKind.ACKNOWLEDGE: timedelta(hours=1),
+        ClockKind.DECIDE: timedelta(hours=24),
+        ClockKind.FIRST_CONTACT: timedelta(hours=24),
+    },
+    Urgency.URGENT: {
+        ClockKind.ACKNOWLEDGE: timedelta(hours=24),
+        ClockKind.DECIDE: timedelta(hours=72),
+        ClockKind.FIRST_CONTACT: timedelta(hours=72),
+    },
+    Urgency.NORMAL: {ClockKind.ACKNOWLEDGE: 2, ClockKind.DECIDE: timedelta(days=14), ClockKind.FIRST_CONTACT: timedelta(days=14)},
+}
+SILENCE = timedelta(days=7)
+CLOSE = timedelta(days=14)
+
+
+def due_time(kind: ClockKind, urgency: Urgency, start: datetime, calendar: Calendar) -> datetime:
+    """When a clock started now is due."""
+    if kind is ClockKind.SILENCE:
+        return start + SILENCE
+    if kind is ClockKind.CLOSE:
+        return start + CLOSE
+    span = POLICY[urgency][kind]
+    if isinstance(span, timedelta):
+        return start + span
+    end = start
+    while span:
+        end += timedelta(days=1)
+        if calendar.is_working_day(end.date()):
+            span -= 1
+    return end
+
+
+@dataclass
+class Clock:
+    """One deadline of one referral."""
+
+    kind: ClockKind
+    start_time: datetime
+    due_time: datetime
+    stop_time: datetime | None = None
+    pause_time: datetime | None = None
+    fired_percent: int = 0
+
+    @property
+    def running(self) -> bool:
+        """Neither stopped nor paused."""
+        return self.stop_time is None and self.pause_time is None
+
+    @property
+    def next_percent(self) -> int | None:
+        """The level that is told next; None after the last."""
+        return next((level for level in LEVELS if level > self.fired_percent), None)
+
+    @property
+    def next_time(self) -> datetime | None:
+        """When the next level is reached; None when nothing is to be told any more."""
+        if not self.running or self.next_percent is None:
+            return None
+        return self.start_time + (self.due_time - self.start_time) * self.next_percent / 100
+
+    def stop(self, now: datetime) -> None:
+        """It is no longer waited for."""
+        if self.stop_time is None:
+            self.stop_time = now
+
+    def pause(self, now: datetime) -> None:
+        """The wait is somebody else's for a while."""
+        if self.running:
+            self.pause_time = now
+
+    def resume(self, now: datetime) -> None:
+        """The time of the pause is given back."""
+        if self.pause_time is not None:
+            shift = now - self.pause_time
+            self.start_time += shift
+            self.due_time += shift
+            self.pause_time = None
+
+    def fire(self, now: datetime) -> int | None:
+        """Notes the highest level that is reached by now and not yet told; None when there is none. A level that was slept through is not told late."""
+        reached = None
+        while (moment := self.next_time) is not None and moment <= now:
+            reached = self.next_percent
+            self.fired_percent = reached or 0
+        return reached

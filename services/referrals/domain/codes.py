@@ -1,0 +1,104 @@
+"""The code lists of referrals: words that travel, so they are fixed; and the checks of a code's shape."""
+
+import re
+
+from chassis.errors import Invalid
+
+DECLINE = frozenset(
+    "no_capacity waitlist_only not_eligible_age not_eligible_sex_or_gender not_eligible_status cannot_take_dependants out_of_area service_not_offered "
+    "risk_cannot_be_managed needs_higher_level_of_care language_not_available accessibility_not_available missing_information duplicate "
+    "consent_not_confirmed conflict_of_interest too_late_to_place funding_ended other".split()
+)
+WITHDRAW = frozenset(
+    "mistaken_or_duplicate ineligible not_engaged needs_met_elsewhere moved work_or_care_commitments died safety_changed person_changed_mind other".split()
+)
+NOT_DELIVERED = frozenset(
+    "could_not_contact person_declined no_show_repeated capacity_lost safety_incident person_missing returned_to_exploitation_suspected other".split()
+)
+OUTCOME = frozenset("fully_met partly_met ongoing_with_provider met_by_other person_ended_early not_met".split())
+OVERRIDE = frozenset("life_at_risk child_at_risk cannot_consent_medically court_order".split())
+QUESTION = frozenset("eligibility health safety dependants language documents dates other".split())
+HELP_CAME = frozenset("yes no could_not_reach".split())
+
+AGE_BANDS = ("0-11", "12-17", "18-24", "25-59", "60+")
+GENDERS = frozenset(
+    "Feminine Masculine TransgenderFeminine TransgenderMasculine NonConforming NonSpecifiedUnknown".split()
+)  # HTCDS prs_Gender
+TRAFFICKING_STATUS = frozenset(
+    "PossibleVictimOfTrafficking ActualVictimOfTrafficking NotAVictimOfTrafficking".split()
+)  # HTCDS vic_TraffickingStatus
+CHANNELS = frozenset("none phone message visit through_worker".split())
+GIVERS = frozenset("person guardian authority".split())
+MANNERS = frozenset("spoken written".split())
+# HTCDS' seven points that are explained before consent is asked.
+EXPLAINED = frozenset("interview purpose uses research_use right_to_data storage_time how_to_withdraw".split())
+CAMPAIGN = frozenset("tv radio poster web friend authority other".split())
+CONTACT_KIND = frozenset("crisis tip information unrelated".split())
+SPEAKER = frozenset("person family witness professional unknown".split())
+OUTCOME_OF_CONTACT = frozenset("open advised referred handed_over dropped".split())
+NEED_GROUPS = frozenset("HOU MED PSS PRO LEG DOC RET FAM MAT EDU LIV LNG INF COM".split())
+
+MAX_NOTE = 4_000  # characters
+MAX_FIELD = 500
+
+_NEED = re.compile(r"^[A-Z]{3}(\.[A-Z]{3,5})?$")
+_COUNTRY = re.compile(r"^[A-Z]{2}$")
+_DEPARTMENT = re.compile(r"^[A-Z]{2}-[A-Z0-9]{1,3}$")
+_LANGUAGE = re.compile(r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")
+
+
+class Check:
+    """Collects what is wrong with a request, so that all of it is said at once."""
+
+    def __init__(self) -> None:
+        self._wrong: list[tuple[str, str]] = []
+
+    def code(self, path: str, value: str, allowed: frozenset[str], *, required: bool = False) -> None:
+        """A word of a code list."""
+        self._say(path, value, value in allowed, "unknown_code", required)
+
+    def need(self, path: str, value: str, *, required: bool = False) -> None:
+        """A need code by its shape and group; which sub-codes exist is the directory's knowledge."""
+        self._say(path, value, bool(_NEED.match(value)) and value[:3] in NEED_GROUPS, "unknown_code", required)
+
+    def country(self, path: str, value: str, *, required: bool = False) -> None:
+        """ISO 3166-1 alpha-2 by its shape."""
+        self._say(path, value, bool(_COUNTRY.match(value)), "malformed", required)
+
+    def department(self, path: str, value: str) -> None:
+        """ISO 3166-2 by its shape."""
+        self._say(path, value, bool(_DEPARTMENT.match(value)), "malformed", False)
+
+    def language(self, path: str, value: str) -> None:
+        """BCP 47 by its shape."""
+        self._say(path, value, bool(_LANGUAGE.match(value)), "malformed", False)
+
+    def text(self, path: str, value: str, most: int, *, required: bool = False) -> None:
+        """A free text of at most so many characters, without control characters but line ends."""
+        if any(ord(character) < 32 and character not in "\n\r\t" for character in value):
+            self._wrong.append((path, "malformed"))
+        self._say(path, value, len(value) <= most, "too_long", required)
+
+    def that(self, holds: bool, path: str, reason: str) -> None:
+        """Any other condition."""
+        if not holds:
+            self._wrong.append((path, reason))
+
+    def done(self) -> None:
+        """Refuses with everything that was wrong."""
+        if self._wrong:
+            raise Invalid(*self._wrong)
+
+    def _say(self, path: str, value: str, holds: bool, reason: str, required: bool) -> None:
+        if not value:
+            if required:
+                self._wrong.append((path, "required"))
+        elif not holds:
+            self._wrong.append((path, reason))
+
+
+def short_code(identifier: str) -> str:
+    """Six characters to say on the phone, from an id: enough to tell a page of rows apart, not to find anything by."""
+    alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+    number = int(identifier[:8], 16)
+    return "".join(alphabet[(number >> shift) & 31] for shift in range(0, 30, 5))

@@ -1,0 +1,147 @@
+"""The line: a contact with its triage, the urgency that follows from it, and the reference by which the caller is known without a name."""
+
+import secrets
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+
+from chassis.errors import Unauthenticated
+from services.referrals.domain import codes
+from services.referrals.domain.clock import Urgency
+from services.referrals.domain.codes import Check
+
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32: no I, L, O, U
+YES, NO, DID_NOT_SAY, NOT_ASKED = "yes", "no", "did_not_say", ""
+
+
+@dataclass(frozen=True)
+class Triage:
+    """Answers: yes, no, did_not_say, or empty for not asked."""
+
+    danger_now: str = ""
+    still_held: str = ""
+    wants_out: str = ""
+    escape_under_way: str = ""
+    child_unsafe: str = ""
+    medical_emergency: str = ""
+    safe_place_tonight: str = ""
+    exploiters_looking: str = ""
+    sexual_violence_120h: str = ""
+    need_within_days: str = ""
+    safe_to_talk: str = ""
+    wants_protection: str = ""
+
+    def urgency(self) -> Urgency:
+        """The most urgent rule that holds. What was not said never lowers it."""
+        held = self.still_held == YES and self.wants_out != NO
+        if YES in (self.danger_now, self.escape_under_way, self.child_unsafe, self.medical_emergency, self.wants_protection) or held:
+            return Urgency.IMMEDIATE
+        if self.safe_place_tonight == NO or YES in (self.exploiters_looking, self.sexual_violence_120h):
+            return Urgency.EMERGENCY
+        if self.need_within_days == YES or self.still_held == YES:
+            return Urgency.URGENT
+        return Urgency.NORMAL
+
+    def pathway(self) -> str:
+        """The standard order of help that the answers open."""
+        if self.child_unsafe == YES:
+            return "child"
+        if self.sexual_violence_120h == YES:
+            return "sexual_violence_120h"
+        if self.urgency() is Urgency.IMMEDIATE:
+            return "protection_on_the_line"
+        return "return_and_reintegration"
+
+
+ANSWERS = frozenset({YES, NO, DID_NOT_SAY, NOT_ASKED})
+
+
+@dataclass
+class Contact:
+    """One call, visit or message. It needs no name and has no single owner."""
+
+    id: str
+    organization_id: str
+    create_time: datetime
+    update_time: datetime
+    version: int = 1
+    line_country: str = ""
+    campaign_code: str = ""
+    kind_code: str = ""
+    speaker_code: str = ""
+    language: str = ""
+    triage: Triage = field(default_factory=Triage)
+    outcome_code: str = "open"
+    department: str = ""
+    need_code: str = ""
+    person_id: str = ""
+    reference_hint: str = ""
+
+    def check(self) -> None:
+        """Refuses codes that are none."""
+        check = Check()
+        check.country("contact.line_country", self.line_country, required=True)
+        check.code("contact.campaign_code", self.campaign_code, codes.CAMPAIGN)
+        check.code("contact.kind_code", self.kind_code, codes.CONTACT_KIND)
+        check.code("contact.speaker_code", self.speaker_code, codes.SPEAKER)
+        check.code("contact.outcome_code", self.outcome_code, codes.OUTCOME_OF_CONTACT)
+        check.language("contact.language", self.language)
+        check.department("contact.department", self.department)
+        check.need("contact.need_code", self.need_code)
+        for each in fields(self.triage):
+            check.that(getattr(self.triage, each.name) in ANSWERS, f"contact.triage.{each.name}", "unknown_code")
+        check.done()
+
+
+def new_reference() -> str:
+    """Seven random characters (35 bits) and one that checks them."""
+    body = "".join(secrets.choice(ALPHABET) for _ in range(7))
+    return body + _check_character(body)
+
+
+def read_reference(text: str) -> str:
+    """The reference as it was meant: case, spaces and hyphens don't matter, I and L are read as 1, O as 0. A typing error refuses like a wrong PIN."""
+    cleaned = text.upper().translate({ord("I"): "1", ord("L"): "1", ord("O"): "0", ord("-"): None, ord(" "): None})
+    if len(cleaned) != 8 or any(c not in ALPHABET for c in cleaned) or _check_character(cleaned[:7]) != cleaned[7]:
+        raise Unauthenticated("reference_or_pin_wrong")
+    return cleaned
+
+
+def new_pin() -> str:
+    """Four digits."""
+    return f"{secrets.randbelow(10_000):04d}"
+
+
+def check_pin(pin: str) -> None:
+    """Four digits, whoever chose them."""
+    check = Check()
+    check.that(len(pin) == 4 and pin.isascii() and pin.isdigit(), "pin", "malformed")
+    check.done()
+
+
+def _check_character(body: str) -> str:
+    """Luhn modulo 32: finds every single wrong character and nearly every swap of neighbours."""
+    total = 0
+    for place, character in enumerate(reversed(body)):
+        value = ALPHABET.index(character) * (2 if place % 2 == 0 else 1)
+        total += value // 32 + value % 32
+    return ALPHABET[-total % 32]
+
+
+PLAIN = {
+    "draft": "being_prepared",
+    "sent": "asked",
+    "acknowledged": "asked",
+    "info_requested": "asked",
+    "accepted": "accepted",
+    "waitlisted": "waiting_list",
+    "in_progress": "in_progress",
+    "completed": "done",
+    "closed": "done",
+    "declined": "not_possible",
+    "not_delivered": "not_possible",
+    "expired": "not_possible",
+    "rerouted": "asked",
+    "withdrawn": "stopped",
+    "consent_withdrawn": "stopped",
+}
+"""What a caller hears of a state: never a partner's name or place. Entered in error is not spoken of."""

@@ -1,0 +1,107 @@
+"""The life of a referral as a table: which verb leads from which states to which, for whom, and what it does to the clocks.
+
+Data, so that it can be tested exhaustively and drawn. What a step must carry is said by the method of Referral that makes it.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from services.referrals.domain.clock import ClockKind
+
+
+class State(Enum):
+    """Where a referral stands."""
+
+    DRAFT = "draft"
+    SENT = "sent"
+    ACKNOWLEDGED = "acknowledged"
+    INFO_REQUESTED = "info_requested"
+    ACCEPTED = "accepted"
+    WAITLISTED = "waitlisted"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    CLOSED = "closed"
+    DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
+    CONSENT_WITHDRAWN = "consent_withdrawn"
+    NOT_DELIVERED = "not_delivered"
+    EXPIRED = "expired"
+    REROUTED = "rerouted"
+    ENTERED_IN_ERROR = "entered_in_error"
+
+
+class Side(Enum):
+    """On whose behalf somebody acts."""
+
+    SENDER = "sender"
+    RECEIVER = "receiver"
+    COORDINATOR = "coordinator"
+    PERSON = "person"
+    SYSTEM = "system"
+
+
+S, K = State, ClockKind
+LIVE = frozenset({S.SENT, S.ACKNOWLEDGED, S.INFO_REQUESTED, S.ACCEPTED, S.WAITLISTED, S.IN_PROGRESS, S.COMPLETED})
+"""States in which something is still expected of somebody and the receiver may have access."""
+WAITS_FOR_RECEIVER = frozenset({S.SENT, S.ACKNOWLEDGED, S.ACCEPTED, S.WAITLISTED, S.IN_PROGRESS})
+WAITS_FOR_SENDER = frozenset({S.DRAFT, S.INFO_REQUESTED, S.COMPLETED})
+UNDECIDED = frozenset({S.SENT, S.ACKNOWLEDGED})
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One row: `verb` is asked, `fact` is what became true."""
+
+    verb: str
+    fact: str
+    sources: frozenset[State]
+    target: State
+    by: frozenset[Side]
+    starts: tuple[ClockKind, ...] = ()
+    stops: tuple[ClockKind, ...] = ()
+    offered: bool = True  # False: part of the life, not yet something a caller can ask for
+
+
+_ALL = tuple(ClockKind)
+_SENDER, _RECEIVER = frozenset({Side.SENDER}), frozenset({Side.RECEIVER})
+_SENDING = frozenset({Side.SENDER, Side.COORDINATOR})
+_CLOSING = frozenset({Side.SENDER, Side.COORDINATOR, Side.PERSON})
+
+TRANSITIONS: tuple[Transition, ...] = (
+    Transition("send", "sent", frozenset({S.DRAFT}), S.SENT, _SENDER, starts=(K.ACKNOWLEDGE, K.DECIDE)),
+    Transition("acknowledge", "acknowledged", frozenset({S.SENT}), S.ACKNOWLEDGED, _RECEIVER, stops=(K.ACKNOWLEDGE,)),
+    Transition("ask", "info_requested", UNDECIDED, S.INFO_REQUESTED, _RECEIVER, stops=(K.ACKNOWLEDGE,)),
+    Transition("answer", "answered", frozenset({S.INFO_REQUESTED}), S.ACKNOWLEDGED, _SENDER),
+    Transition(
+        "accept",
+        "accepted",
+        UNDECIDED | {S.WAITLISTED},
+        S.ACCEPTED,
+        _RECEIVER,
+        starts=(K.FIRST_CONTACT,),
+        stops=(K.ACKNOWLEDGE, K.DECIDE, K.REVIEW),
+    ),
+    Transition("waitlist", "waitlisted", UNDECIDED, S.WAITLISTED, _RECEIVER, starts=(K.REVIEW,), stops=(K.ACKNOWLEDGE, K.DECIDE)),
+    Transition("decline", "declined", UNDECIDED | {S.WAITLISTED}, S.DECLINED, _RECEIVER, stops=_ALL),
+    Transition("expire", "expired", UNDECIDED, S.EXPIRED, frozenset({Side.SYSTEM}), stops=_ALL, offered=False),
+    Transition("start", "started", frozenset({S.ACCEPTED}), S.IN_PROGRESS, _RECEIVER, starts=(K.SILENCE,), stops=(K.FIRST_CONTACT,)),
+    Transition("complete", "completed", frozenset({S.IN_PROGRESS}), S.COMPLETED, _RECEIVER, starts=(K.CLOSE,), stops=(K.SILENCE,)),
+    Transition("not_deliver", "not_delivered", frozenset({S.ACCEPTED, S.IN_PROGRESS}), S.NOT_DELIVERED, _RECEIVER, stops=_ALL),
+    Transition("close", "closed", frozenset({S.COMPLETED}), S.CLOSED, _CLOSING, stops=_ALL),
+    Transition(
+        "reopen", "reopened", frozenset({S.COMPLETED}), S.IN_PROGRESS, _CLOSING, starts=(K.SILENCE,), stops=(K.CLOSE,), offered=False
+    ),
+    Transition("withdraw", "withdrawn", LIVE, S.WITHDRAWN, _SENDING, stops=_ALL),
+    Transition("withdraw_consent", "consent_withdrawn", LIVE, S.CONSENT_WITHDRAWN, frozenset({Side.PERSON}), stops=_ALL, offered=False),
+    Transition(
+        "reroute",
+        "rerouted",
+        UNDECIDED | {S.WAITLISTED},
+        S.REROUTED,
+        frozenset({Side.RECEIVER, Side.COORDINATOR}),
+        stops=_ALL,
+        offered=False,
+    ),
+    Transition("enter_in_error", "entered_in_error", frozenset(S) - {S.ENTERED_IN_ERROR}, S.ENTERED_IN_ERROR, _SENDING, stops=_ALL),
+)
+BY_VERB = {transition.verb: transition for transition in TRANSITIONS}

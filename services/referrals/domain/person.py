@@ -1,0 +1,161 @@
+"""The person who is helped: what may be said of her without saying who she is, and the identity that is sealed."""
+
+from dataclasses import dataclass, field, fields
+from datetime import date, datetime
+from enum import Enum
+
+from chassis.errors import Conflict
+from services.referrals.domain import codes
+from services.referrals.domain.codes import Check
+
+
+class FieldGroup(Enum):
+    """What a consent names."""
+
+    IDENTITY = "identity"
+    CONTACT = "contact"
+    HEALTH = "health"
+    EXPLOITATION = "exploitation"
+    FAMILY = "family"
+    LOCATION = "location"
+    DOCUMENTS = "documents"
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """Bands and codes; enough to match a service."""
+
+    age_band: str = ""
+    gender_code: str = ""
+    language: str = ""
+    dependants: int = 0
+    country: str = ""
+    department: str = ""
+
+    def check(self) -> None:
+        """Refuses what is not a code or a sane number."""
+        check = Check()
+        check.code("coarse.age_band", self.age_band, frozenset(codes.AGE_BANDS))
+        check.code("coarse.gender_code", self.gender_code, codes.GENDERS)
+        check.language("coarse.language", self.language)
+        check.that(0 <= self.dependants <= 20, "coarse.dependants", "out_of_range")
+        check.country("coarse.country", self.country)
+        check.department("coarse.department", self.department)
+        check.done()
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The sealed part; each field belongs to one group."""
+
+    given_name: str = ""
+    family_name: str = ""
+    birth_date: str = ""
+    phone: str = ""
+    address: str = ""
+    health_note: str = ""
+    exploitation_note: str = ""
+    family_note: str = ""
+    document_number: str = ""
+
+    def check(self, today: date) -> None:
+        """Refuses what is too long or not a date."""
+        check = Check()
+        for each in fields(self):
+            most = codes.MAX_NOTE if each.name.endswith("_note") else codes.MAX_FIELD
+            check.text(f"identity.{each.name}", getattr(self, each.name), most)
+        born = _date(self.birth_date)
+        check.that(not self.birth_date or born is not None, "identity.birth_date", "malformed")
+        check.that(born is None or date(1900, 1, 1) <= born <= today, "identity.birth_date", "out_of_range")
+        check.done()
+
+    def only(self, groups: frozenset[FieldGroup]) -> "Identity":
+        """The fields of these groups; the others empty."""
+        return Identity(**{name: getattr(self, name) for name, group in GROUP_OF.items() if group in groups})
+
+    def merged(self, newer: "Identity") -> "Identity":
+        """With every non-empty field of a newer one."""
+        return Identity(**{each.name: getattr(newer, each.name) or getattr(self, each.name) for each in fields(self)})
+
+    @property
+    def known(self) -> bool:
+        """Whether anything at all is said."""
+        return any(getattr(self, each.name) for each in fields(self))
+
+
+GROUP_OF: dict[str, FieldGroup] = {
+    "given_name": FieldGroup.IDENTITY,
+    "family_name": FieldGroup.IDENTITY,
+    "birth_date": FieldGroup.IDENTITY,
+    "phone": FieldGroup.CONTACT,
+    "address": FieldGroup.LOCATION,
+    "health_note": FieldGroup.HEALTH,
+    "exploitation_note": FieldGroup.EXPLOITATION,
+    "family_note": FieldGroup.FAMILY,
+    "document_number": FieldGroup.DOCUMENTS,
+}
+
+
+@dataclass(frozen=True)
+class SafeContact:
+    """How she may be contacted, or that she can't be."""
+
+    channel_code: str
+    hours: str = ""
+    code_word: str = ""
+    never_say: str = ""
+    message_may_be_left: bool = False
+
+    def check(self) -> None:
+        """Refuses an unknown channel or over-long texts."""
+        check = Check()
+        check.code("safe_contact.channel_code", self.channel_code, codes.CHANNELS, required=True)
+        for name in ("hours", "code_word", "never_say"):
+            check.text(f"safe_contact.{name}", getattr(self, name), codes.MAX_FIELD)
+        check.done()
+
+
+@dataclass
+class Person:
+    """A file. The identity is kept apart and opened only by OpenPerson."""
+
+    id: str
+    organization_id: str
+    coarse: Coarse
+    create_time: datetime
+    update_time: datetime
+    version: int = 1
+    trafficking_status_code: str = ""
+    exploitation_country: str = ""
+    has_identity: bool = False
+    safe_contact_channel: str = ""
+    erased: bool = field(default=False)
+
+    def check(self) -> None:
+        """Refuses codes that are none."""
+        check = Check()
+        check.code("trafficking_status_code", self.trafficking_status_code, codes.TRAFFICKING_STATUS)
+        check.country("exploitation_country", self.exploitation_country)
+        check.done()
+        self.coarse.check()
+
+    def check_not_erased(self) -> None:
+        """What was erased is gone for everybody."""
+        if self.erased:
+            raise Conflict("person_erased")
+
+
+def age_band(birth_date: str, today: date) -> str:
+    """The band of an age; empty when the date is unknown."""
+    born = _date(birth_date)
+    if born is None:
+        return ""
+    years = today.year - born.year - ((today.month, today.day) < (born.month, born.day))
+    return "0-11" if years < 12 else "12-17" if years < 18 else "18-24" if years < 25 else "25-59" if years < 60 else "60+"
+
+
+def _date(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if len(text) == 10 else None
+    except ValueError:
+        return None

@@ -1,0 +1,376 @@
+"""The referral: a request to one service. A method is a step of its life: allowed, it changes and notes an event; not allowed, it refuses and changes nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from chassis.errors import Conflict, Invalid
+from services.referrals.domain import codes
+from services.referrals.domain.clock import Calendar, Clock, ClockKind, Urgency, due_time
+from services.referrals.domain.codes import Check
+from services.referrals.domain.consent import Receipt
+from services.referrals.domain.lifecycle import BY_VERB, TRANSITIONS, Side, State, Transition
+from services.referrals.domain.person import Coarse
+
+ERROR_WINDOW = timedelta(hours=24)
+PROBATION_LIMIT = 5
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who takes a step; `coordinates` for a coordinator of the network."""
+
+    kind: str  # worker | key | person | system
+    id: str
+    organization_id: str
+    coordinates: bool = False
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened: one version of the referral."""
+
+    version: int
+    verb: str
+    from_state: State
+    to_state: State
+    time: datetime
+    actor: Actor
+    reason_code: str = ""
+    attribution: str = ""
+    clock: ClockKind | None = None
+    note: str = ""
+
+
+@dataclass
+class Referral:
+    """A request to one service, with everything that may be known of it without knowing who she is."""
+
+    id: str
+    sender_organization_id: str
+    sender_worker_id: str
+    person_id: str
+    coarse: Coarse
+    create_time: datetime
+    update_time: datetime
+    state: State = State.DRAFT
+    version: int = 0
+    urgency: Urgency | None = None
+    need_code: str = ""
+    contact_id: str = ""
+    receiver_organization_id: str = ""
+    service_id: str = ""
+    receipt_id: str = ""
+    override_reason_code: str = ""
+    responsible_worker_id: str = ""
+    responsible_desk_code: str = ""
+    planned_first_contact_time: datetime | None = None
+    first_contact_time: datetime | None = None
+    reason_code: str = ""
+    question_code: str = ""
+    outcome_code: str = ""
+    delivered_need_codes: tuple[str, ...] = ()
+    alternative_service_id: str = ""
+    expected_wait_days: int = 0
+    review_time: datetime | None = None
+    based_on_id: str = ""
+    send_time: datetime | None = None
+    clocks: list[Clock] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)  # those that are not yet kept
+
+    @classmethod
+    def draft(cls, identifier: str, actor: Actor, person_id: str, coarse: Coarse, now: datetime, *, based_on_id: str = "") -> "Referral":
+        """Opens a draft; nobody but the sender sees it."""
+        referral = cls(identifier, actor.organization_id, actor.id, person_id, coarse, now, now, based_on_id=based_on_id)
+        referral._note("drafted", State.DRAFT, State.DRAFT, actor, now)
+        return referral
+
+    def amend(
+        self,
+        actor: Actor,
+        now: datetime,
+        *,
+        need_code: str | None = None,
+        urgency: Urgency | None = None,
+        service: tuple[str, str] | None = None,
+        receipt_id: str | None = None,
+        contact_id: str | None = None,
+    ) -> None:
+        """Changes a draft; `service` is (service id, its organisation)."""
+        if self.state is not State.DRAFT:
+            raise Conflict("not_a_draft")
+        if need_code is not None:
+            check = Check()
+            check.need("need_code", need_code)
+            check.done()
+            self.need_code = need_code
+        if urgency is not None:
+            self.urgency = urgency
+        if service is not None:
+            if service[1] != self.receiver_organization_id:
+                self.receipt_id = ""  # a consent names its recipient: another recipient needs another one
+            self.service_id, self.receiver_organization_id = service
+        if receipt_id is not None:
+            self.receipt_id = receipt_id
+        if contact_id is not None:
+            self.contact_id = contact_id
+        self._note("amended", State.DRAFT, State.DRAFT, actor, now)
+
+    def send(
+        self,
+        actor: Actor,
+        now: datetime,
+        calendar: Calendar,
+        receipt: Receipt | None,
+        *,
+        safe_contact_known: bool,
+        override: str = "",
+        note: str = "",
+    ) -> None:
+        """Sends a whole draft on a consent that covers it, or on an override with its reason."""
+        step = self._check_step("send", actor)
+        if not (self.need_code and self.urgency and self.service_id):
+            raise Conflict("incomplete_draft")
+        if not safe_contact_known:
+            raise Conflict("safe_contact_missing")
+        if override:
+            check = Check()
+            check.code("override_reason_code", override, codes.OVERRIDE)
+            check.text("note", note, codes.MAX_NOTE, required=True)
+            check.done()
+        elif receipt is None:
+            raise Conflict("receipt_missing")
+        else:
+            receipt.check_covers(self.receiver_organization_id, self.need_code, now)
+            self.receipt_id = receipt.id
+        self.override_reason_code = override
+        self.send_time = now
+        self._take(step, actor, now, calendar, reason_code=override, note=note)
+
+    def acknowledge(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
+        """The receiver has seen it."""
+        self._take(self._check_step("acknowledge", actor), actor, now, calendar)
+
+    def ask(self, actor: Actor, now: datetime, calendar: Calendar, question_code: str, note: str) -> None:
+        """The receiver needs to know something first; once, so that asking is no way of waiting."""
+        step = self._check_step("ask", actor)
+        check = Check()
+        check.code("question_code", question_code, codes.QUESTION, required=True)
+        check.text("note", note, codes.MAX_NOTE, required=question_code == "other")
+        check.done()
+        if self.question_code:
+            raise Conflict("already_asked")
+        self.question_code = question_code
+        for clock in self._running(ClockKind.DECIDE):
+            clock.pause(now)
+        self._take(step, actor, now, calendar, reason_code=question_code, note=note)
+
+    def answer(self, actor: Actor, now: datetime, calendar: Calendar, note: str) -> None:
+        """The sender answers; the time to decide goes on."""
+        step = self._check_step("answer", actor)
+        check = Check()
+        check.text("note", note, codes.MAX_NOTE, required=True)
+        check.done()
+        for clock in self.clocks:
+            clock.resume(now)
+        self._take(step, actor, now, calendar, note=note)
+
+    def accept(self, actor: Actor, now: datetime, calendar: Calendar, *, worker_id: str, planned: datetime | None, note: str) -> None:
+        """The receiver takes it on: a worker or the desk answers for it, and the first contact is planned."""
+        step = self._check_step("accept", actor)
+        check = Check()
+        check.that(planned is not None, "planned_first_contact_time", "required")
+        check.text("note", note, codes.MAX_NOTE)
+        check.that(
+            planned is None or now - timedelta(days=1) <= planned <= now + timedelta(days=365), "planned_first_contact_time", "out_of_range"
+        )
+        check.done()
+        self.responsible_worker_id = worker_id
+        self.responsible_desk_code = "" if worker_id else "desk"
+        self.planned_first_contact_time = planned
+        self._take(step, actor, now, calendar, note=note)
+
+    def waitlist(self, actor: Actor, now: datetime, calendar: Calendar, *, days: int, review: datetime | None, note: str) -> None:
+        """The receiver would, but not yet: how long, and when it looks again."""
+        step = self._check_step("waitlist", actor)
+        check = Check()
+        check.that(1 <= days <= 365, "expected_wait_days", "out_of_range")
+        check.that(review is not None, "review_time", "required")
+        check.that(review is None or now < review <= now + timedelta(days=365), "review_time", "out_of_range")
+        check.text("note", note, codes.MAX_NOTE)
+        check.done()
+        self.expected_wait_days, self.review_time = days, review
+        self._take(step, actor, now, calendar, note=note)
+
+    def decline(self, actor: Actor, now: datetime, calendar: Calendar, *, reason_code: str, alternative_service_id: str, note: str) -> None:
+        """The receiver can't: a coded reason, and perhaps who could."""
+        step = self._check_step("decline", actor)
+        self._check_reason(reason_code, codes.DECLINE, note)
+        self.alternative_service_id = alternative_service_id
+        self._take(step, actor, now, calendar, reason_code=reason_code, note=note, attribution="provider")
+
+    def start(self, actor: Actor, now: datetime, calendar: Calendar, *, first_contact: datetime | None, note: str) -> None:
+        """Help has begun."""
+        step = self._check_step("start", actor)
+        check = Check()
+        check.that(first_contact is not None, "first_contact_time", "required")
+        check.that(first_contact is None or first_contact <= now + timedelta(days=60), "first_contact_time", "out_of_range")
+        check.text("note", note, codes.MAX_NOTE)
+        check.done()
+        self.first_contact_time = first_contact
+        self._take(step, actor, now, calendar, note=note)
+
+    def complete(self, actor: Actor, now: datetime, calendar: Calendar, *, outcome_code: str, delivered: Sequence[str], note: str) -> None:
+        """The receiver has done its part."""
+        step = self._check_step("complete", actor)
+        check = Check()
+        check.code("outcome_code", outcome_code, codes.OUTCOME, required=True)
+        check.that(len(delivered) <= 50, "delivered_need_codes", "too_long")
+        for number, code in enumerate(delivered):
+            check.need(f"delivered_need_codes[{number}]", code, required=True)
+        check.text("note", note, codes.MAX_NOTE)
+        check.done()
+        self.outcome_code, self.delivered_need_codes = outcome_code, tuple(delivered)
+        self._take(step, actor, now, calendar, reason_code=outcome_code, note=note, attribution="provider")
+
+    def not_deliver(self, actor: Actor, now: datetime, calendar: Calendar, *, reason_code: str, note: str) -> None:
+        """What was accepted did not come about."""
+        step = self._check_step("not_deliver", actor)
+        self._check_reason(reason_code, codes.NOT_DELIVERED, note)
+        self._take(step, actor, now, calendar, reason_code=reason_code, note=note, attribution="provider")
+
+    def close(self, actor: Actor, now: datetime, calendar: Calendar, *, help_came: str, note: str) -> None:
+        """The sender or the person says whether help came; "no" opens it again."""
+        check = Check()
+        check.code("help_came_code", help_came, codes.HELP_CAME, required=True)
+        check.text("note", note, codes.MAX_NOTE)
+        check.done()
+        step = self._check_step("reopen" if help_came == "no" else "close", actor)
+        self._take(step, actor, now, calendar, reason_code=help_came, note=note)
+
+    def withdraw(self, actor: Actor, now: datetime, calendar: Calendar, *, reason_code: str, note: str) -> None:
+        """The sender takes it back; the receiver's access ends."""
+        step = self._check_step("withdraw", actor)
+        self._check_reason(reason_code, codes.WITHDRAW, note)
+        self._take(step, actor, now, calendar, reason_code=reason_code, note=note, attribution="network")
+
+    def withdraw_consent(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
+        """The person takes her consent back, through whomever she told."""
+        step = BY_VERB["withdraw_consent"]
+        if self.state in step.sources:
+            self._take(step, actor, now, calendar, attribution="person")
+
+    def enter_in_error(self, actor: Actor, now: datetime, calendar: Calendar, note: str) -> None:
+        """It should not have been; out of all counts."""
+        step = self._check_step("enter_in_error", actor, now)
+        check = Check()
+        check.text("note", note, codes.MAX_NOTE)
+        check.done()
+        self._take(step, actor, now, calendar, note=note, attribution="network")
+
+    def fire_clocks(self, now: datetime) -> list[Event]:
+        """Notes the clock levels that are reached: reminded at 50, breached at 100, escalated at 150 per cent. Returns the new events."""
+        before = len(self.events)
+        system = Actor("system", "clock", "")
+        for clock in self.clocks:
+            percent = clock.fire(now)
+            if percent is not None:
+                verb = {50: "clock_reminded", 100: "clock_breached", 150: "clock_escalated"}[percent]
+                self._note(verb, self.state, self.state, system, now, clock=clock.kind, attribution="system")
+        return self.events[before:]
+
+    def sides(self, actor: Actor) -> frozenset[Side]:
+        """On which sides an actor stands."""
+        found = set()
+        if actor.kind == "person":
+            found.add(Side.PERSON)
+        if actor.kind == "system":
+            found.add(Side.SYSTEM)
+        if actor.organization_id and actor.organization_id == self.sender_organization_id:
+            found.add(Side.SENDER)
+        if actor.organization_id and actor.organization_id == self.receiver_organization_id and self.state is not State.DRAFT:
+            found.add(Side.RECEIVER)
+        if actor.coordinates:
+            found.add(Side.COORDINATOR)
+        return frozenset(found)
+
+    def allowed_verbs(self, actor: Actor, now: datetime) -> list[str]:
+        """What this actor may do next."""
+        return [t.verb for t in TRANSITIONS if t.offered and self._possible(t, actor, now)]
+
+    @property
+    def next_due_time(self) -> datetime | None:
+        """Of the earliest running clock."""
+        return min((clock.due_time for clock in self.clocks if clock.running), default=None)
+
+    def _possible(self, step: Transition, actor: Actor, now: datetime | None) -> bool:
+        sides = self.sides(actor)
+        if self.state not in step.sources or not step.by & sides:
+            return False
+        if step.verb == "ask" and self.question_code:
+            return False
+        if step.verb == "enter_in_error" and now is not None and Side.COORDINATOR not in sides:
+            return now - self.create_time <= ERROR_WINDOW
+        return True
+
+    def _check_step(self, verb: str, actor: Actor, now: datetime | None = None) -> Transition:
+        step = BY_VERB[verb]
+        if verb == "ask" and self.question_code and self.state in step.sources and step.by & self.sides(actor):
+            raise Conflict("already_asked")
+        if not self._possible(step, actor, now):
+            raise Conflict("illegal_transition")
+        return step
+
+    @staticmethod
+    def _check_reason(reason_code: str, allowed: frozenset[str], note: str) -> None:
+        check = Check()
+        check.code("reason_code", reason_code, allowed, required=True)
+        check.text("note", note, codes.MAX_NOTE, required=reason_code == "other")
+        check.done()
+
+    def _running(self, *kinds: ClockKind) -> list[Clock]:
+        return [clock for clock in self.clocks if clock.kind in kinds and clock.stop_time is None]
+
+    def _take(
+        self,
+        step: Transition,
+        actor: Actor,
+        now: datetime,
+        calendar: Calendar,
+        *,
+        reason_code: str = "",
+        note: str = "",
+        attribution: str = "",
+    ) -> None:
+        for clock in self._running(*step.stops):
+            clock.stop(now)
+        for kind in step.starts:
+            self.clocks.append(Clock(kind, now, self._due(kind, now, calendar)))
+        before, self.state = self.state, step.target
+        if reason_code:
+            self.reason_code = reason_code
+        self._note(step.fact, before, step.target, actor, now, reason_code=reason_code, note=note, attribution=attribution)
+
+    def _due(self, kind: ClockKind, now: datetime, calendar: Calendar) -> datetime:
+        if kind is ClockKind.REVIEW and self.review_time is not None:
+            return self.review_time
+        if self.urgency is None:
+            raise Invalid(("urgency", "required"))
+        return due_time(kind, self.urgency, now, calendar)
+
+    def _note(
+        self,
+        verb: str,
+        before: State,
+        after: State,
+        actor: Actor,
+        now: datetime,
+        *,
+        reason_code: str = "",
+        note: str = "",
+        attribution: str = "",
+        clock: ClockKind | None = None,
+    ) -> None:
+        self.version += 1
+        self.update_time = now
+        self.events.append(Event(self.version, verb, before, after, now, actor, reason_code, attribution, clock, note))

@@ -1,0 +1,103 @@
+"""The line: contacts for operators, references for callers."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from chassis.errors import NotFound
+from chassis.ids import is_id
+from chassis.rpc import Call
+from protos.referrals.v1 import contacts_pb2 as pb
+from services.referrals import wire
+from services.referrals.domain.contact import Contact
+from services.referrals.domain.lifecycle import State
+from services.referrals.rpc.requests import after, mask, size, token, version
+from services.referrals.usecases.contacts import Contacts, References
+
+_CHANGEABLE = ("triage", "kind_code", "speaker_code", "outcome_code", "department", "need_code", "person_id", "note", "language")
+
+
+class ContactsFace:
+    """Unpack, ask, pack."""
+
+    def __init__(self, usecases: Contacts) -> None:
+        self._usecases = usecases
+
+    def CreateContact(self, request: pb.CreateContactRequest, call: Call) -> pb.CreateContactResponse:
+        """See the .proto, as for every method here."""
+        found = request.contact
+        values: dict[str, Any] = {
+            "line_country": found.line_country,
+            "campaign_code": found.campaign_code,
+            "kind_code": found.kind_code,
+            "speaker_code": found.speaker_code,
+            "language": found.language,
+            "triage": wire.triage(found.triage),
+            "outcome_code": found.outcome_code or "open",
+            "department": found.department,
+            "need_code": found.need_code,
+        }
+        contact, reference, pin = self._usecases.create(call.tx, call.caller, call.clock.now(), values, found.note, request.pin)
+        shown = f"{reference[:4]}-{reference[4:]}"
+        return pb.CreateContactResponse(contact=wire.contact_message(contact, found.note), reference=shown, pin=pin)
+
+    def GetContact(self, request: pb.GetContactRequest, call: Call) -> pb.Contact:
+        return wire.contact_message(*self._usecases.get(call.tx, _id(request.id)))
+
+    def ListContacts(self, request: pb.ListContactsRequest, call: Call) -> pb.ListContactsResponse:
+        contacts, more = self._usecases.page(call.tx, call.caller, size(request.page_size, 50, 200), after(request.page_token, 2))
+        return pb.ListContactsResponse(contacts=[wire.contact_message(contact) for contact in contacts], next_page_token=token(more))
+
+    def UpdateContact(self, request: pb.UpdateContactRequest, call: Call) -> pb.Contact:
+        found = request.contact
+        paths = mask(request.update_mask, _CHANGEABLE)
+        values: dict[str, Any] = {path: getattr(found, path) for path in paths - {"triage", "note"}}
+        if "triage" in paths:
+            values["triage"] = wire.triage(found.triage)
+        note = found.note if "note" in paths else None
+        return wire.contact_message(*self._usecases.change(call.tx, call.clock.now(), _id(found.id), version(found.etag), values, note))
+
+
+class ReferencesFace:
+    """What a caller may hear and say: codes only."""
+
+    def __init__(self, usecases: References) -> None:
+        self._usecases = usecases
+
+    def GetReferenceStatus(self, request: pb.GetReferenceStatusRequest, call: Call) -> pb.ReferenceStatus:
+        """See the .proto, as for every method here."""
+        contact = self._usecases.enter(call.tx, request.reference, request.pin, call.trail)
+        return self._pack(contact, call)
+
+    def WithdrawConsentByReference(self, request: pb.WithdrawConsentByReferenceRequest, call: Call) -> pb.ReferenceStatus:
+        contact = self._usecases.enter(call.tx, request.reference, request.pin, call.trail)
+        self._usecases.withdraw_consent(call.tx, contact, call.trail)
+        return self._pack(contact, call)
+
+    def ConfirmHelp(self, request: pb.ConfirmHelpRequest, call: Call) -> pb.ReferenceStatus:
+        contact = self._usecases.enter(call.tx, request.reference, request.pin, call.trail)
+        self._usecases.confirm_help(call.tx, contact, request.help_came)
+        return self._pack(contact, call)
+
+    def _pack(self, contact: Contact, call: Call) -> pb.ReferenceStatus:
+        items = [
+            pb.ReferenceItem(
+                need_group_code=referral.need_code[:3],
+                status_code=status,
+                may_confirm=referral.state is State.COMPLETED,
+                consent_live=live,
+                update_time=wire.stamp(referral.update_time),
+            )
+            for referral, status, live in self._usecases.items(call.tx, contact)
+        ]
+        return pb.ReferenceStatus(contact_time_band=_band(contact.create_time, call.clock.now()), items=items)
+
+
+def _band(then: datetime, now: datetime) -> str:
+    age = now - then
+    return "today" if age < timedelta(days=1) else "this_week" if age < timedelta(days=7) else "earlier"
+
+
+def _id(text: str) -> str:
+    if not is_id(text):
+        raise NotFound
+    return text

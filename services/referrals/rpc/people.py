@@ -1,0 +1,128 @@
+"""People, consents, and the opening of an identity."""
+
+import json
+
+from chassis.errors import Invalid, NotFound
+from chassis.ids import is_id
+from chassis.rpc import Call
+from protos.referrals.v1 import people_pb2 as pb
+from services.referrals import wire
+from services.referrals.domain.codes import Check
+from services.referrals.domain.person import FieldGroup
+from services.referrals.rpc.requests import after, size, token, version
+from services.referrals.usecases.people import People
+
+
+class PeopleFace:
+    """Unpack, ask, pack."""
+
+    def __init__(self, usecases: People) -> None:
+        self._usecases = usecases
+
+    def CreatePerson(self, request: pb.CreatePersonRequest, call: Call) -> pb.Person:
+        """See the .proto, as for every method here."""
+        plan = wire.safe_contact(request.safe_contact) if request.HasField("safe_contact") else None
+        person = self._usecases.create(
+            call.tx,
+            call.caller,
+            call.clock.now(),
+            wire.identity(request.identity),
+            wire.coarse(request.coarse),
+            status_code=request.trafficking_status_code,
+            exploitation_country=request.exploitation_country,
+            plan=plan,
+        )
+        return wire.person_message(person, plan)
+
+    def GetPerson(self, request: pb.GetPersonRequest, call: Call) -> pb.Person:
+        return wire.person_message(*self._usecases.get(call.tx, call.caller, _id(request.id)))
+
+    def ListPeople(self, request: pb.ListPeopleRequest, call: Call) -> pb.ListPeopleResponse:
+        people, more = self._usecases.page(call.tx, call.caller, size(request.page_size, 50, 200), after(request.page_token, 2))
+        return pb.ListPeopleResponse(people=[wire.person_message(person) for person in people], next_page_token=token(more))
+
+    def UpdateIdentity(self, request: pb.UpdateIdentityRequest, call: Call) -> pb.Person:
+        newer = wire.identity(request.identity)
+        return wire.person_message(
+            self._usecases.update_identity(call.tx, call.caller, call.clock.now(), _id(request.id), version(request.etag), newer)
+        )
+
+    def OpenPerson(self, request: pb.OpenPersonRequest, call: Call) -> pb.Identity:
+        groups = wire.groups(request.field_groups)
+        identity = self._usecases.open(
+            call.tx, call.caller, call.clock.now(), _id(request.id), request.purpose_code, groups, request.referral_id, call.trail
+        )
+        return wire.identity_message(identity, groups)
+
+    def SetSafeContact(self, request: pb.SetSafeContactRequest, call: Call) -> pb.Person:
+        plan = wire.safe_contact(request.safe_contact)
+        person = self._usecases.set_safe_contact(call.tx, call.caller, call.clock.now(), _id(request.id), version(request.etag), plan)
+        return wire.person_message(person, plan)
+
+    def CreateReceipt(self, request: pb.CreateReceiptRequest, call: Call) -> pb.Receipt:
+        found, now = request.receipt, call.clock.now()
+        check = Check()
+        check.that(bool(found.person_id), "receipt.person_id", "required")
+        check.that(
+            not found.recipient_organization_id or is_id(found.recipient_organization_id), "receipt.recipient_organization_id", "malformed"
+        )
+        check.done()
+        receipt = self._usecases.new_receipt(
+            call.caller,
+            now,
+            wire.moment(found, "until_time"),
+            person_id=_id(found.person_id),
+            recipient_organization_id=found.recipient_organization_id,
+            field_groups=wire.groups(found.field_groups),
+            purpose_codes=tuple(found.purpose_codes),
+            giver_code=found.giver_code,
+            manner_code=found.manner_code,
+            child_assent=found.child_assent,
+            in_private=found.in_private,
+            interpreter=found.interpreter,
+            explained_codes=tuple(found.explained_codes),
+        )
+        return wire.receipt_message(self._usecases.create_receipt(call.tx, call.caller, now, receipt))
+
+    def ListReceipts(self, request: pb.ListReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
+        receipts = self._usecases.receipts(call.tx, _id(request.person_id))
+        return pb.ListReceiptsResponse(receipts=[wire.receipt_message(receipt) for receipt in receipts])
+
+    def GetReceipt(self, request: pb.GetReceiptRequest, call: Call) -> pb.Receipt:
+        return wire.receipt_message(self._usecases.receipt(call.tx, _id(request.id)))
+
+    def WithdrawReceipt(self, request: pb.WithdrawReceiptRequest, call: Call) -> pb.Receipt:
+        return wire.receipt_message(self._usecases.withdraw_receipt(call.tx, call.caller, call.clock.now(), _id(request.id), call.trail))
+
+    def ListReadings(self, request: pb.ListReadingsRequest, call: Call) -> pb.ListReadingsResponse:
+        limit = size(request.page_size, 50, 200)
+        before = None
+        if key := after(request.page_token, 1):
+            text = str(json.loads(key)[0])
+            if not (text.isascii() and text.isdigit()):
+                raise Invalid(("page_token", "malformed"))
+            before = int(text)
+        rows = self._usecases.readings(call.tx, call.caller, _id(request.person_id), limit + 1, before)
+        page = rows[:limit]
+        readings = [
+            pb.Reading(
+                time=wire.stamp(row["time"]),
+                organization_id=row["organization_id"],
+                actor_id=row["actor_id"],
+                purpose_code=row["purpose_code"],
+                field_groups=wire.group_numbers(FieldGroup(code) for code in row["detail_codes"] if code in _GROUPS),
+                allowed=row["allowed"],
+            )
+            for row in page
+        ]
+        more = json.dumps([str(page[-1]["sequence"])]) if len(rows) > limit else ""
+        return pb.ListReadingsResponse(readings=readings, next_page_token=token(more))
+
+
+_GROUPS = frozenset(group.value for group in FieldGroup)
+
+
+def _id(text: str) -> str:
+    if not is_id(text):
+        raise NotFound
+    return text

@@ -1,0 +1,246 @@
+"""Referrals and their figures."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from chassis.errors import Invalid, NotFound
+from chassis.ids import is_id
+from chassis.rpc import Call
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals import wire
+from services.referrals.domain.clock import Calendar, Urgency
+from services.referrals.domain.codes import Check
+from services.referrals.domain.referral import Actor, Referral
+from services.referrals.rpc.requests import after, mask, size, token, version
+from services.referrals.store.referrals import Filter
+from services.referrals.usecases import figures
+from services.referrals.usecases.referrals import Draft, Referrals, actor_of
+
+_BOXES = {pb.BOX_INBOX: "inbox", pb.BOX_OUTBOX: "outbox", pb.BOX_NETWORK: "network", pb.BOX_MINE: "mine", pb.BOX_UNSPECIFIED: "mine"}
+_AMENDABLE = ("need_code", "urgency", "service_id", "receipt_id", "contact_id")
+
+
+class ReferralsFace:
+    """Unpack, ask, pack."""
+
+    def __init__(self, usecases: Referrals) -> None:
+        self._usecases = usecases
+
+    def CreateReferral(self, request: pb.CreateReferralRequest, call: Call) -> pb.Referral:
+        """See the .proto, as for every method here."""
+        check = Check()
+        check.that(bool(request.person_id), "person_id", "required")
+        check.done()
+        draft = Draft(
+            need_code=request.need_code or None,
+            urgency=wire.urgency(request.urgency),
+            service_id=request.service_id or None,
+            contact_id=request.contact_id or None,
+        )
+        made = self._usecases.create(call.tx, call.caller, call.clock.now(), _id(request.person_id), draft, based_on_id=request.based_on_id)
+        return self._pack(made, call)
+
+    def UpdateReferral(self, request: pb.UpdateReferralRequest, call: Call) -> pb.Referral:
+        paths = mask(request.update_mask, _AMENDABLE)
+        found = request.referral
+        draft = Draft(
+            need_code=found.need_code if "need_code" in paths else None,
+            urgency=_required_urgency(found.urgency) if "urgency" in paths else None,
+            service_id=found.service_id if "service_id" in paths else None,
+            receipt_id=found.receipt_id if "receipt_id" in paths else None,
+            contact_id=found.contact_id if "contact_id" in paths else None,
+        )
+        changed = self._usecases.amend(call.tx, call.caller, call.clock.now(), _id(found.id), version(found.etag), draft)
+        return self._pack(changed, call)
+
+    def GetReferral(self, request: pb.GetReferralRequest, call: Call) -> pb.Referral:
+        return self._pack(self._usecases.get(call.tx, _id(request.id)), call)
+
+    def ListReferrals(self, request: pb.ListReferralsRequest, call: Call) -> pb.ListReferralsResponse:
+        found, more = self._usecases.find(
+            call.tx, _filter(request.filter, call), size(request.page_size, 50, 200), after(request.page_token, 3)
+        )
+        return pb.ListReferralsResponse(referrals=[self._pack(referral, call) for referral in found], next_page_token=token(more))
+
+    def CountReferrals(self, request: pb.CountReferralsRequest, call: Call) -> pb.CountReferralsResponse:
+        row = self._usecases.count(call.tx, _filter(request.filter, call), call.clock.now())
+        return pb.CountReferralsResponse(
+            late=row["late"],
+            due_soon=row["due_soon"],
+            waiting_for_me=row["waiting_for_me"],
+            waiting_for_other=row["waiting_for_other"],
+            fresh=row["fresh"],
+            total=row["total"],
+            by_state=row["by_state"],
+            live_by_need_group=row["by_need"],
+            live_by_department=row["by_department"],
+        )
+
+    def ListReferralEvents(self, request: pb.ListReferralEventsRequest, call: Call) -> pb.ListReferralEventsResponse:
+        events = self._usecases.history(call.tx, call.caller, _id(request.referral_id), call.trail)
+        return pb.ListReferralEventsResponse(events=[wire.event_message(event) for event in events])
+
+    def SendReferral(self, request: pb.SendReferralRequest, call: Call) -> pb.Referral:
+        sent = self._usecases.send(
+            call.tx,
+            call.caller,
+            call.clock.now(),
+            _id(request.id),
+            version(request.etag),
+            receipt_id=request.receipt_id,
+            override=request.override_reason_code,
+            note=request.note,
+            trail=call.trail,
+        )
+        return self._pack(sent, call)
+
+    def AcknowledgeReferral(self, request: pb.AcknowledgeReferralRequest, call: Call) -> pb.Referral:
+        return self._step(request, call, lambda r, actor, now, days: r.acknowledge(actor, now, days))
+
+    def AskReferral(self, request: pb.AskReferralRequest, call: Call) -> pb.Referral:
+        return self._step(request, call, lambda r, actor, now, days: r.ask(actor, now, days, request.question_code, request.note))
+
+    def AnswerReferral(self, request: pb.AnswerReferralRequest, call: Call) -> pb.Referral:
+        return self._step(request, call, lambda r, actor, now, days: r.answer(actor, now, days, request.note))
+
+    def AcceptReferral(self, request: pb.AcceptReferralRequest, call: Call) -> pb.Referral:
+        planned = wire.moment(request, "planned_first_contact_time")
+        worker = _optional_id(request.responsible_worker_id, "responsible_worker_id")
+        return self._step(
+            request, call, lambda r, actor, now, days: r.accept(actor, now, days, worker_id=worker, planned=planned, note=request.note)
+        )
+
+    def WaitlistReferral(self, request: pb.WaitlistReferralRequest, call: Call) -> pb.Referral:
+        review = wire.moment(request, "review_time")
+        return self._step(
+            request,
+            call,
+            lambda r, actor, now, days: r.waitlist(actor, now, days, days=request.expected_wait_days, review=review, note=request.note),
+        )
+
+    def DeclineReferral(self, request: pb.DeclineReferralRequest, call: Call) -> pb.Referral:
+        other = _optional_id(request.alternative_service_id, "alternative_service_id")
+        return self._step(
+            request,
+            call,
+            lambda r, actor, now, days: r.decline(
+                actor, now, days, reason_code=request.reason_code, alternative_service_id=other, note=request.note
+            ),
+        )
+
+    def StartReferral(self, request: pb.StartReferralRequest, call: Call) -> pb.Referral:
+        first = wire.moment(request, "first_contact_time")
+        return self._step(request, call, lambda r, actor, now, days: r.start(actor, now, days, first_contact=first, note=request.note))
+
+    def CompleteReferral(self, request: pb.CompleteReferralRequest, call: Call) -> pb.Referral:
+        return self._step(
+            request,
+            call,
+            lambda r, actor, now, days: r.complete(
+                actor, now, days, outcome_code=request.outcome_code, delivered=request.delivered_need_codes, note=request.note
+            ),
+        )
+
+    def NotDeliverReferral(self, request: pb.NotDeliverReferralRequest, call: Call) -> pb.Referral:
+        return self._step(
+            request, call, lambda r, actor, now, days: r.not_deliver(actor, now, days, reason_code=request.reason_code, note=request.note)
+        )
+
+    def CloseReferral(self, request: pb.CloseReferralRequest, call: Call) -> pb.Referral:
+        return self._step(
+            request, call, lambda r, actor, now, days: r.close(actor, now, days, help_came=request.help_came_code, note=request.note)
+        )
+
+    def WithdrawReferral(self, request: pb.WithdrawReferralRequest, call: Call) -> pb.Referral:
+        return self._step(
+            request, call, lambda r, actor, now, days: r.withdraw(actor, now, days, reason_code=request.reason_code, note=request.note)
+        )
+
+    def EnterReferralInError(self, request: pb.EnterReferralInErrorRequest, call: Call) -> pb.Referral:
+        return self._step(request, call, lambda r, actor, now, days: r.enter_in_error(actor, now, days, request.note))
+
+    def _step(
+        self,
+        request: pb.AcknowledgeReferralRequest
+        | pb.AskReferralRequest
+        | pb.AnswerReferralRequest
+        | pb.AcceptReferralRequest
+        | pb.WaitlistReferralRequest
+        | pb.DeclineReferralRequest
+        | pb.StartReferralRequest
+        | pb.CompleteReferralRequest
+        | pb.NotDeliverReferralRequest
+        | pb.CloseReferralRequest
+        | pb.WithdrawReferralRequest
+        | pb.EnterReferralInErrorRequest,
+        call: Call,
+        take: Callable[[Referral, Actor, datetime, Calendar], None],
+    ) -> pb.Referral:
+        actor, now = actor_of(call.caller), call.clock.now()
+        referral = self._usecases.step(call.tx, _id(request.id), version(request.etag), lambda found, days: take(found, actor, now, days))
+        return self._pack(referral, call)
+
+    @staticmethod
+    def _pack(referral: Referral, call: Call) -> pb.Referral:
+        return wire.referral_message(referral, actor_of(call.caller), call.clock.now())
+
+
+class StatisticsFace:
+    """Counts only."""
+
+    def GetPilotFigures(self, request: pb.GetPilotFiguresRequest, call: Call) -> pb.PilotFigures:
+        """See the .proto."""
+        found = figures.pilot(call.tx)
+        lists = {
+            name: [pb.Figure(code=code, count=count) for code, count in found[name]] for name in ("by_country", "by_department", "by_month")
+        }
+        return pb.PilotFigures(
+            assisted=found["assisted"],
+            from_chinandega=found["from_chinandega"],
+            period_start="2006-01",
+            period_end="2006-10",
+            by_need_group=[pb.Figure(code=code, count=count) for code, count in found["by_need"]],
+            **lists,
+        )
+
+
+def _id(text: str) -> str:
+    """An id; what has not the shape of one can't exist."""
+    if not is_id(text):
+        raise NotFound
+    return text
+
+
+def _optional_id(text: str, path: str) -> str:
+    if text and not is_id(text):
+        raise Invalid((path, "malformed"))
+    return text
+
+
+def _required_urgency(number: int) -> Urgency:
+    found = wire.urgency(number)
+    if found is None:
+        raise Invalid(("urgency", "required"))
+    return found
+
+
+def _filter(message: pb.ReferralFilter, call: Call) -> Filter:
+    box = _BOXES.get(message.box)
+    if box is None:
+        raise Invalid(("filter.box", "unknown_code"))
+    if box == "network" and not (call.caller.has("COORDINATOR") or call.caller.has("AUDITOR")):
+        box = "mine"  # who may not see the network asks for what is its own: row-level security would show no more either
+    return Filter(
+        box,
+        call.caller.organization_id,
+        states=tuple(wire.states(message.states)),
+        need_code=message.need_code,
+        urgency=wire.urgency(message.urgency),
+        due_before=wire.moment(message, "due_before"),
+        modified_after=wire.moment(message, "modified_after"),
+        live=message.live,
+        waiting_for_me=message.waiting_for_me,
+        waiting_for_other=message.waiting_for_other,
+        person_id=message.person_id,
+        contact_id=message.contact_id,
+    )

@@ -1,0 +1,108 @@
+"""Contacts of the line, and the references by which callers are known."""
+
+import json
+from dataclasses import asdict
+from datetime import datetime, timedelta
+
+from chassis import outbox
+from chassis.db import Row, Transaction
+from chassis.errors import NotFound, Stale
+from chassis.sealing import Keyring
+from services.referrals import wire
+from services.referrals.domain.contact import Contact, Triage
+
+
+class Contacts:
+    """Notes are sealed with the service's key: a contact may have no person yet."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def add(self, tx: Transaction, contact: Contact, note: str) -> None:
+        """Records a contact."""
+        tx.execute(
+            "INSERT INTO contacts (id, organization_id, version, line_country, campaign_code, kind_code, speaker_code, language, triage, outcome_code,"
+            " department, need_code, person_id, reference_hint, note_sealed, create_time, update_time) VALUES (%(id)s, %(organization_id)s, %(version)s,"
+            " %(line_country)s, %(campaign_code)s, %(kind_code)s, %(speaker_code)s, %(language)s, %(triage)s::jsonb, %(outcome_code)s, %(department)s,"
+            " %(need_code)s, %(person_id)s, %(reference_hint)s, %(note)s, %(create_time)s, %(update_time)s)",
+            self._values(contact, note),
+        )
+        outbox.keep(tx, [wire.contact_fact(contact, "recorded")])
+
+    def change(self, tx: Transaction, contact: Contact, note: str | None) -> None:
+        """Writes a new version; the note only if given."""
+        changed = tx.execute(
+            "UPDATE contacts SET version = %(version)s, kind_code = %(kind_code)s, speaker_code = %(speaker_code)s, language = %(language)s,"
+            " triage = %(triage)s::jsonb, outcome_code = %(outcome_code)s, department = %(department)s, need_code = %(need_code)s,"
+            " person_id = %(person_id)s, update_time = %(update_time)s, note_sealed = coalesce(%(note)s, note_sealed)"
+            " WHERE id = %(id)s AND version = %(version)s - 1",
+            self._values(contact, note),
+        ).rowcount
+        if changed != 1:
+            raise Stale
+        outbox.keep(tx, [wire.contact_fact(contact, "changed")])
+
+    def get(self, tx: Transaction, identifier: str, *, for_update: bool = False) -> tuple[Contact, str]:
+        """A contact and its note; NotFound outside the scope."""
+        row = tx.execute("SELECT * FROM contacts WHERE id = %s" + (" FOR UPDATE" if for_update else ""), (identifier,)).fetchone()
+        if row is None:
+            raise NotFound
+        note = self._keyring.open_bytes(row["note_sealed"], _place(identifier)).decode() if row["note_sealed"] else ""
+        return _read(row), note
+
+    def page(self, tx: Transaction, organization_id: str, limit: int, after: str) -> tuple[list[Contact], str]:
+        """The contacts of an organisation, newest first, and the key of the next page."""
+        time, identifier = json.loads(after) if after else ("infinity", "")
+        rows = tx.execute(
+            "SELECT *, create_time::text AS key FROM contacts WHERE organization_id = %s AND (create_time < %s::timestamptz"
+            " OR (create_time = %s::timestamptz AND id > %s)) ORDER BY create_time DESC, id LIMIT %s",
+            (organization_id, time, time, identifier, limit + 1),
+        ).fetchall()
+        more = json.dumps([rows[limit - 1]["key"], rows[limit - 1]["id"]]) if len(rows) > limit else ""
+        return [_read(row) for row in rows[:limit]], more
+
+    def add_reference(self, tx: Transaction, reference: str, contact_id: str, pin_hash: str) -> None:
+        """Keeps the fingerprint of a reference with the hash of its PIN."""
+        tx.execute(
+            "INSERT INTO contact_references (fingerprint, contact_id, pin_hash) VALUES (%s, %s, %s)",
+            (self._fingerprint(reference), contact_id, pin_hash),
+        )
+
+    def count_try(self, tx: Transaction, reference: str, now: datetime, most: int, pause: timedelta) -> tuple[str, str] | datetime | None:
+        """Counts a try before the PIN is looked at, so that many tries at once are all counted.
+
+        Returns (contact id, PIN hash), or the time from which one may try again, or None for an unknown reference. After the pause the count begins anew.
+        """
+        row = tx.execute("SELECT * FROM contact_references WHERE fingerprint = %s FOR UPDATE", (self._fingerprint(reference),)).fetchone()
+        if row is None:
+            return None
+        tries = row["tries"]
+        if row["last_try"] and row["last_try"] + pause <= now:
+            tries = 0
+        if tries >= most:
+            again: datetime = row["last_try"] + pause
+            return again
+        tx.execute("UPDATE contact_references SET tries = %s, last_try = %s WHERE fingerprint = %s", (tries + 1, now, row["fingerprint"]))
+        return row["contact_id"], row["pin_hash"]
+
+    def forget_tries(self, tx: Transaction, reference: str) -> None:
+        """The PIN was right."""
+        tx.execute("UPDATE contact_references SET tries = 0 WHERE fingerprint = %s", (self._fingerprint(reference),))
+
+    def _fingerprint(self, reference: str) -> bytes:
+        return self._keyring.fingerprint(reference.encode(), "references")
+
+    def _values(self, contact: Contact, note: str | None) -> dict[str, object]:
+        values = asdict(contact)
+        values["triage"] = json.dumps(values["triage"])
+        values["note"] = self._keyring.seal_bytes(note.encode(), _place(contact.id)) if note else None
+        return values
+
+
+def _place(contact_id: str) -> str:
+    return f"contacts/{contact_id}/note"
+
+
+def _read(row: Row) -> Contact:
+    values = {name: value for name, value in row.items() if name not in ("note_sealed", "key")}
+    return Contact(**values | {"triage": Triage(**row["triage"])})

@@ -1,0 +1,40 @@
+"""What was heard of members and services: enough to check standing and to know whose a service is, also while the directory is away."""
+
+from chassis.db import Transaction
+from chassis.tokens import Caller
+
+
+def note_member(tx: Transaction, kind: str, identifier: str, active: bool, status: str = "", type_: str = "") -> None:
+    """kind: organization, worker or key."""
+    tx.execute(
+        "INSERT INTO members (kind, id, active, status, type) VALUES (%s, %s, %s, %s, %s)"
+        " ON CONFLICT (id) DO UPDATE SET active = excluded.active, status = excluded.status, type = excluded.type",
+        (kind, identifier, active, status, type_),
+    )
+
+
+def note_service(tx: Transaction, identifier: str, organization_id: str, active: bool) -> None:
+    """A service of the directory."""
+    tx.execute(
+        "INSERT INTO directory_services (id, organization_id, active) VALUES (%s, %s, %s)"
+        " ON CONFLICT (id) DO UPDATE SET organization_id = excluded.organization_id, active = excluded.active",
+        (identifier, organization_id, active),
+    )
+
+
+def in_good_standing(tx: Transaction, caller: Caller) -> bool:
+    """False when the organisation, worker or key is known to be out. What was not heard yet is not held against anyone: the token is at most a minute old."""
+    row = tx.execute("SELECT 1 FROM members WHERE id = ANY(%s) AND NOT active LIMIT 1", ([caller.organization_id, caller.id],)).fetchone()
+    return row is None
+
+
+def organization(tx: Transaction, identifier: str) -> tuple[str, str]:
+    """(status, type) of an organisation; empty words when it was not heard of."""
+    row = tx.execute("SELECT status, type FROM members WHERE id = %s AND kind = 'organization'", (identifier,)).fetchone()
+    return (row["status"], row["type"]) if row else ("", "")
+
+
+def owner_of_service(tx: Transaction, service_id: str) -> str | None:
+    """Whose a service is; None when it was not heard of or is no longer offered."""
+    row = tx.execute("SELECT organization_id FROM directory_services WHERE id = %s AND active", (service_id,)).fetchone()
+    return row["organization_id"] if row else None

@@ -1,0 +1,127 @@
+"""Files of persons: coarse rows, the person's own key, and what is sealed with it."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from chassis.db import Row, Transaction
+from chassis.errors import Conflict, NotFound, Stale
+from chassis.sealing import Key, Keyring
+from services.referrals.domain.person import Coarse, Identity, Person, SafeContact
+
+_COARSE = "age_band gender_code language dependants country department".split()
+
+
+class People:
+    """Needs the key-encryption key; each person's fields are sealed with a key of her own."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def add(self, tx: Transaction, person: Person, identity: Identity, plan: SafeContact | None) -> None:
+        """Opens a file."""
+        tx.execute(
+            "INSERT INTO people (id, organization_id, version, age_band, gender_code, language, dependants, country, department, trafficking_status_code,"
+            " exploitation_country, has_identity, safe_contact_channel, erased, create_time, update_time) VALUES (%(id)s, %(organization_id)s, %(version)s,"
+            " %(age_band)s, %(gender_code)s, %(language)s, %(dependants)s, %(country)s, %(department)s, %(trafficking_status_code)s,"
+            " %(exploitation_country)s, %(has_identity)s, %(safe_contact_channel)s, %(erased)s, %(create_time)s, %(update_time)s)",
+            _values(person),
+        )
+        key, wrapped = self._keyring.new_key(_key_place(person.id))
+        tx.execute("INSERT INTO person_keys (person_id, wrapped) VALUES (%s, %s)", (person.id, wrapped))
+        self._seal(tx, key, person.id, "identity", asdict(identity))
+        if plan is not None:
+            self._seal(tx, key, person.id, "safe_contact", asdict(plan))
+
+    def get(self, tx: Transaction, identifier: str, *, for_update: bool = False) -> Person:
+        """The coarse part; NotFound outside the scope."""
+        row = tx.execute("SELECT * FROM people WHERE id = %s" + (" FOR UPDATE" if for_update else ""), (identifier,)).fetchone()
+        if row is None:
+            raise NotFound
+        return _read(row)
+
+    def change(self, tx: Transaction, person: Person, *, identity: Identity | None = None, plan: SafeContact | None = None) -> None:
+        """Writes a new version of the file; the sealed parts only if given."""
+        changed = tx.execute(
+            "UPDATE people SET version = %(version)s, age_band = %(age_band)s, gender_code = %(gender_code)s, language = %(language)s,"
+            " dependants = %(dependants)s, country = %(country)s, department = %(department)s, has_identity = %(has_identity)s,"
+            " safe_contact_channel = %(safe_contact_channel)s, erased = %(erased)s, update_time = %(update_time)s"
+            " WHERE id = %(id)s AND version = %(version)s - 1",
+            _values(person),
+        ).rowcount
+        if changed != 1:
+            raise Stale
+        key = self.key(tx, person.id)
+        if identity is not None:
+            self._seal(tx, key, person.id, "identity", asdict(identity))
+        if plan is not None:
+            self._seal(tx, key, person.id, "safe_contact", asdict(plan))
+
+    def key(self, tx: Transaction, person_id: str) -> Key:
+        """The person's key; refuses when it was destroyed."""
+        row = tx.execute("SELECT wrapped FROM person_keys WHERE person_id = %s", (person_id,)).fetchone()
+        if row is None:
+            raise NotFound
+        if row["wrapped"] is None:
+            raise Conflict("person_erased")
+        return self._keyring.unwrap(row["wrapped"], _key_place(person_id))
+
+    def identity(self, tx: Transaction, person_id: str) -> Identity:
+        """The sealed identity, opened. Whoever calls this has checked the consent and recorded the reading."""
+        found = self._open(tx, person_id, "identity")
+        return Identity(**found) if found else Identity()
+
+    def safe_contact(self, tx: Transaction, person_id: str) -> SafeContact | None:
+        """The plan, opened; None when nobody asked her yet."""
+        found = self._open(tx, person_id, "safe_contact")
+        return SafeContact(**found) if found else None
+
+    def page(self, tx: Transaction, organization_id: str, limit: int, after: str) -> tuple[list[Person], str]:
+        """The files of an organisation, newest first, and the key of the next page."""
+        time, identifier = json.loads(after) if after else ("infinity", "")
+        rows = tx.execute(
+            "SELECT *, create_time::text AS key FROM people WHERE organization_id = %s AND (create_time < %s::timestamptz"
+            " OR (create_time = %s::timestamptz AND id > %s)) ORDER BY create_time DESC, id LIMIT %s",
+            (organization_id, time, time, identifier, limit + 1),
+        ).fetchall()
+        more = json.dumps([rows[limit - 1]["key"], rows[limit - 1]["id"]]) if len(rows) > limit else ""
+        return [_read(row) for row in rows[:limit]], more
+
+    def _seal(self, tx: Transaction, key: Key, person_id: str, field: str, value: dict[str, Any]) -> None:
+        tx.execute(
+            "INSERT INTO person_sealed (person_id, field, sealed) VALUES (%s, %s, %s) ON CONFLICT (person_id, field) DO UPDATE SET sealed = excluded.sealed",
+            (person_id, field, key.seal(json.dumps(value), f"person_sealed/{person_id}/{field}")),
+        )
+
+    def _open(self, tx: Transaction, person_id: str, field: str) -> dict[str, Any] | None:
+        row = tx.execute("SELECT sealed FROM person_sealed WHERE person_id = %s AND field = %s", (person_id, field)).fetchone()
+        if row is None:
+            return None
+        found: dict[str, Any] = json.loads(self.key(tx, person_id).open(row["sealed"], f"person_sealed/{person_id}/{field}"))
+        return found
+
+
+def _key_place(person_id: str) -> str:
+    return f"person_keys/{person_id}/wrapped"
+
+
+def _values(person: Person) -> dict[str, Any]:
+    values = asdict(person)
+    coarse: dict[str, Any] = values.pop("coarse")
+    return values | coarse
+
+
+def _read(row: Row) -> Person:
+    return Person(
+        id=row["id"],
+        organization_id=row["organization_id"],
+        coarse=Coarse(**{name: row[name] for name in _COARSE}),
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+        version=row["version"],
+        trafficking_status_code=row["trafficking_status_code"],
+        exploitation_country=row["exploitation_country"],
+        has_identity=row["has_identity"],
+        safe_contact_channel=row["safe_contact_channel"],
+        erased=row["erased"],
+    )

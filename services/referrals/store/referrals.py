@@ -1,0 +1,298 @@
+"""Referrals with their clocks and history. Row-level security narrows every statement to what the transaction's scope may see."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from chassis import outbox
+from chassis.db import Row, Transaction
+from chassis.errors import NotFound, Stale
+from chassis.sealing import Key
+from services.referrals import wire
+from services.referrals.domain.clock import Clock, ClockKind, Urgency
+from services.referrals.domain.lifecycle import LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER, State
+from services.referrals.domain.person import Coarse
+from services.referrals.domain.referral import Actor, Event, Referral
+
+_PLAIN = (
+    "id version need_code person_id contact_id sender_organization_id sender_worker_id receiver_organization_id service_id receipt_id "
+    "override_reason_code responsible_worker_id responsible_desk_code planned_first_contact_time first_contact_time reason_code question_code "
+    "outcome_code alternative_service_id expected_wait_days review_time based_on_id send_time create_time update_time"
+).split()
+_COARSE = "age_band gender_code language dependants country department".split()
+_COLUMNS = [*_PLAIN, *_COARSE, "state", "urgency", "delivered_need_codes", "next_due_time"]
+# Fixed words, joined once: no value ever becomes part of a statement's text.
+_INSERT = f"INSERT INTO referrals ({', '.join(_COLUMNS)}) VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
+_UPDATE = (
+    f"UPDATE referrals SET {', '.join(f'{c} = %({c})s' for c in _COLUMNS if c not in ('id', 'create_time'))}"
+    " WHERE id = %(id)s AND version = %(was)s"
+)
+
+
+def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Referral:
+    """One referral in the scope of the transaction; NotFound otherwise. `for_update` makes writers take turns."""
+    row = tx.execute("SELECT * FROM referrals WHERE id = %s" + (" FOR UPDATE" if for_update else ""), (identifier,)).fetchone()
+    if row is None:
+        raise NotFound
+    return _read(tx, [row])[0]
+
+
+def keep(tx: Transaction, referral: Referral, key: Key | None) -> None:
+    """Writes the referral, its clocks, its new events and their facts. `key` (the person's) seals notes; it is needed only if there are any."""
+    events, referral.events = referral.events, []
+    if not events:
+        return
+    was = events[0].version - 1
+    values = {name: getattr(referral, name) for name in _PLAIN} | asdict(referral.coarse)
+    values |= {
+        "state": referral.state.value,
+        "urgency": referral.urgency.value if referral.urgency else None,
+        "delivered_need_codes": list(referral.delivered_need_codes),
+        "next_due_time": referral.next_due_time,
+        "was": was,
+    }
+    if tx.execute(_INSERT if was == 0 else _UPDATE, values).rowcount != 1:
+        raise Stale
+    with tx.cursor() as cursor:
+        if referral.clocks:
+            cursor.executemany(
+                "INSERT INTO clocks (referral_id, number, kind, start_time, due_time, stop_time, pause_time, fired_percent, next_time)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (referral_id, number) DO UPDATE SET start_time = excluded.start_time,"
+                " due_time = excluded.due_time, stop_time = excluded.stop_time, pause_time = excluded.pause_time,"
+                " fired_percent = excluded.fired_percent, next_time = excluded.next_time",
+                [
+                    (referral.id, n, c.kind.value, c.start_time, c.due_time, c.stop_time, c.pause_time, c.fired_percent, c.next_time)
+                    for n, c in enumerate(referral.clocks)
+                ],
+            )
+        cursor.executemany(
+            "INSERT INTO referral_events (referral_id, version, verb, from_state, to_state, time, actor_kind, actor_id, organization_id, reason_code,"
+            " attribution, clock, note_sealed) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            [_event_row(referral.id, event, key) for event in events],
+        )
+    outbox.keep(tx, wire.referral_facts(referral, events))
+    tx.execute("SELECT pg_notify('clocks', '')")
+
+
+def _event_row(referral_id: str, event: Event, key: Key | None) -> tuple[Any, ...]:
+    sealed = None
+    if event.note:
+        assert key is not None
+        sealed = key.seal(event.note, _note_place(referral_id, event.version))
+    return (
+        referral_id,
+        event.version,
+        event.verb,
+        event.from_state.value,
+        event.to_state.value,
+        event.time,
+        event.actor.kind,
+        event.actor.id,
+        event.actor.organization_id,
+        event.reason_code,
+        event.attribution,
+        event.clock.value if event.clock else "",
+        sealed,
+    )
+
+
+def _note_place(referral_id: str, version: int) -> str:
+    return f"referral_events/{referral_id}/{version}/note"
+
+
+def events(tx: Transaction, referral_id: str, key: Key | None) -> list[Event]:
+    """The history, oldest first; notes are opened when a key is given."""
+    rows = tx.execute("SELECT * FROM referral_events WHERE referral_id = %s ORDER BY version", (referral_id,)).fetchall()
+    return [
+        Event(
+            row["version"],
+            row["verb"],
+            State(row["from_state"]),
+            State(row["to_state"]),
+            row["time"],
+            Actor(row["actor_kind"], row["actor_id"], row["organization_id"]),
+            row["reason_code"],
+            row["attribution"],
+            ClockKind(row["clock"]) if row["clock"] else None,
+            key.open(row["note_sealed"], _note_place(referral_id, row["version"])) if key and row["note_sealed"] else "",
+        )
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which referrals: `box` is inbox, outbox, mine or network."""
+
+    box: str
+    organization_id: str
+    states: tuple[State, ...] = ()
+    need_code: str = ""
+    urgency: Urgency | None = None
+    due_before: datetime | None = None
+    modified_after: datetime | None = None
+    live: bool = False
+    waiting_for_me: bool = False
+    waiting_for_other: bool = False
+    person_id: str = ""
+    contact_id: str = ""
+
+
+_MINE = (
+    "((receiver_organization_id = %(organization)s AND state = ANY(%(for_receiver)s))"
+    " OR (sender_organization_id = %(organization)s AND state = ANY(%(for_sender)s)))"
+)
+_OTHER = (
+    "((receiver_organization_id = %(organization)s AND state = ANY(%(for_sender)s) AND state <> 'draft')"
+    " OR (sender_organization_id = %(organization)s AND state = ANY(%(for_receiver)s)))"
+)
+
+
+def _where(wanted: Filter) -> tuple[str, dict[str, Any]]:
+    boxes = {
+        "inbox": "receiver_organization_id = %(organization)s AND state <> 'draft'",
+        "outbox": "sender_organization_id = %(organization)s",
+        "mine": "(sender_organization_id = %(organization)s OR (receiver_organization_id = %(organization)s AND state <> 'draft'))",
+        "network": "state <> 'draft'",
+    }
+    conditions = [boxes[wanted.box]]
+    if wanted.states:
+        conditions.append("state = ANY(%(states)s)")
+    if wanted.need_code:
+        conditions.append("(need_code = %(need)s OR need_code LIKE %(need)s || '.%%')")
+    if wanted.urgency:
+        conditions.append("urgency = %(urgency)s")
+    if wanted.due_before:
+        conditions.append("next_due_time < %(due_before)s")
+    if wanted.modified_after:
+        conditions.append("update_time > %(modified_after)s")
+    if wanted.live:
+        conditions.append("state = ANY(%(live)s)")
+    if wanted.waiting_for_me:
+        conditions.append(_MINE)
+    if wanted.waiting_for_other:
+        conditions.append(_OTHER)
+    if wanted.person_id:
+        conditions.append("person_id = %(person)s")
+    if wanted.contact_id:
+        conditions.append("contact_id = %(contact)s AND sender_organization_id = %(organization)s")
+    values = {
+        "organization": wanted.organization_id,
+        "states": [state.value for state in wanted.states],
+        "need": wanted.need_code,
+        "urgency": wanted.urgency.value if wanted.urgency else None,
+        "due_before": wanted.due_before,
+        "modified_after": wanted.modified_after,
+        "live": [state.value for state in LIVE],
+        "for_receiver": [state.value for state in WAITS_FOR_RECEIVER],
+        "for_sender": [state.value for state in WAITS_FOR_SENDER],
+        "person": wanted.person_id,
+        "contact": wanted.contact_id,
+    }
+    return " AND ".join(conditions), values
+
+
+def find(tx: Transaction, wanted: Filter, limit: int, after: str = "") -> tuple[list[Referral], str]:
+    """A page, nearest deadline first, and the key of the next page (empty at the end)."""
+    where, values = _where(wanted)
+    if after:
+        values["due"], values["updated"], values["after"] = json.loads(after)
+        # The first two go in opposite directions, so the row comparison is written out.
+        where += (
+            " AND (coalesce(next_due_time, 'infinity') > %(due)s::timestamptz OR (coalesce(next_due_time, 'infinity') = %(due)s::timestamptz"
+            " AND (update_time < %(updated)s::timestamptz OR (update_time = %(updated)s::timestamptz AND id > %(after)s))))"
+        )
+    rows = tx.execute(
+        "SELECT *, coalesce(next_due_time, 'infinity')::text AS due_key, update_time::text AS update_key FROM referrals"
+        f" WHERE {where} ORDER BY coalesce(next_due_time, 'infinity'), update_time DESC, id LIMIT %(limit)s",
+        values | {"limit": limit + 1},
+    ).fetchall()
+    page = rows[:limit]
+    more = json.dumps([page[-1]["due_key"], page[-1]["update_key"], page[-1]["id"]]) if len(rows) > limit else ""
+    return _read(tx, page), more
+
+
+def count(tx: Transaction, wanted: Filter, now: datetime, soon: datetime) -> Row:
+    """The figures of Today and the board in one pass."""
+    where, values = _where(wanted)
+    mine, other = (_MINE, _OTHER) if wanted.box != "network" else ("false", "state = ANY(%(for_receiver)s)")
+    row = tx.execute(
+        "WITH chosen AS (SELECT * FROM referrals WHERE " + where + ")"
+        " SELECT count(*) FILTER (WHERE next_due_time < %(now)s) AS late,"
+        " count(*) FILTER (WHERE next_due_time >= %(now)s AND next_due_time < %(soon)s) AS due_soon,"
+        f" count(*) FILTER (WHERE {mine}) AS waiting_for_me, count(*) FILTER (WHERE {other}) AS waiting_for_other,"
+        " count(*) FILTER (WHERE state = 'sent') AS fresh, count(*) AS total,"
+        " (SELECT coalesce(jsonb_object_agg(state, n), '{}') FROM (SELECT state, count(*) AS n FROM chosen GROUP BY state) s) AS by_state,"
+        " (SELECT coalesce(jsonb_object_agg(need, n), '{}') FROM (SELECT left(need_code, 3) AS need, count(*) AS n FROM chosen"
+        "   WHERE state = ANY(%(live)s) GROUP BY 1) g) AS by_need,"
+        " (SELECT coalesce(jsonb_object_agg(department, n), '{}') FROM (SELECT department, count(*) AS n FROM chosen"
+        "   WHERE state = ANY(%(live)s) AND department <> '' GROUP BY 1) d) AS by_department"
+        " FROM chosen",
+        values | {"now": now, "soon": soon},
+    ).fetchone()
+    assert row is not None
+    return row
+
+
+def ids_standing_on(tx: Transaction, receipt_id: str) -> list[str]:
+    """Live referrals that were sent on a receipt."""
+    rows = tx.execute(
+        "SELECT id FROM referrals WHERE receipt_id = %s AND state = ANY(%s) ORDER BY id", (receipt_id, [state.value for state in LIVE])
+    ).fetchall()
+    return [row["id"] for row in rows]
+
+
+def of_contact(tx: Transaction, contact_id: str, *, for_update: bool = False) -> list[Referral]:
+    """The referrals made for a contact."""
+    rows = tx.execute(
+        "SELECT * FROM referrals WHERE contact_id = %s ORDER BY create_time, id" + (" FOR UPDATE" if for_update else ""), (contact_id,)
+    ).fetchall()
+    return _read(tx, rows)
+
+
+def count_sent(tx: Transaction, organization_id: str) -> int:
+    """How many referrals an organisation has ever sent."""
+    row = tx.execute(
+        "SELECT count(*) AS n FROM referrals WHERE sender_organization_id = %s AND send_time IS NOT NULL", (organization_id,)
+    ).fetchone()
+    return int(row["n"]) if row else 0
+
+
+def with_due_clocks(tx: Transaction, now: datetime, limit: int) -> list[str]:
+    """Referrals of which a clock reaches a level; claimed for this transaction, so that two processes take different ones."""
+    rows = tx.execute(
+        "SELECT id FROM referrals WHERE id IN (SELECT referral_id FROM clocks WHERE next_time <= %s ORDER BY next_time LIMIT %s) FOR UPDATE SKIP LOCKED",
+        (now, limit),
+    ).fetchall()
+    return [row["id"] for row in rows]
+
+
+def next_clock_time(tx: Transaction) -> datetime | None:
+    """When the next level of any clock is reached."""
+    row = tx.execute("SELECT min(next_time) AS next FROM clocks WHERE next_time IS NOT NULL").fetchone()
+    return row["next"] if row else None
+
+
+def _read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
+    clocks: dict[str, list[Clock]] = {}
+    if rows:
+        found: Iterable[Row] = tx.execute(
+            "SELECT * FROM clocks WHERE referral_id = ANY(%s) ORDER BY referral_id, number", ([row["id"] for row in rows],)
+        )
+        for c in found:
+            clocks.setdefault(c["referral_id"], []).append(
+                Clock(ClockKind(c["kind"]), c["start_time"], c["due_time"], c["stop_time"], c["pause_time"], c["fired_percent"])
+            )
+    return [
+        Referral(
+            **{name: row[name] for name in _PLAIN},
+            coarse=Coarse(**{name: row[name] for name in _COARSE}),
+            state=State(row["state"]),
+            urgency=Urgency(row["urgency"]) if row["urgency"] else None,
+            delivered_need_codes=tuple(row["delivered_need_codes"]),
+            clocks=clocks.get(row["id"], []),
+        )
+        for row in rows
+    ]

@@ -1,0 +1,29 @@
+"""What it hears from partners: who is a member in good standing, and whose a service is."""
+
+from chassis.db import Transaction
+from chassis.envelope import Poison
+from chassis.outbox import Fact
+from protos.partners.v1 import facts_pb2
+from services.referrals.store import members
+
+TOPIC = "enlace.partners.v1"
+
+
+def hear(tx: Transaction, fact: Fact) -> None:
+    """One fact of the directory. An unknown kind is poison: something new is said that this version can't judge."""
+    kind = fact.type.split(".")[1] if fact.type.count(".") == 3 else ""
+    if kind == "organization":
+        organization = facts_pb2.OrganizationFact.FromString(fact.payload)
+        active = organization.status_code in ("PROBATION", "APPROVED")
+        members.note_member(tx, kind, organization.organization_id, active, organization.status_code, organization.organization_type_code)
+    elif kind == "service":
+        service = facts_pb2.ServiceFact.FromString(fact.payload)
+        members.note_service(tx, service.service_id, service.organization_id, service.active)
+    elif kind == "worker":
+        worker = facts_pb2.WorkerFact.FromString(fact.payload)
+        members.note_member(tx, kind, worker.worker_id, worker.status_code == "ACTIVE")
+    elif kind == "api_key":
+        key = facts_pb2.ApiKeyFact.FromString(fact.payload)
+        members.note_member(tx, "key", key.api_key_id, key.live)
+    else:
+        raise Poison("type")

@@ -1,0 +1,318 @@
+"""What is going on tonight: referrals in every state with their clocks running, and what the line heard today.
+
+All times are told from the moment of the first start ("so long ago"), so that some are late, some soon due, and one must be answered now.
+After that they age like everybody's. People, places and words are made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from demo.network import Network, id_of
+from demo.story import File, Story
+from services.referrals.domain.clock import Calendar, Urgency
+from services.referrals.domain.contact import Contact, Triage
+from services.referrals.domain.person import Coarse, Identity, Person, SafeContact
+
+IMMEDIATE, EMERGENCY, URGENT, NORMAL = Urgency.IMMEDIATE, Urgency.EMERGENCY, Urgency.URGENT, Urgency.NORMAL
+
+
+class Known(NamedTuple):
+    """A person: her file's holder, what is sealed (both names may be empty), the coarse part, and how she may be reached."""
+
+    holder: str
+    given: str
+    family: str
+    age_band: str
+    gender: str
+    dependants: int
+    department: str
+    taken_to: str = ""
+    channel: str = "through_worker"
+    status: str = "PossibleVictimOfTrafficking"
+
+
+PEOPLE = {
+    "tonight": Known("llama-y-vive-ni", "", "", "18-24", "Feminine", 1, "NI-CI", channel="phone"),
+    "protection": Known("llama-y-vive-ni", "Nohemí", "", "25-59", "Feminine", 0, "NI-RI", channel="none"),
+    "hospital": Known("llama-y-vive-ni", "Sayra", "", "18-24", "Feminine", 0, "NI-CI", channel="message"),
+    "rosa": Known("puentes", "Rosalpina", "Dávila Mora", "25-59", "Feminine", 2, "NI-MN", "CR", status="ActualVictimOfTrafficking"),
+    "keyling": Known("puentes", "Keyling", "Arauz", "18-24", "Feminine", 0, "NI-CI", "SV", "message", "ActualVictimOfTrafficking"),
+    "ulises": Known("puentes", "Ulises", "Blandón", "25-59", "Masculine", 0, "NI-ES", "MX", "phone"),
+    "tamara": Known("puentes", "Tamara", "Orozco", "18-24", "TransgenderFeminine", 0, "NI-MN", "GT", "message"),
+    "elieth": Known("luna-nueva", "Elieth", "Cano", "18-24", "Feminine", 1, "NI-CI", "SV", status="ActualVictimOfTrafficking"),
+    "marcia": Known("luna-nueva", "Marcia", "Toval", "25-59", "Feminine", 3, "NI-CI", "GT", status="ActualVictimOfTrafficking"),
+    "darling": Known("parroquia-somoto", "Darling", "Pineda", "18-24", "Feminine", 0, "NI-MD", "CR", "visit"),
+    "benito": Known("parroquia-somoto", "Benito", "Cruz Alfaro", "60+", "Masculine", 0, "NI-MD", channel="visit"),
+    "gaby": Known("familia", "Gabriela", "Mairena Soto", "12-17", "Feminine", 0, "NI-LE", "SV", status="ActualVictimOfTrafficking"),
+    "arlen": Known("familia", "Arlen", "Useda", "12-17", "Feminine", 0, "NI-NS", "GT"),
+    "sugey": Known("mision", "Sugey", "Rostrán", "25-59", "Feminine", 1, "NI-CI", "US", "phone", "ActualVictimOfTrafficking"),
+    "olman": Known("mision", "Olman", "Chavarría", "25-59", "Masculine", 0, "NI-LE", "CR"),
+    "suyen": Known("tejer-redes", "Suyén", "Martínez Laguna", "18-24", "Feminine", 1, "NI-CI", "SV"),
+    "return": Known("consulado-sv", "Fabiola", "Téllez", "25-59", "Feminine", 2, "NI-CI", "SV", status="ActualVictimOfTrafficking"),
+    "abroad": Known("harbor", "Yessica", "Pravia", "25-59", "Feminine", 0, "NI-ES", "US", "phone", "ActualVictimOfTrafficking"),
+    "newcomer": Known("nuevo-sendero", "Jolieth", "Ríos", "18-24", "Feminine", 0, "NI-RI"),
+}
+
+
+def people(network: Network, now: datetime) -> dict[str, File]:
+    """The files, by the word they go by here."""
+    files = {}
+    for word, known in PEOPLE.items():
+        coarse = Coarse(known.age_band, known.gender, "es", known.dependants, "NI", known.department)
+        person = Person(
+            id=id_of("person", word),
+            organization_id=network.members[known.holder].id,
+            coarse=coarse,
+            create_time=now,
+            update_time=now,
+            trafficking_status_code=known.status,
+            exploitation_country=known.taken_to,
+            has_identity=bool(known.given),
+            safe_contact_channel=known.channel,
+        )
+        person.check()
+        plan = SafeContact(known.channel, "de 9 a 11" if known.channel in ("phone", "message") else "", "la tía Chepa", "Enlace, albergue")
+        giver = "guardian" if known.age_band == "12-17" else "person"
+        files[word] = File(person, Identity(known.given, known.family), plan, known.holder, giver)
+    return files
+
+
+class Teller:
+    """Tells stories by how long ago each step was."""
+
+    def __init__(self, network: Network, calendar: Calendar, now: datetime) -> None:
+        self._network, self._calendar, self._now = network, calendar, now
+        self._files = people(network, now)
+        self.stories: list[Story] = []
+
+    def tell(self, who: str, need: str, offer: str, urgency: Urgency, drafted: timedelta, *steps: tuple[Any, ...], **more: str) -> Story:
+        """`steps` are (how long ago, verb, words); words that are spans of time mean "so long from now"."""
+        organization, slug = offer.split("/")
+        at, file = self._now - drafted, self._files[who]
+        opened = at - timedelta(minutes=3)
+        file.person.create_time = file.person.update_time = min(opened, file.person.create_time)  # a file is there before its first request
+        story = Story(self._network, file, need, (organization, slug), urgency, at, self._calendar, **more)
+        for ago, verb, *words in steps:
+            moment = self._now - ago
+            if verb in ("send", "withdraw_consent"):
+                getattr(story, verb)(moment)
+            else:
+                given = {name: self._now + value if isinstance(value, timedelta) else value for name, value in (words or [{}])[0].items()}
+                story.take(moment, verb, **given)
+        self.stories.append(story.watch(self._now))
+        return story
+
+
+def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
+    """Every state that a referral can be in, told of tonight."""
+    teller = Teller(network, calendar, now)
+    tell = teller.tell
+    m, h, d = _minutes, _hours, _days
+
+    def taken(ago: timedelta, first: timedelta) -> tuple[timedelta, str, dict[str, Any]]:
+        return ago, "accept", {"worker_id": "", "planned": first}
+
+    # The line: one that must be answered in minutes, one that is being decided, one with a health clock.
+    tell("tonight", "HOU.EMG", "luna-nueva/camas", IMMEDIATE, m(9), (m(6), "send"), contact_id=id_of("contact", "tonight"))
+    tell(
+        "protection",
+        "PRO.ORD",
+        "gobernacion/medidas",
+        IMMEDIATE,
+        m(34),
+        (m(31), "send"),
+        (m(22), "acknowledge"),
+        contact_id=id_of("contact", "protection"),
+    )
+    tell(
+        "hospital",
+        "MED.SVC",
+        "hospital-chinandega/violencia",
+        EMERGENCY,
+        h(20.6),
+        (h(20.5), "send"),
+        (h(20.1), "acknowledge"),
+        contact_id=id_of("contact", "hospital"),
+    )
+    tell(
+        "hospital",
+        "HOU.EMG",
+        "casa-amanecer/camas",
+        EMERGENCY,
+        h(25),
+        (h(24.9), "send"),
+        (h(24.5), "acknowledge"),
+        taken(h(22), h(1.5)),
+        contact_id=id_of("contact", "hospital"),
+    )
+    # Sent, and nobody has looked yet: one soon due, one late, two with time.
+    tell("rosa", "HOU.SAFE", "casa-amanecer/camas", EMERGENCY, m(58), (m(48), "send"))
+    tell("darling", "MED.PRI", "salud-somoto/primaria", URGENT, h(31), (h(30), "send"))
+    tell("keyling", "EDU.SCH", "instituto-chinandega/secundaria", NORMAL, h(6), (h(5), "send"))
+    tell("newcomer", "PSS.CNS", "puentes/acogida", NORMAL, h(23), (h(22), "send"))
+    # Seen, not yet decided: due in three hours; asked back; with time.
+    tell("marcia", "LEG.INF", "justicia-cercana/informacion", URGENT, h(70), (h(69), "send"), (h(52), "acknowledge"))
+    tell("ulises", "PSS.CNS", "tejer-redes/consejeria", NORMAL, d(4), (d(3.5), "send"), (d(2.2), "ask", {"question_code": "dates"}))
+    tell("abroad", "RET.REC", "mision/recepcion", URGENT, h(28), (h(27), "send"), (h(20), "acknowledge"))
+    # On a waiting list: to be looked at again next week; that was due yesterday.
+    wait = {"days": 21, "review": d(6)}
+    tell("keyling", "HOU.TRANS", "luna-nueva/transicion", NORMAL, d(3), (d(2.9), "send"), (d(2.5), "acknowledge"), (d(1), "waitlist", wait))
+    wait = {"days": 10, "review": -d(1)}
+    tell("olman", "LEG.REP", "justicia-cercana/representacion", NORMAL, d(12), (d(12), "send"), (d(9), "waitlist", wait))
+    # Accepted: first contact tomorrow; and one that should have been yesterday.
+    tell("sugey", "HOU.SAFE", "luna-nueva/camas", URGENT, h(30), (h(29), "send"), (h(26), "acknowledge"), taken(h(20), h(16)))
+    tell("gaby", "PSS.CNS", "casa-jicaro/psicologia", EMERGENCY, h(33), (h(32.5), "send"), (h(32), "acknowledge"), taken(h(30), -h(12)))
+    # Help is under way: well; silent for nine days; since yesterday.
+    _begun(tell, "rosa", "PSS.CNS", "tejer-redes/consejeria", NORMAL, d(6), d(3))
+    _begun(tell, "elieth", "PSS.PFA", "tejer-redes/primeros-auxilios", URGENT, d(12), d(9))
+    _begun(tell, "elieth", "MED.SRH", "salud-chinandega/reproductiva", URGENT, d(3), d(1))
+    # Done, and somebody must still say whether help came: nine days left; three hours left.
+    done = {"outcome_code": "fully_met", "delivered": ("DOC.BIR", "DOC.IDN")}
+    _begun(tell, "suyen", "DOC.BIR", "alcaldia-chinandega/registro", NORMAL, d(12), d(9), (d(5), "complete", done))
+    done = {"outcome_code": "fully_met", "delivered": ("RET.TRA",)}
+    _begun(tell, "return", "RET.TRA", "mision/viaje", URGENT, d(20), d(17), (h(14 * 24 - 3), "complete", done))
+    # Over: well; refused; taken back; not come about; entered by mistake.
+    done, yes = {"outcome_code": "fully_met", "delivered": ("MAT.FOD", "MAT.NFI")}, {"help_came": "yes"}
+    _begun(tell, "marcia", "MAT.FOD", "alcaldia-chinandega/ayuda", NORMAL, d(9), d(7), (d(7), "complete", done), (d(5), "close", yes))
+    done = {"outcome_code": "partly_met", "delivered": ("LIV.JOB",)}
+    _begun(tell, "ulises", "LIV.JOB", "hilo-firme/empleo", NORMAL, d(20), d(16), (d(4), "complete", done), (d(2), "close", yes))
+    full = {"reason_code": "no_capacity", "alternative_service_id": network.offers["luna-nueva", "transicion"].id}
+    tell("tamara", "HOU.TRANS", "casa-amanecer/transicion", URGENT, h(9), (h(8), "send"), (h(6), "acknowledge"), (h(3), "decline", full))
+    no = {"reason_code": "funding_ended", "alternative_service_id": ""}
+    tell("benito", "LIV.BIZ", "segovias/microempresa", NORMAL, d(5), (d(5), "send"), (d(4), "decline", no))
+    mind = {"reason_code": "person_changed_mind"}
+    tell("keyling", "PSS.GRP", "las-ceibas/grupo", NORMAL, d(8), (d(7.8), "send"), (d(7), "acknowledge"), (d(6), "withdraw", mind))
+    tell("arlen", "FAM.MED", "raices/reunificacion", NORMAL, d(7), (d(6.9), "send"), (d(6.2), "acknowledge"), (d(2), "withdraw_consent"))
+    lost = {"reason_code": "could_not_contact"}
+    tell("olman", "PSS.PSY", "hospital-managua/psiquiatria", URGENT, d(9), (d(9), "send"), taken(d(8), -d(6)), (d(4), "not_deliver", lost))
+    # Not sent yet.
+    tell("benito", "MED.PRI", "salud-somoto/primaria", NORMAL, h(3))
+    tell("gaby", "EDU.SCH", "instituto-chinandega/secundaria", NORMAL, h(2))
+    return teller.stories
+
+
+def _begun(
+    tell: Callable[..., Story],
+    who: str,
+    need: str,
+    offer: str,
+    urgency: Urgency,
+    drafted: timedelta,
+    begun: timedelta,
+    *later: tuple[Any, ...],
+) -> Story:
+    """The ordinary way up to the start of help."""
+    sent = drafted - timedelta(minutes=20)
+    seen = sent - timedelta(hours=2)
+    accepted = seen - timedelta(hours=12)
+    plan = {"worker_id": "", "planned": -begun}
+    start = {"first_contact": -begun}
+    return tell(
+        who,
+        need,
+        offer,
+        urgency,
+        drafted,
+        (sent, "send"),
+        (seen, "acknowledge"),
+        (accepted, "accept", plan),
+        (begun, "start", start),
+        *later,
+    )
+
+
+class Heard(NamedTuple):
+    """A contact with the note of whoever took it."""
+
+    contact: Contact
+    note: str
+
+
+def contacts(network: Network, now: datetime) -> list[Heard]:
+    """What the lines heard in the last two days, oldest first."""
+    yes, no = "yes", "no"
+    rows: list[tuple[str, str, timedelta, dict[str, str], Triage, str]] = [
+        (
+            "leaflet",
+            "llama-y-vive-ni",
+            _hours(46),
+            _words("poster", "information", "professional", "advised", "NI-LE", "INF.RGT"),
+            Triage(),
+            "",
+        ),
+        (
+            "offer",
+            "llama-y-vive-ni",
+            _hours(41),
+            _words("radio", "tip", "family", "advised", "NI-MD", "INF.HOT"),
+            Triage(danger_now=no, still_held=no, safe_to_talk=yes),
+            "Pregunta si una oferta de trabajo en el extranjero es de fiar.",
+        ),
+        (
+            "hospital",
+            "llama-y-vive-ni",
+            _hours(25.5),
+            _words("tv", "crisis", "person", "referred", "NI-CI", "MED.SVC"),
+            Triage(danger_now=no, sexual_violence_120h=yes, safe_place_tonight=no, safe_to_talk=yes),
+            "Pide que no se llame a la casa.",
+        ),
+        ("wrong", "llama-y-vive-ni", _hours(16), _words("other", "unrelated", "unknown", "dropped", "", ""), Triage(), ""),
+        (
+            "costa-rica",
+            "llama-y-vive-cr",
+            _hours(12),
+            _words("web", "crisis", "witness", "handed_over", "", "RET.PRE"),
+            Triage(danger_now=no, need_within_days=yes, exploiters_looking=no),
+            "",
+        ),
+        (
+            "protection",
+            "llama-y-vive-ni",
+            _minutes(40),
+            _words("tv", "crisis", "person", "referred", "NI-RI", "PRO.ORD"),
+            Triage(danger_now="did_not_say", exploiters_looking=yes, wants_protection=yes, safe_to_talk=yes),
+            "",
+        ),
+        (
+            "tonight",
+            "llama-y-vive-ni",
+            _minutes(14),
+            _words("radio", "crisis", "person", "referred", "NI-CI", "HOU.EMG"),
+            Triage(danger_now=yes, still_held=no, escape_under_way=yes, child_unsafe=yes, safe_place_tonight=no, safe_to_talk=yes),
+            "Está con su hija en un lugar público; llama de un teléfono prestado.",
+        ),
+        ("open", "llama-y-vive-ni", _minutes(3), _words("", "crisis", "family", "open", "", ""), Triage(danger_now="did_not_say"), ""),
+    ]
+    found = []
+    for word, line, ago, words, triage, note in rows:
+        at, member = now - ago, network.members[line]
+        contact = Contact(id_of("contact", word), member.id, at, at, line_country=member.country, language="es", triage=triage, **words)
+        contact.person_id = id_of("person", word) if word in PEOPLE else ""
+        found.append(Heard(contact, note))
+    return found
+
+
+def _words(campaign: str, kind: str, speaker: str, outcome: str, department: str, need: str) -> dict[str, str]:
+    return {
+        "campaign_code": campaign,
+        "kind_code": kind,
+        "speaker_code": speaker,
+        "outcome_code": outcome,
+        "department": department,
+        "need_code": need,
+    }
+
+
+def _minutes(number: float) -> timedelta:
+    return timedelta(minutes=number)
+
+
+def _hours(number: float) -> timedelta:
+    return timedelta(hours=number)
+
+
+def _days(number: float) -> timedelta:
+    return timedelta(days=number)

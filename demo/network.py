@@ -1,0 +1,174 @@
+"""The members of the demo network, their services, workers and keys, read from network.yaml; and the ids that are theirs at every start."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FILE = Path(__file__).with_name("network.yaml")
+_GENDERS = {
+    "F": "Feminine",
+    "M": "Masculine",
+    "TF": "TransgenderFeminine",
+    "TM": "TransgenderMasculine",
+    "NC": "NonConforming",
+}
+
+
+def id_of(kind: str, *words: str) -> str:
+    """An id with the shape of every other, but the same at each start: so the second start finds what the first one made."""
+    return hashlib.sha256("/".join(("enlace demo", kind, *words)).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Member:
+    """An organisation."""
+
+    slug: str
+    name: str
+    type: str
+    country: str
+    department: str
+    phone: str
+    description: str
+    url: str
+    languages: tuple[str, ...]
+    hotline_number: str
+    status: str
+
+    @property
+    def id(self) -> str:
+        return id_of("organization", self.slug)
+
+    @property
+    def desk(self) -> str:
+        """The desk's e-mail."""
+        return f"desk@{self.slug}.demo"
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much room there is, and how old the figure is."""
+
+    intake: str
+    available: int | None
+    maximum: int | None
+    unit: str
+    age_hours: int
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A service of an organisation; None is "not stated"."""
+
+    organization: str
+    slug: str
+    name: str
+    needs: tuple[str, ...]
+    department: str
+    languages: tuple[str, ...]
+    minimum_age: int | None
+    maximum_age: int | None
+    genders: tuple[str, ...]
+    maximum_dependants: int | None
+    room: Room
+    confidential: bool
+
+    @property
+    def id(self) -> str:
+        return id_of("service", self.organization, self.slug)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Somebody who can sign in."""
+
+    email: str
+    organization: str
+    name: str
+    roles: tuple[str, ...]
+    language: str
+
+    @property
+    def id(self) -> str:
+        return id_of("worker", self.email)
+
+
+@dataclass(frozen=True)
+class Key:
+    """An API key to be made."""
+
+    organization: str
+    label: str
+    scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Network:
+    """All of it, by slug."""
+
+    members: dict[str, Member]
+    offers: dict[tuple[str, str], Offer]
+    workers: tuple[Worker, ...]
+    keys: tuple[Key, ...]
+
+    def hand_of(self, organization: str) -> str:
+        """The id of whoever acted for an organisation: its first worker who takes referrals, else somebody who has left since."""
+        for worker in self.workers:
+            if worker.organization == organization and {"WORKER", "OPERATOR"} & set(worker.roles):
+                return worker.id
+        return id_of("worker", organization)
+
+
+@cache
+def network() -> Network:
+    """The network of network.yaml."""
+    read = yaml.load(FILE.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader, in C
+    members = {row["id"]: _member(row) for row in read["organizations"]}
+    offers = [_offer(row, members[row["organization"]]) for row in read["services"]]
+    return Network(
+        members,
+        {(offer.organization, offer.slug): offer for offer in offers},
+        tuple(
+            Worker(row["email"], row["organization"], row["name"], tuple(row["roles"]), row.get("language", "es"))
+            for row in read["workers"]
+        ),
+        tuple(Key(row["organization"], row["label"], tuple(row["scopes"])) for row in read["api_keys"]),
+    )
+
+
+def _member(row: dict[str, Any]) -> Member:
+    return Member(
+        row["id"],
+        row["name"],
+        row["type"],
+        row["country"],
+        row.get("department", ""),
+        row["phone"],
+        row["description"],
+        row.get("url", ""),
+        tuple(row.get("languages", ["es"])),
+        row.get("hotline_number", ""),
+        row.get("status", "approved"),
+    )
+
+
+def _offer(row: dict[str, Any], member: Member) -> Offer:
+    ages = row.get("ages", [None, None])
+    return Offer(
+        row["organization"],
+        row["id"],
+        row["name"],
+        tuple(row["needs"]),
+        row.get("department", member.department),
+        tuple(row.get("languages", member.languages)),
+        ages[0],
+        ages[1],
+        tuple(_GENDERS[gender] for gender in row.get("genders", [])),
+        row.get("dependants"),
+        Room(*row["room"]),
+        row.get("confidential", False),
+    )

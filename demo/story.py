@@ -1,0 +1,142 @@
+"""A referral told from its end: the steps that were taken and when, walked through the domain so that an illegal story can't be told.
+
+The whole life is made in memory and kept once. Were it kept step by step, the running clocks of the house would find a half-told past,
+see deadlines of long ago, and write into it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from demo.network import Network, id_of
+from services.referrals.domain.clock import Calendar, Urgency
+from services.referrals.domain.codes import EXPLAINED
+from services.referrals.domain.consent import Receipt
+from services.referrals.domain.person import FieldGroup, Identity, Person, SafeContact
+from services.referrals.domain.referral import Actor, Referral
+
+# What a receiver needs to help: never more than the need asks for.
+_GROUPS = {
+    "MED": {FieldGroup.IDENTITY, FieldGroup.HEALTH, FieldGroup.CONTACT},
+    "PSS": {FieldGroup.IDENTITY, FieldGroup.EXPLOITATION, FieldGroup.CONTACT},
+    "LEG": {FieldGroup.IDENTITY, FieldGroup.EXPLOITATION, FieldGroup.DOCUMENTS},
+    "DOC": {FieldGroup.IDENTITY, FieldGroup.DOCUMENTS},
+    "RET": {FieldGroup.IDENTITY, FieldGroup.DOCUMENTS, FieldGroup.FAMILY},
+    "FAM": {FieldGroup.IDENTITY, FieldGroup.FAMILY, FieldGroup.LOCATION},
+}
+
+
+@dataclass(frozen=True)
+class File:
+    """A person's file: the coarse part, what is sealed, how she may be contacted, and whose file it is (a member's slug)."""
+
+    person: Person
+    identity: Identity
+    safe_contact: SafeContact
+    holder: str
+    giver: str = "person"
+
+
+@dataclass
+class Story:
+    """One referral with its consent. Times only go forward."""
+
+    network: Network
+    file: File
+    need: str
+    offer: tuple[str, str]
+    urgency: Urgency
+    at: datetime
+    calendar: Calendar
+    watched: bool = True
+    """Whether clocks were watched: the pilot of 2006 had none, so nothing is noted of its deadlines."""
+    based_on: str = ""
+    contact_id: str = ""
+    withdrawn: datetime | None = field(default=None, init=False)
+    """When the consent was taken back."""
+    referral: Referral = field(init=False)
+    receipt: Receipt = field(init=False)
+
+    def __post_init__(self) -> None:
+        name = (self.file.person.id, self.need, *self.offer)
+        service = self.network.offers[self.offer]
+        receiver = self.network.members[service.organization]
+        self._now = self.at
+        self.referral = Referral.draft(
+            id_of("referral", *name), self.sender, self.file.person.id, self.file.person.coarse, self.at, based_on_id=self.based_on
+        )
+        self.receipt = Receipt(
+            id=id_of("receipt", *name),
+            person_id=self.file.person.id,
+            organization_id=self.file.person.organization_id,
+            recipient_organization_id=receiver.id,
+            field_groups=frozenset(_GROUPS.get(self.need[:3], {FieldGroup.IDENTITY, FieldGroup.CONTACT})),
+            purpose_codes=(self.need[:3],),
+            until_time=self.at + timedelta(days=365),
+            giver_code=self.file.giver,
+            manner_code="spoken" if self.watched else "written",
+            create_time=self.at,
+            recorded_by_worker_id=self.sender.id,
+            child_assent=self.file.giver != "person",
+            in_private=True,
+            explained_codes=tuple(sorted(EXPLAINED)),
+        )
+        self.receipt.check()
+        self.referral.amend(
+            self.sender,
+            self.at,
+            need_code=self.need,
+            urgency=self.urgency,
+            service=(service.id, receiver.id),
+            receipt_id=self.receipt.id,
+            contact_id=self.contact_id,
+        )
+
+    @property
+    def sender(self) -> Actor:
+        return self._hand(self.file.holder)
+
+    @property
+    def receiver(self) -> Actor:
+        return self._hand(self.offer[0])
+
+    def send(self, at: datetime) -> Story:
+        """The sender sends the draft."""
+        self._turn(at)
+        self.referral.send(self.sender, at, self.calendar, self.receipt, safe_contact_known=True)
+        return self
+
+    def take(self, at: datetime, verb: str, **words: Any) -> Story:
+        """Any other step, named and worded as the domain does it; the receiver's, unless only the sender may take it."""
+        self._turn(at)
+        actor = self.sender if verb in ("answer", "close", "withdraw") else self.receiver
+        notes = {} if verb in ("acknowledge", "withdraw_consent") else {"note": words.pop("note", "")}
+        getattr(self.referral, verb)(actor, at, self.calendar, **words, **notes)
+        return self
+
+    def withdraw_consent(self, at: datetime) -> Story:
+        """The person takes her consent back; what stood on it ends."""
+        self._turn(at)
+        self.withdrawn = at
+        self.referral.withdraw_consent(Actor("person", self.file.person.id, ""), at, self.calendar)
+        return self
+
+    def watch(self, until: datetime) -> Story:
+        """Notes what the clocks told up to a moment, each at its time."""
+        while self.watched:
+            moment = min((clock.next_time for clock in self.referral.clocks if clock.next_time), default=None)
+            if moment is None or moment > until:
+                break
+            self.referral.fire_clocks(moment)
+        return self
+
+    def _turn(self, at: datetime) -> None:
+        if at < self._now:
+            raise ValueError(f"{self.need} at {self.offer}: {at} is before {self._now}")
+        self.watch(at)
+        self._now = at
+
+    def _hand(self, slug: str) -> Actor:
+        return Actor("worker", self.network.hand_of(slug), self.network.members[slug].id)

@@ -88,13 +88,15 @@ class Teller:
         self._files = people(network, now)
         self.stories: list[Story] = []
 
-    def tell(self, who: str, need: str, offer: str, urgency: Urgency, drafted: timedelta, *steps: tuple[Any, ...], **more: str) -> Story:
+    def tell(
+        self, who: str, need: str, offer: str, urgency: Urgency, drafted: timedelta, *steps: tuple[Any, ...], contact_id: str = ""
+    ) -> Story:
         """`steps` are (how long ago, verb, words); words that are spans of time mean "so long from now"."""
         organization, slug = offer.split("/")
         at, file = self._now - drafted, self._files[who]
         opened = at - timedelta(minutes=3)
         file.person.create_time = file.person.update_time = min(opened, file.person.create_time)  # a file is there before its first request
-        story = Story(self._network, file, need, (organization, slug), urgency, at, self._calendar, **more)
+        story = Story(self._network, file, need, (organization, slug), urgency, at, self._calendar, contact_id=contact_id)
         for ago, verb, *words in steps:
             moment = self._now - ago
             if verb in ("send", "withdraw_consent"):
@@ -233,77 +235,67 @@ class Heard(NamedTuple):
 
 def contacts(network: Network, now: datetime) -> list[Heard]:
     """What the lines heard in the last two days, oldest first."""
-    yes, no = "yes", "no"
-    rows: list[tuple[str, str, timedelta, dict[str, str], Triage, str]] = [
-        (
-            "leaflet",
-            "llama-y-vive-ni",
-            _hours(46),
-            _words("poster", "information", "professional", "advised", "NI-LE", "INF.RGT"),
-            Triage(),
-            "",
-        ),
-        (
-            "offer",
-            "llama-y-vive-ni",
-            _hours(41),
-            _words("radio", "tip", "family", "advised", "NI-MD", "INF.HOT"),
-            Triage(danger_now=no, still_held=no, safe_to_talk=yes),
-            "Pregunta si una oferta de trabajo en el extranjero es de fiar.",
-        ),
-        (
-            "hospital",
-            "llama-y-vive-ni",
-            _hours(25.5),
-            _words("tv", "crisis", "person", "referred", "NI-CI", "MED.SVC"),
-            Triage(danger_now=no, sexual_violence_120h=yes, safe_place_tonight=no, safe_to_talk=yes),
-            "Pide que no se llame a la casa.",
-        ),
-        ("wrong", "llama-y-vive-ni", _hours(16), _words("other", "unrelated", "unknown", "dropped", "", ""), Triage(), ""),
-        (
-            "costa-rica",
-            "llama-y-vive-cr",
-            _hours(12),
-            _words("web", "crisis", "witness", "handed_over", "", "RET.PRE"),
-            Triage(danger_now=no, need_within_days=yes, exploiters_looking=no),
-            "",
-        ),
-        (
-            "protection",
-            "llama-y-vive-ni",
-            _minutes(40),
-            _words("tv", "crisis", "person", "referred", "NI-RI", "PRO.ORD"),
-            Triage(danger_now="did_not_say", exploiters_looking=yes, wants_protection=yes, safe_to_talk=yes),
-            "",
-        ),
-        (
-            "tonight",
-            "llama-y-vive-ni",
-            _minutes(14),
-            _words("radio", "crisis", "person", "referred", "NI-CI", "HOU.EMG"),
-            Triage(danger_now=yes, still_held=no, escape_under_way=yes, child_unsafe=yes, safe_place_tonight=no, safe_to_talk=yes),
-            "Está con su hija en un lugar público; llama de un teléfono prestado.",
-        ),
-        ("open", "llama-y-vive-ni", _minutes(3), _words("", "crisis", "family", "open", "", ""), Triage(danger_now="did_not_say"), ""),
-    ]
-    found = []
-    for word, line, ago, words, triage, note in rows:
-        at, member = now - ago, network.members[line]
-        contact = Contact(id_of("contact", word), member.id, at, at, line_country=member.country, language="es", triage=triage, **words)
-        contact.person_id = id_of("person", word) if word in PEOPLE else ""
+    found: list[Heard] = []
+
+    def hear(
+        word: str,
+        line: str,
+        ago: timedelta,
+        codes: tuple[str, str, str, str],
+        department: str = "",
+        need: str = "",
+        triage: Triage = Triage(),  # noqa: B008 - frozen
+        note: str = "",
+    ) -> None:
+        """`codes` are campaign, kind, speaker and outcome."""
+        campaign, kind, speaker, outcome = codes
+        contact = Contact(
+            id_of("contact", word),
+            network.members[line].id,
+            now - ago,
+            now - ago,
+            line_country=network.members[line].country,
+            campaign_code=campaign,
+            kind_code=kind,
+            speaker_code=speaker,
+            language="es",
+            triage=triage,
+            outcome_code=outcome,
+            department=department,
+            need_code=need,
+            person_id=id_of("person", word) if word in PEOPLE else "",
+        )
+        contact.check()
         found.append(Heard(contact, note))
+
+    here = "llama-y-vive-ni"
+    hear("leaflet", here, _hours(46), ("poster", "information", "professional", "advised"), "NI-LE", "INF.RGT")
+    triage = Triage(danger_now="no", still_held="no", safe_to_talk="yes")
+    note = "Pregunta si una oferta de trabajo en el extranjero es de fiar."
+    hear("offer", here, _hours(41), ("radio", "tip", "family", "advised"), "NI-MD", "INF.HOT", triage, note)
+    triage = Triage(danger_now="no", sexual_violence_120h="yes", safe_place_tonight="no", safe_to_talk="yes")
+    hear(
+        "hospital",
+        here,
+        _hours(25.5),
+        ("tv", "crisis", "person", "referred"),
+        "NI-CI",
+        "MED.SVC",
+        triage,
+        "Pide que no se llame a la casa.",
+    )
+    hear("wrong", here, _hours(16), ("other", "unrelated", "unknown", "dropped"))
+    triage = Triage(danger_now="no", need_within_days="yes", exploiters_looking="no")
+    hear("abroad-cr", "llama-y-vive-cr", _hours(12), ("web", "crisis", "witness", "handed_over"), "", "RET.PRE", triage)
+    triage = Triage(danger_now="did_not_say", exploiters_looking="yes", wants_protection="yes", safe_to_talk="yes")
+    hear("protection", here, _minutes(40), ("tv", "crisis", "person", "referred"), "NI-RI", "PRO.ORD", triage)
+    triage = Triage(
+        danger_now="yes", still_held="no", escape_under_way="yes", child_unsafe="yes", safe_place_tonight="no", safe_to_talk="yes"
+    )
+    note = "Está con su hija en un lugar público; llama de un teléfono prestado."
+    hear("tonight", here, _minutes(14), ("radio", "crisis", "person", "referred"), "NI-CI", "HOU.EMG", triage, note)
+    hear("unfinished", here, _minutes(3), ("", "crisis", "family", "open"), triage=Triage(danger_now="did_not_say"))
     return found
-
-
-def _words(campaign: str, kind: str, speaker: str, outcome: str, department: str, need: str) -> dict[str, str]:
-    return {
-        "campaign_code": campaign,
-        "kind_code": kind,
-        "speaker_code": speaker,
-        "outcome_code": outcome,
-        "department": department,
-        "need_code": need,
-    }
 
 
 def _minutes(number: float) -> timedelta:

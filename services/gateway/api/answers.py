@@ -1,0 +1,85 @@
+"""What a route answers: one thing with its ETag, or a list with the way to its next page."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Response, json, request
+from google.protobuf.message import Message
+from marshmallow import Schema, fields
+
+from services.gateway.api.convert import to_json
+from services.gateway.api.fields import number, text
+
+PREFIX = "/api/v1"
+
+
+class PageQuery(Schema):
+    """What every list in pages takes."""
+
+    cursor = text("Where to go on: `next_cursor` of the page before. Opaque, and bound to the same filters.", 2000)
+    limit = number("How many at most.", 1, 200, strict=False)
+
+
+def page_of(item: type[Schema], name: str) -> type[Schema]:
+    """The schema of one page of these."""
+    following = fields.String(metadata={"description": "Where the next page begins; absent on the last one."})
+    return type(name, (list_of(item, name),), {"next_cursor": following})
+
+
+def list_of(item: type[Schema], name: str) -> type[Schema]:
+    """The schema of a list that is always whole."""
+    listed = fields.List(fields.Nested(item), required=True, metadata={"description": "In the order of the list."})
+    return type(name, (Schema,), {"items": listed})
+
+
+def page_fields(given: dict[str, Any]) -> dict[str, Any]:
+    """Cursor and limit as the contracts call them; both are taken out of what was given."""
+    return {"page_token": given.pop("cursor", ""), "page_size": given.pop("limit", 0)}
+
+
+def one(message: Message, *, status: int = 200, location: str = "", more: Mapping[str, Any] | None = None) -> Response:
+    """One thing, with its ETag; 304 where the reader has it already. `more`: what is said once, beside it."""
+    return thing({**to_json(message), **(more or {})}, status=status, location=location)
+
+
+def thing(body: Mapping[str, Any], *, status: int = 200, location: str = "") -> Response:
+    """The same, for what is JSON already."""
+    response = answer(body, status)
+    if location:
+        response.headers["Location"] = f"{PREFIX}{location}"
+    reading = request.method in ("GET", "HEAD")
+    tag = body.get("etag") or (hashlib.sha256(response.get_data()).hexdigest()[:32] if reading else "")
+    if reading and request.if_none_match.contains_weak(tag):
+        response = Response(status=304)
+    if tag:
+        response.set_etag(tag)
+    return response
+
+
+def items(messages: Iterable[Message], next_token: str = "") -> Response:
+    """A list, or a page of one."""
+    return listed([to_json(message) for message in messages], next_token)
+
+
+def listed(things: list[dict[str, Any]], next_token: str = "", more: Mapping[str, Any] | None = None) -> Response:
+    """The same, for what is JSON already. The next page is named in the body and, where an address can name it, as Link."""
+    body: dict[str, Any] = {"items": things, **(more or {})}
+    if next_token:
+        body["next_cursor"] = next_token
+    response = thing(body)
+    if next_token and request.method in ("GET", "HEAD"):
+        kept = [(name, value) for name, value in request.args.items(multi=True) if name != "cursor"]
+        response.headers["Link"] = f'<{request.path}?{urlencode([*kept, ("cursor", next_token)])}>; rel="next"'
+    return response
+
+
+def answer(body: Mapping[str, Any], status: int = 200) -> Response:
+    """A JSON answer."""
+    return Response(json.dumps(body), status, content_type="application/json")
+
+
+def nothing() -> Response:
+    """Done, and nothing to say."""
+    return Response(status=204)

@@ -1,0 +1,106 @@
+"""Between messages of the contracts and plain JSON, by the descriptor: one converter instead of a copy of every field.
+
+Enums are lower-case words without their prefix ("in_progress"), times RFC 3339 in UTC, maps objects. What is not set is left out: empty
+texts, unspecified enums, absent times and messages; lists, numbers without presence and flags are always said.
+Limit: it knows the kinds of field our contracts use (no bytes, no floats, no oneof beyond plain fields); it validates nothing, the
+schemas do.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+M = TypeVar("M", bound=Message)
+TIME = Timestamp.DESCRIPTOR.full_name
+Field = Any  # a FieldDescriptor: its two implementations have no common type
+
+
+def to_json(message: Message) -> dict[str, Any]:
+    """The message as JSON values."""
+    values = {field.name: _out(field, getattr(message, field.name)) for field in message.DESCRIPTOR.fields if _is_said(message, field)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def from_json(values: Mapping[str, Any], message: M) -> M:
+    """Fills the message with values that a schema has let through. None leaves a field empty; an unknown name is a KeyError."""
+    for name, value in values.items():
+        if value is not None:
+            _in(message, message.DESCRIPTOR.fields_by_name[name], value)
+    return message
+
+
+def word(enum: EnumDescriptor, number: int) -> str | None:
+    """The word for a value of an enum; None for unspecified, and for a value that is newer than this gateway."""
+    value = enum.values_by_number.get(number)
+    return value.name[len(_prefix(enum)) :].lower() if value and number else None
+
+
+def words(enum: EnumDescriptor) -> list[str]:
+    """All words of an enum, in its order."""
+    return [value.name[len(_prefix(enum)) :].lower() for value in enum.values if value.number]
+
+
+def _prefix(enum: EnumDescriptor) -> str:
+    # The style guide of protobuf: the zero value is called <PREFIX>_UNSPECIFIED.
+    return str(enum.values_by_number[0].name.removesuffix("UNSPECIFIED"))
+
+
+def _is_map(field: Field) -> bool:
+    return bool(field.message_type and field.message_type.GetOptions().map_entry)
+
+
+def _is_said(message: Message, field: Field) -> bool:
+    if field.has_presence:
+        return message.HasField(field.name)
+    return bool(field.is_repeated) or field.type != FieldDescriptor.TYPE_STRING or bool(getattr(message, field.name))
+
+
+def _out(field: Field, value: Any) -> Any:
+    if _is_map(field):
+        return {key: value[key] for key in sorted(value)}
+    if field.is_repeated:
+        return [said for item in value if (said := _out_one(field, item)) is not None]
+    return _out_one(field, value)
+
+
+def _out_one(field: Field, value: Any) -> Any:
+    if field.type == FieldDescriptor.TYPE_ENUM:
+        return word(field.enum_type, value)
+    if field.type == FieldDescriptor.TYPE_MESSAGE:
+        if field.message_type.full_name == TIME:
+            return rfc3339(value.ToDatetime(tzinfo=UTC))
+        return to_json(value)
+    return value
+
+
+def _in(message: Message, field: Field, value: Any) -> None:
+    if _is_map(field):
+        getattr(message, field.name).update(value)
+    elif field.is_repeated and field.type == FieldDescriptor.TYPE_MESSAGE:
+        for item in value:
+            from_json(item, getattr(message, field.name).add())
+    elif field.is_repeated:
+        getattr(message, field.name).extend(_in_one(field, item) for item in value)
+    elif field.type == FieldDescriptor.TYPE_MESSAGE and field.message_type.full_name == TIME:
+        getattr(message, field.name).FromDatetime(value)
+    elif field.type == FieldDescriptor.TYPE_MESSAGE:
+        part = getattr(message, field.name)
+        part.SetInParent()  # an empty object was still said
+        from_json(value, part)
+    else:
+        setattr(message, field.name, _in_one(field, value))
+
+
+def _in_one(field: Field, value: Any) -> Any:
+    if field.type == FieldDescriptor.TYPE_ENUM:
+        return field.enum_type.values_by_name[_prefix(field.enum_type) + value.upper()].number
+    return value
+
+
+def rfc3339(moment: datetime) -> str:
+    """A time in UTC with as many decimals as it needs: none or six."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,225 @@
+"""/services: what members offer, to whom, with how much room; searching and matching."""
+
+from typing import Any
+
+from flask import Response
+from marshmallow import Schema
+
+from protos.partners.v1 import directory_pb2 as pb
+from services.gateway.api import fields
+from services.gateway.api.answers import PageQuery, items, list_of, listed, one, page_fields, page_of
+from services.gateway.api.convert import from_json, to_json
+from services.gateway.api.organizations import TYPE
+from services.gateway.api.patches import mask, patch_of, whole
+from services.gateway.api.reading import if_match, request_key
+from services.gateway.api.routes import Routes
+from services.gateway.clients import clients
+
+directory_services = Routes("services", "What members offer, to whom, and whether there is room.")
+GENDER = pb.Gender.DESCRIPTOR
+
+
+class EligibilitySchema(Schema):
+    """Whom a service takes. What is not stated means "ask", never "yes"."""
+
+    minimum_age = fields.number("From this age, in years.", 0, 120, example=18)
+    maximum_age = fields.number("Up to this age, in years.", 0, 120)
+    genders = fields.many(fields.word(GENDER, "HTCDS prs_Gender.", example="feminine"), "Genders served; empty: not stated.", 10)
+    takes_dependants = fields.flag("Whether she may bring children or others.")
+    maximum_dependants = fields.number("How many at most.", 0, 50, example=2)
+
+
+class CapacitySchema(Schema):
+    """Room of a service, with the time it was said: a figure without its time is a rumour."""
+
+    intake = fields.word(pb.Intake.DESCRIPTOR, "Whether people are taken now.")
+    available = fields.number("Free now.", 0, 100_000, example=3)
+    maximum = fields.number("In all.", 0, 100_000, example=12)
+    unit = fields.code("What is counted.", among=("beds", "places", "appointments"))
+    update_time = fields.time("When this was said.", dump_only=True)
+
+
+class ServiceSchema(Schema):
+    """Something a member offers (HSDS service). Where a confidential place is is not part of it."""
+
+    id = fields.ident("The service.", dump_only=True)
+    etag = fields.etag()
+    organization_id = fields.ident("Whose it is; left out: your own organisation.")
+    organization_name = fields.text("Its organisation's name.", dump_only=True)
+    organization_type = fields.word(TYPE, "Its organisation's kind.", example="shelter", dump_only=True)
+    name = fields.text("Its name.", example="Albergue de emergencia (demo)", required=True)
+    description = fields.text("What it offers.", 4000)
+    need_codes = fields.many(fields.code("A code of the taxonomy.", example="HOU.EMG"), "Which needs it meets.", required=True)
+    country = fields.code("Country, ISO 3166-1 alpha-2.", example="NI")
+    department = fields.code("Where it is, ISO 3166-2; absent: the whole country.", example="NI-CI")
+    languages = fields.many(fields.code("A language, BCP 47.", example="es"), "Languages spoken, BCP 47.")
+    eligibility = fields.part(EligibilitySchema, "Whom it takes.")
+    capacity = fields.part(CapacitySchema, "Its room. Change it with PUT …/capacity.", dump_only=True)
+    confidential = fields.flag("A shelter or safe house: shown by department only.")
+    phone = fields.text("E.164; absent for confidential services.", 20, example="+50500000000")
+    assured_time = fields.time("When the member last confirmed the entry.", dump_only=True)
+    active = fields.flag("Whether it is offered at all.")
+    create_time = fields.created()
+    update_time = fields.updated()
+
+
+ServicePatch = patch_of(
+    ServiceSchema,
+    "ServicePatch",
+    only=("name", "description", "need_codes", "country", "department", "languages", "eligibility", "confidential", "phone", "active"),
+)
+ServicePage = page_of(ServiceSchema, "ServicePage")
+
+
+class ServiceQuery(PageQuery):
+    """Which services. Words, age and dependants go into the body of /services/search, never into an address."""
+
+    organization_id = fields.ident("Only of this organisation.")
+    need = fields.code("Only for this need, with its sub-codes.", example="HOU")
+    country = fields.code("Only in this country.", example="NI")
+    department = fields.code("Only in this department; services of the whole country are included.", example="NI-CI")
+    language = fields.code("Only where this is spoken.", example="es")
+    has_room = fields.flag("Only with room now.")
+
+
+class ServiceSearchSchema(Schema):
+    """What is looked for. Nothing of it is stored or logged."""
+
+    words = fields.text("Words, without regard to accents.", 200, example="albergue")
+    need_code = fields.code("A need, with its sub-codes.", example="HOU.EMG")
+    country = fields.code("Country, ISO 3166-1 alpha-2.", example="NI")
+    department = fields.code("Department, ISO 3166-2; services of the whole country are included.", example="NI-CI")
+    language = fields.code("A language, BCP 47.", example="es")
+    age = fields.number("Her age in years.", 0, 120, example=24)
+    dependants = fields.number("How many come with her.", 0, 50, example=1)
+    has_room = fields.flag("Only with room now.")
+    organization_id = fields.ident("Only of this organisation.")
+    cursor = fields.text("Where to go on: `next_cursor` of the page before.", 2000)
+    limit = fields.number("How many at most.", 1, 100)
+
+
+class ServiceSearchPage(ServicePage):  # type: ignore[valid-type,misc]
+    """A page of what was found."""
+
+    total_size = fields.number("How many there are in all.", dump_only=True)
+
+
+class MatchQuestionSchema(Schema):
+    """Coarse attributes: never a name, phone, exact place or free text."""
+
+    need_code = fields.code("The need.", example="HOU.EMG", required=True)
+    country = fields.code("Country, ISO 3166-1 alpha-2.", example="NI")
+    department = fields.code("Department, ISO 3166-2.", example="NI-CI")
+    age = fields.number("Her age in years.", 0, 120, example=24)
+    gender = fields.word(GENDER, "HTCDS prs_Gender.", example="feminine")
+    dependants = fields.number("How many come with her.", 0, 50, example=1)
+    language = fields.code("A language, BCP 47.", example="es")
+    excluded_organization_ids = fields.many(fields.ident("An organisation."), "Left out without a word: whom she named as unsafe.", 100)
+    limit = fields.number("How many at most.", 1, 100)
+
+
+class MatchReasonSchema(Schema):
+    """One criterion, and how it came out."""
+
+    criterion = fields.code("need, age, gender, dependants, language, area, room, freshness.", example="age")
+    verdict = fields.word(pb.Verdict.DESCRIPTOR, "How it came out.")
+    reason_code = fields.code("Why.", example="age_in_range")
+
+
+class MatchSchema(Schema):
+    """A service with its verdict."""
+
+    service = fields.part(ServiceSchema, "The service.")
+    verdict = fields.word(pb.Verdict.DESCRIPTOR, "The worst of its reasons.")
+    reasons = fields.many(fields.part(MatchReasonSchema, "A reason."), "Why, by criterion.")
+
+
+@directory_services.operation(
+    "post",
+    "/services",
+    right="directory.write",
+    answers=ServiceSchema,
+    status=201,
+    takes=ServiceSchema,
+    once=True,
+    wrapped="service",
+    refuses=(404,),
+)
+def create_service(given: dict[str, Any]) -> Response:
+    """Add a service
+
+    A manager to the own organisation, a coordinator to any."""
+    request = pb.CreateServiceRequest(service=from_json(given, pb.Service()), request_id=request_key())
+    created = clients().directory.CreateService(request)
+    return one(created, status=201, location=f"/services/{created.id}")
+
+
+@directory_services.operation("get", "/services", right="directory.read", answers=ServicePage, query=ServiceQuery)
+def list_services(given: dict[str, Any]) -> Response:
+    """List services"""
+    request = from_json({**page_fields(given), "need_code": given.pop("need", ""), **given}, pb.SearchServicesRequest())
+    page = clients().directory.SearchServices(request)
+    return items(page.services, page.next_page_token)
+
+
+@directory_services.operation("post", "/services/search", right="directory.read", answers=ServiceSearchPage, takes=ServiceSearchSchema)
+def search_services(given: dict[str, Any]) -> Response:
+    """Find services
+
+    A POST, so that no word stands in an address. To go on, send the same body with `cursor`."""
+    page = clients().directory.SearchServices(from_json({**page_fields(given), **given}, pb.SearchServicesRequest()))
+    return listed([to_json(service) for service in page.services], page.next_page_token, {"total_size": page.total_size})
+
+
+@directory_services.operation(
+    "post", "/services/match", right="directory.read", answers=list_of(MatchSchema, "Matches"), takes=MatchQuestionSchema
+)
+def match_services(given: dict[str, Any]) -> Response:
+    """Match services to a need
+
+    Every service of the need with a verdict and the reason per criterion, best first. Nothing is stored."""
+    return items(clients().directory.MatchServices(from_json(given, pb.MatchServicesRequest())).matches)
+
+
+@directory_services.operation("get", "/services/<opaque:service_id>", right="directory.read", answers=ServiceSchema)
+def get_service(service_id: str) -> Response:
+    """Show a service"""
+    return one(clients().directory.GetService(pb.GetServiceRequest(id=service_id)))
+
+
+@directory_services.operation(
+    "patch",
+    "/services/<opaque:service_id>",
+    right="directory.write",
+    answers=ServiceSchema,
+    takes=ServicePatch,
+    etag=True,
+    wrapped="service",
+)
+def update_service(given: dict[str, Any], service_id: str) -> Response:
+    """Change a service
+
+    The manager of its organisation, or the coordinator."""
+    base = if_match()
+    values = whole(given, lambda: clients().directory.GetService(pb.GetServiceRequest(id=service_id)))
+    changed = from_json({**values, "id": service_id, "etag": base}, pb.Service())
+    request = pb.UpdateServiceRequest(service=changed, update_mask=mask(given), request_id=request_key())
+    return one(clients().directory.UpdateService(request))
+
+
+@directory_services.operation(
+    "put",
+    "/services/<opaque:service_id>/capacity",
+    right="directory.write",
+    answers=ServiceSchema,
+    takes=CapacitySchema,
+    etag=False,
+    wrapped="capacity",
+)
+def set_capacity(given: dict[str, Any], service_id: str) -> Response:
+    """Say how much room there is now
+
+    Any worker of the organisation. If-Match is optional here: the last word counts."""
+    capacity = from_json(given, pb.Capacity())
+    request = pb.SetCapacityRequest(id=service_id, etag=if_match(needed=False), capacity=capacity, request_id=request_key())
+    return one(clients().directory.SetCapacity(request))

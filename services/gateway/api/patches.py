@@ -1,0 +1,62 @@
+"""Merge patches (RFC 7396): what is named changes, null clears, nested objects are merged, lists are replaced.
+
+The contracts' masks name whole fields. So a patch that reaches into an object is merged here with what is there now; the etag that comes
+with it sees to it that nobody changed the thing in between.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+from marshmallow import RAISE, Schema, fields
+
+from services.gateway.api.convert import to_json
+
+Given = dict[str, Any]
+
+
+def patch_of(schema: type[Schema], name: str, *, only: Sequence[str], clearing: bool = True) -> type[Schema]:
+    """The schema of a merge patch for these fields: each may be left out, and null clears it (unless nothing is to be cleared)."""
+    optional = {field: _optional(schema._declared_fields[field], clearing) for field in only}
+    return type(name, (Schema,), {**optional, "Meta": type("Meta", (), {"unknown": RAISE})})
+
+
+def _optional(field: fields.Field[Any], clearing: bool) -> fields.Field[Any]:
+    options: Given = {"allow_none": clearing, "validate": field.validate, "metadata": field.metadata}
+    if isinstance(field, fields.List):
+        return fields.List(field.inner, **options)
+    if isinstance(field, fields.Nested):
+        inside = type(field.schema)
+        return fields.Nested(
+            patch_of(inside, f"{inside.__name__.removesuffix('Schema')}Patch", only=list(inside._declared_fields)), **options
+        )
+    if isinstance(field, fields.Integer):
+        return fields.Integer(strict=True, **options)
+    return type(field)(**options)
+
+
+def mask(patch: Given) -> FieldMask:
+    """The mask of a patch: the fields it names."""
+    return FieldMask(paths=sorted(patch))
+
+
+def whole(patch: Given, read: Callable[[], Message]) -> Given:
+    """The patch with nested objects completed from what is there; `read` is called only if there are any."""
+    if not any(isinstance(value, dict) for value in patch.values()):
+        return patch
+    now = to_json(read())
+    return {name: merge(now.get(name), value) for name, value in patch.items()}
+
+
+def merge(now: Any, patch: Any) -> Any:
+    """The algorithm of RFC 7396, section 2."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(now) if isinstance(now, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merge(result.get(name), value)
+    return result

@@ -1,0 +1,209 @@
+"""/people: files of people, identity sealed; opening it is an act of its own, with a purpose, and on record."""
+
+from typing import Any
+
+from flask import Response
+from marshmallow import Schema
+from marshmallow.validate import Regexp
+
+from protos.referrals.v1 import people_pb2 as pb
+from services.gateway.api import fields
+from services.gateway.api.answers import PageQuery, items, one, page_fields, page_of
+from services.gateway.api.convert import from_json
+from services.gateway.api.patches import patch_of
+from services.gateway.api.reading import if_match, request_key
+from services.gateway.api.routes import Routes
+from services.gateway.clients import clients
+
+people = Routes("people", "Files of people: the coarse part in lists, the identity sealed, every reading on record.")
+GROUP = pb.FieldGroup.DESCRIPTOR
+BANDS = ("0-11", "12-17", "18-24", "25-59", "60+")
+
+
+class CoarsePersonSchema(Schema):
+    """What may be said of a person without saying who she is."""
+
+    age_band = fields.code("Age by band; derived where a birth date is given.", among=BANDS)
+    gender_code = fields.code("HTCDS prs_Gender.", example="Feminine")
+    language = fields.code("Her language, BCP 47.", example="es")
+    dependants = fields.number("How many depend on her.", 0, 50, example=1)
+    country = fields.code("Country, ISO 3166-1.", example="NI")
+    department = fields.code("Department, ISO 3166-2.", example="NI-CI")
+
+
+class IdentitySchema(Schema):
+    """The sealed part. Each field belongs to a group; only opened groups come back filled."""
+
+    given_name = fields.text("Group identity; HTCDS prs_FirstName.", example="Ejemplo")
+    family_name = fields.text("Group identity; HTCDS prs_SecondName.", example="De Prueba")
+    birth_date = fields.Text(
+        validate=Regexp(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", error="malformed"),
+        metadata={"description": "Group identity.", "format": "date", "examples": ["2001-02-03"]},
+    )
+    phone = fields.text("Group contact; E.164.", 40, example="+50500000000")
+    address = fields.text("Group location.", 500)
+    health_note = fields.text("Group health.", 4000)
+    exploitation_note = fields.text("Group exploitation.", 4000)
+    family_note = fields.text("Group family.", 4000)
+    document_number = fields.text("Group documents.", 100)
+
+
+class OpenedIdentitySchema(IdentitySchema):
+    """The identity as far as it was opened."""
+
+    opened = fields.many(fields.word(GROUP, "A field group."), "The groups that were opened.", 10, dump_only=True)
+
+
+class SafeContactSchema(Schema):
+    """How, when and whether she may be contacted. The system can't send outside it."""
+
+    channel_code = fields.code("none: no message to her exists.", among=("none", "phone", "message", "visit", "through_worker"))
+    hours = fields.text("When. Sealed.", 500)
+    code_word = fields.text("What to say first. Sealed.", 100)
+    never_say = fields.text("What never to say. Sealed.", 1000)
+    message_may_be_left = fields.flag("Whether a message may be left.")
+
+
+class SafeContactPlanSchema(SafeContactSchema):
+    """The same, to be set: with its channel."""
+
+    channel_code = fields.code(
+        "none: no message to her exists.", among=("none", "phone", "message", "visit", "through_worker"), required=True
+    )
+
+
+class PersonSchema(Schema):
+    """A file, without who she is."""
+
+    id = fields.ident("The file.", dump_only=True)
+    etag = fields.etag()
+    code = fields.code("Short, for lists.", example="K7M2QX", dump_only=True)
+    organization_id = fields.ident("Whose file it is.", dump_only=True)
+    coarse = fields.part(CoarsePersonSchema, "What may be said of her.")
+    trafficking_status_code = fields.code("HTCDS vic_TraffickingStatus.", example="Possible")
+    exploitation_country = fields.code("Where she had been taken to, ISO 3166-1.", example="SV")
+    has_identity = fields.flag("Whether anything is in the sealed part.", dump_only=True)
+    safe_contact = fields.part(SafeContactSchema, "The file's organisation only.")
+    erased = fields.flag("Whether her data were erased.", dump_only=True)
+    create_time = fields.created()
+    update_time = fields.updated()
+
+
+class NewPersonSchema(Schema):
+    """A file to open; all of it may be left out ("no name yet")."""
+
+    identity = fields.part(IdentitySchema, "The sealed part.")
+    coarse = fields.part(CoarsePersonSchema, "What may be said of her.")
+    trafficking_status_code = fields.code("HTCDS vic_TraffickingStatus.", example="Possible")
+    exploitation_country = fields.code("Where she had been taken to, ISO 3166-1.", example="SV")
+    safe_contact = fields.part(SafeContactSchema, "May come later, before the first referral is sent.")
+
+
+class OpeningSchema(Schema):
+    """Why the identity is opened, and how much of it."""
+
+    purpose_code = fields.code("The purpose, a code of /taxonomy.", example="HOU.EMG", required=True)
+    field_groups = fields.many(fields.word(GROUP, "A field group."), "Which groups.", 10, required=True)
+    referral_id = fields.ident("For a receiver: the referral it acts on.")
+
+
+class ReadingSchema(Schema):
+    """One look at a file."""
+
+    time = fields.time("When.")
+    organization_id = fields.ident("Which organisation.")
+    actor_id = fields.ident("Which worker or key.")
+    purpose_code = fields.code("For what.", example="HOU.EMG")
+    field_groups = fields.many(fields.word(GROUP, "A field group."), "Which groups.", 10)
+    allowed = fields.flag("Whether it was allowed.")
+
+
+IdentityPatch = patch_of(IdentitySchema, "IdentityPatch", only=list(IdentitySchema._declared_fields), clearing=False)
+
+
+@people.operation("post", "/people", right="people.write", answers=PersonSchema, status=201, takes=NewPersonSchema, once=True)
+def create_person(given: dict[str, Any]) -> Response:
+    """Open a file
+
+    The identity is sealed at once and is not in this answer."""
+    made = clients().people.CreatePerson(from_json({**given, "request_id": request_key()}, pb.CreatePersonRequest()))
+    return one(made, status=201, location=f"/people/{made.id}")
+
+
+@people.operation("get", "/people", right="people.read", answers=page_of(PersonSchema, "PersonPage"), query=PageQuery)
+def list_people(given: dict[str, Any]) -> Response:
+    """List your organisation's files, newest first, codes only"""
+    page = clients().people.ListPeople(pb.ListPeopleRequest(**page_fields(given)))
+    return items(page.people, page.next_page_token)
+
+
+@people.operation("get", "/people/<opaque:person_id>", right="people.read", answers=PersonSchema)
+def get_person(person_id: str) -> Response:
+    """Show the coarse part of a file
+
+    The file's organisation, or the receiver of a live referral."""
+    return one(clients().people.GetPerson(pb.GetPersonRequest(id=person_id)))
+
+
+@people.operation(
+    "patch",
+    "/people/<opaque:person_id>/identity",
+    right="people.write",
+    answers=PersonSchema,
+    takes=IdentityPatch,
+    etag=True,
+    wrapped="identity",
+    refuses=(409,),
+)
+def update_identity(given: dict[str, Any], person_id: str) -> Response:
+    """Complete or correct the identity
+
+    What is named is replaced. Nothing can be cleared here: null is refused."""
+    identity = from_json(given, pb.Identity())
+    return one(
+        clients().people.UpdateIdentity(
+            pb.UpdateIdentityRequest(id=person_id, etag=if_match(), identity=identity, request_id=request_key())
+        )
+    )
+
+
+@people.operation(
+    "post", "/people/<opaque:person_id>/open", right="people.read", answers=OpenedIdentitySchema, takes=OpeningSchema, refuses=(409,)
+)
+def open_person(given: dict[str, Any], person_id: str) -> Response:
+    """Open the identity for a purpose
+
+    On record before the first byte leaves. The file's organisation gets what it asks for; a receiver what a live receipt allows: recipient,
+    purpose, field groups, time. Keep no copy."""
+    return one(clients().people.OpenPerson(from_json({**given, "id": person_id}, pb.OpenPersonRequest())))
+
+
+@people.operation(
+    "put",
+    "/people/<opaque:person_id>/safe-contact",
+    right="people.write",
+    answers=PersonSchema,
+    takes=SafeContactPlanSchema,
+    etag=True,
+    wrapped="safe_contact",
+    refuses=(409,),
+)
+def set_safe_contact(given: dict[str, Any], person_id: str) -> Response:
+    """Say how, when and whether she may be contacted"""
+    plan = from_json(given, pb.SafeContact())
+    return one(
+        clients().people.SetSafeContact(
+            pb.SetSafeContactRequest(id=person_id, etag=if_match(), safe_contact=plan, request_id=request_key())
+        )
+    )
+
+
+@people.operation(
+    "get", "/people/<opaque:person_id>/readings", right="people.read", answers=page_of(ReadingSchema, "ReadingPage"), query=PageQuery
+)
+def list_readings(given: dict[str, Any], person_id: str) -> Response:
+    """List who looked at the file
+
+    The refused looks too. The file's organisation."""
+    page = clients().people.ListReadings(pb.ListReadingsRequest(person_id=person_id, **page_fields(given)))
+    return items(page.readings, page.next_page_token)

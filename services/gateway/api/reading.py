@@ -1,0 +1,119 @@
+"""What a request brings: a credential, a body or a query that a schema lets through, an Idempotency-Key, an If-Match.
+
+Strict on purpose: what is not understood is refused with the place and a reason word, never half done, and what was sent is never repeated.
+No cookie is read here, so there is nothing to forge across sites.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from flask import Request, g, json, request
+from marshmallow import RAISE, Schema, ValidationError
+from webargs import core
+from webargs.flaskparser import FlaskParser
+
+from chassis.errors import Invalid, Stale, Unauthenticated
+from services.gateway.clients import Caller, calling
+from services.gateway.problems import NAME, HttpRefusal
+from services.gateway.session import exchange, new_request_id
+
+LANGUAGES = ("es", "en", "fr")
+KEY = re.compile(r"^[\x21\x23-\x7e]{1,64}$")
+JWT = re.compile(r"^[\w-]{1,4000}\.[\w-]{1,4000}\.[\w-]{1,4000}$", re.ASCII)
+API_KEY = re.compile(r"^enl_[\w-]{1,200}$", re.ASCII)
+MERGE_PATCH = "application/merge-patch+json"
+WORDS = {"Missing data for required field.": "required", "Unknown field.": "unknown_field"}
+REASON = re.compile(r"^[a-z_]+$")
+
+
+class Nothing(Schema):
+    """The body of what takes none."""
+
+
+class Parser(FlaskParser):
+    """Reads body and query by a schema and refuses in our words."""
+
+    DEFAULT_VALIDATION_STATUS = 400
+    DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "json": RAISE, "query": RAISE}
+
+    def load_json(self, req: Request, schema: Schema) -> Any:
+        """The body, or nothing where none was sent."""
+        raw = req.get_data(cache=True)
+        if not raw:
+            return core.missing
+        if req.mimetype != "application/json" and (req.mimetype != MERGE_PATCH or req.method != "PATCH"):
+            raise HttpRefusal("content_type_unsupported")
+        try:
+            return json.loads(raw, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, a number of 5,000 digits, or thousands of brackets
+            raise HttpRefusal("malformed_json") from error
+
+    def handle_error(self, error: ValidationError, req: Request, schema: Schema, **_options: Any) -> NoReturn:
+        """Raises what a schema found; webargs says in front where it looked (json, query)."""
+        found = [violation for messages in error.normalized_messages().values() for violation in violations(messages)]
+        raise Invalid(*dict.fromkeys(found))
+
+
+def _no_number(_constant: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are no JSON")
+
+
+def violations(messages: Any, path: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    """What marshmallow found, as (field path, reason word). Names that no programmer gave are left out of the path."""
+    if isinstance(messages, Mapping):
+        found = []
+        for name, inner in messages.items():
+            named = isinstance(name, int) or bool(NAME.match(str(name)))
+            found += violations(inner, (*path, str(name)) if named else path)  # _schema: the object as a whole
+        return found
+    return [(".".join(path), WORDS.get(word, word if REASON.match(word) else "malformed")) for word in messages[:1]]
+
+
+def admit(needs_credential: bool) -> None:
+    """Sets in whose name the services are asked. Refuses with token_missing, token_invalid, or what the partners service says of a key."""
+    # The exchange of a key is asked in nobody's name.
+    calling.set(Caller(request_id=g.request_id, language=language()))
+    if needs_credential:
+        calling.set(Caller(token=token(), request_id=g.request_id, language=language()))
+
+
+def language() -> str:
+    """The first language of Accept-Language that the house speaks; werkzeug's best_match would pass over fr-CA for a later en."""
+    wishes = (wish[:2].lower() for wish in request.accept_languages.values())
+    return next((wish for wish in wishes if wish in LANGUAGES), LANGUAGES[0])
+
+
+def token() -> str:
+    """The caller token: exchanged for an API key, or the one that was sent; the services verify it."""
+    kind, _, credential = request.headers.get("Authorization", "").partition(" ")
+    if not kind:
+        raise Unauthenticated("token_missing")
+    if kind.lower() == "bearer" and API_KEY.match(credential):
+        return exchange().api_key(credential).token
+    if kind.lower() == "bearer" and JWT.match(credential):
+        return credential
+    raise Unauthenticated("token_invalid")
+
+
+def request_key() -> str:
+    """The Idempotency-Key, or a fresh one where none was sent: then a repeated request is a new one."""
+    sent = request.headers.get("Idempotency-Key")
+    if sent is None:
+        return new_request_id()
+    key = sent.strip().removeprefix('"').removesuffix('"')  # the IETF draft has it in quotes, most clients do not
+    if not KEY.match(key):
+        raise Invalid(("Idempotency-Key", "malformed"))
+    return key
+
+
+def if_match(needed: bool = True) -> str:
+    """The etag that a change is based on. A weak one, several, or `*` name no version, and never match."""
+    strong = list(request.if_match.as_set())
+    if len(strong) == 1:
+        return strong[0]
+    if "If-Match" in request.headers:
+        raise Stale
+    if needed:
+        raise HttpRefusal("etag_required")
+    return ""

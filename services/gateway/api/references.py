@@ -1,0 +1,72 @@
+"""/references: what a caller may hear and say with her reference and PIN. No account, no key: both together are the credential."""
+
+from typing import Any
+
+from flask import Response
+from marshmallow import Schema
+
+from protos.referrals.v1 import contacts_pb2 as pb
+from services.gateway.api import fields
+from services.gateway.api.answers import one
+from services.gateway.api.reading import request_key
+from services.gateway.api.routes import REFERENCE, Routes
+from services.gateway.clients import clients
+
+references = Routes("references", "What a caller may hear and say with her reference and PIN.")
+STATES = ("being_prepared", "asked", "accepted", "waiting_list", "in_progress", "done", "not_possible", "stopped")
+
+
+class ReferenceSchema(Schema):
+    """Her credential. In the body, so that it stands in no address and no log."""
+
+    reference = fields.text("Eight characters, with or without the hyphen.", 20, example="7QK4-M2X7", required=True)
+    pin = fields.pin("Four digits.", required=True)
+
+
+class ConfirmationSchema(ReferenceSchema):
+    """Whether help came."""
+
+    help_came = fields.flag("yes closes what is completed, no opens it again.", required=True)
+
+
+class ReferenceItemSchema(Schema):
+    """One thing that was asked for."""
+
+    need_group_code = fields.code("The group of the need.", example="HOU")
+    status_code = fields.code("Where it stands.", among=STATES)
+    may_confirm = fields.flag("Whether she may say now that help came or not.")
+    consent_live = fields.flag("Whether a consent stands that she can withdraw.")
+    update_time = fields.updated()
+
+
+class ReferenceStatusSchema(Schema):
+    """The plain state: codes only, never a partner's name or place."""
+
+    contact_time_band = fields.code("When she called.", among=("today", "this_week", "earlier"))
+    items = fields.many(fields.part(ReferenceItemSchema, "One thing."), "One per referral; empty: nothing was asked for yet.")
+
+
+@references.operation("post", "/references/status", right=REFERENCE, answers=ReferenceStatusSchema, takes=ReferenceSchema, refuses=(401,))
+def get_reference_status(given: dict[str, Any]) -> Response:
+    """Say what became of a call
+
+    Five wrong PINs: an hour's pause. An unknown reference looks like a wrong PIN."""
+    return one(clients().references.GetReferenceStatus(pb.GetReferenceStatusRequest(**given)))
+
+
+@references.operation(
+    "post", "/references/withdraw-consent", right=REFERENCE, answers=ReferenceStatusSchema, takes=ReferenceSchema, once=True, refuses=(401,)
+)
+def withdraw_consent_by_reference(given: dict[str, Any]) -> Response:
+    """Withdraw every consent of this call
+
+    Access ends at once."""
+    return one(clients().references.WithdrawConsentByReference(pb.WithdrawConsentByReferenceRequest(**given, request_id=request_key())))
+
+
+@references.operation(
+    "post", "/references/confirm", right=REFERENCE, answers=ReferenceStatusSchema, takes=ConfirmationSchema, once=True, refuses=(401, 409)
+)
+def confirm_help(given: dict[str, Any]) -> Response:
+    """Say whether help came"""
+    return one(clients().references.ConfirmHelp(pb.ConfirmHelpRequest(**given, request_id=request_key())))

@@ -1,0 +1,226 @@
+"""/referrals: requests to one service, with consent: drafts, lists, history. What may happen to one is in referral_verbs."""
+
+from typing import Any
+
+from flask import Response
+from marshmallow import Schema
+
+from protos.notifications.v1 import notifications_pb2 as notices_pb
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.gateway.api import fields
+from services.gateway.api.answers import PageQuery, items, list_of, one, page_fields, page_of
+from services.gateway.api.convert import from_json
+from services.gateway.api.patches import mask, patch_of
+from services.gateway.api.people import CoarsePersonSchema
+from services.gateway.api.reading import if_match, request_key
+from services.gateway.api.routes import Routes
+from services.gateway.clients import clients
+
+referrals = Routes("referrals", "Requests to one service, with consent, from draft to closed, and the clocks that watch them.")
+STATE, URGENCY, CLOCK = pb.State.DESCRIPTOR, pb.Urgency.DESCRIPTOR, pb.ClockKind.DESCRIPTOR
+
+
+class ClockSchema(Schema):
+    """A deadline that is watched."""
+
+    kind = fields.word(CLOCK, "What is due.")
+    start_time = fields.time("Since when it runs.")
+    due_time = fields.time("When it is due.")
+    stop_time = fields.time("When it stopped; absent while it runs.")
+    fired_percent = fields.number("The last level that was told: 0, 50, 100 or 150.", 0, 150)
+
+
+class ReferralSchema(Schema):
+    """A referral as its caller may see it."""
+
+    id = fields.ident("The referral.", dump_only=True)
+    etag = fields.etag()
+    code = fields.code("Short, to say on the phone and to print.", example="K7M2QX", dump_only=True)
+    state = fields.word(STATE, "Where it stands.", example="sent", dump_only=True)
+    urgency = fields.word(URGENCY, "How soon: it sets the deadlines.", example="urgent")
+    need_code = fields.code("The need, see /taxonomy.", example="HOU.EMG")
+    person_id = fields.ident("Whose need; absent in the coordinator's view.")
+    contact_id = fields.ident("The contact it came from; the sender only.")
+    sender_organization_id = fields.ident("Who asks.", dump_only=True)
+    sender_worker_id = fields.ident("Which worker asks.", dump_only=True)
+    receiver_organization_id = fields.ident("Who is asked.", dump_only=True)
+    service_id = fields.ident("The service that is asked.")
+    receipt_id = fields.ident("The consent it stands on.")
+    override_reason_code = fields.code("Why it was sent without a consent.", example="life_at_risk", dump_only=True)
+    person = fields.part(CoarsePersonSchema, "What may be said of her.", dump_only=True)
+    responsible_worker_id = fields.ident("Who sees to it.", dump_only=True)
+    responsible_desk_code = fields.code("desk, when no worker is named.", example="desk", dump_only=True)
+    planned_first_contact_time = fields.time("When she will first be met.", dump_only=True)
+    first_contact_time = fields.time("When she was first met.", dump_only=True)
+    reason_code = fields.code("Of the last exit.", example="no_capacity", dump_only=True)
+    question_code = fields.code("What was asked.", example="dependants", dump_only=True)
+    outcome_code = fields.code("What came of it.", example="fully_met", dump_only=True)
+    delivered_need_codes = fields.many(fields.code("A need.", example="HOU.EMG"), "What was delivered.", dump_only=True)
+    alternative_service_id = fields.ident("What the receiver proposes instead.", dump_only=True)
+    expected_wait_days = fields.number("On a waiting list: how long; 0: not said.", dump_only=True)
+    review_time = fields.time("On a waiting list: when it is looked at again.", dump_only=True)
+    based_on_id = fields.ident("The referral it follows.", dump_only=True)
+    clocks = fields.many(fields.part(ClockSchema, "A clock."), "Running ones first.", dump_only=True)
+    allowed_verbs = fields.many(fields.code("A verb.", example="accept"), "What this caller may do next.", dump_only=True)
+    side = fields.word(pb.Side.DESCRIPTOR, "On which side you are.", dump_only=True)
+    next_due_time = fields.time("Of the earliest running clock.", dump_only=True)
+    send_time = fields.time("When it was sent.", dump_only=True)
+    create_time = fields.created()
+    update_time = fields.updated()
+
+
+class NewReferralSchema(Schema):
+    """A draft."""
+
+    person_id = fields.ident("Whose need: a file of your organisation.", required=True)
+    contact_id = fields.ident("The contact it came from.")
+    need_code = fields.code("The need, see /taxonomy.", example="HOU.EMG")
+    urgency = fields.word(URGENCY, "How soon.", example="urgent")
+    service_id = fields.ident("The service to ask.")
+    based_on_id = fields.ident("The referral it follows.")
+
+
+ReferralPatch = patch_of(ReferralSchema, "ReferralPatch", only=("need_code", "urgency", "service_id", "receipt_id", "contact_id"))
+
+
+class FilterQuery(Schema):
+    """Which referrals."""
+
+    box = fields.word(pb.Box.DESCRIPTOR, "inbox: to your organisation; outbox: from it; mine (default): both; network: all; coordinator.")
+    state = fields.many(fields.word(STATE, "A state."), "Only in these states; may be repeated.", 20)
+    need = fields.code("Only for this need, with its sub-codes.", example="HOU")
+    urgency = fields.word(URGENCY, "Only as urgent as this.")
+    due_before = fields.time("Only with a clock that runs out before.")
+    modified_after = fields.time("Only changed after.")
+    live = fields.flag("Only where something is still expected.")
+    waiting_for_me = fields.flag("Only where the next step is yours.")
+    waiting_for_other = fields.flag("Only where the next step is the other side's.")
+    person_id = fields.ident("Only of this person.")
+    contact_id = fields.ident("Only from this contact.")
+
+
+class ReferralQuery(FilterQuery, PageQuery):
+    """A page of them."""
+
+
+class CountsSchema(Schema):
+    """What a desk has before it."""
+
+    late = fields.number("A running clock is past due.")
+    due_soon = fields.number("Due within four hours, not late.")
+    waiting_for_me = fields.number("The next step is yours.")
+    waiting_for_other = fields.number("The next step is the other side's.")
+    fresh = fields.number("Sent, not yet acknowledged.")
+    total = fields.number("All.")
+    by_state = fields.table(fields.number("How many."), "By state.")
+    live_by_need_group = fields.table(fields.number("How many."), "Live ones by group of need.")
+    live_by_department = fields.table(fields.number("How many."), "Live ones by the person's department.")
+
+
+class ReferralEventSchema(Schema):
+    """One transition, or one event of a clock."""
+
+    version = fields.number("Its place in the history.", 1, 2**63 - 1)
+    verb = fields.code("What happened: sent, acknowledged … or clock_reminded, clock_breached, clock_escalated.", example="sent")
+    from_state = fields.word(STATE, "The state before.")
+    to_state = fields.word(STATE, "The state after.", example="sent")
+    time = fields.time("When.")
+    actor_kind = fields.code("Who did it.", among=("worker", "key", "person", "system"))
+    actor_id = fields.ident("Which worker or key.")
+    actor_organization_id = fields.ident("Of which organisation.")
+    reason_code = fields.code("Why.", example="no_capacity")
+    attribution = fields.code("On whose account.", among=("person", "provider", "network", "system"))
+    clock = fields.word(CLOCK, "Which clock.")
+    note = fields.text("Opened for sender and receiver only; that is on record.", 4000)
+
+
+class NoticeSchema(Schema):
+    """How somebody was told."""
+
+    kind = fields.code("What was told.", example="referral_sent")
+    organization_id = fields.ident("Who was told.")
+    channel = fields.code("How.", among=("inbox", "email", "webhook"))
+    status = fields.word(notices_pb.DeliveryStatus.DESCRIPTOR, "Whether it arrived.", example="delivered")
+    create_time = fields.created()
+    delivery_time = fields.time("When it arrived.")
+    read_time = fields.time("When it was read; inbox only.")
+
+
+@referrals.operation(
+    "post",
+    "/referrals",
+    right="referrals.write",
+    answers=ReferralSchema,
+    status=201,
+    takes=NewReferralSchema,
+    once=True,
+    refuses=(404, 409),
+)
+def create_referral(given: dict[str, Any]) -> Response:
+    """Open a draft
+
+    The receiver sees nothing of it until it is sent."""
+    made = clients().referrals.CreateReferral(from_json({**given, "request_id": request_key()}, pb.CreateReferralRequest()))
+    return one(made, status=201, location=f"/referrals/{made.id}")
+
+
+@referrals.operation("get", "/referrals", right="referrals.read", answers=page_of(ReferralSchema, "ReferralPage"), query=ReferralQuery)
+def list_referrals(given: dict[str, Any]) -> Response:
+    """List referrals
+
+    Live ones by their next deadline, else newest first."""
+    page = clients().referrals.ListReferrals(pb.ListReferralsRequest(**page_fields(given), filter=filter_of(given)))
+    return items(page.referrals, page.next_page_token)
+
+
+@referrals.operation("get", "/referrals/counts", right="referrals.read", answers=CountsSchema, query=FilterQuery)
+def count_referrals(given: dict[str, Any]) -> Response:
+    """Count what a desk has before it"""
+    return one(clients().referrals.CountReferrals(pb.CountReferralsRequest(filter=filter_of(given))))
+
+
+@referrals.operation("get", "/referrals/<opaque:referral_id>", right="referrals.read", answers=ReferralSchema)
+def get_referral(referral_id: str) -> Response:
+    """Show a referral
+
+    Its sender, its receiver, or (no text, no identity) a coordinator."""
+    return one(clients().referrals.GetReferral(pb.GetReferralRequest(id=referral_id)))
+
+
+@referrals.operation(
+    "patch",
+    "/referrals/<opaque:referral_id>",
+    right="referrals.write",
+    answers=ReferralSchema,
+    takes=ReferralPatch,
+    etag=True,
+    wrapped="referral",
+    refuses=(409,),
+)
+def update_referral(given: dict[str, Any], referral_id: str) -> Response:
+    """Change a draft"""
+    changed = from_json({**given, "id": referral_id, "etag": if_match()}, pb.Referral())
+    request = pb.UpdateReferralRequest(referral=changed, update_mask=mask(given), request_id=request_key())
+    return one(clients().referrals.UpdateReferral(request))
+
+
+@referrals.operation(
+    "get", "/referrals/<opaque:referral_id>/history", right="referrals.read", answers=list_of(ReferralEventSchema, "History")
+)
+def list_referral_events(referral_id: str) -> Response:
+    """Show the history
+
+    Each transition and each event of a clock: who, when, why."""
+    return items(clients().referrals.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral_id)).events)
+
+
+@referrals.operation("get", "/referrals/<opaque:referral_id>/notices", right="referrals.read", answers=list_of(NoticeSchema, "Notices"))
+def list_notices(referral_id: str) -> Response:
+    """Show who was told, and whether it arrived"""
+    return items(clients().notifications.ListNotices(notices_pb.ListNoticesRequest(referral_id=referral_id)).notices)
+
+
+def filter_of(given: dict[str, Any]) -> pb.ReferralFilter:
+    """The filter of a query."""
+    named = {"box": "mine", **given, "states": given.get("state", []), "need_code": given.get("need")}
+    return from_json({name: value for name, value in named.items() if name not in ("state", "need")}, pb.ReferralFilter())

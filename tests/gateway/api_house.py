@@ -1,0 +1,115 @@
+"""A gateway whose services are played: every rpc of the contracts answers what a test laid out for it, or an empty message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from flask import Flask, g
+from flask.testing import FlaskClient
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from protos.partners.v1 import members_pb2
+from services.gateway.api import register
+from services.gateway.clients import FILES, Caller, calling
+from services.gateway.session import Exchange
+
+STUBS = ("directory", "members", "tokens", "referrals", "statistics", "people", "contacts", "references", "notifications", "webhooks")
+OUTPUTS = {method.name: method.output_type for file in FILES for service in file.services_by_name.values() for method in service.methods}
+KEY = "enl_00112233445566778899aabbccddeeff_c2VjcmV0LXRoYXQtaXMtbm9uZQ"
+JWT = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
+ID = "5f0c9a4e1b7d42b38c6de0f1a2b3c4d5"
+
+
+@dataclass
+class Played:
+    """The services as a test wants them, and what they were asked."""
+
+    answers: dict[str, Message | Exception | Callable[[Any], Message]] = field(default_factory=dict)
+    asked: list[tuple[str, Any, Caller]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.answers["IssueToken"] = members_pb2.IssueTokenResponse(token=JWT)
+        for stub in STUBS:
+            setattr(self, stub, Stub(self))
+
+    def last(self, rpc: str) -> Any:
+        """The last request to an rpc."""
+        return next(request for name, request, _ in reversed(self.asked) if name == rpc)
+
+
+class Stub:
+    """One of the stubs: each attribute is an rpc of the contracts."""
+
+    def __init__(self, played: Played) -> None:
+        self._played = played
+
+    def __getattr__(self, rpc: str) -> Callable[[Message], Message]:
+        output = OUTPUTS[rpc]
+
+        def call(request: Message) -> Message:
+            request.SerializeToString()  # what can't be sent is a fault of the gateway
+            self._played.asked.append((rpc, request, calling.get()))
+            answer = self._played.answers.get(rpc, GetMessageClass(output)())
+            if isinstance(answer, Exception):
+                raise answer
+            return answer if isinstance(answer, Message) else answer(request)
+
+        return call
+
+
+def app_with(played: Played) -> Flask:
+    """The API alone, in an app that gives it what services.gateway.app gives: a request id, clients, the exchange of keys."""
+    app = Flask("services.gateway")
+    app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
+    app.extensions.update(clients=played, exchange=Exchange())
+
+    def begin() -> None:
+        g.request_id = ID
+
+    app.before_request(begin)
+    register(app)
+    return app
+
+
+def filled(kind: type[Message]) -> Message:
+    """A message with every field set (the last of a oneof)."""
+    message = kind()
+    for part in kind.DESCRIPTOR.fields:
+        here, inner = getattr(message, part.name), part.message_type
+        if inner and inner.GetOptions().map_entry:
+            here["a"] = 1 if inner.fields_by_name["value"].cpp_type == part.CPPTYPE_INT32 else "x"
+        elif inner and inner.full_name == "google.protobuf.Timestamp":
+            here.FromDatetime(datetime(2026, 3, 14, 9, 30, 0, 123456))
+        elif inner and inner.full_name == "google.protobuf.FieldMask":
+            here.paths.append("name")
+        elif inner:
+            here.extend([filled(GetMessageClass(inner))]) if part.is_repeated else here.CopyFrom(filled(GetMessageClass(inner)))
+        else:
+            value = "ñ" if part.cpp_type == part.CPPTYPE_STRING else True if part.cpp_type == part.CPPTYPE_BOOL else 1
+            here.extend([value]) if part.is_repeated else setattr(message, part.name, value)
+    return message
+
+
+class System:
+    """A partner system with a key."""
+
+    def __init__(self, client: FlaskClient, credential: str = KEY) -> None:
+        self._client = client
+        self._credential = credential
+
+    def call(self, method: str, path: str, json: Any = None, **headers: str) -> Any:
+        """Sends a request; header names are written with underscores."""
+        sent = {"Authorization": f"Bearer {self._credential}", **{name.replace("_", "-"): value for name, value in headers.items()}}
+        return self._client.open(f"/api/v1{path}", method=method, json=json, headers=sent)
+
+    def get(self, path: str, **headers: str) -> Any:
+        """GET."""
+        return self.call("GET", path, **headers)
+
+    def post(self, path: str, json: Any = None, **headers: str) -> Any:
+        """POST."""
+        return self.call("POST", path, json, **headers)

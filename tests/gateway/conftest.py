@@ -1,0 +1,26 @@
+"""What the tests of the API share: played services, the API before them, and a partner system with a key."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+
+from tests.gateway.api_house import Played, System, app_with
+
+
+@pytest.fixture
+def played() -> Played:
+    """The services, as the test lays them out."""
+    return Played()
+
+
+@pytest.fixture
+def api(played: Played) -> Flask:
+    """The API before them."""
+    return app_with(played)
+
+
+@pytest.fixture
+def system(api: Flask) -> System:
+    """A partner system with a key."""
+    return System(api.test_client())

@@ -1,0 +1,79 @@
+"""Messages and JSON: what is set comes over, what is not set stays away, and the way back is the same."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from protos.partners.v1 import directory_pb2
+from protos.referrals.v1 import people_pb2, referrals_pb2
+from services.gateway.api.convert import from_json, rfc3339, to_json, word, words
+from services.gateway.clients import FILES
+from tests.gateway.api_house import filled
+
+MESSAGES = [GetMessageClass(message) for file in FILES for message in file.message_types_by_name.values()]
+
+
+def test_an_enum_is_a_lower_case_word_without_its_prefix() -> None:
+    assert to_json(referrals_pb2.Referral(state=referrals_pb2.STATE_IN_PROGRESS))["state"] == "in_progress"
+    assert words(referrals_pb2.Urgency.DESCRIPTOR) == ["normal", "urgent", "emergency", "immediate"]
+
+
+def test_a_value_newer_than_this_gateway_is_left_out() -> None:
+    assert word(referrals_pb2.State.DESCRIPTOR, 99) is None
+    assert "state" not in to_json(referrals_pb2.Referral(state=99))  # type: ignore[arg-type]
+
+
+def test_what_is_not_set_is_absent() -> None:
+    assert to_json(directory_pb2.Eligibility()) == {"genders": []}
+    assert to_json(directory_pb2.Eligibility(minimum_age=0, takes_dependants=False)) == {
+        "genders": [],
+        "minimum_age": 0,
+        "takes_dependants": False,
+    }
+    assert to_json(people_pb2.SafeContact()) == {"message_may_be_left": False}
+
+
+def test_times_are_rfc_3339_in_utc() -> None:
+    assert rfc3339(datetime(2026, 3, 14, 9, 30, tzinfo=UTC)) == "2026-03-14T09:30:00Z"
+    assert rfc3339(datetime(2026, 3, 14, 9, 30, 0, 5000, tzinfo=UTC)) == "2026-03-14T09:30:00.005000Z"
+
+
+def test_a_map_is_an_object() -> None:
+    assert to_json(referrals_pb2.CountReferralsResponse(by_state={"sent": 2, "closed": 1}))["by_state"] == {"closed": 1, "sent": 2}
+
+
+def test_none_leaves_a_field_empty_and_an_unknown_name_is_an_error() -> None:
+    assert from_json({"name": None}, directory_pb2.Organization()) == directory_pb2.Organization()
+    with pytest.raises(KeyError):
+        from_json({"nmae": "x"}, directory_pb2.Organization())
+
+
+def test_an_empty_object_was_still_said() -> None:
+    assert from_json({"eligibility": {}}, directory_pb2.Service()).HasField("eligibility")
+
+
+@pytest.mark.parametrize("kind", MESSAGES, ids=lambda kind: kind.DESCRIPTOR.name)
+def test_every_message_of_the_contracts_goes_there_and_back(kind: type[Message]) -> None:
+    message = filled(kind)
+    assert from_json(with_times(to_json(message), message), kind()) == message
+
+
+def with_times(said: dict[str, Any], message: Message) -> dict[str, Any]:
+    """The same JSON with its times read, as a schema does."""
+    return {name: with_time(value, message.DESCRIPTOR.fields_by_name[name]) for name, value in said.items()}
+
+
+def with_time(value: Any, field: Any) -> Any:
+    """A value as a schema hands it on."""
+    if isinstance(value, list):
+        return [with_time(item, field) for item in value]
+    if field.message_type and field.message_type.full_name == "google.protobuf.Timestamp":
+        return datetime.fromisoformat(value)
+    if isinstance(value, dict) and not field.message_type.GetOptions().map_entry:
+        return with_times(value, GetMessageClass(field.message_type)())
+    return value

@@ -1,0 +1,218 @@
+"""The OpenAPI document is what is committed, what is served, and what is true: every route, every field, every right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from google.protobuf.message_factory import GetMessageClass
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+
+from services.gateway.api import openapi, openapi_text
+from services.gateway.api.members import SCOPES
+from services.gateway.api.routes import COORDINATOR, MANAGER, OPEN, WORKER
+from services.gateway.problems import DOCS, REASONS
+from tests.gateway.api_house import ID, OUTPUTS, Played, System, app_with, filled
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOCUMENT = openapi()
+METHODS = {
+    (path, method): operation for path, item in DOCUMENT["paths"].items() for method, operation in item.items() if method != "parameters"
+}
+# A session is a browser's, and opens pages; a system has a key, which the gateway exchanges.
+NOT_FOR_SYSTEMS = {"SignIn", "EndSession"}
+NASTY: list[Any] = [
+    None, True, 0, -1, 2**40, 2**70, 1.5, 1e308, "", "x" * 5000, "\x00", "\ud800", "\u202e", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00Z",
+    [], [None], [[]], {}, {"a": {}}, {"": None}, {"__proto__": 1},
+]  # fmt: skip
+
+
+def test_the_committed_document_is_fresh() -> None:
+    committed = (ROOT / "docs" / "openapi.json").read_text()
+    assert committed == openapi_text(), "run `python -m services.gateway openapi > docs/openapi.json`"
+
+
+def test_the_served_document_is_the_committed_one(system: System) -> None:
+    assert system.get("/openapi.json").json == json.loads((ROOT / "docs" / "openapi.json").read_text())
+
+
+def test_the_document_is_valid_openapi() -> None:
+    validate(DOCUMENT)
+    assert DOCUMENT["openapi"].startswith("3.1")
+
+
+def test_every_route_of_the_api_is_in_the_document_and_names_its_right(api: Flask) -> None:
+    routes = {
+        (rule.rule.replace("<opaque:", "{").replace(">", "}"), method.lower())
+        for rule in api.url_map.iter_rules()
+        if rule.endpoint.startswith("api.")
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert routes == set(METHODS)
+    known = {*OPEN, WORKER, MANAGER, COORDINATOR, *SCOPES}
+    for place, operation in METHODS.items():
+        assert operation["x-right"] in known, place
+        assert ("security" in operation) == (operation["x-right"] in OPEN), place
+
+
+def test_every_operation_has_a_name_of_its_own_a_summary_and_a_tag() -> None:
+    names = [operation["operationId"] for operation in METHODS.values()]
+    assert len(names) == len(set(names))
+    tags = {tag["name"] for tag in DOCUMENT["tags"]}
+    assert all(operation["summary"] and set(operation["tags"]) <= tags for operation in METHODS.values())
+
+
+def test_every_field_has_a_description() -> None:
+    bare = [
+        f"{name}.{field}"
+        for name, schema in DOCUMENT["components"]["schemas"].items()
+        for field, said in schema.get("properties", {}).items()
+        if "description" not in said and "$ref" not in said
+    ]
+    assert bare == []
+
+
+def test_every_rpc_of_the_contracts_can_be_reached() -> None:
+    played = Played()
+    for place in METHODS:
+        request_all(System(app_with(played).test_client()), *place)
+    assert OUTPUTS.keys() - {rpc for rpc, _, _ in played.asked} == NOT_FOR_SYSTEMS
+
+
+@pytest.mark.parametrize(("path", "method"), METHODS, ids=lambda part: str(part).removeprefix("/api/v1"))
+def test_every_field_may_be_sent_and_every_field_of_the_answer_is_documented(path: str, method: str) -> None:
+    played = Played({rpc: filled(GetMessageClass(output)) for rpc, output in OUTPUTS.items()})
+    answer = request_all(System(app_with(played).test_client()), path, method)
+    assert 200 <= answer.status_code < 300, answer.text
+    operation = METHODS[path, method]
+    said = operation["responses"][str(answer.status_code)]
+    if answer.status_code != 204:
+        schema = {"$schema": Draft202012Validator.META_SCHEMA["$id"], "components": loose(DOCUMENT["components"]), **loose(body_of(said))}
+        errors = [f"{error.json_path}: {error.message}" for error in Draft202012Validator(schema).iter_errors(answer.json)]
+        assert errors == []
+
+
+@pytest.mark.parametrize(("path", "method"), [place for place, operation in METHODS.items() if "requestBody" in operation])
+def test_no_value_of_a_field_breaks_anything(path: str, method: str) -> None:
+    system = System(app_with(Played()).test_client())
+    schema = body_of(METHODS[path, method]["requestBody"])
+    for garbled in garble(example(schema), schema):
+        answer = system.call(method.upper(), path_of(path), garbled, If_Match='"1"')
+        assert answer.status_code < 500, garbled
+
+
+@pytest.mark.parametrize(("path", "method"), [place for place in METHODS if place[1] == "get"])
+def test_no_value_of_a_parameter_breaks_anything(path: str, method: str) -> None:
+    system = System(app_with(Played()).test_client())
+    for name in parameters(METHODS[path, method]):
+        for value in ("", "%00", "%ff", "x" * 3000, "%F0%9F%98%80", "-1", "99999999999999999999", "9999-12-31T23:59:59-14:00"):
+            assert system.call(method.upper(), f"{path_of(path)}?{name}={value}", If_Match='"1"').status_code < 500, (name, value)
+
+
+def test_the_docs_page_lists_every_operation_and_every_reason_and_runs_nothing(system: System) -> None:
+    page = system.get("/docs")
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self'")
+    assert "<script" not in page.text
+    assert "http://" not in page.text
+    assert "https://" not in page.text
+    for operation in METHODS.values():
+        assert f'id="{operation["operationId"]}"' in page.text
+    for reason in REASONS:
+        assert f'id="{reason}"' in page.text
+    assert DOCS == "/api/v1/docs"
+    assert system.get("/docs.css").content_type.startswith("text/css")
+
+
+def test_the_guide_explains_every_reason() -> None:
+    guide = (ROOT / "docs" / "api.md").read_text()
+    assert [reason for reason, meaning in REASONS.items() if f"| `{reason}` | {meaning.status} |" not in guide] == []
+
+
+# How a request is made from the document
+
+
+def request_all(system: System, path: str, method: str) -> Any:
+    """A request with every field and parameter that the document offers."""
+    operation = METHODS[path, method]
+    body = example(body_of(operation["requestBody"])) if "requestBody" in operation else None
+    query = "&".join(f"{name}={value}" for name, value in parameters(operation).items())
+    return system.call(method.upper(), f"{path_of(path)}?{query}", body, If_Match='"1"', Idempotency_Key="k")
+
+
+def path_of(path: str) -> str:
+    """A path with an id in each place."""
+    return "/".join(ID if part.startswith("{") else part for part in path.removeprefix("/api/v1").split("/"))
+
+
+def body_of(said: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a body."""
+    (content,) = said["content"].values()
+    schema: dict[str, Any] = content["schema"]
+    return schema
+
+
+def parameters(operation: dict[str, Any]) -> dict[str, str]:
+    """The query parameters with an example each."""
+    found = {}
+    for said in operation.get("parameters", []):
+        if said.get("in") == "query":
+            schema = said["schema"]
+            value = example({**schema, **{key: said[key] for key in ("examples", "example") if key in said}})
+            found[said["name"]] = str(value[0] if isinstance(value, list) else value).replace("True", "true")
+    return found
+
+
+def resolve(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema without references on top."""
+    for part in schema.get("allOf", []):
+        schema = {**schema, **part}
+    if "$ref" in schema:
+        found: dict[str, Any] = DOCUMENT["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
+        return found
+    return schema
+
+
+def example(schema: dict[str, Any]) -> Any:
+    """A value that a schema allows, with every field that may be sent."""
+    schema = resolve(schema)
+    if "properties" in schema:
+        return {name: example(field) for name, field in schema["properties"].items() if not field.get("readOnly")}
+    kinds = schema.get("type", "object")
+    kind = kinds if isinstance(kinds, str) else kinds[0]
+    if kind == "array":
+        return [example(schema["items"])]
+    if examples := schema.get("examples"):
+        return examples[0]
+    if enum := schema.get("enum"):
+        return enum[0]
+    return {"string": "x" * 12, "integer": schema.get("minimum", 1), "boolean": True}.get(kind, {})
+
+
+def garble(body: Any, schema: dict[str, Any]) -> Iterator[Any]:
+    """The body with each field, also inside, replaced by each nasty value."""
+    yield from NASTY
+    for name, value in body.items():
+        yield from ({**body, name: nasty} for nasty in NASTY)
+        if isinstance(value, dict):
+            yield from ({**body, name: inner} for inner in garble(value, resolve(schema)) if isinstance(inner, dict))
+
+
+def loose(schema: Any) -> Any:
+    """A schema that is closed (no undocumented field) and asks for types only: the played values are no real ones."""
+    if isinstance(schema, list):
+        return [loose(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {
+        name: loose(part)
+        for name, part in schema.items()
+        if name not in ("enum", "pattern", "maxLength", "minLength", "minimum", "maximum", "format")
+    }
+    if isinstance(schema.get("properties"), dict) and "type" in schema:
+        kept = {**kept, "properties": {name: loose(part) for name, part in schema["properties"].items()}, "additionalProperties": False}
+    return kept

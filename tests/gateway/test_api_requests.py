@@ -1,0 +1,388 @@
+"""What a request must bring, and how its refusals sound."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from chassis.errors import Conflict, Exhausted, Invalid, NotAllowed, NotFound, Refusal, Reused, Stale, Unauthenticated, Unavailable
+from protos.notifications.v1 import notifications_pb2
+from protos.partners.v1 import directory_pb2
+from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
+from services.gateway.clients import ServiceFault
+from services.gateway.problems import NAME, REASONS
+from tests.gateway.api_house import ID, JWT, KEY, Played, System
+
+NOW = "2026-03-14T09:30:00Z"
+
+
+# Who asks
+
+
+def test_without_a_credential_nothing_is_asked(api: Flask, played: Played) -> None:
+    answer = api.test_client().get("/api/v1/referrals")
+    assert (answer.status_code, answer.json["reason"]) == (401, "token_missing")  # type: ignore[index]
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="enlace"'
+    assert answer.content_type == "application/problem+json"
+    assert not played.asked
+
+
+@pytest.mark.parametrize(
+    "credential", ["Basic YTpi", "Bearer", "Bearer x", "Bearer enl_", "Bearer enl_é", "Bearer a.b", f"Bearer {JWT}\tx", "Bearer  "]
+)
+def test_a_credential_of_another_shape_is_never_passed_on(api: Flask, played: Played, credential: str) -> None:
+    answer = api.test_client().get("/api/v1/referrals", headers={"Authorization": credential})
+    assert (answer.status_code, answer.json["reason"]) == (401, "token_invalid")  # type: ignore[index]
+    assert not played.asked
+
+
+def test_a_key_is_exchanged_once_in_five_seconds(system: System, played: Played) -> None:
+    for _ in range(3):
+        assert system.get("/referrals").status_code == 200
+    assert [rpc for rpc, _, _ in played.asked].count("IssueToken") == 1
+    assert played.last("IssueToken").api_key == KEY
+    assert {caller.token for rpc, _, caller in played.asked if rpc == "ListReferrals"} == {JWT}
+
+
+def test_a_caller_token_is_passed_through(api: Flask, played: Played) -> None:
+    assert System(api.test_client(), JWT).get("/referrals").status_code == 200
+    assert [rpc for rpc, _, _ in played.asked] == ["ListReferrals"]
+    assert played.asked[0][2].token == JWT
+
+
+def test_a_cookie_is_no_credential(api: Flask) -> None:
+    client = api.test_client()
+    client.set_cookie("s", "a-session")
+    assert client.get("/api/v1/referrals").status_code == 401
+
+
+def test_public_routes_need_no_key_and_a_wrong_one_does_no_harm(api: Flask, played: Played) -> None:
+    assert api.test_client().get("/api/v1/taxonomy").status_code == 200
+    assert System(api.test_client(), "enl_revoked").get("/hotlines").status_code == 200
+    assert all(caller.token == "" for _, _, caller in played.asked)
+
+
+def test_messages_come_in_the_callers_language(system: System, played: Played) -> None:
+    system.get("/notifications", Accept_Language="fr-CA, en;q=0.5")
+    assert played.asked[-1][2].language == "fr"
+
+
+# What is refused, and how
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status", "reason"),
+    [
+        (Unauthenticated("key_invalid"), 401, "key_invalid"),
+        (NotAllowed("right_missing"), 403, "right_missing"),
+        (NotFound(), 404, "not_found"),
+        (Invalid(("id", "malformed")), 400, "invalid_fields"),
+        (Conflict("illegal_transition"), 409, "illegal_transition"),
+        (Conflict("a_new_reason"), 409, "a_new_reason"),
+        (Stale(), 412, "stale_etag"),
+        (Reused(), 422, "request_id_reused"),
+        (Exhausted("too_many_requests", 29.6), 429, "too_many_requests"),
+        (Unavailable("store_unavailable"), 503, "store_unavailable"),
+        (Unavailable("deadline_exceeded"), 504, "deadline_exceeded"),
+    ],
+)
+def test_each_refusal_has_its_status_and_its_reason(system: System, played: Played, refusal: Refusal, status: int, reason: str) -> None:
+    played.answers["GetReferral"] = refusal
+    answer = system.get(f"/referrals/{ID}")
+    assert (answer.status_code, answer.json["reason"], answer.json["status"]) == (status, reason, status)
+    assert answer.json["type"] == f"/api/v1/docs#{reason}"
+    assert answer.json["request_id"] == ID
+    assert answer.json["title"]
+    retry = {429: "30", 503: "5", 504: "5"}.get(status)
+    assert answer.headers.get("Retry-After") == retry
+
+
+@pytest.mark.parametrize("fault", [ServiceFault("INTERNAL"), RuntimeError("María López")])
+def test_a_fault_tells_nobody_anything(system: System, played: Played, fault: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    played.answers["GetReferral"] = fault
+    answer = system.get(f"/referrals/{ID}")
+    assert (answer.status_code, answer.json["reason"]) == (500, "fault")
+    assert "López" not in answer.text + capsys.readouterr().out
+
+
+def test_unknown_paths_and_methods_are_problems_too(system: System) -> None:
+    assert system.get("/nothing").json["reason"] == "not_found"
+    assert system.get("/referrals/with space").json["reason"] == "not_found"
+    answer = system.call("DELETE", "/referrals")
+    assert (answer.status_code, answer.json["reason"]) == (405, "method_not_allowed")
+    assert set(answer.headers["Allow"].split(", ")) >= {"GET", "POST"}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "reason"),
+    [
+        (b"{", "application/json", 400, "malformed_json"),
+        (b"\xff", "application/json", 400, "malformed_json"),
+        (b'{"age": NaN}', "application/json", 400, "malformed_json"),
+        (b'{"age": ' + b"9" * 5000 + b"}", "application/json", 400, "malformed_json"),
+        (b"[" * 30000, "application/json", 400, "malformed_json"),
+        (b"[]", "application/json", 400, "invalid_fields"),
+        (b'"text"', "application/json", 400, "invalid_fields"),
+        (b"null", "application/json", 400, "invalid_fields"),
+        (b"need_code=HOU", "application/x-www-form-urlencoded", 415, "content_type_unsupported"),
+        (b"{}", "text/plain", 415, "content_type_unsupported"),
+        (b"{}", "application/merge-patch+json", 415, "content_type_unsupported"),
+        (b'{"words": "' + b"a" * 70000 + b'"}', "application/json", 413, "body_too_large"),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_refused(api: Flask, body: bytes, kind: str, status: int, reason: str) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    answer = api.test_client().post("/api/v1/services/search", data=body, content_type=kind, headers=headers)
+    assert (answer.status_code, answer.json["reason"]) == (status, reason)  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("age", "four", "malformed"),
+        ("age", True, "malformed"),
+        ("age", 3.5, "malformed"),
+        ("age", -1, "out_of_range"),
+        ("age", 1e308, "malformed"),
+        ("age", None, "malformed"),
+        ("words", "a" * 201, "too_long"),
+        ("words", "a\x00b", "malformed"),
+        ("words", "\ud800", "malformed"),
+        ("words", ["a"], "malformed"),
+        ("has_room", "yes", "malformed"),
+        ("has_room", 1, "malformed"),
+        ("wrods", "a", "unknown_field"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_reason(system: System, played: Played, field: str, value: Any, reason: str) -> None:
+    answer = system.post("/services/search", {field: value})
+    assert answer.status_code == 400
+    assert answer.json["errors"] == [{"pointer": f"/{field}", "reason": reason}]
+    assert [rpc for rpc, _, _ in played.asked] == ["IssueToken"]
+
+
+def test_what_somebody_typed_is_never_repeated(system: System) -> None:
+    answer = system.post("/people", {"identity": {"María López": 1, "birth_date": "Chinandega"}, "coarse": {"age_band": "Managua"}})
+    assert answer.status_code == 400
+    assert {(error["pointer"], error["reason"]) for error in answer.json["errors"]} == {
+        ("/identity", "unknown_field"),
+        ("/identity/birth_date", "malformed"),
+        ("/coarse/age_band", "unknown_code"),
+    }
+    assert not any(word in answer.text for word in ("López", "Mar", "Chinandega", "Managua"))
+
+
+def test_a_query_is_read_as_strictly(system: System) -> None:
+    answer = system.get("/referrals?box=attic&stat=sent&due_before=yesterday&limit=0&state=sent&state=lost")
+    assert {(error["parameter"], error["reason"]) for error in answer.json["errors"]} == {
+        ("box", "unknown_code"),
+        ("stat", "unknown_field"),
+        ("due_before", "malformed"),
+        ("limit", "out_of_range"),
+        ("state", "unknown_code"),
+    }
+
+
+def test_a_time_needs_its_zone_and_is_kept_in_utc(system: System, played: Played) -> None:
+    assert system.get("/referrals?due_before=2026-03-14T09:30:00").status_code == 400
+    assert system.get("/referrals?due_before=0001-01-01T00:00:00%2B14:00").status_code == 400
+    assert system.get("/referrals?due_before=2026-03-14T03:30:00-06:00").status_code == 200
+    assert played.last("ListReferrals").filter.due_before.ToJsonString() == NOW
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "rpc", "violation", "place"),
+    [
+        ("POST", "/organizations", "CreateOrganization", "organization.name", {"pointer": "/name"}),
+        ("POST", "/organizations", "CreateOrganization", "name", {"pointer": "/name"}),
+        ("POST", "/people", "CreatePerson", "identity.birth_date", {"pointer": "/identity/birth_date"}),
+        ("GET", "/organizations", "ListOrganizations", "page_token", {"parameter": "cursor"}),
+        ("GET", "/referrals", "ListReferrals", "filter.need_code", {"parameter": "need"}),
+        ("POST", "/services/search", "SearchServices", "page_token", {"pointer": "/cursor"}),
+    ],
+)
+def test_a_services_field_path_becomes_a_place_in_the_request(
+    system: System, played: Played, method: str, path: str, rpc: str, violation: str, place: dict[str, str]
+) -> None:
+    played.answers[rpc] = Invalid((violation, "malformed"))
+    bodies = {"/organizations": {"name": "Casa (demo)", "type": "shelter", "country": "NI"}}
+    answer = system.call(method, path, bodies.get(path, {}) if method == "POST" else None)
+    assert answer.json["errors"] == [{**place, "reason": "malformed"}]
+
+
+def test_a_route_without_a_body_takes_none(system: System) -> None:
+    assert system.post(f"/receipts/{ID}/withdraw").status_code == 200
+    assert system.post(f"/receipts/{ID}/withdraw", {}).status_code == 200
+    assert system.post(f"/receipts/{ID}/withdraw", {"why": "x"}).json["errors"] == [{"pointer": "/why", "reason": "unknown_field"}]
+
+
+# Once
+
+
+def test_the_idempotency_key_is_the_request_id(system: System, played: Played) -> None:
+    for sent in ("order-7", '"order-7"'):
+        system.post("/people", {}, Idempotency_Key=sent)
+        assert played.last("CreatePerson").request_id == "order-7"
+
+
+def test_without_a_key_each_request_is_a_new_one(system: System, played: Played) -> None:
+    system.post("/people", {})
+    first = played.last("CreatePerson").request_id
+    system.post("/people", {})
+    assert first
+    assert played.last("CreatePerson").request_id != first
+
+
+@pytest.mark.parametrize("key", ["", '""', "a" * 65, "a b", "ñ", 'a"b'])
+def test_a_malformed_key_is_refused(system: System, key: str) -> None:
+    answer = system.post("/people", {}, Idempotency_Key=key)
+    assert answer.json["errors"] == [{"header": "Idempotency-Key", "reason": "malformed"}]
+
+
+# Versions
+
+
+def test_a_change_needs_the_etag_it_is_based_on(system: System, played: Played) -> None:
+    path = f"/referrals/{ID}/acknowledge"
+    assert system.post(path).json["reason"] == "etag_required"
+    assert system.post(path).status_code == 428
+    for never in ('W/"3"', "*", '"3", "4"', "3x y"):
+        answer = system.post(path, If_Match=never)
+        assert (answer.status_code, answer.json["reason"]) == (412, "stale_etag"), never
+    assert system.post(path, If_Match='"3"').status_code == 200
+    assert played.last("AcknowledgeReferral").etag == "3"
+
+
+def test_the_last_word_on_capacity_may_come_without_one(system: System, played: Played) -> None:
+    assert system.call("PUT", f"/services/{ID}/capacity", {"intake": "open", "available": 0}).status_code == 200
+    asked = played.last("SetCapacity")
+    assert (asked.etag, asked.capacity.intake, asked.capacity.available, asked.capacity.HasField("maximum")) == ("", 1, 0, False)
+
+
+def test_what_the_reader_has_is_not_sent_again(system: System, played: Played) -> None:
+    played.answers["GetReferral"] = referrals_pb2.Referral(id=ID, etag="7")
+    first = system.get(f"/referrals/{ID}")
+    assert first.headers["ETag"] == '"7"'
+    again = system.get(f"/referrals/{ID}", If_None_Match='"7"')
+    assert (again.status_code, again.data) == (304, b"")
+    assert system.get(f"/referrals/{ID}", If_None_Match='"6"').status_code == 200
+
+
+def test_what_has_no_version_of_its_own_has_the_hash_of_the_answer(system: System, played: Played) -> None:
+    tag = system.get("/taxonomy").headers["ETag"]
+    assert system.get("/taxonomy", If_None_Match=tag).status_code == 304
+    played.answers["ListTaxonomyTerms"] = directory_pb2.ListTaxonomyTermsResponse(terms=[directory_pb2.TaxonomyTerm(code="HOU")])
+    assert system.get("/taxonomy", If_None_Match=tag).status_code == 200
+
+
+# Pages
+
+
+def test_the_next_page_is_a_link_that_keeps_the_filters(system: System, played: Played) -> None:
+    played.answers["ListReferrals"] = referrals_pb2.ListReferralsResponse(
+        next_page_token="a+b=/&", referrals=[referrals_pb2.Referral(id=ID)]
+    )
+    answer = system.get("/referrals?state=sent&state=accepted&limit=1&cursor=old")
+    assert answer.json["next_cursor"] == "a+b=/&"
+    link = answer.headers["Link"]
+    assert link.endswith('>; rel="next"')
+    followed = link.removeprefix("</api/v1").removesuffix('>; rel="next"')
+    played.answers["ListReferrals"] = referrals_pb2.ListReferralsResponse()
+    last = system.get(followed)
+    asked = played.last("ListReferrals")
+    assert (asked.page_token, asked.page_size, list(asked.filter.states)) == ("a+b=/&", 1, [2, 5])
+    assert "Link" not in last.headers
+    assert last.json == {"items": []}
+
+
+def test_a_search_goes_on_by_its_body(system: System, played: Played) -> None:
+    played.answers["SearchServices"] = directory_pb2.SearchServicesResponse(next_page_token="n", total_size=30)
+    answer = system.post("/services/search", {"words": "albergue", "cursor": "c", "limit": 25})
+    assert (answer.json["next_cursor"], answer.json["total_size"]) == ("n", 30)
+    assert "Link" not in answer.headers
+    assert (played.last("SearchServices").page_token, played.last("SearchServices").page_size) == ("c", 25)
+
+
+# Merge patches
+
+
+def test_a_patch_names_what_changes_and_null_clears(system: System, played: Played) -> None:
+    answer = system.call("PATCH", f"/organizations/{ID}", {"phone": None, "languages": ["es"]}, If_Match='"2"')
+    assert answer.status_code == 200
+    asked = played.last("UpdateOrganization")
+    assert list(asked.update_mask.paths) == ["languages", "phone"]
+    assert (asked.organization.phone, asked.organization.etag, asked.organization.id) == ("", "2", ID)
+
+
+def test_a_patch_into_an_object_keeps_the_rest_of_it(system: System, played: Played) -> None:
+    now = directory_pb2.Eligibility(minimum_age=18, maximum_age=60, takes_dependants=True)
+    played.answers["GetService"] = directory_pb2.Service(id=ID, etag="2", eligibility=now)
+    system.call("PATCH", f"/services/{ID}", {"eligibility": {"maximum_age": None, "minimum_age": 16}}, If_Match='"2"')
+    asked = played.last("UpdateService")
+    assert list(asked.update_mask.paths) == ["eligibility"]
+    assert asked.service.eligibility == directory_pb2.Eligibility(minimum_age=16, takes_dependants=True)
+
+
+def test_a_patch_may_say_its_type(api: Flask, played: Played) -> None:
+    headers = {"Authorization": f"Bearer {KEY}", "If-Match": '"1"'}
+    kind = "application/merge-patch+json"
+    answer = api.test_client().patch(f"/api/v1/webhooks/{ID}", data=json.dumps({"enabled": False}), content_type=kind, headers=headers)
+    assert answer.status_code == 200
+    assert list(played.last("UpdateWebhook").update_mask.paths) == ["enabled"]
+
+
+def test_nothing_of_an_identity_is_cleared_by_a_patch(system: System) -> None:
+    answer = system.call("PATCH", f"/people/{ID}/identity", {"given_name": None}, If_Match='"1"')
+    assert answer.json["errors"] == [{"pointer": "/given_name", "reason": "malformed"}]
+
+
+# What is shown once, and what is said differently here
+
+
+def test_a_contact_comes_with_reference_and_pin(system: System, played: Played) -> None:
+    played.answers["CreateContact"] = contacts_pb2.CreateContactResponse(
+        contact=contacts_pb2.Contact(id=ID, etag="1", urgency=referrals_pb2.URGENCY_EMERGENCY), reference="7QK4-M2X7", pin="4821"
+    )
+    answer = system.post("/contacts", {"line_country": "NI", "triage": {"safe_place_tonight": "no"}, "pin": "4821"})
+    assert answer.status_code == 201
+    assert answer.headers["Location"] == f"/api/v1/contacts/{ID}"
+    assert (answer.json["id"], answer.json["urgency"], answer.json["reference"], answer.json["pin"]) == (
+        ID,
+        "emergency",
+        "7QK4-M2X7",
+        "4821",
+    )
+    assert played.last("CreateContact").contact.triage.safe_place_tonight == contacts_pb2.ANSWER_NO
+
+
+def test_the_urgency_of_a_message_is_the_same_word_as_elsewhere(system: System, played: Played) -> None:
+    played.answers["ListMessages"] = notifications_pb2.ListMessagesResponse(messages=[notifications_pb2.Message(urgency_code="IMMEDIATE")])
+    assert system.get("/notifications").json["items"][0]["urgency_code"] == "immediate"
+
+
+def test_a_callers_credential_is_in_the_body_alone(api: Flask, played: Played) -> None:
+    said = {"reference": "7QK4-M2X7", "pin": "4821"}
+    answer = api.test_client().post("/api/v1/references/status", json=said)
+    assert answer.status_code == 200
+    assert played.last("GetReferenceStatus").pin == "4821"
+    played.answers["GetReferenceStatus"] = Unauthenticated("reference_or_pin_wrong")
+    wrong = api.test_client().post("/api/v1/references/status", json=said)
+    assert (wrong.status_code, wrong.json["reason"]) == (401, "reference_or_pin_wrong")  # type: ignore[index]
+
+
+def test_an_identity_is_opened_for_a_purpose(system: System, played: Played) -> None:
+    played.answers["OpenPerson"] = people_pb2.Identity(given_name="Ejemplo", opened=[people_pb2.FIELD_GROUP_IDENTITY])
+    answer = system.post(f"/people/{ID}/open", {"purpose_code": "HOU.EMG", "field_groups": ["identity"]})
+    assert answer.json == {"given_name": "Ejemplo", "opened": ["identity"]}
+    assert "ETag" not in answer.headers
+    assert system.post(f"/people/{ID}/open", {"field_groups": ["all"]}).json["errors"] == [
+        {"pointer": "/purpose_code", "reason": "required"},
+        {"pointer": "/field_groups/0", "reason": "unknown_code"},
+    ]
+
+
+def test_reasons_are_words() -> None:
+    assert all(NAME.match(reason) for reason in REASONS)

@@ -1,4 +1,4 @@
-"""What the local overlay runs once inside the cluster: the Job that makes the Secrets, and the script that makes the databases."""
+"""What runs once inside the cluster: the Job that makes the Secrets, the script that makes the databases, the wait for migrations."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from types import ModuleType
 import psycopg
 import pytest
 
+import chassis
+import services
 from chassis import keys
 from chassis.embedded.postgres import Login, Postgres
 from tests.house.test_deploy import DEPLOY, SECRETS, SERVICES
+from tests.parts.postgres import Server
 
 LOCAL = DEPLOY / "overlays" / "local"
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, LOCAL / f"{name}.py")
+def load(file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -32,7 +35,8 @@ def load(name: str) -> ModuleType:
     return module
 
 
-make_secrets = load("make_secrets")
+make_secrets = load(LOCAL / "make_secrets.py")
+wait_for_schema = load(DEPLOY / "base" / "wait_for_schema.py")
 
 
 class Api:
@@ -171,6 +175,16 @@ def test_the_databases_are_made_as_on_one_machine(tmp_path: Path) -> None:
                 psycopg.connect(server.url(other, Login(service, passwords[service])))
     finally:
         server.remove()
+
+
+def test_a_service_waits_for_its_migrations(postgres: Server) -> None:
+    folders = [Path(chassis.__file__).parent / "migrations", Path(services.__file__).parent / "referrals" / "migrations"]
+    assert wait_for_schema.missing("referrals", "postgresql://nobody@127.0.0.1:1/none") is None
+    assert wait_for_schema.missing("referrals", postgres.database("referrals").url) is None
+    begun = wait_for_schema.missing("referrals", postgres.database("referrals", folders[:1]).url)
+    assert begun
+    assert begun < wait_for_schema.wanted("referrals")
+    assert wait_for_schema.missing("referrals", postgres.database("referrals", folders).url) == set()
 
 
 def _described(url: str, name: str) -> object:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 import grpc
 from flask import current_app
 from google.protobuf.descriptor import FileDescriptor
-from google.rpc import error_details_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 

@@ -4,20 +4,20 @@ The catalogues are read from their .po files when the process starts, so that wh
 language in its address, a session in its cookie; nobody else is remembered.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from io import BytesIO
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
+import flask_babel
 from babel import Locale
 from babel.dates import format_datetime, format_time
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 from flask import Flask, g, request
-from flask_babel import Babel, get_timezone, gettext, ngettext
 from google.protobuf.timestamp_pb2 import Timestamp
-from pytz import UTC
 
 from chassis.clock import SystemClock
 
@@ -37,8 +37,9 @@ ZONES = {
 
 def install(app: Flask) -> None:
     """Gives the app its languages."""
-    babel = Babel(app, default_locale="es", default_timezone=ZONES["NI"], locale_selector=language, timezone_selector=zone)
-    babel.domain_instance.cache.update({(code, "messages"): catalogue(code) for code in LANGUAGES})
+    babel = flask_babel.Babel(app, default_locale="es", default_timezone="UTC", locale_selector=language, timezone_selector=zone)
+    with app.app_context():
+        babel.domain_instance.cache.update({(code, "messages"): catalogue(code) for code in LANGUAGES})
     app.url_defaults(keep_language)
 
 
@@ -65,10 +66,25 @@ def language() -> str:
     return str(g.language)
 
 
-def zone() -> str:
+def zone() -> tzinfo:
     """The time zone of the worker's country; Managua's for everybody else."""
     me = g.get("me")
-    return ZONES.get(me.country if me else "", ZONES["NI"])
+    return ZoneInfo(ZONES.get(me.country if me else "", ZONES["NI"]))
+
+
+def gettext(text: str, **values: object) -> str:
+    """A text in the reader's language; `%(name)s` in it takes a value."""
+    return str(flask_babel.gettext(text, **values))
+
+
+def ngettext(one: str, many: str, num: int, **values: object) -> str:
+    """The same for a number of things; `%(num)d` is the number."""
+    return str(flask_babel.ngettext(one, many, num, **values))
+
+
+def N_(text: str) -> str:
+    """Marks a text of a table for the catalogues; it is translated where it is shown."""
+    return text
 
 
 def keep_language(endpoint: str, values: dict[str, object]) -> None:
@@ -99,7 +115,7 @@ def when(stamp: Timestamp | None) -> str:
     at = moment(stamp)
     if at is None:
         return "–"
-    local, today = at.astimezone(get_timezone()), now().astimezone(get_timezone()).date()
+    local, today = at.astimezone(zone()), now().astimezone(zone()).date()
     clock = format_time(local, "HH:mm", locale=locale())
     if local.date() == today:
         return gettext("hoy, %(clock)s", clock=clock)
@@ -114,7 +130,7 @@ def when(stamp: Timestamp | None) -> str:
 def day(stamp: Timestamp | None) -> str:
     """A date in the reader's form."""
     at = moment(stamp)
-    return str(format_datetime(at.astimezone(get_timezone()), "d MMM y", locale=locale())) if at else "–"
+    return str(format_datetime(at.astimezone(zone()), "d MMM y", locale=locale())) if at else "–"
 
 
 def ago(stamp: Timestamp | None) -> str:
@@ -143,10 +159,10 @@ def local_to_stamp(text: str) -> Timestamp | None:
     except ValueError:
         return None
     stamp = Timestamp()
-    stamp.FromDatetime(get_timezone().localize(naive).astimezone(UTC).replace(tzinfo=None))
+    stamp.FromDatetime((naive if naive.tzinfo else naive.replace(tzinfo=zone())).astimezone(UTC).replace(tzinfo=None))
     return stamp
 
 
 def for_field(at: datetime, form: str = "%Y-%m-%dT%H:%M") -> str:
     """A time as a form field wants it, in the reader's zone."""
-    return at.astimezone(get_timezone()).strftime(form)
+    return at.astimezone(zone()).strftime(form)

@@ -9,6 +9,8 @@ EVERYONE = frozenset({WORKER, OPERATOR, MANAGER, COORDINATOR, AUDITOR})
 CARE = frozenset({WORKER, OPERATOR, MANAGER})  # whoever works with people and referrals of an organisation
 SENDERS = frozenset({WORKER, OPERATOR})
 LINE = frozenset({OPERATOR})
+MANAGERS = frozenset({MANAGER})
+NETWORK = frozenset({COORDINATOR})
 
 # Pages that need no session. Nothing here may show what belongs to anybody.
 PUBLIC = frozenset(
@@ -32,4 +34,53 @@ PUBLIC = frozenset(
 
 ROLES: dict[str, frozenset[str]] = {
     "today.today": EVERYONE,
+    "line.queue": LINE,
+    "line.new": LINE,
+    "line.create": LINE,
+    "line.show": LINE,
+    "line.save": LINE,
+    "referral.listing": CARE | {COORDINATOR},
+    "referral.show": CARE | {COORDINATOR},
+    "referral.act": CARE | {COORDINATOR},
+    "referral.open_person": CARE,
+    "referral_new.person": SENDERS,
+    "referral_new.create": SENDERS,
+    "referral_new.resume": SENDERS,
+    "referral_new.reroute": SENDERS,
+    "referral_new.need": SENDERS,
+    "referral_new.services": SENDERS,
+    "referral_new.consent": SENDERS,
+    "referral_new.check": SENDERS,
+    "people.listing": SENDERS,
+    "people.new": SENDERS,
+    "people.show": SENDERS,
+    "people.open_identity": SENDERS,
+    "people.update": SENDERS,
+    "people.safe_contact": SENDERS,
+    "people.receipt": SENDERS,
+    "people.withdraw": SENDERS,
+    "directory.search": EVERYONE,
+    "directory.results": EVERYONE,
+    "directory.organization": EVERYONE,
+    "directory.vet": NETWORK,
+    "directory.members": NETWORK,
+    "directory.capacity": CARE,
+    "board.board": NETWORK,
+    "figures.figures": EVERYONE,
+    "inbox.inbox": EVERYONE,
+    "inbox.read": EVERYONE,
+    "inbox.desk": MANAGERS,
+    "members.listing": MANAGERS,
+    "members.invite": MANAGERS,
+    "members.suspend": MANAGERS,
+    "members.create_key": MANAGERS,
+    "members.revoke": MANAGERS,
+    "webhooks.listing": MANAGERS,
+    "webhooks.create": MANAGERS,
+    "webhooks.show": MANAGERS,
+    "webhooks.test": MANAGERS,
+    "webhooks.switch": MANAGERS,
+    "webhooks.remove": MANAGERS,
+    "webhooks.resend": MANAGERS,
+    "outbox.mails": EVERYONE,
 }

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from urllib.parse import urlsplit
 
-from flask import Response, current_app, g, request
+from flask import current_app, g, request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
+from werkzeug.wrappers import Response
 
 from chassis.errors import NotAllowed, Refusal, Unauthenticated
 from protos.partners.v1 import members_pb2

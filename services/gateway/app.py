@@ -1,0 +1,116 @@
+"""The Flask application: what every request goes through before and after its page.
+
+Deny by default: a route that has no row in `rights` does not exist. Nothing is logged but the route's name, status and duration: an
+address may carry an opaque id, a form may carry a life.
+"""
+
+import importlib
+import time
+from pathlib import Path
+
+from flask import Flask, Response, abort, current_app, g, request
+from werkzeug.exceptions import HTTPException, NotFound
+
+from chassis import log
+from chassis.errors import Refusal
+from chassis.ids import new_id
+from services.gateway import errors, i18n, pages, rights, session
+from services.gateway.clients import Clients
+from services.gateway.config import Settings, from_environment
+
+GUARDED_BY_THE_API = ("/api/", "/hsds")
+
+
+def make() -> Flask:
+    """What the server calls in its worker process."""
+    log.setup("gateway")
+    return create_app(from_environment())
+
+
+def create_app(settings: Settings, clients: Clients | None = None) -> Flask:
+    """Builds the app; tests hand over their own clients."""
+    app = Flask(__name__)
+    app.config.update(
+        DEVELOPMENT=settings.development,
+        SIGNING_KEY=settings.signing_key,
+        EXIT_URL=settings.exit_url,
+        PUBLIC_URL=settings.public_url,
+        MAX_CONTENT_LENGTH=64 * 1024,
+        SEND_FILE_MAX_AGE_DEFAULT=3600,
+    )
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.extensions["clients"] = clients or Clients(settings.partners, settings.referrals, settings.notifications)
+    app.extensions["exchange"] = session.Exchange()
+    i18n.install(app)
+    app.before_request(begin)
+    app.after_request(finish)
+    app.register_error_handler(Refusal, errors.refused)
+    app.register_error_handler(HTTPException, errors.http_error)
+    app.register_error_handler(Exception, errors.fault)
+    pages.register(app)
+    api = Path(__file__).parent / "api" / "__init__.py"
+    if api.exists():
+        importlib.import_module("services.gateway.api").register(app)
+    return app
+
+
+def guarded_by_the_api() -> bool:
+    """Systems bring a key instead of a cookie; the API has its own table of rights."""
+    return request.path.startswith(GUARDED_BY_THE_API)
+
+
+def begin() -> None:
+    """Names the request, finds out who asks, and lets nobody in who has no row in the table of rights."""
+    g.request_id, g.started = new_id(), time.monotonic()
+    if guarded_by_the_api():
+        return
+    session.recognise()
+    if request.endpoint is None:
+        raise request.routing_exception or NotFound()
+    public = request.endpoint in rights.PUBLIC
+    if not public:
+        if request.endpoint not in rights.ROLES:
+            abort(404)
+        if not session.me().may(*rights.ROLES[request.endpoint]):
+            abort(404)
+    if request.method == "POST" and request.endpoint != "signin.quick_exit":
+        session.check_form()
+
+
+def finish(response: Response) -> Response:
+    """Headers that every answer carries, and one line of log."""
+    headers = response.headers
+    headers["X-Request-Id"] = g.request_id
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Referrer-Policy"] = "no-referrer"
+    if request.endpoint != "static":
+        headers["Cache-Control"] = "no-store"
+    if not guarded_by_the_api():
+        page_headers(response)
+    log.get().info(
+        "request",
+        route=request.url_rule.rule if request.url_rule else "",
+        method=request.method,
+        status=response.status_code,
+        request_id=g.request_id,
+        duration_ms=round((time.monotonic() - g.started) * 1000, 1),
+    )
+    return response
+
+
+def page_headers(response: Response) -> None:
+    """What a browser may do with a page: our own style, script and forms, nothing else, nowhere else."""
+    exit_origin = "/".join(str(current_app.config["EXIT_URL"]).split("/")[:3])
+    response.headers["Content-Security-Policy"] = (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+        f"frame-ancestors 'none'; form-action 'self' {exit_origin}"
+    )
+    response.headers["X-Frame-Options"] = "DENY"
+    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    response.headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=(), payment=(), usb=()"
+    if not current_app.config["DEVELOPMENT"]:
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
+    chosen = request.args.get("lang", "")
+    if g.get("me") and chosen in i18n.LANGUAGES and chosen != g.language_choice and request.endpoint != "signin.leave":
+        session.set_cookie(response, g.me.secret, chosen)

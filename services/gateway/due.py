@@ -1,0 +1,44 @@
+"""The clock of a referral as a page shows it: a bar that empties, and words."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from protos.referrals.v1.referrals_pb2 import Clock, Referral
+from services.gateway import i18n, words
+from services.gateway.i18n import gettext as _
+
+SOON = timedelta(hours=4)
+
+
+@dataclass(frozen=True)
+class Due:
+    """One running deadline. `level` is late, soon or calm; `left` is the share of time that is left, 0 to 100."""
+
+    level: str
+    left: int
+    text: str
+    what: str
+    at: str
+
+
+def due(referral: Referral) -> Due | None:
+    """The earliest running clock, or None where nobody owes anything."""
+    running = [clock for clock in referral.clocks if not i18n.moment(clock.stop_time)]
+    if not running:
+        return None
+    return of(min(running, key=lambda clock: clock.due_time.seconds))
+
+
+def of(clock: Clock) -> Due:
+    """One clock."""
+    start, end, now = i18n.moment(clock.start_time), i18n.moment(clock.due_time), i18n.now()
+    if end is None:
+        return Due("calm", 100, "", words.word("clock", clock.kind), "")
+    remaining = end - now
+    whole = max((end - start).total_seconds(), 1) if start else 1
+    left = round(min(1, max(0, remaining.total_seconds() / whole)) * 100)
+    if remaining < timedelta(0):
+        level, text = "late", _("tarde por %(span)s", span=i18n.span(-remaining))
+    else:
+        level, text = ("soon" if remaining < SOON else "calm"), _("vence en %(span)s", span=i18n.span(remaining))
+    return Due(level, left, text, words.word("clock", clock.kind), i18n.when(clock.due_time))

@@ -1,0 +1,90 @@
+"""How a no sounds on a page: each refusal becomes a page that says what to do, a fault shows its request id and nothing more."""
+
+from flask import Response, g, make_response, redirect, render_template, request, url_for
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as AnyResponse
+
+from chassis import errors, log
+from services.gateway import session, words
+from services.gateway.i18n import gettext as _
+
+
+def page(status: int, title: str, advice: str, retry: bool = False) -> Response:
+    """One page for every kind of no."""
+    return make_response(render_template("error.html", title=title, advice=advice, retry=retry, status=status), status)
+
+
+def refused(refusal: errors.Refusal) -> AnyResponse:
+    """A refusal that no form on the page has shown in its place."""
+    if isinstance(refusal, errors.Unauthenticated):
+        return ask_to_sign_in()
+    if isinstance(refusal, errors.NotAllowed) and refusal.reason in ("form_foreign", "form_expired"):
+        return page(
+            403,
+            _("Este formulario ya no sirve"),
+            _("Vuelva a la página anterior, cárguela de nuevo y envíela otra vez. No se cambió nada."),
+        )
+    if isinstance(refusal, errors.NotAllowed | errors.NotFound):
+        return not_found()
+    if isinstance(refusal, errors.Invalid):
+        listed = "; ".join(f"{words.field(field)}: {words.violation(reason)}" for field, reason in refusal.violations)
+        return page(422, _("Falta algo o algo no está bien"), listed or _("Revise lo que escribió y envíelo otra vez."))
+    if isinstance(refusal, errors.Stale):
+        return page(
+            409,
+            _("Alguien lo cambió mientras tanto"),
+            _("Vuelva a abrir la página: verá cómo está ahora y podrá decidir de nuevo. Su cambio no se guardó."),
+        )
+    if isinstance(refusal, errors.Reused):
+        return page(
+            409,
+            _("Esto ya se había enviado"),
+            _("Se guardó la primera vez, con otros datos. Vuelva a abrir la página para ver cómo quedó."),
+        )
+    if isinstance(refusal, errors.Exhausted):
+        response = page(429, _("Demasiados intentos"), words.wait(refusal.retry_after))
+        response.headers["Retry-After"] = str(max(1, round(refusal.retry_after)))
+        return response
+    if isinstance(refusal, errors.Unavailable):
+        return page(
+            503,
+            _("Una parte del sistema no responde"),
+            _("No se guardó nada. Pruebe en un minuto. Si es urgente, llame por teléfono."),
+            retry=True,
+        )
+    return page(409, _("Ahora no se puede"), words.conflict(refusal.reason))
+
+
+def ask_to_sign_in() -> AnyResponse:
+    """Back to the sign-in page, which leads on to where one wanted to go (reading only: a form is not sent twice behind one's back)."""
+    target = request.path if request.method == "GET" and request.endpoint not in ("signin.leave", "today.today") else None
+    response = redirect(url_for("signin.form", to=target, ended=1 if g.get("session_ended") else None))
+    if g.get("session_ended"):
+        session.drop_cookie(response)
+    return response
+
+
+def not_found() -> Response:
+    """The same words for what does not exist and for what is not yours."""
+    return page(404, _("Aquí no hay nada"), _("La dirección no existe, o lo que busca no es de su organización. Vuelva al inicio."))
+
+
+def http_error(error: HTTPException) -> AnyResponse:
+    """What Flask itself refuses: no such page, wrong method, too big a form."""
+    if error.code == 404:
+        return not_found()
+    if error.code is None or error.code < 400:
+        return error.get_response()
+    if error.code == 413:
+        return page(413, _("El texto es demasiado largo"), _("Acórtelo y envíelo otra vez. No se guardó nada."))
+    return page(error.code, _("Así no se puede abrir"), _("Vuelva a la página anterior y pruebe con los botones de la página."))
+
+
+def fault(error: Exception) -> Response:
+    """Something broke. The log gets the kind of error and the places; the page gets a number to tell us."""
+    log.get().error("fault", fault=log.fault(error), request_id=g.get("request_id", ""))
+    return page(
+        500,
+        _("Algo falló de nuestro lado"),
+        _("No es culpa suya. Pruebe otra vez; si se repite, avise y dé este número: %(number)s", number=g.request_id),
+    )

@@ -1,0 +1,95 @@
+"""Names for ids: organisations, services and workers by one question a page, and needs from the taxonomy, remembered for ten minutes."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from threading import Lock
+
+from protos.partners.v1.directory_pb2 import BatchGetRequest, ListTaxonomyTermsRequest, Organization, Service, TaxonomyTerm
+from protos.referrals.v1.referrals_pb2 import Referral
+from services.gateway import i18n
+from services.gateway.clients import clients
+
+TAXONOMY_SECONDS = 600.0
+BATCH = 200  # the contract's limit
+
+
+@dataclass
+class Names:
+    """What ids are called on this page. An id that nobody may see a name for gets a dash."""
+
+    organizations: dict[str, Organization] = field(default_factory=dict)
+    services: dict[str, Service] = field(default_factory=dict)
+    workers: dict[str, str] = field(default_factory=dict)
+
+    def organization(self, identifier: str) -> str:
+        """An organisation's name."""
+        found = self.organizations.get(identifier)
+        return found.name if found else "–"
+
+    def service(self, identifier: str) -> str:
+        """A service's name."""
+        found = self.services.get(identifier)
+        return found.name if found else "–"
+
+    def worker(self, identifier: str) -> str:
+        """A colleague's name; empty for workers of other organisations."""
+        return self.workers.get(identifier, "")
+
+
+def names(organizations: Iterable[str] = (), services: Iterable[str] = (), workers: Iterable[str] = ()) -> Names:
+    """Asks for all names of a page at once."""
+    wanted = [sorted({i for i in ids if i}) for ids in (organizations, services, workers)]
+    if not any(wanted):
+        return Names()
+    answer = clients().directory.BatchGet(
+        BatchGetRequest(organization_ids=wanted[0][:BATCH], service_ids=wanted[1][: BATCH - len(wanted[0])], worker_ids=wanted[2][:50])
+    )
+    return Names({o.id: o for o in answer.organizations}, {s.id: s for s in answer.services}, dict(answer.worker_names))
+
+
+def names_of(referrals: Iterable[Referral]) -> Names:
+    """The names that a list of referrals needs."""
+    listed = list(referrals)
+    both = {r.sender_organization_id for r in listed} | {r.receiver_organization_id for r in listed}
+    return names(both, (r.service_id for r in listed), (r.responsible_worker_id for r in listed))
+
+
+class Taxonomy:
+    """The needs, in all languages."""
+
+    def __init__(self) -> None:
+        self._terms: dict[str, TaxonomyTerm] = {}
+        self._until = 0.0
+        self._lock = Lock()
+
+    def terms(self) -> dict[str, TaxonomyTerm]:
+        """All terms by code, in the taxonomy's own order."""
+        with self._lock:
+            fresh = time.monotonic() < self._until
+        if not fresh:
+            found = {term.code: term for term in clients().directory.ListTaxonomyTerms(ListTaxonomyTermsRequest()).terms}
+            with self._lock:
+                self._terms, self._until = found, time.monotonic() + TAXONOMY_SECONDS
+        return self._terms
+
+
+_taxonomy = Taxonomy()
+
+
+def need(code: str) -> str:
+    """A need's name in the reader's language."""
+    term = _taxonomy.terms().get(code)
+    return (term.names.get(i18n.language()) or term.names.get("es") or code) if term else (code or "–")
+
+
+def need_group(code: str) -> str:
+    """The name of the group a need belongs to."""
+    return need(code.partition(".")[0])
+
+
+def needs() -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """The groups with their needs, for a form: code, name, [(code, name)]."""
+    terms = _taxonomy.terms().values()
+    groups = [term.code for term in terms if not term.parent_code]
+    return [(group, need(group), [(t.code, need(t.code)) for t in terms if t.parent_code == group]) for group in groups]

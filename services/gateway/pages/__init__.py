@@ -1,0 +1,50 @@
+"""The pages, one file a noun. Each asks the services, chooses words, and renders; a form comes back to the file that showed it."""
+
+from flask import Flask
+
+from services.gateway.pages import (
+    board,
+    directory,
+    figures,
+    frame,
+    health,
+    home,
+    inbox,
+    line,
+    members,
+    my_referral,
+    outbox,
+    people,
+    referral,
+    referral_new,
+    signin,
+    today,
+    webhooks,
+)
+
+NOUNS = (
+    health,
+    home,
+    signin,
+    my_referral,
+    today,
+    line,
+    referral_new,
+    referral,
+    people,
+    directory,
+    board,
+    figures,
+    inbox,
+    members,
+    webhooks,
+)
+
+
+def register(app: Flask) -> None:
+    """Gives the app its pages and what all of them show."""
+    frame.install(app)
+    for noun in NOUNS:
+        app.register_blueprint(noun.blueprint)
+    if app.config["DEVELOPMENT"]:
+        app.register_blueprint(outbox.blueprint)

@@ -1,0 +1,60 @@
+"""The coordinator's board: what is late, what will be, what is asked for and where. Codes and counts of the whole network, never a name."""
+
+from flask import Blueprint, render_template
+
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import names, session
+from services.gateway.clients import clients
+from services.gateway.due import due
+from services.gateway.pages.today import chosen
+
+blueprint = Blueprint("board", __name__)
+
+# Nicaragua's departments as tiles, roughly where they lie: column, row.
+TILES = {
+    "NI-MD": (1, 0), "NI-NS": (2, 0), "NI-JI": (3, 0), "NI-AN": (4, 0),
+    "NI-CI": (0, 1), "NI-ES": (1, 1), "NI-MT": (2, 1), "NI-BO": (3, 1), "NI-AS": (4, 1),
+    "NI-LE": (0, 2), "NI-MN": (1, 2), "NI-MS": (2, 2), "NI-CO": (3, 2), "NI-SJ": (4, 2),
+    "NI-CA": (1, 3), "NI-GR": (2, 3), "NI-RI": (3, 3),
+}  # fmt: skip
+
+
+@blueprint.get("/board")
+def board() -> str:
+    """The page."""
+    counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_NETWORK, live=True)))
+    late = listed("late")
+    soon = [row for row in listed("soon") if (clock := due(row)) and clock.level == "soon"]
+    refused = (
+        clients()
+        .referrals.ListReferrals(
+            r.ListReferralsRequest(
+                filter=r.ReferralFilter(box=r.BOX_NETWORK, states=[r.STATE_DECLINED, r.STATE_EXPIRED, r.STATE_NOT_DELIVERED]), page_size=50
+            )
+        )
+        .referrals
+    )
+    probation = (
+        clients()
+        .directory.ListOrganizations(d.ListOrganizationsRequest(page_size=20, status=d.ORGANIZATION_STATUS_PROBATION))
+        .organizations
+    )
+    return render_template(
+        "board.html",
+        counts=counts,
+        late=late,
+        soon=soon,
+        refused=refused,
+        probation=probation,
+        names=names.names_of([*late, *soon, *refused]),
+        groups=sorted(counts.live_by_need_group.items(), key=lambda item: (-item[1], item[0])),
+        departments=sorted(counts.live_by_department.items(), key=lambda item: (-item[1], item[0])),
+        tiles=TILES,
+        own=session.me(),
+    )
+
+
+def listed(show: str) -> list[r.Referral]:
+    """The referrals of the network behind one of the numbers."""
+    return list(clients().referrals.ListReferrals(r.ListReferralsRequest(filter=chosen(show, r.BOX_NETWORK), page_size=50)).referrals)

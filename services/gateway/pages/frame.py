@@ -1,0 +1,142 @@
+"""What every page shows around its own part: navigation by role, words for codes, form tokens, the unread count."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from flask import Flask, g, request, url_for
+
+from chassis.errors import Refusal
+from protos.notifications.v1.notifications_pb2 import CountUnreadRequest
+from protos.partners.v1.directory_pb2 import Service
+from services.gateway import due, i18n, names, rights, session, steps, vocabulary, words
+from services.gateway.clients import ServiceFault, clients
+from services.gateway.i18n import gettext as _
+
+# What is spoken where the campaign runs, and where people had been taken.
+SPOKEN = ("es", "en", "fr", "miq", "qu", "pt", "zh")
+COUNTRIES = ("NI", "CR", "SV", "GT", "HN", "MX", "US", "PA", "EC", "PE", "CO", "ES")
+OLD_FIGURE = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Place:
+    """One entry of the navigation."""
+
+    label: str
+    href: str
+    here: bool
+    count: int = 0
+
+
+def install(app: Flask) -> None:
+    """Puts words and helpers within reach of the templates."""
+    app.context_processor(context)
+    app.jinja_env.globals.update(
+        word=words.word,
+        options=words.options,
+        code_of=words.code,
+        country=words.country,
+        department=words.department,
+        language_name=words.language,
+        when=i18n.when,
+        ago=i18n.ago,
+        day=i18n.day,
+        moment=i18n.moment,
+        for_field=i18n.for_field,
+        need=names.need,
+        need_group=names.need_group,
+        needs=names.needs,
+        due=due.due,
+        next_step=steps.next_step,
+        who_acts=steps.who_acts,
+        tone=steps.tone,
+        form_token=session.form_token,
+        new_request_id=session.new_request_id,
+        LANGUAGES=i18n.LANGUAGES,
+        DONE=vocabulary.TABLES["done"],
+        here_in=here_in,
+        REASONS=vocabulary.TABLES,
+        departments_of=departments_of,
+        role_choices=role_choices,
+        scope_choices=scope_choices,
+        old=is_old,
+    )
+
+
+def context() -> dict[str, object]:
+    """What changes with the request."""
+    me = g.get("me")
+    return {
+        "me": me,
+        "lang": i18n.language(),
+        "places": places() if me else [],
+        "done": request.args.get("done", ""),
+        "endpoint": request.endpoint or "",
+        "LANGUAGE_CHOICES": [(tag, words.language(tag)) for tag in SPOKEN],
+        "COUNTRY_CHOICES": [(code, words.country(code)) for code in COUNTRIES],
+    }
+
+
+def departments_of(country: str) -> list[tuple[str, str]]:
+    """The departments of a country, or of all when it is not said."""
+    return [(code, name) for code, name in vocabulary.DEPARTMENTS.items() if not country or code.startswith(f"{country}-")]
+
+
+def role_choices(roles: Sequence[str]) -> list[tuple[str, str]]:
+    """Roles with their words, for a form."""
+    return [(role, words.word("role", role)) for role in roles]
+
+
+def scope_choices(scopes: Sequence[str]) -> list[tuple[str, str]]:
+    """Scopes are names of the API and stay as they are."""
+    return [(scope, scope) for scope in scopes]
+
+
+def is_old(service: Service) -> bool:
+    """A figure of room that one should not rely on without calling."""
+    at = i18n.moment(service.capacity.update_time)
+    return at is None or i18n.now() - at > OLD_FIGURE
+
+
+def here_in(language: str) -> str:
+    """This page in another language. A page that answered a form can't be asked for again: its form's page is."""
+    rule = request.url_rule
+    if rule is None or "GET" not in (rule.methods or ()):
+        return url_for("today.today" if g.get("me") else "home.home", lang=language)
+    kept = {key: value for key, value in request.args.items() if key not in ("lang", "done")}
+    return url_for(request.endpoint or "home.home", **{**(request.view_args or {}), **kept, "lang": language})
+
+
+def places() -> list[Place]:
+    """The navigation: only what this reader may open."""
+    entries = [
+        ("today.today", _("Hoy")),
+        ("line.queue", _("Línea")),
+        ("referral.listing", _("Remisiones")),
+        ("people.listing", _("Personas")),
+        ("directory.search", _("Directorio")),
+        ("board.board", _("Tablero")),
+        ("figures.figures", _("Cifras")),
+        ("inbox.inbox", _("Buzón")),
+        ("members.listing", _("Equipo")),
+        ("webhooks.listing", _("Sistemas")),
+    ]
+    here = (request.endpoint or "").partition(".")[0]
+    unread = count_unread()
+    me = session.me()
+    return [
+        Place(label, url_for(endpoint), endpoint.startswith(f"{here}."), unread if endpoint == "inbox.inbox" else 0)
+        for endpoint, label in entries
+        if endpoint in rights.ROLES and me.may(*rights.ROLES[endpoint])
+    ]
+
+
+def count_unread() -> int:
+    """Messages not yet read. A number beside a word is not worth a broken page: when it can't be had, it is not shown."""
+    if "unread" not in g:
+        try:
+            g.unread = clients().notifications.CountUnread(CountUnreadRequest(), timeout=1.0).unread
+        except (Refusal, ServiceFault):
+            g.unread = 0
+    return int(g.unread)

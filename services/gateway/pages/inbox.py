@@ -1,0 +1,48 @@
+"""The inbox: what Enlace told this desk, and how the desk wants to be told."""
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from protos.notifications.v1 import notifications_pb2 as n
+from services.gateway import forms, session
+from services.gateway.clients import clients
+
+blueprint = Blueprint("inbox", __name__)
+
+
+@blueprint.get("/inbox")
+def inbox() -> str:
+    """Messages, newest first."""
+    return render({})
+
+
+def render(errors: dict[str, str]) -> str:
+    """The page."""
+    unread = request.args.get("unread", "") == "1"
+    answer = clients().notifications.ListMessages(
+        n.ListMessagesRequest(unread_only=unread, page_size=50, page_token=request.args.get("page", ""))
+    )
+    desk = clients().notifications.GetDesk(n.GetDeskRequest()) if session.me().may("manager") else None
+    return render_template(
+        "inbox.html", messages=answer.messages, unread=unread, next_page=answer.next_page_token, desk=desk, errors=errors
+    )
+
+
+@blueprint.post("/inbox/<identifier>/read")
+def read(identifier: str) -> Response:
+    """Marks a message read; opens its referral when that was the button."""
+    clients().notifications.MarkMessageRead(n.MarkMessageReadRequest(id=identifier, request_id=forms.request_id()))
+    if forms.text("referral"):
+        return redirect(url_for("referral.show", identifier=forms.text("referral", 64)), 303)
+    return redirect(url_for("inbox.inbox", done="read"), 303)
+
+
+@blueprint.post("/inbox/desk")
+def desk() -> Response | tuple[str, int]:
+    """Sets language and e-mail of the desk."""
+    said = n.Desk(organization_id=session.me().organization_id, language=forms.text("language"), email=forms.text("email"))
+    try:
+        clients().notifications.SetDesk(n.SetDeskRequest(desk=said, request_id=forms.request_id()))
+    except forms.SHOWN_IN_PLACE as refusal:
+        return render(forms.problems(refusal)), 422
+    return redirect(url_for("inbox.inbox", done="saved"), 303)

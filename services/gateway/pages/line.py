@@ -1,0 +1,86 @@
+"""The line: a new contact with its triage and advice beside it, the queue that all operators share, and each contact to go on with."""
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from google.protobuf.field_mask_pb2 import FieldMask
+from werkzeug.wrappers import Response
+
+from protos.referrals.v1 import contacts_pb2 as c
+from services.gateway import forms, session, vocabulary, words
+from services.gateway.clients import clients
+
+blueprint = Blueprint("line", __name__)
+CHANGEABLE = ("triage", "kind_code", "speaker_code", "outcome_code", "department", "need_code", "note", "language")
+
+
+def triage() -> c.Triage:
+    """The answers as they are on the form."""
+    answers = {name: c.Answer.ValueType(words.number("answer", forms.text(name))) for name in vocabulary.TABLES["triage"]}
+    return c.Triage(**answers)
+
+
+def contact() -> c.Contact:
+    """What the form says of the contact."""
+    return c.Contact(
+        line_country=forms.text("line_country") or session.me().country,
+        campaign_code=forms.text("campaign_code"),
+        kind_code=forms.text("kind_code"),
+        speaker_code=forms.text("speaker_code"),
+        language=forms.text("language"),
+        triage=triage(),
+        department=forms.text("department"),
+        need_code=forms.text("need_code"),
+        outcome_code=forms.text("outcome_code") or "open",
+        note=forms.text("note"),
+    )
+
+
+@blueprint.get("/line")
+def queue() -> str:
+    """Contacts, newest first; those still open are what one shift hands to the next."""
+    answer = clients().contacts.ListContacts(c.ListContactsRequest(page_size=50, page_token=request.args.get("page", "")))
+    return render_template("line.html", contacts=answer.contacts, next_page=answer.next_page_token)
+
+
+@blueprint.get("/line/new")
+def new() -> str:
+    """An empty triage."""
+    me = session.me()
+    return page(c.Contact(line_country=me.country, kind_code="crisis", language="es"), errors={})
+
+
+def page(shown: c.Contact, errors: dict[str, str], reference: str = "", pin: str = "") -> str:
+    """The contact with its triage; `reference` and `pin` only right after it was recorded."""
+    return render_template("contact.html", contact=shown, errors=errors, reference=reference, pin=pin)
+
+
+@blueprint.post("/line/new")
+def create() -> str | tuple[str, int]:
+    """Records the contact and shows reference and PIN, once: the answer to this form is the only place where they stand."""
+    said = contact()
+    try:
+        answer = clients().contacts.CreateContact(
+            c.CreateContactRequest(contact=said, pin=forms.text("pin", 4), request_id=forms.request_id())
+        )
+    except forms.SHOWN_IN_PLACE as refusal:
+        return page(said, forms.problems(refusal)), 422
+    return page(answer.contact, {}, answer.reference, answer.pin)
+
+
+@blueprint.get("/line/<identifier>")
+def show(identifier: str) -> str:
+    """One contact, to go on with."""
+    return page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)), {})
+
+
+@blueprint.post("/line/<identifier>")
+def save(identifier: str) -> Response | tuple[str, int]:
+    """Saves the answers as they are now; the urgency is derived anew by the service."""
+    said = contact()
+    said.id, said.etag = identifier, forms.etag()
+    try:
+        clients().contacts.UpdateContact(
+            c.UpdateContactRequest(contact=said, update_mask=FieldMask(paths=list(CHANGEABLE)), request_id=forms.request_id())
+        )
+    except forms.SHOWN_IN_PLACE as refusal:
+        return page(said, forms.problems(refusal)), 422
+    return redirect(url_for("line.show", identifier=identifier, done="saved"), 303)

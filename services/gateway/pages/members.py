@@ -1,0 +1,81 @@
+"""The team: the manager's workers, and the keys of the organisation's systems."""
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from protos.partners.v1 import members_pb2 as m
+from services.gateway import forms, session, words
+from services.gateway.clients import clients
+
+blueprint = Blueprint("members", __name__)
+SCOPES = (
+    "directory.read", "directory.write", "referrals.read", "referrals.write",
+    "people.read", "people.write", "contacts.write", "notifications",
+)  # fmt: skip
+GIVEN_ROLES = ("worker", "operator", "manager")  # what a manager may give; the network's roles are the coordinator's
+
+
+@blueprint.get("/members")
+def listing() -> str:
+    """Workers and keys."""
+    return render("", {})
+
+
+def render(part: str, errors: dict[str, str], secret: str = "") -> str:
+    """The page; right after a key was made, with its secret."""
+    answer = clients().members.ListWorkers(m.ListWorkersRequest(page_size=100, page_token=request.args.get("page", "")))
+    keys = clients().members.ListApiKeys(m.ListApiKeysRequest()).api_keys
+    return render_template(
+        "team.html",
+        workers=answer.workers,
+        next_page=answer.next_page_token,
+        keys=keys,
+        part=part,
+        errors=errors,
+        secret=secret,
+        SCOPES=SCOPES,
+        GIVEN_ROLES=GIVEN_ROLES,
+    )
+
+
+@blueprint.post("/members/workers")
+def invite() -> Response | tuple[str, int]:
+    """Registers a worker with a first password, which is handed over in person."""
+    roles = [m.Role.ValueType(words.number("role", role)) for role in forms.texts("roles") if role in GIVEN_ROLES]
+    worker = m.Worker(name=forms.text("name", 200), email=forms.text("email", 200), roles=roles, language=forms.text("language"))
+    try:
+        clients().members.CreateWorker(
+            m.CreateWorkerRequest(worker=worker, password=request.form.get("password", ""), request_id=forms.request_id())
+        )
+    except forms.SHOWN_IN_PLACE as refusal:
+        return render("worker", forms.problems(refusal)), 422
+    return redirect(url_for("members.listing", done="saved"), 303)
+
+
+@blueprint.post("/members/workers/<identifier>/suspend")
+def suspend(identifier: str) -> Response:
+    """Ends a worker's access at once."""
+    clients().members.SuspendWorker(m.SuspendWorkerRequest(id=identifier, etag=forms.etag(), request_id=forms.request_id()))
+    return redirect(url_for("members.listing", done="saved"), 303)
+
+
+@blueprint.post("/members/keys")
+def create_key() -> str | tuple[str, int]:
+    """Makes a key and shows its secret, once."""
+    question = m.CreateApiKeyRequest(
+        label=forms.text("label", 100),
+        scopes=[scope for scope in forms.texts("scopes") if scope in SCOPES],
+        request_id=forms.request_id(),
+        organization_id=session.me().organization_id,
+    )
+    try:
+        return render("key", {}, clients().members.CreateApiKey(question).secret)
+    except forms.SHOWN_IN_PLACE as refusal:
+        return render("key", forms.problems(refusal)), 422
+
+
+@blueprint.post("/members/keys/<identifier>/revoke")
+def revoke(identifier: str) -> Response:
+    """Revokes a key at once."""
+    clients().members.RevokeApiKey(m.RevokeApiKeyRequest(id=identifier, request_id=forms.request_id()))
+    return redirect(url_for("members.listing", done="saved"), 303)

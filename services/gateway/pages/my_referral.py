@@ -1,0 +1,73 @@
+"""For the person herself: what became of her request, by reference and PIN. Plain words; never a partner's name or place.
+
+Reference and PIN travel in forms only, never in an address, and are not kept: each step on this page sends them again.
+"""
+
+from collections.abc import Callable
+
+from flask import Blueprint, render_template
+
+from chassis.errors import Conflict, Exhausted, Invalid, Unauthenticated
+from protos.referrals.v1 import contacts_pb2 as c
+from services.gateway import forms, words
+from services.gateway.clients import clients
+from services.gateway.i18n import gettext as _
+
+blueprint = Blueprint("my_referral", __name__)
+
+
+@blueprint.get("/my-referral")
+def form() -> str:
+    """The form."""
+    return render_template("my_referral.html", problem="", reference="")
+
+
+def answered(ask: Callable[[str, str], c.ReferenceStatus], said: str = "") -> str | tuple[str, int]:
+    """Asks with what the form brought; wrong and unknown sound the same."""
+    reference, pin = forms.text("reference", 20), forms.text("pin", 10)
+    try:
+        status = ask(reference, pin)
+    except (Unauthenticated, Invalid):
+        problem = _("La referencia y el PIN no coinciden. Revise cada letra y número; a los cinco intentos hay que esperar una hora.")
+        return render_template("my_referral.html", problem=problem, reference=reference), 401
+    except Exhausted as refusal:
+        return render_template("my_referral.html", problem=words.wait(refusal.retry_after), reference=reference), 429
+    except Conflict as refusal:
+        said, status = words.conflict(refusal.reason), ask_status(reference, pin)
+    return render_template("my_status.html", status=status, reference=reference, pin=pin, said=said)
+
+
+def ask_status(reference: str, pin: str) -> c.ReferenceStatus:
+    """How things stand."""
+    return clients().references.GetReferenceStatus(c.GetReferenceStatusRequest(reference=reference, pin=pin))
+
+
+@blueprint.post("/my-referral")
+def status() -> str | tuple[str, int]:
+    """How things stand, in plain words."""
+    return answered(ask_status)
+
+
+@blueprint.post("/my-referral/confirm")
+def confirm() -> str | tuple[str, int]:
+    """Says whether help came."""
+    came = forms.text("help_came") == "yes"
+
+    def ask(reference: str, pin: str) -> c.ReferenceStatus:
+        return clients().references.ConfirmHelp(
+            c.ConfirmHelpRequest(reference=reference, pin=pin, help_came=came, request_id=forms.request_id())
+        )
+
+    return answered(ask, _("Gracias por decirlo.") if came else _("Gracias por decirlo. Avisamos para que la ayuda le llegue."))
+
+
+@blueprint.post("/my-referral/withdraw")
+def withdraw() -> str | tuple[str, int]:
+    """Takes back every consent."""
+
+    def ask(reference: str, pin: str) -> c.ReferenceStatus:
+        return clients().references.WithdrawConsentByReference(
+            c.WithdrawConsentByReferenceRequest(reference=reference, pin=pin, request_id=forms.request_id())
+        )
+
+    return answered(ask, _("Listo: ya nadie puede ver sus datos. Puede llamar cuando quiera si necesita ayuda otra vez."))

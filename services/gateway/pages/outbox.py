@@ -1,0 +1,15 @@
+"""The development outbox: the e-mails that would have been sent. Exists in development only."""
+
+from flask import Blueprint, render_template
+
+from protos.notifications.v1.notifications_pb2 import ListDevelopmentMailsRequest
+from services.gateway.clients import clients
+
+blueprint = Blueprint("outbox", __name__)
+
+
+@blueprint.get("/outbox")
+def mails() -> str:
+    """All of them, newest first."""
+    found = clients().notifications.ListDevelopmentMails(ListDevelopmentMailsRequest()).mails
+    return render_template("outbox.html", mails=found)

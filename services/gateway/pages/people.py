@@ -1,0 +1,133 @@
+"""People: the files of one's own organisation by code, and one file: the seal, the safe-contact plan, receipts, referrals, who looked."""
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import forms, names, session, words
+from services.gateway.clients import clients
+from services.gateway.pages import person_form
+
+blueprint = Blueprint("people", __name__)
+
+
+@blueprint.get("/people")
+def listing() -> str:
+    """Codes only."""
+    answer = clients().people.ListPeople(p.ListPeopleRequest(page_size=50, page_token=request.args.get("page", "")))
+    return render_template("people.html", people=answer.people, next_page=answer.next_page_token)
+
+
+@blueprint.route("/people/new", methods=["GET", "POST"])
+def new() -> Response | str | tuple[str, int]:
+    """A file without a referral yet."""
+    errors: dict[str, str] = {}
+    if request.method == "POST":
+        errors = person_form.missing()
+        if not errors:
+            try:
+                person = clients().people.CreatePerson(person_form.request_of(forms.request_id()))
+                return redirect(url_for("people.show", identifier=person.id, done="saved"), 303)
+            except forms.SHOWN_IN_PLACE as refusal:
+                errors = forms.problems(refusal)
+    page = render_template("person_new.html", errors=errors, person=person_form.Values())
+    return (page, 422) if errors else page
+
+
+@blueprint.get("/people/<identifier>")
+def show(identifier: str) -> str:
+    """One file. Files of other organisations are reached through their referral, not here."""
+    return render(identifier, "", {})
+
+
+def render(identifier: str, part: str, errors: dict[str, str], identity: p.Identity | None = None) -> str:
+    """The page, with the part of it that came back with problems or opened."""
+    person = clients().people.GetPerson(p.GetPersonRequest(id=identifier))
+    receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts
+    own = person.organization_id == session.me().organization_id
+    readings = clients().people.ListReadings(p.ListReadingsRequest(person_id=identifier, page_size=100)).readings if own else []
+    referrals = clients().referrals.ListReferrals(
+        r.ListReferralsRequest(filter=r.ReferralFilter(box=r.BOX_MINE, person_id=identifier), page_size=50)
+    )
+    listed = referrals.referrals
+    seen = names.names(
+        {receipt.recipient_organization_id for receipt in receipts}
+        | {reading.organization_id for reading in readings}
+        | {o for referral in listed for o in (referral.sender_organization_id, referral.receiver_organization_id)},
+        {referral.service_id for referral in listed},
+        {reading.actor_id for reading in readings} | {receipt.recorded_by_worker_id for receipt in receipts},
+    )
+    return render_template(
+        "person.html",
+        file=person,
+        own=own,
+        receipts=receipts,
+        readings=readings,
+        rows_=listed,
+        names=seen,
+        part=part,
+        errors=errors,
+        identity=identity,
+        person=person_form.Values(),
+        IDENTITY=person_form.IDENTITY,
+    )
+
+
+@blueprint.post("/people/<identifier>/open")
+def open_identity(identifier: str) -> str | tuple[str, int]:
+    """Opens the chosen groups for a purpose; shown in this answer only."""
+    groups = [p.FieldGroup.ValueType(words.number("field_group", code)) for code in forms.texts("field_groups")]
+    errors = {} if groups else {"field_groups": words.violation("required")}
+    if not forms.text("purpose_code"):
+        errors["purpose_code"] = words.violation("required")
+    if not errors:
+        try:
+            question = p.OpenPersonRequest(id=identifier, purpose_code=forms.text("purpose_code"), field_groups=groups)
+            return render(identifier, "open", {}, clients().people.OpenPerson(question))
+        except forms.SHOWN_IN_PLACE as refusal:
+            errors = forms.problems(refusal)
+    return render(identifier, "open", errors), 422
+
+
+@blueprint.post("/people/<identifier>/identity")
+def update(identifier: str) -> Response | tuple[str, int]:
+    """Completes the sealed part; what is left empty stays as it is."""
+    question = p.UpdateIdentityRequest(id=identifier, etag=forms.etag(), identity=person_form.identity(), request_id=forms.request_id())
+    try:
+        clients().people.UpdateIdentity(question)
+    except forms.SHOWN_IN_PLACE as refusal:
+        return render(identifier, "identity", forms.problems(refusal)), 422
+    return redirect(url_for("people.show", identifier=identifier, done="saved"), 303)
+
+
+@blueprint.post("/people/<identifier>/safe-contact")
+def safe_contact(identifier: str) -> Response | tuple[str, int]:
+    """Says how she may be contacted."""
+    errors = person_form.missing()
+    if not errors:
+        question = p.SetSafeContactRequest(
+            id=identifier, etag=forms.etag(), safe_contact=person_form.safe_contact(), request_id=forms.request_id()
+        )
+        try:
+            clients().people.SetSafeContact(question)
+            return redirect(url_for("people.show", identifier=identifier, done="saved"), 303)
+        except forms.SHOWN_IN_PLACE as refusal:
+            errors = forms.problems(refusal)
+    return render(identifier, "safe", errors), 422
+
+
+@blueprint.get("/people/receipts/<receipt>")
+def receipt(receipt: str) -> str:
+    """One receipt, to read and to print."""
+    found = clients().people.GetReceipt(p.GetReceiptRequest(id=receipt))
+    return render_template(
+        "receipt.html", receipt=found, names=names.names({found.recipient_organization_id}, (), {found.recorded_by_worker_id})
+    )
+
+
+@blueprint.post("/people/receipts/<receipt>/withdraw")
+def withdraw(receipt: str) -> Response:
+    """Withdraws a consent on her word; access ends at once."""
+    answer = clients().people.WithdrawReceipt(p.WithdrawReceiptRequest(id=receipt, request_id=forms.request_id()))
+    return redirect(url_for("people.receipt", receipt=answer.id, done="receipt_withdrawn"), 303)

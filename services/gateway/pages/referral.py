@@ -1,0 +1,165 @@
+"""Referrals: the list, and one referral with what to do next, its history, the person behind the seal, and whether its notices arrived."""
+
+from dataclasses import dataclass, field
+
+from flask import Blueprint, abort, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from chassis.errors import Refusal
+from protos.notifications.v1.notifications_pb2 import ListNoticesRequest, Notice
+from protos.partners.v1.directory_pb2 import MatchServicesRequest
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import forms, i18n, names, session, steps, verbs, words
+from services.gateway.clients import clients
+
+blueprint = Blueprint("referral", __name__)
+BOXES = {"mine": r.BOX_MINE, "inbox": r.BOX_INBOX, "outbox": r.BOX_OUTBOX, "network": r.BOX_NETWORK}
+
+
+@dataclass
+class Filled:
+    """A form that came back: which step, what was wrong, what had been written."""
+
+    verb: str = ""
+    errors: dict[str, str] = field(default_factory=dict)
+    identity: p.Identity | None = None
+
+
+@blueprint.get("/referrals")
+def listing() -> str:
+    """All referrals of this desk, or of the network for a coordinator, with filters that stay in the address: codes only."""
+    me = session.me()
+    desk = me.may("worker", "operator", "manager")
+    boxes = [box for box in BOXES if (box == "network" and me.may("coordinator")) or (box != "network" and desk)]
+    box = request.args.get("box", "")
+    box = box if box in boxes else boxes[0]
+    state, need, urgency = (request.args.get(name, "") for name in ("state", "need", "urgency"))
+    live = request.args.get("all", "") == "" and not state
+    found = r.ReferralFilter(
+        box=BOXES[box],
+        states=[r.State.ValueType(words.number("state", state))] if state else [],
+        need_code=need,
+        urgency=r.Urgency.ValueType(words.number("urgency", urgency)),
+        live=live,
+    )
+    answer = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=found, page_size=50, page_token=request.args.get("page", "")))
+    kept = {key: value for key, value in request.args.items() if key in ("box", "state", "need", "urgency", "all")}
+    return render_template(
+        "referrals.html",
+        rows_=answer.referrals,
+        names=names.names_of(answer.referrals),
+        boxes=boxes,
+        box=box,
+        state=state,
+        need_code=need,
+        urgency=urgency,
+        everything=not live,
+        kept=kept,
+        next_page=answer.next_page_token,
+    )
+
+
+@blueprint.get("/referrals/<identifier>")
+def show(identifier: str) -> str:
+    """One referral."""
+    return render(fetch(identifier), Filled())
+
+
+def fetch(identifier: str) -> r.Referral:
+    """The referral as it is now."""
+    return clients().referrals.GetReferral(r.GetReferralRequest(id=identifier))
+
+
+def render(referral: r.Referral, filled: Filled) -> str:
+    """The page, with a form that came back where there is one."""
+    events = clients().referrals.ListReferralEvents(r.ListReferralEventsRequest(referral_id=referral.id)).events
+    notices = notices_of(referral)
+    seen = names.names(
+        {referral.sender_organization_id, referral.receiver_organization_id, *(e.actor_organization_id for e in events)}
+        | {n.organization_id for n in notices},
+        {referral.service_id, referral.alternative_service_id},
+        {referral.sender_worker_id, referral.responsible_worker_id, *(e.actor_id for e in events if e.actor_kind == "worker")},
+    )
+    allowed = [verb for verb in steps.verbs(referral) if verb in verbs.VERBS]
+    return render_template(
+        "referral.html",
+        referral=referral,
+        events=events,
+        notices=notices,
+        names=seen,
+        allowed=allowed,
+        VERBS=verbs.VERBS,
+        alternatives=alternatives(referral) if "decline" in allowed else [],
+        group_needs=group_needs(referral.need_code),
+        filled=filled,
+        now=i18n.now(),
+    )
+
+
+def notices_of(referral: r.Referral) -> list[Notice]:
+    """How its notices were delivered; a page is not lost because that can't be said just now."""
+    try:
+        return list(clients().notifications.ListNotices(ListNoticesRequest(referral_id=referral.id)).notices)
+    except Refusal:
+        return []
+
+
+def group_needs(code: str) -> list[tuple[str, str]]:
+    """The needs of the same group, for what was delivered."""
+    group = code.partition(".")[0]
+    found = next((children for known, _name, children in names.needs() if known == group), [])
+    return found or [(code, names.need(code))]
+
+
+def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
+    """Other services that may fit, to name when declining."""
+    person = referral.person
+    question = MatchServicesRequest(
+        need_code=referral.need_code,
+        country=person.country,
+        department=person.department,
+        language=person.language,
+        excluded_organization_ids=[session.me().organization_id],
+        limit=8,
+    )
+    try:
+        matches = clients().directory.MatchServices(question).matches
+    except Refusal:
+        return []
+    return [(m.service.id, f"{m.service.name} · {m.service.organization_name}") for m in matches if m.verdict != 3]
+
+
+@blueprint.post("/referrals/<identifier>/do/<verb>")
+def act(identifier: str, verb: str) -> Response | tuple[str, int]:
+    """Takes a step."""
+    if verb not in verbs.VERBS:
+        abort(404)
+    errors = verbs.missing(verb)
+    if not errors:
+        try:
+            verbs.VERBS[verb].rpc(clients())(verbs.request_of(verb, identifier))
+        except forms.SHOWN_IN_PLACE as refusal:
+            errors = forms.problems(refusal)
+    if errors:
+        return render(fetch(identifier), Filled(verb, errors)), 422
+    if forms.text("back") == "today":
+        return redirect(url_for("today.today", done=verb), 303)
+    return redirect(url_for("referral.show", identifier=identifier, done=verb), 303)
+
+
+@blueprint.post("/referrals/<identifier>/open")
+def open_person(identifier: str) -> str | tuple[str, int]:
+    """Opens what the receipt allows, for a purpose; the answer to this form is the only place where it is shown."""
+    referral = fetch(identifier)
+    groups = [p.FieldGroup.ValueType(words.number("field_group", code)) for code in forms.texts("field_groups")]
+    if not groups:
+        return render(referral, Filled("open", {"field_groups": words.violation("required")})), 422
+    question = p.OpenPersonRequest(
+        id=referral.person_id, purpose_code=forms.text("purpose_code") or referral.need_code, field_groups=groups, referral_id=referral.id
+    )
+    try:
+        identity = clients().people.OpenPerson(question)
+    except (*forms.SHOWN_IN_PLACE,) as refusal:
+        return render(referral, Filled("open", forms.problems(refusal))), 422
+    return render(referral, Filled("open", {}, identity))

@@ -1,0 +1,290 @@
+"""A new referral in five steps, one page a question. The draft lives at the referrals service from the first step on: back always works."""
+
+from datetime import timedelta
+
+import flask_babel
+from flask import Blueprint, redirect, render_template, request, url_for
+from google.protobuf.field_mask_pb2 import FieldMask
+from werkzeug.wrappers import Response
+
+from chassis.errors import Refusal
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import forms, i18n, names, session, vocabulary, words
+from services.gateway.clients import clients
+from services.gateway.pages import person_form
+
+blueprint = Blueprint("referral_new", __name__)
+STEPS = ("person", "need", "services", "consent", "check")
+CONSENT_DAYS = 90
+# The middle of a band: a service's limits are in years, a person's age is often known only roughly.
+BAND_AGES = {"0-11": 7, "12-17": 15, "18-24": 21, "25-59": 40, "60+": 65}
+
+
+def draft_of(identifier: str) -> r.Referral:
+    """The draft as it is kept."""
+    return clients().referrals.GetReferral(r.GetReferralRequest(id=identifier))
+
+
+def change(draft: r.Referral, etag: str, **fields: object) -> r.Referral:
+    """Writes some fields of the draft."""
+    changed = r.Referral(id=draft.id, etag=etag or draft.etag)
+    for name, value in fields.items():
+        setattr(changed, name, value)
+    return clients().referrals.UpdateReferral(
+        r.UpdateReferralRequest(referral=changed, update_mask=FieldMask(paths=list(fields)), request_id=forms.request_id())
+    )
+
+
+def contact_of(identifier: str) -> c.Contact | None:
+    """The contact it began with, if it did."""
+    return clients().contacts.GetContact(c.GetContactRequest(id=identifier)) if identifier else None
+
+
+@blueprint.get("/referrals/new")
+def person() -> str:
+    """Step 1: whom it is for. A contact or a file may be brought along in the address, by opaque id."""
+    contact = contact_of(request.args.get("contact", ""))
+    known = request.args.get("person", "") or (contact.person_id if contact else "")
+    file = clients().people.GetPerson(p.GetPersonRequest(id=known)) if known else None
+    return show_person(contact, file, {})
+
+
+def show_person(contact: c.Contact | None, file: p.Person | None, errors: dict[str, str]) -> str:
+    """Renders step 1."""
+    start = {"language": contact.language, "department": contact.department, "country": contact.line_country} if contact else {}
+    return render_template(
+        "new_person.html", contact=contact, file=file, errors=errors, step="person", draft=None, person=person_form.Values(start)
+    )
+
+
+@blueprint.post("/referrals/new")
+def create() -> Response | tuple[str, int]:
+    """Opens the file unless there is one, then the draft."""
+    contact = contact_of(forms.text("contact"))
+    known = forms.text("person")
+    once = forms.request_id()
+    errors = {} if known else person_form.missing()
+    if not errors:
+        try:
+            if not known:
+                known = clients().people.CreatePerson(person_form.request_of(session.part_of(once, "person"))).id
+                link(contact, known, once)
+            draft = clients().referrals.CreateReferral(
+                r.CreateReferralRequest(
+                    person_id=known,
+                    contact_id=contact.id if contact else "",
+                    need_code=contact.need_code if contact else "",
+                    urgency=contact.urgency if contact else r.URGENCY_UNSPECIFIED,
+                    request_id=session.part_of(once, "referral"),
+                )
+            )
+            return redirect(url_for("referral_new.need", identifier=draft.id), 303)
+        except forms.SHOWN_IN_PLACE as refusal:
+            errors = forms.problems(refusal)
+    file = clients().people.GetPerson(p.GetPersonRequest(id=known)) if known else None
+    return show_person(contact, file, errors), 422
+
+
+def link(contact: c.Contact | None, person_id: str, once: str) -> None:
+    """Notes at the contact whose call it was. The referral names the contact too, so a contact that changed meanwhile is no reason to stop."""
+    if contact is None or contact.person_id:
+        return
+    changed = c.Contact(id=contact.id, etag=contact.etag, person_id=person_id)
+    try:
+        clients().contacts.UpdateContact(
+            c.UpdateContactRequest(contact=changed, update_mask=FieldMask(paths=["person_id"]), request_id=session.part_of(once, "contact"))
+        )
+    except Refusal:
+        return
+
+
+@blueprint.get("/referrals/<identifier>/draft")
+def resume(identifier: str) -> Response:
+    """Goes on where something is missing."""
+    draft = draft_of(identifier)
+    if not draft.need_code or not draft.urgency:
+        return redirect(url_for("referral_new.need", identifier=identifier))
+    if not draft.service_id:
+        return redirect(url_for("referral_new.services", identifier=identifier))
+    return redirect(url_for("referral_new.check" if draft.receipt_id else "referral_new.consent", identifier=identifier))
+
+
+@blueprint.route("/referrals/<identifier>/reroute", methods=["GET", "POST"])
+def reroute(identifier: str) -> Response | str:
+    """A fresh draft for the same person and need, after a no. The old one stays as it is and is named as its reason."""
+    old = draft_of(identifier)
+    if request.method == "GET":
+        return render_template("reroute.html", referral=old, names=names.names_of([old]))
+    draft = clients().referrals.CreateReferral(
+        r.CreateReferralRequest(
+            person_id=old.person_id,
+            contact_id=old.contact_id,
+            need_code=old.need_code,
+            urgency=old.urgency,
+            based_on_id=old.id,
+            request_id=forms.request_id(),
+        )
+    )
+    return redirect(url_for("referral_new.services", identifier=draft.id), 303)
+
+
+@blueprint.route("/referrals/<identifier>/need", methods=["GET", "POST"])
+def need(identifier: str) -> Response | str | tuple[str, int]:
+    """Step 2: what help, how soon."""
+    draft = draft_of(identifier)
+    errors: dict[str, str] = {}
+    if request.method == "POST":
+        code, urgency = forms.text("need_code"), words.number("urgency", forms.text("urgency"))
+        errors = {name: words.violation("required") for name, value in (("need_code", code), ("urgency", urgency)) if not value}
+        if not errors:
+            try:
+                change(draft, forms.etag(), need_code=code, urgency=urgency)
+                return redirect(url_for("referral_new.services", identifier=identifier), 303)
+            except forms.SHOWN_IN_PLACE as refusal:
+                errors = forms.problems(refusal)
+    page = render_template("new_need.html", draft=draft, errors=errors, step="need")
+    return (page, 422) if errors else page
+
+
+@blueprint.route("/referrals/<identifier>/services", methods=["GET", "POST"])
+def services(identifier: str) -> Response | str | tuple[str, int]:
+    """Step 3: which service, with the reasons."""
+    draft = draft_of(identifier)
+    errors: dict[str, str] = {}
+    if request.method == "POST":
+        try:
+            change(draft, forms.etag(), service_id=forms.text("service_id"))
+            return redirect(url_for("referral_new.consent", identifier=identifier), 303)
+        except forms.SHOWN_IN_PLACE as refusal:
+            errors = forms.problems(refusal)
+    matches = list(clients().directory.MatchServices(match_question(draft)).matches) if draft.need_code else []
+    page = render_template("new_services.html", draft=draft, errors=errors, step="services", matches=matches)
+    return (page, 422) if errors else page
+
+
+def match_question(draft: r.Referral) -> d.MatchServicesRequest:
+    """The coarse attributes of the person; never more."""
+    person = draft.person
+    question = d.MatchServicesRequest(
+        need_code=draft.need_code,
+        country=person.country or session.me().country,
+        department=person.department,
+        gender=d.Gender.ValueType(words.number("gender", words.snake(person.gender_code))),
+        dependants=person.dependants,
+        language=person.language,
+        limit=30,
+    )
+    if person.age_band in BAND_AGES:
+        question.age = BAND_AGES[person.age_band]
+    return question
+
+
+@blueprint.route("/referrals/<identifier>/consent", methods=["GET", "POST"])
+def consent(identifier: str) -> Response | str | tuple[str, int]:
+    """Step 4: the person's consent, read aloud and kept as a receipt, for this one recipient."""
+    draft = draft_of(identifier)
+    service = clients().directory.GetService(d.GetServiceRequest(id=draft.service_id)) if draft.service_id else None
+    if service is None:
+        return redirect(url_for("referral_new.services", identifier=identifier))
+    errors: dict[str, str] = {}
+    if request.method == "POST":
+        try:
+            receipt_id = forms.text("receipt_id") or give(draft, service).id
+            change(draft, forms.etag(), receipt_id=receipt_id)
+            return redirect(url_for("referral_new.check", identifier=identifier), 303)
+        except forms.SHOWN_IN_PLACE as refusal:
+            errors = forms.problems(refusal)
+    spoken = request.args.get("read", "") or draft.person.language
+    spoken = spoken if spoken in i18n.LANGUAGES else i18n.language()
+    page = render_template(
+        "new_consent.html",
+        draft=draft,
+        service=service,
+        errors=errors,
+        step="consent",
+        receipts=usable(draft, service),
+        spoken=spoken,
+        script=script(spoken, service.organization_name),
+        until=i18n.now() + timedelta(days=CONSENT_DAYS),
+    )
+    return (page, 422) if errors else page
+
+
+def script(language: str, organization: str) -> dict[str, object]:
+    """What is read aloud, in the person's language, which is not always the reader's."""
+    with flask_babel.force_locale(language):
+        points = [(code, i18n.gettext(text)) for code, text in vocabulary.TABLES["explained"].items()]
+        opening = i18n.gettext(
+            "Le pido permiso para contarle su caso a %(organization)s. Antes le explico siete cosas:", organization=organization
+        )
+        question = i18n.gettext("¿Está de acuerdo? Puede decir que sí, que no, o que sí a una parte.")
+    return {"points": points, "opening": opening, "question": question}
+
+
+def usable(draft: r.Referral, service: d.Service) -> list[p.Receipt]:
+    """Receipts that she already gave for this recipient and that still hold."""
+    receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=draft.person_id)).receipts
+    now = int(i18n.now().timestamp())
+    return [
+        receipt
+        for receipt in receipts
+        if receipt.recipient_organization_id == service.organization_id
+        and not i18n.moment(receipt.withdraw_time)
+        and receipt.until_time.seconds > now
+        and any(draft.need_code == code or draft.need_code.startswith(f"{code}.") for code in receipt.purpose_codes)
+    ]
+
+
+def give(draft: r.Referral, service: d.Service) -> p.Receipt:
+    """Records the consent as it was given."""
+    receipt = p.Receipt(
+        person_id=draft.person_id,
+        recipient_organization_id=service.organization_id,
+        field_groups=[p.FieldGroup.ValueType(words.number("field_group", code)) for code in forms.texts("field_groups")],
+        purpose_codes=forms.texts("purpose_codes"),
+        until_time=forms.moment("until_time"),
+        giver_code=forms.text("giver_code"),
+        child_assent=forms.flag("child_assent"),
+        manner_code=forms.text("manner_code"),
+        in_private=forms.flag("in_private"),
+        interpreter=forms.flag("interpreter"),
+        explained_codes=forms.texts("explained_codes"),
+    )
+    return clients().people.CreateReceipt(
+        p.CreateReceiptRequest(receipt=receipt, request_id=session.part_of(forms.request_id(), "receipt"))
+    )
+
+
+@blueprint.route("/referrals/<identifier>/check", methods=["GET", "POST"])
+def check(identifier: str) -> Response | str | tuple[str, int]:
+    """Step 5: everything on one page, and send."""
+    errors: dict[str, str] = {}
+    if request.method == "POST":
+        try:
+            clients().referrals.SendReferral(
+                r.SendReferralRequest(
+                    id=identifier,
+                    etag=forms.etag(),
+                    request_id=forms.request_id(),
+                    override_reason_code=forms.text("override_reason_code"),
+                    note=forms.text("note"),
+                )
+            )
+            return redirect(url_for("referral.show", identifier=identifier, done="send"), 303)
+        except forms.SHOWN_IN_PLACE as refusal:
+            errors = forms.problems(refusal)
+    draft = draft_of(identifier)
+    receipt = clients().people.GetReceipt(p.GetReceiptRequest(id=draft.receipt_id)) if draft.receipt_id else None
+    page = render_template(
+        "new_check.html",
+        draft=draft,
+        errors=errors,
+        step="check",
+        receipt=receipt,
+        file=clients().people.GetPerson(p.GetPersonRequest(id=draft.person_id)),
+        names=names.names_of([draft]),
+    )
+    return (page, 422) if errors else page

@@ -1,0 +1,65 @@
+"""In and out: sign-in by e-mail and password, sign-out, and quick exit, which is a way out of the page before it is anything else."""
+
+from flask import Blueprint, current_app, g, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from chassis.errors import Exhausted, Invalid, Unauthenticated
+from protos.partners.v1.members_pb2 import SignInRequest
+from services.gateway import i18n, session, words
+from services.gateway.clients import clients
+from services.gateway.i18n import gettext as _
+
+blueprint = Blueprint("signin", __name__)
+
+
+def safe_target(target: str) -> str:
+    """A path of this site, or Today: a sign-in page must not send anybody elsewhere."""
+    return target if target.startswith("/") and not target.startswith(("//", "/\\")) and "\n" not in target else url_for("today.today")
+
+
+@blueprint.get("/sign-in")
+def form() -> Response | str:
+    """The form; whoever is in already goes on."""
+    if g.me:
+        return redirect(safe_target(request.args.get("to", "")))
+    return render_template("signin.html", to=request.args.get("to", ""), ended=request.args.get("ended"), problem="")
+
+
+@blueprint.post("/sign-in")
+def enter() -> Response | tuple[str, int]:
+    """Opens a session. Unknown address, wrong password and suspended member sound the same."""
+    email, target = request.form.get("email", "").strip(), request.form.get("to", "")
+    try:
+        answer = clients().tokens.SignIn(SignInRequest(email=email, password=request.form.get("password", "")))
+    except (Unauthenticated, Invalid):
+        problem, status = _("El correo o la contraseña no son correctos. Escríbalos otra vez; fíjese en las mayúsculas."), 401
+    except Exhausted as refusal:
+        problem, status = words.wait(refusal.retry_after), 429
+    else:
+        response = redirect(safe_target(target), 303)
+        language = request.args.get("lang", "")
+        session.set_cookie(response, answer.session_secret, language if language in i18n.LANGUAGES else "")
+        return response
+    return render_template("signin.html", to=target, ended=None, problem=problem, email=email), status
+
+
+@blueprint.post("/sign-out")
+def leave() -> Response:
+    """Ends the session and goes to the first page."""
+    session.leave()
+    response = redirect(url_for("home.home"), 303)
+    session.drop_cookie(response)
+    return response
+
+
+@blueprint.route("/quick-exit", methods=["GET", "POST"])
+def quick_exit() -> Response:
+    """Ends the session and leads to an everyday page. A plain link does it, so it works without a script and when anything else is broken.
+
+    No Clear-Site-Data: clearing the cache can hold a browser for seconds, and pages are not kept anyway. The wait for the partners service
+    is short: out of here comes first.
+    """
+    session.leave(deadline=0.5)
+    response = redirect(current_app.config["EXIT_URL"], 303)
+    session.drop_cookie(response)
+    return response

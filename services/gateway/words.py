@@ -1,0 +1,111 @@
+"""What codes are called: every code that a service may answer, in words that a person at a desk would use.
+
+One table a kind, Spanish first; `word(kind, code)` gives the word in the reader's language. A code that is new to this file is shown as
+it is: better a strange word than a broken page.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from babel import Locale, UnknownLocaleError
+
+from protos.notifications.v1 import notifications_pb2
+from protos.partners.v1 import directory_pb2, members_pb2
+from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
+from services.gateway import i18n, vocabulary
+from services.gateway.i18n import gettext as _
+
+# Kinds whose codes are protobuf enums, with the prefix that protobuf wants and people don't.
+ENUMS: Mapping[str, tuple[Any, str]] = {
+    "state": (referrals_pb2.State, "STATE_"),
+    "urgency": (referrals_pb2.Urgency, "URGENCY_"),
+    "clock": (referrals_pb2.ClockKind, "CLOCK_KIND_"),
+    "field_group": (people_pb2.FieldGroup, "FIELD_GROUP_"),
+    "answer": (contacts_pb2.Answer, "ANSWER_"),
+    "organization_type": (directory_pb2.OrganizationType, "ORGANIZATION_TYPE_"),
+    "organization_status": (directory_pb2.OrganizationStatus, "ORGANIZATION_STATUS_"),
+    "gender": (directory_pb2.Gender, "GENDER_"),
+    "intake": (directory_pb2.Intake, "INTAKE_"),
+    "verdict": (directory_pb2.Verdict, "VERDICT_"),
+    "role": (members_pb2.Role, "ROLE_"),
+    "worker_status": (members_pb2.WorkerStatus, "WORKER_STATUS_"),
+    "delivery": (notifications_pb2.DeliveryStatus, "DELIVERY_STATUS_"),
+}
+
+
+def code(kind: str, number: int) -> str:
+    """An enum's value as a lower-case code: STATE_SENT is `sent`, unspecified is empty."""
+    enum, prefix = ENUMS[kind]
+    try:
+        name = str(enum.Name(number)).removeprefix(prefix).lower()
+    except ValueError:
+        return ""
+    return "" if name == "unspecified" else name
+
+
+def number(kind: str, text: str) -> int:
+    """The enum's value of a lower-case code; 0 for what is none."""
+    enum, prefix = ENUMS[kind]
+    try:
+        return int(enum.Value(prefix + text.upper()))
+    except ValueError:
+        return 0
+
+
+def word(kind: str, value: str | int) -> str:
+    """The word for a code or an enum's value, in the reader's language."""
+    text = code(kind, value) if isinstance(value, int) else value
+    table = vocabulary.TABLES[kind]
+    found = table.get(text) or table.get(text.lower()) or table.get(text.replace("-", "_"))
+    return _(found) if found else text.replace("_", " ")
+
+
+def snake(text: str) -> str:
+    """HTCDS writes TransgenderFeminine where our enums say transgender_feminine."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", text).lower()
+
+
+def options(kind: str) -> list[tuple[str, str]]:
+    """All codes of a kind with their words, for a form, in the order of the table."""
+    return [(key, _(text)) for key, text in vocabulary.TABLES[kind].items() if key]
+
+
+def country(alpha2: str) -> str:
+    """A country's name."""
+    return str(i18n.locale().territories.get(alpha2, alpha2)) if alpha2 else "–"
+
+
+def language(tag: str) -> str:
+    """A language's name in the reader's language."""
+    try:
+        return str(Locale.parse(tag, sep="-").get_display_name(i18n.language()) or tag)
+    except (ValueError, UnknownLocaleError):
+        return tag or "–"
+
+
+def department(subdivision: str) -> str:
+    """A department's name; they are the same in all languages."""
+    return vocabulary.DEPARTMENTS.get(subdivision, subdivision) or "–"
+
+
+def field(path: str) -> str:
+    """What a field of a request is called on the page."""
+    return word("field", path.rsplit(".", 1)[-1])
+
+
+def violation(reason: str) -> str:
+    """What is wrong with a field, and what to do."""
+    return word("violation", reason) if reason in vocabulary.TABLES["violation"] else _("no es válido")
+
+
+def conflict(reason: str) -> str:
+    """Why something is not possible now, and what to do."""
+    found = vocabulary.TABLES["conflict"].get(reason)
+    return _(found) if found else _("No es posible en este estado. Vuelva a abrir la página para ver qué se puede hacer.")
+
+
+def wait(seconds: float) -> str:
+    """How long until another try."""
+    minutes = max(1, round(seconds / 60))
+    return i18n.ngettext("Espere %(num)d minuto y pruebe otra vez.", "Espere %(num)d minutos y pruebe otra vez.", minutes)

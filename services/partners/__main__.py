@@ -1,0 +1,134 @@
+"""python -m services.partners: every object is made here, once, in reading order."""
+
+import json
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from chassis import house, keys, log, outbox
+from chassis.clock import Clock, SystemClock
+from chassis.db import Database
+from chassis.db import migrate as bring_up_to_date
+from chassis.errors import Refusal
+from chassis.kafka import REPLAYS, Broker
+from chassis.relay import Relay, Replays
+from chassis.rpc import Server
+from chassis.sealing import Keyring, Signer
+from chassis.tokens import SYSTEM, Issuer, Verifier
+from services.partners import config, usecases
+from services.partners.config import NAME, TOPIC
+from services.partners.rpc import faces
+
+HERE = Path(__file__).resolve().parent
+MIGRATIONS = [HERE.parent.parent / "chassis" / "migrations", HERE / "migrations"]
+TOPICS = [TOPIC, f"{TOPIC}.dlq", REPLAYS]
+KEYS = ("tokens.jwk", "tokens.pub.jwk", f"facts.{NAME}.jwk", f"sealing.{NAME}.key")
+
+
+class Sweeper(threading.Thread):
+    """Takes away now and then what is over; it is in no hurry, and what fails now works the next time."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        super().__init__(name="sweeper", daemon=True)
+        self._database = database
+        self._clock = clock
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Ends after the sweep under way."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Every ten minutes until stopped."""
+        while not self._stopping.wait(600):
+            try:
+                with self._database.transaction(SYSTEM) as tx:
+                    usecases.sweep(tx, self._clock.now())
+            except Refusal as refusal:
+                log.get().warning("sweep_failed", reason=refusal.reason)
+
+
+@click.group(help="The partner directory and its members.")
+def main() -> None:
+    log.setup(NAME)
+
+
+@main.command(help="Answer calls and tell facts, until SIGTERM.")
+def serve() -> None:
+    settings = config.load()
+    clock = SystemClock()
+    keyring = Keyring(keys.secret(settings.keys, f"sealing.{NAME}"))
+    issuer = Issuer(keys.signing(settings.keys, "tokens"), clock)
+    verifier = Verifier(keys.verifying(settings.keys, "tokens"), clock)
+    signer = Signer(keys.signing(settings.keys, f"facts.{NAME}"))
+    # A sign-in needs a second connection for its attempt while it holds the first.
+    database = Database(settings.database_url, max_size=2 * settings.rpc_threads + 4)
+    broker = Broker(settings, TOPICS)
+    relay = Relay(NAME, TOPIC, database, broker, signer)
+    replays = Replays(NAME, TOPIC, database, broker)
+    sweeper = Sweeper(database, clock)
+    server = Server(
+        settings.listen, faces(database, issuer, verifier, keyring, clock), threads=settings.rpc_threads, reflect=settings.reflection
+    )
+    sys.exit(house.run(server, database, broker, [relay, replays, sweeper], metrics_address=settings.metrics_listen))
+
+
+@main.command(help="Bring the schema up to date, as the role that owns it.")
+def migrate() -> None:
+    click.echo(bring_up_to_date(config.load().migration_url, MIGRATIONS), nl=False)
+
+
+@main.command(help="Tell facts again: all of them, or those since a moment.")
+@click.option("--from", "since", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), help="In UTC.")
+@click.option("--dry-run", is_flag=True, help="Only say how many.")
+@click.option("--json", "as_json", is_flag=True, help="Say it as JSON.")
+def replay(since: datetime | None, dry_run: bool, as_json: bool) -> None:
+    database = Database(config.load().database_url, max_size=2)
+    database.open()
+    try:
+        with database.transaction(SYSTEM, timeout=30) as tx:
+            count = outbox.tell_again(tx, since=since.replace(tzinfo=UTC) if since else None)
+            outbox.wake(tx)
+            if dry_run:
+                raise _Undone
+    except _Undone:
+        pass
+    except Refusal as refusal:
+        raise click.ClickException(refusal.reason) from refusal
+    finally:
+        database.close()
+    click.echo(json.dumps({"facts": count}) if as_json else f"{count} facts {'would be' if dry_run else 'will be'} told again")
+
+
+@main.command(help="Say what is missing to serve; exit code 1 if something is.")
+@click.option("--json", "as_json", is_flag=True, help="Say it as JSON.")
+def doctor(as_json: bool) -> None:
+    settings = config.load()
+    found = {f"key {name}": (settings.keys / name).is_file() for name in KEYS}
+    database = Database(settings.database_url, max_size=2)
+    database.open()
+    found["database"] = database.reachable()
+    try:
+        with database.transaction(SYSTEM) as tx:
+            usecases.list_hotlines(tx)
+        found["schema"] = True
+    except Exception:  # whatever it is: it can't serve
+        found["schema"] = False
+    database.close()
+    broker = Broker(settings, [])
+    broker.start()
+    found["broker"] = broker.wait(5) is not None
+    broker.stop()
+    click.echo(json.dumps(found) if as_json else "\n".join(f"{'ok     ' if well else 'MISSING'} {name}" for name, well in found.items()))
+    sys.exit(0 if all(found.values()) else 1)
+
+
+class _Undone(Exception):
+    """The dry run takes back what it did."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Something a member offers: to whom, where, in which languages, and how much room there is now. What is not stated means "ask", never "yes".
+
+Where a confidential place is is not known here at all: its department is as close as the directory comes, and it has no phone of its own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from services.partners.domain.codes import MAX_AGE, MAX_DESCRIPTION, Check, Taxonomy
+from services.partners.domain.organization import OrganizationType, changed
+from services.partners.domain.subject import Subject
+
+SHELTER_NEEDS = frozenset({"HOU.EMG", "HOU.SAFE"})
+UNITS = ("places", "beds", "appointments")  # the first if nothing is said
+MAX_DEPENDANTS = 50
+MAX_ROOM = 100_000
+
+
+class Gender(StrEnum):
+    """HTCDS prs_Gender."""
+
+    FEMININE = "FEMININE"
+    MASCULINE = "MASCULINE"
+    TRANSGENDER_FEMININE = "TRANSGENDER_FEMININE"
+    TRANSGENDER_MASCULINE = "TRANSGENDER_MASCULINE"
+    NON_CONFORMING = "NON_CONFORMING"
+
+
+class Intake(StrEnum):
+    """Whether people are taken now."""
+
+    OPEN = "OPEN"
+    WAITLIST = "WAITLIST"
+    CLOSED = "CLOSED"
+
+
+@dataclass(frozen=True)
+class Eligibility:
+    """Whom a service takes; None and empty are "not stated"."""
+
+    minimum_age: int | None = None
+    maximum_age: int | None = None
+    genders: tuple[Gender, ...] = ()
+    takes_dependants: bool | None = None
+    maximum_dependants: int | None = None
+
+    def check(self, check: Check) -> None:
+        """Notes what is wrong."""
+        check.within("eligibility.minimum_age", self.minimum_age, 0, MAX_AGE)
+        check.within("eligibility.maximum_age", self.maximum_age, 0, MAX_AGE)
+        if self.minimum_age is not None and self.maximum_age is not None and self.minimum_age > self.maximum_age:
+            check.say("eligibility.maximum_age", "out_of_range")
+        check.listed("eligibility.genders", self.genders)
+        check.within("eligibility.maximum_dependants", self.maximum_dependants, 0, MAX_DEPENDANTS)
+        if self.takes_dependants is False and self.maximum_dependants:
+            check.say("eligibility.maximum_dependants", "out_of_range")
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """A figure and when it was said; a figure without its time is a rumour."""
+
+    intake: Intake | None = None
+    available: int | None = None
+    maximum: int | None = None
+    unit: str = ""
+    update_time: datetime | None = None
+
+    def check(self, check: Check) -> None:
+        """Notes what is wrong."""
+        if self.intake is None:
+            check.say("capacity.intake", "required")
+        check.within("capacity.available", self.available, 0, MAX_ROOM)
+        check.within("capacity.maximum", self.maximum, 0, MAX_ROOM)
+        if self.available is not None and self.maximum is not None and self.available > self.maximum:
+            check.say("capacity.available", "out_of_range")
+        if self.unit and self.unit not in UNITS:
+            check.say("capacity.unit", "unknown_code")
+
+
+NOT_STATED = Capacity()
+
+
+@dataclass(frozen=True)
+class ServiceEntry:
+    """What a member says of a service."""
+
+    name: str
+    need_codes: tuple[str, ...]
+    description: str = ""
+    country: str = ""
+    department: str = ""  # empty: the whole country
+    languages: tuple[str, ...] = ()
+    eligibility: Eligibility = field(default_factory=Eligibility)
+    confidential: bool = False
+    phone: str = ""
+    active: bool = True
+
+    def check(self, taxonomy: Taxonomy) -> None:
+        """Refuses an entry that is wrong."""
+        check = Check("service")
+        check.text("name", self.name, required=True)
+        check.text("description", self.description, limit=MAX_DESCRIPTION)
+        if not self.need_codes:
+            check.say("need_codes", "required")
+        check.listed("need_codes", self.need_codes)
+        for number, code in enumerate(self.need_codes):
+            if not taxonomy.knows(code):
+                check.say(f"need_codes.{number}", "unknown_code")
+        check.country("country", self.country, required=True)
+        check.department("department", self.department, self.country)
+        check.languages("languages", self.languages)
+        self.eligibility.check(check)
+        check.phone("phone", self.phone)
+        check.done()
+
+
+@dataclass
+class Service(Subject):
+    """A service; name and type of its organisation are the organisation's and only shown with it."""
+
+    organization_id: str
+    entry: ServiceEntry
+    capacity: Capacity = NOT_STATED
+    assured_time: datetime | None = None
+    organization_name: str = ""
+    organization_type: OrganizationType | None = None
+
+    @classmethod
+    def register(
+        cls, id: str, organization_id: str, entry: ServiceEntry, capacity: Capacity, taxonomy: Taxonomy, now: datetime
+    ) -> "Service":
+        """A new service is confirmed by its registration."""
+        entry.check(taxonomy)
+        service = cls(id=id, create_time=now, update_time=now, organization_id=organization_id, entry=_discreet(entry), assured_time=now)
+        if capacity != NOT_STATED:
+            service.capacity = service._stamped(capacity, now, at="service")
+        service.note("registered", now)
+        return service
+
+    def change(self, changes: Mapping[str, Any], taxonomy: Taxonomy, now: datetime) -> None:
+        """Changes these fields. Naming `assured_time` confirms the entry as it then is, now; the time itself can't be chosen."""
+        rest = {path: value for path, value in changes.items() if path != "assured_time"}
+        assures = len(rest) < len(changes)
+        entry = self.entry if assures and not rest else _discreet(changed(self.entry, rest, "service"))
+        entry.check(taxonomy)
+        if entry == self.entry and not assures:
+            return
+        self.entry = entry
+        if assures:
+            self.assured_time = now
+        self.note("changed", now)
+
+    def set_capacity(self, capacity: Capacity, now: datetime) -> None:
+        """The figure of now; saying the same again is news too, for it makes the figure fresh."""
+        self.capacity = self._stamped(capacity, now)
+        self.note("capacity_changed", now)
+
+    @property
+    def is_shelter(self) -> bool:
+        """What members on probation neither see nor offer."""
+        return self.entry.confidential or not SHELTER_NEEDS.isdisjoint(self.entry.need_codes)
+
+    def seen_besides(self) -> tuple[str, ...]:
+        """Its organisation's name and type."""
+        return self.organization_name, self.organization_type or ""
+
+    def _stamped(self, capacity: Capacity, now: datetime, at: str = "") -> Capacity:
+        check = Check(at)
+        capacity.check(check)
+        check.done()
+        return replace(capacity, unit=capacity.unit or self.capacity.unit or UNITS[0], update_time=now)
+
+
+def _discreet(entry: ServiceEntry) -> ServiceEntry:
+    """A confidential place has no phone here, whatever was sent: what is not kept can't be shown by mistake."""
+    return replace(entry, phone="") if entry.confidential else entry

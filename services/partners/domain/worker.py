@@ -1,0 +1,118 @@
+"""Somebody with an account at a member: roles, password rules, sessions, and the pause after wrong passwords."""
+
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from chassis.errors import Conflict, Invalid
+from services.partners.domain.codes import Check
+from services.partners.domain.subject import Subject
+
+MIN_PASSWORD, MAX_PASSWORD = 12, 200
+IDLE = timedelta(minutes=15)
+ABSOLUTE = timedelta(hours=12)
+# A session is noted as used at most this often, to spare writes; so the idle limit is exact to this.
+TOUCH = timedelta(seconds=30)
+FREE_ATTEMPTS = 5
+FORGET_ATTEMPTS = timedelta(days=1)
+_FIRST_PAUSE = timedelta(seconds=30)
+_LONGEST_PAUSE = timedelta(minutes=15)
+
+
+class Role(StrEnum):
+    """What somebody does in the organisation, or in the network."""
+
+    WORKER = "WORKER"
+    OPERATOR = "OPERATOR"
+    MANAGER = "MANAGER"
+    COORDINATOR = "COORDINATOR"
+    AUDITOR = "AUDITOR"
+
+
+NETWORK_ROLES = frozenset({Role.COORDINATOR, Role.AUDITOR})
+
+
+class WorkerStatus(StrEnum):
+    """Whether the account may be used."""
+
+    ACTIVE = "ACTIVE"
+    SUSPENDED = "SUSPENDED"
+
+
+@dataclass(frozen=True)
+class WorkerEntry:
+    """Who it is, and as what."""
+
+    name: str
+    email: str
+    roles: tuple[Role, ...]
+    language: str = "es"
+
+    def check(self) -> None:
+        """Refuses an entry that is wrong."""
+        check = Check("worker")
+        check.text("name", self.name, required=True)
+        check.email("email", self.email)
+        if not self.roles:
+            check.say("roles", "required")
+        check.listed("roles", self.roles)
+        check.language("language", self.language, required=True)
+        check.done()
+
+
+@dataclass
+class Worker(Subject):
+    """An account."""
+
+    organization_id: str
+    entry: WorkerEntry
+    status: WorkerStatus = WorkerStatus.ACTIVE
+
+    @classmethod
+    def register(cls, id: str, organization_id: str, entry: WorkerEntry, now: datetime) -> "Worker":
+        """A new account is active."""
+        entry.check()
+        worker = cls(id=id, create_time=now, update_time=now, organization_id=organization_id, entry=entry)
+        worker.note("registered", now)
+        return worker
+
+    def suspend(self, now: datetime) -> None:
+        """Ends the account's use."""
+        if self.status is not WorkerStatus.ACTIVE:
+            raise Conflict("illegal_transition")
+        self.status = WorkerStatus.SUSPENDED
+        self.note("suspended", now)
+
+
+def same_email(email: str) -> str:
+    """What is equal for e-mails that are the same to people."""
+    return unicodedata.normalize("NFKC", email.strip()).casefold()
+
+
+def same_password(password: str) -> str:
+    """What is equal for passwords that look the same, on whichever keyboard they were typed."""
+    return unicodedata.normalize("NFKC", password)
+
+
+def check_password(password: str) -> None:
+    """Refuses one that is too short to withstand guessing; there are no other rules, they only make passwords worse."""
+    if not password:
+        raise Invalid(("password", "required"))
+    if len(same_password(password)) < MIN_PASSWORD:
+        raise Invalid(("password", "too_short"))
+    if len(password) > MAX_PASSWORD:
+        raise Invalid(("password", "too_long"))
+
+
+def session_lives(create_time: datetime, last_use_time: datetime, now: datetime) -> bool:
+    """Whether a session is neither idle for too long nor too old."""
+    return now - last_use_time < IDLE and now - create_time < ABSOLUTE
+
+
+def pause_after(failures: int) -> timedelta:
+    """How long an e-mail waits after so many wrong attempts: not for the first few, then doubling."""
+    if failures < FREE_ATTEMPTS:
+        return timedelta(0)
+    doubled: int = 2 ** min(failures - FREE_ATTEMPTS, 10)
+    return min(_FIRST_PAUSE * doubled, _LONGEST_PAUSE)

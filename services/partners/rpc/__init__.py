@@ -1,0 +1,33 @@
+"""The gRPC face of the directory and its members: unpack, ask, pack. Rights stand at the top of each file, one row an rpc."""
+
+from datetime import datetime
+
+from chassis.clock import Clock
+from chassis.db import Database, Transaction
+from chassis.once import Once
+from chassis.rpc import Face
+from chassis.sealing import Keyring
+from chassis.tokens import Caller, Issuer, Verifier
+from protos.partners.v1 import directory_pb2, members_pb2
+from services.partners import usecases
+from services.partners.rpc import directory, members, tokens
+
+
+def faces(database: Database, issuer: Issuer, verifier: Verifier, keyring: Keyring, clock: Clock) -> list[Face]:
+    """The three services of protos/partners/v1."""
+    once = Once(keyring)
+
+    def check_standing(tx: Transaction, caller: Caller) -> None:
+        now: datetime = clock.now()
+        usecases.check_standing(tx, caller, now)
+
+    return [
+        Face(
+            descriptor, implementation, rights, database=database, verifier=verifier, once=once, clock=clock, check_standing=check_standing
+        )
+        for descriptor, implementation, rights in (
+            (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(), directory.RIGHTS),
+            (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(), members.RIGHTS),
+            (members_pb2.DESCRIPTOR.services_by_name["Tokens"], tokens.Tokens(database, issuer, keyring), tokens.RIGHTS),
+        )
+    ]

@@ -1,0 +1,125 @@
+"""Directory: what may be asked about organisations and services."""
+
+from chassis.audit import Entry
+from chassis.rpc import Call, anyone, roles
+from protos.partners.v1 import directory_pb2 as pb
+from services.partners import usecases, wire
+
+_READ = roles("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", "AUDITOR", scope="directory.read")
+_ENTRY = roles("MANAGER", "COORDINATOR", scope="directory.write")
+
+RIGHTS = {
+    "ListTaxonomyTerms": anyone(),
+    "ListHotlines": anyone(),
+    "CreateOrganization": roles("COORDINATOR"),
+    "GetOrganization": _READ,
+    "ListOrganizations": _READ,
+    "UpdateOrganization": _ENTRY,
+    "ApproveOrganization": roles("COORDINATOR"),
+    "SuspendOrganization": roles("COORDINATOR"),
+    "ReinstateOrganization": roles("COORDINATOR"),
+    "CreateService": _ENTRY,
+    "GetService": _READ,
+    "BatchGet": _READ,
+    "UpdateService": _ENTRY,
+    "SetCapacity": roles("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", scope="directory.write"),
+    "SearchServices": _READ,
+    "MatchServices": _READ,
+}
+
+
+class Directory:
+    """One method an rpc of the contract, which says what each does and refuses."""
+
+    def ListTaxonomyTerms(self, request: pb.ListTaxonomyTermsRequest, call: Call) -> pb.ListTaxonomyTermsResponse:
+        return pb.ListTaxonomyTermsResponse(terms=[wire.term(term) for term in usecases.list_terms()])
+
+    def ListHotlines(self, request: pb.ListHotlinesRequest, call: Call) -> pb.ListHotlinesResponse:
+        entries = [organization.entry for organization in usecases.list_hotlines(call.tx)]
+        return pb.ListHotlinesResponse(
+            hotlines=[pb.Hotline(country=e.country, number=e.hotline_number, organization_name=e.name) for e in entries]
+        )
+
+    def CreateOrganization(self, request: pb.CreateOrganizationRequest, call: Call) -> pb.Organization:
+        entry = wire.organization_entry(request.organization)
+        organization = usecases.create_organization(call.tx, call.caller, call.clock.now(), entry)
+        call.trail.append(Entry("organization_create", organization.id))
+        return wire.organization(organization)
+
+    def GetOrganization(self, request: pb.GetOrganizationRequest, call: Call) -> pb.Organization:
+        return wire.organization(usecases.get_organization(call.tx, call.caller, request.id))
+
+    def ListOrganizations(self, request: pb.ListOrganizationsRequest, call: Call) -> pb.ListOrganizationsResponse:
+        found, token = usecases.list_organizations(
+            call.tx,
+            call.caller,
+            page_size=request.page_size,
+            page_token=request.page_token,
+            country=request.country,
+            type=wire.type_word(request.type),
+            status=wire.status_word(request.status),
+        )
+        return pb.ListOrganizationsResponse(organizations=[wire.organization(one) for one in found], next_page_token=token)
+
+    def UpdateOrganization(self, request: pb.UpdateOrganizationRequest, call: Call) -> pb.Organization:
+        given = request.organization
+        changes = wire.changes(request.update_mask, wire.organization_entry(given))
+        organization = usecases.update_organization(call.tx, call.caller, call.clock.now(), given.id, given.etag, changes)
+        call.trail.append(Entry("organization_change", organization.id, detail_codes=tuple(changes)))
+        return wire.organization(organization)
+
+    def ApproveOrganization(self, request: pb.ApproveOrganizationRequest, call: Call) -> pb.Organization:
+        organization = usecases.approve_organization(call.tx, call.caller, call.clock.now(), request.id, request.etag)
+        call.trail.append(Entry("organization_approve", organization.id))
+        return wire.organization(organization)
+
+    def SuspendOrganization(self, request: pb.SuspendOrganizationRequest, call: Call) -> pb.Organization:
+        organization = usecases.suspend_organization(call.tx, call.caller, call.clock.now(), request.id, request.etag)
+        call.trail.append(Entry("organization_suspend", organization.id))
+        return wire.organization(organization)
+
+    def ReinstateOrganization(self, request: pb.ReinstateOrganizationRequest, call: Call) -> pb.Organization:
+        organization = usecases.reinstate_organization(call.tx, call.caller, call.clock.now(), request.id, request.etag)
+        call.trail.append(Entry("organization_reinstate", organization.id))
+        return wire.organization(organization)
+
+    def CreateService(self, request: pb.CreateServiceRequest, call: Call) -> pb.Service:
+        given = request.service
+        # A caller can't say that a flag was left out; what is new is offered, and can be taken back.
+        entry = wire.service_entry(given, active=True)
+        room = wire.capacity(given.capacity, "service.capacity")
+        service = usecases.create_service(call.tx, call.caller, call.clock.now(), given.organization_id, entry, room)
+        call.trail.append(Entry("service_create", service.id))
+        return wire.service(service)
+
+    def GetService(self, request: pb.GetServiceRequest, call: Call) -> pb.Service:
+        return wire.service(usecases.get_service(call.tx, call.caller, request.id))
+
+    def BatchGet(self, request: pb.BatchGetRequest, call: Call) -> pb.BatchGetResponse:
+        found = usecases.batch_get(call.tx, call.caller, request.service_ids, request.organization_ids, request.worker_ids)
+        return pb.BatchGetResponse(
+            services=[wire.service(one) for one in found.services],
+            organizations=[wire.organization(one) for one in found.organizations],
+            worker_names=found.worker_names,
+        )
+
+    def UpdateService(self, request: pb.UpdateServiceRequest, call: Call) -> pb.Service:
+        given = request.service
+        changes = wire.changes(request.update_mask, wire.service_entry(given, active=given.active))
+        service = usecases.update_service(call.tx, call.caller, call.clock.now(), given.id, given.etag, changes)
+        call.trail.append(Entry("service_change", service.id, detail_codes=tuple(changes)))
+        return wire.service(service)
+
+    def SetCapacity(self, request: pb.SetCapacityRequest, call: Call) -> pb.Service:
+        room = wire.capacity(request.capacity, "capacity")
+        return wire.service(usecases.set_capacity(call.tx, call.caller, call.clock.now(), request.id, request.etag, room))
+
+    def SearchServices(self, request: pb.SearchServicesRequest, call: Call) -> pb.SearchServicesResponse:
+        found, token, total = usecases.search_services(
+            call.tx, call.caller, wire.wanted(request), page_size=request.page_size, page_token=request.page_token
+        )
+        return pb.SearchServicesResponse(services=[wire.service(one) for one in found], next_page_token=token, total_size=total)
+
+    def MatchServices(self, request: pb.MatchServicesRequest, call: Call) -> pb.MatchServicesResponse:
+        found = usecases.match_services(call.tx, call.caller, call.clock.now(), wire.question(request), limit=request.limit)
+        return pb.MatchServicesResponse(matches=[wire.match(match, service) for match, service in found])

@@ -1,0 +1,52 @@
+"""Members: the accounts of an organisation's workers and the keys of its systems."""
+
+from chassis.audit import Entry
+from chassis.rpc import Call, roles
+from protos.partners.v1 import members_pb2 as pb
+from services.partners import usecases, wire
+
+RIGHTS = {
+    "CreateWorker": roles("MANAGER", "COORDINATOR"),
+    "ListWorkers": roles("MANAGER"),
+    "SuspendWorker": roles("MANAGER"),
+    "CreateApiKey": roles("MANAGER", "COORDINATOR"),
+    "ListApiKeys": roles("MANAGER"),
+    "RevokeApiKey": roles("MANAGER"),
+}
+
+
+class Members:
+    """One method an rpc of the contract, which says what each does and refuses."""
+
+    def CreateWorker(self, request: pb.CreateWorkerRequest, call: Call) -> pb.Worker:
+        given = request.worker
+        worker = usecases.create_worker(
+            call.tx, call.caller, call.clock.now(), given.organization_id, wire.worker_entry(given), request.password
+        )
+        call.trail.append(Entry("worker_create", worker.id, detail_codes=worker.entry.roles))
+        return wire.worker(worker)
+
+    def ListWorkers(self, request: pb.ListWorkersRequest, call: Call) -> pb.ListWorkersResponse:
+        found, token = usecases.list_workers(call.tx, call.caller, page_size=request.page_size, page_token=request.page_token)
+        return pb.ListWorkersResponse(workers=[wire.worker(one) for one in found], next_page_token=token)
+
+    def SuspendWorker(self, request: pb.SuspendWorkerRequest, call: Call) -> pb.Worker:
+        worker = usecases.suspend_worker(call.tx, call.caller, call.clock.now(), request.id, request.etag)
+        call.trail.append(Entry("worker_suspend", worker.id))
+        return wire.worker(worker)
+
+    def CreateApiKey(self, request: pb.CreateApiKeyRequest, call: Call) -> pb.CreateApiKeyResponse:
+        expire_time = wire.time("expire_time", request.expire_time) if request.HasField("expire_time") else None
+        key, secret = usecases.create_api_key(
+            call.tx, call.caller, call.clock.now(), request.organization_id, request.label.strip(), tuple(request.scopes), expire_time
+        )
+        call.trail.append(Entry("api_key_create", key.id, detail_codes=key.entry.scopes))
+        return pb.CreateApiKeyResponse(api_key=wire.api_key(key), secret=secret)
+
+    def ListApiKeys(self, request: pb.ListApiKeysRequest, call: Call) -> pb.ListApiKeysResponse:
+        return pb.ListApiKeysResponse(api_keys=[wire.api_key(key) for key in usecases.list_api_keys(call.tx, call.caller)])
+
+    def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, call: Call) -> pb.ApiKey:
+        key = usecases.revoke_api_key(call.tx, call.caller, call.clock.now(), request.id)
+        call.trail.append(Entry("api_key_revoke", key.id))
+        return wire.api_key(key)

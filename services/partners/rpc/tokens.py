@@ -1,0 +1,62 @@
+"""Tokens: who has no token yet proves who it is. Needs no token, so it tells a stranger nothing but yes or no."""
+
+from chassis.audit import Entry
+from chassis.db import Database
+from chassis.errors import Invalid
+from chassis.rpc import Call, anyone
+from chassis.sealing import Keyring
+from chassis.tokens import Issuer
+from protos.partners.v1 import members_pb2 as pb
+from services.partners import usecases, wire
+
+RIGHTS = {
+    "SignIn": anyone(),
+    "IssueToken": anyone(),
+    "EndSession": anyone(),
+}
+
+
+class Tokens:
+    """One method an rpc of the contract, which says what each does and refuses."""
+
+    def __init__(self, database: Database, issuer: Issuer, keyring: Keyring) -> None:
+        self._database = database
+        self._issuer = issuer
+        self._keyring = keyring
+
+    def SignIn(self, request: pb.SignInRequest, call: Call) -> pb.SignInResponse:
+        missing = [(name, "required") for name in ("email", "password") if not getattr(request, name)]
+        if missing:
+            raise Invalid(*missing)
+        secret, proven = usecases.sign_in(call.tx, self._database, self._keyring, call.clock.now(), request.email, request.password)
+        token, expire_time = self._issuer.issue(proven.caller)
+        call.trail.append(Entry("sign_in", proven.caller.id))
+        return pb.SignInResponse(
+            session_secret=secret,
+            token=token,
+            token_expire_time=wire.moment(expire_time),
+            worker=wire.worker(proven.worker) if proven.worker else None,
+            organization_name=proven.organization.entry.name,
+            organization=wire.organization_ref(proven.organization),
+        )
+
+    def IssueToken(self, request: pb.IssueTokenRequest, call: Call) -> pb.IssueTokenResponse:
+        match request.WhichOneof("credential"):
+            case "session_secret":
+                proven = usecases.from_session(call.tx, call.clock.now(), request.session_secret)
+            case "api_key":
+                proven = usecases.from_api_key(call.tx, call.clock.now(), request.api_key)
+            case _:
+                raise Invalid(("credential", "required"))
+        token, expire_time = self._issuer.issue(proven.caller)
+        return pb.IssueTokenResponse(
+            token=token,
+            expire_time=wire.moment(expire_time),
+            worker=wire.worker(proven.worker) if proven.worker else None,
+            organization=wire.organization_ref(proven.organization),
+            scopes=sorted(proven.caller.scopes),
+        )
+
+    def EndSession(self, request: pb.EndSessionRequest, call: Call) -> pb.EndSessionResponse:
+        usecases.end_session(call.tx, request.session_secret)
+        return pb.EndSessionResponse()

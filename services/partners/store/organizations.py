@@ -1,0 +1,119 @@
+"""Organisations: kept, fetched, listed."""
+
+from collections.abc import Sequence
+
+from chassis import outbox
+from chassis.db import Row, Transaction
+from services.partners import wire
+from services.partners.domain.organization import ACTIVE, Organization, OrganizationEntry, OrganizationStatus, OrganizationType
+from services.partners.store import pages
+from services.partners.store.words import fold
+
+
+def keep(tx: Transaction, organization: Organization) -> None:
+    """Writes the organisation with its facts."""
+    entry = organization.entry
+    tx.execute(
+        "INSERT INTO organizations (id, version, status, name, name_key, type, country, department, phone, url, languages, description,"
+        " hotline_number, create_time, update_time) VALUES (%(id)s, %(version)s, %(status)s, %(name)s, %(name_key)s, %(type)s, %(country)s,"
+        " %(department)s, %(phone)s, %(url)s, %(languages)s, %(description)s, %(hotline_number)s, %(create_time)s, %(update_time)s)"
+        " ON CONFLICT (id) DO UPDATE SET version = excluded.version, status = excluded.status, name = excluded.name,"
+        " name_key = excluded.name_key, type = excluded.type, country = excluded.country, department = excluded.department,"
+        " phone = excluded.phone, url = excluded.url, languages = excluded.languages, description = excluded.description,"
+        " hotline_number = excluded.hotline_number, update_time = excluded.update_time",
+        {
+            "id": organization.id,
+            "version": organization.version,
+            "status": organization.status,
+            "name": entry.name,
+            "name_key": fold(entry.name),
+            "type": entry.type,
+            "country": entry.country,
+            "department": entry.department,
+            "phone": entry.phone,
+            "url": entry.url,
+            "languages": list(entry.languages),
+            "description": entry.description,
+            "hotline_number": entry.hotline_number,
+            "create_time": organization.create_time,
+            "update_time": organization.update_time,
+        },
+    )
+    outbox.keep(tx, wire.organization_facts(organization))
+    organization.facts.clear()
+
+
+def fetch(tx: Transaction, id: str, *, hold: str = "") -> Organization | None:
+    """One organisation. `hold`: UPDATE to change it, SHARE so that nobody else does meanwhile."""
+    rows = tx.execute(f"SELECT * FROM organizations WHERE id = %s {_HOLDS[hold]}", (id,)).fetchall()
+    return read(rows[0]) if rows else None
+
+
+def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Organization]:
+    """Those of these ids that exist."""
+    return [read(row) for row in tx.execute("SELECT * FROM organizations WHERE id = ANY(%s)", (list(ids),))]
+
+
+def listed(
+    tx: Transaction,
+    *,
+    size: int,
+    page_token: str,
+    country: str,
+    type: OrganizationType | None,
+    status: OrganizationStatus | None,
+    all_for: str | None,
+) -> tuple[list[Organization], str]:
+    """A page by name, and the token of the next. Members that are not active are for those who may see all (`all_for` None) or their own."""
+    after = pages.place(page_token, (str, str))
+    rows = tx.execute(
+        "SELECT * FROM organizations WHERE (%(after)s::text[] IS NULL OR (name_key, id) > ((%(after)s::text[])[1], (%(after)s::text[])[2]))"
+        " AND (%(country)s = '' OR country = %(country)s) AND (%(type)s::text IS NULL OR type = %(type)s)"
+        " AND (%(status)s::text IS NULL OR status = %(status)s)"
+        " AND (%(all_for)s::text IS NULL OR status = ANY(%(active)s) OR id = %(all_for)s) ORDER BY name_key, id LIMIT %(limit)s",
+        {
+            "after": after,
+            "country": country,
+            "type": type,
+            "status": status,
+            "all_for": all_for,
+            "active": [str(word) for word in ACTIVE],
+            "limit": size + 1,
+        },
+    ).fetchall()
+    more = len(rows) > size
+    return [read(row) for row in rows[:size]], pages.token(rows[size - 1]["name_key"], rows[size - 1]["id"]) if more else ""
+
+
+def hotlines(tx: Transaction) -> list[Organization]:
+    """The line of each country: the approved hotline with a number that has been a member for longest."""
+    rows = tx.execute(
+        "SELECT DISTINCT ON (country) * FROM organizations WHERE type = 'HOTLINE' AND status = 'APPROVED' AND hotline_number <> ''"
+        " ORDER BY country, create_time, id"
+    ).fetchall()
+    return [read(row) for row in rows]
+
+
+def read(row: Row) -> Organization:
+    """A row as an organisation."""
+    return Organization(
+        id=row["id"],
+        version=row["version"],
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+        status=OrganizationStatus(row["status"]),
+        entry=OrganizationEntry(
+            name=row["name"],
+            type=OrganizationType(row["type"]),
+            country=row["country"],
+            department=row["department"],
+            phone=row["phone"],
+            url=row["url"],
+            languages=tuple(row["languages"]),
+            description=row["description"],
+            hotline_number=row["hotline_number"],
+        ),
+    )
+
+
+_HOLDS = {"": "", "UPDATE": "FOR UPDATE", "SHARE": "FOR SHARE"}

@@ -1,0 +1,170 @@
+"""Services: kept with what the search needs to know of them, fetched, and held while they change."""
+
+from collections.abc import Sequence
+
+from chassis import outbox
+from chassis.db import Row, Transaction
+from services.partners import wire
+from services.partners.domain.organization import OrganizationType
+from services.partners.domain.service import Capacity, Eligibility, Gender, Intake, Service, ServiceEntry
+from services.partners.store.taxonomy import taxonomy
+from services.partners.store.words import fold, learn
+
+_COLUMNS = (
+    "id version organization_id name name_key description need_codes country department languages minimum_age maximum_age genders"
+    " takes_dependants maximum_dependants intake available maximum unit capacity_time confidential phone assured_time active create_time"
+    " update_time shelter need_words facets"
+).split()
+_FIXED = ("id", "organization_id", "create_time")
+_INSERT = (
+    f"INSERT INTO services ({', '.join(_COLUMNS)}) VALUES ({', '.join(f'%({name})s' for name in _COLUMNS)})"
+    " ON CONFLICT (id) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in _FIXED)
+)
+# In a statement of its own, which sees the organisation as it is now, not as it was when the service was fetched.
+_INDEX = (
+    "UPDATE services SET listed = services.active AND (o.status = 'APPROVED' OR (o.status = 'PROBATION' AND NOT services.shelter)), document ="
+    " setweight(to_tsvector('enlace', services.name), 'A') || setweight(to_tsvector('enlace', o.name), 'B')"
+    " || setweight(to_tsvector('enlace', services.need_words), 'C') || setweight(to_tsvector('enlace', services.description), 'D')"
+    " FROM organizations AS o WHERE o.id = services.organization_id AND "
+)
+FROM = "services AS s JOIN organizations AS o ON o.id = s.organization_id"
+SEEN = "s.*, o.name AS organization_name, o.type AS organization_type"
+
+
+def keep(tx: Transaction, service: Service) -> None:
+    """Writes the service with its facts, and what the search knows of it."""
+    tx.execute(_INSERT, _values(service))
+    tx.execute(_INDEX + "services.id = %s", (service.id,))
+    learn(tx, [service.entry.name, service.entry.description, service.organization_name, taxonomy().words(service.entry.need_codes)])
+    _tell(tx, service)
+
+
+def keep_capacity(tx: Transaction, service: Service) -> None:
+    """Writes a new figure with its fact; the search knows nothing of figures, so it stays as it is."""
+    figure = service.capacity
+    tx.execute(
+        "UPDATE services SET version = %s, update_time = %s, intake = %s, available = %s, maximum = %s, unit = %s, capacity_time = %s WHERE id = %s",
+        (
+            service.version,
+            service.update_time,
+            figure.intake,
+            figure.available,
+            figure.maximum,
+            figure.unit,
+            figure.update_time,
+            service.id,
+        ),
+    )
+    _tell(tx, service)
+
+
+def index_all_of(tx: Transaction, organization_id: str, organization_name: str) -> None:
+    """After a change of the organisation: its services are found by its new name, or are no longer found."""
+    tx.execute(_INDEX + "o.id = %s", (organization_id,))
+    learn(tx, [organization_name])
+
+
+def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Service | None:
+    """One service, held until the transaction ends if it is to be changed."""
+    found = tx.execute(f"SELECT {SEEN} FROM {FROM} WHERE s.id = %s {'FOR UPDATE OF s' if hold else ''}", (id,)).fetchone()
+    return read(found) if found else None
+
+
+def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Service]:
+    """Those of these ids that exist."""
+    return [read(row) for row in tx.execute(f"SELECT {SEEN} FROM {FROM} WHERE s.id = ANY(%s)", (list(ids),))]
+
+
+def read(row: Row) -> Service:
+    """A row as a service."""
+    return Service(
+        id=row["id"],
+        version=row["version"],
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+        organization_id=row["organization_id"],
+        organization_name=row["organization_name"],
+        organization_type=OrganizationType(row["organization_type"]),
+        entry=ServiceEntry(
+            name=row["name"],
+            need_codes=tuple(row["need_codes"]),
+            description=row["description"],
+            country=row["country"],
+            department=row["department"],
+            languages=tuple(row["languages"]),
+            eligibility=eligibility(row),
+            confidential=row["confidential"],
+            phone=row["phone"],
+            active=row["active"],
+        ),
+        capacity=capacity(row),
+        assured_time=row["assured_time"],
+    )
+
+
+def eligibility(row: Row) -> Eligibility:
+    """Whom it takes."""
+    return Eligibility(
+        minimum_age=row["minimum_age"],
+        maximum_age=row["maximum_age"],
+        genders=tuple(Gender(word) for word in row["genders"]),
+        takes_dependants=row["takes_dependants"],
+        maximum_dependants=row["maximum_dependants"],
+    )
+
+
+def capacity(row: Row) -> Capacity:
+    """Its room."""
+    intake = Intake(row["intake"]) if row["intake"] else None
+    return Capacity(intake, row["available"], row["maximum"], row["unit"], row["capacity_time"])
+
+
+def facets(entry: ServiceEntry) -> list[str]:
+    """What the search asks for by equality."""
+    spoken = {part.lower() for tag in entry.languages for part in (tag, tag.split("-")[0]) if part != "x"}
+    return [
+        *(f"need:{code}" for code in taxonomy().with_parents(entry.need_codes)),
+        f"country:{entry.country}",
+        f"area:{entry.department or entry.country}",
+        *(f"language:{tag}" for tag in sorted(spoken)),
+    ]
+
+
+def _values(service: Service) -> Row:
+    entry, takes, figure = service.entry, service.entry.eligibility, service.capacity
+    return {
+        "id": service.id,
+        "version": service.version,
+        "organization_id": service.organization_id,
+        "name": entry.name,
+        "name_key": fold(entry.name),
+        "description": entry.description,
+        "need_codes": list(entry.need_codes),
+        "country": entry.country,
+        "department": entry.department,
+        "languages": list(entry.languages),
+        "minimum_age": takes.minimum_age,
+        "maximum_age": takes.maximum_age,
+        "genders": list(takes.genders),
+        "takes_dependants": takes.takes_dependants,
+        "maximum_dependants": takes.maximum_dependants,
+        "intake": figure.intake,
+        "available": figure.available,
+        "maximum": figure.maximum,
+        "unit": figure.unit,
+        "capacity_time": figure.update_time,
+        "confidential": entry.confidential,
+        "phone": entry.phone,
+        "assured_time": service.assured_time,
+        "active": entry.active,
+        "create_time": service.create_time,
+        "update_time": service.update_time,
+        "shelter": service.is_shelter,
+        "need_words": taxonomy().words(entry.need_codes),
+        "facets": facets(entry),
+    }
+
+
+def _tell(tx: Transaction, service: Service) -> None:
+    outbox.keep(tx, wire.service_facts(service))
+    service.facts.clear()

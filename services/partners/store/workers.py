@@ -1,0 +1,147 @@
+"""Workers and their sessions; of passwords and session secrets only hashes are here."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from chassis import outbox
+from chassis.db import Row, Transaction
+from services.partners import wire
+from services.partners.domain.organization import Organization
+from services.partners.domain.worker import ABSOLUTE, IDLE, Role, Worker, WorkerEntry, WorkerStatus, same_email
+from services.partners.store import organizations, pages
+from services.partners.store.words import fold
+
+
+def add(tx: Transaction, worker: Worker, password_hash: str) -> bool:
+    """Writes a new worker with its facts; False, and nothing written, if the e-mail is taken."""
+    entry = worker.entry
+    added = tx.execute(
+        "INSERT INTO workers (id, version, organization_id, status, name, name_key, email, email_key, password_hash, roles, language,"
+        " create_time, update_time) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (email_key) DO NOTHING",
+        (
+            worker.id,
+            worker.version,
+            worker.organization_id,
+            worker.status,
+            entry.name,
+            fold(entry.name),
+            entry.email,
+            same_email(entry.email),
+            password_hash,
+            list(entry.roles),
+            entry.language,
+            worker.create_time,
+            worker.update_time,
+        ),
+    ).rowcount
+    if added:
+        _tell(tx, worker)
+    return bool(added)
+
+
+def keep_status(tx: Transaction, worker: Worker) -> None:
+    """Writes a changed status with its facts."""
+    tx.execute(
+        "UPDATE workers SET version = %s, status = %s, update_time = %s WHERE id = %s",
+        (worker.version, worker.status, worker.update_time, worker.id),
+    )
+    _tell(tx, worker)
+
+
+def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Worker | None:
+    """One worker, held until the transaction ends if it is to be changed."""
+    row = tx.execute(f"SELECT * FROM workers WHERE id = %s {'FOR UPDATE' if hold else ''}", (id,)).fetchone()
+    return read(row) if row else None
+
+
+def by_email(tx: Transaction, email: str) -> tuple[Worker, str] | None:
+    """The worker with this e-mail and the hash of its password."""
+    row = tx.execute("SELECT * FROM workers WHERE email_key = %s", (same_email(email),)).fetchone()
+    return (read(row), row["password_hash"]) if row else None
+
+
+def names(tx: Transaction, ids: Sequence[str], organization_id: str) -> dict[str, str]:
+    """The names of those of these workers who belong to the organisation."""
+    rows = tx.execute("SELECT id, name FROM workers WHERE id = ANY(%s) AND organization_id = %s", (list(ids), organization_id))
+    return {row["id"]: row["name"] for row in rows}
+
+
+def listed(tx: Transaction, organization_id: str, *, size: int, page_token: str) -> tuple[list[Worker], str]:
+    """A page of the organisation's workers by name, and the token of the next."""
+    after = pages.place(page_token, (str, str))
+    rows = tx.execute(
+        "SELECT * FROM workers WHERE organization_id = %(of)s"
+        " AND (%(after)s::text[] IS NULL OR (name_key, id) > ((%(after)s::text[])[1], (%(after)s::text[])[2]))"
+        " ORDER BY name_key, id LIMIT %(limit)s",
+        {"of": organization_id, "after": after, "limit": size + 1},
+    ).fetchall()
+    more = len(rows) > size
+    return [read(row) for row in rows[:size]], pages.token(rows[size - 1]["name_key"], rows[size - 1]["id"]) if more else ""
+
+
+def is_in_good_standing(tx: Transaction, worker_id: str, organization_id: str) -> bool:
+    """Whether a worker and its organisation may act."""
+    return bool(
+        tx.execute(
+            "SELECT 1 FROM workers AS w JOIN organizations AS o ON o.id = w.organization_id"
+            " WHERE w.id = %s AND o.id = %s AND w.status = 'ACTIVE' AND o.status IN ('PROBATION', 'APPROVED')",
+            (worker_id, organization_id),
+        ).fetchone()
+    )
+
+
+def open_session(tx: Transaction, secret_hash: bytes, worker_id: str, now: datetime) -> None:
+    """Notes a new session."""
+    tx.execute(
+        "INSERT INTO sessions (secret_hash, worker_id, create_time, last_use_time) VALUES (%s, %s, %s, %s)",
+        (secret_hash, worker_id, now, now),
+    )
+
+
+def session(tx: Transaction, secret_hash: bytes) -> tuple[datetime, datetime, Worker, Organization] | None:
+    """When a session began, when it was last used, whose it is and of which organisation."""
+    row = tx.execute("SELECT * FROM sessions WHERE secret_hash = %s", (secret_hash,)).fetchone()
+    worker = fetch(tx, row["worker_id"]) if row else None
+    organization = organizations.fetch(tx, worker.organization_id) if worker else None
+    return (row["create_time"], row["last_use_time"], worker, organization) if row and worker and organization else None
+
+
+def touch_session(tx: Transaction, secret_hash: bytes, now: datetime) -> None:
+    """Notes that it was used."""
+    tx.execute("UPDATE sessions SET last_use_time = %s WHERE secret_hash = %s", (now, secret_hash))
+
+
+def end_session(tx: Transaction, secret_hash: bytes) -> None:
+    """Ends one session, if there is one."""
+    tx.execute("DELETE FROM sessions WHERE secret_hash = %s", (secret_hash,))
+
+
+def end_sessions_of(tx: Transaction, *, worker_id: str = "", organization_id: str = "") -> None:
+    """Ends all sessions of a worker, or of all workers of an organisation."""
+    tx.execute(
+        "DELETE FROM sessions USING workers AS w WHERE w.id = sessions.worker_id AND (w.id = %s OR w.organization_id = %s)",
+        (worker_id, organization_id),
+    )
+
+
+def forget_sessions(tx: Transaction, now: datetime) -> int:
+    """Takes away those that are over; returns how many."""
+    return tx.execute("DELETE FROM sessions WHERE create_time < %s OR last_use_time < %s", (now - ABSOLUTE, now - IDLE)).rowcount
+
+
+def read(row: Row) -> Worker:
+    """A row as a worker."""
+    return Worker(
+        id=row["id"],
+        version=row["version"],
+        create_time=row["create_time"],
+        update_time=row["update_time"],
+        organization_id=row["organization_id"],
+        entry=WorkerEntry(row["name"], row["email"], tuple(Role(role) for role in row["roles"]), row["language"]),
+        status=WorkerStatus(row["status"]),
+    )
+
+
+def _tell(tx: Transaction, worker: Worker) -> None:
+    outbox.keep(tx, wire.worker_facts(worker))
+    worker.facts.clear()

@@ -1,0 +1,61 @@
+"""What one may ask of the directory and its members: one function, one transaction: fetch, ask, keep.
+
+Each takes the transaction, who asks, and the time. An id may be given to what is created, by callers in this process only.
+"""
+
+from services.partners.usecases.api_keys import create_api_key, list_api_keys, revoke_api_key
+from services.partners.usecases.housekeeping import sweep
+from services.partners.usecases.organizations import (
+    approve_organization,
+    create_organization,
+    get_organization,
+    list_hotlines,
+    list_organizations,
+    reinstate_organization,
+    suspend_organization,
+    update_organization,
+)
+from services.partners.usecases.services import (
+    batch_get,
+    create_service,
+    get_service,
+    list_terms,
+    match_services,
+    search_services,
+    set_capacity,
+    update_service,
+)
+from services.partners.usecases.sessions import end_session, from_api_key, from_session, sign_in
+from services.partners.usecases.standing import check_standing
+from services.partners.usecases.workers import create_worker, list_workers, suspend_worker
+
+__all__ = [
+    "approve_organization",
+    "batch_get",
+    "check_standing",
+    "create_api_key",
+    "create_organization",
+    "create_service",
+    "create_worker",
+    "end_session",
+    "from_api_key",
+    "from_session",
+    "get_organization",
+    "get_service",
+    "list_api_keys",
+    "list_hotlines",
+    "list_organizations",
+    "list_terms",
+    "list_workers",
+    "match_services",
+    "reinstate_organization",
+    "revoke_api_key",
+    "search_services",
+    "set_capacity",
+    "sign_in",
+    "suspend_organization",
+    "suspend_worker",
+    "sweep",
+    "update_organization",
+    "update_service",
+]

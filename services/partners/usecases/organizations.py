@@ -1,0 +1,103 @@
+"""What one may ask of organisations."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from chassis.db import Transaction
+from chassis.errors import Conflict, NotFound
+from chassis.ids import is_id, new_id
+from chassis.tokens import Caller
+from services.partners.domain.codes import Check
+from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationStatus, OrganizationType
+from services.partners.store import organizations, pages, services, workers
+from services.partners.usecases.standing import may_act_for, sees_everything
+
+
+def create_organization(tx: Transaction, caller: Caller, now: datetime, entry: OrganizationEntry, *, id: str | None = None) -> Organization:
+    """Registers a member, on probation."""
+    organization = Organization.register(id or new_id(), entry, now)
+    organizations.keep(tx, organization)
+    return organization
+
+
+def get_organization(tx: Transaction, caller: Caller, id: str) -> Organization:
+    """One organisation, whatever its state: history names it."""
+    return _found(organizations.fetch(tx, id) if is_id(id) else None)
+
+
+def list_organizations(
+    tx: Transaction,
+    caller: Caller,
+    *,
+    page_size: int = 0,
+    page_token: str = "",
+    country: str = "",
+    type: OrganizationType | None = None,
+    status: OrganizationStatus | None = None,
+) -> tuple[list[Organization], str]:
+    """A page by name. Only coordinator and auditor see members that are not active."""
+    check = Check()
+    check.country("country", country)
+    check.done()
+    size = pages.size(page_size, usual=50, most=200)
+    all_for = None if sees_everything(caller) else caller.organization_id
+    return organizations.listed(tx, size=size, page_token=page_token, country=country, type=type, status=status, all_for=all_for)
+
+
+def list_hotlines(tx: Transaction) -> list[Organization]:
+    """The lines of the campaign."""
+    return organizations.hotlines(tx)
+
+
+def update_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, changes: Mapping[str, Any]) -> Organization:
+    """Changes its entry."""
+    organization = _held(tx, caller, id)
+    organization.check_etag(etag, "organization.etag")
+    before = organization.entry
+    organization.change(changes, now)
+    organizations.keep(tx, organization)
+    if organization.entry.name != before.name:
+        services.index_all_of(tx, id, organization.entry.name)
+    return organization
+
+
+def approve_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
+    """Makes it a full member."""
+    return _live(tx, caller, now, id, etag, Organization.approve)
+
+
+def suspend_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
+    """Ends its access at once, here; the other services hear of it. Not one's own: nobody would be left to take it back."""
+    if id == caller.organization_id:
+        raise Conflict("illegal_transition")
+    organization = _live(tx, caller, now, id, etag, Organization.suspend)
+    workers.end_sessions_of(tx, organization_id=id)
+    return organization
+
+
+def reinstate_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
+    """Takes the suspension back."""
+    return _live(tx, caller, now, id, etag, Organization.reinstate)
+
+
+def _live(
+    tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, step: Callable[[Organization, datetime], None]
+) -> Organization:
+    organization = _held(tx, caller, id)
+    organization.check_etag(etag)
+    step(organization, now)
+    organizations.keep(tx, organization)
+    services.index_all_of(tx, id, organization.entry.name)
+    return organization
+
+
+def _held(tx: Transaction, caller: Caller, id: str) -> Organization:
+    """Held to be changed; one that is not the caller's looks like one that does not exist."""
+    return _found(organizations.fetch(tx, id, hold="UPDATE") if is_id(id) and may_act_for(caller, id) else None)
+
+
+def _found(organization: Organization | None) -> Organization:
+    if organization is None:
+        raise NotFound
+    return organization

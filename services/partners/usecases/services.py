@@ -1,0 +1,148 @@
+"""What one may ask of services: kept by their organisation, found by all, matched to a need."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from chassis.db import Transaction
+from chassis.errors import Invalid, NotFound
+from chassis.ids import is_id, new_id
+from chassis.tokens import Caller
+from services.partners.domain.codes import Term
+from services.partners.domain.matching import Match, Question, match
+from services.partners.domain.organization import Organization
+from services.partners.domain.search import Wanted
+from services.partners.domain.service import NOT_STATED, Capacity, Service, ServiceEntry
+from services.partners.store import organizations, pages, search, services, workers
+from services.partners.store.taxonomy import taxonomy
+from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters
+
+MAX_BATCH = 200
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What was found of the ids that were asked for."""
+
+    services: list[Service]
+    organizations: list[Organization]
+    worker_names: dict[str, str]
+
+
+def list_terms() -> list[Term]:
+    """The taxonomy."""
+    return list(taxonomy().terms.values())
+
+
+def create_service(
+    tx: Transaction,
+    caller: Caller,
+    now: datetime,
+    organization_id: str,
+    entry: ServiceEntry,
+    capacity: Capacity = NOT_STATED,
+    *,
+    id: str | None = None,
+) -> Service:
+    """Adds a service to an organisation, the caller's own if none is named; in its country if none is said."""
+    owner = organization_id or caller.organization_id
+    organization = organizations.fetch(tx, owner, hold="SHARE") if is_id(owner) and may_act_for(caller, owner) else None
+    if organization is None:
+        raise NotFound
+    entry = replace(entry, country=entry.country or organization.entry.country)
+    service = Service.register(id or new_id(), owner, entry, capacity, taxonomy(), now)
+    service.organization_name, service.organization_type = organization.entry.name, organization.entry.type
+    services.keep(tx, service)
+    return service
+
+
+def get_service(tx: Transaction, caller: Caller, id: str) -> Service:
+    """One service."""
+    service = services.fetch(tx, id) if is_id(id) else None
+    if service is None or not _visible(tx, caller, [service]):
+        raise NotFound
+    return service
+
+
+def batch_get(
+    tx: Transaction, caller: Caller, service_ids: Sequence[str], organization_ids: Sequence[str], worker_ids: Sequence[str]
+) -> Batch:
+    """What exists of these; names of workers inside the caller's own organisation only."""
+    if len(service_ids) + len(organization_ids) + len(worker_ids) > MAX_BATCH:
+        raise Invalid(("service_ids", "too_long"))
+    wanted_services, wanted_organizations, wanted_workers = (
+        [id for id in ids if is_id(id)] for ids in (service_ids, organization_ids, worker_ids)
+    )
+    return Batch(
+        _visible(tx, caller, services.fetch_many(tx, wanted_services)) if wanted_services else [],
+        organizations.fetch_many(tx, wanted_organizations) if wanted_organizations else [],
+        workers.names(tx, wanted_workers, caller.organization_id) if wanted_workers else {},
+    )
+
+
+def update_service(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, changes: Mapping[str, Any]) -> Service:
+    """Changes its entry."""
+    service = _held(tx, caller, id)
+    service.check_etag(etag, "service.etag")
+    service.change(changes, taxonomy(), now)
+    services.keep(tx, service)
+    return service
+
+
+def set_capacity(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, capacity: Capacity) -> Service:
+    """Says how much room there is now."""
+    service = _held(tx, caller, id)
+    service.check_etag(etag, required=False)
+    service.set_capacity(capacity, now)
+    services.keep_capacity(tx, service)
+    return service
+
+
+def search_services(
+    tx: Transaction, caller: Caller, wanted: Wanted, *, page_size: int = 0, page_token: str = ""
+) -> tuple[list[Service], str, int]:
+    """A page of what is found, the token of the next, and how many there are (1,000 means: or more).
+
+    A language must be stated to be found; by age and dependants only those are left out that say no. Of one's own organisation, or for the
+    coordinator of any one, also what is not offered now is found.
+    """
+    wanted.check(taxonomy())
+    size = pages.size(page_size, usual=25, most=100)
+    if wanted.organization_id and not is_id(wanted.organization_id):
+        return [], "", 0
+    own = wanted.organization_id == caller.organization_id
+    return search.find(
+        tx,
+        wanted,
+        size=size,
+        page_token=page_token,
+        sees_shelters=own or sees_shelters(tx, caller),
+        sees_unlisted=bool(wanted.organization_id) and (own or sees_everything(caller)),
+    )
+
+
+def match_services(tx: Transaction, caller: Caller, now: datetime, question: Question, *, limit: int = 0) -> list[tuple[Match, Service]]:
+    """Services for a need, each with its verdict and reasons, best first. Nothing is kept."""
+    question.check(taxonomy())
+    size = pages.size(limit, usual=20, most=100)
+    narrowed = search.candidates(tx, question, sees_shelters=sees_shelters(tx, caller))
+    best = match(question, narrowed, now)[:size]
+    ids = [found.candidate.service_id for found in best]
+    return list(zip(best, search.in_order(services.fetch_many(tx, ids), ids), strict=True))
+
+
+def _held(tx: Transaction, caller: Caller, id: str) -> Service:
+    """Held to be changed; one that is not the caller's looks like one that does not exist."""
+    service = services.fetch(tx, id, hold=True) if is_id(id) else None
+    if service is None or not may_act_for(caller, service.organization_id):
+        raise NotFound
+    return service
+
+
+def _visible(tx: Transaction, caller: Caller, found: list[Service]) -> list[Service]:
+    """Without the shelters of others, for members on probation."""
+    hidden = [service for service in found if service.is_shelter and service.organization_id != caller.organization_id]
+    if not hidden or sees_shelters(tx, caller):
+        return found
+    return [service for service in found if service not in hidden]

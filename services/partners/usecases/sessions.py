@@ -1,0 +1,99 @@
+"""How a caller proves who it is: e-mail and password open a session, a session or an API key is good for caller tokens.
+
+Whatever goes wrong at the sign-in sounds the same and takes the same time. Of secrets only SHA-256 hashes are kept: they have 256 random bits.
+"""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+from chassis.db import Database, Transaction
+from chassis.errors import Exhausted, Unauthenticated
+from chassis.sealing import Keyring
+from chassis.tokens import SYSTEM, Caller
+from services.partners.domain import api_key
+from services.partners.domain.organization import Organization
+from services.partners.domain.worker import TOUCH, Worker, WorkerStatus, same_email, session_lives
+from services.partners.store import api_keys, attempts, organizations, workers
+from services.partners.usecases.passwords import holds
+
+
+@dataclass(frozen=True)
+class Proven:
+    """Who it is: as a caller, and as what pages show. A key has no worker."""
+
+    caller: Caller
+    organization: Organization
+    worker: Worker | None = None
+
+
+def sign_in(tx: Transaction, database: Database, keyring: Keyring, now: datetime, email: str, password: str) -> tuple[str, Proven]:
+    """Opens a session; returns its secret and whose it is.
+
+    The attempt is counted in a transaction of its own, before the password is looked at: a refusal takes back only the caller's.
+    """
+    mark = keyring.fingerprint(same_email(email).encode(), "attempts")
+    with database.transaction(SYSTEM) as own:
+        wait = attempts.begin(own, mark, now)
+    if wait:
+        raise Exhausted("too_many_attempts", wait)
+    found = workers.by_email(tx, email) if "\x00" not in email else None
+    right = holds(found[1] if found else None, password)
+    organization = organizations.fetch(tx, found[0].organization_id) if found else None
+    if found is None or organization is None or not right or not _may_enter(found[0], organization):
+        raise Unauthenticated("sign_in_failed")
+    attempts.forgive(tx, mark)
+    secret = secrets.token_urlsafe(32)
+    workers.open_session(tx, _hash(secret), found[0].id, now)
+    return secret, _worker(found[0], organization)
+
+
+def from_session(tx: Transaction, now: datetime, secret: str) -> Proven:
+    """Whose session it is; using it keeps it from being idle."""
+    found = workers.session(tx, _hash(secret))
+    if found is None:
+        raise Unauthenticated("session_ended")
+    create_time, last_use_time, worker, organization = found
+    if not session_lives(create_time, last_use_time, now) or not _may_enter(worker, organization):
+        raise Unauthenticated("session_ended")
+    if now - last_use_time >= TOUCH:
+        workers.touch_session(tx, _hash(secret), now)
+    return _worker(worker, organization)
+
+
+def from_api_key(tx: Transaction, now: datetime, whole: str) -> Proven:
+    """Whose key it is."""
+    parts = api_key.parts(whole)
+    found = api_keys.fetch(tx, parts[0]) if parts else None
+    if parts is None or found is None or not hmac.compare_digest(_hash(parts[1]), found[1]) or not found[0].is_live(now):
+        raise Unauthenticated("key_invalid")
+    key = found[0]
+    organization = organizations.fetch(tx, key.organization_id)
+    if organization is None or not organization.is_active:
+        raise Unauthenticated("key_invalid")
+    if key.last_use_time is None or now - key.last_use_time >= api_key.TOUCH:
+        api_keys.touch(tx, key.id, now)
+    language = organization.entry.languages[0] if organization.entry.languages else "es"
+    return Proven(Caller(key.id, "key", key.organization_id, scopes=frozenset(key.entry.scopes), language=language), organization)
+
+
+def end_session(tx: Transaction, secret: str) -> None:
+    """Ends a session; one that has ended stays so."""
+    workers.end_session(tx, _hash(secret))
+
+
+def _may_enter(worker: Worker, organization: Organization) -> bool:
+    return worker.status is WorkerStatus.ACTIVE and organization.is_active
+
+
+def _worker(worker: Worker, organization: Organization) -> Proven:
+    entry = worker.entry
+    return Proven(
+        Caller(worker.id, "worker", worker.organization_id, frozenset(entry.roles), language=entry.language), organization, worker
+    )
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

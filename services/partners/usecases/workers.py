@@ -1,0 +1,45 @@
+"""What managers may ask of their organisation's accounts."""
+
+from datetime import datetime
+
+from chassis.db import Transaction
+from chassis.errors import Conflict, NotAllowed, NotFound
+from chassis.ids import is_id, new_id
+from chassis.tokens import Caller
+from services.partners.domain.worker import NETWORK_ROLES, Worker, WorkerEntry, check_password
+from services.partners.store import organizations, pages, workers
+from services.partners.usecases.passwords import hashed
+from services.partners.usecases.standing import may_act_for
+
+
+def create_worker(
+    tx: Transaction, caller: Caller, now: datetime, organization_id: str, entry: WorkerEntry, password: str, *, id: str | None = None
+) -> Worker:
+    """Registers a worker with a first password. Who coordinates or audits the network is the coordinator's to say, not a manager's."""
+    owner = organization_id or caller.organization_id
+    if not is_id(owner) or not may_act_for(caller, owner) or organizations.fetch(tx, owner, hold="SHARE") is None:
+        raise NotFound
+    if not NETWORK_ROLES.isdisjoint(entry.roles) and not (caller.kind == "system" or caller.has("COORDINATOR")):
+        raise NotAllowed("right_missing")
+    worker = Worker.register(id or new_id(), owner, entry, now)
+    check_password(password)
+    if not workers.add(tx, worker, hashed(password)):
+        raise Conflict("email_taken")
+    return worker
+
+
+def list_workers(tx: Transaction, caller: Caller, *, page_size: int = 0, page_token: str = "") -> tuple[list[Worker], str]:
+    """A page of the own organisation's workers."""
+    return workers.listed(tx, caller.organization_id, size=pages.size(page_size, usual=50, most=200), page_token=page_token)
+
+
+def suspend_worker(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str = "") -> Worker:
+    """Ends an account's use: its sessions are over, its tokens refused."""
+    worker = workers.fetch(tx, id, hold=True) if is_id(id) else None
+    if worker is None or not may_act_for(caller, worker.organization_id):
+        raise NotFound
+    worker.check_etag(etag, required=False)
+    worker.suspend(now)
+    workers.keep_status(tx, worker)
+    workers.end_sessions_of(tx, worker_id=id)
+    return worker

@@ -1,0 +1,353 @@
+"""Between what a member is here and what is said of it to others: the messages of protos/partners/v1, in both directions.
+
+Numbers of enums become the words of the domain; what a newer caller knows and we do not is an unknown code. Telephone numbers are normalised
+here (E.164) and refused if no such number can exist in their country's plan.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import phonenumbers
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis.errors import Invalid
+from chassis.outbox import Fact
+from protos.partners.v1 import directory_pb2 as pb
+from protos.partners.v1 import facts_pb2, members_pb2
+from services.partners.domain.api_key import ApiKey
+from services.partners.domain.codes import Term
+from services.partners.domain.matching import Match, Question
+from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationStatus, OrganizationType
+from services.partners.domain.search import Wanted
+from services.partners.domain.service import NOT_STATED, Capacity, Eligibility, Gender, Intake, Service, ServiceEntry
+from services.partners.domain.subject import Subject
+from services.partners.domain.worker import Role, Worker, WorkerEntry
+
+W = TypeVar("W", bound=StrEnum)
+
+
+def organization_entry(message: pb.Organization) -> OrganizationEntry:
+    """What a caller says of an organisation."""
+    return OrganizationEntry(
+        name=message.name.strip(),
+        type=_word(OrganizationType, pb.OrganizationType, message.type, "organization.type"),
+        country=message.country,
+        department=message.department,
+        phone=phone("organization.phone", message.phone),
+        url=message.url.strip(),
+        languages=tuple(message.languages),
+        description=message.description.strip(),
+        hotline_number=message.hotline_number.strip(),
+    )
+
+
+def service_entry(message: pb.Service, *, active: bool) -> ServiceEntry:
+    """What a caller says of a service."""
+    return ServiceEntry(
+        name=message.name.strip(),
+        need_codes=tuple(message.need_codes),
+        description=message.description.strip(),
+        country=message.country,
+        department=message.department,
+        languages=tuple(message.languages),
+        eligibility=_eligibility(message.eligibility),
+        confidential=message.confidential,
+        phone=phone("service.phone", message.phone),
+        active=active,
+    )
+
+
+def capacity(message: pb.Capacity, at: str) -> Capacity:
+    """A figure; its time is ours to say."""
+    return Capacity(
+        intake=_word(Intake, pb.Intake, message.intake, f"{at}.intake"),
+        available=message.available if message.HasField("available") else None,
+        maximum=message.maximum if message.HasField("maximum") else None,
+        unit=message.unit,
+    )
+
+
+def worker_entry(message: members_pb2.Worker) -> WorkerEntry:
+    """What a caller says of a worker."""
+    roles = [_word(Role, members_pb2.Role, role, f"worker.roles.{number}") for number, role in enumerate(message.roles)]
+    if None in roles:
+        raise Invalid(("worker.roles", "unknown_code"))
+    return WorkerEntry(message.name.strip(), message.email.strip(), tuple(role for role in roles if role), message.language or "es")
+
+
+def question(message: pb.MatchServicesRequest) -> Question:
+    """What is to be matched."""
+    return Question(
+        need_code=message.need_code,
+        country=message.country,
+        department=message.department,
+        age=message.age if message.HasField("age") else None,
+        gender=_word(Gender, pb.Gender, message.gender, "gender"),
+        dependants=message.dependants if message.HasField("dependants") else None,
+        language=message.language,
+        excluded_organization_ids=tuple(message.excluded_organization_ids),
+    )
+
+
+def wanted(message: pb.SearchServicesRequest) -> Wanted:
+    """What is looked for."""
+    return Wanted(
+        words=message.words,
+        need_code=message.need_code,
+        country=message.country,
+        department=message.department,
+        language=message.language,
+        age=message.age if message.HasField("age") else None,
+        dependants=message.dependants if message.HasField("dependants") else None,
+        has_room=message.has_room,
+        organization_id=message.organization_id,
+    )
+
+
+def type_word(number: int) -> OrganizationType | None:
+    """The type in a filter; None for any."""
+    return _word(OrganizationType, pb.OrganizationType, number, "type")
+
+
+def status_word(number: int) -> OrganizationStatus | None:
+    """The status in a filter; None for any."""
+    return _word(OrganizationStatus, pb.OrganizationStatus, number, "status")
+
+
+def changes(mask: FieldMask, entry: OrganizationEntry | ServiceEntry) -> dict[str, Any]:
+    """The fields that a mask names with their values; a path that the entry has not is kept, for the domain to refuse."""
+    return {path: getattr(entry, path, None) for path in mask.paths}
+
+
+def phone(path: str, text: str) -> str:
+    """The number in E.164; empty stays empty."""
+    if not text.strip():
+        return ""
+    try:
+        number = phonenumbers.parse(text)
+    except phonenumbers.NumberParseException as error:
+        raise Invalid((path, "malformed")) from error
+    if not phonenumbers.is_possible_number(number):
+        raise Invalid((path, "malformed"))
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def organization(found: Organization) -> pb.Organization:
+    """An organisation as it is said."""
+    entry = found.entry
+    return pb.Organization(
+        id=found.id,
+        etag=found.etag,
+        name=entry.name,
+        type=_number(pb.OrganizationType, entry.type),
+        status=_number(pb.OrganizationStatus, found.status),
+        country=entry.country,
+        department=entry.department,
+        phone=entry.phone,
+        url=entry.url,
+        languages=entry.languages,
+        description=entry.description,
+        hotline_number=entry.hotline_number,
+        create_time=moment(found.create_time),
+        update_time=moment(found.update_time),
+    )
+
+
+def service(found: Service) -> pb.Service:
+    """A service as it is said."""
+    entry = found.entry
+    return pb.Service(
+        id=found.id,
+        etag=found.etag,
+        organization_id=found.organization_id,
+        organization_name=found.organization_name,
+        organization_type=_number(pb.OrganizationType, found.organization_type),
+        name=entry.name,
+        description=entry.description,
+        need_codes=entry.need_codes,
+        country=entry.country,
+        department=entry.department,
+        languages=entry.languages,
+        eligibility=pb.Eligibility(
+            minimum_age=entry.eligibility.minimum_age,
+            maximum_age=entry.eligibility.maximum_age,
+            genders=[_number(pb.Gender, gender) for gender in entry.eligibility.genders],
+            takes_dependants=entry.eligibility.takes_dependants,
+            maximum_dependants=entry.eligibility.maximum_dependants,
+        ),
+        capacity=_capacity(found.capacity) if found.capacity != NOT_STATED else None,
+        confidential=entry.confidential,
+        phone="" if entry.confidential else entry.phone,
+        assured_time=moment(found.assured_time),
+        active=entry.active,
+        create_time=moment(found.create_time),
+        update_time=moment(found.update_time),
+    )
+
+
+def match(found: Match, matched: Service) -> pb.Match:
+    """A verdict with its reasons."""
+    return pb.Match(
+        service=service(matched),
+        verdict=_number(pb.Verdict, found.verdict.name),
+        reasons=[
+            pb.MatchReason(criterion=r.criterion, verdict=_number(pb.Verdict, r.verdict.name), reason_code=r.code) for r in found.reasons
+        ],
+    )
+
+
+def term(found: Term) -> pb.TaxonomyTerm:
+    """A code of the taxonomy."""
+    return pb.TaxonomyTerm(
+        code=found.code, parent_code=found.parent, names=found.names, htcds_spl_types=found.htcds_types, legal_basis=found.legal_basis
+    )
+
+
+def worker(found: Worker) -> members_pb2.Worker:
+    """A worker, as the own organisation sees one."""
+    return members_pb2.Worker(
+        id=found.id,
+        etag=found.etag,
+        organization_id=found.organization_id,
+        name=found.entry.name,
+        email=found.entry.email,
+        roles=[_number(members_pb2.Role, role) for role in found.entry.roles],
+        language=found.entry.language,
+        status=_number(members_pb2.WorkerStatus, found.status),
+        create_time=moment(found.create_time),
+        update_time=moment(found.update_time),
+    )
+
+
+def api_key(found: ApiKey) -> members_pb2.ApiKey:
+    """A key, without its secret."""
+    return members_pb2.ApiKey(
+        id=found.id,
+        organization_id=found.organization_id,
+        label=found.entry.label,
+        scopes=found.entry.scopes,
+        create_time=moment(found.create_time),
+        expire_time=moment(found.entry.expire_time),
+        last_use_time=moment(found.last_use_time),
+        revoke_time=moment(found.revoke_time),
+    )
+
+
+def organization_ref(found: Organization) -> members_pb2.OrganizationRef:
+    """What a page shows of the signed-in member."""
+    entry = found.entry
+    return members_pb2.OrganizationRef(id=found.id, name=entry.name, country=entry.country, department=entry.department)
+
+
+def organization_facts(found: Organization) -> list[Fact]:
+    """The facts that are still to be told."""
+    entry = found.entry
+    body = facts_pb2.OrganizationFact(
+        organization_id=found.id,
+        organization_type_code=entry.type or "",
+        status_code=found.status,
+        country_code=entry.country,
+        department_code=entry.department,
+    )
+    return _facts(found, "organization", body.SerializeToString(deterministic=True))
+
+
+def service_facts(found: Service) -> list[Fact]:
+    """The facts that are still to be told."""
+    entry = found.entry
+    body = facts_pb2.ServiceFact(
+        service_id=found.id,
+        organization_id=found.organization_id,
+        need_codes=entry.need_codes,
+        country_code=entry.country,
+        department_code=entry.department,
+        active=entry.active,
+        intake_code=found.capacity.intake or "",
+    )
+    return _facts(found, "service", body.SerializeToString(deterministic=True))
+
+
+def worker_facts(found: Worker) -> list[Fact]:
+    """The facts that are still to be told."""
+    body = facts_pb2.WorkerFact(
+        worker_id=found.id,
+        organization_id=found.organization_id,
+        role_codes=found.entry.roles,
+        language_code=found.entry.language,
+        status_code=found.status,
+    )
+    return _facts(found, "worker", body.SerializeToString(deterministic=True))
+
+
+def api_key_facts(found: ApiKey) -> list[Fact]:
+    """The facts that are still to be told."""
+    body = facts_pb2.ApiKeyFact(api_key_id=found.id, organization_id=found.organization_id, live=found.revoke_time is None)
+    return _facts(found, "api_key", body.SerializeToString(deterministic=True))
+
+
+def moment(time: datetime | None) -> Timestamp | None:
+    """A time as it is said."""
+    if time is None:
+        return None
+    said = Timestamp()
+    said.FromDatetime(time)
+    return said
+
+
+def time(path: str, said: Timestamp) -> datetime:
+    """A time as it was said; refuses one that no calendar has."""
+    try:
+        return said.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise Invalid((path, "out_of_range")) from error
+
+
+def _facts(subject: Subject, kind: str, body: bytes) -> list[Fact]:
+    """All facts that one change notes say how things are after it."""
+    first = subject.version - len(subject.facts) + 1
+    return [
+        Fact(subject.id, first + number, f"enlace.{kind}.{word}.v1", body, subject.update_time) for number, word in enumerate(subject.facts)
+    ]
+
+
+def _eligibility(message: pb.Eligibility) -> Eligibility:
+    genders = [_word(Gender, pb.Gender, gender, f"service.eligibility.genders.{n}") for n, gender in enumerate(message.genders)]
+    if None in genders:
+        raise Invalid(("service.eligibility.genders", "unknown_code"))
+    return Eligibility(
+        minimum_age=message.minimum_age if message.HasField("minimum_age") else None,
+        maximum_age=message.maximum_age if message.HasField("maximum_age") else None,
+        genders=tuple(gender for gender in genders if gender),
+        takes_dependants=message.takes_dependants if message.HasField("takes_dependants") else None,
+        maximum_dependants=message.maximum_dependants if message.HasField("maximum_dependants") else None,
+    )
+
+
+def _capacity(figure: Capacity) -> pb.Capacity:
+    return pb.Capacity(
+        intake=_number(pb.Intake, figure.intake),
+        available=figure.available,
+        maximum=figure.maximum,
+        unit=figure.unit,
+        update_time=moment(figure.update_time),
+    )
+
+
+def _prefix(enum: Any) -> str:
+    return str(enum.Name(0)).removesuffix("UNSPECIFIED")
+
+
+def _word(words: type[W], enum: Any, number: int, path: str) -> W | None:
+    if number == 0:
+        return None
+    try:
+        return words(str(enum.Name(number)).removeprefix(_prefix(enum)))
+    except ValueError as error:
+        raise Invalid((path, "unknown_code")) from error
+
+
+def _number(enum: Any, word: Iterable[str] | None) -> Any:
+    return enum.Value(f"{_prefix(enum)}{word}") if word else 0

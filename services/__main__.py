@@ -184,7 +184,7 @@ class House:
 
     def _finish(self, works: list[tuple[str, list[str], Mapping[str, str]]]) -> None:
         """Run these to their end, side by side. Raises Failed with the words of the one that failed."""
-        running = [Process(name, command, self.logs / f"{name.split()[-1]}.log", told, ROOT) for name, command, told in works]
+        running = [Process(name, command, self.logs / f"{name.replace(' ', '.')}.log", told, ROOT) for name, command, told in works]
         try:
             for process in running:
                 process.start()

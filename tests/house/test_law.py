@@ -33,6 +33,7 @@ VIOLATIONS = {
     "web": ("services/referrals/rpc.py", "import flask"),
     "kafka": ("services/referrals/usecases.py", "import kafka"),
     "database": ("services/referrals/store.py", "import psycopg"),
+    "outward": ("services/notifications/usecases.py", "import smtplib"),
     "cryptography": ("services/referrals/domain.py", "import cryptography"),
 }
 

@@ -35,7 +35,6 @@ def _common(settings: ServiceSettings) -> dict[str, Any]:
         "reconnect_backoff_max_ms": 500,
         "bootstrap_timeout_ms": 3000,
         "request_timeout_ms": 10_000,
-        "metrics_enabled": False,
     }
     if settings.kafka_sasl_mechanism:
         config |= {

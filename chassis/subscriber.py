@@ -106,20 +106,20 @@ class Subscriber(threading.Thread):
             try:
                 outcome = self._patiently(lambda tx: self._apply(tx, record.topic, fact))
                 metrics.FACTS_HEARD.labels(self._name, outcome.value).inc()
-                return None
+                return
             except (Poison, DecodeError, UnicodeDecodeError) as error:
-                return self._bury(record, error.reason if isinstance(error, Poison) else "body", fact)
+                reason, last = (error.reason if isinstance(error, Poison) else "body"), True
             except Refusal as refusal:
-                if attempt == _TRIES:
-                    return self._bury(record, refusal.reason, fact)
-                self._stopping.wait(0.02 * 2**attempt)
+                reason, last = refusal.reason, attempt == _TRIES
             except Exception as error:  # the last resort: a fault in a handler must not stop those behind it
                 log.get().error(
                     "handler_fault", consumer=self._name, type=fact.type, subject=fact.subject, version=fact.version, fault=log.fault(error)
                 )
-                if attempt == _TRIES:
-                    return self._bury(record, "fault", fact)
-                self._stopping.wait(0.02 * 2**attempt)
+                reason, last = "fault", attempt == _TRIES
+            if last:
+                self._bury(record, reason, fact)
+                return
+            self._stopping.wait(0.02 * 2**attempt)
 
     def _apply(self, tx: Transaction, topic: str, fact: Fact) -> inbox.Place:
         place = inbox.place(tx, self._name, fact.subject, fact.version)

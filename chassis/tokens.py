@@ -1,4 +1,4 @@
-"""Caller tokens: short-lived EdDSA JWTs, issued by one service and verified by every service itself.
+"""Caller tokens: short-lived JWTs signed with Ed25519 (EdDSA, named as RFC 9864 wants it), issued by one service and verified by every service itself.
 
 A token says who asks (worker or API key), for which organisation, with which roles or scopes. It is no proof that the member is still in good
 standing: each service checks that against what it has heard. Lifetime is in seconds; clocks may differ by `LEEWAY`.
@@ -62,7 +62,7 @@ class Issuer:
             "iat": int(now.timestamp()),
             "exp": int(end.timestamp()),
         }
-        return jwt.encode({"alg": "EdDSA", "kid": self._key.kid}, claims, self._key, algorithms=["EdDSA"]), end
+        return jwt.encode({"alg": "Ed25519", "kid": self._key.kid}, claims, self._key, algorithms=["Ed25519"]), end
 
 
 class Verifier:
@@ -83,7 +83,7 @@ class Verifier:
             sub={"essential": True},
         )
         try:
-            claims = jwt.decode(token, self._key, algorithms=["EdDSA"]).claims
+            claims = jwt.decode(token, self._key, algorithms=["Ed25519"]).claims
             registry.validate(claims)
             return Caller(
                 id=str(claims["sub"]),

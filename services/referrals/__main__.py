@@ -1,6 +1,7 @@
 """Starts the referrals service: every object is made here, once, in reading order."""
 
 import sys
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import click
 
 import chassis
 from chassis import house, keys, log, outbox
-from chassis.clock import SystemClock
+from chassis.clock import Clock, SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database
 from chassis.db import migrate as bring_up_to_date
@@ -67,6 +68,37 @@ def replay(since: datetime | None) -> None:
     click.echo(f"{count} facts will be told again")
 
 
+@dataclass(frozen=True)
+class Made:
+    """The objects that answer calls, and the use cases that others work with."""
+
+    faces: list[Face]
+    referrals: Referrals
+    people: People
+    contacts: Contacts
+
+
+def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifier, clock: Clock) -> Made:
+    """Stores, use cases, faces."""
+    files, book = Files(keyring), ContactBook(keyring)
+    referrals = Referrals(files)
+    people = People(files, referrals, signer)
+    contacts = Contacts(book)
+    references = References(book, referrals, people, database, clock)
+    once = Once(keyring)
+    faces = [
+        Face(descriptor, face, RIGHTS[descriptor.full_name], database=database, verifier=verifier, once=once, clock=clock, check_standing=check_standing)
+        for descriptor, face in (
+            (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], ReferralsFace(referrals)),
+            (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], StatisticsFace()),
+            (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleFace(people)),
+            (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsFace(contacts)),
+            (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesFace(references)),
+        )
+    ]
+    return Made(faces, referrals, people, contacts)
+
+
 def run(settings: ServiceSettings) -> int:
     """Makes and runs everything."""
     clock = SystemClock()
@@ -77,40 +109,15 @@ def run(settings: ServiceSettings) -> int:
     database = Database(settings.database_url)
     broker = Broker(settings, [wire.TOPIC, f"{wire.TOPIC}.dlq", subscriptions.TOPIC, f"{subscriptions.TOPIC}.dlq", REPLAYS])
 
-    files, book = Files(keyring), ContactBook(keyring)
-    referrals = Referrals(files)
-    people = People(files, referrals, signer)
-    contacts = Contacts(book)
-    references = References(book, referrals, people, database, clock)
-
-    once = Once(keyring)
-    faces = [
-        Face(
-            descriptor,
-            face,
-            RIGHTS[descriptor.full_name],
-            database=database,
-            verifier=verifier,
-            once=once,
-            clock=clock,
-            check_standing=check_standing,
-        )
-        for descriptor, face in (
-            (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], ReferralsFace(referrals)),
-            (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], StatisticsFace()),
-            (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleFace(people)),
-            (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsFace(contacts)),
-            (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesFace(references)),
-        )
-    ]
-    server = Server(settings.listen, faces, threads=settings.rpc_threads, reflect=settings.reflection)
+    made = make(database, keyring, signer, verifier, clock)
+    server = Server(settings.listen, made.faces, threads=settings.rpc_threads, reflect=settings.reflection)
     parts: list[house.Part] = [
         Relay(NAME, wire.TOPIC, database, broker, signer),
         Replays(NAME, wire.TOPIC, database, broker),
         Subscriber(
             NAME, [subscriptions.TOPIC], subscriptions.hear, database=database, broker=broker, voices=voices, keyring=keyring, clock=clock
         ),
-        Watch(referrals, database, clock),
+        Watch(made.referrals, database, clock),
     ]
     return house.run(server, database, broker, parts, metrics_address=settings.metrics_listen)
 

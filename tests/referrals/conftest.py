@@ -1,0 +1,198 @@
+"""A referrals service on a real database and a real gRPC port, in this process, with a clock that the test sets."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from chassis import keys
+from chassis.clock import SettableClock
+from chassis.db import Database
+from chassis.rpc import Server
+from chassis.sealing import Keyring, Signer
+from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
+from protos.referrals.v1 import contacts_pb2, contacts_pb2_grpc, people_pb2, people_pb2_grpc, referrals_pb2, referrals_pb2_grpc
+from services.referrals.__main__ import MIGRATIONS, Made, make
+from services.referrals.store import members
+from tests.builders import NOON
+from tests.parts.postgres import Server as PostgresServer
+
+ORG = {name: f"{number:032x}" for number, name in enumerate(["hotline", "ngo", "shelter", "clinic", "police", "coalition"], start=1)}
+SERVICE = {name: f"{number:032x}" for number, name in enumerate(["shelter_bed", "clinic_visit", "police_report"], start=101)}
+SERVICE_OWNER = {"shelter_bed": "shelter", "clinic_visit": "clinic", "police_report": "police"}
+
+
+@dataclass
+class Client:
+    """One caller with its stubs; `with_` gives the call's metadata."""
+
+    caller: Caller
+    stubs: dict[str, Any]
+    issuer: Issuer
+
+    def __getattr__(self, rpc: str) -> Any:
+        for stub in self.stubs.values():
+            if hasattr(stub, rpc):
+                method = getattr(stub, rpc)
+                return lambda request: method(request, metadata=self.metadata(), timeout=10)
+        raise AttributeError(rpc)
+
+    def metadata(self) -> list[tuple[str, str]]:
+        return [("authorization", f"Bearer {self.issuer.issue(self.caller)[0]}")] if self.caller.kind != "public" else []
+
+
+@dataclass
+class Service:
+    """The running service."""
+
+    clock: SettableClock
+    database: Database
+    database_url: str
+    migration_url: str
+    keys: Path
+    made: Made
+    issuer: Issuer
+    channel: grpc.Channel
+    clients: dict[str, Client] = field(default_factory=dict)
+
+    def as_(self, organization: str, *roles: str, scopes: tuple[str, ...] = ()) -> Client:
+        """A worker of an organisation with roles, or a key with scopes."""
+        name = f"{organization}/{roles}/{scopes}"
+        if name not in self.clients:
+            identifier = f"{abs(hash(name)):032x}"[-32:]
+            caller = Caller(identifier, "key" if scopes else "worker", ORG[organization], frozenset(roles), frozenset(scopes))
+            self.clients[name] = Client(caller, self._stubs(), self.issuer)
+        return self.clients[name]
+
+    def public(self) -> Client:
+        """Nobody in particular."""
+        return Client(Caller("public", "public", ""), self._stubs(), self.issuer)
+
+    def _stubs(self) -> dict[str, Any]:
+        return {
+            "referrals": referrals_pb2_grpc.ReferralsStub(self.channel),
+            "statistics": referrals_pb2_grpc.StatisticsStub(self.channel),
+            "people": people_pb2_grpc.PeopleStub(self.channel),
+            "contacts": contacts_pb2_grpc.ContactsStub(self.channel),
+            "references": contacts_pb2_grpc.ReferencesStub(self.channel),
+        }
+
+
+@pytest.fixture(scope="module")
+def service(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One a module; tests use persons and referrals of their own."""
+    place = postgres.database("referrals", MIGRATIONS)
+    folder = tmp_path_factory.mktemp("keys")
+    keys.create(folder, ["referrals"])
+    clock = SettableClock(NOON)
+    database = Database(place.url)
+    database.open()
+    made = make(
+        database,
+        Keyring(keys.secret(folder, "sealing.referrals")),
+        Signer(keys.signing(folder, "facts.referrals")),
+        Verifier(keys.verifying(folder, "tokens"), clock),
+        clock,
+    )
+    server = Server("127.0.0.1:0", made.faces, threads=8, reflect=True)
+    server.start()
+    with database.transaction(SYSTEM) as tx:
+        for name, identifier in ORG.items():
+            members.note_member(tx, "organization", identifier, True, "APPROVED", "LAW_ENFORCEMENT" if name == "police" else "NGO")
+        for name, identifier in SERVICE.items():
+            members.note_service(tx, identifier, ORG[SERVICE_OWNER[name]], True)
+    issuer = Issuer(keys.signing(folder, "tokens"), clock)
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        yield Service(clock, database, place.url, place.migration_url, folder, made, issuer, channel)
+    server.stop(1)
+    database.close()
+
+
+@pytest.fixture(autouse=True)
+def at_noon(request: pytest.FixtureRequest) -> None:
+    """Every test starts at the same time."""
+    if "service" in request.fixturenames:
+        request.getfixturevalue("service").clock.set(NOON)
+
+
+@dataclass
+class Story:
+    """The usual beginning of a test: a person of the NGO and a referral to the shelter, taken as far as a test needs."""
+
+    service: Service
+    ngo: Client
+    shelter: Client
+    coordinator: Client
+    numbers: Iterator[int]
+
+    def request_id(self) -> str:
+        return f"request-{next(self.numbers)}"
+
+    def person(self, **identity: str) -> people_pb2.Person:
+        request = people_pb2.CreatePersonRequest(
+            identity=people_pb2.Identity(**({"given_name": "Ximena", "phone": "+50581234567"} | identity)),
+            coarse=referrals_pb2.CoarsePerson(age_band="18-24", gender_code="Feminine", language="es", country="NI", department="NI-CI"),
+            safe_contact=people_pb2.SafeContact(channel_code="none"),
+            request_id=self.request_id(),
+        )
+        made: people_pb2.Person = self.ngo.CreatePerson(request)
+        return made
+
+    def draft(self, person: people_pb2.Person | None = None, **values: Any) -> referrals_pb2.Referral:
+        request = referrals_pb2.CreateReferralRequest(
+            person_id=(person or self.person()).id,
+            need_code=values.pop("need_code", "HOU.EMG"),
+            urgency=values.pop("urgency", referrals_pb2.URGENCY_EMERGENCY),
+            service_id=values.pop("service_id", SERVICE["shelter_bed"]),
+            request_id=self.request_id(),
+            **values,
+        )
+        made: referrals_pb2.Referral = self.ngo.CreateReferral(request)
+        return made
+
+    def receipt(self, person_id: str, **values: Any) -> people_pb2.Receipt:
+        receipt = people_pb2.Receipt(
+            person_id=person_id,
+            recipient_organization_id=values.pop("recipient", ORG["shelter"]),
+            field_groups=values.pop("field_groups", [people_pb2.FIELD_GROUP_IDENTITY, people_pb2.FIELD_GROUP_CONTACT]),
+            purpose_codes=values.pop("purposes", ["HOU"]),
+            giver_code="person",
+            manner_code="spoken",
+            in_private=True,
+            **values,
+        )
+        made: people_pb2.Receipt = self.ngo.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt, request_id=self.request_id()))
+        return made
+
+    def sent(self, **values: Any) -> referrals_pb2.Referral:
+        draft = self.draft(**values)
+        receipt = self.receipt(draft.person_id)
+        request = referrals_pb2.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id, request_id=self.request_id())
+        made: referrals_pb2.Referral = self.ngo.SendReferral(request)
+        return made
+
+    def accepted(self, **values: Any) -> referrals_pb2.Referral:
+        sent = self.sent(**values)
+        request = referrals_pb2.AcceptReferralRequest(id=sent.id, etag=sent.etag, request_id=self.request_id())
+        request.planned_first_contact_time.FromDatetime(self.service.clock.now())
+        made: referrals_pb2.Referral = self.shelter.AcceptReferral(request)
+        return made
+
+    def contact(self, **triage: Any) -> contacts_pb2.CreateContactResponse:
+        operator = self.service.as_("hotline", "OPERATOR")
+        contact = contacts_pb2.Contact(line_country="NI", kind_code="crisis", speaker_code="person", triage=contacts_pb2.Triage(**triage))
+        made: contacts_pb2.CreateContactResponse = operator.CreateContact(
+            contacts_pb2.CreateContactRequest(contact=contact, pin="4821", request_id=self.request_id())
+        )
+        return made
+
+
+_numbers = iter(range(1_000_000))
+
+
+@pytest.fixture
+def story(service: Service) -> Story:
+    return Story(service, service.as_("ngo", "WORKER"), service.as_("shelter", "WORKER"), service.as_("coalition", "COORDINATOR"), _numbers)

@@ -1,0 +1,201 @@
+"""Starts the notifications service: every object is made here, once, in reading order."""
+
+import json
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+import chassis
+from chassis import house, keys, log, outbox
+from chassis.clock import Clock, SystemClock
+from chassis.db import Database
+from chassis.db import migrate as bring_up_to_date
+from chassis.kafka import REPLAYS, Broker
+from chassis.once import Once
+from chassis.relay import Relay, Replays
+from chassis.rpc import Face, Server
+from chassis.sealing import Keyring, SignatureCheck, Signer
+from chassis.subscriber import Subscriber
+from chassis.tokens import SYSTEM, Verifier
+from protos.notifications.v1 import notifications_pb2
+from services.notifications import config, subscriptions
+from services.notifications.channels.mail import Mailbox, MailSender, Outbox, Smtp, server_of
+from services.notifications.channels.tidying import Tidying
+from services.notifications.channels.webhooks import WebhookSender
+from services.notifications.config import NotificationsSettings
+from services.notifications.rpc import RIGHTS, NotificationsFace, WebhooksFace
+from services.notifications.usecases.desks import Desks
+from services.notifications.usecases.members import check_standing
+from services.notifications.usecases.sending import Sending
+from services.notifications.usecases.webhooks import Webhooks
+
+NAME = "notifications"
+MIGRATIONS = [Path(chassis.__file__).parent / "migrations", Path(__file__).parent / "migrations"]
+QUICK_THREADS, SLOW_THREADS = 8, 4
+
+
+@click.group(help="The notifications service.")
+def main() -> None:
+    """Sub-commands below."""
+
+
+@main.command(help="Bring the database up to date, as its owner.")
+def migrate() -> None:
+    """Prints what dbmate did."""
+    click.echo(bring_up_to_date(config.load().service.migration_url, MIGRATIONS).strip())
+
+
+@main.command(help="Answer calls, hear and tell facts, send webhooks and e-mails.")
+def serve() -> None:
+    """Runs until SIGTERM."""
+    log.setup(NAME)
+    sys.exit(run(config.load()))
+
+
+@main.command(help="Tell facts again: all, or those since a moment (RFC 3339).")
+@click.option("--from", "since", type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d"]), help="default: all")
+def replay(since: datetime | None) -> None:
+    """Marks them; the running relay tells them."""
+    database = Database(config.load().service.database_url)
+    database.open()
+    with database.transaction(SYSTEM) as tx:
+        count = outbox.tell_again(tx, since=since)
+        outbox.wake(tx)
+    database.close()
+    click.echo(f"{count} facts will be told again")
+
+
+@main.command(help="Say what is missing to run. Exit code 0: nothing, 1: something.")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object")
+def doctor(as_json: bool) -> None:
+    """Looks, and changes nothing."""
+    settings = config.load()
+    found = examine(settings)
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        for part, state in found.items():
+            click.echo(f"{part:<10} {state}")
+    sys.exit(0 if all(state == "ok" or state.startswith("off") for state in found.values()) else 1)
+
+
+def examine(settings: NotificationsSettings) -> dict[str, str]:
+    """Each part, and `ok`, `off …`, or what is wrong with it."""
+    found = {}
+    try:
+        _keys(settings, SystemClock())
+        found["keys"] = "ok"
+    except (OSError, ValueError) as error:
+        found["keys"] = f"not readable in {settings.service.keys} ({type(error).__name__})"
+    database = Database(settings.service.database_url)
+    database.open()
+    found["database"] = "ok" if database.reachable() else "does not answer (ENLACE_DATABASE_URL)"
+    database.close()
+    broker = Broker(settings.service, [])
+    broker.start()
+    found["broker"] = "ok" if broker.wait(5) else f"does not answer at {settings.service.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS)"
+    broker.stop()
+    if settings.smtp_url == config.OUTBOX:
+        found["mail"] = "ok" if settings.by_email else "off: ENLACE_SMTP_URL is not set, the inbox and webhooks alone tell"
+    else:
+        try:
+            server_of(settings.smtp_url)
+            found["mail"] = "ok"
+        except ValueError:
+            found["mail"] = "ENLACE_SMTP_URL is none of outbox:, smtp://, smtp+starttls://, smtps://"
+    return found
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """What of the house's keys belongs to this service."""
+
+    keyring: Keyring
+    signer: Signer
+    voices: dict[str, dict[str, SignatureCheck]]
+    verifier: Verifier
+
+
+def _keys(settings: NotificationsSettings, clock: Clock) -> _Keys:
+    folder = settings.service.keys
+    return _Keys(
+        Keyring(keys.secret(folder, f"sealing.{NAME}")),
+        Signer(keys.signing(folder, f"facts.{NAME}")),
+        {name: {f"enlace/{name}": SignatureCheck(keys.verifying(folder, f"facts.{name}"))} for name in ("referrals", "partners")},
+        Verifier(keys.verifying(folder, "tokens"), clock),
+    )
+
+
+def faces(database: Database, keyring: Keyring, verifier: Verifier, clock: Clock, *, development: bool) -> list[Face]:
+    """The two proto services."""
+    once = Once(keyring)
+    descriptors = notifications_pb2.DESCRIPTOR.services_by_name
+    implementations = {
+        "Notifications": NotificationsFace(Desks(keyring, development=development)),
+        "Webhooks": WebhooksFace(Webhooks(keyring, development=development)),
+    }
+    return [
+        Face(
+            descriptors[name], implementation, RIGHTS[descriptors[name].full_name],
+            database=database, verifier=verifier, once=once, clock=clock, check_standing=check_standing,
+        )
+        for name, implementation in implementations.items()
+    ]  # fmt: skip
+
+
+def _mailbox(settings: NotificationsSettings, sending: Sending, clock: Clock) -> Mailbox:
+    if settings.smtp_url == config.OUTBOX:
+        return Outbox(sending, clock)
+    return Smtp(server_of(settings.smtp_url), settings.mail_from, clock)
+
+
+def run(settings: NotificationsSettings) -> int:
+    """Makes and runs everything."""
+    service = settings.service
+    clock = SystemClock()
+    own = _keys(settings, clock)
+    database = Database(service.database_url)
+    topics = (subscriptions.TOPIC, subscriptions.REFERRALS, subscriptions.PARTNERS)
+    broker = Broker(service, [*topics, *(f"{topic}.dlq" for topic in topics), REPLAYS])
+
+    sending = Sending(database, own.keyring, public_url=settings.public_url, by_email=settings.by_email)
+    mailbox = _mailbox(settings, sending, clock)
+
+    hear_referrals = subscriptions.referrals(clock, public_url=settings.public_url, by_email=settings.by_email)
+    hearing = (("referrals", subscriptions.REFERRALS, hear_referrals), ("partners", subscriptions.PARTNERS, subscriptions.partners))
+    server = Server(
+        service.listen,
+        faces(database, own.keyring, own.verifier, clock, development=service.development),
+        threads=service.rpc_threads,
+        reflect=service.reflection,
+    )
+    parts: list[house.Part] = [
+        Relay(NAME, subscriptions.TOPIC, database, broker, own.signer),
+        Replays(NAME, subscriptions.TOPIC, database, broker),
+        # One for each topic, so that a replay of members delays no message.
+        *(
+            Subscriber(
+                f"{NAME}-{voice}",
+                [topic],
+                handle,
+                database=database,
+                broker=broker,
+                voices=own.voices[voice],
+                keyring=own.keyring,
+                clock=clock,
+            )
+            for voice, topic, handle in hearing
+        ),
+        WebhookSender(database, sending, clock, slow=False, threads=QUICK_THREADS, development=service.development),
+        WebhookSender(database, sending, clock, slow=True, threads=SLOW_THREADS, development=service.development),
+        MailSender(database, sending, mailbox, clock),
+        Tidying(sending, clock),
+    ]
+    return house.run(server, database, broker, parts, metrics_address=service.metrics_listen)
+
+
+if __name__ == "__main__":
+    main()

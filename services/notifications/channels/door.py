@@ -1,0 +1,176 @@
+"""One door for HTTP going out: it looks at the addresses that a name means at this moment, and connects to one of exactly those.
+
+A name may be harmless when it is entered and point into our own network later; so the rule is asked again at every connection. No redirect is followed,
+no proxy or netrc of the environment used, no cookie kept, and what is answered beside the status is thrown away.
+Limit: a Door leads to one endpoint and is for one thread at a time; looking up a name is the system's and has the system's patience.
+"""
+
+import contextlib
+import socket
+import threading
+import time
+from http.cookiejar import DefaultCookiePolicy
+from ipaddress import ip_address
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NameResolutionError, NewConnectionError
+from urllib3.util.connection import create_connection
+
+from services.notifications.domain.delivery import Outcome
+from services.notifications.domain.webhook import may_call
+
+TIMEOUT = 10.0  # seconds, for an attempt as a whole
+_CONNECT_TIMEOUT = 5.0
+_ANSWER = 16_384  # bytes that are read and thrown away to keep the connection; whoever answers more is hung up on
+
+
+class RefusedAddress(NewConnectionError):
+    """The name means an address that is never called."""
+
+
+class Line:
+    """What the connections of one Door share: the rule, and a handle on the latest connection by which it can be cut from another thread."""
+
+    def __init__(self, *, development: bool, timeout: float) -> None:
+        self.development = development
+        self.timeout = timeout
+        self.was_cut = False
+        self._handle: socket.socket | None = None
+
+    def connect(self, connection: HTTPConnection, host: str, port: int) -> socket.socket:
+        """Resolves, refuses, connects."""
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise NameResolutionError(host, connection, socket.gaierror("unknown")) from error
+        addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
+        # All of them or none: a name that means inside and outside at once is a trick.
+        if not all(may_call(ip_address(address), development=self.development) for address in addresses):
+            raise RefusedAddress(connection, "refused")
+        failure: OSError | None = None
+        for address in addresses[:3]:
+            try:
+                opened = create_connection(
+                    (address, port), min(_CONNECT_TIMEOUT, self.timeout), socket_options=HTTPConnection.default_socket_options
+                )
+            except OSError as error:
+                failure = error
+                continue
+            opened.settimeout(self.timeout)
+            self.hang_up()
+            self._handle = opened.dup()
+            return opened
+        raise NewConnectionError(connection, "failed") from failure
+
+    def cut(self) -> None:
+        """Ends the connection under way, whatever it is doing: a receiver that sends a byte every nine seconds never runs into a read timeout."""
+        self.was_cut = True
+        if self._handle is not None:
+            with contextlib.suppress(OSError):
+                self._handle.shutdown(socket.SHUT_RDWR)
+
+    def hang_up(self) -> None:
+        """Lets the handle go."""
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+
+def _pools(line: Line) -> dict[str, type[HTTPConnectionPool]]:
+    """Connection pools whose connections ask the line."""
+
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return line.connect(self, self._dns_host, self.port or 80)
+
+    class Tls(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return line.connect(self, self._dns_host, self.port or 443)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class TlsPool(HTTPSConnectionPool):
+        ConnectionCls = Tls
+
+    return {"http": PlainPool, "https": TlsPool}
+
+
+class _Adapter(HTTPAdapter):
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _pools(self._line)
+
+
+class Door:
+    """A way to one endpoint, kept open between deliveries."""
+
+    def __init__(self, *, development: bool, timeout: float = TIMEOUT) -> None:
+        self._development = development
+        self._timeout = timeout
+        self._line: Line | None = None
+        self._session = requests.Session()
+
+    def post(self, url: str, headers: dict[str, str], body: bytes) -> Outcome:
+        """One attempt. It arrived if the answer is 2xx."""
+        kept_open = self._line is not None
+        started = time.perf_counter()
+        error, code = self._try(url, headers, body)
+        if error == "connection" and kept_open:
+            # The other side had closed the kept connection, which is its right; a fresh one decides. A repeat is recognised by its id.
+            error, code = self._try(url, headers, body)
+        return Outcome(error, code, int((time.perf_counter() - started) * 1000))
+
+    def close(self) -> None:
+        """Lets the connection go."""
+        self._session.close()
+        if self._line is not None:
+            self._line.hang_up()
+            self._line = None
+
+    def _try(self, url: str, headers: dict[str, str], body: bytes) -> tuple[str, int]:
+        line = self._line or self._open()
+        guard = threading.Timer(self._timeout, line.cut)
+        guard.daemon = True
+        guard.start()
+        error, code, keep = "", 0, False
+        try:
+            with self._session.post(url, data=body, headers=headers, timeout=self._timeout, allow_redirects=False, stream=True) as answer:
+                code = answer.status_code
+                error = "" if 200 <= code < 300 else "http"
+                keep = len(answer.raw.read(_ANSWER, decode_content=False)) < _ANSWER
+        except requests.Timeout:
+            error = "timeout"
+        except requests.ConnectionError as failure:
+            error = "refused_address" if _is_refused(failure) else "connection"
+        except (requests.RequestException, ValueError, OSError):
+            error = error if code else "connection"  # what broke after the status does not matter
+        finally:
+            guard.cancel()
+        if line.was_cut and not code:
+            error = "timeout"
+        if not keep or line.was_cut:
+            self.close()
+        return error, code
+
+    def _open(self) -> Line:
+        self._line = Line(development=self._development, timeout=self._timeout)
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, _Adapter(self._line))
+        return self._line
+
+
+def _is_refused(failure: requests.ConnectionError) -> bool:
+    reason = getattr(failure.args[0] if failure.args else None, "reason", None)
+    return isinstance(reason, RefusedAddress)

@@ -1,0 +1,217 @@
+"""Sends e-mails: by SMTP, or into the development outbox.
+
+At least once: the Message-ID is that of the delivery, so a mailbox can tell a repeat. What a server says about one e-mail decides about that one;
+what goes wrong before (connection, TLS, sign-in) says nothing about it and is tried again.
+"""
+
+import smtplib
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from chassis import log, metrics
+from chassis.clock import Clock
+from chassis.db import LOST, Database, Transaction, wait_for_notice
+from chassis.errors import Refusal
+from services.notifications.domain.delivery import Channel, Outcome, Status
+from services.notifications.domain.texts import Mail
+from services.notifications.usecases.sending import LISTEN, Letter, Sending
+
+TIMEOUT = 15.0  # seconds, for each answer of the server
+_SLOW_POLL = 5.0
+
+
+@dataclass(frozen=True)
+class MailServer:
+    """Where e-mails are handed in. `security` is plain, starttls or tls."""
+
+    host: str
+    port: int
+    security: str = "plain"
+    user: str = ""
+    password: str = ""
+
+
+_SCHEMES = {"smtp": ("plain", 25), "smtp+starttls": ("starttls", 587), "smtps": ("tls", 465)}
+
+
+def server_of(url: str) -> MailServer:
+    """smtp://host:port, smtp+starttls://user:password@host:587, smtps://user:password@host:465; ValueError for anything else."""
+    parts = urlsplit(url)
+    if parts.scheme not in _SCHEMES or not parts.hostname:
+        raise ValueError("not a mail server")
+    security, port = _SCHEMES[parts.scheme]
+    return MailServer(parts.hostname, parts.port or port, security, unquote(parts.username or ""), unquote(parts.password or ""))
+
+
+class Mailbox(Protocol):
+    """Where e-mails go in."""
+
+    def put(self, mail: Mail) -> Outcome:
+        """One attempt."""
+
+    def close(self) -> None:
+        """After a batch."""
+
+
+class Outbox:
+    """Keeps e-mails to be looked at."""
+
+    def __init__(self, sending: Sending, clock: Clock) -> None:
+        self._sending = sending
+        self._clock = clock
+
+    def put(self, mail: Mail) -> Outcome:
+        """Always arrives."""
+        self._sending.keep_for_development(mail, self._clock.now())
+        return Outcome()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Smtp:
+    """Hands e-mails to a server; one dialogue for a batch. Certificates are checked unless `trust` says whom to trust instead."""
+
+    def __init__(
+        self, server: MailServer, sender: str, clock: Clock, *, trust: ssl.SSLContext | None = None, timeout: float = TIMEOUT
+    ) -> None:
+        self._server = server
+        self._sender = sender
+        self._clock = clock
+        self._trust = trust or ssl.create_default_context()
+        self._timeout = timeout
+        self._dialogue: smtplib.SMTP | None = None
+        self._broken = False
+
+    def put(self, mail: Mail) -> Outcome:
+        """One attempt. After a broken connection the rest of the batch is not tried: each would wait for the same timeout."""
+        started = time.perf_counter()
+        error, code, hopeless = self._try(mail)
+        return Outcome(error, code, int((time.perf_counter() - started) * 1000), hopeless)
+
+    def close(self) -> None:
+        """Ends the dialogue politely, if there is one."""
+        dialogue, self._dialogue, self._broken = self._dialogue, None, False
+        if dialogue is not None:
+            try:
+                dialogue.quit()
+            except (smtplib.SMTPException, OSError):
+                dialogue.close()
+
+    def _try(self, mail: Mail) -> tuple[str, int, bool]:
+        if self._broken:
+            return "connection", 0, False
+        try:
+            dialogue = self._dialogue or self._open()
+        except smtplib.SMTPResponseException as refusal:
+            self._broken = True  # a wrong password is the operator's to mend, not the e-mail's fault
+            return "smtp", refusal.smtp_code, False
+        except (smtplib.SMTPException, OSError):
+            self._broken = True
+            return "connection", 0, False
+        self._dialogue = dialogue
+        try:
+            dialogue.send_message(compose(mail, self._sender, self._clock), self._sender, [mail.recipient])
+        except smtplib.SMTPRecipientsRefused as refusal:
+            code = next(iter(refusal.recipients.values()))[0]
+            return "smtp", code, code >= 500
+        except smtplib.SMTPSenderRefused as refusal:
+            return "smtp", refusal.smtp_code, False  # our own address: again the operator's
+        except smtplib.SMTPResponseException as refusal:
+            return "smtp", refusal.smtp_code, refusal.smtp_code >= 500
+        except (smtplib.SMTPException, OSError):
+            self._dialogue, self._broken = None, True
+            dialogue.close()
+            return "connection", 0, False
+        return "", 250, False
+
+    def _open(self) -> smtplib.SMTP:
+        server = self._server
+        if server.security == "tls":
+            dialogue: smtplib.SMTP = smtplib.SMTP_SSL(
+                server.host, server.port, local_hostname="enlace", timeout=self._timeout, context=self._trust
+            )
+        else:
+            dialogue = smtplib.SMTP(server.host, server.port, local_hostname="enlace", timeout=self._timeout)
+        try:
+            if server.security == "starttls":
+                dialogue.starttls(context=self._trust)
+            if server.user:
+                dialogue.login(server.user, server.password)
+        except BaseException:
+            dialogue.close()
+            raise
+        return dialogue
+
+
+def compose(mail: Mail, sender: str, clock: Clock) -> EmailMessage:
+    """The message as it travels: of all e-mails in a language, only ids of fixed length, date and recipient differ."""
+    message = EmailMessage(policy=SMTP)
+    message["From"] = f"Enlace <{sender}>"
+    message["To"] = mail.recipient
+    message["Subject"] = mail.subject
+    message["Date"] = format_datetime(clock.now())
+    message["Message-ID"] = f"<{mail.id}@{sender.rpartition('@')[2]}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message["Content-Language"] = mail.language
+    message.set_content(mail.body)
+    return message
+
+
+class MailSender(threading.Thread):
+    """One thread: claims a batch, hands it in, notes each."""
+
+    def __init__(self, database: Database, sending: Sending, mailbox: Mailbox, clock: Clock) -> None:
+        super().__init__(name="mail", daemon=True)
+        self._database = database
+        self._sending = sending
+        self._mailbox = mailbox
+        self._clock = clock
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Ends after the e-mail under way."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Until stopped; a database that is away is waited for."""
+        while not self._stopping.is_set():
+            try:
+                with self._database.dedicated() as connection:
+                    connection.execute(f"LISTEN {LISTEN}")
+                    while not self._stopping.is_set():
+                        if not self.send_batch(connection):
+                            wait_for_notice(connection, _SLOW_POLL)
+            except (*LOST, Refusal) as error:
+                log.get().warning("sender_waits", channel="email", error=type(error).__name__)
+                self._stopping.wait(0.5)
+
+    def send_batch(self, connection: Transaction) -> int:
+        """Hands in what is due now; returns how many."""
+        letters = self._sending.next_letters(connection, self._clock.now())
+        try:
+            for letter in letters:
+                self._send(letter)
+        finally:
+            self._mailbox.close()
+        return len(letters)
+
+    def _send(self, letter: Letter) -> None:
+        if letter.mail is None:
+            self._sending.let_rest(letter.claim)
+            return
+        outcome = self._mailbox.put(letter.mail)
+        status: Status = self._sending.finish(Channel.EMAIL, letter.claim, outcome, self._clock.now())
+        metrics.DELIVERIES.labels("email", status.value).inc()
+        if not outcome.arrived:
+            log.get().info(
+                "not_delivered", channel="email", delivery_id=letter.claim.id, reason=outcome.error, code=str(outcome.code),
+                attempt=letter.claim.tries + 1, status=status.value,
+            )  # fmt: skip

@@ -1,0 +1,122 @@
+"""Sends webhooks by Standard Webhooks: a small crowd of threads, woken by the commit that made a delivery, with a slow poll behind it.
+
+At least once: a process that dies between the POST and noting it leaves the delivery to be sent again, under the same webhook-id.
+Two lanes with threads of their own: endpoints that failed or were slow the last time can't keep the others waiting.
+"""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from standardwebhooks import Webhook as Signature
+
+from chassis import log, metrics
+from chassis.clock import Clock
+from chassis.db import LOST, Database, wait_for_notice
+from chassis.errors import Refusal
+from services.notifications.channels.door import TIMEOUT, Door
+from services.notifications.domain.delivery import Channel
+from services.notifications.usecases.sending import LISTEN, Post, Sending
+
+_SLOW_POLL = 1.0  # seconds: what is due by the clock alone, and what a lost notification left
+_DOORS = 500  # connections kept open in one lane
+
+
+class WebhookSender(threading.Thread):
+    """One lane: one thread that claims, and `threads` that send."""
+
+    def __init__(
+        self, database: Database, sending: Sending, clock: Clock, *, slow: bool, threads: int, development: bool, timeout: float = TIMEOUT
+    ) -> None:
+        super().__init__(name="webhooks-slow" if slow else "webhooks", daemon=True)
+        self._database = database
+        self._sending = sending
+        self._clock = clock
+        self._slow = slow
+        self._development = development
+        self._timeout = timeout
+        self._threads = threads
+        self._free = threading.Semaphore(threads)
+        self._doors: dict[str, Door] = {}
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Ends after the attempts under way."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Until stopped; a database that is away is waited for."""
+        with ThreadPoolExecutor(self._threads, thread_name_prefix=self.name) as crowd:
+            while not self._stopping.is_set():
+                try:
+                    self._listen(crowd)
+                except (*LOST, Refusal) as error:
+                    log.get().warning("sender_waits", channel="webhook", error=type(error).__name__)
+                    self._stopping.wait(0.5)
+
+    def _listen(self, crowd: ThreadPoolExecutor) -> None:
+        with self._database.dedicated() as connection:
+            connection.execute(f"LISTEN {LISTEN}")
+            while not self._stopping.is_set():
+                free = self._take_free()
+                if not free:
+                    continue
+                posts: list[Post] = []
+                try:
+                    posts = self._sending.next_posts(connection, self._clock.now(), slow=self._slow, limit=free)
+                finally:
+                    self._give_free(free - len(posts))
+                for post in posts:
+                    crowd.submit(self._send_and_free, post)
+                if not posts:
+                    wait_for_notice(connection, _SLOW_POLL)
+
+    def _take_free(self) -> int:
+        """All threads that have nothing to do; waits a moment for the first."""
+        if not self._free.acquire(timeout=0.5):
+            return 0
+        free = 1
+        while free < self._threads and self._free.acquire(blocking=False):
+            free += 1
+        return free
+
+    def _give_free(self, count: int) -> None:
+        if count:
+            self._free.release(count)
+
+    def _send_and_free(self, post: Post) -> None:
+        try:
+            self.send(post)
+        except Refusal as refusal:  # the database is away: the lease ends by itself, and the delivery is sent again
+            log.get().warning("attempt_not_noted", channel="webhook", delivery_id=post.claim.id, reason=refusal.reason)
+        except Exception as error:
+            log.get().error("fault", channel="webhook", delivery_id=post.claim.id, fault=log.fault(error))
+        finally:
+            self._free.release()
+
+    def send(self, post: Post) -> None:
+        """One attempt, and the noting of it."""
+        claim, now = post.claim, self._clock.now()
+        headers = {
+            "content-type": "application/json",
+            "user-agent": "Enlace/1",
+            "webhook-id": claim.id,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": Signature(post.secret).sign(claim.id, now, claim.body),
+        }
+        # One delivery at a time per endpoint is the claim's promise, so its door is this thread's alone.
+        door = self._doors.pop(claim.webhook_id, None) or Door(development=self._development, timeout=self._timeout)
+        outcome = door.post(claim.url, headers, claim.body.encode())
+        self._keep(claim.webhook_id, door)
+        status = self._sending.finish(Channel.WEBHOOK, claim, outcome, self._clock.now())
+        metrics.DELIVERIES.labels("webhook", status.value).inc()
+        if not outcome.arrived:
+            log.get().info(
+                "not_delivered", channel="webhook", delivery_id=claim.id, webhook_id=claim.webhook_id, reason=outcome.error, code=str(outcome.code),
+                attempt=claim.tries + 1, status=status.value,
+            )  # fmt: skip
+
+    def _keep(self, webhook_id: str, door: Door) -> None:
+        if len(self._doors) < _DOORS:
+            self._doors[webhook_id] = door
+        else:
+            door.close()

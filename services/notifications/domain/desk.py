@@ -1,0 +1,35 @@
+"""How an organisation's desk is told: in which language, and at which e-mail address beside the inbox."""
+
+import re
+from dataclasses import dataclass
+
+from chassis.errors import Invalid
+from services.notifications.domain.texts import LANGUAGES
+
+# One address as a mail server takes it, and nothing that could start a second header or recipient.
+_EMAIL = re.compile(
+    r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)+$"
+)
+_LONGEST = 254  # RFC 5321
+
+
+@dataclass(frozen=True)
+class Desk:
+    """An empty e-mail: the inbox only."""
+
+    organization_id: str
+    language: str
+    email: str
+
+
+def check(desk: Desk) -> None:
+    """Refuses an unknown language and what is no e-mail address."""
+    wrong = []
+    if desk.language not in LANGUAGES:
+        wrong.append(("desk.language", "unknown_code" if desk.language else "required"))
+    if len(desk.email) > _LONGEST:
+        wrong.append(("desk.email", "too_long"))
+    elif desk.email and not _EMAIL.match(desk.email):
+        wrong.append(("desk.email", "malformed"))
+    if wrong:
+        raise Invalid(*wrong)

@@ -1,0 +1,80 @@
+"""A message: one thing that one audience is told, kept in the inbox whatever becomes of e-mail and webhooks."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.notifications.domain.rules import MESSAGE_UNDELIVERABLE, WEBHOOK_DISABLED, Audience, Happening, Told
+
+
+@dataclass(frozen=True)
+class Message:
+    """`besides_worker_id`: who of the desk has the same message in person, and need not see this one."""
+
+    id: str
+    audience: Audience
+    organization_id: str
+    worker_id: str
+    besides_worker_id: str
+    kind: str
+    referral_id: str
+    urgency: str
+    sender_organization_id: str
+    receiver_organization_id: str
+    create_time: datetime
+    read_time: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Notice:
+    """How one message to an organisation went over one channel."""
+
+    kind: str
+    organization_id: str
+    channel: str
+    status: str
+    create_time: datetime
+    delivery_time: datetime | None
+    read_time: datetime | None
+
+
+def messages_of(happening: Happening, told: list[Told]) -> list[Message]:
+    """The messages of one happening, as they are kept; their time is when it happened, not when it was heard."""
+    personal = {(one.kind, one.organization_id): one.worker_id for one in told if one.audience is Audience.WORKER}
+    return [
+        Message(
+            derived_id(f"{happening.referral_id}/{happening.version}", one),
+            one.audience,
+            one.organization_id,
+            one.worker_id,
+            personal.get((one.kind, one.organization_id), "") if one.audience is Audience.DESK else "",
+            one.kind,
+            happening.referral_id,
+            happening.urgency,
+            happening.sender_organization_id,
+            happening.receiver_organization_id,
+            happening.time,
+        )
+        for one in told
+    ]
+
+
+def about_unreached(message: Message, now: datetime) -> Message:
+    """To the coordination: nobody was reached, call by telephone."""
+    told = Told(MESSAGE_UNDELIVERABLE, Audience.COORDINATION)
+    identity = derived_id(message.id, told)
+    parties = (message.sender_organization_id, message.receiver_organization_id)
+    return Message(identity, told.audience, "", "", "", told.kind, message.referral_id, message.urgency, *parties, now)
+
+
+def about_disabled(webhook_id: str, organization_id: str, now: datetime) -> Message:
+    """To the desk whose system has been switched off."""
+    told = Told(WEBHOOK_DISABLED, Audience.DESK, organization_id)
+    return Message(
+        derived_id(f"{webhook_id}/{now.isoformat()}", told), told.audience, organization_id, "", "", told.kind, "", "", "", "", now
+    )
+
+
+def derived_id(cause: str, told: Told) -> str:
+    """An id that the same cause gives again: a message made twice is one, also after the database was lost and everything is heard anew."""
+    return hashlib.sha256("/".join((cause, told.kind, told.audience.value, told.organization_id, told.worker_id)).encode()).hexdigest()[:32]

@@ -1,0 +1,127 @@
+"""A partner system that wants to be told: where it listens, for which kinds, and when it is no longer called.
+
+What is refused here is refused again, by address, at each connection: a name may point elsewhere tomorrow.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from urllib.parse import urlsplit
+
+from chassis.errors import Conflict, Invalid, Stale
+from services.notifications.domain.rules import KINDS
+
+TEST = "enlace.webhook.test.v1"
+LIMIT = 20  # endpoints of one organisation: each multiplies what is sent
+PATIENCE = timedelta(days=3)  # of failing without one success, then it is switched off
+SLOW_MS = 2000  # whoever takes longer is served in the slow lane
+BY_OWNER, FAILING = "by_owner", "failing"
+_LONGEST_URL = 2000
+_NAT64 = IPv6Network("64:ff9b::/96")  # IPv4 behind IPv6: what counts is the address inside
+
+Address = IPv4Address | IPv6Address
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """One endpoint. `version` is its etag."""
+
+    id: str
+    organization_id: str
+    url: str
+    kinds: tuple[str, ...]
+    enabled: bool
+    disabled_reason: str
+    version: int
+    create_time: datetime
+    update_time: datetime
+
+
+def open_webhook(
+    id: str, organization_id: str, url: str, kinds: Collection[str], now: datetime, *, there_are: int, development: bool
+) -> Webhook:
+    """A new endpoint, enabled."""
+    if there_are >= LIMIT:
+        raise Conflict("too_many_webhooks")
+    check_url(url, development=development)
+    check_kinds(kinds)
+    return Webhook(id, organization_id, url, tuple(sorted(set(kinds))), True, "", 1, now, now)
+
+
+def change(
+    webhook: Webhook,
+    version: str,
+    now: datetime,
+    *,
+    url: str | None,
+    kinds: Collection[str] | None,
+    enabled: bool | None,
+    development: bool,
+) -> Webhook:
+    """The endpoint with what is not None changed; switching it on again forgets why it was off."""
+    if version != str(webhook.version):
+        raise Stale
+    if url is not None:
+        check_url(url, development=development)
+        webhook = replace(webhook, url=url)
+    if kinds is not None:
+        check_kinds(kinds)
+        webhook = replace(webhook, kinds=tuple(sorted(set(kinds))))
+    if enabled is not None and enabled != webhook.enabled:
+        webhook = replace(webhook, enabled=enabled, disabled_reason="" if enabled else BY_OWNER)
+    return replace(webhook, version=webhook.version + 1, update_time=now)
+
+
+def check_kinds(kinds: Collection[str]) -> None:
+    """Refuses kinds that are never told."""
+    unknown = [(f"webhook.kinds.{number}", "unknown_code") for number, kind in enumerate(kinds) if kind not in KINDS]
+    if unknown:
+        raise Invalid(*unknown)
+
+
+def check_url(url: str, *, development: bool) -> None:
+    """Refuses what we would not call: not https (but in development), with user info, or an address inside our own network."""
+    if not url:
+        raise Invalid(("webhook.url", "required"))
+    if len(url) > _LONGEST_URL:
+        raise Invalid(("webhook.url", "too_long"))
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise Invalid(("webhook.url", "malformed")) from error
+    odd = any(character <= " " or character == "\\" for character in url) or not url.isascii()
+    if odd or not host or parts.username is not None or parts.password is not None or parts.fragment:
+        raise Invalid(("webhook.url", "malformed"))
+    if parts.scheme != "https" and not (development and parts.scheme == "http"):
+        raise Invalid(("webhook.url", "out_of_range"))
+    literal = _literal(host)
+    if (literal is not None and not may_call(literal, development=development)) or (
+        host.endswith(("localhost", ".internal", ".local")) and not development
+    ):
+        raise Invalid(("webhook.url", "out_of_range"))
+
+
+def may_call(address: Address, *, development: bool) -> bool:
+    """Whether an address is out in the world; in development, the machine itself too. The one rule against being used to look into our own network."""
+    address = _inner(address)
+    if development and address.is_loopback:
+        return True
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+def _inner(address: Address) -> Address:
+    """The IPv4 address inside an IPv6 one that is only another way of writing it."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None) or address
+
+
+def _literal(host: str) -> Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None

@@ -1,0 +1,128 @@
+"""The gRPC face: who may call what, unpack, ask, pack. The contract is in protos/notifications/v1."""
+
+from collections.abc import Mapping
+
+from chassis.errors import Invalid
+from chassis.rpc import Call, Right, roles
+from protos.notifications.v1 import notifications_pb2 as pb
+from services.notifications import wire
+from services.notifications.domain.desk import Desk
+from services.notifications.usecases import desks, inbox, webhooks
+
+_SCOPE = "notifications"
+_ANY_DESK = roles("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", scope=_SCOPE)
+_SYSTEMS = roles("MANAGER", scope=_SCOPE)
+
+RIGHTS: Mapping[str, Mapping[str, Right]] = {
+    "enlace.notifications.v1.Notifications": {
+        "ListMessages": _ANY_DESK,
+        "CountUnread": _ANY_DESK,
+        "MarkMessageRead": _ANY_DESK,
+        "GetDesk": _ANY_DESK,
+        "SetDesk": roles("MANAGER", "COORDINATOR"),
+        "ListNotices": _ANY_DESK,
+        "ListDevelopmentMails": roles("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", "AUDITOR"),
+    },
+    "enlace.notifications.v1.Webhooks": {
+        "CreateWebhook": _SYSTEMS,
+        "ListWebhooks": _SYSTEMS,
+        "GetWebhook": _SYSTEMS,
+        "UpdateWebhook": _SYSTEMS,
+        "DeleteWebhook": _SYSTEMS,
+        "TestWebhook": _SYSTEMS,
+        "ListDeliveries": _SYSTEMS,
+        "ResendDelivery": _SYSTEMS,
+    },
+}
+_CHANGEABLE = ("url", "kinds", "enabled")
+
+
+class NotificationsFace:
+    """enlace.notifications.v1.Notifications."""
+
+    def __init__(self, desks: desks.Desks) -> None:
+        self._desks = desks
+
+    def ListMessages(self, request: pb.ListMessagesRequest, call: Call) -> pb.ListMessagesResponse:
+        found, token = inbox.list_messages(
+            call.tx, call.caller, unread_only=request.unread_only, page_size=request.page_size, page_token=request.page_token
+        )
+        return pb.ListMessagesResponse(
+            messages=[wire.message_answer(message, call.caller.language) for message in found], next_page_token=token
+        )
+
+    def CountUnread(self, request: pb.CountUnreadRequest, call: Call) -> pb.CountUnreadResponse:
+        return pb.CountUnreadResponse(unread=inbox.count_unread(call.tx, call.caller))
+
+    def MarkMessageRead(self, request: pb.MarkMessageReadRequest, call: Call) -> pb.Message:
+        message = inbox.mark_read(call.tx, call.caller, call.clock.now(), request.id)
+        return wire.message_answer(message, call.caller.language)
+
+    def GetDesk(self, request: pb.GetDeskRequest, call: Call) -> pb.Desk:
+        return wire.desk_answer(self._desks.get(call.tx, call.caller))
+
+    def SetDesk(self, request: pb.SetDeskRequest, call: Call) -> pb.Desk:
+        asked = request.desk
+        desk = Desk(asked.organization_id or call.caller.organization_id, asked.language, asked.email)
+        return wire.desk_answer(self._desks.set(call.tx, call.caller, call.clock.now(), desk))
+
+    def ListNotices(self, request: pb.ListNoticesRequest, call: Call) -> pb.ListNoticesResponse:
+        notices = inbox.list_notices(call.tx, call.caller, request.referral_id)
+        return pb.ListNoticesResponse(notices=[wire.notice_answer(notice) for notice in notices])
+
+    def ListDevelopmentMails(self, request: pb.ListDevelopmentMailsRequest, call: Call) -> pb.ListDevelopmentMailsResponse:
+        mails = self._desks.development_mails(call.tx)
+        return pb.ListDevelopmentMailsResponse(mails=[wire.mail_answer(mail, time) for mail, time in mails])
+
+
+class WebhooksFace:
+    """enlace.notifications.v1.Webhooks."""
+
+    def __init__(self, webhooks: webhooks.Webhooks) -> None:
+        self._webhooks = webhooks
+
+    def CreateWebhook(self, request: pb.CreateWebhookRequest, call: Call) -> pb.CreateWebhookResponse:
+        webhook, secret = self._webhooks.create(call.tx, call.caller, call.clock.now(), request.webhook.url, request.webhook.kinds)
+        return pb.CreateWebhookResponse(webhook=wire.webhook_answer(webhook), secret=secret)
+
+    def ListWebhooks(self, request: pb.ListWebhooksRequest, call: Call) -> pb.ListWebhooksResponse:
+        return pb.ListWebhooksResponse(webhooks=[wire.webhook_answer(webhook) for webhook in self._webhooks.list_all(call.tx, call.caller)])
+
+    def GetWebhook(self, request: pb.GetWebhookRequest, call: Call) -> pb.Webhook:
+        return wire.webhook_answer(self._webhooks.get(call.tx, call.caller, request.id))
+
+    def UpdateWebhook(self, request: pb.UpdateWebhookRequest, call: Call) -> pb.Webhook:
+        asked, mask = request.webhook, set(request.update_mask.paths)
+        if not asked.etag:
+            raise Invalid(("webhook.etag", "required"))
+        if not mask:
+            raise Invalid(("update_mask", "required"))
+        if not mask.issubset(_CHANGEABLE):
+            raise Invalid(("update_mask", "unknown_code"))
+        webhook = self._webhooks.update(
+            call.tx,
+            call.caller,
+            call.clock.now(),
+            asked.id,
+            asked.etag,
+            url=asked.url if "url" in mask else None,
+            kinds=list(asked.kinds) if "kinds" in mask else None,
+            enabled=asked.enabled if "enabled" in mask else None,
+        )
+        return wire.webhook_answer(webhook)
+
+    def DeleteWebhook(self, request: pb.DeleteWebhookRequest, call: Call) -> pb.DeleteWebhookResponse:
+        self._webhooks.delete(call.tx, call.caller, request.id)
+        return pb.DeleteWebhookResponse()
+
+    def TestWebhook(self, request: pb.TestWebhookRequest, call: Call) -> pb.Delivery:
+        return wire.delivery_answer(self._webhooks.test(call.tx, call.caller, call.clock.now(), request.id))
+
+    def ListDeliveries(self, request: pb.ListDeliveriesRequest, call: Call) -> pb.ListDeliveriesResponse:
+        found, token = self._webhooks.list_deliveries(
+            call.tx, call.caller, request.webhook_id, page_size=request.page_size, page_token=request.page_token
+        )
+        return pb.ListDeliveriesResponse(deliveries=[wire.delivery_answer(delivery) for delivery in found], next_page_token=token)
+
+    def ResendDelivery(self, request: pb.ResendDeliveryRequest, call: Call) -> pb.Delivery:
+        return wire.delivery_answer(self._webhooks.resend(call.tx, call.caller, call.clock.now(), request.id))

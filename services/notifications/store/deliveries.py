@@ -1,0 +1,178 @@
+"""Deliveries: claimed by a sender for a lease, finished under the same lease, listed for their owner.
+
+A claim moves `next_attempt_time` to the end of the lease: a sender that dies leaves a delivery that becomes due again by itself. A finish that comes
+after its lease changes nothing.
+"""
+
+from datetime import datetime
+
+from chassis.db import Row, Transaction
+from services.notifications.domain.delivery import Delivery, EmailClaim, Outcome, Verdict, WebhookClaim
+from services.notifications.domain.texts import Mail
+from services.notifications.domain.webhook import SLOW_MS, TEST, Webhook
+from services.notifications.wire import Position
+
+_SEEN = (
+    "id, webhook_id, kind, status, attempts, last_code, last_error, last_duration_ms, encode(sha256(convert_to(body, 'UTF8')), 'hex') AS body_sha256,"
+    " create_time, next_attempt_time, delivery_time"
+)
+
+# Whoever was served longest ago comes first, one delivery per endpoint at a time: an endpoint with a thousand waiting deliveries, or one that takes its
+# ten seconds, delays nobody else. The lane keeps the troublesome from taking all threads.
+_CLAIM_WEBHOOKS = """
+WITH due AS (
+    SELECT first.id, w.id AS webhook_id, w.url, w.secret
+    FROM webhooks w CROSS JOIN LATERAL (
+        SELECT id FROM deliveries WHERE channel = 'webhook' AND webhook_id = w.id AND next_attempt_time <= %(now)s ORDER BY next_attempt_time LIMIT 1
+    ) first
+    WHERE w.slow = %(slow)s AND w.busy_until <= %(now)s
+    ORDER BY w.busy_until LIMIT %(limit)s FOR UPDATE OF w SKIP LOCKED
+), taken AS (
+    UPDATE deliveries d SET next_attempt_time = %(lease)s FROM due WHERE d.id = due.id AND d.next_attempt_time <= %(now)s
+    RETURNING d.id, d.message_id, d.tries, d.first_try_time, d.body, due.webhook_id, due.url, due.secret
+), busy AS (
+    UPDATE webhooks SET busy_until = %(lease)s FROM taken WHERE webhooks.id = taken.webhook_id
+)
+SELECT * FROM taken
+"""
+
+_CLAIM_EMAILS = """
+WITH due AS (
+    SELECT id FROM deliveries WHERE channel = 'email' AND next_attempt_time <= %(now)s ORDER BY next_attempt_time LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE deliveries d SET next_attempt_time = %(lease)s FROM due WHERE d.id = due.id
+    RETURNING d.id, d.message_id, d.tries, d.first_try_time, d.organization_id
+)
+SELECT taken.*, m.referral_id, coalesce(desks.language, '') AS language, desks.email
+FROM taken JOIN messages m ON m.id = taken.message_id LEFT JOIN desks ON desks.organization_id = taken.organization_id
+"""
+
+_FINISH = """
+WITH done AS (
+    UPDATE deliveries SET status = %(status)s, next_attempt_time = %(next)s, attempts = attempts + 1, tries = tries + 1,
+        first_try_time = coalesce(first_try_time, %(now)s), last_code = %(code)s, last_error = %(error)s, last_duration_ms = %(duration)s,
+        delivery_time = CASE WHEN %(arrived)s THEN %(now)s ELSE delivery_time END
+    WHERE id = %(id)s AND next_attempt_time = %(lease)s
+    RETURNING id
+), freed AS (
+    UPDATE webhooks SET busy_until = %(now)s, slow = %(slow)s, failing_since = CASE WHEN %(arrived)s THEN NULL ELSE coalesce(failing_since, %(now)s) END
+    WHERE id = %(webhook)s AND busy_until = %(lease)s
+), waking AS (
+    SELECT pg_notify('deliveries', '') WHERE EXISTS (SELECT FROM deliveries WHERE channel = 'webhook' AND webhook_id = %(webhook)s
+        AND next_attempt_time <= %(now)s AND id <> %(id)s)
+)
+SELECT (SELECT count(*) FROM done) AS done, (SELECT count(*) FROM waking) AS woken
+"""
+
+
+def claim_webhooks(tx: Transaction, now: datetime, lease: datetime, *, slow: bool, limit: int) -> list[WebhookClaim]:
+    """The next deliveries of one lane, at most one per endpoint."""
+    rows = tx.execute(_CLAIM_WEBHOOKS, {"now": now, "lease": lease, "slow": slow, "limit": limit}).fetchall()
+    return [WebhookClaim(**row, lease=lease) for row in rows]
+
+
+def claim_emails(tx: Transaction, now: datetime, lease: datetime, *, limit: int) -> list[EmailClaim]:
+    """The next e-mails."""
+    rows = tx.execute(_CLAIM_EMAILS, {"now": now, "lease": lease, "limit": limit}).fetchall()
+    return [EmailClaim(**row, lease=lease) for row in rows]
+
+
+def finish(
+    tx: Transaction, id: str, lease: datetime, outcome: Outcome, verdict: Verdict, now: datetime, *, webhook_id: str | None = None
+) -> bool:
+    """Notes what came of an attempt and lets the endpoint go; False when the lease was no longer held. Wakes the senders if more is due there."""
+    row = tx.execute(
+        _FINISH,
+        {
+            "id": id,
+            "lease": lease,
+            "status": verdict.status.value,
+            "next": verdict.next_attempt_time,
+            "now": now,
+            "code": outcome.code,
+            "error": outcome.error,
+            "duration": outcome.duration_ms,
+            "arrived": outcome.arrived,
+            "webhook": webhook_id,
+            "slow": not outcome.arrived or outcome.duration_ms > SLOW_MS,
+        },
+    ).fetchone()
+    return bool(row and row["done"])
+
+
+def discard_of_webhook(tx: Transaction, webhook_id: str) -> None:
+    """Closes what is still open to an endpoint."""
+    tx.execute(
+        "UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL WHERE webhook_id = %s AND next_attempt_time IS NOT NULL",
+        (webhook_id,),
+    )
+
+
+def discard_of_organization(tx: Transaction, organization_id: str) -> None:
+    """Closes what is still open to an organisation."""
+    tx.execute(
+        "UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL WHERE organization_id = %s AND next_attempt_time IS NOT NULL",
+        (organization_id,),
+    )
+
+
+def discard(tx: Transaction, id: str, lease: datetime) -> None:
+    """Closes one that this sender holds and nobody wants any more."""
+    tx.execute("UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL WHERE id = %s AND next_attempt_time = %s", (id, lease))
+
+
+def add_test(tx: Transaction, id: str, webhook: Webhook, body: str, now: datetime) -> Delivery:
+    """A sample in the ordinary queue."""
+    row = tx.execute(
+        "INSERT INTO deliveries (id, channel, organization_id, webhook_id, kind, body, status, next_attempt_time, create_time)"
+        f" VALUES (%s, 'webhook', %s, %s, %s, %s, 'WAITING', %s, %s) RETURNING {_SEEN}",
+        (id, webhook.organization_id, webhook.id, TEST, body, now, now),
+    ).fetchone()
+    _wake(tx)
+    assert row is not None
+    return Delivery(**row)
+
+
+def again(tx: Transaction, organization_id: str, id: str, now: datetime) -> Delivery | None:
+    """Due at once, with fresh patience, under the same id; None when there is none, or its endpoint is gone."""
+    row = tx.execute(
+        "UPDATE deliveries SET status = 'WAITING', next_attempt_time = %s, tries = 0, first_try_time = NULL WHERE id = %s AND organization_id = %s"
+        f" AND EXISTS (SELECT FROM webhooks WHERE webhooks.id = webhook_id) RETURNING {_SEEN}",
+        (now, id, organization_id),
+    ).fetchone()
+    _wake(tx)
+    return Delivery(**row) if row else None
+
+
+def of_webhook(tx: Transaction, webhook_id: str, *, after: Position | None, limit: int) -> list[Delivery]:
+    """What was sent to an endpoint, newest first."""
+    rows: list[Row] = tx.execute(
+        f"SELECT {_SEEN} FROM deliveries WHERE webhook_id = %(webhook)s AND (%(time)s::timestamptz IS NULL OR (create_time, id) < (%(time)s, %(id)s))"
+        " ORDER BY create_time DESC, id DESC LIMIT %(limit)s",
+        {"webhook": webhook_id, "time": after.time if after else None, "id": after.id if after else "", "limit": limit},
+    ).fetchall()
+    return [Delivery(**row) for row in rows]
+
+
+def keep_mail(tx: Transaction, mail: Mail, sealed_recipient: bytes, now: datetime) -> None:
+    """An e-mail for the development outbox; a repeat is the same."""
+    tx.execute(
+        "INSERT INTO development_mails (id, recipient, subject, body, create_time) VALUES (%s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING",
+        (mail.id, sealed_recipient, mail.subject, mail.body, now),
+    )
+
+
+def kept_mails(tx: Transaction, limit: int) -> list[Row]:
+    """The development outbox, newest first."""
+    return tx.execute(
+        "SELECT id, recipient, subject, body, create_time FROM development_mails ORDER BY create_time DESC, id LIMIT %s", (limit,)
+    ).fetchall()
+
+
+def forget_mails(tx: Transaction, before: datetime) -> None:
+    """Takes old ones out of the development outbox."""
+    tx.execute("DELETE FROM development_mails WHERE create_time < %s", (before,))
+
+
+def _wake(tx: Transaction) -> None:
+    tx.execute("SELECT pg_notify('deliveries', '')")

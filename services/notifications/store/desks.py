@@ -1,0 +1,35 @@
+"""Desks: how an organisation is told. The address is sealed for its place: a row copied elsewhere does not open."""
+
+from datetime import datetime
+
+from chassis.db import Transaction
+from chassis.sealing import Keyring
+from services.notifications.domain.desk import Desk
+from services.notifications.domain.texts import DEFAULT
+
+
+def fetch(tx: Transaction, keyring: Keyring, organization_id: str) -> Desk:
+    """The desk; one that nobody has set is told by the inbox alone."""
+    row = tx.execute("SELECT language, email FROM desks WHERE organization_id = %s", (organization_id,)).fetchone()
+    if row is None:
+        return Desk(organization_id, DEFAULT, "")
+    return Desk(organization_id, row["language"], open_email(keyring, organization_id, row["email"]) if row["email"] else "")
+
+
+def keep(tx: Transaction, keyring: Keyring, desk: Desk, now: datetime) -> None:
+    """The desk as it shall be."""
+    sealed = keyring.seal(desk.email, _place(desk.organization_id)) if desk.email else None
+    tx.execute(
+        "INSERT INTO desks (organization_id, language, email, update_time) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (organization_id) DO UPDATE SET language = excluded.language, email = excluded.email, update_time = excluded.update_time",
+        (desk.organization_id, desk.language, sealed, now),
+    )
+
+
+def open_email(keyring: Keyring, organization_id: str, sealed: bytes) -> str:
+    """The address in a row."""
+    return keyring.open(sealed, _place(organization_id))
+
+
+def _place(organization_id: str) -> str:
+    return f"desks/{organization_id}/email"

@@ -1,0 +1,131 @@
+"""Messages: written together with their deliveries in one statement, and read as one inbox from three sides."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from chassis.db import Transaction
+from services.notifications.domain.message import Message, Notice
+from services.notifications.domain.rules import MESSAGE_UNDELIVERABLE, Audience
+from services.notifications.wire import Position
+
+CHANNEL = "deliveries"
+"""Whoever sends deliveries listens here; heard when the transaction that made them has committed."""
+
+_COLUMNS = (
+    "id, audience, organization_id, worker_id, besides_worker_id, kind, referral_id, urgency,"
+    " sender_organization_id, receiver_organization_id, create_time, read_time"
+)
+
+# One round trip: the path from a fact to a partner's system is counted in milliseconds. A delivery's id is derived from its message and place, so that
+# a fact heard again after a restored backup is sent under the same webhook-id or Message-ID.
+_KEEP = """
+WITH made AS (
+    INSERT INTO messages (id, audience, organization_id, worker_id, besides_worker_id, kind, referral_id, urgency,
+                          sender_organization_id, receiver_organization_id, create_time)
+    SELECT * FROM unnest(%(id)s::text[], %(audience)s::text[], %(organization_id)s::text[], %(worker_id)s::text[], %(besides_worker_id)s::text[],
+                         %(kind)s::text[], %(referral_id)s::text[], %(urgency)s::text[], %(sender_organization_id)s::text[],
+                         %(receiver_organization_id)s::text[], %(create_time)s::timestamptz[])
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, audience, organization_id, kind
+), place AS (
+    SELECT made.id AS message_id, made.kind, 'webhook' AS channel, w.organization_id, w.id AS webhook_id
+    FROM made JOIN webhooks w ON w.organization_id = made.organization_id AND w.enabled AND (w.kinds = '{}' OR made.kind = ANY (w.kinds))
+    WHERE made.audience = 'desk'
+    UNION ALL
+    SELECT made.id, made.kind, 'email', d.organization_id, NULL
+    FROM made JOIN desks d ON d.email IS NOT NULL AND CASE made.audience
+        WHEN 'desk' THEN d.organization_id = made.organization_id
+        WHEN 'coordination' THEN EXISTS (SELECT FROM workers WHERE workers.organization_id = d.organization_id
+                                         AND 'COORDINATOR' = ANY (roles) AND status = 'ACTIVE')
+        ELSE false END
+    WHERE %(by_email)s
+), sent AS (
+    INSERT INTO deliveries (id, message_id, channel, organization_id, webhook_id, kind, body, status, next_attempt_time, create_time)
+    SELECT left(encode(sha256(convert_to(message_id || '/' || coalesce(webhook_id, organization_id), 'UTF8')), 'hex'), 32),
+           message_id, channel, organization_id, webhook_id, kind, CASE channel WHEN 'webhook' THEN %(body)s END, 'WAITING', %(now)s, %(now)s
+    FROM place WHERE NOT EXISTS (SELECT FROM organizations o WHERE o.id = place.organization_id AND o.status IN ('SUSPENDED', 'LEFT'))
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id
+)
+SELECT pg_notify('deliveries', '') WHERE EXISTS (SELECT FROM sent)
+"""
+
+
+def keep(tx: Transaction, messages: Sequence[Message], body: str, now: datetime, *, by_email: bool) -> None:
+    """Writes messages that are not there yet, a delivery to each webhook and e-mail address that wants them, and wakes the senders at the commit."""
+    if not messages:
+        return
+    columns = ("id", "organization_id", "worker_id", "besides_worker_id", "kind", "referral_id", "urgency")
+    parties = ("sender_organization_id", "receiver_organization_id", "create_time")
+    values = {name: [getattr(message, name) for message in messages] for name in (*columns, *parties)}
+    audiences = [message.audience.value for message in messages]
+    tx.execute(_KEEP, {**values, "audience": audiences, "body": body, "now": now, "by_email": by_email})
+
+
+# Each side comes in order from an index of its own; only a page of each is read.
+_PAGE = " AND (NOT %(unread)s OR read_time IS NULL) AND (%(time)s::timestamptz IS NULL OR (create_time, id) < (%(time)s, %(id)s))"
+_ORDER = " ORDER BY create_time DESC, id DESC LIMIT %(limit)s"
+_SIDES = (
+    "audience = 'desk' AND organization_id = %(organization)s AND besides_worker_id <> %(me)s",
+    "audience = 'worker' AND worker_id = %(me)s",
+    "audience = 'coordination' AND %(coordinator)s",
+)
+_LIST = " UNION ALL ".join(f"(SELECT {_COLUMNS} FROM messages WHERE {side}{_PAGE}{_ORDER})" for side in _SIDES) + _ORDER
+_COUNT = "SELECT " + " + ".join(f"(SELECT count(*) FROM messages WHERE {side} AND read_time IS NULL)" for side in _SIDES) + " AS unread"
+_READ = (
+    "UPDATE messages SET read_time = coalesce(read_time, %(now)s) WHERE id = %(message)s AND ("
+    + " OR ".join(f"({side})" for side in _SIDES)
+    + f") RETURNING {_COLUMNS}"
+)
+
+
+def inbox(tx: Transaction, who: dict[str, object], *, unread: bool, after: Position | None, limit: int) -> list[Message]:
+    """The messages that `who` (organization, me, coordinator) sees, newest first."""
+    place = {"time": after.time if after else None, "id": after.id if after else ""}
+    rows = tx.execute(_LIST, {**who, **place, "unread": unread, "limit": limit}).fetchall()
+    return [_message(row) for row in rows]
+
+
+def unread(tx: Transaction, who: dict[str, object]) -> int:
+    """How many of them nobody has read."""
+    row = tx.execute(_COUNT, who).fetchone()
+    assert row is not None
+    return int(row["unread"])
+
+
+def mark_read(tx: Transaction, who: dict[str, object], message_id: str, now: datetime) -> Message | None:
+    """The message, read now unless it was before; None when `who` does not see it."""
+    row = tx.execute(_READ, {**who, "message": message_id, "now": now}).fetchone()
+    return _message(row) if row else None
+
+
+def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[Notice]:
+    """How the messages about a referral went, for an organisation that is a side of it. Desk and worker of one organisation are one notice."""
+    rows = tx.execute(
+        "WITH about AS (SELECT id, kind, organization_id, create_time, read_time FROM messages WHERE referral_id = %(referral)s"
+        " AND audience <> 'coordination' AND %(organization)s IN (sender_organization_id, receiver_organization_id))"
+        " SELECT kind, organization_id, 'inbox' AS channel, 'DELIVERED' AS status, create_time, create_time AS delivery_time, min(read_time) AS read_time"
+        " FROM about GROUP BY kind, organization_id, create_time"
+        " UNION ALL SELECT d.kind, d.organization_id, d.channel, d.status, about.create_time, d.delivery_time, NULL"
+        " FROM about JOIN deliveries d ON d.message_id = about.id"
+        " ORDER BY create_time, organization_id, kind, channel DESC",
+        {"referral": referral_id, "organization": organization_id},
+    ).fetchall()
+    return [Notice(**row) for row in rows]
+
+
+def note_unreached(tx: Transaction, message_id: str) -> Message | None:
+    """The message, if now for the first time no delivery outside can reach anybody any more; a message about that itself is let rest."""
+    # Two last deliveries may die at the same time: the lock lets the second see what became of the first.
+    tx.execute("SELECT FROM messages WHERE id = %s FOR UPDATE", (message_id,))
+    row = tx.execute(
+        "UPDATE messages SET unreached = true WHERE id = %(id)s AND NOT unreached AND kind <> %(rest)s"
+        " AND NOT EXISTS (SELECT FROM deliveries WHERE message_id = %(id)s AND status IN ('WAITING', 'RETRYING', 'DELIVERED'))"
+        f" RETURNING {_COLUMNS}",
+        {"id": message_id, "rest": MESSAGE_UNDELIVERABLE},
+    ).fetchone()
+    return _message(row) if row else None
+
+
+def _message(row: dict[str, object]) -> Message:
+    return Message(**{**row, "audience": Audience(row["audience"])})  # type: ignore[arg-type] # the columns are the fields

@@ -1,0 +1,88 @@
+"""Webhooks: the endpoints of partner systems. The secret is sealed for its place."""
+
+from datetime import datetime
+
+from chassis.db import Row, Transaction
+from chassis.sealing import Keyring
+from services.notifications.domain.webhook import FAILING, Webhook
+
+_COLUMNS = "id, organization_id, url, kinds, enabled, disabled_reason, version, create_time, update_time"
+
+
+def add(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> None:
+    """A new endpoint with its secret."""
+    tx.execute(
+        f"INSERT INTO webhooks ({_COLUMNS}, secret) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            webhook.id,
+            webhook.organization_id,
+            webhook.url,
+            list(webhook.kinds),
+            webhook.enabled,
+            webhook.disabled_reason,
+            webhook.version,
+            webhook.create_time,
+            webhook.update_time,
+            keyring.seal(secret, _place(webhook.id)),
+        ),
+    )
+
+
+def hold_organization(tx: Transaction, organization_id: str) -> int:
+    """How many endpoints it has; nobody else adds one to it until this transaction ends, so that a limit holds."""
+    tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", (organization_id,))
+    row = tx.execute("SELECT count(*) AS n FROM webhooks WHERE organization_id = %s", (organization_id,)).fetchone()
+    assert row is not None
+    return int(row["n"])
+
+
+def of_organization(tx: Transaction, organization_id: str) -> list[Webhook]:
+    """All its endpoints, oldest first."""
+    rows = tx.execute(f"SELECT {_COLUMNS} FROM webhooks WHERE organization_id = %s ORDER BY create_time, id", (organization_id,)).fetchall()
+    return [_webhook(row) for row in rows]
+
+
+def fetch(tx: Transaction, organization_id: str, webhook_id: str, *, to_change: bool = False) -> Webhook | None:
+    """One of its endpoints."""
+    lock = " FOR UPDATE" if to_change else ""
+    row = tx.execute(
+        f"SELECT {_COLUMNS} FROM webhooks WHERE id = %s AND organization_id = %s{lock}", (webhook_id, organization_id)
+    ).fetchone()
+    return _webhook(row) if row else None
+
+
+def keep(tx: Transaction, webhook: Webhook) -> None:
+    """The endpoint as changed. Its owner has looked at it: what it did before is forgotten."""
+    tx.execute(
+        "UPDATE webhooks SET url = %s, kinds = %s, enabled = %s, disabled_reason = %s, version = %s, update_time = %s, failing_since = NULL, slow = false"
+        " WHERE id = %s",
+        (webhook.url, list(webhook.kinds), webhook.enabled, webhook.disabled_reason, webhook.version, webhook.update_time, webhook.id),
+    )
+
+
+def remove(tx: Transaction, webhook_id: str) -> None:
+    """Takes it away, and its secret with it."""
+    tx.execute("DELETE FROM webhooks WHERE id = %s", (webhook_id,))
+
+
+def switch_off(tx: Transaction, webhook_id: str, failing_before: datetime, now: datetime) -> str | None:
+    """Disables an endpoint that has been failing since before a moment; returns its organisation if that was done now."""
+    row = tx.execute(
+        "UPDATE webhooks SET enabled = false, disabled_reason = %s, version = version + 1, update_time = %s"
+        " WHERE id = %s AND enabled AND failing_since <= %s RETURNING organization_id",
+        (FAILING, now, webhook_id, failing_before),
+    ).fetchone()
+    return str(row["organization_id"]) if row else None
+
+
+def open_secret(keyring: Keyring, webhook_id: str, sealed: bytes) -> str:
+    """The secret in a row."""
+    return keyring.open(sealed, _place(webhook_id))
+
+
+def _place(webhook_id: str) -> str:
+    return f"webhooks/{webhook_id}/secret"
+
+
+def _webhook(row: Row) -> Webhook:
+    return Webhook(**{**row, "kinds": tuple(row["kinds"])})

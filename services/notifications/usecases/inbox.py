@@ -1,0 +1,40 @@
+"""The inbox: what the caller's desk, the caller, or the coordination has been told."""
+
+from datetime import datetime
+
+from chassis.db import Transaction
+from chassis.errors import NotFound
+from chassis.tokens import Caller
+from services.notifications import wire
+from services.notifications.domain.message import Message, Notice
+from services.notifications.store import messages
+
+
+def list_messages(tx: Transaction, caller: Caller, *, unread_only: bool, page_size: int, page_token: str) -> tuple[list[Message], str]:
+    """A page of messages, newest first, and the token of the next page."""
+    size = wire.page_size(page_size)
+    found = messages.inbox(tx, _who(caller), unread=unread_only, after=wire.position(page_token), limit=size + 1)
+    token = wire.page_token(wire.Position(found[size - 1].create_time, found[size - 1].id)) if len(found) > size else ""
+    return found[:size], token
+
+
+def count_unread(tx: Transaction, caller: Caller) -> int:
+    """How many of them are unread."""
+    return messages.unread(tx, _who(caller))
+
+
+def mark_read(tx: Transaction, caller: Caller, now: datetime, message_id: str) -> Message:
+    """Reads one; a second reading changes nothing."""
+    message = messages.mark_read(tx, _who(caller), message_id, now)
+    if message is None:
+        raise NotFound
+    return message
+
+
+def list_notices(tx: Transaction, caller: Caller, referral_id: str) -> list[Notice]:
+    """How the messages about a referral went; none for who is not a side of it, as for a referral that does not exist."""
+    return messages.notices(tx, referral_id, caller.organization_id)
+
+
+def _who(caller: Caller) -> dict[str, object]:
+    return {"organization": caller.organization_id, "me": caller.id, "coordinator": caller.has("COORDINATOR")}

@@ -1,0 +1,11 @@
+"""Whether who asks is in good standing."""
+
+from chassis.db import Transaction
+from chassis.tokens import Caller
+from services.notifications.domain import member
+from services.notifications.store import members
+
+
+def check_standing(tx: Transaction, caller: Caller) -> None:
+    """Refuses whom the partners service has said to be suspended or revoked."""
+    member.check_standing(members.standing(tx, caller.id, caller.organization_id))

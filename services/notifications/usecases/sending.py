@@ -1,0 +1,114 @@
+"""What a sender asks: the next deliveries, and to note what came of them. The sending itself is no part of any transaction."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from chassis import once, outbox
+from chassis.db import Database, Transaction
+from chassis.sealing import Keyring
+from chassis.tokens import SYSTEM
+from services.notifications import wire
+from services.notifications.domain import delivery as rules
+from services.notifications.domain.delivery import Channel, Claim, Outcome, Status, WebhookClaim
+from services.notifications.domain.message import about_disabled, about_unreached
+from services.notifications.domain.texts import Mail, mail
+from services.notifications.domain.webhook import PATIENCE
+from services.notifications.store import deliveries, desks, messages, webhooks
+from services.notifications.usecases.desks import mail_place
+
+LISTEN = messages.CHANNEL
+WEBHOOK_LEASE = timedelta(seconds=30)  # an attempt ends after ten
+EMAIL_LEASE = timedelta(minutes=10)  # a batch of 20 at the worst of its timeouts
+MAIL_BATCH = 20
+REQUESTS_KEPT = timedelta(hours=24)
+MAILS_KEPT = timedelta(days=7)
+
+_chance = secrets.SystemRandom().random
+
+
+@dataclass(frozen=True)
+class Post:
+    """One webhook delivery, ready to go out."""
+
+    claim: WebhookClaim
+    secret: str
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One e-mail, ready to go out; no mail when its desk has none any more."""
+
+    claim: Claim
+    mail: Mail | None
+
+
+class Sending:
+    """The queue from the senders' side."""
+
+    def __init__(self, database: Database, keyring: Keyring, *, public_url: str, by_email: bool) -> None:
+        self._database = database
+        self._keyring = keyring
+        self._public_url = public_url
+        self._by_email = by_email
+
+    def next_posts(self, connection: Transaction, now: datetime, *, slow: bool, limit: int) -> list[Post]:
+        """Claims webhook deliveries of one lane; `connection` may be in autocommit: it is one statement."""
+        claims = deliveries.claim_webhooks(connection, now, now + WEBHOOK_LEASE, slow=slow, limit=limit)
+        return [Post(claim, webhooks.open_secret(self._keyring, claim.webhook_id, claim.secret)) for claim in claims]
+
+    def next_letters(self, connection: Transaction, now: datetime) -> list[Letter]:
+        """Claims e-mails."""
+        letters = []
+        for claim in deliveries.claim_emails(connection, now, now + EMAIL_LEASE, limit=MAIL_BATCH):
+            letter = None
+            if claim.email:
+                recipient = desks.open_email(self._keyring, claim.organization_id, claim.email)
+                letter = mail(claim.id, recipient, claim.referral_id, claim.language, self._public_url)
+            letters.append(Letter(claim, letter))
+        return letters
+
+    def finish(self, channel: Channel, claim: Claim, outcome: Outcome, now: datetime) -> Status:
+        """Notes an attempt, and what follows when it was the last: the coordination hears of a message that reached nobody."""
+        first_try_time = claim.first_try_time or now
+        verdict = rules.judge(channel, outcome, tries=claim.tries + 1, first_try_time=first_try_time, now=now, chance=_chance())
+        webhook_id = claim.webhook_id if isinstance(claim, WebhookClaim) else None
+        with self._database.transaction(SYSTEM) as tx:
+            held = deliveries.finish(tx, claim.id, claim.lease, outcome, verdict, now, webhook_id=webhook_id)
+            if webhook_id and not outcome.arrived:
+                self._switch_off_if_hopeless(tx, webhook_id, now)
+            if held and verdict.status is Status.DEAD and claim.message_id:
+                self._say_if_unreached(tx, claim.message_id, outcome.error, now)
+        return verdict.status
+
+    def let_rest(self, claim: Claim) -> None:
+        """Closes a delivery that nobody wants any more."""
+        with self._database.transaction(SYSTEM) as tx:
+            deliveries.discard(tx, claim.id, claim.lease)
+
+    def keep_for_development(self, mail: Mail, now: datetime) -> None:
+        """Puts an e-mail where the development page shows it."""
+        with self._database.transaction(SYSTEM) as tx:
+            deliveries.keep_mail(tx, mail, self._keyring.seal(mail.recipient, mail_place(mail.id)), now)
+
+    def tidy(self, now: datetime) -> None:
+        """Forgets answered requests after a day, as the contract promises, and old e-mails of the development outbox."""
+        with self._database.transaction(SYSTEM) as tx:
+            once.forget(tx, now - REQUESTS_KEPT)
+            deliveries.forget_mails(tx, now - MAILS_KEPT)
+
+    def _switch_off_if_hopeless(self, tx: Transaction, webhook_id: str, now: datetime) -> None:
+        organization_id = webhooks.switch_off(tx, webhook_id, now - PATIENCE, now)
+        if organization_id is None:
+            return
+        deliveries.discard_of_webhook(tx, webhook_id)
+        messages.keep(
+            tx, [about_disabled(webhook_id, organization_id, now)], wire.disabled_body(webhook_id, now), now, by_email=self._by_email
+        )
+
+    def _say_if_unreached(self, tx: Transaction, message_id: str, reason: str, now: datetime) -> None:
+        message = messages.note_unreached(tx, message_id)
+        if message is None:
+            return
+        outbox.keep(tx, [wire.undeliverable(message, reason, now)])
+        messages.keep(tx, [about_unreached(message, now)], "", now, by_email=self._by_email)

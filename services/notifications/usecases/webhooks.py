@@ -1,0 +1,92 @@
+"""Webhooks: what the manager of an organisation, or its system, does with its endpoints."""
+
+import base64
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+
+from chassis.db import Transaction
+from chassis.errors import NotFound
+from chassis.ids import new_id
+from chassis.sealing import Keyring
+from chassis.tokens import Caller
+from services.notifications import wire
+from services.notifications.domain import webhook as rules
+from services.notifications.domain.delivery import Delivery
+from services.notifications.domain.webhook import Webhook
+from services.notifications.store import deliveries, webhooks
+
+
+class Webhooks:
+    """The endpoints of all organisations; each call sees its caller's own."""
+
+    def __init__(self, keyring: Keyring, *, development: bool) -> None:
+        self._keyring = keyring
+        self._development = development
+
+    def create(self, tx: Transaction, caller: Caller, now: datetime, url: str, kinds: Sequence[str]) -> tuple[Webhook, str]:
+        """A new endpoint and its secret, which is said this once."""
+        there_are = webhooks.hold_organization(tx, caller.organization_id)
+        webhook = rules.open_webhook(new_id(), caller.organization_id, url, kinds, now, there_are=there_are, development=self._development)
+        secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+        webhooks.add(tx, self._keyring, webhook, secret)
+        return webhook, secret
+
+    def list_all(self, tx: Transaction, caller: Caller) -> list[Webhook]:
+        """All of them."""
+        return webhooks.of_organization(tx, caller.organization_id)
+
+    def get(self, tx: Transaction, caller: Caller, webhook_id: str, *, to_change: bool = False) -> Webhook:
+        """One of them."""
+        webhook = webhooks.fetch(tx, caller.organization_id, webhook_id, to_change=to_change)
+        if webhook is None:
+            raise NotFound
+        return webhook
+
+    def update(
+        self,
+        tx: Transaction,
+        caller: Caller,
+        now: datetime,
+        webhook_id: str,
+        etag: str,
+        *,
+        url: str | None,
+        kinds: Sequence[str] | None,
+        enabled: bool | None,
+    ) -> Webhook:
+        """Changes what is not None. Switched off, it is sent nothing that still waits; what is tested or sent again by hand goes out all the same."""
+        before = self.get(tx, caller, webhook_id, to_change=True)
+        after = rules.change(before, etag, now, url=url, kinds=kinds, enabled=enabled, development=self._development)
+        webhooks.keep(tx, after)
+        if before.enabled and not after.enabled:
+            deliveries.discard_of_webhook(tx, webhook_id)
+        return after
+
+    def delete(self, tx: Transaction, caller: Caller, webhook_id: str) -> None:
+        """Removes it; what still waits is discarded."""
+        self.get(tx, caller, webhook_id, to_change=True)
+        webhooks.remove(tx, webhook_id)
+        deliveries.discard_of_webhook(tx, webhook_id)
+
+    def test(self, tx: Transaction, caller: Caller, now: datetime, webhook_id: str) -> Delivery:
+        """Queues a signed sample."""
+        webhook = self.get(tx, caller, webhook_id)
+        return deliveries.add_test(tx, new_id(), webhook, wire.test_body(webhook, now), now)
+
+    def list_deliveries(
+        self, tx: Transaction, caller: Caller, webhook_id: str, *, page_size: int, page_token: str
+    ) -> tuple[list[Delivery], str]:
+        """A page of what was sent to it, newest first, and the token of the next page."""
+        self.get(tx, caller, webhook_id)
+        size = wire.page_size(page_size)
+        found = deliveries.of_webhook(tx, webhook_id, after=wire.position(page_token), limit=size + 1)
+        token = wire.page_token(wire.Position(found[size - 1].create_time, found[size - 1].id)) if len(found) > size else ""
+        return found[:size], token
+
+    def resend(self, tx: Transaction, caller: Caller, now: datetime, delivery_id: str) -> Delivery:
+        """Queues a delivery again under its id, whatever became of it."""
+        delivery = deliveries.again(tx, caller.organization_id, delivery_id, now)
+        if delivery is None:
+            raise NotFound
+        return delivery

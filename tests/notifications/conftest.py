@@ -1,0 +1,209 @@
+"""A notifications service on a real database and a real gRPC port, in this process, with a clock that the test sets and senders that it drives."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from chassis import keys
+from chassis.clock import SettableClock
+from chassis.db import Database, Row
+from chassis.ids import new_id
+from chassis.outbox import Fact
+from chassis.rpc import Server
+from chassis.sealing import Keyring
+from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
+from protos.notifications.v1 import notifications_pb2 as pb
+from protos.notifications.v1 import notifications_pb2_grpc
+from protos.partners.v1 import facts_pb2 as partners_pb2
+from protos.referrals.v1 import facts_pb2, referrals_pb2
+from services.notifications import subscriptions
+from services.notifications.__main__ import MIGRATIONS, faces
+from services.notifications.channels.mail import Mailbox, MailSender, Outbox
+from services.notifications.channels.webhooks import WebhookSender
+from services.notifications.usecases.sending import Sending
+from tests.notifications.receiver import Receiver
+from tests.parts.postgres import Server as PostgresServer
+
+PUBLIC_URL = "https://enlace.example"
+SENDER, RECEIVER, OTHER, COALITION = (new_id() for _ in range(4))
+STATES = {"sent": "STATE_SENT", "accepted": "STATE_ACCEPTED"}
+
+
+class Client:
+    """One caller; an rpc of either service is a method that takes the request's fields."""
+
+    def __init__(self, caller: Caller, channel: grpc.Channel, issuer: Issuer) -> None:
+        self.caller = caller
+        self._issuer = issuer
+        self._stubs: list[Any] = [notifications_pb2_grpc.NotificationsStub(channel), notifications_pb2_grpc.WebhooksStub(channel)]
+
+    def __getattr__(self, rpc: str) -> Any:
+        method = next(getattr(stub, rpc) for stub in self._stubs if hasattr(stub, rpc))
+        request = getattr(pb, f"{rpc}Request")
+
+        def call(**values: Any) -> Any:
+            token, _ = self._issuer.issue(self.caller)
+            return method(request(**values), metadata=[("authorization", f"Bearer {token}")], timeout=10)
+
+        return call
+
+
+@dataclass
+class House:
+    """The service and what a test does with it."""
+
+    clock: SettableClock
+    database: Database
+    keyring: Keyring
+    issuer: Issuer
+    channel: grpc.Channel
+    sending: Sending
+    versions: dict[str, int] = field(default_factory=dict)
+    receivers: list[Receiver] = field(default_factory=list)
+
+    def as_(self, organization: str, *roles: str, scopes: tuple[str, ...] = (), id: str = "", language: str = "es") -> Client:
+        """A worker with roles, or a key with scopes."""
+        kind = "key" if scopes else "worker"
+        return Client(Caller(id or new_id(), kind, organization, frozenset(roles), frozenset(scopes), language), self.channel, self.issuer)
+
+    def fact(self, verb: str, referral: str = "", *, time: datetime | None = None, **values: Any) -> Fact:
+        """A fact of the referrals service, next version of its referral."""
+        referral = referral or new_id()
+        self.versions[referral] = version = self.versions.get(referral, 0) + 1
+        usual: dict[str, Any] = {
+            "referral_id": referral,
+            "state": referrals_pb2.State.Value(STATES.get(verb, "STATE_SENT")),
+            "urgency": referrals_pb2.URGENCY_NORMAL,
+            "need_code": "HOU.EMG",
+            "sender_organization_id": SENDER,
+            "receiver_organization_id": RECEIVER,
+            "actor_organization_id": SENDER,
+        }
+        body = facts_pb2.ReferralFact(**usual | values)
+        return Fact(referral, version, f"enlace.referral.{verb}.v1", body.SerializeToString(), time or self.clock.now())
+
+    def hear(self, verb: str, referral: str = "", **values: Any) -> Fact:
+        """The fact, taken in."""
+        fact = self.fact(verb, referral, **values)
+        self.take_in(fact)
+        return fact
+
+    def take_in(self, fact: Fact) -> None:
+        """As the subscriber does it, without the inbox."""
+        with self.database.transaction(SYSTEM) as tx:
+            subscriptions.referrals(self.clock, public_url=PUBLIC_URL, by_email=True)(tx, fact)
+
+    def hear_of_member(self, kind: str, body: Any) -> None:
+        """A fact of the partners service."""
+        fact = Fact(new_id(), 1, f"enlace.{kind}.changed.v1", body.SerializeToString(), self.clock.now())
+        with self.database.transaction(SYSTEM) as tx:
+            subscriptions.partners(tx, fact)
+
+    def suspend(self, organization: str, status: str = "SUSPENDED") -> None:
+        self.hear_of_member("organization", partners_pb2.OrganizationFact(organization_id=organization, status_code=status))
+
+    def coordinator_desk(self, organization: str, email: str) -> None:
+        """An organisation with an active coordinator and an e-mail address."""
+        worker = partners_pb2.WorkerFact(worker_id=new_id(), organization_id=organization, role_codes=["COORDINATOR"], status_code="ACTIVE")
+        self.hear_of_member("worker", worker)
+        self.desk(organization, email)
+
+    def desk(self, organization: str, email: str, language: str = "es") -> None:
+        """Has the manager set it."""
+        self.as_(organization, "MANAGER").SetDesk(desk=pb.Desk(language=language, email=email))
+
+    def receiver(self, **values: Any) -> Receiver:
+        """A partner's system, closed after the test."""
+        self.receivers.append(Receiver(**values))
+        return self.receivers[-1]
+
+    def webhook(self, organization: str, url: str, *kinds: str) -> pb.CreateWebhookResponse:
+        """Has a manager add it."""
+        made: pb.CreateWebhookResponse = self.as_(organization, "MANAGER").CreateWebhook(webhook=pb.Webhook(url=url, kinds=kinds))
+        return made
+
+    def deliveries(self, webhook_id: str, organization: str = RECEIVER) -> list[pb.Delivery]:
+        return list(self.as_(organization, "MANAGER").ListDeliveries(webhook_id=webhook_id).deliveries)
+
+    def web_sender(self, *, slow: bool = False, threads: int = 8, timeout: float = 1.0) -> WebhookSender:
+        return WebhookSender(self.database, self.sending, self.clock, slow=slow, threads=threads, development=True, timeout=timeout)
+
+    def send_webhooks(self, rounds: int = 20) -> int:
+        """Sends what is due now, in this thread; returns how many attempts that were."""
+        sender, sent = self.web_sender(), 0
+        with self.database.dedicated() as connection:
+            for _ in range(rounds):
+                posts = [
+                    post for slow in (False, True) for post in self.sending.next_posts(connection, self.clock.now(), slow=slow, limit=20)
+                ]
+                for post in posts:
+                    sender.send(post)
+                sent += len(posts)
+                if not posts:
+                    break
+        return sent
+
+    def send_mails(self, mailbox: Mailbox | None = None) -> int:
+        """Hands in what is due now."""
+        sender = MailSender(self.database, self.sending, mailbox or Outbox(self.sending, self.clock), self.clock)
+        with self.database.dedicated() as connection:
+            return sender.send_batch(connection)
+
+    def advance(self, **step: float) -> None:
+        self.clock.advance(timedelta(**step))
+
+    def rows(self, statement: str, *values: object) -> list[Row]:
+        """A look into the database."""
+        with self.database.transaction(SYSTEM) as tx:
+            return tx.execute(statement, values).fetchall()
+
+    def clear(self) -> None:
+        """As if nothing had been told yet."""
+        with self.database.transaction(SYSTEM) as tx:
+            for table in (
+                "deliveries",
+                "messages",
+                "webhooks",
+                "desks",
+                "organizations",
+                "workers",
+                "api_keys",
+                "development_mails",
+                "outbox",
+            ):
+                tx.execute(f"DELETE FROM {table}")
+
+
+@pytest.fixture(scope="module")
+def running(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    place = postgres.database("notifications", MIGRATIONS)
+    folder: Path = tmp_path_factory.mktemp("keys")
+    keys.create(folder, ["notifications"])
+    clock = SettableClock(datetime.now(UTC))
+    database = Database(place.url)
+    database.open()
+    keyring = Keyring(keys.secret(folder, "sealing.notifications"))
+    verifier = Verifier(keys.verifying(folder, "tokens"), clock)
+    server = Server("127.0.0.1:0", faces(database, keyring, verifier, clock, development=True), threads=8, reflect=False)
+    server.start()
+    sending = Sending(database, keyring, public_url=PUBLIC_URL, by_email=True)
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        yield House(clock, database, keyring, Issuer(keys.signing(folder, "tokens"), clock), channel, sending)
+    server.stop(1)
+    database.close()
+
+
+@pytest.fixture
+def house(running: House) -> Iterator[House]:
+    """One service for a module; every test begins with an empty one, now (verifying a signature needs the present)."""
+    running.clear()
+    running.clock.set(datetime.now(UTC))
+    yield running
+    for receiver in running.receivers:
+        receiver.close()
+    running.receivers.clear()

@@ -1,0 +1,87 @@
+"""A partner's system: an HTTP server that writes down what it gets and answers what a test wants."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from standardwebhooks import Webhook
+
+
+@dataclass
+class Got:
+    """One request."""
+
+    path: str
+    headers: dict[str, str]
+    body: str
+    connection: int  # equal for requests over one connection
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+    def verified(self, secret: str) -> Any:
+        """The body, if the signature is right; by the library that a partner would use."""
+        return Webhook(secret).verify(self.body, self.headers)
+
+
+@dataclass
+class Receiver:
+    """`answers` are taken one by one, then 204 for ever; `hold` keeps every answer back until it is set."""
+
+    answers: list[int] = field(default_factory=list)
+    got: list[Got] = field(default_factory=list)
+    location: str = ""
+    body: bytes = b""
+    hold: threading.Event | None = None
+    on_request: Callable[[], None] | None = None
+
+    def __post_init__(self) -> None:
+        receiver = self
+        arrived = self.arrived = threading.Condition()
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"])).decode()
+                with arrived:
+                    receiver.got.append(Got(self.path, {k.lower(): v for k, v in self.headers.items()}, body, self.client_address[1]))
+                    arrived.notify_all()
+                if receiver.on_request:
+                    receiver.on_request()
+                if receiver.hold:
+                    receiver.hold.wait(30)
+                code = receiver.answers.pop(0) if receiver.answers else 204
+                self.send_response(code)
+                if receiver.location:
+                    self.send_header("location", receiver.location)
+                if code != 204:
+                    self.send_header("content-length", str(len(receiver.body)))
+                self.end_headers()
+                if code != 204:
+                    self.wfile.write(receiver.body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/enlace"
+
+    def wait_for(self, count: int, seconds: float = 10) -> None:
+        """Until so many requests have come."""
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: len(self.got) >= count, seconds), f"{len(self.got)} of {count} came"
+
+    def close(self) -> None:
+        if self.hold:
+            self.hold.set()
+        self._server.shutdown()
+        self._server.server_close()

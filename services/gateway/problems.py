@@ -78,9 +78,12 @@ REASONS = {
     "nothing_to_confirm": Meaning(409, "No referral is waiting for a confirmation.", "Look at `may_confirm` in the status."),
     "email_taken": Meaning(409, "A worker with this e-mail exists.", "Use another address."),
     "too_many_keys": Meaning(409, "Two live keys are the limit.", "Revoke one."),
+    "too_many_webhooks": Meaning(409, "Twenty webhooks are the limit.", "Remove one, or tell more kinds to one."),
     "not_in_development": Meaning(409, "Only a development house keeps e-mails.", "Look into the mailbox instead."),
     "too_many_attempts": Meaning(429, "Too many wrong attempts.", "Wait for Retry-After."),
     "too_many_requests": Meaning(429, "Too much for now.", "Wait for Retry-After."),
+    "store_full": Meaning(429, "There is no room for more facts just now.", "Wait for Retry-After; tell operations."),
+    "store_busy": Meaning(503, "Others change the same thing just now; nothing was written.", "Send the same request again."),
     "store_unavailable": Meaning(
         503, "A database is away; nothing was written.", "Send the same request with the same Idempotency-Key again."
     ),
@@ -165,7 +168,9 @@ def place(field: str) -> dict[str, str]:
         return {"header": field}
     # A pointer ends where a name is not one of a programmer: the rest may be what somebody typed.
     parts: list[str] = []
-    for part in filter(None, field.split(".")):
+    if field == "update_mask":  # an empty patch: the whole of it is wrong
+        field = ""
+    for part in filter(None, re.split(r"[.\[\]]", field)):
         if not (NAME.match(part) or part.isdecimal()):
             break
         parts.append(part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from flask import Flask, g
@@ -62,10 +63,17 @@ class Stub:
 
 
 def app_with(played: Played) -> Flask:
+    """The API before these services."""
+    app = made_once()
+    app.extensions.update(clients=played, exchange=Exchange())
+    return app
+
+
+@cache
+def made_once() -> Flask:
     """The API alone, in an app that gives it what services.gateway.app gives: a request id, clients, the exchange of keys."""
     app = Flask("services.gateway")
     app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
-    app.extensions.update(clients=played, exchange=Exchange())
 
     def begin() -> None:
         g.request_id = ID
@@ -79,7 +87,8 @@ def filled(kind: type[Message]) -> Message:
     """A message with every field set (the last of a oneof)."""
     message = kind()
     for part in kind.DESCRIPTOR.fields:
-        here, inner = getattr(message, part.name), part.message_type
+        here: Any = getattr(message, part.name)
+        inner: Any = part.message_type
         if inner and inner.GetOptions().map_entry:
             here["a"] = 1 if inner.fields_by_name["value"].cpp_type == part.CPPTYPE_INT32 else "x"
         elif inner and inner.full_name == "google.protobuf.Timestamp":

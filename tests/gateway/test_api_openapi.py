@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 from google.protobuf.message_factory import GetMessageClass
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import validate
+from standardwebhooks import Webhook
 
 from services.gateway.api import openapi, openapi_text
 from services.gateway.api.members import SCOPES
@@ -130,7 +134,36 @@ def test_the_docs_page_lists_every_operation_and_every_reason_and_runs_nothing(s
 
 def test_the_guide_explains_every_reason() -> None:
     guide = (ROOT / "docs" / "api.md").read_text()
-    assert [reason for reason, meaning in REASONS.items() if f"| `{reason}` | {meaning.status} |" not in guide] == []
+    rows = [f"| `{reason}` | {meaning.status} | {meaning.title} | {meaning.remedy} |" for reason, meaning in REASONS.items()]
+    assert [row for row in rows if row not in guide] == []
+
+
+def test_every_reason_of_the_services_is_explained() -> None:
+    said = re.compile(r'\b(?:Conflict|NotAllowed|Unauthenticated|Exhausted|Unavailable)\("([a-z_]+)"')
+    found = {
+        reason
+        for folder in ("services/partners", "services/referrals", "services/notifications", "chassis")
+        for file in (ROOT / folder).rglob("*.py")
+        for reason in said.findall(file.read_text())
+    }
+    assert found - REASONS.keys() - {"sign_in_failed"} == set()  # nobody signs in by the API
+
+
+def test_the_guides_way_to_check_a_webhook_works() -> None:
+    guide = (ROOT / "docs" / "api.md").read_text()
+    (snippet,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    given: dict[str, Any] = {}
+    exec(snippet, given)
+    secret, body, now = "whsec_" + base64.b64encode(b"k" * 24).decode(), '{"type":"enlace.webhook.test.v1"}', datetime.now(UTC)
+    signed = {
+        "webhook-id": ID,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": "v1,AAAA " + Webhook(secret).sign(ID, now, body),
+    }
+    assert given["is_ours"](secret, signed, body.encode())
+    assert not given["is_ours"](secret, signed, body.encode() + b" ")
+    assert not given["is_ours"](secret, {**signed, "webhook-timestamp": "1700000000"}, body.encode())
+    assert not given["is_ours"]("whsec_" + base64.b64encode(b"x" * 24).decode(), signed, body.encode())
 
 
 # How a request is made from the document

@@ -199,6 +199,8 @@ def test_a_time_needs_its_zone_and_is_kept_in_utc(system: System, played: Played
         ("POST", "/organizations", "CreateOrganization", "organization.name", {"pointer": "/name"}),
         ("POST", "/organizations", "CreateOrganization", "name", {"pointer": "/name"}),
         ("POST", "/people", "CreatePerson", "identity.birth_date", {"pointer": "/identity/birth_date"}),
+        ("POST", f"/people/{ID}/receipts", "CreateReceipt", "receipt.purpose_codes[1]", {"pointer": "/purpose_codes/1"}),
+        ("PATCH", f"/organizations/{ID}", "UpdateOrganization", "update_mask", {"pointer": ""}),
         ("GET", "/organizations", "ListOrganizations", "page_token", {"parameter": "cursor"}),
         ("GET", "/referrals", "ListReferrals", "filter.need_code", {"parameter": "need"}),
         ("POST", "/services/search", "SearchServices", "page_token", {"pointer": "/cursor"}),
@@ -208,8 +210,12 @@ def test_a_services_field_path_becomes_a_place_in_the_request(
     system: System, played: Played, method: str, path: str, rpc: str, violation: str, place: dict[str, str]
 ) -> None:
     played.answers[rpc] = Invalid((violation, "malformed"))
-    bodies = {"/organizations": {"name": "Casa (demo)", "type": "shelter", "country": "NI"}}
-    answer = system.call(method, path, bodies.get(path, {}) if method == "POST" else None)
+    receipt = {"recipient_organization_id": ID, "field_groups": ["identity"], "purpose_codes": ["HOU", "X"], "until_time": NOW}
+    bodies: dict[str, Any] = {
+        "/organizations": {"name": "Casa (demo)", "type": "shelter", "country": "NI"},
+        f"/people/{ID}/receipts": {**receipt, "giver_code": "person", "manner_code": "spoken"},
+    }
+    answer = system.call(method, path, None if method == "GET" else bodies.get(path, {}), If_Match='"1"')
     assert answer.json["errors"] == [{**place, "reason": "malformed"}]
 
 
@@ -236,7 +242,7 @@ def test_without_a_key_each_request_is_a_new_one(system: System, played: Played)
     assert played.last("CreatePerson").request_id != first
 
 
-@pytest.mark.parametrize("key", ["", '""', "a" * 65, "a b", "ñ", 'a"b'])
+@pytest.mark.parametrize("key", ["", '""', "a" * 101, "a b", "ñ", 'a"b'])
 def test_a_malformed_key_is_refused(system: System, key: str) -> None:
     answer = system.post("/people", {}, Idempotency_Key=key)
     assert answer.json["errors"] == [{"header": "Idempotency-Key", "reason": "malformed"}]

@@ -67,6 +67,8 @@ class ContactSchema(Schema):
 class NewContactSchema(ContactSchema):
     """A contact to record, or just recorded: the one answer that holds reference and PIN."""
 
+    line_country = fields.code("Country of the line that was called, ISO 3166-1.", example="NI", required=True)
+    person_id = fields.ident("Comes later, by PATCH, when a file is opened.", dump_only=True)
     reference = fields.text("Read it out: shown in this answer only.", 9, example="7QK4-M2X7", dump_only=True)
     pin = fields.pin("Four digits the caller chose; left out: they are made.")
 

@@ -32,7 +32,7 @@ class EligibilitySchema(Schema):
 class CapacitySchema(Schema):
     """Room of a service, with the time it was said: a figure without its time is a rumour."""
 
-    intake = fields.word(pb.Intake.DESCRIPTOR, "Whether people are taken now.")
+    intake = fields.word(pb.Intake.DESCRIPTOR, "Whether people are taken now.", required=True)
     available = fields.number("Free now.", 0, 100_000, example=3)
     maximum = fields.number("In all.", 0, 100_000, example=12)
     unit = fields.code("What is counted.", among=("beds", "places", "appointments"))
@@ -48,19 +48,25 @@ class ServiceSchema(Schema):
     organization_name = fields.text("Its organisation's name.", dump_only=True)
     organization_type = fields.word(TYPE, "Its organisation's kind.", example="shelter", dump_only=True)
     name = fields.text("Its name.", example="Albergue de emergencia (demo)", required=True)
-    description = fields.text("What it offers.", 4000)
+    description = fields.text("What it offers.", 2000)
     need_codes = fields.many(fields.code("A code of the taxonomy.", example="HOU.EMG"), "Which needs it meets.", required=True)
-    country = fields.code("Country, ISO 3166-1 alpha-2.", example="NI")
+    country = fields.code("Country, ISO 3166-1 alpha-2.", example="NI", required=True)
     department = fields.code("Where it is, ISO 3166-2; absent: the whole country.", example="NI-CI")
     languages = fields.many(fields.code("A language, BCP 47.", example="es"), "Languages spoken, BCP 47.")
     eligibility = fields.part(EligibilitySchema, "Whom it takes.")
-    capacity = fields.part(CapacitySchema, "Its room. Change it with PUT …/capacity.", dump_only=True)
+    capacity = fields.part(CapacitySchema, "Its room; absent: never said. It changes by PUT …/capacity.")
     confidential = fields.flag("A shelter or safe house: shown by department only.")
     phone = fields.text("E.164; absent for confidential services.", 20, example="+50500000000")
     assured_time = fields.time("When the member last confirmed the entry.", dump_only=True)
     active = fields.flag("Whether it is offered at all.")
     create_time = fields.created()
     update_time = fields.updated()
+
+
+class NewServiceSchema(ServiceSchema):
+    """A service to add: it is active from then on."""
+
+    active = fields.flag("Always true at first.", dump_only=True)
 
 
 ServicePatch = patch_of(
@@ -140,7 +146,7 @@ class MatchSchema(Schema):
     right="directory.write",
     answers=ServiceSchema,
     status=201,
-    takes=ServiceSchema,
+    takes=NewServiceSchema,
     once=True,
     wrapped="service",
     refuses=(404,),

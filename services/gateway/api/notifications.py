@@ -23,7 +23,7 @@ class MessageSchema(Schema):
 
     id = fields.ident("The message.")
     kind = fields.code("What it is about.", example="referral_sent")
-    text = fields.text("Constant for its kind, in your language (Accept-Language).", example="Tiene una tarea en Enlace.")
+    text = fields.text("Constant for its kind, in your language.", example="Tiene una tarea en Enlace.")
     referral_id = fields.ident("The referral it is about.")
     urgency_code = fields.word(Urgency.DESCRIPTOR, "How urgent that is.")
     create_time = fields.created()

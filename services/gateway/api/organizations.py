@@ -31,7 +31,7 @@ class OrganizationSchema(Schema):
     phone = fields.text("General number, E.164; never that of a confidential place.", 20, example="+50500000000")
     url = fields.text("Its page in the web.", 500, example="https://casa-esperanza.example")
     languages = fields.many(fields.code("A language, BCP 47.", example="es"), "Languages spoken, BCP 47.")
-    description = fields.text("What it does, in its own words.", 4000)
+    description = fields.text("What it does, in its own words.", 2000)
     hotline_number = fields.text("As dialled in the country, for members of type hotline.", 20, example="133")
     create_time = fields.created()
     update_time = fields.updated()

@@ -18,15 +18,18 @@ from services.gateway.clients import clients
 people = Routes("people", "Files of people: the coarse part in lists, the identity sealed, every reading on record.")
 GROUP = pb.FieldGroup.DESCRIPTOR
 BANDS = ("0-11", "12-17", "18-24", "25-59", "60+")
+GENDERS = ("Feminine", "Masculine", "TransgenderFeminine", "TransgenderMasculine", "NonConforming", "NonSpecifiedUnknown")
+TRAFFICKING = ("PossibleVictimOfTrafficking", "ActualVictimOfTrafficking", "NotAVictimOfTrafficking")
+CHANNELS = ("none", "phone", "message", "visit", "through_worker")
 
 
 class CoarsePersonSchema(Schema):
     """What may be said of a person without saying who she is."""
 
     age_band = fields.code("Age by band; derived where a birth date is given.", among=BANDS)
-    gender_code = fields.code("HTCDS prs_Gender.", example="Feminine")
+    gender_code = fields.code("HTCDS prs_Gender.", among=GENDERS)
     language = fields.code("Her language, BCP 47.", example="es")
-    dependants = fields.number("How many depend on her.", 0, 50, example=1)
+    dependants = fields.number("How many depend on her.", 0, 20, example=1)
     country = fields.code("Country, ISO 3166-1.", example="NI")
     department = fields.code("Department, ISO 3166-2.", example="NI-CI")
 
@@ -34,8 +37,8 @@ class CoarsePersonSchema(Schema):
 class IdentitySchema(Schema):
     """The sealed part. Each field belongs to a group; only opened groups come back filled."""
 
-    given_name = fields.text("Group identity; HTCDS prs_FirstName.", example="Ejemplo")
-    family_name = fields.text("Group identity; HTCDS prs_SecondName.", example="De Prueba")
+    given_name = fields.text("Group identity; HTCDS prs_FirstName.", 500, example="Ejemplo")
+    family_name = fields.text("Group identity; HTCDS prs_SecondName.", 500, example="De Prueba")
     birth_date = fields.Text(
         validate=Regexp(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", error="malformed"),
         metadata={"description": "Group identity.", "format": "date", "examples": ["2001-02-03"]},
@@ -57,19 +60,17 @@ class OpenedIdentitySchema(IdentitySchema):
 class SafeContactSchema(Schema):
     """How, when and whether she may be contacted. The system can't send outside it."""
 
-    channel_code = fields.code("none: no message to her exists.", among=("none", "phone", "message", "visit", "through_worker"))
+    channel_code = fields.code("none: no message to her exists.", among=CHANNELS)
     hours = fields.text("When. Sealed.", 500)
-    code_word = fields.text("What to say first. Sealed.", 100)
-    never_say = fields.text("What never to say. Sealed.", 1000)
+    code_word = fields.text("What to say first. Sealed.", 500)
+    never_say = fields.text("What never to say. Sealed.", 500)
     message_may_be_left = fields.flag("Whether a message may be left.")
 
 
 class SafeContactPlanSchema(SafeContactSchema):
     """The same, to be set: with its channel."""
 
-    channel_code = fields.code(
-        "none: no message to her exists.", among=("none", "phone", "message", "visit", "through_worker"), required=True
-    )
+    channel_code = fields.code("none: no message to her exists.", among=CHANNELS, required=True)
 
 
 class PersonSchema(Schema):
@@ -80,7 +81,7 @@ class PersonSchema(Schema):
     code = fields.code("Short, for lists.", example="K7M2QX", dump_only=True)
     organization_id = fields.ident("Whose file it is.", dump_only=True)
     coarse = fields.part(CoarsePersonSchema, "What may be said of her.")
-    trafficking_status_code = fields.code("HTCDS vic_TraffickingStatus.", example="Possible")
+    trafficking_status_code = fields.code("HTCDS vic_TraffickingStatus.", among=TRAFFICKING)
     exploitation_country = fields.code("Where she had been taken to, ISO 3166-1.", example="SV")
     has_identity = fields.flag("Whether anything is in the sealed part.", dump_only=True)
     safe_contact = fields.part(SafeContactSchema, "The file's organisation only.")
@@ -94,7 +95,7 @@ class NewPersonSchema(Schema):
 
     identity = fields.part(IdentitySchema, "The sealed part.")
     coarse = fields.part(CoarsePersonSchema, "What may be said of her.")
-    trafficking_status_code = fields.code("HTCDS vic_TraffickingStatus.", example="Possible")
+    trafficking_status_code = fields.code("HTCDS vic_TraffickingStatus.", among=TRAFFICKING)
     exploitation_country = fields.code("Where she had been taken to, ISO 3166-1.", example="SV")
     safe_contact = fields.part(SafeContactSchema, "May come later, before the first referral is sent.")
 

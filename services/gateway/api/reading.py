@@ -19,7 +19,7 @@ from services.gateway.problems import NAME, HttpRefusal
 from services.gateway.session import exchange, new_request_id
 
 LANGUAGES = ("es", "en", "fr")
-KEY = re.compile(r"^[\x21\x23-\x7e]{1,64}$")
+KEY = re.compile(r"^[\x21\x23-\x7e]{1,100}$")
 JWT = re.compile(r"^[\w-]{1,4000}\.[\w-]{1,4000}\.[\w-]{1,4000}$", re.ASCII)
 API_KEY = re.compile(r"^enl_[\w-]{1,200}$", re.ASCII)
 MERGE_PATCH = "application/merge-patch+json"
@@ -51,7 +51,8 @@ class Parser(FlaskParser):
 
     def handle_error(self, error: ValidationError, req: Request, schema: Schema, **_options: Any) -> NoReturn:
         """Raises what a schema found; webargs says in front where it looked (json, query)."""
-        found = [violation for messages in error.normalized_messages().values() for violation in violations(messages)]
+        where = error.messages if isinstance(error.messages, dict) else {"json": error.messages}
+        found = [violation for messages in where.values() for violation in violations(messages)]
         raise Invalid(*dict.fromkeys(found))
 
 

@@ -25,7 +25,7 @@ class ReceiptSchema(Schema):
     person_id = fields.ident("Whose consent.", dump_only=True)
     recipient_organization_id = fields.ident("To whom.", required=True)
     field_groups = fields.many(fields.word(GROUP, "A field group."), "Which groups of fields.", 10, required=True)
-    purpose_codes = fields.many(fields.code("A need; a group covers its sub-codes.", example="HOU"), "For what.", required=True)
+    purpose_codes = fields.many(fields.code("A need; a group covers its sub-codes.", example="HOU"), "For what.", 20, required=True)
     until_time = fields.time("Until when; at most a year.", required=True)
     giver_code = fields.code("Who gave it.", among=("person", "guardian", "authority"), required=True)
     child_assent = fields.flag("Whether a child agreed too.")

@@ -24,7 +24,7 @@ Partner systems join the referral network here. `docs/api.md` tells a referral e
 HEADERS = {
     "IDEMPOTENCY_KEY": (
         "Idempotency-Key",
-        "1 to 64 visible characters, fresh for each new request.",
+        "1 to 100 visible characters, fresh for each new request.",
         False,
         "6f1b6c1e-7c0e-4b55-9a55-1d1f5d0d7a10",
     ),

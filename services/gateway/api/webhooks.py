@@ -24,7 +24,7 @@ class WebhookSchema(Schema):
     etag = fields.etag()
     organization_id = fields.ident("Whose it is.", dump_only=True)
     url = fields.text("https; no private address, no user info.", 500, example="https://intake.example/enlace", required=True)
-    kinds = fields.many(fields.text("A kind of fact.", 80, example="enlace.referral.sent.v1"), "What it is told; empty: all.")
+    kinds = fields.many(fields.code("A kind, as in /notifications.", example="referral_sent"), "What it is told; empty: all.")
     enabled = fields.flag("Whether it is told at all.")
     disabled_reason_code = fields.code("Why not.", among=("failing", "by_owner"), dump_only=True)
     create_time = fields.created()
@@ -32,8 +32,9 @@ class WebhookSchema(Schema):
 
 
 class NewWebhookSchema(WebhookSchema):
-    """A webhook with its secret."""
+    """A webhook to add, or just added: the one answer that holds its secret. It is told from now on."""
 
+    enabled = fields.flag("Always true at first.", dump_only=True)
     secret = fields.text("Checks the signature; shown in this answer only.", example="whsec_…", dump_only=True)
 
 
@@ -42,7 +43,7 @@ class DeliverySchema(Schema):
 
     id = fields.ident("The delivery; sent as webhook-id.")
     webhook_id = fields.ident("The webhook.")
-    kind = fields.text("What was told.", 80, example="enlace.referral.sent.v1")
+    kind = fields.text("What was told.", 80, example="referral_sent")
     status = fields.word(pb.DeliveryStatus.DESCRIPTOR, "Whether it arrived.", example="delivered")
     attempts = fields.number("How often it was tried.")
     last_http_status = fields.number("The last answer; 0: none.")
@@ -58,13 +59,13 @@ WebhookPatch = patch_of(WebhookSchema, "WebhookPatch", only=("url", "kinds", "en
 
 
 @webhooks.operation(
-    "post", "/webhooks", right="notifications", answers=NewWebhookSchema, status=201, takes=WebhookSchema, once=True, wrapped="webhook"
+    "post", "/webhooks", right="notifications", answers=NewWebhookSchema, status=201, takes=NewWebhookSchema, once=True, wrapped="webhook"
 )
 def create_webhook(given: dict[str, Any]) -> Response:
     """Add a webhook
 
-    The secret is in this answer only. It is live at once unless `enabled` is false."""
-    webhook = from_json({"enabled": True, **given}, pb.Webhook())
+    The secret is in this answer only."""
+    webhook = from_json(given, pb.Webhook())
     made = clients().webhooks.CreateWebhook(pb.CreateWebhookRequest(webhook=webhook, request_id=request_key()))
     return one(made.webhook, status=201, location=f"/webhooks/{made.webhook.id}", more={"secret": made.secret})
 

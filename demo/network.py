@@ -10,11 +10,11 @@ import yaml
 
 FILE = Path(__file__).with_name("network.yaml")
 _GENDERS = {
-    "F": "Feminine",
-    "M": "Masculine",
-    "TF": "TransgenderFeminine",
-    "TM": "TransgenderMasculine",
-    "NC": "NonConforming",
+    "F": "FEMININE",
+    "M": "MASCULINE",
+    "TF": "TRANSGENDER_FEMININE",
+    "TM": "TRANSGENDER_MASCULINE",
+    "NC": "NON_CONFORMING",
 }
 
 

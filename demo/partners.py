@@ -1,0 +1,112 @@
+"""Writes the network into the partners service: members, their services with the room they have, workers, keys."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+from chassis.db import Database, Transaction
+from chassis.tokens import SYSTEM
+from demo.network import Key, Member, Network, Offer, Worker, id_of
+from demo.secret_words import Words
+from services.partners.domain.api_key import USUAL_LIFE, ApiKey, ApiKeyEntry, whole
+from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationType
+from services.partners.domain.service import Capacity, Eligibility, Gender, Intake, Service, ServiceEntry
+from services.partners.domain.worker import Role, WorkerEntry, check_password
+from services.partners.domain.worker import Worker as Account
+from services.partners.store import api_keys, organizations, services, workers
+from services.partners.store.taxonomy import taxonomy
+from services.partners.usecases.passwords import hashed
+
+# Before the pilot began, so that its referrals went to members.
+_FOUNDED = datetime(2005, 11, 7, 15, tzinfo=UTC)
+_CONFIRMED, _LONG_AGO = timedelta(days=40), timedelta(days=240)
+_OLD_FIGURE = 500  # hours; whoever says so little of its room has not confirmed its entry either
+
+
+def fill(database: Database, network: Network, words: Words, now: datetime) -> None:
+    """All or nothing, in one transaction; does nothing where it was done before."""
+    with database.transaction(SYSTEM, timeout=30) as tx:
+        if organizations.fetch(tx, next(iter(network.members.values())).id):
+            return
+        for member in network.members.values():
+            organizations.keep(tx, _organization(member, now))
+        for offer in network.offers.values():
+            services.keep(tx, _service(offer, network.members[offer.organization], now))
+        _keep_workers(tx, network, words, now)
+        for key in network.keys:
+            entry = ApiKeyEntry(key.label, key.scopes, now + USUAL_LIFE)
+            made = ApiKey.create(_key_id(key), network.members[key.organization].id, entry, 0, now)
+            api_keys.add(tx, made, hashlib.sha256(words.api_secret(key.organization).encode()).digest())
+
+
+def api_key(key: Key, words: Words) -> str:
+    """A key as its holder keeps it."""
+    return whole(_key_id(key), words.api_secret(key.organization))
+
+
+def _key_id(key: Key) -> str:
+    return id_of("api_key", key.organization)
+
+
+def _organization(member: Member, now: datetime) -> Organization:
+    on_probation = member.status == "probation"
+    entry = OrganizationEntry(
+        member.name,
+        OrganizationType(member.type),
+        member.country,
+        member.department,
+        member.phone,
+        member.url,
+        member.languages,
+        member.description,
+        member.hotline_number,
+    )
+    organization = Organization.register(member.id, entry, now - timedelta(days=25) if on_probation else _FOUNDED)
+    if not on_probation:
+        organization.approve(_FOUNDED + timedelta(days=16))
+    return organization
+
+
+def _service(offer: Offer, member: Member, now: datetime) -> Service:
+    entry = ServiceEntry(
+        offer.name,
+        offer.needs,
+        country=member.country,
+        department=offer.department,
+        languages=offer.languages,
+        eligibility=Eligibility(
+            offer.minimum_age,
+            offer.maximum_age,
+            tuple(Gender(gender) for gender in offer.genders),
+            None if offer.maximum_dependants is None else offer.maximum_dependants > 0,
+            offer.maximum_dependants,
+        ),
+        confidential=offer.confidential,
+        phone=member.phone,
+    )
+    room, joined = offer.room, now - timedelta(days=24) if member.status == "probation" else _FOUNDED + timedelta(days=17)
+    service = Service.register(offer.id, member.id, entry, Capacity(), taxonomy(), joined)
+    service.organization_name = member.name
+    if member.status != "probation":
+        service.change({"assured_time": None}, taxonomy(), now - (_LONG_AGO if room.age_hours >= _OLD_FIGURE else _CONFIRMED))
+    figure = Capacity(Intake(room.intake), room.available, room.maximum, room.unit)
+    service.set_capacity(figure, now - timedelta(hours=room.age_hours))
+    return service
+
+
+def _keep_workers(tx: Transaction, network: Network, words: Words, now: datetime) -> None:
+    joined = now - timedelta(days=23)
+    accounts = [(_account(worker, network, joined), words.password(worker.email)) for worker in network.workers]
+    for _, password in accounts:
+        check_password(password)
+    # Hashing a password is slow on purpose, and done outside of Python's lock.
+    with ThreadPoolExecutor(2) as pool:
+        hashes = list(pool.map(hashed, (password for _, password in accounts)))
+    for (account, _), password_hash in zip(accounts, hashes, strict=True):
+        if not workers.add(tx, account, password_hash):
+            raise ValueError(f"{account.entry.email} is taken")
+
+
+def _account(worker: Worker, network: Network, joined: datetime) -> Account:
+    entry = WorkerEntry(worker.name, worker.email, tuple(Role(role) for role in worker.roles), worker.language)
+    return Account.register(worker.id, network.members[worker.organization].id, entry, joined)

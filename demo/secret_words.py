@@ -1,0 +1,56 @@
+"""The demo's passwords, keys, references and PINs: derived from a key of this house, so they differ from house to house, not from start to start.
+
+Its limit: fit for a demo; what people use is random and kept only as a hash.
+"""
+
+import random
+
+from chassis.errors import Unauthenticated
+from chassis.sealing import Keyring
+from services.referrals.domain.contact import ALPHABET, read_reference
+
+# Short words without accents, easy to type on any keyboard.
+_WORDS = (
+    "abeja agua aldea almendro alba ancla arena arroyo aurora ave azul bahia balsa barro bosque brisa cacao camino campana canela canoa canto "
+    "caoba carta casa cedro ceiba cielo cima clavel colina coral cosecha costa cueva delta dulce eco estrella faro flor fogata fruta fuente "
+    "garza girasol grano guitarra hamaca helecho hilo hoja horno huerta isla jardin jicara lago laguna lana laurel lazo leche leon limon llave "
+    "lluvia loma lucero luna maiz mango manta mar marea mesa miel molino monte musica nido niebla nube nuez ola olivo orilla oro paloma pan "
+    "papaya parque pera piedra pino playa pluma polen pozo prado puente puerto rama rayo red remo ribera rio roble roca rosa ruta sal sauce seda "
+    "selva semilla sendero sierra silla sol sombra surco tambor tarde tejido tierra tinaja torre trigo trino valle vela vereda viento volcan"
+).split()
+
+
+class Words:
+    """Secrets by name."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def password(self, email: str) -> str:
+        """Four words and a number."""
+        chance = self._chance("password", email)
+        return "-".join([*chance.sample(_WORDS, 4), str(chance.randint(10, 99))])
+
+    def api_secret(self, organization: str) -> str:
+        """64 hexadecimal digits."""
+        return self._keyring.fingerprint(organization.encode(), "demo/api_key").hex()
+
+    def reference(self, contact_id: str) -> str:
+        """What the caller was given; its last character checks the others."""
+        chance = self._chance("reference", contact_id)
+        body = "".join(chance.choice(ALPHABET) for _ in range(7))
+        return next(body + last for last in ALPHABET if _reads(body + last))
+
+    def pin(self, contact_id: str) -> str:
+        """Four digits."""
+        return f"{self._chance('pin', contact_id).randrange(10_000):04d}"
+
+    def _chance(self, kind: str, name: str) -> random.Random:
+        return random.Random(self._keyring.fingerprint(name.encode(), f"demo/{kind}"))
+
+
+def _reads(reference: str) -> bool:
+    try:
+        return read_reference(reference) == reference
+    except Unauthenticated:
+        return False

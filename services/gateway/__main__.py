@@ -1,7 +1,7 @@
 """Starts the gateway: `python -m services.gateway serve`."""
 
 import click
-from granian import Granian  # type: ignore[attr-defined]
+from granian import Granian
 from granian.constants import Interfaces
 
 from services.gateway.config import from_environment

@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 from flask import Flask, Response, abort, current_app, g, request
+from prometheus_client import Histogram
 from werkzeug.exceptions import HTTPException, NotFound
 
-from chassis import log
+from chassis import log, metrics
 from chassis.errors import Refusal
 from chassis.ids import new_id
 from services.gateway import errors, i18n, pages, rights, session
@@ -19,12 +20,18 @@ from services.gateway.clients import Clients
 from services.gateway.config import Settings, from_environment
 
 GUARDED_BY_THE_API = ("/api/", "/hsds")
+PROBES = ("/healthz", "/readyz")
+HTTP_SECONDS = Histogram(
+    "enlace_http_seconds", "Duration of a request.", ["route", "status"], buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+)
 
 
 def make() -> Flask:
     """What the server calls in its worker process."""
     log.setup("gateway")
-    return create_app(from_environment())
+    settings = from_environment()
+    metrics.serve(settings.metrics_listen)
+    return create_app(settings)
 
 
 def create_app(settings: Settings, clients: Clients | None = None) -> Flask:
@@ -87,15 +94,18 @@ def finish(response: Response) -> Response:
         headers["Cache-Control"] = "no-store"
     if not guarded_by_the_api():
         page_headers(response)
-    log.get().info(
-        "request",
-        route=request.url_rule.rule if request.url_rule else "",
-        method=request.method,
-        status=response.status_code,
-        request_id=g.request_id,
-        duration_ms=round((time.monotonic() - g.started) * 1000, 1),
-    )
+    tell(response.status_code, time.monotonic() - g.started)
     return response
+
+
+def tell(status: int, seconds: float) -> None:
+    """One line of log and one figure; probes ask every few seconds and would drown the rest."""
+    rule = request.url_rule.rule if request.url_rule else ""
+    HTTP_SECONDS.labels(rule, str(status)).observe(seconds)
+    if not rule.startswith(PROBES):
+        log.get().info(
+            "request", route=rule, method=request.method, status=status, request_id=g.request_id, duration_ms=round(seconds * 1000, 1)
+        )
 
 
 def page_headers(response: Response) -> None:

@@ -20,6 +20,7 @@ class Settings:
     public_url: str
     development: bool
     exit_url: str
+    metrics_listen: str
     signing_key: bytes
 
 
@@ -37,6 +38,7 @@ def from_environment() -> Settings:
         development=settings.flag("ENLACE_DEVELOPMENT"),
         # Where quick exit leads: an everyday page that nobody asks about.
         exit_url=settings.text("ENLACE_EXIT_URL", "https://es.wikipedia.org/wiki/Clima"),
+        metrics_listen=settings.text("ENLACE_METRICS_LISTEN", ""),
         signing_key=_signing_key(settings.path("ENLACE_KEYS", "var/keys")),
     )
     settings.done()

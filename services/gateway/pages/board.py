@@ -11,12 +11,13 @@ from services.gateway.pages.today import chosen
 
 blueprint = Blueprint("board", __name__)
 
-# Nicaragua's departments as tiles, roughly where they lie: column, row.
+# Nicaragua's departments as tiles, roughly where they lie: column, row, and a name that fits.
 TILES = {
-    "NI-MD": (1, 0), "NI-NS": (2, 0), "NI-JI": (3, 0), "NI-AN": (4, 0),
-    "NI-CI": (0, 1), "NI-ES": (1, 1), "NI-MT": (2, 1), "NI-BO": (3, 1), "NI-AS": (4, 1),
-    "NI-LE": (0, 2), "NI-MN": (1, 2), "NI-MS": (2, 2), "NI-CO": (3, 2), "NI-SJ": (4, 2),
-    "NI-CA": (1, 3), "NI-GR": (2, 3), "NI-RI": (3, 3),
+    "NI-MD": (1, 0, "Madriz"), "NI-NS": (2, 0, "N. Segovia"), "NI-JI": (3, 0, "Jinotega"), "NI-AN": (4, 0, "Caribe N."),
+    "NI-CI": (0, 1, "Chinandega"), "NI-ES": (1, 1, "Estelí"), "NI-MT": (2, 1, "Matagalpa"), "NI-BO": (3, 1, "Boaco"),
+    "NI-AS": (4, 1, "Caribe S."), "NI-LE": (0, 2, "León"), "NI-MN": (1, 2, "Managua"), "NI-MS": (2, 2, "Masaya"),
+    "NI-CO": (3, 2, "Chontales"), "NI-SJ": (4, 2, "San Juan"), "NI-CA": (1, 3, "Carazo"), "NI-GR": (2, 3, "Granada"),
+    "NI-RI": (3, 3, "Rivas"),
 }  # fmt: skip
 
 

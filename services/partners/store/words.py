@@ -3,14 +3,16 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 
 from chassis.db import Transaction
 
 _WORD = re.compile(r"[^\W_]+")
 _MAX_WORDS = 8  # of one search; more only slow it down
 _MAX_LENGTH = 40
-_ALTERNATIVES = 4
-_CLOSE = 0.15  # as similar as the best one, less this
+_CANDIDATES = 10
+_ALIKE = 0.75  # of 1: three letters of four are the same and in the same order
+_AS_CLOSE = 0.1  # as the closest
 
 
 def fold(text: str) -> str:
@@ -37,17 +39,20 @@ def query(tx: Transaction, text: str) -> str:
     typed = split(text)[:_MAX_WORDS]
     if not typed:
         return ""
+    tx.execute("SELECT set_config('pg_trgm.similarity_threshold', '0.2', true)")
     rows = tx.execute(
-        "SELECT typed, word, similarity(word, typed) AS closeness FROM unnest(%s::text[]) AS typed"
+        "SELECT typed, word FROM unnest(%s::text[]) AS typed"
         " CROSS JOIN LATERAL (SELECT word FROM words WHERE word %% typed ORDER BY similarity(word, typed) DESC, word LIMIT %s) AS alike"
-        " WHERE length(typed) > 3 AND NOT EXISTS (SELECT FROM words WHERE word LIKE typed || '%%') ORDER BY closeness DESC, word",
-        (typed, _ALTERNATIVES),
+        " WHERE length(typed) > 3 AND NOT EXISTS (SELECT FROM words WHERE word LIKE typed || '%%')",
+        (typed, _CANDIDATES),
     ).fetchall()
-    best: dict[str, float] = {}
-    alike: dict[str, list[str]] = {}
-    for row in rows:
-        if row["closeness"] >= best.setdefault(row["typed"], row["closeness"]) - _CLOSE:
-            alike.setdefault(row["typed"], []).append(row["word"])
-    parts = ["(" + " | ".join([f"{word}:*" if len(word) > 2 else word, *alike.get(word, [])]) + ")" for word in typed]
+    alike = {word: _closest(word, [row["word"] for row in rows if row["typed"] == word]) for word in typed}
+    parts = ["(" + " | ".join([f"{word}:*" if len(word) > 2 else word, *alike[word]]) + ")" for word in typed]
     made = tx.execute("SELECT to_tsquery('enlace', %s)::text AS query", (" & ".join(parts),)).fetchone()
     return str(made["query"]) if made else ""
+
+
+def _closest(typed: str, words: Sequence[str]) -> list[str]:
+    """Those that differ by a slip or two. Trigrams find them quickly, but take swapped letters for more than they are."""
+    close = {word: ratio for word in words if (ratio := SequenceMatcher(None, typed, word, autojunk=False).ratio()) >= _ALIKE}
+    return [word for word in words if word in close and close[word] >= max(close.values()) - _AS_CLOSE]

@@ -1,0 +1,159 @@
+"""A partners service in this process: its real database, a real gRPC server on a free port, and a clock that tests turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from chassis import keys
+from chassis.clock import SettableClock
+from chassis.db import Database, Row
+from chassis.rpc import Server
+from chassis.sealing import Keyring
+from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
+from protos.partners.v1 import directory_pb2_grpc, members_pb2_grpc
+from services.partners import usecases
+from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationType
+from services.partners.domain.service import Capacity, Eligibility, Intake, Service, ServiceEntry
+from services.partners.domain.worker import Role, Worker, WorkerEntry
+from services.partners.rpc import faces
+from tests.parts.postgres import Server as Postgres
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MIGRATIONS = [ROOT / "chassis" / "migrations", ROOT / "services" / "partners" / "migrations"]
+NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
+PASSWORD = "una clave larga"
+EVERYBODY = Eligibility(minimum_age=0, maximum_age=99, takes_dependants=True, maximum_dependants=5)
+
+
+@dataclass
+class Refused:
+    """How a call was refused, filled in when it was."""
+
+    violations: list[tuple[str, str]] = field(default_factory=list)
+    retry_after: float = 0.0
+
+
+@contextmanager
+def refused(code: str, reason: str) -> Iterator[Refused]:
+    """Expects a refusal with this status and reason."""
+    found = Refused()
+    with pytest.raises(grpc.RpcError) as caught:
+        yield found
+    status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]
+    assert status is not None, caught.value
+    info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    for detail in status.details:
+        detail.Unpack(info)
+        if detail.Unpack(bad):
+            found.violations = [(violation.field, violation.description) for violation in bad.field_violations]
+        if detail.Unpack(retry):
+            found.retry_after = retry.retry_delay.ToTimedelta().total_seconds()
+    assert (caught.value.code().name, info.reason) == (code, reason)
+
+
+class Stubs:
+    """The three services, called with one token."""
+
+    def __init__(self, channel: grpc.Channel, token: str = "") -> None:
+        self._metadata = [("authorization", f"Bearer {token}")] if token else []
+        self._stubs = directory_pb2_grpc.DirectoryStub(channel), members_pb2_grpc.MembersStub(channel), members_pb2_grpc.TokensStub(channel)
+
+    def __getattr__(self, method: str) -> Any:
+        stub = next(stub for stub in self._stubs if hasattr(stub, method))
+        return lambda request: getattr(stub, method)(request, metadata=self._metadata, timeout=10)
+
+
+class Scene:
+    """What a test stands on; the network's coordinator is there from the beginning."""
+
+    def __init__(self, postgres: Postgres, folder: Path) -> None:
+        self._postgres = postgres
+        self._place = postgres.database("partners", MIGRATIONS)
+        self.clock = SettableClock(NOON)
+        self.database = Database(self._place.url, max_size=12)
+        self.database.open()
+        keyring = Keyring(keys.secret(folder, "sealing.partners"))
+        self.issuer = Issuer(keys.signing(folder, "tokens"), self.clock)
+        self.verifier = Verifier(keys.verifying(folder, "tokens"), self.clock)
+        self._server = Server(
+            "127.0.0.1:0", faces(self.database, self.issuer, self.verifier, keyring, self.clock), threads=6, reflect=False
+        )
+        self._server.start()
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{self._server.port}")
+        self._people = 0
+        self.coalition = self.organization("Coalición", type=OrganizationType.CENTRAL_GOVERNMENT)
+        self.coordinator = self.by(self.coalition, Role.COORDINATOR)
+        self.nobody = Stubs(self._channel)
+
+    def close(self) -> None:
+        self._channel.close()
+        self._server.stop(0)
+        self.database.close()
+        self._postgres.drop(self._place)
+
+    def organization(
+        self, name: str = "Asociación Puentes", *, type: OrganizationType = OrganizationType.NGO, approved: bool = True, **entry: Any
+    ) -> Organization:
+        said = OrganizationEntry(**({"name": name, "type": type, "country": "NI", "department": "NI-CI"} | entry))
+        with self.database.transaction(SYSTEM) as tx:
+            made = usecases.create_organization(tx, SYSTEM, self.clock.now(), said)
+            return usecases.approve_organization(tx, SYSTEM, self.clock.now(), made.id, made.etag) if approved else made
+
+    def service(
+        self,
+        organization: Organization,
+        name: str = "Albergue",
+        *needs: str,
+        room: int | None = 3,
+        intake: Intake = Intake.OPEN,
+        **entry: Any,
+    ) -> Service:
+        said = ServiceEntry(
+            **({"name": name, "need_codes": needs or ("HOU.EMG",), "department": "NI-CI", "eligibility": EVERYBODY} | entry)
+        )
+        with self.database.transaction(SYSTEM) as tx:
+            return usecases.create_service(tx, SYSTEM, self.clock.now(), organization.id, said, Capacity(intake, room, 9, "beds"))
+
+    def worker(self, organization: Organization, *roles: Role, email: str = "", name: str = "Xiomara Talavera") -> Worker:
+        self._people += 1
+        entry = WorkerEntry(name, email or f"persona{self._people}@ejemplo.org", roles or (Role.WORKER,))
+        with self.database.transaction(SYSTEM) as tx:
+            return usecases.create_worker(tx, SYSTEM, self.clock.now(), organization.id, entry, PASSWORD)
+
+    def by(self, organization: Organization, *roles: Role) -> Stubs:
+        """Calls in the name of a new worker."""
+        return self.as_worker(self.worker(organization, *roles))
+
+    def as_worker(self, worker: Worker) -> Stubs:
+        return self.with_token(Caller(worker.id, "worker", worker.organization_id, frozenset(worker.entry.roles)))
+
+    def by_key(self, organization: Organization, *scopes: str) -> Stubs:
+        """Calls in the name of a new key."""
+        with self.database.transaction(SYSTEM) as tx:
+            key, _ = usecases.create_api_key(tx, SYSTEM, self.clock.now(), organization.id, "sistema", scopes)
+        return self.with_token(Caller(key.id, "key", organization.id, scopes=frozenset(scopes)))
+
+    def with_token(self, caller: Caller | str) -> Stubs:
+        return Stubs(self._channel, caller if isinstance(caller, str) else self.issuer.issue(caller)[0])
+
+    def rows(self, sql: str, *values: object) -> list[Row]:
+        with self.database.transaction(SYSTEM) as tx:
+            return tx.execute(sql.encode(), values).fetchall()
+
+    def facts(self, subject: str) -> list[tuple[int, str]]:
+        """Version and type of each fact of a subject."""
+        rows = self.rows("SELECT version, type FROM outbox WHERE subject = %s ORDER BY version", subject)
+        return [(row["version"], row["type"]) for row in rows]
+
+    def later(self, **step: float) -> None:
+        self.clock.advance(timedelta(**step))

@@ -1,0 +1,347 @@
+"""Matching: one table, a line a rule; and what the service leaves out before it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chassis.errors import Invalid
+from protos.partners.v1 import directory_pb2 as pb
+from services.partners.domain.codes import Taxonomy, Term
+from services.partners.domain.matching import Candidate, Question, Reason, Verdict, match
+from services.partners.domain.organization import OrganizationType
+from services.partners.domain.service import Capacity, Eligibility, Gender, Intake
+from tests.partners.scene import Scene, refused
+
+NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
+FITS, ASK, NO = Verdict.FITS, Verdict.ASK, Verdict.DOES_NOT_FIT
+WOMAN = Question("HOU.EMG", "NI", "NI-CI", age=24, gender=Gender.FEMININE, dependants=1, language="es")
+SHELTER = Candidate(
+    service_id="1",
+    name_key="albergue",
+    need_codes=("HOU.EMG",),
+    department="NI-CI",
+    languages=("es-NI",),
+    eligibility=Eligibility(18, 60, (Gender.FEMININE, Gender.TRANSGENDER_FEMININE), True, 2),
+    capacity=Capacity(Intake.OPEN, 3, 12, "beds", NOW - timedelta(hours=2)),
+    assured_time=NOW - timedelta(days=30),
+)
+
+
+def reasons(question: Question = WOMAN, **differs: object) -> dict[str, Reason]:
+    found = match(question, [replace(SHELTER, **differs)], NOW)[0]  # type: ignore[arg-type]
+    return {reason.criterion: reason for reason in found.reasons}
+
+
+def test_a_service_that_states_everything_and_takes_her_fits() -> None:
+    found = match(WOMAN, [SHELTER], NOW)[0]
+    assert found.verdict is FITS
+    assert {reason.criterion: reason.code for reason in found.reasons} == {
+        "need": "need_offered",
+        "age": "age_in_range",
+        "gender": "gender_served",
+        "dependants": "dependants_taken",
+        "language": "language_spoken",
+        "area": "department_same",
+        "room": "room_free",
+        "freshness": "figure_fresh",
+    }
+
+
+AGES: list[tuple[int | None, int | None, int | None, Verdict, str]] = [
+    # her age, from, to
+    (18, 18, 60, FITS, "age_in_range"),
+    (60, 18, 60, FITS, "age_in_range"),
+    (17, 18, 60, NO, "age_too_low"),
+    (61, 18, 60, NO, "age_too_high"),
+    (24, None, None, ASK, "age_not_stated"),
+    (24, 18, None, ASK, "age_not_stated"),
+    (17, 18, None, NO, "age_too_low"),
+    (61, None, 60, NO, "age_too_high"),
+    (None, 18, 60, ASK, "age_unknown"),
+    (None, 0, 99, FITS, "age_in_range"),
+    (None, None, None, ASK, "age_not_stated"),
+]
+
+
+@pytest.mark.parametrize(("age", "low", "high", "verdict", "code"), AGES)
+def test_age(age: int | None, low: int | None, high: int | None, verdict: Verdict, code: str) -> None:
+    found = reasons(replace(WOMAN, age=age), eligibility=Eligibility(low, high))["age"]
+    assert (found.verdict, found.code) == (verdict, code)
+
+
+@pytest.mark.parametrize(
+    ("gender", "served", "verdict", "code"),
+    [
+        (Gender.FEMININE, (Gender.FEMININE,), FITS, "gender_served"),
+        (Gender.MASCULINE, (Gender.FEMININE,), NO, "gender_not_served"),
+        (Gender.TRANSGENDER_FEMININE, (Gender.FEMININE,), NO, "gender_not_served"),
+        (Gender.FEMININE, (), ASK, "gender_not_stated"),
+        (None, (Gender.FEMININE,), ASK, "gender_unknown"),
+        (None, tuple(Gender), FITS, "gender_served"),
+        (None, (), ASK, "gender_not_stated"),
+    ],
+)
+def test_gender(gender: Gender | None, served: tuple[Gender, ...], verdict: Verdict, code: str) -> None:
+    found = reasons(replace(WOMAN, gender=gender), eligibility=Eligibility(genders=served))["gender"]
+    assert (found.verdict, found.code) == (verdict, code)
+
+
+@pytest.mark.parametrize(
+    ("dependants", "takes", "most", "verdict", "code"),
+    [
+        (0, None, None, FITS, "dependants_none"),
+        (0, False, None, FITS, "dependants_none"),
+        (2, True, 2, FITS, "dependants_taken"),
+        (2, None, 2, FITS, "dependants_taken"),
+        (3, True, 2, NO, "dependants_too_many"),
+        (1, False, None, NO, "dependants_not_taken"),
+        (1, None, 0, NO, "dependants_not_taken"),
+        (1, None, None, ASK, "dependants_not_stated"),
+        (1, True, None, ASK, "dependants_how_many"),
+        (None, True, 9, ASK, "dependants_unknown"),
+        (None, None, None, ASK, "dependants_unknown"),
+    ],
+)
+def test_dependants(dependants: int | None, takes: bool | None, most: int | None, verdict: Verdict, code: str) -> None:
+    stated = Eligibility(takes_dependants=takes, maximum_dependants=most)
+    found = reasons(replace(WOMAN, dependants=dependants), eligibility=stated)["dependants"]
+    assert (found.verdict, found.code) == (verdict, code)
+
+
+@pytest.mark.parametrize(
+    ("language", "spoken", "verdict", "code"),
+    [
+        ("es", ("es-NI", "en"), FITS, "language_spoken"),
+        ("en-US", ("EN",), FITS, "language_spoken"),
+        ("x-lsn", ("x-lsn",), FITS, "language_spoken"),
+        ("x-lsn", ("x-lsm",), ASK, "language_other"),
+        ("miq", ("es",), ASK, "language_other"),
+        ("es", (), ASK, "language_not_stated"),
+    ],
+)
+def test_language(language: str, spoken: tuple[str, ...], verdict: Verdict, code: str) -> None:
+    found = reasons(replace(WOMAN, language=language), languages=spoken)["language"]
+    assert (found.verdict, found.code) == (verdict, code)
+
+
+def test_without_a_language_there_is_nothing_to_say_about_it() -> None:
+    assert "language" not in reasons(replace(WOMAN, language=""))
+
+
+@pytest.mark.parametrize(
+    ("asked", "where", "verdict", "code"),
+    [
+        ("NI-CI", "NI-CI", FITS, "department_same"),
+        ("NI-CI", "", FITS, "whole_country"),
+        ("NI-CI", "NI-MN", ASK, "department_other"),
+        ("", "NI-MN", FITS, "country_same"),
+    ],
+)
+def test_area(asked: str, where: str, verdict: Verdict, code: str) -> None:
+    found = reasons(replace(WOMAN, department=asked), department=where)["area"]
+    assert (found.verdict, found.code) == (verdict, code)
+
+
+@pytest.mark.parametrize(
+    ("need", "offered", "verdict", "code"),
+    [
+        ("HOU.EMG", ("HOU.EMG", "HOU.SAFE"), FITS, "need_offered"),
+        ("HOU", ("HOU.EMG",), FITS, "need_offered_in_part"),
+        ("HOU.EMG", ("HOU",), ASK, "need_group_only"),
+    ],
+)
+def test_need(need: str, offered: tuple[str, ...], verdict: Verdict, code: str) -> None:
+    found = reasons(replace(WOMAN, need_code=need), need_codes=offered)["need"]
+    assert (found.verdict, found.code) == (verdict, code)
+
+
+def figure(intake: Intake | None, available: int | None, hours: float = 1, unit: str = "beds") -> Capacity:
+    return Capacity(intake, available, 12, unit, NOW - timedelta(hours=hours))
+
+
+@pytest.mark.parametrize(
+    ("capacity", "verdict", "code"),
+    [
+        (figure(Intake.OPEN, 2), FITS, "room_free"),
+        (figure(Intake.OPEN, 1), ASK, "room_not_for_all"),  # she comes with a child
+        (figure(Intake.OPEN, 1, unit="places"), FITS, "room_free"),
+        (figure(Intake.OPEN, 0), NO, "room_none"),
+        (figure(Intake.OPEN, 0, hours=25), ASK, "room_none"),  # none of yesterday rules nobody out
+        (figure(Intake.OPEN, None), ASK, "room_not_stated"),
+        (figure(Intake.WAITLIST, 3), ASK, "room_waitlist"),
+        (figure(Intake.CLOSED, 3), NO, "room_closed"),
+        (Capacity(), ASK, "room_not_stated"),
+    ],
+)
+def test_room(capacity: Capacity, verdict: Verdict, code: str) -> None:
+    found = reasons(capacity=capacity)["room"]
+    assert (found.verdict, found.code) == (verdict, code)
+
+
+@pytest.mark.parametrize(
+    ("needs", "hours", "verdict", "code"),
+    [
+        (("HOU.EMG",), 24, FITS, "figure_fresh"),
+        (("HOU.EMG",), 24.1, ASK, "figure_old"),
+        (("HOU.TRANS", "HOU.SAFE"), 24.1, ASK, "figure_old"),
+        (("MED.PRI",), 24 * 7, FITS, "figure_fresh"),
+        (("MED.PRI",), 24 * 7.1, ASK, "figure_old"),
+    ],
+)
+def test_the_figure_of_a_shelter_grows_old_in_a_day_others_in_a_week(
+    needs: tuple[str, ...], hours: float, verdict: Verdict, code: str
+) -> None:
+    found = reasons(need_codes=needs, capacity=figure(Intake.OPEN, 3, hours))["freshness"]
+    assert (found.verdict, found.code) == (verdict, code)
+
+
+def test_an_entry_that_nobody_confirmed_for_six_months_is_to_be_asked() -> None:
+    assert reasons(assured_time=NOW - timedelta(days=184))["freshness"].code == "entry_not_confirmed"
+    assert reasons(assured_time=None)["freshness"].code == "entry_not_confirmed"
+    assert reasons(capacity=Capacity())["freshness"].code == "figure_none"
+
+
+def test_the_order_is_verdict_room_freshness_nearness_language_name() -> None:
+    beds = SHELTER.capacity
+    candidates = [
+        replace(SHELTER, service_id="closed", capacity=replace(beds, intake=Intake.CLOSED)),
+        replace(SHELTER, service_id="waiting", capacity=replace(beds, intake=Intake.WAITLIST)),
+        replace(SHELTER, service_id="old", capacity=replace(beds, update_time=NOW - timedelta(days=2))),
+        replace(SHELTER, service_id="far", department="NI-MN"),
+        replace(SHELTER, service_id="mute", languages=()),
+        replace(SHELTER, service_id="country", department=""),
+        replace(SHELTER, service_id="b", name_key="b"),
+        replace(SHELTER, service_id="a", name_key="a"),
+    ]
+    order = ["a", "b", "country", "mute", "far", "old", "waiting", "closed"]
+    assert [found.candidate.service_id for found in match(WOMAN, candidates, NOW)] == order
+    assert [found.candidate.service_id for found in match(WOMAN, candidates[::-1], NOW)] == order
+
+
+maybe = st.none()
+capacities = st.builds(
+    Capacity,
+    maybe | st.sampled_from(Intake),
+    maybe | st.integers(0, 5),
+    maybe,
+    st.sampled_from(["", "beds"]),
+    maybe | st.datetimes(datetime(2025, 1, 1), datetime(2026, 3, 14), timezones=st.just(UTC)),
+)
+eligibilities = st.builds(
+    Eligibility,
+    maybe | st.integers(0, 120),
+    maybe | st.integers(0, 120),
+    st.lists(st.sampled_from(Gender), unique=True).map(tuple),
+    maybe | st.booleans(),
+    maybe | st.integers(0, 9),
+)
+questions = st.builds(
+    Question,
+    need_code=st.sampled_from(["HOU", "HOU.EMG", "MED.PRI"]),
+    department=st.sampled_from(["", "NI-CI", "NI-MN"]),
+    age=maybe | st.integers(0, 120),
+    gender=maybe | st.sampled_from(Gender),
+    dependants=maybe | st.integers(0, 9),
+    language=st.sampled_from(["", "es", "en"]),
+)
+
+
+@given(questions, eligibilities, capacities)
+def test_nothing_unstated_is_ever_a_yes(question: Question, stated: Eligibility, room: Capacity) -> None:
+    found = match(question, [replace(SHELTER, eligibility=stated, capacity=room)], NOW)[0]
+    if found.verdict is FITS:
+        assert stated.minimum_age is not None
+        assert stated.maximum_age is not None
+        assert stated.genders
+        assert question.dependants is not None
+        assert room.intake is Intake.OPEN
+        assert room.available
+        assert room.update_time
+    assert found.verdict is max(reason.verdict for reason in found.reasons)
+
+
+TAXONOMY = Taxonomy([Term("HOU", "", {}, (), ""), Term("HOU.EMG", "HOU", {}, (), "")])
+
+
+@pytest.mark.parametrize(
+    ("question", "violation"),
+    [
+        (Question(""), ("need_code", "required")),
+        (Question("XXX"), ("need_code", "unknown_code")),
+        (Question("HOU", country="nic"), ("country", "unknown_code")),
+        (Question("HOU", "NI", "CR-G"), ("department", "unknown_code")),
+        (Question("HOU", age=121), ("age", "out_of_range")),
+        (Question("HOU", dependants=51), ("dependants", "out_of_range")),
+        (Question("HOU", language="no language"), ("language", "unknown_code")),
+        (Question("HOU", excluded_organization_ids=("x",) * 101), ("excluded_organization_ids", "too_long")),
+    ],
+)
+def test_a_question_that_is_wrong_is_refused(question: Question, violation: tuple[str, str]) -> None:
+    with pytest.raises(Invalid) as caught:
+        question.check(TAXONOMY)
+    assert caught.value.violations == [violation]
+
+
+def test_the_rpc_answers_with_services_verdicts_and_reasons(scene: Scene) -> None:
+    shelter = scene.organization("Luna Nueva", type=OrganizationType.SHELTER)
+    scene.service(shelter, "Albergue", confidential=True, languages=("es",), eligibility=SHELTER.eligibility)
+    scene.service(shelter, "Para niños", eligibility=Eligibility(0, 11))
+    scene.service(shelter, "Consulta", "MED.PRI")
+    scene.service(shelter, "Vivienda", "HOU.TRANS")
+    question = pb.MatchServicesRequest(
+        need_code="HOU.EMG", country="NI", department="NI-CI", age=24, gender=pb.GENDER_FEMININE, dependants=0, language="es"
+    )
+    found = scene.coordinator.MatchServices(question).matches
+    assert [(m.service.name, m.verdict) for m in found] == [("Albergue", pb.VERDICT_FITS), ("Para niños", pb.VERDICT_DOES_NOT_FIT)]
+    assert ("age", pb.VERDICT_DOES_NOT_FIT, "age_too_high") in [(r.criterion, r.verdict, r.reason_code) for r in found[1].reasons]
+    assert found[0].service.phone == ""
+    question.limit = 1
+    assert len(scene.coordinator.MatchServices(question).matches) == 1
+
+
+def test_a_group_is_answered_by_what_is_in_it_and_a_kind_of_help_by_its_group(scene: Scene) -> None:
+    for need in ("HOU", "HOU.EMG", "HOU.TRANS", "MED"):
+        scene.service(scene.coalition, need, need)
+
+    def names(need: str) -> set[str]:
+        return {m.service.name for m in scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code=need, country="NI")).matches}
+
+    assert names("HOU") == {"HOU", "HOU.EMG", "HOU.TRANS"}
+    assert names("HOU.EMG") == {"HOU", "HOU.EMG"}
+
+
+def test_who_is_excluded_is_left_out_without_a_word(scene: Scene) -> None:
+    unsafe, safe = scene.organization("Insegura"), scene.organization("Segura")
+    scene.service(unsafe, "Una")
+    scene.service(safe, "Otra")
+    question = pb.MatchServicesRequest(need_code="HOU.EMG", country="NI", excluded_organization_ids=[unsafe.id, "0" * 32])
+    assert [m.service.name for m in scene.coordinator.MatchServices(question).matches] == ["Otra"]
+
+
+def test_only_services_of_the_country_that_are_offered_by_active_members_are_matched(scene: Scene) -> None:
+    suspended, new = scene.organization("Suspendida"), scene.organization("Nueva", approved=False)
+    scene.service(suspended, "De suspendida")
+    scene.service(new, "Albergue a prueba")
+    scene.service(scene.coalition, "Costa Rica", country="CR", department="")
+    scene.service(scene.coalition, "Cerrado por obras", active=False)
+    scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=suspended.id, etag=suspended.etag))
+    assert not scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="HOU.EMG", country="NI")).matches
+    scene.service(new, "Consulta a prueba", "MED.PRI")
+    assert len(scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="MED.PRI", country="NI")).matches) == 1
+
+
+def test_a_member_on_probation_is_offered_no_shelter(scene: Scene) -> None:
+    scene.service(scene.coalition, "Albergue")
+    worker = scene.by(scene.organization("Nueva", approved=False))
+    assert not worker.MatchServices(pb.MatchServicesRequest(need_code="HOU.EMG", country="NI")).matches
+
+
+def test_a_gender_of_a_newer_caller_is_refused_not_guessed(scene: Scene) -> None:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="HOU", gender=42))  # type: ignore[arg-type]
+    assert found.violations == [("gender", "unknown_code")]

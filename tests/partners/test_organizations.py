@@ -1,0 +1,257 @@
+"""Organisations: their entry, their life, who may change them, and what is told of it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from protos.partners.v1 import directory_pb2 as pb
+from protos.partners.v1 import facts_pb2
+from services.partners.domain.organization import OrganizationType
+from services.partners.domain.worker import Role
+from tests.partners.scene import Scene, refused
+
+
+def entry(**more: object) -> pb.Organization:
+    return pb.Organization(**({"name": "Fundación Nueva", "type": pb.ORGANIZATION_TYPE_NGO, "country": "NI"} | more))  # type: ignore[arg-type]
+
+
+def create(scene: Scene, **more: object) -> pb.Organization:
+    made: pb.Organization = scene.coordinator.CreateOrganization(pb.CreateOrganizationRequest(organization=entry(**more)))
+    return made
+
+
+def test_a_new_member_is_on_probation_whatever_was_sent(scene: Scene) -> None:
+    made = create(scene, status=pb.ORGANIZATION_STATUS_APPROVED, id="mine", etag="mine")
+    assert made.status == pb.ORGANIZATION_STATUS_PROBATION
+    assert len(made.id) == 32
+    assert scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=made.id)) == made
+
+
+def test_a_number_is_kept_in_its_international_form(scene: Scene) -> None:
+    assert create(scene, phone="+505 2000-0101").phone == "+50520000101"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path", "reason"),
+    [
+        ({"name": " "}, "organization.name", "required"),
+        ({"name": "x" * 201}, "organization.name", "too_long"),
+        ({"name": "a\x00b"}, "organization.name", "malformed"),
+        ({"type": 0}, "organization.type", "required"),
+        ({"type": 99}, "organization.type", "unknown_code"),
+        ({"country": ""}, "organization.country", "required"),
+        ({"country": "Nicaragua"}, "organization.country", "unknown_code"),
+        ({"department": "CR-G"}, "organization.department", "unknown_code"),
+        ({"phone": "2000-0101"}, "organization.phone", "malformed"),
+        ({"phone": "+5051"}, "organization.phone", "malformed"),
+        ({"url": "javascript:alert(1)"}, "organization.url", "malformed"),
+        ({"languages": ["español"]}, "organization.languages.0", "unknown_code"),
+        ({"languages": ["es", "es"]}, "organization.languages", "malformed"),
+        ({"description": "x" * 2001}, "organization.description", "too_long"),
+        ({"hotline_number": "one three three"}, "organization.hotline_number", "malformed"),
+    ],
+)
+def test_an_entry_that_is_wrong_is_refused_with_the_place(scene: Scene, wrong: dict[str, object], path: str, reason: str) -> None:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        create(scene, **wrong)
+    assert found.violations == [(path, reason)]
+
+
+def test_all_that_is_wrong_is_said_at_once(scene: Scene) -> None:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        create(scene, name="", country="", url="x")
+    assert [path for path, _ in found.violations] == ["organization.name", "organization.country", "organization.url"]
+
+
+def test_only_the_coordinator_registers_members(scene: Scene) -> None:
+    for caller in (scene.by(scene.coalition, Role.MANAGER), scene.by_key(scene.coalition, "directory.write")):
+        with refused("PERMISSION_DENIED", "right_missing"):
+            caller.CreateOrganization(pb.CreateOrganizationRequest(organization=entry()))
+    with refused("UNAUTHENTICATED", "token_missing"):
+        scene.nobody.CreateOrganization(pb.CreateOrganizationRequest(organization=entry()))
+
+
+def test_the_same_request_id_registers_once(scene: Scene) -> None:
+    request = pb.CreateOrganizationRequest(organization=entry(), request_id="uno")
+    assert scene.coordinator.CreateOrganization(request) == scene.coordinator.CreateOrganization(request)
+    assert len(scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest()).organizations) == 2  # and the coalition
+    request.organization.name = "Otra"
+    with refused("ALREADY_EXISTS", "request_id_reused"):
+        scene.coordinator.CreateOrganization(request)
+
+
+def test_the_life_of_a_member_is_told_without_a_gap(scene: Scene) -> None:
+    made = create(scene)
+    step = scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=made.id, etag=made.etag))
+    step = scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=made.id, etag=step.etag))
+    assert step.status == pb.ORGANIZATION_STATUS_SUSPENDED
+    step = scene.coordinator.ReinstateOrganization(pb.ReinstateOrganizationRequest(id=made.id, etag=step.etag))
+    assert step.status == pb.ORGANIZATION_STATUS_APPROVED
+    words = ["registered", "approved", "suspended", "reinstated"]
+    assert scene.facts(made.id) == [(n, f"enlace.organization.{word}.v1") for n, word in enumerate(words, 1)]
+    row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 3", made.id)[0]
+    fact = facts_pb2.OrganizationFact.FromString(row["payload"])
+    assert (fact.status_code, fact.organization_type_code, fact.country_code) == ("SUSPENDED", "NGO", "NI")
+
+
+def test_a_step_that_the_state_does_not_allow_is_refused(scene: Scene) -> None:
+    made = create(scene)
+    for rpc, request in (
+        (scene.coordinator.SuspendOrganization, pb.SuspendOrganizationRequest),
+        (scene.coordinator.ReinstateOrganization, pb.ReinstateOrganizationRequest),
+    ):
+        with refused("FAILED_PRECONDITION", "illegal_transition"):
+            rpc(request(id=made.id, etag=made.etag))
+    approved = scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=made.id, etag=made.etag))
+    with refused("FAILED_PRECONDITION", "illegal_transition"):
+        scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=made.id, etag=approved.etag))
+
+
+def test_the_coordinators_own_organisation_is_not_suspended_by_them(scene: Scene) -> None:
+    with refused("FAILED_PRECONDITION", "illegal_transition"):
+        scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=scene.coalition.id, etag=scene.coalition.etag))
+
+
+def test_a_step_is_based_on_what_was_seen(scene: Scene) -> None:
+    made = create(scene)
+    with refused("ABORTED", "stale_etag"):
+        scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=made.id, etag="other"))
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=made.id))
+    assert found.violations == [("etag", "required")]
+    for unknown in ("0" * 32, "x", ""):
+        with refused("NOT_FOUND", "not_found"):
+            scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=unknown, etag="x"))
+
+
+def test_a_manager_changes_the_own_entry_and_no_other(scene: Scene) -> None:
+    own, other = scene.organization("Propia"), scene.organization("Ajena")
+    manager = scene.by(own, Role.MANAGER)
+    change = pb.Organization(id=own.id, etag=own.etag, name="Propia y nueva", phone="+50520000101")
+    changed = manager.UpdateOrganization(pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=["name"])))
+    assert (changed.name, changed.phone, changed.country) == ("Propia y nueva", "", "NI")
+    assert scene.facts(own.id)[-1] == (3, "enlace.organization.changed.v1")
+    with refused("NOT_FOUND", "not_found"):
+        change = pb.Organization(id=other.id, etag=other.etag, name="Tomada")
+        manager.UpdateOrganization(pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=["name"])))
+
+
+def test_a_change_to_what_it_was_is_no_fact(scene: Scene) -> None:
+    own = scene.organization("Propia")
+    same = pb.Organization(id=own.id, etag=own.etag, name="Propia")
+    answer = scene.coordinator.UpdateOrganization(pb.UpdateOrganizationRequest(organization=same, update_mask=FieldMask(paths=["name"])))
+    assert answer.etag == own.etag
+    assert len(scene.facts(own.id)) == 2
+
+
+@pytest.mark.parametrize(
+    ("paths", "violation"),
+    [
+        ([], ("update_mask", "required")),
+        (["status"], ("organization.status", "unknown_code")),
+        (["name", "check"], ("organization.check", "unknown_code")),
+        (["name.first"], ("organization.name.first", "unknown_code")),
+    ],
+)
+def test_a_mask_names_fields_that_can_be_changed(scene: Scene, paths: list[str], violation: tuple[str, str]) -> None:
+    change = pb.Organization(id=scene.coalition.id, etag=scene.coalition.etag, name="Otra")
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        scene.coordinator.UpdateOrganization(pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=paths)))
+    assert found.violations == [violation]
+
+
+def test_of_two_changes_of_the_same_version_one_wins(scene: Scene) -> None:
+    own = scene.organization("Propia")
+
+    def change(name: str) -> str:
+        changed = pb.Organization(id=own.id, etag=own.etag, name=name)
+        try:
+            scene.coordinator.UpdateOrganization(pb.UpdateOrganizationRequest(organization=changed, update_mask=FieldMask(paths=["name"])))
+        except grpc.RpcError as error:
+            return str(error.code().name)
+        return "OK"
+
+    with ThreadPoolExecutor(5) as pool:
+        answers = sorted(pool.map(change, ["Uno", "Dos", "Tres", "Cuatro", "Cinco"]))
+    assert answers == ["ABORTED"] * 4 + ["OK"]
+    assert [version for version, _ in scene.facts(own.id)] == [1, 2, 3]
+
+
+def test_the_list_is_by_name_without_accents_and_goes_on_where_it_ended(scene: Scene) -> None:
+    for name in ("Zeta", "Ágora", "beta", "Alba"):
+        scene.organization(name)
+    names, token = [], ""
+    while True:
+        page = scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest(page_size=2, page_token=token))
+        names += [organization.name for organization in page.organizations]
+        token = page.next_page_token
+        if not token:
+            break
+    assert names == ["Ágora", "Alba", "beta", "Coalición", "Zeta"]
+
+
+def test_the_list_is_narrowed_by_country_type_and_status(scene: Scene) -> None:
+    scene.organization("Casa", type=OrganizationType.SHELTER, country="CR", department="CR-G")
+    scene.organization("Nueva", approved=False)
+
+    def names(**narrowed: object) -> list[str]:
+        request = pb.ListOrganizationsRequest(**narrowed)  # type: ignore[arg-type]
+        return [organization.name for organization in scene.coordinator.ListOrganizations(request).organizations]
+
+    assert names(country="CR") == names(type=pb.ORGANIZATION_TYPE_SHELTER) == ["Casa"]
+    assert names(status=pb.ORGANIZATION_STATUS_PROBATION) == ["Nueva"]
+
+
+@pytest.mark.parametrize("token", ["x", "bm90IG91cnM", "W10", "WzEsMl0", "WyJhIiwiXHUwMDAwIl0", "x" * 3000, "ñ"])
+def test_a_page_token_that_is_none_is_refused(scene: Scene, token: str) -> None:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest(page_token=token))
+    assert found.violations == [("page_token", "malformed")]
+
+
+def test_members_that_are_not_active_are_listed_for_the_coordinator_only(scene: Scene) -> None:
+    gone = scene.organization("Suspendida")
+    scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=gone.id, etag=gone.etag))
+    worker = scene.by(scene.organization("Puentes"))
+    assert [o.name for o in worker.ListOrganizations(pb.ListOrganizationsRequest()).organizations] == ["Coalición", "Puentes"]
+    assert len(scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest()).organizations) == 3
+    # Its name still stands in old referrals.
+    assert worker.GetOrganization(pb.GetOrganizationRequest(id=gone.id)).name == "Suspendida"
+
+
+def test_a_suspension_ends_access_at_once_also_for_tokens_that_still_live(scene: Scene) -> None:
+    member = scene.organization()
+    worker, key = scene.by(member), scene.by_key(member, "directory.read")
+    scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=member.id, etag=member.etag))
+    for caller in (worker, key):
+        with refused("PERMISSION_DENIED", "organization_not_active"):
+            caller.ListOrganizations(pb.ListOrganizationsRequest())
+
+
+def test_what_is_done_to_a_member_is_on_the_trail(scene: Scene) -> None:
+    made = create(scene)
+    scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=made.id, etag=made.etag))
+    trail = scene.rows("SELECT action, allowed FROM audit WHERE object_id = %s ORDER BY sequence", made.id)
+    assert [(row["action"], row["allowed"]) for row in trail] == [("organization_create", True), ("organization_approve", True)]
+
+
+def test_anyone_may_ask_for_the_lines_one_a_country(scene: Scene) -> None:
+    scene.organization("Llama y Vive", type=OrganizationType.HOTLINE, department="", hotline_number="133")
+    scene.later(days=1)
+    scene.organization("Otra línea", type=OrganizationType.HOTLINE, department="", hotline_number="134")
+    scene.organization("Sin número", type=OrganizationType.HOTLINE, country="PE", department="")
+    scene.organization("Línea a prueba", type=OrganizationType.HOTLINE, country="EC", department="", hotline_number="199", approved=False)
+    found = scene.nobody.ListHotlines(pb.ListHotlinesRequest()).hotlines
+    assert [(line.country, line.number, line.organization_name) for line in found] == [("NI", "133", "Llama y Vive")]
+
+
+def test_anyone_may_ask_for_the_taxonomy(scene: Scene) -> None:
+    terms = {term.code: term for term in scene.nobody.ListTaxonomyTerms(pb.ListTaxonomyTermsRequest()).terms}
+    assert len([term for term in terms.values() if not term.parent_code]) == 14
+    assert terms["HOU.EMG"].parent_code == "HOU"
+    assert set(terms["HOU.EMG"].names) == {"es", "en", "fr"}
+    assert terms["HOU.EMG"].htcds_spl_types == ["SocialCare"]

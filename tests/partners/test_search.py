@@ -1,0 +1,208 @@
+"""Search: words as people type them, attributes, pages, and what must not be found."""
+
+from __future__ import annotations
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from protos.partners.v1 import directory_pb2 as pb
+from services.partners.domain.service import Eligibility, Intake
+from services.partners.domain.worker import Role
+from services.partners.store import pages, search
+from tests.partners.scene import Scene, refused
+
+
+def names(scene: Scene, **wanted: object) -> list[str]:
+    found = scene.coordinator.SearchServices(pb.SearchServicesRequest(**wanted))  # type: ignore[arg-type]
+    assert found.total_size == len(found.services)
+    return [service.name for service in found.services]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "psicología",
+        "PSICOLOGIA",
+        "atención psicológica",
+        "psicologica atencion",
+        "psico",  # the beginning of a word
+        "sicologia",  # as it is heard
+        "psicolojia",
+        "psciologia",
+        "violensia",
+        "mujeres que sufrieron violencia",
+        "segovias",  # of the organisation's name
+        "segobias",
+        "counselling",  # the need's name in another language
+        "  psicología,  ¡violencia!  ",
+    ],
+)
+def test_words_are_found_without_accents_and_with_typing_errors(scene: Scene, words: str) -> None:
+    segovias = scene.organization("Asociación Segovias Vivas")
+    scene.service(segovias, "Atención psicológica", "PSS.CNS", description="Para mujeres que sufrieron violencia o la vieron")
+    scene.service(scene.organization("Alcaldía"), "Paquete de alimentos", "MAT.FOD", description="Comida para un mes")
+    assert names(scene, words=words) == ["Atención psicológica"]
+
+
+@pytest.mark.parametrize("words", ["psicología comida", "zzzzzz", "xq"])
+def test_every_word_must_be_found(scene: Scene, words: str) -> None:
+    scene.service(scene.coalition, "Atención psicológica", "PSS.CNS")
+    scene.service(scene.coalition, "Comida", "MAT.FOD")
+    assert names(scene, words=words) == []
+
+
+@pytest.mark.parametrize("words", ["", "   ", "de la", "¡!", "'); DROP TABLE services; --:*&|<->"])
+def test_words_that_say_nothing_narrow_nothing_and_break_nothing(scene: Scene, words: str) -> None:
+    scene.service(scene.coalition, "Drop de tables y services")
+    assert names(scene, words=words) == ["Drop de tables y services"]
+
+
+def test_what_is_in_the_name_comes_before_what_is_in_the_description(scene: Scene) -> None:
+    scene.service(scene.coalition, "Abrigo", description="También luna nueva")
+    scene.service(scene.organization("Luna Nueva"), "Casa")
+    scene.service(scene.coalition, "Luna nueva")
+    assert names(scene, words="luna nueva") == ["Luna nueva", "Casa", "Abrigo"]
+
+
+def test_a_need_is_found_with_its_children(scene: Scene) -> None:
+    scene.service(scene.coalition, "Albergue", "HOU.EMG")
+    scene.service(scene.coalition, "Vivienda", "HOU")
+    scene.service(scene.coalition, "Consulta", "MED.PRI")
+    assert names(scene, need_code="HOU") == ["Albergue", "Vivienda"]
+    assert names(scene, need_code="HOU.EMG") == ["Albergue"]
+
+
+def test_a_department_includes_services_of_the_whole_country(scene: Scene) -> None:
+    scene.service(scene.coalition, "Aquí")
+    scene.service(scene.coalition, "Lejos", department="NI-RI")
+    scene.service(scene.coalition, "Todo el país", department="")
+    scene.service(scene.coalition, "Otro país", country="CR", department="")
+    assert names(scene, department="NI-CI") == ["Aquí", "Todo el país"]
+    assert names(scene, country="NI") == ["Aquí", "Lejos", "Todo el país"]
+    assert names(scene, country="CR") == ["Otro país"]
+
+
+def test_a_language_is_found_where_it_is_said_to_be_spoken(scene: Scene) -> None:
+    scene.service(scene.coalition, "Inglés", languages=("es", "en-US"))
+    scene.service(scene.coalition, "Señas", languages=("x-lsn",))
+    scene.service(scene.coalition, "No dicho")
+    assert names(scene, language="en") == ["Inglés"]
+    assert names(scene, language="x-lsn") == ["Señas"]
+
+
+def test_by_age_and_dependants_only_those_are_left_out_that_say_no(scene: Scene) -> None:
+    scene.service(scene.coalition, "Adultas", eligibility=Eligibility(minimum_age=18, takes_dependants=False))
+    scene.service(scene.coalition, "Jóvenes", eligibility=Eligibility(minimum_age=12, maximum_age=17, maximum_dependants=1))
+    scene.service(scene.coalition, "No dicho", eligibility=Eligibility())
+    assert names(scene, age=18) == ["Adultas", "No dicho"]
+    assert names(scene, age=17) == ["Jóvenes", "No dicho"]
+    assert names(scene, age=0) == ["No dicho"]
+    assert names(scene, dependants=0) == ["Adultas", "Jóvenes", "No dicho"]
+    assert names(scene, dependants=1) == ["Jóvenes", "No dicho"]
+    assert names(scene, dependants=2) == ["No dicho"]
+
+
+def test_room_is_what_is_open_with_a_figure(scene: Scene) -> None:
+    scene.service(scene.coalition, "Libre", room=1)
+    scene.service(scene.coalition, "Lleno", room=0)
+    scene.service(scene.coalition, "Sin cifra", room=None)
+    scene.service(scene.coalition, "Lista de espera", room=1, intake=Intake.WAITLIST)
+    assert names(scene, has_room=True) == ["Libre"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path", "reason"),
+    [
+        ({"words": "x" * 201}, "words", "too_long"),
+        ({"words": "a\x00"}, "words", "malformed"),
+        ({"need_code": "XXX"}, "need_code", "unknown_code"),
+        ({"country": "N"}, "country", "unknown_code"),
+        ({"department": "CI"}, "department", "unknown_code"),
+        ({"language": "!"}, "language", "unknown_code"),
+        ({"age": 121}, "age", "out_of_range"),
+        ({"dependants": -1}, "dependants", "out_of_range"),
+        ({"page_size": -1}, "page_size", "out_of_range"),
+        ({"page_token": "x"}, "page_token", "malformed"),
+    ],
+)
+def test_a_question_that_is_wrong_is_refused(scene: Scene, wrong: dict[str, object], path: str, reason: str) -> None:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        scene.coordinator.SearchServices(pb.SearchServicesRequest(**wrong))  # type: ignore[arg-type]
+    assert found.violations == [(path, reason)]
+
+
+@pytest.mark.parametrize("words", ["", "casa"])
+def test_pages_together_are_the_whole_without_doubles(scene: Scene, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(7):
+        scene.service(scene.coalition, f"Casa {number % 3}", description="casa " * number)
+    for few in (search.FEW, 3):  # also as if there were very many
+        monkeypatch.setattr(search, "FEW", few)
+        seen, token = [], ""
+        while True:
+            page = scene.coordinator.SearchServices(pb.SearchServicesRequest(words=words, page_size=2, page_token=token))
+            assert page.total_size == min(7, few)
+            seen += [service.id for service in page.services]
+            token = page.next_page_token
+            if not token:
+                break
+        assert len(seen) == len(set(seen)) == 7
+
+
+def test_the_total_is_said_also_on_an_empty_page(scene: Scene) -> None:
+    scene.service(scene.coalition, "Casa")
+    found = scene.coordinator.SearchServices(pb.SearchServicesRequest(page_token=pages.token(0, "zzz", "zzz")))
+    assert (list(found.services), found.next_page_token, found.total_size) == ([], "", 1)
+
+
+def test_what_is_not_offered_is_found_by_its_own_members_and_the_coordinator_only(scene: Scene) -> None:
+    own = scene.organization("Propia")
+    scene.service(own, "Cerrado por obras", active=False)
+    scene.service(own, "Abierto")
+    manager, stranger = scene.by(own, Role.MANAGER), scene.by(scene.organization("Ajena"))
+    mine = pb.SearchServicesRequest(organization_id=own.id)
+    for caller, seen in ((manager, 2), (scene.coordinator, 2), (stranger, 1)):
+        found = caller.SearchServices(mine)
+        assert (len(found.services), found.total_size) == (seen, seen)
+        assert caller.SearchServices(pb.SearchServicesRequest()).total_size == 1
+    assert stranger.SearchServices(pb.SearchServicesRequest(organization_id="nobody")).total_size == 0
+
+
+def test_a_suspended_members_services_are_not_found_until_it_is_back(scene: Scene) -> None:
+    own = scene.organization("Propia")
+    scene.service(own, "Casa")
+    suspended = scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=own.id, etag=own.etag))
+    assert names(scene, words="casa") == []
+    scene.coordinator.ReinstateOrganization(pb.ReinstateOrganizationRequest(id=own.id, etag=suspended.etag))
+    assert names(scene, words="casa") == ["Casa"]
+
+
+def test_to_a_member_on_probation_there_are_no_shelters_not_even_in_the_count(scene: Scene) -> None:
+    new = scene.organization("Nueva", approved=False)
+    scene.service(scene.coalition, "Casa segura", "HOU.SAFE", confidential=True)
+    scene.service(scene.coalition, "Casa abierta", "COM.CMY")
+    own = scene.service(new, "Casa propia", "HOU.EMG")
+    worker = scene.by(new)
+    found = worker.SearchServices(pb.SearchServicesRequest(words="casa"))
+    assert ([service.name for service in found.services], found.total_size) == (["Casa abierta"], 1)
+    # Nor are its own shelters offered to others before it is approved; it sees them itself.
+    assert sorted(names(scene, words="casa")) == ["Casa abierta", "Casa segura"]
+    assert [s.id for s in worker.SearchServices(pb.SearchServicesRequest(organization_id=new.id)).services] == [own.id]
+    scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=new.id, etag=new.etag))
+    assert worker.SearchServices(pb.SearchServicesRequest(words="casa")).total_size == 3
+
+
+def test_a_changed_service_is_found_by_its_new_words_only(scene: Scene) -> None:
+    made = scene.service(scene.coalition, "Consulta", "MED.PRI")
+    change = pb.Service(id=made.id, etag=made.etag, name="Odontología", need_codes=["MED.DENT"])
+    scene.coordinator.UpdateService(pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["name", "need_codes"])))
+    assert names(scene, words="odontologia") == names(scene, need_code="MED.DENT") == ["Odontología"]
+    assert names(scene, words="consulta") == names(scene, need_code="MED.PRI") == []
+
+
+def test_a_renamed_organisations_services_are_found_by_its_new_name(scene: Scene) -> None:
+    own = scene.organization("Antigua")
+    scene.service(own, "Casa")
+    change = pb.Organization(id=own.id, etag=own.etag, name="Renovada")
+    scene.coordinator.UpdateOrganization(pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=["name"])))
+    assert names(scene, words="renobada") == ["Casa"]
+    assert names(scene, words="antigua") == []

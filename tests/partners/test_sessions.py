@@ -1,0 +1,290 @@
+"""Signing in, sessions and tokens: what is proven, for how long, and how little a stranger learns."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+
+from chassis.errors import Unauthenticated
+from chassis.tokens import SYSTEM
+from protos.partners.v1 import directory_pb2
+from protos.partners.v1 import members_pb2 as pb
+from services.partners import usecases
+from services.partners.domain.worker import Role, pause_after
+from services.partners.usecases import passwords
+from tests.partners.scene import PASSWORD, Scene, refused
+
+EMAIL = "xiomara@puentes.org"
+
+
+@pytest.fixture
+def member(scene: Scene) -> Scene:
+    scene.worker(scene.organization("Puentes"), Role.WORKER, Role.OPERATOR, email=EMAIL)
+    return scene
+
+
+def sign_in(scene: Scene, email: str = EMAIL, password: str = PASSWORD) -> pb.SignInResponse:
+    answer: pb.SignInResponse = scene.nobody.SignIn(pb.SignInRequest(email=email, password=password))
+    return answer
+
+
+def token_of(scene: Scene, secret: str) -> pb.IssueTokenResponse:
+    answer: pb.IssueTokenResponse = scene.nobody.IssueToken(pb.IssueTokenRequest(session_secret=secret))
+    return answer
+
+
+def test_e_mail_and_password_open_a_session_with_a_token(member: Scene) -> None:
+    found = sign_in(member, email=" Xiomara@PUENTES.org ")
+    assert (found.worker.email, found.organization_name, found.organization.country) == (EMAIL, "Puentes", "NI")
+    caller = member.verifier.verify(found.token)
+    assert (caller.id, caller.kind, caller.roles) == (found.worker.id, "worker", {"WORKER", "OPERATOR"})
+    assert member.with_token(found.token).ListOrganizations(directory_pb2.ListOrganizationsRequest()).organizations
+    assert member.rows("SELECT action FROM audit WHERE object_id = %s", found.worker.id) == [{"action": "sign_in"}]
+
+
+def test_a_session_secret_is_kept_as_a_hash_only(member: Scene) -> None:
+    secret = sign_in(member).session_secret
+    assert len(secret) >= 43  # 256 bits
+    assert secret not in str(member.rows("SELECT * FROM sessions"))
+
+
+@pytest.mark.parametrize(
+    ("email", "password"), [(EMAIL, "otra clave larga"), ("nadie@puentes.org", PASSWORD), ("x\x00", PASSWORD), (EMAIL, "x" * 9999)]
+)
+def test_whatever_is_wrong_sounds_the_same(member: Scene, email: str, password: str) -> None:
+    with refused("UNAUTHENTICATED", "sign_in_failed"):
+        sign_in(member, email, password)
+
+
+def test_a_suspended_worker_or_member_sounds_the_same(member: Scene) -> None:
+    found = sign_in(member)
+    manager = member.as_worker(member.worker(member.coalition, Role.MANAGER, email="m@ejemplo.org"))
+    suspended = member.worker(member.coalition, email="s@ejemplo.org")
+    manager.SuspendWorker(pb.SuspendWorkerRequest(id=suspended.id))
+    with refused("UNAUTHENTICATED", "sign_in_failed"):
+        sign_in(member, "s@ejemplo.org")
+    organization = member.coordinator.GetOrganization(directory_pb2.GetOrganizationRequest(id=found.organization.id))
+    step = member.coordinator.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(id=organization.id, etag=organization.etag))
+    with refused("UNAUTHENTICATED", "sign_in_failed"):
+        sign_in(member)
+    with refused("UNAUTHENTICATED", "session_ended"):
+        token_of(member, found.session_secret)
+    # A session of before the suspension does not come back with the member.
+    member.coordinator.ReinstateOrganization(directory_pb2.ReinstateOrganizationRequest(id=organization.id, etag=step.etag))
+    with refused("UNAUTHENTICATED", "session_ended"):
+        token_of(member, found.session_secret)
+    sign_in(member)
+
+
+def test_an_unknown_e_mail_costs_the_same_work(member: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = []
+    monkeypatch.setattr(usecases.sessions, "holds", lambda hash, password: checked.append(hash) or passwords.holds(hash, password))
+    for email in (EMAIL, "nadie@puentes.org"):
+        with refused("UNAUTHENTICATED", "sign_in_failed"):
+            sign_in(member, email, "otra clave larga")
+    assert len(checked) == 2
+    for known in (passwords.hashed(PASSWORD), None):
+        passwords.holds(known, "x")  # the first makes the hash that nobody has
+    times = []
+    for known in (passwords.hashed(PASSWORD), None):
+        started = time.perf_counter()
+        assert not passwords.holds(known, "otra clave larga")
+        times.append(time.perf_counter() - started)
+    assert max(times) < 5 * min(times)
+
+
+def test_nothing_sent_is_an_invalid_request_not_an_attempt(member: Scene) -> None:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        member.nobody.SignIn(pb.SignInRequest())
+    assert found.violations == [("email", "required"), ("password", "required")]
+    assert member.rows("SELECT 1 FROM attempts") == []
+
+
+def test_after_five_wrong_passwords_one_waits_longer_and_longer(member: Scene) -> None:
+    for _ in range(5):
+        with refused("UNAUTHENTICATED", "sign_in_failed"):
+            sign_in(member, password="otra clave larga")
+    with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as found:
+        sign_in(member)
+    assert found.retry_after == 30
+    member.later(seconds=29)
+    with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as found:
+        sign_in(member, email=EMAIL.upper())  # the same address
+    assert found.retry_after == 1
+    member.later(seconds=1)
+    with refused("UNAUTHENTICATED", "sign_in_failed"):
+        sign_in(member, password="otra clave larga")
+    with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as found:
+        sign_in(member)
+    assert found.retry_after == 60
+    member.later(seconds=60)
+    sign_in(member)
+    assert member.rows("SELECT 1 FROM attempts") == [], "after a success nothing is left of it"
+
+
+def test_the_pause_doubles_up_to_a_quarter_of_an_hour() -> None:
+    minutes = [pause_after(failures).total_seconds() / 60 for failures in (0, 4, 5, 6, 7, 8, 9, 10, 11, 99)]
+    assert minutes == [0, 0, 0.5, 1, 2, 4, 8, 15, 15, 15]
+
+
+def test_an_unknown_e_mail_is_throttled_like_a_known_one_and_stands_nowhere(member: Scene) -> None:
+    for _ in range(5):
+        with refused("UNAUTHENTICATED", "sign_in_failed"):
+            sign_in(member, "nadie@puentes.org")
+    with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
+        sign_in(member, "nadie@puentes.org")
+    assert "nadie" not in str(member.rows("SELECT * FROM attempts"))
+    sign_in(member)  # others are not held up
+
+
+def test_many_guesses_at_once_are_no_way_round(member: Scene) -> None:
+    def guess(number: int) -> str:
+        try:
+            sign_in(member, password=f"otra clave {number:03}")
+        except grpc.RpcError as error:
+            return str(error.code().name)
+        return "OK"
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(guess, range(20)))
+    assert answers.count("UNAUTHENTICATED") == 5
+    assert answers.count("RESOURCE_EXHAUSTED") == 15
+
+
+def test_failures_of_yesterday_are_forgotten(member: Scene) -> None:
+    for _ in range(4):
+        with refused("UNAUTHENTICATED", "sign_in_failed"):
+            sign_in(member, password="otra clave larga")
+    member.later(hours=25)
+    for _ in range(4):
+        with refused("UNAUTHENTICATED", "sign_in_failed"):
+            sign_in(member, password="otra clave larga")
+    sign_in(member)
+
+
+def test_a_session_is_good_for_tokens_of_a_minute(member: Scene) -> None:
+    secret = sign_in(member).session_secret
+    issued = token_of(member, secret)
+    assert (issued.worker.email, issued.organization.name, list(issued.scopes)) == (EMAIL, "Puentes", [])
+    member.later(seconds=66)  # a minute, and what clocks may differ by
+    with pytest.raises(Unauthenticated, match="token_expired"):
+        member.verifier.verify(issued.token)
+    with refused("UNAUTHENTICATED", "token_expired"):
+        member.with_token(issued.token).ListOrganizations(directory_pb2.ListOrganizationsRequest())
+    member.verifier.verify(token_of(member, secret).token)
+
+
+def test_a_session_ends_after_a_quarter_of_an_hour_of_silence(member: Scene) -> None:
+    secret = sign_in(member).session_secret
+    for _ in range(3):
+        member.later(minutes=14)
+        token_of(member, secret)
+    member.later(minutes=15)
+    with refused("UNAUTHENTICATED", "session_ended"):
+        token_of(member, secret)
+
+
+def test_a_session_ends_after_twelve_hours_however_busy(member: Scene) -> None:
+    secret = sign_in(member).session_secret
+    for _ in range(12 * 6 - 1):
+        member.later(minutes=10)
+        token_of(member, secret)
+    member.later(minutes=10)
+    with refused("UNAUTHENTICATED", "session_ended"):
+        token_of(member, secret)
+
+
+def test_a_busy_session_is_written_at_most_twice_a_minute(member: Scene) -> None:
+    secret = sign_in(member).session_secret
+    seen = set()
+    for _ in range(6):
+        member.later(seconds=10)
+        token_of(member, secret)
+        seen.add(member.rows("SELECT last_use_time FROM sessions")[0]["last_use_time"])
+    assert len(seen) == 3  # at the start, after 30 s, after 60 s
+
+
+def test_a_session_that_is_ended_is_ended_and_ending_it_again_changes_nothing(member: Scene) -> None:
+    secret = sign_in(member).session_secret
+    for _ in range(2):
+        member.nobody.EndSession(pb.EndSessionRequest(session_secret=secret))
+    with refused("UNAUTHENTICATED", "session_ended"):
+        token_of(member, secret)
+    member.nobody.EndSession(pb.EndSessionRequest())
+
+
+def test_a_suspended_workers_sessions_are_over(member: Scene) -> None:
+    found = sign_in(member)
+    with member.database.transaction(SYSTEM) as tx:
+        usecases.suspend_worker(tx, SYSTEM, member.clock.now(), found.worker.id)
+    with refused("UNAUTHENTICATED", "session_ended"):
+        token_of(member, found.session_secret)
+    assert member.rows("SELECT 1 FROM sessions") == []
+
+
+@pytest.mark.parametrize("secret", ["", "x", "\x00", "x" * 10_000])
+def test_what_is_no_session_has_ended(scene: Scene, secret: str) -> None:
+    with refused("UNAUTHENTICATED", "session_ended"):
+        token_of(scene, secret)
+
+
+def test_a_credential_is_required(scene: Scene) -> None:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        scene.nobody.IssueToken(pb.IssueTokenRequest())
+    assert found.violations == [("credential", "required")]
+
+
+def test_a_key_is_good_for_tokens_with_its_scopes(member: Scene) -> None:
+    own = member.organization("Luna", languages=("en",))
+    made = member.by(own, Role.MANAGER).CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=["referrals.read", "directory.read"]))
+    issued = member.nobody.IssueToken(pb.IssueTokenRequest(api_key=made.secret))
+    assert (issued.HasField("worker"), issued.organization.name, list(issued.scopes)) == (
+        False,
+        "Luna",
+        ["directory.read", "referrals.read"],
+    )
+    caller = member.verifier.verify(issued.token)
+    assert (caller.id, caller.kind, caller.organization_id, caller.language) == (made.api_key.id, "key", own.id, "en")
+    reader = member.with_token(issued.token)
+    reader.ListOrganizations(directory_pb2.ListOrganizationsRequest())
+    with refused("PERMISSION_DENIED", "right_missing"):
+        reader.CreateService(directory_pb2.CreateServiceRequest())
+    (key,) = member.by(own, Role.MANAGER).ListApiKeys(pb.ListApiKeysRequest()).api_keys
+    assert key.HasField("last_use_time")
+
+
+def test_a_key_that_is_wrong_revoked_or_expired_is_invalid(member: Scene) -> None:
+    own = member.organization("Luna")
+    manager = member.by(own, Role.MANAGER)
+    keys = [manager.CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=["directory.read"])) for _ in range(2)]
+    manager.RevokeApiKey(pb.RevokeApiKeyRequest(id=keys[0].api_key.id))
+    whole = keys[1].secret
+    other = f"enl_{keys[1].api_key.id}_{'0' * 64}"
+    for wrong in (keys[0].secret, other, whole[:-1], whole + "\n", "", "enl__", f"enl_{'0' * 32}_{'0' * 64}"):
+        with refused("UNAUTHENTICATED", "key_invalid"):
+            member.nobody.IssueToken(pb.IssueTokenRequest(api_key=wrong))
+    member.later(days=365)
+    with refused("UNAUTHENTICATED", "key_invalid"):
+        member.nobody.IssueToken(pb.IssueTokenRequest(api_key=whole))
+
+
+def test_a_suspended_members_key_is_invalid(member: Scene) -> None:
+    own = member.organization("Luna")
+    made = member.by(own, Role.MANAGER).CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=["directory.read"]))
+    member.coordinator.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(id=own.id, etag=own.etag))
+    with refused("UNAUTHENTICATED", "key_invalid"):
+        member.nobody.IssueToken(pb.IssueTokenRequest(api_key=made.secret))
+
+
+def test_what_is_over_is_swept_away_and_what_lives_stays(member: Scene) -> None:
+    sign_in(member)
+    with refused("UNAUTHENTICATED", "sign_in_failed"):
+        sign_in(member, "nadie@puentes.org")
+    member.later(hours=25)
+    sign_in(member)
+    with member.database.transaction(SYSTEM) as tx:
+        assert usecases.sweep(tx, member.clock.now()) == 2
+    assert len(member.rows("SELECT 1 FROM sessions")) == 1

@@ -13,6 +13,7 @@ from chassis.embedded.process import Failed, Process
 
 BACK_OFF = (0.0, 0.5, 1.0, 2.0, 5.0)  # seconds before the first, second, … start after a death; the last for all that follow
 CALM = 30.0  # seconds after which a running part has outlived its earlier deaths
+LOOK = 0.1  # seconds between two looks at whether a part is ready: each look is a call, and a line in the part's log
 LIMIT = 4  # deaths before it was ever ready, then the start is given up
 
 
@@ -30,6 +31,7 @@ class Part:
     deaths: int = field(default=0, init=False)
     since: float = field(default=0.0, init=False)
     again_at: float | None = field(default=None, init=False)
+    look_at: float = field(default=0.0, init=False)
 
 
 class Keeper:
@@ -64,7 +66,10 @@ class Keeper:
         for part in self.parts:
             process = part.process
             if process is not None and process.alive:
-                if not part.up and part.ready():
+                if part.up or time.monotonic() < part.look_at:
+                    continue
+                part.look_at = time.monotonic() + LOOK
+                if part.ready():
                     part.up = part.ever_up = True
                     part.since = time.monotonic()
                     self._changed()

@@ -66,7 +66,7 @@ _MEDICAL = {"NI-CI": ("salud-chinandega", "primaria"), "NI-MD": ("salud-somoto",
 _PSYCHOSOCIAL = {"NI-CI": ("tejer-redes", "consejeria"), "NI-LE": ("las-ceibas", "consejeria")}
 _PSYCHOSOCIAL |= dict.fromkeys(("NI-MD", "NI-ES", "NI-NS"), ("segovias", "consejeria"))
 _FAMILY = {"NI-CI": ("familia-chinandega", "valoracion")} | dict.fromkeys(("NI-MD", "NI-NS"), ("raices", "reunificacion"))
-_NEEDS = {"HOU": "HOU.SAFE", "MED": "MED.PRI", "PSS": "PSS.CNS", "RET": "RET.TRA", "FAM": "FAM.MED", "LEG": "LEG.INF"}
+_NEEDS = {"MED": "MED.PRI", "PSS": "PSS.CNS", "RET": "RET.TRA", "FAM": "FAM.MED", "LEG": "LEG.INF"}
 _URGENCIES = {"HOU": Urgency.EMERGENCY, "MED": Urgency.URGENT, "RET": Urgency.URGENT}
 # Days from the start of help to its end, at least and at most; the journey home comes first, all else after it.
 _DAYS = {"RET": (2, 6), "HOU": (20, 60), "MED": (3, 15), "PSS": (30, 70), "FAM": (15, 45), "LEG": (10, 30)}
@@ -106,7 +106,8 @@ def _stories(network: Network, calendar: Calendar, row: Assisted, file: File, ch
     free = file.person.create_time
     for group in row.help.split():
         asked = free + timedelta(minutes=chance.randint(20, 180))
-        offer, need = _offer(row, group, file.giver == "guardian"), _NEEDS[group]
+        offer = _offer(row, group, file.giver == "guardian")
+        need = _NEEDS.get(group) or next(need for need in network.offers[offer].needs if need.startswith(group))
 
         def ask(at: datetime, offer: tuple[str, str], need: str = need, group: str = group, based_on: str = "") -> Story:
             urgency = _URGENCIES.get(group, Urgency.NORMAL)

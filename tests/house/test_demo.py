@@ -1,0 +1,170 @@
+"""The demo network: what it promises to show, that it is made up, and that a second start finds what the first one made."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+import chassis
+import services
+from chassis import keys
+from chassis.db import Database
+from chassis.tokens import SYSTEM
+from demo import __main__ as demo
+from demo.live import contacts, live
+from demo.network import network
+from demo.pilot import FROM_CHINANDEGA, TOTAL, pilot
+from demo.story import Story
+from services.partners.domain.organization import OrganizationType
+from services.partners.store import workers
+from services.partners.usecases.passwords import holds
+from services.referrals.domain.lifecycle import BY_VERB, State
+from services.referrals.usecases import figures
+from services.referrals.usecases.calendar import CountryCalendar
+from tests.parts.postgres import Server
+
+NOW = datetime(2026, 3, 4, 18, tzinfo=UTC)
+CALENDAR = CountryCalendar("NI")
+
+
+def pilots() -> list[Story]:
+    return list(chain.from_iterable(stories for _, stories in pilot(network(), CALENDAR)))
+
+
+def test_the_pilot_has_the_published_totals() -> None:
+    files = [file.person for file, _ in pilot(network(), CALENDAR)]
+    assert len(files) == TOTAL == 26
+    assert Counter(person.coarse.department for person in files)["NI-CI"] == FROM_CHINANDEGA == 13
+    assert {person.exploitation_country for person in files} == {"SV", "CR", "GT", "MX", "US"}
+    assert {person.create_time.strftime("%Y-%m") for person in files} == {f"2006-{month:02}" for month in range(1, 11)}
+
+
+def test_every_referral_of_the_pilot_is_a_whole_story_of_2006() -> None:
+    for story in pilots():
+        verbs = [event.verb for event in story.referral.events]
+        told = ["acknowledged", "accepted", "started", "completed", "closed"] if story.referral.state is State.CLOSED else ["declined"]
+        assert verbs == ["drafted", "amended", "sent", *told]
+        assert {event.time.year for event in story.referral.events} == {2006}
+        assert not [clock for clock in story.referral.clocks if clock.running]
+
+
+def test_whom_one_shelter_turned_away_another_one_took() -> None:
+    stories = pilots()
+    declined = {story.referral.id for story in stories if story.referral.state is State.DECLINED}
+    assert declined
+    assert declined == {story.based_on for story in stories if story.based_on and story.referral.state is State.CLOSED}
+
+
+def test_the_pilot_is_the_same_at_every_start() -> None:
+    assert [story.referral for story in pilots()] == [story.referral for story in pilots()]
+
+
+def test_each_asked_service_offers_what_is_asked_and_is_somebody_elses() -> None:
+    for story in [*pilots(), *live(network(), CALENDAR, NOW)]:
+        assert story.need in network().offers[story.offer].needs, story.offer
+        assert story.file.holder != story.offer[0]
+
+
+def test_tonight_has_every_state_that_can_be_reached() -> None:
+    reachable = {transition.target for transition in BY_VERB.values()} - {State.EXPIRED, State.REROUTED, State.ENTERED_IN_ERROR}
+    states = Counter(story.referral.state for story in live(network(), CALENDAR, NOW))
+    assert set(states) == reachable | {State.DRAFT}
+
+
+@pytest.mark.parametrize("now", [NOW, NOW + timedelta(days=2), NOW + timedelta(days=3, hours=14)])  # Wednesday, Friday, a Sunday at dawn
+def test_tonight_some_are_late_and_some_soon_due(now: datetime) -> None:
+    dues = [story.referral.next_due_time for story in live(network(), CALENDAR, now)]
+    assert len([due for due in dues if due and due < now]) >= 3
+    assert len([due for due in dues if due and now <= due < now + timedelta(hours=4)]) >= 4
+
+
+def test_no_clock_is_behind_what_it_told() -> None:
+    for story in live(network(), CALENDAR, NOW):
+        assert not [clock for clock in story.referral.clocks if clock.next_time and clock.next_time <= NOW]
+
+
+def test_contacts_and_their_referrals_belong_together() -> None:
+    heard = {contact.id: contact for contact, _ in contacts(network(), NOW)}
+    for story in live(network(), CALENDAR, NOW):
+        if story.contact_id:
+            assert heard[story.contact_id].person_id == story.file.person.id
+            assert heard[story.contact_id].create_time <= story.at
+
+
+def test_every_kind_of_member_and_every_kind_of_help_is_there() -> None:
+    assert {member.type for member in network().members.values()} == {str(kind) for kind in OrganizationType}
+    terms = json.loads((Path(services.__file__).parent / "partners" / "data" / "taxonomy.json").read_text())
+    assert {need for offer in network().offers.values() for need in offer.needs} == {term["code"] for term in terms if term["parent"]}
+    assert {role for worker in network().workers for role in worker.roles} == {"WORKER", "OPERATOR", "MANAGER", "COORDINATOR", "AUDITOR"}
+
+
+def test_where_a_shelter_is_stays_unsaid() -> None:
+    shelters = {slug for slug, member in network().members.items() if member.type == "SHELTER"}
+    for offer in network().offers.values():
+        if offer.organization in shelters and any(need.startswith("HOU") for need in offer.needs):
+            assert offer.confidential
+
+
+def test_no_number_can_reach_anybody() -> None:
+    for member in network().members.values():
+        assert re.search(r"(0000|555)0?1\d\d$", member.phone), member.phone
+        assert member.hotline_number in ("", "133") or member.hotline_number.startswith("000-")
+        assert not member.url or member.url.endswith(".demo")
+
+
+def test_run_twice_it_is_there_once(postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys.create(tmp_path / "keys", demo.SERVICES)
+    urls = {}
+    for service in demo.SERVICES:
+        folders = [Path(chassis.__file__).parent / "migrations", Path(services.__file__).parent / service / "migrations"]
+        urls[service] = postgres.database(service, folders).url
+        monkeypatch.setenv(f"ENLACE_{service.upper()}_DATABASE_URL", urls[service])
+        monkeypatch.setenv(f"ENLACE_{service.upper()}_ADDRESS", "127.0.0.1:1")
+    for name, value in {
+        "ENLACE_KEYS": tmp_path / "keys",
+        "ENLACE_DEMO_FILE": tmp_path / "demo.json",
+        "ENLACE_PUBLIC_URL": "http://x",
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    seen = []
+    for _ in range(2):
+        demo.main()
+        seen.append((json.loads((tmp_path / "demo.json").read_text()), {service: _rows(url) for service, url in urls.items()}))
+    assert seen[0] == seen[1]
+    assert stat.S_IMODE((tmp_path / "demo.json").stat().st_mode) == 0o600
+    with _entered(urls["partners"]) as database, database.transaction(SYSTEM) as tx:
+        for account in seen[0][0]["accounts"]:
+            assert len(account["password"]) >= 12
+            found = workers.by_email(tx, account["email"])
+            assert found
+            assert account["role"] in found[0].entry.roles
+            assert account is not seen[0][0]["accounts"][0] or holds(found[1], account["password"])
+    with _entered(urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
+        counted = figures.pilot(tx)
+    assert (counted["assisted"], counted["from_chinandega"]) == (26, 13)
+
+
+@contextlib.contextmanager
+def _entered(url: str) -> Iterator[Database]:
+    database = Database(url, max_size=2)
+    database.open()
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _rows(url: str) -> dict[str, int]:
+    """How many rows each table has."""
+    with _entered(url) as database, database.transaction(SYSTEM) as tx:
+        tables = [row["tablename"] for row in tx.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")]
+        return {name: tx.execute(f"SELECT count(*) AS n FROM {name}").fetchone()["n"] for name in tables}  # type: ignore[index]

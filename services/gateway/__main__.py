@@ -1,9 +1,10 @@
-"""Starts the gateway: `python -m services.gateway serve`."""
+"""Starts the gateway: `python -m services.gateway serve`; `openapi` prints the document of its REST interface."""
 
 import click
 from granian import Granian
 from granian.constants import Interfaces
 
+from services.gateway.api import openapi_text
 from services.gateway.config import from_environment
 
 
@@ -28,6 +29,12 @@ def serve() -> None:
         log_access=False,
         workers_kill_timeout=8,
     ).serve()
+
+
+@main.command()
+def openapi() -> None:
+    """Prints the OpenAPI document as it is committed in docs/openapi.json."""
+    click.echo(openapi_text(), nl=False)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,405 @@
+"""Stories of partner systems that speak REST to a running house. Every answer is held against the OpenAPI document."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import requests
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from protos.partners.v1 import members_pb2, members_pb2_grpc
+from services.gateway.api import openapi
+from tests.gateway.test_api_openapi import METHODS, NASTY, body_of, example, garble, parameters, path_of
+
+DOCUMENT = openapi()
+TEMPLATES = {
+    re.compile(re.sub(r"\\?\{\w+\\?\}", "[^/]+", path) + r"\Z"): path for path in sorted(DOCUMENT["paths"], key=lambda p: "{" in p)
+}
+GUIDE = (Path(__file__).resolve().parent.parent.parent / "docs" / "api.md").read_text()
+
+
+class Partner:
+    """A system of a partner: a credential, and the conviction that the document tells the truth."""
+
+    def __init__(self, gateway: str, credential: str = "") -> None:
+        self._root = f"{gateway}/api/v1"
+        self._session = requests.Session()
+        if credential:
+            self._session.headers["Authorization"] = f"Bearer {credential}"
+
+    def call(self, method: str, path: str, json: Any = None, status: int | None = 200, **headers: str) -> Any:
+        """Sends a request, expects a status, and gives the body; header names are written with underscores."""
+        answer = self.raw(method, path, json, **headers)
+        assert status is None or answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def raw(self, method: str, path: str, json: Any = None, **headers: str) -> requests.Response:
+        """The same, and gives the whole answer."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        answer = self._session.request(method, self._root + path, json=json, headers=sent, timeout=20)
+        check(method, path, answer)
+        return answer
+
+    def get(self, path: str, **options: Any) -> Any:
+        """GET."""
+        return self.call("GET", path, **options)
+
+    def post(self, path: str, json: Any = None, **options: Any) -> Any:
+        """POST."""
+        return self.call("POST", path, json, **options)
+
+    def act(self, referral: Any, verb: str, **fields: Any) -> Any:
+        """A verb on a referral as it was last seen."""
+        return self.post(f"/referrals/{referral['id']}/{verb}", fields, If_Match=f'"{referral["etag"]}"')
+
+
+def check(method: str, path: str, answer: requests.Response) -> None:
+    """Holds an answer against the document."""
+    bare = "/api/v1" + path.split("?")[0]
+    template = next((said for pattern, said in TEMPLATES.items() if pattern.match(bare)), None)
+    if template is None or method.lower() not in DOCUMENT["paths"][template]:
+        return
+    responses = DOCUMENT["paths"][template][method.lower()]["responses"]
+    said = responses.get(str(answer.status_code), responses["default"])
+    if "$ref" in said:
+        said = DOCUMENT["components"]["responses"][said["$ref"].rsplit("/", 1)[1]]
+    if "content" not in said:
+        assert not answer.content
+        return
+    assert answer.headers["Content-Type"] in said["content"], answer.text
+    schema = {"components": DOCUMENT["components"], **body_of(said)}
+    assert [f"{wrong.json_path}: {wrong.message}" for wrong in Draft202012Validator(schema).iter_errors(answer.json())] == []
+
+
+def key_of(house: Any, organization: str) -> str:
+    """The demo key of an organisation."""
+    return next(str(key["key"]) for key in house.demo["api_keys"] if key["organization"] == organization)
+
+
+def session_of(house: Any, role: str, organization: str = "") -> Partner:
+    """A worker's caller token, as her own system would have it."""
+    account = next(a for a in house.demo["accounts"] if a["role"] == role and a["organization"].startswith(organization))
+    with grpc.insecure_channel(house.demo["grpc"]["partners"]) as channel:
+        question = members_pb2.SignInRequest(email=account["email"], password=account["password"])
+        return Partner(house.gateway, members_pb2_grpc.TokensStub(channel).SignIn(question).token)
+
+
+@pytest.fixture
+def puentes(house: Any) -> Partner:
+    """Asociación Puentes: refers."""
+    return Partner(house.gateway, key_of(house, "Asociación Puentes"))
+
+
+@pytest.fixture
+def luna(house: Any) -> Partner:
+    """Albergue Luna Nueva: a shelter."""
+    return Partner(house.gateway, key_of(house, "Albergue Luna Nueva"))
+
+
+def soon(**span: float) -> str:
+    """A moment from now."""
+    return (datetime.now(UTC) + timedelta(**span)).isoformat()
+
+
+def a_person(partner: Partner) -> Any:
+    """A made-up file with a plan."""
+    coarse = {"age_band": "18-24", "gender_code": "Feminine", "language": "es", "country": "NI", "department": "NI-CI"}
+    person = partner.post("/people", {"identity": {"given_name": "Ejemplo", "phone": "+50500000000"}, "coarse": coarse}, status=201)
+    plan = {"channel_code": "through_worker", "hours": "mañanas"}
+    return partner.call("PUT", f"/people/{person['id']}/safe-contact", plan, If_Match=f'"{person["etag"]}"')
+
+
+def a_sent_referral(sender: Partner, receiver: Partner) -> Any:
+    """A referral for a made-up person to a service of the receiver, with her consent."""
+    own = next(one for one in receiver.get("/referrals?box=inbox&limit=200")["items"] if one["side"] == "receiver")
+    service = sender.get(f"/services/{own['service_id']}")
+    need = service["need_codes"][0]
+    person = a_person(sender)
+    consent = {
+        "recipient_organization_id": service["organization_id"],
+        "field_groups": ["identity"],
+        "purpose_codes": [need[:3]],
+        "until_time": soon(days=30),
+        "giver_code": "person",
+        "manner_code": "spoken",
+        "in_private": True,
+        "explained_codes": ["purpose", "uses", "how_to_withdraw"],
+    }
+    receipt = sender.post(f"/people/{person['id']}/receipts", consent, status=201)
+    wanted = {"person_id": person["id"], "need_code": need, "urgency": "urgent", "service_id": service["id"]}
+    draft = sender.post("/referrals", wanted, status=201)
+    assert draft["state"] == "draft"
+    assert "send" in draft["allowed_verbs"]
+    return sender.act(draft, "send", receipt_id=receipt["id"])
+
+
+def test_a_referral_from_draft_to_closed(puentes: Partner, luna: Partner) -> None:
+    sent = a_sent_referral(puentes, luna)
+    path = f"/referrals/{sent['id']}"
+    assert sent["state"] == "sent"
+    assert luna.get(path)["side"] == "receiver"
+    theirs = luna.act(luna.get(path), "acknowledge")
+    theirs = luna.act(theirs, "ask", question_code="dates", note="¿Desde cuándo?")
+    assert puentes.get(path)["state"] == "info_requested"
+    puentes.act(puentes.get(path), "answer", note="Desde hoy.")
+    theirs = luna.act(luna.get(path), "accept", planned_first_contact_time=soon(hours=5), note="La esperamos.")
+    opened = luna.post(
+        f"/people/{theirs['person_id']}/open",
+        {"purpose_code": theirs["need_code"], "field_groups": ["identity"], "referral_id": theirs["id"]},
+    )
+    assert opened["given_name"] == "Ejemplo"
+    assert "phone" not in opened
+    refused = luna.post(
+        f"/people/{theirs['person_id']}/open",
+        {"purpose_code": theirs["need_code"], "field_groups": ["contact"], "referral_id": theirs["id"]},
+        status=409,
+    )
+    assert refused["reason"] == "receipt_field_group_differs"
+    readings = puentes.get(f"/people/{theirs['person_id']}/readings")["items"]
+    assert [reading["allowed"] for reading in readings][:2] == [False, True]
+    theirs = luna.act(theirs, "start", first_contact_time=soon(minutes=-1))
+    theirs = luna.act(theirs, "complete", outcome_code="fully_met", delivered_need_codes=[theirs["need_code"]])
+    closed = puentes.act(puentes.get(path), "close", help_came_code="yes")
+    assert closed["state"] == "closed"
+    history = [event["verb"] for event in puentes.get(f"{path}/history")["items"]]
+    expected = ["sent", "acknowledged", "info_requested", "answered", "accepted", "started", "completed", "closed"]
+    assert [verb for verb in history if verb in expected] in (expected, expected[::-1])
+
+
+def test_a_withdrawn_consent_ends_the_receivers_access(puentes: Partner, luna: Partner) -> None:
+    sent = a_sent_referral(puentes, luna)
+    withdrawn = puentes.post(f"/receipts/{sent['receipt_id']}/withdraw")
+    assert "withdraw_time" in withdrawn
+    assert puentes.get(f"/referrals/{sent['id']}")["state"] == "consent_withdrawn"
+    question = {"purpose_code": sent["need_code"], "field_groups": ["identity"], "referral_id": sent["id"]}
+    assert luna.post(f"/people/{sent['person_id']}/open", question, status=None)["status"] in (404, 409)
+
+
+def test_what_is_not_yours_does_not_exist(puentes: Partner, luna: Partner) -> None:
+    person = a_person(puentes)
+    for path in ("", "/receipts", "/readings"):
+        assert luna.get(f"/people/{person['id']}{path}", status=404)["reason"] == "not_found"
+    draft = puentes.post("/referrals", {"person_id": person["id"]}, status=201)
+    assert luna.get(f"/referrals/{draft['id']}", status=404)["reason"] == "not_found"
+    assert luna.get(f"/referrals/{'0' * 32}", status=404)["reason"] == "not_found"
+
+
+def test_a_request_sent_twice_acts_once(puentes: Partner) -> None:
+    key = f"order-{time.time_ns()}"
+    first = puentes.post("/people", {"coarse": {"country": "NI"}}, status=201, Idempotency_Key=key)
+    assert puentes.post("/people", {"coarse": {"country": "NI"}}, status=201, Idempotency_Key=key) == first
+    assert puentes.post("/people", {"coarse": {"country": "SV"}}, status=422, Idempotency_Key=key)["reason"] == "request_id_reused"
+
+
+def test_two_who_change_the_same_thing_hear_of_each_other(puentes: Partner) -> None:
+    person = a_person(puentes)
+    draft = puentes.post("/referrals", {"person_id": person["id"]}, status=201)
+    path = f"/referrals/{draft['id']}"
+    answer = puentes.raw("GET", path)
+    tag = answer.headers["ETag"]
+    assert puentes.raw("GET", path, If_None_Match=tag).status_code == 304
+    assert puentes.call("PATCH", path, {"urgency": "normal"}, status=428)["reason"] == "etag_required"
+    changed = puentes.call("PATCH", path, {"urgency": "normal", "need_code": "HOU.EMG"}, If_Match=tag)
+    assert (changed["urgency"], changed["need_code"]) == ("normal", "HOU.EMG")
+    assert puentes.call("PATCH", path, {"urgency": "urgent"}, status=412, If_Match=tag)["reason"] == "stale_etag"
+    assert puentes.call("PATCH", path, {}, status=400, If_Match=f'"{changed["etag"]}"')["errors"] == [{"pointer": "", "reason": "required"}]
+    assert puentes.raw("GET", path, If_None_Match=tag).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/services?limit=7", "/organizations?limit=7", "/referrals?box=mine&limit=3"])
+def test_following_the_links_gives_everything_once(puentes: Partner, path: str) -> None:
+    seen: list[str] = []
+    while path:
+        answer = puentes.raw("GET", path)
+        seen += [one["id"] for one in answer.json()["items"]]
+        path = answer.links["next"]["url"].removeprefix("/api/v1") if "next" in answer.links else ""
+    assert len(seen) == len(set(seen)) > 7
+
+
+def test_searching_and_matching(puentes: Partner) -> None:
+    found = puentes.post("/services/search", {"words": "albergue", "country": "NI"})
+    assert found["total_size"] >= len(found["items"]) > 0
+    matches = puentes.post("/services/match", {"need_code": "HOU.EMG", "country": "NI", "department": "NI-CI", "age": 24})["items"]
+    assert matches[0]["verdict"] in ("fits", "ask")
+    assert all(reason["reason_code"] for reason in matches[0]["reasons"])
+    assert puentes.post("/services/match", {"need_code": "NIX"}, status=400)["errors"] == [
+        {"pointer": "/need_code", "reason": "unknown_code"}
+    ]
+
+
+def test_a_caller_hears_what_became_of_her_call(house: Any) -> None:
+    line = session_of(house, "OPERATOR")
+    asked = {"line_country": "NI", "kind_code": "crisis", "language": "es", "triage": {"safe_place_tonight": "no", "danger_now": "no"}}
+    contact = line.post("/contacts", asked, status=201)
+    assert (contact["urgency"], len(contact["pin"])) == ("emergency", 4)
+    public = Partner(house.gateway)
+    credential = {"reference": contact["reference"].lower(), "pin": contact["pin"]}
+    assert public.post("/references/status", credential)["contact_time_band"] == "today"
+    wrong = {**credential, "pin": "0000" if contact["pin"] != "0000" else "1111"}
+    assert public.post("/references/status", wrong, status=401)["reason"] == "reference_or_pin_wrong"
+    assert public.post("/references/confirm", {**credential, "help_came": True}, status=409)["reason"] == "nothing_to_confirm"
+    path = f"/contacts/{contact['id']}"
+    changed = line.call("PATCH", path, {"triage": {"danger_now": "yes"}}, If_Match=f'"{contact["etag"]}"')
+    assert changed["triage"] == {"safe_place_tonight": "no", "danger_now": "yes"}
+    assert changed["urgency"] == "immediate"
+
+
+def test_a_key_does_what_its_scopes_say_and_ends_when_revoked(house: Any) -> None:
+    manager = session_of(house, "MANAGER", "Casa Amanecer")
+    made = manager.post("/api-keys", {"label": "Prueba", "scopes": ["directory.read"]}, status=201)
+    system = Partner(house.gateway, made["secret"])
+    assert system.get("/organizations")["items"]
+    assert system.get("/people", status=403)["reason"] == "right_missing"
+    assert system.get("/workers", status=403)["reason"] == "right_missing"
+    manager.post(f"/api-keys/{made['id']}/revoke")
+    deadline = time.monotonic() + 6
+    while system.raw("GET", "/organizations").status_code == 200:
+        assert time.monotonic() < deadline, "a revoked key still opens doors after 6 s"
+        time.sleep(0.25)
+    assert system.get("/organizations", status=None)["reason"] in ("key_invalid", "organization_not_active")
+
+
+def test_a_member_is_registered_approved_suspended_and_reinstated(house: Any) -> None:
+    coordinator = session_of(house, "COORDINATOR")
+    made = coordinator.post("/organizations", {"name": "Casa de prueba (demo)", "type": "shelter", "country": "NI"}, status=201)
+    assert made["status"] == "probation"
+    for verb, status in (("approve", "approved"), ("suspend", "suspended"), ("reinstate", "approved")):
+        made = coordinator.post(f"/organizations/{made['id']}/{verb}", If_Match=f'"{made["etag"]}"')
+        assert made["status"] == status
+    path = f"/organizations/{made['id']}/reinstate"
+    assert coordinator.post(path, status=409, If_Match=f'"{made["etag"]}"')["reason"] == "illegal_transition"
+
+
+def test_a_service_keeps_what_a_patch_does_not_name(house: Any) -> None:
+    manager = session_of(house, "MANAGER", "Casa Amanecer")
+    said = {"name": "Taller (demo)", "need_codes": ["LIV"], "country": "NI", "eligibility": {"minimum_age": 18, "maximum_age": 60}}
+    service = manager.post("/services", said, status=201)
+    path, tag = f"/services/{service['id']}", f'"{service["etag"]}"'
+    changed = manager.call("PATCH", path, {"eligibility": {"maximum_age": None}, "phone": None}, If_Match=tag)
+    assert changed["eligibility"] == {"minimum_age": 18, "genders": []}
+    roomy = manager.call("PUT", f"{path}/capacity", {"intake": "open", "available": 2, "maximum": 5, "unit": "places"})
+    assert (roomy["capacity"]["available"], roomy["capacity"]["intake"]) == (2, "open")
+
+
+class Listening:
+    """An endpoint of a partner on this machine."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[dict[str, str], bytes]] = []
+        heard = self.heard
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                heard.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Says nothing."""
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/enlace"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def listening() -> Iterator[Listening]:
+    """A partner's endpoint."""
+    endpoint = Listening()
+    yield endpoint
+    endpoint.server.shutdown()
+    endpoint.server.server_close()
+
+
+def test_a_webhook_is_told_and_can_be_checked_as_the_guide_says(puentes: Partner, listening: Listening) -> None:
+    made = puentes.post("/webhooks", {"url": listening.url, "kinds": ["referral_sent"]}, status=201)
+    path = f"/webhooks/{made['id']}"
+    try:
+        delivery = puentes.post(f"{path}/test")
+        deadline = time.monotonic() + 10
+        while not listening.heard and time.monotonic() < deadline:
+            time.sleep(0.05)
+        headers, body = listening.heard[0]
+        assert headers["webhook-id"] == delivery["id"]
+        given: dict[str, Any] = {}
+        exec(re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)[0], given)
+        assert given["is_ours"](made["secret"], headers, body)
+        while (known := puentes.get(f"{path}/deliveries")["items"])[0]["status"] != "delivered":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert known[0]["last_http_status"] == 204
+        again = puentes.post(f"{path}/deliveries/{delivery['id']}/resend")
+        assert again["id"] == delivery["id"]
+        off = puentes.call("PATCH", path, {"enabled": False}, If_Match=f'"{made["etag"]}"')
+        assert (off["enabled"], off["disabled_reason_code"]) == (False, "by_owner")
+        assert puentes.post("/webhooks", {"url": "ftp://example.org/"}, status=400)["errors"][0]["pointer"] == "/url"
+    finally:
+        puentes.call("DELETE", path, status=204)
+    puentes.get(path, status=404)
+
+
+def test_messages_are_counted_read_and_constant(luna: Partner, puentes: Partner) -> None:
+    sent = a_sent_referral(puentes, luna)
+    deadline = time.monotonic() + 15
+    while not (mine := [m for m in luna.get("/notifications?unread_only=true")["items"] if m.get("referral_id") == sent["id"]]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert luna.get("/notifications/unread")["unread"] > 0
+    assert "read_time" in luna.post(f"/notifications/{mine[0]['id']}/read")
+    assert mine[0]["id"] not in [message["id"] for message in luna.get("/notifications?unread_only=true&limit=200")["items"]]
+    assert {notice["channel"] for notice in puentes.get(f"/referrals/{sent['id']}/notices")["items"]} >= {"inbox"}
+
+
+def test_everything_else_that_can_be_read_is_as_documented(house: Any, puentes: Partner) -> None:
+    public = Partner(house.gateway)
+    assert len(public.get("/taxonomy")["items"]) > 14
+    assert any(line["country"] == "NI" for line in public.get("/hotlines")["items"])
+    assert puentes.get("/statistics/pilot")["assisted"] == 26
+    assert puentes.get("/referrals/counts")["total"] > 0
+    assert puentes.get("/desk")["organization_id"]
+    some = puentes.get("/services?limit=2")["items"]
+    found = puentes.post("/lookups", {"service_ids": [one["id"] for one in some], "organization_ids": ["0" * 32]})
+    assert {one["id"] for one in found["services"]} == {one["id"] for one in some}
+    network = session_of(house, "COORDINATOR")
+    assert all("person_id" not in one for one in network.get("/referrals?box=network&live=true")["items"])
+    session_of(house, "WORKER").get("/development-mails")
+
+
+@pytest.mark.parametrize(("path", "method"), METHODS, ids=lambda part: str(part).removeprefix("/api/v1"))
+def test_nothing_that_is_sent_breaks_the_house(house: Any, path: str, method: str) -> None:
+    operation = METHODS[path, method]
+    right = operation["x-right"]
+    partner = Partner(house.gateway, key_of(house, "Asociación Puentes"))
+    if right in ("manager", "coordinator", "directory.write"):
+        partner = session_of(
+            house, "COORDINATOR" if right == "coordinator" else "MANAGER", "" if right == "coordinator" else "Casa Amanecer"
+        )
+    if right == "contacts.write":
+        partner = session_of(house, "OPERATOR")
+    if "requestBody" in operation:
+        schema = body_of(operation["requestBody"])
+        for garbled in garble(example(schema), NASTY[::3]):
+            assert partner.raw(method.upper(), path_of(path), garbled, If_Match='"1"').status_code != 500, garbled
+    for name in parameters(operation):
+        for value in ("%00", "x" * 300, "-1", "9999-12-31T23:59:59-14:00", "eyJ9", "%F0%9F%98%80"):
+            answer = partner.raw(method.upper(), f"{path_of(path)}?{name}={value}", If_Match='"1"')
+            assert answer.status_code != 500, (name, value)
+    for odd in ("x", "0" * 32, "A" * 64, "%00", "..%2f"):
+        if "{" in path:
+            assert partner.raw(method.upper(), re.sub(r"\{\w+\}", odd, path.removeprefix("/api/v1")), If_Match='"x"').status_code != 500
+
+
+def test_the_logs_know_of_no_fault_and_of_nobody(house: Any) -> None:
+    lines = [line for file in house.logs.glob("*.log") for line in file.read_text().splitlines()]
+    assert [line for line in lines if '"fault"' in line] == []
+    assert [line for line in lines if "Ejemplo" in line or "50500000000" in line or "mañanas" in line] == []

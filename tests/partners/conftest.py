@@ -1,26 +1,31 @@
-"""Each test has a partners service of its own, with an empty database."""
+"""One partners service for the tests of a process; each test finds it as if it were new."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 
 from chassis import keys
+from services.partners.usecases import passwords
 from tests.partners.scene import Scene
 from tests.parts.postgres import Server
 
 
 @pytest.fixture(scope="session")
-def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def running(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("keys")
     keys.create(folder, ["partners"])
-    return folder
+    made = Scene(postgres, folder)
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def scene(postgres: Server, key_folder: Path) -> Iterator[Scene]:
-    made = Scene(postgres, key_folder)
-    yield made
-    made.close()
+def scene(running: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    # Passwords are slow on purpose; the tests that are not about that need not wait for it.
+    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    passwords.nobodys.cache_clear()
+    running.begin()
+    return running

@@ -74,7 +74,7 @@ class Stubs:
 
 
 class Scene:
-    """What a test stands on; the network's coordinator is there from the beginning."""
+    """What tests stand on, one after the other: each begins with an empty database, at noon, and with the network's coordinator."""
 
     def __init__(self, postgres: Postgres, folder: Path) -> None:
         self._postgres = postgres
@@ -90,15 +90,28 @@ class Scene:
         )
         self._server.start()
         self._channel = grpc.insecure_channel(f"127.0.0.1:{self._server.port}")
+        self.nobody = Stubs(self._channel)
+        self._owner = Database(self._place.migration_url, max_size=2)
+        self._owner.open()
+
+    def begin(self) -> None:
+        """Emptied as the owner: the service's own role can't take back what it has recorded."""
+        with self._owner.transaction(SYSTEM) as tx:
+            tables = tx.execute(
+                "SELECT string_agg(quote_ident(tablename), ', ') AS t FROM pg_tables WHERE tableowner = current_user"
+            ).fetchone()
+            assert tables
+            tx.execute(f"TRUNCATE {tables['t']}".encode())
+        self.clock.set(NOON)
         self._people = 0
         self.coalition = self.organization("Coalición", type=OrganizationType.CENTRAL_GOVERNMENT)
         self.coordinator = self.by(self.coalition, Role.COORDINATOR)
-        self.nobody = Stubs(self._channel)
 
     def close(self) -> None:
         self._channel.close()
         self._server.stop(0)
         self.database.close()
+        self._owner.close()
         self._postgres.drop(self._place)
 
     def organization(
@@ -118,9 +131,8 @@ class Scene:
         intake: Intake = Intake.OPEN,
         **entry: Any,
     ) -> Service:
-        said = ServiceEntry(
-            **({"name": name, "need_codes": needs or ("HOU.EMG",), "department": "NI-CI", "eligibility": EVERYBODY} | entry)
-        )
+        usual: dict[str, Any] = {"name": name, "need_codes": needs or ("HOU.EMG",), "department": "NI-CI", "eligibility": EVERYBODY}
+        said = ServiceEntry(**(usual | entry))
         with self.database.transaction(SYSTEM) as tx:
             return usecases.create_service(tx, SYSTEM, self.clock.now(), organization.id, said, Capacity(intake, room, 9, "beds"))
 

@@ -1,0 +1,44 @@
+"""What docs/operations.md promises to list, it lists: every setting that a config reads, every metric, every health name."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+SETTING = re.compile(r"\b((?:ENLACE|KAFKA)_[A-Z]+(?:_[A-Z]+)*)\b")
+
+
+def read_by_configs() -> set[str]:
+    """Every variable that a config module names."""
+    files = [ROOT / "chassis" / "config.py", *(ROOT / "services").glob("*/config.py")]
+    return {name for file in files for name in re.findall(r"\"((?:ENLACE|KAFKA)_[A-Z_]+)\"", file.read_text(encoding="utf-8"))}
+
+
+def rows_of_the_settings() -> set[str]:
+    """What the first column of the settings table names."""
+    table = OPERATIONS.split("## Settings")[1].split("\n## ")[0]
+    return {name for row in table.splitlines() if row.startswith("| `") for name in SETTING.findall(row.split("|")[1])}
+
+
+def test_every_setting_is_documented_and_no_other() -> None:
+    assert rows_of_the_settings() == read_by_configs()
+
+
+def test_no_setting_is_named_that_does_not_exist() -> None:
+    assert {name.removesuffix("_FILE") for name in SETTING.findall(OPERATIONS)} <= read_by_configs()
+
+
+def test_every_metric_is_documented() -> None:
+    metrics = re.findall(r"\"(enlace_\w+)\"", (ROOT / "chassis" / "metrics.py").read_text(encoding="utf-8"))
+    assert metrics
+    assert not [metric for metric in metrics if f"`{metric}" not in OPERATIONS]
+
+
+@pytest.mark.parametrize("service", ["partners", "referrals", "notifications"])
+def test_every_command_is_documented(service: str) -> None:
+    source = (ROOT / "services" / service / "__main__.py").read_text(encoding="utf-8")
+    commands = re.findall(r"@main\.command\(.*\)\n(?:@.*\n)*def (\w+)", source)
+    assert {"migrate", "serve", "replay"} <= set(commands)
+    assert not [name for name in commands if name.replace("_", "-") not in OPERATIONS]

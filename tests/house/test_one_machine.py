@@ -1,0 +1,125 @@
+"""The house on one machine, as a person runs it: it comes up, whatever is killed heals, it stops cleanly and keeps what it has."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PARTS = ("postgres", "broker", "partners", "referrals", "notifications", "gateway")
+
+
+class House:
+    """`python -m services` in a folder of its own, without the demo network."""
+
+    def __init__(self, var: Path) -> None:
+        self.var = var
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> str:
+        """Returns all that it said up to the last line of its start."""
+        command = [sys.executable, "-m", "services", "--no-demo", "--var", str(self.var), "--port", "18080"]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert self._process.stdout
+        lines: list[str] = []
+        for line in self._process.stdout:
+            lines.append(line)
+            if line.startswith("Stop "):
+                return "".join(lines)
+        raise AssertionError("the house did not come up:\n" + "".join(lines))
+
+    def end(self, number: signal.Signals) -> int:
+        if self._process is None:
+            return 0
+        self._process.send_signal(number)
+        code = self._process.wait(60)
+        assert self._process.stdout
+        self._process.stdout.close()
+        self._process = None
+        return code
+
+    @property
+    def state(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.var / "house.json").read_text())
+        return found
+
+    def pids(self) -> dict[str, int]:
+        return {name: part["pid"] for name, part in self.state["parts"].items()}
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    if os.geteuid() == 0:
+        for folder in (tmp_path, *tmp_path.parents[:2]):  # so that the database works in place and leaves nothing in the system's folders
+            folder.chmod(0o711)
+    made = House(tmp_path / "var")
+    yield made
+    made.end(signal.SIGTERM)
+
+
+@pytest.mark.timeout(240)
+def test_whatever_is_killed_heals_and_all_ends_with_the_house(house: House) -> None:
+    said = house.start()
+    assert "ready in" in said
+    assert house.state["gateway"] in said
+    assert house.state["parts"].keys() == set(PARTS)
+
+    for name in PARTS:
+        killed = house.pids()[name]
+        os.kill(killed, signal.SIGKILL)
+        try:
+            _until(lambda name=name, killed=killed: _is_another(house.state["parts"][name], killed))  # type: ignore[misc]
+        except AssertionError:
+            log = (house.var / "log" / f"{name}.log").read_text().splitlines()[-20:]
+            raise AssertionError(f"{name} did not heal: {house.state['parts']}\n" + "\n".join(log)) from None
+
+    pids = house.pids()
+    assert house.end(signal.SIGINT) == 0
+    assert [name for name, pid in pids.items() if _runs(pid)] == []
+
+    house.start()
+    pids = house.pids()
+    house.end(signal.SIGKILL)
+    _until(lambda: not any(_runs(pid) for pid in pids.values()))
+
+
+@pytest.mark.timeout(120)
+def test_what_is_secret_is_closed_and_a_second_house_in_the_folder_is_refused(house: House) -> None:
+    house.start()
+    for secret in ("secrets.json", "house.json"):
+        assert stat.S_IMODE((house.var / secret).stat().st_mode) == 0o600
+    for closed in ("keys", "log"):
+        assert stat.S_IMODE((house.var / closed).stat().st_mode) == 0o700
+    second = subprocess.run(
+        [sys.executable, "-m", "services", "--var", str(house.var)], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+    assert second.returncode == 1
+    assert "already running" in second.stderr
+
+
+def _is_another(part: dict[str, Any], killed: int) -> bool:
+    return part["up"] and part["pid"] not in (None, killed)
+
+
+def _until(reached: Callable[[], bool], timeout: float = 60) -> None:
+    end = time.monotonic() + timeout
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

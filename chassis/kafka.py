@@ -23,6 +23,9 @@ LOST = (KafkaError, OSError, ValueError, RuntimeError, AssertionError)
 REPLAYS = "enlace.replays.v1"
 """Who misses a fact asks for it on this topic: key = the fact's topic, value = its subject."""
 
+_JOIN_POLLS = 25
+"""Of 0.2 s each: a join takes three seconds on the embedded broker."""
+
 Record = tuple[bytes, bytes, list[tuple[str, bytes]]]
 
 
@@ -126,10 +129,20 @@ class Producer:
     """Sends records and waits for their acknowledgement by all in-sync replicas. After any failure it is useless: discard it."""
 
     def __init__(self, settings: ServiceSettings) -> None:
-        # delivery_timeout far above any wait of ours: a batch that times out while it is retried leaves
-        # kafka-python 3.0 waiting for a producer id that it never asks for again.
+        # Not idempotent by Kafka's producer ids: consumers know repeats by (subject, version) for ever, and a broker that forgot everything hands out
+        # the same producer ids again, takes the new records for repeats and drops them with an acknowledgement. One request at a time keeps the order.
+        # delivery_timeout far above any wait of ours: a batch that times out while it is retried leaves kafka-python 3.0 waiting for ever.
         self._producer = KafkaProducer(
-            **_common(settings), acks="all", linger_ms=0, delivery_timeout_ms=120_000, max_block_ms=5_000, allow_auto_create_topics=False
+            **_common(settings),
+            acks="all",
+            enable_idempotence=False,
+            max_in_flight_requests_per_connection=1,
+            linger_ms=0,
+            batch_size=131_072,
+            delivery_timeout_ms=120_000,
+            max_block_ms=5_000,
+            allow_auto_create_topics=False,
+            metrics_enabled=False,
         )
 
     def send_all(self, topic: str, records: Sequence[Record], *, timeout: float = 15.0) -> None:
@@ -157,6 +170,7 @@ class Consumer:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             allow_auto_create_topics=False,
+            metrics_enabled=False,
             # 6 s: a member that died is noticed soon; the embedded broker lets a new member wait for half of it.
             session_timeout_ms=6000,
             heartbeat_interval_ms=1000,
@@ -175,8 +189,18 @@ class Consumer:
         self._consumer.commit()
 
     def close(self) -> None:
-        """Leaves the group."""
-        _quietly(lambda: self._consumer.close(autocommit=False))
+        """Leaves the group, but only after it has joined it.
+
+        The embedded broker (Tansu 0.6) never forgets a member that leaves while it is joining, and gives nobody of that group a partition from then on.
+        """
+        for _ in range(_JOIN_POLLS):
+            if self._consumer.assignment():
+                break
+            try:
+                self._consumer.poll(timeout_ms=200)  # what it brings is not committed, so it is read again
+            except LOST:
+                break  # then there is nobody to leave
+        _quietly(lambda: self._consumer.close(autocommit=False, timeout_ms=1000))
 
 
 def _quietly(act: Callable[[], object]) -> None:

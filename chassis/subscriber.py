@@ -55,6 +55,7 @@ class Subscriber(threading.Thread):
         self._clock = clock
         self._stopping = threading.Event()
         self._asked_at = clock.now()
+        self._producer: Producer | None = None  # for dead letters and for asking again; made when first needed
 
     def stop(self) -> None:
         """Ends after the record under way."""
@@ -81,6 +82,7 @@ class Subscriber(threading.Thread):
                 log.get().info("subscriber_again", consumer=self._name, error=type(error).__name__)
                 self._stopping.wait(0.3)
             finally:
+                self._discard_producer()
                 if consumer is not None:
                     consumer.close()
 
@@ -139,19 +141,15 @@ class Subscriber(threading.Thread):
         where = f"{record.topic}/{record.partition}/{record.offset}"
         sealed = self._keyring.seal_bytes(record.value or b"", f"dead-letter/{where}")
         headers = [("consumer", self._name.encode()), ("reason", reason.encode()), ("place", where.encode())]
-        producer = None
         while not self._stopping.is_set():
             try:
-                producer = producer or Producer(self._broker.settings)
-                producer.send_all(f"{record.topic}.dlq", [(record.key or b"", base64.b64encode(sealed), headers)])
+                # Kept from one dead letter to the next: a thousand of them must not hold up the healthy facts behind.
+                self._producer = self._producer or Producer(self._broker.settings)
+                self._producer.send_all(f"{record.topic}.dlq", [(record.key or b"", base64.b64encode(sealed), headers)])
                 break
             except LOST:
-                if producer is not None:
-                    producer.discard()
-                    producer = None
+                self._discard_producer()
                 self._stopping.wait(0.5)
-        if producer is not None:
-            producer.discard()
         self._check_stopping()
         if fact is not None:
             self._patiently(lambda tx: self._give_up(tx, fact))
@@ -175,11 +173,13 @@ class Subscriber(threading.Thread):
         if not missing:
             return
         log.get().warning("gap_stays", consumer=self._name, count=len(missing), subjects=[subject for _, subject in missing[:20]])
-        producer = Producer(self._broker.settings)
-        try:
-            producer.send_all(REPLAYS, [(topic.encode(), subject.encode(), []) for topic, subject in missing])
-        finally:
-            producer.discard()
+        self._producer = self._producer or Producer(self._broker.settings)
+        self._producer.send_all(REPLAYS, [(topic.encode(), subject.encode(), []) for topic, subject in missing])
+
+    def _discard_producer(self) -> None:
+        if self._producer is not None:
+            self._producer.discard()
+            self._producer = None
 
     def _patiently(self, act: Callable[[Transaction], T]) -> T:
         """Acts in one transaction; while a part is away it waits and tries again, so that nothing is skipped."""

@@ -26,7 +26,6 @@ from chassis.tokens import SYSTEM
 from tests.parts import brokers
 from tests.parts.postgres import Server
 
-TOPIC = "enlace.tests.v1"
 MIGRATIONS = [Path(chassis.__file__).parent / "migrations"]
 
 
@@ -47,6 +46,7 @@ class World:
     """One teller and one hearer with a database each, on one broker."""
 
     part: brokers.Broker
+    topic: str
     teller: Database
     hearer: Database
     signer: Signer
@@ -63,7 +63,7 @@ class World:
         """Straight to the topic, past the outbox."""
         key, value, headers = pack(fact, source, self.signer)
         producer = Producer(settings(self.part.bootstrap))
-        producer.send_all(TOPIC, [(key, value if body is None else body, headers)])
+        producer.send_all(self.topic, [(key, value if body is None else body, headers)])
         producer.discard()
 
     def versions(self, subject: str) -> list[int]:
@@ -81,7 +81,7 @@ class World:
 
     def dead(self) -> list[bytes]:
         """What lies in the dead-letter topic now."""
-        consumer = Consumer(settings(self.part.bootstrap), new_id(), [f"{TOPIC}.dlq"])
+        consumer = Consumer(settings(self.part.bootstrap), new_id(), [f"{self.topic}.dlq"])
         found = []
         for _ in range(20):
             try:
@@ -109,16 +109,17 @@ def world(broker: brokers.Broker, postgres: Server, tmp_path: Path) -> Iterator[
     signer = Signer(keys.signing(tmp_path, "facts.teller"))
     voices = {"enlace/teller": SignatureCheck(keys.verifying(tmp_path, "facts.teller"))}
     name = new_id()
-    topics = [TOPIC, f"{TOPIC}.dlq", REPLAYS]
-    made = World(broker, teller, hearer, signer, voices, [], [], set())
+    topic = f"enlace.tests-{name[:8]}.v1"  # of its own: what earlier tests told was signed with other keys
+    topics = [topic, f"{topic}.dlq", REPLAYS]
+    made = World(broker, topic, teller, hearer, signer, voices, [], [], set())
     watch = Broker(settings(broker.bootstrap), topics)
     made.threads = [
         watch,
-        Relay("teller", TOPIC, teller, watch, signer),
-        Replays("teller", TOPIC, teller, watch),
+        Relay("teller", topic, teller, watch, signer),
+        Replays("teller", topic, teller, watch),
         Subscriber(
             name,
-            [TOPIC],
+            [topic],
             made.hear,
             database=hearer,
             broker=watch,
@@ -190,7 +191,7 @@ def test_poison_becomes_a_dead_letter_and_the_next_ones_go_on(world: World) -> N
     world.send_raw(fact, body=b"altered after signing")
     world.send_raw(replace(fact, subject=new_id()), source="enlace/stranger")
     producer = Producer(settings(world.part.bootstrap))
-    producer.send_all(TOPIC, [(b"no headers at all", b"", []), (b"nonsense", b"\xff", [("ce_id", b"\xff"), (SIGNATURE, b"")])])
+    producer.send_all(world.topic, [(b"no headers at all", b"", []), (b"nonsense", b"\xff", [("ce_id", b"\xff"), (SIGNATURE, b"")])])
     producer.discard()
     after = new_id()
     world.tell(after, 1)
@@ -239,3 +240,20 @@ def test_work_goes_on_without_a_broker_and_is_told_when_it_is_back(world: World)
     world.tell(subject, 3)
     world.part.start()
     until(lambda: world.versions(subject) == [1, 2, 3], 90)
+
+
+def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(broker: brokers.Broker) -> None:
+    group, topic = new_id(), f"enlace.tests-{new_id()[:8]}.v1"
+    watch = Broker(settings(broker.bootstrap), [topic])
+    watch.start()
+    until(lambda: watch.cluster_id is not None)
+    hasty = Consumer(settings(broker.bootstrap), group, [topic])
+    hasty.poll(0.3)
+    hasty.close()
+    producer = Producer(settings(broker.bootstrap))
+    producer.send_all(topic, [(b"key", b"value", [])])
+    producer.discard()
+    patient = Consumer(settings(broker.bootstrap), group, [topic])
+    until(lambda: bool(patient.poll(0.5)), 20)
+    patient.close()
+    watch.stop()

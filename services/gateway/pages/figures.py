@@ -31,14 +31,14 @@ def figures() -> str:
         (_("De dónde son"), bars(pilot.by_department, words.department)),
         (_("A dónde las habían llevado"), bars(pilot.by_country, words.country)),
         (_("Qué ayuda recibieron"), bars(pilot.by_need_group, names.need)),
-        (_("Cuándo"), bars(pilot.by_month, month)),
+        (_("Cuándo"), bars(pilot.by_month, month, in_order=True)),
     ]
     return render_template("figures.html", pilot=pilot, charts=charts, start=month(pilot.period_start), end=month(pilot.period_end))
 
 
-def bars(found: Iterable[Figure], label: Callable[[str], str]) -> list[Bar]:
+def bars(found: Iterable[Figure], label: Callable[[str], str], in_order: bool = False) -> list[Bar]:
     """Rows of a chart. A count under ten is not shown as a number: it could point at somebody."""
-    rows = list(found)
+    rows = list(found) if in_order else sorted(found, key=lambda row: -row.count)
     most = max([row.count for row in rows] + [10])
     return [
         Bar(

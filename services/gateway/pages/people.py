@@ -1,11 +1,13 @@
 """People: the files of one's own organisation by code, and one file: the seal, the safe-contact plan, receipts, referrals, who looked."""
 
+from collections.abc import Iterable
+
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import forms, names, session, words
+from services.gateway import forms, i18n, names, session, words
 from services.gateway.clients import clients
 from services.gateway.pages import person_form
 
@@ -63,7 +65,7 @@ def render(identifier: str, part: str, errors: dict[str, str], identity: p.Ident
         file=person,
         own=own,
         receipts=receipts,
-        readings=readings,
+        readings=together(readings),
         rows_=listed,
         names=seen,
         part=part,
@@ -71,6 +73,30 @@ def render(identifier: str, part: str, errors: dict[str, str], identity: p.Ident
         identity=identity,
         person=person_form.Values(),
         IDENTITY=person_form.IDENTITY,
+    )
+
+
+def together(readings: Iterable[p.Reading]) -> list[tuple[p.Reading, int]]:
+    """Readings in a row by the same worker, for the same purpose, of the same fields and on the same day, as one line with their number."""
+    lines: list[tuple[p.Reading, int]] = []
+    for reading in readings:
+        last = lines[-1] if lines else None
+        if last and alike(last[0]) == alike(reading):
+            lines[-1] = (last[0], last[1] + 1)
+        else:
+            lines.append((reading, 1))
+    return lines
+
+
+def alike(reading: p.Reading) -> tuple[object, ...]:
+    """What two readings share that are told in one line."""
+    return (
+        reading.organization_id,
+        reading.actor_id,
+        reading.purpose_code,
+        tuple(reading.field_groups),
+        reading.allowed,
+        i18n.day(reading.time),
     )
 
 

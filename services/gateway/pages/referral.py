@@ -14,6 +14,7 @@ from services.gateway import forms, i18n, names, session, steps, verbs, words
 from services.gateway.clients import clients
 
 blueprint = Blueprint("referral", __name__)
+EXITS = ("declined", "withdrawn", "not_delivered", "expired")
 BOXES = {"mine": r.BOX_MINE, "inbox": r.BOX_INBOX, "outbox": r.BOX_OUTBOX, "network": r.BOX_NETWORK}
 
 
@@ -73,7 +74,7 @@ def fetch(identifier: str) -> r.Referral:
 
 def render(referral: r.Referral, filled: Filled) -> str:
     """The page, with a form that came back where there is one."""
-    events = clients().referrals.ListReferralEvents(r.ListReferralEventsRequest(referral_id=referral.id)).events
+    events = history(referral)
     notices = notices_of(referral)
     seen = names.names(
         {referral.sender_organization_id, referral.receiver_organization_id, *(e.actor_organization_id for e in events)}
@@ -94,7 +95,15 @@ def render(referral: r.Referral, filled: Filled) -> str:
         group_needs=group_needs(referral.need_code),
         filled=filled,
         now=i18n.now(),
+        EXITS=EXITS,
     )
+
+
+def history(referral: r.Referral) -> list[r.ReferralEvent]:
+    """What happened, newest first. How a draft was filled in step by step is nobody's news, once it was sent."""
+    events = clients().referrals.ListReferralEvents(r.ListReferralEventsRequest(referral_id=referral.id)).events
+    told = [event for event in events if event.verb != "amended" or event.to_state != r.STATE_DRAFT]
+    return sorted(told, key=lambda event: -event.version)
 
 
 def notices_of(referral: r.Referral) -> list[Notice]:

@@ -30,7 +30,7 @@ def chosen(show: str, box: r.Box.ValueType) -> r.ReferralFilter:
     if show == "waiting":
         return r.ReferralFilter(box=box, live=True, waiting_for_other=True)
     if show == "new":
-        return r.ReferralFilter(box=r.BOX_NETWORK if box == r.BOX_NETWORK else r.BOX_INBOX, states=[r.STATE_SENT])
+        return r.ReferralFilter(box=box, states=[r.STATE_SENT])
     return r.ReferralFilter(box=box, live=True, waiting_for_me=box != r.BOX_NETWORK)
 
 

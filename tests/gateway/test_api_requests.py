@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -137,6 +138,13 @@ def test_a_body_that_is_no_json_object_is_refused(api: Flask, body: bytes, kind:
     headers = {"Authorization": f"Bearer {KEY}"}
     answer = api.test_client().post("/api/v1/services/search", data=body, content_type=kind, headers=headers)
     assert (answer.status_code, answer.json["reason"]) == (status, reason)  # type: ignore[index]
+
+
+def test_a_body_that_comes_in_chunks_has_the_same_limit(api: Flask) -> None:
+    whole = {"wsgi.input": BytesIO(b'{"words": "' + b"a" * 70000 + b'"}'), "wsgi.input_terminated": True}
+    headers = {"Authorization": f"Bearer {KEY}", "Transfer-Encoding": "chunked", "Content-Type": "application/json"}
+    answer = api.test_client().post("/api/v1/services/search", headers=headers, environ_overrides=whole)
+    assert (answer.status_code, answer.json["reason"]) == (413, "body_too_large")  # type: ignore[index]
 
 
 @pytest.mark.parametrize(

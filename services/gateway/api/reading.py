@@ -19,6 +19,7 @@ from services.gateway.problems import NAME, HttpRefusal
 from services.gateway.session import exchange, new_request_id
 
 LANGUAGES = ("es", "en", "fr")
+LIMIT = 64 * 1024  # bytes; what the app sets as MAX_CONTENT_LENGTH
 KEY = re.compile(r"^[\x21\x23-\x7e]{1,100}$")
 JWT = re.compile(r"^[\w-]{1,4000}\.[\w-]{1,4000}\.[\w-]{1,4000}$", re.ASCII)
 API_KEY = re.compile(r"^enl_[\w-]{1,200}$", re.ASCII)
@@ -42,6 +43,8 @@ class Parser(FlaskParser):
         raw = req.get_data(cache=True)
         if not raw:
             return core.missing
+        if req.content_length is None and len(raw) >= (req.max_content_length or LIMIT):
+            raise HttpRefusal("body_too_large")  # chunked: werkzeug stops reading at the limit and says nothing
         if req.mimetype != "application/json" and (req.mimetype != MERGE_PATCH or req.method != "PATCH"):
             raise HttpRefusal("content_type_unsupported")
         try:

@@ -71,10 +71,10 @@ def begin() -> None:
     g.request_id, g.started = new_id(), time.monotonic()
     if guarded_by_the_api():
         return
-    session.recognise()
+    public = request.endpoint in rights.PUBLIC
+    session.recognise(needed=not public)
     if request.endpoint is None:
         raise request.routing_exception or NotFound()
-    public = request.endpoint in rights.PUBLIC
     if not public:
         if request.endpoint not in rights.ROLES:
             abort(404)

@@ -17,13 +17,16 @@ from flask import current_app, g, request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from werkzeug.wrappers import Response
 
+from chassis import log
 from chassis.errors import NotAllowed, Refusal, Unauthenticated
 from protos.partners.v1 import members_pb2
-from services.gateway.clients import Caller, calling, clients
+from services.gateway import i18n
+from services.gateway.clients import Caller, ServiceFault, calling, clients
 
 CACHE_SECONDS = 5.0
 CACHE_SIZE = 2_000
 FORM_SECONDS = 12 * 3600  # the longest session: a form can't outlive it
+UNASKED = ("static", "signin.quick_exit", "health.alive", "health.ready")  # they must not wait for anybody
 ROLE_WORDS = {
     members_pb2.ROLE_WORKER: "worker",
     members_pb2.ROLE_OPERATOR: "operator",
@@ -140,18 +143,23 @@ def drop_cookie(response: Response) -> None:
         response.delete_cookie(cookie_name(), path="/", httponly=True, samesite="Lax", secure=not current_app.config["DEVELOPMENT"])
 
 
-def recognise() -> None:
-    """Finds out who asks, at the start of each request; nobody is also an answer. Sets g.me and the caller of every call that follows."""
+def recognise(needed: bool) -> None:
+    """Finds out who asks, at the start of each request; nobody is also an answer. Sets g.me and the caller of every call that follows.
+
+    A page that needs no session (`needed` false) opens even when it can't be found out.
+    """
     g.me = None
     calling.set(Caller(request_id=g.request_id))
     secret, g.language_choice = read_cookie()
-    if secret and request.endpoint != "static":
+    if secret and request.endpoint not in UNASKED:
         try:
             g.me = exchange().session(secret)
         except Unauthenticated:
             g.session_ended = True
-    if g.me is not None:
-        calling.set(Caller(token=g.me.token, request_id=g.request_id))
+        except (Refusal, ServiceFault):
+            if needed:
+                raise
+    calling.set(Caller(token=g.me.token if g.me else "", request_id=g.request_id, language=i18n.language()))
 
 
 def me() -> SignedIn:
@@ -170,14 +178,21 @@ def leave(deadline: float = 3.0) -> None:
     exchange().forget(secret)
     try:
         clients().tokens.EndSession(members_pb2.EndSessionRequest(session_secret=secret), timeout=deadline)
-    except Refusal:
-        return
+    except Exception as error:
+        log.get().warning("leave", fault=log.fault(error), request_id=g.request_id)
 
 
 def form_token() -> str:
-    """Proof that a form was made here, for this session (or for nobody's, on public pages)."""
+    """Proof that a form was made here, for this session (or for nobody's, on public pages); one for all forms of a page."""
+    if "form_token" not in g:
+        g.form_token = signer().dumps(bound_to())
+    return str(g.form_token)
+
+
+def bound_to() -> str:
+    """What a form token is tied to."""
     secret, _ = read_cookie()
-    return signer().dumps(fingerprint(secret)[:16] if g.me else "public")
+    return fingerprint(secret)[:16] if g.me else "public"
 
 
 def signer() -> URLSafeTimedSerializer:
@@ -193,13 +208,11 @@ def check_form() -> None:
     origin = request.headers.get("Origin", "null")
     if origin != "null" and urlsplit(origin).netloc != request.host:
         raise NotAllowed("form_foreign")
-    secret, _ = read_cookie()
-    expected = fingerprint(secret)[:16] if g.me else "public"
     try:
         bound = signer().loads(request.form.get("form_token", ""), max_age=FORM_SECONDS)
     except BadSignature:
         raise NotAllowed("form_expired") from None
-    if not hmac.compare_digest(str(bound), expected):
+    if not hmac.compare_digest(str(bound), bound_to()):
         raise NotAllowed("form_expired")
 
 

@@ -416,6 +416,7 @@ TABLES: dict[str, dict[str, str]] = {
         "clock_escalated": N_("Plazo muy pasado"),
         "override_used": N_("Envío sin consentimiento"),
         "message_undeliverable": N_("Un aviso no llegó"),
+        "webhook_disabled": N_("Un sistema se apagó"),
     },
     "notice_channel": {"inbox": N_("buzón"), "email": N_("correo"), "webhook": N_("sistema")},
     "disabled_reason": {"failing": N_("falló tres días seguidos"), "by_owner": N_("la apagaron ustedes")},

@@ -1,0 +1,169 @@
+"""The pages before played services: every rpc answers a message with every field set, so that a page shows all it can show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Thread
+from typing import Any, cast
+
+from flask import Flask
+from flask.testing import FlaskClient
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from werkzeug.serving import make_server
+
+from protos.notifications.v1 import notifications_pb2 as n
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import members_pb2 as m
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import names, rights
+from services.gateway.app import create_app
+from services.gateway.clients import Clients
+from services.gateway.config import Settings
+from services.gateway.verbs import VERBS
+from tests.gateway.api_house import ID, OUTPUTS, STUBS, Played, Stub, filled
+
+ALL_ROLES = (m.ROLE_WORKER, m.ROLE_OPERATOR, m.ROLE_MANAGER, m.ROLE_COORDINATOR, m.ROLE_AUDITOR)
+SECRET = "a-secret-of-a-session-that-nobody-has"
+EXIT = "https://weather.example/today"
+
+
+class Patient(Stub):
+    """A stub that also takes a deadline."""
+
+    def __getattr__(self, rpc: str) -> Callable[..., Message]:
+        call = super().__getattr__(rpc)
+        return lambda request, timeout=0.0: call(request)
+
+
+class PlayedHouse(Played):
+    """All services, answering in full."""
+
+    def __post_init__(self) -> None:
+        for rpc, output in OUTPUTS.items():
+            self.answers.setdefault(rpc, sound(filled(GetMessageClass(output))))
+        self.answers["IssueToken"] = signed_in(*ALL_ROLES)
+        self.answers["SignIn"] = m.SignInResponse(session_secret=SECRET, token="t")
+        self.answers["ListTaxonomyTerms"] = taxonomy()
+        self.asked_health = 0
+        for stub in STUBS:
+            setattr(self, stub, Patient(self))
+        self.away: list[str] = []
+
+    def missing(self) -> list[str]:
+        """The services that are not ready."""
+        return self.away
+
+
+def sound(message: Message) -> Message:
+    """A filled message with ids and codes that look like ids and codes."""
+    for part, value in message.ListFields():
+        if part.name == "allowed_verbs":
+            value[:] = list(VERBS)
+        if part.message_type is not None and not part.message_type.GetOptions().map_entry:
+            for inner in value if part.is_repeated else [value]:
+                if inner.DESCRIPTOR.full_name.startswith("enlace."):
+                    sound(inner)
+        elif part.cpp_type == part.CPPTYPE_STRING and not part.is_repeated:
+            if part.name == "id" or part.name.endswith("_id"):
+                setattr(message, part.name, ID)
+            elif part.name in ("country", "line_country", "exploitation_country"):
+                setattr(message, part.name, "NI")
+            elif part.name in ("need_code", "purpose_code", "need_group_code"):
+                setattr(message, part.name, "HOU.EMG")
+            elif part.name == "url":
+                setattr(message, part.name, "https://partner.example/hook")
+    return message
+
+
+def taxonomy() -> d.ListTaxonomyTermsResponse:
+    """A group with one need."""
+    return d.ListTaxonomyTermsResponse(
+        terms=[
+            d.TaxonomyTerm(code="HOU", names={"es": "Vivienda", "en": "Housing", "fr": "Logement"}),
+            d.TaxonomyTerm(code="HOU.EMG", parent_code="HOU", names={"es": "Albergue", "en": "Shelter", "fr": "Foyer"}),
+        ]
+    )
+
+
+def signed_in(*roles: m.Role.ValueType, language: str = "es") -> m.IssueTokenResponse:
+    """What the partners service says of a session."""
+    return m.IssueTokenResponse(
+        token="t",
+        worker=m.Worker(id=ID, name="Rosa Méndez", roles=roles, language=language),
+        organization=m.OrganizationRef(id=ID, name="Casa Puentes", country="NI", department="NI-CI"),
+    )
+
+
+def pages(played: PlayedHouse, development: bool = True) -> Flask:
+    """The gateway before these services."""
+    names._taxonomy = names.Taxonomy()
+    settings = Settings("", 0, "", "", "", "", development, EXIT, "", b"0" * 32)
+    return create_app(settings, cast(Clients, played))
+
+
+def enter(client: FlaskClient, secret: str = SECRET) -> FlaskClient:
+    """Signs in, as a browser would."""
+    answer = client.post("/sign-in", data={"email": "a@b.demo", "password": secret, "form_token": token_of(client.get("/sign-in").text)})
+    assert answer.status_code == 303
+    return client
+
+
+def token_of(page: str) -> str:
+    """The proof that a form is ours, as the page has it."""
+    found = re.search(r'name="form_token" value="([^"]+)"', page)
+    assert found
+    return found[1]
+
+
+def routes(app: Flask, method: str = "GET") -> Iterator[tuple[str, str]]:
+    """Endpoint and an address for each route of the pages, with ids where the route wants them."""
+    for rule in app.url_map.iter_rules():
+        if method not in (rule.methods or ()) or rule.rule.startswith("/api/") or rule.endpoint in ("static", "signin.quick_exit"):
+            continue
+        if rule.endpoint.partition(".")[0] in {name.partition(".")[0] for name in rights.PUBLIC | rights.ROLES.keys()}:
+            yield (
+                rule.endpoint,
+                re.sub(r"<verb>", "approve" if "directory" in rule.endpoint else "accept", re.sub(r"<(?!verb)\w+>", ID, rule.rule)),
+            )
+
+
+@contextmanager
+def served(app: Flask) -> Iterator[str]:
+    """The app on a port, for a browser."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join(5)
+
+
+def referral(**fields: Any) -> r.Referral:
+    """A referral as the services would answer it, with these fields."""
+    made = sound(filled(r.Referral))
+    assert isinstance(made, r.Referral)
+    made.MergeFrom(r.Referral(**fields))
+    return made
+
+
+__all__ = [
+    "ALL_ROLES",
+    "EXIT",
+    "SECRET",
+    "PlayedHouse",
+    "enter",
+    "n",
+    "p",
+    "pages",
+    "referral",
+    "routes",
+    "served",
+    "signed_in",
+    "token_of",
+]

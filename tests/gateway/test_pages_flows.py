@@ -1,0 +1,271 @@
+"""What the pages ask of the services when a person fills them in, and what they show when a service says no."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from chassis import errors
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import vocabulary
+from tests.gateway.api_house import ID
+from tests.gateway.pages_house import SECRET, PlayedHouse, enter, pages, token_of
+
+
+@pytest.fixture
+def played() -> PlayedHouse:
+    return PlayedHouse()
+
+
+@pytest.fixture
+def client(played: PlayedHouse) -> FlaskClient:
+    return enter(pages(played).test_client())
+
+
+def send(client: FlaskClient, form: str, to: str = "", **fields: object) -> TestResponse:
+    """Opens the page with the form and sends it, filled in."""
+    page = client.get(form).text
+    once = re.search(r'name="request_id" value="([^"]+)"', page)
+    data = {"form_token": token_of(page), "request_id": once[1] if once else "", "etag": "e1", **fields}
+    return client.post(to or form, data=data)
+
+
+def test_a_wrong_password_keeps_the_address_and_says_what_to_do(played: PlayedHouse) -> None:
+    client = pages(played).test_client()
+    played.answers["SignIn"] = errors.Unauthenticated("sign_in_failed")
+    answer = send(client, "/sign-in", email="rosa@x.demo", password="wrong")
+    assert answer.status_code == 401
+    assert 'value="rosa@x.demo"' in answer.text
+    assert "wrong" not in answer.text
+    assert 'role="alert"' in answer.text
+    assert "Set-Cookie" not in answer.headers
+
+
+def test_too_many_attempts_say_how_long_to_wait(played: PlayedHouse) -> None:
+    client = pages(played).test_client()
+    played.answers["SignIn"] = errors.Exhausted("too_many_attempts", 300)
+    answer = send(client, "/sign-in", email="a", password="b")
+    assert answer.status_code == 429
+    assert "5 minutos" in answer.text
+
+
+def test_signing_out_ends_the_session_everywhere(played: PlayedHouse, client: FlaskClient) -> None:
+    answer = send(client, "/today", "/sign-out")
+    assert answer.headers["Location"] == "/"
+    assert played.last("EndSession").session_secret == SECRET
+    assert client.get("/today").status_code == 302
+
+
+def test_a_contact_is_recorded_with_what_was_not_asked_left_open(played: PlayedHouse, client: FlaskClient) -> None:
+    played.answers["CreateContact"] = c.CreateContactResponse(
+        contact=c.Contact(id=ID, etag="1", urgency=r.URGENCY_EMERGENCY), reference="W43P-VWJF", pin="4821"
+    )
+    answer = send(client, "/line/new", danger_now="no", safe_place_tonight="no", safe_to_talk="did_not_say", kind_code="crisis", pin="4821")
+    asked = played.last("CreateContact")
+    assert asked.contact.triage == c.Triage(danger_now=c.ANSWER_NO, safe_place_tonight=c.ANSWER_NO, safe_to_talk=c.ANSWER_DID_NOT_SAY)
+    assert (asked.contact.line_country, asked.contact.outcome_code, asked.pin) == ("NI", "open", "4821")
+    assert asked.request_id
+    assert answer.status_code == 200, "reference and PIN stand in this answer only, so there is no redirect"
+    assert "W43P-VWJF" in answer.text
+    assert "4821" in answer.text
+    assert f"/referrals/new?contact={ID}" in answer.text
+
+
+def test_a_draft_without_a_name_needs_only_the_safe_contact(played: PlayedHouse, client: FlaskClient) -> None:
+    answer = send(client, "/referrals/new")
+    assert answer.status_code == 422
+    assert 'href="#channel_code"' in answer.text
+    assert "CreatePerson" not in {rpc for rpc, _, _ in played.asked}
+    answer = send(client, "/referrals/new", channel_code="none", age_band="18-24")
+    assert answer.headers["Location"] == f"/referrals/{ID}/need"
+    asked = played.last("CreatePerson")
+    assert asked.identity == p.Identity()
+    assert (asked.coarse.age_band, asked.coarse.country, asked.safe_contact.channel_code) == ("18-24", "NI", "none")
+    assert asked.request_id != played.last("CreateReferral").request_id
+
+
+def test_sending_the_same_form_twice_asks_with_the_same_request_ids(played: PlayedHouse, client: FlaskClient) -> None:
+    page = client.get("/referrals/new").text
+    data = {"form_token": token_of(page), "request_id": "0" * 32, "channel_code": "phone"}
+    client.post("/referrals/new", data=data)
+    client.post("/referrals/new", data=data)
+    people = [request.request_id for rpc, request, _ in played.asked if rpc == "CreatePerson"]
+    drafts = [request.request_id for rpc, request, _ in played.asked if rpc == "CreateReferral"]
+    assert len(people) == len(drafts) == 2
+    assert len(set(people)) == len(set(drafts)) == 1
+
+
+def test_the_matching_is_asked_with_coarse_attributes_only(played: PlayedHouse, client: FlaskClient) -> None:
+    coarse = r.CoarsePerson(
+        age_band="12-17", gender_code="TransgenderFeminine", language="es", dependants=1, country="NI", department="NI-CI"
+    )
+    played.answers["GetReferral"] = r.Referral(id=ID, etag="1", need_code="HOU.EMG", person=coarse, person_id=ID)
+    client.get(f"/referrals/{ID}/services")
+    assert played.last("MatchServices") == d.MatchServicesRequest(
+        need_code="HOU.EMG",
+        country="NI",
+        department="NI-CI",
+        age=15,
+        gender=d.GENDER_TRANSGENDER_FEMININE,
+        dependants=1,
+        language="es",
+        limit=30,
+    )
+
+
+def test_a_consent_is_kept_as_it_was_given(played: PlayedHouse, client: FlaskClient) -> None:
+    answer = send(
+        client,
+        f"/referrals/{ID}/consent",
+        explained_codes=["interview", "purpose"],
+        field_groups=["identity", "health"],
+        purpose_codes=["HOU.EMG"],
+        until_time="2027-02-01",
+        giver_code="guardian",
+        manner_code="spoken",
+        child_assent="1",
+    )
+    assert answer.headers["Location"] == f"/referrals/{ID}/check"
+    receipt = played.last("CreateReceipt").receipt
+    assert list(receipt.field_groups) == [p.FIELD_GROUP_IDENTITY, p.FIELD_GROUP_HEALTH]
+    assert (receipt.giver_code, receipt.child_assent, receipt.in_private) == ("guardian", True, False)
+    assert receipt.recipient_organization_id == ID
+    assert receipt.until_time.ToJsonString() == "2027-02-01T06:00:00Z", "midnight in Managua"
+    assert played.last("UpdateReferral").update_mask.paths == ["receipt_id"]
+
+
+def test_the_text_to_read_aloud_is_in_the_person_s_language(played: PlayedHouse, client: FlaskClient) -> None:
+    page = client.get(f"/referrals/{ID}/consent?read=fr").text
+    assert '<html lang="es"' in page
+    assert "faire une pause" in page
+    assert all(f'value="{code}"' in page for code in vocabulary.TABLES["explained"])
+
+
+def test_a_refused_send_says_what_is_missing_and_keeps_the_note(played: PlayedHouse, client: FlaskClient) -> None:
+    played.answers["SendReferral"] = errors.Conflict("receipt_missing")
+    answer = send(client, f"/referrals/{ID}/check", note="Llega a las seis")
+    assert answer.status_code == 422
+    assert "Falta el consentimiento" in answer.text
+    assert "Llega a las seis" in answer.text
+
+
+def test_a_step_is_taken_with_the_version_it_was_seen_in(played: PlayedHouse, client: FlaskClient) -> None:
+    answer = send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/accept", planned_first_contact_time="2026-12-01T08:30")
+    assert answer.headers["Location"] == f"/referrals/{ID}?done=accept"
+    asked = played.last("AcceptReferral")
+    assert (asked.id, asked.etag) == (ID, "e1")
+    assert asked.planned_first_contact_time.ToJsonString() == "2026-12-01T14:30:00Z"
+
+
+def test_a_step_without_what_it_must_carry_is_asked_again_beside_the_field(played: PlayedHouse, client: FlaskClient) -> None:
+    answer = send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/decline", note="Llena")
+    assert answer.status_code == 422
+    assert 'href="#decline-reason_code"' in answer.text
+    assert 'aria-describedby="reason_code-error"' in answer.text
+    assert "Llena</textarea>" in answer.text
+    assert "DeclineReferral" not in {rpc for rpc, _, _ in played.asked}
+
+
+def test_a_step_that_came_too_late_shows_how_things_stand(played: PlayedHouse, client: FlaskClient) -> None:
+    played.answers["AcknowledgeReferral"] = errors.Conflict("illegal_transition")
+    answer = send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/acknowledge")
+    assert answer.status_code == 422
+    assert "Alguien ya dio este paso" in answer.text
+
+
+def test_no_made_up_verb_reaches_a_service(client: FlaskClient) -> None:
+    assert send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/approve").status_code == 404
+
+
+def test_an_identity_is_shown_only_in_the_answer_that_opened_it(played: PlayedHouse, client: FlaskClient) -> None:
+    played.answers["OpenPerson"] = p.Identity(given_name="Marisol", opened=[p.FIELD_GROUP_IDENTITY])
+    answer = send(client, f"/referrals/{ID}", f"/referrals/{ID}/open", field_groups=["identity"], purpose_code="HOU.EMG")
+    assert "Marisol" in answer.text
+    asked = played.last("OpenPerson")
+    assert (asked.purpose_code, asked.referral_id, list(asked.field_groups)) == ("HOU.EMG", ID, [p.FIELD_GROUP_IDENTITY])
+    assert "Marisol" not in client.get(f"/referrals/{ID}").text
+
+
+def test_the_printed_slip_has_the_code_and_no_name(played: PlayedHouse, client: FlaskClient) -> None:
+    page = client.get(f"/referrals/{ID}").text
+    slip = re.search(r'<section class="slip".*?</section>', page, re.DOTALL)
+    assert slip
+    assert played.answers["GetReferral"].code in slip[0]  # type: ignore[union-attr]
+    assert "Rosa" not in slip[0]
+
+
+def test_what_is_searched_for_is_in_no_address(played: PlayedHouse, client: FlaskClient) -> None:
+    answer = send(client, "/directory", words="albergue con niños", has_room="1", age="19")
+    assert answer.status_code == 200
+    asked = played.last("SearchServices")
+    assert (asked.words, asked.has_room, asked.age) == ("albergue con niños", True, 19)
+    assert "albergue" not in "".join(re.findall(r'href="([^"]*)"', answer.text))
+
+
+def test_room_is_said_with_one_tap(played: PlayedHouse, client: FlaskClient) -> None:
+    answer = send(client, f"/capacity/{ID}", intake="closed")
+    assert answer.headers["Location"] == f"/capacity/{ID}?done=capacity"
+    asked = played.last("SetCapacity").capacity
+    assert asked.intake == d.INTAKE_CLOSED
+    assert not asked.HasField("available")
+
+
+def test_reference_and_pin_never_stand_in_an_address(played: PlayedHouse) -> None:
+    client = pages(played).test_client()
+    played.answers["GetReferenceStatus"] = played.answers["ConfirmHelp"] = c.ReferenceStatus(
+        contact_time_band="today", items=[c.ReferenceItem(need_group_code="HOU", status_code="done", may_confirm=True, consent_live=True)]
+    )
+    page = send(client, "/my-referral", reference="w43p-vwjf", pin="4821")
+    assert "Nos dicen que la ayuda ya se dio." in page.text
+    assert "4821" not in "".join(re.findall(r'(?:href|action)="([^"]*)"', page.text))
+    answer = client.post(
+        "/my-referral/confirm",
+        data={"form_token": token_of(page.text), "request_id": "1" * 32, "reference": "w43p-vwjf", "pin": "4821", "help_came": "no"},
+    )
+    assert answer.status_code == 200
+    assert played.last("ConfirmHelp") == c.ConfirmHelpRequest(reference="w43p-vwjf", pin="4821", help_came=False, request_id="1" * 32)
+
+
+def test_a_wrong_pin_and_an_unknown_reference_sound_the_same(played: PlayedHouse) -> None:
+    client = pages(played).test_client()
+    played.answers["GetReferenceStatus"] = errors.Unauthenticated("reference_or_pin_wrong")
+    first, second = (send(client, "/my-referral", reference=text, pin="0000") for text in ("W43P-VWJF", "AAAA-AAAA"))
+    assert first.status_code == second.status_code == 401
+    assert re.findall(r'role="alert".*?</p>', first.text, re.DOTALL) == re.findall(r'role="alert".*?</p>', second.text, re.DOTALL)
+
+
+def test_the_first_page_opens_when_the_directory_is_away(played: PlayedHouse) -> None:
+    played.answers["ListHotlines"] = errors.Unavailable("service_unreachable")
+    answer = pages(played).test_client().get("/")
+    assert answer.status_code == 200
+    assert "Ahora no podemos mostrar los números" in answer.text
+
+
+def test_the_numbers_can_be_dialled_and_nicaragua_s_is_first(played: PlayedHouse) -> None:
+    lines = [d.Hotline(country=country, number=number) for country, number in (("CR", "911"), ("NI", "133"))]
+    played.answers["ListHotlines"] = d.ListHotlinesResponse(hotlines=lines)
+    assert re.findall(r'href="tel:(\d+)"', pages(played).test_client().get("/").text) == ["133", "911"]
+
+
+def test_the_calls_go_out_in_the_worker_s_name_and_language(played: PlayedHouse, client: FlaskClient) -> None:
+    client.get("/people?lang=fr")
+    caller = next(caller for rpc, _, caller in reversed(played.asked) if rpc == "ListPeople")
+    assert (caller.token, caller.language) == ("t", "fr")
+    assert caller.request_id
+
+
+def test_the_figures_hide_small_counts(played: PlayedHouse, client: FlaskClient) -> None:
+    figures = [r.Figure(code="NI-LE", count=-1), r.Figure(code="NI-CI", count=13)]
+    played.answers["GetPilotFigures"] = r.PilotFigures(
+        assisted=26, from_chinandega=13, period_start="2006-01", period_end="2006-10", by_department=figures
+    )
+    page = client.get("/figures").text
+    assert "De enero 2006 a octubre 2006" in page
+    assert "menos de diez" in page
+    assert ">-1<" not in page

@@ -1,0 +1,256 @@
+"""Who may open what, which forms are believed, and what every page carries."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from flask.testing import FlaskClient
+
+from chassis import errors
+from protos.partners.v1 import members_pb2 as m
+from services.gateway import rights
+from services.gateway.clients import ServiceFault
+from tests.gateway.pages_house import EXIT, SECRET, PlayedHouse, enter, pages, routes, signed_in, token_of
+
+
+@pytest.fixture
+def played() -> PlayedHouse:
+    return PlayedHouse()
+
+
+@pytest.fixture
+def client(played: PlayedHouse) -> FlaskClient:
+    return pages(played).test_client()
+
+
+class Forms(HTMLParser):
+    """The forms of a page: method, action and the names of their hidden fields."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str, dict[str, str]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        said = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.found.append((said.get("method", "get"), said.get("action", ""), {}))
+        elif tag == "input" and said.get("type") == "hidden" and self.found:
+            self.found[-1][2][said["name"]] = said.get("value", "")
+
+
+def test_every_route_has_a_row_and_every_row_a_route() -> None:
+    app = pages(PlayedHouse())
+    ours = {rule.endpoint for rule in app.url_map.iter_rules() if not rule.rule.startswith("/api/")}
+    assert ours == rights.PUBLIC | rights.ROLES.keys()
+    assert not rights.PUBLIC & rights.ROLES.keys()
+
+
+def test_without_a_session_only_the_allow_list_opens(client: FlaskClient) -> None:
+    for endpoint, path in routes(client.application):
+        answer = client.get(path)
+        if endpoint in rights.PUBLIC:
+            assert answer.status_code == 200, endpoint
+        else:
+            assert answer.status_code == 302, endpoint
+            assert answer.headers["Location"].startswith("/sign-in"), endpoint
+
+
+def test_no_cookie_is_set_before_sign_in(client: FlaskClient) -> None:
+    for endpoint, path in routes(client.application):
+        if endpoint in rights.PUBLIC:
+            assert "Set-Cookie" not in client.get(path + "?lang=fr").headers, endpoint
+
+
+@pytest.mark.parametrize("role", rights.EVERYONE)
+def test_another_role_finds_nothing_there(played: PlayedHouse, client: FlaskClient, role: str) -> None:
+    played.answers["IssueToken"] = signed_in(m.Role.Value(f"ROLE_{role.upper()}"))
+    enter(client)
+    for endpoint, path in routes(client.application):
+        if endpoint in rights.ROLES and role not in rights.ROLES[endpoint]:
+            assert client.get(path).status_code == 404, endpoint
+
+
+def test_the_navigation_leads_nowhere_in_vain(played: PlayedHouse) -> None:
+    for role in (m.ROLE_WORKER, m.ROLE_OPERATOR, m.ROLE_MANAGER, m.ROLE_COORDINATOR, m.ROLE_AUDITOR):
+        played.answers["IssueToken"] = signed_in(role)
+        client = enter(pages(played).test_client())
+        nav = re.search(r'<nav class="places".*?</nav>', client.get("/today").text, re.DOTALL)
+        assert nav
+        for path in re.findall(r'href="([^"]+)"', nav[0]):
+            assert client.get(path).status_code == 200, (role, path)
+
+
+def test_every_page_opens_and_carries_its_armour(client: FlaskClient) -> None:
+    enter(client)
+    for endpoint, path in routes(client.application):
+        answer = client.get(path)
+        if answer.status_code in (301, 302):
+            continue
+        assert answer.status_code == 200, endpoint
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy, endpoint
+        assert "unsafe" not in policy, endpoint
+        assert answer.headers["Cache-Control"] == "no-store", endpoint
+        assert answer.headers["Referrer-Policy"] == "no-referrer", endpoint
+        assert answer.headers["X-Content-Type-Options"] == "nosniff", endpoint
+        assert answer.headers["X-Request-Id"], endpoint
+        if answer.mimetype != "text/html":
+            continue
+        page = answer.text
+        assert 'class="exit"' in page, endpoint
+        assert 'href="/quick-exit"' in page, endpoint
+        assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?! src=\"/static/)|javascript:", page), endpoint
+        assert not re.search(r'(?:src|href|action)="(?:https?:)?//(?!partner\.example)', page), endpoint
+        assert "Enlace" not in re.search(r"<title>(.*?)</title>", page, re.DOTALL)[1], endpoint  # type: ignore[index]
+        assert '<html lang="es"' in page, endpoint
+        assert len(page) < 60_000, endpoint
+
+
+def test_errors_carry_it_too(played: PlayedHouse, client: FlaskClient) -> None:
+    enter(client)
+    for answer in (client.get("/no-such-page"), client.get("/static/no-such-file"), client.delete("/today")):
+        assert answer.status_code in (404, 405)
+        assert 'class="exit"' in answer.text
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+def test_every_form_is_signed_and_acts_once(client: FlaskClient) -> None:
+    enter(client)
+    seen = 0
+    reads = ("/sign-in", "/sign-out", "/my-referral", "/directory")  # they change nothing, or nothing that twice would harm
+    for endpoint, path in routes(client.application):
+        for method, action, hidden in Forms(client.get(path).text).found:
+            if method == "get":
+                continue
+            seen += 1
+            assert hidden.get("form_token"), (endpoint, action)
+            if action not in reads:
+                assert re.fullmatch(r"[0-9a-f]{32}", hidden.get("request_id", "")), (endpoint, action)
+    assert seen > 60
+
+
+def test_a_form_of_another_site_is_refused(client: FlaskClient) -> None:
+    page = client.get("/sign-in").text
+    data = {"email": "a@b.demo", "password": "x", "form_token": token_of(page)}
+    assert client.post("/sign-in", data=data, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert client.post("/sign-in", data=data, headers={"Origin": "https://evil.example"}).status_code == 403
+    assert client.post("/sign-in", data={**data, "form_token": "made-up"}).status_code == 403
+    assert client.post("/sign-in", data=data, headers={"Origin": "null"}).status_code == 303
+
+
+def test_every_post_without_a_token_changes_nothing(played: PlayedHouse, client: FlaskClient) -> None:
+    enter(client)
+    played.asked.clear()
+    for endpoint, path in routes(client.application, "POST"):
+        assert client.post(path, data={}).status_code == 403, endpoint
+    assert {rpc for rpc, _, _ in played.asked} <= {"IssueToken", "CountUnread"}
+
+
+def test_a_form_of_another_session_is_refused(played: PlayedHouse, client: FlaskClient) -> None:
+    theirs = token_of(enter(client).get("/line/new").text)
+    played.answers["SignIn"] = m.SignInResponse(session_secret="another-session", token="t")
+    other = enter(pages(played).test_client())
+    assert other.post("/line/new", data={"form_token": theirs}).status_code == 403
+
+
+def test_the_cookie_is_for_this_site_alone(played: PlayedHouse) -> None:
+    client = pages(played, development=False).test_client()
+    answer = client.post("/sign-in", data={"email": "a", "password": "b", "form_token": token_of(client.get("/sign-in").text)})
+    cookie = answer.headers["Set-Cookie"]
+    assert cookie.startswith(f"__Host-s={SECRET};")
+    for part in ("Secure", "HttpOnly", "SameSite=Lax", "Path=/"):
+        assert part in cookie
+    assert "Expires" not in cookie
+
+
+@pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example", "", "/\nx"])
+def test_sign_in_leads_nowhere_else(client: FlaskClient, target: str) -> None:
+    form = {"email": "a", "password": "b", "to": target, "form_token": token_of(client.get("/sign-in").text)}
+    assert client.post("/sign-in", data=form).headers["Location"] == "/today"
+
+
+def test_an_ended_session_asks_to_sign_in_and_comes_back(played: PlayedHouse, client: FlaskClient) -> None:
+    enter(client)
+    client.application.extensions["exchange"].forget(SECRET)
+    played.answers["IssueToken"] = errors.Unauthenticated("session_ended")
+    answer = client.get("/people")
+    assert answer.headers["Location"] == "/sign-in?to=/people&ended=1"
+    assert "s=;" in answer.headers["Set-Cookie"]
+    assert "15 minutos" in client.get(answer.headers["Location"]).text
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_quick_exit_ends_the_session_and_leads_away(played: PlayedHouse, client: FlaskClient, method: str) -> None:
+    enter(client)
+    answer = getattr(client, method)("/quick-exit")
+    assert answer.headers["Location"] == EXIT
+    assert "s=;" in answer.headers["Set-Cookie"]
+    assert played.last("EndSession").session_secret == SECRET
+    assert client.get("/today").status_code == 302
+
+
+@pytest.mark.parametrize("broken", [errors.Unavailable("service_unreachable"), ServiceFault("INTERNAL"), RuntimeError("anything")])
+def test_quick_exit_leads_away_whatever_is_broken(played: PlayedHouse, client: FlaskClient, broken: Exception) -> None:
+    enter(client)
+    client.application.extensions["exchange"].forget(SECRET)
+    played.answers["EndSession"] = played.answers["IssueToken"] = broken
+    answer = client.get("/quick-exit")
+    assert answer.headers["Location"] == EXIT
+    assert "s=;" in answer.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status"),
+    [
+        (errors.NotFound(), 404),
+        (errors.NotAllowed("right_missing"), 404),
+        (errors.Conflict("person_erased"), 409),
+        (errors.Stale(), 409),
+        (errors.Reused(), 409),
+        (errors.Invalid(("page_token", "malformed")), 422),
+        (errors.Exhausted("too_many_attempts", 90), 429),
+        (errors.Unavailable("service_unreachable"), 503),
+    ],
+)
+def test_each_refusal_is_a_page_that_says_what_to_do(
+    played: PlayedHouse, client: FlaskClient, refusal: errors.Refusal, status: int
+) -> None:
+    enter(client)
+    played.answers["ListPeople"] = refusal
+    answer = client.get("/people")
+    assert answer.status_code == status
+    assert refusal.reason not in answer.text
+    assert "<h1>" in answer.text
+
+
+def test_a_fault_shows_its_number_and_nothing_else(played: PlayedHouse, client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
+    enter(client)
+    played.answers["ListPeople"] = RuntimeError("María López, Chinandega")
+    answer = client.get("/people")
+    said = answer.text + "".join(capsys.readouterr())
+    assert answer.status_code == 500
+    assert answer.headers["X-Request-Id"] in answer.text
+    assert "María" not in said
+    assert "López" not in said
+
+
+def test_the_log_knows_the_route_and_no_more(client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
+    enter(client)
+    page = client.get("/directory").text
+    client.post("/directory?lang=es", data={"words": "albergue secreto", "form_token": token_of(page)})
+    client.get("/people/0123456789abcdef0123456789abcdef?done=saved")
+    said = "".join(capsys.readouterr())
+    assert "/people/<identifier>" in said
+    for secret in ("secreto", "0123456789abcdef0123456789abcdef", "a@b.demo", "done=", SECRET):
+        assert secret not in said
+
+
+def test_probes_say_what_is_missing(played: PlayedHouse, client: FlaskClient) -> None:
+    assert client.get("/healthz").json == {"status": "alive"}
+    assert client.get("/readyz").status_code == 200
+    played.away = ["referrals"]
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json) == (503, {"missing": ["referrals"], "status": "waiting"})

@@ -1,0 +1,145 @@
+"""The pages in a real browser: axe finds nothing serious, a narrow phone scrolls in one direction only, and one can leave at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from services.gateway import rights
+from tests.gateway.pages_house import EXIT, SECRET, PlayedHouse, pages, routes, served
+
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+WIDTHS = (320, 390, 1280)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    with served(pages(PlayedHouse())) as address:
+        yield address
+
+
+def open_pages(context: BrowserContext, site: str, signed: bool) -> Page:
+    page = context.new_page()
+    if signed:
+        page.goto(f"{site}/sign-in")
+        page.fill("#email", "rosa@puentes.demo")
+        page.fill("#password", SECRET)
+        page.click("main button")
+        page.wait_for_url("**/today")
+    return page
+
+
+def paths(signed: bool) -> list[str]:
+    """The addresses that are pages, of the public part or of the rest."""
+    skipped = {"home.icon", "home.robots", "health.alive", "health.ready", "referral_new.resume"}
+    app = pages(PlayedHouse())
+    return [path for endpoint, path in routes(app) if (endpoint not in rights.PUBLIC) == signed and endpoint not in skipped]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("signed", [False, True], ids=["public", "signed in"])
+def test_axe_finds_nothing_serious_and_nothing_overflows(browser: Browser, site: str, scheme: str, signed: bool) -> None:
+    # bypass_csp: axe is injected by the test, which our own policy would rightly refuse
+    context = browser.new_context(color_scheme=scheme, locale="es-NI", bypass_csp=True)  # type: ignore[arg-type]
+    page = open_pages(context, site, signed)
+    found: list[str] = []
+    for path in paths(signed):
+        page.goto(site + path)
+        page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        page.evaluate(AXE)
+        result: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        found += [
+            f"{path}: {v['id']} {v['nodes'][0]['html'][:120]}" for v in result["violations"] if v["impact"] in ("serious", "critical")
+        ]
+        for width in WIDTHS if scheme == "light" else ():
+            page.set_viewport_size({"width": width, "height": 800})
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                found.append(f"{path}: wider than {width}px")
+    context.close()
+    assert found == []
+
+
+def test_no_page_breaks_its_own_policy(browser: Browser, site: str) -> None:
+    context = browser.new_context(locale="es-NI")
+    page = open_pages(context, site, signed=True)
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    for path in paths(signed=False) + paths(signed=True):
+        page.goto(site + path)
+    context.close()
+    assert said == []
+
+
+def test_the_exit_is_always_in_the_same_corner_and_big_enough(browser: Browser, site: str) -> None:
+    context = browser.new_context(locale="es-NI", viewport={"width": 390, "height": 800})
+    page = open_pages(context, site, signed=True)
+    places = set()
+    for path in ["/", "/my-referral", "/today", "/line/new", "/board"]:
+        page.goto(site + path)
+        page.evaluate("window.scrollTo(0, 1e6)")
+        box = page.locator("#exit").bounding_box()
+        assert box
+        assert box["height"] == 48
+        places.add((box["x"] + box["width"], box["y"]))
+    context.close()
+    assert len(places) == 1
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
+def test_one_click_leaves(browser: Browser, site: str, script: bool) -> None:
+    context = browser.new_context(locale="es-NI", java_script_enabled=script)
+    page = open_pages(context, site, signed=True)
+    gone: list[str] = []
+    page.on("request", lambda request: gone.append(request.url))
+    page.click("#exit")
+    page.wait_for_timeout(500)
+    assert gone[-1] == EXIT
+    assert context.cookies() == []
+    context.close()
+
+
+def test_shift_three_times_leaves_and_shift_in_typing_does_not(browser: Browser, site: str) -> None:
+    context = browser.new_context(locale="es-NI")
+    page = open_pages(context, site, signed=True)
+    gone: list[str] = []
+    page.on("request", lambda request: gone.append(request.url))
+    page.goto(f"{site}/directory")
+    for key in ("Shift+A", "Shift+B", "Shift+C", "Shift+D"):
+        page.press("#words", key)
+    page.wait_for_timeout(300)
+    assert EXIT not in gone
+    for _ in range(3):
+        page.keyboard.press("Shift")
+    page.wait_for_timeout(500)
+    assert gone[-1] == EXIT
+    context.close()
+
+
+def test_the_keyboard_alone_takes_a_contact(browser: Browser, site: str) -> None:
+    context = browser.new_context(locale="es-NI")
+    page = open_pages(context, site, signed=True)
+    page.goto(f"{site}/line/new")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.name") == "safe_to_talk"
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".readout")
+    context.close()

@@ -7,6 +7,7 @@ from chassis.rpc import Call, Right, roles
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import wire
 from services.notifications.domain.desk import Desk
+from services.notifications.domain.texts import DEFAULT
 from services.notifications.usecases import desks, inbox, webhooks
 
 _SCOPE = "notifications"
@@ -63,7 +64,7 @@ class NotificationsFace:
 
     def SetDesk(self, request: pb.SetDeskRequest, call: Call) -> pb.Desk:
         asked = request.desk
-        desk = Desk(asked.organization_id or call.caller.organization_id, asked.language, asked.email)
+        desk = Desk(asked.organization_id or call.caller.organization_id, asked.language or DEFAULT, asked.email)
         return wire.desk_answer(self._desks.set(call.tx, call.caller, call.clock.now(), desk))
 
     def ListNotices(self, request: pb.ListNoticesRequest, call: Call) -> pb.ListNoticesResponse:

@@ -1,5 +1,6 @@
 """A partner's system: an HTTP server that writes down what it gets and answers what a test wants."""
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +22,10 @@ class Got:
     @property
     def id(self) -> str:
         return self.headers["webhook-id"]
+
+    def type_(self) -> str:
+        """Of what it tells."""
+        return str(json.loads(self.body)["type"])
 
     def verified(self, secret: str) -> Any:
         """The body, if the signature is right; by the library that a partner would use."""

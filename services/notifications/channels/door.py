@@ -6,6 +6,7 @@ Limit: a Door leads to one endpoint and is for one thread at a time; looking up 
 """
 
 import contextlib
+import logging
 import socket
 import threading
 import time
@@ -17,11 +18,14 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import NameResolutionError, NewConnectionError
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 from urllib3.util.connection import create_connection
 
 from services.notifications.domain.delivery import Outcome
 from services.notifications.domain.webhook import may_call
+
+# It would log whole addresses at WARNING; a partner may have put a token into its own.
+logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 TIMEOUT = 10.0  # seconds, for an attempt as a whole
 _CONNECT_TIMEOUT = 5.0
@@ -144,6 +148,8 @@ class Door:
         error, code, keep = "", 0, False
         try:
             with self._session.post(url, data=body, headers=headers, timeout=self._timeout, allow_redirects=False, stream=True) as answer:
+                if line.was_cut:  # what looks like the end of an answer is the cut
+                    raise requests.Timeout
                 code = answer.status_code
                 error = "" if 200 <= code < 300 else "http"
                 keep = len(answer.raw.read(_ANSWER, decode_content=False)) < _ANSWER
@@ -151,7 +157,7 @@ class Door:
             error = "timeout"
         except requests.ConnectionError as failure:
             error = "refused_address" if _is_refused(failure) else "connection"
-        except (requests.RequestException, ValueError, OSError):
+        except (requests.RequestException, HTTPError, ValueError, OSError):
             error = error if code else "connection"  # what broke after the status does not matter
         finally:
             guard.cancel()

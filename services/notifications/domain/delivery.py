@@ -129,5 +129,5 @@ def judge(channel: Channel, outcome: Outcome, *, tries: int, first_try_time: dat
 
 def wait(back_off: BackOff, tries: int, chance: float) -> timedelta:
     """How long until the next attempt."""
-    grown = back_off.first * back_off.factor ** min(tries - 1, 30)
-    return min(grown, back_off.longest) * (0.8 + 0.4 * chance)
+    grown = back_off.first.total_seconds() * back_off.factor ** min(tries - 1, 30)
+    return timedelta(seconds=min(grown, back_off.longest.total_seconds()) * (0.8 + 0.4 * chance))

@@ -26,7 +26,7 @@ def check(desk: Desk) -> None:
     """Refuses an unknown language and what is no e-mail address."""
     wrong = []
     if desk.language not in LANGUAGES:
-        wrong.append(("desk.language", "unknown_code" if desk.language else "required"))
+        wrong.append(("desk.language", "unknown_code"))
     if len(desk.email) > _LONGEST:
         wrong.append(("desk.email", "too_long"))
     elif desk.email and not _EMAIL.match(desk.email):

@@ -1,0 +1,175 @@
+"""How long to wait, when to give up, and where never to call; without parts."""
+
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from chassis.errors import Conflict, Invalid, Stale
+from services.notifications.domain.delivery import (
+    BACK_OFFS,
+    EMAIL_BACK_OFF,
+    WEBHOOK_BACK_OFF,
+    BackOff,
+    Channel,
+    Outcome,
+    Status,
+    judge,
+    wait,
+)
+from services.notifications.domain.desk import Desk, check
+from services.notifications.domain.webhook import LIMIT, Webhook, change, check_kinds, check_url, may_call, open_webhook
+
+NOW = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
+FAILED = Outcome("http", 500)
+
+
+def ends_after(channel: Channel, chance: float) -> tuple[int, timedelta]:
+    """How many attempts a hopeless delivery gets, and over which time."""
+    now, tries = NOW, 0
+    while True:
+        tries += 1
+        verdict = judge(channel, FAILED, tries=tries, first_try_time=NOW, now=now, chance=chance)
+        if verdict.next_attempt_time is None:
+            assert verdict.status is Status.DEAD
+            return tries, now - NOW
+        assert verdict.status is Status.RETRYING
+        now = verdict.next_attempt_time
+
+
+def test_a_webhook_is_tried_from_five_seconds_to_three_days() -> None:
+    assert wait(WEBHOOK_BACK_OFF, 1, 0.5) == timedelta(seconds=5)
+    for chance in (0.0, 0.5, 1.0):
+        attempts, time = ends_after(Channel.WEBHOOK, chance)
+        assert 10 <= attempts <= 20
+        assert timedelta(days=2) < time <= timedelta(days=3)
+
+
+def test_an_email_is_tried_from_one_minute_to_a_day() -> None:
+    assert wait(EMAIL_BACK_OFF, 1, 0.5) == timedelta(minutes=1)
+    for chance in (0.0, 0.5, 1.0):
+        attempts, time = ends_after(Channel.EMAIL, chance)
+        assert 8 <= attempts <= 15
+        assert timedelta(hours=18) < time <= timedelta(hours=24)
+
+
+@given(some.sampled_from(sorted(BACK_OFFS, key=str)), some.integers(1, 10_000), some.floats(0, 1))
+def test_waiting_grows_to_its_limit_and_is_spread_by_a_fifth(channel: Channel, tries: int, chance: float) -> None:
+    back_off: BackOff = BACK_OFFS[channel]
+    assert back_off.first * 0.8 <= wait(back_off, tries, chance) <= back_off.longest * 1.2
+    assert wait(back_off, tries, chance) <= wait(back_off, tries + 1, chance)
+    assert wait(back_off, tries, 0.0) <= wait(back_off, tries, chance) <= wait(back_off, tries, 1.0)
+
+
+def test_what_arrived_is_done_and_what_is_hopeless_is_given_up_at_once() -> None:
+    assert judge(Channel.EMAIL, Outcome(code=250), tries=1, first_try_time=NOW, now=NOW, chance=0).status is Status.DELIVERED
+    assert judge(Channel.EMAIL, Outcome("smtp", 550, hopeless=True), tries=1, first_try_time=NOW, now=NOW, chance=0).status is Status.DEAD
+
+
+def test_time_in_which_nobody_tried_is_no_reason_to_give_up() -> None:
+    late = NOW + timedelta(days=30)  # the sender was off for a month
+    assert judge(Channel.WEBHOOK, FAILED, tries=1, first_try_time=late, now=late, chance=0).status is Status.RETRYING
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.0.0.1", "172.16.3.4", "192.168.1.1", "127.0.0.1", "0.0.0.0", "169.254.169.254", "100.64.0.1", "224.0.0.1", "255.255.255.255", "198.18.0.1",
+        "::1", "::", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "2001:db8::1",
+    ],
+)  # fmt: skip
+def test_addresses_inside_are_never_called(address: str) -> None:
+    assert not may_call(ip_address(address), development=False)
+
+
+@pytest.mark.parametrize("address", ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "64:ff9b::5db8:d70e"])
+def test_addresses_in_the_world_are_called(address: str) -> None:
+    assert may_call(ip_address(address), development=False)
+
+
+def test_development_may_call_the_machine_itself_and_nothing_else_inside() -> None:
+    assert all(may_call(ip_address(address), development=True) for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1"))
+    assert not any(may_call(ip_address(address), development=True) for address in ("10.0.0.1", "169.254.169.254", "fd00:ec2::254"))
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("", "required"),
+        ("https://" + "a" * 2000, "too_long"),
+        ("http://partner.example/hook", "out_of_range"),
+        ("ftp://partner.example/hook", "out_of_range"),
+        ("https://10.0.0.1/hook", "out_of_range"),
+        ("https://[::1]/hook", "out_of_range"),
+        ("https://localhost/hook", "out_of_range"),
+        ("https://referrals.enlace.svc.cluster.local/hook", "out_of_range"),
+        ("https://user:secret@partner.example/hook", "malformed"),
+        ("https://user@partner.example/hook", "malformed"),
+        ("https:///hook", "malformed"),
+        ("https://partner.example:99999/hook", "malformed"),
+        ("https://partner.example/a b", "malformed"),
+        ("https://partner.example/\r\nx: y", "malformed"),
+        ("https://partner.example\\@10.0.0.1/", "malformed"),
+        ("https://partner.example/#here", "malformed"),
+        ("https://[::1", "malformed"),
+        ("partner.example", "malformed"),
+    ],
+)
+def test_an_address_that_is_not_called_is_refused_when_it_is_entered(url: str, reason: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        check_url(url, development=False)
+    assert refused.value.violations == [("webhook.url", reason)]
+
+
+def test_an_ordinary_address_is_taken() -> None:
+    check_url("https://partner.example:8443/hooks/enlace?tenant=7", development=False)
+    check_url("http://127.0.0.1:8000/hook", development=True)
+
+
+def test_a_kind_that_is_never_told_is_refused_by_its_place() -> None:
+    with pytest.raises(Invalid) as refused:
+        check_kinds(["referral_sent", "weather"])
+    assert refused.value.violations == [("webhook.kinds.1", "unknown_code")]
+
+
+def webhook() -> Webhook:
+    return open_webhook("1" * 32, "2" * 32, "https://partner.example/", ["referral_sent"], NOW, there_are=0, development=False)
+
+
+def test_a_change_based_on_an_older_version_is_refused() -> None:
+    once = change(webhook(), "1", NOW, url=None, kinds=["clock_breached", "clock_breached"], enabled=None, development=False)
+    assert (once.version, once.kinds) == (2, ("clock_breached",))
+    with pytest.raises(Stale):
+        change(once, "1", NOW, url=None, kinds=None, enabled=False, development=False)
+
+
+def test_switched_off_says_by_whom_and_on_again_forgets_it() -> None:
+    off = change(webhook(), "1", NOW, url=None, kinds=None, enabled=False, development=False)
+    assert (off.enabled, off.disabled_reason) == (False, "by_owner")
+    on = change(off, "2", NOW, url=None, kinds=None, enabled=True, development=False)
+    assert (on.enabled, on.disabled_reason) == (True, "")
+
+
+def test_an_organisation_has_a_limit_of_endpoints() -> None:
+    with pytest.raises(Conflict, match="too_many_webhooks"):
+        open_webhook("1" * 32, "2" * 32, "https://partner.example/", [], NOW, there_are=LIMIT, development=False)
+
+
+@pytest.mark.parametrize(
+    "email",
+    ["mesa", "mesa@", "@ong.example", "mesa@ong", "a@b.example\r\nBcc: c@d.example", "a@b.example, c@d.example", "Mesa <a@b.example>", "a b@c.example", "a@-b.example"],
+)  # fmt: skip
+def test_what_is_no_single_address_is_no_desks_email(email: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        check(Desk("1" * 32, "es", email))
+    assert refused.value.violations == [("desk.email", "malformed")]
+
+
+def test_a_desk_has_a_known_language_and_may_do_without_email() -> None:
+    check(Desk("1" * 32, "fr", ""))
+    check(Desk("1" * 32, "es", "mesa.turno+noche@ong.example"))
+    with pytest.raises(Invalid) as refused:
+        check(Desk("1" * 32, "miq", "a@" + "b" * 250 + ".example"))
+    assert refused.value.violations == [("desk.language", "unknown_code"), ("desk.email", "too_long")]

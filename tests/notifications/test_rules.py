@@ -1,0 +1,105 @@
+"""Who is told of what, and when nobody is."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from services.notifications.domain.message import about_unreached, messages_of
+from services.notifications.domain.rules import HISTORY, RULES, Audience, Happening, Told, told_of
+
+NOW = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
+SENDER, RECEIVER, WORKER, COORDINATOR = "s" * 32, "r" * 32, "w" * 32, "c" * 32
+TO_RECEIVER, TO_SENDER, TO_WORKER, TO_COORDINATION = "receiver's desk", "sender's desk", "sender's worker", "coordination"
+
+
+def happening(verb: str, *, urgency: str = "NORMAL", time: datetime = NOW, actor: str = SENDER, override: bool = False) -> Happening:
+    return Happening(verb, "a" * 32, 3, time, urgency, SENDER, WORKER, RECEIVER, actor, override)
+
+
+def who(told: list[Told]) -> set[str]:
+    """The recipients in words; fails when one is named twice."""
+    names = {
+        (Audience.DESK, RECEIVER): TO_RECEIVER,
+        (Audience.DESK, SENDER): TO_SENDER,
+        (Audience.WORKER, SENDER): TO_WORKER,
+        (Audience.COORDINATION, ""): TO_COORDINATION,
+    }
+    found = [names[one.audience, one.organization_id] for one in told]
+    assert len(found) == len(set(found))
+    return set(found)
+
+
+@pytest.mark.parametrize("verb", ["sent", "amended", "answered", "withdrawn", "consent_withdrawn", "closed", "reopened"])
+def test_what_the_sender_does_the_receivers_desk_hears(verb: str) -> None:
+    assert who(told_of(happening(verb), NOW)) == {TO_RECEIVER}
+
+
+@pytest.mark.parametrize("verb", ["withdrawn", "consent_withdrawn", "closed", "reopened"])
+def test_what_another_did_to_the_senders_referral_the_sender_hears_too(verb: str) -> None:
+    for other in (COORDINATOR, RECEIVER, ""):  # the coordination, the receiver on her word, the person by her reference
+        assert who(told_of(happening(verb, actor=other), NOW)) == {TO_RECEIVER, TO_SENDER, TO_WORKER}
+
+
+@pytest.mark.parametrize(
+    "verb", ["acknowledged", "info_requested", "accepted", "waitlisted", "declined", "not_delivered", "completed", "expired"]
+)
+def test_what_the_receiver_does_or_fails_to_do_the_senders_worker_and_desk_hear(verb: str) -> None:
+    assert who(told_of(happening(verb, actor=RECEIVER), NOW)) == {TO_SENDER, TO_WORKER}
+
+
+@pytest.mark.parametrize(
+    ("verb", "heard_by"),
+    [
+        ("clock_reminded", {TO_RECEIVER}),
+        ("clock_breached", {TO_RECEIVER, TO_SENDER, TO_WORKER}),
+        ("clock_escalated", {TO_RECEIVER, TO_SENDER, TO_WORKER, TO_COORDINATION}),
+    ],
+)
+def test_a_clock_climbs_a_ladder_and_an_immediate_one_takes_all_steps_at_once(verb: str, heard_by: set[str]) -> None:
+    assert who(told_of(happening(verb, actor=""), NOW)) == heard_by
+    assert who(told_of(happening(verb, actor="", urgency="IMMEDIATE"), NOW)) == {TO_RECEIVER, TO_SENDER, TO_WORKER, TO_COORDINATION}
+
+
+def test_an_override_is_told_to_the_coordination_when_it_is_sent() -> None:
+    told = told_of(happening("sent", override=True), NOW)
+    assert who(told) == {TO_RECEIVER, TO_COORDINATION}
+    assert {one.kind for one in told if one.audience is Audience.COORDINATION} == {"override_used"}
+    assert who(told_of(happening("accepted", override=True), NOW)) == {TO_SENDER, TO_WORKER}
+
+
+@pytest.mark.parametrize("verb", ["drafted", "started", "rerouted", "entered_in_error", "a_verb_of_tomorrow"])
+def test_other_facts_tell_nobody(verb: str) -> None:
+    assert told_of(happening(verb), NOW) == []
+
+
+@pytest.mark.parametrize("verb", sorted(RULES))
+def test_history_wakes_nobody(verb: str) -> None:
+    assert told_of(happening(verb, time=NOW - HISTORY - timedelta(seconds=1)), NOW) == []
+    assert told_of(happening(verb, time=NOW - HISTORY), NOW) != []
+
+
+def test_an_organisation_that_refers_to_itself_is_told_once() -> None:
+    own = Happening("clock_breached", "a" * 32, 3, NOW, "NORMAL", SENDER, "", SENDER, "", False)
+    assert told_of(own, NOW) == [Told("clock_breached", Audience.DESK, SENDER)]
+
+
+def test_the_same_fact_makes_the_same_messages_and_another_makes_others() -> None:
+    first, second = happening("accepted"), happening("declined")
+    ids = [message.id for message in messages_of(first, told_of(first, NOW))]
+    assert ids == [message.id for message in messages_of(first, told_of(first, NOW))]
+    assert len(ids) == len(set(ids)) == 2
+    assert not set(ids) & {message.id for message in messages_of(second, told_of(second, NOW))}
+
+
+def test_the_desks_copy_names_the_worker_who_has_one_of_her_own() -> None:
+    told = happening("accepted")
+    desk, worker = messages_of(told, told_of(told, NOW))
+    assert (desk.worker_id, desk.besides_worker_id) == ("", WORKER)
+    assert (worker.worker_id, worker.besides_worker_id) == (WORKER, "")
+
+
+def test_a_message_that_reached_nobody_is_told_to_the_coordination() -> None:
+    told = happening("sent")
+    [lost] = messages_of(told, told_of(told, NOW))
+    about = about_unreached(lost, NOW)
+    assert (about.audience, about.kind, about.referral_id) == (Audience.COORDINATION, "message_undeliverable", lost.referral_id)

@@ -1,0 +1,82 @@
+"""Texts are complete, constant, and say nothing: whoever reads a mailbox learns that there is a task, no more."""
+
+import re
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from itertools import product
+
+import pytest
+
+from chassis.clock import SettableClock
+from chassis.ids import new_id
+from services.notifications.channels.mail import compose
+from services.notifications.domain.rules import KINDS
+from services.notifications.domain.texts import BODIES, ID_LENGTH, LANGUAGES, SUBJECTS, TEXTS, language_for, mail, text
+
+CLOCK = SettableClock(datetime(2026, 3, 4, 18, 0, tzinfo=UTC))
+# Nothing outside may say what this is about.
+TELLING = re.compile(
+    r"trata|traffick|traite|v[ií]ctim|sobrevivient|survivor|albergue|shelter|refugi|remisi|referral|orientation|person", re.IGNORECASE
+)
+
+
+def sent(referral_id: str, language: str = "es", delivery_id: str = "") -> EmailMessage:
+    return compose(
+        mail(delivery_id or new_id(), "mesa@ong.example", referral_id, language, "https://enlace.example"),
+        "enlace@coalicion.example",
+        CLOCK,
+    )
+
+
+def test_every_kind_has_a_text_in_every_language_and_no_text_is_without_a_kind() -> None:
+    assert TEXTS.keys() == KINDS
+    assert all(tuple(texts) == LANGUAGES for texts in TEXTS.values())
+    assert all(said.strip() == said != "" for texts in TEXTS.values() for said in texts.values())
+    assert tuple(SUBJECTS) == tuple(BODIES) == LANGUAGES
+
+
+def test_no_two_kinds_say_the_same() -> None:
+    for language in LANGUAGES:
+        said = [texts[language] for texts in TEXTS.values()]
+        assert len(said) == len(set(said))
+
+
+def test_texts_have_no_place_for_anything() -> None:
+    assert not any(mark in said for texts in TEXTS.values() for said in texts.values() for mark in "{}%<>0123456789")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_all_emails_of_a_language_are_equal_but_for_their_ids(language: str) -> None:
+    first, second = (new_id(), new_id()), (new_id(), new_id())
+    one, other = sent(first[0], language, first[1]).as_bytes(), sent(second[0], language, second[1]).as_bytes()
+    assert len(one) == len(other)
+    for old, new in zip(first, second, strict=True):
+        assert one.count(old.encode()) == 1
+        one = one.replace(old.encode(), new.encode())
+    assert one == other
+
+
+def test_an_email_without_a_referral_leads_to_the_inbox() -> None:
+    assert "https://enlace.example/inbox\n" in sent("").get_content()
+
+
+def test_an_email_says_that_there_is_a_task_and_nothing_else() -> None:
+    for language in LANGUAGES:
+        message = sent(new_id(), language)
+        for said in (message["Subject"], message.get_content().replace("https://enlace.example/referrals/", "")):
+            assert not TELLING.search(said)
+
+
+def test_the_message_id_is_the_delivery_and_has_one_length() -> None:
+    delivery = new_id()
+    assert sent(new_id(), delivery_id=delivery)["Message-ID"] == f"<{delivery}@coalicion.example>"
+    assert len(delivery) == ID_LENGTH
+
+
+@pytest.mark.parametrize(("tag", "chosen"), [("es", "es"), ("es-NI", "es"), ("EN", "en"), ("fr-CA", "fr"), ("miq", "es"), ("", "es")])
+def test_a_language_that_has_no_texts_gets_spanish(tag: str, chosen: str) -> None:
+    assert language_for(tag) == chosen
+
+
+def test_a_kind_of_a_later_version_is_shown_by_its_code() -> None:
+    assert [text(kind, language) for kind, language in product(["a_kind_of_tomorrow"], LANGUAGES)] == ["a_kind_of_tomorrow"] * 3

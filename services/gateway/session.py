@@ -206,7 +206,7 @@ def check_form() -> None:
         raise NotAllowed("form_foreign")
     # Our own pages send `Origin: null`, for they send no referrer; only a named foreign origin is a sign.
     origin = request.headers.get("Origin", "null")
-    if origin != "null" and urlsplit(origin).netloc != request.host:
+    if origin != "null" and urlsplit(origin).netloc not in (request.host, urlsplit(current_app.config["PUBLIC_URL"]).netloc):
         raise NotAllowed("form_foreign")
     try:
         bound = signer().loads(request.form.get("form_token", ""), max_age=FORM_SECONDS)

@@ -27,7 +27,7 @@ PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
 
 def spoken() -> Iterator[str]:
     """Every text of the source: templates, pages, tables."""
-    methods = [("pages/**.py", "python"), ("templates/**.html", "jinja2"), ("*.py", "python")]
+    methods = [("pages/**.py", "python"), ("templates/**.html", "jinja2"), ("*.py", "python"), ("vocabulary/*.py", "python")]
     keywords = {"_": None, "gettext": None, "N_": None, "ngettext": (1, 2)}
     for _file, _line, message, _comments, _context in extract_from_dir(GATEWAY, methods, keywords=keywords):
         yield message[0] if isinstance(message, tuple) else message

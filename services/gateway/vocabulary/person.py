@@ -1,0 +1,70 @@
+"""What is said of a person and of her consent, and what is read aloud to her."""
+
+from services.gateway.i18n import N_
+
+TABLES: dict[str, dict[str, str]] = {
+    "field_group": {
+        "identity": N_("Nombre y fecha de nacimiento"),
+        "contact": N_("Teléfono"),
+        "health": N_("Salud"),
+        "exploitation": N_("Lo que vivió"),
+        "family": N_("Familia"),
+        "location": N_("Dirección"),
+        "documents": N_("Documentos"),
+    },
+    "identity_field": {
+        "given_name": N_("Nombres"),
+        "family_name": N_("Apellidos"),
+        "birth_date": N_("Fecha de nacimiento"),
+        "phone": N_("Teléfono"),
+        "address": N_("Dirección"),
+        "health_note": N_("Salud"),
+        "exploitation_note": N_("Lo que vivió"),
+        "family_note": N_("Familia"),
+        "document_number": N_("Número de documento"),
+    },
+    "age_band": {
+        "0-11": N_("0 a 11 años"),
+        "12-17": N_("12 a 17 años"),
+        "18-24": N_("18 a 24 años"),
+        "25-59": N_("25 a 59 años"),
+        "60+": N_("60 años o más"),
+    },
+    "gender": {
+        "feminine": N_("Mujer"),
+        "masculine": N_("Hombre"),
+        "transgender_feminine": N_("Mujer trans"),
+        "transgender_masculine": N_("Hombre trans"),
+        "non_conforming": N_("No binaria"),
+    },
+    "person_gender": {
+        "Feminine": N_("Mujer"),
+        "Masculine": N_("Hombre"),
+        "TransgenderFeminine": N_("Mujer trans"),
+        "TransgenderMasculine": N_("Hombre trans"),
+        "NonConforming": N_("No binaria"),
+    },
+    "trafficking_status": {
+        "PossibleVictimOfTrafficking": N_("Posible: por confirmar"),
+        "ActualVictimOfTrafficking": N_("Confirmado"),
+        "NotAVictimOfTrafficking": N_("No es trata"),
+    },
+    "safe_channel": {
+        "phone": N_("Llamarla por teléfono"),
+        "message": N_("Escribirle un mensaje"),
+        "visit": N_("Visitarla"),
+        "through_worker": N_("Solo a través de quien la atiende"),
+        "none": N_("No contactarla por ningún medio"),
+    },
+    "explained": {
+        "interview": N_("Puede no contestar, hacer una pausa o terminar cuando quiera."),
+        "purpose": N_("Para qué pedimos sus datos: para que este servicio pueda ayudarla."),
+        "uses": N_("Quién los verá: solo la organización que usted autorice, y solo lo que usted diga."),
+        "research_use": N_("Para estadísticas se usan números, nunca su nombre ni nada que la señale."),
+        "right_to_data": N_("Puede pedir que le lean lo que hay escrito sobre usted y quién lo miró, y corregirlo."),
+        "storage_time": N_("Cuánto tiempo: hasta la fecha que acordemos; después ya no se puede abrir."),
+        "how_to_withdraw": N_("Puede retirar su permiso cuando quiera, en cualquier oficina o con su PIN. La ayuda no depende de esto."),
+    },
+    "giver": {"person": N_("Ella misma"), "guardian": N_("Madre, padre o tutor"), "authority": N_("Autoridad de niñez")},
+    "manner": {"spoken": N_("De palabra"), "written": N_("Por escrito")},
+}

@@ -39,7 +39,9 @@ def generate(into: Path) -> None:
 
 def generated(below: Path) -> dict[str, Path]:
     """The generated files below a folder, by their name relative to it."""
-    found = [path for pattern in ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi") for path in below.glob(f"protos/*/v1/{pattern}")]
+    found = [
+        path for pattern in ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi") for path in below.glob(f"protos/*/v1/{pattern}")
+    ]
     return {str(path.relative_to(below)): path for path in found}
 
 
@@ -49,7 +51,11 @@ def main() -> int:
         new = Path(folder)
         generate(new)
         fresh, here = generated(new), generated(ROOT)
-        stale = sorted(name for name in fresh.keys() | here.keys() if name not in fresh or name not in here or not filecmp.cmp(fresh[name], here[name], shallow=False))
+        stale = sorted(
+            name
+            for name in fresh.keys() | here.keys()
+            if name not in fresh or name not in here or not filecmp.cmp(fresh[name], here[name], shallow=False)
+        )
         if "--check" in sys.argv[1:]:
             for name in stale:
                 print(f"stale: {name} (run `make protos`)")

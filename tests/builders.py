@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import grpc
+import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -19,18 +20,17 @@ def refusal(act: Callable[[], Any]) -> tuple[str, str]:
 
 def refusal_with_fields(act: Callable[[], Any]) -> tuple[str, str, dict[str, str]]:
     """The same with the fields that were wrong."""
-    try:
-        answer = act()
-    except grpc.RpcError as error:
-        status = rpc_status.from_call(error)
-        assert status is not None, f"{error.code()} without details: {error.details()}"
-        info, fields = error_details_pb2.ErrorInfo(), {}
-        for detail in status.details:
-            if detail.Is(info.DESCRIPTOR):
-                detail.Unpack(info)
-            elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
-                bad = error_details_pb2.BadRequest()
-                detail.Unpack(bad)
-                fields = {violation.field: violation.reason for violation in bad.field_violations}
-        return error.code().name, info.reason, fields
-    raise AssertionError(f"not refused, but answered {type(answer).__name__}")
+    with pytest.raises(grpc.RpcError) as caught:
+        act()
+    error: Any = caught.value
+    status = rpc_status.from_call(error)
+    assert status is not None, f"{error.code()} without details: {error.details()}"
+    info, fields = error_details_pb2.ErrorInfo(), {}
+    for detail in status.details:
+        if detail.Is(info.DESCRIPTOR):
+            detail.Unpack(info)
+        elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
+            bad = error_details_pb2.BadRequest()
+            detail.Unpack(bad)
+            fields = {violation.field: violation.reason for violation in bad.field_violations}
+    return error.code().name, info.reason, fields

@@ -87,7 +87,16 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
     references = References(book, referrals, people, database, clock)
     once = Once(keyring)
     faces = [
-        Face(descriptor, face, RIGHTS[descriptor.full_name], database=database, verifier=verifier, once=once, clock=clock, check_standing=check_standing)
+        Face(
+            descriptor,
+            face,
+            RIGHTS[descriptor.full_name],
+            database=database,
+            verifier=verifier,
+            once=once,
+            clock=clock,
+            check_standing=check_standing,
+        )
         for descriptor, face in (
             (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], ReferralsFace(referrals)),
             (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], StatisticsFace()),

@@ -4,7 +4,7 @@ from chassis.db import Transaction
 from chassis.envelope import Poison
 from chassis.outbox import Fact
 from protos.partners.v1 import facts_pb2
-from services.referrals.store import members
+from services.referrals.usecases import members
 
 TOPIC = "enlace.partners.v1"
 
@@ -14,16 +14,15 @@ def hear(tx: Transaction, fact: Fact) -> None:
     kind = fact.type.split(".")[1] if fact.type.count(".") == 3 else ""
     if kind == "organization":
         organization = facts_pb2.OrganizationFact.FromString(fact.payload)
-        active = organization.status_code in ("PROBATION", "APPROVED")
-        members.note_member(tx, kind, organization.organization_id, active, organization.status_code, organization.organization_type_code)
+        members.organization_changed(tx, organization.organization_id, organization.status_code, organization.organization_type_code)
     elif kind == "service":
         service = facts_pb2.ServiceFact.FromString(fact.payload)
-        members.note_service(tx, service.service_id, service.organization_id, service.active)
+        members.service_changed(tx, service.service_id, service.organization_id, service.active)
     elif kind == "worker":
         worker = facts_pb2.WorkerFact.FromString(fact.payload)
-        members.note_member(tx, kind, worker.worker_id, worker.status_code == "ACTIVE")
+        members.worker_changed(tx, worker.worker_id, worker.status_code == "ACTIVE")
     elif kind == "api_key":
         key = facts_pb2.ApiKeyFact.FromString(fact.payload)
-        members.note_member(tx, "key", key.api_key_id, key.live)
+        members.key_changed(tx, key.api_key_id, key.live)
     else:
         raise Poison("type")

@@ -149,9 +149,14 @@ def test_a_committed_fact_is_heard_once_and_in_order(world: World) -> None:
 
 def test_a_fact_that_was_rolled_back_is_never_told(world: World) -> None:
     ghost, real = new_id(), new_id()
-    with pytest.raises(Conflict), world.teller.transaction(SYSTEM) as tx:
-        outbox.keep(tx, [Fact(ghost, 1, "enlace.test.told.v1", b"x", datetime.now(UTC))])
-        raise Conflict("changed_my_mind")
+
+    def change_and_refuse() -> None:
+        with world.teller.transaction(SYSTEM) as tx:
+            outbox.keep(tx, [Fact(ghost, 1, "enlace.test.told.v1", b"x", datetime.now(UTC))])
+            raise Conflict("changed_my_mind")
+
+    with pytest.raises(Conflict):
+        change_and_refuse()
     world.tell(real, 1)
     until(lambda: world.versions(real) == [1])
     assert world.versions(ghost) == []

@@ -131,7 +131,7 @@ class Story:
     def request_id(self) -> str:
         return f"request-{next(self.numbers)}"
 
-    def person(self, **identity: str) -> people_pb2.Person:
+    def person(self, **identity: Any) -> people_pb2.Person:
         request = people_pb2.CreatePersonRequest(
             identity=people_pb2.Identity(**({"given_name": "Ximena", "phone": "+50581234567"} | identity)),
             coarse=referrals_pb2.CoarsePerson(age_band="18-24", gender_code="Feminine", language="es", country="NI", department="NI-CI"),

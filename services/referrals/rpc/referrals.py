@@ -10,9 +10,9 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.clock import Calendar, Urgency
 from services.referrals.domain.codes import Check
+from services.referrals.domain.filter import Filter
 from services.referrals.domain.referral import Actor, Referral
 from services.referrals.rpc.requests import after, mask, size, token, version
-from services.referrals.store.referrals import Filter
 from services.referrals.usecases import figures
 from services.referrals.usecases.referrals import Draft, Referrals, actor_of
 

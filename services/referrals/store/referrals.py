@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from chassis.errors import NotFound, Stale
 from chassis.sealing import Key
 from services.referrals import wire
 from services.referrals.domain.clock import Clock, ClockKind, Urgency
+from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER, State
 from services.referrals.domain.person import Coarse
 from services.referrals.domain.referral import Actor, Event, Referral
@@ -120,24 +121,6 @@ def events(tx: Transaction, referral_id: str, key: Key | None) -> list[Event]:
         )
         for row in rows
     ]
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which referrals: `box` is inbox, outbox, mine or network."""
-
-    box: str
-    organization_id: str
-    states: tuple[State, ...] = ()
-    need_code: str = ""
-    urgency: Urgency | None = None
-    due_before: datetime | None = None
-    modified_after: datetime | None = None
-    live: bool = False
-    waiting_for_me: bool = False
-    waiting_for_other: bool = False
-    person_id: str = ""
-    contact_id: str = ""
 
 
 _MINE = (

@@ -10,11 +10,11 @@ from chassis.errors import Conflict, NotAllowed, NotFound, Stale
 from chassis.ids import new_id
 from chassis.tokens import Caller
 from services.referrals.domain.clock import Calendar, Urgency
+from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import LIVE, Side
 from services.referrals.domain.referral import PROBATION_LIMIT, Actor, Event, Referral
 from services.referrals.store import members, receipts, referrals
 from services.referrals.store.people import People
-from services.referrals.store.referrals import Filter
 from services.referrals.usecases.calendar import CountryCalendar
 
 SOON = timedelta(hours=4)

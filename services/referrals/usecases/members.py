@@ -1,0 +1,26 @@
+"""What was heard of members and services is noted; one method a kind of fact."""
+
+from chassis.db import Transaction
+from services.referrals.store import members
+
+_IN_GOOD_STANDING = ("PROBATION", "APPROVED")
+
+
+def organization_changed(tx: Transaction, identifier: str, status: str, type_: str) -> None:
+    """An organisation was registered, changed, approved, suspended or reinstated."""
+    members.note_member(tx, "organization", identifier, status in _IN_GOOD_STANDING, status, type_)
+
+
+def worker_changed(tx: Transaction, identifier: str, active: bool) -> None:
+    """A worker was registered or suspended."""
+    members.note_member(tx, "worker", identifier, active)
+
+
+def key_changed(tx: Transaction, identifier: str, live: bool) -> None:
+    """An API key was created or revoked."""
+    members.note_member(tx, "key", identifier, live)
+
+
+def service_changed(tx: Transaction, identifier: str, organization_id: str, active: bool) -> None:
+    """A service was registered or changed."""
+    members.note_service(tx, identifier, organization_id, active)

@@ -1,0 +1,90 @@
+"""What the protos promise: facts without content, documented rpcs, registered topics, fresh generated code."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from protos import generate
+from protos.notifications.v1 import facts_pb2 as notifications_facts
+from protos.notifications.v1 import notifications_pb2
+from protos.partners.v1 import directory_pb2, members_pb2
+from protos.partners.v1 import facts_pb2 as partners_facts
+from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
+from protos.referrals.v1 import facts_pb2 as referrals_facts
+from services.referrals import wire
+
+ROOT = Path(__file__).resolve().parents[2]
+FACTS = [
+    message
+    for module in (partners_facts, referrals_facts, notifications_facts)
+    for message in module.DESCRIPTOR.message_types_by_name.values()
+]
+FILES = (directory_pb2, members_pb2, referrals_pb2, people_pb2, contacts_pb2, notifications_pb2)
+CODES = ("_id", "_code", "_codes")
+NUMBERS = {
+    FieldDescriptor.TYPE_INT32,
+    FieldDescriptor.TYPE_INT64,
+    FieldDescriptor.TYPE_BOOL,
+    FieldDescriptor.TYPE_ENUM,
+}
+
+
+@pytest.mark.parametrize("message", FACTS, ids=lambda m: m.name)
+def test_a_fact_carries_only_ids_codes_numbers_and_times(message: Descriptor) -> None:
+    for field in message.fields:
+        if field.type == FieldDescriptor.TYPE_STRING:
+            assert field.name.endswith(CODES), f"{message.name}.{field.name} could hold a text"
+        elif field.type == FieldDescriptor.TYPE_MESSAGE:
+            assert field.message_type and field.message_type.full_name == "google.protobuf.Timestamp", f"{message.name}.{field.name}"
+        else:
+            assert field.type in NUMBERS, f"{message.name}.{field.name}"
+
+
+def test_every_rpc_says_what_it_does_in_the_proto() -> None:
+    for path in sorted((ROOT / "protos").glob("*/v1/*.proto")):
+        lines = path.read_text().splitlines()
+        for number, line in enumerate(lines):
+            if line.strip().startswith("rpc "):
+                assert lines[number - 1].strip().startswith("//"), f"{path.name}:{number + 1} has no comment"
+
+
+def test_every_mutating_rpc_takes_a_request_id() -> None:
+    reading = ("Get", "List", "Search", "Match", "Count", "Batch", "Open")
+    signing_in = ("SignIn", "IssueToken", "EndSession")
+    for module in FILES:
+        for service in module.DESCRIPTOR.services_by_name.values():
+            for method in service.methods:
+                if not method.name.startswith(reading) and method.name not in signing_in:
+                    assert "request_id" in method.input_type.fields_by_name, f"{service.name}.{method.name}"
+
+
+def test_every_topic_is_in_the_register_with_its_messages() -> None:
+    register = (ROOT / "protos" / "README.md").read_text()
+    for topic in (wire.TOPIC, "enlace.partners.v1", "enlace.notifications.v1", "enlace.replays.v1"):
+        assert f"| `{topic}` |" in register
+    for message in FACTS:
+        assert f"`{message.name}`" in register
+
+
+def test_every_source_names_only_registered_topics() -> None:
+    register = (ROOT / "protos" / "README.md").read_text()
+    found = subprocess.run(
+        ["git", "grep", "-hoE", r"\"enlace\.[a-z]+\.v1(\.dlq)?\"", "--", "services", "chassis"], cwd=ROOT, capture_output=True, text=True
+    )
+    grpc_packages = {f'"enlace.{name}.v1"' for name in ("partners", "referrals", "notifications")}
+    for topic in set(found.stdout.split()) - grpc_packages:
+        assert topic.strip('"') in register, topic
+
+
+def test_the_generated_code_is_fresh() -> None:
+    assert subprocess.run([sys.executable, "-m", "protos.generate", "--check"], cwd=ROOT, check=False).returncode == 0
+    assert generate.ROOT == ROOT
+
+
+def test_the_protos_keep_to_the_style_that_buf_checks() -> None:
+    buf = Path(sys.executable).parent / "buf"
+    result = subprocess.run([str(buf), "lint"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout

@@ -269,3 +269,18 @@ def test_the_figures_hide_small_counts(played: PlayedHouse, client: FlaskClient)
     assert "De enero 2006 a octubre 2006" in page
     assert "menos de diez" in page
     assert ">-1<" not in page
+
+
+def test_today_does_not_let_a_no_be_forgotten(played: PlayedHouse, client: FlaskClient) -> None:
+    refused, taken_up = (r.Referral(id=i * 32, code=i * 6, state=r.STATE_DECLINED, side=r.SIDE_SENDER, need_code="HOU.EMG") for i in "ab")
+    again = r.Referral(id="c" * 32, based_on_id=taken_up.id, state=r.STATE_SENT, side=r.SIDE_SENDER)
+
+    def listed(request: r.ListReferralsRequest) -> r.ListReferralsResponse:
+        if r.STATE_DECLINED in request.filter.states:
+            return r.ListReferralsResponse(referrals=[refused, taken_up])
+        return r.ListReferralsResponse(referrals=[again] if request.filter.box == r.BOX_OUTBOX else [])
+
+    played.answers["ListReferrals"] = listed
+    page = client.get("/today").text
+    assert f"/referrals/{refused.id}/reroute" in page
+    assert f"/referrals/{taken_up.id}/reroute" not in page

@@ -1,6 +1,7 @@
 """A notifications service on a real database and a real gRPC port, in this process, with a clock that the test sets and senders that it drives."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -179,23 +180,37 @@ class House:
                 tx.execute(f"DELETE FROM {table}")
 
 
-@pytest.fixture(scope="module")
-def running(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+@contextmanager
+def served(postgres: PostgresServer, folder: Path, *, development: bool) -> Iterator[House]:
+    """The service on a port."""
     place = postgres.database("notifications", MIGRATIONS)
-    folder: Path = tmp_path_factory.mktemp("keys")
     keys.create(folder, ["notifications"])
     clock = SettableClock(datetime.now(UTC))
     database = Database(place.url)
     database.open()
     keyring = Keyring(keys.secret(folder, "sealing.notifications"))
     verifier = Verifier(keys.verifying(folder, "tokens"), clock)
-    server = Server("127.0.0.1:0", faces(database, keyring, verifier, clock, development=True), threads=8, reflect=False)
+    server = Server("127.0.0.1:0", faces(database, keyring, verifier, clock, development=development), threads=8, reflect=False)
     server.start()
     sending = Sending(database, keyring, public_url=PUBLIC_URL, by_email=True)
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield House(clock, database, keyring, Issuer(keys.signing(folder, "tokens"), clock), channel, sending)
     server.stop(1)
     database.close()
+
+
+@pytest.fixture(scope="module")
+def running(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """For a module; `house` gives it to a test."""
+    with served(postgres, tmp_path_factory.mktemp("keys"), development=True) as made:
+        yield made
+
+
+@pytest.fixture
+def production(postgres: PostgresServer, tmp_path: Path) -> Iterator[House]:
+    """As it is not on one machine but in a cluster."""
+    with served(postgres, tmp_path, development=False) as made:
+        yield made
 
 
 @pytest.fixture

@@ -160,8 +160,8 @@ def compose(mail: Mail, sender: str, clock: Clock) -> EmailMessage:
     message["Date"] = format_datetime(clock.now())
     message["Message-ID"] = f"<{mail.id}@{sender.rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"
-    message["Content-Language"] = mail.language
     message.set_content(mail.body)
+    message["Content-Language"] = mail.language  # only now: the line above takes all Content-… away
     return message
 
 

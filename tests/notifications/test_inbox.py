@@ -1,0 +1,267 @@
+"""The inbox: what was told to a desk, to a worker, to the coordination, seen by those and by nobody else."""
+
+from datetime import timedelta
+from functools import partial
+
+import pytest
+
+from chassis.ids import new_id
+from protos.notifications.v1 import facts_pb2
+from protos.notifications.v1 import notifications_pb2 as pb
+from protos.partners.v1 import facts_pb2 as partners_pb2
+from services.notifications.domain.texts import TEXTS
+from services.notifications.rpc import RIGHTS
+from tests.builders import refusal, refusal_with_fields
+from tests.notifications.conftest import COALITION, OTHER, RECEIVER, SENDER, Client, House
+
+ROLES = ("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", "AUDITOR")
+
+
+def kinds(client: Client, **values: object) -> list[str]:
+    return [message.kind for message in client.ListMessages(**values).messages]
+
+
+def test_the_receivers_desk_reads_what_was_sent_to_it_in_its_readers_language(house: House) -> None:
+    fact = house.hear("sent", urgency=4)
+    for language in ("es", "en", "fr"):
+        [message] = house.as_(RECEIVER, "WORKER", language=language).ListMessages().messages
+        assert message.text == TEXTS["referral_sent"][language]
+        assert (message.kind, message.referral_id, message.urgency_code) == ("referral_sent", fact.subject, "IMMEDIATE")
+        assert message.create_time.ToDatetime().timestamp() == fact.time.replace(tzinfo=None).timestamp()
+    assert kinds(house.as_(RECEIVER, scopes=("notifications",))) == ["referral_sent"]
+    for stranger in (SENDER, OTHER):
+        assert kinds(house.as_(stranger, "WORKER")) == []
+
+
+def test_the_sending_worker_sees_one_message_and_her_colleagues_another(house: House) -> None:
+    worker = new_id()
+    house.hear("accepted", sender_worker_id=worker)
+    own, colleague = house.as_(SENDER, "WORKER", id=worker), house.as_(SENDER, "WORKER")
+    [hers], [theirs] = own.ListMessages().messages, colleague.ListMessages().messages
+    assert hers.id != theirs.id
+    colleague.MarkMessageRead(id=theirs.id)
+    assert (own.CountUnread().unread, colleague.CountUnread().unread) == (1, 0)  # a colleague's look is not hers
+    assert refusal(lambda: colleague.MarkMessageRead(id=hers.id)) == ("NOT_FOUND", "not_found")
+    own.MarkMessageRead(id=hers.id)
+    assert own.CountUnread().unread == 0
+
+
+def test_the_coordination_is_told_of_what_climbs_the_ladder(house: House) -> None:
+    house.hear("sent", override_used=True)
+    house.advance(hours=1)
+    house.hear("clock_escalated")
+    coordinator = house.as_(COALITION, "COORDINATOR")
+    assert kinds(coordinator) == ["clock_escalated", "override_used"]
+    assert kinds(house.as_(COALITION, "WORKER")) == []
+    [message] = [message for message in coordinator.ListMessages().messages if message.kind == "override_used"]
+    assert refusal(lambda: house.as_(COALITION, "MANAGER").MarkMessageRead(id=message.id)) == ("NOT_FOUND", "not_found")
+    assert coordinator.MarkMessageRead(id=message.id).HasField("read_time")
+
+
+def test_reading_twice_keeps_the_first_time(house: House) -> None:
+    house.hear("sent")
+    client = house.as_(RECEIVER, "WORKER")
+    [message] = client.ListMessages(unread_only=True).messages
+    first = client.MarkMessageRead(id=message.id)
+    house.advance(minutes=5)
+    assert client.MarkMessageRead(id=message.id).read_time == first.read_time
+    assert client.ListMessages(unread_only=True).messages == []
+    assert len(client.ListMessages().messages) == 1
+
+
+def test_an_unknown_message_is_not_found(house: House) -> None:
+    for id in (new_id(), "", "'; DROP TABLE messages; --"):
+        assert refusal(partial(house.as_(RECEIVER, "WORKER").MarkMessageRead, id=id)) == ("NOT_FOUND", "not_found")
+
+
+def test_pages_follow_each_other_without_a_gap_or_a_repeat(house: House) -> None:
+    start = house.clock.now()
+    for number in range(25):
+        house.hear("sent", time=start + timedelta(seconds=number // 3))  # several at the same moment
+    client, token, seen = house.as_(RECEIVER, "WORKER"), "", []
+    for size in (10, 10, 5):
+        page = client.ListMessages(page_size=10, page_token=token)
+        assert len(page.messages) == size
+        seen += [message.id for message in page.messages]
+        token = page.next_page_token
+    assert token == ""
+    assert len(set(seen)) == 25
+    times = [message.create_time.ToDatetime() for message in client.ListMessages().messages]
+    assert times == sorted(times, reverse=True)
+
+
+@pytest.mark.parametrize("token", ["x", "!!!", "bm90IGEgdG9rZW4", "MjAyNi0wMS0wMVQwMDowMDowMHxh", "\x00"])
+def test_what_is_no_page_token_is_refused(house: House, token: str) -> None:
+    code, _, fields = refusal_with_fields(lambda: house.as_(RECEIVER, "WORKER").ListMessages(page_token=token))
+    assert (code, fields) == ("INVALID_ARGUMENT", {"page_token": "malformed"})
+
+
+def test_a_negative_page_is_refused_and_a_huge_one_is_cut(house: House) -> None:
+    client = house.as_(RECEIVER, "WORKER")
+    code, _, fields = refusal_with_fields(lambda: client.ListMessages(page_size=-1))
+    assert (code, fields) == ("INVALID_ARGUMENT", {"page_size": "out_of_range"})
+    assert client.ListMessages(page_size=2**31 - 1).messages == []
+
+
+def test_a_fact_taken_in_twice_is_one_message_and_one_delivery(house: House) -> None:
+    system = house.receiver()
+    house.webhook(RECEIVER, system.url)
+    fact = house.hear("sent")
+    house.take_in(fact)
+    assert kinds(house.as_(RECEIVER, "WORKER")) == ["referral_sent"]
+    house.send_webhooks()
+    house.take_in(fact)
+    house.send_webhooks()
+    assert len(system.got) == 1
+
+
+def test_after_the_database_was_lost_the_same_fact_has_the_same_ids(house: House) -> None:
+    system = house.receiver()
+    house.webhook(RECEIVER, system.url)
+    fact = house.hear("sent")
+    house.send_webhooks()
+    [before] = house.as_(RECEIVER, "WORKER").ListMessages().messages
+    house.rows("WITH gone AS (DELETE FROM deliveries RETURNING id) SELECT id FROM gone")
+    house.rows("WITH gone AS (DELETE FROM messages RETURNING id) SELECT id FROM gone")
+    house.take_in(fact)
+    house.send_webhooks()
+    assert [message.id for message in house.as_(RECEIVER, "WORKER").ListMessages().messages] == [before.id]
+    assert system.got[0].id == system.got[1].id  # the partner knows the repeat
+
+
+def test_history_makes_no_message(house: House) -> None:
+    house.hear("sent", time=house.clock.now() - timedelta(days=8))
+    assert kinds(house.as_(RECEIVER, "WORKER")) == []
+
+
+def test_both_sides_of_a_referral_see_how_its_notices_went_and_nobody_else_does(house: House) -> None:
+    system = house.receiver()
+    house.webhook(RECEIVER, system.url)
+    house.desk(RECEIVER, "mesa@ong.example")
+    fact = house.hear("sent")
+    house.send_webhooks()
+    house.send_mails()
+    reader = house.as_(RECEIVER, "WORKER")
+    reader.MarkMessageRead(id=reader.ListMessages().messages[0].id)
+    for side in (SENDER, RECEIVER):
+        notices = house.as_(side, "WORKER").ListNotices(referral_id=fact.subject).notices
+        assert {(notice.channel, notice.organization_id, pb.DeliveryStatus.Name(notice.status)) for notice in notices} == {
+            (channel, RECEIVER, "DELIVERY_STATUS_DELIVERED") for channel in ("inbox", "email", "webhook")
+        }
+        assert [notice.HasField("read_time") for notice in notices if notice.channel == "inbox"] == [True]
+    for stranger in (house.as_(OTHER, "WORKER"), house.as_(COALITION, "COORDINATOR")):
+        assert stranger.ListNotices(referral_id=fact.subject).notices == []
+
+
+def test_desk_and_worker_of_one_organisation_are_one_notice(house: House) -> None:
+    worker = new_id()
+    fact = house.hear("accepted", sender_worker_id=worker)
+    own = house.as_(SENDER, "WORKER", id=worker)
+    own.MarkMessageRead(id=own.ListMessages().messages[0].id)
+    [notice] = own.ListNotices(referral_id=fact.subject).notices
+    assert notice.HasField("read_time")
+
+
+def test_a_desk_is_told_in_spanish_by_the_inbox_until_its_manager_says_otherwise(house: House) -> None:
+    manager = house.as_(RECEIVER, "MANAGER")
+    assert manager.GetDesk() == pb.Desk(organization_id=RECEIVER, language="es")
+    set_to = manager.SetDesk(desk=pb.Desk(language="fr", email="mesa@ong.example"))
+    assert set_to == house.as_(RECEIVER, "WORKER").GetDesk() == pb.Desk(organization_id=RECEIVER, language="fr", email="mesa@ong.example")
+    [row] = house.rows("SELECT email FROM desks")
+    assert b"mesa" not in bytes(row["email"])
+    manager.SetDesk(desk=pb.Desk(language="es"))
+    assert manager.GetDesk().email == ""
+
+
+def test_only_a_coordinator_sets_the_desk_of_another_organisation(house: House) -> None:
+    desk = pb.Desk(organization_id=RECEIVER, language="es", email="mesa@ong.example")
+    assert refusal(lambda: house.as_(OTHER, "MANAGER").SetDesk(desk=desk)) == ("NOT_FOUND", "not_found")
+    assert refusal(lambda: house.as_(RECEIVER, "WORKER").SetDesk(desk=desk)) == ("PERMISSION_DENIED", "right_missing")
+    assert house.as_(COALITION, "COORDINATOR").SetDesk(desk=desk) == house.as_(RECEIVER, "WORKER").GetDesk() == desk
+
+
+def test_a_wrong_desk_says_which_field(house: House) -> None:
+    desk = pb.Desk(language="xx", email="not an address")
+    code, _, fields = refusal_with_fields(lambda: house.as_(RECEIVER, "MANAGER").SetDesk(desk=desk))
+    assert (code, fields) == ("INVALID_ARGUMENT", {"desk.language": "unknown_code", "desk.email": "malformed"})
+
+
+def calls_of_webhooks(webhook_id: str, delivery_id: str) -> dict[str, dict[str, object]]:
+    return {
+        "GetWebhook": {"id": webhook_id},
+        "UpdateWebhook": {"webhook": pb.Webhook(id=webhook_id, etag="1"), "update_mask": {"paths": ["kinds"]}},
+        "TestWebhook": {"id": webhook_id},
+        "ListDeliveries": {"webhook_id": webhook_id},
+        "ResendDelivery": {"id": delivery_id},
+        "DeleteWebhook": {"id": webhook_id},
+    }
+
+
+def test_another_organisations_webhooks_do_not_exist(house: House) -> None:
+    webhook = house.webhook(RECEIVER, "http://127.0.0.1:9/").webhook
+    house.hear("sent")
+    delivery = house.deliveries(webhook.id)[0].id
+    stranger, nobody = calls_of_webhooks(webhook.id, delivery), calls_of_webhooks(new_id(), new_id())
+    for client in (house.as_(OTHER, "MANAGER"), house.as_(OTHER, scopes=("notifications",))):
+        for rpc in stranger:
+            for values in (stranger[rpc], nobody[rpc]):
+                assert refusal(partial(getattr(client, rpc), **values)) == ("NOT_FOUND", "not_found"), rpc
+        assert client.ListWebhooks().webhooks == []
+    for rpc, values in stranger.items():
+        getattr(house.as_(RECEIVER, scopes=("notifications",)), rpc)(**values)
+
+
+def test_a_change_needs_the_current_etag_and_a_known_field(house: House) -> None:
+    webhook = house.webhook(RECEIVER, "http://127.0.0.1:9/").webhook
+    manager = house.as_(RECEIVER, "MANAGER")
+
+    def update(etag: str, *paths: str) -> tuple[str, str, dict[str, str]]:
+        asked = pb.Webhook(id=webhook.id, etag=etag, url="https://10.0.0.1/")
+        return refusal_with_fields(lambda: manager.UpdateWebhook(webhook=asked, update_mask={"paths": paths}))
+
+    assert update("0", "kinds")[:2] == ("ABORTED", "stale_etag")
+    assert update("", "kinds")[2] == {"webhook.etag": "required"}
+    assert update("1", "organization_id")[2] == {"update_mask": "unknown_code"}
+    assert update("1")[2] == {"update_mask": "required"}
+    assert update("1", "url")[2] == {"webhook.url": "out_of_range"}
+    assert manager.GetWebhook(id=webhook.id) == webhook
+
+
+def test_who_has_no_right_is_refused_at_every_rpc(house: House) -> None:
+    """The whole table: each rpc, each role alone, and a key without the scope."""
+    for service, rights in RIGHTS.items():
+        for rpc, right in rights.items():
+            without = [house.as_(RECEIVER, role) for role in ROLES if role not in right.roles]
+            for client in [*without, house.as_(RECEIVER, scopes=("referrals.read", "referrals.write"))]:
+                assert refusal(getattr(client, rpc)) == ("PERMISSION_DENIED", "right_missing"), f"{service}/{rpc}"
+    assert {role for rights in RIGHTS.values() for right in rights.values() for role in right.roles} == set(ROLES)
+
+
+def test_whoever_is_suspended_or_revoked_is_refused_as_soon_as_it_is_heard(house: House) -> None:
+    worker, key = house.as_(RECEIVER, "WORKER"), house.as_(RECEIVER, scopes=("notifications",))
+    manager = house.as_(OTHER, "MANAGER")
+    for client in (worker, key, manager):
+        client.CountUnread()  # not known yet: passes
+    house.hear_of_member("worker", partners_pb2.WorkerFact(worker_id=worker.caller.id, organization_id=RECEIVER, status_code="SUSPENDED"))
+    house.hear_of_member("api_key", partners_pb2.ApiKeyFact(api_key_id=key.caller.id, organization_id=RECEIVER, live=False))
+    house.suspend(OTHER)
+    for client in (worker, key, manager):
+        assert refusal(client.CountUnread) == ("PERMISSION_DENIED", "organization_not_active")
+    assert house.as_(RECEIVER, "WORKER").CountUnread().unread == 0
+
+
+def test_the_database_itself_keeps_organisations_apart(house: House) -> None:
+    house.webhook(RECEIVER, "http://127.0.0.1:9/")
+    house.desk(RECEIVER, "mesa@ong.example")
+    house.hear("sent")
+    for organization, seen in ((RECEIVER, True), (OTHER, False)):
+        with house.database.transaction(house.as_(organization, "MANAGER").caller) as tx:
+            for table in ("messages", "deliveries", "webhooks", "desks"):
+                assert bool(tx.execute(f"SELECT FROM {table}").fetchall()) is seen, table
+
+
+def test_what_this_service_says_holds_ids_and_codes_only() -> None:
+    for message in facts_pb2.DESCRIPTOR.message_types_by_name.values():
+        for field in message.fields:
+            assert field.message_type is None, field.full_name
+            assert field.name.endswith(("_id", "_code")), field.full_name

@@ -1,0 +1,326 @@
+"""E-mails: neutral, handed to a real SMTP server in this process, tried again when that makes sense, and told of when nobody was reached."""
+
+import ssl
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+
+from chassis.embedded.process import free_port
+from protos.notifications.v1 import facts_pb2
+from protos.notifications.v1 import notifications_pb2 as pb
+from services.notifications.channels.mail import MailServer, Smtp, server_of
+from services.notifications.usecases.sending import EMAIL_LEASE
+from tests.builders import refusal
+from tests.notifications.conftest import COALITION, OTHER, PUBLIC_URL, RECEIVER, SENDER, House
+
+FROM = "enlace@coalicion.example"
+
+
+@dataclass
+class Post:
+    """The mail server's side: answers for RCPT and DATA are taken one by one, then it accepts."""
+
+    rcpt: list[str] = field(default_factory=list)
+    data: list[str] = field(default_factory=list)
+    got: list[Envelope] = field(default_factory=list)
+    encrypted: list[bool] = field(default_factory=list)
+    sessions: set[int] = field(default_factory=set)
+    port: int = 0
+
+    async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]) -> str:
+        if self.rcpt and not (answer := self.rcpt.pop(0)).startswith("250"):
+            return answer
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        if self.data and not (answer := self.data.pop(0)).startswith("250"):
+            return answer
+        self.got.append(envelope)
+        self.encrypted.append(session.ssl is not None)
+        self.sessions.add(id(session))
+        return "250 OK"
+
+    def text(self, number: int = 0) -> str:
+        content = self.got[number].content
+        assert isinstance(content, bytes)
+        return content.decode()
+
+
+@pytest.fixture
+def post() -> Iterator[Post]:
+    made = Post(port=free_port("127.0.0.1"))
+    controller = Controller(made, hostname="127.0.0.1", port=made.port)
+    controller.start()
+    yield made
+    controller.stop()
+
+
+def smtp(house: House, post: Post) -> Smtp:
+    return Smtp(MailServer("127.0.0.1", post.port), FROM, house.clock, timeout=3)
+
+
+def emails(house: House) -> list[dict[str, Any]]:
+    return house.rows(
+        "SELECT status, attempts, tries, last_code, last_error, next_attempt_time FROM deliveries WHERE channel = 'email' ORDER BY create_time"
+    )
+
+
+def test_the_desk_gets_one_neutral_email_with_one_link(house: House, post: Post) -> None:
+    house.desk(RECEIVER, "mesa@ong.example")
+    fact = house.hear("sent")
+    assert house.send_mails(smtp(house, post)) == 1
+    [envelope] = post.got
+    assert (envelope.mail_from, envelope.rcpt_tos) == (FROM, ["mesa@ong.example"])
+    text = post.text()
+    assert "Subject: Tiene una tarea en Enlace\r\n" in text
+    assert text.count("http") == text.count(f"{PUBLIC_URL}/referrals/{fact.subject}\r\n") == 1
+    assert not [word for word in ("HOU", SENDER, RECEIVER) if word in text]
+    [done] = emails(house)
+    assert (done["status"], done["attempts"], done["last_code"]) == ("DELIVERED", 1, 250)
+    assert house.send_mails(smtp(house, post)) == 0
+
+
+def test_the_desks_language_is_spoken(house: House, post: Post) -> None:
+    house.desk(RECEIVER, "mesa@ong.example", "fr")
+    house.hear("sent")
+    house.send_mails(smtp(house, post))
+    assert "Content-Language: fr\r\n" in post.text()
+
+
+def test_the_message_of_a_worker_makes_no_second_email(house: House, post: Post) -> None:
+    house.desk(SENDER, "mesa@ong.example")
+    house.hear("accepted", sender_worker_id="f" * 32)
+    assert house.send_mails(smtp(house, post)) == 1
+
+
+def test_the_coordinations_email_goes_to_the_desks_of_active_coordinators(house: House, post: Post) -> None:
+    house.coordinator_desk(COALITION, "coordinacion@coalicion.example")
+    house.desk(OTHER, "otra@ong.example")
+    house.hear("sent", override_used=True)
+    house.send_mails(smtp(house, post))
+    assert [envelope.rcpt_tos for envelope in post.got] == [["coordinacion@coalicion.example"]]
+
+
+def test_a_batch_is_one_dialogue(house: House, post: Post) -> None:
+    house.desk(RECEIVER, "mesa@ong.example")
+    for _ in range(5):
+        house.hear("sent")
+    assert house.send_mails(smtp(house, post)) == 5
+    assert len(post.got) == 5
+    assert len(post.sessions) == 1
+
+
+@pytest.mark.parametrize("stage", ["rcpt", "data"])
+def test_a_temporary_refusal_is_tried_again_under_the_same_message_id(house: House, post: Post, stage: str) -> None:
+    house.desk(RECEIVER, "mesa@ong.example")
+    house.hear("sent")
+    getattr(post, stage).append("451 greylisted, come back later")
+    house.send_mails(smtp(house, post))
+    [waiting] = emails(house)
+    assert (waiting["status"], waiting["last_code"], waiting["last_error"]) == ("RETRYING", 451, "smtp")
+    assert 45 <= (waiting["next_attempt_time"] - house.clock.now()).total_seconds() <= 75
+    assert house.send_mails(smtp(house, post)) == 0
+    house.advance(seconds=80)
+    assert house.send_mails(smtp(house, post)) == 1
+    assert [row["status"] for row in emails(house)] == ["DELIVERED"]
+    [row] = house.rows("SELECT id FROM deliveries")
+    assert f"Message-ID: <{row['id']}@coalicion.example>" in post.text()
+
+
+@pytest.mark.parametrize("stage", ["rcpt", "data"])
+def test_a_final_refusal_is_given_up_at_once_and_does_not_stop_the_others(house: House, post: Post, stage: str) -> None:
+    house.desk(RECEIVER, "nadie@ong.example")
+    house.desk(OTHER, "mesa@ong.example")
+    house.hear("sent")
+    house.advance(seconds=1)
+    house.hear("sent", receiver_organization_id=OTHER)
+    getattr(post, stage).append("550 no such mailbox")
+    house.send_mails(smtp(house, post))
+    assert [(row["status"], row["last_code"]) for row in emails(house)][:2] == [("DEAD", 550), ("DELIVERED", 250)]
+
+
+def test_a_message_that_reached_nobody_is_said_and_the_coordination_told(house: House, post: Post) -> None:
+    house.desk(RECEIVER, "nadie@ong.example")
+    house.coordinator_desk(COALITION, "coordinacion@coalicion.example")
+    fact = house.hear("sent")
+    post.rcpt.append("550 no such mailbox")
+    house.send_mails(smtp(house, post))
+    [told] = house.rows("SELECT subject, version, type, payload FROM outbox")
+    said = facts_pb2.MessageFact.FromString(told["payload"])
+    assert (told["version"], told["type"], told["subject"]) == (1, "enlace.message.undeliverable.v1", said.message_id)
+    assert (said.referral_id, said.organization_id, said.kind_code, said.reason_code) == (fact.subject, RECEIVER, "referral_sent", "smtp")
+    [message] = house.as_(COALITION, "COORDINATOR").ListMessages().messages
+    assert (message.kind, message.referral_id) == ("message_undeliverable", fact.subject)
+    # If that e-mail reaches nobody either, it ends there: no message about a message about a message.
+    post.rcpt.append("550 no such mailbox")
+    assert house.send_mails(smtp(house, post)) == 1
+    assert len(house.rows("SELECT FROM outbox")) == 1
+    assert len(house.as_(COALITION, "COORDINATOR").ListMessages().messages) == 1
+
+
+def test_as_long_as_another_channel_is_open_nobody_is_alarmed(house: House, post: Post) -> None:
+    house.desk(RECEIVER, "nadie@ong.example")
+    system = house.receiver(answers=[500])
+    house.webhook(RECEIVER, system.url)
+    house.hear("sent")
+    post.rcpt.append("550 no such mailbox")
+    house.send_mails(smtp(house, post))
+    house.send_webhooks()
+    assert house.rows("SELECT FROM outbox") == []
+
+
+def test_no_server_is_no_fault_of_the_email_and_the_rest_of_the_batch_waits_too(house: House) -> None:
+    house.desk(RECEIVER, "mesa@ong.example")
+    for _ in range(3):
+        house.hear("sent")
+    nobody = Smtp(MailServer("127.0.0.1", 9), FROM, house.clock, timeout=1)
+    assert house.send_mails(nobody) == 3
+    assert {(row["status"], row["last_error"], row["attempts"]) for row in emails(house)} == {("RETRYING", "connection", 1)}
+
+
+def test_an_email_is_given_up_after_a_day(house: House) -> None:
+    house.desk(RECEIVER, "mesa@ong.example")
+    house.hear("sent")
+    nobody = Smtp(MailServer("127.0.0.1", 9), FROM, house.clock, timeout=1)
+    for _ in range(30):
+        house.send_mails(nobody)
+        house.advance(hours=1)
+    [dead] = emails(house)
+    assert (dead["status"], dead["next_attempt_time"]) == ("DEAD", None)
+    assert 5 < dead["attempts"] < 20
+
+
+def test_a_sender_that_dies_in_between_sends_again_under_the_same_message_id(house: House, post: Post) -> None:
+    house.desk(RECEIVER, "mesa@ong.example")
+    house.hear("sent")
+    with house.database.dedicated() as connection:
+        [letter] = house.sending.next_letters(connection, house.clock.now())
+    assert letter.mail is not None
+    smtp(house, post).put(letter.mail)  # … and here it dies
+    assert house.send_mails(smtp(house, post)) == 0
+    house.clock.advance(EMAIL_LEASE)
+    assert house.send_mails(smtp(house, post)) == 1
+    first, second = (post.text(number).split("Message-ID: ")[1].split("\r\n")[0] for number in (0, 1))
+    assert first == second
+
+
+def test_a_desk_that_has_taken_its_address_away_gets_nothing_more(house: House, post: Post) -> None:
+    house.desk(RECEIVER, "mesa@ong.example")
+    house.hear("sent")
+    house.desk(RECEIVER, "")
+    house.send_mails(smtp(house, post))
+    assert post.got == []
+    assert [row["status"] for row in emails(house)] == ["DISCARDED"]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed one for 127.0.0.1: key and certificate in one file."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    command += [
+        "-subj",
+        "/CN=127.0.0.1",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-keyout",
+        str(folder / "key"),
+        "-out",
+        str(folder / "cert"),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    (folder / "both").write_text((folder / "key").read_text() + (folder / "cert").read_text())
+    return folder / "both"
+
+
+def check_password(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
+    return AuthResult(success=(data.login, data.password) == (b"enlace", b"secret"), handled=False)
+
+
+@pytest.fixture
+def secure_post(certificate: Path) -> Iterator[Post]:
+    """Takes mail over STARTTLS and after a sign-in only."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    made = Post(port=free_port("127.0.0.1"))
+    controller = Controller(
+        made, hostname="127.0.0.1", port=made.port, tls_context=tls, require_starttls=True, auth_required=True, authenticator=check_password
+    )
+    controller.start()
+    yield made
+    controller.stop()
+
+
+@pytest.mark.parametrize(("password", "status", "code"), [("secret", "DELIVERED", 250), ("wrong", "RETRYING", 535)])
+def test_over_starttls_with_a_password(house: House, secure_post: Post, certificate: Path, password: str, status: str, code: int) -> None:
+    house.desk(RECEIVER, "mesa@ong.example")
+    house.hear("sent")
+    server = server_of(f"smtp+starttls://enlace:{password}@127.0.0.1:{secure_post.port}")
+    house.send_mails(Smtp(server, FROM, house.clock, trust=ssl.create_default_context(cafile=str(certificate)), timeout=3))
+    [row] = emails(house)
+    assert (row["status"], row["last_code"]) == (status, code)
+    assert secure_post.encrypted == [True] * (status == "DELIVERED")
+
+
+def test_a_server_with_an_unknown_certificate_is_not_trusted(house: House, secure_post: Post) -> None:
+    house.desk(RECEIVER, "mesa@ong.example")
+    house.hear("sent")
+    server = server_of(f"smtp+starttls://enlace:secret@127.0.0.1:{secure_post.port}")
+    house.send_mails(Smtp(server, FROM, house.clock, timeout=3))
+    [row] = emails(house)
+    assert (row["status"], row["last_error"]) == ("RETRYING", "connection")
+    assert secure_post.got == []
+
+
+def test_a_server_that_can_not_encrypt_gets_nothing_from_who_asked_for_it(house: House, post: Post) -> None:
+    house.desk(RECEIVER, "mesa@ong.example")
+    house.hear("sent")
+    house.send_mails(Smtp(server_of(f"smtp+starttls://127.0.0.1:{post.port}"), FROM, house.clock, timeout=3))
+    assert post.got == []
+    assert [row["status"] for row in emails(house)] == ["RETRYING"]
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("smtp://mail.example", MailServer("mail.example", 25)),
+        ("smtp://127.0.0.1:2525", MailServer("127.0.0.1", 2525)),
+        ("smtp+starttls://me%40x:p%2Fw@mail.example", MailServer("mail.example", 587, "starttls", "me@x", "p/w")),
+        ("smtps://me:pw@mail.example", MailServer("mail.example", 465, "tls", "me", "pw")),
+    ],
+)
+def test_a_mail_server_is_named_by_its_url(url: str, server: MailServer) -> None:
+    assert server_of(url) == server
+
+
+@pytest.mark.parametrize("url", ["", "mail.example", "http://mail.example", "smtp://", "smtp://mail.example:port"])
+def test_what_names_no_mail_server_is_refused(url: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the port's own words are good enough
+        server_of(url)
+
+
+def test_in_development_emails_are_kept_to_be_looked_at(house: House) -> None:
+    house.desk(RECEIVER, "mesa@ong.example", "en")
+    fact = house.hear("sent")
+    house.send_mails()
+    [mail] = house.as_(OTHER, "AUDITOR").ListDevelopmentMails().mails
+    assert (mail.recipient, mail.subject) == ("mesa@ong.example", "You have a task in Enlace")
+    assert f"{PUBLIC_URL}/referrals/{fact.subject}" in mail.body
+    [row] = house.rows("SELECT recipient FROM development_mails")
+    assert b"mesa" not in bytes(row["recipient"])
+    house.advance(days=8)
+    house.sending.tidy(house.clock.now())
+    assert house.as_(OTHER, "WORKER").ListDevelopmentMails().mails == []
+
+
+def test_outside_development_there_is_nothing_to_look_at(production: House) -> None:
+    assert refusal(production.as_(OTHER, "MANAGER").ListDevelopmentMails) == ("FAILED_PRECONDITION", "not_in_development")
+    webhook = pb.Webhook(url="http://127.0.0.1:9/")
+    assert refusal(lambda: production.as_(OTHER, "MANAGER").CreateWebhook(webhook=webhook)) == ("INVALID_ARGUMENT", "invalid_fields")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.parts import brokers
+from tests.parts.house import House
 from tests.parts.postgres import Server
 
 
@@ -29,6 +30,16 @@ def embedded_broker() -> Iterator[brokers.Broker]:
 def broker(request: pytest.FixtureRequest) -> Iterator[brokers.Broker]:
     """Both brokers, one after the other: what is promised of Kafka is promised on either. Whoever kills it starts it again."""
     yield from _running(request.param)
+
+
+@pytest.fixture(scope="session")
+def house() -> Iterator[House]:
+    """The whole house with its demo network, for tests that add to it and leave what they found; who breaks it starts one of his own."""
+    made = House()
+    try:
+        yield made.start()
+    finally:
+        made.stop()
 
 
 def _running(kind: str) -> Iterator[brokers.Broker]:

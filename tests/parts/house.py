@@ -1,0 +1,248 @@
+"""A whole house for tests, as a person runs it: `python -m services` in a folder of its own, and clients that act in the name of its people.
+
+`House().start()` … `stop()`, or the session's fixture `house`. Its ports are free ones, its folder is temporary and goes with it. `client(…)` speaks
+gRPC for an API key or a worker and renews its token by itself; `database(…)` reads what a service keeps, past its row-level security.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import grpc
+import psycopg
+from psycopg.rows import dict_row
+
+from chassis.embedded.process import free_port
+from protos.notifications.v1 import notifications_pb2_grpc
+from protos.partners.v1 import directory_pb2_grpc, members_pb2, members_pb2_grpc
+from protos.referrals.v1 import contacts_pb2_grpc, people_pb2_grpc, referrals_pb2_grpc
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PARTS = ("postgres", "broker", "partners", "referrals", "notifications", "gateway")
+SERVICES = ("partners", "referrals", "notifications")
+_RENEW = 15.0  # seconds before its end a token is renewed
+
+# A killed service is found again quickly.
+_OPTIONS = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
+
+
+class House:
+    """One house. `start` returns it when everything answers; whoever starts one stops it."""
+
+    def __init__(self, *, demo: bool = True, settings: dict[str, str] | None = None) -> None:
+        self.var = Path(tempfile.mkdtemp(prefix="enlace-test-house-"))
+        if os.geteuid() == 0:
+            self.var.chmod(0o711)  # then PostgreSQL can work in place, as nobody, and leaves nothing in the system's folders
+        self._with_demo = demo
+        self._settings = settings or {}
+        self._process: subprocess.Popen[str] | None = None
+        self._channels: dict[str, grpc.Channel] = {}
+
+    def start(self) -> House:
+        """Fails with all that it said when it does not come up."""
+        command = [sys.executable, "-m", "services", "--var", str(self.var), "--port", str(free_port())]
+        command.append("--demo" if self._with_demo else "--no-demo")
+        environment = {**os.environ, **self._settings}
+        self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert self._process.stdout
+        said: list[str] = []
+        for line in self._process.stdout:
+            said.append(line)
+            if line.startswith("Stop "):
+                break
+        else:
+            self.stop()
+            raise AssertionError("the house did not come up:\n" + "".join(said))
+        threading.Thread(target=self._process.stdout.read, daemon=True).start()  # what it says later must not fill the pipe
+        for name in SERVICES:
+            self._channels[name] = grpc.insecure_channel(self.address(name), options=_OPTIONS)
+        return self
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ends it, takes its folder away, returns its exit code."""
+        for channel in self._channels.values():
+            channel.close()
+        self._channels = {}
+        code = 0
+        if self._process:
+            self._process.send_signal(number)
+            code = self._process.wait(60)
+            self._process = None
+        shutil.rmtree(self.var, ignore_errors=True)
+        return code
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the house writes of itself: gateway, kafka, ready_s, and of each part pid, up, listen, metrics, log."""
+        found: dict[str, Any] = json.loads((self.var / "house.json").read_text())
+        return found
+
+    @property
+    def gateway(self) -> str:
+        """Where the pages and REST are."""
+        return str(self.state["gateway"])
+
+    @property
+    def logs(self) -> Path:
+        return self.var / "log"
+
+    @property
+    def demo(self) -> dict[str, Any]:
+        """How to join the demo network: accounts, api_keys, references."""
+        found: dict[str, Any] = json.loads((self.var / "demo.json").read_text())
+        return found
+
+    def address(self, name: str) -> str:
+        """host:port of a part."""
+        return str(self.state["parts"][name]["listen"])
+
+    def channel(self, service: str) -> grpc.Channel:
+        """To a service, for whoever brings his own stubs; stays usable when the service is killed and comes back."""
+        return self._channels[service]
+
+    def pid(self, name: str) -> int | None:
+        found: int | None = self.state["parts"][name]["pid"]
+        return found
+
+    def kill(self, name: str) -> int:
+        """kill -9 of a part; the house starts it again. Returns the pid it had."""
+        pid = self.pid(name)
+        assert pid is not None, f"{name} does not run"
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def wait_healthy(self, *killed: int, timeout: float = 60) -> None:
+        """Until every part is up, and none of them has a pid that was killed."""
+        until(
+            lambda: all(part["up"] and part["pid"] not in killed for part in self.state["parts"].values()),
+            timeout,
+            lambda: self.state["parts"],
+        )
+
+    @contextmanager
+    def database(self, service: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+        """What a service keeps, all of it: as superuser, in autocommit."""
+        password = quote((self.var / "postgres" / "superuser.password").read_text().strip(), safe="")
+        url = f"postgresql://postgres:{password}@{self.address('postgres')}/{service}"
+        with psycopg.connect(url, autocommit=True, row_factory=dict_row, connect_timeout=3) as connection:
+            yield connection
+
+    def database_url(self, service: str) -> str:
+        """As the service itself logs in."""
+        return str(self.state["environment"][f"ENLACE_{service.upper()}_DATABASE_URL"])
+
+    def api_key(self, organization: str = "") -> str:
+        """The demo network's key of the organisation whose name contains this."""
+        return next(str(key["key"]) for key in self.demo["api_keys"] if organization.lower() in key["organization"].lower())
+
+    def account(self, words: str) -> dict[str, Any]:
+        """The first demo account whose e-mail, role or organisation contains this."""
+        for account in self.demo["accounts"]:
+            if any(words.lower() in str(account[name]).lower() for name in ("email", "role", "organization")):
+                return dict(account)
+        raise KeyError(words)
+
+    def client(self, words: str = "") -> Client:
+        """For the API key of the organisation whose name contains this."""
+        return Client(self, members_pb2.IssueTokenRequest(api_key=self.api_key(words)))
+
+    def client_of_key(self, api_key: str) -> Client:
+        """For any API key, whole."""
+        return Client(self, members_pb2.IssueTokenRequest(api_key=api_key))
+
+    def worker(self, words: str) -> Client:
+        """Signed in as the demo account that contains this."""
+        account = self.account(words)
+        tokens = members_pb2_grpc.TokensStub(self.channel("partners"))
+        answer = tokens.SignIn(members_pb2.SignInRequest(email=account["email"], password=account["password"]), timeout=10)
+        return Client(self, members_pb2.IssueTokenRequest(session_secret=answer.session_secret))
+
+    def nobody(self) -> Client:
+        """Without a token: for what anybody may ask (references, tokens)."""
+        return Client(self, None)
+
+
+class Client:
+    """Every proto service as one caller. Calls have a deadline of ten seconds if none is given. Safe for all threads."""
+
+    def __init__(self, house: House, credential: members_pb2.IssueTokenRequest | None) -> None:
+        self._credential = credential
+        self._tokens = members_pb2_grpc.TokensStub(house.channel("partners"))
+        self._turn = threading.Lock()
+        self._token, self._end = "", 0.0
+        self.organization_id = ""
+        self.organization_name = ""
+        asked = {name: grpc.intercept_channel(house.channel(name), _InTheirName(self)) for name in SERVICES}
+        self.directory = directory_pb2_grpc.DirectoryStub(asked["partners"])
+        self.members = members_pb2_grpc.MembersStub(asked["partners"])
+        self.tokens = self._tokens
+        self.referrals = referrals_pb2_grpc.ReferralsStub(asked["referrals"])
+        self.statistics = referrals_pb2_grpc.StatisticsStub(asked["referrals"])
+        self.people = people_pb2_grpc.PeopleStub(asked["referrals"])
+        self.contacts = contacts_pb2_grpc.ContactsStub(asked["referrals"])
+        self.references = contacts_pb2_grpc.ReferencesStub(asked["referrals"])
+        self.notifications = notifications_pb2_grpc.NotificationsStub(asked["notifications"])
+        self.webhooks = notifications_pb2_grpc.WebhooksStub(asked["notifications"])
+        if credential:
+            self.token()
+
+    def token(self) -> str:
+        """A token that is good for a while; the old one, as long as it lasts, while the partners service is away."""
+        if self._credential is None:
+            return ""
+        with self._turn:
+            left = self._end - time.time()
+            if left < _RENEW:
+                try:
+                    answer = self._tokens.IssueToken(self._credential, timeout=5)
+                except grpc.RpcError:
+                    if left < 1:
+                        raise
+                else:
+                    self._token, self._end = answer.token, float(answer.expire_time.seconds)
+                    self.organization_id, self.organization_name = answer.organization.id, answer.organization.name
+            return self._token
+
+
+class _Details(NamedTuple):
+    method: str
+    timeout: float | None
+    metadata: list[tuple[str, str]]
+    credentials: Any
+    wait_for_ready: bool | None
+    compression: Any
+
+
+class _InTheirName(grpc.UnaryUnaryClientInterceptor):
+    """Adds the caller's token and a deadline."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        found = client_call_details
+        token = self._client.token()
+        metadata = [*(found.metadata or ()), *([("authorization", f"Bearer {token}")] if token else [])]
+        return continuation(_Details(found.method, found.timeout or 10.0, metadata, found.credentials, found.wait_for_ready, None), request)
+
+
+def until(reached: Callable[[], bool], timeout: float = 60, otherwise: Callable[[], object] = lambda: "") -> None:
+    """Waits until a condition holds; fails with what `otherwise` says when it does not in time."""
+    end = time.monotonic() + timeout
+    while not reached():
+        if time.monotonic() > end:
+            raise AssertionError(f"not reached within {timeout:g} s: {otherwise()}")
+        time.sleep(0.05)

@@ -345,7 +345,7 @@ def test_after_three_days_of_failing_an_endpoint_is_switched_off_and_its_desk_to
     seen = manager.GetWebhook(id=webhook.id)
     assert (seen.enabled, seen.disabled_reason_code) == (False, "failing")
     assert not {delivery.status for delivery in house.deliveries(webhook.id)} & {WAITING, RETRYING}
-    assert manager.ListMessages().messages[0].kind == "webhook_disabled"
+    assert "webhook_disabled" in {message.kind for message in manager.ListMessages().messages}
     assert [got.type_() for got in other.got] == ["enlace.referral.sent.v1", "enlace.webhook.disabled.v1"]
     sent = len(broken.got)
     house.hear("sent")

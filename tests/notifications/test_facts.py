@@ -1,0 +1,209 @@
+"""Facts heard over a broker: once, in order, from the right voice; and the fact that this service tells."""
+
+import base64
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from chassis import keys
+from chassis.config import ServiceSettings
+from chassis.envelope import pack, unpack
+from chassis.ids import new_id
+from chassis.kafka import REPLAYS, Broker, Consumer, Producer
+from chassis.outbox import Fact
+from chassis.relay import Relay
+from chassis.sealing import SignatureCheck, Signer
+from chassis.subscriber import Subscriber
+from protos.notifications.v1 import facts_pb2
+from protos.partners.v1 import facts_pb2 as partners_pb2
+from services.notifications import subscriptions
+from services.notifications.domain.delivery import Channel, Outcome
+from services.notifications.subscriptions import PARTNERS, REFERRALS, TOPIC
+from tests.notifications.conftest import PUBLIC_URL, RECEIVER, House
+from tests.parts import brokers
+
+
+def settings(bootstrap: str) -> ServiceSettings:
+    return ServiceSettings("", "", bootstrap, "PLAINTEXT", "", "", "", 1, "", "", Path(), False, True, 4)
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Waits for what another thread does."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+@dataclass
+class World:
+    """The house with its ears open, and the other services' voices."""
+
+    house: House
+    bootstrap: str
+    signers: dict[str, Signer]
+    own_voice: dict[str, SignatureCheck]
+
+    def say(self, *facts: Fact, topic: str = REFERRALS, voice: str = "referrals", source: str = "", body: bytes | None = None) -> None:
+        producer = Producer(settings(self.bootstrap))
+        records = [pack(fact, source or f"enlace/{voice}", self.signers[voice]) for fact in facts]
+        producer.send_all(topic, [(key, value if body is None else body, headers) for key, value, headers in records])
+        producer.discard()
+
+    def kinds(self, organization: str = RECEIVER) -> list[str]:
+        return [message.kind for message in self.house.as_(organization, "WORKER").ListMessages().messages]
+
+    def taken_in(self, subject: str) -> int:
+        rows = self.house.rows("SELECT version FROM inbox WHERE consumer = 'notifications-referrals' AND subject = %s", subject)
+        return int(rows[0]["version"]) if rows else 0
+
+    def records(self, topic: str, key: str, count: int = 1) -> list[Any]:
+        consumer = Consumer(settings(self.bootstrap), new_id(), [topic])
+        found: list[Any] = []
+        end = time.monotonic() + 60
+        while len(found) < count and time.monotonic() < end:
+            found += [record for record in consumer.poll(0.5) if record.key == key.encode()]
+        consumer.close()
+        return found
+
+
+@pytest.fixture(scope="module")
+def ears(running: House, embedded_broker: brokers.Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One for the module: joining a group takes the embedded broker some seconds."""
+    folder = tmp_path_factory.mktemp("voices")
+    keys.create(folder, ["referrals", "partners", "notifications"])
+    signers = {name: Signer(keys.signing(folder, f"facts.{name}")) for name in ("referrals", "partners", "notifications")}
+    topics = [TOPIC, REFERRALS, PARTNERS]
+    broker = Broker(settings(embedded_broker.bootstrap), [*topics, *(f"{topic}.dlq" for topic in topics), REPLAYS])
+    handlers = {
+        "referrals": (REFERRALS, subscriptions.referrals(running.clock, public_url=PUBLIC_URL, by_email=True)),
+        "partners": (PARTNERS, subscriptions.partners),
+    }
+    threads: list[Broker | Relay | Subscriber] = [broker, Relay("notifications", TOPIC, running.database, broker, signers["notifications"])]
+    for name, (topic, handle) in handlers.items():
+        voices = {f"enlace/{name}": SignatureCheck(keys.verifying(folder, f"facts.{name}"))}
+        threads.append(
+            Subscriber(
+                f"notifications-{name}", [topic], handle,
+                database=running.database, broker=broker, voices=voices, keyring=running.keyring, clock=running.clock,
+            )
+        )  # fmt: skip
+    for thread in threads:
+        thread.start()
+    own_voice = {"enlace/notifications": SignatureCheck(keys.verifying(folder, "facts.notifications"))}
+    yield World(running, embedded_broker.bootstrap, signers, own_voice)
+    for thread in reversed(threads):
+        thread.stop()
+    for thread in reversed(threads):
+        thread.join(10)
+
+
+@pytest.fixture
+def world(ears: World, house: House) -> World:
+    assert ears.house is house
+    return ears
+
+
+def test_a_fact_told_twice_is_one_message_and_one_webhook(world: World) -> None:
+    system = world.house.receiver()
+    world.house.webhook(RECEIVER, system.url)
+    fact, last = world.house.fact("sent"), world.house.fact("sent")
+    world.say(fact, fact)
+    world.say(fact)
+    world.say(last)
+    until(lambda: len(world.kinds()) == 2)
+    world.house.send_webhooks()
+    assert sorted(got.headers["webhook-id"] for got in system.got) == sorted({got.id for got in system.got})
+    assert len(system.got) == 2
+
+
+def test_what_comes_out_of_order_is_parked_and_then_applied_in_order(world: World) -> None:
+    referral = new_id()
+    first, second, third = (world.house.fact(verb, referral) for verb in ("sent", "amended", "withdrawn"))
+    world.say(third, second)
+    until(lambda: len(world.house.rows("SELECT FROM inbox_parked WHERE subject = %s", referral)) == 2)
+    assert world.kinds() == []
+    world.say(first)
+    until(lambda: world.taken_in(referral) == 3)
+    assert set(world.kinds()) == {"referral_sent", "referral_amended", "referral_withdrawn"}
+    assert world.house.rows("SELECT FROM inbox_parked WHERE subject = %s", referral) == []
+
+
+def test_facts_that_tell_nobody_are_taken_in_so_that_no_gap_is_left(world: World) -> None:
+    referral = new_id()
+    world.say(*(world.house.fact(verb, referral) for verb in ("drafted", "a_verb_of_tomorrow", "sent")))
+    until(lambda: world.taken_in(referral) == 3)
+    assert world.kinds() == ["referral_sent"]
+    contact = Fact(new_id(), 1, "enlace.contact.recorded.v1", b"", world.house.clock.now())
+    world.say(contact)
+    until(lambda: world.taken_in(contact.subject) == 1)
+
+
+def test_a_body_that_can_not_be_read_becomes_a_sealed_dead_letter_and_blocks_nothing(world: World) -> None:
+    referral = new_id()
+    broken = world.house.fact("sent", referral)
+    world.say(Fact(broken.subject, broken.version, broken.type, b"\xff\xff\xff", broken.time))
+    world.say(world.house.fact("amended", referral))
+    until(lambda: world.taken_in(referral) == 2)
+    assert world.kinds() == ["referral_amended"]
+    [letter] = world.records(f"{REFERRALS}.dlq", referral)
+    headers = dict(letter.headers)
+    assert headers["reason"] == b"body"
+    sealed = base64.b64decode(letter.value)
+    assert world.house.keyring.open_bytes(sealed, f"dead-letter/{headers['place'].decode()}") == b"\xff\xff\xff"
+
+
+def test_who_speaks_with_anothers_voice_is_not_believed(world: World) -> None:
+    forged = world.house.fact("sent")
+    world.say(forged, voice="partners", source="enlace/referrals")  # signed by another service
+    tampered = world.house.fact("sent")
+    world.say(tampered, body=tampered.payload + b"\x08\x01")
+    honest = world.house.fact("sent")
+    world.say(honest)
+    until(lambda: world.taken_in(honest.subject) == 1)
+    for fact in (forged, tampered):
+        [letter] = world.records(f"{REFERRALS}.dlq", fact.subject)
+        assert dict(letter.headers)["reason"] == b"signature"
+        assert world.taken_in(fact.subject) == 0
+    assert len(world.kinds()) == 1
+
+
+def test_a_member_that_is_suspended_is_refused_and_one_that_is_reinstated_is_not(world: World) -> None:
+    organization = new_id()
+    worker = world.house.as_(organization, "WORKER")
+
+    def member(version: int, verb: str, status: str) -> Fact:
+        body = partners_pb2.OrganizationFact(organization_id=organization, status_code=status)
+        return Fact(organization, version, f"enlace.organization.{verb}.v1", body.SerializeToString(), world.house.clock.now())
+
+    def refused() -> bool:
+        try:
+            worker.CountUnread()
+        except grpc.RpcError as error:
+            return "organization_not_active" in str(error)
+        return False
+
+    world.say(member(1, "registered", "PROBATION"), member(2, "suspended", "SUSPENDED"), topic=PARTNERS, voice="partners")
+    until(refused)
+    world.say(member(3, "reinstated", "APPROVED"), topic=PARTNERS, voice="partners")
+    until(lambda: not refused())
+
+
+def test_that_a_message_reached_nobody_is_told_to_the_house(world: World) -> None:
+    world.house.desk(RECEIVER, "nadie@ong.example")
+    fact = world.house.fact("sent")
+    world.say(fact)
+    until(lambda: world.kinds() == ["referral_sent"])
+    with world.house.database.dedicated() as connection:
+        [letter] = world.house.sending.next_letters(connection, world.house.clock.now())
+    world.house.sending.finish(Channel.EMAIL, letter.claim, Outcome("smtp", 550, hopeless=True), world.house.clock.now())
+    [row] = world.house.rows("SELECT id FROM messages WHERE unreached")
+    [record] = world.records(TOPIC, row["id"])
+    said = unpack(record.headers, record.value, world.own_voice)
+    assert said.type == "enlace.message.undeliverable.v1"
+    assert facts_pb2.MessageFact.FromString(said.payload).referral_id == fact.subject

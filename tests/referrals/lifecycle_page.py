@@ -1,0 +1,151 @@
+"""Renders docs/lifecycle.md from the table of transitions, so that the page can't say anything else than the code: `python -m tests.referrals.lifecycle_page`."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from services.referrals.domain import codes
+from services.referrals.domain.clock import CLOSE, LEVELS, POLICY, SILENCE, ClockKind
+from services.referrals.domain.lifecycle import LIVE, TRANSITIONS, State, Transition
+
+PAGE = Path(__file__).parents[2] / "docs" / "lifecycle.md"
+
+CARRIES = {
+    "send": "need code, urgency, service, a safe-contact plan, and a consent receipt that covers recipient and purpose now; or an override: code and note",
+    "acknowledge": "nothing but who",
+    "ask": "question code (`other` needs a note); once in a referral's life",
+    "answer": "note with the answer",
+    "accept": "planned first contact; the responsible worker, or the desk answers for it",
+    "waitlist": "expected wait in days (1 to 365), review time in the future",
+    "decline": "decline code (`other` needs a note); perhaps an alternative service",
+    "expire": "nothing: the reason is that nobody answered",
+    "start": "time of the first contact",
+    "complete": "outcome code, need codes of what was delivered",
+    "not_deliver": "not-delivered code (`other` needs a note)",
+    "close": "whether help came: `yes` or `could_not_reach`",
+    "reopen": "whether help came: `no`",
+    "withdraw": "withdraw code (`other` needs a note)",
+    "withdraw_consent": "the receipt that is withdrawn, through any partner that holds it or by her reference",
+    "reroute": "the new referral, which is based on this one",
+    "enter_in_error": "nothing; the sender within 24 hours of the draft, a coordinator at any time",
+}
+"""What each step must bring along; the methods of Referral check it."""
+
+_CODES = {
+    "Decline": codes.DECLINE,
+    "Withdraw": codes.WITHDRAW,
+    "Not delivered": codes.NOT_DELIVERED,
+    "Outcome": codes.OUTCOME,
+    "Override": codes.OVERRIDE,
+    "Question": codes.QUESTION,
+    "Help came": codes.HELP_CAME,
+}
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join(
+        [
+            "# The life of a referral",
+            "",
+            "Written by `python -m tests.referrals.lifecycle_page` from `services/referrals/domain`; a test fails when it is out of date.",
+            "",
+            "## States",
+            "",
+            *_diagram(),
+            "",
+            f"Live, so that the receiver has access and a clock runs or the sender is asked: {_names(LIVE)}.",
+            "Every state but `entered_in_error` may become `entered_in_error`, which is out of all counts; the picture leaves those arrows out.",
+            "",
+            "## Steps",
+            "",
+            *_steps(),
+            "",
+            "† Part of the life, but not a verb that a caller finds among those allowed: it follows from another act"
+            " (`reopen` from closing with `no`, `withdraw_consent` from withdrawing a receipt), or nobody can ask for it yet (`expire`, `reroute`).",
+            "",
+            "## Clocks",
+            "",
+            *_clocks(),
+            "",
+            "## Reason codes",
+            "",
+            *[f"- **{name}**: {', '.join(f'`{code}`' for code in sorted(found))}" for name, found in _CODES.items()],
+            "",
+        ]
+    )
+
+
+def _diagram() -> list[str]:
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for step in TRANSITIONS:
+        if step.target is not State.ENTERED_IN_ERROR:
+            for source in _ordered(step.sources):
+                arrows.setdefault((source, step.target.value), []).append(step.verb)
+    ends = [s.value for s in State if not any(s in t.sources for t in TRANSITIONS if t.target is not State.ENTERED_IN_ERROR)]
+    return [
+        "```mermaid",
+        "stateDiagram-v2",
+        "    [*] --> draft",
+        *[f"    {source} --> {target}: {', '.join(verbs)}" for (source, target), verbs in arrows.items()],
+        *[f"    {state} --> [*]" for state in ends],
+        "```",
+    ]
+
+
+def _steps() -> list[str]:
+    rows = ["| verb | from | to | who | must carry | clocks | fact |", "|---|---|---|---|---|---|---|"]
+    for step in TRANSITIONS:
+        verb = f"`{step.verb}`" + ("" if step.offered else " †")
+        every = step.sources == frozenset(State) - {step.target}
+        sources = "every other state" if every else "every live state" if step.sources == LIVE else _names(step.sources)
+        who = ", ".join(side.value for side in sorted(step.by, key=lambda side: side.value))
+        fact = f"`enlace.referral.{step.fact}.v1`"
+        rows.append(f"| {verb} | {sources} | {step.target.value} | {who} | {CARRIES[step.verb]} | {_effect(step)} | {fact} |")
+    return rows
+
+
+def _effect(step: Transition) -> str:
+    words = [f"starts {kind.value}" for kind in step.starts]
+    if step.stops:
+        words.append("stops all" if set(step.stops) == set(ClockKind) else "stops " + ", ".join(kind.value for kind in step.stops))
+    if step.verb == "ask":
+        words.append("pauses decide")
+    if step.verb == "answer":
+        words.append("resumes decide")
+    return "; ".join(words)
+
+
+def _clocks() -> list[str]:
+    kinds = (ClockKind.ACKNOWLEDGE, ClockKind.DECIDE, ClockKind.FIRST_CONTACT)
+    return [
+        "| urgency | " + " | ".join(kind.value for kind in kinds) + " |",
+        "|---" * (len(kinds) + 1) + "|",
+        *[f"| {urgency.value} | " + " | ".join(_span(spans[kind]) for kind in kinds) + " |" for urgency, spans in POLICY.items()],
+        "",
+        f"`review` is due at the review time that the receiver gave; `silence` after {_span(SILENCE)}; `close` after {_span(CLOSE)}.",
+        "The first contact for `immediate` is meant for the same day. That is counted as 12 hours, so that a call at 23:50 has a deadline that can be met.",
+        "Working days are those of the person's country; Saturdays, Sundays and public holidays do not count.",
+        f"Of each clock {', '.join(str(level) for level in LEVELS[:-1])} and {LEVELS[-1]} per cent are told, once:"
+        " `clock_reminded`, `clock_breached`, `clock_escalated`. A level that nobody was awake for is not told late: only the highest one reached is.",
+    ]
+
+
+def _span(span: timedelta | int) -> str:
+    if isinstance(span, int):
+        return f"{span} working days"
+    if span >= timedelta(days=7):
+        return f"{span.days} days"
+    minutes = int(span.total_seconds()) // 60
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h"
+
+
+def _ordered(states: frozenset[State]) -> list[str]:
+    return [state.value for state in State if state in states]
+
+
+def _names(states: frozenset[State]) -> str:
+    return ", ".join(_ordered(states))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,345 @@
+"""The life of a referral: the table cell by cell, and random lives against a small model. No database, no ports."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from datetime import date, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from chassis.errors import Conflict, Refusal
+from services.referrals.domain.clock import Clock, ClockKind, Urgency
+from services.referrals.domain.consent import Receipt
+from services.referrals.domain.lifecycle import (
+    BY_VERB,
+    LIVE,
+    TRANSITIONS,
+    WAITS_FOR_RECEIVER,
+    WAITS_FOR_SENDER,
+    Side,
+    State,
+)
+from services.referrals.domain.person import Coarse, FieldGroup
+from services.referrals.domain.referral import Actor, Event, Referral
+from tests.builders import NOON
+from tests.referrals import lifecycle_page
+
+ACTORS = {
+    Side.SENDER: Actor("worker", "worker-of-sender", "sender"),
+    Side.RECEIVER: Actor("worker", "worker-of-receiver", "receiver"),
+    Side.COORDINATOR: Actor("worker", "coordinator", "coalition", coordinates=True),
+    Side.PERSON: Actor("person", "contact", ""),
+    Side.SYSTEM: Actor("system", "clock", ""),
+    None: Actor("worker", "stranger", "elsewhere"),
+}
+TERMINAL = frozenset(State) - LIVE - {State.DRAFT}
+
+
+class EveryDay:
+    def is_working_day(self, day: date) -> bool:
+        return True
+
+
+DAYS = EveryDay()
+RECEIPT = Receipt(
+    "receipt",
+    "person",
+    "sender",
+    "receiver",
+    frozenset({FieldGroup.IDENTITY}),
+    ("HOU",),
+    NOON + timedelta(days=90),
+    "person",
+    "spoken",
+    NOON,
+)
+
+Step = Callable[[Referral, Actor, datetime], None]
+STEPS: dict[str, Step] = {
+    "send": lambda r, a, now: r.send(a, now, DAYS, RECEIPT, safe_contact_known=True),
+    "acknowledge": lambda r, a, now: r.acknowledge(a, now, DAYS),
+    "ask": lambda r, a, now: r.ask(a, now, DAYS, "dates", ""),
+    "answer": lambda r, a, now: r.answer(a, now, DAYS, "tomorrow"),
+    "accept": lambda r, a, now: r.accept(a, now, DAYS, worker_id="", planned=now, note=""),
+    "waitlist": lambda r, a, now: r.waitlist(a, now, DAYS, days=3, review=now + timedelta(days=2), note=""),
+    "decline": lambda r, a, now: r.decline(a, now, DAYS, reason_code="no_capacity", alternative_service_id="", note=""),
+    "start": lambda r, a, now: r.start(a, now, DAYS, first_contact=now, note=""),
+    "complete": lambda r, a, now: r.complete(a, now, DAYS, outcome_code="fully_met", delivered=["HOU.EMG"], note=""),
+    "not_deliver": lambda r, a, now: r.not_deliver(a, now, DAYS, reason_code="capacity_lost", note=""),
+    "close": lambda r, a, now: r.close(a, now, DAYS, help_came="yes", note=""),
+    "reopen": lambda r, a, now: r.close(a, now, DAYS, help_came="no", note=""),
+    "withdraw": lambda r, a, now: r.withdraw(a, now, DAYS, reason_code="moved", note=""),
+    "enter_in_error": lambda r, a, now: r.enter_in_error(a, now, DAYS, ""),
+}
+WITHOUT_METHOD = {"expire", "reroute"}  # part of the life, not yet something that anybody can do
+UNREFUSED = {"withdraw_consent"}  # what a withdrawn consent ends, it ends; the rest it leaves alone
+
+
+def draft() -> Referral:
+    referral = Referral.draft("0" * 32, ACTORS[Side.SENDER], "person", Coarse(), NOON)
+    referral.amend(ACTORS[Side.SENDER], NOON, need_code="HOU.EMG", urgency=Urgency.EMERGENCY, service=("service", "receiver"))
+    return referral
+
+
+def in_state(state: State) -> Referral:
+    """A referral that stands there, with a running clock of every kind."""
+    referral = draft()
+    referral.state = state
+    referral.clocks = [Clock(kind, NOON, NOON + timedelta(hours=1)) for kind in ClockKind]
+    return referral
+
+
+def test_every_verb_of_the_table_is_tried_here_or_confessed() -> None:
+    assert STEPS.keys() | WITHOUT_METHOD | UNREFUSED == BY_VERB.keys()
+    assert not [verb for verb in WITHOUT_METHOD if hasattr(Referral, verb)]
+    assert len(BY_VERB) == len(TRANSITIONS)
+
+
+@pytest.mark.parametrize("verb", STEPS)
+def test_a_step_is_possible_exactly_where_the_table_says_and_changes_nothing_elsewhere(verb: str) -> None:
+    row = BY_VERB[verb]
+    for state in State:
+        for side, actor in ACTORS.items():
+            referral = in_state(state)
+            before = deepcopy(referral)
+            allowed = state in row.sources and side in row.by
+            cell = f"{verb} in {state.value} by {side.value if side else 'a stranger'}"
+            if not allowed:
+                with pytest.raises(Conflict) as caught:
+                    STEPS[verb](referral, actor, NOON)
+                assert caught.value.reason == "illegal_transition", cell
+                assert referral == before, cell
+                continue
+            STEPS[verb](referral, actor, NOON)
+            assert referral.state is row.target, cell
+            assert referral.version == before.version + 1, cell
+            event = referral.events[-1]
+            assert (event.verb, event.from_state, event.to_state, event.actor) == (row.fact, state, row.target, actor), cell
+            running = {clock.kind for clock in referral.clocks if clock.running}
+            assert running >= set(row.starts), cell
+            assert not (running & set(row.stops)) - set(row.starts), cell
+
+
+@pytest.mark.parametrize("side", ACTORS)
+def test_what_may_be_done_next_is_what_can_be_done(side: Side | None) -> None:
+    for state in State:
+        referral = in_state(state)
+        offered = {t.verb for t in TRANSITIONS if t.offered and state in t.sources and side in t.by}
+        assert set(referral.allowed_verbs(ACTORS[side], NOON)) == offered
+
+
+def test_a_withdrawn_consent_ends_what_is_live_whoever_passes_it_on_and_leaves_the_rest() -> None:
+    for state in State:
+        for actor in ACTORS.values():
+            referral = in_state(state)
+            before = deepcopy(referral)
+            referral.withdraw_consent(actor, NOON, DAYS)
+            if state in LIVE:
+                assert referral.state is State.CONSENT_WITHDRAWN
+                assert referral.events[-1].attribution == "person"
+                assert not [clock for clock in referral.clocks if clock.running]
+            else:
+                assert referral == before
+
+
+def test_an_end_is_left_only_by_being_an_error() -> None:
+    for row in TRANSITIONS:
+        assert row.verb == "enter_in_error" or not row.sources & TERMINAL, row.verb
+    assert not [row.verb for row in TRANSITIONS if State.ENTERED_IN_ERROR in row.sources]
+
+
+def test_every_state_waits_for_one_side_or_is_an_end() -> None:
+    assert not WAITS_FOR_RECEIVER & WAITS_FOR_SENDER
+    assert frozenset(State) == WAITS_FOR_RECEIVER | WAITS_FOR_SENDER | TERMINAL
+    assert LIVE | {State.DRAFT} == WAITS_FOR_RECEIVER | WAITS_FOR_SENDER
+
+
+def test_the_sender_may_call_it_an_error_for_a_day_and_a_coordinator_for_ever() -> None:
+    day_after = NOON + timedelta(hours=24, seconds=1)
+    late = in_state(State.SENT)
+    with pytest.raises(Conflict, match="illegal_transition"):
+        STEPS["enter_in_error"](late, ACTORS[Side.SENDER], day_after)
+    assert "enter_in_error" not in late.allowed_verbs(ACTORS[Side.SENDER], day_after)
+    STEPS["enter_in_error"](late, ACTORS[Side.COORDINATOR], day_after)
+    in_time = in_state(State.SENT)
+    STEPS["enter_in_error"](in_time, ACTORS[Side.SENDER], NOON + timedelta(hours=24))
+    assert in_time.state is late.state is State.ENTERED_IN_ERROR
+
+
+def test_a_question_is_asked_once() -> None:
+    referral = draft()
+    for verb, side in (("send", Side.SENDER), ("ask", Side.RECEIVER), ("answer", Side.SENDER)):
+        STEPS[verb](referral, ACTORS[side], NOON)
+    with pytest.raises(Conflict, match="already_asked"):
+        STEPS["ask"](referral, ACTORS[Side.RECEIVER], NOON)
+    assert "ask" not in referral.allowed_verbs(ACTORS[Side.RECEIVER], NOON)
+
+
+def test_what_a_step_must_carry_is_missed_before_anything_changes() -> None:
+    receiver, sender = ACTORS[Side.RECEIVER], ACTORS[Side.SENDER]
+    empty: list[tuple[State, Callable[[Referral], None], str]] = [
+        (State.DRAFT, lambda r: r.send(sender, NOON, DAYS, RECEIPT, safe_contact_known=False), "safe_contact_missing"),
+        (State.DRAFT, lambda r: r.send(sender, NOON, DAYS, None, safe_contact_known=True), "receipt_missing"),
+        (State.DRAFT, lambda r: r.send(sender, NOON, DAYS, None, safe_contact_known=True, override="life_at_risk"), "invalid_fields"),
+        (State.SENT, lambda r: r.ask(receiver, NOON, DAYS, "", ""), "invalid_fields"),
+        (State.SENT, lambda r: r.ask(receiver, NOON, DAYS, "other", ""), "invalid_fields"),
+        (State.INFO_REQUESTED, lambda r: r.answer(sender, NOON, DAYS, ""), "invalid_fields"),
+        (State.SENT, lambda r: r.accept(receiver, NOON, DAYS, worker_id="", planned=None, note=""), "invalid_fields"),
+        (State.SENT, lambda r: r.waitlist(receiver, NOON, DAYS, days=0, review=None, note=""), "invalid_fields"),
+        (State.SENT, lambda r: r.waitlist(receiver, NOON, DAYS, days=3, review=NOON, note=""), "invalid_fields"),
+        (State.SENT, lambda r: r.decline(receiver, NOON, DAYS, reason_code="", alternative_service_id="", note=""), "invalid_fields"),
+        (State.SENT, lambda r: r.decline(receiver, NOON, DAYS, reason_code="other", alternative_service_id="", note=""), "invalid_fields"),
+        (State.ACCEPTED, lambda r: r.start(receiver, NOON, DAYS, first_contact=None, note=""), "invalid_fields"),
+        (State.IN_PROGRESS, lambda r: r.complete(receiver, NOON, DAYS, outcome_code="", delivered=[], note=""), "invalid_fields"),
+        (State.ACCEPTED, lambda r: r.not_deliver(receiver, NOON, DAYS, reason_code="moved", note=""), "invalid_fields"),
+        (State.COMPLETED, lambda r: r.close(sender, NOON, DAYS, help_came="perhaps", note=""), "invalid_fields"),
+        (State.SENT, lambda r: r.withdraw(sender, NOON, DAYS, reason_code="no_capacity", note=""), "invalid_fields"),
+    ]
+    for state, act, reason in empty:
+        referral = in_state(state)
+        before = deepcopy(referral)
+        with pytest.raises(Refusal, match=reason):
+            act(referral)
+        assert referral == before
+
+
+@pytest.mark.parametrize("missing", ["need_code", "urgency", "service_id"])
+def test_an_incomplete_draft_is_not_sent(missing: str) -> None:
+    referral = draft()
+    setattr(referral, missing, None if missing == "urgency" else "")
+    with pytest.raises(Conflict, match="incomplete_draft"):
+        STEPS["send"](referral, ACTORS[Side.SENDER], NOON)
+    assert referral.state is State.DRAFT
+
+
+def test_another_recipient_needs_another_consent() -> None:
+    referral = draft()
+    referral.amend(ACTORS[Side.SENDER], NOON, receipt_id="receipt")
+    referral.amend(ACTORS[Side.SENDER], NOON, service=("other service", "receiver"))
+    assert referral.receipt_id == "receipt"
+    referral.amend(ACTORS[Side.SENDER], NOON, service=("service", "other receiver"))
+    assert referral.receipt_id == ""
+
+
+# Random lives. The model is written a second time, from what was agreed with the partners and not from the table in the code.
+
+SENDING, CLOSING = {Side.SENDER, Side.COORDINATOR}, {Side.SENDER, Side.COORDINATOR, Side.PERSON}
+MODEL: dict[str, tuple[str, str, set[Side]]] = {
+    "send": ("draft", "sent", {Side.SENDER}),
+    "acknowledge": ("sent", "acknowledged", {Side.RECEIVER}),
+    "ask": ("sent acknowledged", "info_requested", {Side.RECEIVER}),
+    "answer": ("info_requested", "acknowledged", {Side.SENDER}),
+    "accept": ("sent acknowledged waitlisted", "accepted", {Side.RECEIVER}),
+    "waitlist": ("sent acknowledged", "waitlisted", {Side.RECEIVER}),
+    "decline": ("sent acknowledged waitlisted", "declined", {Side.RECEIVER}),
+    "start": ("accepted", "in_progress", {Side.RECEIVER}),
+    "complete": ("in_progress", "completed", {Side.RECEIVER}),
+    "not_deliver": ("accepted in_progress", "not_delivered", {Side.RECEIVER}),
+    "close": ("completed", "closed", CLOSING),
+    "reopen": ("completed", "in_progress", CLOSING),
+    "withdraw": ("sent acknowledged info_requested accepted waitlisted in_progress completed", "withdrawn", SENDING),
+}
+TIMED = {
+    "sent",
+    "acknowledged",
+    "accepted",
+    "waitlisted",
+    "in_progress",
+    "completed",
+}  # a clock must run here; elsewhere the sender is asked
+FORWARD = ["send", "acknowledge", "accept", "start", "complete", "reopen", "complete"]  # the long way, so that lives get far
+
+
+class Life(RuleBasedStateMachine):
+    """One referral; every step is told to the model too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOON
+        self.referral = draft()
+        self.state = "draft"
+        self.asked = False
+        self.version = 2
+
+    @rule(verb=st.sampled_from([*MODEL, *FORWARD]), side=st.sampled_from(list(ACTORS)))
+    def step(self, verb: str, side: Side | None) -> None:
+        sources, target, by = MODEL[verb]
+        possible = self.state in sources.split() and side in by and not (verb == "ask" and self.asked)
+        try:
+            STEPS[verb](self.referral, ACTORS[side], self.now)
+        except Conflict:
+            assert not possible
+            return
+        assert possible
+        self.state, self.version, self.asked = target, self.version + 1, self.asked or verb == "ask"
+
+    @rule(data=st.data())
+    def a_step_that_is_offered(self, data: st.DataObject) -> None:
+        side = data.draw(st.sampled_from([Side.SENDER, Side.RECEIVER]))
+        offered = [v for v in self.referral.allowed_verbs(ACTORS[side], self.now) if v in MODEL and v not in ("decline", "withdraw")]
+        if offered:
+            self.step(data.draw(st.sampled_from(offered)), side)
+
+    @rule()
+    def consent_is_withdrawn(self) -> None:
+        if self.now > NOON + timedelta(days=20):  # or no life would get old
+            live = self.state in MODEL["withdraw"][0].split()
+            self.referral.withdraw_consent(ACTORS[Side.PERSON], self.now, DAYS)
+            if live:
+                self.state, self.version = "consent_withdrawn", self.version + 1
+
+    @rule(minutes=st.integers(1, 3_000))
+    def time_passes(self, minutes: int) -> None:
+        self.now += timedelta(minutes=minutes)
+        told = self.referral.fire_clocks(self.now)
+        self.version += len(told)
+        assert all(event.from_state is event.to_state for event in told)
+        assert self.referral.fire_clocks(self.now) == []
+
+    @invariant()
+    def model_and_referral_agree(self) -> None:
+        assert self.referral.state.value == self.state
+        assert self.referral.version == self.version
+
+    @invariant()
+    def the_history_folds_to_the_state_without_a_gap(self) -> None:
+        events = self.referral.events
+        assert [event.version for event in events] == list(range(1, self.version + 1))
+        assert folded(events) is self.referral.state
+        assert sum(event.verb == "accepted" for event in events) <= 1
+        times = [event.time for event in events]
+        assert times == sorted(times)
+
+    @invariant()
+    def a_clock_runs_or_somebody_else_is_asked(self) -> None:
+        running = [clock.kind for clock in self.referral.clocks if clock.running]
+        assert bool(running) == (self.state in TIMED)
+        assert len(running) == len(set(running))
+        assert (self.referral.next_due_time is not None) == bool(running)
+        levels = [(event.clock, event.verb) for event in self.referral.events if event.clock in (ClockKind.ACKNOWLEDGE, ClockKind.DECIDE)]
+        assert len(levels) == len(set(levels))
+
+
+def folded(events: list[Event]) -> State:
+    """The state that a history leads to; each event must begin where the one before it ended."""
+    state = State.DRAFT
+    for event in events:
+        assert event.from_state is state
+        state = event.to_state
+    return state
+
+
+TestRandomLives = Life.TestCase
+TestRandomLives.settings = settings(
+    max_examples=300, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+)
+
+
+def test_the_page_says_for_every_step_what_it_must_carry() -> None:
+    assert lifecycle_page.CARRIES.keys() == BY_VERB.keys()
+
+
+def test_the_page_is_fresh() -> None:
+    assert lifecycle_page.PAGE.read_text(encoding="utf-8") == lifecycle_page.page(), "python -m tests.referrals.lifecycle_page"

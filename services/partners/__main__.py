@@ -1,6 +1,7 @@
 """python -m services.partners: every object is made here, once, in reading order."""
 
 import json
+import logging
 import sys
 import threading
 from datetime import UTC, datetime
@@ -52,8 +53,10 @@ class Sweeper(threading.Thread):
 
 
 @click.group(help="The partner directory and its members.")
-def main() -> None:
-    log.setup(NAME)
+@click.pass_context
+def main(context: click.Context) -> None:
+    # The log is the output of `serve`; the other commands have one of their own.
+    log.setup(NAME, level=logging.INFO if context.invoked_subcommand == "serve" else logging.CRITICAL)
 
 
 @main.command(help="Answer calls and tell facts, until SIGTERM.")

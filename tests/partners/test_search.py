@@ -148,6 +148,15 @@ def test_pages_together_are_the_whole_without_doubles(scene: Scene, words: str, 
         assert len(seen) == len(set(seen)) == 7
 
 
+def test_a_planner_that_believes_in_many_where_there_are_few_does_not_mislead(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.service(scene.coalition, "Casa")
+    scene.service(scene.coalition, "Albergue")
+    monkeypatch.setattr(search, "_estimate", lambda *_: 10**6)
+    assert names(scene) == ["Albergue", "Casa"]
+    assert names(scene, words="casa") == ["Casa"]
+    assert names(scene, words="zzzzzz") == []
+
+
 def test_the_total_is_said_also_on_an_empty_page(scene: Scene) -> None:
     scene.service(scene.coalition, "Casa")
     found = scene.coordinator.SearchServices(pb.SearchServicesRequest(page_token=pages.token(0, "zzz", "zzz")))

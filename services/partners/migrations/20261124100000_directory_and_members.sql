@@ -54,10 +54,9 @@ CREATE TABLE services (
     update_time        timestamptz NOT NULL,
     -- What follows is made by the store from the columns above, the organisation and the taxonomy.
     shelter            boolean     NOT NULL,
-    listed             boolean     NOT NULL DEFAULT false,
-    need_words         text        NOT NULL,
-    facets             text[]      NOT NULL, -- need:HOU.EMG need:HOU country:NI area:NI-CI (area:NI for the whole country) language:es
-    document           tsvector    NOT NULL DEFAULT ''
+    listed             boolean     NOT NULL,
+    facets             text[]      NOT NULL, -- need:HOU.EMG need:HOU exactly:HOU.EMG country:NI area:NI-CI (area:NI: the whole country) language:es
+    document           tsvector    NOT NULL
 );
 -- One index answers words and facets together, without a look at the rows; rows that nobody may find are not in it.
 CREATE INDEX services_search ON services USING gin (document, facets) WHERE listed;

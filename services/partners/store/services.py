@@ -13,28 +13,30 @@ from services.partners.store.words import fold, learn
 _COLUMNS = (
     "id version organization_id name name_key description need_codes country department languages minimum_age maximum_age genders"
     " takes_dependants maximum_dependants intake available maximum unit capacity_time confidential phone assured_time active create_time"
-    " update_time shelter need_words facets"
+    " update_time"
 ).split()
 _FIXED = ("id", "organization_id", "create_time")
-_INSERT = (
-    f"INSERT INTO services ({', '.join(_COLUMNS)}) VALUES ({', '.join(f'%({name})s' for name in _COLUMNS)})"
-    " ON CONFLICT (id) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in _FIXED)
-)
-# In a statement of its own, which sees the organisation as it is now, not as it was when the service was fetched.
-_INDEX = (
-    "UPDATE services SET listed = services.active AND (o.status = 'APPROVED' OR (o.status = 'PROBATION' AND NOT services.shelter)), document ="
-    " setweight(to_tsvector('enlace', services.name), 'A') || setweight(to_tsvector('enlace', o.name), 'B')"
-    " || setweight(to_tsvector('enlace', services.need_words), 'C') || setweight(to_tsvector('enlace', services.description), 'D')"
-    " FROM organizations AS o WHERE o.id = services.organization_id AND "
+_OFFERED = "(o.status = 'APPROVED' OR (o.status = 'PROBATION' AND NOT %(shelter)s))"
+# The organisation is read in the statement that writes: as it is now, not as it was when the service was fetched.
+_MADE = {
+    "shelter": "%(shelter)s",
+    "facets": "%(facets)s",
+    "listed": f"%(active)s AND {_OFFERED}",
+    "document": "setweight(to_tsvector('enlace', %(name)s), 'A') || setweight(to_tsvector('enlace', o.name), 'B')"
+    " || setweight(to_tsvector('enlace', %(need_words)s), 'C') || setweight(to_tsvector('enlace', %(description)s), 'D')",
+}
+_KEEP = (
+    f"INSERT INTO services ({', '.join([*_COLUMNS, *_MADE])})"
+    f" SELECT {', '.join([*(f'%({name})s' for name in _COLUMNS), *_MADE.values()])} FROM organizations AS o WHERE o.id = %(organization_id)s"
+    f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS, *_MADE) if name not in _FIXED)}"
 )
 FROM = "services AS s JOIN organizations AS o ON o.id = s.organization_id"
-SEEN = "s.*, o.name AS organization_name, o.type AS organization_type"
+SEEN = ", ".join(f"s.{name}" for name in _COLUMNS) + ", o.name AS organization_name, o.type AS organization_type"
 
 
 def keep(tx: Transaction, service: Service) -> None:
     """Writes the service with its facts, and what the search knows of it."""
-    tx.execute(_INSERT, _values(service))
-    tx.execute(_INDEX + "services.id = %s", (service.id,))
+    tx.execute(_KEEP, _values(service))
     learn(tx, [service.entry.name, service.entry.description, service.organization_name, taxonomy().words(service.entry.need_codes)])
     _tell(tx, service)
 
@@ -58,9 +60,11 @@ def keep_capacity(tx: Transaction, service: Service) -> None:
     _tell(tx, service)
 
 
-def index_all_of(tx: Transaction, organization_id: str, organization_name: str) -> None:
+def refresh_all_of(tx: Transaction, organization_id: str, organization_name: str) -> None:
     """After a change of the organisation: its services are found by its new name, or are no longer found."""
-    tx.execute(_INDEX + "o.id = %s", (organization_id,))
+    held = tx.execute(f"SELECT {SEEN} FROM {FROM} WHERE o.id = %s ORDER BY s.id FOR UPDATE OF s", (organization_id,)).fetchall()
+    with tx.cursor() as cursor:
+        cursor.executemany(_KEEP, [_values(read(row)) for row in held])
     learn(tx, [organization_name])
 
 
@@ -120,10 +124,11 @@ def capacity(row: Row) -> Capacity:
 
 
 def facets(entry: ServiceEntry) -> list[str]:
-    """What the search asks for by equality."""
+    """What is asked for by equality: `need` with the groups above, `exactly` without."""
     spoken = {part.lower() for tag in entry.languages for part in (tag, tag.split("-")[0]) if part != "x"}
     return [
         *(f"need:{code}" for code in taxonomy().with_parents(entry.need_codes)),
+        *(f"exactly:{code}" for code in entry.need_codes),
         f"country:{entry.country}",
         f"area:{entry.department or entry.country}",
         *(f"language:{tag}" for tag in sorted(spoken)),

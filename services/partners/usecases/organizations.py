@@ -58,7 +58,7 @@ def update_organization(tx: Transaction, caller: Caller, now: datetime, id: str,
     organization.change(changes, now)
     organizations.keep(tx, organization)
     if organization.entry.name != before.name:
-        services.index_all_of(tx, id, organization.entry.name)
+        services.refresh_all_of(tx, id, organization.entry.name)
     return organization
 
 
@@ -88,7 +88,7 @@ def _live(
     organization.check_etag(etag)
     step(organization, now)
     organizations.keep(tx, organization)
-    services.index_all_of(tx, id, organization.entry.name)
+    services.refresh_all_of(tx, id, organization.entry.name)
     return organization
 
 

@@ -1,0 +1,126 @@
+"""The service as a process: its commands, its start in any weather, its clean end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from chassis import keys
+from chassis.db import Database
+from chassis.embedded.process import free_port
+from chassis.kafka import Consumer
+from chassis.tokens import SYSTEM
+from protos.partners.v1 import directory_pb2, directory_pb2_grpc
+from services.partners import config, usecases
+from services.partners.domain.organization import OrganizationEntry, OrganizationType
+from tests.partners.scene import NOON, ROOT
+from tests.parts.brokers import Broker
+from tests.parts.postgres import Database as Place
+from tests.parts.postgres import Server
+
+
+@pytest.fixture
+def place(postgres: Server) -> Iterator[Place]:
+    made = postgres.database("partners")  # empty: migrating it is part of the test
+    yield made
+    postgres.drop(made)
+
+
+@pytest.fixture
+def environment(place: Place, embedded_broker: Broker, tmp_path: Path) -> dict[str, str]:
+    keys.create(tmp_path / "keys", ["partners"])
+    return os.environ | {
+        "ENLACE_DATABASE_URL": place.url,
+        "ENLACE_MIGRATION_URL": place.migration_url,
+        "ENLACE_KEYS": str(tmp_path / "keys"),
+        "ENLACE_LISTEN": f"127.0.0.1:{free_port('127.0.0.1')}",
+        "KAFKA_BOOTSTRAP_SERVERS": embedded_broker.bootstrap,
+    }
+
+
+def command(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "services.partners", *words]
+    return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def register(place: Place) -> str:
+    database = Database(place.url, max_size=2)
+    database.open()
+    with database.transaction(SYSTEM) as tx:
+        entry = OrganizationEntry("Llama y Vive", OrganizationType.HOTLINE, "NI", hotline_number="133")
+        made = usecases.create_organization(tx, SYSTEM, NOON, entry)
+        usecases.approve_organization(tx, SYSTEM, NOON, made.id, made.etag)
+    database.close()
+    return made.id
+
+
+def test_it_migrates_serves_tells_its_facts_and_ends_cleanly(
+    place: Place, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sick = command(environment, "doctor", "--json")
+    assert (sick.returncode, json.loads(sick.stdout)["schema"]) == (1, False)
+    for _ in range(2):  # a second time changes nothing
+        done = command(environment, "migrate")
+        assert done.returncode == 0, done.stderr
+    well = command(environment, "doctor", "--json")
+    assert (well.returncode, set(json.loads(well.stdout).values())) == (0, {True})
+    id = register(place)
+    serving = subprocess.Popen([sys.executable, "-m", "services.partners", "serve"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        with grpc.insecure_channel(environment["ENLACE_LISTEN"]) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            for name in ("", "enlace.partners.v1.Directory", "broker"):
+                wait_until_serving(health, name)
+            hotlines = directory_pb2_grpc.DirectoryStub(channel).ListHotlines(directory_pb2.ListHotlinesRequest(), timeout=5).hotlines
+            assert [line.number for line in hotlines] == ["133"]
+        expected = [f"enlace.organization.{word}.v1" for word in ("registered", "approved")]
+        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", environment["KAFKA_BOOTSTRAP_SERVERS"])
+        consumer = Consumer(config.load(), "test", [config.TOPIC])
+        try:
+            assert told(consumer, id, 2) == expected
+            again = command(environment, "replay", "--dry-run", "--json")
+            assert json.loads(again.stdout) == {"facts": 2}
+            assert json.loads(command(environment, "replay", "--from", "2026-03-15", "--json").stdout) == {"facts": 0}
+            assert command(environment, "replay").stdout == "2 facts will be told again\n"
+            assert told(consumer, id, 2) == expected
+        finally:
+            consumer.close()
+    finally:
+        serving.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        assert serving.wait(15) == 0
+    assert time.monotonic() - started < 10
+
+
+def wait_until_serving(health: Any, name: str) -> None:
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            if health.Check(health_pb2.HealthCheckRequest(service=name), timeout=2).status == health_pb2.HealthCheckResponse.SERVING:
+                return
+        except grpc.RpcError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"{name or 'the service'} does not answer")
+
+
+def told(consumer: Consumer, subject: str, count: int) -> list[str]:
+    """The types of the next facts of a subject, as the topic has them."""
+    types: list[str] = []
+    end = time.monotonic() + 40
+    while len(types) < count and time.monotonic() < end:
+        for record in consumer.poll(0.5):
+            if record.key == subject.encode():
+                types.append(dict(record.headers)["ce_type"].decode())
+    return types

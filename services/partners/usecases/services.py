@@ -91,8 +91,10 @@ def update_service(tx: Transaction, caller: Caller, now: datetime, id: str, etag
 
 
 def set_capacity(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, capacity: Capacity) -> Service:
-    """Says how much room there is now."""
+    """Says how much room there is now. Only those who are there know it: not even the coordinator says it for them."""
     service = _held(tx, caller, id)
+    if caller.kind != "system" and service.organization_id != caller.organization_id:
+        raise NotFound
     service.check_etag(etag, required=False)
     service.set_capacity(capacity, now)
     services.keep_capacity(tx, service)

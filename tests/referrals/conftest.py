@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from argon2 import PasswordHasher
 
 from chassis import keys
 from chassis.clock import SettableClock
@@ -17,6 +18,7 @@ from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
 from protos.referrals.v1 import contacts_pb2, contacts_pb2_grpc, people_pb2, people_pb2_grpc, referrals_pb2, referrals_pb2_grpc
 from services.referrals.__main__ import MIGRATIONS, Made, make
 from services.referrals.store import members
+from services.referrals.usecases import contacts as usecases
 from tests.builders import NOON
 from tests.parts.postgres import Server as PostgresServer
 
@@ -86,6 +88,8 @@ def service(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) 
     """One a module; tests use persons and referrals of their own."""
     place = postgres.database("referrals", MIGRATIONS)
     folder = tmp_path_factory.mktemp("keys")
+    # PINs are slow on purpose; the tests that are not about that need not wait for it.
+    slow, usecases.HASHER = usecases.HASHER, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     keys.create(folder, ["referrals"])
     clock = SettableClock(NOON)
     database = Database(place.url)
@@ -107,6 +111,7 @@ def service(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) 
     issuer = Issuer(keys.signing(folder, "tokens"), clock)
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield Service(clock, database, place.url, place.migration_url, folder, made, issuer, channel)
+    usecases.HASHER = slow
     server.stop(1)
     database.close()
 

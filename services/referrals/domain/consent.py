@@ -47,6 +47,7 @@ class Receipt:
         check.that(self.create_time < self.until_time <= self.create_time + LONGEST, "receipt.until_time", "out_of_range")
         check.code("receipt.giver_code", self.giver_code, codes.GIVERS, required=True)
         check.code("receipt.manner_code", self.manner_code, codes.MANNERS, required=True)
+        check.that(len(self.explained_codes) <= len(codes.EXPLAINED), "receipt.explained_codes", "too_long")
         for number, code in enumerate(self.explained_codes):
             check.code(f"receipt.explained_codes[{number}]", code, codes.EXPLAINED, required=True)
         check.done()

@@ -156,6 +156,7 @@ def age_band(birth_date: str, today: date) -> str:
 
 def _date(text: str) -> date | None:
     try:
-        return date.fromisoformat(text) if len(text) == 10 else None
+        found = date.fromisoformat(text)
     except ValueError:
         return None
+    return found if found.isoformat() == text else None  # not the other ways of ISO 8601, such as a week

@@ -3,14 +3,12 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from chassis.errors import NotFound
-from chassis.ids import is_id
 from chassis.rpc import Call
 from protos.referrals.v1 import contacts_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.contact import Contact
 from services.referrals.domain.lifecycle import State
-from services.referrals.rpc.requests import after, mask, size, token, version
+from services.referrals.rpc.requests import after, mask, moment_key, object_id, optional_id, size, token, version
 from services.referrals.usecases.contacts import Contacts, References
 
 _CHANGEABLE = ("triage", "kind_code", "speaker_code", "outcome_code", "department", "need_code", "person_id", "note", "language")
@@ -41,20 +39,26 @@ class ContactsFace:
         return pb.CreateContactResponse(contact=wire.contact_message(contact, found.note), reference=shown, pin=pin)
 
     def GetContact(self, request: pb.GetContactRequest, call: Call) -> pb.Contact:
-        return wire.contact_message(*self._usecases.get(call.tx, _id(request.id)))
+        return wire.contact_message(*self._usecases.get(call.tx, object_id(request.id)))
 
     def ListContacts(self, request: pb.ListContactsRequest, call: Call) -> pb.ListContactsResponse:
-        contacts, more = self._usecases.page(call.tx, call.caller, size(request.page_size, 50, 200), after(request.page_token, 2))
+        contacts, more = self._usecases.page(
+            call.tx, call.caller, size(request.page_size, 50, 200), after(request.page_token, moment_key, object_id)
+        )
         return pb.ListContactsResponse(contacts=[wire.contact_message(contact) for contact in contacts], next_page_token=token(more))
 
     def UpdateContact(self, request: pb.UpdateContactRequest, call: Call) -> pb.Contact:
         found = request.contact
         paths = mask(request.update_mask, _CHANGEABLE)
         values: dict[str, Any] = {path: getattr(found, path) for path in paths - {"triage", "note"}}
+        if "person_id" in paths:
+            values["person_id"] = optional_id(found.person_id, "contact.person_id")
         if "triage" in paths:
             values["triage"] = wire.triage(found.triage)
         note = found.note if "note" in paths else None
-        return wire.contact_message(*self._usecases.change(call.tx, call.clock.now(), _id(found.id), version(found.etag), values, note))
+        return wire.contact_message(
+            *self._usecases.change(call.tx, call.clock.now(), object_id(found.id), version(found.etag), values, note)
+        )
 
 
 class ReferencesFace:
@@ -95,9 +99,3 @@ class ReferencesFace:
 def _band(then: datetime, now: datetime) -> str:
     age = now - then
     return "today" if age < timedelta(days=1) else "this_week" if age < timedelta(days=7) else "earlier"
-
-
-def _id(text: str) -> str:
-    if not is_id(text):
-        raise NotFound
-    return text

@@ -2,14 +2,12 @@
 
 import json
 
-from chassis.errors import Invalid, NotFound
-from chassis.ids import is_id
 from chassis.rpc import Call
 from protos.referrals.v1 import people_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.codes import Check
 from services.referrals.domain.person import FieldGroup
-from services.referrals.rpc.requests import after, size, token, version
+from services.referrals.rpc.requests import after, moment_key, number_key, object_id, optional_id, size, token, version
 from services.referrals.usecases.people import People
 
 
@@ -35,44 +33,50 @@ class PeopleFace:
         return wire.person_message(person, plan)
 
     def GetPerson(self, request: pb.GetPersonRequest, call: Call) -> pb.Person:
-        return wire.person_message(*self._usecases.get(call.tx, call.caller, _id(request.id)))
+        return wire.person_message(*self._usecases.get(call.tx, call.caller, object_id(request.id)))
 
     def ListPeople(self, request: pb.ListPeopleRequest, call: Call) -> pb.ListPeopleResponse:
-        people, more = self._usecases.page(call.tx, call.caller, size(request.page_size, 50, 200), after(request.page_token, 2))
+        people, more = self._usecases.page(
+            call.tx, call.caller, size(request.page_size, 50, 200), after(request.page_token, moment_key, object_id)
+        )
         return pb.ListPeopleResponse(people=[wire.person_message(person) for person in people], next_page_token=token(more))
 
     def UpdateIdentity(self, request: pb.UpdateIdentityRequest, call: Call) -> pb.Person:
         newer = wire.identity(request.identity)
         return wire.person_message(
-            self._usecases.update_identity(call.tx, call.caller, call.clock.now(), _id(request.id), version(request.etag), newer)
+            self._usecases.update_identity(call.tx, call.caller, call.clock.now(), object_id(request.id), version(request.etag), newer)
         )
 
     def OpenPerson(self, request: pb.OpenPersonRequest, call: Call) -> pb.Identity:
         groups = wire.groups(request.field_groups)
         identity = self._usecases.open(
-            call.tx, call.caller, call.clock.now(), _id(request.id), request.purpose_code, groups, request.referral_id, call.trail
+            call.tx,
+            call.caller,
+            call.clock.now(),
+            object_id(request.id),
+            request.purpose_code,
+            groups,
+            optional_id(request.referral_id, "referral_id"),
+            call.trail,
         )
         return wire.identity_message(identity, groups)
 
     def SetSafeContact(self, request: pb.SetSafeContactRequest, call: Call) -> pb.Person:
         plan = wire.safe_contact(request.safe_contact)
-        person = self._usecases.set_safe_contact(call.tx, call.caller, call.clock.now(), _id(request.id), version(request.etag), plan)
+        person = self._usecases.set_safe_contact(call.tx, call.caller, call.clock.now(), object_id(request.id), version(request.etag), plan)
         return wire.person_message(person, plan)
 
     def CreateReceipt(self, request: pb.CreateReceiptRequest, call: Call) -> pb.Receipt:
         found, now = request.receipt, call.clock.now()
         check = Check()
         check.that(bool(found.person_id), "receipt.person_id", "required")
-        check.that(
-            not found.recipient_organization_id or is_id(found.recipient_organization_id), "receipt.recipient_organization_id", "malformed"
-        )
         check.done()
         receipt = self._usecases.new_receipt(
             call.caller,
             now,
             wire.moment(found, "until_time"),
-            person_id=_id(found.person_id),
-            recipient_organization_id=found.recipient_organization_id,
+            person_id=object_id(found.person_id),
+            recipient_organization_id=optional_id(found.recipient_organization_id, "receipt.recipient_organization_id"),
             field_groups=wire.groups(found.field_groups),
             purpose_codes=tuple(found.purpose_codes),
             giver_code=found.giver_code,
@@ -85,24 +89,23 @@ class PeopleFace:
         return wire.receipt_message(self._usecases.create_receipt(call.tx, call.caller, now, receipt))
 
     def ListReceipts(self, request: pb.ListReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
-        receipts = self._usecases.receipts(call.tx, _id(request.person_id))
+        receipts = self._usecases.receipts(call.tx, object_id(request.person_id))
         return pb.ListReceiptsResponse(receipts=[wire.receipt_message(receipt) for receipt in receipts])
 
     def GetReceipt(self, request: pb.GetReceiptRequest, call: Call) -> pb.Receipt:
-        return wire.receipt_message(self._usecases.receipt(call.tx, _id(request.id)))
+        return wire.receipt_message(self._usecases.receipt(call.tx, object_id(request.id)))
 
     def WithdrawReceipt(self, request: pb.WithdrawReceiptRequest, call: Call) -> pb.Receipt:
-        return wire.receipt_message(self._usecases.withdraw_receipt(call.tx, call.caller, call.clock.now(), _id(request.id), call.trail))
+        return wire.receipt_message(
+            self._usecases.withdraw_receipt(call.tx, call.caller, call.clock.now(), object_id(request.id), call.trail)
+        )
 
     def ListReadings(self, request: pb.ListReadingsRequest, call: Call) -> pb.ListReadingsResponse:
         limit = size(request.page_size, 50, 200)
         before = None
-        if key := after(request.page_token, 1):
-            text = str(json.loads(key)[0])
-            if not (text.isascii() and text.isdigit()):
-                raise Invalid(("page_token", "malformed"))
-            before = int(text)
-        rows = self._usecases.readings(call.tx, call.caller, _id(request.person_id), limit + 1, before)
+        if key := after(request.page_token, number_key):
+            before = int(json.loads(key)[0])
+        rows = self._usecases.readings(call.tx, call.caller, object_id(request.person_id), limit + 1, before)
         page = rows[:limit]
         readings = [
             pb.Reading(
@@ -120,9 +123,3 @@ class PeopleFace:
 
 
 _GROUPS = frozenset(group.value for group in FieldGroup)
-
-
-def _id(text: str) -> str:
-    if not is_id(text):
-        raise NotFound
-    return text

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from chassis.errors import Invalid, NotFound
-from chassis.ids import is_id
+from chassis.errors import Invalid
 from chassis.rpc import Call
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import wire
@@ -12,7 +11,7 @@ from services.referrals.domain.clock import Calendar, Urgency
 from services.referrals.domain.codes import Check
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.referral import Actor, Referral
-from services.referrals.rpc.requests import after, mask, size, token, version
+from services.referrals.rpc.requests import after, due_key, mask, moment_key, object_id, optional_id, size, token, version
 from services.referrals.usecases import figures
 from services.referrals.usecases.referrals import Draft, Referrals, actor_of
 
@@ -34,10 +33,11 @@ class ReferralsFace:
         draft = Draft(
             need_code=request.need_code or None,
             urgency=wire.urgency(request.urgency),
-            service_id=request.service_id or None,
-            contact_id=request.contact_id or None,
+            service_id=optional_id(request.service_id, "service_id") or None,
+            contact_id=optional_id(request.contact_id, "contact_id") or None,
         )
-        made = self._usecases.create(call.tx, call.caller, call.clock.now(), _id(request.person_id), draft, based_on_id=request.based_on_id)
+        based_on = optional_id(request.based_on_id, "based_on_id")
+        made = self._usecases.create(call.tx, call.caller, call.clock.now(), object_id(request.person_id), draft, based_on_id=based_on)
         return self._pack(made, call)
 
     def UpdateReferral(self, request: pb.UpdateReferralRequest, call: Call) -> pb.Referral:
@@ -46,19 +46,22 @@ class ReferralsFace:
         draft = Draft(
             need_code=found.need_code if "need_code" in paths else None,
             urgency=_required_urgency(found.urgency) if "urgency" in paths else None,
-            service_id=found.service_id if "service_id" in paths else None,
-            receipt_id=found.receipt_id if "receipt_id" in paths else None,
-            contact_id=found.contact_id if "contact_id" in paths else None,
+            service_id=optional_id(found.service_id, "service_id") if "service_id" in paths else None,
+            receipt_id=optional_id(found.receipt_id, "receipt_id") if "receipt_id" in paths else None,
+            contact_id=optional_id(found.contact_id, "contact_id") if "contact_id" in paths else None,
         )
-        changed = self._usecases.amend(call.tx, call.caller, call.clock.now(), _id(found.id), version(found.etag), draft)
+        changed = self._usecases.amend(call.tx, call.caller, call.clock.now(), object_id(found.id), version(found.etag), draft)
         return self._pack(changed, call)
 
     def GetReferral(self, request: pb.GetReferralRequest, call: Call) -> pb.Referral:
-        return self._pack(self._usecases.get(call.tx, _id(request.id)), call)
+        return self._pack(self._usecases.get(call.tx, object_id(request.id)), call)
 
     def ListReferrals(self, request: pb.ListReferralsRequest, call: Call) -> pb.ListReferralsResponse:
         found, more = self._usecases.find(
-            call.tx, _filter(request.filter, call), size(request.page_size, 50, 200), after(request.page_token, 3)
+            call.tx,
+            _filter(request.filter, call),
+            size(request.page_size, 50, 200),
+            after(request.page_token, due_key, moment_key, object_id),
         )
         return pb.ListReferralsResponse(referrals=[self._pack(referral, call) for referral in found], next_page_token=token(more))
 
@@ -77,7 +80,7 @@ class ReferralsFace:
         )
 
     def ListReferralEvents(self, request: pb.ListReferralEventsRequest, call: Call) -> pb.ListReferralEventsResponse:
-        events = self._usecases.history(call.tx, call.caller, _id(request.referral_id), call.trail)
+        events = self._usecases.history(call.tx, call.caller, object_id(request.referral_id), call.trail)
         return pb.ListReferralEventsResponse(events=[wire.event_message(event) for event in events])
 
     def SendReferral(self, request: pb.SendReferralRequest, call: Call) -> pb.Referral:
@@ -85,9 +88,9 @@ class ReferralsFace:
             call.tx,
             call.caller,
             call.clock.now(),
-            _id(request.id),
+            object_id(request.id),
             version(request.etag),
-            receipt_id=request.receipt_id,
+            receipt_id=optional_id(request.receipt_id, "receipt_id"),
             override=request.override_reason_code,
             note=request.note,
             trail=call.trail,
@@ -105,7 +108,7 @@ class ReferralsFace:
 
     def AcceptReferral(self, request: pb.AcceptReferralRequest, call: Call) -> pb.Referral:
         planned = wire.moment(request, "planned_first_contact_time")
-        worker = _optional_id(request.responsible_worker_id, "responsible_worker_id")
+        worker = optional_id(request.responsible_worker_id, "responsible_worker_id")
         return self._step(
             request, call, lambda r, actor, now, days: r.accept(actor, now, days, worker_id=worker, planned=planned, note=request.note)
         )
@@ -119,7 +122,7 @@ class ReferralsFace:
         )
 
     def DeclineReferral(self, request: pb.DeclineReferralRequest, call: Call) -> pb.Referral:
-        other = _optional_id(request.alternative_service_id, "alternative_service_id")
+        other = optional_id(request.alternative_service_id, "alternative_service_id")
         return self._step(
             request,
             call,
@@ -177,7 +180,9 @@ class ReferralsFace:
         take: Callable[[Referral, Actor, datetime, Calendar], None],
     ) -> pb.Referral:
         actor, now = actor_of(call.caller), call.clock.now()
-        referral = self._usecases.step(call.tx, _id(request.id), version(request.etag), lambda found, days: take(found, actor, now, days))
+        referral = self._usecases.step(
+            call.tx, object_id(request.id), version(request.etag), lambda found, days: take(found, actor, now, days)
+        )
         return self._pack(referral, call)
 
     @staticmethod
@@ -204,19 +209,6 @@ class StatisticsFace:
         )
 
 
-def _id(text: str) -> str:
-    """An id; what has not the shape of one can't exist."""
-    if not is_id(text):
-        raise NotFound
-    return text
-
-
-def _optional_id(text: str, path: str) -> str:
-    if text and not is_id(text):
-        raise Invalid((path, "malformed"))
-    return text
-
-
 def _required_urgency(number: int) -> Urgency:
     found = wire.urgency(number)
     if found is None:
@@ -228,6 +220,9 @@ def _filter(message: pb.ReferralFilter, call: Call) -> Filter:
     box = _BOXES.get(message.box)
     if box is None:
         raise Invalid(("filter.box", "unknown_code"))
+    check = Check()
+    check.need("filter.need_code", message.need_code)
+    check.done()
     if box == "network" and not (call.caller.has("COORDINATOR") or call.caller.has("AUDITOR")):
         box = "mine"  # who may not see the network asks for what is its own: row-level security would show no more either
     return Filter(
@@ -241,6 +236,6 @@ def _filter(message: pb.ReferralFilter, call: Call) -> Filter:
         live=message.live,
         waiting_for_me=message.waiting_for_me,
         waiting_for_other=message.waiting_for_other,
-        person_id=message.person_id,
-        contact_id=message.contact_id,
+        person_id=optional_id(message.person_id, "filter.person_id"),
+        contact_id=optional_id(message.contact_id, "filter.contact_id"),
     )

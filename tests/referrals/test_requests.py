@@ -1,0 +1,376 @@
+"""Requests that nobody honest sends: every field of every rpc with values it was not made for. Refused with a type and a reason, or done; never a fault."""
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from protos.referrals.v1 import contacts_pb2, people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.builders import refusal_with_fields
+from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
+
+TYPED = {
+    "UNAUTHENTICATED",
+    "PERMISSION_DENIED",
+    "NOT_FOUND",
+    "INVALID_ARGUMENT",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "ALREADY_EXISTS",
+    "RESOURCE_EXHAUSTED",
+}
+Beginning = Callable[[Story], tuple[Client, Any]]
+
+
+def token_of(*parts: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
+
+
+NASTY_TEXTS = [
+    "\x00",
+    "\x1b[31ma\x00b\r\n",
+    "ñ" * 4_001,
+    "HOU\n",
+    "v99999999999999999999",
+    "'; DROP TABLE people; --",
+    "f" * 32,
+    "es" + "-aaaaaaaa" * 500,
+    "2026-W01-1",
+    "\ufeff\u202e\U0001f4a5",
+]
+NASTY_TOKENS = [
+    token_of("never", "f" * 32),
+    token_of("infinity", "\x00"),
+    token_of("2026-03-04 18:00:00+23:59", "f" * 32),
+    token_of("0001-01-01 00:00:00+14:00", "f" * 32),
+    token_of("infinity", "never", "f" * 32),
+    token_of("9" * 60),
+    token_of(1, None),
+    base64.urlsafe_b64encode(b"[" * 5_000).decode(),
+]
+NASTY_NUMBERS = [-(2**31), -1, 0, 21, 366, 2**31 - 1]
+NASTY_ENUMS = [-1, 0, 99, 2**31 - 1]
+NASTY_TIMES = [(-(2**63), 0), (2**63 - 1, 0), (-62135596800, 0), (253402300799, 999_999_999), (0, -1), (0, 2**31 - 1)]
+DEEP = 3
+# What is only ever answered in messages that are asked with too: reading none of it, no rpc can stumble over it.
+_REFERRAL = {"id", "etag", "need_code", "urgency", "service_id", "receipt_id", "contact_id"}
+_CONTACT = {"organization_id", "urgency", "pathway_code", "reference_hint", "create_time", "update_time"}
+ANSWERED = {f"Referral.{field.name}" for field in pb.Referral.DESCRIPTOR.fields if field.name not in _REFERRAL}
+ANSWERED |= {f"Contact.{name}" for name in _CONTACT}
+ANSWERED |= {f"Receipt.{name}" for name in ("id", "recorded_by_worker_id", "create_time", "withdraw_time", "signature")}
+
+
+def mutations(request: Any, depth: int = 0) -> Iterator[Callable[[Any], None]]:
+    """Each spoils one field of a request of this kind, found by its path; the rest stays as honest as it was."""
+    for field in request.DESCRIPTOR.fields:
+        name = field.name
+        if depth and f"{request.DESCRIPTOR.name}.{name}" in ANSWERED:
+            continue
+        if field.is_repeated:
+            for value in _values(field):
+                yield partial(_add, name, [value])
+            yield partial(_add, name, _values(field)[:2] * 150)
+        elif field.message_type is not None and field.message_type.full_name == "google.protobuf.Timestamp":
+            for seconds, nanos in NASTY_TIMES:
+                yield partial(_set_time, name, seconds, nanos)
+        elif field.message_type is not None:
+            if depth < DEEP:
+                yield partial(_clear, name)
+                for inner in mutations(getattr(request, name), depth + 1):
+                    yield partial(_inside, name, inner)
+        else:
+            for value in _values(field):
+                yield partial(_set, name, value)
+
+
+def _values(field: FieldDescriptor) -> list[Any]:
+    if field.type == FieldDescriptor.TYPE_STRING:
+        # request_id is read by the chassis for every service alike; its tests are there.
+        return [] if field.name == "request_id" else NASTY_TEXTS + NASTY_TOKENS if field.name == "page_token" else NASTY_TEXTS
+    if field.type == FieldDescriptor.TYPE_ENUM:
+        return NASTY_ENUMS
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        return [True]
+    return NASTY_NUMBERS if field.message_type is None else []
+
+
+def _add(name: str, values: list[Any], request: Any) -> None:
+    getattr(request, name).extend(values)
+
+
+def _set(name: str, value: Any, request: Any) -> None:
+    setattr(request, name, value)
+
+
+def _clear(name: str, request: Any) -> None:
+    request.ClearField(name)
+
+
+def _inside(name: str, spoil: Callable[[Any], None], request: Any) -> None:
+    spoil(getattr(request, name))
+
+
+def _set_time(name: str, seconds: int, nanos: int, request: Any) -> None:
+    time = getattr(request, name)
+    time.seconds, time.nanos = seconds, nanos
+
+
+def at(message: Message, name: str, story: Story, later: timedelta = timedelta()) -> Any:
+    getattr(message, name).FromDatetime(story.service.clock.now() + later)
+    return message
+
+
+def started(story: Story) -> pb.Referral:
+    accepted = story.accepted()
+    made: pb.Referral = story.shelter.StartReferral(
+        at(pb.StartReferralRequest(id=accepted.id, etag=accepted.etag), "first_contact_time", story)
+    )
+    return made
+
+
+def completed(story: Story) -> pb.Referral:
+    found = started(story)
+    made: pb.Referral = story.shelter.CompleteReferral(pb.CompleteReferralRequest(id=found.id, etag=found.etag, outcome_code="fully_met"))
+    return made
+
+
+def asked(story: Story) -> pb.Referral:
+    sent = story.sent()
+    made: pb.Referral = story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code="dates"))
+    return made
+
+
+def referral_beginnings() -> dict[str, Beginning]:
+    """For each rpc: who asks, and a request that would be done if nothing were spoiled."""
+
+    def one(side: str, begin: Callable[[Story], pb.Referral], make: Callable[[Story], Any]) -> Beginning:
+        def beginning(story: Story) -> tuple[Client, Any]:
+            referral, request = begin(story), make(story)
+            request.id, request.etag = referral.id, referral.etag
+            return getattr(story, side), request
+
+        return beginning
+
+    def update(story: Story) -> tuple[Client, Any]:
+        draft = story.draft()
+        request = pb.UpdateReferralRequest(referral=pb.Referral(id=draft.id, etag=draft.etag, need_code="HOU", urgency=pb.URGENCY_URGENT))
+        request.referral.service_id = SERVICE["shelter_bed"]
+        request.referral.receipt_id = story.receipt(draft.person_id).id
+        request.update_mask.paths.extend(["need_code", "urgency", "service_id", "receipt_id", "contact_id"])
+        return story.ngo, request
+
+    def send(story: Story) -> tuple[Client, Any]:
+        draft = story.draft()
+        return story.ngo, pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=story.receipt(draft.person_id).id)
+
+    def override(story: Story) -> tuple[Client, Any]:
+        draft = story.draft()
+        return story.ngo, pb.SendReferralRequest(id=draft.id, etag=draft.etag, override_reason_code="life_at_risk", note="in danger")
+
+    sent: Callable[[Story], pb.Referral] = lambda story: story.sent()  # noqa: E731
+    accepted: Callable[[Story], pb.Referral] = lambda story: story.accepted()  # noqa: E731
+    return {
+        "CreateReferral": lambda s: (
+            s.ngo,
+            pb.CreateReferralRequest(
+                person_id=s.person().id, need_code="HOU.EMG", urgency=pb.URGENCY_NORMAL, service_id=SERVICE["shelter_bed"]
+            ),
+        ),
+        "UpdateReferral": update,
+        "GetReferral": lambda s: (s.ngo, pb.GetReferralRequest(id=s.sent().id)),
+        "ListReferrals": lambda s: (s.ngo, pb.ListReferralsRequest(page_size=2, filter=pb.ReferralFilter(box=pb.BOX_OUTBOX))),
+        "CountReferrals": lambda s: (s.coordinator, pb.CountReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_NETWORK))),
+        "ListReferralEvents": lambda s: (s.shelter, pb.ListReferralEventsRequest(referral_id=s.sent().id)),
+        "SendReferral": send,
+        "SendReferral on an override": override,
+        "AcknowledgeReferral": one("shelter", sent, lambda s: pb.AcknowledgeReferralRequest()),
+        "AskReferral": one("shelter", sent, lambda s: pb.AskReferralRequest(question_code="dates", note="when?")),
+        "AnswerReferral": one("ngo", asked, lambda s: pb.AnswerReferralRequest(note="tomorrow")),
+        "AcceptReferral": one("shelter", sent, lambda s: at(pb.AcceptReferralRequest(), "planned_first_contact_time", s)),
+        "WaitlistReferral": one(
+            "shelter", sent, lambda s: at(pb.WaitlistReferralRequest(expected_wait_days=3), "review_time", s, timedelta(days=2))
+        ),
+        "DeclineReferral": one("shelter", sent, lambda s: pb.DeclineReferralRequest(reason_code="no_capacity")),
+        "StartReferral": one("shelter", accepted, lambda s: at(pb.StartReferralRequest(), "first_contact_time", s)),
+        "CompleteReferral": one("shelter", started, lambda s: pb.CompleteReferralRequest(outcome_code="fully_met")),
+        "NotDeliverReferral": one("shelter", accepted, lambda s: pb.NotDeliverReferralRequest(reason_code="capacity_lost")),
+        "CloseReferral": one("ngo", completed, lambda s: pb.CloseReferralRequest(help_came_code="yes")),
+        "WithdrawReferral": one("ngo", sent, lambda s: pb.WithdrawReferralRequest(reason_code="moved")),
+        "EnterReferralInError": one("ngo", sent, lambda s: pb.EnterReferralInErrorRequest(note="a test")),
+        "GetPilotFigures": lambda s: (s.ngo, pb.GetPilotFiguresRequest()),
+    }
+
+
+def people_beginnings() -> dict[str, Beginning]:
+    def receipt(story: Story) -> tuple[Client, Any]:
+        values = people_pb2.Receipt(person_id=story.person().id, recipient_organization_id=ORG["shelter"], purpose_codes=["HOU"])
+        values.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
+        values.giver_code, values.manner_code = "person", "spoken"
+        return story.ngo, people_pb2.CreateReceiptRequest(receipt=values)
+
+    def opened(story: Story) -> tuple[Client, Any]:
+        sent = story.sent()
+        request = people_pb2.OpenPersonRequest(id=sent.person_id, purpose_code="HOU", referral_id=sent.id)
+        request.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
+        return story.shelter, request
+
+    def identity(story: Story) -> tuple[Client, Any]:
+        person = story.person()
+        return story.ngo, people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag)
+
+    def plan(story: Story) -> tuple[Client, Any]:
+        person = story.person()
+        return story.ngo, people_pb2.SetSafeContactRequest(
+            id=person.id, etag=person.etag, safe_contact=people_pb2.SafeContact(channel_code="phone")
+        )
+
+    return {
+        "CreatePerson": lambda s: (s.ngo, people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(channel_code="none"))),
+        "GetPerson": lambda s: (s.ngo, people_pb2.GetPersonRequest(id=s.person().id)),
+        "ListPeople": lambda s: (s.ngo, people_pb2.ListPeopleRequest(page_size=2)),
+        "UpdateIdentity": identity,
+        "OpenPerson": opened,
+        "SetSafeContact": plan,
+        "CreateReceipt": receipt,
+        "ListReceipts": lambda s: (s.ngo, people_pb2.ListReceiptsRequest(person_id=s.person().id)),
+        "GetReceipt": lambda s: (s.ngo, people_pb2.GetReceiptRequest(id=s.receipt(s.person().id).id)),
+        "WithdrawReceipt": lambda s: (s.ngo, people_pb2.WithdrawReceiptRequest(id=s.receipt(s.person().id).id)),
+        "ListReadings": lambda s: (s.ngo, people_pb2.ListReadingsRequest(person_id=s.person().id, page_size=2)),
+    }
+
+
+def line_beginnings() -> dict[str, Beginning]:
+    def operator(story: Story) -> Client:
+        return story.service.as_("hotline", "OPERATOR")
+
+    def change(story: Story) -> tuple[Client, Any]:
+        contact = story.contact().contact
+        request = contacts_pb2.UpdateContactRequest(contact=contact)
+        request.contact.note = "calls again at six"
+        request.update_mask.paths.extend("triage kind_code speaker_code outcome_code department need_code person_id note language".split())
+        return operator(story), request
+
+    def caller(make: Callable[..., Any]) -> Beginning:
+        def beginning(story: Story) -> tuple[Client, Any]:
+            made = story.contact()
+            return story.service.public(), make(reference=made.reference, pin=made.pin)
+
+        return beginning
+
+    return {
+        "CreateContact": lambda s: (
+            operator(s),
+            contacts_pb2.CreateContactRequest(contact=contacts_pb2.Contact(line_country="NI"), pin="4821"),
+        ),
+        "GetContact": lambda s: (operator(s), contacts_pb2.GetContactRequest(id=s.contact().contact.id)),
+        "ListContacts": lambda s: (operator(s), contacts_pb2.ListContactsRequest(page_size=2)),
+        "UpdateContact": change,
+        "GetReferenceStatus": caller(contacts_pb2.GetReferenceStatusRequest),
+        "WithdrawConsentByReference": caller(contacts_pb2.WithdrawConsentByReferenceRequest),
+        "ConfirmHelp": caller(contacts_pb2.ConfirmHelpRequest),
+    }
+
+
+BEGINNINGS = referral_beginnings() | people_beginnings() | line_beginnings()
+
+
+def answer_of(client: Client, rpc: str, request: Any) -> tuple[str, str]:
+    """("OK", "") or (code, reason); the reason is empty when the refusal was not one of ours."""
+    try:
+        getattr(client, rpc)(request)
+    except grpc.RpcError as caught:
+        error: Any = caught
+        status = rpc_status.from_call(error)
+        info = error_details_pb2.ErrorInfo()
+        for detail in status.details if status else ():
+            if detail.Is(info.DESCRIPTOR):
+                detail.Unpack(info)
+        return error.code().name, info.reason
+    return "OK", ""
+
+
+def test_every_rpc_is_here(service: Service) -> None:
+    rpcs = {
+        method.name
+        for descriptor in (pb.DESCRIPTOR, people_pb2.DESCRIPTOR, contacts_pb2.DESCRIPTOR)
+        for found in descriptor.services_by_name.values()
+        for method in found.methods
+    }
+    assert {name.split(" ")[0] for name in BEGINNINGS} == rpcs
+
+
+@pytest.mark.parametrize("name", BEGINNINGS)
+def test_no_field_of_a_request_makes_a_fault(name: str, story: Story) -> None:
+    rpc = name.split(" ")[0]
+    client, honest = BEGINNINGS[name](story)
+    wrong: list[tuple[str, str, str]] = []
+    fresh = True
+    for spoil in mutations(honest):
+        if not fresh:
+            client, honest = BEGINNINGS[name](story)
+            fresh = True
+        request = type(honest)()
+        request.CopyFrom(honest)
+        spoil(request)
+        code, reason = answer_of(client, rpc, request)
+        if code == "OK" or rpc in ("GetReferenceStatus", "WithdrawConsentByReference", "ConfirmHelp"):
+            fresh = rpc.startswith(("Get", "List", "Count", "Create", "Open")) and rpc != "GetReferenceStatus"
+        elif code not in TYPED or not reason:
+            wrong.append((code, reason, str(request)[:120]))
+    code, reason = answer_of(*(lambda made: (made[0], rpc, made[1]))(BEGINNINGS[name](story)))
+    assert code == "OK" or reason == "nothing_to_confirm", f"the honest request itself: {code} {reason}"
+    assert not wrong, f"{len(wrong)}: {wrong[:5]}"
+
+
+@pytest.mark.parametrize("value", ["HOU\n", "hou", "XXX", "HOU.EMG.MORE", "HOU.\x00\x00\x00"])
+def test_a_need_code_is_one_to_the_last_character(value: str, story: Story) -> None:
+    assert refusal_with_fields(lambda: story.draft(need_code=value)) == (
+        "INVALID_ARGUMENT",
+        "invalid_fields",
+        {"need_code": "unknown_code"},
+    )
+
+
+def test_a_birth_date_is_a_year_a_month_and_a_day(story: Story) -> None:
+    for value in ("2001-W01-1", "20010101", "2001-02-30", "1-1-2001", "2001-01-01\n"):
+        assert refusal_with_fields(partial(story.person, birth_date=value))[2] == {"identity.birth_date": "malformed"}
+    for value in ("1899-12-31", "2026-03-05"):
+        assert refusal_with_fields(partial(story.person, birth_date=value))[2] == {"identity.birth_date": "out_of_range"}
+
+
+def test_a_refusal_says_as_much_as_it_can_carry(story: Story) -> None:
+    draft = story.draft()
+    code, reason, fields = refusal_with_fields(lambda: story.receipt(draft.person_id, purposes=["no need"] * 2_000))
+    assert (code, reason) == ("INVALID_ARGUMENT", "invalid_fields")
+    assert 10 <= len(fields) <= 20
+
+
+def test_a_refusal_never_repeats_what_was_sent(story: Story) -> None:
+    draft = story.draft()
+    request = pb.UpdateReferralRequest(referral=pb.Referral(id=draft.id, etag=draft.etag))
+    request.update_mask.paths.append("Ximena")
+    assert refusal_with_fields(lambda: story.ngo.UpdateReferral(request))[2] == {"update_mask": "unknown_code"}
+
+
+def test_an_etag_that_was_never_given_out_is_stale_and_none_is_asked_for(story: Story) -> None:
+    sent = story.sent()
+    for etag in ("v0", "v99", "1", "W/v2", "v-2", "v٣", "v" + "9" * 40):
+        request = pb.AcknowledgeReferralRequest(id=sent.id, etag=etag)
+        assert refusal_with_fields(partial(story.shelter.AcknowledgeReferral, request))[:2] == ("ABORTED", "stale_etag")
+    request = pb.AcknowledgeReferralRequest(id=sent.id)
+    assert refusal_with_fields(lambda: story.shelter.AcknowledgeReferral(request))[2] == {"etag": "required"}
+
+
+def test_a_page_is_never_longer_than_two_hundred(story: Story) -> None:
+    assert len(story.ngo.ListReferrals(pb.ListReferralsRequest(page_size=2**31 - 1)).referrals) <= 200
+    assert refusal_with_fields(lambda: story.ngo.ListReferrals(pb.ListReferralsRequest(page_size=-1)))[2] == {"page_size": "out_of_range"}

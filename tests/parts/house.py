@@ -183,6 +183,7 @@ class Client:
         self._tokens = members_pb2_grpc.TokensStub(house.channel("partners"))
         self._turn = threading.Lock()
         self._token, self._end = "", 0.0
+        self.key_id = credential.api_key.split("_")[1] if credential and credential.api_key else ""
         self.organization_id = ""
         self.organization_name = ""
         asked = {name: grpc.intercept_channel(house.channel(name), _InTheirName(self)) for name in SERVICES}

@@ -1,0 +1,142 @@
+"""Parts that are away: services start in any order and wait for what they lack; those that are there go on without those that are not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import grpc
+import requests
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from chassis import keys
+from chassis.embedded.broker import Broker
+from chassis.embedded.postgres import Login, Postgres
+from chassis.embedded.process import Process, free_port
+from chassis.ids import new_id
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.parts.house import ROOT, SERVICES, House, until
+from tests.parts.stories import STEPS, Cast, Step
+
+SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
+
+
+def test_services_start_before_database_and_broker_and_heal(stack: ExitStack) -> None:
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="enlace-test-order-")))
+    if os.geteuid() == 0:
+        folder.chmod(0o711)
+    keys.create(folder / "keys", SERVICES)
+    postgres = Postgres(folder / "postgres", durable=False)
+    broker = Broker(folder / "broker.log")
+    stack.callback(postgres.remove)
+    stack.callback(broker.kill)
+    listen = {name: f"127.0.0.1:{free_port()}" for name in (*SERVICES, "gateway")}
+    common = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap, "ENLACE_KEYS": str(folder / "keys"), "ENLACE_DEVELOPMENT": "1"}
+    told = {
+        name: {
+            **common,
+            "ENLACE_LISTEN": listen[name],
+            "ENLACE_DATABASE_URL": postgres.url(name, Login(name, "app")),
+            "ENLACE_MIGRATION_URL": postgres.url(name, Login(f"{name}_owner", "owner"), "?sslmode=disable"),
+        }
+        for name in SERVICES
+    }
+    addresses = {f"ENLACE_{name.upper()}_ADDRESS": listen[name] for name in SERVICES}
+    told["gateway"] = {**common, **addresses, "ENLACE_HTTP_LISTEN": listen["gateway"]}
+    running = {
+        name: Process(name, [sys.executable, "-m", f"services.{name}", "serve"], folder / f"{name}.log", told[name], ROOT) for name in told
+    }
+    for process in running.values():
+        process.start()
+        stack.callback(process.stop)
+    channels = {name: stack.enter_context(grpc.insecure_channel(listen[name])) for name in SERVICES}
+
+    def says(name: str, about: str) -> int | None:
+        try:
+            return int(HealthStub(channels[name]).Check(HealthCheckRequest(service=about), timeout=1).status)  # type: ignore[attr-defined]
+        except grpc.RpcError:
+            return None
+
+    def ready() -> tuple[int, str]:
+        try:
+            answer = requests.get(f"http://{listen['gateway']}/readyz", timeout=5)
+            return answer.status_code, answer.text
+        except requests.RequestException:
+            return 0, ""
+
+    until(lambda: {(name, says(name, about)) for name in SERVICES for about in ("live",)} == {(name, SERVING) for name in SERVICES})
+    assert {says(name, about) for name in SERVICES for about in ("", "broker")} == {NOT_SERVING}
+    until(lambda: ready()[0] == 503)
+    assert all(name in ready()[1] for name in SERVICES)
+
+    broker.start()
+    until(lambda: all(says(name, "broker") == SERVING for name in SERVICES))
+    assert {says(name, "") for name in SERVICES} == {NOT_SERVING}
+    postgres.start()
+    for name in SERVICES:
+        postgres.ensure(name, Login(f"{name}_owner", "owner"), Login(name, "app"))
+        subprocess.run([sys.executable, "-m", f"services.{name}", "migrate"], cwd=ROOT, env=told[name], check=True, capture_output=True)
+    until(lambda: all(says(name, "") == SERVING for name in SERVICES))
+    until(lambda: ready()[0] == 200)
+    assert all(process.alive for process in running.values())
+    for process in running.values():
+        assert process.stop() == 0, f"{process.name}:\n{process.last_words()}"
+
+
+@contextmanager
+def paused(house: House, name: str) -> Iterator[None]:
+    """SIGSTOP: away without the courtesy of a closed connection, and the keeper sees a living process."""
+    pid = house.pid(name)
+    assert pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        house.wait_healthy()
+
+
+def test_referrals_go_on_while_notifications_are_away_and_are_told_of_afterwards(victim: House, cast: Cast) -> None:
+    person_id, receipt_id = cast.person()
+    with paused(victim, "notifications"):
+        accepted = live(cast, person_id, receipt_id, *STEPS[:1], STEPS[3])
+        assert accepted.state == pb.STATE_ACCEPTED
+    with victim.database("notifications") as database:
+        kinds = "SELECT kind FROM messages WHERE referral_id = %s AND audience = 'desk' ORDER BY kind"
+        expected = ["referral_accepted", "referral_acknowledged", "referral_sent"]
+        until(lambda: [row["kind"] for row in database.execute(kinds, (accepted.id,))] == expected)
+
+
+def test_referrals_answer_while_partners_are_away_to_tokens_that_are_still_good(victim: House, cast: Cast) -> None:
+    person_id, receipt_id = cast.person()
+    cast.sender.token(), cast.receiver.token()
+    with paused(victim, "partners"):
+        assert live(cast, person_id, receipt_id, STEPS[0]).state == pb.STATE_ACKNOWLEDGED
+        assert requests.get(f"{victim.gateway}/readyz", timeout=10).status_code == 503
+
+
+def test_referrals_go_on_while_the_broker_is_away(victim: House, cast: Cast) -> None:
+    person_id, receipt_id = cast.person()
+    with paused(victim, "broker"):
+        assert live(cast, person_id, receipt_id, STEPS[0], STEPS[3]).state == pb.STATE_ACCEPTED
+    with victim.database("referrals") as database:
+        waiting = "SELECT count(*) AS n FROM outbox WHERE published_at IS NULL"
+        until(lambda: all(row["n"] == 0 for row in database.execute(waiting)))
+
+
+def live(cast: Cast, person_id: str, receipt_id: str, *steps: Step) -> pb.Referral:
+    """A referral that is sent and takes these steps."""
+    draft = cast.sender.referrals.CreateReferral(cast.draft(person_id))
+    sending = pb.SendReferralRequest(id=draft.id, etag=draft.etag, request_id=new_id(), receipt_id=receipt_id)
+    found = cast.sender.referrals.SendReferral(sending)
+    for step in steps:
+        request = step.request(id=found.id, etag=found.etag, request_id=new_id())
+        found = getattr(cast.who(step).referrals, step.rpc)(request)
+    return found

@@ -1,0 +1,92 @@
+"""The usual life of a referral between two members with an API key each: what fault runs and measures are driven with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis.ids import new_id
+from protos.partners.v1 import directory_pb2
+from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.parts.house import Client, House
+
+NEED = "HOU.EMG"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One transition: its rpc, the word that it leaves in the history, whose it is, and its request (of id, etag and request_id)."""
+
+    rpc: str
+    fact: str
+    by_sender: bool
+    request: Callable[..., Any]
+
+
+STEPS = (
+    Step("AcknowledgeReferral", "acknowledged", False, pb.AcknowledgeReferralRequest),
+    Step("AskReferral", "info_requested", False, lambda **to: pb.AskReferralRequest(question_code="dates", **to)),
+    Step("AnswerReferral", "answered", True, lambda **to: pb.AnswerReferralRequest(note="Desde hoy.", **to)),
+    Step("AcceptReferral", "accepted", False, lambda **to: pb.AcceptReferralRequest(planned_first_contact_time=hence(5 * 3600), **to)),
+    Step("StartReferral", "started", False, lambda **to: pb.StartReferralRequest(first_contact_time=hence(-60), **to)),
+    Step(
+        "CompleteReferral",
+        "completed",
+        False,
+        lambda **to: pb.CompleteReferralRequest(outcome_code="fully_met", delivered_need_codes=[NEED], **to),
+    ),
+    Step("CloseReferral", "closed", True, lambda **to: pb.CloseReferralRequest(help_came_code="yes", **to)),
+)
+
+
+def hence(seconds: float) -> Timestamp:
+    """A moment so many seconds from now."""
+    return Timestamp(seconds=int(time.time() + seconds))
+
+
+class Cast:
+    """Asociación Puentes refers, the shelter Luna Nueva receives; both by their API keys."""
+
+    def __init__(self, house: House) -> None:
+        self.sender, self.receiver = house.client("Puentes"), house.client("Luna Nueva")
+        asked = directory_pb2.SearchServicesRequest(organization_id=self.receiver.organization_id, need_code=NEED)
+        self.service_id = self.sender.directory.SearchServices(asked).services[0].id
+
+    def who(self, step: Step) -> Client:
+        """Whose step it is."""
+        return self.sender if step.by_sender else self.receiver
+
+    def person(self, identity: people_pb2.Identity | None = None, plan: people_pb2.SafeContact | None = None) -> tuple[str, str]:
+        """A file with a plan and a consent that names the receiver: the ids of person and receipt."""
+        person = self.sender.people.CreatePerson(
+            people_pb2.CreatePersonRequest(
+                identity=identity or people_pb2.Identity(given_name="Ejemplo"),
+                coarse=pb.CoarsePerson(age_band="18-24", gender_code="Feminine", language="es", country="NI", department="NI-CI"),
+                safe_contact=plan or people_pb2.SafeContact(channel_code="through_worker"),
+                request_id=new_id(),
+            )
+        )
+        receipt = people_pb2.Receipt(
+            person_id=person.id,
+            recipient_organization_id=self.receiver.organization_id,
+            field_groups=[people_pb2.FIELD_GROUP_IDENTITY, people_pb2.FIELD_GROUP_CONTACT, people_pb2.FIELD_GROUP_HEALTH],
+            purpose_codes=[NEED],
+            until_time=hence(30 * 86_400),
+            giver_code="person",
+            manner_code="spoken",
+            in_private=True,
+            explained_codes=["purpose", "uses", "how_to_withdraw"],
+        )
+        given = self.sender.people.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt, request_id=new_id()))
+        return person.id, given.id
+
+    def draft(self, person_id: str, request_id: str = "") -> pb.CreateReferralRequest:
+        """The request for a draft that can be sent."""
+        return pb.CreateReferralRequest(
+            person_id=person_id, need_code=NEED, urgency=pb.URGENCY_URGENT, service_id=self.service_id, request_id=request_id or new_id()
+        )

@@ -45,9 +45,10 @@ def referral_fact(fact: Fact) -> referrals_facts_pb2.ReferralFact:
 
 
 def happening(fact: Fact, body: referrals_facts_pb2.ReferralFact) -> Happening:
-    """What matters of it here."""
+    """What matters of it here. A change of a draft is nobody's business yet, whatever it is called: the receiver must not learn of it."""
+    draft = body.state == referrals_pb2.STATE_DRAFT
     return Happening(
-        verb_of(fact, "referral"),
+        "drafted" if draft else verb_of(fact, "referral"),
         body.referral_id,
         fact.version,
         fact.time,

@@ -26,7 +26,7 @@ class ReceiptSchema(Schema):
     recipient_organization_id = fields.ident("To whom.", required=True)
     field_groups = fields.many(fields.word(GROUP, "A field group."), "Which groups of fields.", 10, required=True)
     purpose_codes = fields.many(fields.code("A need; a group covers its sub-codes.", example="HOU"), "For what.", 20, required=True)
-    until_time = fields.time("Until when; at most a year.", required=True)
+    until_time = fields.time("Until when; at most a year. Left out: 90 days.")
     giver_code = fields.code("Who gave it.", among=("person", "guardian", "authority"), required=True)
     child_assent = fields.flag("Whether a child agreed too.")
     manner_code = fields.code("How.", among=("spoken", "written"), required=True)

@@ -1,7 +1,7 @@
 """Clocks: a deadline that is watched, with what is told at 50, 100 and 150 per cent of it; and the policy that sets them."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from enum import Enum
 from typing import Protocol
 
@@ -61,6 +61,8 @@ POLICY: dict[Urgency, dict[ClockKind, timedelta | int]] = {
     },
     Urgency.NORMAL: {ClockKind.ACKNOWLEDGE: 2, ClockKind.DECIDE: timedelta(days=14), ClockKind.FIRST_CONTACT: timedelta(days=14)},
 }
+# Which day it is: the network's countries keep UTC-6 all year (Panama is an hour ahead). Friday evening in Managua is Saturday in UTC.
+OFFICE_TIME = timezone(timedelta(hours=-6))
 SILENCE = timedelta(days=7)
 CLOSE = timedelta(days=14)
 
@@ -77,7 +79,7 @@ def due_time(kind: ClockKind, urgency: Urgency, start: datetime, calendar: Calen
     end = start
     while span:
         end += timedelta(days=1)
-        if calendar.is_working_day(end.date()):
+        if calendar.is_working_day(end.astimezone(OFFICE_TIME).date()):
             span -= 1
     return end
 

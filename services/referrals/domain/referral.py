@@ -9,7 +9,7 @@ from services.referrals.domain import codes
 from services.referrals.domain.clock import Calendar, Clock, ClockKind, Urgency, due_time
 from services.referrals.domain.codes import Check
 from services.referrals.domain.consent import Receipt
-from services.referrals.domain.lifecycle import BY_VERB, TRANSITIONS, Side, State, Transition
+from services.referrals.domain.lifecycle import BY_VERB, EXITS, TRANSITIONS, Side, State, Transition
 from services.referrals.domain.person import Coarse
 
 ERROR_WINDOW = timedelta(hours=24)
@@ -347,7 +347,7 @@ class Referral:
         for kind in step.starts:
             self.clocks.append(Clock(kind, now, self._due(kind, now, calendar)))
         before, self.state = self.state, step.target
-        if reason_code:
+        if step.target in EXITS:
             self.reason_code = reason_code
         self._note(step.fact, before, step.target, actor, now, reason_code=reason_code, note=note, attribution=attribution)
 

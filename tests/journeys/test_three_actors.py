@@ -1,0 +1,226 @@
+"""A night in the network, told by those who work in it: an operator of the line, a shelter worker, a coordinator, and the caller herself.
+
+Everything is real: the browser, the pages, the services, the databases and the facts between them. No JavaScript is needed, so it is switched off.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+class Actor:
+    """Somebody with a browser of her own."""
+
+    def __init__(self, browser: Browser, house: Any) -> None:
+        self.context: BrowserContext = browser.new_context(
+            locale="es-NI", viewport={"width": 390, "height": 844}, java_script_enabled=False
+        )
+        self.context.set_default_timeout(15_000)
+        self.page: Page = self.context.new_page()
+        self._house = house
+
+    def goes_to(self, path: str) -> None:
+        self.page.goto(self._house.gateway + path)
+
+    def signs_in(self, email: str) -> None:
+        account = next(account for account in self._house.demo["accounts"] if account["email"] == email)
+        self.goes_to("/sign-in")
+        self.page.fill("#email", email)
+        self.page.fill("#password", account["password"])
+        self.presses("Entrar")
+        expect(self.page.get_by_role("heading", level=1)).to_be_visible()
+
+    def presses(self, words: str) -> None:
+        """A button, or a link that looks like one."""
+        main = self.page.get_by_role("main")
+        named = re.compile(words)
+        button = main.get_by_role("button", name=named)
+        (button if button.count() else main.get_by_role("link", name=named)).first.click()
+
+    def chooses(self, name: str, value: str) -> None:
+        """A radio button or a check box."""
+        self.page.check(f"main input[name={name}][value='{value}']")
+
+    def sees(self, words: str) -> None:
+        expect(self.page.get_by_role("main")).to_contain_text(words)
+
+    def leaves(self) -> None:
+        self.context.close()
+
+
+class Operator(Actor):
+    """Answers the line."""
+
+    def takes_a_contact_without_a_name(self) -> tuple[str, str]:
+        """Returns what she reads out: reference and PIN."""
+        self.goes_to("/line/new")
+        self.chooses("danger_now", "no")
+        self.chooses("safe_place_tonight", "no")
+        self.chooses("exploiters_looking", "did_not_say")
+        self.page.select_option("[name=speaker_code]", "person")
+        self.page.select_option("[name=need_code]", "HOU.EMG")
+        self.presses("Guardar y dar referencia")
+        self.sees("Emergencia")
+        said = self.page.locator(".readout b").all_inner_texts()
+        return said[0], said[1]
+
+    def refers_the_caller_to(self, shelter_service: str) -> str:
+        """The five steps; returns the address of the referral."""
+        self.presses("Empezar una remisión")
+        self.page.fill("[name=given_name]", "Yolanda")
+        self.page.select_option("[name=age_band]", "18-24")
+        self.page.select_option("[name=gender_code]", "Feminine")
+        self.page.select_option("[name=department]", "NI-CI")
+        self.chooses("channel_code", "none")
+        self.presses("Guardar y seguir")
+        self.page.select_option("[name=need_code]", "HOU.EMG")
+        self.chooses("urgency", "emergency")
+        self.presses("Guardar y buscar servicio")
+        self.page.locator("li", has_text=shelter_service).get_by_role("button").first.click()
+        for box in self.page.locator("input[name=explained_codes]").all():
+            box.check()
+        self.page.check("main input[name=in_private]")
+        self.presses("Guardar el consentimiento y seguir")
+        self.sees("Revise y envíe")
+        self.page.fill("[name=note]", "Llega en taxi hacia la medianoche.")
+        self.presses("Enviar la remisión")
+        self.sees("Enviada")
+        return re.sub(r"^https?://[^/]+", "", self.page.url).split("?")[0]
+
+
+class ShelterWorker(Actor):
+    """Receives at night."""
+
+    def finds_it_on_today(self, code: str) -> None:
+        self.goes_to("/today")
+        self.sees(code)
+
+    def accepts(self) -> None:
+        self.presses("Confirmar que llegó|Acusar|Recibida")
+        self.sees("Recibida")
+        self.page.locator("#accept form button").click()
+        self.sees("Aceptada")
+
+    def opens_who_she_is(self) -> None:
+        self.page.locator("details", has_text="Abrir sus datos").last.locator("summary").click()
+        self.presses("Abrir y dejar constancia")
+        self.sees("Yolanda")
+
+    def begins_and_completes(self) -> None:
+        self.page.locator("#start form button").click()
+        self.sees("En atención")
+        self.chooses("outcome_code", "fully_met")
+        self.page.locator("#complete form button").click()
+        self.sees("Terminada")
+
+
+class Caller(Actor):
+    """Has a reference and a PIN, and perhaps only a borrowed phone."""
+
+    def hears(self, reference: str, pin: str, words: str) -> None:
+        self.goes_to("/my-referral")
+        self.page.fill("#reference", reference)
+        self.page.fill("#pin", pin)
+        self.presses("^Ver$")
+        self.sees(words)
+
+
+def test_a_caller_at_midnight_gets_a_bed_and_hears_of_it(browser: Browser, house: Any) -> None:
+    operator, shelter = Operator(browser, house), ShelterWorker(browser, house)
+    coordinator, caller = Actor(browser, house), Caller(browser, house)
+
+    operator.signs_in("operadora@llamayvive.demo")
+    reference, pin = operator.takes_a_contact_without_a_name()
+    referral = operator.refers_the_caller_to("Albergue Luna Nueva")
+    code = operator.page.locator("main .code").first.inner_text()
+    caller.hears(reference, pin, "Ya se pidió")
+
+    shelter.signs_in("albergue@lunanueva.demo")
+    shelter.finds_it_on_today(code)
+    shelter.goes_to(referral)
+    shelter.sees("taxi")
+    shelter.accepts()
+    shelter.opens_who_she_is()
+    caller.hears(reference, pin, "Dijeron que sí")
+
+    coordinator.signs_in("coordinacion@coalicion.demo")
+    coordinator.goes_to("/board")
+    coordinator.goes_to(referral)
+    coordinator.sees("La coordinación no ve quién es.")
+    assert "Yolanda" not in coordinator.page.content()
+    assert "taxi" not in coordinator.page.content()
+
+    operator.goes_to(referral)
+    operator.sees("Aceptada")
+    shelter.goes_to(referral)
+    shelter.begins_and_completes()
+
+    caller.hears(reference, pin, "¿Le llegó la ayuda?")
+    caller.presses("Sí, me llegó")
+    operator.goes_to(referral)
+    operator.sees("Cerrada")
+    for actor in (operator, shelter, coordinator, caller):
+        actor.leaves()
+
+
+def test_a_wrong_pin_and_an_unknown_reference_sound_the_same(browser: Browser, house: Any) -> None:
+    caller = Caller(browser, house)
+    known = house.demo["references"][0]["reference"]
+    wrong = "0000" if house.demo["references"][0]["pin"] != "0000" else "1111"
+    answers = []
+    for reference, pin in ((known, wrong), ("ZZZZZZZZ", "1234")):
+        caller.goes_to("/my-referral")
+        caller.page.fill("#reference", reference)
+        caller.page.fill("#pin", pin)
+        caller.presses("^Ver$")
+        answers.append(caller.page.locator("#problem").inner_text())
+    assert answers[0] == answers[1]
+    caller.leaves()
+
+
+def test_somebody_elses_referral_looks_like_none(browser: Browser, house: Any) -> None:
+    stranger = Actor(browser, house)
+    stranger.signs_in("salud@somoto.demo")
+    operator = Actor(browser, house)
+    operator.signs_in("operadora@llamayvive.demo")
+    operator.goes_to("/referrals")
+    paths = [link.get_attribute("href") or "" for link in operator.page.locator("main a").all()]
+    path = next(path for path in paths if re.fullmatch("/referrals/[0-9a-f]{32}", path))
+    stranger.goes_to(path)
+    not_yours = stranger.page.get_by_role("main").inner_text()
+    stranger.goes_to("/referrals/" + "0" * 32)
+    assert stranger.page.get_by_role("main").inner_text() == not_yours
+    for actor in (stranger, operator):
+        actor.leaves()
+
+
+def test_one_movement_leaves_every_page_and_ends_the_session(browser: Browser, house: Any) -> None:
+    operator = Actor(browser, house)
+    operator.signs_in("operadora@llamayvive.demo")
+    operator.page.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.fulfill(body="weather"))
+    operator.page.get_by_text("Salir ya").first.click()
+    operator.goes_to("/today")
+    expect(operator.page.locator("#password")).to_be_visible()
+    operator.leaves()
+
+
+def test_the_pilot_of_2006_shows_its_published_totals(browser: Browser, house: Any) -> None:
+    coordinator = Actor(browser, house)
+    coordinator.signs_in("coordinacion@coalicion.demo")
+    coordinator.goes_to("/figures")
+    coordinator.sees("26")
+    coordinator.sees("13")
+    coordinator.leaves()

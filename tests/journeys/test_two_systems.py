@@ -1,0 +1,201 @@
+"""The same way as in the browser, walked by the systems of two partners: by REST with two API keys, and by gRPC with nothing but reflection."""
+
+import http.server
+import json
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc
+import pytest
+import requests
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from standardwebhooks.webhooks import Webhook
+
+NOW = datetime.now(UTC)
+
+
+class Receiver(http.server.ThreadingHTTPServer):
+    """The other partner's endpoint: notes when each call came and with what."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.calls: list[tuple[float, dict[str, str], bytes]] = []
+        self.came = threading.Condition()
+
+    def wait_for(self, kind: str, referral_id: str) -> tuple[float, dict[str, str], bytes]:
+        """The call that tells of this; fails after ten seconds."""
+
+        def found() -> tuple[float, dict[str, str], bytes] | None:
+            for call in self.calls:
+                body = json.loads(call[2])
+                if body["type"] == kind and body["data"].get("referral_id") == referral_id:
+                    return call
+            return None
+
+        with self.came:
+            assert self.came.wait_for(lambda: found() is not None, 10), f"no webhook of {kind}"
+            call = found()
+            assert call is not None
+            return call
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        came = time.monotonic()
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        server = self.server
+        assert isinstance(server, Receiver)
+        with server.came:
+            server.calls.append((came, {name.lower(): value for name, value in self.headers.items()}, body))
+            server.came.notify_all()
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+class System:
+    """A partner's system with its key."""
+
+    def __init__(self, house: Any, organization: str) -> None:
+        key = next(key for key in house.demo["api_keys"] if key["organization"] == organization)
+        self._root = house.gateway + "/api/v1"
+        self._http = requests.Session()
+        self._http.headers["Authorization"] = f"Bearer {key['key']}"
+
+    def call(self, method: str, path: str, body: Any = None, etag: str = "") -> Any:
+        headers = {"If-Match": f'"{etag}"'} if etag else {}
+        answer = self._http.request(method, self._root + path, json=body, headers=headers, timeout=20)
+        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def act(self, referral: Any, verb: str, **body: Any) -> Any:
+        return self.call("POST", f"/referrals/{referral['id']}/{verb}", body, referral["etag"])
+
+
+def test_two_systems_walk_a_referral_by_rest_and_hear_of_it_by_signed_webhooks(house: Any, receiver: Receiver) -> None:
+    ngo, shelter = System(house, "Asociación Puentes"), System(house, "Albergue Luna Nueva")
+    hook = shelter.call("POST", "/webhooks", {"url": f"http://127.0.0.1:{receiver.server_port}/enlace", "kinds": []})
+    secret = hook["secret"]
+    times = []
+    for _ in range(10):
+        found = ngo.call("POST", "/services/search", {"words": "Luna Nueva"})
+        service = next(s for s in found["items"] if any(code.startswith("HOU") for code in s["need_codes"]))
+        need = next(code for code in service["need_codes"] if code.startswith("HOU"))
+        person = ngo.call(
+            "POST",
+            "/people",
+            {
+                "identity": {"given_name": "Marisol"},
+                "coarse": {"age_band": "18-24", "language": "es", "department": "NI-CI"},
+                "safe_contact": {"channel_code": "none"},
+            },
+        )
+        receipt = ngo.call(
+            "POST",
+            f"/people/{person['id']}/receipts",
+            {
+                "recipient_organization_id": service["organization_id"],
+                "field_groups": ["identity", "contact"],
+                "purpose_codes": [need],
+                "giver_code": "person",
+                "manner_code": "spoken",
+            },
+        )
+        draft = ngo.call(
+            "POST", "/referrals", {"person_id": person["id"], "need_code": need, "urgency": "emergency", "service_id": service["id"]}
+        )
+        sent = ngo.act(draft, "send", receipt_id=receipt["id"])
+        answered = time.monotonic()
+        came, headers, body = receiver.wait_for("enlace.referral.sent.v1", sent["id"])
+        times.append((came - answered) * 1000)
+        assert Webhook(secret).verify(body.decode(), headers)
+        assert b"Marisol" not in body
+    referral = shelter.call("GET", f"/referrals/{sent['id']}")
+    referral = shelter.act(referral, "accept", planned_first_contact_time=NOW.isoformat())
+    opened = shelter.call(
+        "POST",
+        f"/people/{referral['person_id']}/open",
+        {"purpose_code": need, "field_groups": ["identity"], "referral_id": referral["id"]},
+    )
+    assert opened["given_name"] == "Marisol"
+    referral = shelter.act(referral, "start", first_contact_time=NOW.isoformat())
+    referral = shelter.act(referral, "complete", outcome_code="fully_met", delivered_need_codes=[need])
+    referral = ngo.act(ngo.call("GET", f"/referrals/{referral['id']}"), "close", help_came_code="yes")
+    assert referral["state"] == "closed"
+    shelter.call("DELETE", f"/webhooks/{hook['id']}", etag=hook["etag"])
+    print(f"\nanswer to the sender → webhook received: median {statistics.median(times):.1f} ms, most {max(times):.1f} ms")
+
+
+class ByReflection:
+    """A client that was given an address and nothing else: no stubs, no .proto."""
+
+    def __init__(self, address: str) -> None:
+        self._channel = grpc.insecure_channel(address)
+        self._database = ProtoReflectionDescriptorDatabase(self._channel)
+        self._pool = DescriptorPool(self._database)
+
+    def services(self) -> list[str]:
+        return [str(name) for name in self._database.get_services()]
+
+    def call(self, service: str, rpc: str, token: str = "", **fields: Any) -> Any:
+        method = self._pool.FindServiceByName(service).FindMethodByName(rpc)
+        request, response = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
+        ask = self._channel.unary_unary(
+            f"/{service}/{rpc}", request_serializer=request.SerializeToString, response_deserializer=response.FromString
+        )
+        return ask(request(**fields), metadata=(("authorization", f"Bearer {token}"),) if token else (), timeout=10)
+
+
+def test_two_systems_walk_a_referral_by_grpc_with_reflection_alone(house: Any) -> None:
+    addresses = house.demo["grpc"]
+    partners, referrals = ByReflection(addresses["partners"]), ByReflection(addresses["referrals"])
+    assert "enlace.referrals.v1.Referrals" in referrals.services()
+    tokens = {
+        key["organization"]: partners.call("enlace.partners.v1.Tokens", "IssueToken", api_key=key["key"]).token
+        for key in house.demo["api_keys"]
+    }
+    ngo, shelter = tokens["Asociación Puentes"], tokens["Albergue Luna Nueva"]
+    matches = partners.call(
+        "enlace.partners.v1.Directory", "MatchServices", ngo, need_code="HOU.EMG", country="NI", department="NI-CI"
+    ).matches
+    service = next(match.service for match in matches if match.service.organization_name == "Albergue Luna Nueva")
+    person = referrals.call("enlace.referrals.v1.People", "CreatePerson", ngo, safe_contact={"channel_code": "none"})
+    receipt = referrals.call(
+        "enlace.referrals.v1.People",
+        "CreateReceipt",
+        ngo,
+        receipt={
+            "person_id": person.id,
+            "recipient_organization_id": service.organization_id,
+            "field_groups": [1],
+            "purpose_codes": ["HOU"],
+            "giver_code": "person",
+            "manner_code": "spoken",
+        },
+    )
+    name = "enlace.referrals.v1.Referrals"
+    draft = referrals.call(name, "CreateReferral", ngo, person_id=person.id, need_code="HOU.EMG", urgency=3, service_id=service.id)
+    sent = referrals.call(name, "SendReferral", ngo, id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    accepted = referrals.call(name, "AcceptReferral", shelter, id=sent.id, etag=sent.etag, planned_first_contact_time=NOW)
+    begun = referrals.call(name, "StartReferral", shelter, id=sent.id, etag=accepted.etag, first_contact_time=NOW)
+    done = referrals.call(name, "CompleteReferral", shelter, id=sent.id, etag=begun.etag, outcome_code="fully_met")
+    closed = referrals.call(name, "CloseReferral", ngo, id=sent.id, etag=done.etag, help_came_code="yes")
+    assert closed.state == 9

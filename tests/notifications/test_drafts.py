@@ -1,0 +1,21 @@
+"""A draft is its sender's alone: no desk hears of it."""
+
+from datetime import UTC, datetime
+
+from chassis.outbox import Fact
+from protos.referrals.v1 import facts_pb2, referrals_pb2
+from services.notifications import wire
+from services.notifications.domain.rules import told_of
+
+NOW = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
+
+
+def told(state: referrals_pb2.State.ValueType) -> int:
+    body = facts_pb2.ReferralFact(referral_id="a" * 32, state=state, sender_organization_id="b" * 32, receiver_organization_id="c" * 32)
+    fact = Fact("a" * 32, 2, "enlace.referral.amended.v1", body.SerializeToString(), NOW)
+    return len(told_of(wire.happening(fact, body), NOW))
+
+
+def test_amending_a_draft_tells_nobody_and_amending_what_was_sent_tells_the_receiver() -> None:
+    assert told(referrals_pb2.STATE_DRAFT) == 0
+    assert told(referrals_pb2.STATE_SENT) == 1

@@ -43,7 +43,9 @@ class Database:
             max_size=max_size,
             open=False,
             timeout=_POOL_TIMEOUT,
-            reconnect_timeout=60,
+            # Short: the pool's attempts double their distance, so that after a minute's outage it would look again only half a minute later. After
+            # giving up, whoever asks next makes it try at once, and somebody always asks (house.run looks ten times a second).
+            reconnect_timeout=2,
             # A connection that died while idle is noticed here, not by the caller (a database restart would else fail one call per connection).
             check=ConnectionPool.check_connection,
             kwargs={"row_factory": dict_row, "connect_timeout": 3, "application_name": "enlace"},

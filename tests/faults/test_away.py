@@ -83,7 +83,7 @@ def test_services_start_before_database_and_broker_and_heal(stack: ExitStack) ->
     for name in SERVICES:
         postgres.ensure(name, Login(f"{name}_owner", "owner"), Login(name, "app"))
         subprocess.run([sys.executable, "-m", f"services.{name}", "migrate"], cwd=ROOT, env=told[name], check=True, capture_output=True)
-    until(lambda: all(says(name, "") == SERVING for name in SERVICES))
+    until(lambda: all(says(name, "") == SERVING for name in SERVICES), 10)  # however long it was away
     until(lambda: ready()[0] == 200)
     assert all(process.alive for process in running.values())
     for process in running.values():

@@ -1,0 +1,208 @@
+"""Deadlines, and the watch that tells when they are reached: also after it slept, and never twice."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.clock import Clock, ClockKind, Urgency, due_time
+from services.referrals.usecases.calendar import CountryCalendar
+from services.referrals.usecases.clocks import Watch
+from tests.builders import NOON
+from tests.referrals.conftest import Service, Story
+
+NICARAGUA = CountryCalendar("NI")
+K, H, M = ClockKind, timedelta(hours=1), timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("urgency", "acknowledge", "decide", "first_contact"),
+    [
+        (Urgency.IMMEDIATE, 15 * M, 1 * H, 12 * H),
+        (Urgency.EMERGENCY, 1 * H, 24 * H, 24 * H),
+        (Urgency.URGENT, 24 * H, 72 * H, 72 * H),
+        (Urgency.NORMAL, 48 * H, 14 * 24 * H, 14 * 24 * H),  # from a Wednesday two working days are 48 hours
+    ],
+)
+def test_the_urgency_sets_the_deadlines(urgency: Urgency, acknowledge: timedelta, decide: timedelta, first_contact: timedelta) -> None:
+    assert due_time(K.ACKNOWLEDGE, urgency, NOON, NICARAGUA) - NOON == acknowledge
+    assert due_time(K.DECIDE, urgency, NOON, NICARAGUA) - NOON == decide
+    assert due_time(K.FIRST_CONTACT, urgency, NOON, NICARAGUA) - NOON == first_contact
+    assert due_time(K.SILENCE, urgency, NOON, NICARAGUA) - NOON == timedelta(days=7)
+    assert due_time(K.CLOSE, urgency, NOON, NICARAGUA) - NOON == timedelta(days=14)
+
+
+@pytest.mark.parametrize(
+    ("start", "due", "why"),
+    [
+        (datetime(2026, 3, 5, 18, tzinfo=UTC), datetime(2026, 3, 9, 18, tzinfo=UTC), "Thursday to Monday, over a weekend"),
+        (datetime(2026, 3, 6, 18, tzinfo=UTC), datetime(2026, 3, 10, 18, tzinfo=UTC), "Friday to Tuesday"),
+        (
+            datetime(2026, 3, 7, 2, tzinfo=UTC),
+            datetime(2026, 3, 11, 2, tzinfo=UTC),
+            "Friday at eight in the evening there, to Tuesday at eight",
+        ),
+        (datetime(2026, 3, 7, 18, tzinfo=UTC), datetime(2026, 3, 10, 18, tzinfo=UTC), "Saturday counts from Monday"),
+        # 14 and 15 September are San Jacinto and Independence; in 2026 a Monday and a Tuesday.
+        (datetime(2026, 9, 11, 18, tzinfo=UTC), datetime(2026, 9, 17, 18, tzinfo=UTC), "a weekend and two holidays"),
+        (datetime(2026, 12, 24, 18, tzinfo=UTC), datetime(2026, 12, 29, 18, tzinfo=UTC), "Christmas and a weekend"),
+    ],
+)
+def test_two_working_days_are_those_of_nicaragua(start: datetime, due: datetime, why: str) -> None:
+    assert due_time(K.ACKNOWLEDGE, Urgency.NORMAL, start, NICARAGUA) == due, why
+
+
+def test_a_holiday_is_one_where_she_is() -> None:
+    independence = date(2026, 9, 15)
+    assert not NICARAGUA.is_working_day(independence)
+    assert CountryCalendar("MX").is_working_day(independence)
+    assert CountryCalendar("??").is_working_day(independence)  # unknown: weekends only
+    assert not CountryCalendar("??").is_working_day(date(2026, 9, 13))
+
+
+def test_each_level_is_told_once() -> None:
+    clock = Clock(K.DECIDE, NOON, NOON + 10 * H)
+    told = [clock.fire(NOON + hours * H) for hours in range(20)]
+    assert [level for level in told if level] == [50, 100, 150]
+    assert (told[5], told[10], told[15]) == (50, 100, 150)
+    assert clock.next_time is None
+
+
+@pytest.mark.parametrize(("hours", "level"), [(4, None), (5, 50), (9, 50), (10, 100), (14, 100), (15, 150), (1_000, 150)])
+def test_a_level_slept_through_is_not_told_late(hours: int, level: int | None) -> None:
+    clock = Clock(K.DECIDE, NOON, NOON + 10 * H)
+    assert clock.fire(NOON + hours * H) == level
+    assert clock.fire(NOON + hours * H) is None
+
+
+def test_a_pause_gives_the_time_back() -> None:
+    clock = Clock(K.DECIDE, NOON, NOON + 10 * H)
+    clock.fire(NOON + 5 * H)
+    clock.pause(NOON + 6 * H)
+    assert clock.next_time is None
+    assert clock.fire(NOON + 100 * H) is None
+    clock.resume(NOON + 106 * H)
+    assert clock.due_time == NOON + 110 * H
+    assert clock.fire(NOON + 109 * H) is None
+    assert clock.fire(NOON + 110 * H) == 100
+
+
+def test_a_stopped_clock_says_nothing_and_is_not_resumed() -> None:
+    clock = Clock(K.DECIDE, NOON, NOON + 10 * H)
+    clock.stop(NOON + 1 * H)
+    clock.stop(NOON + 2 * H)
+    clock.pause(NOON + 2 * H)
+    clock.resume(NOON + 3 * H)
+    assert (clock.stop_time, clock.due_time) == (NOON + 1 * H, NOON + 10 * H)
+    assert clock.fire(NOON + 100 * H) is None
+
+
+def test_a_question_pauses_the_decision_and_the_answer_lets_it_go_on(story: Story, service: Service) -> None:
+    sent = story.sent()
+    before = decide(sent)
+    asked = story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code="dates"))
+    assert decide(asked).stop_time.ToDatetime(tzinfo=UTC) == NOON
+    assert not asked.HasField("next_due_time")
+    service.clock.advance(5 * H)
+    answered = story.ngo.AnswerReferral(pb.AnswerReferralRequest(id=asked.id, etag=asked.etag, note="on Monday"))
+    after = decide(answered)
+    assert not after.HasField("stop_time")
+    assert after.due_time.ToDatetime() - before.due_time.ToDatetime() == 5 * H
+
+
+def decide(referral: pb.Referral) -> pb.Clock:
+    return next(clock for clock in referral.clocks if clock.kind == pb.CLOCK_KIND_DECIDE)
+
+
+# The watch, on a real database.
+
+
+@pytest.fixture
+def quiet(service: Service) -> None:
+    """What other tests left running is told before, so that only this test's clocks are heard."""
+    Watch(service.made.referrals, service.database, service.clock).fire()
+
+
+def told(service: Service, referral_id: str) -> list[str]:
+    """clock/verb of a referral's clock facts, as they stand in the outbox."""
+    with service.database.transaction(SYSTEM) as tx:
+        rows = tx.execute(
+            "SELECT e.clock || '/' || e.verb AS said FROM referral_events e JOIN outbox o ON o.subject = e.referral_id AND o.version = e.version"
+            " WHERE e.referral_id = %s AND e.clock <> '' ORDER BY e.version",
+            (referral_id,),
+        ).fetchall()
+    return [row["said"] for row in rows]
+
+
+def wait_until(condition: threading.Event, holds: Iterator[bool]) -> None:
+    for found in holds:
+        if found:
+            return
+        condition.wait(0.02)
+    raise AssertionError("it did not come")
+
+
+def test_a_watch_fires_what_was_reached_while_nobody_ran_and_a_second_start_tells_nothing_twice(
+    story: Story, service: Service, quiet: None
+) -> None:
+    referral = story.sent()
+    service.clock.advance(61 * M)  # nobody ran: 50 per cent went by, 100 is reached
+    first = Watch(service.made.referrals, service.database, service.clock)
+    first.start()
+    wait_until(threading.Event(), (told(service, referral.id) != [] for _ in range(250)))
+    first.stop()
+    first.join(5)
+    assert told(service, referral.id) == ["acknowledge/clock_breached"]
+
+    second = Watch(service.made.referrals, service.database, service.clock)
+    second.start()
+    later = story.sent()
+    service.clock.advance(31 * M)
+    wait_until(threading.Event(), (len(told(service, later.id)) > 0 and len(told(service, referral.id)) > 1 for _ in range(250)))
+    second.stop()
+    second.join(5)
+    assert told(service, referral.id) == ["acknowledge/clock_breached", "acknowledge/clock_escalated"]
+    assert told(service, later.id) == ["acknowledge/clock_reminded"]
+
+
+def test_two_watches_at_once_tell_each_level_once(story: Story, service: Service, quiet: None) -> None:
+    referrals = [story.sent().id for _ in range(12)]
+    service.clock.advance(31 * M)
+    watches = [Watch(service.made.referrals, service.database, service.clock) for _ in range(4)]
+    begin = threading.Barrier(len(watches))
+    counts: list[int] = []
+
+    def fire(watch: Watch) -> None:
+        begin.wait()
+        counts.append(watch.fire())
+
+    threads = [threading.Thread(target=fire, args=(watch,)) for watch in watches]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(counts) == len(watches)
+    watches[0].fire()  # a row that was locked at that moment is left to the next look
+    said = Counter(level for referral in referrals for level in told(service, referral))
+    assert said == {"acknowledge/clock_reminded": len(referrals)}
+
+
+def test_a_referral_that_has_ended_is_not_watched_any_more(story: Story, service: Service, quiet: None) -> None:
+    sent = story.sent()
+    story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code="moved"))
+    service.clock.advance(100 * H)
+    Watch(service.made.referrals, service.database, service.clock).fire()
+    assert told(service, sent.id) == []
+
+
+def test_a_clock_that_is_told_makes_a_version_and_an_etag_out_of_date(story: Story, service: Service, quiet: None) -> None:
+    sent = story.sent()
+    service.clock.advance(31 * M)
+    Watch(service.made.referrals, service.database, service.clock).fire()
+    now = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
+    assert int(now.etag[1:]) == int(sent.etag[1:]) + 1
+    assert [clock.fired_percent for clock in now.clocks if clock.kind == pb.CLOCK_KIND_ACKNOWLEDGE] == [50]

@@ -104,15 +104,15 @@ class People:
         referral_id: str,
         trail: list[Entry],
     ) -> Identity:
-        """Opens an identity: the reading is noted first, so that a refusal is on record as well."""
+        """Opens an identity. The reading is noted first: a refusal is on record as well, also that of somebody to whom the file does not exist."""
         check = Check()
         check.need("purpose_code", purpose, required=True)
         check.that(bool(groups), "field_groups", "required")
         check.done()
+        trail.append(Entry("open_identity", identifier, purpose, tuple(sorted(group.value for group in groups))))
         if caller.has("COORDINATOR") or caller.has("AUDITOR"):
             raise NotAllowed("right_missing")
         person = self._files.get(tx, identifier)
-        trail.append(Entry("open_identity", person.id, purpose, tuple(sorted(group.value for group in groups))))
         if members.organization(tx, caller.organization_id)[0] == "PROBATION":
             raise NotAllowed("member_on_probation")
         if person.organization_id != caller.organization_id:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from chassis.audit import Entry
-from chassis.db import Row, Transaction
+from chassis.db import Row, Transaction, widen
 from chassis.errors import Conflict, NotAllowed, NotFound, Stale
 from chassis.ids import new_id
 from chassis.tokens import Caller
@@ -182,6 +182,8 @@ class Referrals:
 
     def _keep(self, tx: Transaction, referral: Referral) -> None:
         noted = any(event.note for event in referral.events)
+        if noted:
+            widen(tx)  # a coordinator, who sees no person's key, may end a referral with a note; it is sealed like any other
         referrals.keep(tx, referral, self._people.key(tx, referral.person_id) if noted else None)
 
     def _calendar(self, referral: Referral) -> Calendar:

@@ -1,0 +1,325 @@
+"""Who she is: sealed where it is kept, opened for a purpose, and every look on record."""
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import psycopg
+import pytest
+
+from chassis import keys
+from chassis.sealing import CannotOpen, Keyring
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.store import members
+from services.referrals.store.people import People as Files
+from tests.builders import refusal, refusal_with_fields
+from tests.referrals.conftest import ORG, Client, Service, Story
+
+G = people_pb2
+IDENTITY, CONTACT, HEALTH = G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_CONTACT, G.FIELD_GROUP_HEALTH
+EVERYTHING = [number for number in G.FieldGroup.values() if number]
+MARKED = {
+    "given_name": "Quetzalli",
+    "family_name": "Mondragonez",
+    "phone": "+50587654321",
+    "address": "Barrio Tlatelolco 7",
+    "health_note": "xocoyote-health",
+    "exploitation_note": "xocoyote-exploitation",
+    "family_note": "xocoyote-family",
+    "document_number": "888-010101-0008Z",
+}
+
+
+def opening(person_id: str, *groups: int, purpose: str = "HOU", referral_id: str = "") -> people_pb2.OpenPersonRequest:
+    request = people_pb2.OpenPersonRequest(id=person_id, purpose_code=purpose, referral_id=referral_id)
+    request.field_groups.extend(groups or (IDENTITY,))  # type: ignore[arg-type]
+    return request
+
+
+def marked_identity() -> people_pb2.Identity:
+    made = people_pb2.Identity()
+    for name, value in MARKED.items():
+        setattr(made, name, value)
+    return made
+
+
+def readings(client: Client, person_id: str) -> list[tuple[str, list[int], bool]]:
+    found = client.ListReadings(people_pb2.ListReadingsRequest(person_id=person_id)).readings
+    return [(reading.organization_id, list(reading.field_groups), reading.allowed) for reading in found]
+
+
+# At rest.
+
+
+def everything_stored(url: str) -> dict[str, bytes]:
+    """All that stands in the database, as bytes by table and column; as the owner, whom no policy narrows."""
+    found: dict[str, bytes] = {}
+    with psycopg.connect(url) as connection:
+        columns = connection.execute(
+            "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2"
+        ).fetchall()
+        for table, column, kind in columns:
+            cast = f'"{column}"' if kind == "bytea" else f"convert_to(\"{column}\"::text, 'UTF8')"
+            rows = connection.execute(f'SELECT {cast} FROM "{table}" WHERE "{column}" IS NOT NULL').fetchall()
+            found[f"{table}.{column}"] = b"\n".join(bytes(row[0]) for row in rows)
+    return found
+
+
+def test_nothing_of_her_stands_anywhere_in_the_database(story: Story, service: Service) -> None:
+    marked = [*MARKED.values(), "tecuani-hours", "tecuani-word", "tecuani-never", "ocelotl-note", "ocelotl-answer"]
+    request = people_pb2.CreatePersonRequest(
+        identity=marked_identity(),
+        safe_contact=people_pb2.SafeContact(channel_code="phone", hours=marked[8], code_word=marked[9], never_say=marked[10]),
+        request_id=story.request_id(),
+    )
+    person = story.ngo.CreatePerson(request)
+    sent = story.sent(person=person)
+    asked = story.shelter.AskReferral(
+        pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code="other", note=marked[11], request_id=story.request_id())
+    )
+    story.ngo.AnswerReferral(pb.AnswerReferralRequest(id=asked.id, etag=asked.etag, note=marked[12], request_id=story.request_id()))
+    assert story.ngo.OpenPerson(opening(person.id, *EVERYTHING)).given_name == "Quetzalli"
+    notes = [event.note for event in story.shelter.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events]
+    assert marked[11] in notes
+
+    stored = everything_stored(service.migration_url)
+    assert person.id.encode() in stored["people.id"]  # it is really read
+    assert len(stored["person_sealed.sealed"]) > 200
+    for value in marked:
+        needles = {value.encode(), value.encode("utf-16-le"), value.encode().hex().encode(), value.lower().encode()}
+        assert not [place for place, text in stored.items() for needle in needles if needle in text]
+
+
+def test_one_key_opens_one_person_and_one_place(story: Story, service: Service) -> None:
+    files = Files(Keyring(keys.secret(service.keys, "sealing.referrals")))
+    mine, other = story.person(given_name="Mine").id, story.person(given_name="Other").id
+    with service.database.transaction(SYSTEM) as tx:
+        rows = tx.execute("SELECT person_id, field, sealed FROM person_sealed WHERE person_id = ANY(%s)", ([mine, other],)).fetchall()
+        sealed = {(row["person_id"], row["field"]): row["sealed"] for row in rows}
+        key = files.key(tx, mine)
+        place = f"person_sealed/{mine}/identity"
+        assert "Mine" in key.open(sealed[mine, "identity"], place)
+        for blob, where in (
+            (sealed[other, "identity"], f"person_sealed/{other}/identity"),
+            (sealed[other, "identity"], place),
+            (sealed[mine, "identity"], f"person_sealed/{mine}/safe_contact"),
+            (sealed[mine, "safe_contact"], place),
+            (sealed[mine, "identity"][:-1], place),
+            (sealed[mine, "identity"][:-1] + bytes([sealed[mine, "identity"][-1] ^ 1]), place),
+        ):
+            with pytest.raises(CannotOpen):
+                key.open(blob, where)
+
+
+def test_what_is_moved_to_another_file_does_not_open(story: Story, service: Service) -> None:
+    files = Files(Keyring(keys.secret(service.keys, "sealing.referrals")))
+    mine, other = story.person().id, story.person().id
+    with service.database.transaction(SYSTEM) as tx:
+        for table, column in (("person_sealed", "sealed"), ("person_keys", "wrapped")):
+            with pytest.raises(CannotOpen), tx.transaction(force_rollback=True):  # noqa: PT012
+                tx.execute(
+                    f"UPDATE {table} SET {column} = (SELECT s.{column} FROM {table} s WHERE s.person_id = %s LIMIT 1) WHERE person_id = %s",
+                    (other, mine),
+                )
+                files.identity(tx, mine)
+
+
+# Opening.
+
+
+def test_the_files_own_organisation_opens_what_it_asks_for_and_no_more(story: Story) -> None:
+    person = story.person(**MARKED)
+    found = story.ngo.OpenPerson(opening(person.id, IDENTITY, HEALTH))
+    assert (found.given_name, found.family_name, found.health_note) == (
+        MARKED["given_name"],
+        MARKED["family_name"],
+        MARKED["health_note"],
+    )
+    assert (found.phone, found.address, found.exploitation_note, found.family_note, found.document_number) == ("", "", "", "", "")
+    assert list(found.opened) == [IDENTITY, HEALTH]
+    assert story.ngo.OpenPerson(opening(person.id, *EVERYTHING)).document_number == MARKED["document_number"]
+    assert refusal_with_fields(lambda: story.ngo.OpenPerson(people_pb2.OpenPersonRequest(id=person.id)))[2] == {
+        "purpose_code": "required",
+        "field_groups": "required",
+    }
+
+
+def test_a_receiver_opens_what_the_receipt_names(story: Story) -> None:
+    person = story.person(**MARKED)
+    sent = story.sent(person=person)
+    found = story.shelter.OpenPerson(opening(person.id, IDENTITY, CONTACT, purpose="HOU.EMG", referral_id=sent.id))
+    assert (found.given_name, found.phone, found.health_note, found.address) == (MARKED["given_name"], MARKED["phone"], "", "")
+
+
+def test_a_receiver_is_refused_what_the_receipt_does_not_name(story: Story, service: Service) -> None:
+    sent = story.sent()
+    open_ = story.shelter.OpenPerson
+    differs = [
+        (opening(sent.person_id, IDENTITY, HEALTH, referral_id=sent.id), ("FAILED_PRECONDITION", "receipt_field_group_differs")),
+        (opening(sent.person_id, purpose="MED", referral_id=sent.id), ("FAILED_PRECONDITION", "receipt_purpose_differs")),
+        (opening(sent.person_id), ("INVALID_ARGUMENT", "invalid_fields")),
+        (opening(sent.person_id, referral_id="f" * 32), ("NOT_FOUND", "not_found")),
+        (opening(sent.person_id, referral_id=story.sent().id), ("NOT_FOUND", "not_found")),
+    ]
+    for request, said in differs:
+        assert refusal(partial(open_, request)) == said
+    service.clock.advance(timedelta(days=90))
+    assert refusal(partial(open_, opening(sent.person_id, referral_id=sent.id))) == ("FAILED_PRECONDITION", "receipt_expired")
+
+
+def test_a_receiver_sees_nobody_before_the_referral_is_sent(story: Story) -> None:
+    draft = story.draft()
+    story.receipt(draft.person_id)
+    assert refusal(lambda: story.shelter.OpenPerson(opening(draft.person_id, referral_id=draft.id))) == ("NOT_FOUND", "not_found")
+    assert refusal(lambda: story.shelter.GetPerson(people_pb2.GetPersonRequest(id=draft.person_id))) == ("NOT_FOUND", "not_found")
+
+
+def test_on_an_override_a_receiver_gets_what_it_needs_to_act_and_nothing_of_her_story(story: Story) -> None:
+    draft = story.draft(person=story.person(**MARKED))
+    sent = story.ngo.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, override_reason_code="life_at_risk", note="in danger now")
+    )
+    found = story.shelter.OpenPerson(opening(sent.person_id, IDENTITY, CONTACT, HEALTH, G.FIELD_GROUP_LOCATION, referral_id=sent.id))
+    assert found.address == MARKED["address"]
+    for group in (G.FIELD_GROUP_EXPLOITATION, G.FIELD_GROUP_FAMILY, G.FIELD_GROUP_DOCUMENTS):
+        assert refusal(partial(story.shelter.OpenPerson, opening(sent.person_id, group, referral_id=sent.id))) == (
+            "FAILED_PRECONDITION",
+            "receipt_missing",
+        )
+
+
+def withdraw(story: Story, sent: pb.Referral) -> None:
+    story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code="moved"))
+
+
+def decline(story: Story, sent: pb.Referral) -> None:
+    story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code="no_capacity"))
+
+
+def withdraw_consent(story: Story, sent: pb.Referral) -> None:
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
+
+
+def call_it_an_error(story: Story, sent: pb.Referral) -> None:
+    story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag))
+
+
+@pytest.mark.parametrize("end", [withdraw, decline, withdraw_consent, call_it_an_error])
+def test_access_ends_with_the_referral_and_the_try_is_on_record(end: Any, story: Story) -> None:
+    sent = story.sent()
+    request = opening(sent.person_id, referral_id=sent.id)
+    assert story.shelter.OpenPerson(request).given_name
+    end(story, sent)
+    assert refusal(lambda: story.shelter.OpenPerson(request)) == ("NOT_FOUND", "not_found")
+    assert refusal(lambda: story.shelter.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))) == ("NOT_FOUND", "not_found")
+    assert readings(story.ngo, sent.person_id) == [(ORG["shelter"], [IDENTITY], False), (ORG["shelter"], [IDENTITY], True)]
+    # What was written of it stays with the receiver, without her texts.
+    events = story.shelter.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events
+    assert len(events) == 4
+    assert not any(event.note for event in events)
+
+
+@pytest.mark.parametrize("roles", [("COORDINATOR",), ("AUDITOR",), ("MANAGER",), ("COORDINATOR", "WORKER"), ("AUDITOR", "WORKER")])
+def test_who_steers_or_checks_never_opens_anybody(roles: tuple[str, ...], story: Story, service: Service) -> None:
+    sent = story.sent()
+    for organization in ("ngo", "shelter", "coalition"):
+        client = service.as_(organization, *roles)
+        request = opening(sent.person_id, referral_id=sent.id)
+        assert refusal(partial(client.OpenPerson, request)) == ("PERMISSION_DENIED", "right_missing")
+
+
+def test_a_member_on_probation_opens_nobody(story: Story, service: Service) -> None:
+    sent = story.sent()
+    with service.database.transaction(SYSTEM) as tx:
+        members.note_member(tx, "organization", ORG["shelter"], True, "PROBATION", "NGO")
+    try:
+        request = opening(sent.person_id, referral_id=sent.id)
+        assert refusal(lambda: story.shelter.OpenPerson(request)) == ("PERMISSION_DENIED", "member_on_probation")
+    finally:
+        with service.database.transaction(SYSTEM) as tx:
+            members.note_member(tx, "organization", ORG["shelter"], True, "APPROVED", "NGO")
+    assert readings(story.ngo, sent.person_id) == [(ORG["shelter"], [IDENTITY], False)]
+
+
+def test_every_look_and_every_refusal_is_on_record_for_those_who_hold_the_file(story: Story, service: Service) -> None:
+    sent = story.sent()
+    clinic = service.as_("clinic", "WORKER")
+    story.ngo.OpenPerson(opening(sent.person_id, IDENTITY, HEALTH))
+    story.shelter.OpenPerson(opening(sent.person_id, referral_id=sent.id))
+    refusal(lambda: story.shelter.OpenPerson(opening(sent.person_id, HEALTH, referral_id=sent.id)))
+    refusal(lambda: clinic.OpenPerson(opening(sent.person_id, CONTACT)))  # to which she does not even exist
+    assert readings(story.ngo, sent.person_id) == [
+        (ORG["clinic"], [CONTACT], False),
+        (ORG["shelter"], [HEALTH], False),
+        (ORG["shelter"], [IDENTITY], True),
+        (ORG["ngo"], [IDENTITY, HEALTH], True),
+    ]
+    for client in (story.shelter, clinic):
+        request = people_pb2.ListReadingsRequest(person_id=sent.person_id)
+        assert refusal(partial(client.ListReadings, request)) == ("NOT_FOUND", "not_found")
+    page = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=sent.person_id, page_size=3))
+    rest = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=sent.person_id, page_size=3, page_token=page.next_page_token))
+    assert (len(page.readings), len(rest.readings), rest.next_page_token) == (3, 1, "")
+
+
+def test_reading_notes_is_a_reading_too(story: Story) -> None:
+    sent = story.sent()
+    story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code="dates", note="until when?"))
+    story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id))
+    assert readings(story.ngo, sent.person_id) == [(ORG["ngo"], [], True)]
+
+
+def test_how_she_may_be_contacted_is_told_to_her_own_organisation_only(story: Story) -> None:
+    sent = story.sent()
+    plan = people_pb2.SafeContact(channel_code="phone", hours="mornings", code_word="jocote", never_say="the shelter")
+    person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
+    changed = story.ngo.SetSafeContact(people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan))
+    assert story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id)).safe_contact == changed.safe_contact == plan
+    seen = story.shelter.GetPerson(people_pb2.GetPersonRequest(id=person.id))
+    assert seen.coarse.age_band == "18-24"
+    assert not seen.HasField("safe_contact")
+    request = people_pb2.SetSafeContactRequest(id=person.id, etag=changed.etag, safe_contact=plan)
+    assert refusal(lambda: story.shelter.SetSafeContact(request)) == ("NOT_FOUND", "not_found")
+    assert not any(found.HasField("safe_contact") for found in story.ngo.ListPeople(people_pb2.ListPeopleRequest()).people)
+
+
+def test_an_identity_is_completed_and_what_is_not_said_stays(story: Story) -> None:
+    person = story.person()
+    newer = people_pb2.Identity(family_name="Rivas", birth_date="2010-05-01")
+    changed = story.ngo.UpdateIdentity(people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=newer))
+    assert changed.coarse.age_band == "12-17"  # follows from the date
+    found = story.ngo.OpenPerson(opening(person.id, IDENTITY, CONTACT))
+    assert (found.given_name, found.family_name, found.phone) == ("Ximena", "Rivas", "+50581234567")
+    again = people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=newer)
+    assert refusal(lambda: story.ngo.UpdateIdentity(again)) == ("ABORTED", "stale_etag")
+
+
+def test_who_was_erased_is_gone_for_everybody(story: Story, service: Service) -> None:
+    sent = story.sent(person=story.person(**MARKED))
+    with service.database.transaction(SYSTEM) as tx:
+        tx.execute("UPDATE people SET erased = true WHERE id = %s", (sent.person_id,))
+        tx.execute("UPDATE person_keys SET wrapped = NULL WHERE person_id = %s", (sent.person_id,))
+    gone = ("FAILED_PRECONDITION", "person_erased")
+    person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
+    assert person.erased
+    assert not person.HasField("safe_contact")
+    assert refusal(lambda: story.ngo.OpenPerson(opening(person.id))) == gone
+    assert refusal(lambda: story.shelter.OpenPerson(opening(person.id, referral_id=sent.id))) == gone
+    change = people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=people_pb2.Identity(given_name="Back"))
+    assert refusal(lambda: story.ngo.UpdateIdentity(change)) == gone
+    assert refusal(lambda: story.receipt(person.id)) == gone
+    assert refusal(lambda: story.draft(person=person)) == gone
+    assert story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events
+    acknowledged = story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag))
+    assert acknowledged.state == pb.STATE_ACKNOWLEDGED  # the referral goes on to its end; it carries nothing of her
+
+
+def test_a_coordinator_ends_a_referral_with_a_note_she_can_not_read(story: Story) -> None:
+    sent = story.sent()
+    request = pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code="other", note="asked twice by mistake")
+    assert story.coordinator.WithdrawReferral(request).state == pb.STATE_WITHDRAWN
+    asked = pb.ListReferralEventsRequest(referral_id=sent.id)
+    assert [event.note for event in story.ngo.ListReferralEvents(asked).events][-1] == "asked twice by mistake"
+    assert not any(event.note for event in story.coordinator.ListReferralEvents(asked).events)

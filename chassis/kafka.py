@@ -162,7 +162,8 @@ class Producer:
 class Consumer:
     """Reads the topics of a group, from the beginning if the group is new. Not for two threads."""
 
-    def __init__(self, settings: ServiceSettings, group: str, topics: Sequence[str]) -> None:
+    def __init__(self, settings: ServiceSettings, group: str, topics: Sequence[str], *, hurry: bool = True) -> None:
+        """Without `hurry` the broker is asked twice a second only; that is enough for what is rare and never urgent."""
         self._consumer = KafkaConsumer(
             *topics,
             **_common(settings),
@@ -174,7 +175,9 @@ class Consumer:
             # 6 s: a member that died is noticed soon; the embedded broker lets a new member wait for half of it.
             session_timeout_ms=6000,
             heartbeat_interval_ms=1000,
-            fetch_max_wait_ms=100,
+            # The embedded broker looks for new records about twice per wait, not when they come (measured: 100 ms → 26 ms median from send to poll,
+            # 20 ms → 4 ms, for one more percent of a core); Apache Kafka answers at once whatever the wait.
+            fetch_max_wait_ms=20 if hurry else 500,
             max_poll_records=200,
             metadata_max_age_ms=5000,
         )

@@ -105,7 +105,7 @@ class Replays(threading.Thread):
                 continue
             consumer = None
             try:
-                consumer = Consumer(self._broker.settings, self._group, [REPLAYS])
+                consumer = Consumer(self._broker.settings, self._group, [REPLAYS], hurry=False)
                 while not self._stopping.is_set() and self._broker.cluster_id == cluster_id:
                     records = consumer.poll(0.5)
                     for record in records:

@@ -94,7 +94,8 @@ class Subscriber(threading.Thread):
             except Poison as poison:
                 facts.append((record, poison))
         subjects = {fact.subject for _, fact in facts if isinstance(fact, Fact)}
-        seen = self._patiently(lambda tx: inbox.seen(tx, self._name, sorted(subjects)))
+        # For a single fact this would be one more question on its way; it asks where it stands anyhow.
+        seen = self._patiently(lambda tx: inbox.seen(tx, self._name, sorted(subjects))) if len(facts) > 1 else {}
         for record, fact in facts:
             if isinstance(fact, Poison):
                 self._bury(record, fact.reason)

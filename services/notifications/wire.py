@@ -45,10 +45,10 @@ def referral_fact(fact: Fact) -> referrals_facts_pb2.ReferralFact:
 
 
 def happening(fact: Fact, body: referrals_facts_pb2.ReferralFact) -> Happening:
-    """What matters of it here. A change of a draft is nobody's business yet, whatever it is called: the receiver must not learn of it."""
-    draft = body.state == referrals_pb2.STATE_DRAFT
+    """What matters of it here."""
     return Happening(
-        "drafted" if draft else verb_of(fact, "referral"),
+        verb_of(fact, "referral"),
+        body.state == referrals_pb2.STATE_DRAFT,
         body.referral_id,
         fact.version,
         fact.time,

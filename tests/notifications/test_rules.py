@@ -12,8 +12,10 @@ SENDER, RECEIVER, WORKER, COORDINATOR = "s" * 32, "r" * 32, "w" * 32, "c" * 32
 TO_RECEIVER, TO_SENDER, TO_WORKER, TO_COORDINATION = "receiver's desk", "sender's desk", "sender's worker", "coordination"
 
 
-def happening(verb: str, *, urgency: str = "NORMAL", time: datetime = NOW, actor: str = SENDER, override: bool = False) -> Happening:
-    return Happening(verb, "a" * 32, 3, time, urgency, SENDER, WORKER, RECEIVER, actor, override)
+def happening(
+    verb: str, *, urgency: str = "NORMAL", time: datetime = NOW, actor: str = SENDER, override: bool = False, draft: bool = False
+) -> Happening:
+    return Happening(verb, draft, "a" * 32, 3, time, urgency, SENDER, WORKER, RECEIVER, actor, override)
 
 
 def who(told: list[Told]) -> set[str]:
@@ -73,13 +75,18 @@ def test_other_facts_tell_nobody(verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", sorted(RULES))
+def test_nobody_learns_of_a_draft_whatever_happens_to_it(verb: str) -> None:
+    assert told_of(happening(verb, draft=True), NOW) == []
+
+
+@pytest.mark.parametrize("verb", sorted(RULES))
 def test_history_wakes_nobody(verb: str) -> None:
     assert told_of(happening(verb, time=NOW - HISTORY - timedelta(seconds=1)), NOW) == []
     assert told_of(happening(verb, time=NOW - HISTORY), NOW) != []
 
 
 def test_an_organisation_that_refers_to_itself_is_told_once() -> None:
-    own = Happening("clock_breached", "a" * 32, 3, NOW, "NORMAL", SENDER, "", SENDER, "", False)
+    own = Happening("clock_breached", False, "a" * 32, 3, NOW, "NORMAL", SENDER, "", SENDER, "", False)
     assert told_of(own, NOW) == [Told("clock_breached", Audience.DESK, SENDER)]
 
 

@@ -34,6 +34,7 @@ class Happening:
     """What a fact of the referrals service says, as far as it matters here."""
 
     verb: str
+    draft: bool
     referral_id: str
     version: int
     time: datetime
@@ -90,6 +91,8 @@ KINDS = frozenset({kind for kind, _ in RULES.values()} | {OVERRIDE_USED, MESSAGE
 def told_of(happening: Happening, now: datetime) -> list[Told]:
     """The messages that a happening makes; nobody gets the same one twice."""
     if now - happening.time > HISTORY or happening.verb not in RULES:
+        return []
+    if happening.draft:  # amended before it was sent: the receiver must not learn of it
         return []
     kind, parties = RULES[happening.verb]
     if happening.verb.startswith("clock_") and happening.urgency == "IMMEDIATE":

@@ -1,0 +1,184 @@
+"""Consent as a record: what it must say, how long it holds, that it is signed, and what its withdrawal ends."""
+
+import base64
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pytest
+
+from chassis import keys
+from chassis.sealing import SignatureCheck
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.person import FieldGroup
+from services.referrals.store import receipts
+from tests.builders import NOON, refusal, refusal_with_fields
+from tests.referrals.conftest import ORG, Service, Story
+
+
+def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceiptRequest:
+    complete = {
+        "person_id": person_id,
+        "recipient_organization_id": ORG["shelter"],
+        "field_groups": [people_pb2.FIELD_GROUP_IDENTITY],
+        "purpose_codes": ["HOU"],
+        "giver_code": "person",
+        "manner_code": "spoken",
+    }
+    until = values.pop("until", None)
+    request = people_pb2.CreateReceiptRequest(receipt=people_pb2.Receipt(**(complete | values)))  # type: ignore[arg-type]
+    if isinstance(until, datetime):
+        request.receipt.until_time.FromDatetime(until)
+    return request
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"recipient_organization_id": ""}, {"receipt.recipient_organization_id": "required"}),
+        ({"recipient_organization_id": "the shelter"}, {"receipt.recipient_organization_id": "malformed"}),
+        ({"field_groups": []}, {"receipt.field_groups": "required"}),
+        ({"field_groups": [99]}, {"field_groups": "unknown_code"}),
+        ({"field_groups": [0]}, {"field_groups": "required"}),
+        ({"purpose_codes": []}, {"receipt.purpose_codes": "required"}),
+        ({"purpose_codes": ["HOU", "everything"]}, {"receipt.purpose_codes[1]": "unknown_code"}),
+        ({"purpose_codes": ["HOU"] * 21}, {"receipt.purpose_codes": "too_long"}),
+        ({"giver_code": ""}, {"receipt.giver_code": "required"}),
+        ({"giver_code": "neighbour"}, {"receipt.giver_code": "unknown_code"}),
+        ({"manner_code": "presumed"}, {"receipt.manner_code": "unknown_code"}),
+        ({"explained_codes": ["purpose", "the weather"]}, {"receipt.explained_codes[1]": "unknown_code"}),
+        ({"explained_codes": ["purpose"] * 8}, {"receipt.explained_codes": "too_long"}),
+        ({"until": NOON}, {"receipt.until_time": "out_of_range"}),
+        ({"until": NOON - timedelta(days=1)}, {"receipt.until_time": "out_of_range"}),
+        ({"until": NOON + timedelta(days=367)}, {"receipt.until_time": "out_of_range"}),
+        ({"giver_code": "", "manner_code": ""}, {"receipt.giver_code": "required", "receipt.manner_code": "required"}),
+        ({"person_id": ""}, {"receipt.person_id": "required"}),
+    ],
+)
+def test_a_record_that_would_not_stand_up_is_refused(wrong: dict[str, object], said: dict[str, str], story: Story) -> None:
+    request = request_for(story.person().id, **wrong)
+    assert refusal_with_fields(lambda: story.ngo.CreateReceipt(request)) == ("INVALID_ARGUMENT", "invalid_fields", said)
+
+
+def test_a_consent_holds_ninety_days_unless_said_otherwise_and_at_most_a_year(story: Story) -> None:
+    person = story.person()
+    usual = story.ngo.CreateReceipt(request_for(person.id))
+    longest = story.ngo.CreateReceipt(request_for(person.id, until=NOON + timedelta(days=366)))  # a leap year is a year too
+    assert usual.until_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(days=90)
+    assert longest.until_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(days=366)
+    assert usual.recorded_by_worker_id == story.ngo.caller.id
+    assert usual.create_time.ToDatetime(tzinfo=UTC) == NOON
+
+
+def test_anyone_with_the_public_key_can_check_a_receipt_and_every_part_of_it_counts(story: Story, service: Service) -> None:
+    made = story.receipt(story.person().id)
+    check = SignatureCheck(keys.verifying(service.keys, "facts.referrals"))
+    signature = base64.urlsafe_b64decode(made.signature + "=" * (-len(made.signature) % 4))
+    with service.database.transaction(SYSTEM) as tx:
+        kept = receipts.get(tx, made.id)
+    assert check.holds(signature, kept.canonical())
+    for name, value in (
+        ("recipient_organization_id", ORG["police"]),
+        ("field_groups", kept.field_groups | {FieldGroup.HEALTH}),
+        ("purpose_codes", ("HOU", "PRO")),
+        ("until_time", kept.until_time + timedelta(days=1)),
+        ("person_id", "f" * 32),
+        ("giver_code", "guardian"),
+    ):
+        before = getattr(kept, name)
+        setattr(kept, name, value)
+        assert not check.holds(signature, kept.canonical()), name
+        setattr(kept, name, before)
+    assert check.holds(signature, kept.canonical())
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"recipient": ORG["clinic"]}, "receipt_recipient_differs"),
+        ({"purposes": ["MED"]}, "receipt_purpose_differs"),
+        ({"purposes": ["HOU.SHE"]}, "receipt_purpose_differs"),
+    ],
+)
+def test_a_referral_is_sent_only_on_a_consent_that_covers_it(values: dict[str, object], reason: str, story: Story) -> None:
+    draft = story.draft()
+    receipt = story.receipt(draft.person_id, **values)
+    request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    assert refusal(lambda: story.ngo.SendReferral(request)) == ("FAILED_PRECONDITION", reason)
+    assert story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id)) == draft
+
+
+def test_a_consent_that_is_over_or_withdrawn_or_another_persons_sends_nothing(story: Story, service: Service) -> None:
+    draft = story.draft()
+    receipt = story.receipt(draft.person_id)
+    request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    other = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=story.receipt(story.person().id).id)
+    assert refusal(lambda: story.ngo.SendReferral(other)) == ("NOT_FOUND", "not_found")
+    service.clock.advance(timedelta(days=90))
+    assert refusal(lambda: story.ngo.SendReferral(request)) == ("FAILED_PRECONDITION", "receipt_expired")
+    service.clock.set(NOON)
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=receipt.id))
+    assert refusal(lambda: story.ngo.SendReferral(request)) == ("FAILED_PRECONDITION", "receipt_withdrawn")
+
+
+def test_a_withdrawal_ends_what_stands_on_it_at_once_and_a_second_changes_nothing(story: Story, service: Service) -> None:
+    sent = story.accepted()
+    closed_before = story.sent(person=story.person())
+    assert sent.receipt_id != closed_before.receipt_id
+    service.clock.advance(timedelta(minutes=5))
+    withdrawn = story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
+    assert withdrawn.withdraw_time.ToDatetime(tzinfo=UTC) == service.clock.now()
+    ended = story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id))
+    assert ended.state == pb.STATE_CONSENT_WITHDRAWN
+    assert not ended.HasField("next_due_time")
+    assert ended.allowed_verbs == ["enter_in_error"]
+    assert story.ngo.GetReferral(pb.GetReferralRequest(id=closed_before.id)).state == pb.STATE_SENT
+    service.clock.advance(timedelta(minutes=5))
+    again = story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
+    assert again == withdrawn
+    assert story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id)) == ended
+    with service.database.transaction(SYSTEM) as tx:
+        told = tx.execute("SELECT type FROM outbox WHERE subject = %s ORDER BY version", (sent.receipt_id,)).fetchall()
+    assert [row["type"] for row in told] == ["enlace.receipt.given.v1", "enlace.receipt.withdrawn.v1"]
+
+
+def test_she_may_tell_the_organisation_that_helps_her(story: Story) -> None:
+    sent = story.accepted()
+    withdrawn = story.shelter.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
+    assert withdrawn.HasField("withdraw_time")
+    events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events
+    assert (events[-1].verb, events[-1].attribution, events[-1].actor_organization_id) == ("consent_withdrawn", "person", ORG["shelter"])
+
+
+def test_a_withdrawal_ends_every_referral_that_stands_on_the_receipt(story: Story) -> None:
+    first = story.sent()
+    person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=first.person_id))
+    draft = story.draft(person=person)
+    second = story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=first.receipt_id))
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=first.receipt_id))
+    for referral in (first, second):
+        assert story.shelter.GetReferral(pb.GetReferralRequest(id=referral.id)).state == pb.STATE_CONSENT_WITHDRAWN
+
+
+def test_to_others_a_consent_does_not_exist(story: Story, service: Service) -> None:
+    sent = story.sent()
+    clinic = service.as_("clinic", "WORKER")
+    asks = [
+        partial(clinic.GetReceipt, people_pb2.GetReceiptRequest(id=sent.receipt_id)),
+        partial(clinic.WithdrawReceipt, people_pb2.WithdrawReceiptRequest(id=sent.receipt_id)),
+        partial(clinic.ListReceipts, people_pb2.ListReceiptsRequest(person_id=sent.person_id)),
+        partial(clinic.CreateReceipt, request_for(sent.person_id)),
+        partial(story.shelter.CreateReceipt, request_for(sent.person_id)),  # a receiver gives itself no consent
+    ]
+    for ask in asks:
+        assert refusal(ask) == ("NOT_FOUND", "not_found")
+    assert not story.ngo.GetReceipt(people_pb2.GetReceiptRequest(id=sent.receipt_id)).HasField("withdraw_time")
+
+
+def test_the_file_lists_all_consents_and_a_recipient_its_own(story: Story) -> None:
+    sent = story.sent()
+    story.receipt(sent.person_id, recipient=ORG["clinic"], purposes=["MED"])
+    request = people_pb2.ListReceiptsRequest(person_id=sent.person_id)
+    assert {r.recipient_organization_id for r in story.ngo.ListReceipts(request).receipts} == {ORG["shelter"], ORG["clinic"]}
+    assert [r.id for r in story.shelter.ListReceipts(request).receipts] == [sent.receipt_id]

@@ -115,7 +115,7 @@ def run(settings: ServiceSettings) -> int:
     signer = Signer(keys.signing(settings.keys, f"facts.{NAME}"))
     voices = {"enlace/partners": SignatureCheck(keys.verifying(settings.keys, "facts.partners"))}
     verifier = Verifier(keys.verifying(settings.keys, "tokens"), clock)
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, max_size=2 * settings.rpc_threads + 4)  # a call by reference counts its try on a second one
     broker = Broker(settings, [wire.TOPIC, f"{wire.TOPIC}.dlq", subscriptions.TOPIC, f"{subscriptions.TOPIC}.dlq", REPLAYS])
 
     made = make(database, keyring, signer, verifier, clock)

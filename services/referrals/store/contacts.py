@@ -95,8 +95,14 @@ class Contacts:
     def _values(self, contact: Contact, note: str | None) -> dict[str, object]:
         values = asdict(contact)
         values["triage"] = json.dumps(values["triage"])
-        values["note"] = self._keyring.seal_bytes(note.encode(), _place(contact.id)) if note else None
+        values["note"] = None if note is None else self._keyring.seal_bytes(note.encode(), _place(contact.id))
         return values
+
+
+def check_known(tx: Transaction, identifier: str) -> None:
+    """NotFound when there is no such contact in the scope."""
+    if tx.execute("SELECT 1 FROM contacts WHERE id = %s", (identifier,)).fetchone() is None:
+        raise NotFound
 
 
 def _place(contact_id: str) -> str:

@@ -13,7 +13,7 @@ from services.referrals.domain.clock import Calendar, Urgency
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import LIVE, Side
 from services.referrals.domain.referral import PROBATION_LIMIT, Actor, Event, Referral
-from services.referrals.store import members, receipts, referrals
+from services.referrals.store import contacts, members, receipts, referrals
 from services.referrals.store.people import People
 from services.referrals.usecases.calendar import CountryCalendar
 
@@ -198,6 +198,8 @@ class Referrals:
             service = (draft.service_id, owner)
         if draft.receipt_id and receipts.get(tx, draft.receipt_id).person_id != referral.person_id:
             raise NotFound
+        if draft.contact_id:
+            contacts.check_known(tx, draft.contact_id)  # or a caller would hear of, and end, what others ask for
         person = self._people.get(tx, referral.person_id)
         referral.coarse = person.coarse  # the draft follows the file until it is sent
         fields = replace(draft, service_id=None)

@@ -1,0 +1,368 @@
+"""The line: what the triage makes of answers, and what a caller hears and says with reference and PIN."""
+
+import itertools
+import threading
+from collections import Counter
+from dataclasses import fields, replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import grpc
+import psycopg
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chassis.errors import Unauthenticated
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import contacts_pb2, people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.clock import Urgency
+from services.referrals.domain.contact import ALPHABET, DID_NOT_SAY, NO, NOT_ASKED, PLAIN, YES, Triage, new_reference, read_reference
+from services.referrals.domain.lifecycle import State
+from services.referrals.usecases import contacts as usecases
+from tests.builders import refusal, refusal_with_fields
+from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
+
+WRONG = ("UNAUTHENTICATED", "reference_or_pin_wrong")
+QUESTIONS = [each.name for each in fields(Triage)]
+TRIAGES = st.builds(Triage, **{name: st.sampled_from([YES, NO, DID_NOT_SAY, NOT_ASKED]) for name in QUESTIONS})
+
+
+# Triage.
+
+
+@pytest.mark.parametrize(
+    ("answers", "urgency", "pathway"),
+    [
+        ({}, Urgency.NORMAL, "return_and_reintegration"),
+        ({"danger_now": YES}, Urgency.IMMEDIATE, "protection_on_the_line"),
+        ({"escape_under_way": YES}, Urgency.IMMEDIATE, "protection_on_the_line"),
+        ({"medical_emergency": YES}, Urgency.IMMEDIATE, "protection_on_the_line"),
+        ({"wants_protection": YES}, Urgency.IMMEDIATE, "protection_on_the_line"),
+        ({"child_unsafe": YES}, Urgency.IMMEDIATE, "child"),
+        ({"still_held": YES, "wants_out": YES}, Urgency.IMMEDIATE, "protection_on_the_line"),
+        ({"still_held": YES}, Urgency.IMMEDIATE, "protection_on_the_line"),
+        ({"still_held": YES, "wants_out": DID_NOT_SAY}, Urgency.IMMEDIATE, "protection_on_the_line"),
+        ({"still_held": YES, "wants_out": NO}, Urgency.URGENT, "return_and_reintegration"),
+        ({"safe_place_tonight": NO}, Urgency.EMERGENCY, "return_and_reintegration"),
+        ({"exploiters_looking": YES}, Urgency.EMERGENCY, "return_and_reintegration"),
+        ({"sexual_violence_120h": YES}, Urgency.EMERGENCY, "sexual_violence_120h"),
+        ({"sexual_violence_120h": YES, "danger_now": YES}, Urgency.IMMEDIATE, "sexual_violence_120h"),
+        ({"sexual_violence_120h": YES, "child_unsafe": YES}, Urgency.IMMEDIATE, "child"),
+        ({"need_within_days": YES}, Urgency.URGENT, "return_and_reintegration"),
+        ({"safe_to_talk": NO}, Urgency.NORMAL, "return_and_reintegration"),
+        (dict.fromkeys(QUESTIONS, DID_NOT_SAY), Urgency.NORMAL, "return_and_reintegration"),
+    ],
+)
+def test_the_answers_say_how_urgent_it_is_and_what_order_of_help_they_open(answers: dict[str, str], urgency: Urgency, pathway: str) -> None:
+    triage = Triage(**answers)
+    assert (triage.urgency(), triage.pathway()) == (urgency, pathway)
+
+
+@given(TRIAGES, st.sampled_from(QUESTIONS))
+def test_what_was_not_said_never_lowers_the_urgency(triage: Triage, question: str) -> None:
+    unsaid = replace(triage, **{question: DID_NOT_SAY}).urgency()
+    said = [replace(triage, **{question: answer}).urgency() for answer in (YES, NO)]
+    assert unsaid.rank >= min(found.rank for found in said)
+    assert unsaid is replace(triage, **{question: NOT_ASKED}).urgency()
+
+
+# The reference.
+
+
+def test_the_last_character_finds_every_single_wrong_one() -> None:
+    for _ in range(20):
+        reference = new_reference()
+        assert read_reference(reference) == reference
+        for place, character in itertools.product(range(8), ALPHABET):
+            if character != reference[place]:
+                with pytest.raises(Unauthenticated):
+                    read_reference(reference[:place] + character + reference[place + 1 :])
+
+
+def test_a_reference_is_read_as_it_was_meant() -> None:
+    reference = next(found for found in iter(new_reference, None) if "1" in found and "0" in found)
+    for spoken in (
+        reference.lower(),
+        f"{reference[:4]}-{reference[4:]}",
+        f" {reference[:4]} {reference[4:]} ",
+        reference.replace("1", "I").replace("0", "O"),
+        reference.replace("1", "l").replace("0", "o"),
+    ):
+        assert read_reference(spoken) == reference
+    for nonsense in ("", reference[:7], reference + "0", "UUUUUUUU", "ñ" * 8, "\x00" * 8, "٠" * 8):
+        with pytest.raises(Unauthenticated):
+            read_reference(nonsense)
+
+
+def test_references_are_not_guessed_from_one_another() -> None:
+    made = {new_reference() for _ in range(2_000)}
+    assert len(made) == 2_000
+    assert set("".join(reference[:7] for reference in made)) == set(ALPHABET)
+
+
+# The caller's side.
+
+
+def status(client: Client, made: contacts_pb2.CreateContactResponse, pin: str = "") -> contacts_pb2.ReferenceStatus:
+    request = contacts_pb2.GetReferenceStatusRequest(reference=made.reference, pin=pin or made.pin)
+    found: contacts_pb2.ReferenceStatus = client.GetReferenceStatus(request)
+    return found
+
+
+def referral_for(story: Story, made: contacts_pb2.CreateContactResponse) -> tuple[pb.Referral, Client]:
+    """The line opens a file and sends a referral for the contact to the shelter, on a consent."""
+    operator = story.service.as_("hotline", "OPERATOR")
+    person = operator.CreatePerson(
+        people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(channel_code="none"), request_id=story.request_id())
+    )
+    draft = operator.CreateReferral(
+        pb.CreateReferralRequest(
+            person_id=person.id,
+            contact_id=made.contact.id,
+            need_code="HOU.EMG",
+            urgency=pb.URGENCY_EMERGENCY,
+            service_id=SERVICE["shelter_bed"],
+            request_id=story.request_id(),
+        )
+    )
+    receipt = people_pb2.Receipt(person_id=person.id, recipient_organization_id=ORG["shelter"], purpose_codes=["HOU"])
+    receipt.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
+    receipt.giver_code, receipt.manner_code = "person", "spoken"
+    given_ = operator.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt, request_id=story.request_id()))
+    return operator.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=given_.id)), operator
+
+
+def completed(story: Story, sent: pb.Referral) -> pb.Referral:
+    accept = pb.AcceptReferralRequest(id=sent.id, etag=sent.etag)
+    accept.planned_first_contact_time.FromDatetime(story.service.clock.now())
+    accepted = story.shelter.AcceptReferral(accept)
+    start = pb.StartReferralRequest(id=sent.id, etag=accepted.etag)
+    start.first_contact_time.FromDatetime(story.service.clock.now())
+    started = story.shelter.StartReferral(start)
+    found: pb.Referral = story.shelter.CompleteReferral(pb.CompleteReferralRequest(id=sent.id, etag=started.etag, outcome_code="fully_met"))
+    return found
+
+
+def test_any_line_and_anybody_hears_the_state_with_reference_and_pin(story: Story, service: Service) -> None:
+    made = story.contact(danger_now=contacts_pb2.ANSWER_YES)
+    assert made.pin == "4821"
+    sent, _ = referral_for(story, made)
+    for client in (service.public(), service.as_("clinic", "OPERATOR")):
+        found = status(client, made)
+        assert found.contact_time_band == "today"
+        assert [(i.need_group_code, i.status_code, i.may_confirm, i.consent_live) for i in found.items] == [("HOU", "asked", False, True)]
+    service.clock.advance(timedelta(days=2))
+    completed(story, sent)
+    found = status(service.public(), made)
+    assert found.contact_time_band == "this_week"
+    assert [(i.status_code, i.may_confirm) for i in found.items] == [("done", True)]
+
+
+def test_the_state_names_nobody_and_no_place(story: Story, service: Service) -> None:
+    made = story.contact()
+    sent, _ = referral_for(story, made)
+    said = status(service.public(), made).SerializeToString()
+    secret = [*ORG.values(), *SERVICE.values(), sent.id, sent.person_id, sent.receipt_id, made.contact.id, "NI-", "EMG"]
+    assert not [word for word in secret if word.encode() in said]
+    assert {field.name for field in contacts_pb2.ReferenceItem.DESCRIPTOR.fields} == {
+        "need_group_code",
+        "status_code",
+        "may_confirm",
+        "consent_live",
+        "update_time",
+    }
+
+
+def test_every_state_but_an_error_has_a_plain_word() -> None:
+    assert {state.value for state in State} - PLAIN.keys() == {"entered_in_error"}
+    assert set(PLAIN.values()) == set("being_prepared asked accepted waiting_list in_progress done not_possible stopped".split())
+
+
+def test_five_wrong_pins_and_the_sixth_has_to_wait_an_hour(story: Story, service: Service) -> None:
+    made, public = story.contact(), service.public()
+    for _ in range(5):
+        assert refusal(lambda: status(public, made, "0000")) == WRONG
+    service.clock.advance(timedelta(minutes=10))
+    with pytest.raises(grpc.RpcError) as caught:
+        status(public, made)  # the right one has to wait too
+    error: Any = caught.value
+    found = rpc_status.from_call(error)
+    assert found is not None
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    retry = error_details_pb2.RetryInfo()
+    assert [detail for detail in found.details if detail.Unpack(retry)]
+    assert retry.retry_delay.ToTimedelta() == timedelta(minutes=50)
+    assert refusal(lambda: status(public, made))[1] == "too_many_attempts"
+    service.clock.advance(timedelta(minutes=50))
+    assert status(public, made).contact_time_band == "today"
+    assert refusal(lambda: status(public, made, "0000")) == WRONG  # and the count begins anew
+
+
+def test_the_right_pin_forgets_the_wrong_ones(story: Story, service: Service) -> None:
+    made, public = story.contact(), service.public()
+    for _ in range(3):
+        for _ in range(4):
+            assert refusal(lambda: status(public, made, "0000")) == WRONG
+        assert status(public, made).contact_time_band == "today"
+
+
+def test_guessing_at_once_does_not_get_round_the_count(story: Story, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, public = story.contact(), service.public()
+    looked: list[str] = []
+    real = usecases._matches
+
+    def counting(pin_hash: str, pin: str) -> bool:
+        looked.append(pin)
+        return real(pin_hash, pin)
+
+    monkeypatch.setattr(usecases, "_matches", counting)
+    begin = threading.Barrier(20)
+    said: list[tuple[str, str]] = []
+
+    def guess(number: int) -> None:
+        begin.wait()
+        said.append(refusal(partial(status, public, made, f"{number:04d}")))
+
+    threads = [threading.Thread(target=guess, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(said) == 20
+    assert len(looked) == 5
+    assert Counter(said) == {WRONG: 5, ("RESOURCE_EXHAUSTED", "too_many_attempts"): 15}
+
+
+def test_an_unknown_reference_and_a_mistyped_one_sound_like_a_wrong_pin(story: Story, service: Service) -> None:
+    made, public = story.contact(), service.public()
+    mistyped = ("0" if made.reference[0] != "0" else "1") + made.reference[1:]
+    said = {
+        refusal(partial(public.GetReferenceStatus, contacts_pb2.GetReferenceStatusRequest(reference=reference, pin=pin)))
+        for reference, pin in ((made.reference, "0000"), (new_reference(), "4821"), (mistyped, "4821"), ("", ""), (made.reference, ""))
+    }
+    assert said == {WRONG}
+
+
+def test_neither_reference_nor_pin_is_kept_readable(story: Story, service: Service) -> None:
+    operator = service.as_("hotline", "OPERATOR")
+    request = contacts_pb2.CreateContactRequest(
+        contact=contacts_pb2.Contact(line_country="NI", note="tepezcuintle"), pin="7319", request_id=story.request_id()
+    )
+    made = operator.CreateContact(request)
+    plain = made.reference.replace("-", "")
+    status(service.public(), made)
+    with psycopg.connect(service.migration_url) as connection:
+        tables = connection.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'").fetchall()
+        stored = {
+            table: "\n".join(str(row[0]) for row in connection.execute(f'SELECT t::text FROM "{table}" t').fetchall())
+            for (table,) in tables
+        }
+    assert made.contact.id in stored["contacts"]
+    for secret in (plain, made.reference, "tepezcuintle", plain.encode().hex(), b"tepezcuintle".hex()):
+        assert not [table for table, text in stored.items() if secret in text]
+    # Four digits are found in any id; what matters is where a PIN would stand.
+    with psycopg.connect(service.migration_url) as connection:
+        row = connection.execute(
+            "SELECT fingerprint, pin_hash FROM contact_references WHERE contact_id = %s", (made.contact.id,)
+        ).fetchone()
+    assert row is not None
+    assert b"7319" not in bytes(row[0])
+    assert row[1].startswith("$argon2id$")
+
+
+def test_a_pin_is_four_digits_or_is_made(story: Story, service: Service) -> None:
+    operator = service.as_("hotline", "OPERATOR")
+    for pin in ("123", "12345", "abcd", "١٢٣٤", "12 4"):
+        request = contacts_pb2.CreateContactRequest(contact=contacts_pb2.Contact(line_country="NI"), pin=pin)
+        assert refusal_with_fields(partial(operator.CreateContact, request))[2] == {"pin": "malformed"}
+    made = operator.CreateContact(contacts_pb2.CreateContactRequest(contact=contacts_pb2.Contact(line_country="NI")))
+    assert len(made.pin) == 4
+    assert made.pin.isdigit()
+    assert status(service.public(), made).contact_time_band == "today"
+
+
+def test_she_confirms_that_help_came_or_asks_again(story: Story, service: Service) -> None:
+    made, public = story.contact(), service.public()
+    nothing = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True)
+    assert refusal(lambda: public.ConfirmHelp(nothing)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
+    sent, operator = referral_for(story, made)
+    completed(story, sent)
+    no = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=False, request_id=story.request_id())
+    assert [item.status_code for item in public.ConfirmHelp(no).items] == ["in_progress"]
+    assert [item.status_code for item in public.ConfirmHelp(no).items] == ["in_progress"]  # said twice, done once
+    again = operator.GetReferral(pb.GetReferralRequest(id=sent.id))
+    story.shelter.CompleteReferral(pb.CompleteReferralRequest(id=sent.id, etag=again.etag, outcome_code="fully_met"))
+    yes = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True)
+    found = public.ConfirmHelp(yes)
+    assert [(item.status_code, item.may_confirm) for item in found.items] == [("done", False)]
+    events = operator.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events
+    assert [(e.verb, e.actor_kind, e.actor_id) for e in events if e.verb in ("reopened", "closed")] == [
+        ("reopened", "person", made.contact.id),
+        ("closed", "person", made.contact.id),
+    ]
+
+
+def test_she_withdraws_her_consent_with_the_reference(story: Story, service: Service) -> None:
+    made, public = story.contact(), service.public()
+    sent, operator = referral_for(story, made)
+    request = contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
+    for _ in range(2):
+        found = public.WithdrawConsentByReference(request)
+        assert [(item.status_code, item.consent_live) for item in found.items] == [("stopped", False)]
+    assert operator.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_CONSENT_WITHDRAWN
+    assert operator.GetReceipt(people_pb2.GetReceiptRequest(id=sent.receipt_id)).HasField("withdraw_time")
+    assert refusal(lambda: story.shelter.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id)))[0] == "NOT_FOUND"
+    with service.database.transaction(SYSTEM) as tx:
+        trail = tx.execute("SELECT action FROM audit WHERE object_id = ANY(%s)", ([made.contact.id, sent.person_id],)).fetchall()
+    assert {"enter_by_reference", "withdraw_consent"} <= {row["action"] for row in trail}
+
+
+# The operators' side.
+
+
+def test_the_queue_is_the_lines_and_no_other_organisations(story: Story, service: Service) -> None:
+    made = story.contact()
+    colleague, other = service.as_("hotline", "OPERATOR", "WORKER"), service.as_("clinic", "OPERATOR")
+    assert made.contact.id in [contact.id for contact in colleague.ListContacts(contacts_pb2.ListContactsRequest()).contacts]
+    assert made.contact.id not in [contact.id for contact in other.ListContacts(contacts_pb2.ListContactsRequest()).contacts]
+    assert refusal(lambda: other.GetContact(contacts_pb2.GetContactRequest(id=made.contact.id))) == ("NOT_FOUND", "not_found")
+    request = contacts_pb2.UpdateContactRequest(contact=made.contact)
+    request.update_mask.paths.append("outcome_code")
+    assert refusal(lambda: other.UpdateContact(request)) == ("NOT_FOUND", "not_found")
+    assert refusal(lambda: service.as_("hotline", "WORKER").ListContacts(contacts_pb2.ListContactsRequest()))[1] == "right_missing"
+
+
+def test_a_colleague_goes_on_where_the_shift_ended(story: Story, service: Service) -> None:
+    made = story.contact()
+    colleague = service.as_("hotline", "OPERATOR", "WORKER")
+    request = contacts_pb2.UpdateContactRequest(
+        contact=contacts_pb2.Contact(id=made.contact.id, etag=made.contact.etag, note="calls again at six", outcome_code="advised")
+    )
+    request.contact.triage.child_unsafe = contacts_pb2.ANSWER_YES
+    request.update_mask.paths.extend(["triage", "note", "outcome_code"])
+    changed = colleague.UpdateContact(request)
+    assert (changed.urgency, changed.pathway_code, changed.outcome_code) == (pb.URGENCY_IMMEDIATE, "child", "advised")
+    assert colleague.GetContact(contacts_pb2.GetContactRequest(id=made.contact.id)) == changed
+    assert refusal(lambda: colleague.UpdateContact(request)) == ("ABORTED", "stale_etag")
+    emptied = contacts_pb2.UpdateContactRequest(contact=contacts_pb2.Contact(id=changed.id, etag=changed.etag))
+    emptied.update_mask.paths.append("note")
+    assert colleague.UpdateContact(emptied).note == ""
+    assert colleague.GetContact(contacts_pb2.GetContactRequest(id=made.contact.id)).note == ""
+
+
+def test_a_repeated_request_gets_the_same_reference_and_pin(story: Story, service: Service) -> None:
+    operator = service.as_("hotline", "OPERATOR")
+    request = contacts_pb2.CreateContactRequest(contact=contacts_pb2.Contact(line_country="NI"), request_id=story.request_id())
+    first, second = operator.CreateContact(request), operator.CreateContact(request)
+    assert first == second
+    assert status(service.public(), second).contact_time_band == "today"
+
+
+def test_a_referral_is_tied_to_a_contact_of_ones_own_line_only(story: Story) -> None:
+    made = story.contact()
+    assert refusal(lambda: story.draft(contact_id=made.contact.id)) == ("NOT_FOUND", "not_found")

@@ -4,7 +4,8 @@
 -- proved her reference).
 
 CREATE FUNCTION scope_view() RETURNS text LANGUAGE sql STABLE AS $$ SELECT coalesce(current_setting('enlace.view', true), '') $$;
-CREATE FUNCTION scope_organization() RETURNS text LANGUAGE sql STABLE AS $$ SELECT coalesce(current_setting('enlace.organization', true), '') $$;
+-- Null when there is none: a draft that names no receiver yet must not match nobody in particular.
+CREATE FUNCTION scope_organization() RETURNS text LANGUAGE sql STABLE AS $$ SELECT nullif(current_setting('enlace.organization', true), '') $$;
 
 -- What was heard of members and services (enlace.partners.v1).
 CREATE TABLE members (

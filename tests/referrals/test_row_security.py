@@ -1,0 +1,146 @@
+"""The second wall: as the service's own plain role, with whatever SQL, one sees the rows of one's scope and no others."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.referrals.conftest import ORG, Service, Story
+
+WALLED = ("people", "person_keys", "person_sealed", "contacts", "receipts", "referrals", "clocks", "referral_events")
+HERS = ("people", "person_keys", "person_sealed", "receipts")
+
+
+@contextmanager
+def scoped(service: Service, organization: str = "", view: str = "member") -> Iterator[psycopg.Connection[dict[str, Any]]]:
+    """A connection that may write any SQL it likes; what it changes is not kept."""
+    with psycopg.connect(service.database_url, row_factory=dict_row) as connection:
+        connection.execute(
+            "SELECT set_config('enlace.organization', %s, false), set_config('enlace.view', %s, false)", (ORG.get(organization, ""), view)
+        )
+        yield connection
+        connection.rollback()
+
+
+def seen(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, int]:
+    """How many rows of each walled table there are to this scope."""
+    return {table: len(connection.execute(f"SELECT * FROM {table}").fetchall()) for table in WALLED}
+
+
+@pytest.fixture(scope="module")
+def full(service: Service) -> dict[str, int]:
+    """Rows of the NGO, the shelter and the line in every table, and an abandoned draft that names no receiver; counted as the whole service."""
+    story = Story(
+        service,
+        service.as_("ngo", "WORKER"),
+        service.as_("shelter", "WORKER"),
+        service.as_("coalition", "COORDINATOR"),
+        iter(range(10_000, 20_000)),
+    )
+    story.accepted()
+    story.draft()
+    story.contact()
+    nowhere = story.ngo.CreateReferral(pb.CreateReferralRequest(person_id=story.person().id))
+    story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=nowhere.id, etag=nowhere.etag))
+    with service.database.transaction(SYSTEM) as tx:
+        return {table: len(tx.execute(f"SELECT 1 FROM {table}").fetchall()) for table in WALLED}
+
+
+def test_every_table_about_somebody_is_walled(service: Service, full: dict[str, int]) -> None:
+    assert all(full.values())
+    with psycopg.connect(service.database_url) as connection:
+        rows = connection.execute("SELECT relname FROM pg_class WHERE relrowsecurity AND relkind = 'r'").fetchall()
+        role = connection.execute("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user").fetchone()
+        owned = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tableowner = current_user").fetchone()
+    assert {row[0] for row in rows} == set(WALLED)
+    assert (role, owned) == ((False,), (0,))
+
+
+def test_without_a_scope_there_is_nothing(service: Service, full: dict[str, int]) -> None:
+    with psycopg.connect(service.database_url, row_factory=dict_row) as connection:
+        assert set(seen(connection).values()) == {0}
+    for view in ("", "member", "nonsense"):
+        with scoped(service, "", view) as connection:
+            assert set(seen(connection).values()) == {0}
+
+
+def test_another_organisation_sees_no_row(service: Service, full: dict[str, int]) -> None:
+    with scoped(service, "clinic") as connection:
+        assert set(seen(connection).values()) == {0}
+        for sentence in (
+            "SELECT * FROM people WHERE true OR organization_id = scope_organization()",
+            "SELECT p.* FROM people p JOIN person_sealed s ON s.person_id = p.id",
+            "SELECT s.* FROM person_sealed s UNION ALL SELECT * FROM person_sealed",
+            "WITH all_of_them AS (SELECT * FROM referrals) SELECT * FROM all_of_them",
+            f"SELECT * FROM people WHERE organization_id = '{ORG['ngo']}'",
+        ):
+            assert connection.execute(sentence).fetchall() == []
+        for table in WALLED:
+            assert connection.execute(f"DELETE FROM {table}").rowcount == 0
+        assert connection.execute("UPDATE people SET organization_id = %s", (ORG["clinic"],)).rowcount == 0
+
+
+def test_nobody_writes_a_row_for_another(service: Service, full: dict[str, int]) -> None:
+    with scoped(service, "ngo") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("UPDATE people SET organization_id = %s", (ORG["clinic"],))
+    with scoped(service, "clinic") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(
+            "INSERT INTO people (id, organization_id, version, create_time, update_time) VALUES ('x', %s, 1, now(), now())", (ORG["ngo"],)
+        )
+
+
+def test_sender_and_receiver_see_what_is_theirs(service: Service, full: dict[str, int]) -> None:
+    with scoped(service, "ngo") as connection:
+        mine = seen(connection)
+        assert mine["contacts"] == 0
+        assert {table: mine[table] for table in ("people", "referrals", "receipts")} == {
+            table: full[table] for table in ("people", "referrals", "receipts")
+        }
+    with scoped(service, "shelter") as connection:
+        theirs = seen(connection)
+        assert (theirs["people"], theirs["person_keys"], theirs["referrals"], theirs["receipts"]) == (1, 1, 1, 1)
+        assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []
+    with scoped(service, "hotline") as connection:
+        line = seen(connection)
+        assert line.pop("contacts") == full["contacts"]
+        assert set(line.values()) == {0}
+
+
+def test_a_coordinator_sees_referrals_and_nobody_in_them(service: Service, full: dict[str, int]) -> None:
+    with scoped(service, "coalition", "coordinator") as connection:
+        found = seen(connection)
+        assert [found[table] for table in (*HERS, "contacts")] == [0, 0, 0, 0, 0]
+        assert found["referrals"] >= 1
+        assert found["clocks"] == full["clocks"]
+        assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []
+
+
+@pytest.mark.parametrize(
+    "state", ["declined", "withdrawn", "consent_withdrawn", "not_delivered", "expired", "rerouted", "closed", "entered_in_error", "draft"]
+)
+def test_the_person_is_behind_the_wall_again_when_the_referral_has_ended(state: str, service: Service, full: dict[str, int]) -> None:
+    with scoped(service, "shelter") as connection:
+        connection.execute("SELECT set_config('enlace.view', 'system', false)")
+        connection.execute(
+            "UPDATE referrals SET state = %s WHERE receiver_organization_id = %s AND state <> 'draft'", (state, ORG["shelter"])
+        )
+        connection.execute("SELECT set_config('enlace.view', 'member', false)")
+        found = seen(connection)
+        assert (found["people"], found["person_keys"], found["person_sealed"]) == (0, 0, 0)
+
+
+def test_the_trail_is_added_to_and_never_shortened(service: Service, full: dict[str, int]) -> None:
+    for sentence in ("DELETE FROM audit", "UPDATE audit SET allowed = true", "TRUNCATE audit"):
+        with scoped(service, "ngo") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(sentence)
+
+
+def test_a_receiver_asks_for_the_file_and_not_for_others_of_the_sender(service: Service, full: dict[str, int]) -> None:
+    listed = service.as_("shelter", "WORKER").ListPeople(people_pb2.ListPeopleRequest()).people
+    assert list(listed) == []

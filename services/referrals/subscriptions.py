@@ -1,5 +1,7 @@
 """What it hears from partners: who is a member in good standing, and whose a service is."""
 
+import re
+
 from chassis.db import Transaction
 from chassis.envelope import Poison
 from chassis.outbox import Fact
@@ -7,11 +9,13 @@ from protos.partners.v1 import facts_pb2
 from services.referrals.usecases import members
 
 TOPIC = "enlace.partners.v1"
+_TYPE = re.compile(r"enlace\.([a-z_]+)\.[a-z_]+\.v1")
 
 
 def hear(tx: Transaction, fact: Fact) -> None:
     """One fact of the directory. An unknown kind is poison: something new is said that this version can't judge."""
-    kind = fact.type.split(".")[1] if fact.type.count(".") == 3 else ""
+    found = _TYPE.fullmatch(fact.type)
+    kind = found[1] if found else ""
     if kind == "organization":
         organization = facts_pb2.OrganizationFact.FromString(fact.payload)
         members.organization_changed(tx, organization.organization_id, organization.status_code, organization.organization_type_code)

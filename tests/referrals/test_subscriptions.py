@@ -1,0 +1,136 @@
+"""What is heard of partners, and what follows: who is suspended is refused, what is no longer offered is not known."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from google.protobuf.message import DecodeError
+
+from chassis.envelope import Poison
+from chassis.outbox import Fact
+from chassis.tokens import SYSTEM
+from protos.partners.v1 import facts_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals import subscriptions
+from tests.builders import NOON, refusal
+from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
+
+OUT = ("PERMISSION_DENIED", "organization_not_active")
+ASK = pb.CountReferralsRequest()
+
+
+@pytest.fixture
+def hear(service: Service) -> Iterator["Hearing"]:
+    """Says facts of partners to the service; afterwards all are in good standing again."""
+    hearing = Hearing(service)
+    yield hearing
+    for organization in ("ngo", "shelter"):
+        hearing.organization(organization, "APPROVED")
+    hearing.service_of("shelter_bed", "shelter", True)
+
+
+class Hearing:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def fact(self, type_: str, payload: bytes) -> None:
+        with self._service.database.transaction(SYSTEM) as tx:
+            subscriptions.hear(tx, Fact("subject", 1, type_, payload, NOON))
+
+    def organization(self, name: str, status: str) -> None:
+        said = facts_pb2.OrganizationFact(organization_id=ORG[name], organization_type_code="NGO", status_code=status)
+        self.fact("enlace.organization.changed.v1", said.SerializeToString())
+
+    def worker(self, client: Client, status: str) -> None:
+        said = facts_pb2.WorkerFact(worker_id=client.caller.id, organization_id=client.caller.organization_id, status_code=status)
+        self.fact("enlace.worker.suspended.v1", said.SerializeToString())
+
+    def key(self, client: Client, live: bool) -> None:
+        said = facts_pb2.ApiKeyFact(api_key_id=client.caller.id, organization_id=client.caller.organization_id, live=live)
+        self.fact("enlace.api_key.revoked.v1", said.SerializeToString())
+
+    def service_of(self, name: str, owner: str, active: bool) -> None:
+        said = facts_pb2.ServiceFact(service_id=SERVICE[name], organization_id=ORG[owner], active=active)
+        self.fact("enlace.service.changed.v1", said.SerializeToString())
+
+
+@pytest.mark.parametrize("status", ["SUSPENDED", "PENDING", "", "SOMETHING_NEW"])
+def test_a_member_that_is_not_in_good_standing_is_refused_however_fresh_its_token(status: str, story: Story, hear: Hearing) -> None:
+    hear.organization("ngo", status)
+    assert refusal(lambda: story.ngo.CountReferrals(ASK)) == OUT
+    assert story.shelter.CountReferrals(ASK).total >= 0
+    hear.organization("ngo", "APPROVED")
+    assert story.ngo.CountReferrals(ASK).total >= 0
+
+
+def test_a_member_on_probation_works_and_may_send_five(story: Story, hear: Hearing) -> None:
+    hear.organization("shelter", "PROBATION")
+    assert story.shelter.CountReferrals(ASK).total >= 0
+    hear.organization("ngo", "PROBATION")
+    sent = 0
+    reason = ""
+    while not reason and sent < 10:
+        draft = story.draft()
+        receipt = story.receipt(draft.person_id)
+        request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+        if sent < 5:
+            story.ngo.SendReferral(request)
+            sent += 1
+        else:
+            reason = refusal(partial(story.ngo.SendReferral, request))[1]
+    assert (sent, reason) == (5, "referral_limit")
+
+
+def test_a_suspended_worker_is_out_and_her_colleagues_are_not(service: Service, hear: Hearing) -> None:
+    gone, colleague = service.as_("ngo", "WORKER", "MANAGER"), service.as_("ngo", "WORKER", "OPERATOR")
+    assert gone.CountReferrals(ASK).total >= 0
+    hear.worker(gone, "SUSPENDED")
+    assert refusal(lambda: gone.CountReferrals(ASK)) == OUT
+    assert colleague.CountReferrals(ASK).total >= 0
+
+
+def test_a_revoked_key_opens_nothing(service: Service, hear: Hearing) -> None:
+    key, other = service.as_("ngo", scopes=("referrals.read",)), service.as_("ngo", scopes=("referrals.read", "people.read"))
+    hear.key(key, True)
+    assert key.CountReferrals(ASK).total >= 0
+    hear.key(key, False)
+    assert refusal(lambda: key.CountReferrals(ASK)) == OUT
+    assert other.CountReferrals(ASK).total >= 0
+
+
+def test_a_service_that_is_no_longer_offered_is_not_known(story: Story, hear: Hearing) -> None:
+    draft = story.draft()
+    hear.service_of("shelter_bed", "shelter", False)
+    assert refusal(story.draft) == ("FAILED_PRECONDITION", "service_unknown")
+    hear.service_of("shelter_bed", "shelter", True)
+    assert story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id)).service_id == SERVICE["shelter_bed"]
+    assert story.draft().receiver_organization_id == ORG["shelter"]
+
+
+def test_what_is_said_twice_is_as_said_once(story: Story, hear: Hearing) -> None:
+    for _ in range(2):
+        hear.organization("ngo", "SUSPENDED")
+    for _ in range(2):
+        hear.organization("ngo", "APPROVED")
+    assert story.ngo.CountReferrals(ASK).total >= 0
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [
+        "enlace.weather.changed.v1",
+        "enlace.organization.changed.v2",
+        "other.organization.changed.v1",
+        "enlace.organization.v1",
+        "organization",
+        "",
+    ],
+)
+def test_a_kind_of_fact_that_is_not_known_is_poison(type_: str, hear: Hearing) -> None:
+    with pytest.raises(Poison, match="type"):
+        hear.fact(type_, b"")
+
+
+def test_a_body_that_can_not_be_read_is_refused(hear: Hearing) -> None:
+    with pytest.raises(DecodeError):
+        hear.fact("enlace.organization.changed.v1", b"\xff\xff\xff")

@@ -14,7 +14,7 @@ COPY --from=libraries /opt/libraries /opt/libraries
 ENV PATH=/opt/libraries/bin:$PATH \
     PYTHONUNBUFFERED=1
 WORKDIR /enlace
-COPY LICENSE ./
+COPY LICENSE NOTICE ./
 COPY chassis chassis
 COPY protos protos
 COPY services services

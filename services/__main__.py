@@ -140,7 +140,9 @@ class House:
             for part in self.keeper.parts
         }
         state = {"pid": os.getpid(), "gateway": self.url, "kafka": self.kafka, "ready_s": self.ready_after, "parts": parts}
-        _write_secret(self.var / "house.json", state | {"environment": self.demo_environment()})
+        # Of what we were started with only what is the house's own: a shell's environment may hold other people's secrets.
+        told = {name: value for name, value in self.demo_environment().items() if name.startswith(("ENLACE_", "KAFKA_"))}
+        _write_secret(self.var / "house.json", state | {"environment": told})
 
     def _common(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.endswith("_DATABASE_URL")}

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import secrets
 import sys
 import threading
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from chassis import house, keys, log, outbox
 from chassis.clock import Clock, SystemClock
 from chassis.db import Database
 from chassis.db import migrate as bring_up_to_date
-from chassis.errors import Refusal
+from chassis.errors import Invalid, Refusal
 from chassis.kafka import REPLAYS, Broker
 from chassis.relay import Relay, Replays
 from chassis.rpc import Server
@@ -21,6 +22,8 @@ from chassis.sealing import Keyring, Signer
 from chassis.tokens import SYSTEM, Issuer, Verifier
 from services.partners import config, usecases
 from services.partners.config import NAME, TOPIC
+from services.partners.domain.organization import OrganizationEntry, OrganizationType
+from services.partners.domain.worker import Role, WorkerEntry
 from services.partners.rpc import faces
 
 HERE = Path(__file__).resolve().parent
@@ -82,6 +85,31 @@ def serve() -> None:
 @main.command(help="Bring the schema up to date, as the role that owns it.")
 def migrate() -> None:
     click.echo(bring_up_to_date(config.load().migration_url, MIGRATIONS), nl=False)
+
+
+@main.command(help="Register the coordinating organisation and its first coordinator; for a new network. Prints the first password once.")
+@click.option("--organization", required=True, help="Its name.")
+@click.option("--country", required=True, help="ISO 3166-1, e.g. NI.")
+@click.option("--email", required=True, help="Of the coordinator.")
+@click.option("--name", required=True, help="Of the coordinator.")
+def found(organization: str, country: str, email: str, name: str) -> None:
+    database = Database(config.load().database_url, max_size=2)
+    database.open()
+    password, now = secrets.token_urlsafe(15), SystemClock().now()
+    try:
+        with database.transaction(SYSTEM) as tx:
+            member = usecases.create_organization(
+                tx, SYSTEM, now, OrganizationEntry(name=organization, type=OrganizationType.NGO, country=country)
+            )
+            usecases.approve_organization(tx, SYSTEM, now, member.id, member.etag)
+            entry = WorkerEntry(name=name, email=email, roles=(Role.COORDINATOR, Role.MANAGER))
+            usecases.create_worker(tx, SYSTEM, now, member.id, entry, password)
+    except Refusal as refusal:
+        wrong = f": {refusal.violations}" if isinstance(refusal, Invalid) else ""
+        raise click.ClickException(refusal.reason + wrong) from refusal
+    finally:
+        database.close()
+    click.echo(f"{email} may sign in with {password}")
 
 
 @main.command(help="Tell facts again: all of them, or those since a moment.")

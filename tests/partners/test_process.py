@@ -124,3 +124,30 @@ def told(consumer: Consumer, subject: str, count: int) -> list[str]:
             if record.key == subject.encode():
                 types.append(dict(record.headers)["ce_type"].decode())
     return types
+
+
+def test_a_new_network_gets_its_first_coordinator_by_one_command(environment: dict[str, str], place: Place) -> None:
+    assert command(environment, "migrate").returncode == 0
+    words = [
+        "found",
+        "--organization",
+        "Coalición de prueba",
+        "--country",
+        "NI",
+        "--email",
+        "primera@coalicion.example",
+        "--name",
+        "Primera",
+    ]
+    said = command(environment, *words)
+    assert said.returncode == 0, said.stderr
+    database = Database(place.url, max_size=2)
+    database.open()
+    with database.transaction(SYSTEM) as tx:
+        row = tx.execute("SELECT roles FROM workers WHERE email = 'primera@coalicion.example'").fetchone()
+        assert row is not None
+        assert "COORDINATOR" in row["roles"]
+    database.close()
+    again = command(environment, *words)
+    assert (again.returncode, "email_taken" in again.stderr) == (1, True)
+    assert command(environment, *words[:3], "--country", "Nicaragua", *words[5:]).returncode == 1

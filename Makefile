@@ -7,7 +7,7 @@ SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all:
-CODE := $(wildcard chassis protos services demo tests)
+CODE := $(wildcard chassis protos services demo bench tests)
 # Tests of one file stay together, so what a module sets up is set up once.
 PYTEST ?= -n 2 --dist loadfile
 
@@ -43,7 +43,7 @@ protos: $(VENV)/.dev ## Generate the code of the .proto files
 	$(PY) -m protos.generate
 
 bench: $(VENV)/.dev ## Measure the figures on this machine (ONLY=transition for one part); takes minutes
-	$(PY) -m tests.bench $(ONLY)
+	$(PY) -m bench $(ONLY)
 
 image: ## The container image, one for all services
 	docker build --tag enlace .

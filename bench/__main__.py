@@ -1,0 +1,60 @@
+"""`python -m bench [PART]`: starts a house of its own, measures, prints a table, and writes var/bench.json (one part leaves the others' figures there)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from bench import facts, pages, search, transitions, whole
+from bench.figures import BY_NAME, Measured, table
+from tests.parts.house import House
+
+FILE = Path(__file__).resolve().parent.parent / "var" / "bench.json"
+# In this order: the last one fills the directory until it is no longer the demo network's.
+PARTS = {
+    "ready": whole.measure,
+    "transition": transitions.measure,
+    "webhook": facts.measure_webhook,
+    "page": pages.measure,
+    "relay": facts.measure_relay,
+    "search": search.measure,
+}
+
+
+@click.command(help=f"Measure the house on this machine. PART is one of {', '.join(PARTS)}; all if none is named.")
+@click.argument("part", type=click.Choice(list(PARTS)), required=False)
+@click.option("--file", type=click.Path(path_type=Path, dir_okay=False), default=FILE, help="Where the figures are written as JSON.")
+def main(part: str | None, file: Path) -> None:
+    house, measured = House(), list[Measured]()
+    try:
+        house.start()
+        for name in [part] if part else PARTS:
+            click.echo(f"{name} …", err=True)
+            measured += PARTS[name](house)
+    finally:
+        house.stop()
+    write(file, measured)
+    click.echo(table(measured))
+    for one in measured:
+        click.echo(f"  {one.name}: {one.conditions}")
+
+
+def write(file: Path, measured: list[Measured]) -> None:
+    """Figures of parts that were not measured now stay as they were."""
+    known = json.loads(file.read_text()) if file.exists() else {}
+    for one in measured:
+        known[one.name] = {
+            "value": round(one.value, 3),
+            "unit": BY_NAME[one.name].unit,
+            "beside": None if one.beside is None else round(one.beside, 3),
+            "ratio": None if one.ratio is None else round(one.ratio, 3),
+            "conditions": one.conditions,
+        }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

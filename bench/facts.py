@@ -1,0 +1,140 @@
+"""The way of a fact: from its commit to a partner's system, and out of the outbox into the broker."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+from kafka import KafkaProducer
+
+from bench.figures import Measured, percentile
+from bench.transitions import Lives
+from protos.notifications.v1 import notifications_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.parts.house import House, until
+from tests.parts.stories import Cast
+
+PER_SECOND, SECONDS = 20, 10
+FACTS = 20_000
+
+
+class Receiver:
+    """A partner's system: notes when each referral's webhook came."""
+
+    def __init__(self) -> None:
+        self.came: dict[str, float] = {}
+        came = self.came
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_POST(self) -> None:
+                now = time.time()
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                came.setdefault(body["data"].get("referral_id", ""), now)
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Says nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}/enlace"
+
+
+def measure_webhook(house: House) -> list[Measured]:
+    """Acknowledgements at a steady pace; the sender's system hears of each."""
+    cast, receiver = Cast(house), Receiver()
+    webhook = notifications_pb2.Webhook(url=receiver.url, kinds=["referral_acknowledged"], enabled=True)
+    made = cast.sender.webhooks.CreateWebhook(notifications_pb2.CreateWebhookRequest(webhook=webhook))
+    lives = Lives(cast)
+    sent = [lives.sent() for _ in range(PER_SECOND * SECONDS + 20)]
+    settled(house)
+    answered: dict[str, float] = {}
+
+    def acknowledge(referral: pb.Referral) -> None:
+        cast.receiver.referrals.AcknowledgeReferral(pb.AcknowledgeReferralRequest(**Lives.to(referral)))
+        answered[referral.id] = time.time()
+
+    begin = time.perf_counter() + 0.2
+    with ThreadPoolExecutor(4) as pool:
+        for number, referral in enumerate(sent):
+            time.sleep(max(0.0, begin + number / PER_SECOND - time.perf_counter()))
+            pool.submit(acknowledge, referral)
+    until(lambda: receiver.came.keys() >= answered.keys(), 30, lambda: f"{len(receiver.came)} of {len(answered)} webhooks came")
+    cast.sender.webhooks.DeleteWebhook(notifications_pb2.DeleteWebhookRequest(id=made.webhook.id))
+    receiver.server.shutdown()
+    receiver.server.server_close()
+    with house.database("referrals") as database:
+        rows = database.execute(
+            "SELECT subject, time FROM outbox WHERE type = 'enlace.referral.acknowledged.v1' AND subject = ANY(%s)", (list(answered),)
+        )
+        noted = {row["subject"]: row["time"].timestamp() for row in rows}
+    counted = [referral.id for referral in sent[20:]]  # the first second warms
+    after = [(receiver.came[id] - answered[id]) * 1000 for id in counted]
+    whole = [(receiver.came[id] - noted[id]) * 1000 for id in counted]
+    how = f"{len(counted)} at {PER_SECOND} a second, from the rpc's answer, just after the commit, to a local server; beside: from the fact's time, before it"
+    return [
+        Measured("commit_to_webhook_ms_p50", percentile(after, 50), how, percentile(whole, 50)),
+        Measured("commit_to_webhook_ms_p99", percentile(after, 99), how, percentile(whole, 99)),
+    ]
+
+
+def measure_relay(house: House) -> list[Measured]:
+    """Twenty thousand facts that are in the outbox all at once."""
+    payload = b"x" * 150
+    with house.database("referrals") as database:
+        settled(house)
+        with database.transaction():
+            database.execute(
+                "INSERT INTO outbox SELECT 'bench-' || n, 1, 'enlace.contact.recorded.v1', %s, %s FROM generate_series(1, %s) AS n",
+                (payload, datetime.now(UTC), FACTS),
+            )
+            database.execute("SELECT pg_notify('outbox', '')")
+        begin = time.perf_counter()
+        waiting = "SELECT FROM outbox WHERE published_at IS NULL LIMIT 1"
+        until(lambda: database.execute(waiting).fetchone() is None, 120)
+        rate = FACTS / (time.perf_counter() - begin)
+        taken = "SELECT count(*) AS n FROM inbox WHERE subject LIKE 'bench-%%' AND version = 1"
+        with house.database("notifications") as hearer:
+            until(lambda: all(row["n"] == FACTS for row in hearer.execute(taken)), 120)
+    how = f"{FACTS} facts in the outbox at once, read, signed, sent, marked, while notifications takes them in; beside: kafka-python alone to the same broker"
+    return [Measured("relay_per_s", rate, how, bare_producer(house.state["kafka"], payload))]
+
+
+def bare_producer(bootstrap: str, payload: bytes) -> float:
+    """Records a second, acknowledged by all, of the size that a fact has with its headers."""
+    producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=0, batch_size=131_072, enable_idempotence=False)
+    try:
+        begin = time.perf_counter()
+        # To the topic of requests to tell again: a key that is no topic's name is nobody's business.
+        futures = [producer.send("enlace.replays.v1", key=b"bench-%d" % n, value=payload * 2) for n in range(FACTS)]
+        for future in futures:
+            future.get(timeout=30)
+        return FACTS / (time.perf_counter() - begin)
+    finally:
+        producer.close(timeout=5)
+
+
+def settled(house: House) -> None:
+    """Until what was told before has been taken in."""
+    with house.database("referrals") as teller, house.database("notifications") as hearer:
+
+        def heard() -> bool:
+            told = teller.execute(
+                "SELECT coalesce(sum(n), 0) AS n FROM (SELECT max(version) AS n FROM outbox GROUP BY subject) s"
+            ).fetchone()
+            taken = hearer.execute("SELECT coalesce(sum(version), 0) AS n FROM inbox WHERE consumer = 'notifications-referrals'").fetchone()
+            return told == taken
+
+        until(heard, 60)

@@ -1,0 +1,78 @@
+"""The figures by name: what each is, its unit, and the limit that the design sets. docs/figures.md says the same in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`limit` is the most that is accepted; None where the design only wants it compared with `beside`."""
+
+    name: str
+    unit: str
+    limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One value. `beside` is what it is to be compared with, `conditions` how it came about."""
+
+    name: str
+    value: float
+    conditions: str
+    beside: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """The value in parts of what stands beside it."""
+        return self.value / self.beside if self.beside else None
+
+
+FIGURES = (
+    Figure("ready_s", "s", 15),
+    Figure("memory_mb", "MB", 600),
+    Figure("transition_per_s", "1/s"),
+    Figure("transition_ms_p50", "ms"),
+    Figure("transition_ms_p99", "ms"),
+    Figure("rest_transition_ms_p99", "ms", 250),
+    Figure("commit_to_webhook_ms_p50", "ms", 15),
+    Figure("commit_to_webhook_ms_p99", "ms", 60),
+    Figure("relay_per_s", "1/s", None),
+    Figure("page_ms_p99", "ms", 50),
+    Figure("page_kb_max", "kB", 30),
+    Figure("search_100k_ms_p99", "ms", 10),
+    Figure("match_100k_ms_p99", "ms", 25),
+)
+BY_NAME = {figure.name: figure for figure in FIGURES}
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest value that so many percent of all do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * percent // 100).__trunc__() - 1)]
+
+
+def table(measured: Sequence[Measured]) -> str:
+    """For people."""
+    rows = [("figure", "value", "unit", "beside", "ratio", "limit", "")]
+    for one in measured:
+        figure = BY_NAME[one.name]
+        verdict = "" if figure.limit is None else "ok" if one.value <= figure.limit else "MISSED"
+        limit = "" if figure.limit is None else f"≤ {figure.limit:g}"
+        rows.append((one.name, short(one.value), figure.unit, short(one.beside), short(one.ratio), limit, verdict))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    left = (0, 2, 5, 6)
+    lines = [
+        "  ".join(cell.ljust(width) if n in left else cell.rjust(width) for n, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def short(value: float | None) -> str:
+    """Three digits that mean something."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

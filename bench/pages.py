@@ -1,0 +1,84 @@
+"""The pages that people see: how long the gateway takes for one, and how much must be sent."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import time
+from urllib.parse import urljoin, urlsplit
+
+import requests
+
+from bench.figures import Measured, percentile
+from tests.parts.house import House
+
+ROLES = ("trabajadora@puentes", "albergue@lunanueva", "operadora@llamayvive", "gestion@puentes", "coordinacion@coalicion")
+PAGES, TIMES = 25, 8  # of each person
+_LEAVES = re.compile(r"^/(api|static|sign-out|leave|exit|healthz|readyz|metrics|robots|favicon)|lang=")
+
+
+def measure(house: House) -> list[Measured]:
+    """Every page that five people of different roles can reach by links, several times."""
+    took: list[float] = []
+    sizes: dict[str, float] = {}
+    for person in ROLES:
+        with requests.Session() as session:
+            sign_in(session, house, person)
+            for path, page in crawl(session, house.gateway).items():
+                sizes[path] = weight(session, house.gateway, page)
+                for _ in range(TIMES):
+                    begin = time.perf_counter()
+                    session.get(house.gateway + path, timeout=10)
+                    took.append((time.perf_counter() - begin) * 1000)
+    largest = max(sizes, key=lambda path: sizes[path])
+    kind = re.sub(r"[0-9a-f]{32}", "…", largest)
+    return [
+        Measured(
+            "page_ms_p99",
+            percentile(took, 99),
+            f"{len(took)} requests of {len(sizes)} pages, one after another, by {len(ROLES)} people; beside: p50",
+            percentile(took, 50),
+        ),
+        Measured("page_kb_max", sizes[largest], f"page, style and script together, each gzipped; the largest is {kind}"),
+    ]
+
+
+def sign_in(session: requests.Session, house: House, person: str) -> None:
+    """As a browser does."""
+    account = house.account(person)
+    form = session.get(f"{house.gateway}/sign-in", timeout=10)
+    proof = re.search(r'name="form_token" value="([^"]+)"', form.text)
+    assert proof
+    answer = session.post(
+        f"{house.gateway}/sign-in", data={"email": account["email"], "password": account["password"], "form_token": proof[1]}, timeout=10
+    )
+    assert answer.status_code == 200, answer.status_code
+
+
+def crawl(session: requests.Session, gateway: str) -> dict[str, str]:
+    """Pages reachable from the first, with their text; at most PAGES."""
+    waiting, found = ["/"], dict[str, str]()
+    seen = {"/"}
+    for path in waiting:
+        if len(found) >= PAGES:
+            break
+        answer = session.get(gateway + path, timeout=10, allow_redirects=True)
+        if answer.status_code != 200 or "html" not in answer.headers.get("content-type", ""):
+            continue
+        here = answer.url.removeprefix(gateway)
+        found[here] = answer.text
+        for href in re.findall(r'<a[^>]* href="([^"#]+)"', answer.text):
+            url = urlsplit(urljoin(answer.url, href.replace("&amp;", "&")))
+            there = url.path + (f"?{url.query}" if url.query else "")
+            if url.netloc == urlsplit(gateway).netloc and there not in seen and not _LEAVES.search(there):
+                seen.add(there)
+                waiting.append(there)
+    return found
+
+
+def weight(session: requests.Session, gateway: str, page: str) -> float:
+    """kB of a page with what it needs to look right."""
+    parts = [page.encode()]
+    for asset in set(re.findall(r'(?:src|href)="(/static/[^"]+\.(?:css|js))[^"]*"', page)):
+        parts.append(session.get(gateway + asset, timeout=10).content)
+    return sum(len(gzip.compress(part, 6)) for part in parts) / 1000

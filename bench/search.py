@@ -1,0 +1,94 @@
+"""Finding help among 100,000 services: by words and filters, and by matching a person's situation."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import Any
+
+from bench.figures import Measured, percentile
+from protos.partners.v1 import directory_pb2 as pb
+from tests.parts.house import House
+
+SERVICES, ASKED = 100_000, 400
+DEPARTMENTS = "NI-BO NI-CA NI-CI NI-CO NI-ES NI-GR NI-JI NI-LE NI-MD NI-MN NI-MS NI-MT NI-NS NI-RI NI-SJ NI-AN NI-AS".split()
+NAMES = (
+    "Alba Aurora Brisa Camino Ceiba Encuentro Esperanza Faro Jardín Laguna Mirador Nido Puente Raíz Refugio Semilla Sendero Volcán".split()
+)
+WORDS = (
+    "albergue",
+    "psicologia",
+    "asesoría legal",
+    "casa segura",
+    "empleo",
+    "secundaria",
+    "documentos",
+    "salud",
+    "transporte",
+    "Semilla",
+    "albrgue",
+)
+NEEDS = ("HOU.EMG", "HOU.SAFE", "PSS.CNS", "LEG.INF", "MED.PRI", "LIV.JOB", "DOC.BIR", "RET.REC")
+
+
+def fill(house: House) -> int:
+    """Each service of the demo network again and again, with other names and places; returns how many there are then."""
+    with house.database("partners") as database:
+        columns = [
+            row["column_name"]
+            for row in database.execute(
+                "SELECT column_name FROM information_schema.columns WHERE table_name = 'services' ORDER BY ordinal_position"
+            )
+        ]
+        told = {
+            "id": "md5(s.id || n)",
+            "name": "s.name || ' ' || word || ' ' || n",
+            "name_key": "s.name_key || ' ' || lower(word) || ' ' || n",
+            "department": "place",
+            "facets": "array(SELECT CASE WHEN f LIKE 'area:%%' THEN 'area:' || place ELSE f END FROM unnest(s.facets) AS f)",
+            "document": "s.document || setweight(to_tsvector('enlace', word || ' ' || n), 'A')",
+        }
+        values = ", ".join(told.get(column, f"s.{column}") for column in columns)
+        database.execute(
+            f"INSERT INTO services ({', '.join(columns)}) SELECT {values} FROM services AS s"
+            " CROSS JOIN generate_series(1, %(each)s) AS n"
+            " CROSS JOIN LATERAL (SELECT (%(places)s::text[])[1 + (n + ascii(s.id)) %% 17] AS place,"
+            " (%(names)s::text[])[1 + (n * 7 + ascii(s.id)) %% 18] AS word) AS made",
+            {"each": SERVICES // 80, "places": DEPARTMENTS, "names": NAMES},
+        )
+        database.execute("VACUUM ANALYZE services")
+        row = database.execute("SELECT count(*) AS n FROM services").fetchone()
+        return int(row["n"]) if row else 0
+
+
+def measure(house: House) -> list[Measured]:
+    """One caller, one question after another; every question is another one."""
+    count = fill(house)
+    asking = house.client("Puentes").directory
+    searches = [
+        pb.SearchServicesRequest(words=words, department=place, need_code=need)
+        for words, place, need in itertools.product(("", *WORDS), ("", *DEPARTMENTS), ("", *NEEDS[:1]))
+    ]
+    matches = [
+        pb.MatchServicesRequest(need_code=need, country="NI", department=place, age=age, language="es", gender=pb.GENDER_FEMININE)
+        for need, place, age in itertools.product(NEEDS, DEPARTMENTS, (16, 24, 41))
+    ]
+    return [
+        Measured(name, *timed(rpc, asked, count))
+        for name, rpc, asked in (
+            ("search_100k_ms_p99", asking.SearchServices, searches),
+            ("match_100k_ms_p99", asking.MatchServices, matches),
+        )
+    ]
+
+
+def timed(rpc: Any, requests: list[Any], count: int) -> tuple[float, str, float]:
+    """p99, how, and the median beside it."""
+    for request in requests[::20]:
+        rpc(request)
+    took = []
+    for request in requests[:ASKED]:
+        begin = time.perf_counter()
+        rpc(request)
+        took.append((time.perf_counter() - begin) * 1000)
+    return percentile(took, 99), f"{len(took)} different questions by gRPC among {count:,} services; beside: p50", percentile(took, 50)

@@ -1,0 +1,144 @@
+"""Transitions of referrals: how many a second, and how long one takes, by gRPC and through REST."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import requests
+
+from bench.figures import Measured, percentile
+from chassis.ids import new_id
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.parts.house import ROOT, House, until
+from tests.parts.stories import STEPS, Cast
+
+THREADS = 4
+STORIES = 60
+
+
+class Lives:
+    """Lives of referrals, one after another or side by side; `milliseconds` of each transition."""
+
+    def __init__(self, cast: Cast) -> None:
+        self.cast = cast
+        self.milliseconds: list[float] = []
+        self._people = itertools.cycle([cast.person() for _ in range(4)])
+
+    def one(self, _: int = 0) -> None:
+        """From draft to closed: nine transitions."""
+        found = self.sent()
+        for step in STEPS:
+            found = self.timed(getattr(self.cast.who(step).referrals, step.rpc), step.request(**self.to(found)))
+
+    def sent(self) -> pb.Referral:
+        """The first two."""
+        person_id, receipt_id = next(self._people)
+        draft = self.timed(self.cast.sender.referrals.CreateReferral, self.cast.draft(person_id))
+        return self.timed(self.cast.sender.referrals.SendReferral, pb.SendReferralRequest(receipt_id=receipt_id, **self.to(draft)))
+
+    def timed(self, rpc: Callable[..., Any], request: Any) -> pb.Referral:
+        """One transition."""
+        begin = time.perf_counter()
+        answer: pb.Referral = rpc(request)
+        self.milliseconds.append((time.perf_counter() - begin) * 1000)
+        return answer
+
+    @staticmethod
+    def to(referral: pb.Referral) -> dict[str, str]:
+        """What every transition names."""
+        return {"id": referral.id, "etag": referral.etag, "request_id": new_id()}
+
+
+def measure(house: House) -> list[Measured]:
+    """Rates with four callers at once, durations with one."""
+    lives = Lives(Cast(house))
+    for _ in range(5):
+        lives.one()  # warm
+    lives.milliseconds.clear()
+    for _ in range(STORIES):
+        lives.one()
+    alone = lives.milliseconds.copy()
+    lives.milliseconds.clear()
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(lives.one, range(STORIES * 2)))
+    rate = len(lives.milliseconds) / (time.perf_counter() - begin)
+    rest = through_rest(house, lives)
+    how = f"{len(alone)} transitions by one caller, one after another, durable writes (fsync on)"
+    many = f"{len(lives.milliseconds)} transitions by {THREADS} callers in one process"
+    return [
+        Measured("transition_per_s", rate, f"{many}; beside: an empty grpcio server in another process, the same callers", echo_per_s()),
+        Measured("transition_ms_p50", percentile(alone, 50), how),
+        Measured("transition_ms_p99", percentile(alone, 99), how),
+        Measured(
+            "rest_transition_ms_p99",
+            percentile(rest, 99),
+            f"{len(rest)} transitions through the gateway by one caller; beside: p50",
+            percentile(rest, 50),
+        ),
+    ]
+
+
+def through_rest(house: House, lives: Lives) -> list[float]:
+    """The receiver's four steps, by the API key itself."""
+    key = house.api_key("Luna Nueva")
+    took = []
+    with requests.Session() as session:
+        session.headers["Authorization"] = f"Bearer {key}"
+        for _ in range(STORIES):
+            referral = lives.sent()
+            etag = referral.etag
+            for verb, fields in (
+                ("acknowledge", {}),
+                ("accept", {"planned_first_contact_time": moment(18_000)}),
+                ("start", {"first_contact_time": moment(-60)}),
+                ("complete", {"outcome_code": "fully_met", "delivered_need_codes": ["HOU.EMG"]}),
+            ):
+                begin = time.perf_counter()
+                answer = session.post(
+                    f"{house.gateway}/api/v1/referrals/{referral.id}/{verb}",
+                    json=fields,
+                    headers={"If-Match": f'"{etag}"', "Idempotency-Key": new_id()},
+                    timeout=10,
+                )
+                took.append((time.perf_counter() - begin) * 1000)
+                answer.raise_for_status()
+                etag = answer.json()["etag"]
+    return took
+
+
+def moment(seconds: float) -> str:
+    """RFC 3339, so many seconds from now."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
+
+
+def echo_per_s(seconds: float = 2.0) -> float:
+    """Calls a second of a gRPC server that does nothing, asked by as many threads."""
+    server = subprocess.Popen([sys.executable, "-m", "bench.echo"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout
+        with grpc.insecure_channel(server.stdout.readline().strip()) as channel:
+            call: Any = channel.unary_unary("/echo/Echo")
+            until(lambda: bool(call(b"x", wait_for_ready=True, timeout=10)))
+            end = time.perf_counter() + seconds
+            body = b"x" * 120
+
+            def ask(_: int) -> int:
+                count = 0
+                while time.perf_counter() < end:
+                    call(body, timeout=10)
+                    count += 1
+                return count
+
+            with ThreadPoolExecutor(THREADS) as pool:
+                return sum(pool.map(ask, range(THREADS))) / seconds
+    finally:
+        server.terminate()
+        server.wait(10)

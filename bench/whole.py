@@ -1,0 +1,61 @@
+"""The house as a whole: how long until it answers, and how much memory it takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import requests
+
+from bench.figures import Measured
+from bench.transitions import Lives
+from tests.parts.house import House
+from tests.parts.stories import Cast
+
+
+def measure(house: House) -> list[Measured]:
+    """Memory after a little work, so that what is loaded when first needed is there."""
+    lives = Lives(Cast(house))
+    for _ in range(10):
+        lives.one()
+    for path in ("/", "/sign-in", "/healthz", "/readyz") * 10:
+        requests.get(house.gateway + path, timeout=10)
+    ours = family(int(house.state["pid"]))
+    pss = sum(memory(pid, "Pss:") for pid in ours) / 1024
+    rss = sum(memory(pid, "Rss:") for pid in ours) / 1024
+    return [
+        Measured(
+            "ready_s",
+            float(house.state["ready_s"]),
+            "from the start of the process in an empty folder until all services answer and the demo network is there",
+        ),
+        Measured(
+            "memory_mb",
+            pss,
+            f"proportional set size of all {len(ours)} processes after a little work; beside: resident, shared pages counted each time",
+            rss,
+        ),
+    ]
+
+
+def by_process(house: House) -> dict[str, float]:
+    """MB of each part with all of its processes, for whoever looks for what is large."""
+    pids = {name: part["pid"] for name, part in house.state["parts"].items()}
+    return {name: sum(memory(pid, "Pss:") for pid in family(pid)) / 1024 for name, pid in pids.items()}
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    found = [pid]
+    for one in found:
+        for task in Path(f"/proc/{one}/task").glob("*/children"):
+            found += [int(child) for child in task.read_text().split()]
+    return found
+
+
+def memory(pid: int, what: str) -> int:
+    """kB; 0 for a process that is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith(what))

@@ -95,7 +95,7 @@ def mutations(request: Any, depth: int = 0) -> Iterator[Callable[[Any], None]]:
 
 def _values(field: FieldDescriptor) -> list[Any]:
     if field.type == FieldDescriptor.TYPE_STRING:
-        # request_id is read by the chassis for every service alike; its tests are there.
+        # request_id is read by the chassis for every service alike; see the last test.
         return [] if field.name == "request_id" else NASTY_TEXTS + NASTY_TOKENS if field.name == "page_token" else NASTY_TEXTS
     if field.type == FieldDescriptor.TYPE_ENUM:
         return NASTY_ENUMS
@@ -374,3 +374,11 @@ def test_an_etag_that_was_never_given_out_is_stale_and_none_is_asked_for(story: 
 def test_a_page_is_never_longer_than_two_hundred(story: Story) -> None:
     assert len(story.ngo.ListReferrals(pb.ListReferralsRequest(page_size=2**31 - 1)).referrals) <= 200
     assert refusal_with_fields(lambda: story.ngo.ListReferrals(pb.ListReferralsRequest(page_size=-1)))[2] == {"page_size": "out_of_range"}
+
+
+@pytest.mark.xfail(
+    reason="chassis.rpc lets a NUL in request_id through to the database, which can't hold one: a fault instead of a refusal"
+)
+def test_a_request_id_that_can_not_be_kept_is_refused(story: Story) -> None:
+    request = people_pb2.CreatePersonRequest(request_id="twice\x00")
+    assert refusal_with_fields(lambda: story.ngo.CreatePerson(request))[2] == {"request_id": "malformed"}

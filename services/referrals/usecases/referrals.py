@@ -81,7 +81,7 @@ class Referrals:
         return referrals.count(tx, wanted, now, now + SOON)
 
     def history(self, tx: Transaction, caller: Caller, identifier: str, trail: list[Entry]) -> list[Event]:
-        """What happened. Sender and receiver read the notes (the receiver while the referral is live, or what it wrote itself); that is on record."""
+        """What happened. Sender and receiver read the notes, the receiver while the referral is live; that is on record."""
         referral = referrals.get(tx, identifier)
         sides = referral.sides(actor_of(caller))
         may_read = Side.SENDER in sides or (Side.RECEIVER in sides and referral.state in LIVE)

@@ -43,8 +43,11 @@ class Subscriber(threading.Thread):
         voices: Mapping[str, SignatureCheck],
         keyring: Keyring,
         clock: Clock,
+        hurry: bool = True,
     ) -> None:
+        """Without `hurry` a fact may take half a second to be heard, and listening costs almost nothing."""
         super().__init__(name=f"subscriber-{name}", daemon=True)
+        self._hurry = hurry
         self._name = name
         self._topics = list(topics)
         self._handle = handle
@@ -69,7 +72,7 @@ class Subscriber(threading.Thread):
                 continue
             consumer = None
             try:
-                consumer = Consumer(self._broker.settings, self._name, self._topics)
+                consumer = Consumer(self._broker.settings, self._name, self._topics, hurry=self._hurry)
                 while not self._stopping.is_set() and self._broker.cluster_id == cluster_id:
                     records = consumer.poll(0.5)
                     if records:

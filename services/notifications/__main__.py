@@ -175,7 +175,7 @@ def run(settings: NotificationsSettings) -> int:
     parts: list[house.Part] = [
         Relay(NAME, subscriptions.TOPIC, database, broker, own.signer),
         Replays(NAME, subscriptions.TOPIC, database, broker),
-        # One for each topic, so that a replay of members delays no message.
+        # One for each topic, so that a replay of members delays no message. What is heard of members may take half a second.
         *(
             Subscriber(
                 f"{NAME}-{voice}",
@@ -186,6 +186,7 @@ def run(settings: NotificationsSettings) -> int:
                 voices=own.voices[voice],
                 keyring=own.keyring,
                 clock=clock,
+                hurry=voice == "referrals",
             )
             for voice, topic, handle in hearing
         ),

@@ -22,7 +22,7 @@ from chassis.subscriber import Subscriber
 from chassis.tokens import SYSTEM, Verifier
 from protos.notifications.v1 import notifications_pb2
 from services.notifications import config, subscriptions
-from services.notifications.channels.mail import Mailbox, MailSender, Outbox, Smtp, server_of
+from services.notifications.channels.mail import Mailbox, MailSender, Outbox, Smtp
 from services.notifications.channels.tidying import Tidying
 from services.notifications.channels.webhooks import WebhookSender
 from services.notifications.config import NotificationsSettings
@@ -98,14 +98,7 @@ def examine(settings: NotificationsSettings) -> dict[str, str]:
     broker.start()
     found["broker"] = "ok" if broker.wait(5) else f"does not answer at {settings.service.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS)"
     broker.stop()
-    if settings.smtp_url == config.OUTBOX:
-        found["mail"] = "ok" if settings.by_email else "off: ENLACE_SMTP_URL is not set, the inbox and webhooks alone tell"
-    else:
-        try:
-            server_of(settings.smtp_url)
-            found["mail"] = "ok"
-        except ValueError:
-            found["mail"] = "ENLACE_SMTP_URL is none of outbox:, smtp://, smtp+starttls://, smtps://"
+    found["mail"] = "ok" if settings.by_email else "off: ENLACE_SMTP_URL is not set, the inbox and webhooks alone tell"
     return found
 
 
@@ -147,9 +140,9 @@ def faces(database: Database, keyring: Keyring, verifier: Verifier, clock: Clock
 
 
 def _mailbox(settings: NotificationsSettings, sending: Sending, clock: Clock) -> Mailbox:
-    if settings.smtp_url == config.OUTBOX:
+    if settings.mail_server is None:
         return Outbox(sending, clock)
-    return Smtp(server_of(settings.smtp_url), settings.mail_from, clock)
+    return Smtp(settings.mail_server, settings.mail_from, clock)
 
 
 def run(settings: NotificationsSettings) -> int:

@@ -2,35 +2,42 @@
 
 from dataclasses import dataclass
 
-from chassis.config import ServiceSettings, Settings, service_settings
+from chassis.config import ServiceSettings, Settings, WrongSettings, service_settings
+from services.notifications.domain.desk import is_address
+from services.notifications.domain.mail_server import MailServer, server_of
 
 OUTBOX = "outbox:"
 
 
 @dataclass(frozen=True)
 class NotificationsSettings:
-    """What it needs beside what every service needs. `smtp_url` is outbox:, smtp://, smtp+starttls:// or smtps://."""
+    """What it needs beside what every service needs. Without a mail server there is the outbox."""
 
     service: ServiceSettings
-    smtp_url: str
+    mail_server: MailServer | None
     mail_from: str
     public_url: str
 
     @property
     def by_email(self) -> bool:
         """Whether e-mails are made at all: the outbox is for looking at in development; elsewhere nobody would ever read them there."""
-        return self.smtp_url != OUTBOX or self.service.development
+        return self.mail_server is not None or self.service.development
 
 
 def load() -> NotificationsSettings:
     """From the environment; raises WrongSettings with all that is wrong."""
     settings = Settings()
-    loaded = NotificationsSettings(
-        service=service_settings(settings),
-        # A secret when it holds a password: ENLACE_SMTP_URL_FILE is better then.
-        smtp_url=settings.text("ENLACE_SMTP_URL", OUTBOX) or OUTBOX,
-        mail_from=settings.text("ENLACE_MAIL_FROM", "enlace@localhost"),
-        public_url=settings.text("ENLACE_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/"),
-    )
+    # A secret when it holds a password: ENLACE_SMTP_URL_FILE is better then.
+    smtp_url = settings.text("ENLACE_SMTP_URL", OUTBOX) or OUTBOX
+    mail_from = settings.text("ENLACE_MAIL_FROM", "enlace@localhost")
+    public_url = settings.text("ENLACE_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")
+    service = service_settings(settings)
     settings.done()
-    return loaded
+    try:
+        mail_server = None if smtp_url == OUTBOX else server_of(smtp_url)
+    except ValueError:
+        # Its value stays unsaid: it may hold a password.
+        raise WrongSettings("wrong settings: ENLACE_SMTP_URL is none of outbox:, smtp://, smtp+starttls://, smtps://") from None
+    if mail_server is not None and not is_address(mail_from):
+        raise WrongSettings("wrong settings: ENLACE_MAIL_FROM must be the e-mail address that the mail server lets us send from")
+    return NotificationsSettings(service, mail_server, mail_from, public_url)

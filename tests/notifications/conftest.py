@@ -139,13 +139,15 @@ class House:
         sender, sent = self.web_sender(), 0
         with self.database.dedicated() as connection:
             for _ in range(rounds):
-                posts = [
-                    post for slow in (False, True) for post in self.sending.next_posts(connection, self.clock.now(), slow=slow, limit=20)
+                claims = [
+                    claim
+                    for slow in (False, True)
+                    for claim in self.sending.next_webhooks(connection, self.clock.now(), slow=slow, limit=20)
                 ]
-                for post in posts:
-                    sender.send(post)
-                sent += len(posts)
-                if not posts:
+                for claim in claims:
+                    sender.send(claim)
+                sent += len(claims)
+                if not claims:
                     break
         return sent
 

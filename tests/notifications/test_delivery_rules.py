@@ -159,7 +159,10 @@ def test_an_organisation_has_a_limit_of_endpoints() -> None:
 
 @pytest.mark.parametrize(
     "email",
-    ["mesa", "mesa@", "@ong.example", "mesa@ong", "a@b.example\r\nBcc: c@d.example", "a@b.example, c@d.example", "Mesa <a@b.example>", "a b@c.example", "a@-b.example"],
+    [
+        "mesa", "mesa@", "@ong.example", "mesa@ong", "a@b.example\n", "a@b.example\r\nBcc: c@d.example", "a@b.example, c@d.example",
+        "Mesa <a@b.example>", "a b@c.example", "a@-b.example",
+    ],
 )  # fmt: skip
 def test_what_is_no_single_address_is_no_desks_email(email: str) -> None:
     with pytest.raises(Invalid) as refused:

@@ -200,8 +200,8 @@ def test_that_a_message_reached_nobody_is_told_to_the_house(world: World) -> Non
     world.say(fact)
     until(lambda: world.kinds() == ["referral_sent"])
     with world.house.database.dedicated() as connection:
-        [letter] = world.house.sending.next_letters(connection, world.house.clock.now())
-    world.house.sending.finish(Channel.EMAIL, letter.claim, Outcome("smtp", 550, hopeless=True), world.house.clock.now())
+        [claim] = world.house.sending.next_emails(connection, world.house.clock.now())
+    world.house.sending.finish(Channel.EMAIL, claim, Outcome("smtp", 550, hopeless=True), world.house.clock.now())
     [row] = world.house.rows("SELECT id FROM messages WHERE unreached")
     [record] = world.records(TOPIC, row["id"])
     said = unpack(record.headers, record.value, world.own_voice)

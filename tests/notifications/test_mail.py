@@ -2,6 +2,7 @@
 
 import ssl
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,13 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
+from chassis.config import WrongSettings
 from chassis.embedded.process import free_port
 from protos.notifications.v1 import facts_pb2
 from protos.notifications.v1 import notifications_pb2 as pb
-from services.notifications.channels.mail import MailServer, Smtp, server_of
+from services.notifications import config
+from services.notifications.channels.mail import MailSender, Smtp
+from services.notifications.domain.mail_server import MailServer, server_of
 from services.notifications.usecases.sending import EMAIL_LEASE
 from tests.builders import refusal
 from tests.notifications.conftest import COALITION, OTHER, PUBLIC_URL, RECEIVER, SENDER, House
@@ -32,6 +36,7 @@ class Post:
     encrypted: list[bool] = field(default_factory=list)
     sessions: set[int] = field(default_factory=set)
     port: int = 0
+    arrived: threading.Condition = field(default_factory=threading.Condition)
 
     async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]) -> str:
         if self.rcpt and not (answer := self.rcpt.pop(0)).startswith("250"):
@@ -42,10 +47,16 @@ class Post:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         if self.data and not (answer := self.data.pop(0)).startswith("250"):
             return answer
-        self.got.append(envelope)
+        with self.arrived:
+            self.got.append(envelope)
+            self.arrived.notify_all()
         self.encrypted.append(session.ssl is not None)
         self.sessions.add(id(session))
         return "250 OK"
+
+    def wait_for(self, count: int) -> None:
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: len(self.got) >= count, 10), f"{len(self.got)} of {count} came"
 
     def text(self, number: int = 0) -> str:
         content = self.got[number].content
@@ -201,9 +212,10 @@ def test_a_sender_that_dies_in_between_sends_again_under_the_same_message_id(hou
     house.desk(RECEIVER, "mesa@ong.example")
     house.hear("sent")
     with house.database.dedicated() as connection:
-        [letter] = house.sending.next_letters(connection, house.clock.now())
-    assert letter.mail is not None
-    smtp(house, post).put(letter.mail)  # … and here it dies
+        [claim] = house.sending.next_emails(connection, house.clock.now())
+    mail = house.sending.letter(claim)
+    assert mail is not None
+    smtp(house, post).put(mail)  # … and here it dies
     assert house.send_mails(smtp(house, post)) == 0
     house.clock.advance(EMAIL_LEASE)
     assert house.send_mails(smtp(house, post)) == 1
@@ -324,3 +336,54 @@ def test_outside_development_there_is_nothing_to_look_at(production: House) -> N
     assert refusal(production.as_(OTHER, "MANAGER").ListDevelopmentMails) == ("FAILED_PRECONDITION", "not_in_development")
     webhook = pb.Webhook(url="http://127.0.0.1:9/")
     assert refusal(lambda: production.as_(OTHER, "MANAGER").CreateWebhook(webhook=webhook)) == ("INVALID_ARGUMENT", "invalid_fields")
+
+
+def test_the_commit_of_a_fact_wakes_the_sender_and_one_broken_email_does_not_stop_it(house: House, post: Post) -> None:
+    house.desk(RECEIVER, "mesa@ong.example")
+    house.desk(OTHER, "otra@ong.example")
+    house.rows("WITH moved AS (UPDATE desks SET email = sha256('x') WHERE organization_id = %s RETURNING 1) SELECT FROM moved", OTHER)
+    sender = MailSender(house.database, house.sending, smtp(house, post), house.clock)
+    sender.start()
+    try:
+        house.hear("sent", receiver_organization_id=OTHER)
+        for count in (1, 2):
+            house.hear("sent")
+            post.wait_for(count)
+    finally:
+        sender.stop()
+        sender.join(10)
+    assert [envelope.rcpt_tos for envelope in post.got] == [["mesa@ong.example"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("environment", "server", "by_email"),
+    [
+        ({}, None, False),
+        ({"ENLACE_DEVELOPMENT": "1"}, None, True),
+        ({"ENLACE_SMTP_URL": "smtp://mail.example", "ENLACE_MAIL_FROM": FROM}, MailServer("mail.example", 25), True),
+    ],
+)
+def test_without_a_mail_server_emails_are_made_in_development_only(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], server: MailServer | None, by_email: bool
+) -> None:
+    set_environment(monkeypatch, environment)
+    settings = config.load()
+    assert (settings.mail_server, settings.by_email) == (server, by_email)
+
+
+@pytest.mark.parametrize(
+    "environment", [{"ENLACE_SMTP_URL": "http://me:hush@mail.example"}, {"ENLACE_SMTP_URL": "smtp://me:hush@mail.example"}]
+)
+def test_wrong_mail_settings_are_said_without_the_password(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
+    set_environment(monkeypatch, environment)
+    with pytest.raises(WrongSettings) as said:
+        config.load()
+    assert "ENLACE_" in str(said.value)
+    assert "hush" not in str(said.value)
+
+
+def set_environment(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
+    for name in ("ENLACE_SMTP_URL", "ENLACE_SMTP_URL_FILE", "ENLACE_MAIL_FROM", "ENLACE_DEVELOPMENT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)

@@ -103,13 +103,13 @@ def test_a_sender_that_dies_after_the_post_sends_again_under_the_same_id(house: 
     made = house.webhook(RECEIVER, system.url)
     house.hear("sent")
     with house.database.dedicated() as connection:
-        [post] = house.sending.next_posts(connection, house.clock.now(), slow=False, limit=5)
-    Door(development=True).post(post.claim.url, {"webhook-id": post.claim.id}, post.claim.body.encode())  # … and here it dies
+        [claim] = house.sending.next_webhooks(connection, house.clock.now(), slow=False, limit=5)
+    Door(development=True).post(claim.url, {"webhook-id": claim.id}, claim.body.encode())  # … and here it dies
     assert house.send_webhooks() == 0  # its lease still runs
     house.clock.advance(WEBHOOK_LEASE)
     assert house.send_webhooks() == 1
-    assert [got.id for got in system.got] == [post.claim.id] * 2
-    house.web_sender().send(post)  # it only slept: what it notes now changes nothing
+    assert [got.id for got in system.got] == [claim.id] * 2
+    house.web_sender().send(claim)  # it only slept: what it notes now changes nothing
     [done] = house.deliveries(made.webhook.id)
     assert (done.status, done.attempts) == (DELIVERED, 1)
 
@@ -307,9 +307,9 @@ def test_who_was_served_longest_ago_is_served_first(house: House) -> None:
     with house.database.dedicated() as connection:
         for _ in range(6):
             house.advance(seconds=1)
-            [post] = house.sending.next_posts(connection, house.clock.now(), slow=False, limit=1)
-            order.append(post.claim.webhook_id)
-            sender.send(post)
+            [claim] = house.sending.next_webhooks(connection, house.clock.now(), slow=False, limit=1)
+            order.append(claim.webhook_id)
+            sender.send(claim)
     assert sorted(order[:3]) == sorted(made)
     assert order[3:] == order[:3]
 
@@ -320,11 +320,11 @@ def test_two_senders_never_hold_the_same_endpoint(house: House) -> None:
     for _ in range(5):
         house.hear("sent")
     with house.database.dedicated() as one, house.database.dedicated() as other:
-        first = house.sending.next_posts(one, house.clock.now(), slow=False, limit=2)
-        second = house.sending.next_posts(other, house.clock.now(), slow=False, limit=8)
-        assert house.sending.next_posts(one, house.clock.now(), slow=False, limit=8) == []
+        first = house.sending.next_webhooks(one, house.clock.now(), slow=False, limit=2)
+        second = house.sending.next_webhooks(other, house.clock.now(), slow=False, limit=8)
+        assert house.sending.next_webhooks(one, house.clock.now(), slow=False, limit=8) == []
     assert (len(first), len(second)) == (2, 1)
-    assert len({post.claim.webhook_id for post in [*first, *second]}) == 3
+    assert len({claim.webhook_id for claim in [*first, *second]}) == 3
 
 
 def test_after_three_days_of_failing_an_endpoint_is_switched_off_and_its_desk_told(house: House) -> None:
@@ -443,3 +443,30 @@ def test_the_secret_is_kept_sealed_and_shown_once(house: House) -> None:
     assert made.secret not in str(manager.ListWebhooks()) + str(manager.GetWebhook(id=made.webhook.id))
     [row] = house.rows("SELECT secret FROM webhooks")
     assert made.secret.encode() not in bytes(row["secret"])
+
+
+def test_a_sender_that_is_stopped_does_not_wait_for_who_hangs(house: House) -> None:
+    system = house.receiver(hold=threading.Event())
+    made = house.webhook(RECEIVER, system.url)
+    sender = house.web_sender(timeout=60)
+    sender.start()
+    house.hear("sent")
+    system.wait_for(1)
+    sender.stop()
+    sender.join(5)
+    assert not sender.is_alive()
+    [cut] = house.deliveries(made.webhook.id)
+    assert (cut.status, cut.last_error_code) == (RETRYING, "timeout")
+
+
+def test_a_secret_that_can_not_be_opened_stops_nobody_elses_deliveries(house: House) -> None:
+    broken, whole = house.receiver(), house.receiver()
+    webhook = house.webhook(RECEIVER, broken.url).webhook
+    house.webhook(OTHER, whole.url)
+    house.rows("WITH moved AS (UPDATE webhooks SET secret = sha256('x') WHERE id = %s RETURNING id) SELECT id FROM moved", webhook.id)
+    with running(house.web_sender()):
+        house.hear("sent")
+        for count in range(1, 4):
+            house.hear("sent", receiver_organization_id=OTHER)
+            whole.wait_for(count)
+    assert broken.got == []

@@ -133,6 +133,11 @@ class Door:
             error, code = self._try(url, headers, body)
         return Outcome(error, code, int((time.perf_counter() - started) * 1000))
 
+    def cut(self) -> None:
+        """Ends the attempt under way, from another thread."""
+        if self._line is not None:
+            self._line.cut()
+
     def close(self) -> None:
         """Lets the connection go."""
         self._session.close()

@@ -8,46 +8,22 @@ import smtplib
 import ssl
 import threading
 import time
-from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
 from chassis import log, metrics
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction, wait_for_notice
 from chassis.errors import Refusal
-from services.notifications.domain.delivery import Channel, Outcome, Status
+from services.notifications.domain.delivery import Channel, EmailClaim, Outcome
+from services.notifications.domain.mail_server import MailServer
 from services.notifications.domain.texts import Mail
-from services.notifications.usecases.sending import LISTEN, Letter, Sending
+from services.notifications.usecases.sending import EMAILS, Sending
 
 TIMEOUT = 15.0  # seconds, for each answer of the server
 _SLOW_POLL = 5.0
-
-
-@dataclass(frozen=True)
-class MailServer:
-    """Where e-mails are handed in. `security` is plain, starttls or tls."""
-
-    host: str
-    port: int
-    security: str = "plain"
-    user: str = ""
-    password: str = ""
-
-
-_SCHEMES = {"smtp": ("plain", 25), "smtp+starttls": ("starttls", 587), "smtps": ("tls", 465)}
-
-
-def server_of(url: str) -> MailServer:
-    """smtp://host:port, smtp+starttls://user:password@host:587, smtps://user:password@host:465; ValueError for anything else."""
-    parts = urlsplit(url)
-    if parts.scheme not in _SCHEMES or not parts.hostname:
-        raise ValueError("not a mail server")
-    security, port = _SCHEMES[parts.scheme]
-    return MailServer(parts.hostname, parts.port or port, security, unquote(parts.username or ""), unquote(parts.password or ""))
 
 
 class Mailbox(Protocol):
@@ -185,7 +161,7 @@ class MailSender(threading.Thread):
         while not self._stopping.is_set():
             try:
                 with self._database.dedicated() as connection:
-                    connection.execute(f"LISTEN {LISTEN}")
+                    connection.execute(f"LISTEN {EMAILS}")
                     while not self._stopping.is_set():
                         if not self.send_batch(connection):
                             wait_for_notice(connection, _SLOW_POLL)
@@ -195,23 +171,30 @@ class MailSender(threading.Thread):
 
     def send_batch(self, connection: Transaction) -> int:
         """Hands in what is due now; returns how many."""
-        letters = self._sending.next_letters(connection, self._clock.now())
+        claims = self._sending.next_emails(connection, self._clock.now())
         try:
-            for letter in letters:
-                self._send(letter)
+            for claim in claims:
+                self._send(claim)
         finally:
             self._mailbox.close()
-        return len(letters)
+        return len(claims)
 
-    def _send(self, letter: Letter) -> None:
-        if letter.mail is None:
-            self._sending.let_rest(letter.claim)
+    def _send(self, claim: EmailClaim) -> None:
+        try:
+            mail = self._sending.letter(claim)
+            if mail is None:
+                self._sending.let_rest(claim)
+                return
+            outcome = self._mailbox.put(mail)
+            status = self._sending.finish(Channel.EMAIL, claim, outcome, self._clock.now())
+        except (*LOST, Refusal):
+            raise
+        except Exception as error:  # one e-mail that breaks the sender must not be the end of all: it comes again when its lease is over
+            log.get().error("fault", channel="email", delivery_id=claim.id, fault=log.fault(error))
             return
-        outcome = self._mailbox.put(letter.mail)
-        status: Status = self._sending.finish(Channel.EMAIL, letter.claim, outcome, self._clock.now())
         metrics.DELIVERIES.labels("email", status.value).inc()
         if not outcome.arrived:
             log.get().info(
-                "not_delivered", channel="email", delivery_id=letter.claim.id, reason=outcome.error, code=str(outcome.code),
-                attempt=letter.claim.tries + 1, status=status.value,
+                "not_delivered", channel="email", delivery_id=claim.id, reason=outcome.error, code=str(outcome.code),
+                attempt=claim.tries + 1, status=status.value,
             )  # fmt: skip

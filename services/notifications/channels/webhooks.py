@@ -14,10 +14,11 @@ from chassis.clock import Clock
 from chassis.db import LOST, Database, wait_for_notice
 from chassis.errors import Refusal
 from services.notifications.channels.door import TIMEOUT, Door
-from services.notifications.domain.delivery import Channel
-from services.notifications.usecases.sending import LISTEN, Post, Sending
+from services.notifications.domain.delivery import Channel, WebhookClaim
+from services.notifications.usecases.sending import WEBHOOKS, Sending
 
 _SLOW_POLL = 1.0  # seconds: what is due by the clock alone, and what a lost notification left
+_GRACE = 1.5  # seconds; the whole process has ten
 _DOORS = 500  # connections kept open in one lane
 
 
@@ -36,12 +37,16 @@ class WebhookSender(threading.Thread):
         self._timeout = timeout
         self._threads = threads
         self._free = threading.Semaphore(threads)
-        self._doors: dict[str, Door] = {}
+        self._kept: dict[str, Door] = {}  # by endpoint, open and not in use
+        self._in_use: set[Door] = set()
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """Ends after the attempts under way."""
+        """Ends after the attempts under way; those that take longer are cut off and made again by the next process."""
         self._stopping.set()
+        cutter = threading.Timer(_GRACE, self._cut_all)
+        cutter.daemon = True
+        cutter.start()
 
     def run(self) -> None:
         """Until stopped; a database that is away is waited for."""
@@ -55,21 +60,22 @@ class WebhookSender(threading.Thread):
 
     def _listen(self, crowd: ThreadPoolExecutor) -> None:
         with self._database.dedicated() as connection:
-            connection.execute(f"LISTEN {LISTEN}")
+            if not self._slow:
+                connection.execute(f"LISTEN {WEBHOOKS}")
             # A claim that a crash of the database forgets is made again; waiting for the disk would cost each delivery a millisecond or more.
             connection.execute("SET synchronous_commit = off")
             while not self._stopping.is_set():
                 free = self._take_free()
                 if not free:
                     continue
-                posts: list[Post] = []
+                claims: list[WebhookClaim] = []
                 try:
-                    posts = self._sending.next_posts(connection, self._clock.now(), slow=self._slow, limit=free)
+                    claims = self._sending.next_webhooks(connection, self._clock.now(), slow=self._slow, limit=free)
                 finally:
-                    self._give_free(free - len(posts))
-                for post in posts:
-                    crowd.submit(self._send_and_free, post)
-                if not posts:
+                    self._give_free(free - len(claims))
+                for claim in claims:
+                    crowd.submit(self._send_and_free, claim)
+                if not claims:
                     wait_for_notice(connection, _SLOW_POLL)
 
     def _take_free(self) -> int:
@@ -85,29 +91,33 @@ class WebhookSender(threading.Thread):
         if count:
             self._free.release(count)
 
-    def _send_and_free(self, post: Post) -> None:
+    def _send_and_free(self, claim: WebhookClaim) -> None:
         try:
-            self.send(post)
+            self.send(claim)
         except Refusal as refusal:  # the database is away: the lease ends by itself, and the delivery is sent again
-            log.get().warning("attempt_not_noted", channel="webhook", delivery_id=post.claim.id, reason=refusal.reason)
+            log.get().warning("attempt_not_noted", channel="webhook", delivery_id=claim.id, reason=refusal.reason)
         except Exception as error:
-            log.get().error("fault", channel="webhook", delivery_id=post.claim.id, fault=log.fault(error))
+            log.get().error("fault", channel="webhook", delivery_id=claim.id, fault=log.fault(error))
         finally:
             self._free.release()
 
-    def send(self, post: Post) -> None:
+    def send(self, claim: WebhookClaim) -> None:
         """One attempt, and the noting of it."""
-        claim, now = post.claim, self._clock.now()
+        now = self._clock.now()
         headers = {
             "content-type": "application/json",
             "user-agent": "Enlace/1",
             "webhook-id": claim.id,
             "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": Signature(post.secret).sign(claim.id, now, claim.body),
+            "webhook-signature": Signature(self._sending.secret(claim)).sign(claim.id, now, claim.body),
         }
         # One delivery at a time per endpoint is the claim's promise, so its door is this thread's alone.
-        door = self._doors.pop(claim.webhook_id, None) or Door(development=self._development, timeout=self._timeout)
-        outcome = door.post(claim.url, headers, claim.body.encode())
+        door = self._kept.pop(claim.webhook_id, None) or Door(development=self._development, timeout=self._timeout)
+        self._in_use.add(door)
+        try:
+            outcome = door.post(claim.url, headers, claim.body.encode())
+        finally:
+            self._in_use.discard(door)
         self._keep(claim.webhook_id, door)
         status = self._sending.finish(Channel.WEBHOOK, claim, outcome, self._clock.now())
         metrics.DELIVERIES.labels("webhook", status.value).inc()
@@ -118,7 +128,11 @@ class WebhookSender(threading.Thread):
             )  # fmt: skip
 
     def _keep(self, webhook_id: str, door: Door) -> None:
-        if len(self._doors) < _DOORS:
-            self._doors[webhook_id] = door
+        if len(self._kept) < _DOORS:
+            self._kept[webhook_id] = door
         else:
             door.close()
+
+    def _cut_all(self) -> None:
+        for door in list(self._in_use):
+            door.cut()

@@ -22,6 +22,11 @@ class Desk:
     email: str
 
 
+def is_address(text: str) -> bool:
+    """Whether this is one e-mail address."""
+    return bool(_EMAIL.fullmatch(text))
+
+
 def check(desk: Desk) -> None:
     """Refuses an unknown language and what is no e-mail address."""
     wrong = []
@@ -29,7 +34,7 @@ def check(desk: Desk) -> None:
         wrong.append(("desk.language", "unknown_code"))
     if len(desk.email) > _LONGEST:
         wrong.append(("desk.email", "too_long"))
-    elif desk.email and not _EMAIL.match(desk.email):
+    elif desk.email and not is_address(desk.email):
         wrong.append(("desk.email", "malformed"))
     if wrong:
         raise Invalid(*wrong)

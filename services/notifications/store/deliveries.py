@@ -58,7 +58,7 @@ WITH done AS (
     UPDATE webhooks SET busy_until = %(now)s, slow = %(slow)s, failing_since = CASE WHEN %(arrived)s THEN NULL ELSE coalesce(failing_since, %(now)s) END
     WHERE id = %(webhook)s AND busy_until = %(lease)s
 ), waking AS (
-    SELECT pg_notify('deliveries', '') WHERE EXISTS (SELECT FROM deliveries WHERE channel = 'webhook' AND webhook_id = %(webhook)s
+    SELECT pg_notify('webhooks', '') WHERE EXISTS (SELECT FROM deliveries WHERE channel = 'webhook' AND webhook_id = %(webhook)s
         AND next_attempt_time <= %(now)s AND id <> %(id)s)
 )
 SELECT (SELECT count(*) FROM done) AS done, (SELECT count(*) FROM waking) AS woken
@@ -175,4 +175,4 @@ def forget_mails(tx: Transaction, before: datetime) -> None:
 
 
 def _wake(tx: Transaction) -> None:
-    tx.execute("SELECT pg_notify('deliveries', '')")
+    tx.execute("SELECT pg_notify('webhooks', '')")

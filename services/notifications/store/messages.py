@@ -8,8 +8,8 @@ from services.notifications.domain.message import Message, Notice
 from services.notifications.domain.rules import MESSAGE_UNDELIVERABLE, Audience
 from services.notifications.wire import Position
 
-CHANNEL = "deliveries"
-"""Whoever sends deliveries listens here; heard when the transaction that made them has committed."""
+WEBHOOKS, EMAILS = "webhooks", "emails"
+"""Who sends webhooks, and who sends e-mails, listens here; heard when the transaction that made some has committed."""
 
 _COLUMNS = (
     "id, audience, organization_id, worker_id, besides_worker_id, kind, referral_id, urgency,"
@@ -45,9 +45,9 @@ WITH made AS (
            message_id, channel, organization_id, webhook_id, kind, CASE channel WHEN 'webhook' THEN %(body)s END, 'WAITING', %(now)s, %(now)s
     FROM place WHERE NOT EXISTS (SELECT FROM organizations o WHERE o.id = place.organization_id AND o.status IN ('SUSPENDED', 'LEFT'))
     ON CONFLICT (id) DO NOTHING
-    RETURNING id
+    RETURNING channel
 )
-SELECT pg_notify('deliveries', '') WHERE EXISTS (SELECT FROM sent)
+SELECT pg_notify(channel || 's', '') FROM (SELECT DISTINCT channel FROM sent) AS sent
 """
 
 

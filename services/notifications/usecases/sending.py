@@ -1,7 +1,6 @@
 """What a sender asks: the next deliveries, and to note what came of them. The sending itself is no part of any transaction."""
 
 import secrets
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chassis import once, outbox
@@ -10,14 +9,14 @@ from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
 from services.notifications import wire
 from services.notifications.domain import delivery as rules
-from services.notifications.domain.delivery import Channel, Claim, Outcome, Status, WebhookClaim
+from services.notifications.domain.delivery import Channel, Claim, EmailClaim, Outcome, Status, WebhookClaim
 from services.notifications.domain.message import about_disabled, about_unreached
 from services.notifications.domain.texts import Mail, mail
 from services.notifications.domain.webhook import PATIENCE
 from services.notifications.store import deliveries, desks, messages, webhooks
 from services.notifications.usecases.desks import mail_place
 
-LISTEN = messages.CHANNEL
+WEBHOOKS, EMAILS = messages.WEBHOOKS, messages.EMAILS
 WEBHOOK_LEASE = timedelta(seconds=30)  # an attempt ends after ten
 EMAIL_LEASE = timedelta(minutes=10)  # a batch of 20 at the worst of its timeouts
 MAIL_BATCH = 20
@@ -25,22 +24,6 @@ REQUESTS_KEPT = timedelta(hours=24)
 MAILS_KEPT = timedelta(days=7)
 
 _chance = secrets.SystemRandom().random
-
-
-@dataclass(frozen=True)
-class Post:
-    """One webhook delivery, ready to go out."""
-
-    claim: WebhookClaim
-    secret: str
-
-
-@dataclass(frozen=True)
-class Letter:
-    """One e-mail, ready to go out; no mail when its desk has none any more."""
-
-    claim: Claim
-    mail: Mail | None
 
 
 class Sending:
@@ -52,21 +35,24 @@ class Sending:
         self._public_url = public_url
         self._by_email = by_email
 
-    def next_posts(self, connection: Transaction, now: datetime, *, slow: bool, limit: int) -> list[Post]:
+    def next_webhooks(self, connection: Transaction, now: datetime, *, slow: bool, limit: int) -> list[WebhookClaim]:
         """Claims webhook deliveries of one lane; `connection` may be in autocommit: it is one statement."""
-        claims = deliveries.claim_webhooks(connection, now, now + WEBHOOK_LEASE, slow=slow, limit=limit)
-        return [Post(claim, webhooks.open_secret(self._keyring, claim.webhook_id, claim.secret)) for claim in claims]
+        return deliveries.claim_webhooks(connection, now, now + WEBHOOK_LEASE, slow=slow, limit=limit)
 
-    def next_letters(self, connection: Transaction, now: datetime) -> list[Letter]:
+    def next_emails(self, connection: Transaction, now: datetime) -> list[EmailClaim]:
         """Claims e-mails."""
-        letters = []
-        for claim in deliveries.claim_emails(connection, now, now + EMAIL_LEASE, limit=MAIL_BATCH):
-            letter = None
-            if claim.email:
-                recipient = desks.open_email(self._keyring, claim.organization_id, claim.email)
-                letter = mail(claim.id, recipient, claim.referral_id, claim.language, self._public_url)
-            letters.append(Letter(claim, letter))
-        return letters
+        return deliveries.claim_emails(connection, now, now + EMAIL_LEASE, limit=MAIL_BATCH)
+
+    def secret(self, claim: WebhookClaim) -> str:
+        """The key with which a webhook is signed."""
+        return webhooks.open_secret(self._keyring, claim.webhook_id, claim.secret)
+
+    def letter(self, claim: EmailClaim) -> Mail | None:
+        """The e-mail; None when its desk has no address any more."""
+        if not claim.email:
+            return None
+        recipient = desks.open_email(self._keyring, claim.organization_id, claim.email)
+        return mail(claim.id, recipient, claim.referral_id, claim.language, self._public_url)
 
     def finish(self, channel: Channel, claim: Claim, outcome: Outcome, now: datetime) -> Status:
         """Notes an attempt, and what follows when it was the last: the coordination hears of a message that reached nobody."""

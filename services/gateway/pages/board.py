@@ -7,7 +7,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import names, session
 from services.gateway.clients import clients
 from services.gateway.due import due
-from services.gateway.pages.today import chosen
+from services.gateway.pages.today import FORGOTTEN, chosen, stamp
 
 blueprint = Blueprint("board", __name__)
 
@@ -27,15 +27,9 @@ def board() -> str:
     counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_NETWORK, live=True)))
     late = listed("late")
     soon = [row for row in listed("soon") if (clock := due(row)) and clock.level == "soon"]
-    refused = (
-        clients()
-        .referrals.ListReferrals(
-            r.ListReferralsRequest(
-                filter=r.ReferralFilter(box=r.BOX_NETWORK, states=[r.STATE_DECLINED, r.STATE_EXPIRED, r.STATE_NOT_DELIVERED]), page_size=50
-            )
-        )
-        .referrals
-    )
+    exits = [r.STATE_DECLINED, r.STATE_EXPIRED, r.STATE_NOT_DELIVERED]
+    came_back = r.ReferralFilter(box=r.BOX_NETWORK, states=exits, modified_after=stamp(-FORGOTTEN))
+    refused = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=came_back, page_size=50)).referrals
     probation = (
         clients()
         .directory.ListOrganizations(d.ListOrganizationsRequest(page_size=20, status=d.ORGANIZATION_STATUS_PROBATION))

@@ -173,6 +173,8 @@ class Face:
                 request_id = request.request_id if mutates else ""
                 if len(request_id) > 100:
                     raise errors.Invalid(("request_id", "too_long"))
+                if "\0" in request_id:  # what PostgreSQL can't keep
+                    raise errors.Invalid(("request_id", "malformed"))
                 if request_id:
                     kept = self._once.recall(tx, caller.id, request_id, name, request.SerializeToString(deterministic=True))
                     if kept is not None:

@@ -376,9 +376,6 @@ def test_a_page_is_never_longer_than_two_hundred(story: Story) -> None:
     assert refusal_with_fields(lambda: story.ngo.ListReferrals(pb.ListReferralsRequest(page_size=-1)))[2] == {"page_size": "out_of_range"}
 
 
-@pytest.mark.xfail(
-    reason="chassis.rpc lets a NUL in request_id through to the database, which can't hold one: a fault instead of a refusal"
-)
 def test_a_request_id_that_can_not_be_kept_is_refused(story: Story) -> None:
     request = people_pb2.CreatePersonRequest(request_id="twice\x00")
     assert refusal_with_fields(lambda: story.ngo.CreatePerson(request))[2] == {"request_id": "malformed"}

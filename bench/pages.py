@@ -58,21 +58,24 @@ def sign_in(session: requests.Session, house: House, person: str) -> None:
 def crawl(session: requests.Session, gateway: str) -> dict[str, str]:
     """Pages reachable from the first, with their text; at most PAGES."""
     waiting, found = ["/"], dict[str, str]()
-    seen = {"/"}
+
+    def follow(href: str, base: str) -> None:
+        url = urlsplit(urljoin(base, href))
+        there = url.path + (f"?{url.query}" if url.query else "")
+        if url.netloc == urlsplit(gateway).netloc and there not in waiting and not _LEAVES.search(there):
+            waiting.append(there)
+
     for path in waiting:
         if len(found) >= PAGES:
             break
-        answer = session.get(gateway + path, timeout=10, allow_redirects=True)
+        answer = session.get(gateway + path, timeout=10, allow_redirects=False)
+        if answer.is_redirect:
+            follow(answer.headers["location"], answer.url)
         if answer.status_code != 200 or "html" not in answer.headers.get("content-type", ""):
             continue
-        here = answer.url.removeprefix(gateway)
-        found[here] = answer.text
+        found[path] = answer.text
         for href in re.findall(r'<a[^>]* href="([^"#]+)"', answer.text):
-            url = urlsplit(urljoin(answer.url, href.replace("&amp;", "&")))
-            there = url.path + (f"?{url.query}" if url.query else "")
-            if url.netloc == urlsplit(gateway).netloc and there not in seen and not _LEAVES.search(there):
-                seen.add(there)
-                waiting.append(there)
+            follow(href.replace("&amp;", "&"), answer.url)
     return found
 
 

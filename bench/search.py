@@ -42,8 +42,8 @@ def fill(house: House) -> int:
         ]
         told = {
             "id": "md5(s.id || n)",
-            "name": "s.name || ' ' || word || ' ' || n",
-            "name_key": "s.name_key || ' ' || lower(word) || ' ' || n",
+            "name": "word || ' ' || n || ': ' || s.name",
+            "name_key": "lower(word) || ' ' || n || ': ' || s.name_key",
             "department": "place",
             "facets": "array(SELECT CASE WHEN f LIKE 'area:%%' THEN 'area:' || place ELSE f END FROM unnest(s.facets) AS f)",
             "document": "s.document || setweight(to_tsvector('enlace', word || ' ' || n), 'A')",

@@ -12,6 +12,7 @@ import pytest
 
 from chassis.ids import new_id
 from protos.notifications.v1 import notifications_pb2 as pb
+from services.notifications.channels import webhooks
 from services.notifications.channels.door import Door
 from services.notifications.channels.webhooks import WebhookSender
 from services.notifications.usecases.sending import WEBHOOK_LEASE
@@ -470,3 +471,13 @@ def test_a_secret_that_can_not_be_opened_stops_nobody_elses_deliveries(house: Ho
             house.hear("sent", receiver_organization_id=OTHER)
             whole.wait_for(count)
     assert broken.got == []
+
+
+def test_what_comes_while_the_one_before_is_being_noted_is_sent_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "_SLOW_POLL", 60.0)
+    system = house.receiver()
+    house.webhook(RECEIVER, system.url)
+    with running(house.web_sender()):
+        for count in range(1, 201):
+            house.hear("sent")
+            system.wait_for(count)  # … and the next fact commits while this delivery is still being noted

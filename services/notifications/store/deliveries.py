@@ -55,13 +55,12 @@ WITH done AS (
     WHERE id = %(id)s AND next_attempt_time = %(lease)s
     RETURNING id
 ), freed AS (
+    -- Whatever was committed meanwhile, unseen by this statement, found the endpoint busy: so the senders look again, always.
     UPDATE webhooks SET busy_until = %(now)s, slow = %(slow)s, failing_since = CASE WHEN %(arrived)s THEN NULL ELSE coalesce(failing_since, %(now)s) END
     WHERE id = %(webhook)s AND busy_until = %(lease)s
-), waking AS (
-    SELECT pg_notify('webhooks', '') WHERE EXISTS (SELECT FROM deliveries WHERE channel = 'webhook' AND webhook_id = %(webhook)s
-        AND next_attempt_time <= %(now)s AND id <> %(id)s)
+    RETURNING id
 )
-SELECT (SELECT count(*) FROM done) AS done, (SELECT count(*) FROM waking) AS woken
+SELECT (SELECT count(*) FROM done) AS done, (SELECT count(*) FROM freed, pg_notify('webhooks', '')) AS woken
 """
 
 
@@ -80,7 +79,7 @@ def claim_emails(tx: Transaction, now: datetime, lease: datetime, *, limit: int)
 def finish(
     tx: Transaction, id: str, lease: datetime, outcome: Outcome, verdict: Verdict, now: datetime, *, webhook_id: str | None = None
 ) -> bool:
-    """Notes what came of an attempt and lets the endpoint go; False when the lease was no longer held. Wakes the senders if more is due there."""
+    """Notes what came of an attempt and lets the endpoint go; False when the lease was no longer held. Wakes the senders."""
     row = tx.execute(
         _FINISH,
         {

@@ -13,7 +13,7 @@ from chassis.ids import new_id
 from protos.partners.v1 import directory_pb2
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.parts.house import Client, House
+from tests.parts.house import Client, House, until
 
 NEED = "HOU.EMG"
 
@@ -56,6 +56,9 @@ class Cast:
         self.sender, self.receiver = house.client("Puentes"), house.client("Luna Nueva")
         asked = directory_pb2.SearchServicesRequest(organization_id=self.receiver.organization_id, need_code=NEED)
         self.service_id = self.sender.directory.SearchServices(asked).services[0].id
+        heard = "SELECT FROM directory_services WHERE id = %s"
+        with house.database("referrals") as database:  # a house is ready before its services have heard all of each other
+            until(lambda: database.execute(heard, (self.service_id,)).fetchone() is not None)
 
     def who(self, step: Step) -> Client:
         """Whose step it is."""

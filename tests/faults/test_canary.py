@@ -1,0 +1,262 @@
+"""Marked people go through the whole house, rightly and wrongly; afterwards no trace of them is anywhere but sealed in the referrals service."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import quopri
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import grpc
+import pytest
+import requests
+from google.protobuf.field_mask_pb2 import FieldMask
+from kafka import KafkaProducer
+
+from chassis.ids import new_id
+from protos.notifications.v1 import notifications_pb2
+from protos.partners.v1 import directory_pb2
+from protos.referrals.v1 import contacts_pb2, people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.faults import canary
+from tests.faults.canary import Marks, Place
+from tests.notifications.receiver import Receiver
+from tests.parts.house import House, until
+from tests.parts.stories import NEED, STEPS, Cast, hence
+
+GROUPS = [people_pb2.FIELD_GROUP_IDENTITY, people_pb2.FIELD_GROUP_CONTACT, people_pb2.FIELD_GROUP_HEALTH]
+
+
+@dataclass
+class Told:
+    """What the house said and sent while it was told of marked people."""
+
+    house: House
+    marks: Marks
+    errors: dict[str, bytes] = field(default_factory=dict)
+    webhooks: dict[str, bytes] = field(default_factory=dict)
+    mails: dict[str, bytes] = field(default_factory=dict)
+    opened: str = ""
+
+    def refused(self, what: str, call: Callable[[], Any]) -> None:
+        """A wrong call; everything in its answer is kept."""
+        with pytest.raises(grpc.RpcError) as caught:
+            call()
+        error: Any = caught.value
+        self.errors[what] = repr([error.code(), error.details(), error.trailing_metadata()]).encode()
+
+
+@pytest.fixture(scope="module")
+def told(victim: House, cast: Cast) -> Iterator[Told]:
+    """The story, once."""
+    told = Told(victim, Marks())
+    receiver = Receiver()
+    try:
+        webhook = notifications_pb2.Webhook(url=receiver.url, enabled=True)
+        made = cast.sender.webhooks.CreateWebhook(notifications_pb2.CreateWebhookRequest(webhook=webhook))
+        referral_id = by_grpc(told, cast)
+        by_wrong_grpc(told, cast)
+        by_rest(told)
+        by_pages(told)
+        receiver.wait_for(6, 30)
+        settled(victim, referral_id)
+        cast.sender.webhooks.DeleteWebhook(notifications_pb2.DeleteWebhookRequest(id=made.webhook.id))
+        told.webhooks = {f"{n} {got.path}": (got.body + repr(got.headers)).encode() for n, got in enumerate(receiver.got)}
+        worker = victim.worker("trabajadora@puentes")
+        answer = worker.notifications.ListDevelopmentMails(notifications_pb2.ListDevelopmentMailsRequest())
+        told.mails = {mail.id: str(mail).encode() + mail.body.encode() + mail.subject.encode() for mail in answer.mails}
+        yield told
+    finally:
+        receiver.close()
+
+
+def by_grpc(told: Told, cast: Cast) -> str:
+    """A file, a contact, and a referral with a note at every step."""
+    text = told.marks.text
+    identity = people_pb2.Identity(
+        given_name=text("given name"),
+        family_name=text("family name"),
+        phone=told.marks.phone("phone"),
+        address=text("address"),
+        health_note=text("health note"),
+        exploitation_note=text("exploitation note"),
+        family_note=text("family note"),
+        document_number=text("document number"),
+    )
+    plan = people_pb2.SafeContact(channel_code="phone", hours=text("hours"), code_word=text("code word"), never_say=text("never say"))
+    person_id, receipt_id = cast.person(identity, plan)
+    operator = told.house.worker("operadora@llamayvive")
+    contact = contacts_pb2.Contact(line_country="NI", kind_code="crisis", language="es", note=text("contact note"))
+    heard = operator.contacts.CreateContact(contacts_pb2.CreateContactRequest(contact=contact, request_id=new_id()))
+    change = contacts_pb2.Contact(id=heard.contact.id, etag=heard.contact.etag, note=text("second contact note"))
+    operator.contacts.UpdateContact(contacts_pb2.UpdateContactRequest(contact=change, update_mask=FieldMask(paths=["note"])))
+
+    draft = cast.sender.referrals.CreateReferral(cast.draft(person_id))
+    sending = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt_id, request_id=new_id())
+    found = cast.sender.referrals.SendReferral(sending)
+    for step in STEPS:
+        request = step.request(id=found.id, etag=found.etag, request_id=new_id())
+        if "note" in request.DESCRIPTOR.fields_by_name:
+            request.note = text(f"note of {step.fact}")
+        found = getattr(cast.who(step).referrals, step.rpc)(request)
+        if step.fact == "accepted":
+            asked = people_pb2.OpenPersonRequest(id=person_id, purpose_code=NEED, field_groups=GROUPS, referral_id=found.id)
+            told.opened = cast.receiver.people.OpenPerson(asked).given_name
+    other = cast.sender.referrals.CreateReferral(cast.draft(person_id))
+    sending = pb.SendReferralRequest(
+        id=other.id, etag=other.etag, override_reason_code="life_at_risk", note=text("override note"), request_id=new_id()
+    )
+    sent = cast.sender.referrals.SendReferral(sending)
+    no = pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code="other", note=text("decline note"), request_id=new_id())
+    cast.receiver.referrals.DeclineReferral(no)
+    return found.id
+
+
+def by_wrong_grpc(told: Told, cast: Cast) -> None:
+    """Words where codes, dates, ids and tokens belong."""
+    text, people, referrals = told.marks.text, cast.sender.people, cast.sender.referrals
+    identity = people_pb2.Identity(given_name=text("name in a refused file"), birth_date=text("birth date"), phone=text("phone in words"))
+    coarse = pb.CoarsePerson(language=text("language"), country=text("country"))
+    told.refused("CreatePerson", lambda: people.CreatePerson(people_pb2.CreatePersonRequest(identity=identity, coarse=coarse)))
+    long = people_pb2.Identity(health_note=text("note that is too long") * 2000)
+    told.refused("CreatePerson long", lambda: people.CreatePerson(people_pb2.CreatePersonRequest(identity=long)))
+    plan = people_pb2.SafeContact(channel_code=text("channel"), hours=text("hours of a refused plan"))
+    told.refused("CreatePerson plan", lambda: people.CreatePerson(people_pb2.CreatePersonRequest(safe_contact=plan)))
+    told.refused("GetPerson", lambda: people.GetPerson(people_pb2.GetPersonRequest(id=text("person id"))))
+    told.refused("CreateReferral", lambda: referrals.CreateReferral(pb.CreateReferralRequest(person_id=text("id"), need_code=text("need"))))
+    told.refused("ListReferrals", lambda: referrals.ListReferrals(pb.ListReferralsRequest(page_token=text("page token"))))
+    stale = pb.AcknowledgeReferralRequest(id=new_id(), etag=text("etag"))
+    told.refused("AcknowledgeReferral", lambda: referrals.AcknowledgeReferral(stale))
+    cast.sender.directory.SearchServices(directory_pb2.SearchServicesRequest(words=text("search words")))
+    wrong = contacts_pb2.GetReferenceStatusRequest(reference=text("reference"), pin=text("pin"))
+    told.refused("GetReferenceStatus", lambda: cast.sender.references.GetReferenceStatus(wrong))
+    planned = pb.AcceptReferralRequest(id=new_id(), etag="v3", planned_first_contact_time=hence(60), note=text("note on nothing"))
+    told.refused("AcceptReferral", lambda: referrals.AcceptReferral(planned))
+
+
+def by_rest(told: Told) -> None:
+    """A right file, and everything that one can write wrongly."""
+    text = told.marks.text
+    root = f"{told.house.gateway}/api/v1"
+    with requests.Session() as session:
+        session.headers["Authorization"] = f"Bearer {told.house.api_key('Puentes')}"
+        right = {"identity": {"given_name": text("name by REST"), "phone": told.marks.phone("phone by REST")}, "coarse": {"country": "NI"}}
+        assert session.post(f"{root}/people", json=right, timeout=10).status_code == 201
+        wrong: list[tuple[str, str, dict[str, Any]]] = [
+            ("POST", "/people", {"json": {"identity": {"given_name": text("REST given"), "birth_date": text("REST birth date")}}}),
+            ("POST", "/people", {"json": {"coarse": {"country": text("REST country"), "age_band": text("REST age")}}}),
+            ("POST", "/people", {"json": {"surname": text("REST unknown field")}}),
+            ("POST", "/people", {"json": {"identity": text("REST text for an object")}}),
+            ("POST", "/people", {"data": '{"identity": ' + text("REST broken JSON"), "headers": {"content-type": "application/json"}}),
+            ("POST", "/people", {"data": text("REST other media").encode(), "headers": {"content-type": "text/plain"}}),
+            ("GET", f"/referrals?state={quote(text('REST filter'))}", {}),
+            ("GET", f"/referrals?cursor={quote(text('REST cursor'))}", {}),
+            ("GET", f"/people/{quote(text('REST path'), safe='')}", {}),
+            ("GET", f"/{quote(text('REST route'), safe='')}", {}),
+            ("POST", f"/referrals/{new_id()}/acknowledge", {"json": {}, "headers": {"If-Match": quote(text("REST etag"))}}),
+            ("GET", "/people", {"headers": {"Authorization": "Bearer " + quote(text("REST key"))}}),
+            ("POST", "/references/status", {"json": {"reference": text("REST reference"), "pin": text("REST pin")}}),
+        ]
+        for number, (method, path, given) in enumerate(wrong):
+            answer = session.request(method, root + path, timeout=10, **given)
+            assert 400 <= answer.status_code < 500, (method, path, answer.status_code)
+            told.errors[f"{number} {method} {path[:20]} {answer.status_code}"] = answer.content + repr(answer.headers).encode()
+
+
+def by_pages(told: Told) -> None:
+    """What people type into pages: in addresses, in a wrong sign-in, in a form that is refused. A page may show it again to who typed it."""
+    text, gateway = told.marks.text, told.house.gateway
+    with requests.Session() as session:
+        session.get(f"{gateway}/{quote(text('page address'))}", timeout=10)
+        session.get(f"{gateway}/directory", params={"words": text("page search"), "q": text("page query")}, timeout=10)
+        form = {"email": text("e-mail"), "password": text("password"), "form_token": text("form token")}
+        session.post(f"{gateway}/sign-in", data=form, timeout=10)
+        page = session.get(f"{gateway}/sign-in", timeout=10).text
+        token = page.partition('name="form_token" value="')[2].partition('"')[0]
+        form = {"email": text("second e-mail") + "@example.org", "password": text("second password"), "form_token": token}
+        session.post(f"{gateway}/sign-in", data=form, timeout=10)
+        session.get(gateway, headers={"Cookie": f"session={quote(text('cookie'))}", "User-Agent": quote(text("browser"))}, timeout=10)
+
+
+def settled(house: House, referral_id: str) -> None:
+    """Until all is told and sent."""
+    with house.database("notifications") as database:
+        closed = "SELECT 1 FROM messages WHERE referral_id = %s AND kind = 'referral_closed'"
+        until(lambda: database.execute(closed, (referral_id,)).fetchone() is not None)
+        until(lambda: database.execute("SELECT 1 FROM deliveries WHERE status = 'WAITING' LIMIT 1").fetchone() is None)
+
+
+PLACES: dict[str, Callable[[Told], Place]] = {
+    "topics": lambda told: canary.in_topics(told.house),
+    "logs": lambda told: canary.in_logs(told.house),
+    "databases": lambda told: canary.in_databases(told.house),
+    "metrics": lambda told: canary.in_metrics(told.house),
+    "webhooks": lambda told: told.webhooks,
+    "mails": lambda told: told.mails,
+    "errors": lambda told: told.errors,
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_no_mark_is_found_in(told: Told, place: str) -> None:
+    hay = PLACES[place](told)
+    assert sum(len(part) for part in hay.values()) > 100, "nothing was looked at"
+    assert canary.hits(told.marks, hay) == []
+
+
+def test_who_may_read_them_reads_them_whole(told: Told) -> None:
+    assert told.marks.cores["given name"] in told.opened
+
+
+ENCODINGS: dict[str, Callable[[str], bytes]] = {
+    "utf-8": str.encode,
+    "capitals": lambda text: text.upper().encode(),
+    "utf-16": lambda text: text.encode("utf-16"),
+    "utf-16-be": lambda text: text.encode("utf-16-be"),
+    "base64": lambda text: base64.b64encode(text.encode()),
+    "base64, one on": lambda text: base64.b64encode(b"x" + text.encode()),
+    "base64, two on": lambda text: base64.b64encode(b"xx" + text.encode()),
+    "base64 for addresses": lambda text: base64.urlsafe_b64encode(text.encode()),
+    "hex": lambda text: text.encode().hex().encode(),
+    "HEX": lambda text: text.encode().hex().upper().encode(),
+    "url": lambda text: quote(text).encode(),
+    "json": lambda text: json.dumps(text).encode(),
+    "html": lambda text: html.escape(text).encode("ascii", "xmlcharrefreplace"),
+    "quoted-printable": lambda text: quopri.encodestring(text.encode()),
+    "backwards": lambda text: text[::-1].encode(),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_the_scanner_sees_a_mark_as(encoding: str) -> None:
+    for make in (Marks.text, Marks.phone):
+        marks = Marks()
+        planted = ENCODINGS[encoding](make(marks, "planted"))
+        assert marks.found_in(b"before " + planted + b" after")
+        assert not Marks().found_in(planted)
+
+
+def test_the_scanner_sees_a_mark_in_every_place(told: Told) -> None:
+    marks, house = Marks(), told.house
+    (house.logs / "partners.log").open("ab").write(ENCODINGS["json"](marks.text("log")))
+    producer = KafkaProducer(bootstrap_servers=house.state["kafka"])
+    # A request to tell a topic again that is nobody's topic: nobody acts on it.
+    header = [("note", ENCODINGS["base64"](marks.text("header")))]
+    producer.send("enlace.replays.v1", key=b"nobody", value=marks.text("body").encode(), headers=header).get(10)
+    producer.close(timeout=5)
+    found = canary.hits(marks, canary.in_logs(house)) + canary.hits(marks, canary.in_topics(house))
+    for service, planting in (
+        ("partners", "UPDATE organizations SET description = %s"),
+        ("notifications", "UPDATE development_mails SET body = %s"),
+        ("referrals", "UPDATE contacts SET note_sealed = convert_to(%s, 'UTF8')"),
+    ):
+        with house.database(service) as database, database.transaction(force_rollback=True):
+            assert database.execute(planting, (marks.text(service),)).rowcount
+            found += canary.hits(marks, canary.dump(database))
+    for what, kept in (("webhook", told.webhooks), ("mail", told.mails), ("error", told.errors)):
+        found += canary.hits(marks, {**kept, "planted": ENCODINGS["quoted-printable"](marks.text(what))})
+    assert {hit.split(": ")[1].split(" (")[0] for hit in found} == marks.cores.keys()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos import generate
 from protos.notifications.v1 import facts_pb2 as notifications_facts
@@ -38,7 +39,7 @@ def test_a_fact_carries_only_ids_codes_numbers_and_times(message: Descriptor) ->
         if field.type == FieldDescriptor.TYPE_STRING:
             assert field.name.endswith(CODES), f"{message.name}.{field.name} could hold a text"
         elif field.type == FieldDescriptor.TYPE_MESSAGE:
-            assert field.message_type and field.message_type.full_name == "google.protobuf.Timestamp", f"{message.name}.{field.name}"
+            assert field.message_type == Timestamp.DESCRIPTOR, f"{message.name}.{field.name}"
         else:
             assert field.type in NUMBERS, f"{message.name}.{field.name}"
 

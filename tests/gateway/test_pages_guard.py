@@ -64,7 +64,7 @@ def test_no_cookie_is_set_before_sign_in(client: FlaskClient) -> None:
             assert "Set-Cookie" not in client.get(path + "?lang=fr").headers, endpoint
 
 
-@pytest.mark.parametrize("role", rights.EVERYONE)
+@pytest.mark.parametrize("role", sorted(rights.EVERYONE))
 def test_another_role_finds_nothing_there(played: PlayedHouse, client: FlaskClient, role: str) -> None:
     played.answers["IssueToken"] = signed_in(m.Role.Value(f"ROLE_{role.upper()}"))
     enter(client)

@@ -6,6 +6,7 @@ Started by `python -m services` when all services answer. Run again it finds eve
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +39,19 @@ def main() -> None:
                 desks.keep(tx, keyring, desk, now)
     with _database("referrals") as database:
         referrals.fill(database, directory, whole, words, now)
+        _wait_until_heard(database, [offer.id for offer in whole.offers.values()])
     _write(Path(os.environ["ENLACE_DEMO_FILE"]), whole, words)
+
+
+def _wait_until_heard(database: Database, services: list[str], patience: float = 15) -> None:
+    """A referral to a service that referrals has not heard of is refused: whoever reads "ready" must not meet that. Facts take some seconds to come."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        with database.transaction(SYSTEM) as tx:
+            row = tx.execute("SELECT count(*) AS heard FROM directory_services WHERE id = ANY(%s)", (services,)).fetchone()
+        if row and row["heard"] == len(services):
+            return
+        time.sleep(0.1)
 
 
 def _write(file: Path, whole: Network, words: Words) -> None:

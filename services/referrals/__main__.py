@@ -124,7 +124,15 @@ def run(settings: ServiceSettings) -> int:
         Relay(NAME, wire.TOPIC, database, broker, signer),
         Replays(NAME, wire.TOPIC, database, broker),
         Subscriber(
-            NAME, [subscriptions.TOPIC], subscriptions.hear, database=database, broker=broker, voices=voices, keyring=keyring, clock=clock
+            NAME,
+            [subscriptions.TOPIC],
+            subscriptions.hear,
+            database=database,
+            broker=broker,
+            voices=voices,
+            keyring=keyring,
+            clock=clock,
+            hurry=False,  # a suspension may take five seconds to be heard; half a second is far below
         ),
         Watch(made.referrals, database, clock),
     ]

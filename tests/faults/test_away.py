@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,10 @@ def test_services_start_before_database_and_broker_and_heal(stack: ExitStack) ->
     broker = Broker(folder / "broker.log")
     stack.callback(postgres.remove)
     stack.callback(broker.kill)
+    # Nobody else may take their ports while they are away; what is bound but does not listen refuses connections, as nothing would.
+    kept = {part: stack.enter_context(socket.socket()) for part in (postgres, broker)}
+    for part, place in kept.items():
+        place.bind(("127.0.0.1", part.port))
     listen = {name: f"127.0.0.1:{free_port()}" for name in (*SERVICES, "gateway")}
     common = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap, "ENLACE_KEYS": str(folder / "keys"), "ENLACE_DEVELOPMENT": "1"}
     told = {
@@ -76,9 +81,11 @@ def test_services_start_before_database_and_broker_and_heal(stack: ExitStack) ->
     until(lambda: ready()[0] == 503)
     assert all(name in ready()[1] for name in SERVICES)
 
+    kept[broker].close()
     broker.start()
     until(lambda: all(says(name, "broker") == SERVING for name in SERVICES))
     assert {says(name, "") for name in SERVICES} == {NOT_SERVING}
+    kept[postgres].close()
     postgres.start()
     for name in SERVICES:
         postgres.ensure(name, Login(f"{name}_owner", "owner"), Login(name, "app"))

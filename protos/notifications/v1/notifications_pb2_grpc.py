@@ -433,7 +433,7 @@ class WebhooksServicer:
 
     def CreateWebhook(self, request, context):
         """Adds an endpoint of the caller's organisation; the secret is in this answer only. Manager, or a key with scope notifications.
-        Errors: INVALID_ARGUMENT url (https only outside development, no private address, no user info).
+        Errors: INVALID_ARGUMENT url (https only outside development, no private address, no user info); FAILED_PRECONDITION too_many_webhooks (twenty).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

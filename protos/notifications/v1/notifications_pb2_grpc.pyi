@@ -156,7 +156,7 @@ class WebhooksStub:
     def __new__(cls, channel: _aio.Channel) -> WebhooksAsyncStub: ...
     CreateWebhook: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.CreateWebhookRequest, _notifications_pb2.CreateWebhookResponse]
     """Adds an endpoint of the caller's organisation; the secret is in this answer only. Manager, or a key with scope notifications.
-    Errors: INVALID_ARGUMENT url (https only outside development, no private address, no user info).
+    Errors: INVALID_ARGUMENT url (https only outside development, no private address, no user info); FAILED_PRECONDITION too_many_webhooks (twenty).
     """
     ListWebhooks: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ListWebhooksRequest, _notifications_pb2.ListWebhooksResponse]
     """Lists the organisation's endpoints."""
@@ -180,7 +180,7 @@ class WebhooksAsyncStub(WebhooksStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateWebhook: _aio.UnaryUnaryMultiCallable[_notifications_pb2.CreateWebhookRequest, _notifications_pb2.CreateWebhookResponse]  # type: ignore[assignment]
     """Adds an endpoint of the caller's organisation; the secret is in this answer only. Manager, or a key with scope notifications.
-    Errors: INVALID_ARGUMENT url (https only outside development, no private address, no user info).
+    Errors: INVALID_ARGUMENT url (https only outside development, no private address, no user info); FAILED_PRECONDITION too_many_webhooks (twenty).
     """
     ListWebhooks: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListWebhooksRequest, _notifications_pb2.ListWebhooksResponse]  # type: ignore[assignment]
     """Lists the organisation's endpoints."""
@@ -207,7 +207,7 @@ class WebhooksServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.CreateWebhookResponse, _abc.Awaitable[_notifications_pb2.CreateWebhookResponse]]:
         """Adds an endpoint of the caller's organisation; the secret is in this answer only. Manager, or a key with scope notifications.
-        Errors: INVALID_ARGUMENT url (https only outside development, no private address, no user info).
+        Errors: INVALID_ARGUMENT url (https only outside development, no private address, no user info); FAILED_PRECONDITION too_many_webhooks (twenty).
         """
 
     @_abc_1.abstractmethod

@@ -73,7 +73,7 @@ class MembersServicer:
 
     def CreateWorker(self, request, context):
         """Registers a worker of the caller's organisation (a coordinator may name any) with a first password. Manager, coordinator.
-        Errors: NOT_FOUND not_found (organisation); FAILED_PRECONDITION email_taken.
+        Errors: NOT_FOUND not_found (organisation); FAILED_PRECONDITION email_taken; INVALID_ARGUMENT password too_short.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,7 +35,7 @@ class MembersStub:
     def __new__(cls, channel: _aio.Channel) -> MembersAsyncStub: ...
     CreateWorker: _grpc.UnaryUnaryMultiCallable[_members_pb2.CreateWorkerRequest, _members_pb2.Worker]
     """Registers a worker of the caller's organisation (a coordinator may name any) with a first password. Manager, coordinator.
-    Errors: NOT_FOUND not_found (organisation); FAILED_PRECONDITION email_taken.
+    Errors: NOT_FOUND not_found (organisation); FAILED_PRECONDITION email_taken; INVALID_ARGUMENT password too_short.
     """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]
     """Lists the workers of the caller's organisation. Manager."""
@@ -57,7 +57,7 @@ class MembersAsyncStub(MembersStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateWorker: _aio.UnaryUnaryMultiCallable[_members_pb2.CreateWorkerRequest, _members_pb2.Worker]  # type: ignore[assignment]
     """Registers a worker of the caller's organisation (a coordinator may name any) with a first password. Manager, coordinator.
-    Errors: NOT_FOUND not_found (organisation); FAILED_PRECONDITION email_taken.
+    Errors: NOT_FOUND not_found (organisation); FAILED_PRECONDITION email_taken; INVALID_ARGUMENT password too_short.
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """Lists the workers of the caller's organisation. Manager."""
@@ -82,7 +82,7 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.Worker, _abc.Awaitable[_members_pb2.Worker]]:
         """Registers a worker of the caller's organisation (a coordinator may name any) with a first password. Manager, coordinator.
-        Errors: NOT_FOUND not_found (organisation); FAILED_PRECONDITION email_taken.
+        Errors: NOT_FOUND not_found (organisation); FAILED_PRECONDITION email_taken; INVALID_ARGUMENT password too_short.
         """
 
     @_abc_1.abstractmethod

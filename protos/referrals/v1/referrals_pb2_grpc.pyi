@@ -32,7 +32,8 @@ class ReferralsStub:
       PERMISSION_DENIED right_missing | organization_not_active.
       INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason.
       NOT_FOUND not_found: it does not exist or is not yours; the two look the same.
-      UNAVAILABLE store_unavailable: nothing was written; retry with the same request_id.
+      UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
+      RESOURCE_EXHAUSTED store_full: the disk is full; nothing was written; reads go on.
     And every mutating rpc:
       ALREADY_EXISTS request_id_reused: the same request_id came before with another body.
       ABORTED stale_etag: the referral has changed since; read it again.
@@ -94,7 +95,8 @@ class ReferralsAsyncStub(ReferralsStub):
       PERMISSION_DENIED right_missing | organization_not_active.
       INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason.
       NOT_FOUND not_found: it does not exist or is not yours; the two look the same.
-      UNAVAILABLE store_unavailable: nothing was written; retry with the same request_id.
+      UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
+      RESOURCE_EXHAUSTED store_full: the disk is full; nothing was written; reads go on.
     And every mutating rpc:
       ALREADY_EXISTS request_id_reused: the same request_id came before with another body.
       ABORTED stale_etag: the referral has changed since; read it again.
@@ -152,7 +154,8 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
       PERMISSION_DENIED right_missing | organization_not_active.
       INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason.
       NOT_FOUND not_found: it does not exist or is not yours; the two look the same.
-      UNAVAILABLE store_unavailable: nothing was written; retry with the same request_id.
+      UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
+      RESOURCE_EXHAUSTED store_full: the disk is full; nothing was written; reads go on.
     And every mutating rpc:
       ALREADY_EXISTS request_id_reused: the same request_id came before with another body.
       ABORTED stale_etag: the referral has changed since; read it again.

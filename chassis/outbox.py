@@ -73,15 +73,6 @@ def tell_again(tx: Transaction, *, since: datetime | None = None, subject: str |
     ).rowcount
 
 
-def backlog(tx: Transaction) -> tuple[int, float]:
-    """How many facts wait to be told, and the age of the oldest in seconds."""
-    row = tx.execute(
-        "SELECT count(*) AS n, coalesce(extract(epoch FROM now() - min(time)), 0) AS age FROM outbox WHERE published_at IS NULL"
-    ).fetchone()
-    assert row is not None
-    return int(row["n"]), float(row["age"])
-
-
 def meet_cluster(tx: Transaction, cluster_id: str) -> bool:
     """Remembers the broker's cluster; when it is another than before, every fact is to be told again. Returns whether that is so."""
     row = tx.execute("SELECT cluster_id FROM relay").fetchone()

@@ -4,14 +4,13 @@ import json
 import logging
 import secrets
 import sys
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from chassis import house, keys, log, outbox
-from chassis.clock import Clock, SystemClock
+from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.db import migrate as bring_up_to_date
 from chassis.errors import Invalid, Refusal
@@ -19,6 +18,7 @@ from chassis.kafka import REPLAYS, Broker
 from chassis.relay import Relay, Replays
 from chassis.rpc import Server
 from chassis.sealing import Keyring, Signer
+from chassis.sweeper import Sweeper
 from chassis.tokens import SYSTEM, Issuer, Verifier
 from services.partners import config, usecases
 from services.partners.config import NAME, TOPIC
@@ -30,29 +30,6 @@ HERE = Path(__file__).resolve().parent
 MIGRATIONS = [HERE.parent.parent / "chassis" / "migrations", HERE / "migrations"]
 TOPICS = [TOPIC, f"{TOPIC}.dlq", REPLAYS]
 KEYS = ("tokens.jwk", "tokens.pub.jwk", f"facts.{NAME}.jwk", f"sealing.{NAME}.key")
-
-
-class Sweeper(threading.Thread):
-    """Takes away now and then what is over; it is in no hurry, and what fails now works the next time."""
-
-    def __init__(self, database: Database, clock: Clock) -> None:
-        super().__init__(name="sweeper", daemon=True)
-        self._database = database
-        self._clock = clock
-        self._stopping = threading.Event()
-
-    def stop(self) -> None:
-        """Ends after the sweep under way."""
-        self._stopping.set()
-
-    def run(self) -> None:
-        """Every ten minutes until stopped."""
-        while not self._stopping.wait(600):
-            try:
-                with self._database.transaction(SYSTEM) as tx:
-                    usecases.sweep(tx, self._clock.now())
-            except Refusal as refusal:
-                log.get().warning("sweep_failed", reason=refusal.reason)
 
 
 @click.group(help="The partner directory and its members.")
@@ -75,7 +52,7 @@ def serve() -> None:
     broker = Broker(settings, TOPICS)
     relay = Relay(NAME, TOPIC, database, broker, signer)
     replays = Replays(NAME, TOPIC, database, broker)
-    sweeper = Sweeper(database, clock)
+    sweeper = Sweeper(database, clock, usecases.sweep)
     server = Server(
         settings.listen, faces(database, issuer, verifier, keyring, clock), threads=settings.rpc_threads, reflect=settings.reflection
     )

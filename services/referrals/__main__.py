@@ -19,6 +19,7 @@ from chassis.relay import Relay, Replays
 from chassis.rpc import Face, Server
 from chassis.sealing import Keyring, SignatureCheck, Signer
 from chassis.subscriber import Subscriber
+from chassis.sweeper import Sweeper
 from chassis.tokens import SYSTEM, Verifier
 from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
 from services.referrals import config, subscriptions, wire
@@ -135,6 +136,7 @@ def run(settings: ServiceSettings) -> int:
             hurry=False,  # a suspension may take five seconds to be heard; half a second is far below
         ),
         Watch(made.referrals, database, clock),
+        Sweeper(database, clock),
     ]
     return house.run(server, database, broker, parts, metrics_address=settings.metrics_listen)
 

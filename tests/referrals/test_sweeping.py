@@ -1,0 +1,27 @@
+"""What was answered is not kept for ever: a first answer may hold a PIN."""
+
+from datetime import timedelta
+
+from chassis.clock import SystemClock
+from chassis.sweeper import REQUESTS_KEPT, Sweeper
+from chassis.tokens import SYSTEM
+from tests.referrals.conftest import Service, Story
+
+
+def kept(service: Service) -> int:
+    with service.database.transaction(SYSTEM) as tx:
+        row = tx.execute("SELECT count(*) AS n FROM requests").fetchone()
+    return int(row["n"]) if row else 0
+
+
+def test_answers_are_forgotten_after_a_day_and_not_before(story: Story, service: Service) -> None:
+    story.contact()
+    before = kept(service)
+    assert before > 0
+    moment = SystemClock().now()  # the database stamps requests by its own clock
+    service.clock.set(moment)
+    Sweeper(service.database, service.clock).sweep()
+    assert kept(service) == before
+    service.clock.set(moment + REQUESTS_KEPT + timedelta(minutes=1))
+    Sweeper(service.database, service.clock).sweep()
+    assert kept(service) == 0

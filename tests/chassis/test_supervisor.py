@@ -1,0 +1,128 @@
+"""Background loops: they go on whatever a turn does, and what does not go on shows."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from chassis.errors import Unavailable
+from chassis.supervisor import Loop, State
+
+
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Waits for something that happens in another thread; fails after `seconds`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+def test_a_loop_turns_until_it_is_stopped() -> None:
+    turns: list[int] = []
+
+    def work(loop: Loop) -> None:
+        while loop.turn():
+            turns.append(1)
+            loop.wait(0.01)
+
+    loop = Loop("test", work)
+    loop.start()
+    until(lambda: len(turns) > 3)
+    assert loop.state is State.RUNNING
+    loop.stop()
+    assert loop.join(5)
+
+
+def test_a_fault_in_a_turn_shows_and_the_work_begins_again() -> None:
+    faulty = threading.Event()
+    faulty.set()
+
+    def work(loop: Loop) -> None:
+        while loop.turn():
+            if faulty.is_set():
+                raise ValueError("a row that can't be read")
+            loop.wait(0.01)
+
+    loop = Loop("test", work)
+    loop.start()
+    until(lambda: loop.state is State.FAILING)
+    faulty.clear()
+    until(lambda: loop.state is State.RUNNING)
+    loop.stop()
+    assert loop.join(5)
+
+
+def test_a_part_that_is_away_is_waited_for_and_is_no_failure() -> None:
+    away = threading.Event()
+    away.set()
+
+    def work(loop: Loop) -> None:
+        while loop.turn():
+            if away.is_set():
+                raise Unavailable("store_unavailable")
+            loop.wait(0.01)
+
+    loop = Loop("test", work)
+    loop.start()
+    until(lambda: loop.state is State.WAITING)
+    away.clear()
+    until(lambda: loop.state is State.RUNNING)
+    loop.stop()
+    assert loop.join(5)
+
+
+def test_a_turn_that_hangs_shows_after_the_limit_and_a_long_wait_does_not() -> None:
+    released = threading.Event()
+
+    def hang(loop: Loop) -> None:
+        while loop.turn():
+            released.wait(30)
+
+    def rest(loop: Loop) -> None:
+        while loop.turn():
+            loop.wait(600)
+
+    hanging, resting = Loop("hanging", hang, limit=0.2), Loop("resting", rest, limit=0.2)
+    hanging.start()
+    resting.start()
+    until(lambda: hanging.state is State.STUCK)
+    assert resting.state is State.RUNNING
+    released.set()
+    for loop in (hanging, resting):
+        loop.stop()
+        assert loop.join(5)
+
+
+def test_a_dead_thread_shows_and_is_started_again() -> None:
+    turns: list[int] = []
+
+    class Dying(Loop):
+        def _run(self) -> None:
+            if turns:
+                super()._run()
+            turns.append(1)
+
+    def work(loop: Loop) -> None:
+        while loop.turn():
+            loop.wait(0.01)
+
+    loop = Dying("test", work)
+    loop.start()
+    until(lambda: loop.state is State.DEAD)
+    loop.start()
+    until(lambda: loop.state is State.RUNNING)
+    loop.stop()
+    assert loop.join(5)
+
+
+def test_a_loop_that_keeps_failing_stops_at_once() -> None:
+    def work(loop: Loop) -> None:
+        raise OSError("away")
+
+    loop = Loop("test", work, waits_for=(OSError,))
+    loop.start()
+    until(lambda: loop.state is State.WAITING)
+    time.sleep(1)  # by now it pauses for seconds
+    started = time.monotonic()
+    loop.stop()
+    assert loop.join(5)
+    assert time.monotonic() - started < 0.5

@@ -102,7 +102,7 @@ def measure_relay(house: House) -> list[Measured]:
             )
             database.execute("SELECT pg_notify('outbox', '')")
         begin = time.perf_counter()
-        waiting = "SELECT FROM outbox WHERE published_at IS NULL LIMIT 1"
+        waiting = "SELECT FROM outbox WHERE first_round IS NULL LIMIT 1"
         until(lambda: database.execute(waiting).fetchone() is None, 120)
         rate = FACTS / (time.perf_counter() - begin)
         taken = "SELECT count(*) AS n FROM inbox WHERE subject LIKE 'bench-%%' AND version = 1"

@@ -1,7 +1,9 @@
 """The envelope of a fact: CloudEvents 1.0 in Kafka's binary mode, signed by the service that says it.
 
 Attributes travel as `ce_…` headers, the body is the bare protobuf message. The signature (Ed25519, header `enlace-signature`) covers id, type, source,
-time and body: whoever can write to the topic can still not speak for a service.
+time, body and, where there is one, the epoch: whoever can write to the topic can still not speak for a service.
+
+The extension attributes `epoch` and `epochbase` are there only once the service's store has been restored from a copy (chassis.outbox says what they mean).
 """
 
 import re
@@ -17,17 +19,20 @@ from chassis.sealing import SignatureCheck, Signer
 
 CONTENT_TYPE = "application/protobuf"
 SIGNATURE = "enlace-signature"
+_EPOCH, _BASE = "epoch", "epochbase"
 _ID = re.compile(r"^([0-9a-zA-Z_-]{1,64})/([1-9][0-9]{0,17})$")
 
 
-class Poison(Exception):
-    """A message that can never be read: `reason` is one of headers, source, signature, body, type. `subject` and `version` are set when they could be trusted."""
+class Unreadable(Exception):
+    """A record of which nobody knows whose fact it is: `reason` is one of headers, source, signature."""
 
-    def __init__(self, reason: str, subject: str = "", version: int = 0) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.subject = subject
-        self.version = version
+
+
+class NewerKind(Exception):
+    """A handler's answer to a kind of fact that it does not know: said by a later version than this consumer, which can't judge what it would miss."""
 
 
 class _Protobuf:
@@ -53,8 +58,10 @@ class _Protobuf:
 
 def pack(fact: Fact, source: str, signer: Signer) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
     """Key, body and headers of the Kafka record for a fact said by `source` (e.g. enlace/referrals)."""
+    extensions = {_EPOCH: fact.epoch, _BASE: fact.base} if fact.epoch else {}
     event = CloudEvent(
         {
+            **extensions,
             "id": f"{fact.subject}/{fact.version}",
             "type": fact.type,
             "source": source,
@@ -71,7 +78,7 @@ def pack(fact: Fact, source: str, signer: Signer) -> tuple[bytes, bytes, list[tu
 
 
 def unpack(headers: Iterable[tuple[str, bytes]], body: bytes | None, voices: Mapping[str, SignatureCheck]) -> Fact:
-    """The fact in a record, if its source is one of `voices` and signed it; raises Poison otherwise."""
+    """The fact in a record, if its source is one of `voices` and signed it; raises Unreadable otherwise."""
     found = dict(headers)
     signature = found.pop(SIGNATURE, b"")
     try:
@@ -79,16 +86,23 @@ def unpack(headers: Iterable[tuple[str, bytes]], body: bytes | None, voices: Map
         match = _ID.match(event.get_id())
         time = event.get_time()
     except Exception as error:  # CloudEvents raises its own group of errors, the decoders theirs: all of them mean the same here
-        raise Poison("headers") from error
+        raise Unreadable("headers") from error
     if match is None or time is None or time.tzinfo is None or event.get_subject() != match[1] or body is None:
-        raise Poison("headers")
+        raise Unreadable("headers")
     check = voices.get(event.get_source())
     if check is None:
-        raise Poison("source")
+        raise Unreadable("source")
     if not check.holds(signature, _signed(found, body)):
-        raise Poison("signature")
-    return Fact(match[1], int(match[2]), event.get_type(), body, time)
+        raise Unreadable("signature")
+    try:
+        epoch, base = (int(found.get(f"ce_{name}", b"0")) for name in (_EPOCH, _BASE))
+    except ValueError as error:
+        raise Unreadable("headers") from error
+    return Fact(match[1], int(match[2]), event.get_type(), body, time, epoch, base)
 
 
 def _signed(headers: Mapping[str, bytes], body: bytes) -> bytes:
-    return b"\n".join(headers.get(name, b"") for name in ("ce_id", "ce_type", "ce_source", "ce_time")) + b"\n" + body
+    names = ["ce_id", "ce_type", "ce_source", "ce_time"]
+    # Without an epoch the bytes are those that were signed before there were epochs, so that both versions run side by side.
+    names += [f"ce_{name}" for name in (_EPOCH, _BASE) if f"ce_{name}" in headers]
+    return b"\n".join(headers.get(name, b"") for name in names) + b"\n" + body

@@ -62,5 +62,12 @@ class Exhausted(Refusal):
         self.retry_after = retry_after
 
 
+class Late(Refusal):
+    """The caller's time is over; nothing was written."""
+
+    def __init__(self) -> None:
+        super().__init__("deadline_exceeded")
+
+
 class Unavailable(Refusal):
     """A part that is needed is away; nothing was written; the same request may be sent again."""

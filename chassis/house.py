@@ -22,7 +22,7 @@ class Part(Protocol):
     def stop(self) -> None:
         """Asks it to end."""
 
-    def join(self, timeout: float | None = None) -> None:
+    def join(self, timeout: float | None = None) -> object:
         """Waits until it has."""
 
 

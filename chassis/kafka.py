@@ -1,11 +1,12 @@
 """The door to Kafka: one code path for the embedded broker and for any Kafka cluster.
 
 It hides the traps of kafka-python 3.0: constructors that block, a producer that waits for ever after a timed-out batch (it is thrown away after any
-failure), back-offs of 30 s. It promises no delivery: whoever sends keeps what it sent until `send_all` returns.
+failure), back-offs of 30 s. It promises no delivery: whoever sends keeps what it sent until `send_all` returns. Raises BrokerLost only.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
@@ -17,8 +18,22 @@ from chassis.config import ServiceSettings
 
 PARTITIONS = 12
 RETENTION_MS = 7 * 24 * 3600 * 1000
-LOST = (KafkaError, OSError, ValueError, RuntimeError, AssertionError)
-"""What kafka-python raises when the broker is away or has forgotten what the client knew (the last three come from its internals)."""
+_RAISED = (KafkaError, OSError, ValueError, RuntimeError, AssertionError)
+# What kafka-python raises when the broker is away or has forgotten what the client knew (the last three come from its internals).
+
+
+class BrokerLost(Exception):
+    """The broker is away, or has forgotten what the client knew. Whatever raised it is useless from then on."""
+
+
+@contextmanager
+def _noticing_loss() -> Iterator[None]:
+    """Turns what the library raises into BrokerLost, so that the same classes raised elsewhere are still faults."""
+    try:
+        yield
+    except _RAISED as error:
+        raise BrokerLost(type(error).__name__) from error
+
 
 REPLAYS = "enlace.replays.v1"
 """Who misses a fact asks for it on this topic: key = the fact's topic, value = its subject."""
@@ -89,7 +104,7 @@ class Broker(threading.Thread):
                         known = found
                     self._set(found)
                     self._stopping.wait(1.0)
-            except LOST as error:
+            except _RAISED as error:
                 self._set(None)
                 log.get().debug("broker_away", error=type(error).__name__)
                 self._stopping.wait(0.3)
@@ -132,24 +147,26 @@ class Producer:
         # Not idempotent by Kafka's producer ids: consumers know repeats by (subject, version) for ever, and a broker that forgot everything hands out
         # the same producer ids again, takes the new records for repeats and drops them with an acknowledgement. One request at a time keeps the order.
         # delivery_timeout far above any wait of ours: a batch that times out while it is retried leaves kafka-python 3.0 waiting for ever.
-        self._producer = KafkaProducer(
-            **_common(settings),
-            acks="all",
-            enable_idempotence=False,
-            max_in_flight_requests_per_connection=1,
-            linger_ms=0,
-            batch_size=131_072,
-            delivery_timeout_ms=120_000,
-            max_block_ms=5_000,
-            allow_auto_create_topics=False,
-            metrics_enabled=False,
-        )
+        with _noticing_loss():
+            self._producer = KafkaProducer(
+                **_common(settings),
+                acks="all",
+                enable_idempotence=False,
+                max_in_flight_requests_per_connection=1,
+                linger_ms=0,
+                batch_size=131_072,
+                delivery_timeout_ms=120_000,
+                max_block_ms=5_000,
+                allow_auto_create_topics=False,
+                metrics_enabled=False,
+            )
 
     def send_all(self, topic: str, records: Sequence[Record], *, timeout: float = 15.0) -> None:
-        """Sends in order and returns when every record is acknowledged. Raises one of LOST; some records may then be in the log all the same."""
-        futures = [self._producer.send(topic, key=key, value=value, headers=headers) for key, value, headers in records]
-        for future in futures:
-            future.get(timeout=timeout)
+        """Sends in order and returns when every record is acknowledged. Raises BrokerLost; some records may then be in the log all the same."""
+        with _noticing_loss():
+            futures = [self._producer.send(topic, key=key, value=value, headers=headers) for key, value, headers in records]
+            for future in futures:
+                future.get(timeout=timeout)
 
     def discard(self) -> None:
         """Throws the producer away at once. A plain close() would wait, time out and leak its thread."""
@@ -164,32 +181,35 @@ class Consumer:
 
     def __init__(self, settings: ServiceSettings, group: str, topics: Sequence[str], *, hurry: bool = True) -> None:
         """Without `hurry` the broker is asked twice a second only; that is enough for what is rare and never urgent."""
-        self._consumer = KafkaConsumer(
-            *topics,
-            **_common(settings),
-            group_id=group,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            allow_auto_create_topics=False,
-            metrics_enabled=False,
-            # 6 s: a member that died is noticed soon; the embedded broker lets a new member wait for half of it.
-            session_timeout_ms=6000,
-            heartbeat_interval_ms=1000,
-            # The embedded broker looks for new records about twice per wait, not when they come (measured: 100 ms → 26 ms median from send to poll,
-            # 20 ms → 4 ms, for one more percent of a core); Apache Kafka answers at once whatever the wait.
-            fetch_max_wait_ms=20 if hurry else 500,
-            max_poll_records=200,
-            metadata_max_age_ms=5000,
-        )
+        with _noticing_loss():
+            self._consumer = KafkaConsumer(
+                *topics,
+                **_common(settings),
+                group_id=group,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                allow_auto_create_topics=False,
+                metrics_enabled=False,
+                # 6 s: a member that died is noticed soon; the embedded broker lets a new member wait for half of it.
+                session_timeout_ms=6000,
+                heartbeat_interval_ms=1000,
+                # The embedded broker looks for new records about twice per wait, not when they come (measured: 100 ms → 26 ms median from send to poll,
+                # 20 ms → 4 ms, for one more percent of a core); Apache Kafka answers at once whatever the wait.
+                fetch_max_wait_ms=20 if hurry else 500,
+                max_poll_records=200,
+                metadata_max_age_ms=5000,
+            )
 
     def poll(self, seconds: float) -> list[Any]:
-        """The next records, in order within each partition. Raises one of LOST."""
-        batches = self._consumer.poll(timeout_ms=int(seconds * 1000))
+        """The next records, in order within each partition. Raises BrokerLost."""
+        with _noticing_loss():
+            batches = self._consumer.poll(timeout_ms=int(seconds * 1000))
         return [record for records in batches.values() for record in records]
 
     def commit(self) -> None:
-        """Says that everything polled is done. Raises one of LOST, also when another member has taken over: then it is read again."""
-        self._consumer.commit()
+        """Says that everything polled is done. Raises BrokerLost, also when another member has taken over: then it is read again."""
+        with _noticing_loss():
+            self._consumer.commit()
 
     def close(self) -> None:
         """Leaves the group, but only after it has joined it.
@@ -201,7 +221,7 @@ class Consumer:
                 break
             try:
                 self._consumer.poll(timeout_ms=200)  # what it brings is not committed, so it is read again
-            except LOST:
+            except _RAISED:
                 break  # then there is nobody to leave
         _quietly(lambda: self._consumer.close(autocommit=False, timeout_ms=1000))
 

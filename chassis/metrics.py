@@ -11,6 +11,8 @@ OUTBOX_BACKLOG = Gauge("enlace_outbox_backlog", "Facts read for telling and not 
 FACTS_TOLD = Counter("enlace_facts_told_total", "Facts acknowledged by the broker.")
 FACTS_HEARD = Counter("enlace_facts_heard_total", "Facts taken in, by what became of them.", ["consumer", "outcome"])
 CLOCKS_FIRED = Counter("enlace_clocks_fired_total", "Clock levels told.", ["kind", "percent"])
+FACTS_HELD = Gauge("enlace_facts_held", "Facts that their handler refused, and that hold their subject.", ["consumer"])
+DEAD_LETTERS = Gauge("enlace_dead_letters", "Records that could not be read, kept for an operator.", ["consumer"])
 LOOP_FAILURES = Counter("enlace_loop_failures_total", "Faults that ended a turn of a background loop, or its thread.", ["loop"])
 DELIVERIES = Counter("enlace_deliveries_total", "Attempts to deliver a message.", ["channel", "status"])
 

@@ -2,29 +2,42 @@
 
 `keep` promises: the fact is told at least once if and only if the transaction commits. It does not promise when, nor that it is told only once.
 (subject, version) is unique: it is also the optimistic lock, the loser gets Stale.
+
+Telling goes in *rounds*: a fact is new until it has been told in one, and is to be told again when its last round is not the current one. A broker with
+another memory begins the next round. A store that was restored from a copy begins a new *epoch*: its facts are told again under it, so that consumers
+take its history for the truth, also where it uses versions again that its lost future had used. `base` of a subject is its last version that was told
+before the epoch began.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg import errors as pg
 
-from chassis.db import Transaction
+from chassis.clock import Clock
+from chassis.db import Database, Transaction
 from chassis.errors import Stale
+from chassis.tokens import SYSTEM
 
 CHANNEL = "outbox"
+_CHUNK = 5_000  # facts that one statement of a replay marks: far below any statement timeout
 
 
 @dataclass(frozen=True)
 class Fact:
-    """Something that has become true of a subject: its version counts the facts of that subject from 1 without a gap."""
+    """Something that has become true of a subject: its version counts the facts of that subject from 1 without a gap.
+
+    `epoch` and `base` are those under which it is told; they are 0 until the store has been restored for the first time.
+    """
 
     subject: str
     version: int
     type: str  # enlace.referral.accepted.v1
     payload: bytes  # the protobuf message of the type
     time: datetime
+    epoch: int = 0
+    base: int = 0
 
 
 def keep(tx: Transaction, facts: Sequence[Fact]) -> None:
@@ -47,41 +60,134 @@ def wake(tx: Transaction) -> None:
     tx.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
 
 
-def unpublished(tx: Transaction, limit: int) -> list[Fact]:
-    """The next facts to tell, in order of version within each subject. By state, never by an id watermark: sequences commit out of order."""
+_FACTS = """
+    SELECT o.subject, o.version, o.type, o.payload, o.time, r.epoch,
+           CASE WHEN r.epoch = 0 THEN 0 ELSE coalesce((SELECT max(b.version) FROM outbox b WHERE b.subject = o.subject AND b.first_round < r.epoch_round), 0)
+           END AS base
+    FROM outbox o, relay r
+"""
+_ORDER = " ORDER BY o.subject, o.version LIMIT %(limit)s"
+
+
+def current_round(tx: Transaction) -> int:
+    """The round in which facts are told now."""
+    row = tx.execute("SELECT round FROM relay").fetchone()
+    assert row is not None, "the migration writes the only row"
+    return int(row["round"])
+
+
+def new_facts(tx: Transaction, limit: int) -> list[Fact]:
+    """The next facts that were never told, each after those of its subject that are to be told again: within a subject the order of versions stands.
+
+    By state, never by an id watermark: sequences commit out of order.
+    """
     rows = tx.execute(
-        "SELECT subject, version, type, payload, time FROM outbox WHERE published_at IS NULL ORDER BY subject, version LIMIT %s", (limit,)
+        "WITH new AS (SELECT DISTINCT subject FROM outbox WHERE first_round IS NULL ORDER BY subject LIMIT %(limit)s)"
+        f"{_FACTS} WHERE o.subject IN (SELECT subject FROM new) AND (o.first_round IS NULL OR o.last_round < r.round){_ORDER}",
+        {"limit": limit},
     ).fetchall()
     return [Fact(**row) for row in rows]
 
 
-def mark_published(tx: Transaction, facts: Sequence[Fact]) -> None:
-    """Notes that the broker has acknowledged these facts."""
+def facts_to_repeat(tx: Transaction, limit: int, after: tuple[str, int]) -> list[Fact]:
+    """The next facts after a place that are to be told again."""
+    rows = tx.execute(
+        f"{_FACTS} WHERE o.last_round < r.round AND (o.subject, o.version) > (%(subject)s, %(version)s){_ORDER}",
+        {"limit": limit, "subject": after[0], "version": after[1]},
+    ).fetchall()
+    return [Fact(**row) for row in rows]
+
+
+def anything_to_repeat(tx: Transaction) -> bool:
+    """Whether facts are to be told again."""
+    row = tx.execute("SELECT EXISTS (SELECT FROM outbox WHERE last_round < (SELECT round FROM relay)) AS some").fetchone()
+    return bool(row and row["some"])
+
+
+def mark_published(tx: Transaction, facts: Sequence[Fact], told_round: int) -> None:
+    """Notes that the broker has acknowledged these facts in this round."""
     tx.execute(
-        "UPDATE outbox SET published_at = now() FROM unnest(%s::text[], %s::bigint[]) AS told (subject, version)"
+        "UPDATE outbox SET published_at = now(), first_round = coalesce(first_round, %(round)s), last_round = %(round)s"
+        " FROM unnest(%(subjects)s::text[], %(versions)s::bigint[]) AS told (subject, version)"
         " WHERE outbox.subject = told.subject AND outbox.version = told.version",
-        ([fact.subject for fact in facts], [fact.version for fact in facts]),
+        {"round": told_round, "subjects": [fact.subject for fact in facts], "versions": [fact.version for fact in facts]},
     )
 
 
-def tell_again(tx: Transaction, *, since: datetime | None = None, subject: str | None = None) -> int:
-    """Marks facts as not yet told: all, those since a moment, or those of one subject. Returns how many."""
-    return tx.execute(
-        "UPDATE outbox SET published_at = NULL WHERE published_at IS NOT NULL"
-        " AND (%(since)s::timestamptz IS NULL OR time >= %(since)s) AND (%(subject)s::text IS NULL OR subject = %(subject)s)",
-        {"since": since, "subject": subject},
-    ).rowcount
+def repeat_all(tx: Transaction) -> None:
+    """Begins a round: every fact is to be told again."""
+    tx.execute("UPDATE relay SET round = round + 1")
+    wake(tx)
+
+
+def repeat_subject(tx: Transaction, subject: str) -> int:
+    """Marks the facts of one subject to be told again; returns how many."""
+    count = tx.execute("UPDATE outbox SET last_round = 0 WHERE subject = %s AND first_round IS NOT NULL", (subject,)).rowcount
+    wake(tx)
+    return count
+
+
+def count(tx: Transaction, since: datetime | None = None) -> int:
+    """How many facts were told, since a moment or ever."""
+    row = tx.execute(
+        "SELECT count(*) AS n FROM outbox WHERE first_round IS NOT NULL AND (%(since)s::timestamptz IS NULL OR time >= %(since)s)",
+        {"since": since},
+    ).fetchone()
+    return int(row["n"]) if row else 0
+
+
+def repeat_since(database: Database, since: datetime) -> Iterator[int]:
+    """Marks the facts since a moment to be told again, a chunk a transaction; yields how many so far."""
+    subject, version, marked = "", 0, 0
+    while True:
+        with database.transaction(SYSTEM) as tx:
+            rows = tx.execute(
+                "UPDATE outbox SET last_round = 0 FROM (SELECT subject, version FROM outbox WHERE first_round IS NOT NULL AND time >= %s"
+                " AND (subject, version) > (%s, %s) ORDER BY subject, version LIMIT %s) AS chunk"
+                " WHERE outbox.subject = chunk.subject AND outbox.version = chunk.version RETURNING outbox.subject, outbox.version",
+                (since, subject, version, _CHUNK),
+            ).fetchall()
+            wake(tx)
+        if not rows:
+            return
+        subject, version = max((row["subject"], row["version"]) for row in rows)
+        marked += len(rows)
+        yield marked
 
 
 def meet_cluster(tx: Transaction, cluster_id: str) -> bool:
-    """Remembers the broker's cluster; when it is another than before, every fact is to be told again. Returns whether that is so."""
+    """Remembers the broker's cluster; another one than before has another memory, so a round begins. Returns whether that is so."""
     row = tx.execute("SELECT cluster_id FROM relay").fetchone()
-    if row and row["cluster_id"] == cluster_id:
-        return False
-    with tx.transaction():
-        tx.execute("UPDATE outbox SET published_at = NULL WHERE published_at IS NOT NULL")
-        tx.execute(
-            "INSERT INTO relay (cluster_id) VALUES (%s) ON CONFLICT (only_row) DO UPDATE SET cluster_id = excluded.cluster_id",
-            (cluster_id,),
-        )
-    return row is not None
+    known = row["cluster_id"] if row else ""
+    if known != cluster_id:
+        again = 1 if known else 0
+        tx.execute("UPDATE relay SET cluster_id = %s, round = round + %s", (cluster_id, again))
+    return bool(known) and known != cluster_id
+
+
+# What a copy can't bring along when it is restored: the cluster of databases, its timeline (a recovery to a point in time begins another), the database,
+# and the table itself (pg_restore makes it anew).
+_STORE = """
+    SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()), (SELECT timeline_id FROM pg_control_checkpoint()),
+                     (SELECT oid FROM pg_database WHERE datname = current_database()), 'outbox'::regclass::oid) AS store
+"""
+
+
+def meet_store(tx: Transaction, clock: Clock) -> int:
+    """The epoch of this store; a new one begins, and with it a round, when the database is another than the one that was last looked at.
+
+    An epoch is the time at which it began, in seconds, but always later than the one before, also when the machine's clock went back.
+    """
+    row = tx.execute(f"SELECT relay.epoch, relay.store AS known, found.store FROM relay, ({_STORE}) AS found").fetchone()
+    assert row is not None, "the migration writes the only row"
+    if row["known"] == row["store"]:
+        return int(row["epoch"])
+    if not row["known"]:
+        tx.execute("UPDATE relay SET store = %s WHERE store = ''", (row["store"],))
+        return int(row["epoch"])
+    # Of two processes that notice at once, one begins the epoch.
+    tx.execute(
+        "UPDATE relay SET store = %s, epoch = greatest(epoch + 1, %s), round = round + 1, epoch_round = round + 1 WHERE store = %s",
+        (row["store"], int(clock.now().timestamp()), row["known"]),
+    )
+    return meet_store(tx, clock)

@@ -1,127 +1,130 @@
-"""The relay: tells the outbox's facts to Kafka, one process at a time, for as long as it takes.
+"""The relay: tells the outbox's facts to Kafka, one process at a time, for as long as it takes; what is new goes before what is told again.
 
 Read, send and mark are three steps without a lock held while sending: a crash between them repeats facts and never skips one. A broker of another
-cluster has another memory: everything is told again.
+cluster has another memory: everything is told again. So is everything, under a new epoch, when the store was restored from a copy.
 """
 
-import threading
-
 from chassis import log, metrics, outbox
-from chassis.db import LOST as DATABASE_LOST
-from chassis.db import Database, Transaction, try_turn, wait_for_notice
+from chassis.clock import Clock
+from chassis.db import LOST, Database, Transaction, try_turn, wait_for_notice
 from chassis.envelope import pack
-from chassis.errors import Refusal
-from chassis.kafka import LOST, REPLAYS, Broker, Consumer, Producer
+from chassis.kafka import REPLAYS, Broker, BrokerLost, Consumer, Producer
+from chassis.outbox import Fact
 from chassis.sealing import Signer
+from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 
 _BATCH = 500
 _SLOW_POLL = 1.0  # seconds; behind LISTEN, which can be missed while reconnecting
+_BEGINNING = ("", 0)
 
 
-class Relay(threading.Thread):
-    """One thread a service process; the advisory lock lets one of all processes work."""
+class Relay:
+    """One loop a service process; the advisory lock lets one of all processes work."""
 
-    def __init__(self, name: str, topic: str, database: Database, broker: Broker, signer: Signer) -> None:
-        super().__init__(name="relay", daemon=True)
+    def __init__(self, name: str, topic: str, database: Database, broker: Broker, signer: Signer, clock: Clock) -> None:
         self._source = f"enlace/{name}"
         self._turn = f"relay/{name}"
         self._topic = topic
         self._database = database
         self._broker = broker
         self._signer = signer
-        self._stopping = threading.Event()
+        self._clock = clock
+        self._epoch: int | None = None
+        self._repeated: tuple[str, int] = _BEGINNING  # how far the pass through what is told again has come
 
-    def stop(self) -> None:
-        """Ends after the batch under way."""
-        self._stopping.set()
+    def loop(self) -> Loop:
+        """The loop that turns it."""
+        return Loop("relay", self._work, waits_for=(*LOST, BrokerLost))
 
-    def run(self) -> None:
-        """Until stopped: whatever breaks is made anew."""
-        while not self._stopping.is_set():
-            try:
-                with self._database.dedicated() as connection:
-                    connection.execute(f"LISTEN {outbox.CHANNEL}")
-                    if not try_turn(connection, self._turn):
-                        self._stopping.wait(_SLOW_POLL)
-                        continue
-                    self._serve(connection)
-            except DATABASE_LOST as error:
-                log.get().warning("relay_waits", where="database", error=type(error).__name__)
-                self._stopping.wait(0.5)
+    def _work(self, loop: Loop) -> None:
+        with self._database.dedicated() as connection:
+            connection.execute(f"LISTEN {outbox.CHANNEL}")
+            while loop.turn():
+                if try_turn(connection, self._turn):
+                    self._serve(loop, connection)
+                loop.wait(_SLOW_POLL)
 
-    def _serve(self, connection: Transaction) -> None:
-        while not self._stopping.is_set():
+    def _serve(self, loop: Loop, connection: Transaction) -> None:
+        self._epoch = None
+        while loop.turn():
+            self._meet_store(connection)  # also notices a lost database while the broker is away
             cluster_id = self._broker.wait(0.5)
             if cluster_id is None:
-                connection.execute("SELECT 1")  # notice a lost database also while the broker is away
                 continue
             if outbox.meet_cluster(connection, cluster_id):
                 log.get().warning("relay_tells_all_again", cluster_id=cluster_id)
-            producer = None
+            self._repeated = _BEGINNING
+            producer = Producer(self._broker.settings)
             try:
-                producer = Producer(self._broker.settings)
-                self._tell(connection, producer, cluster_id)
-            except LOST as error:
-                log.get().warning("relay_waits", where="broker", error=type(error).__name__)
-                self._stopping.wait(0.3)
+                while loop.turn() and self._broker.cluster_id == cluster_id:
+                    if not self.tell(connection, producer):
+                        wait_for_notice(connection, _SLOW_POLL)
             finally:
-                if producer is not None:
-                    producer.discard()
+                producer.discard()
 
-    def _tell(self, connection: Transaction, producer: Producer, cluster_id: str) -> None:
-        while not self._stopping.is_set() and self._broker.cluster_id == cluster_id:
-            facts = outbox.unpublished(connection, _BATCH)
-            if not facts:
-                metrics.OUTBOX_BACKLOG.set(0)
-                wait_for_notice(connection, _SLOW_POLL)
-                continue
-            metrics.OUTBOX_BACKLOG.set(len(facts))
+    def tell(self, connection: Transaction, producer: Producer) -> int:
+        """Tells the next facts; returns how many, 0 when all are told."""
+        self._meet_store(connection)
+        told_round = outbox.current_round(connection)
+        facts = outbox.new_facts(connection, _BATCH) or self._next_to_repeat(connection)
+        metrics.OUTBOX_BACKLOG.set(len(facts))
+        if facts:
             producer.send_all(self._topic, [pack(fact, self._source, self._signer) for fact in facts])
-            outbox.mark_published(connection, facts)
+            outbox.mark_published(connection, facts, told_round)
             metrics.FACTS_TOLD.inc(len(facts))
+        return len(facts)
+
+    def _next_to_repeat(self, connection: Transaction) -> list[Fact]:
+        facts = outbox.facts_to_repeat(connection, _BATCH, self._repeated)
+        if not facts and outbox.anything_to_repeat(connection):
+            # Marked behind the place that the pass had reached.
+            facts = outbox.facts_to_repeat(connection, _BATCH, _BEGINNING)
+        self._repeated = (facts[-1].subject, facts[-1].version) if facts else _BEGINNING
+        return facts
+
+    def _meet_store(self, connection: Transaction) -> None:
+        epoch = outbox.meet_store(connection, self._clock)
+        if (self._epoch is not None and epoch != self._epoch) or (self._epoch is None and epoch):
+            log.get().warning("relay_epoch", epoch=epoch)
+        self._epoch = epoch
 
 
-class Replays(threading.Thread):
+class Replays:
     """Hears who misses facts of this service's topic and has them told again."""
 
     def __init__(self, name: str, topic: str, database: Database, broker: Broker) -> None:
-        super().__init__(name="replays", daemon=True)
         self._group = f"replays-{name}"
         self._topic = topic.encode()
         self._database = database
         self._broker = broker
-        self._stopping = threading.Event()
 
-    def stop(self) -> None:
-        """Ends after the requests under way."""
-        self._stopping.set()
+    def loop(self) -> Loop:
+        """The loop that turns it."""
+        return Loop("replays", self._work, waits_for=(BrokerLost,))
 
-    def run(self) -> None:
-        """Until stopped; a request that is lost is made again by who still misses the fact."""
-        while not self._stopping.is_set():
+    def _work(self, loop: Loop) -> None:
+        while loop.turn():
             cluster_id = self._broker.wait(0.5)
             if cluster_id is None:
                 continue
-            consumer = None
+            consumer = Consumer(self._broker.settings, self._group, [REPLAYS], hurry=False)
             try:
-                consumer = Consumer(self._broker.settings, self._group, [REPLAYS], hurry=False)
-                while not self._stopping.is_set() and self._broker.cluster_id == cluster_id:
+                while loop.turn() and self._broker.cluster_id == cluster_id:
                     records = consumer.poll(0.5)
-                    for record in records:
-                        if record.key == self._topic and record.value:
-                            self._tell_again(record.value.decode("ascii", "replace"))
+                    # A request that is lost is made again by who still misses the fact. One subject asked for a hundred times is told once.
+                    for subject in {record.value or b"" for record in records if record.key == self._topic}:
+                        self._tell_again(subject.decode("ascii", "replace"))
                     if records:
                         consumer.commit()
-            except (*LOST, Refusal) as error:
-                log.get().info("replays_again", error=type(error).__name__)
-                self._stopping.wait(0.5)
             finally:
-                if consumer is not None:
-                    consumer.close()
+                consumer.close()
 
     def _tell_again(self, subject: str) -> None:
+        """An empty subject stands for all: asked by a consumer whose store was restored."""
         with self._database.transaction(SYSTEM) as tx:
-            count = outbox.tell_again(tx, subject=subject)
-            outbox.wake(tx)
-        log.get().info("told_again", subject=subject, count=count)
+            if subject:
+                outbox.repeat_subject(tx, subject)
+            else:
+                outbox.repeat_all(tx)
+        log.get().info("told_again", subject=subject)

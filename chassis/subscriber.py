@@ -1,36 +1,39 @@
-"""The subscriber: hears topics, applies each fact once and in order of its subject's versions.
+"""The subscriber: hears topics, applies each fact once and in order of its subject's versions, and never passes over one that had no effect.
 
 A handler gets a transaction and a fact; its effect, the inbox row and nothing else are committed together, the offset after that. It may be called
-again for the same fact only if that transaction did not commit. Three reactions to trouble: poison (can't be read) becomes a dead letter at once, refused
-(a rule says no) after five tries, not now (a part is away) waits and skips nothing.
+again for the same fact only if that transaction did not commit. Three reactions to trouble: *unreadable* (not an event, a wrong signature: nobody knows
+whose fact it is) is a dead letter at once; *held* (the handler refused or failed, or the kind of fact is newer than this consumer: the subject waits,
+its later facts behind it, and is tried again with growing pauses, other subjects go on); *not now* (a part is away) waits and skips nothing.
 """
 
-import base64
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError
 
-from chassis import inbox, log, metrics
+from chassis import dead_letters, inbox, log, metrics, outbox
 from chassis.clock import Clock
 from chassis.db import Database, Transaction
-from chassis.envelope import Poison, unpack
-from chassis.errors import Exhausted, Refusal, Stale, Unavailable
-from chassis.kafka import LOST, REPLAYS, Broker, Consumer, Producer
+from chassis.envelope import NewerKind, Unreadable, unpack
+from chassis.errors import Exhausted, Late, Refusal, Stale, Unavailable
+from chassis.ids import is_id
+from chassis.inbox import Place, Waiting
+from chassis.kafka import REPLAYS, Broker, BrokerLost, Consumer, Producer
 from chassis.outbox import Fact
 from chassis.sealing import Keyring, SignatureCheck
+from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 
 T = TypeVar("T")
 Handler = Callable[[Transaction, Fact], None]
-_TRIES = 5
-_PATIENCE = timedelta(seconds=10)
+_SWEEP = timedelta(seconds=1)  # between two looks at what waits
+_FIRST_PATIENCE, _LONGEST_PATIENCE = timedelta(seconds=10), timedelta(minutes=5)  # before a missing fact is asked for, and asked for again
+_SWEPT = 100  # waiting subjects that one look takes up; the topics are read in between
 
 
-class Subscriber(threading.Thread):
-    """One thread, one group, one consumer name."""
+class Subscriber:
+    """One loop, one group, one consumer name."""
 
     def __init__(
         self,
@@ -44,10 +47,9 @@ class Subscriber(threading.Thread):
         keyring: Keyring,
         clock: Clock,
         hurry: bool = True,
+        on_held: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Without `hurry` a fact may take half a second to be heard, and listening costs almost nothing."""
-        super().__init__(name=f"subscriber-{name}", daemon=True)
-        self._hurry = hurry
+        """Without `hurry` a fact may take half a second to be heard, and listening costs almost nothing. `on_held` is told how many facts are held."""
         self._name = name
         self._topics = list(topics)
         self._handle = handle
@@ -56,134 +58,200 @@ class Subscriber(threading.Thread):
         self._voices = voices
         self._keyring = keyring
         self._clock = clock
-        self._stopping = threading.Event()
-        self._asked_at = clock.now()
-        self._producer: Producer | None = None  # for dead letters and for asking again; made when first needed
+        self._hurry = hurry
+        self._on_held = on_held
+        self._swept_at = self._asked_at = clock.now() - _LONGEST_PATIENCE  # both at the start
+        self._patience = _FIRST_PATIENCE
+        self._doubtful: set[tuple[str, str]] = set()  # (topic, key) of unreadable records since they were last asked for
+        self._producer: Producer | None = None  # for asking again; made when first needed
+        self._loop = Loop(f"subscriber-{name}", self._work, waits_for=(BrokerLost,))
 
-    def stop(self) -> None:
-        """Ends after the record under way."""
-        self._stopping.set()
+    def loop(self) -> Loop:
+        """The loop that turns it."""
+        return self._loop
 
-    def run(self) -> None:
-        """Until stopped: a consumer that fails, or whose cluster is gone, is made anew."""
-        while not self._stopping.is_set():
-            cluster_id = self._broker.wait(0.5)
-            if cluster_id is None:
-                continue
-            consumer = None
-            try:
+    def _work(self, loop: Loop) -> None:
+        consumer = None
+        try:
+            while loop.turn():
+                cluster_id = self._broker.wait(0.5)
+                if cluster_id is None:
+                    self._sweep()
+                    continue
                 consumer = Consumer(self._broker.settings, self._name, self._topics, hurry=self._hurry)
-                while not self._stopping.is_set() and self._broker.cluster_id == cluster_id:
+                while loop.turn() and self._broker.cluster_id == cluster_id:
                     records = consumer.poll(0.5)
                     if records:
                         self._take(records)
                         consumer.commit()
+                    self._sweep()
                     self._ask_for_missing()
-            except _Stopped:
-                return
-            except LOST as error:
-                log.get().info("subscriber_again", consumer=self._name, error=type(error).__name__)
-                self._stopping.wait(0.3)
-            finally:
-                self._discard_producer()
-                if consumer is not None:
-                    consumer.close()
+                consumer.close()
+                consumer = None
+        except _Stopped:
+            return
+        finally:
+            self._discard_producer()
+            if consumer is not None:
+                consumer.close()
+
+    # --- what comes by the topics
 
     def _take(self, records: Sequence[Any]) -> None:
-        facts: list[tuple[Any, Fact | Poison]] = []
+        facts: list[tuple[Any, Fact | Unreadable]] = []
         for record in records:
             try:
                 facts.append((record, unpack(record.headers, record.value, self._voices)))
-            except Poison as poison:
-                facts.append((record, poison))
+            except Unreadable as unreadable:
+                facts.append((record, unreadable))
         subjects = {fact.subject for _, fact in facts if isinstance(fact, Fact)}
         # For a single fact this would be one more question on its way; it asks where it stands anyhow.
         seen = self._patiently(lambda tx: inbox.seen(tx, self._name, sorted(subjects))) if len(facts) > 1 else {}
         for record, fact in facts:
-            if isinstance(fact, Poison):
+            if isinstance(fact, Unreadable):
                 self._bury(record, fact.reason)
-            elif fact.version > seen.get(fact.subject, 0):
-                self._take_one(record, fact)
+            elif (fact.epoch, fact.version) > seen.get(fact.subject, (0, 0)):
+                self._take_one(record.topic, fact)
             else:
-                metrics.FACTS_HEARD.labels(self._name, "seen").inc()
+                metrics.FACTS_HEARD.labels(self._name, Place.SEEN.value).inc()
 
-    def _take_one(self, record: Any, fact: Fact) -> None:
-        for attempt in range(1, _TRIES + 1):
-            try:
-                outcome = self._patiently(lambda tx: self._apply(tx, record.topic, fact))
-                metrics.FACTS_HEARD.labels(self._name, outcome.value).inc()
-                return
-            except (Poison, DecodeError, UnicodeDecodeError) as error:
-                reason, last = (error.reason if isinstance(error, Poison) else "body"), True
-            except Refusal as refusal:
-                reason, last = refusal.reason, attempt == _TRIES
-            except Exception as error:  # the last resort: a fault in a handler must not stop those behind it
-                log.get().error(
-                    "handler_fault", consumer=self._name, type=fact.type, subject=fact.subject, version=fact.version, fault=log.fault(error)
-                )
-                reason, last = "fault", attempt == _TRIES
-            if last:
-                self._bury(record, reason, fact)
-                return
-            self._stopping.wait(0.02 * 2**attempt)
+    def _take_one(self, topic: str, fact: Fact) -> None:
+        self._go_on()
+        outcome = self._try(lambda tx: self._place(tx, topic, fact))
+        metrics.FACTS_HEARD.labels(self._name, outcome.value).inc()
+        if outcome in (Place.NEXT, Place.KNOWN):
+            self._take_waiting(fact.subject)
 
-    def _apply(self, tx: Transaction, topic: str, fact: Fact) -> inbox.Place:
-        place = inbox.place(tx, self._name, fact.subject, fact.version)
-        if place is inbox.Place.AHEAD:
-            inbox.park(tx, self._name, topic, fact)
-        if place is not inbox.Place.NEXT:
+    def _place(self, tx: Transaction, topic: str, fact: Fact) -> tuple[Place, Waiting]:
+        place, waiting = inbox.place(tx, self._name, fact), Waiting(topic, fact)
+        if place is Place.AHEAD:
+            inbox.park(tx, self._name, topic, fact, self._clock.now())
+        elif place is Place.NEXT and inbox.held(tx, self._name, fact):
+            place = Place.HELD
+        return place, waiting
+
+    # --- what waits
+
+    def _take_waiting(self, subject: str) -> None:
+        """Applies what waits behind a fact that has been applied; a transaction a fact, each held by its own identity."""
+        while self._try(lambda tx: self._next_waiting(tx, subject)) in (Place.NEXT, Place.KNOWN):
+            metrics.FACTS_HEARD.labels(self._name, Place.NEXT.value).inc()
+
+    def _next_waiting(self, tx: Transaction, subject: str) -> tuple[Place, Waiting | None]:
+        waiting = inbox.due(tx, self._name, subject, self._clock.now())
+        return (inbox.place(tx, self._name, waiting.fact), waiting) if waiting else (Place.SEEN, None)
+
+    def _try(self, find: Callable[[Transaction], tuple[Place, Waiting | None]]) -> Place:
+        """Applies the fact that `find` finds, if it is the next of its subject, and holds it if that fails."""
+        found: Waiting | None = None
+
+        def act(tx: Transaction) -> Place:
+            nonlocal found
+            place, found = find(tx)
+            if found and place is Place.NEXT:
+                self._handle(tx, found.fact)
+            if found and place in (Place.NEXT, Place.KNOWN):
+                inbox.advance(tx, self._name, found.fact)
             return place
-        following: Fact | None = fact
-        while following is not None:
-            self._handle(tx, following)
-            inbox.advance(tx, self._name, fact.subject, following.version)
-            following = inbox.take_parked(tx, self._name, fact.subject, following.version + 1)
-        return place
 
-    def _bury(self, record: Any, reason: str, fact: Fact | None = None) -> None:
-        """Puts a record into the dead-letter topic, sealed, and lets those behind it go on."""
-        where = f"{record.topic}/{record.partition}/{record.offset}"
-        sealed = self._keyring.seal_bytes(record.value or b"", f"dead-letter/{where}")
-        headers = [("consumer", self._name.encode()), ("reason", reason.encode()), ("place", where.encode())]
-        while not self._stopping.is_set():
-            try:
-                # Kept from one dead letter to the next: a thousand of them must not hold up the healthy facts behind.
-                self._producer = self._producer or Producer(self._broker.settings)
-                self._producer.send_all(f"{record.topic}.dlq", [(record.key or b"", base64.b64encode(sealed), headers)])
-                break
-            except LOST:
-                self._discard_producer()
-                self._stopping.wait(0.5)
-        self._check_stopping()
-        if fact is not None:
-            self._patiently(lambda tx: self._give_up(tx, fact))
-        metrics.FACTS_HEARD.labels(self._name, "dead").inc()
+        try:
+            return self._patiently(act)
+        except _Stopped:
+            raise
+        except Exception as error:  # the last resort: a fault in a handler must not stop other subjects
+            if found is None:
+                raise
+            self._hold(found, error)
+            return Place.HELD
+
+    def _hold(self, waiting: Waiting, error: Exception) -> None:
+        fact, reason = waiting.fact, _reason(error)
         log.get().error(
-            "dead_letter", consumer=self._name, topic=record.topic, partition=record.partition, offset=record.offset, reason=reason
+            "fact_held",
+            consumer=self._name,
+            type=fact.type,
+            subject=fact.subject,
+            version=fact.version,
+            attempt=waiting.attempts + 1,
+            reason=reason,
+            fault=log.fault(error),
         )
+        self._patiently(lambda tx: inbox.hold(tx, self._name, waiting, reason, self._clock.now()))
 
-    def _give_up(self, tx: Transaction, fact: Fact) -> None:
-        """The next versions must not wait for one that never will be applied."""
-        if inbox.place(tx, self._name, fact.subject, fact.version) is inbox.Place.NEXT:
-            inbox.advance(tx, self._name, fact.subject, fact.version)
+    def _sweep(self) -> None:
+        """Tries what is due among what waits, reads again what an operator wants read again, and says how much is held."""
+        now = self._clock.now()
+        if timedelta() <= now - self._swept_at < _SWEEP:
+            return
+        self._swept_at = now
+        self._patiently(lambda tx: inbox.forget_overtaken(tx, self._name))
+        for subject in self._patiently(lambda tx: inbox.due_subjects(tx, self._name, now, _SWEPT)):
+            self._go_on()
+            self._take_waiting(subject)
+        for identity, record in self._patiently(lambda tx: dead_letters.take_redriven(tx, self._keyring, self._name, _SWEPT)):
+            self._read_again(identity, record)
+        held, dead = self._patiently(lambda tx: (inbox.count_held(tx, self._name), dead_letters.count(tx, self._name)))
+        metrics.FACTS_HELD.labels(self._name).set(held)
+        metrics.DEAD_LETTERS.labels(self._name).set(dead)
+        self._on_held(held)
+
+    # --- what can't be read
+
+    def _bury(self, record: Any, reason: str) -> None:
+        """Keeps a record as a dead letter, and asks for the facts of its key again: it may have been one of them on its way."""
+        letter = dead_letters.Record(record.topic, record.partition, record.offset, record.key or b"", record.value, list(record.headers))
+        fresh = self._patiently(lambda tx: dead_letters.keep(tx, self._keyring, self._name, letter, reason, self._clock.now()))
+        metrics.FACTS_HEARD.labels(self._name, "dead").inc()
+        if fresh:
+            self._doubtful.add((record.topic, (record.key or b"").decode("ascii", "replace")))
+            log.get().error(
+                "dead_letter", consumer=self._name, topic=record.topic, partition=record.partition, offset=record.offset, reason=reason
+            )
+
+    def _read_again(self, identity: str, record: dead_letters.Record) -> None:
+        try:
+            fact = unpack(record.headers, record.value, self._voices)
+        except Unreadable as unreadable:
+            log.get().warning("dead_letter_stays", consumer=self._name, topic=record.topic, reason=unreadable.reason)
+            return
+        self._take_one(record.topic, fact)
+        self._patiently(lambda tx: dead_letters.remove(tx, self._name, identity))
+
+    # --- what has not come
 
     def _ask_for_missing(self) -> None:
-        """Facts parked for long have a gap before them: ask the service that said them to say them again."""
+        """Asks who said them to say facts again that others wait for; and everything, when the own store was restored from a copy."""
         now = self._clock.now()
-        if now - self._asked_at < _PATIENCE:
+        if timedelta() <= now - self._asked_at < self._patience:
             return
         self._asked_at = now
-        missing = self._patiently(lambda tx: inbox.waiting(tx, self._name, now, _PATIENCE))
-        if not missing:
-            return
-        log.get().warning("gap_stays", consumer=self._name, count=len(missing), subjects=[subject for _, subject in missing[:20]])
-        self._producer = self._producer or Producer(self._broker.settings)
-        self._producer.send_all(REPLAYS, [(topic.encode(), subject.encode(), []) for topic, subject in missing])
+        gaps = self._patiently(lambda tx: inbox.gaps(tx, self._name, now - _FIRST_PATIENCE))
+        missing = sorted({*gaps, *(place for place in self._doubtful if is_id(place[1]))})
+        epoch = self._patiently(lambda tx: outbox.meet_store(tx, self._clock))
+        restored = not self._patiently(lambda tx: inbox.missed_nothing(tx, self._name, epoch))
+        if restored:
+            missing += [(topic, "") for topic in self._topics]
+        # A gap that stays is asked for less and less often: who could close it may be down for days.
+        self._patience = min(self._patience * 2, _LONGEST_PATIENCE) if missing else _FIRST_PATIENCE
+        if missing:
+            log.get().warning("gap_stays", consumer=self._name, count=len(missing), subjects=[subject for _, subject in missing[:20]])
+            self._producer = self._producer or Producer(self._broker.settings)
+            self._producer.send_all(REPLAYS, [(topic.encode(), subject.encode(), []) for topic, subject in missing])
+            self._doubtful.clear()
+        if restored:
+            self._patiently(lambda tx: inbox.asked_for_everything(tx, self._name, epoch))
 
     def _discard_producer(self) -> None:
         if self._producer is not None:
             self._producer.discard()
             self._producer = None
+
+    # --- patience
+
+    def _go_on(self) -> None:
+        """A batch may take longer than a turn should: each fact counts as one, and a stop leaves the rest for the next process."""
+        if not self._loop.turn():
+            raise _Stopped
 
     def _patiently(self, act: Callable[[Transaction], T]) -> T:
         """Acts in one transaction; while a part is away it waits and tries again, so that nothing is skipped."""
@@ -192,15 +260,22 @@ class Subscriber(threading.Thread):
             try:
                 with self._database.transaction(SYSTEM) as tx:
                     return act(tx)
-            except (Unavailable, Exhausted, Stale) as refusal:
+            except (Unavailable, Exhausted, Stale, Late) as refusal:
                 log.get().warning("subscriber_waits", consumer=self._name, reason=refusal.reason, delay_s=delay)
-                self._stopping.wait(delay)
-                self._check_stopping()
+                if self._loop.wait(delay):
+                    raise _Stopped from refusal
                 delay = min(delay * 2, 5.0)
 
-    def _check_stopping(self) -> None:
-        if self._stopping.is_set():
-            raise _Stopped
+
+def _reason(error: Exception) -> str:
+    match error:
+        case NewerKind():
+            return "type"
+        case DecodeError() | UnicodeDecodeError():
+            return "body"
+        case Refusal():
+            return error.reason
+    return "fault"
 
 
 class _Stopped(Exception):

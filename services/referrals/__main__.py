@@ -2,13 +2,12 @@
 
 import sys
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import click
 
 import chassis
-from chassis import house, keys, log, outbox
+from chassis import commands, house, keys, log
 from chassis.clock import Clock, SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database
@@ -20,7 +19,7 @@ from chassis.rpc import Face, Server
 from chassis.sealing import Keyring, SignatureCheck, Signer
 from chassis.subscriber import Subscriber
 from chassis.sweeper import Sweeper
-from chassis.tokens import SYSTEM, Verifier
+from chassis.tokens import Verifier
 from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
 from services.referrals import config, subscriptions, wire
 from services.referrals.rpc import RIGHTS
@@ -56,17 +55,7 @@ def serve() -> None:
     sys.exit(run(config.read()))
 
 
-@main.command(help="Tell facts again: all, or those since a moment (RFC 3339).")
-@click.option("--from", "since", type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d"]), help="default: all")
-def replay(since: datetime | None) -> None:
-    """Marks them; the running relay tells them."""
-    database = Database(config.read().database_url)
-    database.open()
-    with database.transaction(SYSTEM) as tx:
-        count = outbox.tell_again(tx, since=since)
-        outbox.wake(tx)
-    database.close()
-    click.echo(f"{count} facts will be told again")
+commands.add_to(main, lambda: config.read().database_url)
 
 
 @dataclass(frozen=True)
@@ -117,13 +106,13 @@ def run(settings: ServiceSettings) -> int:
     voices = {"enlace/partners": SignatureCheck(keys.verifying(settings.keys, "facts.partners"))}
     verifier = Verifier(keys.verifying(settings.keys, "tokens"), clock)
     database = Database(settings.database_url, max_size=2 * settings.rpc_threads + 4)  # a call by reference counts its try on a second one
-    broker = Broker(settings, [wire.TOPIC, f"{wire.TOPIC}.dlq", subscriptions.TOPIC, f"{subscriptions.TOPIC}.dlq", REPLAYS])
+    broker = Broker(settings, [wire.TOPIC, subscriptions.TOPIC, REPLAYS])
 
     made = make(database, keyring, signer, verifier, clock)
     server = Server(settings.listen, made.faces, threads=settings.rpc_threads, reflect=settings.reflection)
     parts: list[house.Part] = [
-        Relay(NAME, wire.TOPIC, database, broker, signer),
-        Replays(NAME, wire.TOPIC, database, broker),
+        Relay(NAME, wire.TOPIC, database, broker, signer, clock).loop(),
+        Replays(NAME, wire.TOPIC, database, broker).loop(),
         Subscriber(
             NAME,
             [subscriptions.TOPIC],
@@ -134,7 +123,8 @@ def run(settings: ServiceSettings) -> int:
             keyring=keyring,
             clock=clock,
             hurry=False,  # a suspension may take five seconds to be heard; half a second is far below
-        ),
+            on_held=lambda held: server.say("facts", not held),
+        ).loop(),
         Watch(made.referrals, database, clock),
         Sweeper(database, clock),
     ]

@@ -3,7 +3,7 @@
 import re
 
 from chassis.db import Transaction
-from chassis.envelope import Poison
+from chassis.envelope import NewerKind
 from chassis.outbox import Fact
 from protos.partners.v1 import facts_pb2
 from services.referrals.usecases import members
@@ -13,7 +13,7 @@ _TYPE = re.compile(r"enlace\.([a-z_]+)\.[a-z_]+\.v1")
 
 
 def hear(tx: Transaction, fact: Fact) -> None:
-    """One fact of the directory. An unknown kind is poison: something new is said that this version can't judge."""
+    """One fact of the directory. An unknown kind is held: something new is said that this version can't judge."""
     found = _TYPE.fullmatch(fact.type)
     kind = found[1] if found else ""
     if kind == "organization":
@@ -29,4 +29,4 @@ def hear(tx: Transaction, fact: Fact) -> None:
         key = facts_pb2.ApiKeyFact.FromString(fact.payload)
         members.key_changed(tx, key.api_key_id, key.live)
     else:
-        raise Poison("type")
+        raise NewerKind

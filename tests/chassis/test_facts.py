@@ -2,141 +2,21 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-import chassis
-from chassis import inbox, keys, outbox
-from chassis.clock import SystemClock
-from chassis.config import ServiceSettings
-from chassis.db import Database, Transaction
-from chassis.envelope import SIGNATURE, pack
+from chassis import outbox
+from chassis.db import Database
+from chassis.envelope import SIGNATURE
 from chassis.errors import Conflict
 from chassis.ids import new_id
-from chassis.kafka import LOST, REPLAYS, Broker, Consumer, Producer
+from chassis.kafka import Broker, Consumer, Producer
 from chassis.outbox import Fact
-from chassis.relay import Relay, Replays
-from chassis.sealing import Keyring, SignatureCheck, Signer
-from chassis.subscriber import Subscriber
 from chassis.tokens import SYSTEM
+from tests.chassis.world import World, settings, until
 from tests.parts import brokers
-from tests.parts.postgres import Server
-
-MIGRATIONS = [Path(chassis.__file__).parent / "migrations"]
-
-
-def settings(bootstrap: str) -> ServiceSettings:
-    return ServiceSettings("", "", bootstrap, "PLAINTEXT", "", "", "", 1, "", "", Path(), False, True, 4)
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Waits for something that happens elsewhere; fails after `seconds`."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
-
-
-@dataclass
-class World:
-    """One teller and one hearer with a database each, on one broker."""
-
-    part: brokers.Broker
-    topic: str
-    teller: Database
-    hearer: Database
-    signer: Signer
-    voices: dict[str, SignatureCheck]
-    heard: list[Fact]
-    threads: list[Broker | Relay | Replays | Subscriber]
-    refuse: set[str]
-
-    def tell(self, subject: str, count: int, start: int = 1) -> None:
-        with self.teller.transaction(SYSTEM) as tx:
-            outbox.keep(tx, [Fact(subject, start + n, "enlace.test.told.v1", b"x", datetime.now(UTC)) for n in range(count)])
-
-    def send_raw(self, fact: Fact, *, source: str = "enlace/teller", body: bytes | None = None) -> None:
-        """Straight to the topic, past the outbox."""
-        key, value, headers = pack(fact, source, self.signer)
-        producer = Producer(settings(self.part.bootstrap))
-        producer.send_all(self.topic, [(key, value if body is None else body, headers)])
-        producer.discard()
-
-    def versions(self, subject: str) -> list[int]:
-        return [fact.version for fact in self.heard if fact.subject == subject]
-
-    def hear(self, tx: Transaction, fact: Fact) -> None:
-        if fact.subject in self.refuse:
-            raise Conflict("refused_for_the_test")
-        tx.execute("INSERT INTO effects (subject, version) VALUES (%s, %s)", (fact.subject, fact.version))
-        self.heard.append(fact)
-
-    def effects(self) -> list[tuple[str, int]]:
-        with self.hearer.transaction(SYSTEM) as tx:
-            return [(row["subject"], row["version"]) for row in tx.execute("SELECT subject, version FROM effects ORDER BY 1, 2")]
-
-    def dead(self) -> list[bytes]:
-        """What lies in the dead-letter topic now."""
-        consumer = Consumer(settings(self.part.bootstrap), new_id(), [f"{self.topic}.dlq"])
-        found = []
-        for _ in range(20):
-            try:
-                found += [record.key for record in consumer.poll(0.5)]
-            except LOST:
-                continue
-            if found:
-                break
-        consumer.close()
-        return found
-
-
-@pytest.fixture
-def world(broker: brokers.Broker, postgres: Server, tmp_path: Path) -> Iterator[World]:
-    keys.create(tmp_path, ["teller", "hearer"])
-    places = postgres.database("teller", MIGRATIONS), postgres.database("hearer", MIGRATIONS)
-    teller, hearer = Database(places[0].url, max_size=5), Database(places[1].url, max_size=5)
-    teller.open()
-    hearer.open()
-    import psycopg
-
-    with psycopg.connect(places[1].migration_url) as owner:
-        # No unique key: an effect applied twice must show as two rows.
-        owner.execute("CREATE TABLE effects (subject text, version bigint)")
-    signer = Signer(keys.signing(tmp_path, "facts.teller"))
-    voices = {"enlace/teller": SignatureCheck(keys.verifying(tmp_path, "facts.teller"))}
-    name = new_id()
-    topic = f"enlace.tests-{name[:8]}.v1"  # of its own: what earlier tests told was signed with other keys
-    topics = [topic, f"{topic}.dlq", REPLAYS]
-    made = World(broker, topic, teller, hearer, signer, voices, [], [], set())
-    watch = Broker(settings(broker.bootstrap), topics)
-    made.threads = [
-        watch,
-        Relay("teller", topic, teller, watch, signer),
-        Replays("teller", topic, teller, watch),
-        Subscriber(
-            name,
-            [topic],
-            made.hear,
-            database=hearer,
-            broker=watch,
-            voices=voices,
-            keyring=Keyring(keys.secret(tmp_path, "sealing.hearer")),
-            clock=SystemClock(),
-        ),
-    ]
-    for thread in made.threads:
-        thread.start()
-    yield made
-    for thread in made.threads:
-        thread.stop()
-    for thread in made.threads:
-        thread.join(10)
-    teller.close()
-    hearer.close()
 
 
 def test_a_committed_fact_is_heard_once_and_in_order(world: World) -> None:
@@ -167,8 +47,7 @@ def test_a_fact_told_twice_has_one_effect(world: World) -> None:
     world.tell(subject, 3)
     until(lambda: len(world.versions(subject)) == 3)
     with world.teller.transaction(SYSTEM) as tx:
-        assert outbox.tell_again(tx, subject=subject) == 3
-        outbox.wake(tx)
+        assert outbox.repeat_subject(tx, subject) == 3
     world.tell(after, 1)
     until(lambda: world.versions(after) == [1])
     assert [row for row in world.effects() if row[0] == subject] == [(subject, 1), (subject, 2), (subject, 3)]
@@ -187,13 +66,14 @@ def test_a_missing_fact_is_asked_for_and_told_again(world: World) -> None:
     with world.teller.transaction(SYSTEM) as tx:
         outbox.keep(tx, [Fact(subject, n, "enlace.test.told.v1", b"x", datetime.now(UTC)) for n in (1, 2)])
         # As if the broker had lost the first one after acknowledging it.
-        outbox.mark_published(tx, [Fact(subject, 1, "", b"", datetime.now(UTC))])
+        outbox.mark_published(tx, [Fact(subject, 1, "", b"", datetime.now(UTC))], 1)
     until(lambda: world.versions(subject) == [1, 2], 60)
 
 
-def test_poison_becomes_a_dead_letter_and_the_next_ones_go_on(world: World) -> None:
+def test_what_can_not_be_read_is_a_dead_letter_once_and_the_next_ones_go_on(world: World) -> None:
     fact = Fact(new_id(), 1, "enlace.test.told.v1", b"x", datetime.now(UTC))
     world.send_raw(fact, body=b"altered after signing")
+    world.send_raw(fact, body=b"altered after signing")  # the same record again is the same dead letter
     world.send_raw(replace(fact, subject=new_id()), source="enlace/stranger")
     producer = Producer(settings(world.part.bootstrap))
     producer.send_all(world.topic, [(b"no headers at all", b"", []), (b"nonsense", b"\xff", [("ce_id", b"\xff"), (SIGNATURE, b"")])])
@@ -201,24 +81,45 @@ def test_poison_becomes_a_dead_letter_and_the_next_ones_go_on(world: World) -> N
     after = new_id()
     world.tell(after, 1)
     until(lambda: world.versions(after) == [1])
+    until(lambda: len(world.waiting("unreadable")) == 4)
     assert world.versions(fact.subject) == []
-    until(lambda: bool(world.dead()))
+    assert sorted(letter.reason for letter in world.waiting("unreadable")) == ["headers", "headers", "signature", "source"]
 
 
-def test_a_refused_fact_is_given_up_after_its_tries_and_its_followers_go_on(world: World) -> None:
-    subject = new_id()
-    world.refuse.add(subject)
-    world.tell(subject, 1)
-    until(lambda: bool(_seen(world, subject)))
-    world.refuse.clear()
-    world.tell(subject, 1, start=2)
-    until(lambda: world.versions(subject) == [2])
+def test_what_is_new_goes_before_what_is_told_again(world: World) -> None:
+    """Looked at in the outbox, so that no batch under way decides it."""
+    old, new = "f" * 32, "0" * 32  # by subject alone the old ones would not come first; so the other way round too
+    until(lambda: world.watch.cluster_id is not None)
+    world.stop("teller")
+    world.databases["teller"] = Database(world.places["teller"].url, max_size=2)
+    world.teller.open()
+    for first, second in ((old, new), ("1" * 32, "e" * 32)):
+        world.tell(first, 2)
+        with world.teller.transaction(SYSTEM) as tx:
+            outbox.mark_published(tx, outbox.new_facts(tx, 100), outbox.current_round(tx))
+            outbox.repeat_all(tx)
+        world.tell(second, 1)
+        world.tell(first, 1, start=3)
+        with world.teller.transaction(SYSTEM) as tx:
+            told = [(fact.subject, fact.version) for fact in outbox.new_facts(tx, 100)]
+            # Within a subject the order of versions stands: the new one brings those before it along.
+            assert told == sorted([(first, 1), (first, 2), (first, 3), (second, 1)])
+            outbox.mark_published(tx, outbox.new_facts(tx, 100), outbox.current_round(tx))
 
 
-def _seen(world: World, subject: str) -> int:
-    name = world.threads[3]._name  # type: ignore[union-attr]
-    with world.hearer.transaction(SYSTEM) as tx:
-        return inbox.seen(tx, name, [subject]).get(subject, 0)
+def test_a_replay_of_a_large_outbox_goes_in_chunks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "_CHUNK", 100)
+    for subject in (new_id() for _ in range(25)):
+        world.tell(subject, 20)
+    until(lambda: len(world.effects()) == 500)
+    with world.teller.transaction(SYSTEM) as tx:
+        assert outbox.count(tx) == 500
+    # While the relay tells again what is already marked.
+    assert list(outbox.repeat_since(world.teller, datetime(2000, 1, 1, tzinfo=UTC))) == [100, 200, 300, 400, 500]
+    after = new_id()
+    world.tell(after, 1)
+    until(lambda: world.versions(after) == [1])
+    assert len(world.effects()) == 501
 
 
 def test_nothing_is_lost_or_doubled_when_the_broker_is_killed_in_the_middle(world: World) -> None:

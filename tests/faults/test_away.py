@@ -134,7 +134,7 @@ def test_referrals_go_on_while_the_broker_is_away(victim: House, cast: Cast) -> 
     with paused(victim, "broker"):
         assert live(cast, person_id, receipt_id, STEPS[0], STEPS[3]).state == pb.STATE_ACCEPTED
     with victim.database("referrals") as database:
-        waiting = "SELECT count(*) AS n FROM outbox WHERE published_at IS NULL"
+        waiting = "SELECT count(*) AS n FROM outbox WHERE first_round IS NULL"
         until(lambda: all(row["n"] == 0 for row in database.execute(waiting)))
 
 

@@ -124,7 +124,7 @@ PLANTED: dict[str, tuple[str, str, Callable[[Books], list[str]]]] = {
     ),
     "a relay that goes by a watermark": (
         "referrals",
-        "UPDATE outbox SET published_at = NULL WHERE (subject, version) IN (SELECT subject, version FROM outbox LIMIT 1)",
+        "UPDATE outbox SET first_round = NULL WHERE (subject, version) IN (SELECT subject, version FROM outbox LIMIT 1)",
         checker.nothing_waits,
     ),
     "an audit row after the answer": (

@@ -154,7 +154,7 @@ def test_the_databases_are_made_as_on_one_machine(tmp_path: Path) -> None:
     server = Postgres(tmp_path / "postgres", durable=False)
     server.start()
     try:
-        programs = Path(server._programs())
+        programs = Path(server.programs())
         superuser = server.superuser
         environment = {"PATH": f"{programs}:{os.environ['PATH']}", "PASSWORDS": str(tmp_path / "passwords"), "PGHOST": "127.0.0.1"}
         environment |= {"PGPORT": str(server.port), "PGPASSWORD": superuser.password, "LC_ALL": "C.UTF-8"}

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.notifications.domain.message import about_unreached, messages_of
-from services.notifications.domain.rules import HISTORY, RULES, Audience, Happening, Told, told_of
+from services.notifications.domain.rules import HISTORY, RULES, VERBS, Audience, Happening, Told, told_of
 
 NOW = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
 SENDER, RECEIVER, WORKER, COORDINATOR = "s" * 32, "r" * 32, "w" * 32, "c" * 32
@@ -110,3 +110,10 @@ def test_a_message_that_reached_nobody_is_told_to_the_coordination() -> None:
     [lost] = messages_of(told, told_of(told, NOW))
     about = about_unreached(lost, NOW)
     assert (about.audience, about.kind, about.referral_id) == (Audience.COORDINATION, "message_undeliverable", lost.referral_id)
+
+
+def test_every_verb_that_the_referrals_service_says_is_known() -> None:
+    from services.referrals.domain.lifecycle import TRANSITIONS
+
+    by_clock_and_in_draft = {"clock_reminded", "clock_breached", "clock_escalated", "drafted", "amended"}
+    assert {t.fact for t in TRANSITIONS} | by_clock_and_in_draft == VERBS

@@ -51,6 +51,11 @@ class Server:
         self.engine.clone(self._templates[key], place.name)
         return place
 
+    @property
+    def programs(self) -> Path:
+        """PostgreSQL's own programs."""
+        return self.engine.programs()
+
     def drop(self, database: Database) -> None:
         self.engine.drop(database.name)
 

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from google.protobuf.message import DecodeError
 
-from chassis.envelope import Poison
+from chassis.envelope import NewerKind
 from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import facts_pb2
@@ -126,8 +126,8 @@ def test_what_is_said_twice_is_as_said_once(story: Story, hear: Hearing) -> None
         "",
     ],
 )
-def test_a_kind_of_fact_that_is_not_known_is_poison(type_: str, hear: Hearing) -> None:
-    with pytest.raises(Poison, match="type"):
+def test_a_kind_of_fact_that_is_newer_than_this_service_is_held(type_: str, hear: Hearing) -> None:
+    with pytest.raises(NewerKind):
         hear.fact(type_, b"")
 
 

@@ -39,11 +39,14 @@ class Notice:
 
 
 def messages_of(happening: Happening, told: list[Told]) -> list[Message]:
-    """The messages of one happening, as they are kept; their time is when it happened, not when it was heard."""
+    """The messages of one happening, as they are kept; their time is when it happened, not when it was heard.
+
+    The time is part of what they are derived from: a store that was restored from a copy uses a version again, for something else.
+    """
     personal = {(one.kind, one.organization_id): one.worker_id for one in told if one.audience is Audience.WORKER}
     return [
         Message(
-            derived_id(f"{happening.referral_id}/{happening.version}", one),
+            derived_id(f"{happening.referral_id}/{happening.version}/{happening.time.isoformat()}", one),
             one.audience,
             one.organization_id,
             one.worker_id,

@@ -1,4 +1,4 @@
-"""Who is told of what: one table, fact → recipients. A fact without a row tells nobody.
+"""Who is told of what: one table, fact → recipients.
 
 Limit: it chooses recipients, not channels; whether somebody has an e-mail address or a webhook is not known here.
 """
@@ -81,6 +81,10 @@ RULES: dict[str, tuple[str, tuple[Party, ...]]] = {
     "clock_breached": ("clock_breached", (Party.RECEIVER, Party.SENDER)),
     "clock_escalated": ("clock_escalated", ALL),
 }
+
+# Known, and nobody's message: what the sender does alone, and corrections of the record.
+SILENT = frozenset({"drafted", "started", "rerouted", "entered_in_error"})
+VERBS = SILENT | RULES.keys()
 
 OVERRIDE_USED = "override_used"
 MESSAGE_UNDELIVERABLE = "message_undeliverable"

@@ -3,18 +3,21 @@
 from datetime import datetime
 
 from chassis.db import Transaction
+from chassis.envelope import NewerKind
 from chassis.outbox import Fact
 from services.notifications import wire
 from services.notifications.domain.member import OUT
 from services.notifications.domain.message import messages_of
-from services.notifications.domain.rules import told_of
+from services.notifications.domain.rules import VERBS, told_of
 from services.notifications.store import deliveries, members, messages
 
 
 def referral(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_email: bool) -> None:
-    """Tells whom the rules name."""
+    """Tells whom the rules name; a verb that no rule knows was said by a later version, which may want somebody told."""
     body = wire.referral_fact(fact)
     happening = wire.happening(fact, body)
+    if happening.verb not in VERBS:
+        raise NewerKind
     told = messages_of(happening, told_of(happening, now))
     messages.keep(tx, told, wire.webhook_body(fact, body, public_url), now, by_email=by_email)
 

@@ -1,0 +1,109 @@
+"""The sub-commands about facts that every service has: replay, and dead-letters list, redrive, discard. They work beside the running service.
+
+Exit codes: 0 done, 1 refused or nothing found, 2 a wrong call. What is for a machine is on standard output, progress on standard error.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from chassis import dead_letters, outbox
+from chassis.clock import SystemClock
+from chassis.db import Database, Transaction
+from chassis.errors import Refusal
+from chassis.tokens import SYSTEM
+
+_CODE = re.compile(r"[a-z][a-z0-9_]{2,39}")
+_MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"])
+_json = click.option("--json", "as_json", is_flag=True, help="Say it as JSON.")
+_dry_run = click.option("--dry-run", is_flag=True, help="Only say how many.")
+
+
+def add_to(main: click.Group, database_url: Callable[[], str]) -> None:
+    """Adds the sub-commands to a service's own; `database_url` reads its settings when one is called."""
+
+    @contextmanager
+    def opened() -> Iterator[Database]:
+        database = Database(database_url(), max_size=2)
+        database.open()
+        try:
+            yield database
+        except Refusal as refusal:
+            raise click.ClickException(refusal.reason) from refusal
+        finally:
+            database.close()
+
+    @main.command(help="Tell facts again: all of them, or those since a moment. Safe at any time.")
+    @click.option("--from", "since", type=_MOMENT, help="In UTC.")
+    @_dry_run
+    @_json
+    def replay(since: datetime | None, dry_run: bool, as_json: bool) -> None:
+        moment = since and (since if since.tzinfo else since.replace(tzinfo=UTC))
+        with opened() as database:
+            count = _replay(database, moment, dry_run)
+        click.echo(json.dumps({"facts": count}) if as_json else f"{count} facts {'would be' if dry_run else 'will be'} told again")
+
+    @main.group("dead-letters", help="Facts that are held because their handler refused them, and records that could not be read.")
+    def letters() -> None:
+        """Sub-commands below."""
+
+    @letters.command("list", help="What waits for an operator, longest first.")
+    @_json
+    def list_(as_json: bool) -> None:
+        with opened() as database, database.transaction(SYSTEM) as tx:
+            found = dead_letters.waiting(tx)
+        if as_json:
+            click.echo(json.dumps([asdict(letter) for letter in found], default=_rfc3339))
+            return
+        for letter in found:
+            attempts = f"  tried {letter.attempts} times, next {_rfc3339(letter.next_try_time)}" if letter.next_try_time else ""
+            click.echo(
+                f"{letter.kind:<10} {letter.id}  {letter.type or letter.topic}  {letter.reason}  since {_rfc3339(letter.since)}{attempts}"
+            )
+        click.echo(f"{len(found)} in all")
+
+    def act(name: str, help: str, do: Callable[[Transaction, list[dead_letters.DeadLetter], str, datetime], None], done: str) -> None:
+        @letters.command(name, help=help)
+        @click.argument("identity", required=False, default="", metavar="[ID]")
+        @click.option("--subject", default="", help="All held facts of this subject.")
+        @click.option("--all", "everything", is_flag=True, help="All of them.")
+        @click.option("--reason", required=True, help="Why, as a code for the trail: lower case, digits, _; e.g. handler_mended.")
+        @_dry_run
+        @_json
+        def command(identity: str, subject: str, everything: bool, reason: str, dry_run: bool, as_json: bool) -> None:
+            if [bool(identity), bool(subject), everything].count(True) != 1:
+                raise click.UsageError("name one ID, or --subject, or --all")
+            if not _CODE.fullmatch(reason):
+                raise click.UsageError("--reason is a code of 3 to 40 lower-case letters, digits and _: no sentence, no name")
+            with opened() as database, database.transaction(SYSTEM) as tx:
+                found = dead_letters.chosen(dead_letters.waiting(tx), identity=identity, subject=subject)
+                if not dry_run:
+                    do(tx, found, reason, SystemClock().now())
+            click.echo(json.dumps({"count": len(found)}) if as_json else f"{len(found)} {'would be ' if dry_run else ''}{done}")
+            sys.exit(0 if found or everything else 1)
+
+    act("redrive", "Try these again now, by the running service.", dead_letters.redrive, "tried again")
+    act("discard", "Give these up for ever; the facts behind them go on.", dead_letters.discard, "given up")
+
+
+def _replay(database: Database, since: datetime | None, dry_run: bool) -> int:
+    with database.transaction(SYSTEM) as tx:
+        count = outbox.count(tx, since)
+        if since is None and not dry_run:
+            outbox.repeat_all(tx)
+    if since is not None and not dry_run:
+        for marked in outbox.repeat_since(database, since):
+            if sys.stderr.isatty():
+                click.echo(f"{marked} of {count}", err=True)
+    return count
+
+
+def _rfc3339(value: Any) -> str:
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)

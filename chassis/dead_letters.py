@@ -1,0 +1,175 @@
+"""Dead letters: records that can't be read, kept sealed; and what an operator may do about them and about held facts: list, try again, give up.
+
+Giving up is the only way past a fact that had no effect. It is on the trail, with the operator's reason.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from chassis import audit, inbox
+from chassis.db import Transaction
+from chassis.outbox import Fact
+from chassis.sealing import Keyring
+from chassis.tokens import Caller
+
+OPERATIONS = Caller("operations", "system", "")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record as it came from its topic."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """What waits for an operator. `kind` is `held` (a fact; id is subject/version) or `unreadable` (a record)."""
+
+    kind: str
+    consumer: str
+    id: str
+    topic: str
+    reason: str
+    attempts: int
+    since: datetime
+    next_try_time: datetime | None
+    type: str = ""
+
+
+def keep(tx: Transaction, keyring: Keyring, consumer: str, record: Record, reason: str, now: datetime) -> bool:
+    """Keeps a record, sealed; False when it lies there already (read again, it is the same)."""
+    packed = _pack(record)
+    identity = hashlib.sha256(packed).hexdigest()[:32]
+    return bool(
+        tx.execute(
+            "INSERT INTO dead_letters (consumer, id, topic, partition, record_offset, reason, sealed, time) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
+            " ON CONFLICT DO NOTHING",
+            (
+                consumer,
+                identity,
+                record.topic,
+                record.partition,
+                record.offset,
+                reason,
+                keyring.seal_bytes(packed, _place(consumer, identity)),
+                now,
+            ),
+        ).rowcount
+    )
+
+
+def count(tx: Transaction, consumer: str) -> int:
+    """How many records lie there."""
+    row = tx.execute("SELECT count(*) AS n FROM dead_letters WHERE consumer = %s", (consumer,)).fetchone()
+    return int(row["n"]) if row else 0
+
+
+def take_redriven(tx: Transaction, keyring: Keyring, consumer: str, limit: int) -> list[tuple[str, Record]]:
+    """(id, record) of those that an operator wants read again. Their mark is taken off: what still can't be read stays where it is."""
+    rows = tx.execute(
+        "UPDATE dead_letters SET redrive = false WHERE (consumer, id) IN"
+        " (SELECT consumer, id FROM dead_letters WHERE consumer = %s AND redrive LIMIT %s FOR UPDATE SKIP LOCKED)"
+        " RETURNING id, topic, partition, record_offset, sealed",
+        (consumer, limit),
+    ).fetchall()
+    return [(row["id"], _unpack(row, keyring.open_bytes(row["sealed"], _place(consumer, row["id"])))) for row in rows]
+
+
+def remove(tx: Transaction, consumer: str, identity: str) -> None:
+    """Takes away a record that could be read."""
+    tx.execute("DELETE FROM dead_letters WHERE consumer = %s AND id = %s", (consumer, identity))
+
+
+def waiting(tx: Transaction) -> list[DeadLetter]:
+    """All that waits for an operator, of every consumer of this service, longest first."""
+    rows = tx.execute(
+        "SELECT 'held' AS kind, consumer, subject || '/' || version AS id, topic, reason, attempts, parked_at AS since, next_try_time, type"
+        " FROM inbox_parked WHERE reason <> ''"
+        " UNION ALL SELECT 'unreadable', consumer, id, topic, reason, 0, time, NULL, '' FROM dead_letters ORDER BY since, id"
+    ).fetchall()
+    return [DeadLetter(**row) for row in rows]
+
+
+def chosen(letters: Sequence[DeadLetter], *, identity: str = "", subject: str = "") -> list[DeadLetter]:
+    """Of these the one with this id, or those of this subject; all when neither is named."""
+    if identity:
+        return [letter for letter in letters if letter.id == identity]
+    if subject:
+        return [letter for letter in letters if letter.kind == "held" and letter.id.rpartition("/")[0] == subject]
+    return list(letters)
+
+
+def redrive(tx: Transaction, letters: Sequence[DeadLetter], reason: str, now: datetime) -> None:
+    """Lets the running service try these again at once."""
+    for letter in letters:
+        if letter.kind == "held":
+            subject, _, version = letter.id.rpartition("/")
+            tx.execute(
+                "UPDATE inbox_parked SET next_try_time = '-infinity' WHERE consumer = %s AND subject = %s AND version = %s",
+                (letter.consumer, subject, int(version)),
+            )
+        else:
+            tx.execute("UPDATE dead_letters SET redrive = true WHERE consumer = %s AND id = %s", (letter.consumer, letter.id))
+    _record(tx, "redrive_dead_letter", letters, reason, now)
+
+
+def discard(tx: Transaction, letters: Sequence[DeadLetter], reason: str, now: datetime) -> None:
+    """Gives these up: a held fact has no effect for ever, and those behind it go on."""
+    for letter in letters:
+        if letter.kind == "held":
+            _give_up(tx, letter)
+        else:
+            remove(tx, letter.consumer, letter.id)
+    _record(tx, "discard_dead_letter", letters, reason, now)
+
+
+def _give_up(tx: Transaction, letter: DeadLetter) -> None:
+    subject, _, version = letter.id.rpartition("/")
+    row = tx.execute(
+        "SELECT subject, version, type, payload, time, epoch, base FROM inbox_parked WHERE consumer = %s AND subject = %s AND version = %s",
+        (letter.consumer, subject, int(version)),
+    ).fetchone()
+    if row and inbox.place(tx, letter.consumer, Fact(**row)) is inbox.Place.NEXT:
+        inbox.advance(tx, letter.consumer, Fact(**row))
+
+
+def _record(tx: Transaction, action: str, letters: Sequence[DeadLetter], reason: str, now: datetime) -> None:
+    entries = [audit.Entry(action, letter.id, reason, (letter.kind, letter.consumer, letter.reason)) for letter in letters]
+    audit.record(tx, OPERATIONS, now, entries)
+
+
+def _place(consumer: str, identity: str) -> str:
+    return f"dead_letters/{consumer}/{identity}"
+
+
+def _pack(record: Record) -> bytes:
+    def text(value: bytes | None) -> str | None:
+        return None if value is None else base64.b64encode(value).decode()
+
+    return json.dumps([text(record.key), text(record.value), [[name, text(value)] for name, value in record.headers]]).encode()
+
+
+def _unpack(row: dict[str, Any], packed: bytes) -> Record:
+    def plain(value: str | None) -> bytes | None:
+        return None if value is None else base64.b64decode(value)
+
+    key, value, headers = json.loads(packed)
+    return Record(
+        row["topic"],
+        row["partition"],
+        row["record_offset"],
+        plain(key) or b"",
+        plain(value),
+        [(name, plain(found) or b"") for name, found in headers],
+    )

@@ -1,0 +1,103 @@
+"""Stores that are restored from older copies: nothing is lost, nobody is told twice, and the restored history is the truth for those who hear it."""
+
+from pathlib import Path
+
+from chassis import dead_letters
+from chassis.ids import new_id
+from chassis.tokens import SYSTEM
+from tests.chassis.world import World, until
+
+
+def test_a_teller_that_was_restored_uses_versions_again_and_is_heard(world: World, tmp_path: Path) -> None:
+    quiet, busy, behind = new_id(), new_id(), new_id()
+    world.tell(quiet, 2, payload=b"before")
+    world.tell(busy, 2, payload=b"before")
+    world.tell(behind, 1, payload=b"before")
+    until(lambda: len(world.effects()) == 5)
+    world.back_up("teller", tmp_path / "copy")
+    world.tell(busy, 3, start=3, payload=b"lost")
+    world.tell(quiet, 1, start=3, payload=b"lost")
+    until(lambda: len(world.effects()) == 9)
+
+    world.stop("teller")
+    world.restore("teller", tmp_path / "copy")
+    world.start("teller")
+    # As many versions as the lost future had: the worst case for who only counts.
+    world.tell(busy, 3, start=3, payload=b"after")
+    world.tell(behind, 1, start=2, payload=b"after")
+
+    until(lambda: world.versions(busy)[-3:] == [3, 4, 5] and world.standing(busy) == b"after")
+    until(lambda: world.versions(behind) == [1, 2])
+    # What is no longer true is taken back, by the last fact that both have in common; nothing before it is applied again.
+    until(lambda: world.standing(quiet) == b"before")
+    assert world.versions(quiet) == [1, 2, 3, 2]
+    assert world.versions(busy) == [1, 2, 3, 4, 5, 2, 3, 4, 5]
+
+
+def test_a_teller_that_was_restored_without_a_loss_tells_nobody_twice(world: World, tmp_path: Path) -> None:
+    subjects = [new_id() for _ in range(50)]
+    for subject in subjects:
+        world.tell(subject, 3)
+    until(lambda: len(world.effects()) == 150)
+    world.back_up("teller", tmp_path / "copy")
+    world.stop("teller")
+    world.restore("teller", tmp_path / "copy")
+    world.start("teller")
+    last = new_id()
+    world.tell(last, 1)
+    world.tell(subjects[0], 1, start=4)
+    until(lambda: world.versions(last) == [1] and world.versions(subjects[0]) == [1, 2, 3, 4])
+    until(lambda: all(_epoch(world, subject) > 0 for subject in subjects))
+    assert len(world.effects()) == 152
+
+
+def test_a_teller_that_was_restored_twice_from_one_copy_is_heard_both_times(world: World, tmp_path: Path) -> None:
+    subject = new_id()
+    world.tell(subject, 1, payload=b"before")
+    until(lambda: world.versions(subject) == [1])
+    world.back_up("teller", tmp_path / "copy")
+    for said in (b"first", b"second"):
+        world.stop("teller")
+        world.restore("teller", tmp_path / "copy")
+        world.start("teller")
+        world.tell(subject, 1, start=2, payload=said)
+        until(lambda said=said: world.standing(subject) == said)  # type: ignore[misc]
+
+
+def test_what_waits_of_a_lost_future_is_forgotten(world: World, tmp_path: Path) -> None:
+    subject = new_id()
+    world.tell(subject, 1)
+    until(lambda: world.versions(subject) == [1])
+    world.back_up("teller", tmp_path / "copy")
+    world.refuse.add(f"{subject}/2")
+    world.tell(subject, 2, start=2, payload=b"lost")
+    until(lambda: len(world.waiting()) == 1 and world.parked(subject) == [2, 3])
+    world.stop("teller")
+    world.restore("teller", tmp_path / "copy")
+    world.refuse.clear()
+    world.start("teller")
+    until(lambda: world.parked(subject) == [])
+    world.tell(subject, 1, start=2, payload=b"after")
+    until(lambda: world.standing(subject) == b"after")
+    world.operate(dead_letters.redrive)
+    assert b"lost" not in [fact.payload for fact in world.heard]
+
+
+def test_a_hearer_that_was_restored_asks_for_what_it_has_missed(world: World, tmp_path: Path) -> None:
+    subject, other = new_id(), new_id()
+    world.tell(subject, 2)
+    until(lambda: world.versions(subject) == [1, 2])
+    world.back_up("hearer", tmp_path / "copy")
+    world.tell(subject, 2, start=3)
+    world.tell(other, 1)
+    until(lambda: len(world.effects()) == 5)
+    world.stop("hearer")
+    world.restore("hearer", tmp_path / "copy")
+    world.start("hearer")
+    until(lambda: world.effects() == sorted([*((subject, n) for n in (1, 2, 3, 4)), (other, 1)]))
+
+
+def _epoch(world: World, subject: str) -> int:
+    with world.hearer.transaction(SYSTEM) as tx:
+        row = tx.execute("SELECT epoch FROM inbox WHERE subject = %s", (subject,)).fetchone()
+    return int(row["epoch"]) if row else -1

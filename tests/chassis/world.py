@@ -1,0 +1,204 @@
+"""One service that tells facts and one that hears them, with a database each, on one broker; and what an operator can do to either."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+
+import chassis
+from chassis import dead_letters, inbox, keys, outbox
+from chassis.clock import SystemClock
+from chassis.config import ServiceSettings
+from chassis.db import Database, Transaction
+from chassis.envelope import pack
+from chassis.errors import Conflict
+from chassis.ids import new_id
+from chassis.kafka import REPLAYS, Broker, Producer
+from chassis.outbox import Fact
+from chassis.relay import Relay, Replays
+from chassis.sealing import Keyring, SignatureCheck, Signer
+from chassis.subscriber import Subscriber
+from chassis.supervisor import Loop
+from chassis.tokens import SYSTEM
+from tests.parts import brokers
+from tests.parts import postgres as parts
+
+MIGRATIONS = [Path(chassis.__file__).parent / "migrations"]
+
+
+def settings(bootstrap: str) -> ServiceSettings:
+    return ServiceSettings("", "", bootstrap, "PLAINTEXT", "", "", "", 1, "", "", Path(), False, True, 4)
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Waits for something that happens elsewhere; fails after `seconds`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+@dataclass
+class World:
+    """One teller and one hearer with a database each, on one broker. `refuse` names subjects, or subject/version, that the handler refuses."""
+
+    part: brokers.Broker
+    topic: str
+    places: dict[str, parts.Database]
+    programs: Path
+    keys: Path
+    name: str = field(default_factory=new_id)
+    heard: list[Fact] = field(default_factory=list)
+    refuse: set[str] = field(default_factory=set)
+    loops: dict[str, list[Loop]] = field(default_factory=dict)
+    databases: dict[str, Database] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.signer = Signer(keys.signing(self.keys, "facts.teller"))
+        self.voices = {"enlace/teller": SignatureCheck(keys.verifying(self.keys, "facts.teller"))}
+        self.keyring = Keyring(keys.secret(self.keys, "sealing.hearer"))
+        self.watch = Broker(settings(self.part.bootstrap), [self.topic, REPLAYS])
+
+    # --- the two services
+
+    def start(self, *names: str) -> None:
+        """Starts these services: teller, hearer."""
+        for name in names:
+            database = self.databases[name] = Database(self.places[name].url, max_size=5)
+            database.open()
+            self.loops[name] = [work.loop() for work in self._works(name, database)]
+            for loop in self.loops[name]:
+                loop.start()
+
+    def stop(self, *names: str) -> None:
+        """Stops them, as SIGTERM does."""
+        for name in names:
+            for loop in self.loops[name]:
+                loop.stop()
+            for loop in self.loops[name]:
+                assert loop.join(15), f"{loop.name} does not end"
+            self.databases[name].close()
+
+    def _works(self, name: str, database: Database) -> list[Relay | Replays | Subscriber]:
+        clock = SystemClock()
+        if name == "teller":
+            return [Relay(name, self.topic, database, self.watch, self.signer, clock), Replays(name, self.topic, database, self.watch)]
+        given = {"database": database, "broker": self.watch, "voices": self.voices, "keyring": self.keyring, "clock": clock}
+        return [Subscriber(self.name, [self.topic], self.hear, **given)]  # type: ignore[arg-type]
+
+    @property
+    def teller(self) -> Database:
+        """The database of who tells."""
+        return self.databases["teller"]
+
+    @property
+    def hearer(self) -> Database:
+        """The database of who hears."""
+        return self.databases["hearer"]
+
+    # --- copies, as docs/operations.md makes them
+
+    def back_up(self, name: str, file: Path) -> None:
+        """Copies a database."""
+        self._run("pg_dump", "--format=custom", "--exclude-extension=*", f"--file={file}", self.places[name].migration_url)
+
+    def restore(self, name: str, file: Path) -> None:
+        """Puts the copy in its place."""
+        self._run("pg_restore", "--clean", "--if-exists", "--no-owner", f"--dbname={self.places[name].migration_url}", str(file))
+
+    def _run(self, program: str, *words: str) -> None:
+        done = subprocess.run([str(self.programs / program), *words], capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+        assert done.returncode == 0, done.stderr
+
+    # --- telling
+
+    def tell(self, subject: str, count: int, start: int = 1, payload: bytes = b"x") -> None:
+        """Facts of a subject, in one transaction."""
+        with self.teller.transaction(SYSTEM) as tx:
+            outbox.keep(tx, [Fact(subject, start + n, "enlace.test.told.v1", payload, datetime.now(UTC)) for n in range(count)])
+
+    def send_raw(self, fact: Fact, *, source: str = "enlace/teller", body: bytes | None = None) -> None:
+        """Straight to the topic, past the outbox."""
+        key, value, headers = pack(fact, source, self.signer)
+        producer = Producer(settings(self.part.bootstrap))
+        producer.send_all(self.topic, [(key, value if body is None else body, headers)])
+        producer.discard()
+
+    # --- hearing
+
+    def hear(self, tx: Transaction, fact: Fact) -> None:
+        """The handler: a row for each time it is applied, and the subject as it stands after it."""
+        if {fact.subject, f"{fact.subject}/{fact.version}"} & self.refuse:
+            raise Conflict("refused_for_the_test")
+        tx.execute("INSERT INTO effects (subject, version, payload) VALUES (%s, %s, %s)", (fact.subject, fact.version, fact.payload))
+        tx.execute(
+            "INSERT INTO standing (subject, payload) VALUES (%s, %s) ON CONFLICT (subject) DO UPDATE SET payload = excluded.payload",
+            (fact.subject, fact.payload),
+        )
+        self.heard.append(fact)
+
+    def versions(self, subject: str) -> list[int]:
+        """Versions of a subject in the order in which they were applied, those that did not commit too."""
+        return [fact.version for fact in self.heard if fact.subject == subject]
+
+    def effects(self) -> list[tuple[str, int]]:
+        """All that was applied."""
+        with self.hearer.transaction(SYSTEM) as tx:
+            return [(row["subject"], row["version"]) for row in tx.execute("SELECT subject, version FROM effects ORDER BY 1, 2")]
+
+    def standing(self, subject: str) -> bytes:
+        """How a subject stands for who hears."""
+        with self.hearer.transaction(SYSTEM) as tx:
+            row = tx.execute("SELECT payload FROM standing WHERE subject = %s", (subject,)).fetchone()
+        return bytes(row["payload"]) if row else b""
+
+    def taken(self, subject: str) -> int:
+        """The version up to which this subject has been taken in."""
+        with self.hearer.transaction(SYSTEM) as tx:
+            return inbox.seen(tx, self.name, [subject]).get(subject, (0, 0))[1]
+
+    def parked(self, subject: str) -> list[int]:
+        """Versions of a subject that wait."""
+        with self.hearer.transaction(SYSTEM) as tx:
+            return [row["version"] for row in tx.execute("SELECT version FROM inbox_parked WHERE subject = %s", (subject,))]
+
+    # --- the operator
+
+    def waiting(self, kind: str = "held") -> list[dead_letters.DeadLetter]:
+        """What waits for an operator."""
+        with self.hearer.transaction(SYSTEM) as tx:
+            return [letter for letter in dead_letters.waiting(tx) if letter.kind == kind]
+
+    def operate(self, do: Callable[..., None], **which: str) -> None:
+        """What an operator does about it."""
+        with self.hearer.transaction(SYSTEM) as tx:
+            do(tx, dead_letters.chosen(dead_letters.waiting(tx), **which), "for_the_test", datetime.now(UTC))
+
+
+@contextmanager
+def running(broker: brokers.Broker, postgres: parts.Server, folder: Path) -> Iterator[World]:
+    """A world with both services running."""
+    keys.create(folder, ["teller", "hearer"])
+    places = {name: postgres.database(name, MIGRATIONS) for name in ("teller", "hearer")}
+    with psycopg.connect(places["hearer"].migration_url) as owner:
+        # No unique key: an effect applied twice must show as two rows.
+        owner.execute("CREATE TABLE effects (subject text, version bigint, payload bytea)")
+        owner.execute("CREATE TABLE standing (subject text PRIMARY KEY, payload bytea)")
+    # A topic of its own: what earlier tests told was signed with other keys.
+    world = World(broker, f"enlace.tests-{new_id()[:8]}.v1", places, postgres.programs, folder)
+    world.watch.start()
+    world.start("teller", "hearer")
+    try:
+        yield world
+    finally:
+        for name in world.loops:
+            with suppress(AssertionError):
+                world.stop(name)
+        world.watch.stop()
+        world.watch.join(10)

@@ -64,3 +64,10 @@ class Exhausted(Refusal):
 
 class Unavailable(Refusal):
     """A part that is needed is away; nothing was written; the same request may be sent again."""
+
+
+class Late(Refusal):
+    """The time that the caller gave is over. What was written is unknown only if it ran out during the commit: the same request may be sent again."""
+
+    def __init__(self) -> None:
+        super().__init__("deadline_exceeded")

@@ -116,12 +116,12 @@ def run(settings: ServiceSettings) -> int:
     signer = Signer(keys.signing(settings.keys, f"facts.{NAME}"))
     voices = {"enlace/partners": SignatureCheck(keys.verifying(settings.keys, "facts.partners"))}
     verifier = Verifier(keys.verifying(settings.keys, "tokens"), clock)
-    database = Database(settings.database_url, max_size=2 * settings.rpc_threads + 4)  # a call by reference counts its try on a second one
+    database = Database(settings.database_url)
     broker = Broker(settings, [wire.TOPIC, f"{wire.TOPIC}.dlq", subscriptions.TOPIC, f"{subscriptions.TOPIC}.dlq", REPLAYS])
 
     made = make(database, keyring, signer, verifier, clock)
     server = Server(settings.listen, made.faces, threads=settings.rpc_threads, reflect=settings.reflection)
-    parts: list[house.Part] = [
+    loops: list[house.Part] = [
         Relay(NAME, wire.TOPIC, database, broker, signer),
         Replays(NAME, wire.TOPIC, database, broker),
         Subscriber(
@@ -135,10 +135,10 @@ def run(settings: ServiceSettings) -> int:
             clock=clock,
             hurry=False,  # a suspension may take five seconds to be heard; half a second is far below
         ),
-        Watch(made.referrals, database, clock),
-        Sweeper(database, clock),
+        Watch(made.referrals, database, clock).loop(),
+        Sweeper(database, clock).loop(),
     ]
-    return house.run(server, database, broker, parts, metrics_address=settings.metrics_listen)
+    return house.run(server, database, broker, loops, metrics_address=settings.metrics_listen)
 
 
 if __name__ == "__main__":

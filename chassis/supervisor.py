@@ -143,7 +143,7 @@ class Loop:
             if not known:  # what is away for an hour is said once, not at every try
                 reason = error.reason if isinstance(error, Refusal) else ""
                 log.get().info("loop_waits", loop=self.name, error=type(error).__name__, reason=reason)
-        except Exception as error:  # whatever it is, the work must go on
+        except BaseException as error:  # whatever it is, also a SystemExit: the work must go on, and it must show
             self._trouble = State.FAILING
             metrics.LOOP_FAILURES.labels(self.name).inc()
             log.get().error("loop_failed", loop=self.name, fault=log.fault(error))

@@ -1,27 +1,38 @@
 """PostgreSQL: a pool, transactions with the caller's scope for row-level security, LISTEN, and migrations by dbmate.
 
 A transaction that ends without an exception is committed; any exception rolls it back whole. Faults of the database itself become the refusals
-Unavailable("store_unavailable") and Exhausted("store_full"); nothing was written then, or, if the connection broke during the commit, it is unknown and
-the request_id tells on the retry.
+Unavailable("store_unavailable"), Exhausted("store_full") and Late; nothing was written then, or, if the connection broke during the commit, it is unknown
+and the request_id tells on the retry.
+
+Nothing waits for ever: a server that stands still keeps its connections open and acknowledges what it is sent, so every exchange with it has a limit here
+(`Bounded`); the server gets limits too, for when this side is gone; and a probe knows whether it answers, so that nobody waits for a database known away.
+Limit: looking up the host's name is the system's and has the system's patience.
 """
 
+import math
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import psycopg
 from psycopg import errors as pg
+from psycopg.abc import RV, PQGen
 from psycopg.rows import dict_row
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool
 
-from chassis.errors import Exhausted, Stale, Unavailable
+from chassis import deadline
+from chassis.errors import Exhausted, Late, Refusal, Stale, Unavailable
+from chassis.supervisor import Loop
 from chassis.tokens import Caller
 
 Row = dict[str, Any]
@@ -29,7 +40,104 @@ Transaction = psycopg.Connection[Row]
 
 # How long a caller waits for a free connection before it is told to come back (C2: refuse quickly rather than queue).
 _POOL_TIMEOUT = 2.0
+_LIMIT = 10.0  # seconds for a transaction of which nobody said more
+_LONGEST = 30.0  # seconds for one of which somebody did
+_FIRST = 2.0  # seconds for a connection's first answer; one that was cut off by a firewall while idle must not cost a call
+_GRACE = 0.5  # seconds after its end in which a transaction may still be rolled back politely
+_DEDICATED = 30.0  # seconds for one exchange of a background loop; below the limit after which a loop is stuck
+_PROBE_EVERY = 0.5
+_PROBE_SILENCE = 1.5  # seconds: with the line above, a database that stands still is known away after two
 _MIGRATION_LOCK = 728_341  # any number: dbmate takes no lock of its own
+
+# A peer whose machine is gone is noticed by the kernel after 10 + 3 · 5 s idle, or 10 s with something unacknowledged.
+_CONNECTION: dict[str, Any] = {
+    "row_factory": dict_row,
+    "connect_timeout": 2,  # psycopg's least
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+
+
+class Silence(psycopg.OperationalError):
+    """The server did not answer in time; the connection is closed."""
+
+
+class Bounded(psycopg.Connection[Row]):
+    """A connection of which no exchange takes longer than `limit` seconds or goes on after `end`; past that it is closed."""
+
+    limit: float = _FIRST
+    end: float = math.inf
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Every exchange with the server, and every wait for a notice, comes through here."""
+        patience = max(0.0, min(self.limit, self.end - time.monotonic()))
+        if patience == math.inf or (timeout is not None and timeout <= patience):
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, patience)
+        except pg._WaitTimeout:
+            self.close()
+            raise Silence("the server did not answer in time") from None
+
+    def cut(self) -> None:
+        """Ends whatever it is waiting for, from another thread."""
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.pgconn.socket)) as line:
+            line.shutdown(socket.SHUT_RDWR)
+
+
+LOST = (psycopg.OperationalError, psycopg.InterfaceError)
+"""What a dedicated connection raises when the database went away."""
+
+
+class Probe:
+    """Asks the database one small thing twice a second, on a connection of its own, and knows when it last answered."""
+
+    def __init__(self, connect: Callable[[], Bounded]) -> None:
+        # The pause bounds how long a database that is back goes unnoticed.
+        self.loop = Loop("database", self._ask, waits_for=LOST, longest_pause=0.3)
+        self._connect = connect
+        self._answers: bool | None = None
+        self._answered_at = time.monotonic()
+        self._said = threading.Event()
+
+    @property
+    def answers(self) -> bool | None:
+        """Whether it answered the last time; None before the first."""
+        return self._answers
+
+    @property
+    def age(self) -> float:
+        """Seconds since it last answered."""
+        return time.monotonic() - self._answered_at
+
+    def wait(self, seconds: float) -> bool:
+        """Waits until it is known whether it answers; says whether it does."""
+        self._said.wait(seconds)
+        return bool(self._answers)
+
+    def _ask(self, loop: Loop) -> None:
+        answered = False
+        try:
+            with self._connect() as connection:
+                connection.limit = _PROBE_SILENCE
+                while loop.turn():
+                    connection.execute("SELECT 1")
+                    answered = True
+                    self._answered_at = time.monotonic()
+                    self._note(True)
+                    loop.wait(_PROBE_EVERY)
+        except LOST as error:
+            # One connection that was ended by an administrator proves nothing: the next try decides.
+            if isinstance(error, Silence) or not answered:
+                self._note(False)
+            raise
+
+    def _note(self, answers: bool) -> None:
+        self._answers = answers
+        self._said.set()
 
 
 class Database:
@@ -37,65 +145,133 @@ class Database:
 
     def __init__(self, url: str, *, max_size: int = 20) -> None:
         self._url = url
-        self._pool: ConnectionPool[Transaction] = ConnectionPool(
+        self._lock = threading.Lock()
+        self._connections: WeakSet[Bounded] = WeakSet()
+        self.probe = Probe(lambda: self._connect("enlace-probe"))
+        self._pool: ConnectionPool[Bounded] = ConnectionPool(
             url,
-            min_size=2,
+            connection_class=Bounded,
+            min_size=min(2, max_size),
             max_size=max_size,
             open=False,
             timeout=_POOL_TIMEOUT,
             # Short: the pool's attempts double their distance, so that after a minute's outage it would look again only half a minute later. After
-            # giving up, whoever asks next makes it try at once, and somebody always asks (house.run looks ten times a second).
-            reconnect_timeout=2,
-            # A connection that died while idle is noticed here, not by the caller (a database restart would else fail one call per connection).
-            check=ConnectionPool.check_connection,
-            kwargs={"row_factory": dict_row, "connect_timeout": 3, "application_name": "enlace"},
+            # giving up, whoever asks next makes it try at once, and nobody asks while the probe says that the database is away.
+            reconnect_timeout=0.5,
+            configure=self._note,
+            kwargs={**_CONNECTION, "application_name": "enlace"},
         )
 
     def open(self) -> None:
         """Starts connecting in the background; a database that is away does not stop the start."""
         self._pool.open(wait=False)
+        self.probe.loop.start()
+
+    def fit(self, calls: int, workers: int) -> None:
+        """Room for every thread of the process at its worst: two connections for a call (it counts a try beside its own transaction), one for a worker."""
+        self._pool.resize(2, max(2, 2 * calls + workers))
 
     def close(self) -> None:
-        """Closes all connections."""
-        self._pool.close(timeout=5)
+        """Closes all connections; what still waits on one is cut off."""
+        self.probe.loop.stop()
+        self.cut()
+        self.probe.loop.join(1)
+        self._pool.close(timeout=1)
+
+    def cut(self) -> None:
+        """Ends every exchange under way: those who wait get store_unavailable at once."""
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            connection.cut()
 
     @contextmanager
     def transaction(self, caller: Caller, *, timeout: float | None = None) -> Iterator[Transaction]:
-        """One transaction in the caller's scope. `timeout` in seconds bounds every statement in it."""
-        view = "system" if caller.kind == "system" else "coordinator" if caller.has("COORDINATOR") or caller.has("AUDITOR") else "member"
+        """One transaction in the caller's scope, of at most `timeout` seconds, and within the end of the call under way: past it, Late."""
+        asked = timeout is not None or deadline.current() is not None
+        end = deadline.after(_LIMIT if timeout is None else min(timeout, _LONGEST))
         try:
-            with self._pool.connection() as connection, connection.transaction():
-                limit = int(max(0.05, min(timeout or 10.0, 30.0)) * 1000)
-                connection.execute(
-                    "SELECT set_config('enlace.organization', %s, true), set_config('enlace.view', %s, true), set_config('statement_timeout', %s, true)",
-                    (caller.organization_id, view, str(limit)),
-                )
-                yield connection
-        except (PoolTimeout, pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.ReadOnlySqlTransaction) as error:
-            raise Unavailable("store_unavailable") from error
-        except (pg.QueryCanceled, pg.LockNotAvailable) as error:
-            raise Unavailable("store_busy") from error
-        except (pg.DiskFull, pg.OutOfMemory, pg.TooManyConnections) as error:
-            raise Exhausted("store_full", 5) from error
-        except (pg.SerializationFailure, pg.DeadlockDetected) as error:
-            raise Stale from error
-        except psycopg.OperationalError as error:
-            raise Unavailable("store_unavailable") from error
+            connection = self._begin(caller, end)
+            try:
+                with connection:  # commits or rolls back; it stays open, for it is the pool's
+                    yield connection
+            finally:
+                self._give_back(connection)
+        except (psycopg.OperationalError, pg.TransactionTimeout, pg.ReadOnlySqlTransaction) as error:
+            raise _refusal(error, past=time.monotonic() > end - 0.05, asked=asked) from error
 
     def reachable(self) -> bool:
-        """Whether a statement gets through now."""
-        try:
-            with self._pool.connection(timeout=1.0) as connection:
-                connection.execute("SELECT 1")
-            return True
-        except (psycopg.Error, PoolTimeout):
-            return False
+        """Whether it answers; waits a moment for the first word of the probe."""
+        return self.probe.wait(5.0)
+
+    @property
+    def answers(self) -> bool:
+        """Whether it answered when it was last asked; never waits."""
+        return bool(self.probe.answers)
 
     def dedicated(self) -> Transaction:
-        """A connection of one's own in autocommit, for LISTEN and advisory locks; the taker closes it. Raises psycopg.OperationalError."""
-        connection = psycopg.connect(self._url, autocommit=True, row_factory=dict_row, connect_timeout=3, application_name="enlace-listen")
-        connection.execute("SELECT set_config('enlace.view', 'system', false)")
+        """A connection of one's own in autocommit, for LISTEN and advisory locks; the taker closes it. Raises one of LOST."""
+        connection = self._connect("enlace-listen")
+        connection.limit = _DEDICATED
+        connection.execute(
+            "SELECT set_config('enlace.view', 'system', false), set_config('statement_timeout', %s, false)", (str(int(_DEDICATED * 1000)),)
+        )
         return connection
+
+    def _begin(self, caller: Caller, end: float) -> Bounded:
+        """A connection that has answered, in a transaction. One that died while idle (after a restart all have) is put aside for the next."""
+        view = "system" if caller.kind == "system" else "coordinator" if caller.has("COORDINATOR") or caller.has("AUDITOR") else "member"
+        while True:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise Silence("no time left")
+            if self.probe.answers is False:
+                raise Unavailable("store_unavailable")
+            connection = self._pool.getconn(timeout=min(_POOL_TIMEOUT, left))
+            connection.end = end + _GRACE
+            left = max(1, int((end - time.monotonic()) * 1000))
+            try:
+                connection.execute(
+                    "SELECT set_config('enlace.organization', %s, true), set_config('enlace.view', %s, true),"
+                    # The server ends a statement in time, and the whole session a little later if statements add up.
+                    " set_config('statement_timeout', %s, true), set_config('transaction_timeout', %s, true)",
+                    (caller.organization_id, view, str(left), str(left + int(_GRACE * 500))),
+                )
+            except LOST:
+                connection.close()
+                self._give_back(connection)
+            except BaseException:
+                self._give_back(connection)
+                raise
+            else:
+                connection.limit = math.inf
+                return connection
+
+    def _give_back(self, connection: Bounded) -> None:
+        connection.limit, connection.end = _FIRST, math.inf
+        self._pool.putconn(connection)
+
+    def _connect(self, name: str) -> Bounded:
+        connection = Bounded.connect(self._url, autocommit=True, application_name=name, **_CONNECTION)
+        self._note(connection)
+        return connection
+
+    def _note(self, connection: Bounded) -> None:
+        with self._lock:
+            self._connections.add(connection)
+
+
+def _refusal(error: psycopg.Error, *, past: bool, asked: bool) -> Refusal:
+    """How a fault of the database is said: `past` when it came after the end, `asked` when that end was the caller's own."""
+    if isinstance(error, pg.DiskFull | pg.OutOfMemory | pg.TooManyConnections):
+        return Exhausted("store_full", 5)
+    if isinstance(error, pg.SerializationFailure | pg.DeadlockDetected):
+        return Stale()
+    if past and asked:
+        return Late()
+    if isinstance(error, pg.QueryCanceled | pg.LockNotAvailable | pg.TransactionTimeout):
+        return Unavailable("store_busy")
+    return Unavailable("store_unavailable")
 
 
 def widen(tx: Transaction) -> None:
@@ -112,10 +288,6 @@ def try_turn(connection: Transaction, name: str) -> bool:
 def wait_for_notice(connection: Transaction, seconds: float) -> bool:
     """Waits until a notification comes on a channel that the connection listens to, or the time is up."""
     return any(True for _ in connection.notifies(timeout=seconds, stop_after=1))
-
-
-LOST = (psycopg.OperationalError, psycopg.InterfaceError)
-"""What a dedicated connection raises when the database went away."""
 
 
 def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:

@@ -62,12 +62,12 @@ class Exhausted(Refusal):
         self.retry_after = retry_after
 
 
+class Unavailable(Refusal):
+    """A part that is needed is away; nothing was written; the same request may be sent again."""
+
+
 class Late(Refusal):
-    """The caller's time is over; nothing was written."""
+    """The time that the caller gave is over. What was written is unknown only if it ran out during the commit: the same request may be sent again."""
 
     def __init__(self) -> None:
         super().__init__("deadline_exceeded")
-
-
-class Unavailable(Refusal):
-    """A part that is needed is away; nothing was written; the same request may be sent again."""

@@ -1,57 +1,112 @@
-"""The running of a service process: starts its parts in any weather, watches its database, ends cleanly on SIGTERM or Ctrl-C within ten seconds."""
+"""The running of a service process: starts its parts in any weather, watches its loops and its database, ends within ten seconds of SIGTERM or Ctrl-C.
 
+The main thread asks nothing of a database or a broker, so it always hears a signal; what is known of them it reads from their loops.
+"""
+
+import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Sequence
-from typing import Protocol
 
 from chassis import log, metrics
 from chassis.db import Database
 from chassis.kafka import Broker
 from chassis.rpc import Server
+from chassis.supervisor import WELL, Loop, State
 
-_DRAIN = 5.0
+Part = Loop | threading.Thread
 
-
-class Part(Protocol):
-    """A thread that can be asked to end."""
-
-    def start(self) -> None:
-        """Begins."""
-
-    def stop(self) -> None:
-        """Asks it to end."""
-
-    def join(self, timeout: float | None = None) -> object:
-        """Waits until it has."""
+# Seconds after the signal, of the ten that are promised:
+_DRAIN = 4.0  # calls under way may end by themselves until then; then their database connections are cut, and they say UNAVAILABLE
+_CUT = 1.0  # more, for these answers to leave
+_LOOPS = 8.0  # loops may end by themselves until then
+_FORCE = 9.0  # whatever still runs is left behind
+_LOOK = 0.2  # between two looks at how all stand
 
 
-def run(server: Server, database: Database, broker: Broker, parts: Sequence[Part], *, metrics_address: str = "") -> int:
+def run(server: Server, database: Database, broker: Broker, loops: Sequence[Part], *, metrics_address: str = "") -> int:
     """Runs until a signal comes; returns the exit code. A database or broker that is away is waited for, and said in the health service."""
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
+    watched = [database.probe.loop, broker.loop, *(loop for loop in loops if isinstance(loop, Loop))]
+    others = [loop for loop in loops if not isinstance(loop, Loop)]
+    database.fit(server.threads, sum(loop.workers for loop in watched) + len(others))
     metrics.serve(metrics_address)
+    metrics.DATABASE_AGE.set_function(lambda: database.probe.age)
+    for loop in watched:
+        metrics.watch_loop(loop.name, lambda loop=loop: loop.age, lambda loop=loop: loop.state in WELL)  # type: ignore[misc]
     database.open()
     broker.on_change(lambda answers: server.say("broker", answers))
-    broker.start()
+    parts: list[Part] = [*watched, *others]
     for part in parts:
         part.start()
     server.start()
     log.get().info("started", port=server.port)
-    ready = False
-    while not ending.wait(1.0 if ready else 0.1):
-        if database.reachable() != ready:
-            ready = not ready
-            server.ready(ready)
-            log.get().info("ready" if ready else "not_ready")
-    log.get().info("stopping")
-    server.stop(_DRAIN)
-    for part in parts:
-        part.stop()
-    for part in parts:
-        part.join(3)
-    broker.stop()
-    database.close()
-    log.get().info("stopped")
+    watch = Watch(server, database, watched)
+    while not ending.wait(_LOOK):
+        watch.look()
+    _stop(server, database, parts)
     return 0
+
+
+class Watch:
+    """Says in the health service how the loops and the database stand, and starts a dead loop again."""
+
+    def __init__(self, server: Server, database: Database, loops: Sequence[Loop]) -> None:
+        self._server = server
+        self._database = database
+        self._loops = loops
+        self._ready = False
+        self._stuck: set[str] = set()
+
+    def look(self) -> None:
+        """Once, now."""
+        for loop in self._loops:
+            state = loop.state
+            self._server.say(f"loop/{loop.name}", state in WELL)
+            if state is State.DEAD:
+                loop.start()
+        stuck = {loop.name for loop in self._loops if loop.state is State.STUCK}
+        for name in stuck - self._stuck:
+            log.get().error("loop_stuck", loop=name)
+        self._stuck = stuck
+        self._server.say("live", not stuck)
+        if self._database.answers != self._ready:
+            self._ready = not self._ready
+            self._server.ready(self._ready)
+            log.get().info("ready" if self._ready else "not_ready")
+
+
+def _stop(server: Server, database: Database, parts: Sequence[Part]) -> None:
+    began = time.monotonic()
+    force = threading.Timer(_FORCE, _force, (parts,))
+    force.daemon = True
+    force.start()
+    log.get().info("stopping")
+    for part in parts:
+        part.stop()  # type: ignore[union-attr]
+    drained = server.stop(_DRAIN + _CUT)
+    if not drained.wait(_DRAIN):
+        database.cut()
+        drained.wait(_CUT + 0.5)
+    for part in parts:
+        part.join(max(0.0, began + _LOOPS - time.monotonic()))
+    database.close()
+    left = _running(parts)
+    if left:
+        log.get().warning("left_behind", loops=left)
+    log.get().info("stopped", duration_ms=round((time.monotonic() - began) * 1000))
+
+
+def _force(parts: Sequence[Part]) -> None:
+    """The last resort: a thread that hangs in a library must not keep the process."""
+    log.get().error("stopped_by_force", loops=_running(parts))
+    sys.stdout.flush()
+    os._exit(1)
+
+
+def _running(parts: Sequence[Part]) -> list[str]:
+    return [part.name for part in parts if part.join(0) is False or (isinstance(part, threading.Thread) and part.is_alive())]

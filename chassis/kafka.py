@@ -15,6 +15,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from chassis import log
 from chassis.config import ServiceSettings
+from chassis.supervisor import Loop
 
 PARTITIONS = 12
 RETENTION_MS = 7 * 24 * 3600 * 1000
@@ -63,14 +64,14 @@ def _common(settings: ServiceSettings) -> dict[str, Any]:
     return config
 
 
-class Broker(threading.Thread):
+class Broker:
     """Watches which cluster answers. `cluster_id` is None while none does; another id means another memory."""
 
     def __init__(self, settings: ServiceSettings, topics: Sequence[str]) -> None:
-        super().__init__(name="broker", daemon=True)
+        # The pause bounds how long a broker that is back goes unnoticed.
+        self.loop = Loop("broker", self._watch, waits_for=_RAISED, longest_pause=0.5)
         self.settings = settings
         self._topics = list(topics)
-        self._stopping = threading.Event()
         self._changed = threading.Condition()
         self._cluster_id: str | None = None
         self._listeners: list[Callable[[bool], None]] = []
@@ -90,31 +91,37 @@ class Broker(threading.Thread):
             self._changed.wait_for(lambda: self._cluster_id is not None, seconds)
         return self._cluster_id
 
-    def run(self) -> None:
-        """Asks once a second."""
-        while not self._stopping.is_set():
-            admin = None
-            try:
-                admin = KafkaAdminClient(**_common(self.settings))
-                known = ""
-                while not self._stopping.is_set():
-                    found = str(admin.describe_cluster()["cluster_id"])
-                    if found != known:
-                        create_topics(admin, self._topics, self.settings.kafka_replication_factor)
-                        known = found
-                    self._set(found)
-                    self._stopping.wait(1.0)
-            except _RAISED as error:
-                self._set(None)
-                log.get().debug("broker_away", error=type(error).__name__)
-                self._stopping.wait(0.3)
-            finally:
-                if admin is not None:
-                    _quietly(admin.close)
+    def start(self) -> None:
+        """Begins to watch."""
+        self.loop.start()
 
     def stop(self) -> None:
         """Ends the watch."""
-        self._stopping.set()
+        self.loop.stop()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Waits until the watch has ended; says whether it has."""
+        return self.loop.join(timeout)
+
+    def _watch(self, loop: Loop) -> None:
+        """Asks once a second; whatever goes wrong, no cluster is known until one answers again."""
+        admin = None
+        try:
+            admin = KafkaAdminClient(**_common(self.settings))
+            known = ""
+            while loop.turn():
+                found = str(admin.describe_cluster()["cluster_id"])
+                if found != known:
+                    create_topics(admin, self._topics, self.settings.kafka_replication_factor)
+                    known = found
+                self._set(found)
+                loop.wait(1.0)
+        except Exception:
+            self._set(None)
+            raise
+        finally:
+            if admin is not None:
+                _quietly(admin.close)
 
     def _set(self, cluster_id: str | None) -> None:
         if cluster_id == self._cluster_id:

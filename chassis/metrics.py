@@ -1,6 +1,7 @@
 """Metrics for Prometheus: rates, errors, durations and backlogs; labels are codes, never ids of people or organisations."""
 
 import threading
+from collections.abc import Callable
 
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
@@ -14,7 +15,19 @@ CLOCKS_FIRED = Counter("enlace_clocks_fired_total", "Clock levels told.", ["kind
 FACTS_HELD = Gauge("enlace_facts_held", "Facts that their handler refused, and that hold their subject.", ["consumer"])
 DEAD_LETTERS = Gauge("enlace_dead_letters", "Records that could not be read, kept for an operator.", ["consumer"])
 LOOP_FAILURES = Counter("enlace_loop_failures_total", "Faults that ended a turn of a background loop, or its thread.", ["loop"])
+LOOP_TURN_AGE = Gauge(
+    "enlace_loop_turn_age_seconds", "Time since the last turn of a background loop began; a wait does not count.", ["loop"]
+)
+LOOP_WELL = Gauge("enlace_loop_well", "1 while a background loop runs or waits for a part that is away.", ["loop"])
+ROWS_PUT_ASIDE = Counter("enlace_rows_put_aside_total", "Rows that a loop could not work on; each is tried again after a pause.", ["loop"])
+DATABASE_AGE = Gauge("enlace_database_last_success_age_seconds", "Time since the database last answered the probe.")
 DELIVERIES = Counter("enlace_deliveries_total", "Attempts to deliver a message.", ["channel", "status"])
+
+
+def watch_loop(name: str, age: Callable[[], float], well: Callable[[], bool]) -> None:
+    """Says how a loop stands when it is asked, not when it last turned: one that hangs could not say so itself."""
+    LOOP_TURN_AGE.labels(name).set_function(age)
+    LOOP_WELL.labels(name).set_function(lambda: float(well()))
 
 
 def serve(address: str) -> threading.Thread | None:

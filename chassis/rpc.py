@@ -4,6 +4,7 @@
 or no right. Unary rpcs only.
 """
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from chassis import audit, errors, log, metrics
+from chassis import audit, deadline, errors, log, metrics
+from chassis.admission import CallPool, turned_away
 from chassis.clock import Clock
 from chassis.db import Database, Transaction
 from chassis.ids import new_id
@@ -31,6 +33,22 @@ NOBODY = Caller("public", "public", "")
 _DEADLINE = 10.0  # seconds, for a caller that set none
 _MAX_MESSAGE = 1 << 20  # bytes; the largest honest message is far below
 _NAMES = health.SERVICE_NAME, reflection.SERVICE_NAME
+_WAITING = 8  # calls a thread under way or waiting; beyond that it is kinder to say no at once than to let them grow old in a queue
+
+_OPTIONS = [
+    ("grpc.max_receive_message_length", _MAX_MESSAGE),
+    ("grpc.so_reuseport", 0),
+    # Clients look up addresses only when they connect: after five minutes (gRPC adds or takes a tenth by chance) they find the processes that came
+    # since, and no old one keeps all the load. Nobody is cut: no call takes half a minute.
+    ("grpc.max_connection_age_ms", 300_000),
+    ("grpc.max_connection_age_grace_ms", 30_000),
+    # The gateway pings every 30 s, also when nothing is asked; by default a server takes that for an attack and hangs up. Half of it tolerates jitter.
+    ("grpc.http2.min_ping_interval_without_data_ms", 15_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # And the server's own, for callers whose machine is gone.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+]
 
 # One table: how each way of saying no sounds in gRPC.
 CODES: Mapping[type[errors.Refusal], grpc.StatusCode] = {
@@ -43,6 +61,7 @@ CODES: Mapping[type[errors.Refusal], grpc.StatusCode] = {
     errors.Reused: grpc.StatusCode.ALREADY_EXISTS,
     errors.Exhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.Late: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 
 
@@ -120,11 +139,11 @@ class Face:
             code = "OK"
             caller = NOBODY
             try:
-                if not right.public:
-                    caller = self._authenticate(metadata, right)
-                return self._answer(
-                    name, request, response_class, method, caller, mutates=mutates, public=right.public, timeout=context.time_remaining()
-                )
+                turned_away()
+                with deadline.until(_end(context)):
+                    if not right.public:
+                        caller = self._authenticate(metadata, right)
+                    return self._answer(name, request, response_class, method, caller, mutates=mutates, public=right.public)
             except errors.Refusal as refusal:
                 code = CODES[type(refusal)].name
                 _refuse(context, refusal)
@@ -163,11 +182,10 @@ class Face:
         *,
         mutates: bool,
         public: bool,
-        timeout: float | None,
     ) -> Message:
         trail: list[audit.Entry] = []
         try:
-            with self._database.transaction(caller, timeout=min(timeout or _DEADLINE, _DEADLINE)) as tx:
+            with self._database.transaction(caller) as tx:
                 if not public:
                     self._check_standing(tx, caller)
                 request_id = request.request_id if mutates else ""
@@ -189,10 +207,16 @@ class Face:
             return response
         except errors.Refusal as refusal:
             # Refused access to protected things is on record too; the transaction above is gone, so it takes one of its own.
-            if trail and not isinstance(refusal, errors.Unavailable | errors.Exhausted):
+            if trail and not isinstance(refusal, errors.Unavailable | errors.Exhausted | errors.Late):
                 with self._database.transaction(caller) as tx:
                     audit.record(tx, caller, self._clock.now(), trail, refused=refusal.reason)
             raise
+
+
+def _end(context: grpc.ServicerContext) -> float:
+    """When the call must have ended: it began to wait when it came in, not when a thread was free for it."""
+    left = context.time_remaining()
+    return time.monotonic() + (_DEADLINE if left is None else min(left, _DEADLINE))
 
 
 def _refuse(context: grpc.ServicerContext, refusal: errors.Refusal) -> NoReturn:
@@ -215,18 +239,37 @@ def _refuse(context: grpc.ServicerContext, refusal: errors.Refusal) -> NoReturn:
     context.abort_with_status(rpc_status.to_status(status_pb2.Status(code=number, message=refusal.reason, details=packed)))
 
 
+class Health(health.HealthServicer):
+    """The health service on threads of its own, so that it answers however busy the others are."""
+
+    def __init__(self) -> None:
+        pool = ThreadPoolExecutor(2, thread_name_prefix="health")
+        super().__init__(experimental_non_blocking=True, experimental_thread_pool=pool)
+
+        def check(request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext) -> health_pb2.HealthCheckResponse:
+            return health.HealthServicer.Check(self, request, context)
+
+        check.experimental_thread_pool = pool  # type: ignore[attr-defined]  # where grpc looks for it
+        self.Check = check  # type: ignore[method-assign]
+        self._said: dict[str, bool] = {}
+
+    def say(self, name: str, yes: bool) -> None:
+        """Sets one name; whoever watches hears of changes only."""
+        if self._said.get(name) is not yes:
+            self._said[name] = yes
+            self.set(name, health_pb2.HealthCheckResponse.SERVING if yes else health_pb2.HealthCheckResponse.NOT_SERVING)
+
+
 class Server:
     """Serves faces with health and reflection, and stops gracefully: not ready, no new calls, drain."""
 
     def __init__(self, address: str, faces: Sequence[Face], *, threads: int, reflect: bool) -> None:
-        self._server = grpc.server(
-            ThreadPoolExecutor(threads, thread_name_prefix="rpc"),
-            # Beyond this the server says RESOURCE_EXHAUSTED at once instead of letting calls grow old in a queue.
-            maximum_concurrent_rpcs=threads * 8,
-            options=[("grpc.max_receive_message_length", _MAX_MESSAGE), ("grpc.so_reuseport", 0)],
-        )
+        self.threads = threads
+        self._pool = CallPool(threads, threads * _WAITING)
+        # No maximum_concurrent_rpcs: it would count health checks too, and a busy service must not look like a dead one.
+        self._server = grpc.server(self._pool, options=_OPTIONS)
         self._names = ["", *(face.name for face in faces)]
-        self._health = health.HealthServicer()
+        self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         for face in faces:
             self._server.add_generic_rpc_handlers((face.handlers,))
@@ -247,10 +290,11 @@ class Server:
             self.say(name, yes)
 
     def say(self, name: str, yes: bool) -> None:
-        """Sets one health name: `live`, `broker`, or a service."""
-        self._health.set(name, health_pb2.HealthCheckResponse.SERVING if yes else health_pb2.HealthCheckResponse.NOT_SERVING)
+        """Sets one health name: `live`, `broker`, a loop, or a service."""
+        self._health.say(name, yes)
 
-    def stop(self, grace: float) -> None:
-        """Not ready, no new calls; those under way get `grace` seconds."""
+    def stop(self, grace: float) -> threading.Event:
+        """Not ready, no new calls; those under way get `grace` seconds, those that wait for a thread are refused. Returns what is set at the end."""
         self._health.enter_graceful_shutdown()
-        self._server.stop(grace).wait(grace + 1)
+        self._pool.turn_away()
+        return self._server.stop(grace)

@@ -40,10 +40,20 @@ class Loop:
     """One thread that turns until it is stopped."""
 
     def __init__(
-        self, name: str, work: Callable[["Loop"], None], *, waits_for: tuple[type[Exception], ...] = (), limit: float = LIMIT
+        self,
+        name: str,
+        work: Callable[["Loop"], None],
+        *,
+        waits_for: tuple[type[Exception], ...] = (),
+        limit: float = LIMIT,
+        longest_pause: float = _LONGEST_PAUSE,
+        workers: int = 1,
     ) -> None:
+        """`longest_pause` is between two tries; `workers` is how many threads it lets work in transactions, its own included."""
         self.name = name
         self.limit = limit
+        self.workers = workers
+        self._longest_pause = longest_pause
         self._work = work
         self._waits_for: tuple[type[Exception], ...] = (Refusal, *waits_for)
         self._stopping = threading.Event()
@@ -113,7 +123,7 @@ class Loop:
         tries = Retrying(
             retry=retry_always,
             stop=stop_when_event_set(self._stopping),
-            wait=wait_random_exponential(multiplier=0.2, max=_LONGEST_PAUSE),
+            wait=wait_random_exponential(multiplier=0.2, max=self._longest_pause),
             sleep=self._pause,
             retry_error_callback=lambda _: None,
         )
@@ -130,10 +140,11 @@ class Loop:
         try:
             self._work(self)
         except self._waits_for as error:
-            self._trouble = State.WAITING
-            reason = error.reason if isinstance(error, Refusal) else ""
-            log.get().info("loop_waits", loop=self.name, error=type(error).__name__, reason=reason)
-        except Exception as error:  # whatever it is, the work must go on
+            known, self._trouble = self._trouble is State.WAITING, State.WAITING
+            if not known:  # what is away for an hour is said once, not at every try
+                reason = error.reason if isinstance(error, Refusal) else ""
+                log.get().info("loop_waits", loop=self.name, error=type(error).__name__, reason=reason)
+        except BaseException as error:  # whatever it is, also a SystemExit: the work must go on, and it must show
             self._trouble = State.FAILING
             metrics.LOOP_FAILURES.labels(self.name).inc()
             log.get().error("loop_failed", loop=self.name, fault=log.fault(error))

@@ -19,17 +19,17 @@ from chassis.relay import Relay, Replays
 from chassis.rpc import Face, Server
 from chassis.sealing import Keyring, SignatureCheck, Signer
 from chassis.subscriber import Subscriber
+from chassis.sweeper import Sweeper
 from chassis.tokens import Verifier
 from protos.notifications.v1 import notifications_pb2
 from services.notifications import config, subscriptions
 from services.notifications.channels.mail import Mailbox, MailSender, Outbox, Smtp
-from services.notifications.channels.tidying import Tidying
 from services.notifications.channels.webhooks import WebhookSender
 from services.notifications.config import NotificationsSettings
 from services.notifications.rpc import RIGHTS, NotificationsFace, WebhooksFace
 from services.notifications.usecases.desks import Desks
 from services.notifications.usecases.members import check_standing
-from services.notifications.usecases.sending import Sending
+from services.notifications.usecases.sending import Sending, sweep
 from services.notifications.usecases.webhooks import Webhooks
 
 NAME = "notifications"
@@ -159,7 +159,7 @@ def run(settings: NotificationsSettings) -> int:
     def say_held(voice: str, held: int) -> None:
         server.say(f"facts/{voice}", not held)
 
-    parts: list[house.Part] = [
+    loops: list[house.Part] = [
         Relay(NAME, subscriptions.TOPIC, database, broker, own.signer, clock).loop(),
         Replays(NAME, subscriptions.TOPIC, database, broker).loop(),
         # One for each topic, so that a replay of members delays no message. What is heard of members may take half a second.
@@ -178,12 +178,12 @@ def run(settings: NotificationsSettings) -> int:
             ).loop()
             for voice, topic, handle in hearing
         ),
-        WebhookSender(database, sending, clock, slow=False, threads=QUICK_THREADS, development=service.development),
-        WebhookSender(database, sending, clock, slow=True, threads=SLOW_THREADS, development=service.development),
-        MailSender(database, sending, mailbox, clock),
-        Tidying(sending, clock),
+        WebhookSender(database, sending, clock, slow=False, threads=QUICK_THREADS, development=service.development).loop(),
+        WebhookSender(database, sending, clock, slow=True, threads=SLOW_THREADS, development=service.development).loop(),
+        MailSender(database, sending, mailbox, clock).loop(),
+        Sweeper(database, clock, sweep).loop(),
     ]
-    return house.run(server, database, broker, parts, metrics_address=service.metrics_listen)
+    return house.run(server, database, broker, loops, metrics_address=service.metrics_listen)
 
 
 if __name__ == "__main__":

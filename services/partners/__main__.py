@@ -46,12 +46,11 @@ def serve() -> None:
     issuer = Issuer(keys.signing(settings.keys, "tokens"), clock)
     verifier = Verifier(keys.verifying(settings.keys, "tokens"), clock)
     signer = Signer(keys.signing(settings.keys, f"facts.{NAME}"))
-    # A sign-in needs a second connection for its attempt while it holds the first.
-    database = Database(settings.database_url, max_size=2 * settings.rpc_threads + 4)
+    database = Database(settings.database_url)
     broker = Broker(settings, TOPICS)
     relay = Relay(NAME, TOPIC, database, broker, signer, clock).loop()
     replays = Replays(NAME, TOPIC, database, broker).loop()
-    sweeper = Sweeper(database, clock, usecases.sweep)
+    sweeper = Sweeper(database, clock, usecases.sweep).loop()
     server = Server(
         settings.listen, faces(database, issuer, verifier, keyring, clock), threads=settings.rpc_threads, reflect=settings.reflection
     )

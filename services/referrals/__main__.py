@@ -105,12 +105,12 @@ def run(settings: ServiceSettings) -> int:
     signer = Signer(keys.signing(settings.keys, f"facts.{NAME}"))
     voices = {"enlace/partners": SignatureCheck(keys.verifying(settings.keys, "facts.partners"))}
     verifier = Verifier(keys.verifying(settings.keys, "tokens"), clock)
-    database = Database(settings.database_url, max_size=2 * settings.rpc_threads + 4)  # a call by reference counts its try on a second one
+    database = Database(settings.database_url)
     broker = Broker(settings, [wire.TOPIC, subscriptions.TOPIC, REPLAYS])
 
     made = make(database, keyring, signer, verifier, clock)
     server = Server(settings.listen, made.faces, threads=settings.rpc_threads, reflect=settings.reflection)
-    parts: list[house.Part] = [
+    loops: list[house.Part] = [
         Relay(NAME, wire.TOPIC, database, broker, signer, clock).loop(),
         Replays(NAME, wire.TOPIC, database, broker).loop(),
         Subscriber(
@@ -125,10 +125,10 @@ def run(settings: ServiceSettings) -> int:
             hurry=False,  # a suspension may take five seconds to be heard; half a second is far below
             on_held=lambda held: server.say("facts", not held),
         ).loop(),
-        Watch(made.referrals, database, clock),
-        Sweeper(database, clock),
+        Watch(made.referrals, database, clock).loop(),
+        Sweeper(database, clock).loop(),
     ]
-    return house.run(server, database, broker, parts, metrics_address=settings.metrics_listen)
+    return house.run(server, database, broker, loops, metrics_address=settings.metrics_listen)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from chassis import metrics
 from chassis.errors import Unavailable
 from chassis.supervisor import Loop, State
 
@@ -126,3 +127,22 @@ def test_a_loop_that_keeps_failing_stops_at_once() -> None:
     loop.stop()
     assert loop.join(5)
     assert time.monotonic() - started < 0.5
+
+
+def test_work_that_asks_the_whole_process_to_exit_is_a_fault_like_any_other() -> None:
+    lives: list[int] = []
+
+    def work(loop: Loop) -> None:
+        lives.append(1)
+        if len(lives) < 3:
+            raise SystemExit
+        while loop.turn():
+            loop.wait(0.01)
+
+    loop = Loop("exiting", work)
+    loop.start()
+    until(lambda: loop.state is State.FAILING)
+    until(lambda: loop.state is State.RUNNING)
+    assert metrics.LOOP_FAILURES.labels("exiting")._value.get() == 2
+    loop.stop()
+    assert loop.join(5)

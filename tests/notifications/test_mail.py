@@ -14,12 +14,13 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from chassis.config import WrongSettings
 from chassis.embedded.process import free_port
+from chassis.sweeper import Sweeper
 from protos.notifications.v1 import facts_pb2
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import config
 from services.notifications.channels.mail import MailSender, Smtp
 from services.notifications.domain.mail_server import MailServer, server_of
-from services.notifications.usecases.sending import EMAIL_LEASE
+from services.notifications.usecases.sending import EMAIL_LEASE, sweep
 from tests.builders import refusal
 from tests.notifications.conftest import COALITION, OTHER, PUBLIC_URL, RECEIVER, SENDER, House
 
@@ -328,7 +329,7 @@ def test_in_development_emails_are_kept_to_be_looked_at(house: House) -> None:
     [row] = house.rows("SELECT recipient FROM development_mails")
     assert b"mesa" not in bytes(row["recipient"])
     house.advance(days=8)
-    house.sending.tidy(house.clock.now())
+    Sweeper(house.database, house.clock, sweep).sweep()
     assert house.as_(OTHER, "WORKER").ListDevelopmentMails().mails == []
 
 
@@ -342,7 +343,7 @@ def test_the_commit_of_a_fact_wakes_the_sender_and_one_broken_email_does_not_sto
     house.desk(RECEIVER, "mesa@ong.example")
     house.desk(OTHER, "otra@ong.example")
     house.rows("WITH moved AS (UPDATE desks SET email = sha256('x') WHERE organization_id = %s RETURNING 1) SELECT FROM moved", OTHER)
-    sender = MailSender(house.database, house.sending, smtp(house, post), house.clock)
+    sender = MailSender(house.database, house.sending, smtp(house, post), house.clock).loop()
     sender.start()
     try:
         house.hear("sent", receiver_organization_id=OTHER)

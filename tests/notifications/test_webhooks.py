@@ -228,15 +228,16 @@ def test_nobody_listening_is_a_connection_error(house: House) -> None:
 @contextmanager
 def running(*senders: WebhookSender) -> Iterator[None]:
     """The senders' own threads, woken by the database."""
-    for sender in senders:
-        sender.start()
+    loops = [sender.loop() for sender in senders]
+    for loop in loops:
+        loop.start()
     try:
         yield
     finally:
-        for sender in senders:
-            sender.stop()
-        for sender in senders:
-            sender.join(5)
+        for loop in loops:
+            loop.stop()
+        for loop in loops:
+            loop.join(5)
 
 
 def test_the_commit_of_a_fact_wakes_the_sender(house: House) -> None:
@@ -449,13 +450,12 @@ def test_the_secret_is_kept_sealed_and_shown_once(house: House) -> None:
 def test_a_sender_that_is_stopped_does_not_wait_for_who_hangs(house: House) -> None:
     system = house.receiver(hold=threading.Event())
     made = house.webhook(RECEIVER, system.url)
-    sender = house.web_sender(timeout=60)
+    sender = house.web_sender(timeout=60).loop()
     sender.start()
     house.hear("sent")
     system.wait_for(1)
     sender.stop()
-    sender.join(5)
-    assert not sender.is_alive()
+    assert sender.join(5)
     [cut] = house.deliveries(made.webhook.id)
     assert (cut.status, cut.last_error_code) == (RETRYING, "timeout")
 

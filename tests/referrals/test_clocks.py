@@ -151,14 +151,14 @@ def test_a_watch_fires_what_was_reached_while_nobody_ran_and_a_second_start_tell
 ) -> None:
     referral = story.sent()
     service.clock.advance(61 * M)  # nobody ran: 50 per cent went by, 100 is reached
-    first = Watch(service.made.referrals, service.database, service.clock)
+    first = Watch(service.made.referrals, service.database, service.clock).loop()
     first.start()
     wait_until(threading.Event(), (told(service, referral.id) != [] for _ in range(250)))
     first.stop()
     first.join(5)
     assert told(service, referral.id) == ["acknowledge/clock_breached"]
 
-    second = Watch(service.made.referrals, service.database, service.clock)
+    second = Watch(service.made.referrals, service.database, service.clock).loop()
     second.start()
     later = story.sent()
     service.clock.advance(31 * M)

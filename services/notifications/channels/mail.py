@@ -6,7 +6,6 @@ what goes wrong before (connection, TLS, sign-in) says nothing about it and is t
 
 import smtplib
 import ssl
-import threading
 import time
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -16,14 +15,16 @@ from typing import Protocol
 from chassis import log, metrics
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction, wait_for_notice
-from chassis.errors import Refusal
+from chassis.errors import Exhausted, Late, Unavailable
+from chassis.supervisor import Loop
 from services.notifications.domain.delivery import Channel, EmailClaim, Outcome
 from services.notifications.domain.mail_server import MailServer
 from services.notifications.domain.texts import Mail
 from services.notifications.usecases.sending import EMAILS, Sending
 
 TIMEOUT = 15.0  # seconds, for each answer of the server
-_SLOW_POLL = 5.0
+_SLOW_POLL = 1.0  # seconds: what is due by the clock alone; also how long a stop may wait
+_LIMIT = 180.0  # seconds for one e-mail: a server may take its time for each of up to nine answers
 
 
 class Mailbox(Protocol):
@@ -141,39 +142,33 @@ def compose(mail: Mail, sender: str, clock: Clock) -> EmailMessage:
     return message
 
 
-class MailSender(threading.Thread):
-    """One thread: claims a batch, hands it in, notes each."""
+class MailSender:
+    """Claims a batch, hands it in, notes each."""
 
     def __init__(self, database: Database, sending: Sending, mailbox: Mailbox, clock: Clock) -> None:
-        super().__init__(name="mail", daemon=True)
         self._database = database
         self._sending = sending
         self._mailbox = mailbox
         self._clock = clock
-        self._stopping = threading.Event()
 
-    def stop(self) -> None:
-        """Ends after the e-mail under way."""
-        self._stopping.set()
-
-    def run(self) -> None:
+    def loop(self) -> Loop:
         """Until stopped; a database that is away is waited for."""
-        while not self._stopping.is_set():
-            try:
-                with self._database.dedicated() as connection:
-                    connection.execute(f"LISTEN {EMAILS}")
-                    while not self._stopping.is_set():
-                        if not self.send_batch(connection):
-                            wait_for_notice(connection, _SLOW_POLL)
-            except (*LOST, Refusal) as error:
-                log.get().warning("sender_waits", channel="email", error=type(error).__name__)
-                self._stopping.wait(0.5)
+        return Loop("mail", self._work, waits_for=LOST, limit=_LIMIT)
 
-    def send_batch(self, connection: Transaction) -> int:
-        """Hands in what is due now; returns how many."""
+    def _work(self, loop: Loop) -> None:
+        with self._database.dedicated() as connection:
+            connection.execute(f"LISTEN {EMAILS}")
+            while loop.turn():
+                if not self.send_batch(connection, loop):
+                    wait_for_notice(connection, _SLOW_POLL)
+
+    def send_batch(self, connection: Transaction, loop: Loop | None = None) -> int:
+        """Hands in what is due now; returns how many. Each is a turn of the loop, which may be asked to stop in between."""
         claims = self._sending.next_emails(connection, self._clock.now())
         try:
             for claim in claims:
+                if loop is not None and not loop.turn():
+                    break
                 self._send(claim)
         finally:
             self._mailbox.close()
@@ -187,10 +182,11 @@ class MailSender(threading.Thread):
                 return
             outcome = self._mailbox.put(mail)
             status = self._sending.finish(Channel.EMAIL, claim, outcome, self._clock.now())
-        except (*LOST, Refusal):
+        except (*LOST, Unavailable, Exhausted, Late):
             raise
-        except Exception as error:  # one e-mail that breaks the sender must not be the end of all: it comes again when its lease is over
-            log.get().error("fault", channel="email", delivery_id=claim.id, fault=log.fault(error))
+        except Exception as error:  # whatever is wrong with one e-mail, the others go on; this one comes again when its lease is over
+            metrics.ROWS_PUT_ASIDE.labels("mail").inc()
+            log.get().error("delivery_put_aside", channel="email", delivery_id=claim.id, fault=log.fault(error))
             return
         metrics.DELIVERIES.labels("email", status.value).inc()
         if not outcome.arrived:

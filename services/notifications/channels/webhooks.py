@@ -12,7 +12,8 @@ from standardwebhooks import Webhook as Signature
 from chassis import log, metrics
 from chassis.clock import Clock
 from chassis.db import LOST, Database, wait_for_notice
-from chassis.errors import Refusal
+from chassis.errors import Exhausted, Late, Unavailable
+from chassis.supervisor import Loop
 from services.notifications.channels.door import TIMEOUT, Door
 from services.notifications.domain.delivery import Channel, WebhookClaim
 from services.notifications.usecases.sending import WEBHOOKS, Sending
@@ -22,13 +23,13 @@ _GRACE = 1.5  # seconds; the whole process has ten
 _DOORS = 500  # connections kept open in one lane
 
 
-class WebhookSender(threading.Thread):
-    """One lane: one thread that claims, and `threads` that send."""
+class WebhookSender:
+    """One lane: a loop that claims, and `threads` that send."""
 
     def __init__(
         self, database: Database, sending: Sending, clock: Clock, *, slow: bool, threads: int, development: bool, timeout: float = TIMEOUT
     ) -> None:
-        super().__init__(name="webhooks-slow" if slow else "webhooks", daemon=True)
+        self.name = "webhooks-slow" if slow else "webhooks"
         self._database = database
         self._sending = sending
         self._clock = clock
@@ -36,35 +37,37 @@ class WebhookSender(threading.Thread):
         self._development = development
         self._timeout = timeout
         self._threads = threads
+        self._crowd = ThreadPoolExecutor(threads, thread_name_prefix=self.name)
         self._free = threading.Semaphore(threads)
         self._kept: dict[str, Door] = {}  # by endpoint, open and not in use
         self._in_use: set[Door] = set()
-        self._stopping = threading.Event()
 
-    def stop(self) -> None:
-        """Ends after the attempts under way; those that take longer are cut off and made again by the next process."""
-        self._stopping.set()
+    def loop(self) -> Loop:
+        """Until stopped; a database that is away is waited for."""
+        return Loop(self.name, self._work, waits_for=LOST, workers=1 + self._threads)
+
+    def _work(self, loop: Loop) -> None:
+        try:
+            self._listen(loop)
+        finally:
+            if loop.stopping:
+                self._finish()
+
+    def _finish(self) -> None:
+        """Waits for the attempts under way; those that take longer than a moment are cut off and made again by the next process."""
         cutter = threading.Timer(_GRACE, self._cut_all)
         cutter.daemon = True
         cutter.start()
+        self._crowd.shutdown()
+        cutter.cancel()
 
-    def run(self) -> None:
-        """Until stopped; a database that is away is waited for."""
-        with ThreadPoolExecutor(self._threads, thread_name_prefix=self.name) as crowd:
-            while not self._stopping.is_set():
-                try:
-                    self._listen(crowd)
-                except (*LOST, Refusal) as error:
-                    log.get().warning("sender_waits", channel="webhook", error=type(error).__name__)
-                    self._stopping.wait(0.5)
-
-    def _listen(self, crowd: ThreadPoolExecutor) -> None:
+    def _listen(self, loop: Loop) -> None:
         with self._database.dedicated() as connection:
             if not self._slow:
                 connection.execute(f"LISTEN {WEBHOOKS}")
             # A claim that a crash of the database forgets is made again; waiting for the disk would cost each delivery a millisecond or more.
             connection.execute("SET synchronous_commit = off")
-            while not self._stopping.is_set():
+            while loop.turn():
                 free = self._take_free()
                 if not free:
                     continue
@@ -74,7 +77,7 @@ class WebhookSender(threading.Thread):
                 finally:
                     self._give_free(free - len(claims))
                 for claim in claims:
-                    crowd.submit(self._send_and_free, claim)
+                    self._crowd.submit(self._send_and_free, claim)
                 if not claims:
                     wait_for_notice(connection, _SLOW_POLL)
 
@@ -94,10 +97,11 @@ class WebhookSender(threading.Thread):
     def _send_and_free(self, claim: WebhookClaim) -> None:
         try:
             self.send(claim)
-        except Refusal as refusal:  # the database is away: the lease ends by itself, and the delivery is sent again
+        except (Unavailable, Exhausted, Late) as refusal:  # the database is away: the lease ends by itself, and the delivery is sent again
             log.get().warning("attempt_not_noted", channel="webhook", delivery_id=claim.id, reason=refusal.reason)
-        except Exception as error:
-            log.get().error("fault", channel="webhook", delivery_id=claim.id, fault=log.fault(error))
+        except Exception as error:  # whatever is wrong with one delivery, the others go on; this one comes again when its lease is over
+            metrics.ROWS_PUT_ASIDE.labels(self.name).inc()
+            log.get().error("delivery_put_aside", channel="webhook", delivery_id=claim.id, fault=log.fault(error))
         finally:
             self._free.release()
 

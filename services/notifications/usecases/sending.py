@@ -3,7 +3,7 @@
 import secrets
 from datetime import datetime, timedelta
 
-from chassis import once, outbox
+from chassis import outbox
 from chassis.db import Database, Transaction
 from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
@@ -20,7 +20,6 @@ WEBHOOKS, EMAILS = messages.WEBHOOKS, messages.EMAILS
 WEBHOOK_LEASE = timedelta(seconds=30)  # an attempt ends after ten
 EMAIL_LEASE = timedelta(minutes=10)  # a batch of 20 at the worst of its timeouts
 MAIL_BATCH = 20
-REQUESTS_KEPT = timedelta(hours=24)
 MAILS_KEPT = timedelta(days=7)
 
 _chance = secrets.SystemRandom().random
@@ -77,12 +76,6 @@ class Sending:
         with self._database.transaction(SYSTEM) as tx:
             deliveries.keep_mail(tx, mail, self._keyring.seal(mail.recipient, mail_place(mail.id)), now)
 
-    def tidy(self, now: datetime) -> None:
-        """Forgets answered requests after a day, as the contract promises, and old e-mails of the development outbox."""
-        with self._database.transaction(SYSTEM) as tx:
-            once.forget(tx, now - REQUESTS_KEPT)
-            deliveries.forget_mails(tx, now - MAILS_KEPT)
-
     def _switch_off_if_hopeless(self, tx: Transaction, webhook_id: str, now: datetime) -> None:
         organization_id = webhooks.switch_off(tx, webhook_id, now - PATIENCE, now)
         if organization_id is None:
@@ -98,3 +91,8 @@ class Sending:
             return
         outbox.keep(tx, [wire.undeliverable(message, reason, now)])
         messages.keep(tx, [about_unreached(message, now)], "", now, by_email=self._by_email)
+
+
+def sweep(tx: Transaction, now: datetime) -> None:
+    """Forgets old e-mails of the development outbox."""
+    deliveries.forget_mails(tx, now - MAILS_KEPT)

@@ -252,6 +252,11 @@ def with_due_clocks(tx: Transaction, now: datetime, limit: int) -> list[str]:
     return [row["id"] for row in rows]
 
 
+def put_clocks_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
+    """Has the due clocks of a referral wait until a moment; what they have told and when they are due stays."""
+    tx.execute("UPDATE clocks SET next_time = %s WHERE referral_id = %s AND next_time <= %s", (until, identifier, now))
+
+
 def next_clock_time(tx: Transaction) -> datetime | None:
     """When the next level of any clock is reached."""
     row = tx.execute("SELECT min(next_time) AS next FROM clocks WHERE next_time IS NOT NULL").fetchone()

@@ -1,11 +1,9 @@
 """The watch: fires the clocks of referrals as their levels are reached, also those reached while nobody was running."""
 
-import threading
-
-from chassis import log, metrics
+from chassis import metrics
 from chassis.clock import Clock
 from chassis.db import LOST, Database, wait_for_notice
-from chassis.errors import Refusal
+from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from services.referrals.store import referrals
 from services.referrals.usecases.referrals import Referrals
@@ -15,34 +13,17 @@ _LONGEST_WAIT = 1.0  # seconds; behind LISTEN, so that a change of the machine's
 _SHORTEST_WAIT = 0.05  # a due row that a caller holds just now is asked for again, but not in a tight loop
 
 
-class Watch(threading.Thread):
-    """One thread a process; several processes share the work by claiming rows."""
+class Watch:
+    """Several processes share the work by claiming rows."""
 
     def __init__(self, requests: Referrals, database: Database, clock: Clock) -> None:
-        super().__init__(name="clocks", daemon=True)
         self._referrals = requests
         self._database = database
         self._clock = clock
-        self._stopping = threading.Event()
 
-    def stop(self) -> None:
-        """Ends after the batch under way."""
-        self._stopping.set()
-
-    def run(self) -> None:
+    def loop(self) -> Loop:
         """Until stopped; a database that went away is waited for."""
-        while not self._stopping.is_set():
-            try:
-                with self._database.dedicated() as connection:
-                    connection.execute("LISTEN clocks")
-                    while not self._stopping.is_set():
-                        self.fire()
-                        following = referrals.next_clock_time(connection)
-                        seconds = (following - self._clock.now()).total_seconds() if following else _LONGEST_WAIT
-                        wait_for_notice(connection, max(_SHORTEST_WAIT, min(seconds, _LONGEST_WAIT)))
-            except (*LOST, Refusal) as error:
-                log.get().warning("clocks_wait", error=type(error).__name__)
-                self._stopping.wait(1.0)
+        return Loop("clocks", self._work, waits_for=LOST)
 
     def fire(self) -> int:
         """Tells every level that is reached by now; returns how many."""
@@ -55,3 +36,12 @@ class Watch(threading.Thread):
             told += len(events)
             if not events:
                 return told
+
+    def _work(self, loop: Loop) -> None:
+        with self._database.dedicated() as connection:
+            connection.execute("LISTEN clocks")
+            while loop.turn():
+                self.fire()
+                following = referrals.next_clock_time(connection)
+                seconds = (following - self._clock.now()).total_seconds() if following else _LONGEST_WAIT
+                wait_for_notice(connection, max(_SHORTEST_WAIT, min(seconds, _LONGEST_WAIT)))

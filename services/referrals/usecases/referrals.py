@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from chassis import log, metrics
 from chassis.audit import Entry
-from chassis.db import Row, Transaction, widen
+from chassis.db import LOST, Row, Transaction, widen
 from chassis.errors import Conflict, NotAllowed, NotFound, Stale
 from chassis.ids import new_id
 from chassis.tokens import Caller
@@ -18,6 +19,8 @@ from services.referrals.store.people import People
 from services.referrals.usecases.calendar import CountryCalendar
 
 SOON = timedelta(hours=4)
+PUT_ASIDE = timedelta(minutes=1)
+"""When a referral whose clocks could not be fired is looked at again: soon after it is mended, and rarely enough to cost nothing."""
 
 
 def actor_of(caller: Caller) -> Actor:
@@ -166,12 +169,27 @@ class Referrals:
             self._keep(tx, referral)
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[Event]:
-        """Notes the clock levels that are reached; returns the events. Claimed rows are this transaction's alone."""
+        """Notes the clock levels that are reached; returns the events. Claimed rows are this transaction's alone.
+
+        Each referral is a savepoint: one that can't be read or kept is put aside for a while and holds up no other.
+        """
         fired: list[Event] = []
         for identifier in referrals.with_due_clocks(tx, now, limit):
-            referral = referrals.get(tx, identifier, for_update=True)
-            fired += referral.fire_clocks(now)
-            self._keep(tx, referral)
+            events: list[Event] = []
+            try:
+                with tx.transaction():
+                    referral = referrals.get(tx, identifier, for_update=True)
+                    events = referral.fire_clocks(now)
+                    self._keep(tx, referral)
+            except LOST:
+                raise
+            except Exception as error:  # whatever it is, the others' clocks must go on
+                events = []
+                metrics.ROWS_PUT_ASIDE.labels("clocks").inc()
+                log.get().error("clocks_put_aside", referral_id=identifier, fault=log.fault(error))
+            if not events:
+                referrals.put_clocks_aside(tx, identifier, now, now + PUT_ASIDE)
+            fired += events
         return fired
 
     def _fetch(self, tx: Transaction, identifier: str, version: int) -> Referral:

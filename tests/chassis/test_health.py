@@ -1,0 +1,224 @@
+"""What a service says of itself, however busy it is: health has threads of its own, and a loop that dies or hangs shows."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psycopg
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from prometheus_client import generate_latest
+
+from chassis import keys, metrics
+from chassis.clock import SystemClock
+from chassis.db import Database
+from chassis.house import Watch
+from chassis.once import Once
+from chassis.rpc import Call, Face, Server, anyone
+from chassis.sealing import Keyring
+from chassis.supervisor import WELL, Loop, State
+from chassis.tokens import Verifier
+from protos.referrals.v1 import referrals_pb2, referrals_pb2_grpc
+from tests.builders import refusal
+from tests.parts.postgres import Database as Place
+from tests.parts.postgres import Server as Postgres
+from tests.parts.still import standing_still
+
+SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
+THREADS = 16
+
+
+class Waiting:
+    """An rpc that waits for a row."""
+
+    def GetPilotFigures(self, request: Any, call: Call) -> referrals_pb2.PilotFigures:
+        call.tx.execute("SELECT FROM held FOR UPDATE")
+        return referrals_pb2.PilotFigures()
+
+
+@dataclass
+class World:
+    """A service with one rpc, and what a test does to it."""
+
+    place: Place
+    database: Database
+    server: Server
+    channel: grpc.Channel
+
+    def ask(self, timeout: float = 30) -> referrals_pb2.PilotFigures:
+        stub = referrals_pb2_grpc.StatisticsStub(self.channel)
+        answer: referrals_pb2.PilotFigures = stub.GetPilotFigures(referrals_pb2.GetPilotFiguresRequest(), timeout=timeout)
+        return answer
+
+    def ask_many(self, count: int, timeout: float = 30) -> list[Any]:
+        method = referrals_pb2_grpc.StatisticsStub(self.channel).GetPilotFigures
+        return [method.future(referrals_pb2.GetPilotFiguresRequest(), timeout=timeout) for _ in range(count)]
+
+    def says(self, name: str) -> int:
+        stub: Any = HealthStub(self.channel)
+        return int(stub.Check(HealthCheckRequest(service=name), timeout=1).status)
+
+    def looks(self, watch: Watch) -> int:
+        """What readiness says after one look."""
+        watch.look()
+        return self.says("")
+
+
+@pytest.fixture
+def world(postgres: Postgres, tmp_path: Path) -> Iterator[World]:
+    place = postgres.database()
+    with psycopg.connect(place.migration_url) as owner:
+        owner.execute("CREATE TABLE held (id int); GRANT ALL ON held TO PUBLIC; INSERT INTO held VALUES (1)")
+    keys.create(tmp_path, ["tests"])
+    database = Database(place.url)
+    database.fit(THREADS, 1)
+    database.open()
+    descriptor = referrals_pb2.DESCRIPTOR.services_by_name["Statistics"]
+    face = Face(
+        descriptor,
+        Waiting(),
+        {"GetPilotFigures": anyone()},
+        database=database,
+        verifier=Verifier(keys.verifying(tmp_path, "tokens"), SystemClock()),
+        once=Once(Keyring(keys.secret(tmp_path, "sealing.tests"))),
+        clock=SystemClock(),
+        check_standing=lambda tx, caller: None,
+    )
+    server = Server("127.0.0.1:0", [face], threads=THREADS, reflect=True)
+    server.start()
+    assert database.reachable()
+    Watch(server, database, []).look()
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        yield World(place, database, server, channel)
+    server.stop(0).wait(5)
+    database.close()
+    postgres.drop(place)
+
+
+def until(condition: Any, seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def waiting(world: World) -> int:
+    with psycopg.connect(world.place.url, autocommit=True) as other:
+        found = other.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        ).fetchone()
+    assert found
+    return int(found[0])
+
+
+def test_health_answers_while_every_thread_waits_for_a_row_and_as_many_calls_as_are_let_in_wait_for_a_thread(world: World) -> None:
+    with psycopg.connect(world.place.migration_url) as owner:
+        owner.execute("SELECT FROM held FOR UPDATE")
+        calls = world.ask_many(THREADS * 8)
+        until(lambda: waiting(world) == THREADS)
+        assert refusal(world.ask) == ("RESOURCE_EXHAUSTED", "too_many_requests")
+        for _ in range(10):
+            for name in ("live", "", "enlace.referrals.v1.Statistics"):
+                assert world.says(name) == SERVING  # within a second, or it is an error
+    for call in calls:
+        call.result(timeout=20)
+    assert world.ask() == referrals_pb2.PilotFigures()
+
+
+def test_health_answers_while_the_database_stands_still(world: World, postgres: Postgres) -> None:
+    watch = Watch(world.server, world.database, [])
+    assert postgres.engine.process
+    with standing_still(postgres.engine.process.pid):
+        calls = world.ask_many(THREADS * 2, timeout=2)
+        until(lambda: world.looks(watch) == NOT_SERVING, 3)
+        assert world.says("live") == SERVING
+        codes = {call.exception().code() for call in calls}
+        assert codes <= {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE}
+        assert refusal(world.ask) == ("UNAVAILABLE", "store_unavailable")
+    until(lambda: world.looks(watch) == SERVING, 2)
+    assert world.ask() == referrals_pb2.PilotFigures()
+
+
+def test_a_call_whose_time_is_over_says_so(world: World) -> None:
+    with psycopg.connect(world.place.migration_url) as owner:
+        owner.execute("SELECT FROM held FOR UPDATE")
+        with pytest.raises(grpc.RpcError) as error:
+            world.ask(timeout=0.5)
+        assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        until(lambda: waiting(world) == 0, 2)  # and nobody goes on working for it
+
+
+def test_a_loop_shows_in_health_and_metrics_when_it_hangs_and_when_it_goes_on(world: World) -> None:
+    released = threading.Event()
+
+    def work(loop: Loop) -> None:
+        while loop.turn():
+            released.wait(30)
+            loop.wait(0.01)
+
+    loop = Loop("hanging", work, limit=0.3)
+    metrics.watch_loop(loop.name, lambda: loop.age, lambda: loop.state in WELL)
+    loop.start()
+    watch = Watch(world.server, world.database, [loop])
+    watch.look()
+    assert (world.says("loop/hanging"), world.says("live")) == (SERVING, SERVING)
+    until(lambda: loop.state is State.STUCK)
+    watch.look()
+    assert (world.says("loop/hanging"), world.says("live"), world.says("")) == (NOT_SERVING, NOT_SERVING, SERVING)
+    assert (measured('enlace_loop_well{loop="hanging"}'), measured('enlace_loop_turn_age_seconds{loop="hanging"}') > 0.3) == (0, True)
+    released.set()
+    until(lambda: loop.state is State.RUNNING)
+    watch.look()
+    assert (world.says("loop/hanging"), world.says("live")) == (SERVING, SERVING)
+    assert measured('enlace_loop_well{loop="hanging"}') == 1
+    loop.stop()
+    assert loop.join(5)
+
+
+def test_a_dead_loop_shows_and_is_started_again(world: World) -> None:
+    lives: list[int] = []
+
+    class Dying(Loop):
+        def _run(self) -> None:
+            lives.append(1)
+            if len(lives) > 1:
+                super()._run()
+
+    def work(loop: Loop) -> None:
+        while loop.turn():
+            loop.wait(0.01)
+
+    loop = Dying("dying", work)
+    loop.start()
+    until(lambda: loop.state is State.DEAD)
+    watch = Watch(world.server, world.database, [loop])
+    watch.look()
+    assert world.says("loop/dying") == NOT_SERVING
+    until(lambda: loop.state is State.RUNNING)
+    watch.look()
+    assert (world.says("loop/dying"), len(lives)) == (SERVING, 2)
+    loop.stop()
+    assert loop.join(5)
+
+
+def test_a_loop_that_fails_at_every_try_shows_and_the_process_lives(world: World) -> None:
+    def work(loop: Loop) -> None:
+        raise ValueError("a row that nobody can read")
+
+    loop = Loop("failing", work)
+    loop.start()
+    until(lambda: loop.state is State.FAILING)
+    Watch(world.server, world.database, [loop]).look()
+    assert (world.says("loop/failing"), world.says("live")) == (NOT_SERVING, SERVING)
+    loop.stop()
+    assert loop.join(5)
+
+
+def measured(name: str) -> float:
+    """A figure as a scrape sees it."""
+    return next(float(line.rpartition(" ")[2]) for line in generate_latest().decode().splitlines() if line.startswith(name))

@@ -1,0 +1,251 @@
+"""A database that stands still, is killed, or comes back: whoever asks has an answer in time, and nobody waits for what is known to be away."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import psycopg
+import pytest
+
+from chassis import deadline
+from chassis.db import LOST, Database, Transaction
+from chassis.errors import Late, Refusal, Unavailable
+from chassis.tokens import SYSTEM
+from tests.parts.postgres import Database as Place
+from tests.parts.postgres import Server
+from tests.parts.still import standing_still
+
+
+@pytest.fixture(scope="module")
+def place(postgres: Server) -> Place:
+    return postgres.database()
+
+
+@pytest.fixture
+def database(place: Place) -> Iterator[Database]:
+    made = Database(place.url, max_size=4)
+    made.open()
+    assert made.reachable()
+    yield made
+    made.close()
+
+
+def ask(database: Database, statement: str = "SELECT 1", **limits: float) -> None:
+    with database.transaction(SYSTEM, **limits) as tx:
+        tx.execute(statement)
+
+
+def until(condition: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"it did not happen within {seconds:g} s"
+        time.sleep(0.02)
+
+
+def answers(database: Database) -> bool:
+    try:
+        ask(database)
+    except Unavailable:
+        return False
+    return True
+
+
+@contextmanager
+def still(postgres: Server) -> Iterator[None]:
+    """Nothing of PostgreSQL moves."""
+    assert postgres.engine.process
+    with standing_still(postgres.engine.process.pid):
+        yield
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < seconds
+
+
+@contextmanager
+def locked(place: Place) -> Iterator[str]:
+    """A row that somebody holds; the statement that waits for it."""
+    with psycopg.connect(place.migration_url) as owner:
+        owner.execute("CREATE TABLE IF NOT EXISTS held (id int); GRANT ALL ON held TO PUBLIC; TRUNCATE held; INSERT INTO held VALUES (1)")
+        owner.commit()
+        owner.execute("SELECT FROM held FOR UPDATE")
+        yield "SELECT FROM held FOR UPDATE"
+
+
+def test_a_transaction_ends_in_its_time_when_the_database_stands_still(database: Database, postgres: Server) -> None:
+    with still(postgres), within(2), pytest.raises(Late):
+        ask(database, timeout=1)
+
+
+def test_a_transaction_under_way_ends_in_its_time_when_the_database_stands_still(database: Database, postgres: Server) -> None:
+    def stand_still_in_the_middle() -> None:
+        with database.transaction(SYSTEM, timeout=1) as tx:
+            tx.execute("SELECT 1")
+            with still(postgres):
+                tx.execute("SELECT 1")
+
+    with within(3), pytest.raises(Late):
+        stand_still_in_the_middle()
+
+
+def test_all_transactions_end_in_their_time_when_the_database_stands_still(database: Database, postgres: Server) -> None:
+    """Also those that have to wait for a connection."""
+    said: list[Refusal] = []
+
+    def one() -> None:
+        try:
+            ask(database, timeout=1)
+        except Refusal as refusal:
+            said.append(refusal)
+
+    threads = [threading.Thread(target=one) for _ in range(12)]
+    with still(postgres), within(3):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(said) == len(threads)
+
+
+def test_a_database_that_stands_still_is_known_away_within_three_seconds(database: Database, postgres: Server) -> None:
+    with still(postgres):
+        until(lambda: not database.answers, 3)
+        assert database.probe.age > 1
+        with within(0.5):
+            assert not database.reachable()
+
+
+def test_a_database_known_away_is_refused_at_once_and_used_again_within_a_second(database: Database, postgres: Server) -> None:
+    with still(postgres):
+        until(lambda: not database.answers, 3)
+        for _ in range(20):
+            with within(0.1), pytest.raises(Unavailable) as refusal:
+                ask(database)
+            assert refusal.value.reason == "store_unavailable"
+    until(lambda: answers(database), 1)
+
+
+@pytest.mark.parametrize("away", [0.0, 2.5])
+def test_a_database_that_was_killed_is_used_again_within_a_second_of_its_return(database: Database, postgres: Server, away: float) -> None:
+    for _ in range(2):
+        ask(database)
+    postgres.engine.kill()
+    try:
+        until(lambda: not database.answers, 3)
+        time.sleep(away)  # longer than the pool tries by itself
+    finally:
+        postgres.engine.start()
+    until(lambda: answers(database), 1)
+
+
+def test_no_call_fails_for_connections_that_died_while_nobody_used_them(database: Database, postgres: Server) -> None:
+    with ExitStack() as held:
+        for _ in range(4):
+            held.enter_context(database.transaction(SYSTEM))
+    postgres.engine.restart()
+    until(lambda: database.answers, 5)
+    for _ in range(8):
+        ask(database)
+
+
+def test_a_connection_that_an_administrator_ends_is_no_outage(database: Database, postgres: Server, place: Place) -> None:
+    said: list[bool] = []
+    stop = threading.Event()
+
+    def listen() -> None:
+        while not stop.wait(0.005):
+            said.append(database.answers)
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    with psycopg.connect(place.url, autocommit=True) as other:
+        for _ in range(3):
+            other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()")
+            ask(database)
+            time.sleep(0.6)  # the probe asks twice a second
+    stop.set()
+    listener.join()
+    assert all(said)
+
+
+def test_a_background_connection_is_lost_when_the_database_stands_still(database: Database, postgres: Server) -> None:
+    with database.dedicated() as connection:
+        vars(connection)["limit"] = 1.0  # half a minute otherwise
+        with still(postgres), within(2), pytest.raises(LOST):
+            connection.execute("SELECT 1")
+
+
+def test_the_end_of_a_call_bounds_all_its_statements_together(database: Database) -> None:
+    def three(tx: Transaction) -> None:
+        for _ in range(3):
+            tx.execute("SELECT pg_sleep(0.6)")
+
+    with within(2), pytest.raises(Late), deadline.until(time.monotonic() + 1), database.transaction(SYSTEM) as tx:
+        three(tx)
+
+
+def test_the_end_of_a_call_bounds_all_its_transactions_together(database: Database) -> None:
+    with within(2), deadline.until(time.monotonic() + 1):
+        ask(database, "SELECT pg_sleep(0.6)")
+        with pytest.raises(Late):
+            ask(database, "SELECT pg_sleep(0.6)")
+
+
+def test_a_deadline_that_has_passed_has_passed(database: Database) -> None:
+    with pytest.raises(Late):
+        ask(database, timeout=0)
+    with deadline.until(time.monotonic() - 1), pytest.raises(Late):
+        ask(database)
+
+
+def test_who_waits_for_a_row_hears_late_at_its_own_end_and_busy_at_ours(
+    database: Database, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with locked(place) as statement:
+        with within(2), pytest.raises(Late):
+            ask(database, statement, timeout=0.5)
+        monkeypatch.setattr("chassis.db._LIMIT", 0.5)
+        with within(2), pytest.raises(Unavailable) as refusal:
+            ask(database, statement)
+        assert refusal.value.reason == "store_busy"
+
+
+def test_the_server_gives_up_too(database: Database, place: Place) -> None:
+    """A transaction whose owner is gone or asleep holds its locks no longer than it had time."""
+
+    def forget() -> None:
+        with database.transaction(SYSTEM, timeout=0.5) as tx:
+            tx.execute("SELECT 1 AS forgotten")
+            time.sleep(1.2)
+            with psycopg.connect(place.url) as other:
+                found = other.execute("SELECT FROM pg_stat_activity WHERE query LIKE '%%forgotten' AND pid <> pg_backend_pid()").fetchall()
+            assert found == []
+            tx.execute("SELECT 1")
+
+    with pytest.raises(Late):
+        forget()
+
+
+def test_whoever_waits_is_answered_when_the_database_is_closed(postgres: Server, place: Place) -> None:
+    database = Database(place.url, max_size=4)
+    database.open()
+    assert database.reachable()
+    said: list[str] = []
+
+    def one() -> None:
+        try:
+            ask(database, "SELECT pg_sleep(30)", timeout=20)
+        except Unavailable as refusal:
+            said.append(refusal.reason)
+
+    thread = threading.Thread(target=one)
+    thread.start()
+    time.sleep(0.3)
+    with still(postgres), within(3):
+        database.close()
+        thread.join()
+    assert said == ["store_unavailable"]

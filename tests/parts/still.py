@@ -1,0 +1,37 @@
+"""Parts that stand still: a process that takes connections and acknowledges what it is sent, because the kernel does that for it, and never answers."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def standing_still(pid: int | None) -> Iterator[None]:
+    """SIGSTOP for a process and all of its children (PostgreSQL has one a connection); they go on afterwards."""
+    assert pid
+    stopped = [pid]
+    os.kill(pid, signal.SIGSTOP)  # first, so that it makes no more of them
+    try:
+        for child in _children(pid):
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGSTOP)
+                stopped.append(child)
+        yield
+    finally:
+        for one in reversed(stopped):
+            with suppress(ProcessLookupError):
+                os.kill(one, signal.SIGCONT)
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError):
+                if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                    found.append(int(folder.name))
+    return found

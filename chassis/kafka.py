@@ -219,9 +219,10 @@ class Consumer:
             self._consumer.commit()
 
     def close(self) -> None:
-        """Leaves the group, but only after it has joined it.
+        """Leaves the group if it has joined it, and falls silent if that takes too long.
 
-        The embedded broker (Tansu 0.6) never forgets a member that leaves while it is joining, and gives nobody of that group a partition from then on.
+        The embedded broker (Tansu 0.6) never forgets a member that leaves while it is joining, and gives nobody of that group a partition from then on; one
+        that falls silent it forgets, as if it had been killed, after its session.
         """
         for _ in range(_JOIN_POLLS):
             if self._consumer.assignment():
@@ -230,6 +231,9 @@ class Consumer:
                 self._consumer.poll(timeout_ms=200)  # what it brings is not committed, so it is read again
             except _RAISED:
                 break  # then there is nobody to leave
+        if not self._consumer.assignment():
+            coordinator: Any = vars(self._consumer)["_coordinator"]  # no public way to go without a word
+            coordinator.config["group_instance_id"] = "silent"  # a static member sends no goodbye
         _quietly(lambda: self._consumer.close(autocommit=False, timeout_ms=1000))
 
 

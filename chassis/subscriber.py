@@ -76,15 +76,15 @@ class Subscriber:
             while loop.turn():
                 cluster_id = self._broker.wait(0.5)
                 if cluster_id is None:
-                    self._sweep()
+                    self.sweep()
                     continue
                 consumer = Consumer(self._broker.settings, self._name, self._topics, hurry=self._hurry)
                 while loop.turn() and self._broker.cluster_id == cluster_id:
                     records = consumer.poll(0.5)
                     if records:
-                        self._take(records)
+                        self.take(records)
                         consumer.commit()
-                    self._sweep()
+                    self.sweep()
                     self._ask_for_missing()
                 consumer.close()
                 consumer = None
@@ -97,7 +97,8 @@ class Subscriber:
 
     # --- what comes by the topics
 
-    def _take(self, records: Sequence[Any]) -> None:
+    def take(self, records: Sequence[Any]) -> None:
+        """Applies, parks, holds or buries each of these; when it returns, their offsets may be committed."""
         facts: list[tuple[Any, Fact | Unreadable]] = []
         for record in records:
             try:
@@ -178,7 +179,7 @@ class Subscriber:
         )
         self._patiently(lambda tx: inbox.hold(tx, self._name, waiting, reason, self._clock.now()))
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Tries what is due among what waits, reads again what an operator wants read again, and says how much is held."""
         now = self._clock.now()
         if timedelta() <= now - self._swept_at < _SWEEP:

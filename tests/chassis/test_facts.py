@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from chassis import outbox
+from chassis import kafka, outbox
 from chassis.db import Database
 from chassis.envelope import SIGNATURE
 from chassis.errors import Conflict
@@ -148,7 +148,11 @@ def test_work_goes_on_without_a_broker_and_is_told_when_it_is_back(world: World)
     until(lambda: world.versions(subject) == [1, 2, 3], 90)
 
 
-def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(broker: brokers.Broker) -> None:
+@pytest.mark.parametrize("polls", [kafka._JOIN_POLLS, 0], ids=["in time", "never in time"])
+def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(
+    broker: brokers.Broker, polls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka, "_JOIN_POLLS", polls)
     group, topic = new_id(), f"enlace.tests-{new_id()[:8]}.v1"
     watch = Broker(settings(broker.bootstrap), [topic])
     watch.start()
@@ -160,6 +164,6 @@ def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(broker: 
     producer.send_all(topic, [(b"key", b"value", [])])
     producer.discard()
     patient = Consumer(settings(broker.bootstrap), group, [topic])
-    until(lambda: bool(patient.poll(0.5)), 20)
+    until(lambda: bool(patient.poll(0.5)), 40)
     patient.close()
     watch.stop()

@@ -89,16 +89,22 @@ def _stop(server: Server, database: Database, parts: Sequence[Part]) -> None:
     for part in parts:
         part.stop()  # type: ignore[union-attr]
     drained = server.stop(_DRAIN + _CUT)
-    if not drained.wait(_DRAIN):
-        database.cut()
-        drained.wait(_CUT + 0.5)
-    for part in parts:
-        part.join(max(0.0, began + _LOOPS - time.monotonic()))
+    drained.wait(_DRAIN if database.answers else 0.0)
+    _join(parts, began + (_DRAIN if database.answers else 0.0))
+    # What still waits for the database is cut off now: calls have a moment to say so, and loops that hang on a server that stands still can end.
+    database.cut()
+    drained.wait(_CUT + 0.5)
+    _join(parts, began + _LOOPS)
     database.close()
     left = _running(parts)
     if left:
         log.get().warning("left_behind", loops=left)
     log.get().info("stopped", duration_ms=round((time.monotonic() - began) * 1000))
+
+
+def _join(parts: Sequence[Part], end: float) -> None:
+    for part in parts:
+        part.join(max(0.0, end - time.monotonic()))
 
 
 def _force(parts: Sequence[Part]) -> None:

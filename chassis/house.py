@@ -3,6 +3,7 @@
 The main thread asks nothing of a database or a broker, so it always hears a signal; what is known of them it reads from their loops.
 """
 
+import faulthandler
 import os
 import signal
 import sys
@@ -82,9 +83,7 @@ class Watch:
 
 def _stop(server: Server, database: Database, parts: Sequence[Part]) -> None:
     began = time.monotonic()
-    force = threading.Timer(_FORCE, _force, (parts,))
-    force.daemon = True
-    force.start()
+    _arm(parts)
     log.get().info("stopping")
     for part in parts:
         part.stop()  # type: ignore[union-attr]
@@ -105,6 +104,15 @@ def _stop(server: Server, database: Database, parts: Sequence[Part]) -> None:
 def _join(parts: Sequence[Part], end: float) -> None:
     for part in parts:
         part.join(max(0.0, end - time.monotonic()))
+
+
+def _arm(parts: Sequence[Part]) -> None:
+    """Has the process end by force if it does not end by itself."""
+    force = threading.Timer(_FORCE, _force, (parts,))
+    force.daemon = True
+    force.start()
+    # Behind it one that needs neither Python nor a free standard output: it says where every thread stands, and ends the process.
+    faulthandler.dump_traceback_later(_FORCE + 0.5, exit=True)
 
 
 def _force(parts: Sequence[Part]) -> None:

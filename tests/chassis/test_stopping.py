@@ -1,7 +1,6 @@
 """A service that is asked to stop has ended within ten seconds, in every state of what it needs; and it hears that it is asked."""
 
 import os
-import signal
 import sys
 import threading
 import time
@@ -13,6 +12,7 @@ from typing import Any
 import grpc
 import psycopg
 import pytest
+import requests
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
@@ -39,12 +39,13 @@ class Service:
     def __init__(self, name: str, place: Place, bootstrap: str, folder: Path) -> None:
         keys.create(folder / "keys", ["partners", "referrals", "notifications"])
         self.place = place
-        self.listen = f"127.0.0.1:{free_port()}"
+        self.listen, self.metrics = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
         told = {
             **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
             "ENLACE_KEYS": str(folder / "keys"),
             "ENLACE_LISTEN": self.listen,
+            "ENLACE_METRICS_LISTEN": self.metrics,
             "ENLACE_DATABASE_URL": place.url,
             "ENLACE_DEVELOPMENT": "1",
         }
@@ -58,6 +59,11 @@ class Service:
             return int(stub.Check(HealthCheckRequest(service=name), timeout=1).status)
         except grpc.RpcError:
             return None
+
+    def measures(self, name: str) -> float:
+        """A figure as Prometheus sees it."""
+        text = requests.get(f"http://{self.metrics}/metrics", timeout=2).text
+        return next(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
 
     def wait(self, *, broker: bool = True) -> None:
         """Until it is ready."""
@@ -118,6 +124,8 @@ def test_it_outlives_a_database_that_stands_still_and_stops_in_time_while_it_doe
         until(lambda: notifications.says() == NOT_SERVING, 5)
         assert notifications.says("live") == SERVING
         time.sleep(2)  # long enough for its loops to have noticed
+        assert notifications.measures("enlace_database_last_success_age_seconds") > 3
+        assert notifications.measures('enlace_loop_well{loop="mail"}') == 1
     until(lambda: notifications.says() == SERVING, 5)
     for loop in ("mail", "webhooks", "webhooks-slow", "database", "broker", "sweeper"):
         until(lambda loop=loop: notifications.says(f"loop/{loop}") == SERVING, 10)  # type: ignore[misc]
@@ -183,17 +191,28 @@ def waiting(service: Service) -> int:
     return int(found[0])
 
 
-def test_a_thread_that_never_ends_is_left_behind(tmp_path: Path) -> None:
-    """The last resort: what hangs in a library keeps the process no longer than nine seconds."""
+def run_to_the_end(hang: str, folder: Path) -> Process:
+    """A process that has been asked to stop, and then hangs in this way."""
     script = (
-        "import threading; from chassis import house, log; from chassis.supervisor import Loop; log.setup('test');"
-        "house._FORCE = 1.0; loop = Loop('hanging', lambda loop: threading.Event().wait()); loop.start();"
-        "stuck = threading.Thread(target=threading.Event().wait); stuck.start();"  # not a daemon: the interpreter would wait for it
-        "force = threading.Timer(house._FORCE, house._force, ([loop],)); force.start()"
+        "import ctypes, threading; from chassis import house, log; from chassis.supervisor import Loop; log.setup('test');"
+        "loop = Loop('hanging', lambda loop: threading.Event().wait()); loop.start(); house._FORCE = 1.0; house._arm([loop]);" + hang
     )
-    process = Process("stuck", [sys.executable, "-c", script], tmp_path / "log", {**os.environ}, ROOT, farewell=signal.SIGTERM)
+    process = Process("stuck", [sys.executable, "-c", script], folder / "log", {**os.environ}, ROOT)
     process.start()
     until(lambda: not process.alive, 15)
     assert process.returncode == 1
+    return process
+
+
+def test_a_thread_that_never_ends_is_left_behind(tmp_path: Path) -> None:
+    """The last resort: what hangs in a library keeps the process no longer than nine seconds."""
+    process = run_to_the_end(
+        "threading.Thread(target=threading.Event().wait).start()", tmp_path
+    )  # no daemon: the interpreter would wait for it
     assert '"event": "stopped_by_force"' in process.last_words()
     assert '"loops": ["hanging"]' in process.last_words()
+
+
+def test_a_process_in_which_nothing_moves_any_more_is_ended(tmp_path: Path) -> None:
+    process = run_to_the_end("ctypes.PyDLL(None).sleep(60)", tmp_path)  # with Python's lock in its hand
+    assert "Timeout" in process.last_words(40)

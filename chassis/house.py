@@ -3,6 +3,7 @@
 The main thread asks nothing of a database or a broker, so it always hears a signal; what is known of them it reads from their loops.
 """
 
+import faulthandler
 import os
 import signal
 import sys
@@ -82,23 +83,36 @@ class Watch:
 
 def _stop(server: Server, database: Database, parts: Sequence[Part]) -> None:
     began = time.monotonic()
-    force = threading.Timer(_FORCE, _force, (parts,))
-    force.daemon = True
-    force.start()
+    _arm(parts)
     log.get().info("stopping")
     for part in parts:
         part.stop()  # type: ignore[union-attr]
     drained = server.stop(_DRAIN + _CUT)
-    if not drained.wait(_DRAIN):
-        database.cut()
-        drained.wait(_CUT + 0.5)
-    for part in parts:
-        part.join(max(0.0, began + _LOOPS - time.monotonic()))
+    drained.wait(_DRAIN if database.answers else 0.0)
+    _join(parts, began + (_DRAIN if database.answers else 0.0))
+    # What still waits for the database is cut off now: calls have a moment to say so, and loops that hang on a server that stands still can end.
+    database.cut()
+    drained.wait(_CUT + 0.5)
+    _join(parts, began + _LOOPS)
     database.close()
     left = _running(parts)
     if left:
         log.get().warning("left_behind", loops=left)
     log.get().info("stopped", duration_ms=round((time.monotonic() - began) * 1000))
+
+
+def _join(parts: Sequence[Part], end: float) -> None:
+    for part in parts:
+        part.join(max(0.0, end - time.monotonic()))
+
+
+def _arm(parts: Sequence[Part]) -> None:
+    """Has the process end by force if it does not end by itself."""
+    force = threading.Timer(_FORCE, _force, (parts,))
+    force.daemon = True
+    force.start()
+    # Behind it one that needs neither Python nor a free standard output: it says where every thread stands, and ends the process.
+    faulthandler.dump_traceback_later(_FORCE + 0.5, exit=True)
 
 
 def _force(parts: Sequence[Part]) -> None:

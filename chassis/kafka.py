@@ -39,6 +39,8 @@ def _noticing_loss() -> Iterator[None]:
 REPLAYS = "enlace.replays.v1"
 """Who misses a fact asks for it on this topic: key = the fact's topic, value = its subject."""
 
+_SILENCE_MS = 5_000  # of a broker that stands still, until the watch says that it is away
+
 _JOIN_POLLS = 25
 """Of 0.2 s each: a join takes three seconds on the embedded broker."""
 
@@ -107,7 +109,7 @@ class Broker:
         """Asks once a second; whatever goes wrong, no cluster is known until one answers again."""
         admin = None
         try:
-            admin = KafkaAdminClient(**_common(self.settings))
+            admin = KafkaAdminClient(**_common(self.settings) | {"request_timeout_ms": _SILENCE_MS})
             known = ""
             while loop.turn():
                 found = str(admin.describe_cluster()["cluster_id"])

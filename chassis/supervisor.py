@@ -1,8 +1,8 @@
 """Runs background work: one supervised loop that starts, stops, begins again after a failure with growing pauses, and says when its last turn was.
 
 `work(loop)` makes what it needs, does one turn for each `while loop.turn():`, and may end by any exception: it is called again. A part that is away
-(`waits_for`, and every refusal) is waited for and is no failure. Limit: a turn that hangs can't be interrupted from here; it shows as STUCK, and whoever
-watches the loops ends the process.
+(`waits_for`, Unavailable, Exhausted) is waited for and is no failure; any other refusal would be said again at every try, so it is one. Limit: a turn that
+hangs can't be interrupted from here; it shows as STUCK, and whoever watches the loops ends the process.
 """
 
 import threading
@@ -13,7 +13,7 @@ from enum import Enum
 from tenacity import RetryCallState, Retrying, retry_always, stop_when_event_set, wait_random_exponential
 
 from chassis import log, metrics
-from chassis.errors import Refusal
+from chassis.errors import Exhausted, Refusal, Unavailable
 
 LIMIT = 60.0
 """Seconds without a turn after which a loop is stuck. Above any honest turn: the longest is a batch that the broker does not acknowledge (15 s)."""
@@ -55,7 +55,7 @@ class Loop:
         self.workers = workers
         self._longest_pause = longest_pause
         self._work = work
-        self._waits_for: tuple[type[Exception], ...] = (Refusal, *waits_for)
+        self._waits_for: tuple[type[Exception], ...] = (Unavailable, Exhausted, *waits_for)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._turned_at = time.monotonic()  # while it waits: when it will be awake again

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from chassis import metrics
-from chassis.errors import Unavailable
+from chassis.errors import Conflict, Unavailable
 from chassis.supervisor import Loop, State
 
 
@@ -67,6 +67,17 @@ def test_a_part_that_is_away_is_waited_for_and_is_no_failure() -> None:
     until(lambda: loop.state is State.WAITING)
     away.clear()
     until(lambda: loop.state is State.RUNNING)
+    loop.stop()
+    assert loop.join(5)
+
+
+def test_a_refusal_that_will_be_said_again_at_every_try_is_a_failure() -> None:
+    def work(loop: Loop) -> None:
+        raise Conflict("illegal_transition")
+
+    loop = Loop("test", work)
+    loop.start()
+    until(lambda: loop.state is State.FAILING)
     loop.stop()
     assert loop.join(5)
 

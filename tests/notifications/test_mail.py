@@ -12,6 +12,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
+from chassis import metrics
 from chassis.config import WrongSettings
 from chassis.embedded.process import free_port
 from chassis.sweeper import Sweeper
@@ -222,6 +223,30 @@ def test_a_sender_that_dies_in_between_sends_again_under_the_same_message_id(hou
     assert house.send_mails(smtp(house, post)) == 1
     first, second = (post.text(number).split("Message-ID: ")[1].split("\r\n")[0] for number in (0, 1))
     assert first == second
+
+
+def test_an_address_that_cannot_be_opened_holds_up_no_other_and_is_tried_again_after_its_lease(
+    house: House, post: Post, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_aside = metrics.ROWS_PUT_ASIDE.labels("mail")._value
+    before = put_aside.get()
+    house.desk(OTHER, "otra@ong.example")
+    house.desk(RECEIVER, "mesa@ong.example")
+    [desk] = house.rows("SELECT email FROM desks WHERE organization_id = %s", OTHER)
+    spoil = "WITH moved AS (UPDATE desks SET email = %s WHERE organization_id = %s RETURNING 1) SELECT FROM moved"
+    house.rows(spoil, b"nonsense", OTHER)
+    house.hear("sent", receiver_organization_id=OTHER)
+    house.hear("sent")
+    assert house.send_mails(smtp(house, post)) == 2
+    assert [envelope.rcpt_tos for envelope in post.got] == [["mesa@ong.example"]]
+    assert put_aside.get() == before + 1
+    [bad] = house.rows("SELECT id FROM deliveries WHERE channel = 'email' AND organization_id = %s", OTHER)
+    assert bad["id"] in capsys.readouterr().out
+    assert house.send_mails(smtp(house, post)) == 0  # not in a tight loop
+    house.rows(spoil, desk["email"], OTHER)  # mended
+    house.clock.advance(EMAIL_LEASE)
+    assert house.send_mails(smtp(house, post)) == 1
+    assert post.got[-1].rcpt_tos == ["otra@ong.example"]
 
 
 def test_a_desk_that_has_taken_its_address_away_gets_nothing_more(house: House, post: Post) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from chassis import metrics
 from chassis.ids import new_id
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications.channels import webhooks
@@ -247,6 +248,30 @@ def test_the_commit_of_a_fact_wakes_the_sender(house: House) -> None:
         for count in range(1, 6):
             house.hear("sent")
             system.wait_for(count)
+
+
+def test_a_secret_that_cannot_be_opened_holds_up_no_other_and_is_tried_again_after_its_lease(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_aside = metrics.ROWS_PUT_ASIDE.labels("webhooks")._value
+    before = put_aside.get()
+    other, system = house.receiver(), house.receiver()
+    bad = house.webhook(OTHER, other.url).webhook
+    house.webhook(RECEIVER, system.url)
+    [kept] = house.rows("SELECT secret FROM webhooks WHERE id = %s", bad.id)
+    spoil = "WITH moved AS (UPDATE webhooks SET secret = %s WHERE id = %s RETURNING 1) SELECT FROM moved"
+    house.rows(spoil, b"nonsense", bad.id)
+    with running(house.web_sender(threads=1)):
+        house.hear("sent", receiver_organization_id=OTHER)
+        for count in range(1, 4):
+            house.hear("sent")
+            system.wait_for(count)
+        assert (other.got, put_aside.get()) == ([], before + 1)
+        [delivery] = house.deliveries(bad.id, OTHER)
+        assert delivery.id in capsys.readouterr().out
+        house.rows(spoil, kept["secret"], bad.id)  # mended
+        house.clock.advance(WEBHOOK_LEASE)
+        other.wait_for(1)
 
 
 def test_a_slow_endpoint_delays_no_other_and_gets_one_delivery_at_a_time(house: House) -> None:

@@ -7,11 +7,15 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from chassis import metrics, outbox
+from chassis.outbox import Fact
+from chassis.supervisor import State
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.clock import Clock, ClockKind, Urgency, due_time
 from services.referrals.usecases.calendar import CountryCalendar
 from services.referrals.usecases.clocks import Watch
+from services.referrals.usecases.referrals import PUT_ASIDE
 from tests.builders import NOON
 from tests.referrals.conftest import Service, Story
 
@@ -206,3 +210,68 @@ def test_a_clock_that_is_told_makes_a_version_and_an_etag_out_of_date(story: Sto
     now = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
     assert int(now.etag[1:]) == int(sent.etag[1:]) + 1
     assert [clock.fired_percent for clock in now.clocks if clock.kind == pb.CLOCK_KIND_ACKNOWLEDGE] == [50]
+
+
+# A row that can't be worked on.
+
+
+def spoil(service: Service, referral_id: str, kind: str) -> None:
+    """As a bug or a hand in the database might: the clock's kind is one that the code does not know."""
+    with service.database.transaction(SYSTEM) as tx:
+        tx.execute("UPDATE clocks SET kind = %s || kind WHERE referral_id = %s", (kind, referral_id))
+
+
+def put_aside() -> float:
+    return float(metrics.ROWS_PUT_ASIDE.labels("clocks")._value.get())
+
+
+def test_a_row_that_nobody_can_read_holds_up_no_other_and_is_tried_again_after_a_pause(
+    story: Story, service: Service, quiet: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, good = story.sent(), story.sent()
+    spoil(service, bad.id, "unknown_")
+    service.clock.advance(31 * M)
+    watch, before = Watch(service.made.referrals, service.database, service.clock), put_aside()
+    assert watch.fire() == 1
+    assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
+    assert put_aside() == before + 1
+    assert bad.id in capsys.readouterr().out
+    for _ in range(3):  # not in a tight loop
+        watch.fire()
+    assert put_aside() == before + 1
+    service.clock.advance(PUT_ASIDE)
+    watch.fire()
+    assert put_aside() == before + 2
+    with service.database.transaction(SYSTEM) as tx:  # mended
+        tx.execute("UPDATE clocks SET kind = replace(kind, 'unknown_', '') WHERE referral_id = %s", (bad.id,))
+    service.clock.advance(PUT_ASIDE)
+    assert watch.fire() == 1
+    assert told(service, bad.id) == ["acknowledge/clock_reminded"]
+
+
+def test_a_clock_that_was_told_already_in_the_outbox_holds_up_no_other(story: Story, service: Service, quiet: None) -> None:
+    """Its version is taken: the outbox says Stale, today and for ever."""
+    bad, good = story.sent(), story.sent()
+    version = int(bad.etag[1:]) + 1
+    with service.database.transaction(SYSTEM) as tx:
+        outbox.keep(tx, [Fact(bad.id, version, "enlace.referral.clock_reminded.v1", b"", service.clock.now())])
+    service.clock.advance(31 * M)
+    assert Watch(service.made.referrals, service.database, service.clock).fire() == 1
+    assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
+
+
+def test_a_whole_batch_of_bad_rows_does_not_keep_the_next_one_waiting(
+    story: Story, service: Service, quiet: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.referrals.usecases.clocks._BATCH", 2)
+    for _ in range(5):
+        spoil(service, story.sent().id, "unknown_")
+    service.clock.advance(M)
+    good = story.sent()
+    service.clock.advance(31 * M)
+    loop = Watch(service.made.referrals, service.database, service.clock).loop()
+    loop.start()
+    wait_until(threading.Event(), (told(service, good.id) != [] for _ in range(250)))
+    assert loop.state is State.RUNNING
+    loop.stop()
+    assert loop.join(5)

@@ -1,0 +1,218 @@
+"""A service that is asked to stop has ended within ten seconds, in every state of what it needs; and it hears that it is asked."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psycopg
+import pytest
+import requests
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from chassis import keys
+from chassis.db import migrate
+from chassis.embedded.process import Process, free_port
+from protos.referrals.v1 import contacts_pb2, contacts_pb2_grpc
+from services.notifications.__main__ import MIGRATIONS
+from services.referrals.__main__ import MIGRATIONS as REFERRALS
+from services.referrals.domain.contact import new_reference
+from tests.parts import brokers
+from tests.parts.house import ROOT
+from tests.parts.postgres import Database as Place
+from tests.parts.postgres import Server as Postgres
+from tests.parts.still import standing_still
+
+SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
+PROMISED = 10  # seconds
+
+
+class Service:
+    """The process of a service, in a folder of its own."""
+
+    def __init__(self, name: str, place: Place, bootstrap: str, folder: Path) -> None:
+        keys.create(folder / "keys", ["partners", "referrals", "notifications"])
+        self.place = place
+        self.listen, self.metrics = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+        told = {
+            **os.environ,
+            "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+            "ENLACE_KEYS": str(folder / "keys"),
+            "ENLACE_LISTEN": self.listen,
+            "ENLACE_METRICS_LISTEN": self.metrics,
+            "ENLACE_DATABASE_URL": place.url,
+            "ENLACE_DEVELOPMENT": "1",
+        }
+        self.process = Process(name, [sys.executable, "-m", f"services.{name}", "serve"], folder / "log", told, ROOT)
+        self.process.start()
+        self.channel = grpc.insecure_channel(self.listen)
+
+    def says(self, name: str = "") -> int | None:
+        stub: Any = HealthStub(self.channel)
+        try:
+            return int(stub.Check(HealthCheckRequest(service=name), timeout=1).status)
+        except grpc.RpcError:
+            return None
+
+    def measures(self, name: str) -> float:
+        """A figure as Prometheus sees it."""
+        text = requests.get(f"http://{self.metrics}/metrics", timeout=2).text
+        return next(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
+
+    def wait(self, *, broker: bool = True) -> None:
+        """Until it is ready."""
+        until(lambda: self.says() == SERVING and (not broker or self.says("broker") == SERVING), 30, self.process.last_words)
+
+    def stop(self) -> float:
+        """Asks it to stop; how many seconds it took to end."""
+        began = time.monotonic()
+        self.process.ask_to_stop()
+        until(lambda: not self.process.alive, PROMISED, self.process.last_words)
+        return time.monotonic() - began
+
+    def close(self) -> None:
+        self.channel.close()
+        self.process.kill()
+
+
+def until(condition: Callable[[], bool], seconds: float, otherwise: Callable[[], object] = lambda: "") -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds:g} s: {otherwise()}"
+        time.sleep(0.02)
+
+
+@contextmanager
+def running(name: str, migrations: list[Path], postgres: Postgres, broker: brokers.Broker, folder: Path) -> Iterator[Service]:
+    place = postgres.database(name)
+    migrate(place.migration_url, migrations)
+    made = Service(name, place, broker.bootstrap, folder)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def notifications(postgres: Postgres, embedded_broker: brokers.Broker, tmp_path: Path) -> Iterator[Service]:
+    """The service with the most loops."""
+    with running("notifications", MIGRATIONS, postgres, embedded_broker, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def referrals(postgres: Postgres, embedded_broker: brokers.Broker, tmp_path: Path) -> Iterator[Service]:
+    with running("referrals", REFERRALS, postgres, embedded_broker, tmp_path) as made:
+        yield made
+
+
+def pid_of(part: Any) -> int:
+    pid = part.process.pid
+    assert pid
+    return int(pid)
+
+
+def test_it_outlives_a_database_that_stands_still_and_stops_in_time_while_it_does(notifications: Service, postgres: Postgres) -> None:
+    notifications.wait()
+    with standing_still(pid_of(postgres.engine)):
+        until(lambda: notifications.says() == NOT_SERVING, 5)
+        assert notifications.says("live") == SERVING
+        time.sleep(2)  # long enough for its loops to have noticed
+        assert notifications.measures("enlace_database_last_success_age_seconds") > 3
+        assert notifications.measures('enlace_loop_well{loop="mail"}') == 1
+    until(lambda: notifications.says() == SERVING, 5)
+    for loop in ("mail", "webhooks", "webhooks-slow", "database", "broker", "sweeper"):
+        until(lambda loop=loop: notifications.says(f"loop/{loop}") == SERVING, 10)  # type: ignore[misc]
+    with standing_still(pid_of(postgres.engine)):
+        until(lambda: notifications.says() == NOT_SERVING, 5)
+        notifications.stop()
+    assert notifications.process.returncode == 0
+
+
+def test_it_stops_in_time_while_the_broker_stands_still(notifications: Service, embedded_broker: brokers.Broker) -> None:
+    notifications.wait()
+    with standing_still(pid_of(embedded_broker)):
+        until(lambda: notifications.says("broker") == NOT_SERVING, 10)
+        assert notifications.says() == SERVING
+        notifications.stop()
+    assert notifications.process.returncode == 0
+
+
+def test_it_stops_in_time_when_the_broker_stood_still_from_the_beginning(
+    postgres: Postgres, embedded_broker: brokers.Broker, tmp_path: Path
+) -> None:
+    with standing_still(pid_of(embedded_broker)), running("notifications", MIGRATIONS, postgres, embedded_broker, tmp_path) as service:
+        service.wait(broker=False)
+        service.stop()
+
+
+def test_it_stops_in_time_while_it_joins_its_groups(notifications: Service) -> None:
+    until(lambda: notifications.says("broker") == SERVING, 30)  # a join takes three seconds from now
+    notifications.stop()
+    assert notifications.process.returncode == 0
+
+
+def test_a_call_that_a_stop_cuts_off_is_told_that_the_service_is_unavailable(referrals: Service) -> None:
+    referrals.wait()
+    said: list[grpc.StatusCode] = []
+
+    def ask() -> None:
+        stub = contacts_pb2_grpc.ReferencesStub(referrals.channel)
+        try:
+            stub.GetReferenceStatus(contacts_pb2.GetReferenceStatusRequest(reference=new_reference(), pin="1234"), timeout=9)
+        except grpc.RpcError as error:
+            said.append(error.code())
+
+    with ExitStack() as stack:
+        owner = stack.enter_context(psycopg.connect(referrals.place.migration_url))
+        owner.execute("LOCK TABLE contact_references")
+        threads = [threading.Thread(target=ask) for _ in range(20)]  # sixteen wait for the table, four for a thread
+        for thread in threads:
+            thread.start()
+        until(lambda: waiting(referrals) >= 16, 10)
+        referrals.stop()
+        for thread in threads:
+            thread.join()
+    assert said == [grpc.StatusCode.UNAVAILABLE] * 20
+    assert referrals.process.returncode == 0
+
+
+def waiting(service: Service) -> int:
+    with psycopg.connect(service.place.url, autocommit=True) as other:
+        statement = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        found = other.execute(statement).fetchone()
+    assert found
+    return int(found[0])
+
+
+def run_to_the_end(hang: str, folder: Path) -> Process:
+    """A process that has been asked to stop, and then hangs in this way."""
+    script = (
+        "import ctypes, threading; from chassis import house, log; from chassis.supervisor import Loop; log.setup('test');"
+        "loop = Loop('hanging', lambda loop: threading.Event().wait()); loop.start(); house._FORCE = 1.0; house._arm([loop]);" + hang
+    )
+    process = Process("stuck", [sys.executable, "-c", script], folder / "log", {**os.environ}, ROOT)
+    process.start()
+    until(lambda: not process.alive, 15)
+    assert process.returncode == 1
+    return process
+
+
+def test_a_thread_that_never_ends_is_left_behind(tmp_path: Path) -> None:
+    """The last resort: what hangs in a library keeps the process no longer than nine seconds."""
+    process = run_to_the_end(
+        "threading.Thread(target=threading.Event().wait).start()", tmp_path
+    )  # no daemon: the interpreter would wait for it
+    assert '"event": "stopped_by_force"' in process.last_words()
+    assert '"loops": ["hanging"]' in process.last_words()
+
+
+def test_a_process_in_which_nothing_moves_any_more_is_ended(tmp_path: Path) -> None:
+    process = run_to_the_end("ctypes.PyDLL(None).sleep(60)", tmp_path)  # with Python's lock in its hand
+    assert "Timeout" in process.last_words(40)

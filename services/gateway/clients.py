@@ -6,7 +6,9 @@ their connection was lost; writes are not, for the person at the page can see wh
 Limit: blocking calls without streams; one set of channels for the process, safe for all threads.
 """
 
+import contextlib
 import json
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,7 +33,7 @@ from services.gateway.gates import ROOMS, SPARE, Gate
 DEADLINE_SECONDS = 5.0
 HEALTH_SECONDS = 1.0
 FAREWELL_SECONDS = 60.0  # so long a session is still to be ended when nobody waits for it: a restart of the service takes less
-FAREWELLS = 200  # at once; those beyond end by their idle limit
+FAREWELLS = 200  # under way, and as many waiting; those beyond end by their idle limit
 READS_TRIED = 3
 READING_VERBS = ("Get", "List", "Count", "Batch", "Search", "Match", "IssueToken")
 FILES = (
@@ -223,8 +225,8 @@ class Clients:
         self.references = contacts_pb2_grpc.ReferencesStub(asked["referrals"])
         self.notifications = notifications_pb2_grpc.NotificationsStub(asked["notifications"])
         self.webhooks = notifications_pb2_grpc.WebhooksStub(asked["notifications"])
-        self._farewell: Any = members_pb2_grpc.TokensStub(self._plain["partners"]).EndSession
-        self._farewells = threading.BoundedSemaphore(FAREWELLS)
+        self._leaving = queue.Queue[str](FAREWELLS)
+        threading.Thread(target=self._say_farewells, name="farewells", daemon=True).start()
         self._askers, self._asking = threading.BoundedSemaphore(SPARE), threading.Lock()
         self._standing, self._asked_at = dict[str, Standing](), -HEALTH_SECONDS
 
@@ -244,14 +246,24 @@ class Clients:
 
     def end_session_later(self, secret: str) -> None:
         """Has a session ended as soon as that can be done, within a minute, and waits for nothing; through no gate."""
-        if not self._farewells.acquire(blocking=False):
-            return
-        request = members_pb2.EndSessionRequest(session_secret=secret)
-        call = self._farewell.future(request, timeout=FAREWELL_SECONDS, wait_for_ready=True)
-        call.add_done_callback(lambda _call: self._farewells.release())
+        with contextlib.suppress(queue.Full):
+            self._leaving.put_nowait(secret)
+
+    def _say_farewells(self) -> None:
+        end_session: Any = members_pb2_grpc.TokensStub(self._plain["partners"]).EndSession
+        under_way = threading.BoundedSemaphore(FAREWELLS)
+        while secret := self._leaving.get():
+            under_way.acquire()
+            request = members_pb2.EndSessionRequest(session_secret=secret)
+            try:
+                call = end_session.future(request, timeout=FAREWELL_SECONDS, wait_for_ready=True)
+            except ValueError:  # hung up
+                return
+            call.add_done_callback(lambda _call: under_way.release())
 
     def close(self) -> None:
         """Hangs up."""
+        self.end_session_later("")
         for gate in self._gates.values():
             gate.close()
         for channel in self._plain.values():

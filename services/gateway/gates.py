@@ -82,15 +82,14 @@ class Gate:
         with self._turn:
             self._inside -= 1
             self._failures = self._failures + 1 if failed else 0
-            watch = failed and not self._watched
-            self._watched = self._watched or watch
+            if failed and not self._watched:
+                threading.Thread(target=self._watch, name=f"health-{self._name}", daemon=True).start()
+                self._watched = True
             self._turn.notify_all()
-        if watch:
-            threading.Thread(target=self._watch, name=f"health-{self._name}", daemon=True).start()
 
     def _watch(self) -> None:
         while not self._closed.is_set():
-            here = self._healthy()
+            here = self._answers()
             with self._turn:
                 changed, self._away = self._away == here, not here
                 if here:
@@ -104,3 +103,11 @@ class Gate:
             if here:
                 return
             self._closed.wait(self._pause)
+
+    def _answers(self) -> bool:
+        try:
+            return self._healthy()
+        except Exception as error:  # whatever it is: newcomers wait for a verdict, so there is always one
+            if not self._closed.is_set():
+                log.get().error("health", where=self._name, fault=log.fault(error))
+            return False

@@ -1,11 +1,14 @@
 """Starts the gateway: `python -m services.gateway serve`; `openapi` prints the document of its REST interface."""
 
+import signal
+from types import FrameType
+
 import click
-from granian import Granian
-from granian.constants import Interfaces
 
 from services.gateway.api import openapi_text
+from services.gateway.app import make
 from services.gateway.config import from_environment
+from services.gateway.server import Server
 
 
 @click.group()
@@ -15,20 +18,16 @@ def main() -> None:
 
 @main.command()
 def serve() -> None:
-    """Listens on ENLACE_HTTP_LISTEN until SIGTERM; one worker process, blocking threads."""
+    """Listens on ENLACE_HTTP_LISTEN until SIGTERM; then no newcomers, those under way end, exit 0 within 10 s."""
     settings = from_environment()
-    Granian(
-        "services.gateway.app:make",
-        factory=True,
-        interface=Interfaces.WSGI,
-        address=settings.host,
-        port=settings.port,
-        workers=1,
-        blocking_threads=16,
-        websockets=False,
-        log_access=False,
-        workers_kill_timeout=8,
-    ).serve()
+    server = Server(make(settings), f"{settings.host}:{settings.port}")
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        server.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    server.serve()
 
 
 @main.command()

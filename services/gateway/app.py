@@ -17,7 +17,7 @@ from chassis.errors import Refusal
 from chassis.ids import new_id
 from services.gateway import errors, i18n, pages, rights, session
 from services.gateway.clients import Clients
-from services.gateway.config import Settings, from_environment
+from services.gateway.config import Settings
 
 GUARDED_BY_THE_API = ("/api/", "/hsds")
 PROBES = ("/healthz", "/readyz")
@@ -26,10 +26,9 @@ HTTP_SECONDS = Histogram(
 )
 
 
-def make() -> Flask:
-    """What the server calls in its worker process."""
+def make(settings: Settings) -> Flask:
+    """The app as a process serves it, with logs and metrics."""
     log.setup("gateway")
-    settings = from_environment()
     metrics.serve(settings.metrics_listen)
     return create_app(settings)
 

@@ -1,19 +1,25 @@
 """The one door to gRPC: every question to a service goes through here, with the caller's token, a deadline, and one way of hearing no.
 
 A stub's method is called like a function and either returns the answer or raises a refusal of chassis.errors; whatever is no refusal is a
-`ServiceFault`. Reads are tried again when a service is away for a moment; writes are not, for the person at the page can see what happened.
+`ServiceFault`. Every call goes through its service's gate (gates.py), which refuses at once what could only wait. Reads are tried again when
+their connection was lost; writes are not, for the person at the page can see what happened.
 Limit: blocking calls without streams; one set of channels for the process, safe for all threads.
 """
 
+import contextlib
 import json
-from collections.abc import Iterator
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import grpc
+import tenacity
 from flask import current_app
-from google.protobuf.descriptor import FileDescriptor
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
@@ -22,8 +28,13 @@ from chassis import errors
 from protos.notifications.v1 import notifications_pb2, notifications_pb2_grpc
 from protos.partners.v1 import directory_pb2, directory_pb2_grpc, members_pb2, members_pb2_grpc
 from protos.referrals.v1 import contacts_pb2, contacts_pb2_grpc, people_pb2, people_pb2_grpc, referrals_pb2, referrals_pb2_grpc
+from services.gateway.gates import ROOMS, SPARE, Gate
 
 DEADLINE_SECONDS = 5.0
+HEALTH_SECONDS = 1.0
+FAREWELL_SECONDS = 60.0  # so long a session is still to be ended when nobody waits for it: a restart of the service takes less
+FAREWELLS = 200  # under way, and as many waiting; those beyond end by their idle limit
+READS_TRIED = 3
 READING_VERBS = ("Get", "List", "Count", "Batch", "Search", "Match", "IssueToken")
 FILES = (
     directory_pb2.DESCRIPTOR,
@@ -53,33 +64,35 @@ NOBODY = Caller()
 calling: ContextVar[Caller] = ContextVar("calling", default=NOBODY)
 
 
-def reads_of(files: tuple[FileDescriptor, ...]) -> list[dict[str, str]]:
-    """The methods that only read, as a gRPC service config names them."""
-    return [
-        {"service": service.full_name, "method": method.name}
-        for file in files
-        for service in file.services_by_name.values()
-        for method in service.methods
-        if method.name.startswith(READING_VERBS)
-    ]
+READS = frozenset(
+    f"/{service.full_name}/{method.name}"
+    for file in FILES
+    for service in file.services_by_name.values()
+    for method in service.methods
+    if method.name.startswith(READING_VERBS)
+)
+
+
+def target(address: str) -> str:
+    """How gRPC is told where a service is: a name may stand for several servers and is looked up again when one is lost."""
+    host, _, port = address.rpartition(":")
+    named = any(letter.isalpha() for letter in host) and not host.startswith("[") and "/" not in host and ":" not in host and port.isdigit()
+    return f"dns:///{address}" if named else address
 
 
 def channel_options() -> list[tuple[str, Any]]:
-    """Keep idle connections alive, come back quickly after a restart, and try reads again while a service is away for a moment."""
-    retry = {
-        "maxAttempts": 4,
-        "initialBackoff": "0.05s",
-        "maxBackoff": "0.5s",
-        "backoffMultiplier": 3,
-        "retryableStatusCodes": ["UNAVAILABLE"],
-    }
+    """All servers behind a name get their turn; one that is lost is left out at once and looked for again within a second or so."""
     return [
-        ("grpc.service_config", json.dumps({"methodConfig": [{"name": reads_of(FILES), "retryPolicy": retry}]})),
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 5_000),
+        ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
+        # No retries by gRPC: it can't tell a lost connection from a service that says, after a wait, that its database is away.
+        ("grpc.enable_retries", 0),
+        # Pings go out only while a call is under way, so they stay below what a server tolerates without being told.
+        ("grpc.keepalive_time_ms", 10_000),
+        ("grpc.keepalive_timeout_ms", 3_000),
         ("grpc.initial_reconnect_backoff_ms", 200),
-        ("grpc.min_reconnect_backoff_ms", 200),
-        ("grpc.max_reconnect_backoff_ms", 2_000),
+        ("grpc.min_reconnect_backoff_ms", 500),
+        ("grpc.max_reconnect_backoff_ms", 1_000),
+        ("grpc.dns_min_time_between_resolutions_ms", 2_000),
     ]
 
 
@@ -95,30 +108,44 @@ class Details(NamedTuple):
 
 
 class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
-    """Gives each call its deadline and the caller's metadata, and turns a refused call into the refusal it was."""
+    """Takes each call through the gate with its deadline and the caller's metadata, and turns a refused call into the refusal it was."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         """Called by grpc for every call on the channel."""
-        caller = calling.get()
-        metadata = [*(client_call_details.metadata or ()), ("accept-language", caller.language)]
+        caller, asked = calling.get(), client_call_details
+        metadata = [*(asked.metadata or ()), ("accept-language", caller.language)]
         if caller.token:
             metadata.append(("authorization", f"Bearer {caller.token}"))
         if caller.request_id:
             metadata.append(("x-request-id", caller.request_id))
-        details = Details(
-            client_call_details.method,
-            client_call_details.timeout or DEADLINE_SECONDS,
-            metadata,
-            client_call_details.credentials,
-            getattr(client_call_details, "wait_for_ready", None),
-            getattr(client_call_details, "compression", None),
-        )
-        call = continuation(details, request)
-        try:
-            call.result()
-        except grpc.RpcError as error:
-            raise refusal_of(error) from None
-        return call
+        timeout = asked.timeout or DEADLINE_SECONDS
+        end = time.monotonic() + timeout
+
+        def ask() -> Any:
+            left = max(0.001, end - time.monotonic())
+            call = continuation(Details(asked.method, left, metadata, asked.credentials, None, None), request)
+            try:
+                call.result()
+            except grpc.RpcError as error:
+                raise refusal_of(error) from None
+            return call
+
+        with self._gate.passage():
+            return tried_again(ask, timeout) if asked.method in READS else ask()
+
+
+def tried_again(ask: Callable[[], Any], seconds: float) -> Any:
+    """A read whose connection was lost is asked again after a moment; what a service itself refused is not."""
+    patience = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(READS_TRIED) | tenacity.stop_before_delay(seconds),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.05, max=0.5, exp_base=3, jitter=0.05),
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, errors.Unavailable) and error.reason == "service_unreachable"),
+        reraise=True,
+    )
+    return patience(ask)
 
 
 def refusal_of(error: grpc.RpcError) -> Exception:
@@ -149,8 +176,10 @@ def refusal_of(error: grpc.RpcError) -> Exception:
             return errors.Reused()
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return errors.Exhausted(reason or "too_many_requests", retry_after)
-        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED:
+        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:  # the second: the service stopped meanwhile
             return errors.Unavailable(reason or "service_unreachable")
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return errors.Unavailable("deadline_exceeded")
     return ServiceFault(code.name)
 
 
@@ -168,15 +197,24 @@ def details_of(error: grpc.RpcError) -> Iterator[error_details_pb2.ErrorInfo | e
                 yield detail
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How a service stands: whether it answers, whether it is ready (its database answers), whether what it has to tell gets out."""
+
+    answers: bool
+    ready: bool
+    tells: bool
+
+
 class Clients:
-    """All nine services behind three addresses."""
+    """All ten services behind three addresses."""
 
     def __init__(self, partners: str, referrals: str, notifications: str) -> None:
-        plain = {
-            name: grpc.insecure_channel(address, options=channel_options())
-            for name, address in (("partners", partners), ("referrals", referrals), ("notifications", notifications))
-        }
-        asked = {name: grpc.intercept_channel(channel, InTheCallersName()) for name, channel in plain.items()}
+        addresses = {"partners": partners, "referrals": referrals, "notifications": notifications}
+        self._plain = {name: grpc.insecure_channel(target(address), options=channel_options()) for name, address in addresses.items()}
+        self._health: dict[str, Any] = {name: health_pb2_grpc.HealthStub(channel) for name, channel in self._plain.items()}
+        self._gates = {name: Gate(name, partial(self._serving, name), ROOMS[name]) for name in addresses}
+        asked = {name: grpc.intercept_channel(channel, InTheCallersName(self._gates[name])) for name, channel in self._plain.items()}
         self.directory = directory_pb2_grpc.DirectoryStub(asked["partners"])
         self.members = members_pb2_grpc.MembersStub(asked["partners"])
         self.tokens = members_pb2_grpc.TokensStub(asked["partners"])
@@ -187,20 +225,67 @@ class Clients:
         self.references = contacts_pb2_grpc.ReferencesStub(asked["referrals"])
         self.notifications = notifications_pb2_grpc.NotificationsStub(asked["notifications"])
         self.webhooks = notifications_pb2_grpc.WebhooksStub(asked["notifications"])
-        self.health: dict[str, Any] = {name: health_pb2_grpc.HealthStub(channel) for name, channel in plain.items()}
+        self._leaving = queue.Queue[str](FAREWELLS)
+        threading.Thread(target=self._say_farewells, name="farewells", daemon=True).start()
+        self._askers, self._asking = threading.BoundedSemaphore(SPARE), threading.Lock()
+        self._standing, self._asked_at = dict[str, Standing](), -HEALTH_SECONDS
 
-    def missing(self) -> list[str]:
-        """The services that are not ready just now, by name."""
-        away = []
-        for name, stub in self.health.items():
+    def standing(self) -> dict[str, Standing]:
+        """How each service stands, asked of all at once and at most once a second, by a few at a time: it may take as long as a check."""
+        if not self._askers.acquire(blocking=False):
+            raise errors.Unavailable("service_busy")
+        try:
+            with self._asking:
+                if time.monotonic() - self._asked_at > HEALTH_SECONDS:
+                    asked = {name: [self._ask_health(name, about) for about in ("", "broker")] for name in self._health}
+                    self._standing = {name: standing_of(*answers) for name, answers in asked.items()}
+                    self._asked_at = time.monotonic()
+                return self._standing
+        finally:
+            self._askers.release()
+
+    def end_session_later(self, secret: str) -> None:
+        """Has a session ended as soon as that can be done, within a minute, and waits for nothing; through no gate."""
+        with contextlib.suppress(queue.Full):
+            self._leaving.put_nowait(secret)
+
+    def _say_farewells(self) -> None:
+        end_session: Any = members_pb2_grpc.TokensStub(self._plain["partners"]).EndSession
+        under_way = threading.BoundedSemaphore(FAREWELLS)
+        while secret := self._leaving.get():
+            under_way.acquire()
+            request = members_pb2.EndSessionRequest(session_secret=secret)
             try:
-                answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=1.0)
-            except grpc.RpcError:
-                away.append(name)
-            else:
-                if answer.status != health_pb2.HealthCheckResponse.SERVING:
-                    away.append(name)
-        return away
+                call = end_session.future(request, timeout=FAREWELL_SECONDS, wait_for_ready=True)
+            except ValueError:  # hung up
+                return
+            call.add_done_callback(lambda _call: under_way.release())
+
+    def close(self) -> None:
+        """Hangs up."""
+        self.end_session_later("")
+        for gate in self._gates.values():
+            gate.close()
+        for channel in self._plain.values():
+            channel.close()
+
+    def _ask_health(self, name: str, about: str) -> Any:
+        return self._health[name].Check.future(health_pb2.HealthCheckRequest(service=about), timeout=HEALTH_SECONDS)
+
+    def _serving(self, name: str) -> bool:
+        return standing_of(self._ask_health(name, "")).ready
+
+
+def standing_of(overall: Any, broker: Any = None) -> Standing:
+    """What the health service said, once it did or its time was over."""
+    said: list[int | None] = []
+    for call in (overall, broker):
+        try:
+            said.append(call.result().status if call else None)
+        except (grpc.RpcError, grpc.FutureCancelledError):
+            said.append(None)
+    serving = health_pb2.HealthCheckResponse.SERVING
+    return Standing(said[0] is not None, said[0] == serving, said[1] == serving)
 
 
 def clients() -> Clients:

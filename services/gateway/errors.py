@@ -7,6 +7,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from chassis import errors, log
 from services.gateway import session, words
 from services.gateway.i18n import gettext as _
+from services.gateway.problems import RETRY_SECONDS, status_of
 
 
 def page(status: int, title: str, advice: str, retry: bool = False) -> Response:
@@ -46,13 +47,27 @@ def refused(refusal: errors.Refusal) -> AnyResponse:
         response.headers["Retry-After"] = str(max(1, round(refusal.retry_after)))
         return response
     if isinstance(refusal, errors.Unavailable):
-        return page(
-            503,
+        return away(refusal)
+    return page(409, _("Ahora no se puede"), words.conflict(refusal.reason))
+
+
+def away(refusal: errors.Unavailable) -> Response:
+    """A service is away or late. A form whose answer got lost may have been kept: then nobody is told that it was not."""
+    if request.method == "POST" and refusal.reason in ("service_unreachable", "deadline_exceeded"):
+        response = page(
+            status_of(refusal),
+            _("La respuesta no llegó"),
+            _("Puede que se haya guardado. Vuelva a la página anterior y mire cómo está antes de enviarlo otra vez. Si es urgente, llame."),
+        )
+    else:
+        response = page(
+            status_of(refusal),
             _("Una parte del sistema no responde"),
             _("No se guardó nada. Pruebe en un minuto. Si es urgente, llame por teléfono."),
             retry=True,
         )
-    return page(409, _("Ahora no se puede"), words.conflict(refusal.reason))
+    response.headers["Retry-After"] = str(RETRY_SECONDS)
+    return response
 
 
 def ask_to_sign_in() -> AnyResponse:

@@ -87,7 +87,15 @@ REASONS = {
     "store_unavailable": Meaning(
         503, "A database is away; nothing was written.", "Send the same request with the same Idempotency-Key again."
     ),
-    "service_unreachable": Meaning(503, "A service is away or late.", "Send the same request with the same Idempotency-Key again."),
+    "service_unreachable": Meaning(
+        503, "The connection to a service was lost.", "Send the same request with the same Idempotency-Key again."
+    ),
+    "service_away": Meaning(
+        503, "A service is known to be away; nothing was sent to it.", "Send the same request with the same Idempotency-Key again."
+    ),
+    "service_busy": Meaning(
+        503, "A service has as much to do as it can; nothing was sent to it.", "Send the same request with the same Idempotency-Key again."
+    ),
     "deadline_exceeded": Meaning(504, "A service did not answer in time.", "Send the same request with the same Idempotency-Key again."),
     "fault": Meaning(500, "Something broke here.", "Tell operations the request id."),
 }

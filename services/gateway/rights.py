@@ -29,6 +29,7 @@ PUBLIC = frozenset(
         "my_referral.withdraw",
         "health.alive",
         "health.ready",
+        "health.status",
     }
 )
 

@@ -25,8 +25,9 @@ from services.gateway.clients import Caller, ServiceFault, calling, clients
 
 CACHE_SECONDS = 5.0
 CACHE_SIZE = 2_000
+LEAVE_SECONDS = 3.0
 FORM_SECONDS = 12 * 3600  # the longest session: a form can't outlive it
-UNASKED = ("static", "signin.quick_exit", "health.alive", "health.ready")  # they must not wait for anybody
+UNASKED = ("static", "signin.quick_exit", "health.alive", "health.ready", "health.status")  # they must not wait for anybody
 ROLE_WORDS = {
     members_pb2.ROLE_WORKER: "worker",
     members_pb2.ROLE_OPERATOR: "operator",
@@ -170,14 +171,20 @@ def me() -> SignedIn:
     return found
 
 
-def leave(deadline: float = 3.0) -> None:
-    """Ends the session everywhere. Leaving never fails: a service that is away ends the session by its idle limit."""
+def leave(wait: bool) -> None:
+    """Ends the session everywhere. Leaving never fails: a service that is away ends the session by its idle limit.
+
+    Quick exit doesn't wait for it, and asks nobody whether it can be done just now.
+    """
     secret, _ = read_cookie()
     if not secret:
         return
     exchange().forget(secret)
     try:
-        clients().tokens.EndSession(members_pb2.EndSessionRequest(session_secret=secret), timeout=deadline)
+        if wait:
+            clients().tokens.EndSession(members_pb2.EndSessionRequest(session_secret=secret), timeout=LEAVE_SECONDS)
+        else:
+            clients().end_session_later(secret)
     except Exception as error:
         log.get().warning("leave", fault=log.fault(error), request_id=g.request_id)
 

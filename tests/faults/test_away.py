@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -69,17 +70,17 @@ def test_services_start_before_database_and_broker_and_heal(stack: ExitStack) ->
         except grpc.RpcError:
             return None
 
-    def ready() -> tuple[int, str]:
+    def asked(path: str) -> tuple[int, str]:
         try:
-            answer = requests.get(f"http://{listen['gateway']}/readyz", timeout=5)
+            answer = requests.get(f"http://{listen['gateway']}{path}", timeout=5)
             return answer.status_code, answer.text
         except requests.RequestException:
             return 0, ""
 
     until(lambda: {(name, says(name, about)) for name in SERVICES for about in ("live",)} == {(name, SERVING) for name in SERVICES})
     assert {says(name, about) for name in SERVICES for about in ("", "broker")} == {NOT_SERVING}
-    until(lambda: ready()[0] == 503)
-    assert all(name in ready()[1] for name in SERVICES)
+    until(lambda: asked("/readyz")[0] == 200)  # the gateway serves; the whole is on a page for people
+    assert asked("/status")[1].count("No llega a sus datos") == len(SERVICES)
 
     kept[broker].close()
     broker.start()
@@ -91,7 +92,7 @@ def test_services_start_before_database_and_broker_and_heal(stack: ExitStack) ->
         postgres.ensure(name, Login(f"{name}_owner", "owner"), Login(name, "app"))
         subprocess.run([sys.executable, "-m", f"services.{name}", "migrate"], cwd=ROOT, env=told[name], check=True, capture_output=True)
     until(lambda: all(says(name, "") == SERVING for name in SERVICES), 10)  # however long it was away
-    until(lambda: ready()[0] == 200)
+    until(lambda: "Todas las partes responden." in asked("/status")[1])
     assert all(process.alive for process in running.values())
     for process in running.values():
         assert process.stop() == 0, f"{process.name}:\n{process.last_words()}"
@@ -126,7 +127,34 @@ def test_referrals_answer_while_partners_are_away_to_tokens_that_are_still_good(
     cast.sender.token(), cast.receiver.token()
     with paused(victim, "partners"):
         assert live(cast, person_id, receipt_id, STEPS[0]).state == pb.STATE_ACKNOWLEDGED
-        assert requests.get(f"{victim.gateway}/readyz", timeout=10).status_code == 503
+        assert requests.get(f"{victim.gateway}/readyz", timeout=1).status_code == 200
+
+
+# 12
+def test_a_paused_service_is_refused_at_once_and_heard_within_two_seconds_of_its_return(victim: House, cast: Cast) -> None:
+    person_id, _receipt_id = cast.person()
+
+    def ask() -> tuple[int, str, float]:
+        begin = time.monotonic()
+        headers = {"Authorization": f"Bearer {cast.sender.token()}"}
+        answer = requests.get(f"{victim.gateway}/api/v1/people/{person_id}", headers=headers, timeout=10)
+        return answer.status_code, answer.json().get("reason", ""), time.monotonic() - begin
+
+    assert ask()[0] == 200
+    with paused(victim, "referrals"):
+        assert ask()[:2] == (504, "deadline_exceeded")
+        until(lambda: ask()[1] == "service_away", 2)
+        for _ in range(10):
+            status, reason, seconds = ask()
+            assert (status, reason) == (503, "service_away")
+            assert seconds < 0.5
+        begin = time.monotonic()
+        assert requests.get(f"{victim.gateway}/quick-exit", timeout=5, allow_redirects=False).status_code == 303
+        assert time.monotonic() - begin < 0.5
+        pid = victim.pid("referrals")
+        assert pid
+        os.kill(pid, signal.SIGCONT)
+        until(lambda: ask()[0] == 200, 2)
 
 
 def test_referrals_go_on_while_the_broker_is_away(victim: House, cast: Cast) -> None:

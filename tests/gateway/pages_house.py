@@ -21,7 +21,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import names, rights
 from services.gateway.app import create_app
-from services.gateway.clients import Clients
+from services.gateway.clients import Clients, Standing
 from services.gateway.config import Settings
 from services.gateway.verbs import VERBS
 from tests.gateway.api_house import ID, OUTPUTS, STUBS, Played, Stub, filled
@@ -48,14 +48,17 @@ class PlayedHouse(Played):
         self.answers["IssueToken"] = signed_in(*ALL_ROLES)
         self.answers["SignIn"] = m.SignInResponse(session_secret=SECRET, token="t")
         self.answers["ListTaxonomyTerms"] = taxonomy()
-        self.asked_health = 0
         for stub in STUBS:
             setattr(self, stub, Patient(self))
-        self.away: list[str] = []
+        self.standings = {name: Standing(answers=True, ready=True, tells=True) for name in ("partners", "referrals", "notifications")}
 
-    def missing(self) -> list[str]:
-        """The services that are not ready."""
-        return self.away
+    def standing(self) -> dict[str, Standing]:
+        """How the services stand."""
+        return self.standings
+
+    def end_session_later(self, secret: str) -> None:
+        """Is told at once here."""
+        getattr(self, "tokens").EndSession(m.EndSessionRequest(session_secret=secret))  # noqa: B009
 
 
 def sound(message: Message) -> Message:

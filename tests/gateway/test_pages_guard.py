@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from chassis import errors
 from protos.partners.v1 import members_pb2 as m
 from services.gateway import rights
-from services.gateway.clients import ServiceFault
+from services.gateway.clients import ServiceFault, Standing
 from tests.gateway.pages_house import EXIT, SECRET, PlayedHouse, enter, pages, routes, signed_in, token_of
 
 
@@ -248,9 +248,34 @@ def test_the_log_knows_the_route_and_no_more(client: FlaskClient, capsys: pytest
         assert secret not in said
 
 
-def test_probes_say_what_is_missing(played: PlayedHouse, client: FlaskClient) -> None:
+# 9
+def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(played: PlayedHouse, client: FlaskClient) -> None:
+    assert "Todas las partes responden." in client.get("/status").text
+    played.standings["partners"] = Standing(answers=True, ready=False, tells=False)
+    played.standings["referrals"] = Standing(answers=False, ready=False, tells=False)
+    played.standings["notifications"] = Standing(answers=True, ready=True, tells=False)
     assert client.get("/healthz").json == {"status": "alive"}
-    assert client.get("/readyz").status_code == 200
-    played.away = ["referrals"]
-    answer = client.get("/readyz")
-    assert (answer.status_code, answer.json) == (503, {"missing": ["referrals"], "status": "waiting"})
+    assert (client.get("/readyz").status_code, client.get("/readyz").json) == (200, {"status": "ready"})
+    page = client.get("/status")
+    assert page.status_code == 200
+    assert re.findall(r'class="pill (\w+)">([^<]+)<', page.text) == [
+        ("late", "No llega a sus datos"),
+        ("late", "No responde"),
+        ("soon", "Responde; lo nuevo se avisará más tarde"),
+    ]
+    assert "Todas las partes responden." not in page.text
+
+
+# 12
+def test_a_form_whose_answer_got_lost_is_not_said_to_be_unsaved(played: PlayedHouse, client: FlaskClient) -> None:
+    enter(client)
+    page = client.get("/directory").text
+    for reason, status, says in (
+        ("deadline_exceeded", 504, "Puede que se haya guardado"),
+        ("service_unreachable", 503, "Puede que se haya guardado"),
+        ("service_away", 503, "No se guardó nada"),
+        ("store_unavailable", 503, "No se guardó nada"),
+    ):
+        played.answers["SearchServices"] = errors.Unavailable(reason)
+        answer = client.post("/directory", data={"words": "albergue", "form_token": token_of(page)})
+        assert (answer.status_code, says in answer.text, "Retry-After" in answer.headers) == (status, True, True), reason

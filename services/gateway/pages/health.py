@@ -1,10 +1,20 @@
-"""Whether the gateway lives, and whether the services behind it can be asked: for probes, not for people."""
+"""Whether the gateway lives and serves, for probes; and for people a page that says which part of the house answers.
 
-from flask import Blueprint, Response, jsonify
+Probes hear of this process only: a service that is away must not take the pages of the others, and the way out, from everybody.
+"""
 
-from services.gateway.clients import clients
+from flask import Blueprint, Response, jsonify, render_template
+
+from services.gateway.clients import Standing, clients
+from services.gateway.i18n import N_
 
 blueprint = Blueprint("health", __name__)
+
+PARTS = {
+    "partners": N_("Directorio, equipos y sesiones"),
+    "referrals": N_("Línea, personas y remisiones"),
+    "notifications": N_("Buzón, correos y avisos"),
+}
 
 
 @blueprint.get("/healthz")
@@ -14,7 +24,30 @@ def alive() -> Response:
 
 
 @blueprint.get("/readyz")
-def ready() -> tuple[Response, int]:
-    """All services answer; else 503 and which are missing."""
-    missing = clients().missing()
-    return jsonify(status="waiting" if missing else "ready", missing=missing), 503 if missing else 200
+def ready() -> Response:
+    """The process takes requests; one that is stopping does not even listen."""
+    return jsonify(status="ready")
+
+
+@blueprint.get("/status")
+def status() -> str:
+    """How each service stands, for people; always 200, for the page itself is there."""
+    parts = [(name, label, *words_of(stands)) for (name, label), stands in zip(PARTS.items(), standings(), strict=True)]
+    return render_template("status.html", parts=parts, well=all(tone == "done" for *_, tone in parts))
+
+
+def standings() -> list[Standing]:
+    """In the order of the page."""
+    found = clients().standing()
+    return [found[name] for name in PARTS]
+
+
+def words_of(stands: Standing) -> tuple[str, str]:
+    """What a standing is called, and how it is coloured."""
+    if not stands.answers:
+        return N_("No responde"), "late"
+    if not stands.ready:
+        return N_("No llega a sus datos"), "late"
+    if not stands.tells:
+        return N_("Responde; lo nuevo se avisará más tarde"), "soon"
+    return N_("Responde"), "done"

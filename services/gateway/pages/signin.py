@@ -46,7 +46,7 @@ def enter() -> Response | tuple[str, int]:
 @blueprint.post("/sign-out")
 def leave() -> Response:
     """Ends the session and goes to the first page."""
-    session.leave()
+    session.leave(wait=True)
     response = redirect(url_for("home.home"), 303)
     session.drop_cookie(response)
     return response
@@ -56,10 +56,10 @@ def leave() -> Response:
 def quick_exit() -> Response:
     """Ends the session and leads to an everyday page. A plain link does it, so it works without a script and when anything else is broken.
 
-    No Clear-Site-Data: clearing the cache can hold a browser for seconds, and pages are not kept anyway. The wait for the partners service
-    is short: out of here comes first.
+    No Clear-Site-Data: clearing the cache can hold a browser for seconds, and pages are not kept anyway. Nobody is waited for, the partners
+    service neither: out of here comes first.
     """
-    session.leave(deadline=0.5)
+    session.leave(wait=False)
     response = redirect(current_app.config["EXIT_URL"], 303)
     session.drop_cookie(response)
     return response

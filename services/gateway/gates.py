@@ -1,0 +1,113 @@
+"""Who may ask a service just now: one gate per service, a bulkhead and a circuit breaker in one.
+
+Bulkhead: so many calls at once and as many waiting, so that a service that is away or slow holds its own share of the threads and no more.
+Circuit breaker: when a call failed as calls to the absent do, the service's health is asked in the background, and newcomers wait a moment for
+what it says. While it says no, calls are refused at once; when it says yes, or after failures in a row that health knows nothing of, one call goes
+alone, and all follow when it is answered.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from prometheus_client import Gauge
+
+from chassis import log
+from chassis.errors import Refusal, Unavailable
+
+# Calls at once. A call takes 5 to 20 ms, so this is several hundred a second, more than one process can make pages of.
+ROOMS = {"partners": 8, "referrals": 8, "notifications": 4}
+SPARE = 4  # threads that no gate can take
+THREADS = sum(2 * room for room in ROOMS.values()) + SPARE  # those inside and those waiting
+PATIENCE = 0.5  # seconds that a call waits to be let in
+FAILURES = 3  # in a row, after which one goes alone
+PAUSE = 0.5  # seconds between two questions after health: back within two seconds, asked after by nobody's call
+AWAY_REASONS = frozenset({"service_unreachable", "store_unavailable", "deadline_exceeded"})
+BACKEND_AWAY = Gauge("enlace_backend_away", "1 while a service is known to be away and calls to it are refused at once.", ["backend"])
+
+
+class Gate:
+    """The gate before one service; safe for all threads."""
+
+    def __init__(self, name: str, healthy: Callable[[], bool], room: int, patience: float = PATIENCE, pause: float = PAUSE) -> None:
+        """`healthy` asks the service whether it is ready; it is called from a thread of its own and comes back within a second."""
+        self._name = name
+        self._healthy = healthy
+        self._room = room
+        self._patience = patience
+        self._pause = pause
+        self._turn = threading.Condition()
+        self._inside = self._waiting = self._failures = 0
+        self._away = self._watched = False
+        self._closed = threading.Event()
+        BACKEND_AWAY.labels(name).set(0)
+
+    @contextmanager
+    def passage(self) -> Iterator[None]:
+        """Around a call. Raises Unavailable service_away | service_busy instead of letting it in; then nothing was sent."""
+        self._enter()
+        failed = False
+        try:
+            yield
+        except Refusal as refusal:
+            failed = isinstance(refusal, Unavailable) and refusal.reason in AWAY_REASONS
+            raise
+        finally:
+            self._leave(failed)
+
+    def close(self) -> None:
+        """Asks after nobody's health any more."""
+        self._closed.set()
+
+    def _full(self) -> bool:
+        # While health is asked, newcomers wait for what it says, instead of following one that failed into the same wait.
+        return self._watched or self._inside >= (1 if self._failures >= FAILURES else self._room)
+
+    def _enter(self) -> None:
+        with self._turn:
+            if self._full() and not self._away:
+                if self._waiting >= self._room:
+                    raise Unavailable("service_busy")
+                self._waiting += 1
+                try:
+                    if not self._turn.wait_for(lambda: self._away or not self._full(), self._patience):
+                        raise Unavailable("service_busy")
+                finally:
+                    self._waiting -= 1
+            if self._away:
+                raise Unavailable("service_away")
+            self._inside += 1
+
+    def _leave(self, failed: bool) -> None:
+        with self._turn:
+            self._inside -= 1
+            self._failures = self._failures + 1 if failed else 0
+            if failed and not self._watched:
+                threading.Thread(target=self._watch, name=f"health-{self._name}", daemon=True).start()
+                self._watched = True
+            self._turn.notify_all()
+
+    def _watch(self) -> None:
+        while not self._closed.is_set():
+            here = self._answers()
+            with self._turn:
+                changed, self._away = self._away == here, not here
+                if here:
+                    self._watched = False
+                else:
+                    self._failures = max(self._failures, FAILURES)  # the first after its return goes alone
+                self._turn.notify_all()
+            if changed:
+                BACKEND_AWAY.labels(self._name).set(int(not here))
+                log.get().warning("backend_back" if here else "backend_away", where=self._name)
+            if here:
+                return
+            self._closed.wait(self._pause)
+
+    def _answers(self) -> bool:
+        try:
+            return self._healthy()
+        except Exception as error:  # whatever it is: newcomers wait for a verdict, so there is always one
+            if not self._closed.is_set():
+                log.get().error("health", where=self._name, fault=log.fault(error))
+            return False

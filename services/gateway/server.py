@@ -1,0 +1,175 @@
+"""The HTTP server: waitress, which takes a request in whole before a thread has to do with it, and sends the answer without one.
+
+Added here is what waitress leaves open: how long a request may take to arrive and an answer to be taken, room for newcomers when a slow
+crowd holds every connection, a lane of its own for what must never wait, and a stop that lets those under way end.
+"""
+
+import contextlib
+import logging
+import resource
+import socket
+import time
+from typing import Any
+
+from flask import Flask
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.server import TcpWSGIServer
+from waitress.task import ErrorTask, Task, ThreadedTaskDispatcher, WSGITask
+from waitress.utilities import RequestEntityTooLarge
+
+from services.gateway.gates import THREADS
+
+ARRIVAL_SECONDS = 20.0  # for a whole request, from its first byte; 64 kB take 11 s at 50 kbit/s
+SILENCE_SECONDS = 10.0  # without a byte within a request
+ANSWER_SECONDS = 60.0  # for the client to take the answer
+IDLE_SECONDS = 75.0  # between requests; longer than the 60 s of common proxies, so that they are the first to close
+GRACE_SECONDS = 8.0  # for those under way at a stop; whole in ten
+LAST_BYTES_SECONDS = 2.0  # of these, for requests that have not arrived in whole
+LINGER_SECONDS = 2.0  # after a refusal, for what is still on its way
+CONNECTIONS = 1000
+HEADER_BYTES = 16 * 1024
+BODY_BYTES = 128 * 1024  # the app refuses more than 64 kB in its own words; what is larger still is not even read
+EXPRESS = frozenset({"/healthz", "/readyz", "/quick-exit"})  # they ask nobody, and wait behind nobody
+EXPRESS_THREADS = 2
+
+
+def too_large_or_broken(channel: "Channel", request: Any) -> Task:
+    """What answers a request that was not taken in: the app for one that is too large (it says so by itself), waitress for broken HTTP."""
+    channel.lingers = True
+    if not isinstance(request.error, RequestEntityTooLarge):
+        return ErrorTask(channel, request)
+    request.headers["CONTENT_LENGTH"] = str(max(request.content_length, request.body_bytes_received))
+    task = WSGITask(channel, request)
+    task.close_on_finish = True  # the rest of the body is still on its way
+    return task
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """One connection, which waits for its client only so long."""
+
+    server: "Server"
+    close_when_flushed: bool
+    error_task_class = staticmethod(too_large_or_broken)
+
+    def __init__(self, server: "Server", *args: Any, **kwargs: Any) -> None:
+        self.since = self.heard = server.clock()  # since when it waits for the client as it does now; when it last heard a byte
+        self.used = self.lingers = self.refused = False
+        super().__init__(server, *args, **kwargs)
+
+    def received(self, data: bytes) -> bool:
+        """Called with what the client sent."""
+        if self.refused:
+            return False
+        self.heard = self.server.clock()
+        if self.request is None and self.used:
+            self.since = self.heard
+        self.used = True
+        return bool(super().received(data))
+
+    def service(self) -> None:
+        """Called by a worker with a whole request."""
+        super().service()
+        self.since = self.heard = self.server.clock()
+
+    def handle_write(self) -> None:
+        """Called when there is something to send, or to close.
+
+        One whose request was not read in whole may speak on for a moment after the answer, unheard: hanging up on unread bytes would reset
+        the connection, and the answer might be lost with it.
+        """
+        if self.lingers and self.close_when_flushed and not self.total_outbufs_len:
+            self.refused, self.since = True, self.server.clock()
+            self.close_when_flushed = False
+            with contextlib.suppress(OSError):  # it hung up before
+                self.socket.shutdown(socket.SHUT_WR)
+            return
+        super().handle_write()
+
+    def overdue(self, now: float) -> bool:
+        """Whether the client was waited for long enough."""
+        if self.requests:
+            return False  # it waits for us
+        if self.total_outbufs_len:
+            return now - self.since > ANSWER_SECONDS
+        if self.refused:
+            return now - self.since > LINGER_SECONDS
+        if self.request is not None or not self.used:
+            return now - self.since > ARRIVAL_SECONDS or now - self.heard > SILENCE_SECONDS
+        return now - self.since > IDLE_SECONDS
+
+    def drained(self, late: bool) -> bool:
+        """Whether nobody waits for anything here; `late`: for the rest of a request neither."""
+        return not (self.requests or self.total_outbufs_len) and (late or self.request is None)
+
+
+class Server(TcpWSGIServer):  # type: ignore[misc]
+    """Listens, and serves an app until it is told to stop."""
+
+    channel_class = Channel
+    clock = staticmethod(time.monotonic)
+
+    def __init__(self, app: Flask, address: str) -> None:
+        """`address` is host:port, of IPv6 with the host in brackets."""
+        logging.getLogger("waitress").setLevel(logging.CRITICAL)  # its lines hold paths, which hold ids
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < 2 * CONNECTIONS:
+            soft = 2 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 2 * CONNECTIONS)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        self._limit = min(CONNECTIONS, soft - 128)  # 128: channels to services, logs, libraries
+        self._express = ThreadedTaskDispatcher()
+        self._express.set_thread_count(EXPRESS_THREADS)
+        self._stop_asked: float | None = None
+        super().__init__(
+            app,
+            threads=THREADS,
+            listen=address,
+            ipv6=address.startswith("["),
+            connection_limit=self._limit + 64,  # past this it would not even accept; it makes room before
+            max_request_header_size=HEADER_BYTES,
+            max_request_body_size=BODY_BYTES,
+            inbuf_overflow=2 * BODY_BYTES,  # never to a file
+            cleanup_interval=1,
+            asyncore_use_poll=True,
+            ident=None,
+        )
+
+    def add_task(self, channel: Channel) -> None:
+        """A request is whole: to the workers, or to the lane of those that never wait."""
+        express = getattr(channel.requests[0], "path", "") in EXPRESS
+        (self._express if express else self.task_dispatcher).add_task(channel)
+
+    def maintenance(self, now: float) -> None:
+        """Once a second: closes connections whose client was waited for long enough. Closed at once, for one that takes nothing can't be told."""
+        for channel in list(self.active_channels.values()):
+            if channel.overdue(self.clock()):
+                channel.handle_close()
+
+    def handle_accept(self) -> None:
+        """A newcomer; if the house is full, the one goes that has kept us waiting longest."""
+        super().handle_accept()
+        if len(self.active_channels) > self._limit:
+            waiting = [channel for channel in self.active_channels.values() if not channel.requests]
+            if waiting:
+                min(waiting, key=lambda channel: channel.since).handle_close()
+
+    def serve(self) -> None:
+        """Serves until `stop`, then lets those under way end."""
+        while self._stop_asked is None:
+            wasyncore.poll2(1.0, self._map)
+        self.del_channel()  # no newcomers
+        self.socket.close()
+        while not self._drained(self.clock() - self._stop_asked):
+            wasyncore.poll2(0.05, self._map)
+
+    def stop(self) -> None:
+        """Asks `serve` to end; may be called by a signal."""
+        if self._stop_asked is None:
+            self._stop_asked = self.clock()
+            self.pull_trigger()
+
+    def _drained(self, seconds: float) -> bool:
+        for channel in list(self.active_channels.values()):
+            if channel.drained(late=seconds > LAST_BYTES_SECONDS):
+                channel.handle_close()
+        return not self.active_channels or seconds > GRACE_SECONDS

@@ -1,0 +1,159 @@
+"""The gateway as a process on a port, before services that are real gRPC servers and answer as a test wants them to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import requests
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+
+from chassis.embedded.process import Process, free_port
+from tests.gateway.api_house import KEY, OUTPUTS
+from tests.gateway.pages_house import ALL_ROLES, EXIT, signed_in, taxonomy
+from tests.parts.house import ROOT
+
+NAMES = ("partners", "referrals", "notifications")
+Answer = Callable[[str, grpc.ServicerContext], Message | None]
+
+
+class Service(grpc.GenericRpcHandler):
+    """One server that speaks every contract. `answer` may return a message, refuse on the context, or take its time; None: an empty message."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.answer: Answer = lambda rpc, context: None
+        self.asked: list[str] = []
+        self._health = health.HealthServicer()
+        self._server = grpc.server(ThreadPoolExecutor(64), options=[("grpc.so_reuseport", 0)])
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._server.add_generic_rpc_handlers((self,))
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        self.ready(True)
+        self._server.start()
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        """Called by grpc for each rpc that is not health."""
+        rpc = handler_call_details.method.rpartition("/")[2]
+        if rpc not in OUTPUTS:
+            return None
+
+        def handle(_request: bytes, context: grpc.ServicerContext) -> Message:
+            self.asked.append(rpc)
+            known = {"IssueToken": signed_in(*ALL_ROLES), "ListTaxonomyTerms": taxonomy()}
+            return self.answer(rpc, context) or known.get(rpc) or GetMessageClass(OUTPUTS[rpc])()
+
+        return grpc.unary_unary_rpc_method_handler(handle, response_serializer=lambda message: message.SerializeToString())
+
+    def ready(self, yes: bool) -> None:
+        """What it says of its database."""
+        self._health.set("", health_pb2.HealthCheckResponse.SERVING if yes else health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    def stop(self, grace: float | None = None) -> None:
+        """Ends; calls under way get `grace` seconds and are cancelled then."""
+        self._server.stop(grace).wait(10)
+
+
+def store_unavailable(rpc: str, context: grpc.ServicerContext) -> None:
+    """The answer of a service whose database is away."""
+    status = status_pb2.Status(code=code_pb2.UNAVAILABLE, message="store_unavailable")
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason="store_unavailable", domain="enlace"))
+    context.abort_with_status(rpc_status.to_status(status))
+
+
+def hanging(over: threading.Event) -> Answer:
+    """The answer of a service that takes calls and does nothing, until it is over."""
+
+    def wait(rpc: str, context: grpc.ServicerContext) -> None:
+        over.wait(20)
+
+    return wait
+
+
+class Gateway:
+    """A gateway process before these addresses."""
+
+    def __init__(self, folder: Path, addresses: dict[str, str]) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        environment = {
+            **os.environ,
+            **{f"ENLACE_{name.upper()}_ADDRESS": address for name, address in addresses.items()},
+            "ENLACE_HTTP_LISTEN": f"127.0.0.1:{self.port}",
+            "ENLACE_KEYS": str(folder),
+            "ENLACE_DEVELOPMENT": "1",
+            "ENLACE_EXIT_URL": EXIT,
+        }
+        self.process = Process("gateway", [sys.executable, "-m", "services.gateway", "serve"], folder / "gateway.log", environment, ROOT)
+        self.process.start()
+        self.process.wait_until(lambda: self.answers(), 30)
+
+    def answers(self) -> bool:
+        """Whether it takes requests."""
+        try:
+            return requests.get(f"{self.url}/healthz", timeout=1).ok
+        except requests.RequestException:
+            return False
+
+    def api(self, path: str = "people", **options: Any) -> requests.Response:
+        """A system asks: partners for its token (unless that is remembered), then the service whose noun this is."""
+        return requests.get(
+            f"{self.url}/api/v1/{path}", headers={"Authorization": f"Bearer {options.pop('key', KEY)}"}, timeout=15, **options
+        )
+
+    def socket(self, sent: bytes = b"", **options: Any) -> socket.socket:
+        """A connection on which something was sent."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=15)
+        connection.sendall(sent)
+        return connection
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends it a signal."""
+        os.kill(self.process.pid or 0, number)
+
+
+def dead_address() -> tuple[socket.socket, str]:
+    """An address that nobody else gets and where nobody listens."""
+    kept = socket.socket()
+    kept.bind(("127.0.0.1", 0))
+    return kept, f"127.0.0.1:{kept.getsockname()[1]}"
+
+
+@contextmanager
+def crowd(number: int, act: Callable[[], object]) -> Iterator[list[float]]:
+    """So many clients that do it again and again, each in a thread; yields the seconds that each turn took."""
+    over, took = threading.Event(), list[float]()
+
+    def go_on() -> None:
+        while not over.is_set():
+            begin = time.monotonic()
+            act()
+            took.append(time.monotonic() - begin)
+
+    threads = [threading.Thread(target=go_on) for _ in range(number)]
+    with ExitStack() as stack:
+        for thread in threads:
+            thread.start()
+            stack.callback(thread.join)
+        stack.callback(over.set)
+        yield took
+
+
+def timed(act: Callable[[], object]) -> float:
+    """Seconds that it takes."""
+    begin = time.monotonic()
+    act()
+    return time.monotonic() - begin

@@ -1,0 +1,371 @@
+"""Services that are away, slow or stopping: known absence is refused at once, and one of them takes nothing from the others or from the way out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+import requests
+
+from chassis import errors
+from protos.referrals.v1 import people_pb2, referrals_pb2
+from services.gateway import gates
+from services.gateway.clients import FAREWELLS, Clients, target
+from services.gateway.gates import FAILURES, ROOMS, THREADS, Gate
+from tests.gateway.pages_house import EXIT, SECRET
+from tests.gateway.served_house import NAMES, Gateway, Service, crowd, dead_address, hanging, store_unavailable, timed
+from tests.parts.house import until
+
+PEOPLE = people_pb2.ListPeopleRequest()
+DRAFT = referrals_pb2.CreateReferralRequest()
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    made = Service()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def clients(service: Service) -> Iterator[Clients]:
+    made = Clients(*[f"127.0.0.1:{service.port}"] * 3)
+    yield made
+    made.close()
+
+
+def reason(act: object) -> str:
+    """Why it is refused."""
+    with pytest.raises(errors.Refusal) as caught:
+        act()  # type: ignore[operator]
+    return caught.value.reason
+
+
+class Health:
+    """What a service says of itself, and who asks."""
+
+    def __init__(self) -> None:
+        self.here = False
+        self.asked = 0
+
+    def __call__(self) -> bool:
+        self.asked += 1
+        return self.here
+
+
+def fail(gate: Gate, why: str = "service_unreachable") -> None:
+    """A call that ends so."""
+    with gate.passage():
+        raise errors.Unavailable(why)
+
+
+def passes(gate: Gate) -> bool:
+    """Whether a call is let in."""
+    try:
+        with gate.passage():
+            return True
+    except errors.Unavailable:
+        return False
+
+
+@pytest.fixture
+def health() -> Health:
+    return Health()
+
+
+@pytest.fixture
+def gate(health: Health) -> Iterator[Gate]:
+    made = Gate("referrals", health, room=2, patience=0.2, pause=0.01)
+    yield made
+    made.close()
+
+
+# 12
+@pytest.mark.parametrize("why", sorted(gates.AWAY_REASONS))
+def test_a_service_that_says_no_is_refused_at_once_until_it_says_yes(gate: Gate, health: Health, why: str) -> None:
+    assert reason(lambda: fail(gate, why)) == why
+    until(lambda: not passes(gate), 2)
+    assert reason(lambda: fail(gate)) == "service_away"
+    asked = health.asked
+    until(lambda: health.asked > asked + 3, 2)
+    assert not passes(gate)
+    health.here = True
+    until(lambda: passes(gate), 2)
+    asked = health.asked
+    assert passes(gate)
+    time.sleep(0.05)
+    assert health.asked == asked, "a service that is well is not asked after"
+
+
+# 12
+def test_a_question_after_health_that_breaks_is_asked_again(gate: Gate, health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> bool:
+        raise RuntimeError("anything")
+
+    monkeypatch.setattr(gate, "_healthy", broken)
+    assert reason(lambda: fail(gate)) == "service_unreachable"
+    until(lambda: gate._away, 2)
+    monkeypatch.setattr(gate, "_healthy", health)
+    health.here = True
+    until(lambda: passes(gate), 2)
+
+
+# 12
+def test_a_refusal_of_the_house_rules_says_nothing_of_absence(gate: Gate, health: Health) -> None:
+    def refused() -> None:
+        with gate.passage():
+            raise errors.Conflict("person_erased")
+
+    for _ in range(FAILURES + 1):
+        assert reason(refused) == "person_erased"
+    assert reason(lambda: fail(gate, "store_busy")) == "store_busy"
+    assert health.asked == 0
+
+
+# 12
+def test_one_call_goes_alone_after_failures_that_health_knows_nothing_of(gate: Gate, health: Health) -> None:
+    health.here = True
+    for _ in range(FAILURES):
+        assert reason(lambda: fail(gate, "deadline_exceeded")) == "deadline_exceeded"
+    with gate.passage():
+        assert reason(lambda: fail(gate)) == "service_busy"
+    with gate.passage():
+        assert passes(gate), "the one came back well: all follow"
+
+
+# 12
+def test_a_full_service_lets_a_few_wait_for_a_moment_and_the_rest_go(gate: Gate) -> None:
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(gate.passage())
+        waited: list[float] = []
+        waiting = [threading.Thread(target=lambda: waited.append(timed(lambda: passes(gate)))) for _ in range(2)]
+        for thread in waiting:
+            thread.start()
+        until(lambda: gate._waiting == 2, 2)
+        assert timed(lambda: passes(gate)) < 0.1
+        for thread in waiting:
+            thread.join()
+        assert all(0.15 < seconds < 1 for seconds in waited)
+    assert passes(gate)
+
+
+# 12
+def test_the_pool_leaves_threads_when_every_gate_is_full() -> None:
+    assert sum(2 * room for room in ROOMS.values()) < THREADS
+
+
+# 12
+def test_a_stopping_service_and_a_late_one_are_no_faults(service: Service, clients: Clients) -> None:
+    held = threading.Event()
+
+    def never(rpc: str, context: grpc.ServicerContext) -> None:
+        held.set()
+        while context.is_active():
+            time.sleep(0.01)
+
+    service.answer = never
+    with pytest.raises(errors.Unavailable, match="deadline_exceeded"):
+        clients.referrals.CreateReferral(DRAFT, timeout=0.1)
+    held.clear()
+    said: list[str] = []
+    asking = threading.Thread(target=lambda: said.append(reason(lambda: clients.referrals.CreateReferral(DRAFT))))
+    asking.start()
+    assert held.wait(5)
+    service.stop(grace=0)
+    asking.join(5)
+    assert said == ["service_unreachable"]
+
+
+# 12
+def test_a_read_is_not_asked_again_when_the_database_is_away(service: Service, clients: Clients) -> None:
+    service.answer = store_unavailable
+    assert reason(lambda: clients.people.ListPeople(PEOPLE)) == "store_unavailable"
+    assert service.asked == ["ListPeople"]
+
+
+# 12
+def test_a_read_whose_connection_was_lost_is_asked_again_and_a_write_is_not(service: Service, clients: Clients) -> None:
+    def once(rpc: str, context: grpc.ServicerContext) -> None:
+        if service.asked.count(rpc) == 1:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "as a lost connection would")
+
+    service.answer = once
+    assert clients.people.ListPeople(PEOPLE) == people_pb2.ListPeopleResponse()
+    assert reason(lambda: clients.referrals.CreateReferral(DRAFT)) == "service_unreachable"
+    assert service.asked == ["ListPeople", "ListPeople", "CreateReferral"]
+
+
+# 12
+def test_calls_are_spread_over_all_servers_of_a_name_and_go_on_when_one_dies() -> None:
+    both = Service(), Service()
+    clients = Clients(*[f"ipv4:127.0.0.1:{both[0].port},127.0.0.1:{both[1].port}"] * 3)
+    try:
+        clients.people.ListPeople(PEOPLE)
+        until(
+            lambda: (clients.people.ListPeople(PEOPLE), all(one.asked for one in both))[1], 5
+        )  # the second connection comes a moment later
+        before = [len(one.asked) for one in both]
+        for _ in range(40):
+            clients.people.ListPeople(PEOPLE)
+        assert [len(one.asked) - asked for one, asked in zip(both, before, strict=True)] == [20, 20]
+        both[0].stop()
+        for _ in range(20):
+            clients.people.ListPeople(PEOPLE)
+            clients.referrals.CreateReferral(DRAFT)
+    finally:
+        clients.close()
+        both[1].stop()
+
+
+# 12
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("referrals:9090", "dns:///referrals:9090"),
+        ("referrals.enlace.svc.cluster.local:9090", "dns:///referrals.enlace.svc.cluster.local:9090"),
+        ("127.0.0.1:9092", "127.0.0.1:9092"),
+        ("[::1]:9092", "[::1]:9092"),
+        ("[fe80::ab]:9092", "[fe80::ab]:9092"),
+        ("dns:///referrals:9090", "dns:///referrals:9090"),
+        ("ipv4:127.0.0.1:1,127.0.0.1:2", "ipv4:127.0.0.1:1,127.0.0.1:2"),
+        ("unix:/run/referrals:1", "unix:/run/referrals:1"),
+    ],
+)
+def test_a_name_is_looked_up_again_and_an_address_is_taken_as_it_is(address: str, expected: str) -> None:
+    assert target(address) == expected
+
+
+# 12
+def test_a_session_is_ended_later_when_it_can_not_be_ended_now(service: Service, clients: Clients) -> None:
+    port = service.port
+    service.stop()
+    assert timed(lambda: clients.end_session_later(SECRET)) < 0.05
+    back = Service(port)
+    try:
+        until(lambda: back.asked == ["EndSession"], 5)
+    finally:
+        back.stop()
+
+
+# 12
+def test_leaving_costs_nothing_however_many_leave_a_service_that_is_away(service: Service, clients: Clients) -> None:
+    service.stop()
+    begin = time.monotonic()
+    for _ in range(2000):
+        clients.end_session_later(SECRET)
+    assert time.monotonic() - begin < 1
+    assert clients._leaving.qsize() <= FAREWELLS
+
+
+@pytest.fixture(scope="module")
+def before_the_dead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway with nothing behind it: nobody listens at partners, referrals take no calls up, notifications say their database is away."""
+    kept, dead = dead_address()
+    silent, away = Service(), Service()
+    over = threading.Event()
+    silent.answer = hanging(over)
+    away.answer = store_unavailable
+    addresses = {"partners": dead, "referrals": f"127.0.0.1:{silent.port}", "notifications": f"127.0.0.1:{away.port}"}
+    made = Gateway(tmp_path_factory.mktemp("gateway"), addresses)
+    yield made
+    made.process.stop()
+    over.set()
+    silent.stop()
+    away.stop()
+    kept.close()
+
+
+def leave(gateway: Gateway) -> None:
+    answer = requests.get(f"{gateway.url}/quick-exit", headers={"Cookie": f"s={SECRET}"}, timeout=5, allow_redirects=False)
+    assert answer.headers["Location"] == EXIT
+
+
+# 9
+def test_a_gateway_with_nothing_behind_it_is_ready_and_says_so_of_itself_alone(before_the_dead: Gateway) -> None:
+    for path in ("/healthz", "/readyz"):
+        assert requests.get(before_the_dead.url + path, timeout=1).status_code == 200
+    page = requests.get(f"{before_the_dead.url}/status", timeout=5)
+    assert (page.status_code, page.text.count("No responde")) == (200, 1)
+
+
+# 12
+def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_ask_the_dead(before_the_dead: Gateway) -> None:
+    jwt = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
+    turns = iter(range(10**9))
+
+    def ask() -> None:
+        path = ("people", "notifications", "organizations", "people")[next(turns) % 4]
+        assert before_the_dead.api(path, key=jwt).status_code in (503, 504)
+        time.sleep(0.2)  # a client, not a flood: what is measured is the wait for the dead, not for this machine's two processors
+
+    leave(before_the_dead)
+    with crowd(100, ask):
+        time.sleep(0.5)
+        took = sorted(timed(lambda: leave(before_the_dead)) for _ in range(20))
+        probes = sorted(timed(lambda: requests.get(f"{before_the_dead.url}/healthz", timeout=5)) for _ in range(20))
+    print("quick exit", [round(seconds * 1000) for seconds in took], "healthz", [round(seconds * 1000) for seconds in probes])
+    assert took[10] < 0.05
+    assert probes[-1] < 1
+
+
+# 12
+def test_one_service_that_hangs_leaves_the_others_their_threads(tmp_path: Path) -> None:
+    well, hangs = Service(), Service()
+    over = threading.Event()
+    hangs.answer = hanging(over)
+    addresses = dict.fromkeys(NAMES, f"127.0.0.1:{well.port}") | {"referrals": f"127.0.0.1:{hangs.port}"}
+    gateway = Gateway(tmp_path, addresses)
+    try:
+        gateway.api("notifications")
+        statuses: list[int] = []
+
+        def ask() -> None:
+            statuses.append(gateway.api("people").status_code)
+            time.sleep(0.1)
+
+        with crowd(30, ask):
+            time.sleep(1)
+            assert len(hangs.asked) == ROOMS["referrals"], "the rest were sent away"
+            took = [timed(lambda: gateway.api("notifications")) for _ in range(10)]
+            assert sorted(took)[5] < 0.5
+            until(lambda: 504 in statuses, 10)
+            over.set()
+            until(lambda: 200 in statuses, 2)
+        assert set(statuses) == {200, 503, 504}
+    finally:
+        over.set()
+        gateway.process.stop()
+        well.stop()
+        hangs.stop()
+
+
+# 12
+def test_a_service_is_asked_again_within_two_seconds_of_its_return(tmp_path: Path) -> None:
+    service = Service()
+    port = service.port
+    gateway = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{port}"))
+    try:
+        assert gateway.api().status_code == 200
+        service.answer = store_unavailable
+        service.ready(False)
+        until(lambda: gateway.api().json().get("reason") == "service_away", 5)
+        asked = len(service.asked)
+        assert max(timed(lambda: gateway.api()) for _ in range(20)) < 0.2
+        assert len(service.asked) == asked, "nobody's call asks after it"
+        service.answer = lambda rpc, context: None
+        service.ready(True)
+        assert timed(lambda: until(lambda: gateway.api().status_code == 200, 5)) < 2
+        service.stop()
+        until(lambda: gateway.api().json().get("reason") == "service_away", 5)
+        time.sleep(3)  # as long as its reconnecting can be put off
+        service = Service(port)
+        assert timed(lambda: until(lambda: gateway.api().status_code == 200, 5)) < 2
+    finally:
+        gateway.process.stop()
+        service.stop()

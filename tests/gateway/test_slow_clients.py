@@ -1,0 +1,209 @@
+"""Clients that are slow, silent or many: none of them holds a worker, a place or the stop."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+import requests
+
+from services.gateway import server as http
+from services.gateway.gates import THREADS
+from tests.gateway.api_house import KEY
+from tests.gateway.pages_house import PlayedHouse, pages
+from tests.gateway.served_house import NAMES, Gateway, Service, timed
+from tests.parts.house import until
+
+ONE_OF_A_THOUSAND = b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\nx"
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    made = Service()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def gateway(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    made = Gateway(tmp_path_factory.mktemp("gateway"), dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"))
+    yield made
+    made.process.stop()
+
+
+# 11
+def test_a_slow_client_never_holds_a_worker(gateway: Gateway) -> None:
+    with ExitStack() as stack:
+        for _ in range(THREADS + 20):
+            stack.enter_context(gateway.socket(ONE_OF_A_THOUSAND))
+        assert timed(lambda: requests.get(f"{gateway.url}/", timeout=5)) < 1
+        assert gateway.api().status_code == 200
+
+
+# 11
+def test_health_answers_while_five_hundred_slow_sockets_are_open(gateway: Gateway) -> None:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(gateway.socket((ONE_OF_A_THOUSAND, b"GET / HT", b"")[turn % 3])) for turn in range(500)]
+        for path in ("/healthz", "/readyz", "/quick-exit") * 5:
+            for trickling in sockets[::3]:
+                trickling.send(b"x")
+            assert timed(lambda path=path: requests.get(gateway.url + path, timeout=5, allow_redirects=False)) < 1  # type: ignore[misc]
+
+
+# 11
+def test_a_crowd_beyond_the_number_of_connections_makes_room_for_newcomers(gateway: Gateway) -> None:
+    with ExitStack() as stack:
+        first = stack.enter_context(gateway.socket(ONE_OF_A_THOUSAND))
+        for _ in range(http.CONNECTIONS + 50):
+            stack.enter_context(gateway.socket(b"GET / HT"))
+        assert timed(lambda: requests.get(f"{gateway.url}/healthz", timeout=5)) < 1
+        assert gone(first), "the one that waited longest left"
+
+
+def gone(connection: socket.socket) -> bool:
+    """Whether the other side has hung up."""
+    connection.settimeout(5)
+    try:
+        return connection.recv(100) == b""
+    except ConnectionError:
+        return True
+
+
+# 11
+def test_too_large_and_broken_requests_are_refused_before_they_are_read(gateway: Gateway) -> None:
+    def said(sent: bytes) -> str:
+        with gateway.socket(sent) as connection:
+            return connection.makefile("rb").read().decode()
+
+    post = b"POST /api/v1/people HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\nContent-Type: application/json\r\n" % KEY.encode()
+    announced = said(post + b"Content-Length: 10000000\r\n\r\n")
+    assert announced.startswith("HTTP/1.1 413")
+    assert "body_too_large" in announced, "in the words of the API"
+    assert said(post + b"Transfer-Encoding: chunked\r\n\r\n" + b"ffff\r\n%b\r\n" % (b"x" * 0xFFFF) * 3).startswith("HTTP/1.1 413")
+    assert said(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * http.HEADER_BYTES + b"\r\n\r\n").startswith("HTTP/1.0 431")
+    assert said(b"GET / HTTP/1.1\r\nnonsense\r\n\r\n").startswith("HTTP/1.0 400")
+    page = requests.post(f"{gateway.url}/sign-in", data={"email": "x" * 70_000}, timeout=5)
+    assert (page.status_code, "<h1>" in page.text, "Server" in page.headers) == (413, True, False)
+
+
+class Clock:
+    """Time as a test wants it."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def running() -> Iterator[tuple[http.Server, Clock]]:
+    """A server in this process whose clock the test turns; it looks for what is overdue each time its trigger is pulled."""
+    clock = Clock()
+    server = http.Server(pages(PlayedHouse()), "127.0.0.1:0")
+    server.clock = clock
+    server.adj.cleanup_interval = 0
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    yield server, clock
+    server.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def connect(server: http.Server, sent: bytes = b"") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", int(server.effective_port)), timeout=5)
+    connection.sendall(sent)
+    return connection
+
+
+def later(running: tuple[http.Server, Clock], seconds: float) -> None:
+    """Once all that was sent has been heard, time goes on, and the server looks."""
+    server, clock = running
+    time.sleep(0.1)  # the bytes are on their way through the kernel, which has no clock that a test could turn
+    clock.now += seconds
+    server.pull_trigger()
+
+
+# 11
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", ONE_OF_A_THOUSAND], ids=["nothing", "half a header", "half a body"])
+def test_a_silent_client_is_left_after_ten_seconds(running: tuple[http.Server, Clock], sent: bytes) -> None:
+    with connect(running[0], sent) as silent:
+        later(running, http.SILENCE_SECONDS + 1)
+        assert gone(silent)
+
+
+# 11
+def test_a_trickling_client_is_left_when_its_request_took_too_long_in_all(running: tuple[http.Server, Clock]) -> None:
+    with connect(running[0], ONE_OF_A_THOUSAND) as trickling:
+        for _ in range(4):
+            later(running, 4)
+            trickling.send(b"x")
+        later(running, 5)
+        assert gone(trickling)
+
+
+# 11
+def test_a_connection_at_rest_outlives_the_proxys_own_limit(running: tuple[http.Server, Clock]) -> None:
+    def healthy() -> bool:
+        kept.request("GET", "/healthz")
+        return kept.getresponse().read() != b""
+
+    kept = HTTPConnection("127.0.0.1", int(running[0].effective_port), timeout=5)
+    with closing(kept):
+        assert healthy()
+        connection = kept.sock
+        later(running, 61)
+        assert healthy()
+        assert kept.sock is connection
+        later(running, http.IDLE_SECONDS + 1)
+        assert gone(connection)
+
+
+# 11
+def test_a_slow_reader_holds_no_worker_and_is_left_after_a_minute(running: tuple[http.Server, Clock]) -> None:
+    server, _ = running
+    with socket.socket() as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.connect(("127.0.0.1", int(server.effective_port)))
+        reader.sendall(b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 40)  # a few MB of answers that nobody takes
+        until(lambda: any(channel.total_outbufs_len for channel in server.active_channels.values()), 5)
+        until(lambda: len(server.task_dispatcher.threads) - server.task_dispatcher.active_count == THREADS, 5)
+        later(running, http.ANSWER_SECONDS + 1)
+        until(lambda: not server.active_channels, 5)
+
+
+# 11
+def test_a_stop_lets_those_under_way_end_and_nobody_in(service: Service, tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"))
+    held, go_on = threading.Event(), threading.Event()
+
+    def slowly(rpc: str, context: object) -> None:
+        if rpc == "ListPeople":
+            held.set()
+            go_on.wait(5)
+
+    service.answer = slowly
+    answers: list[int] = []
+    asking = threading.Thread(target=lambda: answers.append(gateway.api().status_code))
+    try:
+        with gateway.socket(), gateway.socket(ONE_OF_A_THOUSAND):  # idle and slow ones must not hold it
+            asking.start()
+            assert held.wait(5)
+            gateway.signal(signal.SIGTERM)
+            until(lambda: not gateway.answers(), 5)
+            go_on.set()
+            asking.join(5)
+            assert answers == [200]
+            assert timed(lambda: until(lambda: not gateway.process.alive, 10)) < 5
+            assert gateway.process.returncode == 0
+    finally:
+        service.answer = lambda rpc, context: None
+        go_on.set()
+        gateway.process.stop()

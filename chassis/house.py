@@ -17,8 +17,6 @@ from chassis.kafka import Broker
 from chassis.rpc import Server
 from chassis.supervisor import WELL, Loop, State
 
-Part = Loop | threading.Thread
-
 # Seconds after the signal, of the ten that are promised:
 _DRAIN = 4.0  # calls under way may end by themselves until then; then their database connections are cut, and they say UNAVAILABLE
 _CUT = 1.0  # more, for these answers to leave
@@ -27,29 +25,27 @@ _FORCE = 9.0  # whatever still runs is left behind
 _LOOK = 0.2  # between two looks at how all stand
 
 
-def run(server: Server, database: Database, broker: Broker, loops: Sequence[Part], *, metrics_address: str = "") -> int:
+def run(server: Server, database: Database, broker: Broker, loops: Sequence[Loop], *, metrics_address: str = "") -> int:
     """Runs until a signal comes; returns the exit code. A database or broker that is away is waited for, and said in the health service."""
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
-    watched = [database.probe.loop, broker.loop, *(loop for loop in loops if isinstance(loop, Loop))]
-    others = [loop for loop in loops if not isinstance(loop, Loop)]
-    database.fit(server.threads, sum(loop.workers for loop in watched) + len(others))
+    watched = [database.probe.loop, broker.loop, *loops]
+    database.fit(server.threads, sum(loop.workers for loop in watched))
     metrics.serve(metrics_address)
     metrics.DATABASE_AGE.set_function(lambda: database.probe.age)
     for loop in watched:
         metrics.watch_loop(loop.name, lambda loop=loop: loop.age, lambda loop=loop: loop.state in WELL)  # type: ignore[misc]
     database.open()
     broker.on_change(lambda answers: server.say("broker", answers))
-    parts: list[Part] = [*watched, *others]
-    for part in parts:
-        part.start()
+    for loop in watched:
+        loop.start()
     server.start()
     log.get().info("started", port=server.port)
     watch = Watch(server, database, watched)
     while not ending.wait(_LOOK):
         watch.look()
-    _stop(server, database, parts)
+    _stop(server, database, watched)
     return 0
 
 
@@ -81,46 +77,46 @@ class Watch:
             log.get().info("ready" if self._ready else "not_ready")
 
 
-def _stop(server: Server, database: Database, parts: Sequence[Part]) -> None:
+def _stop(server: Server, database: Database, loops: Sequence[Loop]) -> None:
     began = time.monotonic()
-    _arm(parts)
+    _arm(loops)
     log.get().info("stopping")
-    for part in parts:
-        part.stop()  # type: ignore[union-attr]
+    for loop in loops:
+        loop.stop()
     drained = server.stop(_DRAIN + _CUT)
     drained.wait(_DRAIN if database.answers else 0.0)
-    _join(parts, began + (_DRAIN if database.answers else 0.0))
+    _join(loops, began + (_DRAIN if database.answers else 0.0))
     # What still waits for the database is cut off now: calls have a moment to say so, and loops that hang on a server that stands still can end.
     database.cut()
     drained.wait(_CUT + 0.5)
-    _join(parts, began + _LOOPS)
+    _join(loops, began + _LOOPS)
     database.close()
-    left = _running(parts)
+    left = _running(loops)
     if left:
         log.get().warning("left_behind", loops=left)
     log.get().info("stopped", duration_ms=round((time.monotonic() - began) * 1000))
 
 
-def _join(parts: Sequence[Part], end: float) -> None:
-    for part in parts:
-        part.join(max(0.0, end - time.monotonic()))
+def _join(loops: Sequence[Loop], end: float) -> None:
+    for loop in loops:
+        loop.join(max(0.0, end - time.monotonic()))
 
 
-def _arm(parts: Sequence[Part]) -> None:
+def _arm(loops: Sequence[Loop]) -> None:
     """Has the process end by force if it does not end by itself."""
-    force = threading.Timer(_FORCE, _force, (parts,))
+    force = threading.Timer(_FORCE, _force, (loops,))
     force.daemon = True
     force.start()
     # Behind it one that needs neither Python nor a free standard output: it says where every thread stands, and ends the process.
     faulthandler.dump_traceback_later(_FORCE + 0.5, exit=True)
 
 
-def _force(parts: Sequence[Part]) -> None:
+def _force(loops: Sequence[Loop]) -> None:
     """The last resort: a thread that hangs in a library must not keep the process."""
-    log.get().error("stopped_by_force", loops=_running(parts))
+    log.get().error("stopped_by_force", loops=_running(loops))
     sys.stdout.flush()
     os._exit(1)
 
 
-def _running(parts: Sequence[Part]) -> list[str]:
-    return [part.name for part in parts if part.join(0) is False or (isinstance(part, threading.Thread) and part.is_alive())]
+def _running(loops: Sequence[Loop]) -> list[str]:
+    return [loop.name for loop in loops if not loop.join(0)]

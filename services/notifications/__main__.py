@@ -19,6 +19,7 @@ from chassis.relay import Relay, Replays
 from chassis.rpc import Face, Server
 from chassis.sealing import Keyring, SignatureCheck, Signer
 from chassis.subscriber import Subscriber
+from chassis.supervisor import Loop
 from chassis.sweeper import Sweeper
 from chassis.tokens import Verifier
 from protos.notifications.v1 import notifications_pb2
@@ -156,10 +157,13 @@ def run(settings: NotificationsSettings) -> int:
         reflect=service.reflection,
     )
 
-    def say_held(voice: str, held: int) -> None:
-        server.say(f"facts/{voice}", not held)
+    held = dict.fromkeys((voice for voice, _, _ in hearing), 0)
 
-    loops: list[house.Part] = [
+    def say_held(voice: str, count: int) -> None:
+        held[voice] = count
+        server.say("facts", not any(held.values()))
+
+    loops: list[Loop] = [
         Relay(NAME, subscriptions.TOPIC, database, broker, own.signer, clock).loop(),
         Replays(NAME, subscriptions.TOPIC, database, broker).loop(),
         # One for each topic, so that a replay of members delays no message. What is heard of members may take half a second.

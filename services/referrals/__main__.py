@@ -18,6 +18,7 @@ from chassis.relay import Relay, Replays
 from chassis.rpc import Face, Server
 from chassis.sealing import Keyring, SignatureCheck, Signer
 from chassis.subscriber import Subscriber
+from chassis.supervisor import Loop
 from chassis.sweeper import Sweeper
 from chassis.tokens import Verifier
 from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
@@ -110,7 +111,7 @@ def run(settings: ServiceSettings) -> int:
 
     made = make(database, keyring, signer, verifier, clock)
     server = Server(settings.listen, made.faces, threads=settings.rpc_threads, reflect=settings.reflection)
-    loops: list[house.Part] = [
+    loops: list[Loop] = [
         Relay(NAME, wire.TOPIC, database, broker, signer, clock).loop(),
         Replays(NAME, wire.TOPIC, database, broker).loop(),
         Subscriber(

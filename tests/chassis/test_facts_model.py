@@ -358,8 +358,15 @@ def folder() -> Iterator[Path]:
 def run(parts: Parts, examples: int, steps: int, **more: Any) -> None:
     """So many random lives."""
     machine = type("Lives", (Facts,), {"parts": parts})
-    options = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True, "phases": [Phase.generate], **more}
-    run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=steps, **options))  # type: ignore[arg-type]
+    options = {
+        "database": None,
+        "deadline": None,
+        "suppress_health_check": list(HealthCheck),
+        "print_blob": True,
+        "phases": [Phase.generate],
+        **more,
+    }
+    run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=steps, **options))
 
 
 @pytest.mark.timeout(400)

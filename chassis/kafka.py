@@ -5,11 +5,11 @@ failure), back-offs of 30 s. It promises no delivery: whoever sends keeps what i
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
@@ -170,12 +170,15 @@ class Producer:
                 metrics_enabled=False,
             )
 
-    def send_all(self, topic: str, records: Sequence[Record], *, timeout: float = 15.0) -> None:
-        """Sends in order and returns when every record is acknowledged. Raises BrokerLost; some records may then be in the log all the same."""
+    def send_all(self, topic: str, records: Sequence[Record], *, timeout: float = 15.0) -> dict[int, int]:
+        """Sends in order and returns when every record is acknowledged: by partition the offset after the last.
+
+        Raises BrokerLost; some records may then be in the log all the same.
+        """
         with _noticing_loss():
             futures = [self._producer.send(topic, key=key, value=value, headers=headers) for key, value, headers in records]
-            for future in futures:
-                future.get(timeout=timeout)
+            told = [future.get(timeout=timeout) for future in futures]
+        return {place.partition: place.offset + 1 for place in told}
 
     def discard(self) -> None:
         """Throws the producer away at once. A plain close() would wait, time out and leak its thread."""
@@ -183,6 +186,34 @@ class Producer:
         _quietly(sender.force_close)
         _quietly(lambda: sender.join(5))
         _quietly(lambda: self._producer.close(timeout=0))
+
+
+def read_from(settings: ServiceSettings, topic: str, begins: Mapping[int, int]) -> Iterator[Sequence[Any]]:
+    """The records of a topic from these offsets (by partition; from the beginning where there is none) to its present end, in no group.
+
+    Yields batches, also empty ones, so that the reader can note a turn. Raises BrokerLost.
+    """
+    with _noticing_loss():
+        consumer = KafkaConsumer(
+            **_common(settings),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=50,
+            metrics_enabled=False,
+        )
+        try:
+            places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+            ends = consumer.end_offsets(places)
+            behind = [place for place in places if ends[place] > begins.get(place.partition, 0)]
+            consumer.assign(behind)
+            for place in behind:
+                consumer.seek(place, begins.get(place.partition, 0))
+            while behind:
+                yield [record for records in consumer.poll(timeout_ms=500).values() for record in records]
+                behind = [place for place in behind if (consumer.position(place) or 0) < ends[place]]
+        finally:
+            _quietly(consumer.close)
 
 
 class Consumer:

@@ -9,7 +9,8 @@ take its history for the truth, also where it uses versions again that its lost 
 before the epoch began.
 """
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -104,14 +105,37 @@ def anything_to_repeat(tx: Transaction) -> bool:
     return bool(row and row["some"])
 
 
-def mark_published(tx: Transaction, facts: Sequence[Fact], told_round: int) -> None:
-    """Notes that the broker has acknowledged these facts in this round."""
+def mark_published(tx: Transaction, facts: Sequence[Fact], told_round: int, offsets: Mapping[int, int] | None = None) -> None:
+    """Notes that the broker has acknowledged these facts in this round, and the offsets after them."""
+    # Before the facts: a crash between the two leaves records that are looked at once more, not some that are never looked at.
+    note_offsets(tx, offsets or {})
     tx.execute(
         "UPDATE outbox SET published_at = now(), first_round = coalesce(first_round, %(round)s), last_round = %(round)s"
         " FROM unnest(%(subjects)s::text[], %(versions)s::bigint[]) AS told (subject, version)"
         " WHERE outbox.subject = told.subject AND outbox.version = told.version",
         {"round": told_round, "subjects": [fact.subject for fact in facts], "versions": [fact.version for fact in facts]},
     )
+
+
+def offsets(tx: Transaction) -> dict[int, int]:
+    """The offsets after the last records that this store knows it told, by partition."""
+    row = tx.execute("SELECT offsets FROM relay").fetchone()
+    return {int(partition): int(offset) for partition, offset in row["offsets"].items()} if row else {}
+
+
+def note_offsets(tx: Transaction, offsets: Mapping[int, int]) -> None:
+    """Notes offsets up to which all is known."""
+    if offsets:
+        tx.execute("UPDATE relay SET offsets = offsets || %s::jsonb", (json.dumps(offsets),))
+
+
+def knows(tx: Transaction, fact: Fact) -> bool:
+    """Whether this very fact is in the outbox, not only one of its version."""
+    row = tx.execute(
+        "SELECT 1 FROM outbox WHERE subject = %s AND version = %s AND type = %s AND payload = %s AND time = %s",
+        (fact.subject, fact.version, fact.type, fact.payload, fact.time),
+    ).fetchone()
+    return row is not None
 
 
 def repeat_all(tx: Transaction) -> None:
@@ -161,7 +185,7 @@ def meet_cluster(tx: Transaction, cluster_id: str) -> bool:
     known = row["cluster_id"] if row else ""
     if known != cluster_id:
         again = 1 if known else 0
-        tx.execute("UPDATE relay SET cluster_id = %s, round = round + %s", (cluster_id, again))
+        tx.execute("UPDATE relay SET cluster_id = %s, round = round + %s, offsets = '{}'", (cluster_id, again))
     return bool(known) and known != cluster_id
 
 
@@ -174,10 +198,7 @@ _STORE = """
 
 
 def meet_store(tx: Transaction, clock: Clock) -> int:
-    """The epoch of this store; a new one begins, and with it a round, when the database is another than the one that was last looked at.
-
-    An epoch is the time at which it began, in seconds, but always later than the one before, also when the machine's clock went back.
-    """
+    """The epoch of this store; a new one begins when the database is another than the one that was last looked at."""
     row = tx.execute(f"SELECT relay.epoch, relay.store AS known, found.store FROM relay, ({_STORE}) AS found").fetchone()
     assert row is not None, "the migration writes the only row"
     if row["known"] == row["store"]:
@@ -186,8 +207,17 @@ def meet_store(tx: Transaction, clock: Clock) -> int:
         tx.execute("UPDATE relay SET store = %s WHERE store = ''", (row["store"],))
         return int(row["epoch"])
     # Of two processes that notice at once, one begins the epoch.
-    tx.execute(
-        "UPDATE relay SET store = %s, epoch = greatest(epoch + 1, %s), round = round + 1, epoch_round = round + 1 WHERE store = %s",
-        (row["store"], int(clock.now().timestamp()), row["known"]),
-    )
+    if tx.execute("UPDATE relay SET store = %s WHERE store = %s", (row["store"], row["known"])).rowcount:
+        begin_epoch(tx, clock)
     return meet_store(tx, clock)
+
+
+def begin_epoch(tx: Transaction, clock: Clock, after: int = 0) -> None:
+    """Begins an epoch, and with it a round.
+
+    An epoch is the time at which it began, in seconds, but always later than the one before and than `after`, also when the machine's clock went back.
+    """
+    tx.execute(
+        "UPDATE relay SET epoch = greatest(epoch + 1, %s + 1, %s), round = round + 1, epoch_round = round + 1",
+        (after, int(clock.now().timestamp())),
+    )

@@ -7,8 +7,8 @@ cluster has another memory: everything is told again. So is everything, under a 
 from chassis import log, metrics, outbox
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction, try_turn, wait_for_notice
-from chassis.envelope import pack
-from chassis.kafka import REPLAYS, Broker, BrokerLost, Consumer, Producer
+from chassis.envelope import Unreadable, pack, unpack
+from chassis.kafka import REPLAYS, Broker, BrokerLost, Consumer, Producer, read_from
 from chassis.outbox import Fact
 from chassis.sealing import Signer
 from chassis.supervisor import Loop
@@ -55,6 +55,7 @@ class Relay:
             if outbox.meet_cluster(connection, cluster_id):
                 log.get().warning("relay_tells_all_again", cluster_id=cluster_id)
             self._repeated = _BEGINNING
+            self.look_back(connection, loop)
             producer = Producer(self._broker.settings)
             try:
                 while loop.turn() and self._broker.cluster_id == cluster_id:
@@ -63,6 +64,31 @@ class Relay:
             finally:
                 producer.discard()
 
+    def look_back(self, connection: Transaction, loop: Loop) -> None:
+        """Reads what the topic holds beyond what this store knows it told: a fact of ours that the outbox does not have was told by a lost future of it.
+
+        So a disk that was put back as it was a while ago shows, though nothing in the database has changed. A crash between sending and marking leaves
+        such records too; those the outbox has.
+        """
+        voices = {self._source: self._signer.check()}
+        ends, lost, epochs = dict[int, int](), 0, [0]
+        for records in read_from(self._broker.settings, self._topic, outbox.offsets(connection)):
+            loop.turn()
+            for record in records:
+                ends[record.partition] = record.offset + 1
+                try:
+                    fact = unpack(record.headers, record.value, voices)
+                except Unreadable:
+                    continue
+                if not outbox.knows(connection, fact):
+                    lost += 1
+                    epochs.append(fact.epoch)
+        with connection.transaction():
+            if lost:
+                log.get().warning("relay_store_went_back", count=lost)
+                outbox.begin_epoch(connection, self._clock, after=max(epochs))
+            outbox.note_offsets(connection, ends)
+
     def tell(self, connection: Transaction, producer: Producer) -> int:
         """Tells the next facts; returns how many, 0 when all are told."""
         self._meet_store(connection)
@@ -70,8 +96,8 @@ class Relay:
         facts = outbox.new_facts(connection, _BATCH) or self._next_to_repeat(connection)
         metrics.OUTBOX_BACKLOG.set(len(facts))
         if facts:
-            producer.send_all(self._topic, [pack(fact, self._source, self._signer) for fact in facts])
-            outbox.mark_published(connection, facts, told_round)
+            offsets = producer.send_all(self._topic, [pack(fact, self._source, self._signer) for fact in facts])
+            outbox.mark_published(connection, facts, told_round, offsets)
             metrics.FACTS_TOLD.inc(len(facts))
         return len(facts)
 

@@ -88,12 +88,16 @@ class Signer:
         """64 bytes of signature."""
         return self._key.sign(value)
 
+    def check(self) -> "SignatureCheck":
+        """Checks what this key signed."""
+        return SignatureCheck(self._key.public_key())
+
 
 class SignatureCheck:
     """Checks signatures of an Ed25519 key."""
 
-    def __init__(self, key: OKPKey) -> None:
-        public = key.public_key
+    def __init__(self, key: OKPKey | Ed25519PublicKey) -> None:
+        public = key.public_key if isinstance(key, OKPKey) else key
         assert isinstance(public, Ed25519PublicKey)
         self._key = public
 

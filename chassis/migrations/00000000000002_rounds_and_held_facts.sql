@@ -13,7 +13,8 @@ ALTER TABLE relay
     ADD COLUMN round       integer NOT NULL DEFAULT 1,
     ADD COLUMN epoch       bigint  NOT NULL DEFAULT 0,
     ADD COLUMN epoch_round integer NOT NULL DEFAULT 0,
-    ADD COLUMN store       text    NOT NULL DEFAULT '';
+    ADD COLUMN store       text    NOT NULL DEFAULT '',
+    ADD COLUMN offsets     jsonb   NOT NULL DEFAULT '{}'; -- partition → the offset after the last record that was told to this cluster
 INSERT INTO relay (cluster_id) VALUES ('') ON CONFLICT DO NOTHING;
 
 -- `overtaken` is the version that was reached in the epoch before.
@@ -49,7 +50,7 @@ CREATE TABLE consumers (
 DROP TABLE consumers, dead_letters;
 ALTER TABLE inbox_parked DROP COLUMN epoch, DROP COLUMN base, DROP COLUMN reason, DROP COLUMN attempts, DROP COLUMN next_try_time;
 ALTER TABLE inbox DROP COLUMN epoch, DROP COLUMN overtaken;
-ALTER TABLE relay DROP COLUMN round, DROP COLUMN epoch, DROP COLUMN epoch_round, DROP COLUMN store;
+ALTER TABLE relay DROP COLUMN round, DROP COLUMN epoch, DROP COLUMN epoch_round, DROP COLUMN store, DROP COLUMN offsets;
 DROP INDEX outbox_new, outbox_last_round;
 ALTER TABLE outbox DROP COLUMN first_round, DROP COLUMN last_round;
 CREATE INDEX outbox_unpublished ON outbox (subject, version) WHERE published_at IS NULL;

@@ -12,12 +12,15 @@ import functools
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.parts.hearing import HEARING
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "build" / "pythons"
@@ -81,7 +84,7 @@ class Works:
                 python = environment(version)
                 for work, words in WORKS.items():
                     own = f"--basetemp={self._folder / f'{version}.{work}.tmp'}"
-                    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", own, *words]
+                    command = [*HEARING, str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", own, *words]
                     with self._file(version, work).open("wb") as said:
                         self._running[version, work] = subprocess.Popen(
                             command, cwd=ROOT, env=told, stdout=said, stderr=said, start_new_session=True
@@ -96,7 +99,12 @@ class Works:
     def end(self) -> None:
         for running in self._running.values():
             if running.poll() is None:
-                running.terminate()  # pytest takes down what it set up
+                running.send_signal(signal.SIGINT)  # then pytest takes down what it set up
+        for running in self._running.values():
+            try:
+                running.wait(60)
+            except subprocess.TimeoutExpired:
+                os.killpg(running.pid, signal.SIGKILL)
                 running.wait()
 
     def _file(self, version: str, work: str) -> Path:

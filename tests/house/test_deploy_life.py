@@ -100,6 +100,16 @@ class TestGrowing:
         assert IDLE[name] * 5 < int(metric["resource"]["target"]["averageValue"].removesuffix("m"))
         assert f"{name} {IDLE[name]}m" in " ".join((DEPLOY / "base" / "scaling.yaml").read_text().replace(" uses ", " ").split("#"))
 
+    def test_the_local_postgres_has_room_for_all_that_the_services_may_open_while_one_version_gives_way_to_another(self) -> None:
+        (database,) = [container for name, container in containers() if name == "postgres"]
+        (room,) = [int(word.split("=")[1]) for word in database["args"] if word.startswith("max_connections=")]
+        worst = set(re.findall(r"(\d+) \((partners|referrals|notifications)\)", DOCUMENTS[1].read_text()))
+        scaling = of_kind("HorizontalPodAutoscaler")
+        listening, surge = 5, 1
+        asked = sum((int(count) + listening) * (scaling[name]["maxReplicas"] + surge) for count, name in worst)
+        assert len(worst) == len(SERVICES)
+        assert asked <= room
+
 
 class TestWatching:
     def test_metrics_listen_on_a_port_that_the_pod_declares(self) -> None:

@@ -1,12 +1,14 @@
 # Enlace: everything that is done with the checkout is one of these words. `make` alone lists them.
-# `make run` needs Python 3.11 or later and make; nothing else.
+# `make run` needs Python 3.11 to 3.13 and make; nothing else.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all:
+# The Pythons on which tests/house/test_interpreters.py sees it hold.
+TESTED := 3.11 3.12 3.13
+INSTALL = requirements/install $(PY) $< "$(firstword $(TESTED)) to $(lastword $(TESTED))"
 CODE := $(wildcard chassis protos services demo bench tests)
 # Tests of one file stay together, so what a module sets up is set up once.
 PYTEST ?= -n 2 --dist loadfile
@@ -61,21 +63,26 @@ clean: ## Take away what can be made again (the data in var/ stays)
 # One environment for all. It is filled again only when the requirements changed; the development requirements contain the others.
 $(VENV)/.run: requirements/run.txt | $(VENV)/bin/python
 	@echo "Installing what the house needs (the first time, or its requirements changed)…"
-	@$(PIP) -r requirements/run.txt
+	@$(INSTALL)
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt requirements/run.txt | $(VENV)/bin/python
 	@echo "Installing what development needs…"
-	@$(PIP) -r requirements/dev.txt
+	@$(INSTALL)
 	@touch $(VENV)/.run $@
 
+# A tested Python if there is one; else a newer one, with a word of warning, rather than none.
 $(VENV)/bin/python:
-	@for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	@version() { $$1 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }; \
+	make_it() { $$1 -m venv $(VENV) || { rm -rf $(VENV); echo "$$1 can't make environments (on Debian: apt-get install python3-venv)" >&2; exit 1; }; exit 0; }; \
+	for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
+		[[ " $(TESTED) " != *" $$(version $$python) "* ]] || make_it $$python; \
+	done; \
+	for python in $(or $(PYTHON),python3 python3.14); do \
 		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-			$$python -m venv $(VENV) || { rm -rf $(VENV); echo "$$python can't make environments (on Debian: apt-get install python3-venv)" >&2; exit 1; }; \
-			exit 0; \
+			echo "Enlace is not tested on Python $$(version $$python), but tries it" >&2; make_it $$python; \
 		fi; \
-	done; echo "Enlace needs Python 3.11 or later; found none (PYTHON=… names one)" >&2; exit 1
+	done; echo "Enlace needs Python $(firstword $(TESTED)) to $(lastword $(TESTED)); $(if $(PYTHON),$(PYTHON) is,this machine has) none (PYTHON=… names one)" >&2; exit 1
 
 system-packages:
 	@bash .ci/packages

@@ -1,4 +1,4 @@
-"""What runs once inside the cluster: the Job that makes the Secrets, the script that makes the databases, the wait for migrations."""
+"""What runs once inside the cluster: the Job that makes the Secrets, the script that makes the databases, the migration that a pod begins with."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,11 +17,9 @@ from types import ModuleType
 import psycopg
 import pytest
 
-import chassis
-import services
 from chassis import keys
 from chassis.embedded.postgres import Login, Postgres
-from tests.house.test_deploy import DEPLOY, SECRETS, SERVICES
+from tests.house.test_deploy import DEPLOY, ROOT, SECRETS, SERVICES, containers
 from tests.parts.postgres import Server
 
 LOCAL = DEPLOY / "overlays" / "local"
@@ -36,7 +35,6 @@ def load(file: Path) -> ModuleType:
 
 
 make_secrets = load(LOCAL / "make_secrets.py")
-wait_for_schema = load(DEPLOY / "base" / "wait_for_schema.py")
 
 
 class Api:
@@ -177,14 +175,23 @@ def test_the_databases_are_made_as_on_one_machine(tmp_path: Path) -> None:
         server.remove()
 
 
-def test_a_service_waits_for_its_migrations(postgres: Server) -> None:
-    folders = [Path(chassis.__file__).parent / "migrations", Path(services.__file__).parent / "referrals" / "migrations"]
-    assert wait_for_schema.missing("referrals", "postgresql://nobody@127.0.0.1:1/none") is None
-    assert wait_for_schema.missing("referrals", postgres.database("referrals").url) is None
-    begun = wait_for_schema.missing("referrals", postgres.database("referrals", folders[:1]).url)
-    assert begun
-    assert begun < wait_for_schema.wanted("referrals")
-    assert wait_for_schema.missing("referrals", postgres.database("referrals", folders).url) == set()
+def test_pods_that_begin_together_migrate_one_after_the_other_and_the_next_one_finds_nothing_to_do(
+    postgres: Server, tmp_path: Path
+) -> None:
+    beginning = next(container for name, container in containers() if name == "referrals" and container["name"] == "migrate")
+    told = {variable["name"]: variable["value"] for variable in beginning["env"]}
+    assert set(told) == {"ENLACE_MIGRATION_URL_FILE"}
+    (tmp_path / "url").write_text(postgres.database("referrals").migration_url)
+    environment = {"PATH": os.environ["PATH"], "ENLACE_MIGRATION_URL_FILE": str(tmp_path / "url")}
+    command = [sys.executable, *beginning["command"][1:]]
+
+    def begin() -> subprocess.Popen[str]:
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    said = [pod.communicate(timeout=60)[0] for pod in [begin(), begin(), begin()]]
+    assert sorted(bool(words.strip()) for words in said) == [False, False, True], said
+    last = begin()
+    assert (last.communicate(timeout=60)[0].strip(), last.returncode) == ("", 0)
 
 
 def _described(url: str, name: str) -> object:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
+from tests.house.test_deploy import DEPLOY, containers
 from tests.parts import brokers
 
 TIMEOUT = 15
@@ -52,6 +57,49 @@ class TestAfterAKill:
             admin = KafkaAdminClient(bootstrap_servers=own.bootstrap)
             assert topic not in admin.list_topics()
             admin.close()
+
+
+class TestOnAVolumeOfTheCluster:
+    """What the pod of deploy/k8s/overlays/local does before it starts the broker: its own words, Kafka's own storage tool."""
+
+    @pytest.fixture
+    def begin(self, tmp_path: Path) -> Callable[[Path], str]:
+        """Begins on a volume, without the broker itself; the cluster id that the volume has then."""
+        libraries, _ = brokers.prepare()
+        (container,) = [container for name, container in containers() if name == "kafka"]
+        tools = tmp_path / "bin"
+        tools.mkdir()
+        storage = shlex.join([*brokers.java(libraries), "kafka.tools.StorageTool"])
+        for name, does in (("kafka-storage.sh", f'exec {storage} "$@"'), ("kafka-server-start.sh", "exit 0")):
+            (tools / name).write_text(f"#!/bin/bash\n{does}\n")
+            (tools / name).chmod(0o755)
+
+        def begun(volume: Path) -> str:
+            settings = (DEPLOY / "overlays" / "local" / "server.properties").read_text()
+            (tmp_path / "server.properties").write_text(settings.replace("/data", str(volume)))
+            (words,) = container["args"]
+            for inside, here in (("/opt/kafka/bin", tools), ("/config", tmp_path), ("/data", volume)):
+                words = words.replace(inside, str(here))
+            done = subprocess.run([*container["command"], words], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            (found,) = re.findall(r"^cluster\.id=(\S+)$", (volume / "kafka" / "meta.properties").read_text(), re.MULTILINE)
+            return str(found)
+
+        return begun
+
+    def test_each_new_volume_is_another_cluster_and_a_kept_one_stays_itself(self, begin: Callable[[Path], str], tmp_path: Path) -> None:
+        one, other = tmp_path / "one", tmp_path / "other"
+        for volume in (one, other):
+            volume.mkdir()
+        first = begin(one)
+        assert begin(other) != first
+        assert begin(one) == first
+
+    def test_a_format_that_was_cut_short_is_done_again(self, begin: Callable[[Path], str], tmp_path: Path) -> None:
+        volume = tmp_path / "volume"
+        (volume / "kafka").mkdir(parents=True)
+        (volume / "kafka" / "bootstrap.checkpoint").write_bytes(b"half")
+        assert begin(volume)
 
 
 def _topic(broker: brokers.Broker) -> str:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.parts.hearing import HEARING
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("postgres", "broker", "partners", "referrals", "notifications", "gateway")
@@ -28,7 +32,7 @@ class House:
 
     def start(self) -> str:
         """Returns all that it said up to the last line of its start."""
-        command = [sys.executable, "-m", "services", "--no-demo", "--var", str(self.var), "--port", "18080"]
+        command = [*HEARING, sys.executable, "-m", "services", "--no-demo", "--var", str(self.var), "--port", "18080"]
         self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert self._process.stdout
         lines: list[str] = []
@@ -58,13 +62,14 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    if os.geteuid() == 0:
-        for folder in (tmp_path, *tmp_path.parents[:2]):  # so that the database works in place and leaves nothing in the system's folders
-            folder.chmod(0o711)
-    made = House(tmp_path / "var")
+def house() -> Iterator[House]:
+    # Not tmp_path: each run of pytest closes the folder that all of them share, and started by root the database works as nobody.
+    folder = Path(tempfile.mkdtemp(prefix="enlace-test-machine-"))
+    folder.chmod(0o711)
+    made = House(folder / "var")
     yield made
     made.end(signal.SIGTERM)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.timeout(240)
@@ -105,6 +110,18 @@ def test_what_is_secret_is_closed_and_a_second_house_in_the_folder_is_refused(ho
     )
     assert second.returncode == 1
     assert "already running" in second.stderr
+
+
+def test_what_the_tests_start_hears_ctrl_c_though_they_were_started_deaf_to_it() -> None:
+    """A script that puts the suite in the background has it ignore SIGINT, and a child inherits that."""
+    deaf = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        child = subprocess.Popen([*HEARING, "sleep", "60"])
+    finally:
+        signal.signal(signal.SIGINT, deaf)
+    time.sleep(0.5)  # a signal that came before the exec would prove nothing
+    child.send_signal(signal.SIGINT)
+    assert child.wait(10) == -signal.SIGINT
 
 
 def _is_another(part: dict[str, Any], killed: int) -> bool:

@@ -83,7 +83,7 @@ class ApacheKafka:
 
     def __init__(self) -> None:
         self.port = free_port(HOST)
-        libraries, formatted = _prepare()
+        libraries, formatted = prepare()
         self._folder = Path(tempfile.mkdtemp(prefix="enlace-test-kafka-"))
         self._log = self._folder / "kafka.log"
         self._settings = self._folder / "server.properties"
@@ -91,7 +91,7 @@ class ApacheKafka:
         self._settings.write_text(_SETTINGS.format(host=HOST, port=self.port, controller=free_port(HOST), data=data))
         shutil.copytree(formatted, data)
         _give_cluster_id(data / "meta.properties")
-        self._command = [*_java(libraries), "kafka.Kafka", str(self._settings)]
+        self._command = [*java(libraries), "kafka.Kafka", str(self._settings)]
         self.process = Process("kafka", self._command, self._log, directory=self._folder, farewell=signal.SIGTERM)
         self._from = 0
 
@@ -134,13 +134,13 @@ def make(kind: str) -> Broker:
     return BROKERS[kind]()
 
 
-def _java(libraries: Path) -> list[str]:
+def java(libraries: Path) -> list[str]:
     """A small heap and a quick start; it never works hard here."""
     options = ["-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
     return ["java", *options, f"-Dlog4j2.configurationFile={LOGGING.as_uri()}", "-cp", f"{libraries}/*"]
 
 
-def _prepare() -> tuple[Path, Path]:
+def prepare() -> tuple[Path, Path]:
     """The jars, and a storage folder as `kafka-storage format` makes it (a JVM of its own, so it is done once and copied)."""
     stamp = hashlib.sha256(POM.read_bytes()).hexdigest()[:16]
     libraries, formatted = KEPT / f"libs-{stamp}", KEPT / f"formatted-{stamp}"
@@ -157,7 +157,7 @@ def _prepare() -> tuple[Path, Path]:
             settings = new / "server.properties"
             settings.write_text(_SETTINGS.format(host=HOST, port=9092, controller=9093, data=new / "data"))
             format_it = ["format", "--ignore-formatted", "-t", _cluster_id(), "-c", str(settings)]
-            _run([*_java(libraries), "kafka.tools.StorageTool", *format_it])
+            _run([*java(libraries), "kafka.tools.StorageTool", *format_it])
             (new / "data").rename(formatted)
             shutil.rmtree(new)
     return libraries, formatted

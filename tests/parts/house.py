@@ -29,6 +29,7 @@ from chassis.embedded.process import free_port
 from protos.notifications.v1 import notifications_pb2_grpc
 from protos.partners.v1 import directory_pb2_grpc, members_pb2, members_pb2_grpc
 from protos.referrals.v1 import contacts_pb2_grpc, people_pb2_grpc, referrals_pb2_grpc
+from tests.parts.hearing import HEARING
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("postgres", "broker", "partners", "referrals", "notifications", "gateway")
@@ -53,7 +54,7 @@ class House:
 
     def start(self) -> House:
         """Fails with all that it said when it does not come up."""
-        command = [sys.executable, "-m", "services", "--var", str(self.var), "--port", str(free_port())]
+        command = [*HEARING, sys.executable, "-m", "services", "--var", str(self.var), "--port", str(free_port())]
         command.append("--demo" if self._with_demo else "--no-demo")
         environment = {**os.environ, **self._settings}
         self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -1,0 +1,143 @@
+"""The container image, without an engine: what .dockerignore lets through is what the Dockerfile copies, and that alone is enough to run.
+
+Limit: its steps are done by hand here, with this Python; no base image is fetched and no layer made.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house.test_interpreters import TESTED
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+def copied() -> list[tuple[list[str], str]]:
+    """The sources and the target of each COPY from the checkout."""
+    lines = [line.split()[1:] for line in DOCKERFILE.splitlines() if line.startswith("COPY ") and "--from=" not in line]
+    return [(words[:-1], words[-1]) for words in lines]
+
+
+SOURCES = [source for sources, _ in copied() for source in sources]
+
+
+@functools.cache
+def patterns() -> tuple[tuple[re.Pattern[str], bool], ...]:
+    """The lines of .dockerignore, each with whether it takes out. `*` and `?` stay within a folder, `**` passes any number of them."""
+    found = []
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        line = line.strip()
+        if line and not line.startswith("#"):
+            words = re.split(r"(\*\*/|\*\*|\*|\?)", line.removeprefix("!").strip("/"))
+            known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+            found.append((re.compile("".join(known.get(word, re.escape(word)) for word in words)), not line.startswith("!")))
+    return tuple(found)
+
+
+def let_through(path: str) -> bool:
+    """As docker decides: the last line that matches the path, or a folder above it, counts."""
+    above = [path, *(str(parent) for parent in Path(path).parents if str(parent) != ".")]
+    inside = True
+    for pattern, takes_out in patterns():
+        if any(pattern.fullmatch(part) for part in above):
+            inside = not takes_out
+    return inside
+
+
+@functools.cache
+def context() -> frozenset[str]:
+    """Every file of git's that reaches the builder."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return frozenset(path for path in listed.split("\0") if path and (ROOT / path).is_file() and let_through(path))
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_that_the_image_copies_is_let_through(source: str) -> None:
+    assert source in context() or any(path.startswith(f"{source}/") for path in context())
+
+
+def test_nothing_is_let_through_that_the_image_does_not_copy() -> None:
+    assert not [path for path in context() if not any(path == source or path.startswith(f"{source}/") for source in SOURCES)]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "var/keys/gateway.key",
+        "var/secrets.json",
+        ".venv/bin/python",
+        "build/uv/pyvenv.cfg",
+        ".git/config",
+        "tests/conftest.py",
+        ".env",
+        "chassis/__pycache__/db.cpython-311.pyc",
+        "services/gateway/old.pyc",
+        "__pycache__/x.py",
+    ],
+)
+def test_what_lies_about_in_a_checkout_stays_out(path: str) -> None:
+    assert not let_through(path)
+
+
+def test_every_stage_has_the_same_python_and_it_is_a_tested_one() -> None:
+    images = set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE))
+    assert len(images) == 1
+    assert re.fullmatch(r"python:(3\.\d+)-slim", images.pop()).group(1) in TESTED  # type: ignore[union-attr]
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """/enlace of the image: what each COPY brings, and compiled."""
+    root = tmp_path_factory.mktemp("image")
+    for sources, target in copied():
+        for path in context():
+            for source in sources:
+                if path == source or path.startswith(f"{source}/"):
+                    name = f"{target}{path.removeprefix(source)}" if path != source else Path(path).name
+                    (root / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(ROOT / path, root / name)
+    folders = re.findall(r"compileall -q (.*)", DOCKERFILE)[0].split()
+    subprocess.run([sys.executable, "-m", "compileall", "-q", *folders], cwd=root, check=True)
+    return root
+
+
+# Imports everything but the compiler of the protos (nobody generates code in a container), as if only the named packages were installed.
+_IMPORT_ALL = """
+import importlib, importlib.metadata, pathlib, sys
+from importlib.abc import MetaPathFinder
+installed = {name.replace("_", "-") for name in sys.argv[1:]}
+whose = importlib.metadata.packages_distributions()
+class NotInTheImage(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        owners = {owner.lower().replace("_", "-") for owner in whose.get(name.partition(".")[0], ())}
+        if owners and not owners & installed:
+            raise ModuleNotFoundError(f"{name} is not in the image", name=name)
+sys.meta_path.insert(0, NotInTheImage())
+sys.path.insert(0, "")
+for file in sorted(pathlib.Path().rglob("*.py")):
+    if file.as_posix() != "protos/generate.py":
+        module = importlib.import_module(".".join(file.with_suffix("").parts).removesuffix(".__init__"))
+        assert pathlib.Path(module.__file__).resolve() == file.resolve()
+"""
+
+
+def test_what_the_image_holds_imports_with_the_run_requirements_alone_and_writes_nothing(image: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in image.rglob("*")}
+    pinned = re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[^]]*\])?==", (ROOT / "requirements/run.txt").read_text(), re.MULTILINE)
+    command = [sys.executable, "-c", _IMPORT_ALL, *(name.lower() for name in pinned)]
+    done = subprocess.run(command, cwd=image, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.stat().st_mtime_ns for path in image.rglob("*")} == before
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "NOTICE"])
+def test_the_licence_travels_with_it(image: Path, name: str) -> None:
+    assert (image / name).read_bytes() == (ROOT / name).read_bytes()

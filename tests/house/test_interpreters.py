@@ -1,0 +1,184 @@
+"""Every Python that is claimed: in an environment of its own, as make sets it up, the house lives one life and its facts arrive.
+
+The Python that runs this file has the whole suite for proof; the others of this machine have these two tests. Their environments stay under build/, so
+only the first run pays for them (half a minute and 0.9 GB each). All of them run side by side, since they mostly wait.
+Limit: only what the machine has. In CI that must be the oldest and the newest that we claim.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.parts.hearing import HEARING
+
+ROOT = Path(__file__).resolve().parents[2]
+KEPT = ROOT / "build" / "pythons"
+TESTED = ("3.11", "3.12", "3.13")
+NEWER = ("3.14",)  # tried where there is one, and claimed once our CI has it
+OURS = f"{sys.version_info[0]}.{sys.version_info[1]}"
+NEEDED = {TESTED[0], TESTED[-1]} - {OURS}
+WORKS = {"life": ["tests/journeys/test_one_life.py"], "facts": ["tests/chassis/test_facts.py", "-k", "not apache"]}
+
+
+@functools.cache
+def interpreter(version: str) -> str | None:
+    """A Python of this version that works and can make environments: on the PATH, or one of pyenv's that is not selected."""
+    folders = [Path(folder) for folder in os.get_exec_path()]
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    asked = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
+    for folder in [*folders, *sorted(pyenv.glob(f"versions/{version}*/bin"))]:
+        program = folder / f"python{version}"
+        if os.access(program, os.X_OK):
+            done = subprocess.run([program, "-c", asked], capture_output=True, text=True, check=False)
+            if done.stdout.strip() == version:  # one of pyenv's shims is there also when it refuses
+                return str(program)
+    return None
+
+
+OTHERS = [version for version in (*TESTED, *NEWER) if version in NEEDED or (version != OURS and interpreter(version))]
+
+
+def environment(version: str) -> Path:
+    """Its Python, with all that the tests need: what `make VENV=… PYTHON=…` makes."""
+    program = interpreter(version)
+    if not program:
+        reason = f"Enlace claims Python {version}, and this machine has none"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    folder = KEPT / version
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with (KEPT / f"{version}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another test process may be at it
+        made = make(f"VENV={folder.relative_to(ROOT)}", f"PYTHON={program}", f"{folder.relative_to(ROOT)}/.dev")
+        assert made.returncode == 0, made.stdout
+    return folder / "bin" / "python"
+
+
+def make(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """As a person types it, also inside of `make test`."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "VENV", "PYTEST", "ARGS"))}
+    return subprocess.run(["make", *words], cwd=folder, env=clean, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+
+
+class Works:
+    """The works under way, each a pytest of its own; begun for all interpreters when the first one asks."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: dict[tuple[str, str], subprocess.Popen[bytes]] = {}
+
+    def begin(self) -> None:
+        told = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+        for version in OTHERS:
+            if interpreter(version):
+                python = environment(version)
+                for work, words in WORKS.items():
+                    own = f"--basetemp={self._folder / f'{version}.{work}.tmp'}"
+                    command = [*HEARING, str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", own, *words]
+                    with self._file(version, work).open("wb") as said:
+                        self._running[version, work] = subprocess.Popen(
+                            command, cwd=ROOT, env=told, stdout=said, stderr=said, start_new_session=True
+                        )
+
+    def result(self, version: str, work: str) -> tuple[int, str]:
+        if not interpreter(version):
+            environment(version)  # says so
+        code = self._running[version, work].wait()
+        return code, self._file(version, work).read_text()
+
+    def end(self) -> None:
+        for running in self._running.values():
+            if running.poll() is None:
+                running.send_signal(signal.SIGINT)  # then pytest takes down what it set up
+        for running in self._running.values():
+            try:
+                running.wait(60)
+            except subprocess.TimeoutExpired:
+                os.killpg(running.pid, signal.SIGKILL)
+                running.wait()
+
+    def _file(self, version: str, work: str) -> Path:
+        return self._folder / f"{version}.{work}"
+
+
+@pytest.fixture(scope="module")
+def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
+    made = Works(tmp_path_factory.mktemp("works"))
+    try:
+        made.begin()
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.mark.timeout(600)  # the first run makes the environments
+@pytest.mark.parametrize("version", OTHERS)
+def test_on_every_python_a_house_starts_a_referral_is_closed_and_ctrl_c_ends_it(works: Works, version: str) -> None:
+    code, said = works.result(version, "life")
+    assert code == 0, said
+    assert "1 passed" in said
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("version", OTHERS)
+def test_on_every_python_facts_are_told_once_and_in_order(works: Works, version: str) -> None:
+    code, said = works.result(version, "facts")
+    assert code == 0, said
+    assert re.search(r"^\d+ passed", said, re.MULTILINE)
+
+
+def test_what_is_claimed_is_what_is_tested() -> None:
+    first, last = TESTED[0], TESTED[-1]
+    for name in ("README.md", "Makefile"):
+        text = (ROOT / name).read_text()
+        assert set(re.findall(r"Python (3\.\d+) to (3\.\d+)", text)) == {(first, last)}, name
+        assert not re.search(r"Python 3\.\d+ or (later|newer)", text), name
+    assert re.findall(r"^TESTED := (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE) == [" ".join(TESTED)]
+    bounds = re.findall(r'^requires-python = ">=3\.(\d+),<3\.(\d+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert [(f"3.{low}", f"3.{int(above) - 1}") for low, above in bounds] == [(first, last)]
+    assert set(re.findall(r"^FROM python:(3\.\d+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)) <= set(TESTED)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """No more of one than what sets up an environment, with a requirement that has no wheel."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "requirements").mkdir()
+    shutil.copy(ROOT / "requirements" / "install", tmp_path / "requirements")
+    (tmp_path / "none").mkdir()
+    lines = ["--no-index", f"--find-links {tmp_path / 'none'}", f"nothing-such==1.0 --hash=sha256:{0:064}"]
+    (tmp_path / "requirements" / "run.txt").write_text("\n".join(lines))
+    return tmp_path
+
+
+def test_a_requirement_without_a_wheel_is_said_in_one_sentence(checkout: Path) -> None:
+    done = make("run", f"PYTHON={sys.executable}", folder=checkout)
+    assert done.returncode != 0
+    installing, sentence, *end = done.stdout.splitlines()
+    assert installing.startswith("Installing")
+    assert sentence.startswith(f"There is no wheel of nothing-such==1.0 for Python {OURS}.")
+    assert f"tested on Python {TESTED[0]} to {TESTED[-1]}" in sentence
+    assert len(end) == 1  # make's own word that it failed
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [("3.10", "Enlace needs Python 3.11 to 3.13; {} is none"), ("3.99", "Enlace is not tested on Python 3.99, but tries it")],
+)
+def test_a_python_that_is_not_tested_is_refused_when_older_and_tried_with_a_word_when_newer(
+    checkout: Path, version: str, said: str
+) -> None:
+    python = checkout / "python"
+    python.write_text(f'#!/bin/sh\ncase "$*" in *exit*) exit {int(version == "3.10")};; *print*) echo {version};; *) exit 1;; esac\n')
+    python.chmod(0o755)
+    assert said.format(python) in make("run", f"PYTHON={python}", folder=checkout).stdout

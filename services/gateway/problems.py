@@ -6,10 +6,10 @@ Limit: a reason that a service invents and this table does not know is passed on
 
 import re
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from flask import Response, g, json, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.http import HTTP_STATUS_CODES
 
 from chassis import errors, log
 
@@ -160,7 +160,7 @@ def _answer(status: int, reason: str, violations: list[tuple[str, str]] | None =
     known = REASONS.get(reason)
     body = {
         "type": f"{DOCS}#{reason}",
-        "title": known.title if known else HTTPStatus(status).phrase,
+        "title": known.title if known else HTTP_STATUS_CODES.get(status, ""),
         "status": status,
         "reason": reason,
         "request_id": request_id(),

@@ -28,7 +28,11 @@ TESTED = ("3.11", "3.12", "3.13")
 NEWER = ("3.14",)  # tried where there is one, and claimed once our CI has it
 OURS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 NEEDED = {TESTED[0], TESTED[-1]} - {OURS}
-WORKS = {"life": ["tests/journeys/test_one_life.py"], "facts": ["tests/chassis/test_facts.py", "-k", "not apache"]}
+WORKS = {
+    "life": ["tests/journeys/test_one_life.py"],
+    # and the document of the REST interface, which once depended on the names that a Python has for statuses
+    "facts": ["tests/chassis/test_facts.py", "tests/gateway/test_api_openapi.py", "-k", "not apache"],
+}
 
 
 @functools.cache

@@ -6,7 +6,6 @@ whether a credential is needed at all, and stands in the OpenAPI and on the docs
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from http import HTTPStatus
 from typing import Any, TypeVar
 
 from flask import Flask, Response, g, request
@@ -18,6 +17,7 @@ from werkzeug.routing import BaseConverter
 from chassis.errors import Refusal
 from services.gateway.api.answers import PREFIX
 from services.gateway.api.reading import MERGE_PATCH, Nothing, Parser, admit
+from services.gateway.api.spec import response_name
 from services.gateway.problems import problem
 
 # Rights that are no scope of a key; the first two need no credential.
@@ -74,7 +74,7 @@ class Routes(Blueprint):  # type: ignore[misc]
                 inner = self.arguments(query, location="query")(inner)
             inner = self.doc(operationId=view.__name__, **{"x-right": right}, **({"security": []} if right in OPEN else {}))(inner)
             for refusal in statuses(right, "<" in rule, takes or query, once, etag, refuses):
-                inner = self.alt_response(refusal, response=HTTPStatus(refusal).name)(inner)
+                inner = self.alt_response(refusal, response=response_name(refusal))(inner)
             if method == "GET":
                 inner = self.alt_response(304, response="NOT_MODIFIED")(inner)
 

@@ -1,10 +1,10 @@
 """The OpenAPI document: what flask-smorest gathers from the routes, with our problem+json, headers and credentials said once."""
 
-from http import HTTPStatus
 from typing import Any
 
 from flask_smorest import Api
 from marshmallow import Schema, fields
+from werkzeug.http import HTTP_STATUS_CODES
 
 from services.gateway.api.fields import many, number, text
 from services.gateway.problems import MEDIA_TYPE
@@ -54,6 +54,11 @@ class ProblemSchema(Schema):
     errors = many(fields.Nested(ProblemErrorSchema), "Which fields, with reason invalid_fields.")
 
 
+def response_name(status: int) -> str:
+    """The name of a status among the document's responses. Not Python's own, which changed in 3.13: the document must not depend on who prints it."""
+    return HTTP_STATUS_CODES[status].upper().replace(" ", "_")
+
+
 class HouseApi(Api):  # type: ignore[misc]
     """flask-smorest, with problem+json for every refusal, and without its handler that would answer for the pages too."""
 
@@ -63,11 +68,11 @@ class HouseApi(Api):  # type: ignore[misc]
         pass
 
     def _register_responses(self) -> None:
-        for status in HTTPStatus:
-            said: dict[str, Any] = {"description": status.phrase}
-            if status >= HTTPStatus.BAD_REQUEST:
+        for status, phrase in HTTP_STATUS_CODES.items():
+            said: dict[str, Any] = {"description": phrase}
+            if status >= 400:
                 said["content"] = {MEDIA_TYPE: {"schema": ProblemSchema}}
-            self.spec.components.response(status.name, said, lazy=True)
+            self.spec.components.response(response_name(status), said, lazy=True)
         self.spec.components.response(
             "DEFAULT_ERROR", {"description": "Any other problem", "content": {MEDIA_TYPE: {"schema": ProblemSchema}}}, lazy=True
         )

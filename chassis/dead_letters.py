@@ -140,7 +140,7 @@ def _give_up(tx: Transaction, letter: DeadLetter) -> None:
         "SELECT subject, version, type, payload, time, epoch, base FROM inbox_parked WHERE consumer = %s AND subject = %s AND version = %s",
         (letter.consumer, subject, int(version)),
     ).fetchone()
-    if row and inbox.place(tx, letter.consumer, Fact(**row)) is inbox.Place.NEXT:
+    if row and inbox.place(tx, letter.consumer, Fact(**row)) is inbox.Place.HELD:
         inbox.advance(tx, letter.consumer, Fact(**row))
 
 

@@ -25,7 +25,7 @@ class Place(Enum):
     KNOWN = "known"  # next in a new epoch, and already taken in under the one before
     SEEN = "seen"
     AHEAD = "ahead"  # one before it is still missing, or is held
-    HELD = "held"
+    HELD = "held"  # next, and refused when it was tried: it is tried at its time, not whenever it is told again
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,14 @@ def place(tx: Transaction, consumer: str, fact: Fact) -> Place:
 
     A later epoch than the one before is the truth from now on: its versions are counted anew, what it has in common with what was taken in is known.
     """
-    key = (consumer, fact.subject)
-    tx.execute("INSERT INTO inbox (consumer, subject, version) VALUES (%s, %s, 0) ON CONFLICT DO NOTHING", key)
-    row = tx.execute("SELECT version, epoch, overtaken FROM inbox WHERE consumer = %s AND subject = %s FOR UPDATE", key).fetchone()
+    key = {"consumer": consumer, "subject": fact.subject, "version": fact.version, "epoch": fact.epoch}
+    tx.execute("INSERT INTO inbox (consumer, subject, version) VALUES (%(consumer)s, %(subject)s, 0) ON CONFLICT DO NOTHING", key)
+    row = tx.execute(
+        "SELECT version, epoch, overtaken, EXISTS (SELECT FROM inbox_parked p WHERE p.consumer = %(consumer)s AND p.subject = %(subject)s"
+        " AND p.version = %(version)s AND p.epoch = %(epoch)s AND p.reason <> '') AS held"
+        " FROM inbox WHERE consumer = %(consumer)s AND subject = %(subject)s FOR UPDATE",
+        key,
+    ).fetchone()
     assert row is not None
     version, epoch, overtaken = row["version"], row["epoch"], row["overtaken"]
     if fact.epoch < epoch:
@@ -53,7 +58,8 @@ def place(tx: Transaction, consumer: str, fact: Fact) -> Place:
     if fact.epoch > epoch:
         version, overtaken = 0, max(version, overtaken)
         tx.execute(
-            "UPDATE inbox SET epoch = %s, version = 0, overtaken = %s WHERE consumer = %s AND subject = %s", (fact.epoch, overtaken, *key)
+            "UPDATE inbox SET epoch = %(epoch)s, version = 0, overtaken = %(overtaken)s WHERE consumer = %(consumer)s AND subject = %(subject)s",
+            {**key, "overtaken": overtaken},
         )
     if fact.version <= version:
         return Place.SEEN
@@ -61,16 +67,20 @@ def place(tx: Transaction, consumer: str, fact: Fact) -> Place:
         return Place.AHEAD
     # The last fact that both have in common says how things stand; it is applied again if what came after it is no longer true.
     went_back = fact.version == fact.base and overtaken > fact.base
-    return Place.KNOWN if fact.version <= min(overtaken, fact.base) and not went_back else Place.NEXT
+    if fact.version <= min(overtaken, fact.base) and not went_back:
+        return Place.KNOWN
+    return Place.HELD if row["held"] else Place.NEXT
 
 
-def advance(tx: Transaction, consumer: str, fact: Fact) -> None:
-    """Notes that this fact has been taken in, and that it waits no longer."""
-    key = (consumer, fact.subject)
-    tx.execute("UPDATE inbox SET version = %s WHERE consumer = %s AND subject = %s", (fact.version, *key))
-    tx.execute(
-        "DELETE FROM inbox_parked WHERE consumer = %s AND subject = %s AND version <= %s AND epoch <= %s", (*key, fact.version, fact.epoch)
-    )
+def advance(tx: Transaction, consumer: str, fact: Fact) -> bool:
+    """Notes that this fact has been taken in, and that it waits no longer; returns whether another waits behind it."""
+    row = tx.execute(
+        "WITH moved AS (UPDATE inbox SET version = %(version)s WHERE consumer = %(consumer)s AND subject = %(subject)s),"
+        " gone AS (DELETE FROM inbox_parked WHERE consumer = %(consumer)s AND subject = %(subject)s AND version <= %(version)s AND epoch <= %(epoch)s)"
+        " SELECT EXISTS (SELECT FROM inbox_parked WHERE consumer = %(consumer)s AND subject = %(subject)s AND version = %(version)s + 1) AS follows",
+        {"consumer": consumer, "subject": fact.subject, "version": fact.version, "epoch": fact.epoch},
+    ).fetchone()
+    return bool(row and row["follows"])
 
 
 def seen(tx: Transaction, consumer: str, subjects: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -96,7 +106,7 @@ def park(tx: Transaction, consumer: str, topic: str, fact: Fact, now: datetime) 
 def hold(tx: Transaction, consumer: str, waiting: Waiting, reason: str, now: datetime) -> None:
     """Holds a fact that was refused, and with it its subject; the pauses between tries grow. Nothing if another process applied it meanwhile."""
     fact = waiting.fact
-    if place(tx, consumer, fact) is not Place.NEXT:
+    if place(tx, consumer, fact) not in (Place.NEXT, Place.HELD):
         return
     park(tx, consumer, waiting.topic, fact, now)
     pause = min(_FIRST_PAUSE * 2 ** min(waiting.attempts, 16), _LONGEST_PAUSE)
@@ -104,15 +114,6 @@ def hold(tx: Transaction, consumer: str, waiting: Waiting, reason: str, now: dat
         "UPDATE inbox_parked SET reason = %s, attempts = %s, next_try_time = %s WHERE consumer = %s AND subject = %s AND version = %s",
         (reason, waiting.attempts + 1, now + pause, consumer, fact.subject, fact.version),
     )
-
-
-def held(tx: Transaction, consumer: str, fact: Fact) -> bool:
-    """Whether this very fact is held: then it is tried at its time, not whenever it is told again."""
-    row = tx.execute(
-        "SELECT 1 FROM inbox_parked WHERE consumer = %s AND subject = %s AND version = %s AND epoch = %s AND reason <> ''",
-        (consumer, fact.subject, fact.version, fact.epoch),
-    ).fetchone()
-    return row is not None
 
 
 _NEXT = (

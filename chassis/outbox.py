@@ -107,7 +107,6 @@ def anything_to_repeat(tx: Transaction) -> bool:
 
 def mark_published(tx: Transaction, facts: Sequence[Fact], told_round: int, offsets: Mapping[int, int] | None = None) -> None:
     """Notes that the broker has acknowledged these facts in this round, and the offsets after them."""
-    # Before the facts: a crash between the two leaves records that are looked at once more, not some that are never looked at.
     note_offsets(tx, offsets or {})
     tx.execute(
         "UPDATE outbox SET published_at = now(), first_round = coalesce(first_round, %(round)s), last_round = %(round)s"

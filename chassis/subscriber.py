@@ -118,52 +118,54 @@ class Subscriber:
 
     def _take_one(self, topic: str, fact: Fact) -> None:
         self._go_on()
-        outcome = self._try(lambda tx: self._place(tx, topic, fact))
-        metrics.FACTS_HEARD.labels(self._name, outcome.value).inc()
-        if outcome in (Place.NEXT, Place.KNOWN):
+        if self._try(lambda tx: self._place(tx, topic, fact)):
             self._take_waiting(fact.subject)
 
     def _place(self, tx: Transaction, topic: str, fact: Fact) -> tuple[Place, Waiting]:
-        place, waiting = inbox.place(tx, self._name, fact), Waiting(topic, fact)
+        place = inbox.place(tx, self._name, fact)
         if place is Place.AHEAD:
             inbox.park(tx, self._name, topic, fact, self._clock.now())
-        elif place is Place.NEXT and inbox.held(tx, self._name, fact):
-            place = Place.HELD
-        return place, waiting
+        return place, Waiting(topic, fact)
 
     # --- what waits
 
     def _take_waiting(self, subject: str) -> None:
         """Applies what waits behind a fact that has been applied; a transaction a fact, each held by its own identity."""
-        while self._try(lambda tx: self._next_waiting(tx, subject)) in (Place.NEXT, Place.KNOWN):
-            metrics.FACTS_HEARD.labels(self._name, Place.NEXT.value).inc()
+        while self._try(lambda tx: self._next_waiting(tx, subject)):
+            self._go_on()
 
     def _next_waiting(self, tx: Transaction, subject: str) -> tuple[Place, Waiting | None]:
         waiting = inbox.due(tx, self._name, subject, self._clock.now())
-        return (inbox.place(tx, self._name, waiting.fact), waiting) if waiting else (Place.SEEN, None)
+        if waiting is None:
+            return Place.SEEN, None
+        place = inbox.place(tx, self._name, waiting.fact)
+        return (Place.NEXT if place is Place.HELD else place), waiting
 
-    def _try(self, find: Callable[[Transaction], tuple[Place, Waiting | None]]) -> Place:
-        """Applies the fact that `find` finds, if it is the next of its subject, and holds it if that fails."""
+    def _try(self, find: Callable[[Transaction], tuple[Place, Waiting | None]]) -> bool:
+        """Applies the fact that `find` finds, if it is the next of its subject, and holds it if that fails. Says whether another waits behind it."""
         found: Waiting | None = None
 
-        def act(tx: Transaction) -> Place:
+        def act(tx: Transaction) -> tuple[Place, bool]:
             nonlocal found
             place, found = find(tx)
             if found and place is Place.NEXT:
                 self._handle(tx, found.fact)
             if found and place in (Place.NEXT, Place.KNOWN):
-                inbox.advance(tx, self._name, found.fact)
-            return place
+                return place, inbox.advance(tx, self._name, found.fact)
+            return place, False
 
         try:
-            return self._patiently(act)
+            place, follows = self._patiently(act)
         except _Stopped:
             raise
         except Exception as error:  # the last resort: a fault in a handler must not stop other subjects
             if found is None:
                 raise
             self._hold(found, error)
-            return Place.HELD
+            place, follows = Place.HELD, False
+        if found is not None:
+            metrics.FACTS_HEARD.labels(self._name, place.value).inc()
+        return follows
 
     def _hold(self, waiting: Waiting, error: Exception) -> None:
         fact, reason = waiting.fact, _reason(error)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,8 @@ class World:
     def give_up(self) -> None:
         with self.house.database.transaction(SYSTEM) as tx:
             dead_letters.discard(tx, dead_letters.waiting(tx), "for_the_test", self.house.clock.now())
+        self.house.clock.advance(timedelta(seconds=2))  # what waits behind them is looked at once a second
+        until(lambda: not self.house.rows("SELECT FROM inbox_parked"))
 
     def records(self, topic: str, key: str, count: int = 1) -> list[Any]:
         consumer = Consumer(settings(self.bootstrap), new_id(), [topic])

@@ -272,9 +272,9 @@ def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(pla
 def test_the_status_page_says_who_holds_what_it_heard_for_an_operator(played: PlayedHouse, client: FlaskClient) -> None:
     played.standings["notifications"] = Standing(answers=True, ready=True, tells=False, holds=True)
     for language, says, leads in (
-        ("es", "algo espera a quien cuida el sistema", "Una novedad aún no llegó"),
-        ("en", "something waits for whoever looks after the system", "has not yet reached"),
-        ("fr", "quelque chose attend la personne", "Une nouvelle"),
+        ("es", "algo quedó en espera", "Una novedad aún no llegó"),
+        ("en", "something is held up", "has not yet reached"),
+        ("fr", "quelque chose reste en attente", "Une nouvelle"),
     ):
         page = client.get(f"/status?lang={language}").text
         pills = re.findall(r'class="pill (\w+)">([^<]+)<', page)

@@ -52,7 +52,7 @@ def words_of(stands: Standing) -> tuple[str, str]:
     if not stands.ready:
         return N_("No llega a sus datos"), "late"
     if stands.holds:
-        return N_("Responde; algo espera a quien cuida el sistema"), "soon"
+        return N_("Responde; algo quedó en espera"), "soon"
     if not stands.tells:
         return N_("Responde; lo nuevo se avisará más tarde"), "soon"
     return N_("Responde"), "done"

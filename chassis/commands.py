@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 refused or nothing found, 2 a wrong call. What is for a ma
 """
 
 import json
+import logging
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 import click
 
-from chassis import dead_letters, keys, outbox
+from chassis import audit, dead_letters, keys, log, outbox
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction
@@ -35,6 +36,7 @@ def add_to(main: click.Group, settings: Callable[[], ServiceSettings], key_files
     @main.command(help="Say what is missing to run; exit code 1 if something is.")
     @_json
     def doctor(as_json: bool) -> None:
+        _say_nothing_else()
         found = _examine(settings(), key_files, migrations)
         click.echo(
             json.dumps(found) if as_json else "\n".join(f"{'ok     ' if well else 'MISSING'} {name}" for name, well in found.items())
@@ -43,6 +45,7 @@ def add_to(main: click.Group, settings: Callable[[], ServiceSettings], key_files
 
     @contextmanager
     def opened() -> Iterator[Database]:
+        _say_nothing_else()
         database = Database(settings().database_url, max_size=2)
         database.open()
         try:
@@ -105,13 +108,19 @@ def add_to(main: click.Group, settings: Callable[[], ServiceSettings], key_files
     act("discard", "Give these up for ever; the facts behind them go on.", dead_letters.discard, "given up")
 
 
+def _say_nothing_else() -> None:
+    """The log is the output of `serve`; a command's output is its own."""
+    log.setup("", level=logging.CRITICAL)
+
+
 def _examine(settings: ServiceSettings, key_files: Sequence[str], migrations: Sequence[Path]) -> dict[str, bool]:
     """Each thing that the service needs, and whether it is there. Looks, and changes nothing."""
     found = {f"key {name}": keys.readable(settings.keys, name) for name in key_files}
     database = Database(settings.database_url, max_size=2)
     database.open()
     found["database"] = database.reachable()
-    found["schema"] = found["database"] and _has_schema(database, migrations)
+    found["schema"] = found["database"] and _says_yes(database, lambda tx: _has_schema(tx, migrations))
+    found["append-only trail"] = found["schema"] and _says_yes(database, audit.is_append_only)
     database.close()
     broker = Broker(settings, [])
     broker.start()
@@ -120,12 +129,16 @@ def _examine(settings: ServiceSettings, key_files: Sequence[str], migrations: Se
     return found
 
 
-def _has_schema(database: Database, migrations: Sequence[Path]) -> bool:
+def _has_schema(tx: Transaction, migrations: Sequence[Path]) -> bool:
     """Whether the database has every migration of this version: those of a newer one besides do no harm."""
     wanted = {file.name.split("_")[0] for folder in migrations for file in folder.glob("*.sql")}
+    return wanted <= {row["version"] for row in tx.execute("SELECT version FROM schema_migrations")}
+
+
+def _says_yes(database: Database, ask: Callable[[Transaction], bool]) -> bool:
     try:
         with database.transaction(SYSTEM) as tx:
-            return wanted <= {row["version"] for row in tx.execute("SELECT version FROM schema_migrations")}
+            return ask(tx)
     except Exception:  # whatever it is: it can't serve
         return False
 

@@ -46,6 +46,12 @@ def record(tx: Transaction, caller: Caller, time: datetime, entries: Sequence[En
         )
 
 
+def is_append_only(tx: Transaction) -> bool:
+    """Whether the trail is closed to changes by the service's role."""
+    row = tx.execute("SELECT has_table_privilege('audit', 'UPDATE, DELETE, TRUNCATE') AS open").fetchone()
+    return bool(row and not row["open"])
+
+
 def readings(tx: Transaction, object_id: str, actions: Sequence[str], *, limit: int, before: int | None = None) -> list[dict[str, Any]]:
     """The trail of an object, newest first; `before` is a sequence to go on from."""
     return tx.execute(

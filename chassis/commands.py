@@ -1,23 +1,27 @@
-"""The sub-commands about facts that every service has: replay, and dead-letters list, redrive, discard. They work beside the running service.
+"""The sub-commands that every service has for operators: doctor, replay, and dead-letters list, redrive, discard. They work beside the running service.
 
 Exit codes: 0 done, 1 refused or nothing found, 2 a wrong call. What is for a machine is on standard output, progress on standard error.
 """
 
 import json
+import logging
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
-from chassis import dead_letters, outbox
+from chassis import audit, dead_letters, keys, log, outbox
 from chassis.clock import SystemClock
+from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction
 from chassis.errors import Refusal
+from chassis.kafka import Broker
 from chassis.tokens import SYSTEM
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{2,39}")
@@ -26,12 +30,23 @@ _json = click.option("--json", "as_json", is_flag=True, help="Say it as JSON.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Only say how many.")
 
 
-def add_to(main: click.Group, database_url: Callable[[], str]) -> None:
-    """Adds the sub-commands to a service's own; `database_url` reads its settings when one is called."""
+def add_to(main: click.Group, settings: Callable[[], ServiceSettings], key_files: Sequence[str], migrations: Sequence[Path]) -> None:
+    """Adds the sub-commands to a service's own; `settings` reads its settings when one is called, the rest is what it needs to run."""
+
+    @main.command(help="Say what is missing to run; exit code 1 if something is.")
+    @_json
+    def doctor(as_json: bool) -> None:
+        _say_nothing_else()
+        found = _examine(settings(), key_files, migrations)
+        click.echo(
+            json.dumps(found) if as_json else "\n".join(f"{'ok     ' if well else 'MISSING'} {name}" for name, well in found.items())
+        )
+        sys.exit(0 if all(found.values()) else 1)
 
     @contextmanager
     def opened() -> Iterator[Database]:
-        database = Database(database_url(), max_size=2)
+        _say_nothing_else()
+        database = Database(settings().database_url, max_size=2)
         database.open()
         try:
             yield database
@@ -91,6 +106,41 @@ def add_to(main: click.Group, database_url: Callable[[], str]) -> None:
 
     act("redrive", "Try these again now, by the running service.", dead_letters.redrive, "tried again")
     act("discard", "Give these up for ever; the facts behind them go on.", dead_letters.discard, "given up")
+
+
+def _say_nothing_else() -> None:
+    """The log is the output of `serve`; a command's output is its own."""
+    log.setup("", level=logging.CRITICAL)
+
+
+def _examine(settings: ServiceSettings, key_files: Sequence[str], migrations: Sequence[Path]) -> dict[str, bool]:
+    """Each thing that the service needs, and whether it is there. Looks, and changes nothing."""
+    found = {f"key {name}": keys.readable(settings.keys, name) for name in key_files}
+    database = Database(settings.database_url, max_size=2)
+    database.open()
+    found["database"] = database.reachable()
+    found["schema"] = found["database"] and _says_yes(database, lambda tx: _has_schema(tx, migrations))
+    found["append-only trail"] = found["schema"] and _says_yes(database, audit.is_append_only)
+    database.close()
+    broker = Broker(settings, [])
+    broker.start()
+    found["broker"] = broker.wait(5) is not None
+    broker.stop()
+    return found
+
+
+def _has_schema(tx: Transaction, migrations: Sequence[Path]) -> bool:
+    """Whether the database has every migration of this version: those of a newer one besides do no harm."""
+    wanted = {file.name.split("_")[0] for folder in migrations for file in folder.glob("*.sql")}
+    return wanted <= {row["version"] for row in tx.execute("SELECT version FROM schema_migrations")}
+
+
+def _says_yes(database: Database, ask: Callable[[Transaction], bool]) -> bool:
+    try:
+        with database.transaction(SYSTEM) as tx:
+            return ask(tx)
+    except Exception:  # whatever it is: it can't serve
+        return False
 
 
 def _replay(database: Database, since: datetime | None, dry_run: bool) -> int:

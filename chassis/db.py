@@ -290,6 +290,16 @@ def wait_for_notice(connection: Transaction, seconds: float) -> bool:
     return any(True for _ in connection.notifies(timeout=seconds, stop_after=1))
 
 
+# Each time: a restore makes the table anew, and then the owner's default privileges open it again to the service's role.
+_CLOSE_THE_TRAIL = """
+DO $$ DECLARE app text := replace(current_user, '_owner', ''); BEGIN
+    IF to_regclass('public.audit') IS NOT NULL AND app <> current_user AND to_regrole(app) IS NOT NULL THEN
+        EXECUTE format('REVOKE UPDATE, DELETE, TRUNCATE ON audit FROM %I', app);
+    END IF;
+END $$
+"""
+
+
 def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:
     """Brings the schema up to date as the owner role, one migrator at a time; returns what dbmate said. Waits for a database that is away."""
     deadline = time.monotonic() + wait
@@ -308,6 +318,7 @@ def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:
             command += ["--migrations-dir", str(folder)]
         # The URL goes by the environment: arguments are readable by every user of the machine.
         result = subprocess.run([*command, "migrate"], env={**os.environ, "DATABASE_URL": url}, capture_output=True, text=True, check=False)
+        lock.execute(_CLOSE_THE_TRAIL)
     if result.returncode != 0:
         # dbmate repeats the URL, and with it the password, in some of its messages.
         raise SystemExit("migration failed: " + re.sub(r"://[^@\s]*@", "://…@", result.stdout + result.stderr))

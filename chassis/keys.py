@@ -40,6 +40,21 @@ def secret(directory: Path, name: str) -> bytes:
     return base64.b64decode((directory / f"{name}.key").read_text())
 
 
+def readable(directory: Path, file_name: str) -> bool:
+    """Whether this file is there and holds a key of its kind."""
+    name, _, kind = file_name.removesuffix(".pub.jwk").rpartition(".")
+    try:
+        if file_name.endswith(".pub.jwk"):
+            verifying(directory, file_name.removesuffix(".pub.jwk"))
+        elif kind == "jwk":
+            signing(directory, name)
+        else:
+            secret(directory, name)
+    except Exception:  # whatever is wrong with it
+        return False
+    return True
+
+
 def _create_pair(directory: Path, name: str) -> None:
     if (directory / f"{name}.jwk").exists():
         return

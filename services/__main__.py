@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
 import signal
 import sys
 import time
@@ -69,6 +70,7 @@ class House:
     def __init__(self, var: Path, port: int) -> None:
         self.var = var.resolve()
         self.logs = self.var / "log"
+        self.environments = self.var / "environment"
         self.demo_file = self.var / "demo.json"
         self.ready_after: float | None = None
         self._make_folders()
@@ -85,14 +87,10 @@ class House:
 
     def start(self, demo: bool) -> None:
         keys.create(self.var / "keys", [service.name for service in WITH_DATABASE])
-        self.keeper.begin([Part("postgres", 0, self._begin_postgres, self.postgres.ready)])
         if self.broker:
             self.keeper.begin([Part("broker", 0, self._begin_broker, self.broker.ready)])
-        self.keeper.wait()
+        self.start_postgres()
         self.keeper.begin([self._part(service) for service in SERVICES if not service.database])
-        for service in WITH_DATABASE:
-            owner, app = self._logins(service.name)
-            self.postgres.ensure(service.name, owner, app)
         self._finish([(f"{service.name} migrate", service.command("migrate"), self.environment(service)) for service in WITH_DATABASE])
         self.keeper.begin([self._part(service) for service in WITH_DATABASE])
         self.keeper.wait()
@@ -104,10 +102,19 @@ class House:
         self.ready_after = _age()
         self.write_state()
 
+    def start_postgres(self) -> None:
+        """PostgreSQL with the databases of the services, and what an operator's shell needs to know of each service."""
+        self.keeper.begin([Part("postgres", 0, self._begin_postgres, self.postgres.ready)])
+        self.keeper.wait()
+        for service in WITH_DATABASE:
+            owner, app = self._logins(service.name)
+            self.postgres.ensure(service.name, owner, app)
+            self._write_environment(service)
+
     def stop(self) -> None:
         self.keeper.stop()
-        with contextlib.suppress(FileNotFoundError):
-            (self.var / "house.json").unlink()
+        for file in (self.var / "house.json", *(self.environments / service.name for service in WITH_DATABASE)):
+            file.unlink(missing_ok=True)
 
     def environment(self, service: Service) -> dict[str, str]:
         """What one service is told; nothing of the others but where they are."""
@@ -140,9 +147,13 @@ class House:
             for part in self.keeper.parts
         }
         state = {"pid": os.getpid(), "gateway": self.url, "kafka": self.kafka, "ready_s": self.ready_after, "parts": parts}
-        # Of what we were started with only what is the house's own: a shell's environment may hold other people's secrets.
-        told = {name: value for name, value in self.demo_environment().items() if name.startswith(("ENLACE_", "KAFKA_"))}
-        _write_secret(self.var / "house.json", state | {"environment": told})
+        _write_secret(self.var / "house.json", json.dumps(state | {"environment": _our_own(self.demo_environment())}, indent=1))
+
+    def _write_environment(self, service: Service) -> None:
+        """For a shell of an operator: the settings of a service, and where Python and PostgreSQL's programs are."""
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(_our_own(self.environment(service)).items())]
+        programs = f"{Path(sys.executable).parent}:{self.postgres.programs()}"
+        _write_secret(self.environments / service.name, "\n".join([*lines, f"export PATH={shlex.quote(programs)}:$PATH", ""]))
 
     def _common(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.endswith("_DATABASE_URL")}
@@ -204,15 +215,16 @@ class House:
         # PostgreSQL started by root runs as `nobody` and must pass through; what is secret in here is closed by itself.
         self.var.mkdir(parents=True, exist_ok=True)
         self.var.chmod(0o711 if os.geteuid() == 0 else 0o700)
-        self.logs.mkdir(mode=0o700, exist_ok=True)
-        self.logs.chmod(0o700)
+        for closed in (self.logs, self.environments):
+            closed.mkdir(mode=0o700, exist_ok=True)
+            closed.chmod(0o700)
 
     def _passwords(self) -> dict[str, dict[str, str]]:
         file = self.var / "secrets.json"
         kept: dict[str, dict[str, str]] = json.loads(file.read_text()) if file.exists() else {}
         for service in WITH_DATABASE:
             kept.setdefault(service.name, {role: secrets.token_urlsafe(24) for role in ("owner", "app")})
-        _write_secret(file, kept)
+        _write_secret(file, json.dumps(kept, indent=1))
         return kept
 
 
@@ -222,7 +234,8 @@ class House:
 )
 @click.option("--port", default=8080, show_default=True, help="Where the pages are; if taken, the next free one.")
 @click.option("--demo/--no-demo", default=True, show_default=True, help="Fill an empty house with a demo network.")
-def main(var: Path, port: int, demo: bool) -> None:
+@click.option("--only-postgres", is_flag=True, help="Nothing but PostgreSQL with the databases: for a restore.")
+def main(var: Path, port: int, demo: bool, only_postgres: bool) -> None:
     with contextlib.ExitStack() as stack:
         _listen_to_signals()
         try:
@@ -230,8 +243,12 @@ def main(var: Path, port: int, demo: bool) -> None:
             house = House(var, port)
             stack.callback(house.stop)
             stack.callback(_ignore_signals)  # before the stop: one request is enough, a second must not break it
-            house.start(demo)
-            _tell(house, demo)
+            if only_postgres:
+                house.start_postgres()
+                click.echo(f"Only PostgreSQL runs, at {HOST}:{house.postgres.port}\nStop    Ctrl-C")
+            else:
+                house.start(demo)
+                _tell(house, demo)
             while True:
                 house.keeper.tick()
                 time.sleep(0.1)
@@ -305,10 +322,15 @@ def _only_one(var: Path) -> Iterator[IO[str]]:
         yield lock
 
 
-def _write_secret(file: Path, content: object) -> None:
+def _our_own(told: Mapping[str, str]) -> dict[str, str]:
+    """Of what we were started with only what is the house's own: a shell's environment may hold other people's secrets."""
+    return {name: value for name, value in told.items() if name.startswith(("ENLACE_", "KAFKA_"))}
+
+
+def _write_secret(file: Path, content: str) -> None:
     new = file.with_suffix(".new")
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-        json.dump(content, out, indent=1)
+        out.write(content)
     new.replace(file)
 
 

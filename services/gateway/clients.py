@@ -199,11 +199,12 @@ def details_of(error: grpc.RpcError) -> Iterator[error_details_pb2.ErrorInfo | e
 
 @dataclass(frozen=True)
 class Standing:
-    """How a service stands: whether it answers, whether it is ready (its database answers), whether what it has to tell gets out."""
+    """How a service stands: it answers, is ready (its database answers), what it has to tell gets out, and facts it heard wait for an operator."""
 
     answers: bool
     ready: bool
     tells: bool
+    holds: bool = False
 
 
 class Clients:
@@ -237,7 +238,7 @@ class Clients:
         try:
             with self._asking:
                 if time.monotonic() - self._asked_at > HEALTH_SECONDS:
-                    asked = {name: [self._ask_health(name, about) for about in ("", "broker")] for name in self._health}
+                    asked = {name: [self._ask_health(name, about) for about in ("", "broker", "facts")] for name in self._health}
                     self._standing = {name: standing_of(*answers) for name, answers in asked.items()}
                     self._asked_at = time.monotonic()
                 return self._standing
@@ -276,16 +277,16 @@ class Clients:
         return standing_of(self._ask_health(name, "")).ready
 
 
-def standing_of(overall: Any, broker: Any = None) -> Standing:
-    """What the health service said, once it did or its time was over."""
+def standing_of(overall: Any, broker: Any = None, facts: Any = None) -> Standing:
+    """What the health service said, once it did or its time was over. A service that hears no facts does not know their name: it holds none."""
     said: list[int | None] = []
-    for call in (overall, broker):
+    for call in (overall, broker, facts):
         try:
             said.append(call.result().status if call else None)
         except (grpc.RpcError, grpc.FutureCancelledError):
             said.append(None)
-    serving = health_pb2.HealthCheckResponse.SERVING
-    return Standing(said[0] is not None, said[0] == serving, said[1] == serving)
+    serving, refusing = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+    return Standing(said[0] is not None, said[0] == serving, said[1] == serving, said[2] == refusing)
 
 
 def clients() -> Clients:

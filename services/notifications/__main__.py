@@ -1,6 +1,5 @@
 """Starts the notifications service: every object is made here, once, in reading order."""
 
-import json
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +34,7 @@ from services.notifications.usecases.webhooks import Webhooks
 
 NAME = "notifications"
 MIGRATIONS = [Path(chassis.__file__).parent / "migrations", Path(__file__).parent / "migrations"]
+KEYS = ("tokens.pub.jwk", f"facts.{NAME}.jwk", f"sealing.{NAME}.key", "facts.referrals.pub.jwk", "facts.partners.pub.jwk")
 QUICK_THREADS, SLOW_THREADS = 8, 4
 
 
@@ -56,41 +56,7 @@ def serve() -> None:
     sys.exit(run(config.load()))
 
 
-commands.add_to(main, lambda: config.load().service.database_url)
-
-
-@main.command(help="Say what is missing to run. Exit code 0: nothing, 1: something.")
-@click.option("--json", "as_json", is_flag=True, help="one JSON object")
-def doctor(as_json: bool) -> None:
-    """Looks, and changes nothing."""
-    settings = config.load()
-    found = examine(settings)
-    if as_json:
-        click.echo(json.dumps(found))
-    else:
-        for part, state in found.items():
-            click.echo(f"{part:<10} {state}")
-    sys.exit(0 if all(state == "ok" or state.startswith("off") for state in found.values()) else 1)
-
-
-def examine(settings: NotificationsSettings) -> dict[str, str]:
-    """Each part, and `ok`, `off …`, or what is wrong with it."""
-    found = {}
-    try:
-        _keys(settings, SystemClock())
-        found["keys"] = "ok"
-    except (OSError, ValueError) as error:
-        found["keys"] = f"not readable in {settings.service.keys} ({type(error).__name__})"
-    database = Database(settings.service.database_url)
-    database.open()
-    found["database"] = "ok" if database.reachable() else "does not answer (ENLACE_DATABASE_URL)"
-    database.close()
-    broker = Broker(settings.service, [])
-    broker.start()
-    found["broker"] = "ok" if broker.wait(5) else f"does not answer at {settings.service.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS)"
-    broker.stop()
-    found["mail"] = "ok" if settings.by_email else "off: ENLACE_SMTP_URL is not set, the inbox and webhooks alone tell"
-    return found
+commands.add_to(main, lambda: config.load().service, KEYS, MIGRATIONS)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """python -m services.partners: every object is made here, once, in reading order."""
 
-import json
 import logging
 import secrets
 import sys
@@ -87,30 +86,7 @@ def found(organization: str, country: str, email: str, name: str) -> None:
     click.echo(f"{email} may sign in with {password}")
 
 
-commands.add_to(main, lambda: config.load().database_url)
-
-
-@main.command(help="Say what is missing to serve; exit code 1 if something is.")
-@click.option("--json", "as_json", is_flag=True, help="Say it as JSON.")
-def doctor(as_json: bool) -> None:
-    settings = config.load()
-    found = {f"key {name}": (settings.keys / name).is_file() for name in KEYS}
-    database = Database(settings.database_url, max_size=2)
-    database.open()
-    found["database"] = database.reachable()
-    try:
-        with database.transaction(SYSTEM) as tx:
-            usecases.list_hotlines(tx)
-        found["schema"] = True
-    except Exception:  # whatever it is: it can't serve
-        found["schema"] = False
-    database.close()
-    broker = Broker(settings, [])
-    broker.start()
-    found["broker"] = broker.wait(5) is not None
-    broker.stop()
-    click.echo(json.dumps(found) if as_json else "\n".join(f"{'ok     ' if well else 'MISSING'} {name}" for name, well in found.items()))
-    sys.exit(0 if all(found.values()) else 1)
+commands.add_to(main, config.load, KEYS, MIGRATIONS)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from services.referrals.usecases.referrals import Referrals, check_standing
 
 NAME = "referrals"
 MIGRATIONS = [Path(chassis.__file__).parent / "migrations", Path(__file__).parent / "migrations"]
+KEYS = ("tokens.pub.jwk", f"facts.{NAME}.jwk", f"sealing.{NAME}.key", "facts.partners.pub.jwk")
 
 
 @click.group(help="The referrals service.")
@@ -56,7 +57,7 @@ def serve() -> None:
     sys.exit(run(config.read()))
 
 
-commands.add_to(main, lambda: config.read().database_url)
+commands.add_to(main, config.read, KEYS, MIGRATIONS)
 
 
 @dataclass(frozen=True)

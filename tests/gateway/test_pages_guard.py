@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import Future
 from html.parser import HTMLParser
 
+import grpc
 import pytest
 from flask.testing import FlaskClient
+from grpc_health.v1 import health_pb2
 
 from chassis import errors
 from protos.partners.v1 import members_pb2 as m
 from services.gateway import rights
-from services.gateway.clients import ServiceFault, Standing
+from services.gateway.clients import ServiceFault, Standing, standing_of
 from tests.gateway.pages_house import EXIT, SECRET, PlayedHouse, enter, pages, routes, signed_in, token_of
 
 
@@ -264,6 +267,36 @@ def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(pla
         ("soon", "Responde; lo nuevo se avisará más tarde"),
     ]
     assert "Todas las partes responden." not in page.text
+
+
+def test_the_status_page_says_who_holds_what_it_heard_for_an_operator(played: PlayedHouse, client: FlaskClient) -> None:
+    played.standings["notifications"] = Standing(answers=True, ready=True, tells=False, holds=True)
+    for language, says, leads in (
+        ("es", "algo quedó en espera", "Una novedad aún no llegó"),
+        ("en", "something is held up", "has not yet reached"),
+        ("fr", "quelque chose reste en attente", "Une nouvelle"),
+    ):
+        page = client.get(f"/status?lang={language}").text
+        pills = re.findall(r'class="pill (\w+)">([^<]+)<', page)
+        assert [tone for tone, _ in pills] == ["done", "done", "soon"]
+        assert says in pills[2][1]
+        assert leads in page
+
+
+def test_a_service_that_hears_no_facts_holds_none() -> None:
+    class Unknown(grpc.RpcError):
+        pass
+
+    def said(status: int | None) -> Future[health_pb2.HealthCheckResponse]:
+        call: Future[health_pb2.HealthCheckResponse] = Future()
+        if status is None:
+            call.set_exception(Unknown())
+        else:
+            call.set_result(health_pb2.HealthCheckResponse(status=status))
+        return call
+
+    yes, no = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+    assert [standing_of(said(yes), said(yes), said(facts)).holds for facts in (yes, no, None)] == [False, True, False]
 
 
 # 12

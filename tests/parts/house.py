@@ -72,8 +72,8 @@ class House:
             self._channels[name] = grpc.insecure_channel(self.address(name), options=_OPTIONS)
         return self
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ends it, takes its folder away, returns its exit code."""
+    def stop(self, number: signal.Signals = signal.SIGTERM, *, keep: bool = False) -> int:
+        """Ends it, takes its folder away unless it is to be started again, returns its exit code."""
         for channel in self._channels.values():
             channel.close()
         self._channels = {}
@@ -82,7 +82,8 @@ class House:
             self._process.send_signal(number)
             code = self._process.wait(60)
             self._process = None
-        shutil.rmtree(self.var, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(self.var, ignore_errors=True)
         return code
 
     @property

@@ -32,8 +32,11 @@ def ready() -> Response:
 @blueprint.get("/status")
 def status() -> str:
     """How each service stands, for people; always 200, for the page itself is there."""
-    parts = [(name, label, *words_of(stands)) for (name, label), stands in zip(PARTS.items(), standings(), strict=True)]
-    return render_template("status.html", parts=parts, well=all(tone == "done" for *_, tone in parts))
+    found = standings()
+    parts = [(name, label, *words_of(stands)) for (name, label), stands in zip(PARTS.items(), found, strict=True)]
+    return render_template(
+        "status.html", parts=parts, well=all(tone == "done" for *_, tone in parts), held=any(stands.holds for stands in found)
+    )
 
 
 def standings() -> list[Standing]:
@@ -48,6 +51,8 @@ def words_of(stands: Standing) -> tuple[str, str]:
         return N_("No responde"), "late"
     if not stands.ready:
         return N_("No llega a sus datos"), "late"
+    if stands.holds:
+        return N_("Responde; algo quedó en espera"), "soon"
     if not stands.tells:
         return N_("Responde; lo nuevo se avisará más tarde"), "soon"
     return N_("Responde"), "done"

@@ -1,0 +1,314 @@
+"""docs/operations.md, followed to the letter on a running house: held facts, dead letters, replay; copies, a service that goes back, a house that moves."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+from kafka import KafkaProducer
+
+from chassis.ids import new_id
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.faults import checker
+from tests.faults.checker import Books
+from tests.parts import topics
+from tests.parts.house import SERVICES, House, until
+from tests.parts.operator import Operator, blocks
+from tests.parts.scenes import ACCEPT, ACKNOWLEDGE, ANSWER, ASK, Scenes
+from tests.parts.stories import Cast
+
+HELD, UNREADABLE, REPLAY, COMMANDS = (
+    "a fact is held",
+    "a record can't be read",
+    "a consumer must hear everything again",
+    "The commands of a service",
+)
+
+
+COPIES = "Copies"
+
+# All that says who may do what in a database.
+RIGHTS = (
+    "SELECT relname, relkind, relacl::text, relowner::regrole::text, relrowsecurity, relforcerowsecurity FROM pg_class"
+    " WHERE relnamespace = 'public'::regnamespace AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = pg_class.oid AND d.deptype = 'e') ORDER BY 1",
+    "SELECT tablename, policyname, permissive, roles::text, cmd, translate(qual, '()', '') AS qual, with_check FROM pg_policies ORDER BY 1, 2",
+    "SELECT defaclrole::regrole::text, defaclobjtype, defaclacl::text FROM pg_default_acl ORDER BY 1, 2",
+    "SELECT nspname, nspacl::text, nspowner::regrole::text FROM pg_namespace WHERE nspname = 'public'",
+    "SELECT datacl::text FROM pg_database WHERE datname = current_database()",
+    "SELECT oid::regprocedure::text, proacl::text, prosecdef FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1",
+    "SELECT extname FROM pg_extension ORDER BY 1",
+)
+
+ALSO_AFTER_A_RESTORE = (
+    checker.history_and_outbox_are_one_to_one,
+    checker.versions_have_no_gap,
+    checker.state_is_what_the_history_says,
+    checker.each_message_is_delivered_once_to_a_place,
+    checker.nothing_waits,
+    checker.every_sending_is_on_record,
+    checker.topics_tell_what_happened,
+)
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[House]:
+    """One of its own: it is broken, stopped and restored here."""
+    made = House()
+    try:
+        yield made.start()
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def operator(house: House, tmp_path_factory: pytest.TempPathFactory) -> Operator:
+    return Operator(tmp_path_factory.mktemp("checkout"), house.var)
+
+
+@pytest.fixture(scope="module")
+def cast(house: House) -> Cast:
+    return Cast(house)
+
+
+@pytest.fixture(scope="module")
+def scenes(house: House, cast: Cast) -> Scenes:
+    return Scenes(house, cast)
+
+
+@pytest.fixture
+def broken(house: House) -> Iterator[Any]:
+    """Notifications can't write the message about a referral that was sent; what is yielded mends it."""
+
+    def mend() -> None:
+        with house.database("notifications") as database:
+            database.execute("ALTER TABLE messages DROP CONSTRAINT IF EXISTS broken")
+
+    with house.database("notifications") as database:
+        database.execute("ALTER TABLE messages ADD CONSTRAINT broken CHECK (kind <> 'referral_sent') NOT VALID")
+    yield mend
+    mend()
+
+
+def test_every_service_says_by_doctor_that_it_lacks_nothing(operator: Operator) -> None:
+    assert "referrals doctor" in operator.told(COMMANDS, "doctor")
+    for service in SERVICES:
+        said = operator.run(operator.told(COMMANDS, "doctor").replace("referrals", service))
+        assert {line[:8] for line in said.splitlines()} == {"ok      "}
+        assert {"database", "schema", "broker"} <= {line[8:] for line in said.splitlines()}
+    missing = operator.run(operator.told(COMMANDS, "doctor").replace("python", "ENLACE_KEYS=/nowhere python") + " --json", 1)
+    assert {name.split()[0] for name, well in json.loads(missing).items() if not well} == {"key"}
+
+
+def test_a_held_fact_is_seen_mended_and_tried_again_with_its_effect_once(operator: Operator, scenes: Scenes, broken: Any) -> None:
+    sent = scenes.send()
+    scenes.step(sent, ACKNOWLEDGE)
+    other = scenes.cast.sender.referrals.CreateReferral(scenes.cast.draft(scenes.person_id))
+    until(lambda: bool(scenes.held(sent.id)), 20)
+    assert f"held       {sent.id}/{sent.etag[1:]}  enlace.referral.sent.v1  fault" in operator.does(HELD, "list")
+    until(lambda: scenes.health("notifications", "facts") == "NOT_SERVING", 10)
+    assert "algo quedó en espera" in requests.get(f"{scenes.house.gateway}/status", timeout=5).text
+    held = [letter["id"] for letter in json.loads(operator.does(HELD, "list", more=" --json"))]
+    assert held == [f"{sent.id}/{sent.etag[1:]}"], "one subject waits, not its followers or others"
+    taken = "SELECT FROM inbox WHERE consumer = 'notifications-referrals' AND subject = %s AND version > 0"
+    until(lambda: bool(scenes.rows("notifications", taken, other.id)), 10)
+
+    # By now it tries again by itself every eight seconds only.
+    until(lambda: scenes.held(sent.id)[0]["attempts"] == 4, 20)
+    broken()
+    redrive = operator.told(HELD, "redrive")
+    assert operator.run(redrive) == "1 tried again\n"
+    until(lambda: scenes.kinds(sent.id) == ["referral_acknowledged", "referral_acknowledged", "referral_sent"], 5)
+    assert operator.does(HELD, "list") == "0 in all\n"
+    until(lambda: scenes.health("notifications", "facts") == "SERVING", 10)
+
+
+def test_a_fact_that_is_given_up_is_on_the_trail_and_those_behind_it_go_on(operator: Operator, scenes: Scenes, broken: Any) -> None:
+    sent = scenes.send()
+    scenes.step(sent, ACKNOWLEDGE)
+    identity = f"{sent.id}/{sent.etag[1:]}"
+    until(lambda: bool(scenes.held(sent.id)), 20)
+    discard = operator.told(HELD, "discard", **{"SUBJECT/VERSION": identity})
+    operator.run(discard + " --all", 2)
+    operator.run(discard.replace("told_by_telephone", "'I rang Ana'"), 2)
+    operator.run(discard.replace(identity, f"{new_id()}/1"), 1)
+    assert scenes.held(sent.id), "a wrong call changes nothing"
+
+    assert operator.run(discard) == "1 given up\n"
+    until(lambda: scenes.kinds(sent.id) == ["referral_acknowledged", "referral_acknowledged"], 10)
+    assert operator.does(HELD, "list") == "0 in all\n"
+    [entry] = scenes.rows("notifications", "SELECT * FROM audit WHERE object_id = %s", identity)
+    assert (entry["action"], entry["purpose_code"], entry["actor_id"]) == ("discard_dead_letter", "told_by_telephone", "operations")
+
+
+def test_a_record_that_nobody_can_read_holds_nobody_up_and_is_thrown_away(operator: Operator, scenes: Scenes) -> None:
+    producer = KafkaProducer(bootstrap_servers=scenes.house.state["kafka"], metrics_enabled=False)
+    producer.send("enlace.referrals.v1", key=b"rubbish", value=b"rubbish").get(10)
+    producer.close(5)
+    sent = scenes.send()
+    until(lambda: scenes.kinds(sent.id) == ["referral_sent"], 20)
+    until(lambda: bool(scenes.rows("notifications", "SELECT FROM dead_letters")), 10)
+    found = re.fullmatch(r"unreadable (\w+)  enlace\.referrals\.v1  (\w+)  since \S+\n1 in all\n", operator.does(UNREADABLE, "list"))
+    assert found
+    assert found[2] in ("headers", "source", "signature")
+    assert scenes.health("notifications", "facts") == "SERVING"
+    assert operator.does(HELD, "redrive") == "1 tried again\n"
+    assert "unreadable" in operator.does(UNREADABLE, "list")
+    assert operator.does(UNREADABLE, "discard", ID=found[1]) == "1 given up\n"
+    assert operator.does(HELD, "list") == "0 in all\n"
+
+
+def test_a_replay_is_heard_whole_and_tells_nobody_twice(operator: Operator, scenes: Scenes) -> None:
+    def told() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        messages = scenes.rows("notifications", "SELECT id FROM messages ORDER BY 1")
+        return messages, scenes.rows("notifications", "SELECT id, attempts, status FROM deliveries ORDER BY 1")
+
+    def heard() -> int:
+        page = requests.get(f"http://{scenes.house.state['parts']['notifications']['metrics']}/metrics", timeout=5).text
+        return sum(
+            int(float(n)) for n in re.findall(r'^enlace_facts_heard_total\{.*"notifications-referrals".*\} (\S+)$', page, re.MULTILINE)
+        )
+
+    until(lambda: not scenes.rows("notifications", "SELECT FROM deliveries WHERE status = 'WAITING'"), 30)
+    [row] = scenes.rows("referrals", "SELECT count(*) AS n FROM outbox")
+    before, count, start = told(), row["n"], heard()
+    assert operator.does(REPLAY, "--dry-run") == f"{count} facts would be told again\n"
+    since = json.loads(operator.does(REPLAY, "--from", more=" --json"))["facts"]
+    assert 0 < since <= count
+    until(lambda: heard() >= start + since, 30)
+    start = heard()
+    settings, *_, every = blocks(REPLAY)[0]
+    assert operator.run(f"{settings}\n{every}") == f"{count} facts will be told again\n"
+    until(lambda: heard() >= start + count, 30)
+    assert told() == before
+
+
+def rights(house: House, service: str) -> list[list[dict[str, Any]]]:
+    with house.database(service) as database:
+        return [database.execute(question).fetchall() for question in RIGHTS]
+
+
+def copy(operator: Operator) -> None:
+    """The documented copies, of databases and of keys."""
+    for name in (*(f"{service}.dump" for service in SERVICES), "keys.tar"):
+        (operator.folder / name).unlink(missing_ok=True)
+    assert operator.run("\n".join(blocks(COPIES)[0])) == ""
+    for name in (*(f"{service}.dump" for service in SERVICES), "keys.tar"):
+        assert (operator.folder / name).stat().st_mode & 0o077 == 0, "for its owner's eyes"
+
+
+def restore(operator: Operator, *services: str) -> None:
+    """The documented restore, with nothing of the house but PostgreSQL running."""
+    [command] = ["\n".join(block) for block in blocks(COPIES) if "pg_restore" in block[0]]
+    with operator.stays_at(operator.told(COPIES, "make run")):
+        for service in services:
+            assert operator.run(command.replace("referrals", service)).strip() == ""
+
+
+def trail_is_append_only(house: House) -> None:
+    """Also after a restore: for the service's own role."""
+    for service in SERVICES:
+        for statement in ("UPDATE audit SET reason = ''", "DELETE FROM audit", "TRUNCATE audit"):
+            with psycopg.connect(house.database_url(service)) as own, pytest.raises(psycopg.errors.InsufficientPrivilege):
+                own.execute(statement)
+
+
+def nothing_is_seen_without_a_caller(house: House) -> None:
+    """Row-level security: a statement that forgot whose it is."""
+    with psycopg.connect(house.database_url("referrals")) as own:
+        row = own.execute("SELECT count(*) FROM referrals").fetchone()
+    assert row == (0,)
+
+
+def at_rest(house: House, stack: ExitStack, since: Any, lost: set[str]) -> Books:
+    """The books of a house that has told and heard all; `lost` are subjects that were told of and are no more."""
+    partners, referrals, notifications = (stack.enter_context(house.database(name)) for name in SERVICES)
+    books = Books(partners, referrals, notifications, [], topics.records(house.state["kafka"]), since)
+
+    def waits() -> list[str]:
+        missing = [line for line in checker.every_fact_was_taken_in(books) if not any(id in line for id in lost)]
+        return [*checker.nothing_waits(books), *missing]
+
+    until(lambda: not waits(), 60, waits)
+    return Books(partners, referrals, notifications, [], topics.records(house.state["kafka"]), since)
+
+
+@pytest.mark.timeout(180)
+def test_a_restored_service_loses_what_came_after_the_copy_and_no_more_and_tells_nobody_twice(house: House, operator: Operator) -> None:
+    since = checker.started()
+    scenes = Scenes(house, Cast(house))
+    untouched, goes_on = scenes.step(scenes.send(), ACKNOWLEDGE), scenes.send()
+    before = {service: rights(house, service) for service in SERVICES}
+    copy(operator)
+    with house.database("notifications") as database:
+        row = database.execute("SELECT clock_timestamp() AS now").fetchone()
+    assert row
+    scenes.step(scenes.step(goes_on, ACKNOWLEDGE), ASK)
+    lost = scenes.step(scenes.send(), ACKNOWLEDGE)
+    with ExitStack() as stack:
+        at_rest(house, stack, since, set())
+    messages = "SELECT id, kind, audience, referral_id, create_time > %s AS late FROM messages WHERE create_time >= %s ORDER BY id"
+    deliveries = "SELECT id, attempts FROM deliveries WHERE status <> 'WAITING' ORDER BY id"
+    told, delivered = scenes.rows("notifications", messages, row["now"], since), scenes.rows("notifications", deliveries)
+
+    assert house.stop(keep=True) == 0
+    restore(operator, "referrals")
+    house.start()
+    assert {service: rights(house, service) for service in SERVICES} == before
+    trail_is_append_only(house)
+    nothing_is_seen_without_a_caller(house)
+
+    scenes = Scenes(house, Cast(house))
+    back = scenes.cast.receiver.referrals.GetReferral(pb.GetReferralRequest(id=goes_on.id))
+    assert back.etag == goes_on.etag
+    for step in (ACKNOWLEDGE, ASK, ANSWER, ACCEPT):
+        back = scenes.step(back, step)
+    scenes.step(untouched, ASK)
+    fresh = scenes.step(scenes.send(), ACKNOWLEDGE)
+    until(lambda: "referral_accepted" in scenes.kinds(goes_on.id) and "referral_info_requested" in scenes.kinds(untouched.id), 60)
+    until(lambda: scenes.kinds(fresh.id) == ["referral_acknowledged", "referral_acknowledged", "referral_sent"], 20)
+
+    with ExitStack() as stack:
+        books = at_rest(house, stack, since, {lost.id})
+        assert [line for check in ALSO_AFTER_A_RESTORE for line in check(books)] == []
+        # What was told of the lost steps stays told; besides that, every fact made its messages once.
+        gone = [one for one in told if one["late"] and one["referral_id"] == goes_on.id]
+        assert gone
+        too_many = sorted(f"too many: {one['kind']} to {one['audience']} of {one['referral_id']}" for one in gone)
+        assert sorted(checker.each_fact_made_its_messages_once(books)) == too_many
+    now = scenes.rows("notifications", messages, row["now"], since)
+    assert [one for one in now if one in told] == told
+    assert [one for one in scenes.rows("notifications", deliveries) if one in delivered] == delivered, "none was sent again"
+
+
+@pytest.mark.timeout(120)
+def test_a_house_moves_to_a_new_machine_by_its_copies_alone(
+    house: House, operator: Operator, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    scenes = Scenes(house, Cast(house))
+    sent = scenes.send()
+    until(lambda: scenes.kinds(sent.id) == ["referral_sent"], 20)
+    before = {service: rights(house, service) for service in SERVICES}
+    copy(operator)
+    house.stop(keep=True)
+    elsewhere = House()
+    try:
+        there = Operator(tmp_path_factory.mktemp("elsewhere"), elsewhere.var)
+        for file in (*operator.folder.glob("*.dump"), operator.folder / "keys.tar"):
+            shutil.copy(file, there.folder)
+        there.does(COPIES, "mkdir -p var")
+        restore(there, *SERVICES)
+        elsewhere.start()
+        assert {service: rights(elsewhere, service) for service in SERVICES} == before
+        trail_is_append_only(elsewhere)
+        scenes = Scenes(elsewhere, Cast(elsewhere))
+        scenes.step(sent, ACKNOWLEDGE)
+        until(lambda: scenes.kinds(sent.id) == ["referral_acknowledged", "referral_acknowledged", "referral_sent"], 30)
+    finally:
+        elsewhere.stop()

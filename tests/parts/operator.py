@@ -1,0 +1,92 @@
+"""An operator who does what docs/operations.md says, to the letter: takes the commands out of the page, fills in its placeholders, and runs them with bash.
+
+Its limit: one machine. `make run` is the Makefile's own, but with the folder of a test's house and without a look at what is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.parts.house import ROOT
+
+PAGE = ROOT / "docs" / "operations.md"
+_CODE = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
+
+
+def blocks(about: str) -> list[list[str]]:
+    """The command blocks of the section or entry that begins with these words, each as its lines."""
+    text = PAGE.read_text(encoding="utf-8")
+    start = re.search(rf"^(?:## |\*\*){re.escape(about)}", text, re.MULTILINE)
+    assert start, f"{PAGE.name} has no entry {about!r}"
+    end = re.compile(r"^## " if start[0].startswith("#") else r"^(?:## |\*\*)", re.MULTILINE).search(text, start.end())
+    found = _CODE.findall(text[start.end() : end.start() if end else len(text)])
+    return [[line.removeprefix("    ") for line in block.splitlines()] for block in found]
+
+
+class Operator:
+    """Somebody at the shell of one machine, in a folder that looks like a checkout and has the `var/` of a house."""
+
+    def __init__(self, folder: Path, var: Path) -> None:
+        self.folder = folder
+        self.var = var
+        for part in ("chassis", "protos", "services", "demo"):
+            (folder / part).symlink_to(ROOT / part)
+        (folder / "var").symlink_to(var)
+
+    def told(self, about: str, words: str, **placeholders: str) -> str:
+        """The documented command that contains these words, after the settings that its entry reads first."""
+        lines = [line for block in blocks(about) for line in block]
+        [command] = [line for line in lines if words in line]
+        for name, value in placeholders.items():
+            assert name in command, f"{command!r} has no {name}"
+            command = command.replace(name, value)
+        settings = [line for line in lines if line.startswith(". var/")]
+        return "\n".join([*settings[:1], command])
+
+    def run(self, script: str, code: int = 0) -> str:
+        """Runs it in a shell of its own; what it says on standard output."""
+        done = subprocess.run(["bash", "-c", script], cwd=self.folder, env=self._environment(), capture_output=True, text=True, timeout=60)
+        assert done.returncode == code, f"{script}\nended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def does(self, about: str, words: str, code: int = 0, more: str = "", **placeholders: str) -> str:
+        """Runs a documented command, with `more` words behind it."""
+        return self.run(self.told(about, words, **placeholders) + more, code)
+
+    @contextmanager
+    def stays_at(self, command: str) -> Iterator[None]:
+        """A documented `make run …` in a second shell, until its Ctrl-C."""
+        assert command.startswith("make run ")
+        made = command.replace("make run ", f"make -s -C {ROOT} -o .venv/.run run ", 1).replace('ARGS="', f'ARGS="--var {self.var} ')
+        shell = subprocess.Popen(
+            ["bash", "-c", made],
+            cwd=self.folder,
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        assert shell.stdout
+        try:
+            said = []
+            for line in shell.stdout:
+                said.append(line)
+                if line.startswith("Stop "):
+                    break
+            else:
+                raise AssertionError("".join(said))
+            yield
+        finally:
+            os.killpg(shell.pid, signal.SIGINT)  # as a terminal's Ctrl-C: to all in the foreground
+            shell.communicate(timeout=30)
+
+    def _environment(self) -> dict[str, str]:
+        """A shell that knows nothing of this checkout's Python or of any PostgreSQL: the page has to tell."""
+        return {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "LANG": "C.UTF-8"}

@@ -1,0 +1,51 @@
+"""A referral step by step, and what the house has of it: for tests that break something between two steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from chassis.ids import new_id
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.parts.house import House
+from tests.parts.stories import STEPS, Cast
+
+ACKNOWLEDGE, ASK, ANSWER, ACCEPT = STEPS[:4]
+
+
+class Scenes:
+    """What members do, and what the house has of it."""
+
+    def __init__(self, house: House, cast: Cast) -> None:
+        self.house, self.cast = house, cast
+        self.person_id, self.receipt_id = cast.person()
+
+    def send(self) -> Any:
+        """A referral that is sent: its second fact, and the first that tells somebody."""
+        drafted = self.cast.sender.referrals.CreateReferral(self.cast.draft(self.person_id))
+        request = pb.SendReferralRequest(id=drafted.id, etag=drafted.etag, request_id=new_id(), receipt_id=self.receipt_id)
+        return self.cast.sender.referrals.SendReferral(request)
+
+    def step(self, found: Any, step: Any) -> Any:
+        """The next step of it."""
+        rpc = getattr(self.cast.who(step).referrals, step.rpc)
+        return rpc(step.request(id=found.id, etag=found.etag, request_id=new_id()))
+
+    def kinds(self, id: str) -> list[str]:
+        """What was told of it, one word for each message."""
+        return [row["kind"] for row in self.rows("notifications", "SELECT kind FROM messages WHERE referral_id = %s ORDER BY 1", id)]
+
+    def held(self, id: str) -> list[dict[str, Any]]:
+        """Its fact that notifications hold, if one is."""
+        return self.rows("notifications", "SELECT version, attempts FROM inbox_parked WHERE subject = %s AND reason <> ''", id)
+
+    def rows(self, service: str, statement: str, *values: object) -> list[dict[str, Any]]:
+        with self.house.database(service) as database:
+            return database.execute(statement, values).fetchall()
+
+    def health(self, service: str, name: str) -> str:
+        with grpc.insecure_channel(self.house.address(service)) as channel:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=name), timeout=5)  # type: ignore[attr-defined]
+        return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)

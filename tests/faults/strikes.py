@@ -1,0 +1,151 @@
+"""Does what a schedule says to a house under load: each fault comes when enough transitions were answered since the one before, on a part that is well.
+
+So nothing waits for a fixed time, parts are down at the same time as others, and no kill hits a process that another has killed already. A fault whose
+part is still down lets the next one go before it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kafka import KafkaProducer
+
+from chassis.kafka import REPLAYS
+from tests.faults.schedule import COPY, DUPLICATES, KILL, PAUSE, REPLAY, RESTORE, Fault
+from tests.faults.work import OK, Call, Work
+from tests.parts import topics
+from tests.parts.house import House, until
+from tests.parts.still import standing_still
+
+# Whose call is cut off when a part dies: a kill waits until one of these is under way. What notifications and the broker do follows from transitions.
+WAYS = {
+    "gateway": ("rest",),
+    "partners": ("directory", "rest"),
+}
+TRANSITIONS = ("grpc", "rest")
+REPEATED = 30  # records a partition that are put on a topic once more
+BACK = 60.0  # seconds a part may take to come back
+
+
+@dataclass(frozen=True)
+class Strike:
+    """A fault that was done, and when."""
+
+    fault: Fault
+    moment: float
+
+
+class Strikes:
+    """`run` does it all; `done` tells what was done."""
+
+    def __init__(self, house: House, work: Work, seed: int) -> None:
+        self.done: list[Strike] = []
+        self._house = house
+        self._work = work
+        self._chance = random.Random(seed)
+        self._killed: dict[str, int] = {}
+        self._still: dict[str, threading.Thread] = {}
+        self._copy = house.var / "partners.dump"
+
+    def run(self, faults: Sequence[Fault], pace: int) -> None:
+        """One after every `pace` transitions, until all are done and every part is well."""
+        waiting = list(faults)
+        while waiting:
+            self._work.wait_for(self._work.answered + pace)
+            until(lambda: any(self._possible(waiting, fault) for fault in waiting[:20]), BACK, lambda: self._house.state["parts"])
+            fault = next(fault for fault in waiting if self._possible(waiting, fault))
+            waiting.remove(fault)
+            self._do(fault)
+        for thread in self._still.values():
+            thread.join()
+        self._house.wait_healthy(*self._killed.values())
+
+    def in_flight(self, calls: Sequence[Call]) -> tuple[int, int, int]:
+        """Of the kills: how many there were, with a call under way, and with one under way that got no answer."""
+        kills = [strike for strike in self.done if strike.fault.kind == KILL]
+        hit = [[c for c in calls if c.way in WAYS.get(k.fault.part, TRANSITIONS) and c.under_way(k.moment)] for k in kills]
+        return len(kills), sum(bool(found) for found in hit), sum(any(c.outcome != OK for c in found) for found in hit)
+
+    def _possible(self, waiting: Sequence[Fault], fault: Fault) -> bool:
+        """Its part is well, and what it needs; a restore comes after its copy."""
+        if fault.kind in (REPLAY, DUPLICATES):
+            return self._well("broker") and self._well(fault.part)
+        if fault.kind in (COPY, RESTORE):
+            return self._well("postgres") and self._well("partners") and (fault.kind == COPY or self._copy.exists())
+        return self._well(fault.part)
+
+    def _well(self, part: str) -> bool:
+        state = self._house.state["parts"][part]
+        return state["up"] and state["pid"] != self._killed.get(part) and not (part in self._still and self._still[part].is_alive())
+
+    def _do(self, fault: Fault) -> None:
+        moment = time.monotonic()
+        if fault.kind == KILL:
+            moment = self._work.strike(WAYS.get(fault.part, TRANSITIONS), lambda: self._kill(fault.part))
+        elif fault.kind == PAUSE:
+            self._still[fault.part] = threading.Thread(target=self._pause, args=(fault,), daemon=True)
+            self._still[fault.part].start()
+        elif fault.kind == REPLAY:
+            self._send(REPLAYS, [topics.Record(REPLAYS, f"enlace.{fault.part}.v1".encode(), b"", ())])
+        elif fault.kind == DUPLICATES:
+            self._repeat(f"enlace.{fault.part}.v1")
+        elif fault.kind == COPY:
+            self._postgres("pg_dump", "--format=custom", "--exclude-extension=*", f"--file={self._copy}", self._owner)
+            return
+        else:
+            self._restore()
+        self.done.append(Strike(fault, moment))
+
+    def _kill(self, part: str) -> None:
+        self._killed[part] = self._house.kill(part)
+
+    def _pause(self, fault: Fault) -> None:
+        with standing_still(self._house.pid(fault.part)):
+            time.sleep(fault.seconds)
+
+    def _repeat(self, topic: str) -> None:
+        """What lies at the end of a topic, once more and in another order."""
+        found = topics.records(self._house.state["kafka"], [topic], REPEATED)
+        self._chance.shuffle(found)
+        self._send(topic, found)
+
+    def _send(self, topic: str, records: Sequence[topics.Record]) -> None:
+        producer = KafkaProducer(bootstrap_servers=self._house.state["kafka"], allow_auto_create_topics=False, metrics_enabled=False)
+        try:
+            for future in [producer.send(topic, key=r.key, value=r.value, headers=list(r.headers)) for r in records]:
+                future.get(15)
+        finally:
+            producer.close(timeout=1)
+
+    def _restore(self) -> None:
+        """As docs/operations.md says: the service is stopped, by a kill, and kept down: who would start it again stands still meanwhile."""
+        with _held(self._house.state["pid"]):
+            self._kill("partners")
+            self._postgres("pg_restore", "--clean", "--if-exists", "--no-owner", f"--dbname={self._owner}", str(self._copy))
+
+    @property
+    def _owner(self) -> str:
+        return str(self._house.state["environment"]["ENLACE_PARTNERS_MIGRATION_URL"])
+
+    def _postgres(self, program: str, *words: str) -> None:
+        done = subprocess.run([self._house.programs / program, *words], capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+        assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def _held(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)

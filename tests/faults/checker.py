@@ -254,7 +254,7 @@ def copies_say_what_partners_say(books: Books) -> list[str]:
     services = {row["id"]: row for row in ask("SELECT id, organization_id, active FROM services")}
     members = {id: (status in good, status) for id, status in organizations.items()}
     members |= {id: (row["status"] == "ACTIVE", "") for id, row in workers.items()} | {id: (live, "") for id, live in keys.items()}
-    heard = {
+    heard: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         "referrals members": (members, {r["id"]: (r["active"], r["status"]) for r in books.referrals.execute("SELECT * FROM members")}),
         "referrals services": (services, {r["id"]: r for r in books.referrals.execute("SELECT * FROM directory_services")}),
     }

@@ -73,7 +73,7 @@ class Observer:
                 admin.close()
 
 
-class _Admin(KafkaAdminClient):  # type: ignore[misc]
+class _Admin(KafkaAdminClient):
     def _process_acl_operations(self, described: Any) -> Any:
         """The embedded broker says nothing of these in the way that the library can read."""
         return described

@@ -1,7 +1,7 @@
 """Does what a schedule says to a house under load: each fault comes when enough transitions were answered since the one before, on a part that is well.
 
-So nothing waits for a fixed time, parts are down at the same time as others, and no kill hits a process that another has killed already. A fault whose
-part is still down lets the next one go before it.
+So nothing waits for a fixed time, and no kill hits a process that another has killed already. While nothing is answered, because referrals or PostgreSQL
+are down, the other parts are not safe either: then one of them is hit every second. A fault that must wait lets the next go before it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from kafka import KafkaProducer
 
@@ -24,7 +22,7 @@ from chassis.kafka import REPLAYS
 from tests.faults.schedule import COPY, DUPLICATES, KILL, PAUSE, REPLAY, RESTORE, Fault
 from tests.faults.work import OK, Call, Work
 from tests.parts import topics
-from tests.parts.house import House, until
+from tests.parts.house import House
 from tests.parts.still import standing_still
 
 # Whose call is cut off when a part dies: a kill waits until one of these is under way. What notifications and the broker do follows from transitions.
@@ -34,7 +32,10 @@ WAYS = {
 }
 TRANSITIONS = ("grpc", "rest")
 REPEATED = 30  # records a partition that are put on a topic once more
-BACK = 60.0  # seconds a part may take to come back
+STOPS = ("referrals", "postgres")
+STANDSTILL = 1.0  # seconds without enough transitions, after which other parts are hit
+LOOK = 0.1
+BACK = 120.0  # seconds in which there must be something that can be hit, or transitions
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,20 @@ class Strikes:
         self._copy = house.var / "partners.dump"
 
     def run(self, faults: Sequence[Fault], pace: int) -> None:
-        """One after every `pace` transitions, until all are done and every part is well."""
-        waiting = list(faults)
+        """One after every `pace` transitions or second of standstill, until all are done and every part is well."""
+        waiting, answered, since = list(faults), self._work.answered, time.monotonic()
         while waiting:
-            self._work.wait_for(self._work.answered + pace)
-            until(lambda: any(self._possible(waiting, fault) for fault in waiting[:20]), BACK, lambda: self._house.state["parts"])
-            fault = next(fault for fault in waiting if self._possible(waiting, fault))
+            goes_on = self._work.wait_for(answered + pace, STANDSTILL)
+            fault = next((fault for fault in waiting if self._possible(fault, goes_on)), None)
+            if fault is None:
+                assert time.monotonic() - since < BACK, (
+                    f"{self._house.state['parts']}; {self._work.answered} answered; {self._work.refused[:3]}"
+                )
+                time.sleep(LOOK)
+                continue
             waiting.remove(fault)
             self._do(fault)
+            answered, since = self._work.answered, time.monotonic()
         for thread in self._still.values():
             thread.join()
         self._house.wait_healthy(*self._killed.values())
@@ -76,8 +83,10 @@ class Strikes:
         hit = [[c for c in calls if c.way in WAYS.get(k.fault.part, TRANSITIONS) and c.under_way(k.moment)] for k in kills]
         return len(kills), sum(bool(found) for found in hit), sum(any(c.outcome != OK for c in found) for found in hit)
 
-    def _possible(self, waiting: Sequence[Fault], fault: Fault) -> bool:
-        """Its part is well, and what it needs; a restore comes after its copy."""
+    def _possible(self, fault: Fault, goes_on: bool) -> bool:
+        """Its part is well, and what it needs; a restore comes after its copy; what stops all transitions comes when there are some."""
+        if fault.part in STOPS and not goes_on and fault.kind in (KILL, PAUSE):
+            return False
         if fault.kind in (REPLAY, DUPLICATES):
             return self._well("broker") and self._well(fault.part)
         if fault.kind in (COPY, RESTORE):

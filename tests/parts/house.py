@@ -249,10 +249,10 @@ class _InTheirName(grpc.UnaryUnaryClientInterceptor):
         return continuation(_Details(found.method, found.timeout or 10.0, metadata, found.credentials, found.wait_for_ready, None), request)
 
 
-def until(reached: Callable[[], bool], timeout: float = 60, otherwise: Callable[[], object] = lambda: "") -> None:
+def until(reached: Callable[[], bool], timeout: float = 60, otherwise: Callable[[], object] = lambda: "", every: float = 0.05) -> None:
     """Waits until a condition holds; fails with what `otherwise` says when it does not in time."""
     end = time.monotonic() + timeout
     while not reached():
         if time.monotonic() > end:
             raise AssertionError(f"not reached within {timeout:g} s: {otherwise()}")
-        time.sleep(0.05)
+        time.sleep(every)

@@ -33,7 +33,9 @@ def records(bootstrap: str, only: Collection[str] = (), last: int = 0) -> list[R
         max_poll_records=2000,
     )
     try:
-        places = [TopicPartition(topic, n) for topic in sorted(only or consumer.topics()) for n in consumer.partitions_for_topic(topic) or ()]
+        places = [
+            TopicPartition(topic, n) for topic in sorted(only or consumer.topics()) for n in consumer.partitions_for_topic(topic) or ()
+        ]
         ends = {place: end for place, end in consumer.end_offsets(places).items() if end}
         found: list[Record] = []
         if not ends:

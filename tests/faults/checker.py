@@ -307,9 +307,16 @@ CHECKS: tuple[Callable[[Books], list[str]], ...] = (
     every_loop_is_well,
     no_clock_is_overdue,
 )
-# For those who want two numbers: what a violation of each means.
-LOST = (answered_transitions_are_in_the_history_once, every_fact_was_taken_in, each_fact_made_its_messages_once, nothing_waits)
+# For those who want two numbers: which of them miss something, and which find something that is there more than once.
+LOST = (answered_transitions_are_in_the_history_once, every_fact_was_taken_in, every_epoch_was_taken_in, nothing_waits)
 DOUBLE = (unknown_transitions_happened_once_or_never, each_message_is_delivered_once_to_a_place)
+
+
+def lost_and_double(books: Books) -> tuple[int, int]:
+    """How many of each, by the invariants above; of messages those that are missing and those that are too many."""
+    messages = each_fact_made_its_messages_once(books)
+    missing = sum(message.startswith("missing") for message in messages)
+    return missing + sum(len(check(books)) for check in LOST), len(messages) - missing + sum(len(check(books)) for check in DOUBLE)
 
 
 def violations(books: Books) -> dict[str, list[str]]:

@@ -29,7 +29,7 @@ import click
 
 from chassis import keys
 from chassis.embedded.broker import Broker
-from chassis.embedded.keeper import Keeper, Part
+from chassis.embedded.keeper import CALM, Keeper, Part
 from chassis.embedded.postgres import Login, Postgres
 from chassis.embedded.process import Failed, Process, free_port, is_free
 
@@ -67,7 +67,7 @@ class Stop(BaseException):
 class House:
     """One house in one folder: everything it keeps and everything it runs."""
 
-    def __init__(self, var: Path, port: int) -> None:
+    def __init__(self, var: Path, port: int, calm: float) -> None:
         self.var = var.resolve()
         self.logs = self.var / "log"
         self.environments = self.var / "environment"
@@ -83,7 +83,7 @@ class House:
         self.listen["gateway"] = f"{HOST}:{_next_free(port)}"
         self.metrics = {service.name: f"{HOST}:{free_port(HOST)}" for service in SERVICES}
         self.url = f"http://{self.listen['gateway']}"
-        self.keeper = Keeper(say, self.write_state)
+        self.keeper = Keeper(say, self.write_state, calm)
 
     def start(self, demo: bool) -> None:
         keys.create(self.var / "keys", [service.name for service in WITH_DATABASE])
@@ -235,12 +235,13 @@ class House:
 @click.option("--port", default=8080, show_default=True, help="Where the pages are; if taken, the next free one.")
 @click.option("--demo/--no-demo", default=True, show_default=True, help="Fill an empty house with a demo network.")
 @click.option("--only-postgres", is_flag=True, help="Nothing but PostgreSQL with the databases: for a restore.")
-def main(var: Path, port: int, demo: bool, only_postgres: bool) -> None:
+@click.option("--calm", default=CALM, show_default=True, help="After so many seconds up, a part that dies is started again at once.")
+def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool) -> None:
     with contextlib.ExitStack() as stack:
         _listen_to_signals()
         try:
             stack.enter_context(_only_one(var))
-            house = House(var, port)
+            house = House(var, port, calm)
             stack.callback(house.stop)
             stack.callback(_ignore_signals)  # before the stop: one request is enough, a second must not break it
             if only_postgres:

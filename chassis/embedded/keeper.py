@@ -37,10 +37,11 @@ class Part:
 class Keeper:
     """`say` is told each death in one line; `changed` is called whenever a part was begun or became ready."""
 
-    def __init__(self, say: Callable[[str], None], changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, say: Callable[[str], None], changed: Callable[[], None] = lambda: None, calm: float = CALM) -> None:
         self.parts: list[Part] = []
         self._say = say
         self._changed = changed
+        self._calm = calm
 
     def begin(self, parts: Sequence[Part]) -> None:
         """Begin these side by side, and keep them running from now on."""
@@ -99,7 +100,7 @@ class Keeper:
         self._changed()
 
     def _died(self, part: Part) -> None:
-        if part.up and time.monotonic() - part.since > CALM:
+        if part.up and time.monotonic() - part.since > self._calm:
             part.deaths = 0
         pause = BACK_OFF[min(part.deaths, len(BACK_OFF) - 1)]
         part.deaths += 1

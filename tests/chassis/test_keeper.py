@@ -50,6 +50,20 @@ def test_what_dies_again_and_again_waits_longer_each_time(keeper: Keeper, said: 
     assert said[-1] == "broken ended with 3; starting it again in 2 s"
 
 
+def test_a_part_that_was_up_long_enough_is_started_again_at_once(said: Lines, tmp_path: Path) -> None:
+    keeper = Keeper(said.append, calm=0)
+    part = _part("worker", SLEEP, tmp_path)
+    keeper.begin([part])
+    keeper.wait()
+    for _ in range(3):
+        assert part.process
+        killed = part.process
+        killed.kill()
+        _until(keeper, lambda: part.process is not killed and part.up)  # noqa: B023
+    keeper.stop(timeout=0.1)
+    assert said == ["worker was killed by signal 9; starting it again"] * 3
+
+
 def test_a_part_that_is_late_is_named_when_the_time_is_over(keeper: Keeper, tmp_path: Path) -> None:
     keeper.begin([_part("late", SLEEP, tmp_path, ready=lambda: False)])
     with pytest.raises(Failed, match="late"):

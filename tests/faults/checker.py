@@ -1,12 +1,12 @@
 """What must hold after any fault, read from the databases, the broker and the clients' own notes: each invariant a function that returns its violations.
 
-Limit: it looks at what happened since `Books.since`; what the demo network made up of the past is not its business.
+Limit: of referrals it looks at what happened since `Books.since`; what the demo network made up of the past is not its business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +17,8 @@ from services.notifications import wire
 from services.notifications.domain.message import messages_of
 from services.notifications.domain.rules import told_of
 from services.referrals.domain.lifecycle import TRANSITIONS
-from tests.faults.work import OK, Operation
+from tests.faults.work import OK, Call, Operation
+from tests.parts.house import SERVICES
 from tests.parts.topics import Record
 
 Database = psycopg.Connection[dict[str, Any]]
@@ -31,6 +32,9 @@ IN_DRAFT = {"drafted", "amended"}
 BY_CLOCK = {"clock_reminded", "clock_breached", "clock_escalated"}
 # Created with fields, a referral has two events of one request.
 CREATION = "amended"
+GRACE = 2.0  # seconds that a client on a busy machine may take to see that its time is over
+# Every service has these; others besides.
+LOOPS = ("database", "broker", "relay", "replays", "sweeper")
 LEGAL = {(t.fact, source.value, t.target.value) for t in TRANSITIONS for source in t.sources}
 
 
@@ -44,6 +48,8 @@ class Books:
     operations: Sequence[Operation]
     topics: Sequence[Record]
     since: datetime
+    calls: Sequence[Call] = ()
+    standing: Mapping[str, bool] = field(default_factory=dict)  # SERVICE ABOUT → well, as health and metrics say it after the run
 
     def of(self, service: str) -> Database:
         """A service's database."""
@@ -187,7 +193,7 @@ def each_message_is_delivered_once_to_a_place(books: Books) -> list[str]:
 def nothing_waits(books: Books) -> list[str]:
     """Every outbox is told, no fact waits for one before it."""
     found = []
-    for service in ("partners", "referrals", "notifications"):
+    for service in SERVICES:
         for table, waits in (
             ("outbox", "first_round IS NULL OR last_round < (SELECT round FROM relay)"),
             ("inbox_parked", "true"),
@@ -211,16 +217,76 @@ def every_sending_is_on_record(books: Books) -> list[str]:
 
 
 def topics_tell_what_happened(books: Books) -> list[str]:
-    """Nothing in a topic that is not in an outbox, everything of the outboxes in the topics, each once at least."""
+    """Nothing in a topic that is not in an outbox, everything of the outboxes in the topics, each once at least. What an earlier epoch told is over."""
     found: list[str] = []
-    for service in ("partners", "referrals", "notifications"):
-        told = {record.header("ce_id"): record.value for record in books.topics if record.topic == f"enlace.{service}.v1"}
+    for service in SERVICES:
+        row = books.of(service).execute("SELECT epoch FROM relay").fetchone()
+        epoch = str(row["epoch"]) if row and row["epoch"] else ""
+        records = [record for record in books.topics if record.topic == f"enlace.{service}.v1" and record.header("ce_epoch") == epoch]
+        told = {record.header("ce_id"): record.value for record in records}
         rows = books.of(service).execute("SELECT subject || '/' || version AS id, payload FROM outbox").fetchall()
         kept = {row["id"]: bytes(row["payload"]) for row in rows}
         found += [f"{service}: phantom {id}" for id in told.keys() - kept.keys()]
         found += [f"{service}: not in the topic {id}" for id in kept.keys() - told.keys()]
         found += [f"{service}: {id} tells something else" for id in kept.keys() & told.keys() if kept[id] != told[id]]
     return found
+
+
+def every_epoch_was_taken_in(books: Books) -> list[str]:
+    """After a restore its service tells all it has under a new epoch: no consumer may stay in an older one with any subject."""
+    found = []
+    for consumer, teller, hearer in CONSUMERS:
+        row = books.of(teller).execute("SELECT epoch FROM relay").fetchone()
+        epoch = row["epoch"] if row else 0
+        told = {row["subject"] for row in books.of(teller).execute("SELECT DISTINCT subject FROM outbox")}
+        heard = books.of(hearer).execute("SELECT subject, epoch FROM inbox WHERE consumer = %s AND epoch <> %s", (consumer, epoch))
+        found += [f"{consumer}: {row['subject']} in {row['epoch']}, told in {epoch}" for row in heard if row["subject"] in told]
+    return found
+
+
+def copies_say_what_partners_say(books: Books) -> list[str]:
+    """What the other services keep of members and services is as partners have it: a fact taken in had its effect."""
+    ask = books.partners.execute
+    good = ("PROBATION", "APPROVED")
+    organizations = {row["id"]: row["status"] for row in ask("SELECT id, status FROM organizations")}
+    workers = {row["id"]: row for row in ask("SELECT id, organization_id, roles, status FROM workers")}
+    keys = {row["id"]: row["revoke_time"] is None for row in ask("SELECT id, revoke_time FROM api_keys")}
+    services = {row["id"]: row for row in ask("SELECT id, organization_id, active FROM services")}
+    members = {id: (status in good, status) for id, status in organizations.items()}
+    members |= {id: (row["status"] == "ACTIVE", "") for id, row in workers.items()} | {id: (live, "") for id, live in keys.items()}
+    heard: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        "referrals members": (members, {r["id"]: (r["active"], r["status"]) for r in books.referrals.execute("SELECT * FROM members")}),
+        "referrals services": (services, {r["id"]: r for r in books.referrals.execute("SELECT * FROM directory_services")}),
+    }
+    ask = books.notifications.execute
+    heard["notifications organizations"] = (organizations, {row["id"]: row["status"] for row in ask("SELECT * FROM organizations")})
+    heard["notifications workers"] = (workers, {row["id"]: row for row in ask("SELECT id, organization_id, roles, status FROM workers")})
+    heard["notifications keys"] = (keys, {row["id"]: row["live"] for row in ask("SELECT * FROM api_keys")})
+    return [
+        f"{where}: {id} is {copy.get(id)}, partners have {truth.get(id)}"
+        for where, (truth, copy) in heard.items()
+        for id in sorted(truth.keys() | copy.keys())
+        if truth.get(id) != copy.get(id)
+    ]
+
+
+def every_call_came_back_in_time(books: Books) -> list[str]:
+    """With an answer, a refusal or the news that its time is over: nobody waits for ever."""
+    took = [(call, call.ended - call.began if call.ended is not None else None) for call in books.calls]
+    return [f"{call.way}: {seconds} s of {call.deadline:g}" for call, seconds in took if seconds is None or seconds > call.deadline + GRACE]
+
+
+def every_loop_is_well(books: Books) -> list[str]:
+    """Every service says so of each of its loops, in its health and in its metrics, and of itself."""
+    named = {f"{service} {kind}/{loop}" for service in SERVICES for kind in ("health", "metric") for loop in LOOPS}
+    missing = [f"{name} is not said" for name in sorted(named - books.standing.keys())]
+    return missing + [name for name, well in sorted(books.standing.items()) if not well]
+
+
+def no_clock_is_overdue(books: Books) -> list[str]:
+    """What came due while the watch was away was told when it was back."""
+    rows = books.referrals.execute("SELECT referral_id, kind, next_time FROM clocks WHERE next_time < now() - interval '5 seconds'")
+    return [f"{row['kind']} of {row['referral_id']} should have been told at {row['next_time']}" for row in rows]
 
 
 CHECKS: tuple[Callable[[Books], list[str]], ...] = (
@@ -235,7 +301,22 @@ CHECKS: tuple[Callable[[Books], list[str]], ...] = (
     nothing_waits,
     every_sending_is_on_record,
     topics_tell_what_happened,
+    every_epoch_was_taken_in,
+    copies_say_what_partners_say,
+    every_call_came_back_in_time,
+    every_loop_is_well,
+    no_clock_is_overdue,
 )
+# For those who want two numbers: which of them miss something, and which find something that is there more than once.
+LOST = (answered_transitions_are_in_the_history_once, every_fact_was_taken_in, every_epoch_was_taken_in, nothing_waits)
+DOUBLE = (unknown_transitions_happened_once_or_never, each_message_is_delivered_once_to_a_place)
+
+
+def lost_and_double(books: Books) -> tuple[int, int]:
+    """How many of each, by the invariants above; of messages those that are missing and those that are too many."""
+    messages = each_fact_made_its_messages_once(books)
+    missing = sum(message.startswith("missing") for message in messages)
+    return missing + sum(len(check(books)) for check in LOST), len(messages) - missing + sum(len(check(books)) for check in DOUBLE)
 
 
 def violations(books: Books) -> dict[str, list[str]]:

@@ -1,7 +1,8 @@
 """The load of a fault run: threads that live referrals from draft to closed, retry with the same request_id, and write down what they were told.
 
-An outcome is unknown when no answer came (the process died, the time was over). Most such calls are made again; one story in five gives up there, so
-that the checker also has transitions of which nobody knows whether they happened.
+Two stories in three go by gRPC, one by the gateway's REST; beside them a member says again and again how much room it has, so that partners have facts
+to tell. An outcome is unknown when no answer came (the process died, the time was over). Most such calls are made again; one story in five gives up
+there, so that the checker also has transitions of which nobody knows whether they happened.
 """
 
 from __future__ import annotations
@@ -9,19 +10,25 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
 from chassis.ids import new_id
+from protos.partners.v1 import directory_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.parts.house import Client
+from tests.faults.ways import ByGrpc, ByRest, NoAnswer, Way
+from tests.parts.house import Client, House
 from tests.parts.stories import STEPS, Cast
 
-UNKNOWN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
 OK, LOST = "ok", "unknown"
+PATIENCE = 120.0  # seconds for one transition, tries again included: longer than any series of faults on the parts it needs
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 0.8  # between two tries: they must not take the processor from what is just starting again
+ROOM = 0.2  # between two words about room
 
 
 @dataclass
@@ -37,24 +44,43 @@ class Operation:
     calls: int = 1
 
 
+@dataclass
+class Call:
+    """One question to a server, by the monotonic clock; `ended` is None as long as nothing came back, not even that the time was over."""
+
+    way: str
+    began: float
+    deadline: float
+    ended: float | None = None
+    outcome: str = ""
+
+    def under_way(self, moment: float) -> bool:
+        """Whether it had been asked and not answered then."""
+        return self.began < moment and (self.ended is None or moment < self.ended)
+
+
 class GaveUp(Exception):
     """The story ends with an operation of which nothing is known."""
 
 
 class Work:
-    """`begin`, then kill what you like, then `end`; `operations` and `refused` tell the rest."""
+    """`begin`, then break what you like, then `end`; `operations`, `calls` and `refused` tell the rest."""
 
-    def __init__(self, cast: Cast, people: list[tuple[str, str]], threads: int = 4) -> None:
+    def __init__(self, house: House, cast: Cast, people: list[tuple[str, str]], threads: int = 8) -> None:
         self.operations: list[Operation] = []
+        self.calls: list[Call] = []
         self.refused: list[str] = []
         self.answered = 0
         self._cast = cast
+        self._neighbour = house.worker("Luna Nueva")  # says how much room there is; no API key may
+        self._ways: tuple[Way, ...] = (ByGrpc(house), ByGrpc(house), ByRest(house))
         self._people = itertools.cycle(people)
         self._turn = threading.Condition()
-        self._under_way = 0
+        self._under_way: Counter[str] = Counter()
         self._ending = threading.Event()
         self._stories = itertools.count(1)
         self._threads = [threading.Thread(target=self._live, daemon=True) for _ in range(threads)]
+        self._threads.append(threading.Thread(target=self._tell_room, daemon=True))
 
     def begin(self) -> None:
         """All threads at once."""
@@ -64,67 +90,105 @@ class Work:
     def end(self) -> None:
         """No new stories; those under way are told to their end."""
         self._ending.set()
+        end = time.monotonic() + PATIENCE
         for thread in self._threads:
-            thread.join(90)
+            thread.join(max(0.0, end - time.monotonic()))
         assert not any(thread.is_alive() for thread in self._threads), "a story does not end"
 
-    def strike(self, act: Callable[[], None]) -> bool:
-        """Does this at a moment when a call is under way; says whether one still was when it was done."""
+    def strike(self, ways: Collection[str], act: Callable[[], None]) -> float:
+        """Does this at a moment when a call by one of these ways is under way; returns the moment."""
         with self._turn:
-            self._turn.wait_for(lambda: self._under_way > 0, 10)
+            self._turn.wait_for(lambda: any(self._under_way[way] for way in ways), 10)
+            moment = time.monotonic()
             act()
-            return self._under_way > 0
+            return moment
 
-    def wait_for(self, answered: int, seconds: float = 60) -> None:
-        """Until so many transitions were answered."""
+    def wait_for(self, answered: int, seconds: float) -> bool:
+        """Until so many transitions were answered, at most so many seconds; says whether they were."""
         with self._turn:
-            assert self._turn.wait_for(lambda: self.answered >= answered, seconds), f"{self.answered} of {answered}; {self.refused[:3]}"
+            return self._turn.wait_for(lambda: self.answered >= answered, seconds)
 
     def _live(self) -> None:
         while not self._ending.is_set():
             number = next(self._stories)
             try:
-                self._story(gives_up=number % 5 == 0)
+                self._story(self._ways[number % len(self._ways)], gives_up=number % 5 == 0)
             except GaveUp:
                 continue
-            except grpc.RpcError as error:
-                self.refused.append(f"story {number}: {error.code()} {error.details()}")
+            except Exception as error:  # an answer that no client expects; whatever it is, the run fails of it
+                self.refused.append(f"story {number}: {error}"[:300])
 
-    def _story(self, *, gives_up: bool) -> None:
+    def _story(self, way: Way, *, gives_up: bool) -> None:
         cast = self._cast
         person_id, receipt_id = next(self._people)
         draft = cast.draft(person_id)
-        made = self._act(cast.sender, "CreateReferral", "amended", draft, "", gives_up)
+        made = self._act(way, cast.sender, "CreateReferral", "amended", draft, "", gives_up)
         sending = pb.SendReferralRequest(id=made.id, etag=made.etag, request_id=new_id(), receipt_id=receipt_id)
-        found = self._act(cast.sender, "SendReferral", "sent", sending, made.id, gives_up)
+        found = self._act(way, cast.sender, "SendReferral", "sent", sending, made.id, gives_up)
         for step in STEPS:
             request = step.request(id=found.id, etag=found.etag, request_id=new_id())
-            found = self._act(cast.who(step), step.rpc, step.fact, request, found.id, gives_up)
+            found = self._act(way, cast.who(step), step.rpc, step.fact, request, found.id, gives_up)
 
-    def _act(self, client: Client, rpc: str, fact: str, request: Any, referral_id: str, gives_up: bool) -> Any:
+    def _act(self, way: Way, client: Client, rpc: str, fact: str, request: Any, referral_id: str, gives_up: bool) -> Any:
         """One transition, made again with the same request_id until an answer comes."""
-        operation = Operation(request.request_id, client.key_id, fact, referral_id, LOST)
+        operation = Operation(request.request_id, client.key_id, fact, referral_id, LOST, calls=0)
         self.operations.append(operation)
-        end = time.monotonic() + 60
+        end, pause = time.monotonic() + PATIENCE, FIRST_PAUSE
         while True:
-            with self._turn:
-                self._under_way += 1
-                self._turn.notify_all()
             try:
-                answer = getattr(client.referrals, rpc)(request, timeout=3)
-            except grpc.RpcError as error:
-                if error.code() not in UNKNOWN or time.monotonic() > end:
-                    operation.outcome = error.code().name
-                    raise
-                if gives_up:
-                    raise GaveUp from error
+                ask = way.prepare(client, rpc, request)
                 operation.calls += 1
+                with self._noted(way.name, way.deadline):
+                    answer = ask()
+            except NoAnswer as error:
+                if time.monotonic() > end:
+                    raise
+                if gives_up and operation.calls:
+                    raise GaveUp from error
+            except Exception:
+                operation.outcome = "refused"
+                raise
             else:
                 operation.outcome, operation.referral_id, operation.version = OK, answer.id, int(answer.etag.removeprefix("v"))
-                return answer
-            finally:
                 with self._turn:
-                    self._under_way -= 1
-                    self.answered += operation.outcome == OK
+                    self.answered += 1
                     self._turn.notify_all()
-            time.sleep(0.1)
+                return answer
+            time.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    @contextmanager
+    def _noted(self, way: str, deadline: float) -> Iterator[None]:
+        """Writes down when a call began and ended, and what became of it."""
+        with self._turn:
+            self._under_way[way] += 1
+            self._turn.notify_all()
+        call = Call(way, time.monotonic(), deadline)
+        self.calls.append(call)
+        try:
+            yield
+            call.outcome = OK
+        except NoAnswer as error:
+            call.outcome = str(error)
+            raise
+        finally:
+            call.ended = time.monotonic()
+            with self._turn:
+                self._under_way[way] -= 1
+
+    def _tell_room(self) -> None:
+        """What is lost here is nobody's loss: the next word on room replaces it."""
+        cast, way = self._cast, ByGrpc.directory(self._ways[0])
+        for intake in itertools.cycle((directory_pb2.INTAKE_WAITLIST, directory_pb2.INTAKE_OPEN)):
+            if self._ending.wait(ROOM):
+                return
+            word = directory_pb2.SetCapacityRequest(
+                id=cast.service_id, capacity=directory_pb2.Capacity(intake=intake, unit="beds"), request_id=new_id()
+            )
+            try:
+                with suppress(NoAnswer):
+                    ask = way.prepare(self._neighbour, "SetCapacity", word)
+                    with self._noted(way.name, way.deadline):
+                        ask()
+            except grpc.RpcError as error:
+                self.refused.append(f"room: {error.code()} {error.details()}")

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ import grpc
 import psycopg
 from psycopg.rows import dict_row
 
+from chassis.embedded.postgres import Postgres
 from chassis.embedded.process import free_port
 from protos.notifications.v1 import notifications_pb2_grpc
 from protos.partners.v1 import directory_pb2_grpc, members_pb2, members_pb2_grpc
@@ -43,19 +44,21 @@ _OPTIONS = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_bac
 class House:
     """One house. `start` returns it when everything answers; whoever starts one stops it."""
 
-    def __init__(self, *, demo: bool = True, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, *, demo: bool = True, settings: dict[str, str] | None = None, words: Sequence[str] = ()) -> None:
+        """`words` are more options of `python -m services`."""
         self.var = Path(tempfile.mkdtemp(prefix="enlace-test-house-"))
         if os.geteuid() == 0:
             self.var.chmod(0o711)  # then PostgreSQL can work in place, as nobody, and leaves nothing in the system's folders
         self._with_demo = demo
         self._settings = settings or {}
+        self._words = list(words)
         self._process: subprocess.Popen[str] | None = None
         self._channels: dict[str, grpc.Channel] = {}
 
     def start(self) -> House:
         """Fails with all that it said when it does not come up."""
         command = [*HEARING, sys.executable, "-m", "services", "--var", str(self.var), "--port", str(free_port())]
-        command.append("--demo" if self._with_demo else "--no-demo")
+        command += ["--demo" if self._with_demo else "--no-demo", *self._words]
         environment = {**os.environ, **self._settings}
         self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert self._process.stdout
@@ -100,6 +103,11 @@ class House:
     @property
     def logs(self) -> Path:
         return self.var / "log"
+
+    @property
+    def programs(self) -> Path:
+        """PostgreSQL's own: psql, pg_dump, pg_restore."""
+        return Postgres(self.var / "postgres").programs()
 
     @property
     def demo(self) -> dict[str, Any]:
@@ -185,7 +193,8 @@ class Client:
         self._tokens = members_pb2_grpc.TokensStub(house.channel("partners"))
         self._turn = threading.Lock()
         self._token, self._end = "", 0.0
-        self.key_id = credential.api_key.split("_")[1] if credential and credential.api_key else ""
+        self.api_key = credential.api_key if credential else ""
+        self.key_id = self.api_key.split("_")[1] if self.api_key else ""
         self.organization_id = ""
         self.organization_name = ""
         asked = {name: grpc.intercept_channel(house.channel(name), _InTheirName(self)) for name in SERVICES}
@@ -242,10 +251,10 @@ class _InTheirName(grpc.UnaryUnaryClientInterceptor):
         return continuation(_Details(found.method, found.timeout or 10.0, metadata, found.credentials, found.wait_for_ready, None), request)
 
 
-def until(reached: Callable[[], bool], timeout: float = 60, otherwise: Callable[[], object] = lambda: "") -> None:
+def until(reached: Callable[[], bool], timeout: float = 60, otherwise: Callable[[], object] = lambda: "", every: float = 0.05) -> None:
     """Waits until a condition holds; fails with what `otherwise` says when it does not in time."""
     end = time.monotonic() + timeout
     while not reached():
         if time.monotonic() > end:
             raise AssertionError(f"not reached within {timeout:g} s: {otherwise()}")
-        time.sleep(0.05)
+        time.sleep(every)

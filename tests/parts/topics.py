@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from kafka import KafkaConsumer, TopicPartition
@@ -21,8 +22,8 @@ class Record:
         return next((value.decode() for key, value in self.headers if key == name), "")
 
 
-def records(bootstrap: str) -> list[Record]:
-    """All of them up to now, in order within each partition."""
+def records(bootstrap: str, only: Collection[str] = (), last: int = 0) -> list[Record]:
+    """All of them up to now, in order within each partition; `only` these topics, or the `last` of each partition."""
     consumer = KafkaConsumer(
         bootstrap_servers=bootstrap,
         group_id=None,
@@ -32,13 +33,18 @@ def records(bootstrap: str) -> list[Record]:
         max_poll_records=2000,
     )
     try:
-        places = [TopicPartition(topic, n) for topic in sorted(consumer.topics()) for n in consumer.partitions_for_topic(topic) or ()]
+        places = [
+            TopicPartition(topic, n) for topic in sorted(only or consumer.topics()) for n in consumer.partitions_for_topic(topic) or ()
+        ]
         ends = {place: end for place, end in consumer.end_offsets(places).items() if end}
         found: list[Record] = []
         if not ends:
             return found
         consumer.assign(list(ends))
         consumer.seek_to_beginning()
+        for place, end in ends.items():
+            if last and end > last:
+                consumer.seek(place, end - last)
         while any((consumer.position(place) or 0) < end for place, end in ends.items()):
             for batch in consumer.poll(timeout_ms=500).values():
                 found += [Record(r.topic, r.key or b"", r.value or b"", tuple((k, v or b"") for k, v in r.headers)) for r in batch]

@@ -1,0 +1,89 @@
+"""Looks at a house under faults from outside, about once a second: facts heard again, and who is in the consumers' groups.
+
+Both are lower bounds. A counter that begins anew with its process loses what it counted since the last look; of two changes of a group between two looks
+one is seen.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import requests
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from tests.parts.house import SERVICES, House
+
+GROUPS = ("notifications-referrals", "notifications-partners", "referrals")
+EVERY = 1.0
+
+
+class Observer:
+    """`begin`, then `end`; `seen` counts facts that a consumer knew already, `rebalances` changes of a group's members, both by consumer."""
+
+    def __init__(self, house: House) -> None:
+        self.seen: Counter[str] = Counter()
+        self.rebalances: Counter[str] = Counter()
+        self._house = house
+        self._last: dict[str, float] = {}
+        self._members: dict[str, frozenset[str]] = {}
+        self._ending = threading.Event()
+        self._threads = [threading.Thread(target=self._turn, args=(look,), daemon=True) for look in (self._count, self._look_at_groups)]
+
+    def begin(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        self._ending.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _turn(self, look: Any) -> None:
+        while not self._ending.wait(EVERY):
+            look()
+        look()
+
+    def _count(self) -> None:
+        for service in SERVICES:
+            for sample in samples(self._house, service, 1):
+                if sample.name == "enlace_facts_heard_total" and sample.labels["outcome"] == "seen":
+                    consumer, last = sample.labels["consumer"], self._last.get(sample.labels["consumer"], 0.0)
+                    self.seen[consumer] += int(sample.value - last if sample.value >= last else sample.value)
+                    self._last[consumer] = sample.value
+
+    def _look_at_groups(self) -> None:
+        """A rebalance: a group has other members than it had when it last had some, whoever forgot or replaced them."""
+        with suppress(KafkaError, OSError, ValueError, RuntimeError, AssertionError):
+            admin = _Admin(bootstrap_servers=self._house.state["kafka"], bootstrap_timeout_ms=1000, request_timeout_ms=2000)
+            try:
+                for group, told in admin.describe_groups(list(GROUPS)).items():
+                    members = frozenset(member["member_id"] for member in told["members"])
+                    before = self._members.get(group, members)
+                    if members:
+                        self.rebalances[group] += members != before
+                        self._members[group] = members
+            finally:
+                admin.close()
+
+
+class _Admin(KafkaAdminClient):
+    def _process_acl_operations(self, described: Any) -> Any:
+        """The embedded broker says nothing of these in the way that the library can read."""
+        return described
+
+
+def samples(house: House, service: str, timeout: float) -> Iterator[Sample]:
+    """The service's metrics; none when it does not answer."""
+    try:
+        told = requests.get(f"http://{house.state['parts'][service]['metrics']}/metrics", timeout=timeout).text
+    except requests.RequestException:
+        return
+    for family in text_string_to_metric_families(told):
+        yield from family.samples

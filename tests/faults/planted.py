@@ -1,0 +1,170 @@
+"""What bugs would leave behind, planted one at a time in what a fault run left, and who must see it. Each is taken back after the look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from tests.faults import checker
+from tests.faults.checker import Books
+from tests.faults.work import Call
+
+Check = Callable[[Books], list[str]]
+
+
+@dataclass(frozen=True)
+class InDatabase:
+    """A statement in a service's database."""
+
+    service: str
+    statement: str
+    seen_by: Check
+
+    @contextmanager
+    def in_books(self, books: Books) -> Iterator[Books]:
+        """The books with it; taken back at the end."""
+        database = books.of(self.service)
+        with database.transaction(force_rollback=True):
+            assert database.execute(self.statement).rowcount > 0, "nothing was planted"
+            yield books
+
+
+@dataclass(frozen=True)
+class InBooks:
+    """Other notes of clients, or another answer to how a service stands."""
+
+    plant: Callable[[Books], Books]
+    seen_by: Check
+
+    @contextmanager
+    def in_books(self, books: Books) -> Iterator[Books]:
+        """The books with it."""
+        yield self.plant(books)
+
+
+Planted = InDatabase | InBooks
+
+PLANTED: dict[str, Planted] = {
+    "a change that was answered is lost": InDatabase(
+        "referrals",
+        "DELETE FROM referral_events WHERE (referral_id, version) IN (SELECT referral_id, version FROM referral_events WHERE verb = 'accepted'"
+        " ORDER BY time DESC LIMIT 1)",
+        checker.answered_transitions_are_in_the_history_once,
+    ),
+    "a retry without its key": InDatabase(
+        "referrals",
+        "DELETE FROM requests WHERE (caller_id, request_id) IN (SELECT caller_id, request_id FROM requests"
+        " WHERE method LIKE '%AcceptReferral' ORDER BY time DESC LIMIT 1)",
+        checker.answered_transitions_are_in_the_history_once,
+    ),
+    "a retry that made a second referral": InDatabase(
+        "referrals",
+        'WITH twin AS (INSERT INTO referrals SELECT (jsonb_populate_record(r, \'{"id": "twin"}\')).* FROM referrals r ORDER BY create_time DESC LIMIT 1)'
+        " INSERT INTO referral_events SELECT 'twin', version, verb, from_state, to_state, time, actor_kind, actor_id, organization_id, reason_code,"
+        " attribution, clock, note_sealed FROM referral_events WHERE referral_id = (SELECT id FROM referrals ORDER BY create_time DESC LIMIT 1)",
+        checker.unknown_transitions_happened_once_or_never,
+    ),
+    "a fact told before a rollback": InDatabase(
+        "referrals",
+        "INSERT INTO outbox SELECT id, version + 100, 'enlace.referral.closed.v1', '', now(), now() FROM referrals LIMIT 1",
+        checker.history_and_outbox_are_one_to_one,
+    ),
+    "a change without a fact": InDatabase(
+        "referrals",
+        "DELETE FROM outbox WHERE (subject, version) IN (SELECT subject, version FROM outbox WHERE type = 'enlace.referral.accepted.v1' LIMIT 1)",
+        checker.history_and_outbox_are_one_to_one,
+    ),
+    "a version left out": InDatabase(
+        "referrals",
+        "UPDATE outbox SET version = version + 1 WHERE (subject, version) IN (SELECT subject, max(version) FROM outbox GROUP BY 1 LIMIT 1)",
+        checker.versions_have_no_gap,
+    ),
+    "a state that nobody set": InDatabase(
+        "referrals",
+        "UPDATE referrals SET state = 'accepted' WHERE id IN (SELECT id FROM referrals WHERE state = 'closed' ORDER BY create_time DESC LIMIT 1)",
+        checker.state_is_what_the_history_says,
+    ),
+    "a step that is not allowed": InDatabase(
+        "referrals",
+        "UPDATE referral_events SET from_state = 'draft' WHERE (referral_id, version) IN"
+        " (SELECT referral_id, version FROM referral_events WHERE verb = 'completed' ORDER BY time DESC LIMIT 1)",
+        checker.state_is_what_the_history_says,
+    ),
+    "an offset committed before the effect": InDatabase(
+        "notifications",
+        "UPDATE inbox SET version = version - 1 WHERE ctid IN (SELECT ctid FROM inbox WHERE consumer = 'notifications-referrals' AND version > 1 LIMIT 1)",
+        checker.every_fact_was_taken_in,
+    ),
+    "an inbox row outside the transaction of its effect": InDatabase(
+        "notifications",
+        "DELETE FROM messages WHERE id IN (SELECT id FROM messages m WHERE NOT EXISTS (SELECT FROM deliveries d WHERE d.message_id = m.id)"
+        " ORDER BY create_time DESC LIMIT 1)",
+        checker.each_fact_made_its_messages_once,
+    ),
+    "no inbox: a message twice": InDatabase(
+        "notifications",
+        'INSERT INTO messages SELECT (jsonb_populate_record(m, \'{"id": "twice"}\')).* FROM messages m ORDER BY create_time DESC LIMIT 1',
+        checker.each_fact_made_its_messages_once,
+    ),
+    "an e-mail twice": InDatabase(
+        "notifications",
+        'INSERT INTO deliveries SELECT (jsonb_populate_record(d, \'{"id": "twice"}\')).* FROM deliveries d WHERE message_id IS NOT NULL LIMIT 1',
+        checker.each_message_is_delivered_once_to_a_place,
+    ),
+    "a relay that goes by a watermark": InDatabase(
+        "referrals",
+        "UPDATE outbox SET first_round = NULL WHERE (subject, version) IN (SELECT subject, version FROM outbox LIMIT 1)",
+        checker.nothing_waits,
+    ),
+    "an audit row after the answer": InDatabase(
+        "referrals",
+        "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM audit WHERE action = 'send' ORDER BY sequence DESC LIMIT 1)",
+        checker.every_sending_is_on_record,
+    ),
+    "published before the commit": InDatabase(
+        "referrals",
+        "DELETE FROM outbox WHERE (subject, version) IN (SELECT subject, max(version) FROM outbox GROUP BY 1 LIMIT 1)",
+        checker.topics_tell_what_happened,
+    ),
+    "an inbox advanced although the handler failed": InDatabase(
+        "notifications",
+        # All that one fact would have made; the inbox says that it was taken in.
+        "WITH fact AS (SELECT referral_id, kind FROM messages WHERE kind = 'referral_accepted' ORDER BY create_time DESC LIMIT 1),"
+        " lost AS (SELECT id FROM messages JOIN fact USING (referral_id, kind)),"
+        " theirs AS (DELETE FROM deliveries WHERE message_id IN (SELECT id FROM lost)) DELETE FROM messages WHERE id IN (SELECT id FROM lost)",
+        checker.each_fact_made_its_messages_once,
+    ),
+    "an inbox advanced although the handler of members failed": InDatabase(
+        "referrals",
+        "DELETE FROM members WHERE id IN (SELECT id FROM members WHERE kind = 'worker' LIMIT 1)",
+        checker.copies_say_what_partners_say,
+    ),
+    "an epoch ignored": InDatabase(
+        "referrals",
+        "UPDATE inbox SET epoch = 0 WHERE epoch > 0 AND subject IN (SELECT subject FROM inbox WHERE consumer = 'referrals' AND epoch > 0 LIMIT 1)",
+        checker.every_epoch_was_taken_in,
+    ),
+    "a hung call": InBooks(
+        lambda books: replace(books, calls=[*books.calls, Call("grpc", 0.0, 3.0)]),
+        checker.every_call_came_back_in_time,
+    ),
+    "a call that went on past its deadline": InBooks(
+        lambda books: replace(books, calls=[*books.calls, Call("rest", 0.0, 10.0, 12.1, "ok")]),
+        checker.every_call_came_back_in_time,
+    ),
+    "a dead loop": InBooks(
+        lambda books: replace(books, standing={**books.standing, "referrals metric/relay": False}),
+        checker.every_loop_is_well,
+    ),
+    "a loop that nobody started": InBooks(
+        lambda books: replace(books, standing={name: well for name, well in books.standing.items() if not name.endswith("/replays")}),
+        checker.every_loop_is_well,
+    ),
+    "a watch that died": InDatabase(
+        "referrals",
+        "UPDATE clocks SET next_time = now() - interval '1 minute' WHERE (referral_id, number) IN"
+        " (SELECT referral_id, number FROM clocks WHERE next_time IS NOT NULL LIMIT 1)",
+        checker.no_clock_is_overdue,
+    ),
+}

@@ -1,0 +1,136 @@
+"""One fault run from beginning to end: load, faults, rest, and the books for the checker with what was counted."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from tests.faults import checker
+from tests.faults.checker import Books
+from tests.faults.observer import Observer, samples
+from tests.faults.schedule import PAUSE, schedule
+from tests.faults.strikes import Strikes
+from tests.faults.work import OK, Work
+from tests.parts import topics
+from tests.parts.house import SERVICES, House, until
+from tests.parts.stories import Cast
+
+REST = 180.0  # seconds in which all must have been told and taken in after the last fault
+LONGEST = 900.0  # seconds for the transitions that are missing when all faults are done: thousands in a short list of faults
+CALM = ("--calm", "0")  # a part that was up is started again at once, however often it is killed
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run did and saw, and what it left behind."""
+
+    books: Books
+    faults: Counter[tuple[str, str]]
+    kills: int
+    kills_in_flight: int
+    kills_that_cut: int
+    seen: Counter[str]
+    rebalances: Counter[str]
+    seconds: float
+    rest_seconds: float
+
+    @property
+    def transitions(self) -> int:
+        return sum(o.outcome == OK for o in self.books.operations)
+
+    def report(self) -> str:
+        """All that is counted, a line each."""
+        lost, double = checker.lost_and_double(self.books)
+        kinds: Counter[str] = Counter()
+        for (kind, _), count in self.faults.items():
+            kinds[kind] += count
+        outcomes = Counter(call.outcome for call in self.books.calls)
+        lines = {
+            "transitions": self.transitions,
+            "of unknown outcome": sum(o.outcome != OK for o in self.books.operations),
+            "calls by outcome": ", ".join(f"{name} {count}" for name, count in outcomes.most_common()),
+            "faults": f"{self.faults.total()}: " + ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items())),
+            "by part": ", ".join(f"{kind} {part} {count}" for (kind, part), count in sorted(self.faults.items())),
+            "kills with a call in flight": f"{self.kills_in_flight} of {self.kills}; a call was cut off by {self.kills_that_cut}",
+            "pauses": kinds[PAUSE],
+            "duplicates seen": f"at least {self.seen.total()}: " + ", ".join(f"{name} {n}" for name, n in sorted(self.seen.items())),
+            "rebalances seen": f"at least {self.rebalances.total()}: "
+            + ", ".join(f"{name} {n}" for name, n in sorted(self.rebalances.items())),
+            "seconds": f"{self.seconds:.0f}, and {self.rest_seconds:.0f} until all was told",
+            "lost": lost,
+            "double": double,
+            "violations": checker.violations(self.books) or "none",
+        }
+        return "\n".join(f"{name:<28} {value}" for name, value in lines.items())
+
+
+@contextmanager
+def fault_run(house: House, cast: Cast, *, transitions: int, faults: int, seed: int) -> Iterator[Run]:
+    """Ends with nothing wrong but what the checker finds: every refusal that no client expects fails it here."""
+    people = [cast.person() for _ in range(16)]
+    since, began = checker.started(), time.monotonic()
+    work, observer = Work(house, cast, people), Observer(house)
+    strikes = Strikes(house, work, seed)
+    observer.begin()
+    work.begin()
+    strikes.run(schedule(faults, seed), transitions // faults)
+    assert work.wait_for(transitions, LONGEST), f"{work.answered} of {transitions}; {work.refused[:5]}"
+    work.end()
+    seconds = time.monotonic() - began
+    assert not work.refused, work.refused[:5]
+    with ExitStack() as opened:
+        partners, referrals, notifications = (opened.enter_context(house.database(name)) for name in SERVICES)
+        books = Books(partners, referrals, notifications, work.operations, [], since, work.calls)
+        waits: list[Callable[[Books], list[str]]] = [
+            checker.nothing_waits,
+            checker.every_fact_was_taken_in,
+            checker.every_epoch_was_taken_in,
+            lambda books: checker.every_loop_is_well(replace(books, standing=standing(house))),
+        ]
+        until(lambda: not any(wait(books) for wait in waits), REST, lambda: [wait(books)[:5] for wait in waits], every=0.5)
+        observer.end()
+        books = replace(books, topics=topics.records(house.state["kafka"]), standing=standing(house))
+        done = Counter((strike.fault.kind, strike.fault.part) for strike in strikes.done)
+        rest = time.monotonic() - began - seconds
+        yield Run(books, done, *strikes.in_flight(work.calls), observer.seen, observer.rebalances, seconds, rest)
+
+
+def bit(run: Run) -> list[str]:
+    """Why a run proves nothing; empty when its faults bit."""
+    relay = run.books.partners.execute("SELECT epoch FROM relay").fetchone()
+    wanted = {
+        "kills hit nothing": run.kills_in_flight >= 0.8 * run.kills,
+        "no call was cut off": run.kills_that_cut > 0,
+        "nothing was heard twice": run.seen.total() > 0,
+        "no group had to share anew": run.rebalances.total() > 0,
+        "the restore began no epoch": bool(relay and relay["epoch"]),
+    }
+    return [trouble for trouble, absent in wanted.items() if not absent]
+
+
+def standing(house: House) -> dict[str, bool]:
+    """What every service says of itself and of each of its loops, by health and by metrics."""
+    found: dict[str, bool] = {}
+    for service in SERVICES:
+        loops = [sample for sample in samples(house, service, 5) if sample.name == "enlace_loop_well"]
+        found |= {f"{service} metric/{sample.labels['loop']}": sample.value == 1 for sample in loops}
+        asked = {"live": "live", "ready": "", "broker": "broker"} | {
+            f"health/{s.labels['loop']}": f"loop/{s.labels['loop']}" for s in loops
+        }
+        found |= {f"{service} {name}": _serves(house.channel(service), about) for name, about in asked.items()}
+    return found
+
+
+def _serves(channel: grpc.Channel, about: str) -> bool:
+    try:
+        answer = HealthStub(channel).Check(HealthCheckRequest(service=about), timeout=2)  # type: ignore[attr-defined]
+    except grpc.RpcError:
+        return False
+    return bool(answer.status == HealthCheckResponse.SERVING)

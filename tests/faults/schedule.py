@@ -1,0 +1,64 @@
+"""What is done to a house in a fault run, and how often: a list that follows from a seed.
+
+The seed settles which faults there are, their order and how long each pause is. When each comes is a matter of progress, not of time (strikes.py).
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+KILL, PAUSE, REPLAY, DUPLICATES = "kill", "pause", "replay", "duplicates"
+COPY, RESTORE = "copy", "restore"  # of the partners' database: what a copy is of no use without
+
+# Of 200. A kill of PostgreSQL, or of referrals, stops all transitions for about four seconds on two busy cores, one of any other part costs two seconds
+# of processor and nothing more: so there are fewer of the first. Pauses cost what they last.
+MIX: dict[tuple[str, str], int] = {
+    (KILL, "referrals"): 14,
+    (KILL, "notifications"): 14,
+    (KILL, "partners"): 11,
+    (KILL, "gateway"): 8,
+    (KILL, "broker"): 10,
+    (KILL, "postgres"): 7,
+    (PAUSE, "referrals"): 22,
+    (PAUSE, "notifications"): 20,
+    (PAUSE, "partners"): 18,
+    (PAUSE, "gateway"): 12,
+    (PAUSE, "broker"): 20,
+    (PAUSE, "postgres"): 16,
+    (REPLAY, "referrals"): 4,
+    (REPLAY, "partners"): 6,
+    (DUPLICATES, "referrals"): 10,
+    (DUPLICATES, "partners"): 8,
+}
+# (share, shortest, longest) in seconds: most are short, as a slow disk or a busy machine makes them; 1.5 s is what the probe of a database bears,
+# 6 s the session of a consumer.
+LENGTHS = ((0.80, 0.2, 1.0), (0.15, 1.0, 3.0), (0.05, 3.0, 8.0))
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is done to one part; `seconds` is how long a pause lasts."""
+
+    kind: str
+    part: str
+    seconds: float = 0.0
+
+
+def schedule(count: int, seed: int) -> list[Fault]:
+    """So many faults in an order of their own, and among them one restore of a copy made before: at six and at three tenths of them."""
+    chance = random.Random(seed)
+    kinds = [kind for kind, share in MIX.items() for _ in range(round(share * count / sum(MIX.values())))]
+    kinds += [(PAUSE, "notifications")] * (count - 1 - len(kinds))  # what rounding left out; one place is the restore's
+    kinds = kinds[: count - 1]
+    chance.shuffle(kinds)
+    found = [Fault(kind, part, _length(chance) if kind == PAUSE else 0.0) for kind, part in kinds]
+    found.insert(count * 3 // 10, Fault(COPY, "partners"))
+    found.insert(count * 6 // 10, Fault(RESTORE, "partners"))
+    return found
+
+
+def _length(chance: random.Random) -> float:
+    shares, shortest, longest = zip(*LENGTHS, strict=True)
+    n = chance.choices(range(len(LENGTHS)), shares)[0]
+    return round(chance.uniform(shortest[n], longest[n]), 2)

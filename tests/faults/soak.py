@@ -1,0 +1,34 @@
+"""The long fault run: `make soak`. Prints what was done and seen; exit code 1 when anything is lost, double or otherwise wrong, or the faults bit nothing."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from tests.faults import checker
+from tests.faults.run import CALM, bit, fault_run
+from tests.parts.house import House
+from tests.parts.stories import Cast
+
+
+@click.command(help="Break a house at every part while it works, and look at what is left.")
+@click.option("--transitions", default=20_000, show_default=True)
+@click.option("--faults", default=600, show_default=True)
+@click.option("--seed", default=1, show_default=True)
+def main(transitions: int, faults: int, seed: int) -> None:
+    house = House(words=CALM)
+    try:
+        house.start()
+        with fault_run(house, Cast(house), transitions=transitions, faults=faults, seed=seed) as run:
+            click.echo(run.report())
+            troubles = [*bit(run), *checker.violations(run.books)]
+    finally:
+        house.stop()
+    for trouble in troubles:
+        click.echo(trouble, err=True)
+    sys.exit(1 if troubles else 0)
+
+
+if __name__ == "__main__":
+    main()

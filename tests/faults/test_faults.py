@@ -1,0 +1,61 @@
+"""Every part of the house is killed and paused while partner systems work: what was answered stays, what was not acts once or never, everybody is told once.
+
+2,000 transitions and 200 faults, which follow from a seed (schedule.py); `make soak` does more. A run whose faults did not bite fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.faults import checker
+from tests.faults.checker import Books
+from tests.faults.planted import PLANTED
+from tests.faults.run import CALM, Run, bit, fault_run
+from tests.faults.schedule import MIX, schedule
+from tests.parts.house import House
+from tests.parts.stories import Cast
+
+TRANSITIONS, FAULTS, SEED = 2_000, 200, 20_061
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    """The fault run, and what it left behind when all has come to rest."""
+    house = House(words=CALM)
+    try:
+        house.start()
+        with fault_run(house, Cast(house), transitions=TRANSITIONS, faults=FAULTS, seed=SEED) as done:
+            print(done.report())
+            yield done
+    finally:
+        house.stop()
+
+
+def test_the_faults_bit(run: Run) -> None:
+    assert bit(run) == []
+    assert run.transitions >= TRANSITIONS
+    assert run.faults.total() == FAULTS
+    assert {part for _, part in run.faults} == {part for _, part in MIX}
+
+
+@pytest.mark.parametrize("check", checker.CHECKS, ids=lambda check: check.__name__)
+def test_after_all_faults(run: Run, check: Callable[[Books], list[str]]) -> None:
+    assert check(run.books) == []
+
+
+@pytest.mark.parametrize("bug", PLANTED)
+def test_the_checker_sees(run: Run, bug: str) -> None:
+    planted = PLANTED[bug]
+    with planted.in_books(run.books) as books:
+        assert planted.seen_by(books) != []
+
+
+def test_every_invariant_has_a_bug_that_it_sees() -> None:
+    assert {planted.seen_by for planted in PLANTED.values()} == set(checker.CHECKS)
+
+
+def test_the_same_seed_makes_the_same_faults() -> None:
+    assert schedule(FAULTS, SEED) == schedule(FAULTS, SEED) != schedule(FAULTS, SEED + 1)

@@ -1,0 +1,90 @@
+"""A handler that fails for a while in the running house: facts are held and say so, and when the cause is mended each has had its effect once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from tests.faults import checker
+from tests.faults.checker import Books
+from tests.faults.observer import samples
+from tests.faults.run import standing
+from tests.faults.work import Work
+from tests.parts.house import ROOT, SERVICES, House, until
+from tests.parts.stories import Cast
+
+
+@pytest.mark.timeout(300)
+def test_facts_are_held_while_a_handler_fails_and_have_their_effect_once_when_it_is_mended(
+    victim: House, cast: Cast, stack: ExitStack
+) -> None:
+    work, since = Work(victim, cast, [cast.person() for _ in range(4)], threads=3), checker.started()
+    partners, referrals, notifications = (stack.enter_context(victim.database(name)) for name in SERVICES)
+    books = Books(partners, referrals, notifications, work.operations, [], since)
+    work.begin()
+    assert work.wait_for(20, 60)
+
+    # Without this table the handler fails, and so do the loops that send.
+    notifications.execute("ALTER TABLE deliveries RENAME TO deliveries_away")
+    stack.callback(lambda: notifications.execute("ALTER TABLE IF EXISTS deliveries_away RENAME TO deliveries"))
+    until(lambda: len(held(victim)) >= 5)
+    assert work.wait_for(work.answered + 20, 60)  # nobody who works notices
+    until(lambda: facts_held(victim) >= 5)
+    assert {letter["reason"] for letter in held(victim)} == {"fault"}
+    assert not says_facts_are_well(victim)
+    until(lambda: any("mail" in trouble for trouble in checker.every_loop_is_well(with_standing(books, victim))))
+
+    notifications.execute("ALTER TABLE deliveries_away RENAME TO deliveries")
+    assert command(victim, "redrive", "--all", "--reason", "handler_mended")["count"] > 0
+    work.end()
+    waits: tuple[Callable[[Books], list[str]], ...] = (checker.nothing_waits, checker.every_fact_was_taken_in)
+    # The pauses of a fact that was held after the redrive, too, are at most eight seconds by now.
+    until(lambda: not any(wait(books) for wait in waits), 90, lambda: [wait(books)[:5] for wait in waits], every=0.5)
+    assert held(victim) == []
+    until(lambda: facts_held(victim) == 0 and says_facts_are_well(victim))
+    until(lambda: checker.every_loop_is_well(with_standing(books, victim)) == [])
+    assert checker.each_fact_made_its_messages_once(books) == []
+    assert checker.each_message_is_delivered_once_to_a_place(books) == []
+    assert not work.refused
+    redriven = "SELECT FROM audit WHERE action = 'redrive_dead_letter' AND purpose_code = 'handler_mended' AND time >= %s"
+    assert notifications.execute(redriven, (since,)).rowcount > 0
+
+
+def held(house: House) -> list[dict[str, Any]]:
+    """What an operator sees."""
+    found: list[dict[str, Any]] = command(house, "list")
+    return [letter for letter in found if letter["kind"] == "held"]
+
+
+def command(house: House, *words: str) -> Any:
+    """`python -m services.notifications dead-letters …` beside the running service."""
+    told = {**os.environ, "ENLACE_DATABASE_URL": house.database_url("notifications"), "ENLACE_KEYS": str(house.var / "keys")}
+    whole = [sys.executable, "-m", "services.notifications", "dead-letters", *words, "--json"]
+    done = subprocess.run(whole, cwd=ROOT, env=told, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def facts_held(house: House) -> float:
+    """What its metrics say."""
+    return sum(sample.value for sample in samples(house, "notifications", 5) if sample.name == "enlace_facts_held")
+
+
+def says_facts_are_well(house: House) -> bool:
+    """What its health says."""
+    stub = HealthStub(house.channel("notifications"))
+    return bool(stub.Check(HealthCheckRequest(service="facts"), timeout=5).status == HealthCheckResponse.SERVING)  # type: ignore[attr-defined]
+
+
+def with_standing(books: Books, house: House) -> Books:
+    """The books with how all stand now."""
+    return Books(books.partners, books.referrals, books.notifications, books.operations, [], books.since, (), standing(house))

@@ -1,0 +1,122 @@
+"""The ways by which a fault run asks: gRPC to a service, or REST through the gateway; each with a deadline and one way of hearing nothing.
+
+`NoAnswer` is what a client may not conclude anything from and asks again after: lost, late, busy, or a token that ran out while partners were away.
+Every other refusal is raised as it came.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import grpc
+import requests
+from google.protobuf.json_format import MessageToDict
+
+from protos.partners.v1 import directory_pb2_grpc
+from protos.referrals.v1 import referrals_pb2_grpc
+from tests.parts.house import Client, House
+
+_UNKNOWN = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.UNAUTHENTICATED,
+)
+_NO_ANSWER = (401, 429, 502, 503, 504)
+
+
+class NoAnswer(Exception):
+    """Nobody knows whether it happened. Says the code."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A referral as REST answers it, as far as the next step needs it."""
+
+    id: str
+    etag: str
+
+
+class Way(Protocol):
+    """`prepare` sees to the caller's token, which is no part of the call; what it returns asks once."""
+
+    name: str
+    deadline: float
+
+    def prepare(self, client: Client, rpc: str, request: Any) -> Callable[[], Any]: ...
+
+
+class ByGrpc:
+    """Straight to a service, with the caller's token."""
+
+    name = "grpc"
+    deadline = 3.0  # seconds; an honest answer takes 50 ms
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._stub: Any = referrals_pb2_grpc.ReferralsStub(house.channel("referrals"))
+
+    @staticmethod
+    def directory(way: Any) -> ByGrpc:
+        """The same to the directory of the partners service."""
+        made = ByGrpc(way._house)
+        made.name, made._stub = "directory", directory_pb2_grpc.DirectoryStub(way._house.channel("partners"))
+        return made
+
+    def prepare(self, client: Client, rpc: str, request: Any) -> Callable[[], Any]:
+        try:
+            metadata = [("authorization", f"Bearer {client.token()}")]
+        except grpc.RpcError as error:
+            raise NoAnswer("no token") from error
+
+        def ask() -> Any:
+            try:
+                return getattr(self._stub, rpc)(request, timeout=self.deadline, metadata=metadata)
+            except grpc.RpcError as error:
+                if error.code() in _UNKNOWN:
+                    raise NoAnswer(error.code().name) from error
+                raise
+
+        return ask
+
+
+class ByRest:
+    """Through the gateway, with the API key itself."""
+
+    name = "rest"
+    deadline = 10.0  # seconds: docs/api.md, "Give a request 10 s"
+
+    def __init__(self, house: House) -> None:
+        self._url = f"{house.gateway}/api/v1/referrals"
+        self._sessions = threading.local()
+
+    def prepare(self, client: Client, rpc: str, request: Any) -> Callable[[], Any]:
+        if not hasattr(self._sessions, "own"):
+            self._sessions.own = requests.Session()
+        session: requests.Session = self._sessions.own
+        body = MessageToDict(request, preserving_proto_field_name=True)
+        id, etag, key = (body.pop(name, "") for name in ("id", "etag", "request_id"))
+        if "urgency" in body:
+            body["urgency"] = body["urgency"].removeprefix("URGENCY_").lower()
+        headers = {"Authorization": f"Bearer {client.api_key}", "Idempotency-Key": key} | ({"If-Match": f'"{etag}"'} if etag else {})
+        url = f"{self._url}/{id}/{rpc.removesuffix('Referral').lower()}" if id else self._url
+
+        def ask() -> Answer:
+            try:
+                # To connect, and for each byte of the answer, which is one piece.
+                answer = session.post(url, json=body, headers=headers, timeout=(self.deadline - 8, 8))
+            except requests.RequestException as error:
+                raise NoAnswer(type(error).__name__) from error
+            if answer.status_code in _NO_ANSWER:
+                raise NoAnswer(str(answer.status_code))
+            if not answer.ok:
+                raise AssertionError(f"{rpc} by REST: {answer.status_code} {answer.text[:200]}")
+            found = answer.json()
+            return Answer(found["id"], found["etag"].strip('"'))
+
+        return ask

@@ -1,0 +1,356 @@
+"""Random lives of facts against what must hold: orders, repeats, rubbish, failing handlers, crashes at each named point, two consumers, a broker that
+forgets, a store that is restored.
+
+Outbox, inbox and topic are real; the relay's and the subscriber's turns are taken one by one, so that a run says which turn broke what.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
+
+from chassis import dead_letters, keys, outbox
+from chassis.clock import SettableClock
+from chassis.db import Database, Transaction
+from chassis.envelope import NewerKind, pack
+from chassis.ids import new_id
+from chassis.kafka import PARTITIONS, Broker, Producer, create_topics
+from chassis.outbox import Fact
+from chassis.relay import Relay
+from chassis.sealing import Keyring, SignatureCheck, Signer
+from chassis.subscriber import Subscriber
+from chassis.supervisor import Loop
+from chassis.tokens import SYSTEM
+from tests.chassis.world import MIGRATIONS
+from tests.chassis.world import settings as service_settings
+from tests.parts import brokers
+from tests.parts.postgres import Database as Place
+from tests.parts.postgres import Server
+
+SUBJECTS = [letter * 32 for letter in "abc"]
+KIND = "enlace.test.told.v1"
+
+
+class Crash(BaseException):
+    """The process ends here, as by kill -9."""
+
+
+@dataclass
+class Parts:
+    """What all runs share."""
+
+    broker: brokers.Broker
+    postgres: Server
+    forgets: bool
+    keys: Path
+
+
+class Facts(RuleBasedStateMachine):
+    """One run: a teller, two consumers of one name."""
+
+    parts: Parts
+
+    def __init__(self) -> None:
+        super().__init__()
+        parts = self.parts
+        self.topic = f"enlace.model-{new_id()[:8]}.v1"
+        self.watch = Broker(service_settings(parts.broker.bootstrap), [self.topic])
+        self.memories = 1  # of the broker: its cluster's id
+        self.clock = SettableClock(datetime.now(UTC))
+        self.signer = Signer(keys.signing(parts.keys, "facts.teller"))
+        self.place = parts.postgres.database("teller", MIGRATIONS)
+        self.copy: tuple[Place, dict[str, int]] | None = None
+        hearer = parts.postgres.database("hearer", MIGRATIONS)
+        with psycopg.connect(hearer.migration_url) as owner:
+            owner.execute("CREATE TABLE effects (n bigint GENERATED ALWAYS AS IDENTITY, subject text, version bigint, payload bytea)")
+        self.hearer = Database(hearer.url, max_size=4)
+        self.hearer.open()
+        self.made: list[Place] = [self.place, hearer]
+        self.crash_in_handler = ""
+        self.refused: set[str] = set()
+        self.rubbish = 0
+        self.payloads = 0
+        self.restored = False
+        self.ever: dict[tuple[str, int], set[bytes]] = {}
+        voices = {"enlace/teller": SignatureCheck(keys.verifying(parts.keys, "facts.teller"))}
+        keyring = Keyring(keys.secret(parts.keys, "sealing.hearer"))
+        self.hearers = [
+            Subscriber(
+                "hearer", [self.topic], self.hear, database=self.hearer, broker=self.watch, voices=voices, keyring=keyring, clock=self.clock
+            )
+            for _ in range(2)
+        ]
+        self.connect()
+
+    def teardown(self) -> None:
+        try:
+            self.settle()
+            self.check()
+        finally:
+            self.disconnect()
+            self.hearer.close()
+            for place in self.made:
+                self.parts.postgres.drop(place)
+
+    # --- the teller
+
+    def connect(self) -> None:
+        """Opens what a relay has open, anew."""
+        self.teller = Database(self.place.url, max_size=2)
+        self.teller.open()
+        self.connection = self.teller.dedicated()
+        self.looked_back = False
+        self.relay = Relay("teller", self.topic, self.teller, self.watch, self.signer, self.clock)
+        with closing(KafkaAdminClient(bootstrap_servers=self.parts.broker.bootstrap)) as admin:
+            create_topics(admin, [self.topic], 1)
+        self.producer = Producer(self.watch.settings)
+        self.offsets = dict.fromkeys(range(PARTITIONS), 0)
+        self.reader = KafkaConsumer(
+            bootstrap_servers=self.parts.broker.bootstrap,
+            group_id=None,
+            enable_auto_commit=False,
+            fetch_max_wait_ms=5,
+            metrics_enabled=False,
+        )
+        self.reader.assign([TopicPartition(self.topic, n) for n in range(PARTITIONS)])
+
+    def disconnect(self) -> None:
+        """Closes it."""
+        self.producer.discard()
+        self.reader.close()
+        self.connection.close()
+        self.teller.close()
+
+    @rule(subject=st.sampled_from(SUBJECTS), count=st.integers(1, 3), commits=st.booleans())
+    def happen(self, subject: str, count: int, commits: bool) -> None:
+        """Something becomes true, or is rolled back."""
+        with self.teller.transaction(SYSTEM) as tx:
+            row = tx.execute("SELECT coalesce(max(version), 0) AS n FROM outbox WHERE subject = %s", (subject,)).fetchone()
+            assert row is not None
+            facts = []
+            for n in range(count):
+                self.payloads += 1
+                facts.append(Fact(subject, row["n"] + 1 + n, KIND, b"%d" % self.payloads, self.clock.now()))
+            outbox.keep(tx, facts)
+            if not commits:
+                tx.rollback()
+        if commits:
+            for fact in facts:
+                self.ever.setdefault((fact.subject, fact.version), set()).add(fact.payload)
+
+    @rule(crash=st.sampled_from(["", "", "before the send", "after the send", "after the mark"]))
+    def tell(self, crash: str) -> None:
+        """One turn of the relay."""
+        outbox.meet_cluster(self.connection, f"memory {self.memories}")
+        if not self.looked_back:
+            self.relay.look_back(self.connection, Loop("relay", lambda _: None))
+            self.looked_back = True
+        try:
+            self.relay.tell(self.connection, Interrupted(self.producer, crash))  # type: ignore[arg-type]
+            if crash == "after the mark":
+                raise Crash
+        except Crash:
+            self.restart_teller()
+
+    def restart_teller(self) -> None:
+        """Another process goes on where this one died."""
+        self.connection.close()
+        self.connection = self.teller.dedicated()
+        self.looked_back = False
+        self.relay = Relay("teller", self.topic, self.teller, self.watch, self.signer, self.clock)
+
+    @rule(subject=st.sampled_from([*SUBJECTS, ""]))
+    def repeat(self, subject: str) -> None:
+        """Somebody wants it told again."""
+        with self.teller.transaction(SYSTEM) as tx:
+            if subject:
+                outbox.repeat_subject(tx, subject)
+            else:
+                outbox.repeat_all(tx)
+
+    @rule(seed=st.integers(0, 1000))
+    def shuffle(self, seed: int) -> None:
+        """What was committed comes by the topic in any order, as after retries of a broken connection."""
+        with self.teller.transaction(SYSTEM) as tx:
+            facts = outbox.new_facts(tx, 100)[:8]
+        random.Random(seed).shuffle(facts)
+        self.producer.send_all(self.topic, [pack(fact, "enlace/teller", self.signer) for fact in facts])
+
+    @rule()
+    def litter(self) -> None:
+        """Somebody writes rubbish to the topic."""
+        self.rubbish += 1
+        self.producer.send_all(self.topic, [(b"rubbish", b"%d" % self.rubbish, [])])
+
+    @rule()
+    def back_up(self) -> None:
+        """A copy of the teller's store."""
+        name = f"copy_{new_id()[:12]}"
+        self.connection.close()
+        self.teller.close()
+        self.parts.postgres.engine.clone(self.place.name, name)
+        self.copy = self._place(name), {}
+        self.made.append(self.copy[0])
+        self.reopen_teller()
+
+    @precondition(lambda self: self.copy is not None)
+    @rule(same_disk=st.booleans())
+    def restore(self, same_disk: bool) -> None:
+        """The teller goes on from the copy: another database, as a restored one is, or the same as it was."""
+        assert self.copy is not None
+        self.connection.close()
+        self.teller.close()
+        name = f"restored_{new_id()[:12]}"
+        self.parts.postgres.engine.clone(self.copy[0].name, name)
+        self.place = self._place(name)
+        self.made.append(self.place)
+        self.restored = True
+        self.clock.advance(timedelta(seconds=1))
+        self.reopen_teller(same_disk)
+
+    def reopen_teller(self, same_disk: bool = False) -> None:
+        """Opens the store that is in its place now; on the same disk, as it was when the snapshot was taken, nothing in it tells."""
+        self.teller = Database(self.place.url, max_size=2)
+        self.teller.open()
+        if same_disk:
+            with self.teller.transaction(SYSTEM) as tx:
+                tx.execute(f"UPDATE relay SET store = ({outbox._STORE}) WHERE store <> ''")
+        self.restart_teller()
+
+    def _place(self, name: str) -> Place:
+        url, migration_url = (url.replace(f"/{self.place.name}", f"/{name}") for url in (self.place.url, self.place.migration_url))
+        return Place(name, url, migration_url)
+
+    @precondition(lambda self: self.parts.forgets)
+    @rule()
+    def wipe(self) -> None:
+        """The broker forgets everything."""
+        self.memories += 1
+        self.disconnect()
+        self.parts.broker.restart()
+        self.connect()
+
+    # --- the consumers
+
+    def hear(self, tx: Transaction, fact: Fact) -> None:
+        """The handler; it may refuse, not know the kind, or be cut off."""
+        if self.crash_in_handler == "before the effect":
+            raise Crash
+        if fact.subject in self.refused:
+            raise NewerKind if fact.version % 2 else ValueError("a bug")
+        tx.execute("INSERT INTO effects (subject, version, payload) VALUES (%s, %s, %s)", (fact.subject, fact.version, fact.payload))
+        if self.crash_in_handler == "after the effect":
+            raise Crash
+
+    @rule(
+        which=st.integers(0, 1),
+        half=st.sampled_from([range(PARTITIONS), range(6), range(6, PARTITIONS)]),
+        crash=st.sampled_from(["", "", "", "before the effect", "after the effect", "before the offset"]),
+    )
+    def listen(self, which: int, half: range, crash: str) -> None:
+        """One of the consumers reads what its partitions hold; both may have the same ones, as around a rebalance."""
+        records, ends = self.read(half)
+        self.crash_in_handler = crash
+        try:
+            self.hearers[which].take(records)
+            if crash != "before the offset":
+                self.offsets |= ends
+        except Crash:
+            pass
+        finally:
+            self.crash_in_handler = ""
+
+    def read(self, half: range) -> tuple[list[Any], dict[int, int]]:
+        """All records from the committed offsets on, and the offsets after them."""
+        places = [TopicPartition(self.topic, n) for n in half]
+        last = self.reader.end_offsets(places)
+        waits = {place for place in places if last[place] > self.offsets[place.partition]}
+        self.reader.assign(sorted(waits))
+        for place in waits:
+            self.reader.seek(place, self.offsets[place.partition])
+        found: list[Any] = []
+        ends: dict[int, int] = {}
+        while any(ends.get(place.partition, 0) < last[place] for place in waits):
+            for place, records in self.reader.poll(timeout_ms=200).items():
+                found += records
+                ends[place.partition] = records[-1].offset + 1
+        return found, ends
+
+    @rule(which=st.integers(0, 1), seconds=st.sampled_from([1, 3, 400]))
+    def sweep(self, which: int, seconds: int) -> None:
+        """Time goes by, and what waits is tried."""
+        self.clock.advance(timedelta(seconds=seconds))
+        self.hearers[which].sweep()
+
+    @rule(subject=st.sampled_from(SUBJECTS))
+    def break_handler(self, subject: str) -> None:
+        """From now on the handler fails for a subject."""
+        self.refused.add(subject)
+
+    @rule()
+    def mend_handler(self) -> None:
+        """The bug is mended."""
+        self.refused.clear()
+
+    # --- what must hold
+
+    def settle(self) -> None:
+        """All causes are mended, and everybody has time."""
+        self.refused.clear()
+        for _ in range(3):
+            for _ in range(20):
+                self.tell("")
+                with self.teller.transaction(SYSTEM) as tx:
+                    if not outbox.new_facts(tx, 1) and not outbox.anything_to_repeat(tx):
+                        break
+            for which in (0, 1):
+                self.listen(which, range(PARTITIONS), "")
+                self.sweep(which, 400)
+
+    def check(self) -> None:
+        """Nothing lost, nothing double, nothing out of order, nothing left."""
+        with self.teller.transaction(SYSTEM) as tx:
+            history = tx.execute("SELECT subject, version, payload FROM outbox ORDER BY subject, version").fetchall()
+        with self.hearer.transaction(SYSTEM) as tx:
+            effects = tx.execute("SELECT subject, version, payload FROM effects ORDER BY n").fetchall()
+            waiting = dead_letters.waiting(tx)
+            parked = tx.execute("SELECT subject, version FROM inbox_parked").fetchall()
+        assert parked == []
+        assert len(waiting) <= self.rubbish
+        assert len(waiting) == self.rubbish or self.memories > 1, "what was forgotten before anybody read it can't be a dead letter"
+        for subject in SUBJECTS:
+            told = [(row["version"], bytes(row["payload"])) for row in history if row["subject"] == subject]
+            heard = [(row["version"], bytes(row["payload"])) for row in effects if row["subject"] == subject]
+            if not self.restored:
+                assert heard == told
+            assert set(told) <= set(heard), "lost"
+            assert all(payload in self.ever[subject, version] for version, payload in heard), "a phantom"
+            if told:
+                assert heard[-1] == told[-1], "the subject does not stand as it is told"
+
+
+class Interrupted:
+    """A producer whose process may be killed around its send."""
+
+    def __init__(self, producer: Producer, crash: str) -> None:
+        self._producer = producer
+        self._crash = crash
+
+    def send_all(self, topic: str, records: Any) -> dict[int, int]:
+        """Sends, or dies."""
+        if self._crash == "before the send":
+            raise Crash
+        offsets = self._producer.send_all(topic, records)
+        if self._crash == "after the send":
+            raise Crash
+        return offsets

@@ -31,7 +31,9 @@ class DirectoryStub:
       UNAUTHENTICATED token_missing | token_invalid | token_expired: send a fresh caller token in `authorization`.
       PERMISSION_DENIED right_missing | organization_not_active: the caller's role or scope has no row for this rpc, or its member is suspended.
       INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason (required, unknown_code, too_long, out_of_range, malformed).
-      UNAVAILABLE store_unavailable: the database is away; nothing was written; retry with the same request_id.
+      UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
+      DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
+      RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
       ALREADY_EXISTS request_id_reused: the same request_id came before with another body (mutating rpcs).
     """
 
@@ -92,7 +94,9 @@ class DirectoryAsyncStub(DirectoryStub):
       UNAUTHENTICATED token_missing | token_invalid | token_expired: send a fresh caller token in `authorization`.
       PERMISSION_DENIED right_missing | organization_not_active: the caller's role or scope has no row for this rpc, or its member is suspended.
       INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason (required, unknown_code, too_long, out_of_range, malformed).
-      UNAVAILABLE store_unavailable: the database is away; nothing was written; retry with the same request_id.
+      UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
+      DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
+      RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
       ALREADY_EXISTS request_id_reused: the same request_id came before with another body (mutating rpcs).
     """
 
@@ -149,7 +153,9 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
       UNAUTHENTICATED token_missing | token_invalid | token_expired: send a fresh caller token in `authorization`.
       PERMISSION_DENIED right_missing | organization_not_active: the caller's role or scope has no row for this rpc, or its member is suspended.
       INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason (required, unknown_code, too_long, out_of_range, malformed).
-      UNAVAILABLE store_unavailable: the database is away; nothing was written; retry with the same request_id.
+      UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
+      DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
+      RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
       ALREADY_EXISTS request_id_reused: the same request_id came before with another body (mutating rpcs).
     """
 

@@ -32,6 +32,8 @@ class ReferralsStub:
     INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason.
     NOT_FOUND not_found: it does not exist or is not yours; the two look the same.
     UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
+    DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
+    RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
     RESOURCE_EXHAUSTED store_full: the disk is full; nothing was written; reads go on.
     And every mutating rpc:
     ALREADY_EXISTS request_id_reused: the same request_id came before with another body.
@@ -149,6 +151,8 @@ class ReferralsServicer:
     INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason.
     NOT_FOUND not_found: it does not exist or is not yours; the two look the same.
     UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
+    DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
+    RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
     RESOURCE_EXHAUSTED store_full: the disk is full; nothing was written; reads go on.
     And every mutating rpc:
     ALREADY_EXISTS request_id_reused: the same request_id came before with another body.
@@ -405,6 +409,8 @@ class Referrals:
     INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason.
     NOT_FOUND not_found: it does not exist or is not yours; the two look the same.
     UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
+    DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
+    RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
     RESOURCE_EXHAUSTED store_full: the disk is full; nothing was written; reads go on.
     And every mutating rpc:
     ALREADY_EXISTS request_id_reused: the same request_id came before with another body.

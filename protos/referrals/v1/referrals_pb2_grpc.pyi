@@ -33,6 +33,8 @@ class ReferralsStub:
       INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason.
       NOT_FOUND not_found: it does not exist or is not yours; the two look the same.
       UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
+      DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
+      RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
       RESOURCE_EXHAUSTED store_full: the disk is full; nothing was written; reads go on.
     And every mutating rpc:
       ALREADY_EXISTS request_id_reused: the same request_id came before with another body.
@@ -96,6 +98,8 @@ class ReferralsAsyncStub(ReferralsStub):
       INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason.
       NOT_FOUND not_found: it does not exist or is not yours; the two look the same.
       UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
+      DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
+      RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
       RESOURCE_EXHAUSTED store_full: the disk is full; nothing was written; reads go on.
     And every mutating rpc:
       ALREADY_EXISTS request_id_reused: the same request_id came before with another body.
@@ -155,6 +159,8 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
       INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason.
       NOT_FOUND not_found: it does not exist or is not yours; the two look the same.
       UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
+      DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
+      RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
       RESOURCE_EXHAUSTED store_full: the disk is full; nothing was written; reads go on.
     And every mutating rpc:
       ALREADY_EXISTS request_id_reused: the same request_id came before with another body.

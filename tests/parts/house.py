@@ -219,7 +219,7 @@ class Client:
             left = self._end - time.time()
             if left < _RENEW:
                 try:
-                    answer = self._tokens.IssueToken(self._credential, timeout=5)
+                    answer = self._tokens.IssueToken(self._credential, timeout=5, wait_for_ready=not self._token)
                 except grpc.RpcError:
                     if left < 1:
                         raise

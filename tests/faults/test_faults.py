@@ -18,7 +18,7 @@ from tests.parts.house import House
 from tests.parts.stories import Cast
 
 TRANSITIONS, FAULTS, SEED = 2_000, 200, 20_061
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

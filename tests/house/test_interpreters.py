@@ -22,6 +22,7 @@ import pytest
 
 from tests.parts.hearing import HEARING
 
+pytestmark = pytest.mark.alone
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "build" / "pythons"
 TESTED = ("3.11", "3.12", "3.13")

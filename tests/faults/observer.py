@@ -1,6 +1,6 @@
-"""Looks at a house under faults from outside, about once a second: facts heard again, and who is in the consumers' groups.
+"""Looks at a house under faults from outside, about once a second: facts heard, and heard again, and who is in the consumers' groups.
 
-Both are lower bounds. A counter that begins anew with its process loses what it counted since the last look; of two changes of a group between two looks
+All are lower bounds. A counter that begins anew with its process loses what it counted since the last look; of two changes of a group between two looks
 one is seen.
 """
 
@@ -25,13 +25,14 @@ EVERY = 1.0
 
 
 class Observer:
-    """`begin`, then `end`; `seen` counts facts that a consumer knew already, `rebalances` changes of a group's members, both by consumer."""
+    """`begin`, then `end`; by consumer: facts `heard`, of these `seen` before, and `rebalances`, changes of its group's members."""
 
     def __init__(self, house: House) -> None:
+        self.heard: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()
         self.rebalances: Counter[str] = Counter()
         self._house = house
-        self._last: dict[str, float] = {}
+        self._last: dict[tuple[str, str], float] = {}
         self._members: dict[str, frozenset[str]] = {}
         self._ending = threading.Event()
         self._threads = [threading.Thread(target=self._turn, args=(look,), daemon=True) for look in (self._count, self._look_at_groups)]
@@ -53,10 +54,13 @@ class Observer:
     def _count(self) -> None:
         for service in SERVICES:
             for sample in samples(self._house, service, 1):
-                if sample.name == "enlace_facts_heard_total" and sample.labels["outcome"] == "seen":
-                    consumer, last = sample.labels["consumer"], self._last.get(sample.labels["consumer"], 0.0)
-                    self.seen[consumer] += int(sample.value - last if sample.value >= last else sample.value)
-                    self._last[consumer] = sample.value
+                if sample.name == "enlace_facts_heard_total":
+                    consumer, outcome = sample.labels["consumer"], sample.labels["outcome"]
+                    last = self._last.get((consumer, outcome), 0.0)
+                    more = int(sample.value - last if sample.value >= last else sample.value)
+                    self.heard[consumer] += more
+                    self.seen[consumer] += more if outcome == "seen" else 0
+                    self._last[consumer, outcome] = sample.value
 
     def _look_at_groups(self) -> None:
         """A rebalance: a group has other members than it had when it last had some, whoever forgot or replaced them."""

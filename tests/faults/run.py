@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,10 +21,12 @@ from tests.faults.schedule import PAUSE, schedule
 from tests.faults.strikes import Strikes
 from tests.faults.work import OK, Work
 from tests.parts import topics
-from tests.parts.house import SERVICES, House, until
+from tests.parts.house import SERVICES, House
 from tests.parts.stories import Cast
 
-REST = 180.0  # seconds in which all must have been told and taken in after the last fault
+STALL = (
+    60.0  # seconds after the last fault in which less must be left to tell and to take in than ever before: more than any pause of a loop
+)
 LONGEST = 900.0  # seconds for the transitions that are missing when all faults are done: thousands in a short list of faults
 CALM = ("--calm", "0")  # a part that was up is started again at once, however often it is killed
 
@@ -77,7 +81,7 @@ def fault_run(house: House, cast: Cast, *, transitions: int, faults: int, seed: 
     people = [cast.person() for _ in range(16)]
     since, began = checker.started(), time.monotonic()
     work, observer = Work(house, cast, people), Observer(house)
-    strikes = Strikes(house, work, seed)
+    strikes = Strikes(house, work, observer, seed)
     observer.begin()
     work.begin()
     strikes.run(schedule(faults, seed), transitions // faults)
@@ -94,12 +98,23 @@ def fault_run(house: House, cast: Cast, *, transitions: int, faults: int, seed: 
             checker.every_epoch_was_taken_in,
             lambda books: checker.every_loop_is_well(replace(books, standing=standing(house))),
         ]
-        until(lambda: not any(wait(books) for wait in waits), REST, lambda: [wait(books)[:5] for wait in waits], every=0.5)
+        come_to_rest(lambda: [trouble for wait in waits for trouble in wait(books)])
         observer.end()
         books = replace(books, topics=topics.records(house.state["kafka"]), standing=standing(house))
         done = Counter((strike.fault.kind, strike.fault.part) for strike in strikes.done)
         rest = time.monotonic() - began - seconds
         yield Run(books, done, *strikes.in_flight(work.calls), observer.seen, observer.rebalances, seconds, rest)
+
+
+def come_to_rest(left: Callable[[], list[str]]) -> None:
+    """Waits as long as there is less and less left; tens of thousands of facts take their time."""
+    least, since = math.inf, time.monotonic()
+    while found := left():
+        if len(found) < least:
+            least, since = len(found), time.monotonic()
+        assert time.monotonic() - since < STALL, f"{len(found)} left and no less for {STALL:g} s: {found[:5]}"
+        print(f"{len(found)} left", file=sys.stderr)
+        time.sleep(1)
 
 
 def bit(run: Run) -> list[str]:

@@ -1,7 +1,8 @@
 """Does what a schedule says to a house under load: each fault comes when enough transitions were answered since the one before, on a part that is well.
 
 So nothing waits for a fixed time, and no kill hits a process that another has killed already. While nothing is answered, because referrals or PostgreSQL
-are down, the other parts are not safe either: then one of them is hit every second. A fault that must wait lets the next go before it.
+are down, the other parts are not safe either: then one of them is hit every second. What stops the hearing of facts comes only when they were heard
+again since it last did: else all would be heard after the run, in peace. A fault that must wait lets the next go before it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from dataclasses import dataclass
 from kafka import KafkaProducer
 
 from chassis.kafka import REPLAYS
+from tests.faults.observer import GROUPS, Observer
 from tests.faults.schedule import COPY, DUPLICATES, KILL, PAUSE, REPLAY, RESTORE, Fault
 from tests.faults.work import OK, Call, Work
 from tests.parts import topics
@@ -32,6 +35,9 @@ WAYS = {
 }
 TRANSITIONS = ("grpc", "rest")
 REPEATED = 30  # records a partition that are put on a topic once more
+# Who hears nothing for a while when a part dies. Referrals are no part of it: they are killed whenever transitions go on.
+DEAFENS = {"notifications": GROUPS[:2], "broker": GROUPS}
+ECHO = 5  # facts that may have been heard before the kill and counted after it
 STOPS = ("referrals", "postgres")
 STANDSTILL = 1.0  # seconds without enough transitions, after which other parts are hit
 LOOK = 0.1
@@ -49,10 +55,12 @@ class Strike:
 class Strikes:
     """`run` does it all; `done` tells what was done."""
 
-    def __init__(self, house: House, work: Work, seed: int) -> None:
+    def __init__(self, house: House, work: Work, observer: Observer, seed: int) -> None:
         self.done: list[Strike] = []
         self._house = house
         self._work = work
+        self._observer = observer
+        self._heard: Counter[str] = Counter()  # when hearing was last stopped
         self._chance = random.Random(seed)
         self._killed: dict[str, int] = {}
         self._still: dict[str, threading.Thread] = {}
@@ -87,6 +95,8 @@ class Strikes:
         """Its part is well, and what it needs; a restore comes after its copy; what stops all transitions comes when there are some."""
         if fault.part in STOPS and not goes_on and fault.kind in (KILL, PAUSE):
             return False
+        if fault.kind == KILL and any(self._observer.heard[consumer] <= self._heard[consumer] for consumer in DEAFENS.get(fault.part, ())):
+            return False
         if fault.kind in (REPLAY, DUPLICATES):
             return self._well("broker") and self._well(fault.part)
         if fault.kind in (COPY, RESTORE):
@@ -117,6 +127,8 @@ class Strikes:
 
     def _kill(self, part: str) -> None:
         self._killed[part] = self._house.kill(part)
+        for consumer in DEAFENS.get(part, ()):
+            self._heard[consumer] = self._observer.heard[consumer] + ECHO
 
     def _pause(self, fault: Fault) -> None:
         with standing_still(self._house.pid(fault.part)):

@@ -26,7 +26,9 @@ from tests.parts.house import Client, House
 from tests.parts.stories import STEPS, Cast
 
 OK, LOST = "ok", "unknown"
-PATIENCE = 300.0  # seconds for one transition, tries again included: longer than any series of faults on the parts it needs, on a busy machine
+PATIENCE = (
+    300.0  # seconds for one transition, tries again included: longer than any series of faults on the parts it needs, on a busy machine
+)
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 0.8  # between two tries: they must not take the processor from what is just starting again
 ROOM = 0.2  # between two words about room
 

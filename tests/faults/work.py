@@ -30,6 +30,7 @@ PATIENCE = (
     300.0  # seconds for one transition, tries again included: longer than any series of faults on the parts it needs, on a busy machine
 )
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 0.8  # between two tries: they must not take the processor from what is just starting again
+THINK = 0.15  # before each transition, so that eight threads make about forty a second: what notifications can hear at that time
 ROOM = 0.2  # between two words about room
 
 
@@ -134,6 +135,7 @@ class Work:
     def _act(self, way: Way, client: Client, rpc: str, fact: str, request: Any, referral_id: str, gives_up: bool) -> Any:
         """One transition, made again with the same request_id until an answer comes."""
         operation = Operation(request.request_id, client.key_id, fact, referral_id, LOST, calls=0)
+        time.sleep(THINK)
         self.operations.append(operation)
         end, pause = time.monotonic() + PATIENCE, FIRST_PAUSE
         while True:

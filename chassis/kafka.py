@@ -41,6 +41,9 @@ REPLAYS = "enlace.replays.v1"
 
 _SILENCE_MS = 5_000  # of a broker that stands still, until the watch says that it is away
 
+_SILENT_POLLS = 6
+"""Of 0.5 s each without a record, after which a topic that should have some is given up."""
+
 _JOIN_POLLS = 25
 """Of 0.2 s each: a join takes three seconds on the embedded broker."""
 
@@ -209,8 +212,14 @@ def read_from(settings: ServiceSettings, topic: str, begins: Mapping[int, int]) 
             consumer.assign(behind)
             for place in behind:
                 consumer.seek(place, begins.get(place.partition, 0))
+            silent = 0
             while behind:
-                yield [record for records in consumer.poll(timeout_ms=500).values() for record in records]
+                found = [record for records in consumer.poll(timeout_ms=500).values() for record in records]
+                # A broker that forgot everything meanwhile never reaches the end that it once named.
+                silent = 0 if found else silent + 1
+                if silent > _SILENT_POLLS:
+                    raise BrokerLost("silent")
+                yield found
                 behind = [place for place in behind if (consumer.position(place) or 0) < ends[place]]
         finally:
             _quietly(consumer.close)

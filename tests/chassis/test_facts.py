@@ -167,3 +167,16 @@ def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(
     until(lambda: bool(patient.poll(0.5)), 40)
     patient.close()
     watch.stop()
+
+
+def test_reading_back_ends_when_the_broker_forgot_what_it_had_named_the_end(
+    embedded_broker: brokers.Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = f"enlace.tests-{new_id()[:8]}.v1"
+    watch = Broker(settings(embedded_broker.bootstrap), [topic])
+    watch.start()
+    until(lambda: watch.cluster_id is not None)
+    monkeypatch.setattr(kafka.KafkaConsumer, "end_offsets", lambda _self, places: dict.fromkeys(places, 5))
+    with pytest.raises(kafka.BrokerLost):
+        list(kafka.read_from(settings(embedded_broker.bootstrap), topic, {}))
+    watch.stop()

@@ -176,7 +176,7 @@ def test_reading_back_ends_when_the_broker_forgot_what_it_had_named_the_end(
     watch = Broker(settings(embedded_broker.bootstrap), [topic])
     watch.start()
     until(lambda: watch.cluster_id is not None)
-    monkeypatch.setattr(kafka.KafkaConsumer, "end_offsets", lambda _self, places: dict.fromkeys(places, 5))
+    monkeypatch.setattr("chassis.kafka.KafkaConsumer.end_offsets", lambda _self, places: dict.fromkeys(places, 5))
     with pytest.raises(kafka.BrokerLost):
         list(kafka.read_from(settings(embedded_broker.bootstrap), topic, {}))
     watch.stop()

@@ -120,7 +120,9 @@ def test_a_held_fact_is_seen_mended_and_tried_again_with_its_effect_once(operato
     # As after an hour: by itself it is tried again in five minutes only.
     until(lambda: scenes.held(sent.id)[0]["attempts"] >= 3, 90)
     scenes.rows(
-        "notifications", "UPDATE inbox_parked SET next_try_time = now() + interval '5 minutes' WHERE subject = %s RETURNING 1", sent.id
+        "notifications",
+        "UPDATE inbox_parked SET next_try_time = now() + interval '5 minutes' WHERE subject = %s AND reason <> '' RETURNING 1",
+        sent.id,
     )
     broken()
     redrive = operator.told(HELD, "redrive")

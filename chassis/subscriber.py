@@ -7,7 +7,7 @@ its later facts behind it, and is tried again with growing pauses, other subject
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError
@@ -187,8 +187,7 @@ class Subscriber:
         if timedelta() <= now - self._swept_at < _SWEEP:
             return
         self._swept_at = now
-        self._patiently(lambda tx: inbox.forget_overtaken(tx, self._name))
-        for subject in self._patiently(lambda tx: inbox.due_subjects(tx, self._name, now, _SWEPT)):
+        for subject in self._patiently(lambda tx: self._due_subjects(tx, now)):
             self._go_on()
             self._take_waiting(subject)
         for identity, record in self._patiently(lambda tx: dead_letters.take_redriven(tx, self._keyring, self._name, _SWEPT)):
@@ -198,6 +197,10 @@ class Subscriber:
         metrics.DEAD_LETTERS.labels(self._name).set(dead)
         self._on_held(held)
 
+    def _due_subjects(self, tx: Transaction, now: datetime) -> list[str]:
+        inbox.forget_overtaken(tx, self._name)
+        return inbox.due_subjects(tx, self._name, now, _SWEPT)
+
     # --- what can't be read
 
     def _bury(self, record: Any, reason: str) -> None:
@@ -206,7 +209,9 @@ class Subscriber:
         fresh = self._patiently(lambda tx: dead_letters.keep(tx, self._keyring, self._name, letter, reason, self._clock.now()))
         metrics.FACTS_HEARD.labels(self._name, "dead").inc()
         if fresh:
-            self._doubtful.add((record.topic, (record.key or b"").decode("ascii", "replace")))
+            key = (record.key or b"").decode("ascii", "replace")
+            if is_id(key):
+                self._doubtful.add((record.topic, key))
             log.get().error(
                 "dead_letter", consumer=self._name, topic=record.topic, partition=record.partition, offset=record.offset, reason=reason
             )
@@ -229,7 +234,7 @@ class Subscriber:
             return
         self._asked_at = now
         gaps = self._patiently(lambda tx: inbox.gaps(tx, self._name, now - _FIRST_PATIENCE))
-        missing = sorted({*gaps, *(place for place in self._doubtful if is_id(place[1]))})
+        missing = sorted({*gaps, *self._doubtful})
         epoch = self._patiently(lambda tx: outbox.meet_store(tx, self._clock))
         restored = not self._patiently(lambda tx: inbox.missed_nothing(tx, self._name, epoch))
         if restored:

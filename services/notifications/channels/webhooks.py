@@ -12,7 +12,7 @@ from standardwebhooks import Webhook as Signature
 from chassis import log, metrics
 from chassis.clock import Clock
 from chassis.db import LOST, Database, wait_for_notice
-from chassis.errors import Exhausted, Late, Unavailable
+from chassis.errors import Exhausted, Late, Stale, Unavailable
 from chassis.supervisor import Loop
 from services.notifications.channels.door import TIMEOUT, Door
 from services.notifications.domain.delivery import Channel, WebhookClaim
@@ -97,7 +97,7 @@ class WebhookSender:
     def _send_and_free(self, claim: WebhookClaim) -> None:
         try:
             self.send(claim)
-        except (Unavailable, Exhausted, Late) as refusal:  # the database is away: the lease ends by itself, and the delivery is sent again
+        except (Unavailable, Exhausted, Late, Stale) as refusal:  # not now: the lease ends by itself, and the delivery is sent again
             log.get().warning("attempt_not_noted", channel="webhook", delivery_id=claim.id, reason=refusal.reason)
         except Exception as error:  # whatever is wrong with one delivery, the others go on; this one comes again when its lease is over
             metrics.ROWS_PUT_ASIDE.labels(self.name).inc()

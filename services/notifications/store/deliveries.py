@@ -1,7 +1,8 @@
 """Deliveries: claimed by a sender for a lease, finished under the same lease, listed for their owner.
 
 A claim moves `next_attempt_time` to the end of the lease: a sender that dies leaves a delivery that becomes due again by itself. A finish that comes
-after its lease changes nothing.
+after its lease changes nothing. Whoever changes both locks an endpoint before its deliveries: a manager who disables it and a sender who notes an
+attempt would otherwise wait for each other, and PostgreSQL ends one of the two.
 """
 
 from datetime import datetime
@@ -48,11 +49,13 @@ FROM taken JOIN messages m ON m.id = taken.message_id LEFT JOIN desks ON desks.o
 """
 
 _FINISH = """
-WITH done AS (
+WITH endpoint AS MATERIALIZED (
+    SELECT FROM webhooks WHERE id = %(webhook)s FOR UPDATE
+), done AS (
     UPDATE deliveries SET status = %(status)s, next_attempt_time = %(next)s, attempts = attempts + 1, tries = tries + 1,
         first_try_time = coalesce(first_try_time, %(now)s), last_code = %(code)s, last_error = %(error)s, last_duration_ms = %(duration)s,
         delivery_time = CASE WHEN %(arrived)s THEN %(now)s ELSE delivery_time END
-    WHERE id = %(id)s AND next_attempt_time = %(lease)s
+    WHERE id = %(id)s AND next_attempt_time = %(lease)s AND (SELECT count(*) FROM endpoint) >= 0 -- which makes it come first
     RETURNING id
 ), freed AS (
     -- Whatever was committed meanwhile, unseen by this statement, found the endpoint busy: so the senders look again, always.
@@ -109,6 +112,7 @@ def discard_of_webhook(tx: Transaction, webhook_id: str) -> None:
 
 def discard_of_organization(tx: Transaction, organization_id: str) -> None:
     """Closes what is still open to an organisation."""
+    tx.execute("SELECT FROM webhooks WHERE organization_id = %s ORDER BY id FOR UPDATE", (organization_id,))
     tx.execute(
         "UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL WHERE organization_id = %s AND next_attempt_time IS NOT NULL",
         (organization_id,),

@@ -1,6 +1,6 @@
 """Every part of the house is killed and paused while partner systems work: what was answered stays, what was not acts once or never, everybody is told once.
 
-600 transitions and 60 faults, which follow from a seed (schedule.py); `make soak` does more. A run whose faults did not bite fails.
+2,000 transitions and 200 faults, which follow from a seed (schedule.py); `make soak` does more. A run whose faults did not bite fails.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.faults.schedule import MIX, schedule
 from tests.parts.house import House
 from tests.parts.stories import Cast
 
-TRANSITIONS, FAULTS, SEED = 600, 60, 20_061
+TRANSITIONS, FAULTS, SEED = 2_000, 200, 20_061
 pytestmark = [pytest.mark.timeout(900), pytest.mark.alone]
 
 

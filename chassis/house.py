@@ -37,12 +37,11 @@ def run(server: Server, database: Database, broker: Broker, loops: Sequence[Loop
     for loop in watched:
         metrics.watch_loop(loop.name, lambda loop=loop: loop.age, lambda loop=loop: loop.state in WELL)  # type: ignore[misc]
     database.open()
-    broker.on_change(lambda answers: server.say("broker", answers))
     for loop in watched:
         loop.start()
     server.start()
     log.get().info("started", port=server.port)
-    watch = Watch(server, database, watched)
+    watch = Watch(server, database, broker, watched)
     while not ending.wait(_LOOK):
         watch.look()
     _stop(server, database, watched)
@@ -50,11 +49,12 @@ def run(server: Server, database: Database, broker: Broker, loops: Sequence[Loop
 
 
 class Watch:
-    """Says in the health service how the loops and the database stand, and starts a dead loop again."""
+    """Says in the health service how the loops, the database and the broker stand, and starts a dead loop again."""
 
-    def __init__(self, server: Server, database: Database, loops: Sequence[Loop]) -> None:
+    def __init__(self, server: Server, database: Database, broker: Broker | None, loops: Sequence[Loop]) -> None:
         self._server = server
         self._database = database
+        self._broker = broker
         self._loops = loops
         self._ready = False
         self._stuck: set[str] = set()
@@ -71,6 +71,7 @@ class Watch:
             log.get().error("loop_stuck", loop=name)
         self._stuck = stuck
         self._server.say("live", not stuck)
+        self._server.say("broker", self._broker is not None and self._broker.usable)
         if self._database.answers != self._ready:
             self._ready = not self._ready
             self._server.ready(self._ready)

@@ -5,6 +5,7 @@ failure), back-offs of 30 s. It promises no delivery: whoever sends keeps what i
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -70,25 +71,40 @@ def _common(settings: ServiceSettings) -> dict[str, Any]:
 
 
 class Broker:
-    """Watches which cluster answers. `cluster_id` is None while none does; another id means another memory."""
+    """Watches which cluster answers. `cluster_id` is None while none does; another id means another memory.
 
-    def __init__(self, settings: ServiceSettings, topics: Sequence[str]) -> None:
+    A broker that answers may still take nothing (a topic that was deleted, a partition that is broken): who works with it says whether it does.
+    """
+
+    def __init__(self, settings: ServiceSettings, topics: Sequence[str], *, patience: float = 10.0) -> None:
+        """`patience`: seconds of failing work after which it counts as unusable; above the time in which clients find a broker that is back."""
         # The pause bounds how long a broker that is back goes unnoticed.
         self.loop = Loop("broker", self._watch, waits_for=_RAISED, longest_pause=0.5)
         self.settings = settings
         self._topics = list(topics)
         self._changed = threading.Condition()
         self._cluster_id: str | None = None
-        self._listeners: list[Callable[[bool], None]] = []
+        self._patience = patience
+        self._failing_since: float | None = None
 
     @property
     def cluster_id(self) -> str | None:
         """The cluster that answered last, or None."""
         return self._cluster_id
 
-    def on_change(self, listener: Callable[[bool], None]) -> None:
-        """Calls `listener` with whether a broker answers, at each change."""
-        self._listeners.append(listener)
+    @property
+    def usable(self) -> bool:
+        """Whether it answers, and what is done with it does not fail again and again."""
+        since = self._failing_since
+        return self._cluster_id is not None and (since is None or time.monotonic() - since < self._patience)
+
+    def failed(self) -> None:
+        """Something that was done with it failed."""
+        self._failing_since = self._failing_since or time.monotonic()
+
+    def worked(self) -> None:
+        """Something that was done with it went well."""
+        self._failing_since = None
 
     def wait(self, seconds: float) -> str | None:
         """Waits until a cluster answers, at most `seconds`."""
@@ -116,7 +132,7 @@ class Broker:
             known = ""
             while loop.turn():
                 found = str(admin.describe_cluster()["cluster_id"])
-                if found != known:
+                if found != known or self._failing_since is not None:  # the second: a topic may have been deleted
                     create_topics(admin, self._topics, self.settings.kafka_replication_factor)
                     known = found
                 self._set(found)
@@ -135,8 +151,6 @@ class Broker:
             self._cluster_id = cluster_id
             self._changed.notify_all()
         log.get().info("broker" if cluster_id else "broker_away", cluster_id=cluster_id or "")
-        for listener in self._listeners:
-            listener(cluster_id is not None)
 
 
 def create_topics(admin: KafkaAdminClient, topics: Sequence[str], replication: int) -> None:
@@ -194,7 +208,8 @@ class Producer:
 def read_from(settings: ServiceSettings, topic: str, begins: Mapping[int, int]) -> Iterator[Sequence[Any]]:
     """The records of a topic from these offsets (by partition; from the beginning where there is none) to its present end, in no group.
 
-    Yields batches, also empty ones, so that the reader can note a turn. Raises BrokerLost.
+    Yields batches, also empty ones, so that the reader can note a turn. Records that the broker counts and can't show (the embedded one lost some when
+    their sender was killed) are passed over: nobody will ever read them. Raises BrokerLost.
     """
     with _noticing_loss():
         consumer = KafkaConsumer(
@@ -215,10 +230,15 @@ def read_from(settings: ServiceSettings, topic: str, begins: Mapping[int, int]) 
             silent = 0
             while behind:
                 found = [record for records in consumer.poll(timeout_ms=500).values() for record in records]
-                # A broker that forgot everything meanwhile never reaches the end that it once named.
                 silent = 0 if found else silent + 1
                 if silent > _SILENT_POLLS:
-                    raise BrokerLost("silent")
+                    # A broker that is away or forgot everything meanwhile says so here.
+                    if consumer.end_offsets(behind) != {place: ends[place] for place in behind}:
+                        raise BrokerLost("silent")
+                    log.get().error(
+                        "records_missing", topic=topic, count=sum(ends[place] - (consumer.position(place) or 0) for place in behind)
+                    )
+                    return
                 yield found
                 behind = [place for place in behind if (consumer.position(place) or 0) < ends[place]]
         finally:

@@ -55,14 +55,23 @@ class Relay:
             if outbox.meet_cluster(connection, cluster_id):
                 log.get().warning("relay_tells_all_again", cluster_id=cluster_id)
             self._repeated = _BEGINNING
-            self.look_back(connection, loop)
-            producer = Producer(self._broker.settings)
             try:
-                while loop.turn() and self._broker.cluster_id == cluster_id:
-                    if not self.tell(connection, producer):
-                        wait_for_notice(connection, _SLOW_POLL)
-            finally:
-                producer.discard()
+                self._tell_all(loop, connection, cluster_id)
+            except BrokerLost:
+                self._broker.failed()
+                raise
+
+    def _tell_all(self, loop: Loop, connection: Transaction, cluster_id: str) -> None:
+        self.look_back(connection, loop)
+        producer = Producer(self._broker.settings)
+        try:
+            while loop.turn() and self._broker.cluster_id == cluster_id:
+                told = self.tell(connection, producer)
+                self._broker.worked()
+                if not told:
+                    wait_for_notice(connection, _SLOW_POLL)
+        finally:
+            producer.discard()
 
     def look_back(self, connection: Transaction, loop: Loop) -> None:
         """Reads what the topic holds beyond what this store knows it told: a fact of ours that the outbox does not have was told by a lost future of it.

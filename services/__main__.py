@@ -88,7 +88,7 @@ class House:
     def start(self, demo: bool) -> None:
         keys.create(self.var / "keys", [service.name for service in WITH_DATABASE])
         if self.broker:
-            self.keeper.begin([Part("broker", 0, self._begin_broker, self.broker.ready)])
+            self.keeper.begin([Part("broker", 0, self._begin_broker, self.broker.ready, self._broker_works)])
         self.start_postgres()
         self.keeper.begin([self._part(service) for service in SERVICES if not service.database])
         self._finish([(f"{service.name} migrate", service.command("migrate"), self.environment(service)) for service in WITH_DATABASE])
@@ -182,7 +182,7 @@ class House:
 
         host_port = self.listen[service.name]
         if service.database:
-            return Part(service.name, 1, begin, lambda: _serves_grpc(host_port))
+            return Part(service.name, 1, begin, lambda: _health(host_port) is True)
         return Part(service.name, 2, begin, lambda: _serves_http(host_port))
 
     def _begin_postgres(self) -> Process:
@@ -194,6 +194,10 @@ class House:
         assert self.broker
         self.broker.begin()
         return self.broker.process
+
+    def _broker_works(self) -> bool:
+        """Unless a service that can be asked says that it can tell no facts: the broker may answer and yet be broken, or stand still."""
+        return not any(_health(self.listen[service.name], "broker", 0.3) is False for service in WITH_DATABASE)
 
     def _finish(self, works: list[tuple[str, list[str], Mapping[str, str]]]) -> None:
         """Run these to their end, side by side. Raises Failed with the words of the one that failed."""
@@ -350,7 +354,8 @@ def _serves_http(address: str) -> bool:
         connection.close()
 
 
-def _serves_grpc(address: str) -> bool:
+def _health(address: str, name: str = "", timeout: float = 1.0) -> bool | None:
+    """What a service says of a name of its health; None when it does not answer."""
     # Imported late: it takes a moment, which PostgreSQL uses to start.
     import grpc
     from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -358,9 +363,9 @@ def _serves_grpc(address: str) -> bool:
 
     with grpc.insecure_channel(address) as channel:
         try:
-            answer = HealthStub(channel).Check(HealthCheckRequest(), timeout=1)  # type: ignore[attr-defined] # its stubs forget the methods
+            answer = HealthStub(channel).Check(HealthCheckRequest(service=name), timeout=timeout)  # type: ignore[attr-defined] # its stubs forget the methods
         except grpc.RpcError:
-            return False
+            return None
         return bool(answer.status == HealthCheckResponse.SERVING)
 
 

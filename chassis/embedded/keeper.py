@@ -1,4 +1,4 @@
-"""Keeps a set of child processes running: starts them, waits until they are ready, starts again what died, stops them in reverse order.
+"""Keeps a set of child processes running: starts them, waits until they are ready, starts again what died or does nothing, stops them in reverse order.
 
 One thread, one loop: a child's life is tied to the thread that started it (chassis.embedded.process), so there is only that one.
 """
@@ -14,17 +14,23 @@ from chassis.embedded.process import Failed, Process
 BACK_OFF = (0.0, 0.5, 1.0, 2.0, 5.0)  # seconds before the first, second, … start after a death; the last for all that follow
 CALM = 30.0  # seconds after which a running part has outlived its earlier deaths
 LOOK = 0.1  # seconds between two looks at whether a part is ready: each look is a call, and a line in the part's log
+EXAMINE = 5.0  # seconds between two examinations of whether a part that runs does anything
+PATIENCE = 30.0  # seconds in which every examination failed, after which a part is killed; longer than a machine stalls that writes a lot to its disk
 LIMIT = 4  # deaths before it was ever ready, then the start is given up
 
 
 @dataclass
 class Part:
-    """One child: how it is begun (returning at once), and how one sees that it is ready. Those of a higher level are stopped earlier."""
+    """One child: how it is begun (returning at once), and how one sees that it is ready. Those of a higher level are stopped earlier.
+
+    `works` says of one that runs whether it does what it is for; one that does not for long is killed and started again.
+    """
 
     name: str
     level: int
     begin: Callable[[], Process]
     ready: Callable[[], bool]
+    works: Callable[[], bool] = lambda: True
     process: Process | None = field(default=None, init=False)
     up: bool = field(default=False, init=False)
     ever_up: bool = field(default=False, init=False)
@@ -32,16 +38,26 @@ class Part:
     since: float = field(default=0.0, init=False)
     again_at: float | None = field(default=None, init=False)
     look_at: float = field(default=0.0, init=False)
+    worked_at: float = field(default=0.0, init=False)
 
 
 class Keeper:
     """`say` is told each death in one line; `changed` is called whenever a part was begun or became ready."""
 
-    def __init__(self, say: Callable[[str], None], changed: Callable[[], None] = lambda: None, calm: float = CALM) -> None:
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        changed: Callable[[], None] = lambda: None,
+        calm: float = CALM,
+        examine: float = EXAMINE,
+        patience: float = PATIENCE,
+    ) -> None:
         self.parts: list[Part] = []
         self._say = say
         self._changed = changed
         self._calm = calm
+        self._examine_every = examine
+        self._patience = patience
 
     def begin(self, parts: Sequence[Part]) -> None:
         """Begin these side by side, and keep them running from now on."""
@@ -67,12 +83,14 @@ class Keeper:
         for part in self.parts:
             process = part.process
             if process is not None and process.alive:
-                if part.up or time.monotonic() < part.look_at:
+                if time.monotonic() < part.look_at:
                     continue
                 part.look_at = time.monotonic() + LOOK
-                if part.ready():
+                if part.up:
+                    self._examine(part, process)
+                elif part.ready():
                     part.up = part.ever_up = True
-                    part.since = time.monotonic()
+                    part.since = part.worked_at = time.monotonic()
                     self._changed()
             elif part.again_at is None:
                 self._died(part)
@@ -98,6 +116,14 @@ class Keeper:
             self._say(f"{part.name} could not be started: {failure}")
             part.process = None
         self._changed()
+
+    def _examine(self, part: Part, process: Process) -> None:
+        part.look_at = time.monotonic() + self._examine_every
+        if part.works():
+            part.worked_at = time.monotonic()
+        elif time.monotonic() - part.worked_at > self._patience:
+            self._say(f"{part.name} runs and does nothing; killing it")
+            process.kill()
 
     def _died(self, part: Part) -> None:
         if part.up and time.monotonic() - part.since > self._calm:

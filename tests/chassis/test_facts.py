@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -16,7 +17,7 @@ from chassis.kafka import Broker, Consumer, Producer
 from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
 from tests.chassis.world import World, settings, until
-from tests.parts import brokers
+from tests.parts import brokers, topics
 
 
 def test_a_committed_fact_is_heard_once_and_in_order(world: World) -> None:
@@ -169,14 +170,30 @@ def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(
     watch.stop()
 
 
-def test_reading_back_ends_when_the_broker_forgot_what_it_had_named_the_end(
-    embedded_broker: brokers.Broker, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("said_later", "lost"), [(0, True), (5, False)], ids=["it forgot them", "it can't show them"])
+def test_reading_back_ends_though_the_broker_names_an_end_that_never_comes(
+    said_later: int, lost: bool, embedded_broker: brokers.Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = f"enlace.tests-{new_id()[:8]}.v1"
     watch = Broker(settings(embedded_broker.bootstrap), [topic])
     watch.start()
     until(lambda: watch.cluster_id is not None)
-    monkeypatch.setattr("chassis.kafka.KafkaConsumer.end_offsets", lambda _self, places: dict.fromkeys(places, 5))
-    with pytest.raises(kafka.BrokerLost):
+    said = iter([5, said_later])
+    monkeypatch.setattr("chassis.kafka.KafkaConsumer.end_offsets", lambda _self, places: dict.fromkeys(places, next(said)))
+    with pytest.raises(kafka.BrokerLost) if lost else nullcontext():
         list(kafka.read_from(settings(embedded_broker.bootstrap), topic, {}))
     watch.stop()
+
+
+# The embedded one can't make a topic again that was deleted; what the local stack does about it is in tests/faults/test_away.py.
+@pytest.mark.parametrize("broker", ["apache"], indirect=True)
+def test_a_broker_that_answers_and_takes_nothing_shows_until_its_topic_is_made_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = new_id()
+    world.tell(subject, 1)
+    until(lambda: world.versions(subject) == [1])
+    assert world.watch.usable
+    monkeypatch.setattr(world.watch, "_patience", 0.0)
+    topics.delete(world.part.bootstrap, world.topic)
+    world.tell(subject, 1, start=2)
+    until(lambda: not world.watch.usable)
+    until(lambda: world.watch.usable)

@@ -92,7 +92,7 @@ def world(postgres: Postgres, tmp_path: Path) -> Iterator[World]:
     server = Server("127.0.0.1:0", [face], threads=THREADS, reflect=True)
     server.start()
     assert database.reachable()
-    Watch(server, database, []).look()
+    Watch(server, database, None, []).look()
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield World(place, database, server, channel)
     server.stop(0).wait(5)
@@ -131,7 +131,7 @@ def test_health_answers_while_every_thread_waits_for_a_row_and_as_many_calls_as_
 
 
 def test_health_answers_while_the_database_stands_still(world: World, postgres: Postgres) -> None:
-    watch = Watch(world.server, world.database, [])
+    watch = Watch(world.server, world.database, None, [])
     assert postgres.engine.process
     with standing_still(postgres.engine.process.pid):
         calls = world.ask_many(THREADS * 2, timeout=2)
@@ -164,7 +164,7 @@ def test_a_loop_shows_in_health_and_metrics_when_it_hangs_and_when_it_goes_on(wo
     loop = Loop("hanging", work, limit=0.3)
     metrics.watch_loop(loop.name, lambda: loop.age, lambda: loop.state in WELL)
     loop.start()
-    watch = Watch(world.server, world.database, [loop])
+    watch = Watch(world.server, world.database, None, [loop])
     watch.look()
     assert (world.says("loop/hanging"), world.says("live")) == (SERVING, SERVING)
     until(lambda: loop.state is State.STUCK)
@@ -196,7 +196,7 @@ def test_a_dead_loop_shows_and_is_started_again(world: World) -> None:
     loop = Dying("dying", work)
     loop.start()
     until(lambda: loop.state is State.DEAD)
-    watch = Watch(world.server, world.database, [loop])
+    watch = Watch(world.server, world.database, None, [loop])
     watch.look()
     assert world.says("loop/dying") == NOT_SERVING
     until(lambda: loop.state is State.RUNNING)
@@ -213,7 +213,7 @@ def test_a_loop_that_fails_at_every_try_shows_and_the_process_lives(world: World
     loop = Loop("failing", work)
     loop.start()
     until(lambda: loop.state is State.FAILING)
-    Watch(world.server, world.database, [loop]).look()
+    Watch(world.server, world.database, None, [loop]).look()
     assert (world.says("loop/failing"), world.says("live")) == (NOT_SERVING, SERVING)
     loop.stop()
     assert loop.join(5)

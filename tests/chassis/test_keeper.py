@@ -64,6 +64,24 @@ def test_a_part_that_was_up_long_enough_is_started_again_at_once(said: Lines, tm
     assert said == ["worker was killed by signal 9; starting it again"] * 3
 
 
+def test_a_part_that_runs_and_does_nothing_is_killed_and_started_again_but_not_for_a_moment(said: Lines, tmp_path: Path) -> None:
+    keeper = Keeper(said.append, examine=0.01, patience=0.5)
+    part = _part("worker", SLEEP, tmp_path)
+    idle = {"pid": 0, "until": 0.0}
+    part.works = lambda: part.process is None or part.process.pid != idle["pid"] or time.monotonic() > idle["until"]
+    keeper.begin([part])
+    keeper.wait()
+    assert part.process
+    first = part.process
+    idle |= {"pid": first.pid or 0, "until": time.monotonic() + 0.2}
+    _until(keeper, lambda: time.monotonic() > idle["until"] + 0.4)
+    assert part.process is first
+    idle["until"] = time.monotonic() + 60
+    _until(keeper, lambda: part.process is not first and part.up)
+    keeper.stop(timeout=0.1)
+    assert said == ["worker runs and does nothing; killing it", "worker was killed by signal 9; starting it again"]
+
+
 def test_a_part_that_is_late_is_named_when_the_time_is_over(keeper: Keeper, tmp_path: Path) -> None:
     keeper.begin([_part("late", SLEEP, tmp_path, ready=lambda: False)])
     with pytest.raises(Failed, match="late"):

@@ -175,3 +175,17 @@ def live(cast: Cast, person_id: str, receipt_id: str, *steps: Step) -> pb.Referr
         request = step.request(id=found.id, etag=found.etag, request_id=new_id())
         found = getattr(cast.who(step).referrals, step.rpc)(request)
     return found
+
+
+def test_a_broker_that_stands_still_is_started_again_and_what_waited_is_told(victim: House, cast: Cast) -> None:
+    """It lives, so nobody would notice by looking at the process: the services say that they can't tell."""
+    person_id, receipt_id = cast.person()
+    before = victim.pid("broker")
+    assert before
+    os.kill(before, signal.SIGSTOP)  # and it is never woken
+    sent = live(cast, person_id, receipt_id)
+    until(lambda: victim.pid("broker") not in (None, before), 90)
+    victim.wait_healthy()
+    with victim.database("notifications") as database:
+        messages = "SELECT FROM messages WHERE referral_id = %s AND kind = 'referral_sent'"
+        until(lambda: len(database.execute(messages, (sent.id,)).fetchall()) == 1, 60)

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,12 @@ def records(bootstrap: str, only: Collection[str] = (), last: int = 0) -> list[R
         return found
     finally:
         consumer.close(autocommit=False)
+
+
+def delete(bootstrap: str, topic: str) -> None:
+    """Takes a topic away with all that it held, as an operator may by mistake."""
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        admin.delete_topics([topic])
+    finally:
+        admin.close()

@@ -73,9 +73,7 @@ class Strikes:
             goes_on = self._work.wait_for(answered + pace, STANDSTILL)
             fault = next((fault for fault in waiting if self._possible(fault, goes_on)), None)
             if fault is None:
-                assert time.monotonic() - since < BACK, (
-                    f"{self._house.state['parts']}; {self._work.answered} answered; {self._work.refused[:3]}"
-                )
+                assert time.monotonic() - since < BACK, self._standstill(waiting)
                 time.sleep(LOOK)
                 continue
             waiting.remove(fault)
@@ -84,6 +82,18 @@ class Strikes:
         for thread in self._still.values():
             thread.join()
         self._house.wait_healthy(*self._killed.values())
+
+    def _standstill(self, waiting: Sequence[Fault]) -> str:
+        """Why nothing can be hit: what is left, how the parts stand, and what those who hear say last."""
+        said = [line for part in ("notifications", "broker") for line in (self._house.logs / f"{part}.log").read_text().splitlines()[-15:]]
+        found = {
+            "waiting": waiting[:3],
+            "killed": self._killed,
+            "heard": (self._observer.heard, self._heard),
+            "answered": (self._work.answered, self._work.refused[:3]),
+            "parts": self._house.state["parts"],
+        }
+        return "\n".join([*(f"{name}: {value}" for name, value in found.items()), *said])
 
     def in_flight(self, calls: Sequence[Call]) -> tuple[int, int, int]:
         """Of the kills: how many there were, with a call under way, and with one under way that got no answer."""

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.parts.hearing import HEARING
 from tests.parts.house import ROOT
 
 PAGE = ROOT / "docs" / "operations.md"
@@ -65,7 +66,7 @@ class Operator:
         assert command.startswith("make run ")
         made = command.replace("make run ", f"make -s -C {ROOT} -o .venv/.run run ", 1).replace('ARGS="', f'ARGS="--var {self.var} ')
         shell = subprocess.Popen(
-            ["bash", "-c", made],
+            [*HEARING, "bash", "-c", made],
             cwd=self.folder,
             env=self._environment(),
             stdout=subprocess.PIPE,

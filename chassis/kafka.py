@@ -28,6 +28,10 @@ class BrokerLost(Exception):
     """The broker is away, or has forgotten what the client knew. Whatever raised it is useless from then on."""
 
 
+class Unassigned(BrokerLost):
+    """The broker answers, and gives this member of a group no partition to read."""
+
+
 @contextmanager
 def _noticing_loss() -> Iterator[None]:
     """Turns what the library raises into BrokerLost, so that the same classes raised elsewhere are still faults."""
@@ -47,6 +51,13 @@ _SILENT_POLLS = 6
 
 _JOIN_POLLS = 25
 """Of 0.2 s each: a join takes three seconds on the embedded broker."""
+
+_UNASSIGNED = 30.0
+"""Seconds without a partition after which a member gives up: above the longest join (nine seconds on a busy machine). There are fewer processes of a
+service than partitions, so that each has some."""
+
+_LOOK = 10.0
+"""Seconds between two looks at whether a partition holds more than it shows."""
 
 Record = tuple[bytes, bytes, list[tuple[str, bytes]]]
 
@@ -85,7 +96,7 @@ class Broker:
         self._changed = threading.Condition()
         self._cluster_id: str | None = None
         self._patience = patience
-        self._failing_since: float | None = None
+        self._failing: dict[str, float] = {}  # who → since when
 
     @property
     def cluster_id(self) -> str | None:
@@ -95,16 +106,16 @@ class Broker:
     @property
     def usable(self) -> bool:
         """Whether it answers, and what is done with it does not fail again and again."""
-        since = self._failing_since
+        since = min(list(self._failing.values()), default=None)
         return self._cluster_id is not None and (since is None or time.monotonic() - since < self._patience)
 
-    def failed(self) -> None:
-        """Something that was done with it failed."""
-        self._failing_since = self._failing_since or time.monotonic()
+    def failed(self, who: str) -> None:
+        """What somebody did with it failed."""
+        self._failing.setdefault(who, time.monotonic())
 
-    def worked(self) -> None:
-        """Something that was done with it went well."""
-        self._failing_since = None
+    def worked(self, who: str) -> None:
+        """What somebody did with it went well."""
+        self._failing.pop(who, None)
 
     def wait(self, seconds: float) -> str | None:
         """Waits until a cluster answers, at most `seconds`."""
@@ -132,7 +143,7 @@ class Broker:
             known = ""
             while loop.turn():
                 found = str(admin.describe_cluster()["cluster_id"])
-                if found != known or self._failing_since is not None:  # the second: a topic may have been deleted
+                if found != known or self._failing:  # the second: a topic may have been deleted
                     create_topics(admin, self._topics, self.settings.kafka_replication_factor)
                     known = found
                 self._set(found)
@@ -149,6 +160,7 @@ class Broker:
             return
         with self._changed:
             self._cluster_id = cluster_id
+            self._failing.clear()  # one that came back begins anew
             self._changed.notify_all()
         log.get().info("broker" if cluster_id else "broker_away", cluster_id=cluster_id or "")
 
@@ -248,8 +260,22 @@ def read_from(settings: ServiceSettings, topic: str, begins: Mapping[int, int]) 
 class Consumer:
     """Reads the topics of a group, from the beginning if the group is new. Not for two threads."""
 
-    def __init__(self, settings: ServiceSettings, group: str, topics: Sequence[str], *, hurry: bool = True) -> None:
-        """Without `hurry` the broker is asked twice a second only; that is enough for what is rare and never urgent."""
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        group: str,
+        topics: Sequence[str],
+        *,
+        hurry: bool = True,
+        on_missing: Callable[[str], None] = lambda topic: None,
+    ) -> None:
+        """Without `hurry` the broker is asked twice a second only; that is enough for what is rare and never urgent. `on_missing` is told of a topic of
+        which records were passed over that the broker counts and does not show.
+        """
+        self._group = group
+        self._on_missing = on_missing
+        self._assigned_at = self._looked_at = time.monotonic()
+        self._stood: dict[TopicPartition, int] = {}
         with _noticing_loss():
             self._consumer = KafkaConsumer(
                 *topics,
@@ -270,10 +296,40 @@ class Consumer:
             )
 
     def poll(self, seconds: float) -> list[Any]:
-        """The next records, in order within each partition. Raises BrokerLost."""
+        """The next records, in order within each partition. Raises BrokerLost, or Unassigned when there is no partition for this member for too long."""
         with _noticing_loss():
             batches = self._consumer.poll(timeout_ms=int(seconds * 1000))
+            now = time.monotonic()
+            if self.assigned:
+                self._assigned_at = now
+            if now - self._looked_at > _LOOK:
+                self._looked_at = now
+                self._pass_over_holes()
+        if not batches and now - self._assigned_at > _UNASSIGNED:
+            raise Unassigned(self._group)
         return [record for records in batches.values() for record in records]
+
+    @property
+    def assigned(self) -> bool:
+        """Whether there is a partition for it to read."""
+        return bool(self._consumer.assignment())
+
+    def _pass_over_holes(self) -> None:
+        """Goes on behind records that the broker counts and does not show: it would wait for them for ever, and for all that comes after them.
+
+        The embedded broker (Tansu 0.6) makes such holes when it or a sender is killed at the wrong moment. A partition that stands at the same place at
+        two looks, though there is more, has one.
+        """
+        places = list(self._consumer.assignment())
+        ends = self._consumer.end_offsets(places) if places else {}
+        standing = {place: self._consumer.position(place, timeout_ms=1000) for place in places}
+        behind = {place: at for place, at in standing.items() if at is not None and at < ends[place]}
+        for place, at in behind.items():
+            if self._stood.get(place) == at:
+                log.get().error("records_missing", group=self._group, topic=place.topic, partition=place.partition, count=ends[place] - at)
+                self._consumer.seek(place, ends[place])
+                self._on_missing(place.topic)
+        self._stood = behind
 
     def commit(self) -> None:
         """Says that everything polled is done. Raises BrokerLost, also when another member has taken over: then it is read again."""
@@ -297,6 +353,18 @@ class Consumer:
             coordinator: Any = vars(self._consumer)["_coordinator"]  # no public way to go without a word
             coordinator.config["group_instance_id"] = "silent"  # a static member sends no goodbye
         _quietly(lambda: self._consumer.close(autocommit=False, timeout_ms=1000))
+
+
+def read(broker: Broker, who: str, consumer: Consumer) -> list[Any]:
+    """Polls for half a second, and tells the broker's watch when it gives `who` nothing to read. Raises as Consumer.poll."""
+    try:
+        records = consumer.poll(0.5)
+    except Unassigned:
+        broker.failed(who)
+        raise
+    if consumer.assigned:
+        broker.worked(who)
+    return records
 
 
 def _quietly(act: Callable[[], object]) -> None:

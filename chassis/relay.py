@@ -8,7 +8,7 @@ from chassis import log, metrics, outbox
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction, try_turn, wait_for_notice
 from chassis.envelope import Unreadable, pack, unpack
-from chassis.kafka import REPLAYS, Broker, BrokerLost, Consumer, Producer, read_from
+from chassis.kafka import REPLAYS, Broker, BrokerLost, Consumer, Producer, read, read_from
 from chassis.outbox import Fact
 from chassis.sealing import Signer
 from chassis.supervisor import Loop
@@ -58,7 +58,7 @@ class Relay:
             try:
                 self._tell_all(loop, connection, cluster_id)
             except BrokerLost:
-                self._broker.failed()
+                self._broker.failed("relay")
                 raise
 
     def _tell_all(self, loop: Loop, connection: Transaction, cluster_id: str) -> None:
@@ -67,7 +67,7 @@ class Relay:
         try:
             while loop.turn() and self._broker.cluster_id == cluster_id:
                 told = self.tell(connection, producer)
-                self._broker.worked()
+                self._broker.worked("relay")
                 if not told:
                     wait_for_notice(connection, _SLOW_POLL)
         finally:
@@ -146,7 +146,7 @@ class Replays:
             consumer = Consumer(self._broker.settings, self._group, [REPLAYS], hurry=False)
             try:
                 while loop.turn() and self._broker.cluster_id == cluster_id:
-                    records = consumer.poll(0.5)
+                    records = read(self._broker, self._group, consumer)
                     # A request that is lost is made again by who still misses the fact. One subject asked for a hundred times is told once.
                     for subject in {record.value or b"" for record in records if record.key == self._topic}:
                         self._tell_again(subject.decode("ascii", "replace"))

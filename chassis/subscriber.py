@@ -19,7 +19,7 @@ from chassis.envelope import NewerKind, Unreadable, unpack
 from chassis.errors import Exhausted, Late, Refusal, Stale, Unavailable
 from chassis.ids import is_id
 from chassis.inbox import Place, Waiting
-from chassis.kafka import REPLAYS, Broker, BrokerLost, Consumer, Producer
+from chassis.kafka import REPLAYS, Broker, BrokerLost, Consumer, Producer, read
 from chassis.outbox import Fact
 from chassis.sealing import Keyring, SignatureCheck
 from chassis.supervisor import Loop
@@ -63,6 +63,7 @@ class Subscriber:
         self._swept_at = self._asked_at = clock.now() - _LONGEST_PATIENCE  # both at the start
         self._patience = _FIRST_PATIENCE
         self._doubtful: set[tuple[str, str]] = set()  # (topic, key) of unreadable records since they were last asked for
+        self._missed: set[str] = set()  # topics of which records can't be read
         self._producer: Producer | None = None  # for asking again; made when first needed
         self._loop = Loop(f"subscriber-{name}", self._work, waits_for=(BrokerLost,))
 
@@ -78,9 +79,9 @@ class Subscriber:
                 if cluster_id is None:
                     self.sweep()
                     continue
-                consumer = Consumer(self._broker.settings, self._name, self._topics, hurry=self._hurry)
+                consumer = Consumer(self._broker.settings, self._name, self._topics, hurry=self._hurry, on_missing=self._miss)
                 while loop.turn() and self._broker.cluster_id == cluster_id:
-                    records = consumer.poll(0.5)
+                    records = read(self._broker, self._name, consumer)
                     if records:
                         self.take(records)
                         consumer.commit()
@@ -237,8 +238,8 @@ class Subscriber:
         missing = sorted({*gaps, *self._doubtful})
         epoch = self._patiently(lambda tx: outbox.meet_store(tx, self._clock))
         restored = not self._patiently(lambda tx: inbox.missed_nothing(tx, self._name, epoch))
-        if restored:
-            missing += [(topic, "") for topic in self._topics]
+        whole = self._topics if restored else sorted(self._missed)
+        missing += [(topic, "") for topic in whole]
         # A gap that stays is asked for less and less often: who could close it may be down for days.
         self._patience = min(self._patience * 2, _LONGEST_PATIENCE) if missing else _FIRST_PATIENCE
         if missing:
@@ -246,8 +247,14 @@ class Subscriber:
             self._producer = self._producer or Producer(self._broker.settings)
             self._producer.send_all(REPLAYS, [(topic.encode(), subject.encode(), []) for topic, subject in missing])
             self._doubtful.clear()
+            self._missed.clear()
         if restored:
             self._patiently(lambda tx: inbox.asked_for_everything(tx, self._name, epoch))
+
+    def _miss(self, topic: str) -> None:
+        """Facts of this topic were lost on their way, and nobody knows whose: all of it is asked for again, at once."""
+        self._missed.add(topic)
+        self._asked_at = self._clock.now() - _LONGEST_PATIENCE
 
     def _discard_producer(self) -> None:
         if self._producer is not None:

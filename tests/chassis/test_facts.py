@@ -5,8 +5,10 @@ import time
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from kafka import KafkaConsumer
 
 from chassis import kafka, outbox
 from chassis.db import Database
@@ -196,4 +198,56 @@ def test_a_broker_that_answers_and_takes_nothing_shows_until_its_topic_is_made_a
     topics.delete(world.part.bootstrap, world.topic)
     world.tell(subject, 1, start=2)
     until(lambda: not world.watch.usable)
+    until(lambda: world.watch.usable)
+
+
+def test_what_the_broker_counts_and_does_not_show_is_passed_over_and_told_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was seen of the embedded broker when it was killed: whoever waits for such a record hears nothing of its partition any more."""
+    hide, hidden, poll = threading.Event(), threading.Event(), KafkaConsumer.poll
+
+    def shows_nothing_while_hidden(self: KafkaConsumer, timeout_ms: int = 0) -> Any:
+        (self.pause if hide.is_set() else self.resume)(*self.assignment())
+        if hide.is_set() and world.topic in self.subscription():
+            hidden.set()
+        return poll(self, timeout_ms=timeout_ms)
+
+    monkeypatch.setattr(KafkaConsumer, "poll", shows_nothing_while_hidden)
+    monkeypatch.setattr(kafka, "_LOOK", 0.3)
+    subject = new_id()
+    world.tell(subject, 1)
+    until(lambda: world.versions(subject) == [1])
+    hide.set()
+    assert hidden.wait(10)
+    world.tell(subject, 2, start=2)
+    said = ""
+
+    def passed_over() -> bool:
+        nonlocal said
+        said += capsys.readouterr().out
+        return "records_missing" in said
+
+    until(passed_over)
+    assert world.versions(subject) == [1]
+    hide.clear()
+    until(lambda: world.versions(subject) == [1, 2, 3])
+    assert world.effects().count((subject, 2)) == 1
+
+
+def test_a_member_that_gets_no_partition_shows_and_joins_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was seen of the embedded broker when a member fell silent while it joined: nobody of its group gets a partition any more."""
+    subject = new_id()
+    world.tell(subject, 1)
+    until(lambda: world.versions(subject) == [1])
+    starving, assignment, poll = True, KafkaConsumer.assignment, KafkaConsumer.poll
+    monkeypatch.setattr(KafkaConsumer, "assignment", lambda self: set() if starving else assignment(self))
+    monkeypatch.setattr(KafkaConsumer, "poll", lambda self, timeout_ms=0: {} if starving else poll(self, timeout_ms=timeout_ms))
+    monkeypatch.setattr(kafka, "_UNASSIGNED", 0.2)
+    monkeypatch.setattr(world.watch, "_patience", 0.5)
+    until(lambda: not world.watch.usable)
+    monkeypatch.setattr(kafka, "_UNASSIGNED", 30.0)
+    starving = False
+    world.tell(subject, 1, start=2)
+    until(lambda: world.versions(subject) == [1, 2])
     until(lambda: world.watch.usable)

@@ -25,7 +25,7 @@ from tests.parts.house import SERVICES, House
 from tests.parts.stories import Cast
 
 STALL = (
-    60.0  # seconds after the last fault in which less must be left to tell and to take in than ever before: more than any pause of a loop
+    120.0  # seconds after the last fault in which less must be left to tell and to take in than ever before: more than any pause of a loop
 )
 LONGEST = 900.0  # seconds for the transitions that are missing when all faults are done: thousands in a short list of faults
 CALM = ("--calm", "0")  # a part that was up is started again at once, however often it is killed

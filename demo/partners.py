@@ -35,7 +35,7 @@ def fill(database: Database, network: Network, words: Words, now: datetime) -> N
         _keep_workers(tx, network, words, now)
         for key in network.keys:
             entry = ApiKeyEntry(key.label, key.scopes, now + USUAL_LIFE)
-            made = ApiKey.create(_key_id(key), network.members[key.organization].id, entry, 0, now)
+            made = ApiKey.create(_key_id(key), network.members[key.organization].id, entry, 0, now, None)
             api_keys.add(tx, made, hashlib.sha256(words.api_secret(key.organization).encode()).digest())
 
 

@@ -233,6 +233,9 @@ def api_key(found: ApiKey) -> members_pb2.ApiKey:
         expire_time=moment(found.entry.expire_time),
         last_use_time=moment(found.last_use_time),
         revoke_time=moment(found.revoke_time),
+        worker_id=found.worker_id,
+        unconfirmed=found.unconfirmed,
+        confirmed_by_worker_id=found.confirmed_by_worker_id,
     )
 
 
@@ -284,7 +287,7 @@ def worker_facts(found: Worker) -> list[Fact]:
 
 def api_key_facts(found: ApiKey) -> list[Fact]:
     """The facts that are still to be told."""
-    body = facts_pb2.ApiKeyFact(api_key_id=found.id, organization_id=found.organization_id, live=found.revoke_time is None)
+    body = facts_pb2.ApiKeyFact(api_key_id=found.id, organization_id=found.organization_id, live=found.in_force)
     return _facts(found, "api_key", body.SerializeToString(deterministic=True))
 
 

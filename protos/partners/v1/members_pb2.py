@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/partners/v1/members.proto\x12\x12\x65nlace.partners.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x02\n\x06Worker\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x17\n\x0forganization_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\r\n\x05\x65mail\x18\x05 \x01(\t\x12\'\n\x05roles\x18\x06 \x03(\x0e\x32\x18.enlace.partners.v1.Role\x12\x10\n\x08language\x18\x07 \x01(\t\x12\x30\n\x06status\x18\x08 \x01(\x0e\x32 .enlace.partners.v1.WorkerStatus\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"g\n\x13\x43reateWorkerRequest\x12*\n\x06worker\x18\x01 \x01(\x0b\x32\x1a.enlace.partners.v1.Worker\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\";\n\x12ListWorkersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x13ListWorkersResponse\x12+\n\x07workers\x18\x01 \x03(\x0b\x32\x1a.enlace.partners.v1.Worker\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"D\n\x14SuspendWorkerRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x92\x02\n\x06\x41piKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x92\x01\n\x13\x43reateApiKeyRequest\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0e\n\x06scopes\x18\x02 \x03(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x17\n\x0forganization_id\x18\x05 \x01(\t\"S\n\x14\x43reateApiKeyResponse\x12+\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1a.enlace.partners.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x14\n\x12ListApiKeysRequest\"C\n\x13ListApiKeysResponse\x12,\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x1a.enlace.partners.v1.ApiKey\"5\n\x13RevokeApiKeyRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"0\n\rSignInRequest\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\"\xf0\x01\n\x0eSignInResponse\x12\x16\n\x0esession_secret\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x35\n\x11token_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06worker\x18\x04 \x01(\x0b\x32\x1a.enlace.partners.v1.Worker\x12\x19\n\x11organization_name\x18\x05 \x01(\t\x12\x39\n\x0corganization\x18\x06 \x01(\x0b\x32#.enlace.partners.v1.OrganizationRef\"P\n\x0fOrganizationRef\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x03 \x01(\t\x12\x12\n\ndepartment\x18\x04 \x01(\t\"N\n\x11IssueTokenRequest\x12\x18\n\x0esession_secret\x18\x01 \x01(\tH\x00\x12\x11\n\x07\x61pi_key\x18\x02 \x01(\tH\x00\x42\x0c\n\ncredential\"\xcb\x01\n\x12IssueTokenResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06worker\x18\x03 \x01(\x0b\x32\x1a.enlace.partners.v1.Worker\x12\x39\n\x0corganization\x18\x04 \x01(\x0b\x32#.enlace.partners.v1.OrganizationRef\x12\x0e\n\x06scopes\x18\x05 \x03(\t\"+\n\x11\x45ndSessionRequest\x12\x16\n\x0esession_secret\x18\x01 \x01(\t\"\x14\n\x12\x45ndSessionResponse*z\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_WORKER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x10\n\x0cROLE_MANAGER\x10\x03\x12\x14\n\x10ROLE_COORDINATOR\x10\x04\x12\x10\n\x0cROLE_AUDITOR\x10\x05*d\n\x0cWorkerStatus\x12\x1d\n\x19WORKER_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14WORKER_STATUS_ACTIVE\x10\x01\x12\x1b\n\x17WORKER_STATUS_SUSPENDED\x10\x02\x32\xad\x04\n\x07Members\x12S\n\x0c\x43reateWorker\x12\'.enlace.partners.v1.CreateWorkerRequest\x1a\x1a.enlace.partners.v1.Worker\x12^\n\x0bListWorkers\x12&.enlace.partners.v1.ListWorkersRequest\x1a\'.enlace.partners.v1.ListWorkersResponse\x12U\n\rSuspendWorker\x12(.enlace.partners.v1.SuspendWorkerRequest\x1a\x1a.enlace.partners.v1.Worker\x12\x61\n\x0c\x43reateApiKey\x12\'.enlace.partners.v1.CreateApiKeyRequest\x1a(.enlace.partners.v1.CreateApiKeyResponse\x12^\n\x0bListApiKeys\x12&.enlace.partners.v1.ListApiKeysRequest\x1a\'.enlace.partners.v1.ListApiKeysResponse\x12S\n\x0cRevokeApiKey\x12\'.enlace.partners.v1.RevokeApiKeyRequest\x1a\x1a.enlace.partners.v1.ApiKey2\x93\x02\n\x06Tokens\x12O\n\x06SignIn\x12!.enlace.partners.v1.SignInRequest\x1a\".enlace.partners.v1.SignInResponse\x12[\n\nIssueToken\x12%.enlace.partners.v1.IssueTokenRequest\x1a&.enlace.partners.v1.IssueTokenResponse\x12[\n\nEndSession\x12%.enlace.partners.v1.EndSessionRequest\x1a&.enlace.partners.v1.EndSessionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/partners/v1/members.proto\x12\x12\x65nlace.partners.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x02\n\x06Worker\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x17\n\x0forganization_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\r\n\x05\x65mail\x18\x05 \x01(\t\x12\'\n\x05roles\x18\x06 \x03(\x0e\x32\x18.enlace.partners.v1.Role\x12\x10\n\x08language\x18\x07 \x01(\t\x12\x30\n\x06status\x18\x08 \x01(\x0e\x32 .enlace.partners.v1.WorkerStatus\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"g\n\x13\x43reateWorkerRequest\x12*\n\x06worker\x18\x01 \x01(\x0b\x32\x1a.enlace.partners.v1.Worker\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\";\n\x12ListWorkersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x13ListWorkersResponse\x12+\n\x07workers\x18\x01 \x03(\x0b\x32\x1a.enlace.partners.v1.Worker\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"D\n\x14SuspendWorkerRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\xda\x02\n\x06\x41piKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tworker_id\x18\t \x01(\t\x12\x13\n\x0bunconfirmed\x18\n \x01(\x08\x12\x1e\n\x16\x63onfirmed_by_worker_id\x18\x0b \x01(\t\"\x92\x01\n\x13\x43reateApiKeyRequest\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0e\n\x06scopes\x18\x02 \x03(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x17\n\x0forganization_id\x18\x05 \x01(\t\"6\n\x14\x43onfirmApiKeyRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"7\n\x15TransferApiKeyRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"S\n\x14\x43reateApiKeyResponse\x12+\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1a.enlace.partners.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x14\n\x12ListApiKeysRequest\"C\n\x13ListApiKeysResponse\x12,\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x1a.enlace.partners.v1.ApiKey\"5\n\x13RevokeApiKeyRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"0\n\rSignInRequest\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\"\xf0\x01\n\x0eSignInResponse\x12\x16\n\x0esession_secret\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x35\n\x11token_expire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06worker\x18\x04 \x01(\x0b\x32\x1a.enlace.partners.v1.Worker\x12\x19\n\x11organization_name\x18\x05 \x01(\t\x12\x39\n\x0corganization\x18\x06 \x01(\x0b\x32#.enlace.partners.v1.OrganizationRef\"P\n\x0fOrganizationRef\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x03 \x01(\t\x12\x12\n\ndepartment\x18\x04 \x01(\t\"N\n\x11IssueTokenRequest\x12\x18\n\x0esession_secret\x18\x01 \x01(\tH\x00\x12\x11\n\x07\x61pi_key\x18\x02 \x01(\tH\x00\x42\x0c\n\ncredential\"\xcb\x01\n\x12IssueTokenResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06worker\x18\x03 \x01(\x0b\x32\x1a.enlace.partners.v1.Worker\x12\x39\n\x0corganization\x18\x04 \x01(\x0b\x32#.enlace.partners.v1.OrganizationRef\x12\x0e\n\x06scopes\x18\x05 \x03(\t\"+\n\x11\x45ndSessionRequest\x12\x16\n\x0esession_secret\x18\x01 \x01(\t\"\x14\n\x12\x45ndSessionResponse*\x8e\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_WORKER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x10\n\x0cROLE_MANAGER\x10\x03\x12\x14\n\x10ROLE_COORDINATOR\x10\x04\x12\x10\n\x0cROLE_AUDITOR\x10\x05\x12\x12\n\x0eROLE_EMERGENCY\x10\x06*d\n\x0cWorkerStatus\x12\x1d\n\x19WORKER_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14WORKER_STATUS_ACTIVE\x10\x01\x12\x1b\n\x17WORKER_STATUS_SUSPENDED\x10\x02\x32\xdd\x05\n\x07Members\x12S\n\x0c\x43reateWorker\x12\'.enlace.partners.v1.CreateWorkerRequest\x1a\x1a.enlace.partners.v1.Worker\x12^\n\x0bListWorkers\x12&.enlace.partners.v1.ListWorkersRequest\x1a\'.enlace.partners.v1.ListWorkersResponse\x12U\n\rSuspendWorker\x12(.enlace.partners.v1.SuspendWorkerRequest\x1a\x1a.enlace.partners.v1.Worker\x12\x61\n\x0c\x43reateApiKey\x12\'.enlace.partners.v1.CreateApiKeyRequest\x1a(.enlace.partners.v1.CreateApiKeyResponse\x12U\n\rConfirmApiKey\x12(.enlace.partners.v1.ConfirmApiKeyRequest\x1a\x1a.enlace.partners.v1.ApiKey\x12W\n\x0eTransferApiKey\x12).enlace.partners.v1.TransferApiKeyRequest\x1a\x1a.enlace.partners.v1.ApiKey\x12^\n\x0bListApiKeys\x12&.enlace.partners.v1.ListApiKeysRequest\x1a\'.enlace.partners.v1.ListApiKeysResponse\x12S\n\x0cRevokeApiKey\x12\'.enlace.partners.v1.RevokeApiKeyRequest\x1a\x1a.enlace.partners.v1.ApiKey2\x93\x02\n\x06Tokens\x12O\n\x06SignIn\x12!.enlace.partners.v1.SignInRequest\x1a\".enlace.partners.v1.SignInResponse\x12[\n\nIssueToken\x12%.enlace.partners.v1.IssueTokenRequest\x1a&.enlace.partners.v1.IssueTokenResponse\x12[\n\nEndSession\x12%.enlace.partners.v1.EndSessionRequest\x1a&.enlace.partners.v1.EndSessionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.partners.v1.members_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=2101
-  _globals['_ROLE']._serialized_end=2223
-  _globals['_WORKERSTATUS']._serialized_start=2225
-  _globals['_WORKERSTATUS']._serialized_end=2325
+  _globals['_ROLE']._serialized_start=2287
+  _globals['_ROLE']._serialized_end=2429
+  _globals['_WORKERSTATUS']._serialized_start=2431
+  _globals['_WORKERSTATUS']._serialized_end=2531
   _globals['_WORKER']._serialized_start=90
   _globals['_WORKER']._serialized_end=385
   _globals['_CREATEWORKERREQUEST']._serialized_start=387
@@ -47,33 +47,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUSPENDWORKERREQUEST']._serialized_start=646
   _globals['_SUSPENDWORKERREQUEST']._serialized_end=714
   _globals['_APIKEY']._serialized_start=717
-  _globals['_APIKEY']._serialized_end=991
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=994
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1140
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1142
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1225
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1227
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1247
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1249
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1316
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1318
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1371
-  _globals['_SIGNINREQUEST']._serialized_start=1373
-  _globals['_SIGNINREQUEST']._serialized_end=1421
-  _globals['_SIGNINRESPONSE']._serialized_start=1424
-  _globals['_SIGNINRESPONSE']._serialized_end=1664
-  _globals['_ORGANIZATIONREF']._serialized_start=1666
-  _globals['_ORGANIZATIONREF']._serialized_end=1746
-  _globals['_ISSUETOKENREQUEST']._serialized_start=1748
-  _globals['_ISSUETOKENREQUEST']._serialized_end=1826
-  _globals['_ISSUETOKENRESPONSE']._serialized_start=1829
-  _globals['_ISSUETOKENRESPONSE']._serialized_end=2032
-  _globals['_ENDSESSIONREQUEST']._serialized_start=2034
-  _globals['_ENDSESSIONREQUEST']._serialized_end=2077
-  _globals['_ENDSESSIONRESPONSE']._serialized_start=2079
-  _globals['_ENDSESSIONRESPONSE']._serialized_end=2099
-  _globals['_MEMBERS']._serialized_start=2328
-  _globals['_MEMBERS']._serialized_end=2885
-  _globals['_TOKENS']._serialized_start=2888
-  _globals['_TOKENS']._serialized_end=3163
+  _globals['_APIKEY']._serialized_end=1063
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=1066
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1212
+  _globals['_CONFIRMAPIKEYREQUEST']._serialized_start=1214
+  _globals['_CONFIRMAPIKEYREQUEST']._serialized_end=1268
+  _globals['_TRANSFERAPIKEYREQUEST']._serialized_start=1270
+  _globals['_TRANSFERAPIKEYREQUEST']._serialized_end=1325
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1327
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1410
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1412
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1432
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1434
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1501
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1503
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1556
+  _globals['_SIGNINREQUEST']._serialized_start=1558
+  _globals['_SIGNINREQUEST']._serialized_end=1606
+  _globals['_SIGNINRESPONSE']._serialized_start=1609
+  _globals['_SIGNINRESPONSE']._serialized_end=1849
+  _globals['_ORGANIZATIONREF']._serialized_start=1851
+  _globals['_ORGANIZATIONREF']._serialized_end=1931
+  _globals['_ISSUETOKENREQUEST']._serialized_start=1933
+  _globals['_ISSUETOKENREQUEST']._serialized_end=2011
+  _globals['_ISSUETOKENRESPONSE']._serialized_start=2014
+  _globals['_ISSUETOKENRESPONSE']._serialized_end=2217
+  _globals['_ENDSESSIONREQUEST']._serialized_start=2219
+  _globals['_ENDSESSIONREQUEST']._serialized_end=2262
+  _globals['_ENDSESSIONRESPONSE']._serialized_start=2264
+  _globals['_ENDSESSIONRESPONSE']._serialized_end=2284
+  _globals['_MEMBERS']._serialized_start=2534
+  _globals['_MEMBERS']._serialized_end=3267
+  _globals['_TOKENS']._serialized_start=3270
+  _globals['_TOKENS']._serialized_end=3545
 # @@protoc_insertion_point(module_scope)

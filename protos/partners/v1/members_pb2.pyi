@@ -35,6 +35,8 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     ROLE_COORDINATOR: _Role.ValueType  # 4
     """of the network; never sees a name"""
     ROLE_AUDITOR: _Role.ValueType  # 5
+    ROLE_EMERGENCY: _Role.ValueType  # 6
+    """beside another role: may send a referral on an override"""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper): ...
 
@@ -47,6 +49,8 @@ ROLE_MANAGER: Role.ValueType  # 3
 ROLE_COORDINATOR: Role.ValueType  # 4
 """of the network; never sees a name"""
 ROLE_AUDITOR: Role.ValueType  # 5
+ROLE_EMERGENCY: Role.ValueType  # 6
+"""beside another role: may send a referral on an override"""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 class _WorkerStatus:
@@ -225,15 +229,25 @@ class ApiKey(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     LAST_USE_TIME_FIELD_NUMBER: _builtins.int
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    UNCONFIRMED_FIELD_NUMBER: _builtins.int
+    CONFIRMED_BY_WORKER_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     organization_id: _builtins.str
     label: _builtins.str
+    worker_id: _builtins.str
+    """the manager with whom it stands and falls"""
+    unconfirmed: _builtins.bool
+    """it waits for a second manager"""
+    confirmed_by_worker_id: _builtins.str
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """directory.read directory.write referrals.read referrals.write people.read people.write contacts.write notifications"""
+        """directory.read directory.write referrals.read referrals.write referrals.override people.read people.write"""
 
     @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """people.open contacts.write notifications"""
+
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -251,10 +265,13 @@ class ApiKey(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         last_use_time: _timestamp_pb2.Timestamp | None = ...,
         revoke_time: _timestamp_pb2.Timestamp | None = ...,
+        worker_id: _builtins.str = ...,
+        unconfirmed: _builtins.bool = ...,
+        confirmed_by_worker_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "last_use_time", b"last_use_time", "revoke_time", b"revoke_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "id", b"id", "label", b"label", "last_use_time", b"last_use_time", "organization_id", b"organization_id", "revoke_time", b"revoke_time", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed_by_worker_id", b"confirmed_by_worker_id", "create_time", b"create_time", "expire_time", b"expire_time", "id", b"id", "label", b"label", "last_use_time", b"last_use_time", "organization_id", b"organization_id", "revoke_time", b"revoke_time", "scopes", b"scopes", "unconfirmed", b"unconfirmed", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -272,7 +289,7 @@ class CreateApiKeyRequest(_message.Message):
     label: _builtins.str
     request_id: _builtins.str
     organization_id: _builtins.str
-    """empty: the caller's own; a coordinator may name any"""
+    """empty or the caller's own"""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -295,6 +312,50 @@ class CreateApiKeyRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateApiKeyRequest: _TypeAlias = CreateApiKeyRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmApiKeyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmApiKeyRequest: _TypeAlias = ConfirmApiKeyRequest  # noqa: Y015
+
+@_typing.final
+class TransferApiKeyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferApiKeyRequest: _TypeAlias = TransferApiKeyRequest  # noqa: Y015
 
 @_typing.final
 class CreateApiKeyResponse(_message.Message):

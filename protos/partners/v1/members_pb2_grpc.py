@@ -55,6 +55,16 @@ class MembersStub:
                 request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.CreateApiKeyRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.CreateApiKeyResponse.FromString,
                 _registered_method=True)
+        self.ConfirmApiKey = channel.unary_unary(
+                '/enlace.partners.v1.Members/ConfirmApiKey',
+                request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.ConfirmApiKeyRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.ApiKey.FromString,
+                _registered_method=True)
+        self.TransferApiKey = channel.unary_unary(
+                '/enlace.partners.v1.Members/TransferApiKey',
+                request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.TransferApiKeyRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.ApiKey.FromString,
+                _registered_method=True)
         self.ListApiKeys = channel.unary_unary(
                 '/enlace.partners.v1.Members/ListApiKeys',
                 request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.ListApiKeysRequest.SerializeToString,
@@ -87,15 +97,32 @@ class MembersServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SuspendWorker(self, request, context):
-        """Suspends a worker: sessions end at once. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition.
+        """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateApiKey(self, request, context):
-        """Creates an API key; the secret is in this answer only. Manager.
-        Errors: FAILED_PRECONDITION too_many_keys (two live keys, for rotation, are the limit).
+        """Creates an API key of the caller's own organisation; the secret is in this answer only. Manager. A key that may do more than its maker can do
+        herself is unconfirmed, and good for nothing until another manager confirms it. It falls with its maker, unless another takes it over.
+        Errors: NOT_FOUND not_found (another organisation); FAILED_PRECONDITION too_many_keys (two live keys, for rotation, are the limit).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmApiKey(self, request, context):
+        """Agrees to an unconfirmed key as a second manager. Manager.
+        Errors: NOT_FOUND not_found; FAILED_PRECONDITION second_person_required | nothing_to_confirm.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TransferApiKey(self, request, context):
+        """Takes a key over: it stands with the caller from now on. Manager. It becomes unconfirmed when it may do more than she can and nobody else of
+        those who agreed to it is left. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition (revoked).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,6 +164,16 @@ def add_MembersServicer_to_server(servicer, server):
                     servicer.CreateApiKey,
                     request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.CreateApiKeyRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.CreateApiKeyResponse.SerializeToString,
+            ),
+            'ConfirmApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmApiKey,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.ConfirmApiKeyRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.ApiKey.SerializeToString,
+            ),
+            'TransferApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.TransferApiKey,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.TransferApiKeyRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.ApiKey.SerializeToString,
             ),
             'ListApiKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.ListApiKeys,
@@ -258,6 +295,60 @@ class Members:
             '/enlace.partners.v1.Members/CreateApiKey',
             protos_dot_partners_dot_v1_dot_members__pb2.CreateApiKeyRequest.SerializeToString,
             protos_dot_partners_dot_v1_dot_members__pb2.CreateApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Members/ConfirmApiKey',
+            protos_dot_partners_dot_v1_dot_members__pb2.ConfirmApiKeyRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_members__pb2.ApiKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TransferApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Members/TransferApiKey',
+            protos_dot_partners_dot_v1_dot_members__pb2.TransferApiKeyRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_members__pb2.ApiKey.FromString,
             options,
             channel_credentials,
             insecure,

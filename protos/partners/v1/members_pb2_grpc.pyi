@@ -40,10 +40,19 @@ class MembersStub:
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]
     """Lists the workers of the caller's organisation. Manager."""
     SuspendWorker: _grpc.UnaryUnaryMultiCallable[_members_pb2.SuspendWorkerRequest, _members_pb2.Worker]
-    """Suspends a worker: sessions end at once. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition."""
+    """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition."""
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_members_pb2.CreateApiKeyRequest, _members_pb2.CreateApiKeyResponse]
-    """Creates an API key; the secret is in this answer only. Manager.
-    Errors: FAILED_PRECONDITION too_many_keys (two live keys, for rotation, are the limit).
+    """Creates an API key of the caller's own organisation; the secret is in this answer only. Manager. A key that may do more than its maker can do
+    herself is unconfirmed, and good for nothing until another manager confirms it. It falls with its maker, unless another takes it over.
+    Errors: NOT_FOUND not_found (another organisation); FAILED_PRECONDITION too_many_keys (two live keys, for rotation, are the limit).
+    """
+    ConfirmApiKey: _grpc.UnaryUnaryMultiCallable[_members_pb2.ConfirmApiKeyRequest, _members_pb2.ApiKey]
+    """Agrees to an unconfirmed key as a second manager. Manager.
+    Errors: NOT_FOUND not_found; FAILED_PRECONDITION second_person_required | nothing_to_confirm.
+    """
+    TransferApiKey: _grpc.UnaryUnaryMultiCallable[_members_pb2.TransferApiKeyRequest, _members_pb2.ApiKey]
+    """Takes a key over: it stands with the caller from now on. Manager. It becomes unconfirmed when it may do more than she can and nobody else of
+    those who agreed to it is left. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition (revoked).
     """
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListApiKeysRequest, _members_pb2.ListApiKeysResponse]
     """Lists the organisation's keys, without secrets. Manager."""
@@ -62,10 +71,19 @@ class MembersAsyncStub(MembersStub):
     ListWorkers: _aio.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """Lists the workers of the caller's organisation. Manager."""
     SuspendWorker: _aio.UnaryUnaryMultiCallable[_members_pb2.SuspendWorkerRequest, _members_pb2.Worker]  # type: ignore[assignment]
-    """Suspends a worker: sessions end at once. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition."""
+    """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition."""
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_members_pb2.CreateApiKeyRequest, _members_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
-    """Creates an API key; the secret is in this answer only. Manager.
-    Errors: FAILED_PRECONDITION too_many_keys (two live keys, for rotation, are the limit).
+    """Creates an API key of the caller's own organisation; the secret is in this answer only. Manager. A key that may do more than its maker can do
+    herself is unconfirmed, and good for nothing until another manager confirms it. It falls with its maker, unless another takes it over.
+    Errors: NOT_FOUND not_found (another organisation); FAILED_PRECONDITION too_many_keys (two live keys, for rotation, are the limit).
+    """
+    ConfirmApiKey: _aio.UnaryUnaryMultiCallable[_members_pb2.ConfirmApiKeyRequest, _members_pb2.ApiKey]  # type: ignore[assignment]
+    """Agrees to an unconfirmed key as a second manager. Manager.
+    Errors: NOT_FOUND not_found; FAILED_PRECONDITION second_person_required | nothing_to_confirm.
+    """
+    TransferApiKey: _aio.UnaryUnaryMultiCallable[_members_pb2.TransferApiKeyRequest, _members_pb2.ApiKey]  # type: ignore[assignment]
+    """Takes a key over: it stands with the caller from now on. Manager. It becomes unconfirmed when it may do more than she can and nobody else of
+    those who agreed to it is left. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition (revoked).
     """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_members_pb2.ListApiKeysRequest, _members_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """Lists the organisation's keys, without secrets. Manager."""
@@ -99,7 +117,7 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.SuspendWorkerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.Worker, _abc.Awaitable[_members_pb2.Worker]]:
-        """Suspends a worker: sessions end at once. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition."""
+        """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition."""
 
     @_abc_1.abstractmethod
     def CreateApiKey(
@@ -107,8 +125,29 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.CreateApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.CreateApiKeyResponse, _abc.Awaitable[_members_pb2.CreateApiKeyResponse]]:
-        """Creates an API key; the secret is in this answer only. Manager.
-        Errors: FAILED_PRECONDITION too_many_keys (two live keys, for rotation, are the limit).
+        """Creates an API key of the caller's own organisation; the secret is in this answer only. Manager. A key that may do more than its maker can do
+        herself is unconfirmed, and good for nothing until another manager confirms it. It falls with its maker, unless another takes it over.
+        Errors: NOT_FOUND not_found (another organisation); FAILED_PRECONDITION too_many_keys (two live keys, for rotation, are the limit).
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmApiKey(
+        self,
+        request: _members_pb2.ConfirmApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_members_pb2.ApiKey, _abc.Awaitable[_members_pb2.ApiKey]]:
+        """Agrees to an unconfirmed key as a second manager. Manager.
+        Errors: NOT_FOUND not_found; FAILED_PRECONDITION second_person_required | nothing_to_confirm.
+        """
+
+    @_abc_1.abstractmethod
+    def TransferApiKey(
+        self,
+        request: _members_pb2.TransferApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_members_pb2.ApiKey, _abc.Awaitable[_members_pb2.ApiKey]]:
+        """Takes a key over: it stands with the caller from now on. Manager. It becomes unconfirmed when it may do more than she can and nobody else of
+        those who agreed to it is left. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition (revoked).
         """
 
     @_abc_1.abstractmethod

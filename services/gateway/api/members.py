@@ -20,8 +20,10 @@ SCOPES = (
     "directory.write",
     "referrals.read",
     "referrals.write",
+    "referrals.override",
     "people.read",
     "people.write",
+    "people.open",
     "contacts.write",
     "notifications",
 )
@@ -64,6 +66,9 @@ class ApiKeySchema(Schema):
     expire_time = fields.time("When it ends; left out: in a year.")
     last_use_time = fields.time("When it was last used.", dump_only=True)
     revoke_time = fields.time("When it was revoked.", dump_only=True)
+    worker_id = fields.ident("The manager with whom it stands and falls.", dump_only=True)
+    unconfirmed = fields.flag("Whether it waits for a second manager, and is good for nothing until then.", dump_only=True)
+    confirmed_by_worker_id = fields.ident("Who that was.", dump_only=True)
 
 
 class NewApiKeySchema(ApiKeySchema):
@@ -122,6 +127,22 @@ def create_api_key(given: dict[str, Any]) -> Response:
 def list_api_keys() -> Response:
     """List your organisation's keys, without secrets"""
     return items(clients().members.ListApiKeys(pb.ListApiKeysRequest()).api_keys)
+
+
+@members.operation("post", "/api-keys/<opaque:api_key_id>/confirm", right=MANAGER, answers=ApiKeySchema, once=True, refuses=(409,))
+def confirm_api_key(api_key_id: str) -> Response:
+    """Confirm a key as the second manager
+
+    A key that may do more than its maker could do in person is good for nothing until then."""
+    return one(clients().members.ConfirmApiKey(pb.ConfirmApiKeyRequest(id=api_key_id, request_id=request_key())))
+
+
+@members.operation("post", "/api-keys/<opaque:api_key_id>/transfer", right=MANAGER, answers=ApiKeySchema, once=True, refuses=(409,))
+def transfer_api_key(api_key_id: str) -> Response:
+    """Take a key over from another manager
+
+    A key falls with the manager with whom it stands; from now on that is the caller."""
+    return one(clients().members.TransferApiKey(pb.TransferApiKeyRequest(id=api_key_id, request_id=request_key())))
 
 
 @members.operation("post", "/api-keys/<opaque:api_key_id>/revoke", right=MANAGER, answers=ApiKeySchema, once=True)

@@ -9,10 +9,10 @@ from services.gateway.clients import clients
 
 blueprint = Blueprint("members", __name__)
 SCOPES = (
-    "directory.read", "directory.write", "referrals.read", "referrals.write",
-    "people.read", "people.write", "contacts.write", "notifications",
+    "directory.read", "directory.write", "referrals.read", "referrals.write", "referrals.override",
+    "people.read", "people.write", "people.open", "contacts.write", "notifications",
 )  # fmt: skip
-GIVEN_ROLES = ("worker", "operator", "manager")  # what a manager may give; the network's roles are the coordinator's
+GIVEN_ROLES = ("worker", "operator", "manager", "emergency")  # what a manager may give; the network's roles are the coordinator's
 
 
 @blueprint.get("/members")
@@ -72,6 +72,20 @@ def create_key() -> str | tuple[str, int]:
         return render("key", {}, clients().members.CreateApiKey(question).secret)
     except forms.SHOWN_IN_PLACE as refusal:
         return render("key", forms.problems(refusal)), 422
+
+
+@blueprint.post("/members/keys/<identifier>/confirm")
+def confirm_key(identifier: str) -> Response:
+    """Agrees to a key as the second manager."""
+    clients().members.ConfirmApiKey(m.ConfirmApiKeyRequest(id=identifier, request_id=forms.request_id()))
+    return redirect(url_for("members.listing", done="saved"), 303)
+
+
+@blueprint.post("/members/keys/<identifier>/transfer")
+def transfer_key(identifier: str) -> Response:
+    """Takes a key over, so that it does not fall with another manager."""
+    clients().members.TransferApiKey(m.TransferApiKeyRequest(id=identifier, request_id=forms.request_id()))
+    return redirect(url_for("members.listing", done="saved"), 303)
 
 
 @blueprint.post("/members/keys/<identifier>/revoke")

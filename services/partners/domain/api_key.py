@@ -7,22 +7,36 @@ from datetime import datetime, timedelta
 from chassis.errors import Conflict
 from services.partners.domain.codes import Check
 from services.partners.domain.subject import Subject
+from services.partners.domain.worker import Role
 
-SCOPES = (
-    "directory.read",
-    "directory.write",
-    "referrals.read",
-    "referrals.write",
-    "people.read",
-    "people.write",
-    "contacts.write",
-    "notifications",
-)
+_CASE = frozenset({Role.WORKER, Role.OPERATOR, Role.MANAGER})
+_PEOPLE = frozenset({Role.WORKER, Role.OPERATOR})
+SCOPES: dict[str, frozenset[Role]] = {
+    "directory.read": frozenset(Role),
+    "directory.write": frozenset({Role.MANAGER, Role.COORDINATOR}),
+    "referrals.read": _CASE,
+    "referrals.write": _CASE,
+    "referrals.override": frozenset({Role.EMERGENCY}),
+    "people.read": _PEOPLE,
+    "people.write": _PEOPLE,
+    "people.open": _PEOPLE,
+    "contacts.write": frozenset({Role.OPERATOR}),
+    "notifications": frozenset({Role.WORKER, Role.OPERATOR, Role.MANAGER, Role.COORDINATOR}),
+}
+"""What a key may do, and who may do the same in person: a role of these makes a key with the scope alone; whoever has none needs a second manager."""
 LIVE_KEYS = 2  # one in use and one to rotate to
 USUAL_LIFE = timedelta(days=365)
 LONGEST_LIFE = timedelta(days=2 * 365)
 TOUCH = timedelta(seconds=60)  # a use is noted at most this often, to spare writes
 _WHOLE = re.compile(r"^enl_([0-9a-f]{32})_([0-9a-f]{64})\Z")
+
+
+@dataclass(frozen=True)
+class Manager:
+    """Who decides about a key."""
+
+    id: str
+    roles: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -56,20 +70,55 @@ class ApiKey(Subject):
     entry: ApiKeyEntry
     last_use_time: datetime | None = None
     revoke_time: datetime | None = None
+    worker_id: str = ""  # the manager with whom it stands and falls; empty: made when the house was founded
+    unconfirmed: bool = False  # it may do more than that manager, and no other has agreed yet
+    confirmed_by_worker_id: str = ""
 
     @classmethod
-    def create(cls, id: str, organization_id: str, entry: ApiKeyEntry, live: int, now: datetime) -> "ApiKey":
+    def create(cls, id: str, organization_id: str, entry: ApiKeyEntry, live: int, now: datetime, maker: Manager | None) -> "ApiKey":
         """A new key beside `live` others."""
         entry.check(now)
         if live >= LIVE_KEYS:
             raise Conflict("too_many_keys")
         key = cls(id=id, create_time=now, update_time=now, organization_id=organization_id, entry=entry)
+        if maker is not None:
+            key._stand_with(maker)
         key.note("created", now)
         return key
 
+    @property
+    def in_force(self) -> bool:
+        """Neither revoked nor waiting for a second manager; its end is another matter."""
+        return self.revoke_time is None and not self.unconfirmed
+
     def is_live(self, now: datetime) -> bool:
         """Whether it may be used."""
-        return self.revoke_time is None and now < self.entry.expire_time
+        return self.in_force and now < self.entry.expire_time
+
+    def confirm(self, manager: Manager, now: datetime) -> None:
+        """A second manager agrees to what the first could not do alone."""
+        if self.revoke_time is not None or not self.unconfirmed:
+            raise Conflict("nothing_to_confirm")
+        if manager.id == self.worker_id:
+            raise Conflict("second_person_required")
+        self.unconfirmed, self.confirmed_by_worker_id = False, manager.id
+        self.note("confirmed", now)
+
+    def transfer(self, manager: Manager, now: datetime) -> None:
+        """A manager takes it over: it stands and falls with her from now on, and needs a second manager for what she may not do herself."""
+        if self.revoke_time is not None:
+            raise Conflict("illegal_transition")
+        if manager.id == self.worker_id:
+            return
+        before = {self.worker_id, self.confirmed_by_worker_id} - {"", manager.id}
+        self._stand_with(manager)
+        if self.unconfirmed and self.confirmed_by_worker_id in before:
+            self.unconfirmed = False  # somebody other than her has agreed to it already
+        self.note("transferred", now)
+
+    def _stand_with(self, manager: Manager) -> None:
+        self.worker_id = manager.id
+        self.unconfirmed = not all(SCOPES[scope] & manager.roles for scope in self.entry.scopes)
 
     def revoke(self, now: datetime) -> None:
         """Ends it; ended again, it stays as it is."""

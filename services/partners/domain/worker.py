@@ -28,6 +28,7 @@ class Role(StrEnum):
     MANAGER = "MANAGER"
     COORDINATOR = "COORDINATOR"
     AUDITOR = "AUDITOR"
+    EMERGENCY = "EMERGENCY"  # beside another role: may send on an override
 
 
 NETWORK_ROLES = frozenset({Role.COORDINATOR, Role.AUDITOR})

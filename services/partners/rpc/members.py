@@ -11,6 +11,8 @@ RIGHTS = {
     "SuspendWorker": roles("MANAGER"),
     "CreateApiKey": roles("MANAGER", "COORDINATOR"),
     "ListApiKeys": roles("MANAGER"),
+    "ConfirmApiKey": roles("MANAGER"),
+    "TransferApiKey": roles("MANAGER"),
     "RevokeApiKey": roles("MANAGER"),
 }
 
@@ -45,6 +47,16 @@ class Members:
 
     def ListApiKeys(self, request: pb.ListApiKeysRequest, call: Call) -> pb.ListApiKeysResponse:
         return pb.ListApiKeysResponse(api_keys=[wire.api_key(key) for key in usecases.list_api_keys(call.tx, call.caller)])
+
+    def ConfirmApiKey(self, request: pb.ConfirmApiKeyRequest, call: Call) -> pb.ApiKey:
+        key = usecases.confirm_api_key(call.tx, call.caller, call.clock.now(), request.id)
+        call.trail.append(Entry("api_key_confirm", key.id, detail_codes=key.entry.scopes))
+        return wire.api_key(key)
+
+    def TransferApiKey(self, request: pb.TransferApiKeyRequest, call: Call) -> pb.ApiKey:
+        key = usecases.transfer_api_key(call.tx, call.caller, call.clock.now(), request.id)
+        call.trail.append(Entry("api_key_transfer", key.id))
+        return wire.api_key(key)
 
     def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, call: Call) -> pb.ApiKey:
         key = usecases.revoke_api_key(call.tx, call.caller, call.clock.now(), request.id)

@@ -11,8 +11,8 @@ from services.partners.domain.api_key import ApiKey, ApiKeyEntry
 def add(tx: Transaction, key: ApiKey, secret_hash: bytes) -> None:
     """Writes a new key with its facts."""
     tx.execute(
-        "INSERT INTO api_keys (id, version, organization_id, label, scopes, secret_hash, create_time, update_time, expire_time)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        "INSERT INTO api_keys (id, version, organization_id, label, scopes, secret_hash, create_time, update_time, expire_time, worker_id,"
+        " unconfirmed) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             key.id,
             key.version,
@@ -23,6 +23,8 @@ def add(tx: Transaction, key: ApiKey, secret_hash: bytes) -> None:
             key.create_time,
             key.update_time,
             key.entry.expire_time,
+            key.worker_id,
+            key.unconfirmed,
         ),
     )
     _tell(tx, key)
@@ -31,8 +33,9 @@ def add(tx: Transaction, key: ApiKey, secret_hash: bytes) -> None:
 def keep(tx: Transaction, key: ApiKey) -> None:
     """Writes what may change of a key, with its facts."""
     tx.execute(
-        "UPDATE api_keys SET version = %s, update_time = %s, revoke_time = %s WHERE id = %s",
-        (key.version, key.update_time, key.revoke_time, key.id),
+        "UPDATE api_keys SET version = %s, update_time = %s, revoke_time = %s, worker_id = %s, unconfirmed = %s, confirmed_by_worker_id = %s"
+        " WHERE id = %s",
+        (key.version, key.update_time, key.revoke_time, key.worker_id, key.unconfirmed, key.confirmed_by_worker_id, key.id),
     )
     _tell(tx, key)
 
@@ -46,6 +49,12 @@ def fetch(tx: Transaction, id: str, *, hold: bool = False) -> tuple[ApiKey, byte
 def listed(tx: Transaction, organization_id: str) -> list[ApiKey]:
     """All keys of an organisation, the newest first."""
     rows = tx.execute("SELECT * FROM api_keys WHERE organization_id = %s ORDER BY create_time DESC, id", (organization_id,))
+    return [read(row) for row in rows]
+
+
+def standing_with(tx: Transaction, worker_id: str) -> list[ApiKey]:
+    """The keys of a manager that have not been revoked; held."""
+    rows = tx.execute("SELECT * FROM api_keys WHERE worker_id = %s AND revoke_time IS NULL ORDER BY id FOR UPDATE", (worker_id,))
     return [read(row) for row in rows]
 
 
@@ -67,7 +76,7 @@ def is_in_good_standing(tx: Transaction, id: str, organization_id: str, now: dat
     return bool(
         tx.execute(
             "SELECT 1 FROM api_keys AS k JOIN organizations AS o ON o.id = k.organization_id WHERE k.id = %s AND o.id = %s"
-            " AND k.revoke_time IS NULL AND k.expire_time > %s AND o.status IN ('PROBATION', 'APPROVED')",
+            " AND k.revoke_time IS NULL AND NOT k.unconfirmed AND k.expire_time > %s AND o.status IN ('PROBATION', 'APPROVED')",
             (id, organization_id, now),
         ).fetchone()
     )
@@ -84,6 +93,9 @@ def read(row: Row) -> ApiKey:
         entry=ApiKeyEntry(row["label"], tuple(row["scopes"]), row["expire_time"]),
         last_use_time=row["last_use_time"],
         revoke_time=row["revoke_time"],
+        worker_id=row["worker_id"],
+        unconfirmed=row["unconfirmed"],
+        confirmed_by_worker_id=row["confirmed_by_worker_id"],
     )
 
 

@@ -3,7 +3,7 @@
 Each takes the transaction, who asks, and the time. An id may be given to what is created, by callers in this process only.
 """
 
-from services.partners.usecases.api_keys import create_api_key, list_api_keys, revoke_api_key
+from services.partners.usecases.api_keys import confirm_api_key, create_api_key, list_api_keys, revoke_api_key, transfer_api_key
 from services.partners.usecases.housekeeping import sweep
 from services.partners.usecases.organizations import (
     approve_organization,
@@ -33,6 +33,7 @@ __all__ = [
     "approve_organization",
     "batch_get",
     "check_standing",
+    "confirm_api_key",
     "create_api_key",
     "create_organization",
     "create_service",
@@ -56,6 +57,7 @@ __all__ = [
     "suspend_organization",
     "suspend_worker",
     "sweep",
+    "transfer_api_key",
     "update_organization",
     "update_service",
 ]

@@ -2,13 +2,14 @@
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from datetime import datetime
 
 from chassis.db import Transaction
 from chassis.errors import NotFound
 from chassis.ids import is_id, new_id
 from chassis.tokens import Caller
-from services.partners.domain.api_key import USUAL_LIFE, ApiKey, ApiKeyEntry, whole
+from services.partners.domain.api_key import USUAL_LIFE, ApiKey, ApiKeyEntry, Manager, whole
 from services.partners.store import api_keys, organizations
 from services.partners.usecases.standing import may_act_for
 
@@ -24,14 +25,17 @@ def create_api_key(
     *,
     id: str | None = None,
 ) -> tuple[ApiKey, str]:
-    """Makes a key; returns it with the whole secret, which is nowhere afterwards."""
+    """Makes a key of the own organisation; returns it with the whole secret, which is nowhere afterwards.
+
+    Nobody else makes one: with it he would read the inbox of an organisation that is not his.
+    """
     owner = organization_id or caller.organization_id
     # Held, so that two keys made at the same moment are counted one after the other.
-    if not is_id(owner) or not may_act_for(caller, owner) or organizations.fetch(tx, owner, hold="UPDATE") is None:
+    if not is_id(owner) or not _decides(caller, owner) or organizations.fetch(tx, owner, hold="UPDATE") is None:
         raise NotFound
     secret = secrets.token_hex(32)
     live = api_keys.count_live(tx, owner, now)
-    key = ApiKey.create(id or new_id(), owner, ApiKeyEntry(label, scopes, expire_time or now + USUAL_LIFE), live, now)
+    key = ApiKey.create(id or new_id(), owner, ApiKeyEntry(label, scopes, expire_time or now + USUAL_LIFE), live, now, _manager(caller))
     api_keys.add(tx, key, hashlib.sha256(secret.encode()).digest())
     return key, whole(key.id, secret)
 
@@ -42,11 +46,54 @@ def list_api_keys(tx: Transaction, caller: Caller) -> list[ApiKey]:
 
 
 def revoke_api_key(tx: Transaction, caller: Caller, now: datetime, id: str) -> ApiKey:
-    """Ends a key at once."""
-    found = api_keys.fetch(tx, id, hold=True) if is_id(id) else None
-    if found is None or not may_act_for(caller, found[0].organization_id):
+    """Ends a key at once; so may a coordinator."""
+    key = _fetch(tx, id)
+    if not may_act_for(caller, key.organization_id):
         raise NotFound
-    key = found[0]
     key.revoke(now)
     api_keys.keep(tx, key)
     return key
+
+
+def confirm_api_key(tx: Transaction, caller: Caller, now: datetime, id: str) -> ApiKey:
+    """Agrees, as a second manager, to a key that may do more than who made it."""
+    return _decide(tx, caller, id, lambda key, manager: key.confirm(manager, now))
+
+
+def transfer_api_key(tx: Transaction, caller: Caller, now: datetime, id: str) -> ApiKey:
+    """Takes a key over from another manager, so that it does not fall with her."""
+    return _decide(tx, caller, id, lambda key, manager: key.transfer(manager, now))
+
+
+def revoke_keys_of(tx: Transaction, now: datetime, worker_id: str) -> list[str]:
+    """Ends the keys that stand with a manager who is out; returns their ids."""
+    keys = api_keys.standing_with(tx, worker_id)
+    for key in keys:
+        key.revoke(now)
+        api_keys.keep(tx, key)
+    return [key.id for key in keys]
+
+
+def _decide(tx: Transaction, caller: Caller, id: str, act: Callable[[ApiKey, Manager], None]) -> ApiKey:
+    key, manager = _fetch(tx, id), _manager(caller)
+    if manager is None or not _decides(caller, key.organization_id):
+        raise NotFound
+    act(key, manager)
+    api_keys.keep(tx, key)
+    return key
+
+
+def _fetch(tx: Transaction, id: str) -> ApiKey:
+    found = api_keys.fetch(tx, id, hold=True) if is_id(id) else None
+    if found is None:
+        raise NotFound
+    return found[0]
+
+
+def _decides(caller: Caller, organization_id: str) -> bool:
+    return caller.kind == "system" or caller.organization_id == organization_id
+
+
+def _manager(caller: Caller) -> Manager | None:
+    """Who stands for a key; nobody for one that the house itself makes."""
+    return Manager(caller.id, caller.roles) if caller.kind == "worker" else None

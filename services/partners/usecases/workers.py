@@ -8,6 +8,7 @@ from chassis.ids import is_id, new_id
 from chassis.tokens import Caller
 from services.partners.domain.worker import NETWORK_ROLES, Worker, WorkerEntry, check_password
 from services.partners.store import organizations, pages, workers
+from services.partners.usecases.api_keys import revoke_keys_of
 from services.partners.usecases.passwords import hashed
 from services.partners.usecases.standing import may_act_for
 
@@ -34,7 +35,7 @@ def list_workers(tx: Transaction, caller: Caller, *, page_size: int = 0, page_to
 
 
 def suspend_worker(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str = "") -> Worker:
-    """Ends an account's use: its sessions are over, its tokens refused."""
+    """Ends an account's use: its sessions are over, its tokens refused, and the keys that stand with it are revoked."""
     worker = workers.fetch(tx, id, hold=True) if is_id(id) else None
     if worker is None or not may_act_for(caller, worker.organization_id):
         raise NotFound
@@ -42,4 +43,5 @@ def suspend_worker(tx: Transaction, caller: Caller, now: datetime, id: str, etag
     worker.suspend(now)
     workers.keep_status(tx, worker)
     workers.end_sessions_of(tx, worker_id=id)
+    revoke_keys_of(tx, now, id)
     return worker

@@ -1,0 +1,145 @@
+"""A key may do no more than who stands for it: else two managers do, and it falls with its maker."""
+
+import pytest
+
+from chassis.tokens import Caller
+from protos.partners.v1 import directory_pb2
+from protos.partners.v1 import members_pb2 as pb
+from services.partners.domain.api_key import SCOPES
+from services.partners.domain.organization import Organization
+from services.partners.domain.worker import Role
+from tests.partners.scene import Scene, Stubs, refused
+
+OPENING = ["people.open", "people.read"]
+
+
+def make(manager: Stubs, *scopes: str) -> pb.CreateApiKeyResponse:
+    found: pb.CreateApiKeyResponse = manager.CreateApiKey(pb.CreateApiKeyRequest(label="Sistema", scopes=scopes or OPENING))
+    return found
+
+
+def exchange(scene: Scene, secret: str) -> None:
+    scene.nobody.IssueToken(pb.IssueTokenRequest(api_key=secret))
+
+
+def live(scene: Scene, id: str) -> list[tuple[int, str]]:
+    return scene.facts(id)
+
+
+@pytest.mark.parametrize(
+    ("roles", "scopes", "unconfirmed"),
+    [
+        ((Role.MANAGER,), ("people.open",), True),
+        ((Role.MANAGER, Role.WORKER), ("people.open", "people.write"), False),
+        ((Role.MANAGER, Role.WORKER), ("contacts.write",), True),
+        ((Role.MANAGER, Role.OPERATOR), ("contacts.write", "people.open"), False),
+        ((Role.MANAGER, Role.WORKER), ("referrals.override",), True),
+        ((Role.MANAGER, Role.WORKER, Role.EMERGENCY), ("referrals.override",), False),
+        ((Role.MANAGER,), ("referrals.read", "referrals.write", "directory.write", "notifications"), False),
+        ((Role.MANAGER,), tuple(SCOPES), True),
+    ],
+)
+def test_what_its_maker_could_not_do_a_key_can_not_do_alone(
+    roles: tuple[Role, ...], scopes: tuple[str, ...], unconfirmed: bool, scene: Scene
+) -> None:
+    made = make(scene.by(scene.organization(), *roles), *scopes)
+    assert made.api_key.unconfirmed == unconfirmed
+    if unconfirmed:
+        with refused("UNAUTHENTICATED", "key_invalid"):
+            exchange(scene, made.secret)
+    else:
+        exchange(scene, made.secret)
+
+
+def test_a_second_manager_confirms_it_and_not_its_maker(scene: Scene) -> None:
+    own = scene.organization("Propia")
+    maker, second = scene.by(own, Role.MANAGER), scene.by(own, Role.MANAGER)
+    made = make(maker)
+    request = pb.ConfirmApiKeyRequest(id=made.api_key.id)
+    with refused("FAILED_PRECONDITION", "second_person_required"):
+        maker.ConfirmApiKey(request)
+    with refused("PERMISSION_DENIED", "right_missing"):
+        scene.by(own, Role.WORKER).ConfirmApiKey(request)
+    for stranger in (scene.by(scene.organization("Ajena"), Role.MANAGER), scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR)):
+        with refused("NOT_FOUND", "not_found"):
+            stranger.ConfirmApiKey(request)
+    confirmed = second.ConfirmApiKey(request)
+    assert (confirmed.unconfirmed, bool(confirmed.confirmed_by_worker_id)) == (False, True)
+    exchange(scene, made.secret)
+    with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
+        second.ConfirmApiKey(request)
+    assert [verb for _, verb in live(scene, made.api_key.id)] == ["enlace.api_key.created.v1", "enlace.api_key.confirmed.v1"]
+
+
+def test_an_unconfirmed_key_is_refused_also_with_a_token_of_another_hour(scene: Scene) -> None:
+    own = scene.organization()
+    made = make(scene.by(own, Role.MANAGER))
+    forged = scene.with_token(Caller(made.api_key.id, "key", own.id, scopes=frozenset([*OPENING, "directory.read"])))
+    with refused("PERMISSION_DENIED", "organization_not_active"):
+        forged.ListOrganizations(directory_pb2.ListOrganizationsRequest())
+
+
+def test_keys_fall_with_their_maker(scene: Scene) -> None:
+    own = scene.organization()
+    maker = scene.worker(own, Role.MANAGER, Role.WORKER)
+    other = scene.by(own, Role.MANAGER)
+    mine, others = make(scene.as_worker(maker)), make(other, "directory.read")
+    other.SuspendWorker(pb.SuspendWorkerRequest(id=maker.id))
+    with refused("UNAUTHENTICATED", "key_invalid"):
+        exchange(scene, mine.secret)
+    exchange(scene, others.secret)
+    assert live(scene, mine.api_key.id)[-1] == (2, "enlace.api_key.revoked.v1")
+
+
+def test_a_key_that_another_took_over_goes_on(scene: Scene) -> None:
+    own = scene.organization()
+    maker = scene.worker(own, Role.MANAGER, Role.WORKER)
+    other = scene.by(own, Role.MANAGER, Role.WORKER)
+    made = make(scene.as_worker(maker))
+    taken = other.TransferApiKey(pb.TransferApiKeyRequest(id=made.api_key.id))
+    assert (taken.unconfirmed, taken.worker_id != maker.id) == (False, True)
+    other.SuspendWorker(pb.SuspendWorkerRequest(id=maker.id))
+    exchange(scene, made.secret)
+
+
+def test_who_takes_over_more_than_she_may_do_herself_needs_another_again(scene: Scene) -> None:
+    own = scene.organization()
+    able = scene.by(own, Role.MANAGER, Role.WORKER)
+    made = make(able)
+    taken = scene.by(own, Role.MANAGER).TransferApiKey(pb.TransferApiKeyRequest(id=made.api_key.id))
+    assert taken.unconfirmed
+    with refused("UNAUTHENTICATED", "key_invalid"):
+        exchange(scene, made.secret)
+    able.ConfirmApiKey(pb.ConfirmApiKeyRequest(id=made.api_key.id))
+    exchange(scene, made.secret)
+
+
+def test_one_manager_can_not_confirm_her_own_key_by_taking_it_back_and_forth(scene: Scene) -> None:
+    own = scene.organization()
+    first, second = scene.by(own, Role.MANAGER), scene.by(own, Role.MANAGER)
+    made = make(first)
+    id = made.api_key.id
+    second.TransferApiKey(pb.TransferApiKeyRequest(id=id))
+    with refused("FAILED_PRECONDITION", "second_person_required"):
+        second.ConfirmApiKey(pb.ConfirmApiKeyRequest(id=id))
+    first.ConfirmApiKey(pb.ConfirmApiKeyRequest(id=id))
+    back = first.TransferApiKey(pb.TransferApiKeyRequest(id=id))
+    assert back.unconfirmed, "she agreed to it as the second; now she stands for it, and nobody else agreed"
+
+
+def test_a_revoked_key_is_taken_over_by_nobody(scene: Scene) -> None:
+    own = scene.organization()
+    first, second = scene.by(own, Role.MANAGER), scene.by(own, Role.MANAGER)
+    made = make(first, "directory.read")
+    first.RevokeApiKey(pb.RevokeApiKeyRequest(id=made.api_key.id))
+    with refused("FAILED_PRECONDITION", "illegal_transition"):
+        second.TransferApiKey(pb.TransferApiKeyRequest(id=made.api_key.id))
+    with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
+        second.ConfirmApiKey(pb.ConfirmApiKeyRequest(id=made.api_key.id))
+
+
+def test_nobody_makes_a_key_of_another_organisation_a_coordinator_neither(scene: Scene) -> None:
+    other: Organization = scene.organization("Ajena")
+    for caller in (scene.coordinator, scene.by(scene.organization("Propia"), Role.MANAGER)):
+        with refused("NOT_FOUND", "not_found"):
+            caller.CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=["notifications"], organization_id=other.id))

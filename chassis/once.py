@@ -17,6 +17,10 @@ class Once:
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
+    def fingerprint(self, request: bytes) -> str:
+        """What stands for a request without telling it."""
+        return self._keyring.fingerprint(request, "requests").hex()
+
     def recall(self, tx: Transaction, caller_id: str, request_id: str, method: str, request: bytes) -> bytes | None:
         """The first answer, or None when this is the first time (noted now). Refuses with Reused when the body or method differs."""
         fingerprint = self._keyring.fingerprint(request, "requests")

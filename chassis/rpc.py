@@ -4,6 +4,7 @@
 or no right. Unary rpcs only.
 """
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -29,6 +30,7 @@ from chassis.ids import new_id
 from chassis.once import Once
 from chassis.tokens import Caller, Verifier
 
+_REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")  # ours, or a UUID
 NOBODY = Caller("public", "public", "")
 _DEADLINE = 10.0  # seconds, for a caller that set none
 _MAX_MESSAGE = 1 << 20  # bytes; the largest honest message is far below
@@ -132,10 +134,12 @@ class Face:
         mutates = "request_id" in descriptor.input_type.fields_by_name
         name = f"{self.name}/{descriptor.name}"
 
-        def handle(request: Any, context: grpc.ServicerContext) -> Any:
+        def handle(sent: bytes, context: grpc.ServicerContext) -> Any:
             started = time.perf_counter()
             metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-            request_id = metadata.get("x-request-id", "")[:64] or new_id()
+            request_id = metadata.get("x-request-id", "")
+            if not _REQUEST_ID.fullmatch(request_id):  # it is written to logs, where nothing that a caller made up may stand
+                request_id = new_id()
             code = "OK"
             caller = NOBODY
             try:
@@ -143,6 +147,10 @@ class Face:
                 with deadline.until(_end(context)):
                     if not right.public:
                         caller = self._authenticate(metadata, right)
+                    try:
+                        request = request_class.FromString(sent)
+                    except DecodeError as error:
+                        raise errors.Invalid(("request", "malformed")) from error
                     return self._answer(name, request, response_class, method, caller, mutates=mutates, public=right.public)
             except errors.Refusal as refusal:
                 code = CODES[type(refusal)].name
@@ -159,9 +167,8 @@ class Face:
                         "rpc", rpc=name, code=code, request_id=request_id, caller_id=caller.id, duration_ms=round(seconds * 1000, 1)
                     )
 
-        return grpc.unary_unary_rpc_method_handler(
-            handle, request_deserializer=request_class.FromString, response_serializer=response_class.SerializeToString
-        )
+        # Bytes as they are: what can't be read is refused like any other wrong request, and gRPC would call it a fault of ours.
+        return grpc.unary_unary_rpc_method_handler(handle, response_serializer=response_class.SerializeToString)
 
     def _authenticate(self, metadata: Mapping[str, str], right: Right) -> Caller:
         scheme, _, token = metadata.get("authorization", "").partition(" ")
@@ -193,8 +200,11 @@ class Face:
                     raise errors.Invalid(("request_id", "too_long"))
                 if "\0" in request_id:  # what PostgreSQL can't keep
                     raise errors.Invalid(("request_id", "malformed"))
+                body = request.SerializeToString(deterministic=True)
+                # Nobody knows who asks without a token: two strangers' systems may use the same request_id, so the request stands for its caller.
+                asker = f"public/{self._once.fingerprint(body)}" if public else caller.id
                 if request_id:
-                    kept = self._once.recall(tx, caller.id, request_id, name, request.SerializeToString(deterministic=True))
+                    kept = self._once.recall(tx, asker, request_id, name, body)
                     if kept is not None:
                         response: Message = response_class.FromString(kept)
                         return response
@@ -203,7 +213,7 @@ class Face:
                 if trail:
                     audit.record(tx, caller, self._clock.now(), trail)
                 if request_id:
-                    self._once.keep(tx, caller.id, request_id, response.SerializeToString())
+                    self._once.keep(tx, asker, request_id, response.SerializeToString())
             return response
         except errors.Refusal as refusal:
             # Refused access to protected things is on record too; the transaction above is gone, so it takes one of its own.

@@ -91,7 +91,9 @@ class House:
             self.keeper.begin([Part("broker", 0, self._begin_broker, self.broker.ready, self._broker_works)])
         self.start_postgres()
         self.keeper.begin([self._part(service) for service in SERVICES if not service.database])
-        self._finish([(f"{service.name} migrate", service.command("migrate"), self.environment(service)) for service in WITH_DATABASE])
+        self._finish(
+            [(f"{service.name} migrate", service.command("migrate"), self.environment(service, owner=True)) for service in WITH_DATABASE]
+        )
         self.keeper.begin([self._part(service) for service in WITH_DATABASE])
         self.keeper.wait()
         if demo:
@@ -116,11 +118,13 @@ class House:
         for file in (self.var / "house.json", *(self.environments / service.name for service in WITH_DATABASE)):
             file.unlink(missing_ok=True)
 
-    def environment(self, service: Service) -> dict[str, str]:
-        """What one service is told; nothing of the others but where they are."""
+    def environment(self, service: Service, *, owner: bool = False) -> dict[str, str]:
+        """What one service is told; nothing of the others but where they are. `owner`: to migrate, or for an operator; who serves can't change tables."""
         told = self._common()
         if service.database:
             told |= self._databases(service.name, "ENLACE")
+            if not owner:
+                del told["ENLACE_MIGRATION_URL"]
             told["ENLACE_LISTEN"] = self.listen[service.name]
         else:
             told["ENLACE_HTTP_LISTEN"] = self.listen[service.name]
@@ -151,7 +155,7 @@ class House:
 
     def _write_environment(self, service: Service) -> None:
         """For a shell of an operator: the settings of a service, and where Python and PostgreSQL's programs are."""
-        lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(_our_own(self.environment(service)).items())]
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(_our_own(self.environment(service, owner=True)).items())]
         programs = f"{Path(sys.executable).parent}:{self.postgres.programs()}"
         _write_secret(self.environments / service.name, "\n".join([*lines, f"export PATH={shlex.quote(programs)}:$PATH", ""]))
 

@@ -56,24 +56,31 @@ class NotificationsFace:
         return pb.CountUnreadResponse(unread=inbox.count_unread(call.tx, call.caller))
 
     def MarkMessageRead(self, request: pb.MarkMessageReadRequest, call: Call) -> pb.Message:
-        message = inbox.mark_read(call.tx, call.caller, call.clock.now(), request.id)
+        message = inbox.mark_read(call.tx, call.caller, call.clock.now(), wire.object_id(request.id))
         return wire.message_answer(message, call.caller.language)
 
     def GetDesk(self, request: pb.GetDeskRequest, call: Call) -> pb.Desk:
-        return wire.desk_answer(self._desks.get(call.tx, call.caller))
+        return wire.desk_answer(self._desks.get(call.tx, call.caller, _organization(request.organization_id)))
 
     def SetDesk(self, request: pb.SetDeskRequest, call: Call) -> pb.Desk:
         asked = request.desk
-        desk = Desk(asked.organization_id or call.caller.organization_id, asked.language or DEFAULT, asked.email)
-        return wire.desk_answer(self._desks.set(call.tx, call.caller, call.clock.now(), desk))
+        if not asked.etag:
+            raise Invalid(("desk.etag", "required"))
+        desk = Desk(_organization(asked.organization_id), asked.language or DEFAULT, asked.email)
+        return wire.desk_answer(self._desks.set(call.tx, call.caller, call.clock.now(), desk, asked.etag))
 
     def ListNotices(self, request: pb.ListNoticesRequest, call: Call) -> pb.ListNoticesResponse:
-        notices = inbox.list_notices(call.tx, call.caller, request.referral_id)
+        notices = inbox.list_notices(call.tx, call.caller, wire.object_id(request.referral_id))
         return pb.ListNoticesResponse(notices=[wire.notice_answer(notice) for notice in notices])
 
     def ListDevelopmentMails(self, request: pb.ListDevelopmentMailsRequest, call: Call) -> pb.ListDevelopmentMailsResponse:
         mails = self._desks.development_mails(call.tx)
         return pb.ListDevelopmentMailsResponse(mails=[wire.mail_answer(mail, time) for mail, time in mails])
+
+
+def _organization(text: str) -> str:
+    """Whose: empty for one's own."""
+    return wire.object_id(text) if text else ""
 
 
 class WebhooksFace:
@@ -90,7 +97,7 @@ class WebhooksFace:
         return pb.ListWebhooksResponse(webhooks=[wire.webhook_answer(webhook) for webhook in self._webhooks.list_all(call.tx, call.caller)])
 
     def GetWebhook(self, request: pb.GetWebhookRequest, call: Call) -> pb.Webhook:
-        return wire.webhook_answer(self._webhooks.get(call.tx, call.caller, request.id))
+        return wire.webhook_answer(self._webhooks.get(call.tx, call.caller, wire.object_id(request.id)))
 
     def UpdateWebhook(self, request: pb.UpdateWebhookRequest, call: Call) -> pb.Webhook:
         asked, mask = request.webhook, set(request.update_mask.paths)
@@ -104,7 +111,7 @@ class WebhooksFace:
             call.tx,
             call.caller,
             call.clock.now(),
-            asked.id,
+            wire.object_id(asked.id),
             asked.etag,
             url=asked.url if "url" in mask else None,
             kinds=list(asked.kinds) if "kinds" in mask else None,
@@ -113,17 +120,17 @@ class WebhooksFace:
         return wire.webhook_answer(webhook)
 
     def DeleteWebhook(self, request: pb.DeleteWebhookRequest, call: Call) -> pb.DeleteWebhookResponse:
-        self._webhooks.delete(call.tx, call.caller, request.id)
+        self._webhooks.delete(call.tx, call.caller, wire.object_id(request.id))
         return pb.DeleteWebhookResponse()
 
     def TestWebhook(self, request: pb.TestWebhookRequest, call: Call) -> pb.Delivery:
-        return wire.delivery_answer(self._webhooks.test(call.tx, call.caller, call.clock.now(), request.id))
+        return wire.delivery_answer(self._webhooks.test(call.tx, call.caller, call.clock.now(), wire.object_id(request.id)))
 
     def ListDeliveries(self, request: pb.ListDeliveriesRequest, call: Call) -> pb.ListDeliveriesResponse:
         found, token = self._webhooks.list_deliveries(
-            call.tx, call.caller, request.webhook_id, page_size=request.page_size, page_token=request.page_token
+            call.tx, call.caller, wire.object_id(request.webhook_id), page_size=request.page_size, page_token=request.page_token
         )
         return pb.ListDeliveriesResponse(deliveries=[wire.delivery_answer(delivery) for delivery in found], next_page_token=token)
 
     def ResendDelivery(self, request: pb.ResendDeliveryRequest, call: Call) -> pb.Delivery:
-        return wire.delivery_answer(self._webhooks.resend(call.tx, call.caller, call.clock.now(), request.id))
+        return wire.delivery_answer(self._webhooks.resend(call.tx, call.caller, call.clock.now(), wire.object_id(request.id)))

@@ -12,7 +12,8 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from chassis.errors import Invalid
+from chassis.errors import Invalid, NotFound
+from chassis.ids import is_id
 from chassis.outbox import Fact
 from protos.notifications.v1 import facts_pb2 as told_pb2
 from protos.notifications.v1 import notifications_pb2 as pb
@@ -58,6 +59,7 @@ def happening(fact: Fact, body: referrals_facts_pb2.ReferralFact) -> Happening:
         body.receiver_organization_id,
         body.actor_organization_id,
         body.override_used,
+        _code(referrals_pb2.ClockKind, "CLOCK_KIND_", body.clock).lower(),
     )
 
 
@@ -163,7 +165,7 @@ def notice_answer(notice: Notice) -> pb.Notice:
 
 def desk_answer(desk: Desk) -> pb.Desk:
     """A desk."""
-    return pb.Desk(organization_id=desk.organization_id, language=desk.language, email=desk.email)
+    return pb.Desk(organization_id=desk.organization_id, language=desk.language, email=desk.email, etag=str(desk.version))
 
 
 def webhook_answer(webhook: Webhook) -> pb.Webhook:
@@ -230,11 +232,18 @@ def position(token: str) -> Position | None:
     try:
         time, _, id = base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True).decode().partition("|")
         moment = datetime.fromisoformat(time)
-        if moment.tzinfo is None or not id.isalnum():
+        if moment.tzinfo is None or not is_id(id):
             raise ValueError
     except (binascii.Error, ValueError) as error:
         raise Invalid(("page_token", "malformed")) from error
     return Position(moment, id)
+
+
+def object_id(text: str) -> str:
+    """The id of what is asked for; what has not the shape of one can't exist."""
+    if not is_id(text):
+        raise NotFound
+    return text
 
 
 def page_size(asked: int, default: int = 50, most: int = 200) -> int:

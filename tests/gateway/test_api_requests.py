@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from services.gateway.problems import NAME, REASONS
 from tests.gateway.api_house import ID, JWT, KEY, Played, System
 
 NOW = "2026-03-14T09:30:00Z"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 # Who asks
@@ -225,6 +228,24 @@ def test_a_services_field_path_becomes_a_place_in_the_request(
     }
     answer = system.call(method, path, None if method == "GET" else bodies.get(path, {}), If_Match='"1"')
     assert answer.json["errors"] == [{**place, "reason": "malformed"}]
+
+
+def test_no_body_where_one_is_required_is_refused_and_nothing_is_asked(system: System, played: Played) -> None:
+    """An empty one is an answer: a file without a name yet. None at all is a broken client, and was taken for an empty one."""
+    required = [
+        (method.upper(), rule)
+        for rule, operations in json.loads((ROOT / "docs" / "openapi.json").read_text())["paths"].items()
+        for method, operation in operations.items()
+        if isinstance(operation, dict) and operation.get("requestBody", {}).get("required")
+    ]
+    assert {("PUT", "/api/v1/desk"), ("POST", "/api/v1/people"), ("PATCH", "/api/v1/people/{person_id}/identity")} <= set(required)
+    assert len(required) > 25
+    before = len(played.asked)
+    for method, rule in required:
+        answer = system.call(method, re.sub(r"\{\w+\}", ID, rule.removeprefix("/api/v1")), If_Match='"1"')
+        assert (answer.status_code, answer.json["reason"]) == (400, "invalid_fields"), (method, rule)
+        assert answer.json["errors"] == [{"pointer": "", "reason": "required"}], (method, rule)
+    assert [rpc for rpc, _, _ in played.asked[before:] if rpc != "IssueToken"] == []
 
 
 def test_a_route_without_a_body_takes_none(system: System) -> None:

@@ -169,7 +169,23 @@ def test_the_cookie_is_for_this_site_alone(played: PlayedHouse) -> None:
     assert "Expires" not in cookie
 
 
-@pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example", "", "/\nx"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "//evil.example",
+        "https://evil.example",
+        "/\\evil.example",
+        "",
+        "/\nx",
+        "/\t/evil.example",
+        "/\r/evil.example",
+        "/x\r\nSet-Cookie: a=b",
+        "/\x00",
+        "/ /evil.example",
+        "/x\\y",
+        "/ñ",
+    ],
+)
 def test_sign_in_leads_nowhere_else(client: FlaskClient, target: str) -> None:
     form = {"email": "a", "password": "b", "to": target, "form_token": token_of(client.get("/sign-in").text)}
     assert client.post("/sign-in", data=form).headers["Location"] == "/today"

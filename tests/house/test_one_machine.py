@@ -110,6 +110,10 @@ def test_what_is_secret_is_closed_and_a_second_house_in_the_folder_is_refused(ho
     )
     assert second.returncode == 1
     assert "already running" in second.stderr
+    owners = [words["owner"] for words in json.loads((house.var / "secrets.json").read_text()).values()]
+    for name, pid in house.pids().items():
+        environment = Path(f"/proc/{pid}/environ").read_text()
+        assert not [name for owner in owners if owner in environment], "who serves can't change tables"
 
 
 def test_what_the_tests_start_hears_ctrl_c_though_they_were_started_deaf_to_it() -> None:

@@ -116,7 +116,8 @@ class House:
 
     def desk(self, organization: str, email: str, language: str = "es") -> None:
         """Has the manager set it."""
-        self.as_(organization, "MANAGER").SetDesk(desk=pb.Desk(language=language, email=email))
+        manager = self.as_(organization, "MANAGER")
+        manager.SetDesk(desk=pb.Desk(language=language, email=email, etag=manager.GetDesk().etag))
 
     def receiver(self, **values: Any) -> Receiver:
         """A partner's system, closed after the test."""

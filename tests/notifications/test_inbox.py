@@ -4,6 +4,7 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from chassis.ids import new_id
 from protos.notifications.v1 import facts_pb2
@@ -90,6 +91,23 @@ def test_pages_follow_each_other_without_a_gap_or_a_repeat(house: House) -> None
     assert times == sorted(times, reverse=True)
 
 
+@pytest.mark.parametrize("id", ["\x00", "a\x00" + "b" * 30, "f" * 32 + "\x00", "\ufeff", "F" * 32, ""])
+def test_what_is_no_id_is_not_found_at_every_rpc(house: House, id: str) -> None:
+    client = house.as_(RECEIVER, "MANAGER")
+    asks = [
+        partial(client.MarkMessageRead, id=id),
+        partial(client.ListNotices, referral_id=id),
+        partial(client.GetWebhook, id=id),
+        partial(client.DeleteWebhook, id=id),
+        partial(client.TestWebhook, id=id),
+        partial(client.ListDeliveries, webhook_id=id),
+        partial(client.ResendDelivery, id=id),
+        partial(client.UpdateWebhook, webhook=pb.Webhook(id=id, etag="1", enabled=True), update_mask=FieldMask(paths=["enabled"])),
+    ]
+    for ask in asks:
+        assert refusal(ask) == ("NOT_FOUND", "not_found")
+
+
 @pytest.mark.parametrize("token", ["x", "!!!", "bm90IGEgdG9rZW4", "MjAyNi0wMS0wMVQwMDowMDowMHxh", "\x00"])
 def test_what_is_no_page_token_is_refused(house: House, token: str) -> None:
     code, _, fields = refusal_with_fields(lambda: house.as_(RECEIVER, "WORKER").ListMessages(page_token=token))
@@ -164,24 +182,39 @@ def test_desk_and_worker_of_one_organisation_are_one_notice(house: House) -> Non
 
 def test_a_desk_is_told_in_spanish_by_the_inbox_until_its_manager_says_otherwise(house: House) -> None:
     manager = house.as_(RECEIVER, "MANAGER")
-    assert manager.GetDesk() == pb.Desk(organization_id=RECEIVER, language="es")
-    set_to = manager.SetDesk(desk=pb.Desk(language="fr", email="mesa@ong.example"))
-    assert set_to == house.as_(RECEIVER, "WORKER").GetDesk() == pb.Desk(organization_id=RECEIVER, language="fr", email="mesa@ong.example")
+    assert manager.GetDesk() == pb.Desk(organization_id=RECEIVER, language="es", etag="0")
+    set_to = manager.SetDesk(desk=pb.Desk(language="fr", email="mesa@ong.example", etag="0"))
+    assert set_to == house.as_(RECEIVER, "WORKER").GetDesk()
+    assert set_to == pb.Desk(organization_id=RECEIVER, language="fr", email="mesa@ong.example", etag="1")
     [row] = house.rows("SELECT email FROM desks")
     assert b"mesa" not in bytes(row["email"])
-    manager.SetDesk(desk=pb.Desk(language="es"))
+    manager.SetDesk(desk=pb.Desk(language="es", etag="1"))
     assert manager.GetDesk().email == ""
 
 
+def test_of_two_who_set_a_desk_at_once_one_looks_again(house: House) -> None:
+    manager = house.as_(RECEIVER, "MANAGER")
+    manager.SetDesk(desk=pb.Desk(language="es", email="mesa@ong.example", etag="0"))
+    for etag in ("0", "2", "x"):
+        assert refusal(partial(manager.SetDesk, desk=pb.Desk(language="es", etag=etag))) == ("ABORTED", "stale_etag")
+    assert refusal_with_fields(lambda: manager.SetDesk(desk=pb.Desk(language="es")))[2] == {"desk.etag": "required"}
+    assert manager.GetDesk().email == "mesa@ong.example"
+
+
 def test_only_a_coordinator_sets_the_desk_of_another_organisation(house: House) -> None:
-    desk = pb.Desk(organization_id=RECEIVER, language="es", email="mesa@ong.example")
+    desk = pb.Desk(organization_id=RECEIVER, language="es", email="mesa@ong.example", etag="0")
+    asked = partial(house.as_(OTHER, "MANAGER").GetDesk, organization_id=RECEIVER)
+    assert refusal(asked) == ("NOT_FOUND", "not_found")
+    assert house.as_(COALITION, "COORDINATOR").GetDesk(organization_id=RECEIVER).etag == "0"
     assert refusal(lambda: house.as_(OTHER, "MANAGER").SetDesk(desk=desk)) == ("NOT_FOUND", "not_found")
     assert refusal(lambda: house.as_(RECEIVER, "WORKER").SetDesk(desk=desk)) == ("PERMISSION_DENIED", "right_missing")
-    assert house.as_(COALITION, "COORDINATOR").SetDesk(desk=desk) == house.as_(RECEIVER, "WORKER").GetDesk() == desk
+    done = house.as_(COALITION, "COORDINATOR").SetDesk(desk=desk)
+    assert done == house.as_(RECEIVER, "WORKER").GetDesk()
+    assert (done.email, done.etag) == ("mesa@ong.example", "1")
 
 
 def test_a_wrong_desk_says_which_field(house: House) -> None:
-    desk = pb.Desk(language="xx", email="not an address")
+    desk = pb.Desk(language="xx", email="not an address", etag="0")
     code, _, fields = refusal_with_fields(lambda: house.as_(RECEIVER, "MANAGER").SetDesk(desk=desk))
     assert (code, fields) == ("INVALID_ARGUMENT", {"desk.language": "unknown_code", "desk.email": "malformed"})
 

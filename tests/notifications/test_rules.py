@@ -1,5 +1,6 @@
 """Who is told of what, and when nobody is."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -43,7 +44,8 @@ def test_what_another_did_to_the_senders_referral_the_sender_hears_too(verb: str
 
 
 @pytest.mark.parametrize(
-    "verb", ["acknowledged", "info_requested", "accepted", "waitlisted", "declined", "not_delivered", "completed", "expired"]
+    "verb",
+    ["override_confirmed", "acknowledged", "info_requested", "accepted", "waitlisted", "declined", "not_delivered", "completed", "expired"],
 )
 def test_what_the_receiver_does_or_fails_to_do_the_senders_worker_and_desk_hear(verb: str) -> None:
     assert who(told_of(happening(verb, actor=RECEIVER), NOW)) == {TO_SENDER, TO_WORKER}
@@ -64,8 +66,9 @@ def test_a_clock_climbs_a_ladder_and_an_immediate_one_takes_all_steps_at_once(ve
 
 def test_an_override_is_told_to_the_coordination_when_it_is_sent() -> None:
     told = told_of(happening("sent", override=True), NOW)
-    assert who(told) == {TO_RECEIVER, TO_COORDINATION}
+    assert who(told) == {TO_RECEIVER, TO_SENDER, TO_COORDINATION}
     assert {one.kind for one in told if one.audience is Audience.COORDINATION} == {"override_used"}
+    assert {one.kind for one in told if one.organization_id == SENDER} == {"override_used"}, "a manager there may confirm it"
     assert who(told_of(happening("accepted", override=True), NOW)) == {TO_SENDER, TO_WORKER}
 
 
@@ -117,3 +120,15 @@ def test_every_verb_that_the_referrals_service_says_is_known() -> None:
 
     by_clock_and_in_draft = {"clock_reminded", "clock_breached", "clock_escalated", "drafted", "amended"}
     assert {t.fact for t in TRANSITIONS} | by_clock_and_in_draft == VERBS
+
+
+@pytest.mark.parametrize("verb", ["clock_reminded", "clock_breached", "clock_escalated"])
+@pytest.mark.parametrize("clock", ["override_confirm", "override_end"])
+def test_the_clocks_of_an_override_are_told_to_those_who_can_do_something(verb: str, clock: str) -> None:
+    for urgency in ("NORMAL", "IMMEDIATE"):
+        told = told_of(replace(happening(verb, urgency=urgency), clock=clock), NOW)
+        assert who(told) == {TO_SENDER, TO_WORKER, TO_COORDINATION}
+
+
+def test_that_a_consent_takes_the_place_of_an_override_the_receiver_hears() -> None:
+    assert who(told_of(happening("consent_attached"), NOW)) == {TO_RECEIVER}

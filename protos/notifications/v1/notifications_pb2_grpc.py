@@ -111,7 +111,8 @@ class NotificationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetDesk(self, request, context):
-        """Sets how the caller's desk is told. Manager; a coordinator may name any organisation.
+        """Sets how the caller's desk is told, wholly. Manager; a coordinator may name any organisation.
+        Errors: ABORTED stale_etag.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

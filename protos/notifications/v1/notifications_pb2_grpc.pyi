@@ -46,7 +46,9 @@ class NotificationsStub:
     GetDesk: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.GetDeskRequest, _notifications_pb2.Desk]
     """Returns how the caller's desk is told: language and e-mail."""
     SetDesk: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.SetDeskRequest, _notifications_pb2.Desk]
-    """Sets how the caller's desk is told. Manager; a coordinator may name any organisation."""
+    """Sets how the caller's desk is told, wholly. Manager; a coordinator may name any organisation.
+    Errors: ABORTED stale_etag.
+    """
     ListNotices: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ListNoticesRequest, _notifications_pb2.ListNoticesResponse]
     """Lists how the notices of one referral were delivered, to its sender and receiver."""
     ListDevelopmentMails: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ListDevelopmentMailsRequest, _notifications_pb2.ListDevelopmentMailsResponse]
@@ -72,7 +74,9 @@ class NotificationsAsyncStub(NotificationsStub):
     GetDesk: _aio.UnaryUnaryMultiCallable[_notifications_pb2.GetDeskRequest, _notifications_pb2.Desk]  # type: ignore[assignment]
     """Returns how the caller's desk is told: language and e-mail."""
     SetDesk: _aio.UnaryUnaryMultiCallable[_notifications_pb2.SetDeskRequest, _notifications_pb2.Desk]  # type: ignore[assignment]
-    """Sets how the caller's desk is told. Manager; a coordinator may name any organisation."""
+    """Sets how the caller's desk is told, wholly. Manager; a coordinator may name any organisation.
+    Errors: ABORTED stale_etag.
+    """
     ListNotices: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListNoticesRequest, _notifications_pb2.ListNoticesResponse]  # type: ignore[assignment]
     """Lists how the notices of one referral were delivered, to its sender and receiver."""
     ListDevelopmentMails: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListDevelopmentMailsRequest, _notifications_pb2.ListDevelopmentMailsResponse]  # type: ignore[assignment]
@@ -125,7 +129,9 @@ class NotificationsServicer(metaclass=_abc_1.ABCMeta):
         request: _notifications_pb2.SetDeskRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.Desk, _abc.Awaitable[_notifications_pb2.Desk]]:
-        """Sets how the caller's desk is told. Manager; a coordinator may name any organisation."""
+        """Sets how the caller's desk is told, wholly. Manager; a coordinator may name any organisation.
+        Errors: ABORTED stale_etag.
+        """
 
     @_abc_1.abstractmethod
     def ListNotices(

@@ -11,7 +11,7 @@ from protos.referrals.v1.referrals_pb2 import Urgency
 from services.gateway.api import fields
 from services.gateway.api.answers import PageQuery, items, list_of, listed, one, page_fields, page_of, thing
 from services.gateway.api.convert import from_json, to_json
-from services.gateway.api.reading import request_key
+from services.gateway.api.reading import if_match, request_key
 from services.gateway.api.routes import MANAGER, WORKER, Routes
 from services.gateway.clients import clients
 
@@ -48,6 +48,13 @@ class DeskSchema(Schema):
     organization_id = fields.ident("Whose desk; left out: your own organisation.")
     language = fields.code("Language of the messages.", among=("es", "en", "fr"))
     email = fields.text("Where to; left out: inbox only.", 254, example="mesa@casa-esperanza.example")
+    etag = fields.etag()
+
+
+class DeskQuery(Schema):
+    """Whose desk."""
+
+    organization_id = fields.ident("Another organisation's; for a coordinator only.")
 
 
 class DevelopmentMailSchema(Schema):
@@ -79,18 +86,19 @@ def mark_message_read(message_id: str) -> Response:
     return thing(message_json(clients().notifications.MarkMessageRead(pb.MarkMessageReadRequest(id=message_id, request_id=request_key()))))
 
 
-@notifications.operation("get", "/desk", right="notifications", answers=DeskSchema)
-def get_desk() -> Response:
+@notifications.operation("get", "/desk", right="notifications", answers=DeskSchema, query=DeskQuery, refuses=(404,))
+def get_desk(given: dict[str, Any]) -> Response:
     """Show how your desk is told"""
-    return one(clients().notifications.GetDesk(pb.GetDeskRequest()))
+    return one(clients().notifications.GetDesk(pb.GetDeskRequest(**given)))
 
 
-@notifications.operation("put", "/desk", right=MANAGER, answers=DeskSchema, takes=DeskSchema, wrapped="desk", refuses=(404,))
+@notifications.operation("put", "/desk", right=MANAGER, answers=DeskSchema, takes=DeskSchema, etag=True, wrapped="desk", refuses=(404,))
 def set_desk(given: dict[str, Any]) -> Response:
     """Set how your desk is told
 
     Replaces the whole. A coordinator may name any organisation."""
-    return one(clients().notifications.SetDesk(pb.SetDeskRequest(desk=from_json(given, pb.Desk()), request_id=request_key())))
+    desk = from_json({**given, "etag": if_match()}, pb.Desk())
+    return one(clients().notifications.SetDesk(pb.SetDeskRequest(desk=desk, request_id=request_key())))
 
 
 @notifications.operation(

@@ -14,7 +14,7 @@ from marshmallow import Schema
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
-from chassis.errors import Refusal
+from chassis.errors import Invalid, Refusal
 from services.gateway.api.answers import PREFIX
 from services.gateway.api.reading import MERGE_PATCH, Nothing, Parser, admit
 from services.gateway.api.spec import response_name
@@ -22,6 +22,7 @@ from services.gateway.problems import problem
 
 # Rights that are no scope of a key; the first two need no credential.
 PUBLIC, REFERENCE, WORKER, MANAGER, COORDINATOR = "public", "reference and PIN", "any worker", "manager", "coordinator"
+STEERING = "manager or coordinator"
 OPEN = (PUBLIC, REFERENCE)
 
 Given = dict[str, Any]
@@ -64,12 +65,13 @@ class Routes(Blueprint):  # type: ignore[misc]
         `once`: it takes an Idempotency-Key. `etag`: it needs If-Match (False: it may have one). `wrapped`: the part of the rpc's request
         that is the body, so that field paths can be read as pointers. `refuses`: statuses beyond those that follow from the rest."""
         method = verb.upper()
+        needed = takes is not None and needs_body(takes, method, status)
 
         def declare(view: V) -> V:
             inner: View = self.response(status, answers)(view)
             if takes is not None:
                 kind = MERGE_PATCH if method == "PATCH" else "application/json"
-                inner = self.arguments(takes, location="json", required=needs_body(takes, method), content_type=kind)(inner)
+                inner = self.arguments(takes, location="json", required=needed, content_type=kind)(inner)
             if query is not None:
                 inner = self.arguments(query, location="query")(inner)
             inner = self.doc(operationId=view.__name__, **{"x-right": right}, **({"security": []} if right in OPEN else {}))(inner)
@@ -82,6 +84,8 @@ class Routes(Blueprint):  # type: ignore[misc]
             def admitted(*args: Any, **kwargs: Any) -> Response:
                 admit(needs_credential=right not in OPEN)
                 g.wrapped_in = wrapped
+                if takes is not None and needed and not request.get_data(cache=True):
+                    raise Invalid(("", "required"))  # webargs would take what is missing for {}
                 if takes is None and method != "GET":
                     self.ARGUMENTS_PARSER.parse(Nothing, request, location="json")
                 return inner(*args, **kwargs)
@@ -106,9 +110,9 @@ def add_headers(doc: dict[str, Any], doc_info: dict[str, Any], **_others: Any) -
     return doc
 
 
-def needs_body(schema: type[Schema], method: str) -> bool:
-    """Whether the body can't be left out."""
-    return method in ("PATCH", "PUT") or any(field.required for field in schema._declared_fields.values())
+def needs_body(schema: type[Schema], method: str, status: int) -> bool:
+    """Whether the body can't be left out: what changes or makes something says what, if only {}."""
+    return method in ("PATCH", "PUT") or status == 201 or any(field.required for field in schema._declared_fields.values())
 
 
 def statuses(right: str, named: bool, given: type[Schema] | None, once: bool, etag: bool | None, more: Iterable[int]) -> list[int]:

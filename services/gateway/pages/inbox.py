@@ -40,7 +40,9 @@ def read(identifier: str) -> Response:
 @blueprint.post("/inbox/desk")
 def desk() -> Response | tuple[str, int]:
     """Sets language and e-mail of the desk."""
-    said = n.Desk(organization_id=session.me().organization_id, language=forms.text("language"), email=forms.text("email"))
+    said = n.Desk(
+        organization_id=session.me().organization_id, language=forms.text("language"), email=forms.text("email"), etag=forms.etag()
+    )
     try:
         clients().notifications.SetDesk(n.SetDeskRequest(desk=said, request_id=forms.request_id()))
     except forms.SHOWN_IN_PLACE as refusal:

@@ -10,6 +10,6 @@ blueprint = Blueprint("outbox", __name__)
 
 @blueprint.get("/outbox")
 def mails() -> str:
-    """All of them, newest first."""
+    """All of them, newest first; as text: most lead to what the reader is no party to."""
     found = clients().notifications.ListDevelopmentMails(ListDevelopmentMailsRequest()).mails
     return render_template("outbox.html", mails=found)

@@ -1,5 +1,7 @@
 """In and out: sign-in by e-mail and password, sign-out, and quick exit, which is a way out of the page before it is anything else."""
 
+import re
+
 from flask import Blueprint, current_app, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
@@ -10,11 +12,15 @@ from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 
 blueprint = Blueprint("signin", __name__)
+_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 
 
 def safe_target(target: str) -> str:
-    """A path of this site, or Today: a sign-in page must not send anybody elsewhere."""
-    return target if target.startswith("/") and not target.startswith(("//", "/\\")) and "\n" not in target else url_for("today.today")
+    """A path of this site, or Today: a sign-in page must not send anybody elsewhere.
+
+    Visible ASCII only, without a backslash: browsers drop tabs and line ends and read a backslash as a slash, and then `/\t/host` is another site.
+    """
+    return target if _PATH.fullmatch(target) else url_for("today.today")
 
 
 @blueprint.get("/sign-in")

@@ -20,6 +20,7 @@ class Desk:
     organization_id: str
     language: str
     email: str
+    version: int = 0  # its etag; 0: nobody has set it
 
 
 def is_address(text: str) -> bool:

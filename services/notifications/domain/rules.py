@@ -44,6 +44,7 @@ class Happening:
     receiver_organization_id: str
     actor_organization_id: str
     override_used: bool
+    clock: str = ""  # override_confirm, decide …: of a clock event
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Told:
 RECEIVER = (Party.RECEIVER,)
 SENDER = (Party.SENDER,)
 RECEIVER_AND_SENDER_OF_OTHERS_DEED = (Party.RECEIVER, Party.SENDER_OF_OTHERS_DEED)
+OVERSEEING = (Party.SENDER, Party.COORDINATION)
 ALL = (Party.RECEIVER, Party.SENDER, Party.COORDINATION)
 
 RULES: dict[str, tuple[str, tuple[Party, ...]]] = {
@@ -77,6 +79,8 @@ RULES: dict[str, tuple[str, tuple[Party, ...]]] = {
     "not_delivered": ("referral_not_delivered", SENDER),
     "completed": ("referral_completed", SENDER),
     "expired": ("referral_expired", SENDER),
+    "override_confirmed": ("referral_override_confirmed", SENDER),
+    "consent_attached": ("referral_consent_attached", RECEIVER),
     "clock_reminded": ("clock_reminded", RECEIVER),
     "clock_breached": ("clock_breached", (Party.RECEIVER, Party.SENDER)),
     "clock_escalated": ("clock_escalated", ALL),
@@ -99,11 +103,13 @@ def told_of(happening: Happening, now: datetime) -> list[Told]:
     if happening.draft:  # amended before it was sent: the receiver must not learn of it
         return []
     kind, parties = RULES[happening.verb]
-    if happening.verb.startswith("clock_") and happening.urgency == "IMMEDIATE":
+    if happening.clock.startswith("override_"):
+        parties = OVERSEEING  # the receiver can do nothing about it
+    elif happening.verb.startswith("clock_") and happening.urgency == "IMMEDIATE":
         parties = ALL  # no time for a ladder
     told = [recipient for party in parties for recipient in _recipients(kind, party, happening)]
     if happening.verb == "sent" and happening.override_used:
-        told.append(Told(OVERRIDE_USED, Audience.COORDINATION))
+        told += [Told(OVERRIDE_USED, Audience.COORDINATION), *_desk(OVERRIDE_USED, happening.sender_organization_id)]  # who may confirm it
     return list(dict.fromkeys(told))
 
 

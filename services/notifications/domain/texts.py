@@ -88,6 +88,16 @@ TEXTS: dict[str, dict[str, str]] = {
         "en": "Your referral has expired without an answer: find another service.",
         "fr": "Votre orientation a expiré sans réponse : cherchez un autre service.",
     },
+    "referral_override_confirmed": {
+        "es": "Otra persona confirmó su envío de emergencia.",
+        "en": "Another person has confirmed your emergency referral.",
+        "fr": "Une autre personne a confirmé votre orientation d'urgence.",
+    },
+    "referral_consent_attached": {
+        "es": "Una remisión de emergencia ya tiene consentimiento: vea qué autoriza.",
+        "en": "An emergency referral now has a consent: see what it allows.",
+        "fr": "Une orientation d'urgence a maintenant un consentement : voyez ce qu'il permet.",
+    },
     "clock_reminded": {
         "es": "Un plazo está por cumplirse.",
         "en": "A deadline is near.",

@@ -6,7 +6,7 @@ What is refused here is refused again, by address, at each connection: a name ma
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
 from chassis.errors import Conflict, Invalid, Stale
@@ -103,12 +103,20 @@ def check_url(url: str, *, development: bool) -> None:
         raise Invalid(("webhook.url", "out_of_range"))
 
 
+# Nobody's addresses that `ipaddress` takes for the world's: site-local (RFC 3879), documentation (RFC 3849, 9637, 5737), discard (RFC 6666) and the
+# translation prefix of a network's own (RFC 8215).
+_NOWHERE = tuple(
+    ip_network(net)
+    for net in "fec0::/10 2001:db8::/32 3fff::/20 100::/64 64:ff9b:1::/48 192.0.2.0/24 198.51.100.0/24 203.0.113.0/24".split()
+)
+
+
 def may_call(address: Address, *, development: bool) -> bool:
     """Whether an address is out in the world; in development, the machine itself too. The one rule against being used to look into our own network."""
     address = _inner(address)
     if development and address.is_loopback:
         return True
-    return address.is_global and not address.is_multicast and not address.is_reserved
+    return address.is_global and not address.is_multicast and not address.is_reserved and not any(address in net for net in _NOWHERE)
 
 
 def _inner(address: Address) -> Address:

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from chassis.db import Transaction
+from chassis.errors import Stale
 from chassis.sealing import Keyring
 from services.notifications.domain.desk import Desk
 from services.notifications.domain.texts import DEFAULT
@@ -10,20 +11,25 @@ from services.notifications.domain.texts import DEFAULT
 
 def fetch(tx: Transaction, keyring: Keyring, organization_id: str) -> Desk:
     """The desk; one that nobody has set is told by the inbox alone."""
-    row = tx.execute("SELECT language, email FROM desks WHERE organization_id = %s", (organization_id,)).fetchone()
+    row = tx.execute("SELECT language, email, version FROM desks WHERE organization_id = %s", (organization_id,)).fetchone()
     if row is None:
         return Desk(organization_id, DEFAULT, "")
-    return Desk(organization_id, row["language"], open_email(keyring, organization_id, row["email"]) if row["email"] else "")
+    return Desk(
+        organization_id, row["language"], open_email(keyring, organization_id, row["email"]) if row["email"] else "", row["version"]
+    )
 
 
 def keep(tx: Transaction, keyring: Keyring, desk: Desk, now: datetime) -> None:
-    """The desk as it shall be."""
+    """The desk as it shall be, in the place of the version before."""
     sealed = keyring.seal(desk.email, _place(desk.organization_id)) if desk.email else None
-    tx.execute(
-        "INSERT INTO desks (organization_id, language, email, update_time) VALUES (%s, %s, %s, %s)"
-        " ON CONFLICT (organization_id) DO UPDATE SET language = excluded.language, email = excluded.email, update_time = excluded.update_time",
-        (desk.organization_id, desk.language, sealed, now),
-    )
+    changed = tx.execute(
+        "INSERT INTO desks (organization_id, language, email, update_time, version) VALUES (%s, %s, %s, %s, %s)"
+        " ON CONFLICT (organization_id) DO UPDATE SET language = excluded.language, email = excluded.email, update_time = excluded.update_time,"
+        " version = excluded.version WHERE desks.version = excluded.version - 1",
+        (desk.organization_id, desk.language, sealed, now, desk.version),
+    ).rowcount
+    if changed != 1:
+        raise Stale
 
 
 def open_email(keyring: Keyring, organization_id: str, sealed: bytes) -> str:

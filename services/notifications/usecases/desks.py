@@ -1,9 +1,10 @@
 """How a desk is told, and the development outbox in which its e-mails can be looked at."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from chassis.db import Transaction
-from chassis.errors import Conflict, NotFound
+from chassis.errors import Conflict, NotFound, Stale
 from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from services.notifications.domain import desk as rules
@@ -21,17 +22,25 @@ class Desks:
         self._keyring = keyring
         self._development = development
 
-    def get(self, tx: Transaction, caller: Caller) -> Desk:
-        """The caller's."""
-        return desks.fetch(tx, self._keyring, caller.organization_id)
-
-    def set(self, tx: Transaction, caller: Caller, now: datetime, desk: Desk) -> Desk:
+    def get(self, tx: Transaction, caller: Caller, organization_id: str = "") -> Desk:
         """The caller's; a coordinator may name any."""
-        if desk.organization_id != caller.organization_id and not caller.has("COORDINATOR"):
+        return desks.fetch(tx, self._keyring, self._whose(caller, organization_id))
+
+    def set(self, tx: Transaction, caller: Caller, now: datetime, desk: Desk, etag: str) -> Desk:
+        """The caller's; a coordinator may name any."""
+        before = desks.fetch(tx, self._keyring, self._whose(caller, desk.organization_id))
+        if etag != str(before.version):
+            raise Stale
+        after = replace(desk, organization_id=before.organization_id, version=before.version + 1)
+        rules.check(after)
+        desks.keep(tx, self._keyring, after, now)
+        return after
+
+    @staticmethod
+    def _whose(caller: Caller, organization_id: str) -> str:
+        if organization_id and organization_id != caller.organization_id and not caller.has("COORDINATOR"):
             raise NotFound
-        rules.check(desk)
-        desks.keep(tx, self._keyring, desk, now)
-        return desk
+        return organization_id or caller.organization_id
 
     def development_mails(self, tx: Transaction) -> list[tuple[Mail, datetime]]:
         """What was kept instead of sent, newest first."""

@@ -21,9 +21,18 @@ def place(text: str, kinds: Sequence[type]) -> list[str | int] | None:
         found = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)) if len(text) < 2000 else None
     except (binascii.Error, ValueError, RecursionError) as error:
         raise Invalid(("page_token", "malformed")) from error
-    if not isinstance(found, list) or [type(value) for value in found] != list(kinds) or any("\x00" in str(value) for value in found):
+    if not isinstance(found, list) or [type(value) for value in found] != list(kinds) or not all(_keepable(str(value)) for value in found):
         raise Invalid(("page_token", "malformed"))
     return found
+
+
+def _keepable(text: str) -> bool:
+    """Whether PostgreSQL can compare with it: neither NUL nor half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in text
 
 
 def size(asked: int, *, usual: int, most: int) -> int:

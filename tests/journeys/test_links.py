@@ -1,0 +1,80 @@
+"""Nobody is sent into the void: every link of every page, walked as each role from its first page on, opens."""
+
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+import requests
+
+WHO = {
+    "operator": "operadora@llamayvive.demo",
+    "operator and manager": "jefa@llamayvive.demo",
+    "worker": "trabajadora@puentes.demo",
+    "worker and manager": "gestion@lunanueva.demo",
+    "police": "comisaria@chinandega.demo",
+    "coordinator": "coordinacion@coalicion.demo",
+    "auditor": "auditoria@coalicion.demo",
+    "nobody": "",
+}
+ALIKE = 4  # pages of one kind that are opened: a list of a hundred referrals is a hundred times the same template
+_ID = re.compile(r"/[0-9a-f]{32}|/NI-\w+")
+
+
+class Links(HTMLParser):
+    """Where a page leads."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.token = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        said = {name: value or "" for name, value in attrs}
+        if tag == "a" and "href" in said:
+            self.found.append(said["href"])
+        if said.get("name") == "form_token":
+            self.token = said["value"]
+
+
+def sign_in(session: requests.Session, house: Any, email: str) -> None:
+    form = session.get(f"{house.gateway}/sign-in", timeout=10)
+    account = next(account for account in house.demo["accounts"] if account["email"] == email)
+    said = {"email": email, "password": account["password"], "form_token": Links(form.text).token}
+    entered = session.post(f"{house.gateway}/sign-in", data=said, timeout=10, allow_redirects=False)
+    assert (entered.status_code, entered.headers["Location"]) == (303, "/today")
+    # The cookie is for https and this machine's own address; requests would not send it back.
+    session.headers["Cookie"] = entered.headers["Set-Cookie"].partition(";")[0]
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("role", WHO)
+def test_every_link_of_every_page_opens(role: str, house: Any) -> None:
+    session = requests.Session()
+    if WHO[role]:
+        sign_in(session, house, WHO[role])
+    start = f"{house.gateway}/today" if WHO[role] else house.gateway
+    waiting, seen, kinds, dead = [(start, "the beginning")], {start}, Counter[str](), []
+    while waiting:
+        address, where = waiting.pop(0)
+        answer = session.get(address, timeout=20)
+        if answer.status_code != 200 or (WHO[role] and answer.url.startswith(f"{house.gateway}/sign-in")):
+            dead.append(f"{answer.status_code} {address} from {where}")
+            continue
+        if "html" not in answer.headers.get("Content-Type", ""):
+            continue
+        for link in Links(answer.text).found:
+            target = urljoin(answer.url, link).partition("#")[0]
+            parts = urlsplit(target)
+            kind = _ID.sub("/ID", parts.path) + "?" + ",".join(sorted(re.findall(r"(\w+)=", parts.query)))
+            if not target.startswith(house.gateway) or target in seen or parts.path == "/quick-exit" or "lang=" in parts.query:
+                continue
+            seen.add(target)
+            kinds[kind] += 1
+            if kinds[kind] <= ALIKE:
+                waiting.append((target, address))
+    assert not dead, "\n".join(dead)
+    assert len(kinds) >= (3 if not WHO[role] else 6), kinds

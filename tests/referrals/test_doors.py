@@ -1,0 +1,102 @@
+"""What comes in at the door of a service before any method sees it: bytes that are no request, ids that are none, strangers with the same key."""
+
+import random
+from functools import partial
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
+
+from protos.referrals.v1 import contacts_pb2, people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.rpc import RIGHTS
+from tests.builders import refusal
+from tests.referrals.conftest import Service, Story
+from tests.referrals.test_contacts import referral_for
+
+RPCS = [
+    (service.full_name, method)
+    for file in (pb.DESCRIPTOR, people_pb2.DESCRIPTOR, contacts_pb2.DESCRIPTOR)
+    for service in file.services_by_name.values()
+    for method in service.methods
+]
+EVERYBODY = ("WORKER", "OPERATOR", "MANAGER")
+
+
+def rubbish() -> list[bytes]:
+    """Bytes of every length up to sixty, and the ways in which a message is broken: cut, half a number, no UTF-8, a field without an end."""
+    chance = random.Random(7)
+    return [b"\x0a\xff", b"\x0a\x02\xc3\x28", b"\x08", b"\xff" * 11, b"\x0b\x0a", *(chance.randbytes(n) for n in range(1, 60))]
+
+
+def test_what_can_not_be_read_is_a_wrong_request_and_never_a_fault(service: Service) -> None:
+    client = service.as_("ngo", *EVERYBODY, "COORDINATOR")
+    refused = 0
+    for name, method in RPCS:
+        call: Any = service.channel.unary_unary(f"/{name}/{method.name}")
+        unreadable = [sent for sent in rubbish() if not readable(method, sent)]
+        assert len(unreadable) > 40
+        for sent in unreadable:
+            assert refusal(partial(call, sent, metadata=client.metadata(), timeout=10)) in {
+                ("INVALID_ARGUMENT", "invalid_fields"),
+                ("PERMISSION_DENIED", "right_missing"),
+            }, method.name
+            refused += 1
+    assert refused > 1_000
+
+
+def readable(method: Any, sent: bytes) -> bool:
+    try:
+        GetMessageClass(method.input_type).FromString(sent)
+    except DecodeError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("sent", ["María López, +505 8123 4567", "x" * 32, "5F0C9A4E1B7D42B38C6DE0F1A2B3C4D5", "a b", "' OR 1=1"])
+def test_only_ids_reach_the_log(sent: str, story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "enlace.referrals.v1.Referrals/GetReferral"
+    call: Any = story.service.channel.unary_unary(f"/{name}")
+    metadata = [*story.ngo.metadata(), ("x-request-id", sent.encode("ascii", "replace").decode())]
+    with pytest.raises(grpc.RpcError):
+        call(pb.GetReferralRequest(id="f" * 32).SerializeToString(), metadata=metadata, timeout=10)
+    logged = capsys.readouterr().out
+    assert name in logged
+    assert sent.encode("ascii", "replace").decode() not in logged
+
+
+@pytest.mark.parametrize("sent", ["5f0c9a4e1b7d42b38c6de0f1a2b3c4d5", "5F0C9A4E-1B7D-42B3-8C6D-E0F1A2B3C4D5"])
+def test_an_id_that_a_partner_gave_is_kept_so_that_its_log_and_ours_meet(
+    sent: str, story: Story, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call: Any = story.service.channel.unary_unary("/enlace.referrals.v1.Referrals/GetReferral")
+    with pytest.raises(grpc.RpcError):
+        call(pb.GetReferralRequest(id="f" * 32).SerializeToString(), metadata=[*story.ngo.metadata(), ("x-request-id", sent)], timeout=10)
+    assert sent in capsys.readouterr().out
+
+
+def test_two_strangers_with_the_same_request_id_do_not_meet(story: Story, service: Service) -> None:
+    withdrawn = []
+    for _ in range(2):
+        made = story.contact()
+        sent, operator = referral_for(story, made)
+        request = contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin, request_id="1")
+        for _ in range(2):  # each says it twice, and it is done once
+            withdrawn.append(service.public().WithdrawConsentByReference(request).items[0].status_code)
+        assert operator.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_CONSENT_WITHDRAWN
+    assert withdrawn == ["stopped"] * 4
+
+
+def test_a_stranger_does_not_get_anothers_answer_by_a_request_id(story: Story, service: Service) -> None:
+    made = story.contact()
+    referral_for(story, made)
+    request = contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin, request_id="guessed")
+    service.public().WithdrawConsentByReference(request)
+    guess = contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin="0000", request_id="guessed")
+    assert refusal(lambda: service.public().WithdrawConsentByReference(guess)) == ("UNAUTHENTICATED", "reference_or_pin_wrong")
+
+
+def test_every_rpc_has_a_right(service: Service) -> None:
+    assert {(name, method.name) for name, method in RPCS} == {(name, rpc) for name, rights in RIGHTS.items() for rpc in rights}

@@ -285,6 +285,11 @@ def try_turn(connection: Transaction, name: str) -> bool:
     return bool(row and row["taken"])
 
 
+def take_turn(tx: Transaction, name: str) -> None:
+    """Waits for the turn called `name`, and has it until the transaction ends."""
+    tx.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
+
+
 def wait_for_notice(connection: Transaction, seconds: float) -> bool:
     """Waits until a notification comes on a channel that the connection listens to, or the time is up."""
     return any(True for _ in connection.notifies(timeout=seconds, stop_after=1))

@@ -39,17 +39,20 @@ def main() -> None:
                 desks.keep(tx, keyring, desk, now)
     with _database("referrals") as database:
         referrals.fill(database, directory, whole, words, now)
-        _wait_until_heard(database, [offer.id for offer in whole.offers.values()])
+        _wait_until_heard(database, [offer.id for offer in whole.offers.values()], [member.id for member in whole.members.values()])
     _write(Path(os.environ["ENLACE_DEMO_FILE"]), whole, words)
 
 
-def _wait_until_heard(database: Database, services: list[str], patience: float = 15) -> None:
-    """A referral to a service that referrals has not heard of is refused: whoever reads "ready" must not meet that. Facts take some seconds to come."""
+def _wait_until_heard(database: Database, services: list[str], members: list[str], patience: float = 15) -> None:
+    """A referral to a service or member that referrals has not heard of is refused: whoever reads "ready" must not meet that. Facts take some seconds to come."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
         with database.transaction(SYSTEM) as tx:
-            row = tx.execute("SELECT count(*) AS heard FROM directory_services WHERE id = ANY(%s)", (services,)).fetchone()
-        if row and row["heard"] == len(services):
+            row = tx.execute(
+                "SELECT (SELECT count(*) FROM directory_services WHERE id = ANY(%s)) + (SELECT count(*) FROM members WHERE id = ANY(%s)) AS heard",
+                (services, members),
+            ).fetchone()
+        if row and row["heard"] == len(services) + len(members):
             return
         time.sleep(0.1)
 

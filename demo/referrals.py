@@ -12,9 +12,10 @@ from demo.network import Network, id_of
 from demo.pilot import pilot
 from demo.secret_words import Words
 from demo.story import File, Story
-from services.referrals.store import receipts, referrals
+from services.referrals.store import referrals
 from services.referrals.store.contacts import Contacts
 from services.referrals.store.people import People as Files
+from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.calendar import CountryCalendar
 from services.referrals.usecases.contacts import HASHER
 from services.referrals.usecases.people import People
@@ -27,18 +28,19 @@ def fill(database: Database, directory: Path, network: Network, words: Words, no
     """All or nothing, in one transaction; does nothing where it was done before."""
     keyring = Keyring(keys.secret(directory, f"sealing.{NAME}"))
     files, book = Files(keyring), Contacts(keyring)
-    people = People(files, Referrals(files), Signer(keys.signing(directory, f"facts.{NAME}")))
+    receipts = Receipts(Signer(keys.signing(directory, f"facts.{NAME}")))
+    people = People(files, Referrals(files, receipts), receipts)
     calendar = CountryCalendar("NI")
     with database.transaction(SYSTEM, timeout=30) as tx:
         if tx.execute("SELECT 1 FROM contacts WHERE id = %s", (id_of("contact", "tonight"),)).fetchone():
             return
         for file, stories in pilot(network, calendar):
-            _keep(tx, files, people, file, stories)
+            _keep(tx, files, receipts, people, file, stories)
         by_file: dict[str, tuple[File, list[Story]]] = {}
         for story in live(network, calendar, now):
             by_file.setdefault(story.file.person.id, (story.file, []))[1].append(story)
         for file, stories in by_file.values():
-            _keep(tx, files, people, file, stories)
+            _keep(tx, files, receipts, people, file, stories)
         for contact, note in contacts(network, now):
             reference, pin = words.reference(contact.id), words.pin(contact.id)
             contact.reference_hint = reference[-2:]
@@ -46,13 +48,13 @@ def fill(database: Database, directory: Path, network: Network, words: Words, no
             book.add_reference(tx, reference, contact.id, HASHER.hash(pin))
 
 
-def _keep(tx: Transaction, files: Files, people: People, file: File, stories: list[Story]) -> None:
+def _keep(tx: Transaction, files: Files, receipts: Receipts, people: People, file: File, stories: list[Story]) -> None:
     files.add(tx, file.person, file.identity, file.safe_contact)
     key = files.key(tx, file.person.id)
     for story in stories:
         recorder = Caller(story.sender.id, "worker", file.person.organization_id)
         people.create_receipt(tx, recorder, story.at, story.receipt)
         if story.withdrawn:
-            story.receipt.withdraw_time = story.withdrawn
-            receipts.withdraw(tx, story.receipt)
+            story.receipt.withdraw(story.withdrawn)
+            receipts.change(tx, story.receipt, "withdrawn")
         referrals.keep(tx, story.referral, key)

@@ -72,18 +72,18 @@ class Story:
             person_id=self.file.person.id,
             organization_id=self.file.person.organization_id,
             recipient_organization_id=receiver.id,
-            field_groups=frozenset(_GROUPS.get(self.need[:3], {FieldGroup.IDENTITY, FieldGroup.CONTACT})),
+            field_groups=frozenset({FieldGroup.NOTES} | _GROUPS.get(self.need[:3], {FieldGroup.IDENTITY, FieldGroup.CONTACT})),
             purpose_codes=(self.need[:3],),
             until_time=self.at + timedelta(days=365),
             giver_code=self.file.giver,
             manner_code="spoken" if self.watched else "written",
             create_time=self.at,
             recorded_by_worker_id=self.sender.id,
-            child_assent=self.file.giver != "person",
+            assent_code="given" if self.file.giver != "person" else "",
             in_private=True,
             explained_codes=tuple(sorted(EXPLAINED)),
         )
-        self.receipt.check()
+        self.receipt.check(self.file.person.coarse.age_band)
         self.referral.amend(
             self.sender,
             self.at,

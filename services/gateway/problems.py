@@ -65,7 +65,9 @@ REASONS = {
     "incomplete_draft": Meaning(409, "Need, urgency or service is missing.", "Complete the draft with PATCH."),
     "service_unknown": Meaning(409, "The service is inactive or not known yet.", "Choose another, or try again in a few seconds."),
     "safe_contact_missing": Meaning(409, "There is no safe-contact plan for the person.", "PUT one; `none` is a plan."),
-    "receipt_missing": Meaning(409, "No consent covers this.", "Record a receipt for the recipient, or send with an override."),
+    "receipt_missing": Meaning(
+        409, "No consent covers this.", "Record a receipt for the recipient, or send on an override if you have that right."
+    ),
     "receipt_expired": Meaning(409, "The consent has run out.", "Ask the person again, and record a new receipt."),
     "receipt_withdrawn": Meaning(409, "The consent was withdrawn.", "Respect it; a new receipt needs a new consent."),
     "receipt_recipient_differs": Meaning(409, "The consent is for another organisation.", "Record a receipt for this recipient."),
@@ -73,9 +75,18 @@ REASONS = {
     "receipt_field_group_differs": Meaning(
         409, "The consent does not cover these field groups.", "Ask for fewer, or record a new receipt."
     ),
+    "receipt_unconfirmed": Meaning(409, "A second person has not confirmed it.", "Have somebody else confirm it, or record a consent."),
+    "guardian_required": Meaning(
+        409, "A child does not consent alone.", "Record the guardian's or authority's consent, or a decision in its best interest."
+    ),
+    "second_person_required": Meaning(409, "Who recorded it can't confirm it.", "Have somebody else do it."),
+    "override_after_withdrawal": Meaning(
+        409, "She took her consent to this receiver back.", "Respect it; a new danger needs its own reason and another person."
+    ),
+    "receiver_not_active": Meaning(409, "The receiving member is suspended or has left.", "Choose another service."),
     "person_erased": Meaning(409, "The person's data were erased.", "Nothing can bring them back."),
     "referral_limit": Meaning(409, "A member on probation has five live referrals at most.", "Wait for an answer or the approval."),
-    "nothing_to_confirm": Meaning(409, "No referral is waiting for a confirmation.", "Look at `may_confirm` in the status."),
+    "nothing_to_confirm": Meaning(409, "Nothing waits for a confirmation.", "Read it again: somebody may have confirmed it."),
     "email_taken": Meaning(409, "A worker with this e-mail exists.", "Use another address."),
     "too_many_keys": Meaning(409, "Two live keys are the limit.", "Revoke one."),
     "too_many_webhooks": Meaning(409, "Twenty webhooks are the limit.", "Remove one, or tell more kinds to one."),

@@ -34,6 +34,7 @@ ROLE_WORDS = {
     members_pb2.ROLE_MANAGER: "manager",
     members_pb2.ROLE_COORDINATOR: "coordinator",
     members_pb2.ROLE_AUDITOR: "auditor",
+    members_pb2.ROLE_EMERGENCY: "emergency",
 }
 
 

@@ -64,6 +64,7 @@ VERBS: dict[str, Verb] = {
         grave=True,
     ),
     "close": Verb(lambda c: c.referrals.CloseReferral, r.CloseReferralRequest, (Ask("help_came_code", "choice", "help_came"), NOTE)),
+    "confirm_override": Verb(lambda c: c.referrals.ConfirmOverride, r.ConfirmOverrideRequest),
     "withdraw": Verb(
         lambda c: c.referrals.WithdrawReferral,
         r.WithdrawReferralRequest,

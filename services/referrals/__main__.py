@@ -29,6 +29,7 @@ from services.referrals.rpc.people import PeopleFace
 from services.referrals.rpc.referrals import ReferralsFace, StatisticsFace
 from services.referrals.store.contacts import Contacts as ContactBook
 from services.referrals.store.people import People as Files
+from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.clocks import Watch
 from services.referrals.usecases.contacts import Contacts, References
 from services.referrals.usecases.people import People
@@ -73,10 +74,11 @@ class Made:
 def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifier, clock: Clock) -> Made:
     """Stores, use cases, faces."""
     files, book = Files(keyring), ContactBook(keyring)
-    referrals = Referrals(files)
-    people = People(files, referrals, signer)
-    contacts = Contacts(book)
-    references = References(book, referrals, people, database, clock)
+    receipts = Receipts(signer)
+    referrals = Referrals(files, receipts)
+    people = People(files, referrals, receipts)
+    contacts = Contacts(book, files)
+    references = References(book, receipts, referrals, people, database, clock)
     once = Once(keyring)
     faces = [
         Face(

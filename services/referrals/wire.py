@@ -135,12 +135,13 @@ def contact_fact(contact: Contact, verb: str) -> Fact:
 
 
 def receipt_fact(receipt: Receipt, verb: str, time: datetime) -> Fact:
-    """given or withdrawn."""
+    """given, confirmed, ended or withdrawn."""
     message = facts_pb2.ReceiptFact(
         receipt_id=receipt.id,
         person_id=receipt.person_id,
         recipient_organization_id=receipt.recipient_organization_id,
         until_time=stamp(receipt.until_time),
+        reason_code=receipt.reason_code,
     )
     return Fact(receipt.id, receipt.version, f"enlace.receipt.{verb}.v1", message.SerializeToString(), time)
 
@@ -162,7 +163,8 @@ def coarse_message(coarse: Coarse) -> referrals_pb2.CoarsePerson:
 
 def coarse(message: referrals_pb2.CoarsePerson) -> Coarse:
     """And back."""
-    return Coarse(message.age_band, message.gender_code, message.language, message.dependants, message.country, message.department)
+    dependants = message.dependants if message.HasField("dependants") else None
+    return Coarse(message.age_band, message.gender_code, message.language, dependants, message.country, message.department)
 
 
 def clock_message(clock: Clock) -> referrals_pb2.Clock:
@@ -240,6 +242,7 @@ def event_message(event: Event) -> referrals_pb2.ReferralEvent:
         attribution=event.attribution,
         clock=clock_number(event.clock),
         note=event.note,
+        note_withheld=event.note_withheld,
     )
 
 
@@ -296,7 +299,7 @@ def receipt_message(receipt: Receipt) -> people_pb2.Receipt:
         purpose_codes=receipt.purpose_codes,
         until_time=stamp(receipt.until_time),
         giver_code=receipt.giver_code,
-        child_assent=receipt.child_assent,
+        assent_code=receipt.assent_code,
         manner_code=receipt.manner_code,
         in_private=receipt.in_private,
         interpreter=receipt.interpreter,
@@ -305,6 +308,11 @@ def receipt_message(receipt: Receipt) -> people_pb2.Receipt:
         create_time=stamp(receipt.create_time),
         withdraw_time=stamp(receipt.withdraw_time),
         signature=receipt.signature,
+        reason_code=receipt.reason_code,
+        confirm_time=stamp(receipt.confirm_time),
+        confirmed_by_worker_id=receipt.confirmed_by_worker_id,
+        confirm_until_time=stamp(receipt.confirm_until),
+        genuine=receipt.genuine,
     )
 
 

@@ -35,7 +35,7 @@ CREATION = "amended"
 GRACE = 2.0  # seconds that a client on a busy machine may take to see that its time is over
 # Every service has these; others besides.
 LOOPS = ("database", "broker", "relay", "replays", "sweeper")
-LEGAL = {(t.fact, source.value, t.target.value) for t in TRANSITIONS for source in t.sources}
+LEGAL = {(t.fact, source.value, (t.target or source).value) for t in TRANSITIONS for source in t.sources}
 
 
 @dataclass(frozen=True)
@@ -289,6 +289,40 @@ def no_clock_is_overdue(books: Books) -> list[str]:
     return [f"{row['kind']} of {row['referral_id']} should have been told at {row['next_time']}" for row in rows]
 
 
+def what_was_sent_stood_on_a_receipt(books: Books) -> list[str]:
+    """Of this person, for this receiver, and neither over nor withdrawn when it was sent."""
+    rows = books.referrals.execute(
+        "SELECT r.id FROM referrals r LEFT JOIN receipts c ON c.id = r.receipt_id AND c.person_id = r.person_id"
+        " AND c.recipient_organization_id = r.receiver_organization_id AND c.until_time > r.send_time"
+        " AND (c.withdraw_time IS NULL OR c.withdraw_time >= r.send_time) WHERE r.send_time >= %s AND c.id IS NULL",
+        (books.since,),
+    )
+    return [f"{row['id']} was sent on no receipt" for row in rows]
+
+
+def no_override_came_after_a_withdrawal(books: Books) -> list[str]:
+    """Unless it says so: danger_after_withdrawal."""
+    rows = books.referrals.execute(
+        "SELECT o.id FROM receipts o WHERE o.reason_code NOT IN ('', 'danger_after_withdrawal') AND EXISTS (SELECT FROM receipts w"
+        " WHERE w.person_id = o.person_id AND w.recipient_organization_id = o.recipient_organization_id AND w.id <> o.id"
+        " AND w.withdraw_time <= o.create_time)"
+    )
+    return [f"{row['id']} overrides what she took back" for row in rows]
+
+
+def every_reading_was_covered(books: Books) -> list[str]:
+    """What another organisation than the file's opened, identity or notes, a receipt named at that moment."""
+    rows = books.referrals.execute(
+        "SELECT a.sequence, a.action FROM audit a JOIN people p ON p.id = a.object_id WHERE a.action IN ('open_identity', 'read_notes') AND a.allowed"
+        " AND a.time >= %s AND a.organization_id <> p.organization_id AND NOT EXISTS (SELECT FROM receipts c WHERE c.person_id = a.object_id"
+        " AND c.recipient_organization_id = a.organization_id AND a.time >= c.create_time AND a.time < c.until_time"
+        " AND (c.withdraw_time IS NULL OR a.time <= c.withdraw_time)"
+        " AND c.field_groups @> ARRAY(SELECT code FROM unnest(a.detail_codes) AS code WHERE code NOT LIKE 'referral:%%'))",
+        (books.since,),
+    )
+    return [f"{row['action']} at {row['sequence']} was covered by nothing" for row in rows]
+
+
 CHECKS: tuple[Callable[[Books], list[str]], ...] = (
     answered_transitions_are_in_the_history_once,
     unknown_transitions_happened_once_or_never,
@@ -306,6 +340,9 @@ CHECKS: tuple[Callable[[Books], list[str]], ...] = (
     every_call_came_back_in_time,
     every_loop_is_well,
     no_clock_is_overdue,
+    what_was_sent_stood_on_a_receipt,
+    no_override_came_after_a_withdrawal,
+    every_reading_was_covered,
 )
 # For those who want two numbers: which of them miss something, and which find something that is there more than once.
 LOST = (answered_transitions_are_in_the_history_once, every_fact_was_taken_in, every_epoch_was_taken_in, nothing_waits)

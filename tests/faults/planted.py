@@ -167,4 +167,24 @@ PLANTED: dict[str, Planted] = {
         " (SELECT referral_id, number FROM clocks WHERE next_time IS NOT NULL LIMIT 1)",
         checker.no_clock_is_overdue,
     ),
+    "a receipt unchecked": InDatabase(
+        "referrals",
+        "UPDATE receipts SET recipient_organization_id = 'another' WHERE id IN"
+        " (SELECT receipt_id FROM referrals WHERE send_time IS NOT NULL ORDER BY send_time DESC LIMIT 1)",
+        checker.what_was_sent_stood_on_a_receipt,
+    ),
+    "an override after a withdrawal": InDatabase(
+        "referrals",
+        "WITH taken AS (UPDATE receipts SET withdraw_time = create_time WHERE id IN (SELECT id FROM receipts ORDER BY create_time DESC LIMIT 1)"
+        ' RETURNING id) INSERT INTO receipts SELECT (jsonb_populate_record(r, \'{"id": "override", "reason_code": "life_at_risk"}\')).*'
+        " FROM receipts r JOIN taken USING (id)",
+        checker.no_override_came_after_a_withdrawal,
+    ),
+    "notes past consent": InDatabase(
+        "referrals",
+        "INSERT INTO audit (time, actor_kind, actor_id, organization_id, action, object_id, purpose_code, detail_codes, allowed, reason)"
+        " SELECT until_time + interval '1 day', 'worker', 'w', recipient_organization_id, 'read_notes', person_id, 'HOU', '{notes}', true, ''"
+        " FROM receipts ORDER BY create_time DESC LIMIT 1",
+        checker.every_reading_was_covered,
+    ),
 }

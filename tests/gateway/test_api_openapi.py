@@ -19,7 +19,7 @@ from standardwebhooks import Webhook
 
 from services.gateway.api import openapi, openapi_text
 from services.gateway.api.members import SCOPES
-from services.gateway.api.routes import COORDINATOR, MANAGER, OPEN, WORKER
+from services.gateway.api.routes import COORDINATOR, MANAGER, OPEN, STEERING, WORKER
 from services.gateway.problems import DOCS, REASONS
 from tests.gateway.api_house import ID, OUTPUTS, Played, System, app_with, filled
 
@@ -58,7 +58,7 @@ def test_every_route_of_the_api_is_in_the_document_and_names_its_right(api: Flas
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert routes == set(METHODS)
-    known = {*OPEN, WORKER, MANAGER, COORDINATOR, *SCOPES}
+    known = {*OPEN, WORKER, MANAGER, COORDINATOR, STEERING, *SCOPES}
     for place, operation in METHODS.items():
         assert operation["x-right"] in known, place
         assert ("security" in operation) == (operation["x-right"] in OPEN), place

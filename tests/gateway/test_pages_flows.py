@@ -129,12 +129,12 @@ def test_a_consent_is_kept_as_it_was_given(played: PlayedHouse, client: FlaskCli
         until_time="2027-02-01",
         giver_code="guardian",
         manner_code="spoken",
-        child_assent="1",
+        assent_code="given",
     )
     assert answer.headers["Location"] == f"/referrals/{ID}/check"
     receipt = played.last("CreateReceipt").receipt
     assert list(receipt.field_groups) == [p.FIELD_GROUP_IDENTITY, p.FIELD_GROUP_HEALTH]
-    assert (receipt.giver_code, receipt.child_assent, receipt.in_private) == ("guardian", True, False)
+    assert (receipt.giver_code, receipt.assent_code, receipt.in_private) == ("guardian", "given", False)
     assert receipt.recipient_organization_id == ID
     assert receipt.until_time.ToJsonString() == "2027-02-01T06:00:00Z", "midnight in Managua"
     assert played.last("UpdateReferral").update_mask.paths == ["receipt_id"]
@@ -284,3 +284,19 @@ def test_today_does_not_let_a_no_be_forgotten(played: PlayedHouse, client: Flask
     page = client.get("/today").text
     assert f"/referrals/{refused.id}/reroute" in page
     assert f"/referrals/{taken_up.id}/reroute" not in page
+
+
+@pytest.mark.parametrize(("said", "known"), [({}, False), ({"dependants": ""}, False), ({"dependants": "0"}, True)])
+def test_a_number_that_nobody_said_is_told_as_not_known(
+    played: PlayedHouse, client: FlaskClient, said: dict[str, str], known: bool
+) -> None:
+    send(client, "/people/new", channel_code="none", **said)
+    coarse = played.last("CreatePerson").coarse
+    assert coarse.HasField("dependants") == known
+    played.answers["GetReferral"] = r.Referral(id=ID, etag="1", state=r.STATE_SENT, side=r.SIDE_RECEIVER, person=coarse, person_id=ID)
+    page = client.get(f"/referrals/{ID}").text
+    assert ("viene sola" in page) == known
+    assert ("no se sabe" in page) == (not known)
+    played.answers["GetReferral"] = r.Referral(id=ID, etag="1", need_code="HOU.EMG", person=coarse, person_id=ID)
+    client.get(f"/referrals/{ID}/services")
+    assert played.last("MatchServices").HasField("dependants") == known

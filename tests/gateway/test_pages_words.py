@@ -102,6 +102,7 @@ def test_every_enum_value_has_a_word(kind: str) -> None:
         ("safe_channel", codes.CHANNELS),
         ("giver", codes.GIVERS),
         ("manner", codes.MANNERS),
+        ("assent", codes.ASSENT),
         ("explained", codes.EXPLAINED),
         ("campaign", codes.CAMPAIGN),
         ("contact_kind", codes.CONTACT_KIND),
@@ -126,7 +127,7 @@ def test_every_reason_of_a_match_has_a_word() -> None:
 
 
 def test_every_verb_that_may_be_asked_has_its_form() -> None:
-    assert verbs.VERBS.keys() | {"send"} == {t.verb for t in lifecycle.TRANSITIONS if t.offered}
+    assert verbs.VERBS.keys() | {"send", "attach_consent"} == {t.verb for t in lifecycle.TRANSITIONS if t.offered}
 
 
 def test_every_conflict_of_the_services_says_what_to_do() -> None:

@@ -75,7 +75,7 @@ def test_each_asked_service_offers_what_is_asked_and_is_somebody_elses() -> None
 
 
 def test_tonight_has_every_state_that_can_be_reached() -> None:
-    reachable = {transition.target for transition in BY_VERB.values()} - {State.EXPIRED, State.REROUTED, State.ENTERED_IN_ERROR}
+    reachable = {transition.target for transition in BY_VERB.values()} - {None, State.EXPIRED, State.REROUTED, State.ENTERED_IN_ERROR}
     states = Counter(story.referral.state for story in live(network(), CALENDAR, NOW))
     assert set(states) == reachable | {State.DRAFT}
 
@@ -104,7 +104,14 @@ def test_every_kind_of_member_and_every_kind_of_help_is_there() -> None:
     assert {member.type for member in network().members.values()} == {str(kind) for kind in OrganizationType}
     terms = json.loads((Path(services.__file__).parent / "partners" / "data" / "taxonomy.json").read_text())
     assert {need for offer in network().offers.values() for need in offer.needs} == {term["code"] for term in terms if term["parent"]}
-    assert {role for worker in network().workers for role in worker.roles} == {"WORKER", "OPERATOR", "MANAGER", "COORDINATOR", "AUDITOR"}
+    assert {role for worker in network().workers for role in worker.roles} == {
+        "WORKER",
+        "OPERATOR",
+        "MANAGER",
+        "COORDINATOR",
+        "AUDITOR",
+        "EMERGENCY",
+    }
 
 
 def test_where_a_shelter_is_stays_unsaid() -> None:

@@ -79,6 +79,31 @@ class Operator(Actor):
 
     def refers_the_caller_to(self, shelter_service: str) -> str:
         """The five steps; returns the address of the referral."""
+        self.drafts_a_referral_to(shelter_service)
+        self.keeps_her_consent("identity", "contact", "notes")
+        self.sees("Revise y envíe")
+        self.page.fill("[name=note]", "Llega en taxi hacia la medianoche.")
+        self.presses("Enviar la remisión")
+        self.sees("Enviada")
+        return self.where()
+
+    def where(self) -> str:
+        return re.sub(r"^https?://[^/]+", "", self.page.url).split("?")[0]
+
+    def keeps_her_consent(self, *groups: str) -> None:
+        """Nothing is ticked before she answers."""
+        assert self.page.locator("main input:checked").count() == 0
+        for box in self.page.locator("input[name=explained_codes]").all():
+            box.check()
+        for group in groups:
+            self.chooses("field_groups", group)
+        self.chooses("giver_code", "person")
+        self.chooses("manner_code", "spoken")
+        self.page.check("main input[name=in_private]")
+        self.presses("Guardar el consentimiento y seguir")
+
+    def drafts_a_referral_to(self, shelter_service: str) -> None:
+        """Up to the question of her consent."""
         self.presses("Empezar una remisión")
         self.page.fill("[name=given_name]", "Yolanda")
         self.page.select_option("[name=age_band]", "18-24")
@@ -90,15 +115,15 @@ class Operator(Actor):
         self.chooses("urgency", "emergency")
         self.presses("Guardar y buscar servicio")
         self.page.locator("li", has_text=shelter_service).get_by_role("button").first.click()
-        for box in self.page.locator("input[name=explained_codes]").all():
-            box.check()
-        self.page.check("main input[name=in_private]")
-        self.presses("Guardar el consentimiento y seguir")
-        self.sees("Revise y envíe")
-        self.page.fill("[name=note]", "Llega en taxi hacia la medianoche.")
+
+    def sends_in_an_emergency(self, note: str) -> str:
+        """Nobody could be asked."""
+        self.presses("Siga sin consentimiento")
+        self.chooses("override_reason_code", "life_at_risk")
+        self.page.fill("[name=note]", note)
         self.presses("Enviar la remisión")
-        self.sees("Enviada")
-        return re.sub(r"^https?://[^/]+", "", self.page.url).split("?")[0]
+        self.sees("Otra persona debe confirmarla")
+        return self.where()
 
 
 class ShelterWorker(Actor):
@@ -174,6 +199,55 @@ def test_a_caller_at_midnight_gets_a_bed_and_hears_of_it(browser: Browser, house
     operator.sees("Cerrada")
     for actor in (operator, shelter, coordinator, caller):
         actor.leaves()
+
+
+def test_an_emergency_is_confirmed_by_a_second_person_and_her_word_ends_it_and_is_told_the_truth(browser: Browser, house: Any) -> None:
+    operator, head, shelter = Operator(browser, house), Actor(browser, house), ShelterWorker(browser, house)
+    caller = Caller(browser, house)
+    operator.signs_in("operadora@llamayvive.demo")
+    reference, pin = operator.takes_a_contact_without_a_name()
+    operator.drafts_a_referral_to("Albergue Luna Nueva")
+    referral = operator.sends_in_an_emergency("Espera en la terminal, no puede hablar.")
+    assert operator.page.get_by_role("button", name="Confirmar la emergencia").count() == 0
+
+    head.signs_in("jefa@llamayvive.demo")
+    head.goes_to(referral)
+    head.presses("Confirmar la emergencia")
+    head.sees("Otra persona confirmó la emergencia")
+
+    shelter.signs_in("albergue@lunanueva.demo")
+    shelter.goes_to(referral)
+    shelter.sees("Espera en la terminal")
+    shelter.opens_who_she_is()
+
+    caller.hears(reference, pin, "Ahora 1 organización puede abrir")
+    caller.page.locator("details", has_text="Ya no quiero que vean mis datos").locator("summary").click()
+    caller.presses("Retirar mi permiso")
+    caller.sees("ninguna otra organización puede abrir ya sus datos")
+    caller.sees("Quien abrió su expediente lo conserva")
+    shelter.goes_to(referral)
+    shelter.sees("Consentimiento retirado")
+    assert "terminal" not in shelter.page.content()
+    assert shelter.page.get_by_text("Abrir sus datos").count() == 0
+
+    operator.goes_to(referral)
+    operator.sees("La persona retiró su consentimiento")
+    for actor in (operator, head, shelter, caller):
+        actor.leaves()
+
+
+def test_in_an_emergency_she_can_still_be_asked_afterwards(browser: Browser, house: Any) -> None:
+    operator = Operator(browser, house)
+    operator.signs_in("operadora@llamayvive.demo")
+    operator.takes_a_contact_without_a_name()
+    operator.drafts_a_referral_to("Albergue Luna Nueva")
+    referral = operator.sends_in_an_emergency("Espera en la terminal.")
+    operator.presses("Registrar su consentimiento")
+    operator.keeps_her_consent("identity")
+    operator.sees("Ella dio su consentimiento")
+    assert operator.where() == referral
+    assert "Los datos se cierran" not in operator.page.content()
+    operator.leaves()
 
 
 def test_a_wrong_pin_and_an_unknown_reference_sound_the_same(browser: Browser, house: Any) -> None:

@@ -56,7 +56,7 @@ class Cast:
         self.sender, self.receiver = house.client("Puentes"), house.client("Luna Nueva")
         asked = directory_pb2.SearchServicesRequest(organization_id=self.receiver.organization_id, need_code=NEED)
         self.service_id = self.sender.directory.SearchServices(asked).services[0].id
-        heard = "SELECT FROM directory_services WHERE id = %s"
+        heard = "SELECT FROM directory_services s JOIN members m ON m.id = s.organization_id WHERE s.id = %s"
         with house.database("referrals") as database:  # a house is ready before its services have heard all of each other
             until(lambda: database.execute(heard, (self.service_id,)).fetchone() is not None)
 
@@ -77,7 +77,12 @@ class Cast:
         receipt = people_pb2.Receipt(
             person_id=person.id,
             recipient_organization_id=self.receiver.organization_id,
-            field_groups=[people_pb2.FIELD_GROUP_IDENTITY, people_pb2.FIELD_GROUP_CONTACT, people_pb2.FIELD_GROUP_HEALTH],
+            field_groups=[
+                people_pb2.FIELD_GROUP_IDENTITY,
+                people_pb2.FIELD_GROUP_CONTACT,
+                people_pb2.FIELD_GROUP_HEALTH,
+                people_pb2.FIELD_GROUP_NOTES,
+            ],
             purpose_codes=[NEED],
             until_time=hence(30 * 86_400),
             giver_code="person",

@@ -158,13 +158,30 @@ class Story:
         made: referrals_pb2.Referral = self.ngo.CreateReferral(request)
         return made
 
+    def child(self, **identity: Any) -> people_pb2.Person:
+        """Fifteen years old."""
+        return self.person(birth_date="2011-01-01", **identity)
+
+    @property
+    def rescuer(self) -> Client:
+        """A worker of the NGO who may send on an override."""
+        return self.service.as_("ngo", "WORKER", "EMERGENCY")
+
+    def overridden(self, reason: str = "life_at_risk", by: Client | None = None, **values: Any) -> referrals_pb2.Referral:
+        draft = self.draft(**values)
+        request = referrals_pb2.SendReferralRequest(
+            id=draft.id, etag=draft.etag, override_reason_code=reason, note="at the bus station until six", request_id=self.request_id()
+        )
+        made: referrals_pb2.Referral = (by or self.rescuer).SendReferral(request)
+        return made
+
     def receipt(self, person_id: str, **values: Any) -> people_pb2.Receipt:
         receipt = people_pb2.Receipt(
             person_id=person_id,
             recipient_organization_id=values.pop("recipient", ORG["shelter"]),
             field_groups=values.pop("field_groups", [people_pb2.FIELD_GROUP_IDENTITY, people_pb2.FIELD_GROUP_CONTACT]),
             purpose_codes=values.pop("purposes", ["HOU"]),
-            giver_code="person",
+            giver_code=values.pop("giver", "person"),
             manner_code="spoken",
             in_private=True,
             **values,

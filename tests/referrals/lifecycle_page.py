@@ -4,13 +4,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from services.referrals.domain import codes
-from services.referrals.domain.clock import CLOSE, LEVELS, POLICY, SILENCE, ClockKind
+from services.referrals.domain.clock import CLOSE, LEVELS, OVERRIDE_CONFIRM, OVERRIDE_END, POLICY, SILENCE, ClockKind
 from services.referrals.domain.lifecycle import LIVE, TRANSITIONS, State, Transition
 
 PAGE = Path(__file__).parents[2] / "docs" / "lifecycle.md"
 
 CARRIES = {
-    "send": "need code, urgency, service, a safe-contact plan, and a consent receipt that covers recipient and purpose now; or an override: code and note",
+    "send": "need code, urgency, service, a safe-contact plan, and a receipt that covers recipient and purpose now; or, by right, an override: code and note",
     "acknowledge": "nothing but who",
     "ask": "question code (`other` needs a note); once in a referral's life",
     "answer": "note with the answer",
@@ -23,8 +23,10 @@ CARRIES = {
     "not_deliver": "not-delivered code (`other` needs a note)",
     "close": "whether help came: `yes` or `could_not_reach`",
     "reopen": "whether help came: `no`",
+    "confirm_override": "nothing but who: a coordinator or a manager of the sender, not who sent it, while `override_confirm` runs",
+    "attach_consent": "a consent receipt that covers recipient and purpose now, in the place of the override",
     "withdraw": "withdraw code (`other` needs a note)",
-    "withdraw_consent": "the receipt that is withdrawn, through any partner that holds it or by her reference",
+    "withdraw_consent": "the receipt that is withdrawn, through any partner that holds it; or her reference, which ends all that is hers",
     "reroute": "the new referral, which is based on this one",
     "enter_in_error": "nothing; the sender within 24 hours of the draft, a coordinator at any time",
 }
@@ -78,9 +80,9 @@ def page() -> str:
 def _diagram() -> list[str]:
     arrows: dict[tuple[str, str], list[str]] = {}
     for step in TRANSITIONS:
-        if step.target is not State.ENTERED_IN_ERROR:
+        if step.target not in (None, State.ENTERED_IN_ERROR):
             for source in _ordered(step.sources):
-                arrows.setdefault((source, step.target.value), []).append(step.verb)
+                arrows.setdefault((source, _target(step)), []).append(step.verb)
     ends = [s.value for s in State if not any(s in t.sources for t in TRANSITIONS if t.target is not State.ENTERED_IN_ERROR)]
     return [
         "```mermaid",
@@ -100,14 +102,20 @@ def _steps() -> list[str]:
         sources = "every other state" if every else "every live state" if step.sources == LIVE else _names(step.sources)
         who = ", ".join(side.value for side in sorted(step.by, key=lambda side: side.value))
         fact = f"`enlace.referral.{step.fact}.v1`"
-        rows.append(f"| {verb} | {sources} | {step.target.value} | {who} | {CARRIES[step.verb]} | {_effect(step)} | {fact} |")
+        rows.append(f"| {verb} | {sources} | {_target(step)} | {who} | {CARRIES[step.verb]} | {_effect(step)} | {fact} |")
     return rows
+
+
+def _target(step: Transition) -> str:
+    return step.target.value if step.target else "the same"
 
 
 def _effect(step: Transition) -> str:
     words = [f"starts {kind.value}" for kind in step.starts]
     if step.stops:
         words.append("stops all" if set(step.stops) == set(ClockKind) else "stops " + ", ".join(kind.value for kind in step.stops))
+    if step.verb == "send":
+        words.append("on an override starts override_confirm and override_end too")
     if step.verb == "ask":
         words.append("pauses decide")
     if step.verb == "answer":
@@ -123,6 +131,8 @@ def _clocks() -> list[str]:
         *[f"| {urgency.value} | " + " | ".join(_span(spans[kind]) for kind in kinds) + " |" for urgency, spans in POLICY.items()],
         "",
         f"`review` is due at the review time that the receiver gave; `silence` after {_span(SILENCE)}; `close` after {_span(CLOSE)}.",
+        f"An override opens nothing after {_span(OVERRIDE_CONFIRM)} unless a second person confirmed it (`override_confirm`), and nothing after"
+        f" {_span(OVERRIDE_END)} (`override_end`) unless a consent took its place.",
         "The first contact for `immediate` is meant for the same day. That is counted as 12 hours, so that a call at 23:50 has a deadline that can be met.",
         "Working days are those of the person's country; Saturdays, Sundays and public holidays do not count.",
         f"Of each clock {', '.join(str(level) for level in LEVELS[:-1])} and {LEVELS[-1]} per cent are told, once:"

@@ -7,12 +7,12 @@ from functools import partial
 import pytest
 
 from chassis import keys
-from chassis.sealing import SignatureCheck
+from chassis.sealing import SignatureCheck, Signer
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.person import FieldGroup
-from services.referrals.store import receipts
+from services.referrals.store.receipts import Receipts
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Service, Story
 
@@ -76,7 +76,7 @@ def test_anyone_with_the_public_key_can_check_a_receipt_and_every_part_of_it_cou
     check = SignatureCheck(keys.verifying(service.keys, "facts.referrals"))
     signature = base64.urlsafe_b64decode(made.signature + "=" * (-len(made.signature) % 4))
     with service.database.transaction(SYSTEM) as tx:
-        kept = receipts.get(tx, made.id)
+        kept = Receipts(Signer(keys.signing(service.keys, "facts.referrals"))).get(tx, made.id)
     assert check.holds(signature, kept.canonical())
     for name, value in (
         ("recipient_organization_id", ORG["police"]),
@@ -85,6 +85,10 @@ def test_anyone_with_the_public_key_can_check_a_receipt_and_every_part_of_it_cou
         ("until_time", kept.until_time + timedelta(days=1)),
         ("person_id", "f" * 32),
         ("giver_code", "guardian"),
+        ("withdraw_time", NOON),
+        ("confirm_time", NOON),
+        ("reason_code", "life_at_risk"),
+        ("version", 2),
     ):
         before = getattr(kept, name)
         setattr(kept, name, value)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import pytest
@@ -27,7 +28,7 @@ from tests.builders import NOON
 from tests.referrals import lifecycle_page
 
 ACTORS = {
-    Side.SENDER: Actor("worker", "worker-of-sender", "sender"),
+    Side.SENDER: Actor("worker", "manager-of-sender", "sender", manages=True),
     Side.RECEIVER: Actor("worker", "worker-of-receiver", "receiver"),
     Side.COORDINATOR: Actor("worker", "coordinator", "coalition", coordinates=True),
     Side.PERSON: Actor("person", "contact", ""),
@@ -55,6 +56,8 @@ RECEIPT = Receipt(
     "spoken",
     NOON,
 )
+OVERRIDE = Receipt.override("override", "person", "sender", "rescuer", "receiver", "HOU.EMG", "life_at_risk", NOON)
+RESCUER = Actor("worker", "rescuer", "sender", manages=True)
 
 Step = Callable[[Referral, Actor, datetime], None]
 STEPS: dict[str, Step] = {
@@ -70,6 +73,8 @@ STEPS: dict[str, Step] = {
     "not_deliver": lambda r, a, now: r.not_deliver(a, now, DAYS, reason_code="capacity_lost", note=""),
     "close": lambda r, a, now: r.close(a, now, DAYS, help_came="yes", note=""),
     "reopen": lambda r, a, now: r.close(a, now, DAYS, help_came="no", note=""),
+    "confirm_override": lambda r, a, now: r.confirm_override(a, now, DAYS),
+    "attach_consent": lambda r, a, now: r.attach_consent(a, now, DAYS, RECEIPT),
     "withdraw": lambda r, a, now: r.withdraw(a, now, DAYS, reason_code="moved", note=""),
     "enter_in_error": lambda r, a, now: r.enter_in_error(a, now, DAYS, ""),
 }
@@ -113,10 +118,10 @@ def test_a_step_is_possible_exactly_where_the_table_says_and_changes_nothing_els
                 assert referral == before, cell
                 continue
             STEPS[verb](referral, actor, NOON)
-            assert referral.state is row.target, cell
+            assert referral.state is (row.target or state), cell
             assert referral.version == before.version + 1, cell
             event = referral.events[-1]
-            assert (event.verb, event.from_state, event.to_state, event.actor) == (row.fact, state, row.target, actor), cell
+            assert (event.verb, event.from_state, event.to_state, event.actor) == (row.fact, state, row.target or state, actor), cell
             running = {clock.kind for clock in referral.clocks if clock.running}
             assert running >= set(row.starts), cell
             assert not (running & set(row.stops)) - set(row.starts), cell
@@ -182,7 +187,8 @@ def test_what_a_step_must_carry_is_missed_before_anything_changes() -> None:
     empty: list[tuple[State, Callable[[Referral], None], str]] = [
         (State.DRAFT, lambda r: r.send(sender, NOON, DAYS, RECEIPT, safe_contact_known=False), "safe_contact_missing"),
         (State.DRAFT, lambda r: r.send(sender, NOON, DAYS, None, safe_contact_known=True), "receipt_missing"),
-        (State.DRAFT, lambda r: r.send(sender, NOON, DAYS, None, safe_contact_known=True, override="life_at_risk"), "invalid_fields"),
+        (State.DRAFT, lambda r: r.send(sender, NOON, DAYS, OVERRIDE, safe_contact_known=True), "invalid_fields"),
+        (State.SENT, lambda r: r.attach_consent(sender, NOON, DAYS, OVERRIDE), "receipt_missing"),
         (State.SENT, lambda r: r.ask(receiver, NOON, DAYS, "", ""), "invalid_fields"),
         (State.SENT, lambda r: r.ask(receiver, NOON, DAYS, "other", ""), "invalid_fields"),
         (State.INFO_REQUESTED, lambda r: r.answer(sender, NOON, DAYS, ""), "invalid_fields"),
@@ -223,6 +229,45 @@ def test_another_recipient_needs_another_consent() -> None:
     assert referral.receipt_id == ""
 
 
+def overridden() -> Referral:
+    """Sent on an override by the rescuer."""
+    referral = draft()
+    referral.send(RESCUER, NOON, DAYS, OVERRIDE, safe_contact_known=True, note="in danger")
+    return referral
+
+
+def test_an_override_is_confirmed_by_another_person_who_steers_and_only_in_time() -> None:
+    referral = overridden()
+    worker = Actor("worker", "another worker", "sender")
+    for nobody in (RESCUER, worker, ACTORS[Side.RECEIVER], ACTORS[Side.PERSON], ACTORS[None]):
+        assert "confirm_override" not in referral.allowed_verbs(nobody, NOON)
+        with pytest.raises(Conflict, match="illegal_transition"):
+            referral.confirm_override(nobody, NOON, DAYS)
+    late = NOON + timedelta(hours=12)
+    for steering in (ACTORS[Side.SENDER], ACTORS[Side.COORDINATOR]):
+        assert "confirm_override" in referral.allowed_verbs(steering, late - timedelta(seconds=1))
+        assert "confirm_override" not in referral.allowed_verbs(steering, late)
+    referral.confirm_override(ACTORS[Side.COORDINATOR], NOON, DAYS)
+    assert {clock.kind for clock in referral.clocks if clock.running} >= {ClockKind.OVERRIDE_END, ClockKind.ACKNOWLEDGE}
+    with pytest.raises(Conflict, match="illegal_transition"):
+        referral.confirm_override(ACTORS[Side.SENDER], NOON, DAYS)
+
+
+def test_a_consent_takes_the_place_of_an_override_once_and_its_clocks_stop() -> None:
+    referral = overridden()
+    assert (referral.receipt_id, referral.override_reason_code) == ("override", "life_at_risk")
+    referral.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, RECEIPT)
+    assert (referral.receipt_id, referral.state, referral.override_reason_code) == ("receipt", State.SENT, "life_at_risk")
+    running = {clock.kind for clock in referral.clocks if clock.running}
+    assert running == {ClockKind.ACKNOWLEDGE, ClockKind.DECIDE}
+    for verb in ("attach_consent", "confirm_override"):
+        assert verb not in referral.allowed_verbs(ACTORS[Side.SENDER], NOON)
+    consented = draft()
+    STEPS["send"](consented, ACTORS[Side.SENDER], NOON)
+    with pytest.raises(Conflict, match="illegal_transition"):
+        STEPS["attach_consent"](consented, ACTORS[Side.SENDER], NOON)
+
+
 # Random lives. The model is written a second time, from what was agreed with the partners and not from the table in the code.
 
 SENDING, CLOSING = {Side.SENDER, Side.COORDINATOR}, {Side.SENDER, Side.COORDINATOR, Side.PERSON}
@@ -261,7 +306,9 @@ class Life(RuleBasedStateMachine):
         self.referral = draft()
         self.state = "draft"
         self.asked = False
+        self.override = ""
         self.version = 2
+        self.overridden = NOON
 
     @rule(verb=st.sampled_from([*MODEL, *FORWARD]), side=st.sampled_from(list(ACTORS)))
     def step(self, verb: str, side: Side | None) -> None:
@@ -274,6 +321,39 @@ class Life(RuleBasedStateMachine):
             return
         assert possible
         self.state, self.version, self.asked = target, self.version + 1, self.asked or verb == "ask"
+
+    @rule(side=st.sampled_from(list(ACTORS)))
+    def send_on_an_override(self, side: Side | None) -> None:
+        possible = self.state == "draft" and side is Side.SENDER
+        receipt = Receipt.override("override", "person", "sender", "rescuer", "receiver", "HOU.EMG", "life_at_risk", self.now)
+        try:
+            self.referral.send(ACTORS[side], self.now, DAYS, receipt, safe_contact_known=True, note="in danger")
+        except Conflict:
+            assert not possible
+            return
+        assert possible
+        self.state, self.version, self.override, self.overridden = "sent", self.version + 1, "open", self.now
+
+    @rule(verb=st.sampled_from(["confirm_override", "attach_consent"]), side=st.sampled_from(list(ACTORS)))
+    def see_to_the_override(self, verb: str, side: Side | None) -> None:
+        live = self.state in MODEL["withdraw"][0].split()
+        by = {"confirm_override": {Side.COORDINATOR}, "attach_consent": {Side.SENDER}}[verb]  # the sender here is who sent it
+        open_ = {"confirm_override": {"open"}, "attach_consent": {"open", "confirmed"}}[verb]
+        possible = live and side in by and self.override in open_
+        if verb == "confirm_override" and self.override:
+            possible = possible and self.now < self.overridden + timedelta(hours=12)
+        lasting = replace(RECEIPT, until_time=self.now + timedelta(days=1))
+        try:
+            if verb == "attach_consent":
+                self.referral.attach_consent(ACTORS[side], self.now, DAYS, lasting)
+            else:
+                self.referral.confirm_override(ACTORS[side], self.now, DAYS)
+        except Conflict:
+            assert not possible
+            return
+        assert possible
+        self.version += 1
+        self.override = "confirmed" if verb == "confirm_override" else "replaced"
 
     @rule(data=st.data())
     def a_step_that_is_offered(self, data: st.DataObject) -> None:
@@ -314,10 +394,14 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def a_clock_runs_or_somebody_else_is_asked(self) -> None:
-        running = [clock.kind for clock in self.referral.clocks if clock.running]
+        every = [clock.kind for clock in self.referral.clocks if clock.running]
+        running = [kind for kind in every if kind not in (ClockKind.OVERRIDE_CONFIRM, ClockKind.OVERRIDE_END)]
         assert bool(running) == (self.state in TIMED)
+        live = self.state in MODEL["withdraw"][0].split()
+        assert (ClockKind.OVERRIDE_CONFIRM in every) == (live and self.override == "open")
+        assert (ClockKind.OVERRIDE_END in every) == (live and self.override in ("open", "confirmed"))
         assert len(running) == len(set(running))
-        assert (self.referral.next_due_time is not None) == bool(running)
+        assert (self.referral.next_due_time is not None) == bool(every)
         levels = [(event.clock, event.verb) for event in self.referral.events if event.clock in (ClockKind.ACKNOWLEDGE, ClockKind.DECIDE)]
         assert len(levels) == len(set(levels))
 

@@ -12,6 +12,8 @@ from chassis.sealing import CannotOpen, Keyring
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.consent import Grant
+from services.referrals.domain.person import FieldGroup
 from services.referrals.store import members
 from services.referrals.store.people import People as Files
 from tests.builders import refusal, refusal_with_fields
@@ -81,7 +83,7 @@ def test_nothing_of_her_stands_anywhere_in_the_database(story: Story, service: S
     )
     story.ngo.AnswerReferral(pb.AnswerReferralRequest(id=asked.id, etag=asked.etag, note=marked[12], request_id=story.request_id()))
     assert story.ngo.OpenPerson(opening(person.id, *EVERYTHING)).given_name == "Quetzalli"
-    notes = [event.note for event in story.shelter.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events]
+    notes = [event.note for event in story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events]
     assert marked[11] in notes
 
     stored = everything_stored(service.migration_url)
@@ -123,7 +125,7 @@ def test_what_is_moved_to_another_file_does_not_open(story: Story, service: Serv
                     f"UPDATE {table} SET {column} = (SELECT s.{column} FROM {table} s WHERE s.person_id = %s LIMIT 1) WHERE person_id = %s",
                     (other, mine),
                 )
-                files.identity(tx, mine)
+                files.identity(tx, Grant(mine, frozenset(FieldGroup)))
 
 
 # Opening.
@@ -177,16 +179,15 @@ def test_a_receiver_sees_nobody_before_the_referral_is_sent(story: Story) -> Non
 
 
 def test_on_an_override_a_receiver_gets_what_it_needs_to_act_and_nothing_of_her_story(story: Story) -> None:
-    draft = story.draft(person=story.person(**MARKED))
-    sent = story.ngo.SendReferral(
-        pb.SendReferralRequest(id=draft.id, etag=draft.etag, override_reason_code="life_at_risk", note="in danger now")
+    sent = story.overridden(person=story.person(**MARKED))
+    found = story.shelter.OpenPerson(
+        opening(sent.person_id, IDENTITY, CONTACT, HEALTH, G.FIELD_GROUP_LOCATION, purpose="HOU.EMG", referral_id=sent.id)
     )
-    found = story.shelter.OpenPerson(opening(sent.person_id, IDENTITY, CONTACT, HEALTH, G.FIELD_GROUP_LOCATION, referral_id=sent.id))
     assert found.address == MARKED["address"]
     for group in (G.FIELD_GROUP_EXPLOITATION, G.FIELD_GROUP_FAMILY, G.FIELD_GROUP_DOCUMENTS):
-        assert refusal(partial(story.shelter.OpenPerson, opening(sent.person_id, group, referral_id=sent.id))) == (
+        assert refusal(partial(story.shelter.OpenPerson, opening(sent.person_id, group, purpose="HOU.EMG", referral_id=sent.id))) == (
             "FAILED_PRECONDITION",
-            "receipt_missing",
+            "receipt_field_group_differs",
         )
 
 
@@ -268,7 +269,7 @@ def test_reading_notes_is_a_reading_too(story: Story) -> None:
     sent = story.sent()
     story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code="dates", note="until when?"))
     story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id))
-    assert readings(story.ngo, sent.person_id) == [(ORG["ngo"], [], True)]
+    assert readings(story.ngo, sent.person_id) == [(ORG["ngo"], [G.FIELD_GROUP_NOTES], True)]
 
 
 def test_how_she_may_be_contacted_is_told_to_her_own_organisation_only(story: Story) -> None:
@@ -323,3 +324,20 @@ def test_a_coordinator_ends_a_referral_with_a_note_she_can_not_read(story: Story
     asked = pb.ListReferralEventsRequest(referral_id=sent.id)
     assert [event.note for event in story.ngo.ListReferralEvents(asked).events][-1] == "asked twice by mistake"
     assert not any(event.note for event in story.coordinator.ListReferralEvents(asked).events)
+
+
+def test_a_number_that_nobody_said_is_not_known_and_not_none(story: Story) -> None:
+    def coarse(dependants: int | None = None) -> pb.CoarsePerson:
+        person = story.ngo.CreatePerson(
+            people_pb2.CreatePersonRequest(
+                coarse=pb.CoarsePerson(dependants=dependants), safe_contact=people_pb2.SafeContact(channel_code="none")
+            )
+        )
+        sent = story.sent(person=person)
+        found: pb.CoarsePerson = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id)).person
+        return found
+
+    assert not coarse().HasField("dependants")
+    alone = coarse(dependants=0)
+    assert (alone.HasField("dependants"), alone.dependants) == (True, 0)
+    assert coarse(dependants=2).dependants == 2

@@ -130,4 +130,4 @@ def test_a_draft_without_consent_can_not_be_sent(story: Story) -> None:
 def test_to_the_police_only_with_a_receipt_that_names_it(story: Story) -> None:
     draft = story.draft(service_id=SERVICE["police_report"], need_code="PRO.ORD")
     request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, override_reason_code="life_at_risk", note="in danger")
-    assert refusal(lambda: story.ngo.SendReferral(request)) == ("FAILED_PRECONDITION", "receipt_missing")
+    assert refusal(lambda: story.rescuer.SendReferral(request)) == ("FAILED_PRECONDITION", "receipt_missing")

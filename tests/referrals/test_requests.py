@@ -68,6 +68,7 @@ _CONTACT = {"organization_id", "urgency", "pathway_code", "reference_hint", "cre
 ANSWERED = {f"Referral.{field.name}" for field in pb.Referral.DESCRIPTOR.fields if field.name not in _REFERRAL}
 ANSWERED |= {f"Contact.{name}" for name in _CONTACT}
 ANSWERED |= {f"Receipt.{name}" for name in ("id", "recorded_by_worker_id", "create_time", "withdraw_time", "signature")}
+ANSWERED |= {f"Receipt.{name}" for name in ("reason_code", "confirm_time", "confirmed_by_worker_id", "confirm_until_time", "genuine")}
 
 
 def mutations(request: Any, depth: int = 0) -> Iterator[Callable[[Any], None]]:
@@ -175,7 +176,11 @@ def referral_beginnings() -> dict[str, Beginning]:
 
     def override(story: Story) -> tuple[Client, Any]:
         draft = story.draft()
-        return story.ngo, pb.SendReferralRequest(id=draft.id, etag=draft.etag, override_reason_code="life_at_risk", note="in danger")
+        return story.rescuer, pb.SendReferralRequest(id=draft.id, etag=draft.etag, override_reason_code="life_at_risk", note="in danger")
+
+    def attach(story: Story) -> tuple[Client, Any]:
+        sent = story.overridden()
+        return story.ngo, pb.AttachConsentRequest(id=sent.id, etag=sent.etag, receipt_id=story.receipt(sent.person_id).id)
 
     sent: Callable[[Story], pb.Referral] = lambda story: story.sent()  # noqa: E731
     accepted: Callable[[Story], pb.Referral] = lambda story: story.accepted()  # noqa: E731
@@ -193,6 +198,8 @@ def referral_beginnings() -> dict[str, Beginning]:
         "ListReferralEvents": lambda s: (s.shelter, pb.ListReferralEventsRequest(referral_id=s.sent().id)),
         "SendReferral": send,
         "SendReferral on an override": override,
+        "ConfirmOverride": one("coordinator", lambda story: story.overridden(), lambda s: pb.ConfirmOverrideRequest()),
+        "AttachConsent": attach,
         "AcknowledgeReferral": one("shelter", sent, lambda s: pb.AcknowledgeReferralRequest()),
         "AskReferral": one("shelter", sent, lambda s: pb.AskReferralRequest(question_code="dates", note="when?")),
         "AnswerReferral": one("ngo", asked, lambda s: pb.AnswerReferralRequest(note="tomorrow")),
@@ -242,6 +249,10 @@ def people_beginnings() -> dict[str, Beginning]:
         "OpenPerson": opened,
         "SetSafeContact": plan,
         "CreateReceipt": receipt,
+        "ConfirmReceipt": lambda s: (
+            s.service.as_("ngo", "MANAGER"),
+            people_pb2.ConfirmReceiptRequest(id=s.receipt(s.child().id, giver="best_interest", assent_code="given").id),
+        ),
         "ListReceipts": lambda s: (s.ngo, people_pb2.ListReceiptsRequest(person_id=s.person().id)),
         "GetReceipt": lambda s: (s.ngo, people_pb2.GetReceiptRequest(id=s.receipt(s.person().id).id)),
         "WithdrawReceipt": lambda s: (s.ngo, people_pb2.WithdrawReceiptRequest(id=s.receipt(s.person().id).id)),

@@ -407,21 +407,33 @@ class ReferenceStatus(_message.Message):
 
     CONTACT_TIME_BAND_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
+    ORGANIZATIONS_WITH_ACCESS_FIELD_NUMBER: _builtins.int
+    FILE_COUNT_FIELD_NUMBER: _builtins.int
+    MAY_WITHDRAW_FIELD_NUMBER: _builtins.int
     contact_time_band: _builtins.str
     """today | this_week | earlier"""
+    organizations_with_access: _builtins.int
+    """that may open her data now, besides those that hold a file"""
+    file_count: _builtins.int
+    """files of hers: each stays with the organisation that opened it"""
+    may_withdraw: _builtins.bool
+    """there is something that a withdrawal would end"""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReferenceItem]:
-        """one per referral; empty: nothing asked for yet"""
+        """one per referral of hers; empty: nothing asked for yet"""
 
     def __init__(
         self,
         *,
         contact_time_band: _builtins.str = ...,
         items: _abc.Iterable[Global___ReferenceItem] | None = ...,
+        organizations_with_access: _builtins.int = ...,
+        file_count: _builtins.int = ...,
+        may_withdraw: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_time_band", b"contact_time_band", "items", b"items"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_time_band", b"contact_time_band", "file_count", b"file_count", "items", b"items", "may_withdraw", b"may_withdraw", "organizations_with_access", b"organizations_with_access"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -442,6 +454,7 @@ class ReferenceItem(_message.Message):
     """being_prepared | asked | accepted | waiting_list | in_progress | done | not_possible | stopped"""
     may_confirm: _builtins.bool
     consent_live: _builtins.bool
+    """its receiver may open her data now"""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(

@@ -276,7 +276,7 @@ class ReferencesServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawConsentByReference(self, request, context):
-        """Withdraws every consent given for this contact; access ends at once.
+        """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -106,7 +106,7 @@ class ReferencesStub:
     GetReferenceStatus: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.GetReferenceStatusRequest, _contacts_pb2.ReferenceStatus]
     """Returns the plain state of what was asked for: codes only, never a partner's name or place."""
     WithdrawConsentByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.WithdrawConsentByReferenceRequest, _contacts_pb2.ReferenceStatus]
-    """Withdraws every consent given for this contact; access ends at once."""
+    """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once."""
     ConfirmHelp: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ConfirmHelpRequest, _contacts_pb2.ReferenceStatus]
     """Says whether help came, for completed referrals: yes closes, no reopens. Errors: FAILED_PRECONDITION nothing_to_confirm."""
 
@@ -121,7 +121,7 @@ class ReferencesAsyncStub(ReferencesStub):
     GetReferenceStatus: _aio.UnaryUnaryMultiCallable[_contacts_pb2.GetReferenceStatusRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
     """Returns the plain state of what was asked for: codes only, never a partner's name or place."""
     WithdrawConsentByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.WithdrawConsentByReferenceRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
-    """Withdraws every consent given for this contact; access ends at once."""
+    """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once."""
     ConfirmHelp: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ConfirmHelpRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
     """Says whether help came, for completed referrals: yes closes, no reopens. Errors: FAILED_PRECONDITION nothing_to_confirm."""
 
@@ -145,7 +145,7 @@ class ReferencesServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_pb2.WithdrawConsentByReferenceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.ReferenceStatus, _abc.Awaitable[_contacts_pb2.ReferenceStatus]]:
-        """Withdraws every consent given for this contact; access ends at once."""
+        """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once."""
 
     @_abc_1.abstractmethod
     def ConfirmHelp(

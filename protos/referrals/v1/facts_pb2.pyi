@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class ReferralFact(_message.Message):
     """enlace.referral.<verb>.v1 with the verbs of the transition table (drafted, amended, sent, acknowledged, info_requested, answered, accepted,
     waitlisted, declined, expired, started, completed, not_delivered, closed, reopened, withdrawn, consent_withdrawn, rerouted,
-    entered_in_error) and of the clocks (clock_reminded, clock_breached, clock_escalated) · key: referral_id
+    entered_in_error, override_confirmed, consent_attached) and of the clocks (clock_reminded, clock_breached, clock_escalated) · key: referral_id
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -114,7 +114,7 @@ Global___ContactFact: _TypeAlias = ContactFact  # noqa: Y015
 
 @_typing.final
 class ReceiptFact(_message.Message):
-    """enlace.receipt.{given,withdrawn}.v1 · key: receipt_id"""
+    """enlace.receipt.{given,confirmed,ended,withdrawn}.v1 · key: receipt_id"""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -122,9 +122,12 @@ class ReceiptFact(_message.Message):
     PERSON_ID_FIELD_NUMBER: _builtins.int
     RECIPIENT_ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    REASON_CODE_FIELD_NUMBER: _builtins.int
     receipt_id: _builtins.str
     person_id: _builtins.str
     recipient_organization_id: _builtins.str
+    reason_code: _builtins.str
+    """of an override"""
     @_builtins.property
     def until_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -134,10 +137,11 @@ class ReceiptFact(_message.Message):
         person_id: _builtins.str = ...,
         recipient_organization_id: _builtins.str = ...,
         until_time: _timestamp_pb2.Timestamp | None = ...,
+        reason_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["until_time", b"until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["person_id", b"person_id", "receipt_id", b"receipt_id", "recipient_organization_id", b"recipient_organization_id", "until_time", b"until_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["person_id", b"person_id", "reason_code", b"reason_code", "receipt_id", b"receipt_id", "recipient_organization_id", b"recipient_organization_id", "until_time", b"until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -35,6 +35,8 @@ class _FieldGroupEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FieldGroup
     FIELD_GROUP_FAMILY: _FieldGroup.ValueType  # 5
     FIELD_GROUP_LOCATION: _FieldGroup.ValueType  # 6
     FIELD_GROUP_DOCUMENTS: _FieldGroup.ValueType  # 7
+    FIELD_GROUP_NOTES: _FieldGroup.ValueType  # 8
+    """free text about her: the notes in the history of a referral"""
 
 class FieldGroup(_FieldGroup, metaclass=_FieldGroupEnumTypeWrapper): ...
 
@@ -46,6 +48,8 @@ FIELD_GROUP_EXPLOITATION: FieldGroup.ValueType  # 4
 FIELD_GROUP_FAMILY: FieldGroup.ValueType  # 5
 FIELD_GROUP_LOCATION: FieldGroup.ValueType  # 6
 FIELD_GROUP_DOCUMENTS: FieldGroup.ValueType  # 7
+FIELD_GROUP_NOTES: FieldGroup.ValueType  # 8
+"""free text about her: the notes in the history of a referral"""
 Global___FieldGroup: _TypeAlias = FieldGroup  # noqa: Y015
 
 @_typing.final
@@ -407,7 +411,7 @@ class Receipt(_message.Message):
     PURPOSE_CODES_FIELD_NUMBER: _builtins.int
     UNTIL_TIME_FIELD_NUMBER: _builtins.int
     GIVER_CODE_FIELD_NUMBER: _builtins.int
-    CHILD_ASSENT_FIELD_NUMBER: _builtins.int
+    ASSENT_CODE_FIELD_NUMBER: _builtins.int
     MANNER_CODE_FIELD_NUMBER: _builtins.int
     IN_PRIVATE_FIELD_NUMBER: _builtins.int
     INTERPRETER_FIELD_NUMBER: _builtins.int
@@ -416,19 +420,30 @@ class Receipt(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     WITHDRAW_TIME_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
+    REASON_CODE_FIELD_NUMBER: _builtins.int
+    CONFIRM_TIME_FIELD_NUMBER: _builtins.int
+    CONFIRMED_BY_WORKER_ID_FIELD_NUMBER: _builtins.int
+    CONFIRM_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    GENUINE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     person_id: _builtins.str
     recipient_organization_id: _builtins.str
     giver_code: _builtins.str
-    """person | guardian | authority"""
-    child_assent: _builtins.bool
+    """person | guardian | authority | best_interest; empty on an override"""
+    assent_code: _builtins.str
+    """the child's own word: given | refused | too_young; required under 18"""
     manner_code: _builtins.str
     """spoken | written"""
     in_private: _builtins.bool
     interpreter: _builtins.bool
     recorded_by_worker_id: _builtins.str
     signature: _builtins.str
-    """Ed25519 over the receipt's canonical form, base64url"""
+    """Ed25519 over the receipt's canonical form, base64url; verified at every read"""
+    reason_code: _builtins.str
+    """why it is an override: nobody was asked. Output only"""
+    confirmed_by_worker_id: _builtins.str
+    genuine: _builtins.bool
+    """false: the signature does not hold; it opens nothing"""
     @_builtins.property
     def field_groups(self) -> _containers.RepeatedScalarFieldContainer[Global___FieldGroup.ValueType]: ...
     @_builtins.property
@@ -445,6 +460,14 @@ class Receipt(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def withdraw_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def confirm_time(self) -> _timestamp_pb2.Timestamp:
+        """a second person agreed"""
+
+    @_builtins.property
+    def confirm_until_time(self) -> _timestamp_pb2.Timestamp:
+        """of an override: until then it opens without a second person"""
+
     def __init__(
         self,
         *,
@@ -455,7 +478,7 @@ class Receipt(_message.Message):
         purpose_codes: _abc.Iterable[_builtins.str] | None = ...,
         until_time: _timestamp_pb2.Timestamp | None = ...,
         giver_code: _builtins.str = ...,
-        child_assent: _builtins.bool = ...,
+        assent_code: _builtins.str = ...,
         manner_code: _builtins.str = ...,
         in_private: _builtins.bool = ...,
         interpreter: _builtins.bool = ...,
@@ -464,10 +487,15 @@ class Receipt(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         withdraw_time: _timestamp_pb2.Timestamp | None = ...,
         signature: _builtins.str = ...,
+        reason_code: _builtins.str = ...,
+        confirm_time: _timestamp_pb2.Timestamp | None = ...,
+        confirmed_by_worker_id: _builtins.str = ...,
+        confirm_until_time: _timestamp_pb2.Timestamp | None = ...,
+        genuine: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "until_time", b"until_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_time", b"confirm_time", "confirm_until_time", b"confirm_until_time", "create_time", b"create_time", "until_time", b"until_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["child_assent", b"child_assent", "create_time", b"create_time", "explained_codes", b"explained_codes", "field_groups", b"field_groups", "giver_code", b"giver_code", "id", b"id", "in_private", b"in_private", "interpreter", b"interpreter", "manner_code", b"manner_code", "person_id", b"person_id", "purpose_codes", b"purpose_codes", "recipient_organization_id", b"recipient_organization_id", "recorded_by_worker_id", b"recorded_by_worker_id", "signature", b"signature", "until_time", b"until_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assent_code", b"assent_code", "confirm_time", b"confirm_time", "confirm_until_time", b"confirm_until_time", "confirmed_by_worker_id", b"confirmed_by_worker_id", "create_time", b"create_time", "explained_codes", b"explained_codes", "field_groups", b"field_groups", "genuine", b"genuine", "giver_code", b"giver_code", "id", b"id", "in_private", b"in_private", "interpreter", b"interpreter", "manner_code", b"manner_code", "person_id", b"person_id", "purpose_codes", b"purpose_codes", "reason_code", b"reason_code", "recipient_organization_id", b"recipient_organization_id", "recorded_by_worker_id", b"recorded_by_worker_id", "signature", b"signature", "until_time", b"until_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -495,6 +523,28 @@ class CreateReceiptRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateReceiptRequest: _TypeAlias = CreateReceiptRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmReceiptRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmReceiptRequest: _TypeAlias = ConfirmReceiptRequest  # noqa: Y015
 
 @_typing.final
 class ListReceiptsRequest(_message.Message):

@@ -70,6 +70,11 @@ class PeopleStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.CreateReceiptRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.Receipt.FromString,
                 _registered_method=True)
+        self.ConfirmReceipt = channel.unary_unary(
+                '/enlace.referrals.v1.People/ConfirmReceipt',
+                request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.ConfirmReceiptRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.Receipt.FromString,
+                _registered_method=True)
         self.ListReceipts = channel.unary_unary(
                 '/enlace.referrals.v1.People/ListReceipts',
                 request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListReceiptsRequest.SerializeToString,
@@ -128,8 +133,9 @@ class PeopleServicer:
     def OpenPerson(self, request, context):
         """Opens the identity for a purpose; audited before the first byte leaves. The file's organisation gets what it asks for; a receiver what a
         live receipt allows: recipient, purpose, field group, time.
-        Errors: FAILED_PRECONDITION receipt_missing | receipt_expired | receipt_withdrawn | receipt_purpose_differs | receipt_field_group_differs |
-        person_erased; PERMISSION_DENIED member_on_probation.
+        Worker, operator; a key needs the scope people.open.
+        Errors: FAILED_PRECONDITION receipt_missing | receipt_expired | receipt_withdrawn | receipt_unconfirmed | receipt_purpose_differs |
+        receipt_field_group_differs | person_erased; PERMISSION_DENIED member_on_probation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,7 +149,18 @@ class PeopleServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateReceipt(self, request, context):
-        """Records a consent. The file's organisation. Errors: INVALID_ARGUMENT until (past, or more than a year away), recipient, purposes.
+        """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
+        interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
+        Errors: INVALID_ARGUMENT until (past, or more than a year away), recipient, purposes, assent_code; FAILED_PRECONDITION guardian_required |
+        person_erased.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmReceipt(self, request, context):
+        """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it.
+        Errors: FAILED_PRECONDITION nothing_to_confirm | second_person_required | receipt_withdrawn | receipt_expired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,7 +181,7 @@ class PeopleServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawReceipt(self, request, context):
-        """Withdraws a consent; referrals that stand on it end as consent_withdrawn at once. The file's organisation, or the recipient on her word.
+        """Withdraws a consent or an override; referrals that stand on it end as consent_withdrawn at once. The file's organisation, or the recipient on her word.
         A second withdrawal changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -214,6 +231,11 @@ def add_PeopleServicer_to_server(servicer, server):
             'CreateReceipt': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateReceipt,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.CreateReceiptRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.Receipt.SerializeToString,
+            ),
+            'ConfirmReceipt': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmReceipt,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.ConfirmReceiptRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.Receipt.SerializeToString,
             ),
             'ListReceipts': grpc.unary_unary_rpc_method_handler(
@@ -426,6 +448,33 @@ class People:
             target,
             '/enlace.referrals.v1.People/CreateReceipt',
             protos_dot_referrals_dot_v1_dot_people__pb2.CreateReceiptRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_people__pb2.Receipt.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmReceipt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.People/ConfirmReceipt',
+            protos_dot_referrals_dot_v1_dot_people__pb2.ConfirmReceiptRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_people__pb2.Receipt.FromString,
             options,
             channel_credentials,

@@ -46,19 +46,28 @@ class PeopleStub:
     OpenPerson: _grpc.UnaryUnaryMultiCallable[_people_pb2.OpenPersonRequest, _people_pb2.Identity]
     """Opens the identity for a purpose; audited before the first byte leaves. The file's organisation gets what it asks for; a receiver what a
     live receipt allows: recipient, purpose, field group, time.
-    Errors: FAILED_PRECONDITION receipt_missing | receipt_expired | receipt_withdrawn | receipt_purpose_differs | receipt_field_group_differs |
-    person_erased; PERMISSION_DENIED member_on_probation.
+    Worker, operator; a key needs the scope people.open.
+    Errors: FAILED_PRECONDITION receipt_missing | receipt_expired | receipt_withdrawn | receipt_unconfirmed | receipt_purpose_differs |
+    receipt_field_group_differs | person_erased; PERMISSION_DENIED member_on_probation.
     """
     SetSafeContact: _grpc.UnaryUnaryMultiCallable[_people_pb2.SetSafeContactRequest, _people_pb2.Person]
     """Says how, when and whether she may be contacted. The file's organisation."""
     CreateReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.CreateReceiptRequest, _people_pb2.Receipt]
-    """Records a consent. The file's organisation. Errors: INVALID_ARGUMENT until (past, or more than a year away), recipient, purposes."""
+    """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
+    interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
+    Errors: INVALID_ARGUMENT until (past, or more than a year away), recipient, purposes, assent_code; FAILED_PRECONDITION guardian_required |
+    person_erased.
+    """
+    ConfirmReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.ConfirmReceiptRequest, _people_pb2.Receipt]
+    """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it.
+    Errors: FAILED_PRECONDITION nothing_to_confirm | second_person_required | receipt_withdrawn | receipt_expired.
+    """
     ListReceipts: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListReceiptsRequest, _people_pb2.ListReceiptsResponse]
     """Lists the receipts of a person, newest first. The file's organisation; a recipient sees its own."""
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.GetReceiptRequest, _people_pb2.Receipt]
     """Returns one receipt, signed. The file's organisation or the recipient."""
     WithdrawReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.WithdrawReceiptRequest, _people_pb2.Receipt]
-    """Withdraws a consent; referrals that stand on it end as consent_withdrawn at once. The file's organisation, or the recipient on her word.
+    """Withdraws a consent or an override; referrals that stand on it end as consent_withdrawn at once. The file's organisation, or the recipient on her word.
     A second withdrawal changes nothing.
     """
     ListReadings: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListReadingsRequest, _people_pb2.ListReadingsResponse]
@@ -82,19 +91,28 @@ class PeopleAsyncStub(PeopleStub):
     OpenPerson: _aio.UnaryUnaryMultiCallable[_people_pb2.OpenPersonRequest, _people_pb2.Identity]  # type: ignore[assignment]
     """Opens the identity for a purpose; audited before the first byte leaves. The file's organisation gets what it asks for; a receiver what a
     live receipt allows: recipient, purpose, field group, time.
-    Errors: FAILED_PRECONDITION receipt_missing | receipt_expired | receipt_withdrawn | receipt_purpose_differs | receipt_field_group_differs |
-    person_erased; PERMISSION_DENIED member_on_probation.
+    Worker, operator; a key needs the scope people.open.
+    Errors: FAILED_PRECONDITION receipt_missing | receipt_expired | receipt_withdrawn | receipt_unconfirmed | receipt_purpose_differs |
+    receipt_field_group_differs | person_erased; PERMISSION_DENIED member_on_probation.
     """
     SetSafeContact: _aio.UnaryUnaryMultiCallable[_people_pb2.SetSafeContactRequest, _people_pb2.Person]  # type: ignore[assignment]
     """Says how, when and whether she may be contacted. The file's organisation."""
     CreateReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.CreateReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
-    """Records a consent. The file's organisation. Errors: INVALID_ARGUMENT until (past, or more than a year away), recipient, purposes."""
+    """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
+    interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
+    Errors: INVALID_ARGUMENT until (past, or more than a year away), recipient, purposes, assent_code; FAILED_PRECONDITION guardian_required |
+    person_erased.
+    """
+    ConfirmReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.ConfirmReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
+    """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it.
+    Errors: FAILED_PRECONDITION nothing_to_confirm | second_person_required | receipt_withdrawn | receipt_expired.
+    """
     ListReceipts: _aio.UnaryUnaryMultiCallable[_people_pb2.ListReceiptsRequest, _people_pb2.ListReceiptsResponse]  # type: ignore[assignment]
     """Lists the receipts of a person, newest first. The file's organisation; a recipient sees its own."""
     GetReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.GetReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
     """Returns one receipt, signed. The file's organisation or the recipient."""
     WithdrawReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.WithdrawReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
-    """Withdraws a consent; referrals that stand on it end as consent_withdrawn at once. The file's organisation, or the recipient on her word.
+    """Withdraws a consent or an override; referrals that stand on it end as consent_withdrawn at once. The file's organisation, or the recipient on her word.
     A second withdrawal changes nothing.
     """
     ListReadings: _aio.UnaryUnaryMultiCallable[_people_pb2.ListReadingsRequest, _people_pb2.ListReadingsResponse]  # type: ignore[assignment]
@@ -145,8 +163,9 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_people_pb2.Identity, _abc.Awaitable[_people_pb2.Identity]]:
         """Opens the identity for a purpose; audited before the first byte leaves. The file's organisation gets what it asks for; a receiver what a
         live receipt allows: recipient, purpose, field group, time.
-        Errors: FAILED_PRECONDITION receipt_missing | receipt_expired | receipt_withdrawn | receipt_purpose_differs | receipt_field_group_differs |
-        person_erased; PERMISSION_DENIED member_on_probation.
+        Worker, operator; a key needs the scope people.open.
+        Errors: FAILED_PRECONDITION receipt_missing | receipt_expired | receipt_withdrawn | receipt_unconfirmed | receipt_purpose_differs |
+        receipt_field_group_differs | person_erased; PERMISSION_DENIED member_on_probation.
         """
 
     @_abc_1.abstractmethod
@@ -163,7 +182,21 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         request: _people_pb2.CreateReceiptRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.Receipt, _abc.Awaitable[_people_pb2.Receipt]]:
-        """Records a consent. The file's organisation. Errors: INVALID_ARGUMENT until (past, or more than a year away), recipient, purposes."""
+        """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
+        interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
+        Errors: INVALID_ARGUMENT until (past, or more than a year away), recipient, purposes, assent_code; FAILED_PRECONDITION guardian_required |
+        person_erased.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmReceipt(
+        self,
+        request: _people_pb2.ConfirmReceiptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_people_pb2.Receipt, _abc.Awaitable[_people_pb2.Receipt]]:
+        """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it.
+        Errors: FAILED_PRECONDITION nothing_to_confirm | second_person_required | receipt_withdrawn | receipt_expired.
+        """
 
     @_abc_1.abstractmethod
     def ListReceipts(
@@ -187,7 +220,7 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         request: _people_pb2.WithdrawReceiptRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.Receipt, _abc.Awaitable[_people_pb2.Receipt]]:
-        """Withdraws a consent; referrals that stand on it end as consent_withdrawn at once. The file's organisation, or the recipient on her word.
+        """Withdraws a consent or an override; referrals that stand on it end as consent_withdrawn at once. The file's organisation, or the recipient on her word.
         A second withdrawal changes nothing.
         """
 

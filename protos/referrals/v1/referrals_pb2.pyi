@@ -109,6 +109,10 @@ class _ClockKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClockKind.V
     CLOCK_KIND_REVIEW: _ClockKind.ValueType  # 4
     CLOCK_KIND_SILENCE: _ClockKind.ValueType  # 5
     CLOCK_KIND_CLOSE: _ClockKind.ValueType  # 6
+    CLOCK_KIND_OVERRIDE_CONFIRM: _ClockKind.ValueType  # 7
+    """a second person confirms an override"""
+    CLOCK_KIND_OVERRIDE_END: _ClockKind.ValueType  # 8
+    """an override ends"""
 
 class ClockKind(_ClockKind, metaclass=_ClockKindEnumTypeWrapper):
     """A deadline that is watched."""
@@ -120,6 +124,10 @@ CLOCK_KIND_FIRST_CONTACT: ClockKind.ValueType  # 3
 CLOCK_KIND_REVIEW: ClockKind.ValueType  # 4
 CLOCK_KIND_SILENCE: ClockKind.ValueType  # 5
 CLOCK_KIND_CLOSE: ClockKind.ValueType  # 6
+CLOCK_KIND_OVERRIDE_CONFIRM: ClockKind.ValueType  # 7
+"""a second person confirms an override"""
+CLOCK_KIND_OVERRIDE_END: ClockKind.ValueType  # 8
+"""an override ends"""
 Global___ClockKind: _TypeAlias = ClockKind  # noqa: Y015
 
 class _Side:
@@ -368,6 +376,7 @@ class CoarsePerson(_message.Message):
     """HTCDS prs_Gender or empty"""
     language: _builtins.str
     dependants: _builtins.int
+    """absent: not known, which is not none"""
     country: _builtins.str
     department: _builtins.str
     def __init__(
@@ -376,15 +385,17 @@ class CoarsePerson(_message.Message):
         age_band: _builtins.str = ...,
         gender_code: _builtins.str = ...,
         language: _builtins.str = ...,
-        dependants: _builtins.int = ...,
+        dependants: _builtins.int | None = ...,
         country: _builtins.str = ...,
         department: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dependants", b"_dependants", "dependants", b"dependants"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_band", b"age_band", "country", b"country", "department", b"department", "dependants", b"dependants", "gender_code", b"gender_code", "language", b"language"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dependants", b"_dependants", "age_band", b"age_band", "country", b"country", "department", b"department", "dependants", b"dependants", "gender_code", b"gender_code", "language", b"language"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__dependants: _TypeAlias = _typing.Literal["dependants"]  # noqa: Y015
+    _WhichOneofArgType__dependants: _TypeAlias = _typing.Literal["_dependants", b"_dependants"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dependants) -> _WhichOneofReturnType__dependants | None: ...
 
 Global___CoarsePerson: _TypeAlias = CoarsePerson  # noqa: Y015
 
@@ -765,6 +776,7 @@ class ReferralEvent(_message.Message):
     ATTRIBUTION_FIELD_NUMBER: _builtins.int
     CLOCK_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    NOTE_WITHHELD_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     verb: _builtins.str
     """sent, acknowledged … or clock_reminded, clock_breached, clock_escalated"""
@@ -779,7 +791,8 @@ class ReferralEvent(_message.Message):
     """person | provider | network | system"""
     clock: Global___ClockKind.ValueType
     note: _builtins.str
-    """opened for sender and receiver only"""
+    note_withheld: _builtins.bool
+    """there is a note that the caller may not open"""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -797,10 +810,11 @@ class ReferralEvent(_message.Message):
         attribution: _builtins.str = ...,
         clock: Global___ClockKind.ValueType = ...,
         note: _builtins.str = ...,
+        note_withheld: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "actor_kind", b"actor_kind", "actor_organization_id", b"actor_organization_id", "attribution", b"attribution", "clock", b"clock", "from_state", b"from_state", "note", b"note", "reason_code", b"reason_code", "time", b"time", "to_state", b"to_state", "verb", b"verb", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "actor_kind", b"actor_kind", "actor_organization_id", b"actor_organization_id", "attribution", b"attribution", "clock", b"clock", "from_state", b"from_state", "note", b"note", "note_withheld", b"note_withheld", "reason_code", b"reason_code", "time", b"time", "to_state", b"to_state", "verb", b"verb", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -822,7 +836,7 @@ class SendReferralRequest(_message.Message):
     receipt_id: _builtins.str
     """empty: the draft's"""
     override_reason_code: _builtins.str
-    """life_at_risk | child_at_risk | cannot_consent_medically | court_order"""
+    """life_at_risk | child_at_risk | cannot_consent_medically | court_order | danger_after_withdrawal"""
     note: _builtins.str
     """required with an override"""
     def __init__(
@@ -842,6 +856,59 @@ class SendReferralRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SendReferralRequest: _TypeAlias = SendReferralRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmOverrideRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    etag: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmOverrideRequest: _TypeAlias = ConfirmOverrideRequest  # noqa: Y015
+
+@_typing.final
+class AttachConsentRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RECEIPT_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    etag: _builtins.str
+    request_id: _builtins.str
+    receipt_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        receipt_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "receipt_id", b"receipt_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttachConsentRequest: _TypeAlias = AttachConsentRequest  # noqa: Y015
 
 @_typing.final
 class AcknowledgeReferralRequest(_message.Message):

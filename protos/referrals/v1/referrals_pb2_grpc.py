@@ -82,6 +82,16 @@ class ReferralsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.SendReferralRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
                 _registered_method=True)
+        self.ConfirmOverride = channel.unary_unary(
+                '/enlace.referrals.v1.Referrals/ConfirmOverride',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.ConfirmOverrideRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+                _registered_method=True)
+        self.AttachConsent = channel.unary_unary(
+                '/enlace.referrals.v1.Referrals/AttachConsent',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.AttachConsentRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+                _registered_method=True)
         self.AcknowledgeReferral = channel.unary_unary(
                 '/enlace.referrals.v1.Referrals/AcknowledgeReferral',
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.AcknowledgeReferralRequest.SerializeToString,
@@ -197,16 +207,37 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListReferralEvents(self, request, context):
-        """Returns the history: each transition and clock event, who, when, why. Texts are opened for sender and receiver only; that is audited.
+        """Returns the history: each transition and clock event, who, when, why. Notes are opened like an identity (see People.OpenPerson): for the file's
+        organisation, and for the receiver on a live receipt that names the field group notes; that is audited. Else note_withheld says that there is one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SendReferral(self, request, context):
-        """draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an override.
-        Errors: FAILED_PRECONDITION incomplete_draft | safe_contact_missing | receipt_missing | receipt_expired | receipt_withdrawn |
-        receipt_recipient_differs | receipt_purpose_differs | person_erased | referral_limit (a member on probation has five).
+        """draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an override:
+        the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72 h, and
+        opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
+        Errors: FAILED_PRECONDITION incomplete_draft | safe_contact_missing | receipt_missing | receipt_expired | receipt_withdrawn | receipt_unconfirmed |
+        receipt_recipient_differs | receipt_purpose_differs | guardian_required | person_erased | receiver_not_active |
+        referral_limit (a member on probation has five) | override_after_withdrawal (she took her consent to this receiver back: only for
+        danger_after_withdrawal, and by another person than before).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmOverride(self, request, context):
+        """Confirms an override within 12 h. Coordinator, or a manager of the sender; not who sent it.
+        Errors: FAILED_PRECONDITION second_person_required | receipt_withdrawn | receipt_expired.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AttachConsent(self, request, context):
+        """Puts her consent in the place of an override. Sender, in any live state.
+        Errors: as SendReferral of receipts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -332,6 +363,16 @@ def add_ReferralsServicer_to_server(servicer, server):
             'SendReferral': grpc.unary_unary_rpc_method_handler(
                     servicer.SendReferral,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.SendReferralRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
+            ),
+            'ConfirmOverride': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmOverride,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.ConfirmOverrideRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
+            ),
+            'AttachConsent': grpc.unary_unary_rpc_method_handler(
+                    servicer.AttachConsent,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.AttachConsentRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
             ),
             'AcknowledgeReferral': grpc.unary_unary_rpc_method_handler(
@@ -596,6 +637,60 @@ class Referrals:
             target,
             '/enlace.referrals.v1.Referrals/SendReferral',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.SendReferralRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmOverride(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/ConfirmOverride',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.ConfirmOverrideRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AttachConsent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/AttachConsent',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.AttachConsentRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
             options,
             channel_credentials,

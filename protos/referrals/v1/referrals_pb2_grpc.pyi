@@ -59,11 +59,25 @@ class ReferralsStub:
     CountReferrals: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CountReferralsRequest, _referrals_pb2.CountReferralsResponse]
     """Counts what Today and the board show, for the same box and filters."""
     ListReferralEvents: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralEventsRequest, _referrals_pb2.ListReferralEventsResponse]
-    """Returns the history: each transition and clock event, who, when, why. Texts are opened for sender and receiver only; that is audited."""
+    """Returns the history: each transition and clock event, who, when, why. Notes are opened like an identity (see People.OpenPerson): for the file's
+    organisation, and for the receiver on a live receipt that names the field group notes; that is audited. Else note_withheld says that there is one.
+    """
     SendReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.SendReferralRequest, _referrals_pb2.Referral]
-    """draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an override.
-    Errors: FAILED_PRECONDITION incomplete_draft | safe_contact_missing | receipt_missing | receipt_expired | receipt_withdrawn |
-    receipt_recipient_differs | receipt_purpose_differs | person_erased | referral_limit (a member on probation has five).
+    """draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an override:
+    the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72 h, and
+    opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
+    Errors: FAILED_PRECONDITION incomplete_draft | safe_contact_missing | receipt_missing | receipt_expired | receipt_withdrawn | receipt_unconfirmed |
+    receipt_recipient_differs | receipt_purpose_differs | guardian_required | person_erased | receiver_not_active |
+    referral_limit (a member on probation has five) | override_after_withdrawal (she took her consent to this receiver back: only for
+    danger_after_withdrawal, and by another person than before).
+    """
+    ConfirmOverride: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ConfirmOverrideRequest, _referrals_pb2.Referral]
+    """Confirms an override within 12 h. Coordinator, or a manager of the sender; not who sent it.
+    Errors: FAILED_PRECONDITION second_person_required | receipt_withdrawn | receipt_expired.
+    """
+    AttachConsent: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AttachConsentRequest, _referrals_pb2.Referral]
+    """Puts her consent in the place of an override. Sender, in any live state.
+    Errors: as SendReferral of receipts.
     """
     AcknowledgeReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AcknowledgeReferralRequest, _referrals_pb2.Referral]
     """sent → acknowledged. Receiver."""
@@ -121,11 +135,25 @@ class ReferralsAsyncStub(ReferralsStub):
     CountReferrals: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CountReferralsRequest, _referrals_pb2.CountReferralsResponse]  # type: ignore[assignment]
     """Counts what Today and the board show, for the same box and filters."""
     ListReferralEvents: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralEventsRequest, _referrals_pb2.ListReferralEventsResponse]  # type: ignore[assignment]
-    """Returns the history: each transition and clock event, who, when, why. Texts are opened for sender and receiver only; that is audited."""
+    """Returns the history: each transition and clock event, who, when, why. Notes are opened like an identity (see People.OpenPerson): for the file's
+    organisation, and for the receiver on a live receipt that names the field group notes; that is audited. Else note_withheld says that there is one.
+    """
     SendReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.SendReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an override.
-    Errors: FAILED_PRECONDITION incomplete_draft | safe_contact_missing | receipt_missing | receipt_expired | receipt_withdrawn |
-    receipt_recipient_differs | receipt_purpose_differs | person_erased | referral_limit (a member on probation has five).
+    """draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an override:
+    the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72 h, and
+    opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
+    Errors: FAILED_PRECONDITION incomplete_draft | safe_contact_missing | receipt_missing | receipt_expired | receipt_withdrawn | receipt_unconfirmed |
+    receipt_recipient_differs | receipt_purpose_differs | guardian_required | person_erased | receiver_not_active |
+    referral_limit (a member on probation has five) | override_after_withdrawal (she took her consent to this receiver back: only for
+    danger_after_withdrawal, and by another person than before).
+    """
+    ConfirmOverride: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ConfirmOverrideRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
+    """Confirms an override within 12 h. Coordinator, or a manager of the sender; not who sent it.
+    Errors: FAILED_PRECONDITION second_person_required | receipt_withdrawn | receipt_expired.
+    """
+    AttachConsent: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AttachConsentRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
+    """Puts her consent in the place of an override. Sender, in any live state.
+    Errors: as SendReferral of receipts.
     """
     AcknowledgeReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AcknowledgeReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """sent → acknowledged. Receiver."""
@@ -216,7 +244,9 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.ListReferralEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.ListReferralEventsResponse, _abc.Awaitable[_referrals_pb2.ListReferralEventsResponse]]:
-        """Returns the history: each transition and clock event, who, when, why. Texts are opened for sender and receiver only; that is audited."""
+        """Returns the history: each transition and clock event, who, when, why. Notes are opened like an identity (see People.OpenPerson): for the file's
+        organisation, and for the receiver on a live receipt that names the field group notes; that is audited. Else note_withheld says that there is one.
+        """
 
     @_abc_1.abstractmethod
     def SendReferral(
@@ -224,9 +254,33 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.SendReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an override.
-        Errors: FAILED_PRECONDITION incomplete_draft | safe_contact_missing | receipt_missing | receipt_expired | receipt_withdrawn |
-        receipt_recipient_differs | receipt_purpose_differs | person_erased | referral_limit (a member on probation has five).
+        """draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an override:
+        the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72 h, and
+        opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
+        Errors: FAILED_PRECONDITION incomplete_draft | safe_contact_missing | receipt_missing | receipt_expired | receipt_withdrawn | receipt_unconfirmed |
+        receipt_recipient_differs | receipt_purpose_differs | guardian_required | person_erased | receiver_not_active |
+        referral_limit (a member on probation has five) | override_after_withdrawal (she took her consent to this receiver back: only for
+        danger_after_withdrawal, and by another person than before).
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmOverride(
+        self,
+        request: _referrals_pb2.ConfirmOverrideRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
+        """Confirms an override within 12 h. Coordinator, or a manager of the sender; not who sent it.
+        Errors: FAILED_PRECONDITION second_person_required | receipt_withdrawn | receipt_expired.
+        """
+
+    @_abc_1.abstractmethod
+    def AttachConsent(
+        self,
+        request: _referrals_pb2.AttachConsentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
+        """Puts her consent in the place of an override. Sender, in any live state.
+        Errors: as SendReferral of receipts.
         """
 
     @_abc_1.abstractmethod

@@ -169,7 +169,7 @@ def update_identity(given: dict[str, Any], person_id: str) -> Response:
 
 
 @people.operation(
-    "post", "/people/<opaque:person_id>/open", right="people.read", answers=OpenedIdentitySchema, takes=OpeningSchema, refuses=(409,)
+    "post", "/people/<opaque:person_id>/open", right="people.open", answers=OpenedIdentitySchema, takes=OpeningSchema, refuses=(409,)
 )
 def open_person(given: dict[str, Any], person_id: str) -> Response:
     """Open the identity for a purpose

@@ -11,7 +11,7 @@ from services.gateway.api.answers import items, list_of, one
 from services.gateway.api.convert import from_json
 from services.gateway.api.people import GROUP
 from services.gateway.api.reading import request_key
-from services.gateway.api.routes import Routes
+from services.gateway.api.routes import WORKER, Routes
 from services.gateway.clients import clients
 
 receipts = Routes("receipts", "Consent as a signed record: to whom, which fields, for what, until when.")
@@ -27,8 +27,12 @@ class ReceiptSchema(Schema):
     field_groups = fields.many(fields.word(GROUP, "A field group."), "Which groups of fields.", 10, required=True)
     purpose_codes = fields.many(fields.code("A need; a group covers its sub-codes.", example="HOU"), "For what.", 20, required=True)
     until_time = fields.time("Until when; at most a year. Left out: 90 days.")
-    giver_code = fields.code("Who gave it.", among=("person", "guardian", "authority"), required=True)
-    child_assent = fields.flag("Whether a child agreed too.")
+    giver_code = fields.code(
+        "Who gave it; under 18 not the person alone. best_interest opens nothing until a second person confirms it. Absent on an override.",
+        among=("person", "guardian", "authority", "best_interest"),
+        required=True,
+    )
+    assent_code = fields.code("The child's own word; required under 18.", among=("given", "refused", "too_young"))
     manner_code = fields.code("How.", among=("spoken", "written"), required=True)
     in_private = fields.flag("Whether nobody else listened.")
     interpreter = fields.flag("Whether an interpreter helped.")
@@ -36,7 +40,12 @@ class ReceiptSchema(Schema):
     recorded_by_worker_id = fields.ident("Who recorded it.", dump_only=True)
     create_time = fields.created()
     withdraw_time = fields.time("When it was withdrawn.", dump_only=True)
-    signature = fields.text("Ed25519 over the receipt's canonical form, base64url.", dump_only=True)
+    signature = fields.text("Ed25519 over the receipt's canonical form, base64url; verified at every reading.", dump_only=True)
+    reason_code = fields.code("Why it is an override: nobody was asked.", example="life_at_risk", dump_only=True)
+    confirm_time = fields.time("When a second person agreed.", dump_only=True)
+    confirmed_by_worker_id = fields.ident("Who that was.", dump_only=True)
+    confirm_until_time = fields.time("Until when an override opens without a second person.", dump_only=True)
+    genuine = fields.flag("Whether the signature holds; if not, it opens nothing.", dump_only=True)
 
 
 @receipts.operation(
@@ -71,6 +80,14 @@ def list_receipts(person_id: str) -> Response:
 def get_receipt(receipt_id: str) -> Response:
     """Show a receipt"""
     return one(clients().people.GetReceipt(pb.GetReceiptRequest(id=receipt_id)))
+
+
+@receipts.operation("post", "/receipts/<opaque:receipt_id>/confirm", right=WORKER, answers=ReceiptSchema, once=True, refuses=(409,))
+def confirm_receipt(receipt_id: str) -> Response:
+    """Confirm a decision in a child's best interest
+
+    Somebody of the file's organisation, other than who recorded it; a person, not a key."""
+    return one(clients().people.ConfirmReceipt(pb.ConfirmReceiptRequest(id=receipt_id, request_id=request_key())))
 
 
 @receipts.operation("post", "/receipts/<opaque:receipt_id>/withdraw", right="people.write", answers=ReceiptSchema, once=True)

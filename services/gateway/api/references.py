@@ -35,7 +35,7 @@ class ReferenceItemSchema(Schema):
     need_group_code = fields.code("The group of the need.", example="HOU")
     status_code = fields.code("Where it stands.", among=STATES)
     may_confirm = fields.flag("Whether she may say now that help came or not.")
-    consent_live = fields.flag("Whether a consent stands that she can withdraw.")
+    consent_live = fields.flag("Whether the organisation that was asked may open her data now.")
     update_time = fields.updated()
 
 
@@ -44,6 +44,9 @@ class ReferenceStatusSchema(Schema):
 
     contact_time_band = fields.code("When she called.", among=("today", "this_week", "earlier"))
     items = fields.many(fields.part(ReferenceItemSchema, "One thing."), "One per referral; empty: nothing was asked for yet.")
+    organizations_with_access = fields.number("How many organisations may open her data now, besides those that hold a file.", example=1)
+    file_count = fields.number("How many organisations hold a file of hers; it stays with them.", example=1)
+    may_withdraw = fields.flag("Whether there is something that a withdrawal would end.")
 
 
 @references.operation("post", "/references/status", right=REFERENCE, answers=ReferenceStatusSchema, takes=ReferenceSchema, refuses=(401,))
@@ -58,9 +61,9 @@ def get_reference_status(given: dict[str, Any]) -> Response:
     "post", "/references/withdraw-consent", right=REFERENCE, answers=ReferenceStatusSchema, takes=ReferenceSchema, once=True, refuses=(401,)
 )
 def withdraw_consent_by_reference(given: dict[str, Any]) -> Response:
-    """Withdraw every consent of this call
+    """Withdraw every consent and override of the person
 
-    Access ends at once."""
+    Whoever recorded them; what is asked for her ends, and the receivers' access with it, at once."""
     return one(clients().references.WithdrawConsentByReference(pb.WithdrawConsentByReferenceRequest(**given, request_id=request_key())))
 
 

@@ -17,12 +17,12 @@ from services.gateway.api.answers import one
 from services.gateway.api.convert import from_json
 from services.gateway.api.reading import if_match, request_key
 from services.gateway.api.referrals import ReferralSchema
-from services.gateway.api.routes import Routes, View
+from services.gateway.api.routes import STEERING, Routes, View
 from services.gateway.clients import Clients, clients
 
 referral_verbs = Routes("referral verbs", "What may happen to a referral; every one needs If-Match.")
 
-OVERRIDES = ("life_at_risk", "child_at_risk", "cannot_consent_medically", "court_order")
+OVERRIDES = ("life_at_risk", "child_at_risk", "cannot_consent_medically", "court_order", "danger_after_withdrawal")
 QUESTIONS = ("eligibility", "health", "safety", "dependants", "language", "documents", "dates", "other")
 DECLINES = (
     "no_capacity", "waitlist_only", "not_eligible_age", "not_eligible_sex_or_gender", "not_eligible_status", "cannot_take_dependants",
@@ -45,8 +45,14 @@ class SendSchema(Schema):
     """On what it stands."""
 
     receipt_id = fields.ident("The consent; left out: the draft's.")
-    override_reason_code = fields.code("Why it is sent without a consent.", among=OVERRIDES)
+    override_reason_code = fields.code("Why it is sent without a consent; needs the scope referrals.override.", among=OVERRIDES)
     note = fields.note("Needed with an override.")
+
+
+class AttachConsentSchema(Schema):
+    """On what it stands from now on."""
+
+    receipt_id = fields.ident("The consent.", required=True)
 
 
 class AskSchema(Schema):
@@ -137,11 +143,15 @@ class Verb(NamedTuple):
     takes: type[Schema] | None
     summary: str
     more: str
+    right: str = "referrals.write"
 
 
 VERBS = (
     Verb("send", "SendReferral", pb.SendReferralRequest, SendSchema, "Send a draft",
          "Needs need, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an override."),
+    Verb("confirm-override", "ConfirmOverride", pb.ConfirmOverrideRequest, None, "Confirm an override as the second person",
+         "Within 12 hours, or it opens nothing any more. Coordinator, or a manager of the sender; not who sent it, and not a key.", STEERING),
+    Verb("attach-consent", "AttachConsent", pb.AttachConsentRequest, AttachConsentSchema, "Put her consent in the place of an override", "Sender."),
     Verb("acknowledge", "AcknowledgeReferral", pb.AcknowledgeReferralRequest, None, "Say that it was seen", "Receiver."),
     Verb("ask", "AskReferral", pb.AskReferralRequest, AskSchema, "Ask the sender", "Receiver; once. The clock to decide pauses."),
     Verb("answer", "AnswerReferral", pb.AnswerReferralRequest, AnswerSchema, "Answer the receiver's question", "Sender."),
@@ -169,7 +179,9 @@ def route(verb: Verb) -> View:
         values = {**(given or {}), "id": referral_id, "etag": if_match(), "request_id": request_key()}
         return one(rpc(clients())(from_json(values, verb.request())))
 
-    act.__name__ = f"{verb.name.replace('-', '_')}_referral"
+    act.__name__ = (
+        verb.name.replace("-", "_") if verb.rpc in ("ConfirmOverride", "AttachConsent") else f"{verb.name.replace('-', '_')}_referral"
+    )
     act.__doc__ = f"{verb.summary}\n\n{verb.more}"
     return act
 
@@ -178,7 +190,7 @@ for verb in VERBS:
     referral_verbs.operation(
         "post",
         f"/referrals/<opaque:referral_id>/{verb.name}",
-        right="referrals.write",
+        right=verb.right,
         answers=ReferralSchema,
         takes=verb.takes,
         once=True,

@@ -132,6 +132,7 @@ class ReferralEventSchema(Schema):
     attribution = fields.code("On whose account.", among=("person", "provider", "network", "system"))
     clock = fields.word(CLOCK, "Which clock.")
     note = fields.text("Opened for sender and receiver only; that is on record.", 4000)
+    note_withheld = fields.flag("There is a note that the caller may not open.", dump_only=True)
 
 
 class NoticeSchema(Schema):

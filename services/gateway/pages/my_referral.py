@@ -12,6 +12,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from services.gateway import forms, words
 from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
+from services.gateway.i18n import ngettext
 
 blueprint = Blueprint("my_referral", __name__)
 
@@ -22,11 +23,14 @@ def form() -> str:
     return render_template("my_referral.html", problem="", reference="")
 
 
-def answered(ask: Callable[[str, str], c.ReferenceStatus], said: str = "") -> str | tuple[str, int]:
-    """Asks with what the form brought; wrong and unknown sound the same."""
+def answered(
+    ask: Callable[[str, str], c.ReferenceStatus], say: Callable[[c.ReferenceStatus], str] = lambda status: ""
+) -> str | tuple[str, int]:
+    """Asks with what the form brought, and says what came of it; wrong and unknown sound the same."""
     reference, pin = forms.text("reference", 20), forms.text("pin", 10)
     try:
         status = ask(reference, pin)
+        said = say(status)
     except (Unauthenticated, Invalid):
         problem = _("La referencia y el PIN no coinciden. Revise cada letra y número; a los cinco intentos hay que esperar una hora.")
         return render_template("my_referral.html", problem=problem, reference=reference), 401
@@ -58,7 +62,8 @@ def confirm() -> str | tuple[str, int]:
             c.ConfirmHelpRequest(reference=reference, pin=pin, help_came=came, request_id=forms.request_id())
         )
 
-    return answered(ask, _("Gracias por decirlo.") if came else _("Gracias por decirlo. Avisamos para que la ayuda le llegue."))
+    thanks = _("Gracias por decirlo.") if came else _("Gracias por decirlo. Avisamos para que la ayuda le llegue.")
+    return answered(ask, lambda status: thanks)
 
 
 @blueprint.post("/my-referral/withdraw")
@@ -70,4 +75,17 @@ def withdraw() -> str | tuple[str, int]:
             c.WithdrawConsentByReferenceRequest(reference=reference, pin=pin, request_id=forms.request_id())
         )
 
-    return answered(ask, _("Listo: ya nadie puede ver sus datos. Puede llamar cuando quiera si necesita ayuda otra vez."))
+    return answered(ask, withdrawn)
+
+
+def withdrawn(status: c.ReferenceStatus) -> str:
+    """What her withdrawal came to: what is said follows from how things stand after it."""
+    if status.organizations_with_access:
+        return ngettext(
+            "Se retiró su permiso, pero %(num)d organización todavía puede abrir sus datos. Llame a la línea para que la ayuden a cerrarlo.",
+            "Se retiró su permiso, pero %(num)d organizaciones todavía pueden abrir sus datos. Llame a la línea para que la ayuden a cerrarlo.",
+            status.organizations_with_access,
+        )
+    if status.file_count:
+        return _("Listo: ninguna otra organización puede abrir ya sus datos. Quien abrió su expediente lo conserva y lo puede leer.")
+    return _("Listo: sus datos no están compartidos con ninguna organización. La línea conserva la nota de su llamada.")

@@ -146,10 +146,31 @@ def safe_contact(identifier: str) -> Response | tuple[str, int]:
 @blueprint.get("/people/receipts/<receipt>")
 def receipt(receipt: str) -> str:
     """One receipt, to read and to print."""
-    found = clients().people.GetReceipt(p.GetReceiptRequest(id=receipt))
+    return show_receipt(receipt, {})
+
+
+def show_receipt(identifier: str, errors: dict[str, str]) -> str:
+    """The page; whether a second person is asked for depends on who reads it."""
+    found = clients().people.GetReceipt(p.GetReceiptRequest(id=identifier))
+    unconfirmed = found.giver_code == "best_interest" and not i18n.moment(found.confirm_time) and not i18n.moment(found.withdraw_time)
     return render_template(
-        "receipt.html", receipt=found, names=names.names({found.recipient_organization_id}, (), {found.recorded_by_worker_id})
+        "receipt.html",
+        receipt=found,
+        errors=errors,
+        unconfirmed=unconfirmed,
+        may_confirm=unconfirmed and found.recorded_by_worker_id != session.me().worker_id,
+        names=names.names({found.recipient_organization_id}, (), {found.recorded_by_worker_id, found.confirmed_by_worker_id}),
     )
+
+
+@blueprint.post("/people/receipts/<receipt>/confirm")
+def confirm(receipt: str) -> Response | tuple[str, int]:
+    """Agrees, as a second person, to a decision in a child's best interest."""
+    try:
+        clients().people.ConfirmReceipt(p.ConfirmReceiptRequest(id=receipt, request_id=forms.request_id()))
+    except forms.SHOWN_IN_PLACE as refusal:
+        return show_receipt(receipt, forms.problems(refusal)), 422
+    return redirect(url_for("people.receipt", receipt=receipt, done="receipt_confirmed"), 303)
 
 
 @blueprint.post("/people/receipts/<receipt>/withdraw")

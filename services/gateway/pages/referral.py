@@ -15,6 +15,17 @@ from services.gateway.clients import clients
 
 blueprint = Blueprint("referral", __name__)
 EXITS = ("declined", "withdrawn", "not_delivered", "expired")
+# In which the receiver's access is over.
+ENDED = (
+    r.STATE_CLOSED,
+    r.STATE_DECLINED,
+    r.STATE_WITHDRAWN,
+    r.STATE_CONSENT_WITHDRAWN,
+    r.STATE_NOT_DELIVERED,
+    r.STATE_EXPIRED,
+    r.STATE_REROUTED,
+    r.STATE_ENTERED_IN_ERROR,
+)
 BOXES = {"mine": r.BOX_MINE, "inbox": r.BOX_INBOX, "outbox": r.BOX_OUTBOX, "network": r.BOX_NETWORK}
 
 
@@ -32,7 +43,7 @@ def listing() -> str:
     """All referrals of this desk, or of the network for a coordinator, with filters that stay in the address: codes only."""
     me = session.me()
     desk = me.may("worker", "operator", "manager")
-    boxes = [box for box in BOXES if (box == "network" and me.may("coordinator")) or (box != "network" and desk)]
+    boxes = [box for box in BOXES if (box == "network" and me.may("coordinator", "auditor")) or (box != "network" and desk)]
     box = request.args.get("box", "")
     box = box if box in boxes else boxes[0]
     state, need, urgency = (request.args.get(name, "") for name in ("state", "need", "urgency"))
@@ -93,10 +104,27 @@ def render(referral: r.Referral, filled: Filled) -> str:
         VERBS=verbs.VERBS,
         alternatives=alternatives(referral) if "decline" in allowed else [],
         group_needs=group_needs(referral.need_code),
+        openable=openable(referral),
         filled=filled,
         now=i18n.now(),
         EXITS=EXITS,
     )
+
+
+def openable(referral: r.Referral) -> list[tuple[str, str]]:
+    """The field groups that this reader may open now: of one's own file all, of another's what the receipt names. The service decides again."""
+    groups = [(code, word) for code, word in words.options("field_group") if code != "notes"]  # those are in the history
+    if not session.me().may("worker", "operator"):
+        return []
+    if referral.side == r.SIDE_SENDER:
+        return groups
+    try:
+        receipt = clients().people.GetReceipt(p.GetReceiptRequest(id=referral.receipt_id)) if referral.state not in ENDED else p.Receipt()
+    except Refusal:
+        return []
+    over = i18n.moment(receipt.withdraw_time) or receipt.until_time.seconds <= int(i18n.now().timestamp()) or not receipt.genuine
+    named = {words.code("field_group", group) for group in receipt.field_groups}
+    return [] if over else [(code, word) for code, word in groups if code in named]
 
 
 def history(referral: r.Referral) -> list[r.ReferralEvent]:

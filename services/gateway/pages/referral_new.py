@@ -173,10 +173,11 @@ def match_question(draft: r.Referral) -> d.MatchServicesRequest:
         country=person.country or session.me().country,
         department=person.department,
         gender=d.Gender.ValueType(words.number("gender", words.snake(person.gender_code))),
-        dependants=person.dependants,
         language=person.language,
         limit=30,
     )
+    if person.HasField("dependants"):
+        question.dependants = person.dependants
     if person.age_band in BAND_AGES:
         question.age = BAND_AGES[person.age_band]
     return question
@@ -193,6 +194,9 @@ def consent(identifier: str) -> Response | str | tuple[str, int]:
     if request.method == "POST":
         try:
             receipt_id = forms.text("receipt_id") or give(draft, service).id
+            if draft.state != r.STATE_DRAFT:  # it was sent on an override, and now she could be asked
+                attach(draft, receipt_id)
+                return redirect(url_for("referral.show", identifier=identifier, done="attach_consent"), 303)
             change(draft, forms.etag(), receipt_id=receipt_id)
             return redirect(url_for("referral_new.check", identifier=identifier), 303)
         except forms.SHOWN_IN_PLACE as refusal:
@@ -206,6 +210,7 @@ def consent(identifier: str) -> Response | str | tuple[str, int]:
         errors=errors,
         step="consent",
         receipts=usable(draft, service),
+        minor=draft.person.age_band in ("0-11", "12-17"),
         spoken=spoken,
         script=script(spoken, service.organization_name),
         until=i18n.now() + timedelta(days=CONSENT_DAYS),
@@ -232,6 +237,9 @@ def usable(draft: r.Referral, service: d.Service) -> list[p.Receipt]:
         receipt
         for receipt in receipts
         if receipt.recipient_organization_id == service.organization_id
+        and receipt.genuine
+        and not receipt.reason_code
+        and (receipt.giver_code != "best_interest" or i18n.moment(receipt.confirm_time))
         and not i18n.moment(receipt.withdraw_time)
         and receipt.until_time.seconds > now
         and any(draft.need_code == code or draft.need_code.startswith(f"{code}.") for code in receipt.purpose_codes)
@@ -247,7 +255,7 @@ def give(draft: r.Referral, service: d.Service) -> p.Receipt:
         purpose_codes=forms.texts("purpose_codes"),
         until_time=forms.moment("until_time"),
         giver_code=forms.text("giver_code"),
-        child_assent=forms.flag("child_assent"),
+        assent_code=forms.text("assent_code"),
         manner_code=forms.text("manner_code"),
         in_private=forms.flag("in_private"),
         interpreter=forms.flag("interpreter"),
@@ -255,6 +263,13 @@ def give(draft: r.Referral, service: d.Service) -> p.Receipt:
     )
     return clients().people.CreateReceipt(
         p.CreateReceiptRequest(receipt=receipt, request_id=session.part_of(forms.request_id(), "receipt"))
+    )
+
+
+def attach(referral: r.Referral, receipt_id: str) -> None:
+    """Puts her consent in the place of an override."""
+    clients().referrals.AttachConsent(
+        r.AttachConsentRequest(id=referral.id, etag=forms.etag() or referral.etag, request_id=forms.request_id(), receipt_id=receipt_id)
     )
 
 

@@ -26,6 +26,8 @@ TABLES: dict[str, dict[str, str]] = {
         "explained_codes": N_("Lo que se le explicó"),
         "recipient_organization_id": N_("A quién"),
         "giver_code": N_("Quién da el permiso"),
+        "assent_code": N_("Qué dice la niña, el niño o adolescente"),
+        "receipt_id": N_("Consentimiento"),
         "manner_code": N_("Cómo lo dio"),
         "channel_code": N_("Cómo contactarla"),
         "birth_date": N_("Fecha de nacimiento"),
@@ -66,10 +68,19 @@ TABLES: dict[str, dict[str, str]] = {
         "safe_contact_missing": N_("Falta decir cómo se la puede contactar sin peligro, o que no se la puede contactar."),
         "receipt_missing": N_("Falta el consentimiento de la persona para compartir con esta organización."),
         "receipt_expired": N_("El consentimiento ya venció. Pídale uno nuevo."),
-        "receipt_withdrawn": N_("La persona retiró su consentimiento. Los datos ya no se pueden abrir ni enviar."),
+        "receipt_withdrawn": N_("La persona retiró su permiso: con él ya no se abre ni se envía nada."),
         "receipt_recipient_differs": N_("El consentimiento es para otra organización. Pídale uno para esta."),
         "receipt_purpose_differs": N_("El consentimiento no cubre este tipo de ayuda. Elija otro propósito o pídale uno nuevo."),
         "receipt_field_group_differs": N_("La persona no autorizó esos datos. Abra solo los que autorizó."),
+        "receipt_unconfirmed": N_("Falta que otra persona lo confirme, o ya pasó el plazo para confirmarlo."),
+        "guardian_required": N_(
+            "Es menor de edad: lo autoriza su madre, padre, tutor o la autoridad, o se decide por su interés superior entre dos."
+        ),
+        "second_person_required": N_("Lo tiene que confirmar otra persona, no quien lo registró."),
+        "override_after_withdrawal": N_(
+            "Ella retiró su permiso para esta organización. Solo por un peligro nuevo, y tiene que enviarla otra persona."
+        ),
+        "receiver_not_active": N_("Esa organización está suspendida o se retiró. Elija otro servicio."),
         "person_erased": N_("Este expediente fue borrado a pedido de la persona."),
         "referral_limit": N_("Una organización a prueba puede tener cinco remisiones. Pida a la coordinación que la apruebe."),
         "already_asked": N_("Ya se preguntó una vez. Llame si necesita aclarar algo más."),

@@ -73,6 +73,7 @@ TABLES: dict[str, dict[str, str]] = {
         "manager": N_("Dirección"),
         "coordinator": N_("Coordinación"),
         "auditor": N_("Auditoría"),
+        "emergency": N_("Envío de emergencia sin consentimiento"),
     },
     "worker_status": {"active": N_("Activa"), "suspended": N_("Suspendida")},
     "delivery": {
@@ -109,6 +110,8 @@ TABLES: dict[str, dict[str, str]] = {
         "clock_breached": N_("Plazo vencido"),
         "clock_escalated": N_("Plazo muy pasado"),
         "override_used": N_("Envío sin consentimiento"),
+        "referral_override_confirmed": N_("Emergencia confirmada"),
+        "referral_consent_attached": N_("Ya hay consentimiento"),
         "message_undeliverable": N_("Un aviso no llegó"),
         "webhook_disabled": N_("Un sistema se apagó"),
     },

@@ -11,6 +11,7 @@ TABLES: dict[str, dict[str, str]] = {
         "family": N_("Familia"),
         "location": N_("Dirección"),
         "documents": N_("Documentos"),
+        "notes": N_("Notas de la remisión"),
     },
     "identity_field": {
         "given_name": N_("Nombres"),
@@ -59,12 +60,26 @@ TABLES: dict[str, dict[str, str]] = {
     "explained": {
         "interview": N_("Puede no contestar, hacer una pausa o terminar cuando quiera."),
         "purpose": N_("Para qué pedimos sus datos: para que este servicio pueda ayudarla."),
-        "uses": N_("Quién los verá: solo la organización que usted autorice, y solo lo que usted diga."),
+        "uses": N_("Quién los verá: nosotros y la organización que usted autorice; ella, solo lo que usted diga."),
         "research_use": N_("Para estadísticas se usan números, nunca su nombre ni nada que la señale."),
         "right_to_data": N_("Puede pedir que le lean lo que hay escrito sobre usted y quién lo miró, y corregirlo."),
-        "storage_time": N_("Cuánto tiempo: hasta la fecha que acordemos; después ya no se puede abrir."),
-        "how_to_withdraw": N_("Puede retirar su permiso cuando quiera, en cualquier oficina o con su PIN. La ayuda no depende de esto."),
+        "storage_time": N_(
+            "Cuánto tiempo: esa organización, hasta la fecha que acordemos; después ya no puede abrirlos. Nosotros guardamos su expediente."
+        ),
+        "how_to_withdraw": N_(
+            "Puede retirar su permiso cuando quiera: con nosotros, con quien la atiende, o con su referencia y su PIN. La ayuda no depende de esto."
+        ),
     },
-    "giver": {"person": N_("Ella misma"), "guardian": N_("Madre, padre o tutor"), "authority": N_("Autoridad de niñez")},
+    "giver": {
+        "person": N_("Ella misma"),
+        "guardian": N_("Madre, padre o tutor"),
+        "authority": N_("Autoridad de niñez"),
+        "best_interest": N_("Decisión por su interés superior, con otra persona"),
+    },
+    "assent": {
+        "given": N_("Está de acuerdo"),
+        "refused": N_("No está de acuerdo"),
+        "too_young": N_("Es muy pequeña o pequeño para decirlo"),
+    },
     "manner": {"spoken": N_("De palabra"), "written": N_("Por escrito")},
 }

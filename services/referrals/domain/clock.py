@@ -29,6 +29,8 @@ class ClockKind(Enum):
     REVIEW = "review"
     SILENCE = "silence"
     CLOSE = "close"
+    OVERRIDE_CONFIRM = "override_confirm"
+    OVERRIDE_END = "override_end"
 
 
 class Calendar(Protocol):
@@ -65,14 +67,21 @@ POLICY: dict[Urgency, dict[ClockKind, timedelta | int]] = {
 OFFICE_TIME = timezone(timedelta(hours=-6))
 SILENCE = timedelta(days=7)
 CLOSE = timedelta(days=14)
+OVERRIDE_CONFIRM = timedelta(hours=12)
+"""In which a second person confirms an override, or it opens nothing any more: the next shift is there by then."""
+OVERRIDE_END = timedelta(hours=72)
+_FIXED = {
+    ClockKind.SILENCE: SILENCE,
+    ClockKind.CLOSE: CLOSE,
+    ClockKind.OVERRIDE_CONFIRM: OVERRIDE_CONFIRM,
+    ClockKind.OVERRIDE_END: OVERRIDE_END,
+}
 
 
 def due_time(kind: ClockKind, urgency: Urgency, start: datetime, calendar: Calendar) -> datetime:
     """When a clock started now is due."""
-    if kind is ClockKind.SILENCE:
-        return start + SILENCE
-    if kind is ClockKind.CLOSE:
-        return start + CLOSE
+    if kind in _FIXED:
+        return start + _FIXED[kind]
     span = POLICY[urgency][kind]
     if isinstance(span, timedelta):
         return start + span

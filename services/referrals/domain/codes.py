@@ -16,7 +16,13 @@ NOT_DELIVERED = frozenset(
     "could_not_contact person_declined no_show_repeated capacity_lost safety_incident person_missing returned_to_exploitation_suspected other".split()
 )
 OUTCOME = frozenset("fully_met partly_met ongoing_with_provider met_by_other person_ended_early not_met".split())
-OVERRIDE = frozenset("life_at_risk child_at_risk cannot_consent_medically court_order".split())
+OVERRIDE = frozenset("life_at_risk child_at_risk cannot_consent_medically court_order danger_after_withdrawal".split())
+# The kinds of member that an override reaches: never who may hold a person, charge her or send her away (police, prosecution, migration, consulates),
+# and no kind that this version does not know.
+REACHED_BY_OVERRIDE = frozenset(
+    "NGO HEALTH_SERVICE CENTRAL_GOVERNMENT LOCAL_GOVERNMENT LEGAL_SERVICE CORPORATE_BUSINESS SCHOOL_OR_COLLEGE RELIGIOUS SHELTER HOTLINE INTERNATIONAL "
+    "COMMUNITY_GROUP".split()
+)
 QUESTION = frozenset("eligibility health safety dependants language documents dates other".split())
 HELP_CAME = frozenset("yes no could_not_reach".split())
 
@@ -28,7 +34,8 @@ TRAFFICKING_STATUS = frozenset(
     "PossibleVictimOfTrafficking ActualVictimOfTrafficking NotAVictimOfTrafficking".split()
 )  # HTCDS vic_TraffickingStatus
 CHANNELS = frozenset("none phone message visit through_worker".split())
-GIVERS = frozenset("person guardian authority".split())
+GIVERS = frozenset("person guardian authority best_interest".split())
+ASSENT = frozenset("given refused too_young".split())
 MANNERS = frozenset("spoken written".split())
 # HTCDS' seven points that are explained before consent is asked.
 EXPLAINED = frozenset("interview purpose uses research_use right_to_data storage_time how_to_withdraw".split())

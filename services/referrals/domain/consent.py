@@ -1,20 +1,42 @@
-"""The consent receipt: who consents, to whom, for which field groups and purposes, until when. Checked at sending and at every opening."""
+"""The consent receipt: on what one organisation may open which field groups of a person, for which purposes, until when.
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+Checked at sending and at every opening. A receipt stands on the word of whoever may give it, on a decision in a child's best interest, or on an override:
+nobody was asked, because waiting would cost too much. The last two need a second person.
+"""
+
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
 
 from chassis.errors import Conflict
 from services.referrals.domain import codes
+from services.referrals.domain.clock import OVERRIDE_CONFIRM, OVERRIDE_END
 from services.referrals.domain.codes import Check
-from services.referrals.domain.person import FieldGroup
+from services.referrals.domain.person import FieldGroup, Person
 
 LONGEST = timedelta(days=366)
 DEFAULT = timedelta(days=90)
+BEST_INTEREST = "best_interest"
+CHILDREN = frozenset({"0-11", "12-17"})
+OVERRIDE_GROUPS = frozenset({FieldGroup.IDENTITY, FieldGroup.CONTACT, FieldGroup.HEALTH, FieldGroup.LOCATION, FieldGroup.NOTES})
+"""What is needed to act: nothing of her story, her family or her papers."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What of one person may be opened now. The store opens nothing without one; it comes from `of_file` or from Receipt.opens."""
+
+    person_id: str
+    groups: frozenset[FieldGroup]
+
+    @classmethod
+    def of_file(cls, person: Person, organization_id: str) -> "Grant":
+        """Everything, for the organisation that holds the file; nothing for any other."""
+        return cls(person.id, frozenset(FieldGroup) if person.organization_id == organization_id else frozenset())
 
 
 @dataclass
 class Receipt:
-    """A consent given, as a record."""
+    """A record that is signed as a whole: whoever widens, lengthens or revives it in the database makes it worthless."""
 
     id: str
     person_id: str
@@ -23,20 +45,62 @@ class Receipt:
     field_groups: frozenset[FieldGroup]
     purpose_codes: tuple[str, ...]
     until_time: datetime
-    giver_code: str
+    giver_code: str  # empty on an override: nobody gave it
     manner_code: str
     create_time: datetime
+    reason_code: str = ""  # why it is an override; empty on a consent
     recorded_by_worker_id: str = ""
-    child_assent: bool = False
+    assent_code: str = ""  # the child's own word
     in_private: bool = False
     interpreter: bool = False
     explained_codes: tuple[str, ...] = ()
+    confirm_time: datetime | None = None
+    confirmed_by_worker_id: str = ""
     withdraw_time: datetime | None = None
     signature: str = ""
     version: int = 1
+    genuine: bool = True  # False when the signature does not hold, or an older record was put back
 
-    def check(self) -> None:
-        """Refuses a record that would not stand up."""
+    @classmethod
+    def override(
+        cls,
+        identifier: str,
+        person_id: str,
+        organization_id: str,
+        worker_id: str,
+        recipient_id: str,
+        need_code: str,
+        reason: str,
+        now: datetime,
+    ) -> "Receipt":
+        """For one need and one recipient, and three days at most."""
+        return cls(
+            identifier,
+            person_id,
+            organization_id,
+            recipient_id,
+            OVERRIDE_GROUPS,
+            (need_code,),
+            now + OVERRIDE_END,
+            "",
+            "",
+            now,
+            reason,
+            worker_id,
+        )
+
+    @property
+    def is_override(self) -> bool:
+        """Nobody gave it."""
+        return bool(self.reason_code)
+
+    @property
+    def confirm_until(self) -> datetime | None:
+        """Until when an override opens without a second person."""
+        return self.create_time + OVERRIDE_CONFIRM if self.is_override else None
+
+    def check(self, age_band: str) -> None:
+        """Refuses a record that would not stand up, for a person of that age (empty: unknown)."""
         check = Check()
         check.that(bool(self.recipient_organization_id), "receipt.recipient_organization_id", "required")
         check.that(bool(self.field_groups), "receipt.field_groups", "required")
@@ -47,17 +111,55 @@ class Receipt:
         check.that(self.create_time < self.until_time <= self.create_time + LONGEST, "receipt.until_time", "out_of_range")
         check.code("receipt.giver_code", self.giver_code, codes.GIVERS, required=True)
         check.code("receipt.manner_code", self.manner_code, codes.MANNERS, required=True)
+        check.code("receipt.assent_code", self.assent_code, codes.ASSENT, required=age_band in CHILDREN)
         check.that(len(self.explained_codes) <= len(codes.EXPLAINED), "receipt.explained_codes", "too_long")
         for number, code in enumerate(self.explained_codes):
             check.code(f"receipt.explained_codes[{number}]", code, codes.EXPLAINED, required=True)
         check.done()
+        self.check_giver(age_band)
+
+    def check_giver(self, age_band: str) -> None:
+        """A child consents with a guardian, an authority, or a decision in its best interest."""
+        if self.giver_code == "person" and age_band in CHILDREN:
+            raise Conflict("guardian_required")
+
+    def confirm(self, worker_id: str, now: datetime) -> None:
+        """A second person agrees: once, and while it can still be agreed to."""
+        if not (self.is_override or self.giver_code == BEST_INTEREST) or self.confirm_time is not None:
+            raise Conflict("nothing_to_confirm")
+        if worker_id == self.recorded_by_worker_id:
+            raise Conflict("second_person_required")
+        self._check_not_over(now)
+        if self.confirm_until is not None and now >= self.confirm_until:
+            raise Conflict("receipt_expired")
+        self.confirm_time, self.confirmed_by_worker_id = now, worker_id
+        self.version += 1
+
+    def withdraw(self, now: datetime) -> None:
+        """She takes it back."""
+        self.withdraw_time = now
+        self.version += 1
+
+    def end(self, now: datetime) -> None:
+        """It is no longer needed: another one has taken its place."""
+        self.until_time = min(self.until_time, now)
+        self.version += 1
 
     def check_live(self, now: datetime) -> None:
-        """Neither withdrawn nor over."""
-        if self.withdraw_time is not None:
-            raise Conflict("receipt_withdrawn")
-        if now >= self.until_time:
-            raise Conflict("receipt_expired")
+        """Genuine, neither withdrawn nor over, and confirmed where that is asked for."""
+        self._check_not_over(now)
+        if self.confirm_time is None and (
+            self.giver_code == BEST_INTEREST or (self.confirm_until is not None and now >= self.confirm_until)
+        ):
+            raise Conflict("receipt_unconfirmed")
+
+    def is_live(self, now: datetime) -> bool:
+        """Whether it opens anything now."""
+        try:
+            self.check_live(now)
+        except Conflict:
+            return False
+        return True
 
     def check_covers(self, recipient_organization_id: str, purpose_code: str, now: datetime) -> None:
         """Live, for this recipient and this purpose; a group code covers its children."""
@@ -67,24 +169,34 @@ class Receipt:
         if purpose_code not in self.purpose_codes and purpose_code[:3] not in self.purpose_codes:
             raise Conflict("receipt_purpose_differs")
 
-    def check_opens(self, recipient_organization_id: str, purpose_code: str, groups: frozenset[FieldGroup], now: datetime) -> None:
-        """Covers, and names every field group that is asked for."""
+    def opens(self, recipient_organization_id: str, purpose_code: str, groups: frozenset[FieldGroup], now: datetime) -> Grant:
+        """What is asked for, if it covers and names every field group of it."""
         self.check_covers(recipient_organization_id, purpose_code, now)
         if not groups <= self.field_groups:
             raise Conflict("receipt_field_group_differs")
+        return Grant(self.person_id, groups)
 
     def canonical(self) -> bytes:
-        """What is signed: every part that gives access, in a fixed form."""
-        parts = [
-            self.id,
-            self.person_id,
-            self.organization_id,
-            self.recipient_organization_id,
-            ",".join(sorted(group.value for group in self.field_groups)),
-            ",".join(sorted(self.purpose_codes)),
-            self.until_time.isoformat(),
-            self.giver_code,
-            self.manner_code,
-            self.create_time.isoformat(),
-        ]
-        return "\n".join(parts).encode()
+        """What is signed: all of it, in a fixed form, a line a field."""
+        return "\n".join(f"{each.name}={_plain(getattr(self, each.name))}" for each in fields(self) if each.name not in _UNSIGNED).encode()
+
+    def _check_not_over(self, now: datetime) -> None:
+        if not self.genuine:
+            raise Conflict("receipt_missing")  # to whoever asks there is none; operations hears of it
+        if self.withdraw_time is not None:
+            raise Conflict("receipt_withdrawn")
+        if now >= self.until_time:
+            raise Conflict("receipt_expired")
+
+
+_UNSIGNED = ("signature", "genuine")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+    if isinstance(value, frozenset):
+        return ",".join(sorted(group.value for group in value))
+    if isinstance(value, tuple):
+        return ",".join(sorted(value))
+    return "" if value is None else str(value)

@@ -57,7 +57,7 @@ class Transition:
     verb: str
     fact: str
     sources: frozenset[State]
-    target: State
+    target: State | None  # None: it stays where it is
     by: frozenset[Side]
     starts: tuple[ClockKind, ...] = ()
     stops: tuple[ClockKind, ...] = ()
@@ -93,6 +93,8 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(
         "reopen", "reopened", frozenset({S.COMPLETED}), S.IN_PROGRESS, _CLOSING, starts=(K.SILENCE,), stops=(K.CLOSE,), offered=False
     ),
+    Transition("confirm_override", "override_confirmed", LIVE, None, _SENDING, stops=(K.OVERRIDE_CONFIRM,)),
+    Transition("attach_consent", "consent_attached", LIVE, None, _SENDER, stops=(K.OVERRIDE_CONFIRM, K.OVERRIDE_END)),
     Transition("withdraw", "withdrawn", LIVE, S.WITHDRAWN, _SENDING, stops=_ALL),
     Transition("withdraw_consent", "consent_withdrawn", LIVE, S.CONSENT_WITHDRAWN, frozenset({Side.PERSON}), stops=_ALL, offered=False),
     Transition(

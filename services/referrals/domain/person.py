@@ -19,6 +19,7 @@ class FieldGroup(Enum):
     FAMILY = "family"
     LOCATION = "location"
     DOCUMENTS = "documents"
+    NOTES = "notes"  # free text about her, in the history of a referral
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Coarse:
     age_band: str = ""
     gender_code: str = ""
     language: str = ""
-    dependants: int = 0
+    dependants: int | None = None  # None: not known, which is not none
     country: str = ""
     department: str = ""
 
@@ -38,7 +39,7 @@ class Coarse:
         check.code("coarse.age_band", self.age_band, frozenset(codes.AGE_BANDS))
         check.code("coarse.gender_code", self.gender_code, codes.GENDERS)
         check.language("coarse.language", self.language)
-        check.that(0 <= self.dependants <= 20, "coarse.dependants", "out_of_range")
+        check.that(self.dependants is None or 0 <= self.dependants <= 20, "coarse.dependants", "out_of_range")
         check.country("coarse.country", self.country)
         check.department("coarse.department", self.department)
         check.done()

@@ -1,7 +1,7 @@
 """The referral: a request to one service. A method is a step of its life: allowed, it changes and notes an event; not allowed, it refuses and changes nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from chassis.errors import Conflict, Invalid
@@ -18,12 +18,13 @@ PROBATION_LIMIT = 5
 
 @dataclass(frozen=True)
 class Actor:
-    """Who takes a step; `coordinates` for a coordinator of the network."""
+    """Who takes a step; `coordinates` for a coordinator of the network, `manages` for a manager of the organisation."""
 
     kind: str  # worker | key | person | system
     id: str
     organization_id: str
     coordinates: bool = False
+    manages: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Event:
     attribution: str = ""
     clock: ClockKind | None = None
     note: str = ""
+    note_withheld: bool = False  # there is one that its reader may not open
 
 
 @dataclass
@@ -62,6 +64,7 @@ class Referral:
     service_id: str = ""
     receipt_id: str = ""
     override_reason_code: str = ""
+    override_worker_id: str = ""
     responsible_worker_id: str = ""
     responsible_desk_code: str = ""
     planned_first_contact_time: datetime | None = None
@@ -124,28 +127,38 @@ class Referral:
         receipt: Receipt | None,
         *,
         safe_contact_known: bool,
-        override: str = "",
         note: str = "",
     ) -> None:
-        """Sends a whole draft on a consent that covers it, or on an override with its reason."""
+        """Sends a whole draft on a receipt that covers it: of a consent, or of an override, which needs a note and is watched by clocks of its own."""
         step = self._check_step("send", actor)
         if not (self.need_code and self.urgency and self.service_id):
             raise Conflict("incomplete_draft")
         if not safe_contact_known:
             raise Conflict("safe_contact_missing")
-        if override:
-            check = Check()
-            check.code("override_reason_code", override, codes.OVERRIDE)
-            check.text("note", note, codes.MAX_NOTE, required=True)
-            check.done()
-        elif receipt is None:
+        if receipt is None:
             raise Conflict("receipt_missing")
-        else:
-            receipt.check_covers(self.receiver_organization_id, self.need_code, now)
-            self.receipt_id = receipt.id
-        self.override_reason_code = override
+        check = Check()
+        check.code("override_reason_code", receipt.reason_code, codes.OVERRIDE)
+        check.text("note", note, codes.MAX_NOTE, required=receipt.is_override)
+        check.done()
+        self._stand_on(receipt, now)
+        self.override_reason_code = receipt.reason_code
+        self.override_worker_id = actor.id if receipt.is_override else ""
         self.send_time = now
-        self._take(step, actor, now, calendar, reason_code=override, note=note)
+        starts = (*step.starts, ClockKind.OVERRIDE_CONFIRM, ClockKind.OVERRIDE_END) if receipt.is_override else step.starts
+        self._take(replace(step, starts=starts), actor, now, calendar, reason_code=receipt.reason_code, note=note)
+
+    def confirm_override(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
+        """A second person agrees that nobody could be asked."""
+        self._take(self._check_step("confirm_override", actor, now), actor, now, calendar)
+
+    def attach_consent(self, actor: Actor, now: datetime, calendar: Calendar, receipt: Receipt) -> None:
+        """She was asked after all: from now on it stands on her consent."""
+        step = self._check_step("attach_consent", actor, now)
+        if receipt.is_override:
+            raise Conflict("receipt_missing")
+        self._stand_on(receipt, now)
+        self._take(step, actor, now, calendar)
 
     def acknowledge(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
         """The receiver has seen it."""
@@ -309,6 +322,11 @@ class Referral:
             return False
         if step.verb == "ask" and self.question_code:
             return False
+        if step.verb == "confirm_override":
+            open_ = any(now is None or now < clock.due_time for clock in self._running(ClockKind.OVERRIDE_CONFIRM))
+            return open_ and (actor.coordinates or actor.manages) and actor.id != self.override_worker_id
+        if step.verb == "attach_consent" and not self._running(ClockKind.OVERRIDE_END):
+            return False
         if step.verb == "enter_in_error" and now is not None and Side.COORDINATOR not in sides:
             return now - self.create_time <= ERROR_WINDOW
         return True
@@ -320,6 +338,12 @@ class Referral:
         if not self._possible(step, actor, now):
             raise Conflict("illegal_transition")
         return step
+
+    def _stand_on(self, receipt: Receipt, now: datetime) -> None:
+        receipt.check_covers(self.receiver_organization_id, self.need_code, now)
+        if not receipt.is_override:
+            receipt.check_giver(self.coarse.age_band)
+        self.receipt_id = receipt.id
 
     @staticmethod
     def _check_reason(reason_code: str, allowed: frozenset[str], note: str) -> None:
@@ -346,10 +370,10 @@ class Referral:
             clock.stop(now)
         for kind in step.starts:
             self.clocks.append(Clock(kind, now, self._due(kind, now, calendar)))
-        before, self.state = self.state, step.target
+        before, self.state = self.state, step.target or self.state
         if step.target in EXITS:
             self.reason_code = reason_code
-        self._note(step.fact, before, step.target, actor, now, reason_code=reason_code, note=note, attribution=attribution)
+        self._note(step.fact, before, self.state, actor, now, reason_code=reason_code, note=note, attribution=attribution)
 
     def _due(self, kind: ClockKind, now: datetime, calendar: Calendar) -> datetime:
         if kind is ClockKind.REVIEW and self.review_time is not None:

@@ -57,7 +57,7 @@ class ContactsFace:
             values["triage"] = wire.triage(found.triage)
         note = found.note if "note" in paths else None
         return wire.contact_message(
-            *self._usecases.change(call.tx, call.clock.now(), object_id(found.id), version(found.etag), values, note)
+            *self._usecases.change(call.tx, call.caller, call.clock.now(), object_id(found.id), version(found.etag), values, note)
         )
 
 
@@ -83,6 +83,7 @@ class ReferencesFace:
         return self._pack(contact, call)
 
     def _pack(self, contact: Contact, call: Call) -> pb.ReferenceStatus:
+        standing = self._usecases.standing(call.tx, contact)
         items = [
             pb.ReferenceItem(
                 need_group_code=referral.need_code[:3],
@@ -91,9 +92,15 @@ class ReferencesFace:
                 consent_live=live,
                 update_time=wire.stamp(referral.update_time),
             )
-            for referral, status, live in self._usecases.items(call.tx, contact)
+            for referral, status, live in standing.items
         ]
-        return pb.ReferenceStatus(contact_time_band=_band(contact.create_time, call.clock.now()), items=items)
+        return pb.ReferenceStatus(
+            contact_time_band=_band(contact.create_time, call.clock.now()),
+            items=items,
+            organizations_with_access=len(standing.open_to),
+            file_count=standing.files,
+            may_withdraw=standing.may_withdraw,
+        )
 
 
 def _band(then: datetime, now: datetime) -> str:

@@ -81,12 +81,17 @@ class PeopleFace:
             purpose_codes=tuple(found.purpose_codes),
             giver_code=found.giver_code,
             manner_code=found.manner_code,
-            child_assent=found.child_assent,
+            assent_code=found.assent_code,
             in_private=found.in_private,
             interpreter=found.interpreter,
             explained_codes=tuple(found.explained_codes),
         )
         return wire.receipt_message(self._usecases.create_receipt(call.tx, call.caller, now, receipt))
+
+    def ConfirmReceipt(self, request: pb.ConfirmReceiptRequest, call: Call) -> pb.Receipt:
+        return wire.receipt_message(
+            self._usecases.confirm_receipt(call.tx, call.caller, call.clock.now(), object_id(request.id), call.trail)
+        )
 
     def ListReceipts(self, request: pb.ListReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
         receipts = self._usecases.receipts(call.tx, object_id(request.person_id))

@@ -80,7 +80,7 @@ class ReferralsFace:
         )
 
     def ListReferralEvents(self, request: pb.ListReferralEventsRequest, call: Call) -> pb.ListReferralEventsResponse:
-        events = self._usecases.history(call.tx, call.caller, object_id(request.referral_id), call.trail)
+        events = self._usecases.history(call.tx, call.caller, call.clock.now(), object_id(request.referral_id), call.trail)
         return pb.ListReferralEventsResponse(events=[wire.event_message(event) for event in events])
 
     def SendReferral(self, request: pb.SendReferralRequest, call: Call) -> pb.Referral:
@@ -96,6 +96,19 @@ class ReferralsFace:
             trail=call.trail,
         )
         return self._pack(sent, call)
+
+    def ConfirmOverride(self, request: pb.ConfirmOverrideRequest, call: Call) -> pb.Referral:
+        confirmed = self._usecases.confirm_override(
+            call.tx, call.caller, call.clock.now(), object_id(request.id), version(request.etag), call.trail
+        )
+        return self._pack(confirmed, call)
+
+    def AttachConsent(self, request: pb.AttachConsentRequest, call: Call) -> pb.Referral:
+        receipt_id = optional_id(request.receipt_id, "receipt_id")
+        attached = self._usecases.attach_consent(
+            call.tx, call.caller, call.clock.now(), object_id(request.id), version(request.etag), receipt_id, call.trail
+        )
+        return self._pack(attached, call)
 
     def AcknowledgeReferral(self, request: pb.AcknowledgeReferralRequest, call: Call) -> pb.Referral:
         return self._step(request, call, lambda r, actor, now, days: r.acknowledge(actor, now, days))

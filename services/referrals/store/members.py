@@ -34,6 +34,11 @@ def organization(tx: Transaction, identifier: str) -> tuple[str, str]:
     return (row["status"], row["type"]) if row else ("", "")
 
 
+def is_active(tx: Transaction, identifier: str) -> bool:
+    """Whether an organisation is known to be in good standing."""
+    return tx.execute("SELECT 1 FROM members WHERE id = %s AND kind = 'organization' AND active", (identifier,)).fetchone() is not None
+
+
 def owner_of_service(tx: Transaction, service_id: str) -> str | None:
     """Whose a service is; None when it was not heard of or is no longer offered."""
     row = tx.execute("SELECT organization_id FROM directory_services WHERE id = %s AND active", (service_id,)).fetchone()

@@ -4,10 +4,11 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from chassis.db import Row, Transaction
+from chassis.db import Row, Transaction, take_turn
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.sealing import Key, Keyring
-from services.referrals.domain.person import Coarse, Identity, Person, SafeContact
+from services.referrals.domain.consent import Grant
+from services.referrals.domain.person import Coarse, FieldGroup, Identity, Person, SafeContact
 
 _COARSE = "age_band gender_code language dependants country department".split()
 
@@ -66,15 +67,27 @@ class People:
             raise Conflict("person_erased")
         return self._keyring.unwrap(row["wrapped"], _key_place(person_id))
 
-    def identity(self, tx: Transaction, person_id: str) -> Identity:
-        """The sealed identity, opened. Whoever calls this has checked the consent and recorded the reading."""
-        found = self._open(tx, person_id, "identity")
-        return Identity(**found) if found else Identity()
+    def identity(self, tx: Transaction, grant: Grant) -> Identity:
+        """The sealed identity, opened as far as the grant goes. Whoever calls this has recorded the reading."""
+        found = self._open(tx, grant.person_id, "identity") if grant.groups else None
+        return Identity(**found).only(grant.groups) if found else Identity()
+
+    def note_key(self, tx: Transaction, grant: Grant) -> Key | None:
+        """What opens notes about her; None where the grant does not reach them."""
+        return self.key(tx, grant.person_id) if FieldGroup.NOTES in grant.groups else None
 
     def safe_contact(self, tx: Transaction, person_id: str) -> SafeContact | None:
         """The plan, opened; None when nobody asked her yet."""
         found = self._open(tx, person_id, "safe_contact")
         return SafeContact(**found) if found else None
+
+    @staticmethod
+    def hold(tx: Transaction, person_id: str) -> None:
+        """Whoever gives, uses or takes back a consent of a person takes turns, and takes this turn before any row of hers.
+
+        Else a referral could be sent on a consent while it is being withdrawn.
+        """
+        take_turn(tx, f"person/{person_id}")
 
     def page(self, tx: Transaction, organization_id: str, limit: int, after: str) -> tuple[list[Person], str]:
         """The files of an organisation, newest first, and the key of the next page."""

@@ -1,55 +1,83 @@
-"""Consent receipts with their facts."""
+"""Receipts with their facts. Each is signed when it is written and verified when it is read: one that does not hold opens nothing, and operations hears of it."""
 
+import base64
+import binascii
 from dataclasses import fields
 from typing import Any
 
-from chassis import outbox
+from chassis import log, metrics, outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound
+from chassis.sealing import Signer
 from services.referrals import wire
 from services.referrals.domain.consent import Receipt
 from services.referrals.domain.person import FieldGroup
 
-_COLUMNS = [each.name for each in fields(Receipt)]
+_COLUMNS = [each.name for each in fields(Receipt) if each.name != "genuine"]
+_CHANGED = ("until_time", "confirm_time", "confirmed_by_worker_id", "withdraw_time", "version", "signature")
 _INSERT = f"INSERT INTO receipts ({', '.join(_COLUMNS)}) VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
+_UPDATE = f"UPDATE receipts SET {', '.join(f'{c} = %({c})s' for c in _CHANGED)} WHERE id = %(id)s AND version = %(version)s - 1"
+# The last version that was told: whoever puts an older row back, with the signature that it had, can't take back that a newer one was told.
+_SELECT = "SELECT r.*, (SELECT max(o.version) FROM outbox o WHERE o.subject = r.id) AS told FROM receipts r"
 
 
-def add(tx: Transaction, receipt: Receipt) -> None:
-    """Records a consent."""
-    values: dict[str, Any] = {name: getattr(receipt, name) for name in _COLUMNS}
-    values |= {
-        "field_groups": sorted(group.value for group in receipt.field_groups),
-        "purpose_codes": list(receipt.purpose_codes),
-        "explained_codes": list(receipt.explained_codes),
-    }
-    tx.execute(_INSERT, values)
-    outbox.keep(tx, [wire.receipt_fact(receipt, "given", receipt.create_time)])
+class Receipts:
+    """Needs the key of the service's voice: whoever trusts its facts can check its receipts."""
+
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
+        self._check = signer.check()
+
+    def add(self, tx: Transaction, receipt: Receipt) -> None:
+        """Signs and records."""
+        tx.execute(_INSERT, self._signed(receipt))
+        outbox.keep(tx, [wire.receipt_fact(receipt, "given", receipt.create_time)])
+
+    def change(self, tx: Transaction, receipt: Receipt, verb: str) -> None:
+        """Signs and keeps what was changed: withdrawn, confirmed or ended. The row is locked by whoever asked for it."""
+        tx.execute(_UPDATE, self._signed(receipt))
+        time = receipt.withdraw_time if verb == "withdrawn" else receipt.confirm_time if verb == "confirmed" else receipt.until_time
+        assert time is not None
+        outbox.keep(tx, [wire.receipt_fact(receipt, verb, time)])
+
+    def get(self, tx: Transaction, identifier: str, *, for_update: bool = False) -> Receipt:
+        """One receipt in the scope; NotFound otherwise."""
+        row = tx.execute(f"{_SELECT} WHERE r.id = %s" + (" FOR UPDATE OF r" if for_update else ""), (identifier,)).fetchone()
+        if row is None:
+            raise NotFound
+        return self._read(row)
+
+    def of_person(self, tx: Transaction, person_id: str, *, for_update: bool = False) -> list[Receipt]:
+        """The receipts of a person in the scope, newest first."""
+        lock = " FOR UPDATE OF r" if for_update else ""
+        rows = tx.execute(f"{_SELECT} WHERE r.person_id = %s ORDER BY r.create_time DESC, r.id{lock}", (person_id,))
+        return [self._read(row) for row in rows]
+
+    def _signed(self, receipt: Receipt) -> dict[str, Any]:
+        receipt.signature = base64.urlsafe_b64encode(self._signer.sign(receipt.canonical())).decode().rstrip("=")
+        values: dict[str, Any] = {name: getattr(receipt, name) for name in _COLUMNS}
+        return values | {
+            "field_groups": sorted(group.value for group in receipt.field_groups),
+            "purpose_codes": list(receipt.purpose_codes),
+            "explained_codes": list(receipt.explained_codes),
+        }
+
+    def _read(self, row: Row) -> Receipt:
+        values = dict(row)
+        told = values.pop("told")
+        values["field_groups"] = frozenset(group for group in FieldGroup if group.value in values["field_groups"])
+        values["purpose_codes"] = tuple(values["purpose_codes"])
+        values["explained_codes"] = tuple(values["explained_codes"])
+        receipt = Receipt(**values)
+        receipt.genuine = told == receipt.version and self._check.holds(_bytes(receipt.signature), receipt.canonical())
+        if not receipt.genuine:
+            metrics.ROWS_UNVERIFIED.labels("receipts").inc()
+            log.get().error("row_unverified", table="receipts", receipt_id=receipt.id)
+        return receipt
 
 
-def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Receipt:
-    """One receipt in the scope; NotFound otherwise."""
-    row = tx.execute("SELECT * FROM receipts WHERE id = %s" + (" FOR UPDATE" if for_update else ""), (identifier,)).fetchone()
-    if row is None:
-        raise NotFound
-    return _read(row)
-
-
-def of_person(tx: Transaction, person_id: str) -> list[Receipt]:
-    """The receipts of a person in the scope, newest first."""
-    return [_read(row) for row in tx.execute("SELECT * FROM receipts WHERE person_id = %s ORDER BY create_time DESC, id", (person_id,))]
-
-
-def withdraw(tx: Transaction, receipt: Receipt) -> None:
-    """Keeps the withdrawal."""
-    assert receipt.withdraw_time is not None
-    receipt.version += 1
-    tx.execute("UPDATE receipts SET withdraw_time = %s, version = %s WHERE id = %s", (receipt.withdraw_time, receipt.version, receipt.id))
-    outbox.keep(tx, [wire.receipt_fact(receipt, "withdrawn", receipt.withdraw_time)])
-
-
-def _read(row: Row) -> Receipt:
-    values = dict(row)
-    values["field_groups"] = frozenset(FieldGroup(group) for group in values["field_groups"])
-    values["purpose_codes"] = tuple(values["purpose_codes"])
-    values["explained_codes"] = tuple(values["explained_codes"])
-    return Receipt(**values)
+def _bytes(signature: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
+    except (binascii.Error, ValueError):
+        return b""

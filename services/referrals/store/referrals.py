@@ -1,7 +1,7 @@
 """Referrals with their clocks and history. Row-level security narrows every statement to what the transaction's scope may see."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from services.referrals.domain.referral import Actor, Event, Referral
 
 _PLAIN = (
     "id version need_code person_id contact_id sender_organization_id sender_worker_id receiver_organization_id service_id receipt_id "
-    "override_reason_code responsible_worker_id responsible_desk_code planned_first_contact_time first_contact_time reason_code question_code "
+    "override_reason_code override_worker_id responsible_worker_id responsible_desk_code planned_first_contact_time first_contact_time reason_code question_code "
     "outcome_code alternative_service_id expected_wait_days review_time based_on_id send_time create_time update_time"
 ).split()
 _COARSE = "age_band gender_code language dependants country department".split()
@@ -118,6 +118,7 @@ def events(tx: Transaction, referral_id: str, key: Key | None) -> list[Event]:
             row["attribution"],
             ClockKind(row["clock"]) if row["clock"] else None,
             key.open(row["note_sealed"], _note_place(referral_id, row["version"])) if key and row["note_sealed"] else "",
+            row["note_sealed"] is not None and key is None,
         )
         for row in rows
     ]
@@ -158,7 +159,10 @@ def _where(wanted: Filter) -> tuple[str, dict[str, Any]]:
     if wanted.waiting_for_other:
         conditions.append(_OTHER)
     if wanted.person_id:
-        conditions.append("person_id = %(person)s")
+        # Who is not a party is not shown a person's id: by asking for one he must not hear what became of her.
+        conditions.append(
+            "person_id = %(person)s AND (sender_organization_id = %(organization)s OR receiver_organization_id = %(organization)s)"
+        )
     if wanted.contact_id:
         conditions.append("contact_id = %(contact)s AND sender_organization_id = %(organization)s")
     values = {
@@ -219,12 +223,30 @@ def count(tx: Transaction, wanted: Filter, now: datetime, soon: datetime) -> Row
     return row
 
 
-def ids_standing_on(tx: Transaction, receipt_id: str) -> list[str]:
-    """Live referrals that were sent on a receipt."""
+def live_of_person(tx: Transaction, person_id: str, receipt_id: str = "") -> list[str]:
+    """Live referrals of a person; only those that stand on a receipt, if one is given."""
     rows = tx.execute(
-        "SELECT id FROM referrals WHERE receipt_id = %s AND state = ANY(%s) ORDER BY id", (receipt_id, [state.value for state in LIVE])
+        "SELECT id FROM referrals WHERE person_id = %s AND (%s = '' OR receipt_id = %s) AND state = ANY(%s) ORDER BY id",
+        (person_id, receipt_id, receipt_id, [state.value for state in LIVE]),
     ).fetchall()
     return [row["id"] for row in rows]
+
+
+def of_people(tx: Transaction, people: Collection[str]) -> list[Referral]:
+    """The referrals of some persons, oldest first."""
+    rows = tx.execute("SELECT * FROM referrals WHERE person_id = ANY(%s) ORDER BY create_time, id", (list(people),)).fetchall()
+    return _read(tx, rows)
+
+
+def senders_before_withdrawal(tx: Transaction, person_id: str, receiver_organization_id: str) -> list[str]:
+    """Who asked a receiver for help in the name of a person who then took that back; empty when she never did."""
+    rows = tx.execute(
+        "SELECT s.actor_id FROM referrals r JOIN referral_events s ON s.referral_id = r.id AND s.verb = 'sent'"
+        " WHERE r.person_id = %s AND r.receiver_organization_id = %s AND r.state = 'consent_withdrawn'"
+        " UNION SELECT recorded_by_worker_id FROM receipts WHERE person_id = %s AND recipient_organization_id = %s AND withdraw_time IS NOT NULL",
+        (person_id, receiver_organization_id, person_id, receiver_organization_id),
+    ).fetchall()
+    return [row["actor_id"] for row in rows]
 
 
 def of_contact(tx: Transaction, contact_id: str, *, for_update: bool = False) -> list[Referral]:

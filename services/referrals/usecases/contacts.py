@@ -1,6 +1,6 @@
 """Contacts of the line, and what a caller may hear and say with her reference and PIN."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +10,7 @@ from argon2.exceptions import Argon2Error
 from chassis.audit import Entry
 from chassis.clock import Clock
 from chassis.db import Database, Transaction, widen
-from chassis.errors import Exhausted, Stale, Unauthenticated
+from chassis.errors import Exhausted, NotFound, Stale, Unauthenticated
 from chassis.ids import new_id
 from chassis.tokens import SYSTEM, Caller
 from services.referrals.domain import codes
@@ -18,8 +18,10 @@ from services.referrals.domain.codes import Check
 from services.referrals.domain.contact import PLAIN, Contact, check_pin, new_pin, new_reference, read_reference
 from services.referrals.domain.lifecycle import LIVE
 from services.referrals.domain.referral import Referral
-from services.referrals.store import receipts, referrals
+from services.referrals.store import referrals
 from services.referrals.store.contacts import Contacts as Book
+from services.referrals.store.people import People as Files
+from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.people import People
 from services.referrals.usecases.referrals import Referrals
 
@@ -32,8 +34,9 @@ HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 class Contacts:
     """The operators' side."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, files: Files) -> None:
         self._book = book
+        self._files = files
 
     def create(
         self, tx: Transaction, caller: Caller, now: datetime, values: dict[str, Any], note: str, pin: str
@@ -57,12 +60,14 @@ class Contacts:
         return self._book.page(tx, caller.organization_id, limit, after)
 
     def change(
-        self, tx: Transaction, now: datetime, identifier: str, version: int, values: dict[str, Any], note: str | None
+        self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, values: dict[str, Any], note: str | None
     ) -> tuple[Contact, str]:
-        """Saves further answers."""
+        """Saves further answers. A person is one of the line's own files: her reference speaks for that person."""
         contact, old_note = self._book.get(tx, identifier, for_update=True)
         if contact.version != version:
             raise Stale
+        if (person_id := values.get("person_id")) and self._files.get(tx, person_id).organization_id != caller.organization_id:
+            raise NotFound
         contact = replace(contact, **values, version=version + 1, update_time=now)
         self._check(contact, note or "")
         self._book.change(tx, contact, note)
@@ -76,12 +81,23 @@ class Contacts:
         check.done()
 
 
+@dataclass
+class Standing:
+    """How things stand for a caller; (referral, plain status, whether its receiver may open her data now) for each request."""
+
+    files: int
+    items: list[tuple[Referral, str, bool]] = field(default_factory=list)
+    open_to: set[str] = field(default_factory=set)  # organisations besides those that hold a file
+    may_withdraw: bool = False
+
+
 class References:
     """The caller's side: reference and PIN are the credential."""
 
-    def __init__(self, book: Book, requests: Referrals, people: People, database: Database, clock: Clock) -> None:
+    def __init__(self, book: Book, receipts: Receipts, requests: Referrals, people: People, database: Database, clock: Clock) -> None:
         """`database` is for counting tries in a transaction of their own: a refusal must not undo the count."""
         self._book = book
+        self._receipts = receipts
         self._referrals = requests
         self._people = people
         self._database = database
@@ -107,35 +123,41 @@ class References:
         trail.append(Entry("enter_by_reference", contact_id))
         if not _matches(pin_hash, pin):
             raise Unauthenticated("reference_or_pin_wrong")
-        self._book.forget_tries(tx, cleaned)
+        with self._database.transaction(SYSTEM) as counting:  # also when what she asks for is then refused
+            self._book.forget_tries(counting, cleaned)
         widen(tx)
         return self._book.get(tx, contact_id)[0]
 
-    def items(self, tx: Transaction, contact: Contact) -> list[tuple[Referral, str, bool]]:
-        """(referral, plain status, whether a consent is live) for each request; errors are not spoken of."""
-        now = self._clock.now()
-        found = []
-        for referral in referrals.of_contact(tx, contact.id):
+    def standing(self, tx: Transaction, contact: Contact) -> Standing:
+        """What was asked for her and who may open what, as it is now."""
+        now, people = self._clock.now(), self._people_of(tx, contact)
+        found = Standing(files=len(people))
+        asked = {referral.id: referral for referral in (*referrals.of_people(tx, people), *referrals.of_contact(tx, contact.id))}
+        receipts = {receipt.id: receipt for person in people for receipt in self._receipts.of_person(tx, person)}
+        for referral in asked.values():
+            live = referral.state in LIVE and referral.receipt_id in receipts and receipts[referral.receipt_id].is_live(now)
+            if live:
+                found.open_to.add(referral.receiver_organization_id)
             status = PLAIN.get(referral.state.value)
-            if status is None:
-                continue
-            live = False
-            if referral.receipt_id and referral.state in LIVE:
-                receipt = receipts.get(tx, referral.receipt_id)
-                live = receipt.withdraw_time is None and now < receipt.until_time
-            found.append((referral, status, live))
+            if status is not None:  # errors are not spoken of
+                found.items.append((referral, status, live))
+            found.may_withdraw |= referral.state in LIVE
+        found.may_withdraw |= any(receipt.is_live(now) for receipt in receipts.values())
         return found
 
     def withdraw_consent(self, tx: Transaction, contact: Contact, trail: list[Entry]) -> None:
-        """Withdraws every consent on which a referral of this contact stands."""
-        caller = Caller(contact.id, "person", "")
-        standing = {r.receipt_id for r in referrals.of_contact(tx, contact.id) if r.receipt_id}
-        for receipt_id in sorted(standing):
-            self._people.withdraw_receipt(tx, caller, self._clock.now(), receipt_id, trail)
+        """Ends everything that was allowed or asked for of her, by whomever."""
+        for person_id in self._people_of(tx, contact):
+            self._people.withdraw_all(tx, self._clock.now(), contact.id, person_id, trail)
 
     def confirm_help(self, tx: Transaction, contact: Contact, help_came: bool) -> None:
         """Her word on whether help came."""
         self._referrals.confirm_help(tx, self._clock.now(), contact.id, help_came)
+
+    @staticmethod
+    def _people_of(tx: Transaction, contact: Contact) -> list[str]:
+        """The files that are hers: the contact's, and those for which something was asked in its name. In order, for that is how turns are taken."""
+        return sorted({contact.person_id, *(referral.person_id for referral in referrals.of_contact(tx, contact.id))} - {""})
 
 
 def _matches(pin_hash: str, pin: str) -> bool:

@@ -1,6 +1,5 @@
 """Files of persons, their consents, and the opening of an identity."""
 
-import base64
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -8,16 +7,15 @@ from typing import Any
 from chassis import audit
 from chassis.audit import Entry
 from chassis.db import Transaction
-from chassis.errors import Conflict, Invalid, NotAllowed, NotFound, Stale
+from chassis.errors import Conflict, NotFound, Stale
 from chassis.ids import new_id
-from chassis.sealing import Signer
 from chassis.tokens import Caller
 from services.referrals.domain.codes import Check
-from services.referrals.domain.consent import DEFAULT, Receipt
-from services.referrals.domain.lifecycle import LIVE
+from services.referrals.domain.consent import DEFAULT, Grant, Receipt
 from services.referrals.domain.person import Coarse, FieldGroup, Identity, Person, SafeContact, age_band
-from services.referrals.store import members, receipts, referrals
+from services.referrals.domain.referral import Actor
 from services.referrals.store.people import People as Files
+from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.referrals import Referrals, actor_of
 
 READING = ("open_identity", "read_notes")
@@ -27,10 +25,10 @@ READING = ("open_identity", "read_notes")
 class People:
     """Every method runs in the transaction `tx` and its scope."""
 
-    def __init__(self, files: Files, requests: Referrals, signer: Signer) -> None:
+    def __init__(self, files: Files, requests: Referrals, receipts: Receipts) -> None:
         self._files = files
         self._referrals = requests
-        self._signer = signer
+        self._receipts = receipts
 
     def create(
         self,
@@ -77,7 +75,7 @@ class People:
         """Completes or corrects."""
         person = self._own(tx, caller, identifier, version)
         newer.check(now.date())
-        identity = self._files.identity(tx, identifier).merged(newer)
+        identity = self._files.identity(tx, Grant.of_file(person, caller.organization_id)).merged(newer)
         person.has_identity = identity.known
         person.coarse = replace(person.coarse, age_band=age_band(identity.birth_date, now.date()) or person.coarse.age_band)
         person.version, person.update_time = person.version + 1, now
@@ -110,42 +108,30 @@ class People:
         check.that(bool(groups), "field_groups", "required")
         check.done()
         trail.append(Entry("open_identity", identifier, purpose, tuple(sorted(group.value for group in groups))))
-        if caller.has("COORDINATOR") or caller.has("AUDITOR"):
-            raise NotAllowed("right_missing")
-        person = self._files.get(tx, identifier)
-        if members.organization(tx, caller.organization_id)[0] == "PROBATION":
-            raise NotAllowed("member_on_probation")
-        if person.organization_id != caller.organization_id:
-            self._check_receiver(tx, caller, now, person, purpose, groups, referral_id)
-        person.check_not_erased()
-        return self._files.identity(tx, identifier).only(groups)
-
-    def _check_receiver(
-        self, tx: Transaction, caller: Caller, now: datetime, person: Person, purpose: str, groups: frozenset[FieldGroup], referral_id: str
-    ) -> None:
-        if not referral_id:
-            raise Invalid(("referral_id", "required"))
-        referral = referrals.get(tx, referral_id)
-        if referral.person_id != person.id or referral.receiver_organization_id != caller.organization_id or referral.state not in LIVE:
-            raise NotFound
-        if referral.override_reason_code:
-            # Sent without a consent because a life was at risk: the receiver gets what it needs to act, nothing of her story.
-            if not groups <= {FieldGroup.IDENTITY, FieldGroup.CONTACT, FieldGroup.HEALTH, FieldGroup.LOCATION}:
-                raise Conflict("receipt_missing")
-            return
-        if not referral.receipt_id:
-            raise Conflict("receipt_missing")
-        receipts.get(tx, referral.receipt_id).check_opens(caller.organization_id, purpose, groups, now)
+        grant = self._referrals.grant(tx, caller, now, identifier, purpose, groups, referral_id)
+        return self._files.identity(tx, grant).only(groups)
 
     def create_receipt(self, tx: Transaction, caller: Caller, now: datetime, receipt: Receipt) -> Receipt:
-        """Records and signs a consent. `receipt` comes without id and times of its own."""
+        """Records a consent. `receipt` comes without id and times of its own."""
+        self._files.hold(tx, receipt.person_id)
         person = self._files.get(tx, receipt.person_id)
         if person.organization_id != caller.organization_id:
             raise NotFound
         person.check_not_erased()
-        receipt.check()
-        receipt.signature = base64.urlsafe_b64encode(self._signer.sign(receipt.canonical())).decode().rstrip("=")
-        receipts.add(tx, receipt)
+        receipt.check(person.coarse.age_band)
+        self._receipts.add(tx, receipt)
+        return receipt
+
+    def confirm_receipt(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]) -> Receipt:
+        """A second person of the file's organisation agrees that it is in the child's best interest."""
+        receipt = self._held(tx, identifier)
+        if receipt.organization_id != caller.organization_id:
+            raise NotFound
+        if receipt.is_override:
+            raise Conflict("nothing_to_confirm")  # that is ConfirmOverride's
+        receipt.confirm(caller.id, now)
+        self._receipts.change(tx, receipt, "confirmed")
+        trail.append(Entry("confirm_receipt", receipt.person_id, "", (f"receipt:{receipt.id}",)))
         return receipt
 
     def new_receipt(self, caller: Caller, now: datetime, until: datetime | None, **values: Any) -> Receipt:
@@ -162,23 +148,37 @@ class People:
     def receipts(self, tx: Transaction, person_id: str) -> list[Receipt]:
         """Those in the caller's scope."""
         self._files.get(tx, person_id)
-        return receipts.of_person(tx, person_id)
+        return self._receipts.of_person(tx, person_id)
 
     def receipt(self, tx: Transaction, identifier: str) -> Receipt:
         """One receipt in the caller's scope."""
-        return receipts.get(tx, identifier)
+        return self._receipts.get(tx, identifier)
 
     def withdraw_receipt(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]) -> Receipt:
         """Withdraws, and ends what stood on it, at once. A second time changes nothing."""
-        receipt = receipts.get(tx, identifier, for_update=True)
+        receipt = self._held(tx, identifier)
         if receipt.withdraw_time is None:
-            receipt.withdraw_time = now
-            receipts.withdraw(tx, receipt)
-            self._referrals.withdraw_consent(
-                tx, replace(actor_of(caller), kind="person") if caller.kind == "person" else actor_of(caller), now, receipt.id
-            )
+            receipt.withdraw(now)
+            self._receipts.change(tx, receipt, "withdrawn")
+            self._referrals.withdraw_consent(tx, actor_of(caller), now, receipt.person_id, receipt.id)
             trail.append(Entry("withdraw_consent", receipt.person_id, "", (f"receipt:{receipt.id}",)))
         return receipt
+
+    def withdraw_all(self, tx: Transaction, now: datetime, contact_id: str, person_id: str, trail: list[Entry]) -> None:
+        """Takes back all that she or anybody in her name allowed, overrides included, and ends what is asked for her: her own word, by her reference."""
+        self._files.hold(tx, person_id)
+        actor = Actor("person", contact_id, "")
+        ended = [receipt for receipt in self._receipts.of_person(tx, person_id, for_update=True) if receipt.withdraw_time is None]
+        for receipt in ended:
+            receipt.withdraw(now)
+            self._receipts.change(tx, receipt, "withdrawn")
+        self._referrals.withdraw_consent(tx, actor, now, person_id)
+        trail.append(Entry("withdraw_consent", person_id, "", tuple(f"receipt:{receipt.id}" for receipt in ended)))
+
+    def _held(self, tx: Transaction, identifier: str) -> Receipt:
+        """A receipt to change: in the person's turn."""
+        self._files.hold(tx, self._receipts.get(tx, identifier).person_id)
+        return self._receipts.get(tx, identifier, for_update=True)
 
     def readings(self, tx: Transaction, caller: Caller, person_id: str, limit: int, before: int | None) -> list[dict[str, Any]]:
         """Who looked, newest first; the file's organisation may ask."""

@@ -6,16 +6,20 @@ from datetime import datetime, timedelta
 
 from chassis import log, metrics
 from chassis.audit import Entry
-from chassis.db import LOST, Row, Transaction, widen
-from chassis.errors import Conflict, NotAllowed, NotFound, Stale
+from chassis.db import LOST, Row, Transaction, take_turn, widen
+from chassis.errors import Conflict, Invalid, NotAllowed, NotFound, Stale
 from chassis.ids import new_id
 from chassis.tokens import Caller
+from services.referrals.domain import codes
 from services.referrals.domain.clock import Calendar, Urgency
+from services.referrals.domain.consent import Grant, Receipt
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import LIVE, Side
+from services.referrals.domain.person import FieldGroup, Person
 from services.referrals.domain.referral import PROBATION_LIMIT, Actor, Event, Referral
-from services.referrals.store import contacts, members, receipts, referrals
+from services.referrals.store import contacts, members, referrals
 from services.referrals.store.people import People
+from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.calendar import CountryCalendar
 
 SOON = timedelta(hours=4)
@@ -25,7 +29,7 @@ PUT_ASIDE = timedelta(minutes=1)
 
 def actor_of(caller: Caller) -> Actor:
     """Who acts, in the words of the domain."""
-    return Actor(caller.kind, caller.id, caller.organization_id, caller.has("COORDINATOR"))
+    return Actor(caller.kind, caller.id, caller.organization_id, caller.has("COORDINATOR"), caller.has("MANAGER"))
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,9 @@ class Draft:
 class Referrals:
     """The requests themselves. Every method runs in the transaction `tx` and its scope."""
 
-    def __init__(self, people: People, calendar_of: Callable[[str], Calendar] = CountryCalendar) -> None:
+    def __init__(self, people: People, receipts: Receipts, calendar_of: Callable[[str], Calendar] = CountryCalendar) -> None:
         self._people = people
+        self._receipts = receipts
         self._calendar_of = calendar_of
 
     def create(self, tx: Transaction, caller: Caller, now: datetime, person_id: str, draft: Draft, *, based_on_id: str = "") -> Referral:
@@ -83,18 +88,52 @@ class Referrals:
         """The figures of Today and the board."""
         return referrals.count(tx, wanted, now, now + SOON)
 
-    def history(self, tx: Transaction, caller: Caller, identifier: str, trail: list[Entry]) -> list[Event]:
-        """What happened. Sender and receiver read the notes, the receiver while the referral is live; that is on record."""
+    def history(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]) -> list[Event]:
+        """What happened. Notes are about her: they are opened like her identity, and that is on record."""
         referral = referrals.get(tx, identifier)
-        sides = referral.sides(actor_of(caller))
-        may_read = Side.SENDER in sides or (Side.RECEIVER in sides and referral.state in LIVE)
-        person = self._people.get(tx, referral.person_id) if may_read else None
-        if person is None or person.erased:
+        try:
+            grant = self.grant(tx, caller, now, referral.person_id, referral.need_code, frozenset({FieldGroup.NOTES}), referral.id)
+            key = self._people.note_key(tx, grant)
+        except (NotAllowed, NotFound, Conflict):  # the history is there for whoever may see the referral; what was written of her is not
             return referrals.events(tx, identifier, None)
-        found = referrals.events(tx, identifier, self._people.key(tx, referral.person_id))
+        found = referrals.events(tx, identifier, key)
         if any(event.note for event in found):
-            trail.append(Entry("read_notes", referral.person_id, referral.need_code, (f"referral:{referral.id}",)))
+            trail.append(Entry("read_notes", referral.person_id, referral.need_code, (FieldGroup.NOTES.value, f"referral:{referral.id}")))
         return found
+
+    def grant(
+        self, tx: Transaction, caller: Caller, now: datetime, person_id: str, purpose: str, groups: frozenset[FieldGroup], referral_id: str
+    ) -> Grant:
+        """What this caller may open of a person now: all that is asked for, or a refusal.
+
+        Those who work with people, of the organisation that holds the file; or of the receiver of a live referral, on the receipt on which it stands.
+        """
+        check_opens_people(tx, caller)
+        person = self._people.get(tx, person_id)
+        if person.organization_id == caller.organization_id:
+            person.check_not_erased()
+            return Grant.of_file(person, caller.organization_id)
+        if not referral_id:
+            raise Invalid(("referral_id", "required"))
+        referral = referrals.get(tx, referral_id)
+        if referral.person_id != person.id or referral.receiver_organization_id != caller.organization_id or referral.state not in LIVE:
+            raise NotFound
+        person.check_not_erased()
+        if not referral.receipt_id:
+            raise Conflict("receipt_missing")
+        receipt = self._receipts.get(tx, referral.receipt_id)
+        if receipt.is_override:
+            self._check_reached(tx, caller.organization_id)
+        grant = receipt.opens(caller.organization_id, purpose, groups, now)
+        if grant.person_id != person.id:
+            raise Conflict("receipt_missing")
+        return grant
+
+    @staticmethod
+    def _check_reached(tx: Transaction, organization_id: str) -> None:
+        """To whoever may hold her, charge her or send her away only with a receipt that names it."""
+        if members.organization(tx, organization_id)[1] not in codes.REACHED_BY_OVERRIDE:
+            raise Conflict("receipt_missing")
 
     def send(
         self,
@@ -109,30 +148,20 @@ class Referrals:
         note: str,
         trail: list[Entry],
     ) -> Referral:
-        """Sends a draft on a consent, or on an override, which is on record with its reason."""
-        referral = self._fetch(tx, identifier, version)
+        """Sends a draft on a consent, or on an override, which is a right of its own."""
+        referral = self._fetch(tx, identifier, version, hold=True)
         person = self._people.get(tx, referral.person_id)
         person.check_not_erased()
-        status, _ = members.organization(tx, referral.sender_organization_id)
-        if status == "PROBATION" and referrals.count_sent(tx, referral.sender_organization_id) >= PROBATION_LIMIT:
-            raise Conflict("referral_limit")
-        if override and members.organization(tx, referral.receiver_organization_id)[1] == "LAW_ENFORCEMENT":
-            raise Conflict("receipt_missing")  # to the police only with a receipt that names it
-        receipt = None
-        if (chosen := receipt_id or referral.receipt_id) and not override:
-            receipt = receipts.get(tx, chosen)
-            if receipt.person_id != referral.person_id:
-                raise NotFound
-        actor = actor_of(caller)
+        if not members.is_active(tx, referral.receiver_organization_id) and referral.service_id:
+            raise Conflict("receiver_not_active")
+        self._check_limit(tx, referral.sender_organization_id)
+        chosen = receipt_id or referral.receipt_id
+        receipt = self._override(tx, caller, now, referral, person, override) if override else self._chosen(tx, referral, chosen)
         referral.send(
-            actor,
-            now,
-            self._calendar(referral),
-            receipt,
-            safe_contact_known=bool(person.safe_contact_channel),
-            override=override,
-            note=note,
+            actor_of(caller), now, self._calendar(referral), receipt, safe_contact_known=bool(person.safe_contact_channel), note=note
         )
+        if override and receipt is not None:
+            self._receipts.add(tx, receipt)
         trail.append(
             Entry(
                 "send_override" if override else "send",
@@ -144,6 +173,64 @@ class Referrals:
         self._keep(tx, referral)
         return referral
 
+    def _check_limit(self, tx: Transaction, organization_id: str) -> None:
+        if members.organization(tx, organization_id)[0] == "PROBATION":
+            take_turn(tx, f"probation/{organization_id}")  # or two that are sent at once would both be the fifth
+            if referrals.count_sent(tx, organization_id) >= PROBATION_LIMIT:
+                raise Conflict("referral_limit")
+
+    def _override(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral, person: Person, reason: str) -> Receipt:
+        if not caller.has("EMERGENCY") and "referrals.override" not in caller.scopes:
+            raise NotAllowed("right_missing")
+        self._check_reached(tx, referral.receiver_organization_id)
+        before = referrals.senders_before_withdrawal(tx, referral.person_id, referral.receiver_organization_id)
+        if before and (reason != "danger_after_withdrawal" or caller.id in before):
+            raise Conflict("override_after_withdrawal")
+        if reason == "danger_after_withdrawal" and not before:
+            raise Invalid(("override_reason_code", "unknown_code"))  # nothing was withdrawn
+        return Receipt.override(
+            new_id(), person.id, person.organization_id, caller.id, referral.receiver_organization_id, referral.need_code, reason, now
+        )
+
+    def _chosen(self, tx: Transaction, referral: Referral, receipt_id: str) -> Receipt | None:
+        if not receipt_id:
+            return None
+        receipt = self._receipts.get(tx, receipt_id)
+        if receipt.person_id != referral.person_id:
+            raise NotFound
+        return receipt
+
+    def confirm_override(
+        self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, trail: list[Entry]
+    ) -> Referral:
+        """A second person agrees: a coordinator, or another manager of the sender."""
+        referral = self._fetch(tx, identifier, version, hold=True)
+        referral.confirm_override(actor_of(caller), now, self._calendar(referral))
+        widen(tx)  # a coordinator sees neither the person nor her receipts; of this one she decides
+        receipt = self._receipts.get(tx, referral.receipt_id, for_update=True)
+        receipt.confirm(caller.id, now)
+        self._receipts.change(tx, receipt, "confirmed")
+        trail.append(Entry("confirm_override", referral.person_id, referral.need_code, (f"referral:{referral.id}", receipt.reason_code)))
+        self._keep(tx, referral)
+        return referral
+
+    def attach_consent(
+        self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, receipt_id: str, trail: list[Entry]
+    ) -> Referral:
+        """She was asked after all: her consent takes the place of the override."""
+        referral = self._fetch(tx, identifier, version, hold=True)
+        receipt = self._chosen(tx, referral, receipt_id)
+        if receipt is None:
+            raise Invalid(("receipt_id", "required"))
+        replaced = referral.receipt_id
+        referral.attach_consent(actor_of(caller), now, self._calendar(referral), receipt)
+        override = self._receipts.get(tx, replaced, for_update=True)
+        override.end(now)
+        self._receipts.change(tx, override, "ended")
+        trail.append(Entry("attach_consent", referral.person_id, referral.need_code, (f"referral:{referral.id}", f"receipt:{receipt.id}")))
+        self._keep(tx, referral)
+        return referral
+
     def step(self, tx: Transaction, identifier: str, version: int, take: Callable[[Referral, Calendar], None]) -> Referral:
         """Any other step: `take` asks the referral to make it."""
         referral = self._fetch(tx, identifier, version)
@@ -151,9 +238,9 @@ class Referrals:
         self._keep(tx, referral)
         return referral
 
-    def withdraw_consent(self, tx: Transaction, actor: Actor, now: datetime, receipt_id: str) -> None:
-        """Ends every live referral that stands on a receipt."""
-        for identifier in referrals.ids_standing_on(tx, receipt_id):
+    def withdraw_consent(self, tx: Transaction, actor: Actor, now: datetime, person_id: str, receipt_id: str = "") -> None:
+        """Ends every live referral that stands on a receipt, or all of a person. Her turn is held."""
+        for identifier in referrals.live_of_person(tx, person_id, receipt_id):
             referral = referrals.get(tx, identifier, for_update=True)
             referral.withdraw_consent(actor, now, self._calendar(referral))
             self._keep(tx, referral)
@@ -161,6 +248,8 @@ class Referrals:
     def confirm_help(self, tx: Transaction, now: datetime, contact_id: str, help_came: bool) -> None:
         """The person's own word on what was completed for her."""
         actor = Actor("person", contact_id, "")
+        for person_id in sorted({referral.person_id for referral in referrals.of_contact(tx, contact_id)}):
+            self._people.hold(tx, person_id)
         done = [r for r in referrals.of_contact(tx, contact_id, for_update=True) if r.state.value == "completed"]
         if not done:
             raise Conflict("nothing_to_confirm")
@@ -192,7 +281,10 @@ class Referrals:
             fired += events
         return fired
 
-    def _fetch(self, tx: Transaction, identifier: str, version: int) -> Referral:
+    def _fetch(self, tx: Transaction, identifier: str, version: int, *, hold: bool = False) -> Referral:
+        """`hold`: after the person's turn, for what gives or uses a consent."""
+        if hold:
+            self._people.hold(tx, referrals.get(tx, identifier).person_id)
         referral = referrals.get(tx, identifier, for_update=True)
         if referral.version != version:
             raise Stale
@@ -214,7 +306,7 @@ class Referrals:
             if owner is None:
                 raise Conflict("service_unknown")
             service = (draft.service_id, owner)
-        if draft.receipt_id and receipts.get(tx, draft.receipt_id).person_id != referral.person_id:
+        if draft.receipt_id and self._receipts.get(tx, draft.receipt_id).person_id != referral.person_id:
             raise NotFound
         if draft.contact_id:
             contacts.check_known(tx, draft.contact_id)  # or a caller would hear of, and end, what others ask for
@@ -230,6 +322,16 @@ class Referrals:
             receipt_id=fields.receipt_id,
             contact_id=fields.contact_id,
         )
+
+
+def check_opens_people(tx: Transaction, caller: Caller) -> None:
+    """Who works with people may open one; who steers or checks the network never does, nor does a member on probation."""
+    if caller.has("COORDINATOR") or caller.has("AUDITOR"):
+        raise NotAllowed("right_missing")
+    if not (caller.has("WORKER") or caller.has("OPERATOR") or "people.open" in caller.scopes):
+        raise NotAllowed("right_missing")
+    if members.organization(tx, caller.organization_id)[0] == "PROBATION":
+        raise NotAllowed("member_on_probation")
 
 
 def check_standing(tx: Transaction, caller: Caller) -> None:

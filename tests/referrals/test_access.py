@@ -1,0 +1,273 @@
+"""What is written of her is opened like her name, a record that was tampered with opens nothing, and a child never consents alone."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import grpc
+import psycopg
+import pytest
+from prometheus_client import REGISTRY
+
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import contacts_pb2, people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.referral import PROBATION_LIMIT
+from services.referrals.store import members
+from tests.builders import NOON, refusal, refusal_with_fields
+from tests.referrals.conftest import ORG, Client, Service, Story
+from tests.referrals.test_contacts import status
+
+G = people_pb2
+NOTE = "she is at the bus station until six"
+
+
+def noted(story: Story, *groups: int) -> pb.Referral:
+    """Sent with a note, on a consent to these groups."""
+    draft = story.draft()
+    receipt = story.receipt(draft.person_id, field_groups=list(groups))
+    found: pb.Referral = story.ngo.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id, note=NOTE, request_id=story.request_id())
+    )
+    return found
+
+
+def notes(client: Client, referral: pb.Referral) -> tuple[list[str], int]:
+    """What is read, and how many notes are withheld."""
+    events = client.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral.id)).events
+    return [event.note for event in events if event.note], sum(event.note_withheld for event in events)
+
+
+def test_notes_are_a_field_group_that_the_receipt_names(story: Story) -> None:
+    named, unnamed = noted(story, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_NOTES), noted(story, G.FIELD_GROUP_IDENTITY)
+    assert notes(story.shelter, named) == ([NOTE], 0)
+    assert notes(story.shelter, unnamed) == ([], 1)
+    assert notes(story.ngo, unnamed) == ([NOTE], 0)
+
+
+def test_notes_close_with_the_consent(story: Story, service: Service) -> None:
+    sent = noted(story, G.FIELD_GROUP_NOTES)
+    service.clock.advance(timedelta(days=90))
+    assert notes(story.shelter, sent) == ([], 1)
+    service.clock.set(NOON)
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
+    assert notes(story.shelter, sent) == ([], 1)
+
+
+def test_notes_are_for_those_who_work_with_people(story: Story, service: Service) -> None:
+    sent = noted(story, G.FIELD_GROUP_NOTES)
+    for organization in ("ngo", "shelter"):
+        for client in (service.as_(organization, "MANAGER"), service.as_(organization, scopes=("referrals.read", "people.read"))):
+            assert notes(client, sent) == ([], 1)
+        assert notes(service.as_(organization, scopes=("referrals.read", "people.open")), sent) == ([NOTE], 0)
+    for role in ("COORDINATOR", "AUDITOR"):
+        assert notes(service.as_("coalition", role), sent) == ([], 1)
+        assert notes(service.as_("ngo", role, "WORKER"), sent) == ([], 1)
+
+
+def test_a_member_on_probation_reads_none_and_its_key_opens_nobody(story: Story, service: Service) -> None:
+    sent = noted(story, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_NOTES)
+    on(service, "shelter", "PROBATION")
+    try:
+        assert notes(story.shelter, sent) == ([], 1)
+        key = service.as_("shelter", scopes=("people.open",))
+        request = people_pb2.OpenPersonRequest(id=sent.person_id, purpose_code="HOU", referral_id=sent.id)
+        request.field_groups.append(G.FIELD_GROUP_IDENTITY)
+        assert refusal(lambda: key.OpenPerson(request)) == ("PERMISSION_DENIED", "member_on_probation")
+    finally:
+        on(service, "shelter", "APPROVED")
+
+
+def test_reading_notes_is_on_record_for_sender_and_receiver_and_what_was_withheld_is_not_a_reading(story: Story) -> None:
+    sent, withheld = noted(story, G.FIELD_GROUP_NOTES), noted(story, G.FIELD_GROUP_IDENTITY)
+    for client in (story.ngo, story.shelter):
+        notes(client, sent)
+    notes(story.shelter, withheld)
+    assert looked(story, sent.person_id) == [(ORG["shelter"], [G.FIELD_GROUP_NOTES]), (ORG["ngo"], [G.FIELD_GROUP_NOTES])]
+    assert looked(story, withheld.person_id) == []
+
+
+def looked(story: Story, person_id: str) -> list[tuple[str, list[int]]]:
+    found = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person_id)).readings
+    return [(reading.organization_id, list(reading.field_groups)) for reading in found]
+
+
+def on(service: Service, organization: str, standing: str, *, active: bool = True) -> None:
+    with service.database.transaction(SYSTEM) as tx:
+        members.note_member(tx, "organization", ORG[organization], active, standing, "NGO")
+
+
+# Signed, and verified at each read.
+
+
+@pytest.mark.parametrize(
+    "widened",
+    [
+        "field_groups = '{identity,contact,health,exploitation,family,location,documents,notes}'",
+        "field_groups = '{identity,everything}'",
+        "purpose_codes = '{HOU,MED,PSS}'",
+        "until_time = until_time + interval '10 years'",
+        f"recipient_organization_id = '{ORG['clinic']}'",
+        "person_id = (SELECT min(id) FROM people WHERE id <> person_id)",
+        "giver_code = 'guardian'",
+        "create_time = create_time + interval '1 second'",
+        "confirm_time = now()",
+        "signature = ''",
+        "signature = 'ñ'",
+        "version = version + 1",
+    ],
+)
+def test_a_row_that_was_changed_in_the_database_opens_nothing_and_raises_an_alarm(widened: str, story: Story, service: Service) -> None:
+    sent = story.sent()
+    request = people_pb2.OpenPersonRequest(id=sent.person_id, purpose_code="HOU", referral_id=sent.id)
+    request.field_groups.append(G.FIELD_GROUP_IDENTITY)
+    assert story.shelter.OpenPerson(request).given_name
+    as_owner(service, f"UPDATE receipts SET {widened} WHERE id = %s", sent.receipt_id)
+    before = alarms()
+    said = refusal(lambda: story.shelter.OpenPerson(request))
+    assert said in {("FAILED_PRECONDITION", "receipt_missing"), ("NOT_FOUND", "not_found")}
+    assert alarms() > before or said[0] == "NOT_FOUND"
+    draft = story.draft(person=people_pb2.Person(id=sent.person_id))
+    again = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=sent.receipt_id)
+    assert refusal(lambda: story.ngo.SendReferral(again))[1] in {"receipt_missing", "not_found"}
+
+
+def test_a_withdrawal_can_not_be_taken_back_in_the_database(story: Story, service: Service) -> None:
+    sent = story.sent()
+    with psycopg.connect(service.migration_url) as owner:
+        old = owner.execute("SELECT signature, version FROM receipts WHERE id = %s", (sent.receipt_id,)).fetchone()
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
+    assert old
+    # The row as it was, signature and all: it verifies by itself, but a newer one was told.
+    as_owner(service, "UPDATE receipts SET withdraw_time = NULL, signature = %s, version = %s WHERE id = %s", *old, sent.receipt_id)
+    as_owner(service, "UPDATE referrals SET state = 'sent' WHERE id = %s", sent.id)
+    request = people_pb2.OpenPersonRequest(id=sent.person_id, purpose_code="HOU", referral_id=sent.id)
+    request.field_groups.append(G.FIELD_GROUP_IDENTITY)
+    assert refusal(lambda: story.shelter.OpenPerson(request)) == ("FAILED_PRECONDITION", "receipt_missing")
+    assert not story.ngo.GetReceipt(people_pb2.GetReceiptRequest(id=sent.receipt_id)).genuine
+
+
+def test_another_persons_receipt_opens_nobody_though_it_is_genuine(story: Story, service: Service) -> None:
+    mine, other = story.sent(), story.sent()
+    as_owner(service, "UPDATE referrals SET receipt_id = %s WHERE id = %s", other.receipt_id, mine.id)
+    request = people_pb2.OpenPersonRequest(id=mine.person_id, purpose_code="HOU", referral_id=mine.id)
+    request.field_groups.append(G.FIELD_GROUP_IDENTITY)
+    assert refusal(lambda: story.shelter.OpenPerson(request)) == ("FAILED_PRECONDITION", "receipt_missing")
+
+
+def as_owner(service: Service, statement: str, *values: Any) -> None:
+    """Whoever has got hold of the database."""
+    with psycopg.connect(service.migration_url) as owner:
+        assert owner.execute(statement, values).rowcount == 1
+
+
+def alarms() -> float:
+    return REGISTRY.get_sample_value("enlace_rows_unverified_total", {"table": "receipts"}) or 0.0
+
+
+# Children.
+
+
+@pytest.mark.parametrize("birth_date", ["2020-01-01", "2009-01-01"])
+def test_a_child_does_not_consent_alone(birth_date: str, story: Story) -> None:
+    child = story.person(birth_date=birth_date)
+    assert refusal_with_fields(lambda: story.receipt(child.id))[2] == {"receipt.assent_code": "required"}
+    alone = partial(story.receipt, child.id, assent_code="given")
+    assert refusal(alone) == ("FAILED_PRECONDITION", "guardian_required")
+    for giver in ("guardian", "authority"):
+        assert story.receipt(child.id, giver=giver, assent_code="refused").assent_code == "refused"
+
+
+def test_a_decision_in_a_childs_best_interest_needs_a_second_person(story: Story, service: Service) -> None:
+    draft = story.draft(person=story.child())
+    decided = story.receipt(draft.person_id, giver="best_interest", assent_code="given")
+    request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=decided.id)
+    assert refusal(lambda: story.ngo.SendReferral(request)) == ("FAILED_PRECONDITION", "receipt_unconfirmed")
+    confirming = people_pb2.ConfirmReceiptRequest(id=decided.id)
+    assert refusal(lambda: story.ngo.ConfirmReceipt(confirming)) == ("FAILED_PRECONDITION", "second_person_required")
+    for stranger in (service.as_("clinic", "WORKER"), story.shelter):
+        assert refusal(partial(stranger.ConfirmReceipt, confirming)) == ("NOT_FOUND", "not_found")
+    manager = service.as_("ngo", "MANAGER")
+    confirmed = manager.ConfirmReceipt(confirming)
+    assert confirmed.confirmed_by_worker_id == manager.caller.id
+    assert refusal(lambda: manager.ConfirmReceipt(confirming)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
+    assert story.ngo.SendReferral(request).state == pb.STATE_SENT
+
+
+def test_what_was_consented_to_before_her_age_was_known_sends_nothing(story: Story) -> None:
+    draft = story.draft()
+    receipt = story.receipt(draft.person_id)
+    person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=draft.person_id))
+    born = people_pb2.Identity(birth_date="2012-05-01")
+    story.ngo.UpdateIdentity(people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=born))
+    touched = pb.UpdateReferralRequest(referral=pb.Referral(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+    touched.update_mask.paths.append("receipt_id")
+    draft = story.ngo.UpdateReferral(touched)
+    request = pb.SendReferralRequest(id=draft.id, etag=draft.etag)
+    assert refusal(lambda: story.ngo.SendReferral(request)) == ("FAILED_PRECONDITION", "guardian_required")
+
+
+def test_an_adults_consent_is_not_confirmed(story: Story, service: Service) -> None:
+    receipt = story.receipt(story.person().id)
+    confirming = people_pb2.ConfirmReceiptRequest(id=receipt.id)
+    assert refusal(lambda: service.as_("ngo", "MANAGER").ConfirmReceipt(confirming)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
+    override = people_pb2.ConfirmReceiptRequest(id=story.overridden().receipt_id)
+    assert refusal(lambda: service.as_("ngo", "MANAGER").ConfirmReceipt(override)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
+
+
+# To whom, and how many.
+
+
+def test_nothing_is_sent_to_a_suspended_organisation(story: Story, service: Service) -> None:
+    draft = story.draft()
+    receipt = story.receipt(draft.person_id)
+    request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    on(service, "shelter", "SUSPENDED", active=False)
+    try:
+        assert refusal(lambda: story.ngo.SendReferral(request)) == ("FAILED_PRECONDITION", "receiver_not_active")
+    finally:
+        on(service, "shelter", "APPROVED")
+    assert story.ngo.SendReferral(request).state == pb.STATE_SENT
+
+
+def test_five_on_probation_are_five_however_many_are_sent_at_once(story: Story, service: Service) -> None:
+    drafts = [(draft, story.receipt(draft.person_id)) for draft in (story.draft() for _ in range(12))]
+    # Nobody else's referrals count: a fresh organisation would be as good, but drafts belong to this one.
+    with service.database.transaction(SYSTEM) as tx:
+        tx.execute("UPDATE referrals SET send_time = NULL WHERE sender_organization_id = %s", (ORG["ngo"],))
+    on(service, "ngo", "PROBATION")
+    try:
+
+        def send(pair: tuple[pb.Referral, people_pb2.Receipt]) -> str:
+            try:
+                story.ngo.SendReferral(pb.SendReferralRequest(id=pair[0].id, etag=pair[0].etag, receipt_id=pair[1].id))
+            except grpc.RpcError as error:
+                return str(error.details())
+            return "OK"
+
+        with ThreadPoolExecutor(12) as pool:
+            said = list(pool.map(send, drafts))
+        assert sorted(said) == sorted(["OK"] * PROBATION_LIMIT + ["referral_limit"] * (12 - PROBATION_LIMIT))
+    finally:
+        on(service, "ngo", "APPROVED")
+
+
+def test_the_right_pin_is_never_counted_against_her_though_what_she_asks_is_refused(story: Story, service: Service) -> None:
+    made = story.contact()
+    nothing = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True)
+    for _ in range(7):
+        assert refusal(lambda: service.public().ConfirmHelp(nothing)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
+    assert status(service.public(), made).contact_time_band == "today"
+
+
+def test_who_is_no_party_can_not_ask_for_what_became_of_a_person(story: Story, service: Service) -> None:
+    sent = story.sent()
+    asked = pb.ListReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_NETWORK, person_id=sent.person_id))
+    for role in ("COORDINATOR", "AUDITOR"):
+        client = service.as_("coalition", role)
+        assert not client.ListReferrals(asked).referrals
+        assert client.CountReferrals(pb.CountReferralsRequest(filter=asked.filter)).total == 0
+    asked.filter.box = pb.BOX_MINE
+    for client in (story.ngo, story.shelter):
+        assert [referral.id for referral in client.ListReferrals(asked).referrals] == [sent.id]

@@ -1,0 +1,191 @@
+"""She takes it back: everything of hers ends, whoever allowed it, and nothing slips through while it does."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Barrier
+from typing import Any
+
+import grpc
+
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import contacts_pb2, people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.builders import refusal
+from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
+from tests.referrals.test_contacts import referral_for, status
+
+RACES = 200
+LIVE = {
+    pb.STATE_SENT,
+    pb.STATE_ACKNOWLEDGED,
+    pb.STATE_INFO_REQUESTED,
+    pb.STATE_ACCEPTED,
+    pb.STATE_WAITLISTED,
+    pb.STATE_IN_PROGRESS,
+    pb.STATE_COMPLETED,
+}
+
+
+def at_once(*acts: Callable[[], Any]) -> list[str]:
+    """Has all of them begin together; "OK" or the reason of each."""
+    barrier = Barrier(len(acts))
+
+    def run(act: Callable[[], Any]) -> str:
+        barrier.wait()
+        try:
+            act()
+        except grpc.RpcError as error:
+            return str(error.details())
+        return "OK"
+
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return list(pool.map(run, acts))
+
+
+def withdrawing(made: contacts_pb2.CreateContactResponse) -> contacts_pb2.WithdrawConsentByReferenceRequest:
+    return contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
+
+
+def state_of(client: Client, referral: pb.Referral) -> int:
+    return int(client.GetReferral(pb.GetReferralRequest(id=referral.id)).state)
+
+
+def test_nothing_is_sent_on_a_consent_that_is_withdrawn_at_the_same_time(story: Story) -> None:
+    outcomes = set()
+    for _ in range(RACES):
+        draft = story.draft()
+        receipt = story.receipt(draft.person_id)
+        send = partial(story.ngo.SendReferral, pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+        withdraw = partial(story.ngo.WithdrawReceipt, people_pb2.WithdrawReceiptRequest(id=receipt.id))
+        sent, withdrawn = at_once(send, withdraw)
+        assert withdrawn == "OK"
+        state = state_of(story.ngo, draft)
+        assert state not in LIVE
+        assert (sent, state) in {("OK", pb.STATE_CONSENT_WITHDRAWN), ("receipt_withdrawn", pb.STATE_DRAFT)}
+        outcomes.add(sent)
+    assert outcomes == {"OK", "receipt_withdrawn"}, "a race in which one always wins is none"
+
+
+def test_no_override_slips_through_while_she_withdraws_by_reference(story: Story, service: Service) -> None:
+    made = story.contact()
+    first, operator = referral_for(story, made)
+    rescuer, public = service.as_("hotline", "OPERATOR", "EMERGENCY"), service.public()
+    outcomes = set()
+    for _ in range(RACES // 4):
+        draft = operator.CreateReferral(
+            pb.CreateReferralRequest(
+                person_id=first.person_id, need_code="MED.CHK", urgency=pb.URGENCY_URGENT, service_id=SERVICE["clinic_visit"]
+            )
+        )
+        request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, override_reason_code="life_at_risk", note="in danger")
+        sent, withdrawn = at_once(partial(rescuer.SendReferral, request), partial(public.WithdrawConsentByReference, withdrawing(made)))
+        assert withdrawn == "OK"
+        if state_of(operator, draft) in LIVE:
+            # It was sent after she withdrew; nothing had gone to the clinic before, so that is an override as any other. She can take it back too.
+            assert sent == "OK"
+            public.WithdrawConsentByReference(withdrawing(made))
+        assert state_of(operator, draft) not in LIVE
+        outcomes.add(sent)
+        if sent == "OK":
+            break
+    assert "OK" in outcomes or "override_after_withdrawal" in outcomes
+
+
+def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_included(story: Story, service: Service) -> None:
+    made = story.contact()
+    linked, operator = referral_for(story, made)
+    person = people_pb2.Person(id=linked.person_id)
+    rescuer = service.as_("hotline", "OPERATOR", "EMERGENCY")
+
+    def draft(service_name: str, need: str) -> pb.Referral:
+        found: pb.Referral = operator.CreateReferral(
+            pb.CreateReferralRequest(
+                person_id=person.id,
+                need_code=need,
+                urgency=pb.URGENCY_URGENT,
+                service_id=SERVICE[service_name],
+                request_id=story.request_id(),
+            )
+        )
+        return found
+
+    # Neither of these names the contact: one without a consent, one on a consent of its own.
+    drafted = draft("clinic_visit", "MED.CHK")
+    overridden = rescuer.SendReferral(
+        pb.SendReferralRequest(id=drafted.id, etag=drafted.etag, override_reason_code="life_at_risk", note="bleeding")
+    )
+    drafted = draft("police_report", "PRO.ORD")
+    receipt = people_pb2.Receipt(person_id=person.id, recipient_organization_id=ORG["police"], purpose_codes=["PRO"])
+    receipt.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
+    receipt.giver_code, receipt.manner_code = "person", "spoken"
+    given = operator.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt, request_id=story.request_id()))
+    unlinked = operator.SendReferral(pb.SendReferralRequest(id=drafted.id, etag=drafted.etag, receipt_id=given.id))
+
+    before = status(service.public(), made)
+    assert (before.organizations_with_access, before.file_count, before.may_withdraw) == (3, 1, True)
+    assert len(before.items) == 3
+    after = service.public().WithdrawConsentByReference(withdrawing(made))
+    assert (after.organizations_with_access, after.file_count, after.may_withdraw) == (0, 1, False)
+    for referral, organization in ((linked, "shelter"), (overridden, "clinic"), (unlinked, "police")):
+        assert state_of(operator, referral) == pb.STATE_CONSENT_WITHDRAWN
+        request = people_pb2.OpenPersonRequest(id=person.id, purpose_code=referral.need_code, referral_id=referral.id)
+        request.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
+        assert refusal(partial(service.as_(organization, "WORKER").OpenPerson, request)) == ("NOT_FOUND", "not_found")
+    receipts = operator.ListReceipts(people_pb2.ListReceiptsRequest(person_id=person.id)).receipts
+    assert len(receipts) == 3
+    assert all(found.HasField("withdraw_time") and found.genuine for found in receipts)
+
+
+def test_the_contact_of_a_file_speaks_for_it_also_before_anything_was_asked(story: Story, service: Service) -> None:
+    made = story.contact()
+    operator = service.as_("hotline", "OPERATOR")
+    hers = operator.CreatePerson(people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(channel_code="none")))
+    change = contacts_pb2.UpdateContactRequest(contact=contacts_pb2.Contact(id=made.contact.id, etag=made.contact.etag, person_id=hers.id))
+    change.update_mask.paths.append("person_id")
+    operator.UpdateContact(change)
+    assert status(service.public(), made).file_count == 1
+    other = contacts_pb2.UpdateContactRequest(contact=contacts_pb2.Contact(id=made.contact.id, etag="v2", person_id=story.person().id))
+    other.update_mask.paths.append("person_id")
+    assert refusal(lambda: operator.UpdateContact(other)) == ("NOT_FOUND", "not_found"), "a reference must not speak for somebody else"
+
+
+def test_after_a_withdrawal_no_override_goes_there_but_for_a_danger_of_its_own_by_another_person(story: Story, service: Service) -> None:
+    sent = story.overridden()
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
+    person = people_pb2.Person(id=sent.person_id)
+    refused = ("FAILED_PRECONDITION", "override_after_withdrawal")
+    for reason in ("life_at_risk", "child_at_risk", "cannot_consent_medically", "court_order", "danger_after_withdrawal"):
+        assert refusal(partial(story.overridden, reason, person=person)) == refused  # the same person as before
+    other = service.as_("ngo", "OPERATOR", "EMERGENCY")
+    assert refusal(lambda: story.overridden("life_at_risk", other, person=person)) == refused
+    again = story.overridden("danger_after_withdrawal", other, person=person)
+    assert again.state == pb.STATE_SENT
+    elsewhere = story.overridden("life_at_risk", person=person, service_id=SERVICE["clinic_visit"], need_code="MED.CHK")
+    assert elsewhere.state == pb.STATE_SENT, "she took it back from one receiver; that says nothing of another"
+
+
+def test_a_danger_after_a_withdrawal_is_no_reason_where_nothing_was_withdrawn(story: Story) -> None:
+    assert refusal(lambda: story.overridden("danger_after_withdrawal")) == ("INVALID_ARGUMENT", "invalid_fields")
+
+
+def test_withdrawals_and_steps_at_once_neither_hang_nor_fail(story: Story, service: Service) -> None:
+    for _ in range(20):
+        made = story.contact()
+        sent, operator = referral_for(story, made)
+        acts = [
+            partial(service.public().WithdrawConsentByReference, withdrawing(made)),
+            partial(operator.WithdrawReceipt, people_pb2.WithdrawReceiptRequest(id=sent.receipt_id)),
+            partial(story.shelter.AcknowledgeReferral, pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)),
+            partial(operator.WithdrawReferral, pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code="moved")),
+        ]
+        by_reference, by_worker, *_ = at_once(*acts)
+        assert {by_reference, by_worker} == {"OK"}
+        assert state_of(operator, sent) in (pb.STATE_CONSENT_WITHDRAWN, pb.STATE_WITHDRAWN)
+    with service.database.transaction(SYSTEM) as tx:
+        row = tx.execute(
+            "SELECT count(*) AS n FROM referrals r JOIN receipts c ON c.id = r.receipt_id WHERE c.withdraw_time IS NOT NULL"
+            " AND r.state IN ('sent', 'acknowledged', 'info_requested', 'accepted', 'waitlisted', 'in_progress', 'completed')"
+        ).fetchone()
+    assert row
+    assert row["n"] == 0

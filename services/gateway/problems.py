@@ -79,7 +79,10 @@ REASONS = {
     "guardian_required": Meaning(
         409, "A child does not consent alone.", "Record the guardian's or authority's consent, or a decision in its best interest."
     ),
-    "second_person_required": Meaning(409, "Who recorded it can't confirm it.", "Have somebody else do it."),
+    "two_people_required": Meaning(
+        409, "Type, country and public number are the network's.", "Propose the change; another person of the coordination confirms it."
+    ),
+    "second_person_required": Meaning(409, "Who began it can't confirm it.", "Have somebody else do it."),
     "override_after_withdrawal": Meaning(
         409, "She took her consent to this receiver back.", "Respect it; a new danger needs its own reason and another person."
     ),

@@ -135,9 +135,18 @@ def phone(path: str, text: str) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
-def organization(found: Organization) -> pb.Organization:
-    """An organisation as it is said."""
-    entry = found.entry
+def organization(found: Organization, *, steering: bool = False) -> pb.Organization:
+    """An organisation as it is said; what the coordination has to decide only to those who steer or check."""
+    entry, wanted = found.entry, found.proposal
+    proposal = None
+    if wanted is not None and steering:
+        proposal = pb.OrganizationProposal(
+            type=_number(pb.OrganizationType, wanted.type),
+            country=wanted.country,
+            hotline_number=wanted.hotline_number,
+            worker_id=wanted.worker_id,
+            time=moment(wanted.time),
+        )
     return pb.Organization(
         id=found.id,
         etag=found.etag,
@@ -153,6 +162,8 @@ def organization(found: Organization) -> pb.Organization:
         hotline_number=entry.hotline_number,
         create_time=moment(found.create_time),
         update_time=moment(found.update_time),
+        registered_by_worker_id=found.registered_by_worker_id if steering else "",
+        proposal=proposal,
     )
 
 

@@ -85,9 +85,11 @@ def key_of(house: Any, organization: str) -> str:
     return next(str(key["key"]) for key in house.demo["api_keys"] if key["organization"] == organization)
 
 
-def session_of(house: Any, role: str, organization: str = "") -> Partner:
+def session_of(house: Any, role: str, organization: str = "", email: str = "") -> Partner:
     """A worker's caller token, as her own system would have it."""
-    account = next(a for a in house.demo["accounts"] if a["role"] == role and a["organization"].startswith(organization))
+    account = next(
+        a for a in house.demo["accounts"] if a["role"] == role and a["organization"].startswith(organization) and email in a["email"]
+    )
     with grpc.insecure_channel(house.demo["grpc"]["partners"]) as channel:
         question = members_pb2.SignInRequest(email=account["email"], password=account["password"])
         return Partner(house.gateway, members_pb2_grpc.TokensStub(channel).SignIn(question).token)
@@ -272,11 +274,21 @@ def test_a_member_is_registered_approved_suspended_and_reinstated(house: Any) ->
     coordinator = session_of(house, "COORDINATOR")
     made = coordinator.post("/organizations", {"name": "Casa de prueba (demo)", "type": "shelter", "country": "NI"}, status=201)
     assert made["status"] == "probation"
+    refused = coordinator.post(f"/organizations/{made['id']}/approve", status=409, If_Match=f'"{made["etag"]}"')
+    assert refused["reason"] == "second_person_required"
+    second = session_of(house, "COORDINATOR", email="segunda")
     for verb, status in (("approve", "approved"), ("suspend", "suspended"), ("reinstate", "approved")):
-        made = coordinator.post(f"/organizations/{made['id']}/{verb}", If_Match=f'"{made["etag"]}"')
+        made = second.post(f"/organizations/{made['id']}/{verb}", If_Match=f'"{made["etag"]}"')
         assert made["status"] == status
     path = f"/organizations/{made['id']}/reinstate"
     assert coordinator.post(path, status=409, If_Match=f'"{made["etag"]}"')["reason"] == "illegal_transition"
+    wanted = {"type": "ngo", "hotline_number": "000-777"}
+    refused = coordinator.call("PATCH", f"/organizations/{made['id']}", wanted, status=409, If_Match=f'"{made["etag"]}"')
+    assert refused["reason"] == "two_people_required"
+    made = coordinator.post(f"/organizations/{made['id']}/propose-change", wanted, If_Match=f'"{made["etag"]}"')
+    assert (made["type"], made["proposal"]["type"]) == ("shelter", "ngo")
+    made = second.post(f"/organizations/{made['id']}/confirm-change", If_Match=f'"{made["etag"]}"')
+    assert (made["type"], made["hotline_number"]) == ("ngo", "000-777")
 
 
 def test_a_service_keeps_what_a_patch_does_not_name(house: Any) -> None:

@@ -8,11 +8,14 @@ import grpc
 import pytest
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
+from structlog.testing import capture_logs
 
+from chassis.ids import is_id
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.rpc import RIGHTS
 from tests.builders import refusal
+from tests.parts.house import until
 from tests.referrals.conftest import Service, Story
 from tests.referrals.test_contacts import referral_for
 
@@ -56,25 +59,27 @@ def readable(method: Any, sent: bytes) -> bool:
 
 
 @pytest.mark.parametrize("sent", ["María López, +505 8123 4567", "x" * 32, "5F0C9A4E1B7D42B38C6DE0F1A2B3C4D5", "a b", "' OR 1=1"])
-def test_only_ids_reach_the_log(sent: str, story: Story, capsys: pytest.CaptureFixture[str]) -> None:
-    name = "enlace.referrals.v1.Referrals/GetReferral"
-    call: Any = story.service.channel.unary_unary(f"/{name}")
-    metadata = [*story.ngo.metadata(), ("x-request-id", sent.encode("ascii", "replace").decode())]
-    with pytest.raises(grpc.RpcError):
-        call(pb.GetReferralRequest(id="f" * 32).SerializeToString(), metadata=metadata, timeout=10)
-    logged = capsys.readouterr().out
-    assert name in logged
-    assert sent.encode("ascii", "replace").decode() not in logged
+def test_only_ids_reach_the_log(sent: str, story: Story) -> None:
+    said = sent.encode("ascii", "replace").decode()
+    [entry] = logged(story, said)
+    assert is_id(entry["request_id"])
+    assert said not in str(entry)
 
 
 @pytest.mark.parametrize("sent", ["5f0c9a4e1b7d42b38c6de0f1a2b3c4d5", "5F0C9A4E-1B7D-42B3-8C6D-E0F1A2B3C4D5"])
-def test_an_id_that_a_partner_gave_is_kept_so_that_its_log_and_ours_meet(
-    sent: str, story: Story, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_id_that_a_partner_gave_is_kept_so_that_its_log_and_ours_meet(sent: str, story: Story) -> None:
+    assert [entry["request_id"] for entry in logged(story, sent)] == [sent]
+
+
+def logged(story: Story, request_id: str) -> list[Any]:
+    """What is written of a call that comes with this x-request-id and is refused."""
     call: Any = story.service.channel.unary_unary("/enlace.referrals.v1.Referrals/GetReferral")
-    with pytest.raises(grpc.RpcError):
-        call(pb.GetReferralRequest(id="f" * 32).SerializeToString(), metadata=[*story.ngo.metadata(), ("x-request-id", sent)], timeout=10)
-    assert sent in capsys.readouterr().out
+    metadata = [*story.ngo.metadata(), ("x-request-id", request_id)]
+    with capture_logs() as entries:
+        with pytest.raises(grpc.RpcError):
+            call(pb.GetReferralRequest(id="f" * 32).SerializeToString(), metadata=metadata, timeout=10)
+        until(lambda: any(entry["event"] == "rpc" for entry in entries))  # it is written after the answer
+    return [entry for entry in entries if entry["event"] == "rpc"]
 
 
 def test_two_strangers_with_the_same_request_id_do_not_meet(story: Story, service: Service) -> None:

@@ -152,7 +152,7 @@ def test_the_kinds_that_it_reaches_are_kinds_of_member_and_none_that_may_hold_he
 
     kinds = {kind.value for kind in OrganizationType}
     assert kinds >= codes.REACHED_BY_OVERRIDE
-    assert kinds - codes.REACHED_BY_OVERRIDE == {"LAW_ENFORCEMENT", "IMMIGRATION_SERVICE", "CONSULATE"}
+    assert kinds - codes.REACHED_BY_OVERRIDE == {"LAW_ENFORCEMENT", "IMMIGRATION_SERVICE", "CONSULATE", "PROSECUTION"}
 
 
 def test_every_override_is_on_record(story: Story, service: Service) -> None:

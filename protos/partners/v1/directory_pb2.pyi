@@ -58,6 +58,8 @@ class _OrganizationTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Orga
     """x_Consulate"""
     ORGANIZATION_TYPE_COMMUNITY_GROUP: _OrganizationType.ValueType  # 15
     """x_CommunityGroup"""
+    ORGANIZATION_TYPE_PROSECUTION: _OrganizationType.ValueType  # 16
+    """x_Prosecution"""
 
 class OrganizationType(_OrganizationType, metaclass=_OrganizationTypeEnumTypeWrapper):
     """The kinds of member. HTCDS org_Type values where it has one, else our own (x_ in exports)."""
@@ -93,6 +95,8 @@ ORGANIZATION_TYPE_CONSULATE: OrganizationType.ValueType  # 14
 """x_Consulate"""
 ORGANIZATION_TYPE_COMMUNITY_GROUP: OrganizationType.ValueType  # 15
 """x_CommunityGroup"""
+ORGANIZATION_TYPE_PROSECUTION: OrganizationType.ValueType  # 16
+"""x_Prosecution"""
 Global___OrganizationType: _TypeAlias = OrganizationType  # noqa: Y015
 
 class _OrganizationStatus:
@@ -202,6 +206,8 @@ class Organization(_message.Message):
     HOTLINE_NUMBER_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    REGISTERED_BY_WORKER_ID_FIELD_NUMBER: _builtins.int
+    PROPOSAL_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     etag: _builtins.str
     name: _builtins.str
@@ -217,6 +223,8 @@ class Organization(_message.Message):
     description: _builtins.str
     hotline_number: _builtins.str
     """as dialled in the country, for members of type HOTLINE"""
+    registered_by_worker_id: _builtins.str
+    """for coordinator and auditor only"""
     @_builtins.property
     def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """BCP 47"""
@@ -225,6 +233,10 @@ class Organization(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def proposal(self) -> Global___OrganizationProposal:
+        """for coordinator and auditor only; absent: nothing is proposed"""
+
     def __init__(
         self,
         *,
@@ -242,14 +254,50 @@ class Organization(_message.Message):
         hotline_number: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        registered_by_worker_id: _builtins.str = ...,
+        proposal: Global___OrganizationProposal | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "proposal", b"proposal", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["country", b"country", "create_time", b"create_time", "department", b"department", "description", b"description", "etag", b"etag", "hotline_number", b"hotline_number", "id", b"id", "languages", b"languages", "name", b"name", "phone", b"phone", "status", b"status", "type", b"type", "update_time", b"update_time", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["country", b"country", "create_time", b"create_time", "department", b"department", "description", b"description", "etag", b"etag", "hotline_number", b"hotline_number", "id", b"id", "languages", b"languages", "name", b"name", "phone", b"phone", "proposal", b"proposal", "registered_by_worker_id", b"registered_by_worker_id", "status", b"status", "type", b"type", "update_time", b"update_time", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Organization: _TypeAlias = Organization  # noqa: Y015
+
+@_typing.final
+class OrganizationProposal(_message.Message):
+    """What one person of the coordination wants to change of the network's fields; another confirms it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    COUNTRY_FIELD_NUMBER: _builtins.int
+    HOTLINE_NUMBER_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    type: Global___OrganizationType.ValueType
+    country: _builtins.str
+    hotline_number: _builtins.str
+    worker_id: _builtins.str
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        type: Global___OrganizationType.ValueType = ...,
+        country: _builtins.str = ...,
+        hotline_number: _builtins.str = ...,
+        worker_id: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["country", b"country", "hotline_number", b"hotline_number", "time", b"time", "type", b"type", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrganizationProposal: _TypeAlias = OrganizationProposal  # noqa: Y015
 
 @_typing.final
 class Eligibility(_message.Message):
@@ -713,6 +761,87 @@ class UpdateOrganizationRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateOrganizationRequest: _TypeAlias = UpdateOrganizationRequest  # noqa: Y015
+
+@_typing.final
+class ProposeOrganizationChangeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def organization(self) -> Global___Organization:
+        """id and etag are required"""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """type, country, hotline_number"""
+
+    def __init__(
+        self,
+        *,
+        organization: Global___Organization | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["organization", b"organization", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization", b"organization", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeOrganizationChangeRequest: _TypeAlias = ProposeOrganizationChangeRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmOrganizationChangeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    etag: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmOrganizationChangeRequest: _TypeAlias = ConfirmOrganizationChangeRequest  # noqa: Y015
+
+@_typing.final
+class DropOrganizationChangeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    etag: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DropOrganizationChangeRequest: _TypeAlias = DropOrganizationChangeRequest  # noqa: Y015
 
 @_typing.final
 class ApproveOrganizationRequest(_message.Message):

@@ -72,6 +72,21 @@ class DirectoryStub:
                 request_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.UpdateOrganizationRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
                 _registered_method=True)
+        self.ProposeOrganizationChange = channel.unary_unary(
+                '/enlace.partners.v1.Directory/ProposeOrganizationChange',
+                request_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.ProposeOrganizationChangeRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
+                _registered_method=True)
+        self.ConfirmOrganizationChange = channel.unary_unary(
+                '/enlace.partners.v1.Directory/ConfirmOrganizationChange',
+                request_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.ConfirmOrganizationChangeRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
+                _registered_method=True)
+        self.DropOrganizationChange = channel.unary_unary(
+                '/enlace.partners.v1.Directory/DropOrganizationChange',
+                request_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.DropOrganizationChangeRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
+                _registered_method=True)
         self.ApproveOrganization = channel.unary_unary(
                 '/enlace.partners.v1.Directory/ApproveOrganization',
                 request_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.ApproveOrganizationRequest.SerializeToString,
@@ -171,16 +186,41 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateOrganization(self, request, context):
-        """Changes the fields named in update_mask. Manager of the organisation, or coordinator.
+        """Changes the fields named in update_mask. Manager of the organisation, or coordinator. type, country and hotline_number are the network's:
+        see ProposeOrganizationChange.
+        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION two_people_required.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProposeOrganizationChange(self, request, context):
+        """Proposes other values of type, country and hotline_number; nothing changes until another person confirms. Coordinator.
         Errors: NOT_FOUND not_found; ABORTED stale_etag.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ConfirmOrganizationChange(self, request, context):
+        """Confirms what somebody else has proposed. Coordinator.
+        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION second_person_required | nothing_to_confirm.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DropOrganizationChange(self, request, context):
+        """Drops what was proposed. Coordinator.
+        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION nothing_to_confirm.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ApproveOrganization(self, request, context):
-        """Approves a member: identity may now be opened and shelter data seen. Coordinator.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition.
+        """Approves a member: identity may now be opened and shelter data seen. Coordinator, other than who registered it.
+        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition | second_person_required.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -285,6 +325,21 @@ def add_DirectoryServicer_to_server(servicer, server):
             'UpdateOrganization': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateOrganization,
                     request_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.UpdateOrganizationRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.SerializeToString,
+            ),
+            'ProposeOrganizationChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeOrganizationChange,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.ProposeOrganizationChangeRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.SerializeToString,
+            ),
+            'ConfirmOrganizationChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmOrganizationChange,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.ConfirmOrganizationChangeRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.SerializeToString,
+            ),
+            'DropOrganizationChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropOrganizationChange,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.DropOrganizationChangeRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.SerializeToString,
             ),
             'ApproveOrganization': grpc.unary_unary_rpc_method_handler(
@@ -507,6 +562,87 @@ class Directory:
             target,
             '/enlace.partners.v1.Directory/UpdateOrganization',
             protos_dot_partners_dot_v1_dot_directory__pb2.UpdateOrganizationRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeOrganizationChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Directory/ProposeOrganizationChange',
+            protos_dot_partners_dot_v1_dot_directory__pb2.ProposeOrganizationChangeRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmOrganizationChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Directory/ConfirmOrganizationChange',
+            protos_dot_partners_dot_v1_dot_directory__pb2.ConfirmOrganizationChangeRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropOrganizationChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Directory/DropOrganizationChange',
+            protos_dot_partners_dot_v1_dot_directory__pb2.DropOrganizationChangeRequest.SerializeToString,
             protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
             options,
             channel_credentials,

@@ -52,12 +52,25 @@ class DirectoryStub:
     ListOrganizations: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListOrganizationsRequest, _directory_pb2.ListOrganizationsResponse]
     """Lists organisations by name, a page at a time. Errors: INVALID_ARGUMENT invalid_fields (page_token)."""
     UpdateOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.UpdateOrganizationRequest, _directory_pb2.Organization]
-    """Changes the fields named in update_mask. Manager of the organisation, or coordinator.
+    """Changes the fields named in update_mask. Manager of the organisation, or coordinator. type, country and hotline_number are the network's:
+    see ProposeOrganizationChange.
+    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION two_people_required.
+    """
+    ProposeOrganizationChange: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ProposeOrganizationChangeRequest, _directory_pb2.Organization]
+    """Proposes other values of type, country and hotline_number; nothing changes until another person confirms. Coordinator.
     Errors: NOT_FOUND not_found; ABORTED stale_etag.
     """
+    ConfirmOrganizationChange: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ConfirmOrganizationChangeRequest, _directory_pb2.Organization]
+    """Confirms what somebody else has proposed. Coordinator.
+    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION second_person_required | nothing_to_confirm.
+    """
+    DropOrganizationChange: _grpc.UnaryUnaryMultiCallable[_directory_pb2.DropOrganizationChangeRequest, _directory_pb2.Organization]
+    """Drops what was proposed. Coordinator.
+    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION nothing_to_confirm.
+    """
     ApproveOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ApproveOrganizationRequest, _directory_pb2.Organization]
-    """Approves a member: identity may now be opened and shelter data seen. Coordinator.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition.
+    """Approves a member: identity may now be opened and shelter data seen. Coordinator, other than who registered it.
+    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition | second_person_required.
     """
     SuspendOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.SuspendOrganizationRequest, _directory_pb2.Organization]
     """Suspends a member: its workers and keys are refused everywhere. Coordinator.
@@ -112,12 +125,25 @@ class DirectoryAsyncStub(DirectoryStub):
     ListOrganizations: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListOrganizationsRequest, _directory_pb2.ListOrganizationsResponse]  # type: ignore[assignment]
     """Lists organisations by name, a page at a time. Errors: INVALID_ARGUMENT invalid_fields (page_token)."""
     UpdateOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.UpdateOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
-    """Changes the fields named in update_mask. Manager of the organisation, or coordinator.
+    """Changes the fields named in update_mask. Manager of the organisation, or coordinator. type, country and hotline_number are the network's:
+    see ProposeOrganizationChange.
+    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION two_people_required.
+    """
+    ProposeOrganizationChange: _aio.UnaryUnaryMultiCallable[_directory_pb2.ProposeOrganizationChangeRequest, _directory_pb2.Organization]  # type: ignore[assignment]
+    """Proposes other values of type, country and hotline_number; nothing changes until another person confirms. Coordinator.
     Errors: NOT_FOUND not_found; ABORTED stale_etag.
     """
+    ConfirmOrganizationChange: _aio.UnaryUnaryMultiCallable[_directory_pb2.ConfirmOrganizationChangeRequest, _directory_pb2.Organization]  # type: ignore[assignment]
+    """Confirms what somebody else has proposed. Coordinator.
+    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION second_person_required | nothing_to_confirm.
+    """
+    DropOrganizationChange: _aio.UnaryUnaryMultiCallable[_directory_pb2.DropOrganizationChangeRequest, _directory_pb2.Organization]  # type: ignore[assignment]
+    """Drops what was proposed. Coordinator.
+    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION nothing_to_confirm.
+    """
     ApproveOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.ApproveOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
-    """Approves a member: identity may now be opened and shelter data seen. Coordinator.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition.
+    """Approves a member: identity may now be opened and shelter data seen. Coordinator, other than who registered it.
+    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition | second_person_required.
     """
     SuspendOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.SuspendOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Suspends a member: its workers and keys are refused everywhere. Coordinator.
@@ -205,8 +231,39 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.UpdateOrganizationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
-        """Changes the fields named in update_mask. Manager of the organisation, or coordinator.
+        """Changes the fields named in update_mask. Manager of the organisation, or coordinator. type, country and hotline_number are the network's:
+        see ProposeOrganizationChange.
+        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION two_people_required.
+        """
+
+    @_abc_1.abstractmethod
+    def ProposeOrganizationChange(
+        self,
+        request: _directory_pb2.ProposeOrganizationChangeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
+        """Proposes other values of type, country and hotline_number; nothing changes until another person confirms. Coordinator.
         Errors: NOT_FOUND not_found; ABORTED stale_etag.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmOrganizationChange(
+        self,
+        request: _directory_pb2.ConfirmOrganizationChangeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
+        """Confirms what somebody else has proposed. Coordinator.
+        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION second_person_required | nothing_to_confirm.
+        """
+
+    @_abc_1.abstractmethod
+    def DropOrganizationChange(
+        self,
+        request: _directory_pb2.DropOrganizationChangeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
+        """Drops what was proposed. Coordinator.
+        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION nothing_to_confirm.
         """
 
     @_abc_1.abstractmethod
@@ -215,8 +272,8 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.ApproveOrganizationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
-        """Approves a member: identity may now be opened and shelter data seen. Coordinator.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition.
+        """Approves a member: identity may now be opened and shelter data seen. Coordinator, other than who registered it.
+        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition | second_person_required.
         """
 
     @_abc_1.abstractmethod

@@ -20,7 +20,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class OrganizationFact(_message.Message):
-    """enlace.organization.{registered,changed,approved,suspended,reinstated}.v1 · key: organization_id"""
+    """enlace.organization.{registered,changed,change_proposed,change_dropped,approved,suspended,reinstated}.v1 · key: organization_id"""
 
     DESCRIPTOR: _descriptor.Descriptor
 

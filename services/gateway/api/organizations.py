@@ -18,6 +18,21 @@ organizations = Routes("organizations", "The members of the coalition: ministrie
 TYPE, STATUS = pb.OrganizationType.DESCRIPTOR, pb.OrganizationStatus.DESCRIPTOR
 
 
+class NetworkFieldsSchema(Schema):
+    """What the network says of a member, by two people."""
+
+    type = fields.word(TYPE, "The kind of member.", example="shelter")
+    country = fields.code("Country, ISO 3166-1 alpha-2.", example="NI")
+    hotline_number = fields.text("The number that callers find on the public page, as dialled in the country.", 20, example="133")
+
+
+class ProposalSchema(NetworkFieldsSchema):
+    """What one person of the coordination wants to change, and another has not yet confirmed."""
+
+    worker_id = fields.ident("Who proposed it.")
+    time = fields.time("When.")
+
+
 class OrganizationSchema(Schema):
     """A member of the coalition (HSDS organization)."""
 
@@ -33,6 +48,8 @@ class OrganizationSchema(Schema):
     languages = fields.many(fields.code("A language, BCP 47.", example="es"), "Languages spoken, BCP 47.")
     description = fields.text("What it does, in its own words.", 2000)
     hotline_number = fields.text("As dialled in the country, for members of type hotline.", 20, example="133")
+    registered_by_worker_id = fields.ident("Who registered it; for coordinator and auditor.", dump_only=True)
+    proposal = fields.part(ProposalSchema, "What is proposed; for coordinator and auditor.", dump_only=True)
     create_time = fields.created()
     update_time = fields.updated()
 
@@ -94,14 +111,64 @@ def get_organization(organization_id: str) -> Response:
     takes=OrganizationPatch,
     etag=True,
     wrapped="organization",
+    refuses=(409,),
 )
 def update_organization(given: dict[str, Any], organization_id: str) -> Response:
     """Change a member's entry
 
-    The manager of the organisation, or the coordinator."""
+    The manager of the organisation, or the coordinator. Type, country and public number are the network's: see propose-change."""
     changed = from_json({**given, "id": organization_id, "etag": if_match()}, pb.Organization())
     request = pb.UpdateOrganizationRequest(organization=changed, update_mask=mask(given), request_id=request_key())
     return one(clients().directory.UpdateOrganization(request))
+
+
+@organizations.operation(
+    "post",
+    "/organizations/<opaque:organization_id>/propose-change",
+    right=COORDINATOR,
+    answers=OrganizationSchema,
+    takes=NetworkFieldsSchema,
+    once=True,
+    etag=True,
+    wrapped="organization",
+)
+def propose_organization_change(given: dict[str, Any], organization_id: str) -> Response:
+    """Propose to change a member's type, country or public number
+
+    Nothing changes until another person of the coordination confirms."""
+    changed = from_json({**given, "id": organization_id, "etag": if_match()}, pb.Organization())
+    request = pb.ProposeOrganizationChangeRequest(organization=changed, update_mask=mask(given), request_id=request_key())
+    return one(clients().directory.ProposeOrganizationChange(request))
+
+
+@organizations.operation(
+    "post",
+    "/organizations/<opaque:organization_id>/confirm-change",
+    right=COORDINATOR,
+    answers=OrganizationSchema,
+    once=True,
+    etag=True,
+    refuses=(409,),
+)
+def confirm_organization_change(organization_id: str) -> Response:
+    """Confirm what somebody else has proposed"""
+    request = pb.ConfirmOrganizationChangeRequest(id=organization_id, etag=if_match(), request_id=request_key())
+    return one(clients().directory.ConfirmOrganizationChange(request))
+
+
+@organizations.operation(
+    "post",
+    "/organizations/<opaque:organization_id>/drop-change",
+    right=COORDINATOR,
+    answers=OrganizationSchema,
+    once=True,
+    etag=True,
+    refuses=(409,),
+)
+def drop_organization_change(organization_id: str) -> Response:
+    """Drop what was proposed"""
+    request = pb.DropOrganizationChangeRequest(id=organization_id, etag=if_match(), request_id=request_key())
+    return one(clients().directory.DropOrganizationChange(request))
 
 
 @organizations.operation(
@@ -116,7 +183,7 @@ def update_organization(given: dict[str, Any], organization_id: str) -> Response
 def approve_organization(organization_id: str) -> Response:
     """Approve a member
 
-    Its workers may now open identities and see shelters."""
+    Its workers may now open identities and see shelters. By another person than who registered it."""
     request = pb.ApproveOrganizationRequest(id=organization_id, etag=if_match(), request_id=request_key())
     return one(clients().directory.ApproveOrganization(request))
 

@@ -1,6 +1,9 @@
 """The directory: search (the words never enter an address), an organisation's page, and room in one tap."""
 
+from typing import Any
+
 from flask import Blueprint, abort, redirect, render_template, request, url_for
+from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
 from protos.partners.v1 import directory_pb2 as d
@@ -49,24 +52,54 @@ def results() -> str | tuple[str, int]:
 @blueprint.get("/directory/organizations/<identifier>")
 def organization(identifier: str) -> str:
     """One member and what it offers."""
+    return page(identifier, {})
+
+
+def page(identifier: str, errors: dict[str, str]) -> str:
+    """The page, with what was wrong with a step."""
     found = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     services = clients().directory.SearchServices(d.SearchServicesRequest(organization_id=identifier, page_size=100)).services
-    return render_template("organization.html", organization=found, services=services)
+    return render_template("organization.html", organization=found, services=services, errors=errors)
 
 
 @blueprint.post("/directory/organizations/<identifier>/<verb>")
-def vet(identifier: str, verb: str) -> Response:
-    """The coordinator's three steps in the life of a member."""
+def vet(identifier: str, verb: str) -> Response | tuple[str, int]:
+    """The coordinator's steps in the life of a member, and what two of them decide about it."""
     directory, once = clients().directory, forms.request_id()
-    if verb == "approve":
+    try:
+        done = steer(directory, identifier, verb, once)
+    except forms.SHOWN_IN_PLACE as refusal:
+        return page(identifier, forms.problems(refusal)), 422
+    if not done:
+        abort(404)
+    return redirect(url_for("directory.organization", identifier=identifier, done="saved"), 303)
+
+
+def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
+    """Takes the step; False for one that there is not."""
+    if verb == "propose":
+        changed = d.Organization(
+            id=identifier,
+            etag=forms.etag(),
+            type=d.OrganizationType.ValueType(words.number("organization_type", forms.text("type"))),
+            country=forms.text("country"),
+            hotline_number=forms.text("hotline_number"),
+        )
+        mask = FieldMask(paths=["type", "country", "hotline_number"])
+        directory.ProposeOrganizationChange(d.ProposeOrganizationChangeRequest(organization=changed, update_mask=mask, request_id=once))
+    elif verb == "confirm":
+        directory.ConfirmOrganizationChange(d.ConfirmOrganizationChangeRequest(id=identifier, etag=forms.etag(), request_id=once))
+    elif verb == "drop":
+        directory.DropOrganizationChange(d.DropOrganizationChangeRequest(id=identifier, etag=forms.etag(), request_id=once))
+    elif verb == "approve":
         directory.ApproveOrganization(d.ApproveOrganizationRequest(id=identifier, etag=forms.etag(), request_id=once))
     elif verb == "suspend":
         directory.SuspendOrganization(d.SuspendOrganizationRequest(id=identifier, etag=forms.etag(), request_id=once))
     elif verb == "reinstate":
         directory.ReinstateOrganization(d.ReinstateOrganizationRequest(id=identifier, etag=forms.etag(), request_id=once))
     else:
-        abort(404)
-    return redirect(url_for("directory.organization", identifier=identifier, done="saved"), 303)
+        return False
+    return True
 
 
 @blueprint.get("/directory/members")

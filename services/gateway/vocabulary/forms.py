@@ -76,7 +76,8 @@ TABLES: dict[str, dict[str, str]] = {
         "guardian_required": N_(
             "Es menor de edad: lo autoriza su madre, padre, tutor o la autoridad, o se decide por su interés superior entre dos."
         ),
-        "second_person_required": N_("Lo tiene que confirmar otra persona, no quien lo registró."),
+        "two_people_required": N_("El tipo, el país y el número público los decide la coordinación, entre dos personas."),
+        "second_person_required": N_("Lo tiene que confirmar otra persona, no quien lo empezó."),
         "override_after_withdrawal": N_(
             "Ella retiró su permiso para esta organización. Solo por un peligro nuevo, y tiene que enviarla otra persona."
         ),

@@ -5,7 +5,8 @@ from services.gateway.i18n import N_
 TABLES: dict[str, dict[str, str]] = {
     "organization_type": {
         "ngo": N_("ONG"),
-        "law_enforcement": N_("Policía o fiscalía"),
+        "law_enforcement": N_("Policía"),
+        "prosecution": N_("Fiscalía"),
         "health_service": N_("Salud"),
         "central_government": N_("Ministerio"),
         "local_government": N_("Alcaldía o gobierno local"),

@@ -4,6 +4,7 @@ from chassis.audit import Entry
 from chassis.rpc import Call, anyone, roles
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners import usecases, wire
+from services.partners.domain.organization import Organization
 
 _READ = roles("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", "AUDITOR", scope="directory.read")
 _ENTRY = roles("MANAGER", "COORDINATOR", scope="directory.write")
@@ -15,6 +16,9 @@ RIGHTS = {
     "GetOrganization": _READ,
     "ListOrganizations": _READ,
     "UpdateOrganization": _ENTRY,
+    "ProposeOrganizationChange": roles("COORDINATOR"),
+    "ConfirmOrganizationChange": roles("COORDINATOR"),
+    "DropOrganizationChange": roles("COORDINATOR"),
     "ApproveOrganization": roles("COORDINATOR"),
     "SuspendOrganization": roles("COORDINATOR"),
     "ReinstateOrganization": roles("COORDINATOR"),
@@ -44,10 +48,10 @@ class Directory:
         entry = wire.organization_entry(request.organization)
         organization = usecases.create_organization(call.tx, call.caller, call.clock.now(), entry)
         call.trail.append(Entry("organization_create", organization.id))
-        return wire.organization(organization)
+        return self._said(organization, call)
 
     def GetOrganization(self, request: pb.GetOrganizationRequest, call: Call) -> pb.Organization:
-        return wire.organization(usecases.get_organization(call.tx, call.caller, request.id))
+        return self._said(usecases.get_organization(call.tx, call.caller, request.id), call)
 
     def ListOrganizations(self, request: pb.ListOrganizationsRequest, call: Call) -> pb.ListOrganizationsResponse:
         found, token = usecases.list_organizations(
@@ -59,29 +63,50 @@ class Directory:
             type=wire.type_word(request.type),
             status=wire.status_word(request.status),
         )
-        return pb.ListOrganizationsResponse(organizations=[wire.organization(one) for one in found], next_page_token=token)
+        return pb.ListOrganizationsResponse(organizations=[self._said(one, call) for one in found], next_page_token=token)
 
     def UpdateOrganization(self, request: pb.UpdateOrganizationRequest, call: Call) -> pb.Organization:
         given = request.organization
         changes = wire.changes(request.update_mask, wire.organization_entry(given))
         organization = usecases.update_organization(call.tx, call.caller, call.clock.now(), given.id, given.etag, changes)
         call.trail.append(Entry("organization_change", organization.id, detail_codes=tuple(changes)))
-        return wire.organization(organization)
+        return self._said(organization, call)
+
+    def ProposeOrganizationChange(self, request: pb.ProposeOrganizationChangeRequest, call: Call) -> pb.Organization:
+        given = request.organization
+        changes = wire.changes(request.update_mask, wire.organization_entry(given))
+        organization = usecases.propose_change(call.tx, call.caller, call.clock.now(), given.id, given.etag, changes)
+        call.trail.append(Entry("organization_propose", organization.id, detail_codes=tuple(changes)))
+        return self._said(organization, call)
+
+    def ConfirmOrganizationChange(self, request: pb.ConfirmOrganizationChangeRequest, call: Call) -> pb.Organization:
+        organization = usecases.confirm_change(call.tx, call.caller, call.clock.now(), request.id, request.etag)
+        call.trail.append(Entry("organization_confirm_change", organization.id))
+        return self._said(organization, call)
+
+    def DropOrganizationChange(self, request: pb.DropOrganizationChangeRequest, call: Call) -> pb.Organization:
+        organization = usecases.drop_change(call.tx, call.caller, call.clock.now(), request.id, request.etag)
+        call.trail.append(Entry("organization_drop_change", organization.id))
+        return self._said(organization, call)
 
     def ApproveOrganization(self, request: pb.ApproveOrganizationRequest, call: Call) -> pb.Organization:
         organization = usecases.approve_organization(call.tx, call.caller, call.clock.now(), request.id, request.etag)
         call.trail.append(Entry("organization_approve", organization.id))
-        return wire.organization(organization)
+        return self._said(organization, call)
 
     def SuspendOrganization(self, request: pb.SuspendOrganizationRequest, call: Call) -> pb.Organization:
         organization = usecases.suspend_organization(call.tx, call.caller, call.clock.now(), request.id, request.etag)
         call.trail.append(Entry("organization_suspend", organization.id))
-        return wire.organization(organization)
+        return self._said(organization, call)
 
     def ReinstateOrganization(self, request: pb.ReinstateOrganizationRequest, call: Call) -> pb.Organization:
         organization = usecases.reinstate_organization(call.tx, call.caller, call.clock.now(), request.id, request.etag)
         call.trail.append(Entry("organization_reinstate", organization.id))
-        return wire.organization(organization)
+        return self._said(organization, call)
+
+    @staticmethod
+    def _said(organization: Organization, call: Call) -> pb.Organization:
+        return wire.organization(organization, steering=call.caller.has("COORDINATOR") or call.caller.has("AUDITOR"))
 
     def CreateService(self, request: pb.CreateServiceRequest, call: Call) -> pb.Service:
         given = request.service

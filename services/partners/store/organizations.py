@@ -5,22 +5,27 @@ from collections.abc import Sequence
 from chassis import outbox
 from chassis.db import Row, Transaction
 from services.partners import wire
-from services.partners.domain.organization import ACTIVE, Organization, OrganizationEntry, OrganizationStatus, OrganizationType
+from services.partners.domain.organization import ACTIVE, Organization, OrganizationEntry, OrganizationStatus, OrganizationType, Proposal
 from services.partners.store import pages
 from services.partners.store.words import fold
 
 
 def keep(tx: Transaction, organization: Organization) -> None:
     """Writes the organisation with its facts."""
-    entry = organization.entry
+    entry, wanted = organization.entry, organization.proposal
     tx.execute(
         "INSERT INTO organizations (id, version, status, name, name_key, type, country, department, phone, url, languages, description,"
-        " hotline_number, create_time, update_time) VALUES (%(id)s, %(version)s, %(status)s, %(name)s, %(name_key)s, %(type)s, %(country)s,"
-        " %(department)s, %(phone)s, %(url)s, %(languages)s, %(description)s, %(hotline_number)s, %(create_time)s, %(update_time)s)"
+        " hotline_number, registered_by_worker_id, proposed_type, proposed_country, proposed_hotline_number, proposed_by_worker_id, propose_time,"
+        " create_time, update_time) VALUES (%(id)s, %(version)s, %(status)s, %(name)s, %(name_key)s, %(type)s, %(country)s,"
+        " %(department)s, %(phone)s, %(url)s, %(languages)s, %(description)s, %(hotline_number)s,"
+        " %(registered_by_worker_id)s, %(proposed_type)s, %(proposed_country)s, %(proposed_hotline_number)s, %(proposed_by_worker_id)s,"
+        " %(propose_time)s, %(create_time)s, %(update_time)s)"
         " ON CONFLICT (id) DO UPDATE SET version = excluded.version, status = excluded.status, name = excluded.name,"
         " name_key = excluded.name_key, type = excluded.type, country = excluded.country, department = excluded.department,"
         " phone = excluded.phone, url = excluded.url, languages = excluded.languages, description = excluded.description,"
-        " hotline_number = excluded.hotline_number, update_time = excluded.update_time",
+        " hotline_number = excluded.hotline_number, proposed_type = excluded.proposed_type, proposed_country = excluded.proposed_country,"
+        " proposed_hotline_number = excluded.proposed_hotline_number, proposed_by_worker_id = excluded.proposed_by_worker_id,"
+        " propose_time = excluded.propose_time, update_time = excluded.update_time",
         {
             "id": organization.id,
             "version": organization.version,
@@ -35,6 +40,12 @@ def keep(tx: Transaction, organization: Organization) -> None:
             "languages": list(entry.languages),
             "description": entry.description,
             "hotline_number": entry.hotline_number,
+            "registered_by_worker_id": organization.registered_by_worker_id,
+            "proposed_type": wanted.type if wanted else None,
+            "proposed_country": wanted.country if wanted else None,
+            "proposed_hotline_number": wanted.hotline_number if wanted else None,
+            "proposed_by_worker_id": wanted.worker_id if wanted else None,
+            "propose_time": wanted.time if wanted else None,
             "create_time": organization.create_time,
             "update_time": organization.update_time,
         },
@@ -102,6 +113,16 @@ def read(row: Row) -> Organization:
         create_time=row["create_time"],
         update_time=row["update_time"],
         status=OrganizationStatus(row["status"]),
+        registered_by_worker_id=row["registered_by_worker_id"],
+        proposal=Proposal(
+            OrganizationType(row["proposed_type"]),
+            row["proposed_country"],
+            row["proposed_hotline_number"],
+            row["proposed_by_worker_id"],
+            row["propose_time"],
+        )
+        if row["propose_time"]
+        else None,
         entry=OrganizationEntry(
             name=row["name"],
             type=OrganizationType(row["type"]),

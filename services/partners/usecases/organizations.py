@@ -16,7 +16,7 @@ from services.partners.usecases.standing import may_act_for, sees_everything
 
 def create_organization(tx: Transaction, caller: Caller, now: datetime, entry: OrganizationEntry, *, id: str | None = None) -> Organization:
     """Registers a member, on probation."""
-    organization = Organization.register(id or new_id(), entry, now)
+    organization = Organization.register(id or new_id(), entry, now, _person(caller))
     organizations.keep(tx, organization)
     return organization
 
@@ -64,7 +64,26 @@ def update_organization(tx: Transaction, caller: Caller, now: datetime, id: str,
 
 def approve_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
     """Makes it a full member."""
-    return _live(tx, caller, now, id, etag, Organization.approve)
+    return _live(tx, caller, now, id, etag, lambda organization, time: organization.approve(time, _person(caller)))
+
+
+def propose_change(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, changes: Mapping[str, Any]) -> Organization:
+    """Proposes to change the network's fields of a member."""
+    organization = _held(tx, caller, id)
+    organization.check_etag(etag, "organization.etag")
+    organization.propose(changes, caller.id, now)
+    organizations.keep(tx, organization)
+    return organization
+
+
+def confirm_change(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
+    """Agrees to what somebody else has proposed."""
+    return _live(tx, caller, now, id, etag, lambda organization, time: organization.confirm_change(caller.id, time))
+
+
+def drop_change(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
+    """Drops what was proposed."""
+    return _live(tx, caller, now, id, etag, Organization.drop_change)
 
 
 def suspend_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
@@ -90,6 +109,11 @@ def _live(
     organizations.keep(tx, organization)
     services.refresh_all_of(tx, id, organization.entry.name)
     return organization
+
+
+def _person(caller: Caller) -> str:
+    """Who it was; nobody in particular when the house itself is founded."""
+    return caller.id if caller.kind == "worker" else ""
 
 
 def _held(tx: Transaction, caller: Caller, id: str) -> Organization:

@@ -1,0 +1,141 @@
+"""What others depend on is changed by two people: who is a member, of what kind, in which country, and the number that a caller finds."""
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from protos.partners.v1 import directory_pb2 as pb
+from services.partners.domain.organization import Organization, OrganizationType
+from services.partners.domain.worker import Role
+from tests.partners.scene import Scene, Stubs, refused
+
+NETWORK: list[tuple[str, object]] = [
+    ("type", pb.ORGANIZATION_TYPE_HOTLINE),
+    ("country", "CR"),
+    ("hotline_number", "666"),
+]
+
+
+def changing(found: Organization | pb.Organization, **values: object) -> dict[str, object]:
+    return {
+        "organization": pb.Organization(id=found.id, etag=found.etag, **values),  # type: ignore[arg-type]
+        "update_mask": FieldMask(paths=list(values)),
+    }
+
+
+def propose(client: Stubs, found: Organization | pb.Organization, **values: object) -> pb.Organization:
+    said: pb.Organization = client.ProposeOrganizationChange(pb.ProposeOrganizationChangeRequest(**changing(found, **values)))  # type: ignore[arg-type]
+    return said
+
+
+def confirm(client: Stubs, found: pb.Organization) -> pb.Organization:
+    said: pb.Organization = client.ConfirmOrganizationChange(pb.ConfirmOrganizationChangeRequest(id=found.id, etag=found.etag))
+    return said
+
+
+def numbers(scene: Scene) -> list[tuple[str, str]]:
+    return [(line.country, line.number) for line in scene.nobody.ListHotlines(pb.ListHotlinesRequest()).hotlines]
+
+
+@pytest.mark.parametrize(("path", "value"), NETWORK)
+def test_neither_a_member_nor_one_coordinator_changes_what_is_the_networks(path: str, value: object, scene: Scene) -> None:
+    scene.organization("Llama y Vive", type=OrganizationType.HOTLINE, department="", hotline_number="133")
+    own = scene.organization("Fachada", department="")
+    everybody = [scene.by(own, Role.MANAGER), scene.by_key(own, "directory.write"), scene.coordinator]
+    for caller in everybody:
+        with refused("FAILED_PRECONDITION", "two_people_required"):
+            caller.UpdateOrganization(pb.UpdateOrganizationRequest(**changing(own, **{path: value})))  # type: ignore[arg-type]
+    for caller in everybody[:2]:
+        with refused("PERMISSION_DENIED", "right_missing"):
+            propose(caller, own, **{path: value})
+    assert numbers(scene) == [("NI", "133")]
+    assert len(scene.facts(own.id)) == 2, "nothing was told"
+
+
+def test_what_is_as_it_was_may_be_sent_along(scene: Scene) -> None:
+    own = scene.organization("Propia")
+    manager = scene.by(own, Role.MANAGER)
+    request = pb.UpdateOrganizationRequest(**changing(own, name="Propia y nueva", country="NI", type=pb.ORGANIZATION_TYPE_NGO))  # type: ignore[arg-type]
+    assert manager.UpdateOrganization(request).name == "Propia y nueva"
+
+
+def test_one_proposes_another_confirms_and_the_public_number_follows(scene: Scene) -> None:
+    line = scene.organization("Llama y Vive", type=OrganizationType.HOTLINE, department="", hotline_number="133")
+    second = scene.by(scene.coalition, Role.COORDINATOR)
+    proposed = propose(scene.coordinator, line, hotline_number="134")
+    assert (proposed.hotline_number, proposed.proposal.hotline_number) == ("133", "134")
+    assert numbers(scene) == [("NI", "133")]
+    with refused("FAILED_PRECONDITION", "second_person_required"):
+        confirm(scene.coordinator, proposed)
+    confirmed = confirm(second, proposed)
+    assert (confirmed.hotline_number, confirmed.HasField("proposal")) == ("134", False)
+    assert numbers(scene) == [("NI", "134")]
+    with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
+        confirm(second, confirmed)
+    assert [fact for _, fact in scene.facts(line.id)][-2:] == ["enlace.organization.change_proposed.v1", "enlace.organization.changed.v1"]
+
+
+def test_who_confirms_agrees_to_what_was_seen(scene: Scene) -> None:
+    own = scene.organization("Propia")
+    second = scene.by(scene.coalition, Role.COORDINATOR)
+    seen = propose(scene.coordinator, own, type=pb.ORGANIZATION_TYPE_SHELTER)
+    propose(scene.coordinator, seen, type=pb.ORGANIZATION_TYPE_HOTLINE)
+    with refused("ABORTED", "stale_etag"):
+        confirm(second, seen)
+
+
+def test_a_newer_proposal_is_its_makers_and_what_is_dropped_is_gone(scene: Scene) -> None:
+    own = scene.organization("Propia", department="")
+    second = scene.by(scene.coalition, Role.COORDINATOR)
+    newer = propose(second, propose(scene.coordinator, own, country="CR"), country="SV")
+    with refused("FAILED_PRECONDITION", "second_person_required"):
+        confirm(second, newer)
+    dropped = second.DropOrganizationChange(pb.DropOrganizationChangeRequest(id=newer.id, etag=newer.etag))
+    assert not dropped.HasField("proposal")
+    with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
+        confirm(scene.coordinator, dropped)
+
+
+def test_a_department_of_the_country_before_goes_with_it(scene: Scene) -> None:
+    own = scene.organization("Propia", department="NI-CI")
+    moved = confirm(scene.by(scene.coalition, Role.COORDINATOR), propose(scene.coordinator, own, country="CR"))
+    assert (moved.country, moved.department) == ("CR", "")
+
+
+@pytest.mark.parametrize(
+    ("values", "violation"),
+    [
+        ({"name": "Otra"}, ("organization.name", "unknown_code")),
+        ({"country": "Costa Rica"}, ("organization.country", "unknown_code")),
+        ({"type": 0}, ("organization.type", "required")),
+        ({"hotline_number": "call me"}, ("organization.hotline_number", "malformed")),
+    ],
+)
+def test_a_proposal_that_is_wrong_is_refused_with_the_place(values: dict[str, object], violation: tuple[str, str], scene: Scene) -> None:
+    own = scene.organization("Propia", department="")
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        propose(scene.coordinator, own, **values)
+    assert found.violations == [violation]
+
+
+def test_what_is_proposed_is_seen_by_those_who_steer_or_check(scene: Scene) -> None:
+    own = scene.organization("Propia", department="")
+    propose(scene.coordinator, own, country="CR")
+    asked = pb.GetOrganizationRequest(id=own.id)
+    for caller in (scene.coordinator, scene.by(scene.coalition, Role.AUDITOR)):
+        assert caller.GetOrganization(asked).HasField("proposal")
+    for caller in (scene.by(own, Role.MANAGER), scene.by_key(own, "directory.read")):
+        seen = caller.GetOrganization(asked)
+        assert not seen.HasField("proposal")
+        assert seen.registered_by_worker_id == ""
+
+
+def test_who_registers_a_member_does_not_approve_it(scene: Scene) -> None:
+    entry = pb.Organization(name="Fundación Nueva", type=pb.ORGANIZATION_TYPE_HOTLINE, country="EC", hotline_number="199")
+    made = scene.coordinator.CreateOrganization(pb.CreateOrganizationRequest(organization=entry))
+    request = pb.ApproveOrganizationRequest(id=made.id, etag=made.etag)
+    with refused("FAILED_PRECONDITION", "second_person_required"):
+        scene.coordinator.ApproveOrganization(request)
+    assert numbers(scene) == [], "one person alone puts no number on the public page"
+    approved = scene.by(scene.coalition, Role.COORDINATOR).ApproveOrganization(request)
+    assert approved.status == pb.ORGANIZATION_STATUS_APPROVED
+    assert numbers(scene) == [("EC", "199")]

@@ -19,8 +19,10 @@ from standardwebhooks import Webhook
 
 from services.gateway.api import openapi, openapi_text
 from services.gateway.api.members import SCOPES
+from services.gateway.api.referral_verbs import VERBS, route
 from services.gateway.api.routes import COORDINATOR, MANAGER, OPEN, STEERING, WORKER
 from services.gateway.problems import DOCS, REASONS
+from tests import rights_table
 from tests.gateway.api_house import ID, OUTPUTS, Played, System, app_with, filled
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -29,6 +31,13 @@ METHODS = {
     (path, method): operation for path, item in DOCUMENT["paths"].items() for method, operation in item.items() if method != "parameters"
 }
 # A session is a browser's, and opens pages; a system has a key, which the gateway exchanges.
+SERVICES = [
+    f"enlace.{name}"
+    for name in (
+        "partners.v1.Directory partners.v1.Members partners.v1.Tokens referrals.v1.Referrals referrals.v1.Statistics referrals.v1.People"
+        " referrals.v1.Contacts referrals.v1.References notifications.v1.Notifications notifications.v1.Webhooks"
+    ).split()
+]
 NOT_FOR_SYSTEMS = {"SignIn", "EndSession"}
 NASTY: list[Any] = [
     None, True, 0, -1, 2**40, 2**70, 1.5, 1e308, "", "x" * 5000, "\x00", "\ud800", "\u202e", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00Z",
@@ -249,3 +258,30 @@ def loose(schema: Any) -> Any:
     if isinstance(schema.get("properties"), dict) and "type" in schema:
         kept = {**kept, "properties": {name: loose(part) for name, part in schema["properties"].items()}, "additionalProperties": False}
     return kept
+
+
+def rpc_of() -> dict[str, str]:
+    """operationId → the rpc that its route asks, read from the code of the routes."""
+    found = {route(verb).__name__: verb.rpc for verb in VERBS}
+    for file in (ROOT / "services" / "gateway" / "api").glob("*.py"):
+        for view, body in re.findall(r"^def (\w+)\([^()]*\) -> Response:\n((?:    .*\n|\n)+)", file.read_text(), re.MULTILINE):
+            if asked := re.findall(r"clients\(\)\.\w+\.(\w+)\(", body):
+                found[view] = asked[-1]  # a change may read first
+    return found
+
+
+def test_the_right_of_every_route_is_that_of_the_rpc_behind_it() -> None:
+    table = {row.rpc: row for service in SERVICES for row in rights_table.rows(service)}
+    rpcs, compared = rpc_of(), 0
+    for (path, method), operation in METHODS.items():
+        rpc = rpcs.get(operation["operationId"])
+        if rpc is None:  # the taxonomy's words and lookups are put together from several
+            assert path in ("/api/v1/openapi.json", "/api/v1/docs", "/api/v1/lookups"), (path, operation["operationId"])
+            continue
+        row, right = table[rpc], operation["x-right"]
+        named = {frozenset({"MANAGER"}): {MANAGER}, frozenset({"COORDINATOR"}): {COORDINATOR}}
+        named[frozenset({"MANAGER", "COORDINATOR"})] = {MANAGER, COORDINATOR, STEERING}
+        expected = set(OPEN) if row.public else {row.scope} if row.scope else named.get(row.roles, {WORKER})
+        assert right in expected, (method, path, rpc, right, expected)
+        compared += 1
+    assert compared > 70

@@ -47,11 +47,11 @@ class Client:
         method = next(getattr(stub, rpc) for stub in self._stubs if hasattr(stub, rpc))
         request = getattr(pb, f"{rpc}Request")
 
-        def call(**values: Any) -> Any:
-            token, _ = self._issuer.issue(self.caller)
-            return method(request(**values), metadata=[("authorization", f"Bearer {token}")], timeout=10)
+        return lambda **values: method(request(**values), metadata=self.metadata(), timeout=10)
 
-        return call
+    def metadata(self) -> list[tuple[str, str]]:
+        """What a call in this caller's name carries."""
+        return [("authorization", f"Bearer {self._issuer.issue(self.caller)[0]}")]
 
 
 @dataclass

@@ -65,12 +65,12 @@ class Stubs:
     """The three services, called with one token."""
 
     def __init__(self, channel: grpc.Channel, token: str = "") -> None:
-        self._metadata = [("authorization", f"Bearer {token}")] if token else []
+        self.metadata = [("authorization", f"Bearer {token}")] if token else []
         self._stubs = directory_pb2_grpc.DirectoryStub(channel), members_pb2_grpc.MembersStub(channel), members_pb2_grpc.TokensStub(channel)
 
     def __getattr__(self, method: str) -> Any:
         stub = next(stub for stub in self._stubs if hasattr(stub, method))
-        return lambda request: getattr(stub, method)(request, metadata=self._metadata, timeout=10)
+        return lambda request: getattr(stub, method)(request, metadata=self.metadata, timeout=10)
 
 
 class Scene:
@@ -93,6 +93,11 @@ class Scene:
         self.nobody = Stubs(self._channel)
         self._owner = Database(self._place.migration_url, max_size=2)
         self._owner.open()
+
+    @property
+    def channel(self) -> grpc.Channel:
+        """To the service, for whoever brings his own stubs."""
+        return self._channel
 
     def begin(self) -> None:
         """Emptied as the owner: the service's own role can't take back what it has recorded."""

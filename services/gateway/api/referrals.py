@@ -215,7 +215,7 @@ def list_referral_events(referral_id: str) -> Response:
     return items(clients().referrals.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral_id)).events)
 
 
-@referrals.operation("get", "/referrals/<opaque:referral_id>/notices", right="referrals.read", answers=list_of(NoticeSchema, "Notices"))
+@referrals.operation("get", "/referrals/<opaque:referral_id>/notices", right="notifications", answers=list_of(NoticeSchema, "Notices"))
 def list_notices(referral_id: str) -> Response:
     """Show who was told, and whether it arrived"""
     return items(clients().notifications.ListNotices(notices_pb.ListNoticesRequest(referral_id=referral_id)).notices)

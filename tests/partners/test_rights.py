@@ -1,0 +1,29 @@
+"""Who may call what: every cell of docs/rights.md that is about this service."""
+
+from typing import Any
+
+import pytest
+
+from protos.partners.v1 import directory_pb2, members_pb2
+from services.partners.domain.api_key import SCOPES
+from services.partners.domain.worker import Role
+from tests import rights_table
+from tests.partners.scene import Scene
+
+SERVICES = [service for file in (directory_pb2.DESCRIPTOR, members_pb2.DESCRIPTOR) for service in file.services_by_name.values()]
+
+
+@pytest.mark.parametrize("descriptor", SERVICES, ids=lambda found: found.name)
+def test_every_rpc_lets_in_whom_the_page_says(descriptor: Any, scene: Scene) -> None:
+    own = scene.organization()
+    roles = {str(role): scene.by(own, role) for role in Role}
+    keys = {}
+    for scope in SCOPES:  # two live keys are the limit of an organisation
+        keys[scope] = scene.by_key(scene.organization(f"Sistema {scope}"), scope)
+
+    def metadata(role: str, scope: str) -> Any:
+        return (roles[role] if role else keys[scope]).metadata
+
+    assert rights_table.check(descriptor, scene.channel, metadata, SCOPES) == len(descriptor.methods) * (
+        1 + len(rights_table.ROLES) + len(SCOPES)
+    )

@@ -1,0 +1,141 @@
+"""Who may call what, and what exists for whom: every cell of docs/rights.md that is about this service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message_factory import GetMessageClass
+
+from protos.referrals.v1 import contacts_pb2, people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.partners.domain.api_key import SCOPES
+from tests import rights_table
+from tests.referrals.conftest import Client, Service, Story
+
+SERVICES = [
+    service for file in (pb.DESCRIPTOR, people_pb2.DESCRIPTOR, contacts_pb2.DESCRIPTOR) for service in file.services_by_name.values()
+]
+WHERE = {
+    "sender": ("ngo", "WORKER"),
+    "receiver": ("shelter", "WORKER"),
+    "coordinator": ("coalition", "COORDINATOR"),
+    "auditor": ("coalition", "AUDITOR"),
+    "another member": ("clinic", "WORKER"),
+}
+BY_REFERRAL = {
+    method.name: method
+    for method in pb.DESCRIPTOR.services_by_name["Referrals"].methods
+    if method.name not in ("CreateReferral", "ListReferrals", "CountReferrals")
+}
+BY_PERSON = ("GetPerson", "UpdateIdentity", "SetSafeContact", "ListReceipts", "ListReadings", "CreateReceipt")
+HELD_ONLY = ("UpdateIdentity", "SetSafeContact", "ListReadings", "CreateReceipt")  # a receiver sees the file; these are its holder's
+UNKNOWN = "f" * 32
+
+
+@pytest.mark.parametrize("descriptor", SERVICES, ids=lambda found: found.name)
+def test_every_rpc_lets_in_whom_the_page_says(descriptor: Any, service: Service) -> None:
+    def metadata(role: str, scope: str) -> Any:
+        return service.as_("ngo", *([role] if role else []), scopes=(scope,) if scope else ()).metadata()
+
+    cells = rights_table.check(descriptor, service.channel, metadata, SCOPES)
+    assert cells == len(descriptor.methods) * (1 + len(rights_table.ROLES) + len(SCOPES))
+
+
+def staged(story: Story, stage: str) -> pb.Referral:
+    if stage == "draft":
+        return story.draft()
+    sent = story.sent()
+    if stage == "ended":
+        story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code="moved"))
+    return sent
+
+
+def call(client: Client, rpc: str, request: Any) -> tuple[str, bytes]:
+    """The code, and all that is said with it."""
+    try:
+        getattr(client, rpc)(request)
+    except grpc.RpcError as caught:
+        error: Any = caught
+        said = [value for key, value in error.trailing_metadata() if key == "grpc-status-details-bin"]
+        return error.code().name, b"".join(said) + str(error.details()).encode()
+    return "OK", b""
+
+
+@pytest.mark.parametrize("side", rights_table.SIDES)
+@pytest.mark.parametrize("stage", rights_table.STAGES)
+def test_a_referral_exists_where_the_page_says_and_elsewhere_looks_like_none(stage: str, side: str, story: Story, service: Service) -> None:
+    table = {row.rpc: row for row in rights_table.rows("enlace.referrals.v1.Referrals")}
+    referral, (organization, role) = staged(story, stage), WHERE[side]
+    seen = rights_table.exists("referral")[stage, side]
+    for role_ in {role, "WORKER", "MANAGER"} if role == "WORKER" else {role}:
+        client = service.as_(organization, role_)
+        for rpc, method in BY_REFERRAL.items():
+            there, elsewhere = (call(client, rpc, asking(method, identifier)) for identifier in (referral.id, UNKNOWN))
+            if not table[rpc].lets_in(role_):
+                assert there[0] == elsewhere[0] == "PERMISSION_DENIED", rpc
+            elif not seen:
+                assert there == elsewhere, rpc
+                assert there[0] == "NOT_FOUND", rpc
+            elif rpc == "UpdateReferral" and side != "sender":
+                assert there[0] in ("NOT_FOUND", "ABORTED"), rpc
+            else:
+                assert there[0] in ("OK", "ABORTED"), (rpc, there)
+
+
+def asking(method: Any, identifier: str) -> Any:
+    """A request about this referral, based on a version that never was: it changes nothing, and says whether it was found."""
+    request: Any = GetMessageClass(method.input_type)()
+    if method.name == "UpdateReferral":
+        request.referral.id, request.referral.etag = identifier, "v0"
+        request.update_mask.paths.append("need_code")
+    elif method.name == "ListReferralEvents":
+        request.referral_id = identifier
+    else:
+        request.id = identifier
+        if "etag" in method.input_type.fields_by_name:
+            request.etag = "v0"
+    return request
+
+
+@pytest.mark.parametrize("side", rights_table.SIDES)
+@pytest.mark.parametrize("stage", rights_table.STAGES)
+def test_a_file_exists_where_the_page_says_and_elsewhere_looks_like_none(stage: str, side: str, story: Story, service: Service) -> None:
+    table = {row.rpc: row for row in rights_table.rows("enlace.referrals.v1.People")}
+    methods = pb_methods("People")
+    referral, (organization, role) = staged(story, stage), WHERE[side]
+    seen = rights_table.exists("file of a person")[stage, side]
+    client = service.as_(organization, role)
+    person_id = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id)).person_id
+    for rpc in BY_PERSON:
+        there, elsewhere = (call(client, rpc, about(methods[rpc], identifier)) for identifier in (person_id, UNKNOWN))
+        if not table[rpc].lets_in(role):
+            assert there[0] == elsewhere[0] == "PERMISSION_DENIED", rpc
+        elif not seen or (side == "receiver" and rpc in HELD_ONLY):
+            assert there == elsewhere, rpc
+            assert there[0] == "NOT_FOUND", rpc
+        else:
+            assert there[0] in ("OK", "ABORTED", "INVALID_ARGUMENT"), (rpc, there)
+
+
+def pb_methods(name: str) -> dict[str, Any]:
+    return {method.name: method for method in people_pb2.DESCRIPTOR.services_by_name[name].methods}
+
+
+def about(method: Any, identifier: str) -> Any:
+    """A request about this file that changes nothing."""
+    request: Any = GetMessageClass(method.input_type)()
+    names = method.input_type.fields_by_name
+    if method.name == "CreateReceipt":
+        request.receipt.person_id = identifier
+        request.receipt.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
+    elif "person_id" in names:
+        request.person_id = identifier
+    else:
+        request.id = identifier
+    if "etag" in names:
+        request.etag = "v0"
+    if method.name == "SetSafeContact":
+        request.safe_contact.channel_code = "none"
+    return request

@@ -1,0 +1,98 @@
+"""docs/rights.md as tests read it: who may call which rpc, and what exists for whom."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message_factory import GetMessageClass
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "rights.md"
+ROLES = ("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", "AUDITOR", "EMERGENCY")
+SIDES = ("sender", "receiver", "coordinator", "auditor", "another member")
+STAGES = ("draft", "live", "ended")
+PUBLIC = "anybody, without a token"
+_YES = {"yes": True, "–": False}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rpc."""
+
+    rpc: str
+    roles: frozenset[str]
+    scope: str
+    public: bool
+
+    def lets_in(self, role: str = "", scope: str = "") -> bool:
+        """Whether this role, or a key with this scope alone, may call it."""
+        return self.public or role in self.roles or bool(scope and scope == self.scope)
+
+
+def rows(service: str) -> list[Row]:
+    """The table of a service."""
+    found = []
+    for rpc, *cells in _table(rf"## {re.escape(service)}\n"):
+        public = cells[0] == PUBLIC
+        roles = frozenset() if public else frozenset(role for role, cell in zip(ROLES[:5], cells[:5], strict=True) if _YES[cell])
+        scope = "" if public or cells[5] == "–" else cells[5].strip("`")
+        found.append(Row(rpc.strip("`"), roles, scope, public))
+    return found
+
+
+def exists(thing: str) -> dict[tuple[str, str], bool]:
+    """(stage, side) → whether it exists there: `referral` or `file of a person`."""
+    return {(stage, side): _YES[cell] for stage, *cells in _table(rf"(?=\| {thing} \|)") for side, cell in zip(SIDES, cells, strict=True)}
+
+
+def _table(before: str) -> Iterator[list[str]]:
+    text = PAGE.read_text(encoding="utf-8")
+    begin = re.search(before, text)
+    assert begin, before
+    lines = text[begin.end() :].lstrip("\n").splitlines()
+    assert lines[1].startswith("|---")
+    for line in lines[2:]:
+        if not line.startswith("|"):
+            return
+        yield [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def check(descriptor: ServiceDescriptor, channel: grpc.Channel, metadata: Callable[[str, str], Any], scopes: Any) -> int:
+    """Calls every rpc as every role, with every scope alone and without a token, and fails where the table says otherwise; returns how many cells.
+
+    `metadata(role, scope)` is that of a call in the name of such a caller.
+    """
+    table = {row.rpc: row for row in rows(descriptor.full_name)}
+    assert table.keys() == {method.name for method in descriptor.methods}, descriptor.full_name
+    cells, wrong = 0, []
+    for method in descriptor.methods:
+        row = table[method.name]
+        call: Any = channel.unary_unary(
+            f"/{descriptor.full_name}/{method.name}",
+            request_serializer=GetMessageClass(method.input_type).SerializeToString,
+            response_deserializer=GetMessageClass(method.output_type).FromString,
+        )
+        callers = [("", "")] + [(role, "") for role in ROLES] + [("", scope) for scope in scopes]
+        for role, scope in callers:
+            answer = _answer(call, GetMessageClass(method.input_type)(), metadata(role, scope) if role or scope else ())
+            expected = row.lets_in(role, scope)
+            refused = {"PERMISSION_DENIED right_missing", "UNAUTHENTICATED token_missing"}
+            if (answer not in refused) != expected:
+                wrong.append(f"{method.name} as {role or scope or 'nobody'}: {answer}")
+            cells += 1
+    assert not wrong, "\n".join(wrong)
+    return cells
+
+
+def _answer(call: Any, request: Any, metadata: Any) -> str:
+    try:
+        call(request, metadata=metadata, timeout=10)
+    except grpc.RpcError as caught:
+        error: Any = caught
+        return f"{error.code().name} {error.details()}"
+    return "OK"

@@ -13,6 +13,7 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.structs import MemberState
 
 from chassis import log
 from chassis.config import ServiceSettings
@@ -53,8 +54,11 @@ _JOIN_POLLS = 25
 """Of 0.2 s each: a join takes three seconds on the embedded broker."""
 
 _UNASSIGNED = 30.0
-"""Seconds without a partition after which a member gives up: above the longest join (nine seconds on a busy machine). There are fewer processes of a
-service than partitions, so that each has some."""
+"""Seconds without a partition after which a member gives up: above the longest join (nine seconds on a busy machine)."""
+
+_EMPTY = 8.0
+"""The same once it has joined: there are fewer processes of a service than partitions, so each has some. kafka-python's leader shares out nothing when it
+has not yet heard of the topic's partitions, and then does not always share anew."""
 
 _LOOK = 10.0
 """Seconds between two looks at whether a partition holds more than it shows."""
@@ -305,7 +309,7 @@ class Consumer:
             if now - self._looked_at > _LOOK:
                 self._looked_at = now
                 self._pass_over_holes()
-        if not batches and now - self._assigned_at > _UNASSIGNED:
+        if not batches and now - self._assigned_at > (_EMPTY if self._joined else _UNASSIGNED):
             raise Unassigned(self._group)
         return [record for records in batches.values() for record in records]
 
@@ -313,6 +317,11 @@ class Consumer:
     def assigned(self) -> bool:
         """Whether there is a partition for it to read."""
         return bool(self._consumer.assignment())
+
+    @property
+    def _joined(self) -> bool:
+        coordinator: Any = vars(self._consumer)["_coordinator"]  # no public way to tell a member that has nothing from one that waits
+        return coordinator.state is MemberState.STABLE
 
     def _pass_over_holes(self) -> None:
         """Goes on behind records that the broker counts and does not show: it would wait for them for ever, and for all that comes after them.

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 from structlog.testing import capture_logs
 
+from chassis import log
 from chassis.ids import is_id
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -75,6 +76,7 @@ def logged(story: Story, request_id: str) -> list[Any]:
     """What is written of a call that comes with this x-request-id and is refused."""
     call: Any = story.service.channel.unary_unary("/enlace.referrals.v1.Referrals/GetReferral")
     metadata = [*story.ngo.metadata(), ("x-request-id", request_id)]
+    log.setup("tests")  # a command that ran in this process before may have made it silent
     with capture_logs() as entries:
         with pytest.raises(grpc.RpcError):
             call(pb.GetReferralRequest(id="f" * 32).SerializeToString(), metadata=metadata, timeout=10)

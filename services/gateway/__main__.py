@@ -20,7 +20,7 @@ def main() -> None:
 def serve() -> None:
     """Listens on ENLACE_HTTP_LISTEN until SIGTERM; then no newcomers, those under way end, exit 0 within 10 s."""
     settings = from_environment()
-    server = Server(make(settings), f"{settings.host}:{settings.port}")
+    server = Server(make(settings), f"{settings.host}:{settings.port}", settings.proxies)
 
     def stop(number: int, frame: FrameType | None) -> None:
         server.stop()

@@ -21,6 +21,7 @@ class Settings:
     development: bool
     exit_url: str
     metrics_listen: str
+    proxies: int
     signing_key: bytes
 
 
@@ -39,6 +40,8 @@ def from_environment() -> Settings:
         # Where quick exit leads: an everyday page that nobody asks about.
         exit_url=settings.text("ENLACE_EXIT_URL", "https://es.wikipedia.org/wiki/Clima"),
         metrics_listen=settings.text("ENLACE_METRICS_LISTEN", ""),
+        # Too few, and everybody behind the proxy counts as one address; too many, and a caller makes up his own.
+        proxies=settings.number("ENLACE_PROXIES", 0),
         signing_key=_signing_key(settings.path("ENLACE_KEYS", "var/keys")),
     )
     settings.done()

@@ -32,6 +32,8 @@ HEADER_BYTES = 16 * 1024
 BODY_BYTES = 128 * 1024  # the app refuses more than 64 kB in its own words; what is larger still is not even read
 EXPRESS = frozenset({"/healthz", "/readyz", "/quick-exit"})  # they ask nobody, and wait behind nobody
 EXPRESS_THREADS = 2
+# Of what proxies say only the address is believed; from the one that is next to us, whoever it is, for the network lets in nobody else.
+_BEHIND_PROXIES: dict[str, Any] = {"trusted_proxy": "*", "trusted_proxy_headers": {"x-forwarded-for"}}
 
 
 def too_large_or_broken(channel: "Channel", request: Any) -> Task:
@@ -109,8 +111,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     channel_class = Channel
     clock = staticmethod(time.monotonic)
 
-    def __init__(self, app: Flask, address: str) -> None:
-        """`address` is host:port, of IPv6 with the host in brackets."""
+    def __init__(self, app: Flask, address: str, proxies: int = 0) -> None:
+        """`address` is host:port, of IPv6 with the host in brackets. Behind `proxies` of our own, REMOTE_ADDR is whom the outermost of them saw."""
         logging.getLogger("waitress").setLevel(logging.CRITICAL)  # its lines hold paths, which hold ids
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft < 2 * CONNECTIONS:
@@ -131,6 +133,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             inbuf_overflow=2 * BODY_BYTES,  # never to a file
             cleanup_interval=1,
             asyncore_use_poll=True,
+            **(_BEHIND_PROXIES | {"trusted_proxy_count": proxies} if proxies else {}),
             ident=None,
         )
 

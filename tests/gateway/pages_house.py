@@ -104,7 +104,7 @@ def signed_in(*roles: m.Role.ValueType, language: str = "es") -> m.IssueTokenRes
 def pages(played: PlayedHouse, development: bool = True) -> Flask:
     """The gateway before these services."""
     names._taxonomy = names.Taxonomy()
-    settings = Settings("", 0, "", "", "", "", development, EXIT, "", b"0" * 32)
+    settings = Settings("", 0, "", "", "", "", development, EXIT, "", 0, b"0" * 32)
     return create_app(settings, cast(Clients, played))
 
 

@@ -1,0 +1,44 @@
+"""Who asks, when proxies stand before the gateway: over a real socket, for the server reads the headers."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import requests
+from flask import Flask, request
+
+from services.gateway.server import Server
+
+
+@contextmanager
+def asked(proxies: int) -> Iterator[str]:
+    app = Flask(__name__)
+    app.add_url_rule("/", view_func=lambda: str(request.remote_addr))
+    server = Server(app, "127.0.0.1:0", proxies)
+    serving = threading.Thread(target=server.serve)
+    serving.start()
+    try:
+        yield f"http://127.0.0.1:{server.effective_port}/"
+    finally:
+        server.stop()
+        serving.join(10)
+
+
+@pytest.mark.parametrize(
+    ("proxies", "said", "seen"),
+    [
+        (0, "", "127.0.0.1"),
+        (0, "203.0.113.9", "127.0.0.1"),
+        (1, "", "127.0.0.1"),
+        (1, "203.0.113.9", "203.0.113.9"),
+        (1, "198.51.100.1, 203.0.113.9", "203.0.113.9"),
+        (2, "198.51.100.1, 203.0.113.9, 192.0.2.1", "203.0.113.9"),
+    ],
+)
+def test_the_address_is_the_one_that_the_outermost_of_our_proxies_saw_and_never_one_that_the_caller_made_up(
+    proxies: int, said: str, seen: str
+) -> None:
+    with asked(proxies) as url:
+        headers = {"X-Forwarded-For": said, "X-Forwarded-Host": "evil.example", "Forwarded": "for=198.51.100.7"} if said else {}
+        assert requests.get(url, headers=headers, timeout=5).text == seen

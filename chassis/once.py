@@ -19,11 +19,11 @@ class Once:
 
     def fingerprint(self, request: bytes) -> str:
         """What stands for a request without telling it."""
-        return self._keyring.fingerprint(request, "requests").hex()
+        return self._fingerprint(request).hex()
 
     def recall(self, tx: Transaction, caller_id: str, request_id: str, method: str, request: bytes) -> bytes | None:
         """The first answer, or None when this is the first time (noted now). Refuses with Reused when the body or method differs."""
-        fingerprint = self._keyring.fingerprint(request, "requests")
+        fingerprint = self._fingerprint(request)
         fresh = tx.execute(
             "INSERT INTO requests (caller_id, request_id, method, fingerprint) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
             (caller_id, request_id, method, fingerprint),
@@ -43,6 +43,9 @@ class Once:
             "UPDATE requests SET response = %s WHERE caller_id = %s AND request_id = %s",
             (self._keyring.seal_bytes(response, f"requests/{caller_id}/{request_id}"), caller_id, request_id),
         )
+
+    def _fingerprint(self, request: bytes) -> bytes:
+        return self._keyring.fingerprint(request, "requests")
 
 
 def forget(tx: Transaction, before: datetime) -> int:

@@ -200,10 +200,10 @@ class Face:
                     raise errors.Invalid(("request_id", "too_long"))
                 if "\0" in request_id:  # what PostgreSQL can't keep
                     raise errors.Invalid(("request_id", "malformed"))
-                body = request.SerializeToString(deterministic=True)
-                # Nobody knows who asks without a token: two strangers' systems may use the same request_id, so the request stands for its caller.
-                asker = f"public/{self._once.fingerprint(body)}" if public else caller.id
                 if request_id:
+                    body = request.SerializeToString(deterministic=True)
+                    # Nobody knows who asks without a token: two strangers' systems may use the same request_id, so the request stands for its caller.
+                    asker = f"public/{self._once.fingerprint(body)}" if public else caller.id
                     kept = self._once.recall(tx, asker, request_id, name, body)
                     if kept is not None:
                         response: Message = response_class.FromString(kept)

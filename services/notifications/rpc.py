@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from chassis.errors import Invalid
+from chassis.ids import object_id
 from chassis.rpc import Call, Right, roles
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import wire
@@ -56,7 +57,7 @@ class NotificationsFace:
         return pb.CountUnreadResponse(unread=inbox.count_unread(call.tx, call.caller))
 
     def MarkMessageRead(self, request: pb.MarkMessageReadRequest, call: Call) -> pb.Message:
-        message = inbox.mark_read(call.tx, call.caller, call.clock.now(), wire.object_id(request.id))
+        message = inbox.mark_read(call.tx, call.caller, call.clock.now(), object_id(request.id))
         return wire.message_answer(message, call.caller.language)
 
     def GetDesk(self, request: pb.GetDeskRequest, call: Call) -> pb.Desk:
@@ -70,7 +71,7 @@ class NotificationsFace:
         return wire.desk_answer(self._desks.set(call.tx, call.caller, call.clock.now(), desk, asked.etag))
 
     def ListNotices(self, request: pb.ListNoticesRequest, call: Call) -> pb.ListNoticesResponse:
-        notices = inbox.list_notices(call.tx, call.caller, wire.object_id(request.referral_id))
+        notices = inbox.list_notices(call.tx, call.caller, object_id(request.referral_id))
         return pb.ListNoticesResponse(notices=[wire.notice_answer(notice) for notice in notices])
 
     def ListDevelopmentMails(self, request: pb.ListDevelopmentMailsRequest, call: Call) -> pb.ListDevelopmentMailsResponse:
@@ -80,7 +81,7 @@ class NotificationsFace:
 
 def _organization(text: str) -> str:
     """Whose: empty for one's own."""
-    return wire.object_id(text) if text else ""
+    return object_id(text) if text else ""
 
 
 class WebhooksFace:
@@ -97,7 +98,7 @@ class WebhooksFace:
         return pb.ListWebhooksResponse(webhooks=[wire.webhook_answer(webhook) for webhook in self._webhooks.list_all(call.tx, call.caller)])
 
     def GetWebhook(self, request: pb.GetWebhookRequest, call: Call) -> pb.Webhook:
-        return wire.webhook_answer(self._webhooks.get(call.tx, call.caller, wire.object_id(request.id)))
+        return wire.webhook_answer(self._webhooks.get(call.tx, call.caller, object_id(request.id)))
 
     def UpdateWebhook(self, request: pb.UpdateWebhookRequest, call: Call) -> pb.Webhook:
         asked, mask = request.webhook, set(request.update_mask.paths)
@@ -111,7 +112,7 @@ class WebhooksFace:
             call.tx,
             call.caller,
             call.clock.now(),
-            wire.object_id(asked.id),
+            object_id(asked.id),
             asked.etag,
             url=asked.url if "url" in mask else None,
             kinds=list(asked.kinds) if "kinds" in mask else None,
@@ -120,17 +121,17 @@ class WebhooksFace:
         return wire.webhook_answer(webhook)
 
     def DeleteWebhook(self, request: pb.DeleteWebhookRequest, call: Call) -> pb.DeleteWebhookResponse:
-        self._webhooks.delete(call.tx, call.caller, wire.object_id(request.id))
+        self._webhooks.delete(call.tx, call.caller, object_id(request.id))
         return pb.DeleteWebhookResponse()
 
     def TestWebhook(self, request: pb.TestWebhookRequest, call: Call) -> pb.Delivery:
-        return wire.delivery_answer(self._webhooks.test(call.tx, call.caller, call.clock.now(), wire.object_id(request.id)))
+        return wire.delivery_answer(self._webhooks.test(call.tx, call.caller, call.clock.now(), object_id(request.id)))
 
     def ListDeliveries(self, request: pb.ListDeliveriesRequest, call: Call) -> pb.ListDeliveriesResponse:
         found, token = self._webhooks.list_deliveries(
-            call.tx, call.caller, wire.object_id(request.webhook_id), page_size=request.page_size, page_token=request.page_token
+            call.tx, call.caller, object_id(request.webhook_id), page_size=request.page_size, page_token=request.page_token
         )
         return pb.ListDeliveriesResponse(deliveries=[wire.delivery_answer(delivery) for delivery in found], next_page_token=token)
 
     def ResendDelivery(self, request: pb.ResendDeliveryRequest, call: Call) -> pb.Delivery:
-        return wire.delivery_answer(self._webhooks.resend(call.tx, call.caller, call.clock.now(), wire.object_id(request.id)))
+        return wire.delivery_answer(self._webhooks.resend(call.tx, call.caller, call.clock.now(), object_id(request.id)))

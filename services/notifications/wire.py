@@ -12,7 +12,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from chassis.errors import Invalid, NotFound
+from chassis.errors import Invalid
 from chassis.ids import is_id
 from chassis.outbox import Fact
 from protos.notifications.v1 import facts_pb2 as told_pb2
@@ -237,13 +237,6 @@ def position(token: str) -> Position | None:
     except (binascii.Error, ValueError) as error:
         raise Invalid(("page_token", "malformed")) from error
     return Position(moment, id)
-
-
-def object_id(text: str) -> str:
-    """The id of what is asked for; what has not the shape of one can't exist."""
-    if not is_id(text):
-        raise NotFound
-    return text
 
 
 def page_size(asked: int, default: int = 50, most: int = 200) -> int:

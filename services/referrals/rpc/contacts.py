@@ -3,12 +3,13 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from chassis.ids import object_id
 from chassis.rpc import Call
 from protos.referrals.v1 import contacts_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.contact import Contact
 from services.referrals.domain.lifecycle import State
-from services.referrals.rpc.requests import after, mask, moment_key, object_id, optional_id, size, token, version
+from services.referrals.rpc.requests import after, mask, moment_key, optional_id, size, token, version
 from services.referrals.usecases.contacts import Contacts, References
 
 _CHANGEABLE = ("triage", "kind_code", "speaker_code", "outcome_code", "department", "need_code", "person_id", "note", "language")

@@ -2,12 +2,13 @@
 
 import json
 
+from chassis.ids import object_id
 from chassis.rpc import Call
 from protos.referrals.v1 import people_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.codes import Check
 from services.referrals.domain.person import FieldGroup
-from services.referrals.rpc.requests import after, moment_key, number_key, object_id, optional_id, size, token, version
+from services.referrals.rpc.requests import after, moment_key, number_key, optional_id, size, token, version
 from services.referrals.usecases.people import People
 
 

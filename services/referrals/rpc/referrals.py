@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from chassis.errors import Invalid
+from chassis.ids import object_id
 from chassis.rpc import Call
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import wire
@@ -11,7 +12,7 @@ from services.referrals.domain.clock import Calendar, Urgency
 from services.referrals.domain.codes import Check
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.referral import Actor, Referral
-from services.referrals.rpc.requests import after, due_key, mask, moment_key, object_id, optional_id, size, token, version
+from services.referrals.rpc.requests import after, due_key, mask, moment_key, optional_id, size, token, version
 from services.referrals.usecases import figures
 from services.referrals.usecases.referrals import Draft, Referrals, actor_of
 

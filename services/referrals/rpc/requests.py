@@ -14,13 +14,6 @@ from chassis.ids import is_id
 _LONGEST_TOKEN = 400  # characters; beyond the longest that is ever given out
 
 
-def object_id(text: str) -> str:
-    """The id of what is asked for; what has not the shape of one can't exist."""
-    if not is_id(text):
-        raise NotFound
-    return text
-
-
 def optional_id(text: str, path: str) -> str:
     """An id or nothing."""
     if text and not is_id(text):

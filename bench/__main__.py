@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench import facts, pages, search, transitions, whole
+from bench import facts, pages, search, trail, transitions, whole
 from bench.figures import BY_NAME, Measured, table
 from tests.parts.house import House
 
@@ -19,6 +19,7 @@ PARTS = {
     "webhook": facts.measure_webhook,
     "page": pages.measure,
     "relay": facts.measure_relay,
+    "trail": trail.measure,
     "search": search.measure,
 }
 

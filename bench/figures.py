@@ -40,6 +40,7 @@ FIGURES = (
     Figure("commit_to_webhook_ms_p50", "ms", 15),
     Figure("commit_to_webhook_ms_p99", "ms", 60),
     Figure("relay_per_s", "1/s", None),
+    Figure("audit_verify_rows_per_s", "1/s"),
     Figure("page_ms_p99", "ms", 50),
     Figure("page_kb_max", "kB", 30),
     Figure("search_100k_ms_p99", "ms", 10),

@@ -1,11 +1,14 @@
-"""The trail: who did or read what, for which purpose, and whether it was allowed; ids and codes only.
+"""The trail: who did or read what, for which purpose, and whether it was allowed; ids and codes only, each row chained to the one before.
 
-Written in the transaction of what it records: no row, no change, and no answer. The service's role can add rows, not change or remove them.
+Written in the transaction of what it records: no row, no change, and no answer. The service's role can add rows, and neither choose their place nor
+change or remove any. Who owns the database can; then the chain does not fit any more, or not what others have witnessed of it (chassis.heads).
+Limit: who acted is what the service says; a service that was taken over can write false rows from then on, not other ones in their place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from chassis.db import Transaction
@@ -22,8 +25,38 @@ class Entry:
     detail_codes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Head:
+    """A row's place in the chain: its sequence and its hash."""
+
+    sequence: int
+    hash: bytes
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Where the trail is not what it was: `reason` is altered, missing, forked (another row was witnessed there) or cut (rows were witnessed beyond)."""
+
+    sequence: int
+    reason: str
+
+
+START = Head(0, sha256(b"enlace.audit.v1").digest())
+"""What the first row is chained to."""
+
+# A row as it was hashed, by nothing but built-in functions, with its hash before it; migration 3 says the same.
+_LINES = (
+    "COPY (SELECT encode(hash, 'hex'), sequence, (extract(epoch FROM time) * 1000000)::bigint, (extract(epoch FROM recorded_time) * 1000000)::bigint,"
+    " actor_kind, actor_id, organization_id, action, object_id, purpose_code, array_to_string(detail_codes, ','), allowed::int, reason"
+    " FROM audit WHERE sequence > %s AND sequence <= %s ORDER BY sequence) TO STDOUT"
+)
+
+
 def record(tx: Transaction, caller: Caller, time: datetime, entries: Sequence[Entry], *, refused: str = "") -> None:
-    """Adds entries to the trail; `refused` is the reason when they were not allowed."""
+    """Adds entries to the trail; `refused` is the reason when they were not allowed.
+
+    The last act of a transaction: from here on nobody else can write to the trail until it ends.
+    """
     with tx.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO audit (time, actor_kind, actor_id, organization_id, action, object_id, purpose_code, detail_codes, allowed, reason)"
@@ -47,9 +80,13 @@ def record(tx: Transaction, caller: Caller, time: datetime, entries: Sequence[En
 
 
 def is_append_only(tx: Transaction) -> bool:
-    """Whether the trail is closed to changes by the service's role."""
-    row = tx.execute("SELECT has_table_privilege('audit', 'UPDATE, DELETE, TRUNCATE') AS open").fetchone()
-    return bool(row and not row["open"])
+    """Whether the tables that say so of themselves are closed to changes by the service's role."""
+    row = tx.execute(
+        "SELECT count(*) > 0 AND bool_and(NOT has_table_privilege(oid, 'UPDATE, DELETE, TRUNCATE')"
+        " AND (obj_description(oid, 'pg_class') NOT LIKE 'owner only%' OR NOT has_table_privilege(oid, 'INSERT'))) AS closed"
+        " FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND obj_description(oid, 'pg_class') ~ '^(owner|append) only'"
+    ).fetchone()
+    return bool(row and row["closed"])
 
 
 def readings(tx: Transaction, object_id: str, actions: Sequence[str], *, limit: int, before: int | None = None) -> list[dict[str, Any]]:
@@ -59,3 +96,36 @@ def readings(tx: Transaction, object_id: str, actions: Sequence[str], *, limit: 
         " WHERE object_id = %s AND action = ANY(%s) AND (%s::bigint IS NULL OR sequence < %s) ORDER BY sequence DESC LIMIT %s",
         (object_id, list(actions), before, before, limit),
     ).fetchall()
+
+
+def head(tx: Transaction) -> Head:
+    """The last row, as the database keeps it apart."""
+    row = tx.execute("SELECT sequence, hash FROM audit_head").fetchone()
+    return Head(row["sequence"], bytes(row["hash"])) if row else Head(-1, b"")
+
+
+def verify(tx: Transaction, after: Head, until: int, witnessed: Mapping[int, Iterable[bytes]]) -> tuple[Head, list[Finding]]:
+    """Computes the chain anew from the row after `after` to the one at `until`; `witnessed` are the hashes that others have kept, by sequence.
+
+    Returns the last row with the hash that it should have, and what is wrong up to there. Nothing that the database says of the chain is believed.
+    """
+    found: list[Finding] = []
+    place, expected = after.sequence, after.hash
+    with tx.cursor() as cursor, cursor.copy(_LINES, (after.sequence, until)) as rows:
+        for row in rows:
+            kept, _, line = bytes(row[:-1]).partition(b"\t")
+            sequence = int(line[: line.index(b"\t")])
+            if sequence != place + 1:
+                found.append(Finding(place + 1, "missing"))
+            digest = sha256(expected + line)
+            if digest.hexdigest().encode() != kept:
+                found.append(Finding(sequence, "altered"))
+                expected = bytes.fromhex(kept.decode())  # so that the rows behind it are not all called altered
+            else:
+                expected = digest.digest()
+            if any(seen != expected for seen in witnessed.get(sequence, ())):
+                found.append(Finding(sequence, "forked"))
+            place = sequence
+    if place < until:
+        found.append(Finding(place + 1, "missing"))
+    return Head(place, expected), found

@@ -1,22 +1,26 @@
-"""The sub-commands that every service has for operators: doctor, replay, and dead-letters list, redrive, discard. They work beside the running service.
+"""The sub-commands that every service has for operators: doctor, replay, audit verify and witnesses, and dead-letters list, redrive, discard. They work
+beside the running service.
 
-Exit codes: 0 done, 1 refused or nothing found, 2 a wrong call. What is for a machine is on standard output, progress on standard error.
+Exit codes: 0 done, 1 refused, nothing found, or a trail that is not what it was, 2 a wrong call. What is for a machine is on standard output, progress on standard error.
 """
 
 import json
 import logging
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
-from chassis import audit, dead_letters, keys, log, outbox
+from chassis import audit as trail
+from chassis import dead_letters, heads, keys, log, outbox
+from chassis.audit import Head
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction
@@ -30,8 +34,10 @@ _json = click.option("--json", "as_json", is_flag=True, help="Say it as JSON.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Only say how many.")
 
 
-def add_to(main: click.Group, settings: Callable[[], ServiceSettings], key_files: Sequence[str], migrations: Sequence[Path]) -> None:
-    """Adds the sub-commands to a service's own; `settings` reads its settings when one is called, the rest is what it needs to run."""
+def add_to(
+    main: click.Group, name: str, settings: Callable[[], ServiceSettings], key_files: Sequence[str], migrations: Sequence[Path]
+) -> None:
+    """Adds the sub-commands to those of the service `name`; `settings` reads its settings when one is called, the rest is what it needs to run."""
 
     @main.command(help="Say what is missing to run; exit code 1 if something is.")
     @_json
@@ -64,6 +70,38 @@ def add_to(main: click.Group, settings: Callable[[], ServiceSettings], key_files
         with opened() as database:
             count = _replay(database, moment, dry_run)
         click.echo(json.dumps({"facts": count}) if as_json else f"{count} facts {'would be' if dry_run else 'will be'} told again")
+
+    @main.group(help="The trail of who did and read what.")
+    def audit() -> None:
+        """Sub-commands below."""
+
+    @audit.command(
+        help="Compute the chain of the trail anew and hold it against all that was witnessed of it; exit code 1 if it does not fit."
+    )
+    @click.option(
+        "--witnesses", type=click.File("r"), multiple=True, help="What another service's `audit witnesses` said; - for standard input."
+    )
+    @click.option("--topic/--no-topic", default=True, help="Whether to read what this service itself has said on the topic.")
+    @_json
+    def verify(witnesses: Sequence[TextIO], topic: bool, as_json: bool) -> None:
+        try:
+            seen = [Head(int(one["sequence"]), bytes.fromhex(one["hash"])) for file in witnesses for one in json.load(file)]
+        except (ValueError, KeyError, TypeError) as error:
+            raise click.UsageError("--witnesses is what `audit witnesses --json` of another service said") from error
+        with opened() as database:
+            seen += _said(settings(), name) if topic else []
+            verdict = _verify(database, seen)
+        click.echo(json.dumps(verdict) if as_json else "\n".join(_told(verdict)))
+        sys.exit(1 if verdict["findings"] else 0)
+
+    @audit.command("witnesses", help="Say what this service has kept of another's trail, for that one's `audit verify --witnesses`.")
+    @click.option("--of", "service", required=True, help="The other service, e.g. referrals.")
+    @click.option("--json", "_as_json", is_flag=True, help="It always is.")
+    def witnesses_(service: str, _as_json: bool) -> None:
+        with opened() as database, database.transaction(SYSTEM) as tx:
+            found = list(heads.witnessed(tx, service))
+        click.echo(json.dumps(found, default=_rfc3339))
+        sys.exit(0 if found else 1)
 
     @main.group("dead-letters", help="Facts that are held because their handler refused them, and records that could not be read.")
     def letters() -> None:
@@ -120,7 +158,7 @@ def _examine(settings: ServiceSettings, key_files: Sequence[str], migrations: Se
     database.open()
     found["database"] = database.reachable()
     found["schema"] = found["database"] and _says_yes(database, lambda tx: _has_schema(tx, migrations))
-    found["append-only trail"] = found["schema"] and _says_yes(database, audit.is_append_only)
+    found["append-only trail"] = found["schema"] and _says_yes(database, trail.is_append_only)
     database.close()
     broker = Broker(settings, [])
     broker.start()
@@ -153,6 +191,58 @@ def _replay(database: Database, since: datetime | None, dry_run: bool) -> int:
             if sys.stderr.isatty():
                 click.echo(f"{marked} of {count}", err=True)
     return count
+
+
+_MOST_TOLD = 100  # places; a trail that is broken in more is broken
+_CHUNK = 100_000  # rows in one transaction
+
+
+def _said(settings: ServiceSettings, name: str) -> list[Head]:
+    """What the topic still has of this service's heads; nothing if the broker is away."""
+    broker = Broker(settings, [heads.TOPIC])
+    broker.start()
+    try:
+        if broker.wait(5) is None:
+            click.echo("the broker is away: what this service said on the topic is left out", err=True)
+            return []
+        return list(heads.said(settings, name, keys.voices(settings.keys, name)))
+    finally:
+        broker.stop()
+
+
+def _verify(database: Database, seen: Sequence[Head]) -> dict[str, Any]:
+    """How the trail stands against itself and against what was seen of it."""
+    witnessed: dict[int, set[bytes]] = {}
+    for one in seen:
+        witnessed.setdefault(one.sequence, set()).add(one.hash)
+    place, findings, began = trail.START, list[trail.Finding](), time.monotonic()
+    with database.transaction(SYSTEM) as tx:
+        end = trail.head(tx)
+    while place.sequence < end.sequence:
+        with database.transaction(SYSTEM, timeout=30) as tx:
+            place, found = trail.verify(tx, place, min(end.sequence, place.sequence + _CHUNK), witnessed)
+        findings += found
+        if not found and sys.stderr.isatty():
+            click.echo(f"{place.sequence} of {end.sequence}", err=True)
+        if place.sequence < end.sequence and found and found[-1].reason == "missing":
+            break  # the rest is not there
+    if place != end and not findings:
+        findings.append(trail.Finding(end.sequence, "altered"))
+    findings += [trail.Finding(sequence, "cut") for sequence in sorted(witnessed) if sequence > place.sequence]
+    seconds = time.monotonic() - began
+    return {
+        "rows": place.sequence,
+        "rows_per_s": round(place.sequence / seconds) if seconds else 0,
+        "witnessed": len(witnessed),
+        "findings": [asdict(finding) for finding in findings[:_MOST_TOLD]],
+        "more_findings": max(0, len(findings) - _MOST_TOLD),
+    }
+
+
+def _told(verdict: dict[str, Any]) -> Iterator[str]:
+    yield f"{verdict['rows']} rows, {verdict['rows_per_s']} a second, held against {verdict['witnessed']} heads that were witnessed"
+    yield from (f"{one['reason']:<8} row {one['sequence']}" for one in verdict["findings"])
+    yield "the trail is not what it was" if verdict["findings"] else "the trail fits"
 
 
 def _rfc3339(value: Any) -> str:

@@ -295,12 +295,27 @@ def wait_for_notice(connection: Transaction, seconds: float) -> bool:
     return any(True for _ in connection.notifies(timeout=seconds, stop_after=1))
 
 
-# Each time: a restore makes the table anew, and then the owner's default privileges open it again to the service's role.
-_CLOSE_THE_TRAIL = """
-DO $$ DECLARE app text := replace(current_user, '_owner', ''); BEGIN
-    IF to_regclass('public.audit') IS NOT NULL AND app <> current_user AND to_regrole(app) IS NOT NULL THEN
-        EXECUTE format('REVOKE UPDATE, DELETE, TRUNCATE ON audit FROM %I', app);
-    END IF;
+# What a table's comment says of itself: `owner only`, `append only: COLUMNS that may be written`, `append only`, `append only, but for: COLUMNS that may
+# be changed`. Each time: a restore makes the tables anew, and then the owner's default privileges open them again to the service's role.
+_CLOSE_WHAT_IS_APPEND_ONLY = """
+DO $$
+DECLARE app text := replace(current_user, '_owner', ''); found record; columns text;
+BEGIN
+    IF app = current_user OR to_regrole(app) IS NULL THEN RETURN; END IF;
+    FOR found IN SELECT oid::regclass AS name, obj_description(oid, 'pg_class') AS said FROM pg_class
+                 WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND obj_description(oid, 'pg_class') ~ '^(owner|append) only' LOOP
+        columns := split_part(found.said, ': ', 2);
+        EXECUTE format('REVOKE ALL ON %s FROM %I', found.name, app);
+        EXECUTE format('GRANT SELECT ON %s TO %I', found.name, app);
+        IF found.said LIKE 'append only:%' THEN
+            EXECUTE format('GRANT INSERT (%s) ON %s TO %I', columns, found.name, app);
+        ELSIF found.said LIKE 'append only%' THEN
+            EXECUTE format('GRANT INSERT ON %s TO %I', found.name, app);
+        END IF;
+        IF found.said LIKE 'append only, but for:%' THEN
+            EXECUTE format('GRANT UPDATE (%s) ON %s TO %I', columns, found.name, app);
+        END IF;
+    END LOOP;
 END $$
 """
 
@@ -323,7 +338,7 @@ def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:
             command += ["--migrations-dir", str(folder)]
         # The URL goes by the environment: arguments are readable by every user of the machine.
         result = subprocess.run([*command, "migrate"], env={**os.environ, "DATABASE_URL": url}, capture_output=True, text=True, check=False)
-        lock.execute(_CLOSE_THE_TRAIL)
+        lock.execute(_CLOSE_WHAT_IS_APPEND_ONLY)
     if result.returncode != 0:
         # dbmate repeats the URL, and with it the password, in some of its messages.
         raise SystemExit("migration failed: " + re.sub(r"://[^@\s]*@", "://…@", result.stdout + result.stderr))

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from joserfc.jwk import OKPKey
 
+from chassis.sealing import SignatureCheck
+
 
 def create(directory: Path, services: Sequence[str]) -> None:
     """Makes the keys that are missing for these services and leaves the others alone."""
@@ -33,6 +35,12 @@ def signing(directory: Path, name: str) -> OKPKey:
 def verifying(directory: Path, name: str) -> OKPKey:
     """The public Ed25519 key `name`."""
     return OKPKey.import_key(json.loads((directory / f"{name}.pub.jwk").read_text()))
+
+
+def voices(directory: Path, *services: str) -> dict[str, SignatureCheck]:
+    """What checks the signatures of facts, by source: of these services, or of all whose public key is here."""
+    names = services or [file.name.removeprefix("facts.").removesuffix(".pub.jwk") for file in directory.glob("facts.*.pub.jwk")]
+    return {f"enlace/{name}": SignatureCheck(verifying(directory, f"facts.{name}")) for name in names}
 
 
 def secret(directory: Path, name: str) -> bytes:

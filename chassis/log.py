@@ -13,7 +13,7 @@ import structlog
 ALLOWED = frozenset(
     "event level timestamp service request_id trace_id rpc route method status code reason caller_id caller_kind organization_id duration_ms "
     "topic partition offset subject version type consumer count error fault attempt delay_s cluster_id address signal subjects kind referral_id "
-    "delivery_id webhook_id receipt_id table group channel clock percent state port pid where loop loops epoch dropped_fields".split()
+    "delivery_id webhook_id receipt_id table group channel clock percent state port pid where loop loops epoch sequence dropped_fields".split()
 )
 
 

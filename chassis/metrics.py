@@ -15,6 +15,9 @@ CLOCKS_FIRED = Counter("enlace_clocks_fired_total", "Clock levels told.", ["kind
 FACTS_HELD = Gauge("enlace_facts_held", "Facts that their handler refused, and that hold their subject.", ["consumer"])
 DEAD_LETTERS = Gauge("enlace_dead_letters", "Records that could not be read, kept for an operator.", ["consumer"])
 LOOP_FAILURES = Counter("enlace_loop_failures_total", "Faults that ended a turn of a background loop, or its thread.", ["loop"])
+AUDIT_FINDINGS = Gauge(
+    "enlace_audit_findings", "Places at which the trail is not what it was, as of the last look; anything but 0 is an alarm."
+)
 LOOP_TURN_AGE = Gauge(
     "enlace_loop_turn_age_seconds", "Time since the last turn of a background loop began; a wait does not count.", ["loop"]
 )

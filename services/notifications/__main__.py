@@ -8,15 +8,16 @@ from pathlib import Path
 import click
 
 import chassis
-from chassis import commands, house, keys, log
+from chassis import commands, heads, house, keys, log
 from chassis.clock import Clock, SystemClock
 from chassis.db import Database
 from chassis.db import migrate as bring_up_to_date
+from chassis.heads import Heads
 from chassis.kafka import REPLAYS, Broker
 from chassis.once import Once
 from chassis.relay import Relay, Replays
 from chassis.rpc import Face, Server
-from chassis.sealing import Keyring, SignatureCheck, Signer
+from chassis.sealing import Keyring, Signer
 from chassis.subscriber import Subscriber
 from chassis.supervisor import Loop
 from chassis.sweeper import Sweeper
@@ -34,7 +35,14 @@ from services.notifications.usecases.webhooks import Webhooks
 
 NAME = "notifications"
 MIGRATIONS = [Path(chassis.__file__).parent / "migrations", Path(__file__).parent / "migrations"]
-KEYS = ("tokens.pub.jwk", f"facts.{NAME}.jwk", f"sealing.{NAME}.key", "facts.referrals.pub.jwk", "facts.partners.pub.jwk")
+KEYS = (
+    "tokens.pub.jwk",
+    f"facts.{NAME}.jwk",
+    f"facts.{NAME}.pub.jwk",
+    f"sealing.{NAME}.key",
+    "facts.referrals.pub.jwk",
+    "facts.partners.pub.jwk",
+)
 QUICK_THREADS, SLOW_THREADS = 8, 4
 
 
@@ -56,7 +64,7 @@ def serve() -> None:
     sys.exit(run(config.load()))
 
 
-commands.add_to(main, lambda: config.load().service, KEYS, MIGRATIONS)
+commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS)
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,6 @@ class _Keys:
 
     keyring: Keyring
     signer: Signer
-    voices: dict[str, dict[str, SignatureCheck]]
     verifier: Verifier
 
 
@@ -74,7 +81,6 @@ def _keys(settings: NotificationsSettings, clock: Clock) -> _Keys:
     return _Keys(
         Keyring(keys.secret(folder, f"sealing.{NAME}")),
         Signer(keys.signing(folder, f"facts.{NAME}")),
-        {name: {f"enlace/{name}": SignatureCheck(keys.verifying(folder, f"facts.{name}"))} for name in ("referrals", "partners")},
         Verifier(keys.verifying(folder, "tokens"), clock),
     )
 
@@ -109,7 +115,7 @@ def run(settings: NotificationsSettings) -> int:
     own = _keys(settings, clock)
     database = Database(service.database_url)
     topics = (subscriptions.TOPIC, subscriptions.REFERRALS, subscriptions.PARTNERS)
-    broker = Broker(service, [*topics, REPLAYS])
+    broker = Broker(service, [*topics, REPLAYS, heads.TOPIC])
 
     sending = Sending(database, own.keyring, public_url=settings.public_url, by_email=settings.by_email)
     mailbox = _mailbox(settings, sending, clock)
@@ -140,7 +146,7 @@ def run(settings: NotificationsSettings) -> int:
                 handle,
                 database=database,
                 broker=broker,
-                voices=own.voices[voice],
+                voices=keys.voices(service.keys, voice),
                 keyring=own.keyring,
                 clock=clock,
                 hurry=voice == "referrals",
@@ -152,6 +158,7 @@ def run(settings: NotificationsSettings) -> int:
         WebhookSender(database, sending, clock, slow=True, threads=SLOW_THREADS, development=service.development).loop(),
         MailSender(database, sending, mailbox, clock).loop(),
         Sweeper(database, clock, sweep).loop(),
+        Heads(NAME, database, broker, own.signer, keys.voices(service.keys), clock).loop(),
     ]
     return house.run(server, database, broker, loops, metrics_address=service.metrics_listen)
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from chassis import commands, house, keys, log
+from chassis import commands, heads, house, keys, log
 from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.db import migrate as bring_up_to_date
 from chassis.errors import Invalid, Refusal
+from chassis.heads import Heads
 from chassis.kafka import REPLAYS, Broker
 from chassis.relay import Relay, Replays
 from chassis.rpc import Server
@@ -26,8 +27,8 @@ from services.partners.rpc import faces
 
 HERE = Path(__file__).resolve().parent
 MIGRATIONS = [HERE.parent.parent / "chassis" / "migrations", HERE / "migrations"]
-TOPICS = [TOPIC, REPLAYS]
-KEYS = ("tokens.jwk", "tokens.pub.jwk", f"facts.{NAME}.jwk", f"sealing.{NAME}.key")
+TOPICS = [TOPIC, REPLAYS, heads.TOPIC]
+KEYS = ("tokens.jwk", "tokens.pub.jwk", f"facts.{NAME}.jwk", f"facts.{NAME}.pub.jwk", f"sealing.{NAME}.key")
 
 
 @click.group(help="The partner directory and its members.")
@@ -50,10 +51,11 @@ def serve() -> None:
     relay = Relay(NAME, TOPIC, database, broker, signer, clock).loop()
     replays = Replays(NAME, TOPIC, database, broker).loop()
     sweeper = Sweeper(database, clock, usecases.sweep).loop()
+    trail = Heads(NAME, database, broker, signer, keys.voices(settings.keys), clock).loop()
     server = Server(
         settings.listen, faces(database, issuer, verifier, keyring, clock), threads=settings.rpc_threads, reflect=settings.reflection
     )
-    sys.exit(house.run(server, database, broker, [relay, replays, sweeper], metrics_address=settings.metrics_listen))
+    sys.exit(house.run(server, database, broker, [relay, replays, sweeper, trail], metrics_address=settings.metrics_listen))
 
 
 @main.command(help="Bring the schema up to date, as the role that owns it.")
@@ -86,7 +88,7 @@ def found(organization: str, country: str, email: str, name: str) -> None:
     click.echo(f"{email} may sign in with {password}")
 
 
-commands.add_to(main, config.load, KEYS, MIGRATIONS)
+commands.add_to(main, NAME, config.load, KEYS, MIGRATIONS)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,17 @@ from pathlib import Path
 import click
 
 import chassis
-from chassis import commands, house, keys, log
+from chassis import commands, heads, house, keys, log
 from chassis.clock import Clock, SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database
 from chassis.db import migrate as bring_up_to_date
+from chassis.heads import Heads
 from chassis.kafka import REPLAYS, Broker
 from chassis.once import Once
 from chassis.relay import Relay, Replays
 from chassis.rpc import Face, Server
-from chassis.sealing import Keyring, SignatureCheck, Signer
+from chassis.sealing import Keyring, Signer
 from chassis.subscriber import Subscriber
 from chassis.supervisor import Loop
 from chassis.sweeper import Sweeper
@@ -37,7 +38,7 @@ from services.referrals.usecases.referrals import Referrals, check_standing
 
 NAME = "referrals"
 MIGRATIONS = [Path(chassis.__file__).parent / "migrations", Path(__file__).parent / "migrations"]
-KEYS = ("tokens.pub.jwk", f"facts.{NAME}.jwk", f"sealing.{NAME}.key", "facts.partners.pub.jwk")
+KEYS = ("tokens.pub.jwk", f"facts.{NAME}.jwk", f"facts.{NAME}.pub.jwk", f"sealing.{NAME}.key", "facts.partners.pub.jwk")
 
 
 @click.group(help="The referrals service.")
@@ -58,7 +59,7 @@ def serve() -> None:
     sys.exit(run(config.read()))
 
 
-commands.add_to(main, config.read, KEYS, MIGRATIONS)
+commands.add_to(main, NAME, config.read, KEYS, MIGRATIONS)
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,9 @@ def run(settings: ServiceSettings) -> int:
     clock = SystemClock()
     keyring = Keyring(keys.secret(settings.keys, f"sealing.{NAME}"))
     signer = Signer(keys.signing(settings.keys, f"facts.{NAME}"))
-    voices = {"enlace/partners": SignatureCheck(keys.verifying(settings.keys, "facts.partners"))}
     verifier = Verifier(keys.verifying(settings.keys, "tokens"), clock)
     database = Database(settings.database_url)
-    broker = Broker(settings, [wire.TOPIC, subscriptions.TOPIC, REPLAYS])
+    broker = Broker(settings, [wire.TOPIC, subscriptions.TOPIC, REPLAYS, heads.TOPIC])
 
     made = make(database, keyring, signer, verifier, clock)
     server = Server(settings.listen, made.faces, threads=settings.rpc_threads, reflect=settings.reflection)
@@ -123,7 +123,7 @@ def run(settings: ServiceSettings) -> int:
             subscriptions.hear,
             database=database,
             broker=broker,
-            voices=voices,
+            voices=keys.voices(settings.keys, "partners"),
             keyring=keyring,
             clock=clock,
             hurry=False,  # a suspension may take five seconds to be heard; half a second is far below
@@ -131,6 +131,7 @@ def run(settings: ServiceSettings) -> int:
         ).loop(),
         Watch(made.referrals, database, clock).loop(),
         Sweeper(database, clock).loop(),
+        Heads(NAME, database, broker, signer, keys.voices(settings.keys), clock).loop(),
     ]
     return house.run(server, database, broker, loops, metrics_address=settings.metrics_listen)
 

@@ -104,6 +104,7 @@ class Scene:
         with self._owner.transaction(SYSTEM) as tx:
             tables = tx.execute(
                 "SELECT string_agg(quote_ident(tablename), ', ') AS t FROM pg_tables WHERE tableowner = current_user"
+                " AND tablename NOT IN ('audit_head', 'schema_migrations')"
             ).fetchone()
             assert tables
             tx.execute(f"TRUNCATE {tables['t']}".encode())

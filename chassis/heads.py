@@ -1,0 +1,174 @@
+"""Heads of the trails: each service says its last row on a topic every minute, keeps what the others say, and holds its own trail against what it said.
+
+So the owner of one database can't shorten or rewrite its trail unseen: what was there is signed, in the topic, and in the other services' databases.
+What this loop sees by itself: a trail that no longer holds the head it said last, in this epoch, or rows behind it that do not fit. The whole chain
+against all that was witnessed is `audit verify`'s.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from google.protobuf.wrappers_pb2 import BytesValue
+
+from chassis import audit, log, metrics, outbox
+from chassis.audit import START, Finding, Head
+from chassis.clock import Clock
+from chassis.config import ServiceSettings
+from chassis.db import Database, Transaction
+from chassis.envelope import Unreadable, pack, unpack
+from chassis.kafka import Broker, BrokerLost, Producer, read_from
+from chassis.outbox import Fact
+from chassis.sealing import SignatureCheck, Signer
+from chassis.supervisor import Loop
+from chassis.tokens import SYSTEM
+
+TOPIC = "enlace.audit.v1"
+"""Key = the service, version = the sequence of the row, body = its hash (google.protobuf.BytesValue)."""
+TYPE = "enlace.audit.head.v1"
+_SOURCE = "enlace/"
+_EVERY = 60.0  # seconds: how much of a trail can be lost with a database and nobody has seen it
+_FIRST = 5.0  # seconds after the start: time for the relay to notice that the store was restored
+_ROWS = 100_000  # verified in one transaction: a second's work
+
+
+class Heads:
+    """One loop a service process; several processes of a service say the same."""
+
+    def __init__(
+        self, name: str, database: Database, broker: Broker, signer: Signer, voices: Mapping[str, SignatureCheck], clock: Clock
+    ) -> None:
+        """`voices` are those of all services, this one included, by source (e.g. enlace/referrals)."""
+        self._name = name
+        self._database = database
+        self._broker = broker
+        self._signer = signer
+        self._voices = voices
+        self._clock = clock
+        self._cluster = ""
+        self._offsets: dict[int, int] = {}
+        self._heard: list[Fact] = []  # heads of ours in the topic that were not yet held against the trail
+        self._said = START  # the greatest that was, of this epoch
+        self._checked: Head | None = None  # the last row of our trail that fitted
+        self._epoch = 0
+
+    def loop(self) -> Loop:
+        """The loop that turns it."""
+        return Loop("audit-heads", self._work, waits_for=(BrokerLost,), limit=3 * _EVERY)
+
+    def _work(self, loop: Loop) -> None:
+        pause = _FIRST
+        while loop.turn():
+            loop.wait(pause)
+            if self._broker.wait(0.5) is not None:
+                self.turn(lambda: loop.turn())
+                pause = _EVERY
+
+    def turn(self, going_on: Callable[[], object] = lambda: None) -> list[Finding]:
+        """Hears what was said, checks the own trail, and says its head; returns what is wrong with it. Raises BrokerLost."""
+        self._hear(going_on)
+        found, epoch, head = self._check()
+        metrics.AUDIT_FINDINGS.set(len(found))
+        for finding in found:
+            log.get().error("audit_broken", sequence=finding.sequence, reason=finding.reason)
+        if head.sequence > 0:
+            self._say(epoch, head)
+        return found
+
+    def _hear(self, going_on: Callable[[], object]) -> None:
+        """Keeps the others' new heads, and remembers our own."""
+        cluster = self._broker.cluster_id or ""
+        if cluster != self._cluster:
+            self._cluster, self._offsets = cluster, {}
+        for records in read_from(self._broker.settings, TOPIC, self._offsets):
+            going_on()
+            heads = [fact for fact in (self._read(record) for record in records) if fact is not None]
+            if len(heads) < len(records):
+                log.get().warning("audit_heads_unreadable", count=len(records) - len(heads))
+            others = [fact for fact in heads if fact.subject != self._name]
+            if others:
+                with self._database.transaction(SYSTEM) as tx:
+                    keep(tx, others)
+            self._heard += [fact for fact in heads if fact.subject == self._name]
+            self._offsets |= {record.partition: record.offset + 1 for record in records}
+
+    def _read(self, record: Any) -> Fact | None:
+        """A head, said by the service whose it is; whoever can write to the topic can still not speak for a service."""
+        try:
+            fact = unpack(record.headers, record.value, self._voices)
+        except Unreadable:
+            return None
+        source = dict(record.headers).get("ce_source", b"").decode("ascii", "replace")
+        return fact if fact.type == TYPE and source == _SOURCE + fact.subject else None
+
+    def _check(self) -> tuple[list[Finding], int, Head]:
+        with self._database.transaction(SYSTEM) as tx:
+            epoch, head = outbox.meet_store(tx, self._clock), audit.head(tx)
+            if epoch != self._epoch:  # a store that was restored begins where its copy ended
+                self._epoch, self._said, self._checked = epoch, START, None
+            said = {self._said, *(Head(fact.version, _hash(fact)) for fact in self._heard if fact.epoch == epoch)}
+            latest = max(said, key=lambda one: one.sequence)
+            found = _against(tx, said)
+            # Rows that came since the last look; what a chunk leaves is looked at the next time.
+            after = self._checked or latest
+            until = min(head.sequence, after.sequence + _ROWS)
+            if not found and until > after.sequence:
+                last, found = audit.verify(tx, after, until, {})
+                self._checked = self._checked if found else last  # what does not fit is found again every time
+        self._said, self._heard = latest, []
+        return found, epoch, head
+
+    def _say(self, epoch: int, head: Head) -> None:
+        fact = Fact(self._name, head.sequence, TYPE, BytesValue(value=head.hash).SerializeToString(), self._clock.now(), epoch)
+        producer = Producer(self._broker.settings)
+        try:
+            producer.send_all(TOPIC, [pack(fact, _SOURCE + self._name, self._signer)])
+        finally:
+            producer.discard()
+
+
+def keep(tx: Transaction, heads: Sequence[Fact]) -> None:
+    """Keeps other services' heads for ever; two different rows at one place of one trail are a fork, and kept both."""
+    for fact in heads:
+        place = (fact.subject, fact.epoch, fact.version)
+        tx.execute(
+            "INSERT INTO audit_witnesses (service, epoch, sequence, hash, time) VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            (*place, _hash(fact), fact.time),
+        )
+        row = tx.execute("SELECT count(*) AS n FROM audit_witnesses WHERE service = %s AND epoch = %s AND sequence = %s", place).fetchone()
+        if row and row["n"] > 1:
+            log.get().error("audit_fork_witnessed", where=fact.subject, sequence=fact.version)
+
+
+def witnessed(tx: Transaction, service: str) -> Iterator[dict[str, Any]]:
+    """What this service has kept of another's heads, oldest first: epoch, sequence, hash in hexadecimal digits, time."""
+    yield from tx.execute(
+        "SELECT epoch, sequence, encode(hash, 'hex') AS hash, time FROM audit_witnesses WHERE service = %s ORDER BY epoch, sequence",
+        (service,),
+    )
+
+
+def said(settings: ServiceSettings, name: str, voices: Mapping[str, SignatureCheck]) -> Iterator[Head]:
+    """A service's own heads that are still in the topic. Raises BrokerLost."""
+    for records in read_from(settings, TOPIC, {}):
+        for record in records:
+            try:
+                fact = unpack(record.headers, record.value, voices)
+            except Unreadable:
+                continue
+            if fact.subject == name and fact.type == TYPE:
+                yield Head(fact.version, _hash(fact))
+
+
+def _hash(fact: Fact) -> bytes:
+    return BytesValue.FromString(fact.payload).value
+
+
+def _against(tx: Transaction, said: Collection[Head]) -> list[Finding]:
+    """Which of these rows the trail has no longer."""
+    rows = tx.execute("SELECT sequence, hash FROM audit WHERE sequence = ANY(%s)", ([one.sequence for one in said],)).fetchall()
+    kept = {0: START.hash} | {row["sequence"]: bytes(row["hash"]) for row in rows}
+    return [
+        Finding(one.sequence, "forked" if one.sequence in kept else "cut")
+        for one in sorted(said, key=lambda one: one.sequence)
+        if kept.get(one.sequence) != one.hash
+    ]

@@ -1,0 +1,255 @@
+"""Heads of trails: two services that witness each other over a broker, and the owner of one database who would like to have done nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import psycopg
+import pytest
+from click.testing import CliRunner
+from google.protobuf.wrappers_pb2 import BytesValue
+
+import chassis
+from chassis import audit, commands, heads, keys, log
+from chassis.audit import Entry
+from chassis.clock import SystemClock
+from chassis.config import ServiceSettings
+from chassis.db import Database, migrate
+from chassis.envelope import pack
+from chassis.heads import TOPIC, Heads
+from chassis.ids import new_id
+from chassis.kafka import Broker, Producer
+from chassis.outbox import Fact
+from chassis.sealing import Signer
+from chassis.tokens import SYSTEM, Caller
+from tests.parts import brokers
+from tests.parts import postgres as parts
+
+MIGRATIONS = [Path(chassis.__file__).parent / "migrations"]
+WORKER = Caller("w" * 32, "worker", "o" * 32)
+
+
+@dataclass
+class Pair:
+    """Two services; their names are of this test alone, for the topic is everybody's."""
+
+    broker: Broker
+    folder: Path
+    places: dict[str, parts.Database]
+    databases: dict[str, Database]
+    loops: dict[str, Heads]
+
+    def settings(self, name: str) -> ServiceSettings:
+        bootstrap = self.broker.settings.kafka_bootstrap_servers
+        return ServiceSettings(self.places[name].url, "", bootstrap, "PLAINTEXT", "", "", "", 1, "", "", self.folder, False, True, 4)
+
+    def start(self, name: str) -> None:
+        """As after a restart: nothing in memory."""
+        signer = Signer(keys.signing(self.folder, f"facts.{name}"))
+        self.loops[name] = Heads(name, self.databases[name], self.broker, signer, keys.voices(self.folder), SystemClock())
+
+    def write(self, name: str, rows: int = 1) -> None:
+        with self.databases[name].transaction(SYSTEM) as tx:
+            audit.record(tx, WORKER, datetime.now(UTC), [Entry("open_identity", new_id()) for _ in range(rows)])
+
+    def turn(self, name: str) -> list[str]:
+        return [finding.reason for finding in self.loops[name].turn()]
+
+    def own(self, name: str, statement: str) -> None:
+        """As the owner of its database."""
+        with psycopg.connect(self.places[name].migration_url) as owner:
+            owner.execute(statement.encode())
+
+    def witnessed(self, by: str, of: str) -> list[int]:
+        with self.databases[by].transaction(SYSTEM) as tx:
+            return [row["sequence"] for row in heads.witnessed(tx, of)]
+
+    def say(self, as_: str, subject: str, sequence: int, hash: bytes, signer: str) -> None:
+        """Straight to the topic."""
+        fact = Fact(subject, sequence, heads.TYPE, BytesValue(value=hash).SerializeToString(), datetime.now(UTC))
+        producer = Producer(self.broker.settings)
+        producer.send_all(TOPIC, [pack(fact, f"enlace/{as_}", Signer(keys.signing(self.folder, f"facts.{signer}")))])
+        producer.discard()
+
+    def command(self, name: str, *words: str, given: str | None = None) -> tuple[int, str]:
+        """An operator's command; its exit code and what it said."""
+        main = click.Group()
+        commands.add_to(main, name, lambda: self.settings(name), (), MIGRATIONS)
+        done = CliRunner().invoke(main, ["audit", *words], input=given)
+        return done.exit_code, done.stdout
+
+
+@pytest.fixture
+def pair(broker: brokers.Broker, postgres: parts.Server, tmp_path: Path) -> Iterator[Pair]:
+    names = [f"one-{new_id()[:8]}", f"two-{new_id()[:8]}"]
+    keys.create(tmp_path, names)
+    settings = ServiceSettings("", "", broker.bootstrap, "PLAINTEXT", "", "", "", 1, "", "", Path(), False, True, 4)
+    watch = Broker(settings, [TOPIC])
+    watch.start()
+    assert watch.wait(30)
+    places = {name: postgres.database("tests", MIGRATIONS) for name in names}
+    databases = {name: Database(place.url, max_size=4) for name, place in places.items()}
+    for database in databases.values():
+        database.open()
+    made = Pair(watch, tmp_path, places, databases, {})
+    for name in names:
+        made.start(name)
+    yield made
+    for database in databases.values():
+        database.close()
+    watch.stop()
+    watch.join(10)
+    log.setup("")
+
+
+COMPUTE_ANEW = """
+DO $$ DECLARE entry audit; head bytea := sha256('enlace.audit.v1'); BEGIN
+    UPDATE audit SET object_id = 'nobody' WHERE sequence = 2;
+    FOR entry IN SELECT * FROM audit ORDER BY sequence LOOP
+        head := sha256(head || convert_to(audit_line(entry), 'UTF8'));
+        UPDATE audit SET hash = head WHERE sequence = entry.sequence;
+    END LOOP;
+    UPDATE audit_head SET hash = head;
+END $$
+"""
+CUT = """
+DELETE FROM audit WHERE sequence > 3;
+UPDATE audit_head SET (sequence, hash) = (SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1)
+"""
+
+
+# 14
+def test_services_keep_each_others_heads(pair: Pair) -> None:
+    one, two = pair.places
+    assert pair.turn(one) == []  # an empty trail has no head to say
+    pair.write(one, 5)
+    assert pair.turn(one) == []
+    pair.write(one, 2)
+    assert pair.turn(one) == []
+    assert pair.turn(two) == []
+    assert pair.witnessed(two, one) == [5, 7]
+    assert pair.witnessed(one, one) == []
+    pair.start(two)  # and hears all of it again
+    assert pair.turn(two) == []
+    assert pair.witnessed(two, one) == [5, 7]
+
+
+# 14
+@pytest.mark.parametrize(("cheat", "reason"), [(CUT, "cut"), (COMPUTE_ANEW, "forked"), ("DELETE FROM audit", "cut")])
+def test_a_tail_that_was_cut_or_a_chain_that_was_computed_anew_shows_within_a_minute_and_every_minute(
+    cheat: str, reason: str, pair: Pair
+) -> None:
+    one, two = pair.places
+    pair.write(one, 5)
+    pair.turn(one)
+    pair.turn(two)
+    pair.own(one, cheat)
+    if cheat is CUT:  # and goes on as if nothing had been
+        pair.write(one, 1)
+    assert pair.turn(one) == [reason]
+    assert pair.turn(one) == [reason]
+    pair.start(one)  # a restart forgets nothing: the topic and the other remember
+    assert pair.turn(one) == [reason]
+
+
+# 14
+def test_a_cut_tail_that_has_grown_again_shows_by_the_hash(pair: Pair) -> None:
+    one, _ = pair.places
+    pair.write(one, 5)
+    pair.turn(one)
+    pair.own(one, CUT)
+    pair.write(one, 6)
+    assert pair.turn(one) == ["forked"]
+
+
+# 14
+def test_a_row_that_was_edited_since_the_last_look_shows(pair: Pair) -> None:
+    one, _ = pair.places
+    pair.write(one, 3)
+    pair.turn(one)
+    pair.write(one, 3)
+    pair.own(one, "UPDATE audit SET object_id = 'nobody' WHERE sequence = 5")
+    assert pair.turn(one) == ["altered"]
+    assert pair.turn(one) == ["altered"]
+
+
+# 14
+def test_the_command_holds_the_trail_against_the_topic_and_against_what_the_other_has_kept(pair: Pair) -> None:
+    one, two = pair.places
+    for _ in range(3):
+        pair.write(one, 4)
+        pair.turn(one)
+    pair.turn(two)
+    code, said = pair.command(one, "verify", "--json")
+    assert (code, json.loads(said)["rows"], json.loads(said)["witnessed"], json.loads(said)["findings"]) == (0, 12, 3, [])
+
+    code, kept = pair.command(two, "witnesses", "--of", one)
+    assert (code, [head["sequence"] for head in json.loads(kept)]) == (0, [4, 8, 12])
+    pair.own(one, COMPUTE_ANEW)
+    code, said = pair.command(one, "verify", "--json", "--no-topic")
+    assert (code, json.loads(said)["findings"]) == (0, [])  # by itself it fits
+    code, said = pair.command(one, "verify", "--json", "--no-topic", "--witnesses", "-", given=kept)
+    assert (code, [finding["sequence"] for finding in json.loads(said)["findings"]]) == (1, [4, 8, 12])
+    code, said = pair.command(one, "verify")
+    assert code == 1
+    assert "forked   row 12\nthe trail is not what it was" in said
+    assert pair.command(one, "verify", "--witnesses", "-", given="nonsense")[0] == 2
+    assert pair.command(two, "witnesses", "--of", "nobody")[0] == 1
+
+
+# 14
+def test_after_a_restore_the_alarm_is_silent_and_the_command_is_not(pair: Pair, postgres: parts.Server, tmp_path: Path) -> None:
+    one, two = pair.places
+    url, copy = pair.places[one].migration_url, tmp_path / "copy"
+    pair.write(one, 5)
+    pair.turn(one)
+    run(postgres, "pg_dump", "--format=custom", "--exclude-extension=*", f"--file={copy}", url)
+    pair.write(one, 3)
+    pair.turn(one)
+    run(postgres, "pg_restore", "--clean", "--if-exists", "--no-owner", f"--dbname={url}", str(copy))
+    migrate(url, MIGRATIONS)
+    pair.start(one)
+    pair.write(one, 3)  # as many as were lost: another row at each place
+    assert pair.turn(one) == []
+    pair.turn(two)
+    assert pair.witnessed(two, one) == [5, 8, 8]
+    code, said = pair.command(one, "verify", "--json")
+    assert (code, [finding["reason"] for finding in json.loads(said)["findings"]]) == (1, ["forked"])
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), psycopg.connect(pair.places[one].url) as service:
+        service.execute("UPDATE audit SET action = 'x'")
+
+
+def run(postgres: parts.Server, program: str, *words: str) -> None:
+    done = subprocess.run([str(postgres.programs / program), *words], capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+    assert done.returncode == 0, done.stderr
+
+
+# 14
+def test_nobody_witnesses_for_another(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = pair.places
+    pair.write(one, 3)
+    pair.turn(one)
+    pair.say(one, one, 4, b"x" * 32, signer=two)  # signed by another
+    pair.say(two, one, 5, b"x" * 32, signer=two)  # another's head, in its own name
+    assert pair.turn(two) == []
+    assert pair.witnessed(two, one) == [3]
+    assert pair.turn(one) == []
+
+
+# 14
+def test_two_rows_at_one_place_are_both_kept_and_said(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = pair.places
+    pair.write(one, 3)
+    pair.turn(one)
+    pair.say(one, one, 3, b"x" * 32, signer=one)
+    log.setup("test")
+    pair.turn(two)
+    assert pair.witnessed(two, one) == [3, 3]
+    assert '"audit_fork_witnessed"' in capsys.readouterr().out

@@ -1,0 +1,235 @@
+"""The trail: a chain that its own service can't forge, whose owner can't change it unseen, and that is one chain however many write."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+import chassis
+from chassis import audit
+from chassis.audit import START, Entry, Head
+from chassis.db import Database, Transaction, migrate
+from chassis.ids import new_id
+from chassis.tokens import SYSTEM, Caller
+from tests.parts import postgres as parts
+
+MIGRATIONS = Path(chassis.__file__).parent / "migrations"
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+WORKER = Caller("w" * 32, "worker", "o" * 32)
+
+
+@pytest.fixture
+def place(postgres: parts.Server) -> parts.Database:
+    return postgres.database("tests", [MIGRATIONS])
+
+
+@pytest.fixture
+def database(place: parts.Database) -> Iterator[Database]:
+    made = Database(place.url, max_size=10)
+    made.open()
+    yield made
+    made.close()
+
+
+def write(tx: Transaction, rows: int, caller: Caller = WORKER) -> None:
+    entries = [Entry("open_identity", new_id(), "HOU.EMG", ("contact", "identity")) for _ in range(rows)]
+    audit.record(tx, caller, NOW, entries)
+
+
+def owner_of(place: parts.Database) -> psycopg.Connection[dict[str, object]]:
+    return psycopg.connect(place.migration_url, row_factory=dict_row)
+
+
+def verdict(tx: Transaction, witnessed: dict[int, set[bytes]] | None = None) -> list[audit.Finding]:
+    """All that is wrong with the whole trail, held against what was witnessed."""
+    seen = witnessed or {}
+    end = audit.head(tx)
+    last, found = audit.verify(tx, START, end.sequence, seen)
+    return (
+        found + [audit.Finding(place, "cut") for place in seen if place > last.sequence] + ([] if last == end else [audit.Finding(0, "")])
+    )
+
+
+# 14
+def test_a_trail_that_nobody_touched_fits(database: Database) -> None:
+    with database.transaction(SYSTEM) as tx:
+        assert audit.head(tx) == START
+        write(tx, 40)
+    with database.transaction(SYSTEM) as tx:
+        audit.record(tx, replace(WORKER, kind="key"), NOW + timedelta(microseconds=1), [Entry("send", "x")], refused="receipt_missing")
+    with database.transaction(SYSTEM) as tx:
+        assert audit.head(tx).sequence == 41
+        assert verdict(tx) == []
+
+
+# 14
+def test_rows_of_a_transaction_that_was_rolled_back_leave_no_gap(database: Database) -> None:
+    with database.transaction(SYSTEM) as tx, tx.transaction(force_rollback=True):
+        write(tx, 3)
+    with database.transaction(SYSTEM) as tx:
+        write(tx, 1)
+        assert audit.head(tx).sequence == 1
+        assert verdict(tx) == []
+
+
+# 14
+def test_eight_writers_at_once_make_one_chain(database: Database) -> None:
+    def work() -> None:
+        for turn in range(25):
+            with database.transaction(SYSTEM) as tx:
+                write(tx, 1 + turn % 3)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.transaction(SYSTEM) as tx:
+        assert audit.head(tx).sequence == 8 * sum(1 + turn % 3 for turn in range(25))
+        assert verdict(tx) == []
+
+
+# 14
+@pytest.mark.parametrize("wrong", ["a\tb", "a\nb", "a,b", "a\\b"])
+def test_nothing_is_written_that_would_make_two_rows_one_line(wrong: str, database: Database) -> None:
+    for entry in (Entry(wrong, "x"), Entry("x", wrong), Entry("x", "x", wrong), Entry("x", "x", "", (wrong,))):
+        with pytest.raises(psycopg.errors.CheckViolation), database.transaction(SYSTEM) as tx:
+            audit.record(tx, WORKER, NOW, [entry])
+
+
+# 14
+def test_what_was_recorded_before_there_was_a_chain_is_chained_as_it_stands(postgres: parts.Server, tmp_path: Path) -> None:
+    before = sorted(MIGRATIONS.glob("*.sql"))[:2]
+    for file in before:
+        (tmp_path / file.name).write_text(file.read_text())
+    place = postgres.database("tests", [tmp_path])
+    with owner_of(place) as owner:
+        for turn in range(5):
+            owner.execute(
+                "INSERT INTO audit (time, actor_kind, actor_id, organization_id, action, object_id, detail_codes, allowed)"
+                " VALUES (now(), 'worker', 'w', 'o', 'send', %s, '{a,b}', true)",
+                (str(turn),),
+            )
+        owner.execute("DELETE FROM audit WHERE sequence = 3")  # a number that a transaction took and did not use
+    migrate(place.migration_url, [MIGRATIONS])
+    with psycopg.connect(place.url, row_factory=dict_row) as tx:
+        assert audit.head(tx).sequence == 4
+        write(tx, 2)
+        assert verdict(tx) == []
+
+
+class Owner:
+    """Who owns the database and has read the source: changes the trail in one of the ways there are, and may compute the chain anew behind it."""
+
+    def __init__(self, connection: psycopg.Connection[dict[str, object]], rows: int, chance: random.Random) -> None:
+        self._connection, self._rows, self._chance = connection, rows, chance
+
+    def cheat(self) -> str:
+        way = self._chance.choice(["edit", "rehash", "delete", "insert", "swap", "cut"])
+        where = self._chance.randrange(1, self._rows)
+        getattr(self, f"_{way}")(where)
+        if self._chance.random() < 0.5:
+            self._compute_anew()
+            return f"{way} at {where}, computed anew"
+        return f"{way} at {where}"
+
+    def _edit(self, where: int) -> None:
+        column, value = self._chance.choice(
+            [
+                ("actor_id", "'x'"),
+                ("organization_id", "'x'"),
+                ("action", "'x'"),
+                ("object_id", "'x'"),
+                ("purpose_code", "'x'"),
+                ("detail_codes", "'{x}'"),
+                ("allowed", "NOT allowed"),
+                ("reason", "'x'"),
+                ("time", "time + interval '1 microsecond'"),
+                ("recorded_time", "recorded_time - interval '1 microsecond'"),
+                ("actor_kind", "'x'"),
+            ]
+        )
+        self._connection.execute(f"UPDATE audit SET {column} = {value} WHERE sequence = {where}".encode())
+
+    def _rehash(self, where: int) -> None:
+        """A row that fits, with an edit: its own hash computed anew, and no other's."""
+        self._connection.execute("UPDATE audit SET action = 'x', hash = sha256(hash) WHERE sequence = %s", (where,))
+
+    def _delete(self, where: int) -> None:
+        self._connection.execute("DELETE FROM audit WHERE sequence = %s", (where,))
+        if self._chance.random() < 0.5:  # and closes the gap
+            self._connection.execute("UPDATE audit SET sequence = -sequence WHERE sequence > %s", (where,))
+            self._connection.execute("UPDATE audit SET sequence = -sequence - 1 WHERE sequence < 0")
+            self._connection.execute("UPDATE audit_head SET sequence = sequence - 1")
+
+    def _insert(self, where: int) -> None:
+        self._connection.execute("UPDATE audit SET sequence = -sequence WHERE sequence >= %s", (where,))
+        self._connection.execute("UPDATE audit SET sequence = -sequence + 1 WHERE sequence < 0")
+        self._connection.execute("ALTER TABLE audit DISABLE TRIGGER audit_chained")
+        self._connection.execute(
+            "INSERT INTO audit SELECT (jsonb_populate_record(a, jsonb_build_object('sequence', %s, 'action', 'forged'))).* FROM audit a"
+            " WHERE sequence = %s",
+            (where, where + 1),
+        )
+        self._connection.execute("ALTER TABLE audit ENABLE TRIGGER audit_chained")
+        self._connection.execute("UPDATE audit_head SET sequence = sequence + 1")
+
+    def _swap(self, where: int) -> None:
+        other = where % (self._rows - 1) + 1
+        if other == where:
+            other += 1
+        self._connection.execute("UPDATE audit SET sequence = -1 WHERE sequence = %s", (where,))
+        self._connection.execute("UPDATE audit SET sequence = %s WHERE sequence = %s", (where, other))
+        self._connection.execute("UPDATE audit SET sequence = %s WHERE sequence = -1", (other,))
+
+    def _cut(self, where: int) -> None:
+        self._connection.execute("DELETE FROM audit WHERE sequence >= %s", (where,))
+        if self._chance.random() < 0.5:
+            self._connection.execute(
+                "UPDATE audit_head SET (sequence, hash) = (SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1)"
+                " WHERE EXISTS (SELECT FROM audit)"
+            )
+
+    def _compute_anew(self) -> None:
+        """The whole chain and the head, so that the trail fits by itself."""
+        self._connection.execute(
+            "DO $$ DECLARE entry audit; place bigint := 0; before bytea := sha256('enlace.audit.v1'); old bigint; BEGIN"
+            " FOR entry IN SELECT * FROM audit ORDER BY sequence LOOP"
+            " old := entry.sequence; place := place + 1; entry.sequence := place;"
+            " before := sha256(before || convert_to(audit_line(entry), 'UTF8'));"
+            " UPDATE audit SET sequence = place, hash = before WHERE sequence = old; END LOOP;"
+            " UPDATE audit_head SET sequence = place, hash = before; END $$"
+        )
+
+
+# 14
+def test_a_thousand_edits_deletions_insertions_swaps_and_cuts_are_found(place: parts.Database, database: Database) -> None:
+    rows, every = 60, 10
+    witnessed: dict[int, set[bytes]] = {}
+    for _ in range(rows // every):
+        with database.transaction(SYSTEM) as tx:
+            write(tx, every)
+        with database.transaction(SYSTEM) as tx:
+            head: Head = audit.head(tx)
+            witnessed[head.sequence] = {head.hash}
+    chance = random.Random(14)
+    missed: list[str] = []
+    with owner_of(place) as owner:
+        assert verdict(owner, witnessed) == []
+        owner.commit()
+        cheater = Owner(owner, rows, chance)
+        for _ in range(1000):
+            with owner.transaction(force_rollback=True):
+                done = cheater.cheat()
+                if not verdict(owner, witnessed):
+                    missed.append(done)
+        assert missed == []
+        assert verdict(owner, witnessed) == []

@@ -7,8 +7,9 @@ or no right. Unary rpcs only.
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -26,10 +27,11 @@ from chassis import audit, deadline, errors, log, metrics
 from chassis.admission import CallPool, turned_away
 from chassis.clock import Clock
 from chassis.db import Database, Transaction
-from chassis.ids import new_id
+from chassis.ids import is_id, new_id
 from chassis.once import Once
 from chassis.tokens import Caller, Verifier
 
+_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")  # between the words of an rpc's name
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")  # ours, or a UUID
 NOBODY = Caller("public", "public", "")
 _DEADLINE = 10.0  # seconds, for a caller that set none
@@ -69,21 +71,22 @@ CODES: Mapping[type[errors.Refusal], grpc.StatusCode] = {
 
 @dataclass(frozen=True)
 class Right:
-    """Who may call an rpc: any of the roles (workers), or the scope (API keys); `public` needs no token."""
+    """Who may call an rpc: any of the roles (workers), or the scope (API keys); `public` needs no token. Each call is on the trail if it is `recorded`."""
 
     roles: frozenset[str] = frozenset()
     scope: str = ""
     public: bool = False
+    recorded: bool = True
 
 
-def anyone() -> Right:
-    """No token needed."""
-    return Right(public=True)
+def anyone(*, recorded: bool = True) -> Right:
+    """No token needed. `recorded` is False only for what tells and changes nothing of a person: the directory, counts."""
+    return Right(public=True, recorded=recorded)
 
 
-def roles(*names: str, scope: str = "") -> Right:
-    """Workers with one of these roles, keys with this scope."""
-    return Right(frozenset(names), scope)
+def roles(*names: str, scope: str = "", recorded: bool = True) -> Right:
+    """Workers with one of these roles, keys with this scope. `recorded` as in `anyone`."""
+    return Right(frozenset(names), scope, recorded=recorded)
 
 
 @dataclass
@@ -133,6 +136,7 @@ class Face:
         response_class: Any = GetMessageClass(descriptor.output_type)
         mutates = "request_id" in descriptor.input_type.fields_by_name
         name = f"{self.name}/{descriptor.name}"
+        action = _WORDS.sub("_", descriptor.name).lower()
 
         def handle(sent: bytes, context: grpc.ServicerContext) -> Any:
             started = time.perf_counter()
@@ -146,12 +150,15 @@ class Face:
                 turned_away()
                 with deadline.until(_end(context)):
                     if not right.public:
-                        caller = self._authenticate(metadata, right)
-                    try:
-                        request = request_class.FromString(sent)
-                    except DecodeError as error:
-                        raise errors.Invalid(("request", "malformed")) from error
-                    return self._answer(name, request, response_class, method, caller, mutates=mutates, public=right.public)
+                        caller = self._authenticate(metadata)
+                    request = request_class()
+                    with self._on_record(action, caller, right, request) as trail:
+                        check_right(caller, right)
+                        try:
+                            request.MergeFromString(sent)
+                        except DecodeError as error:
+                            raise errors.Invalid(("request", "malformed")) from error
+                        return self._answer(name, request, response_class, method, caller, trail, mutates=mutates, right=right)
             except errors.Refusal as refusal:
                 code = CODES[type(refusal)].name
                 _refuse(context, refusal)
@@ -170,14 +177,26 @@ class Face:
         # Bytes as they are: what can't be read is refused like any other wrong request, and gRPC would call it a fault of ours.
         return grpc.unary_unary_rpc_method_handler(handle, response_serializer=response_class.SerializeToString)
 
-    def _authenticate(self, metadata: Mapping[str, str], right: Right) -> Caller:
+    def _authenticate(self, metadata: Mapping[str, str]) -> Caller:
         scheme, _, token = metadata.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise errors.Unauthenticated("token_missing")
-        caller = self._verifier.verify(token)
-        if not (caller.roles & right.roles or (right.scope and right.scope in caller.scopes)):
-            raise errors.NotAllowed("right_missing")
-        return caller
+        return self._verifier.verify(token)
+
+    @contextmanager
+    def _on_record(self, action: str, caller: Caller, right: Right, request: Message) -> Iterator["Trail"]:
+        """Puts a refusal on the trail: its transaction is gone, so it takes one of its own."""
+        trail = Trail(action)
+        try:
+            yield trail
+        except errors.Refusal as refusal:
+            # A store that is away or full can't take it, and has told nothing. What the directory and counts refuse is on it for want of a right only.
+            if isinstance(refusal, errors.Unavailable | errors.Late) or refusal.reason == "store_full":
+                raise
+            if right.recorded or trail or isinstance(refusal, errors.NotAllowed):
+                with self._database.transaction(caller) as tx:
+                    audit.record(tx, caller, self._clock.now(), trail or [trail.usual(caller, request)], refused=refusal.reason)
+            raise
 
     def _answer(
         self,
@@ -186,41 +205,68 @@ class Face:
         response_class: Any,
         method: Callable[[Any, Call], Message],
         caller: Caller,
+        trail: "Trail",
         *,
         mutates: bool,
-        public: bool,
+        right: Right,
     ) -> Message:
-        trail: list[audit.Entry] = []
-        try:
-            with self._database.transaction(caller) as tx:
-                if not public:
-                    self._check_standing(tx, caller)
-                request_id = request.request_id if mutates else ""
-                if len(request_id) > 100:
-                    raise errors.Invalid(("request_id", "too_long"))
-                if "\0" in request_id:  # what PostgreSQL can't keep
-                    raise errors.Invalid(("request_id", "malformed"))
-                if request_id:
-                    body = request.SerializeToString(deterministic=True)
-                    # Nobody knows who asks without a token: two strangers' systems may use the same request_id, so the request stands for its caller.
-                    asker = f"public/{self._once.fingerprint(body)}" if public else caller.id
-                    kept = self._once.recall(tx, asker, request_id, name, body)
-                    if kept is not None:
-                        response: Message = response_class.FromString(kept)
-                        return response
-                call = Call(caller, tx, self._clock, trail)
-                response = method(request, call)
-                if trail:
-                    audit.record(tx, caller, self._clock.now(), trail)
-                if request_id:
-                    self._once.keep(tx, asker, request_id, response.SerializeToString())
-            return response
-        except errors.Refusal as refusal:
-            # Refused access to protected things is on record too; the transaction above is gone, so it takes one of its own.
-            if trail and not isinstance(refusal, errors.Unavailable | errors.Exhausted | errors.Late):
-                with self._database.transaction(caller) as tx:
-                    audit.record(tx, caller, self._clock.now(), trail, refused=refusal.reason)
-            raise
+        with self._database.transaction(caller) as tx:
+            if not right.public:
+                self._check_standing(tx, caller)
+            request_id = request.request_id if mutates else ""
+            if len(request_id) > 100:
+                raise errors.Invalid(("request_id", "too_long"))
+            if "\0" in request_id:  # what PostgreSQL can't keep
+                raise errors.Invalid(("request_id", "malformed"))
+            kept, asker = None, caller.id
+            if request_id:
+                body = request.SerializeToString(deterministic=True)
+                # Nobody knows who asks without a token: two strangers' systems may use the same request_id, so the request stands for its caller.
+                asker = f"public/{self._once.fingerprint(body)}" if right.public else caller.id
+                kept = self._once.recall(tx, asker, request_id, name, body)
+            response: Message = (
+                response_class.FromString(kept) if kept is not None else method(request, Call(caller, tx, self._clock, trail))
+            )
+            if request_id and kept is None:
+                self._once.keep(tx, asker, request_id, response.SerializeToString())
+            if right.recorded and not trail:
+                trail.append(trail.usual(caller, response, request))
+            if trail:  # last: whoever writes to the trail holds up the others until the end of the transaction
+                audit.record(tx, caller, self._clock.now(), trail)
+        return response
+
+
+def check_right(caller: Caller, right: Right) -> None:
+    """Refuses with right_missing who has neither one of the roles nor the scope."""
+    if not (right.public or caller.roles & right.roles or (right.scope and right.scope in caller.scopes)):
+        raise errors.NotAllowed("right_missing")
+
+
+class Trail(list[audit.Entry]):
+    """What is to be put on record of a call: what its method says, or else the usual."""
+
+    def __init__(self, action: str) -> None:
+        super().__init__()
+        self._action = action
+
+    def usual(self, caller: Caller, *messages: Message) -> audit.Entry:
+        """The rpc, and the first id in these messages; of a list that names none, whose it is."""
+        return audit.Entry(self._action, next(filter(None, map(_object, messages)), caller.organization_id))
+
+
+def _object(message: Message) -> str:
+    """The id that a message is about: its own, that of a resource in it, or the first that it names."""
+    places = [place for place in message.DESCRIPTOR.fields if not place.is_repeated]
+    inner = [getattr(message, place.name) for place in places if place.message_type and message.HasField(place.name)]
+    own = [message, *(one for one in inner if "id" in one.DESCRIPTOR.fields_by_name)]
+    named = [getattr(one, place.name) for one in own for place in one.DESCRIPTOR.fields if place.name == "id"]
+    named += [
+        getattr(one, place.name)
+        for one in own
+        for place in one.DESCRIPTOR.fields
+        if place.name.endswith("_id") and place.name != "request_id"
+    ]
+    return next((value for value in named if isinstance(value, str) and is_id(value)), "")
 
 
 def _end(context: grpc.ServicerContext) -> float:

@@ -12,6 +12,10 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
+from chassis import audit
+from chassis.db import Database
+from chassis.tokens import SYSTEM
+
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "rights.md"
 ROLES = ("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", "AUDITOR", "EMERGENCY")
 SIDES = ("sender", "receiver", "coordinator", "auditor", "another member")
@@ -62,10 +66,20 @@ def _table(before: str) -> Iterator[list[str]]:
         yield [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def check(descriptor: ServiceDescriptor, channel: grpc.Channel, metadata: Callable[[str, str], Any], scopes: Any) -> int:
-    """Calls every rpc as every role, with every scope alone and without a token, and fails where the table says otherwise; returns how many cells.
+def unrecorded() -> frozenset[str]:
+    """The rpcs of which only what is refused for want of a right is on record."""
+    begin = re.search(r"Not on record are(.*?)\.\n", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert begin
+    return frozenset(re.findall(r"`(\w+)`", begin[1]))
 
-    `metadata(role, scope)` is that of a call in the name of such a caller.
+
+def check(
+    descriptor: ServiceDescriptor, channel: grpc.Channel, metadata: Callable[[str, str], Any], scopes: Any, database: Database
+) -> int:
+    """Calls every rpc as every role, with every scope alone and without a token, and fails where the table, or the trail, says otherwise; returns how
+    many cells.
+
+    `metadata(role, scope)` is that of a call in the name of such a caller; `database` is the service's.
     """
     table = {row.rpc: row for row in rows(descriptor.full_name)}
     assert table.keys() == {method.name for method in descriptor.methods}, descriptor.full_name
@@ -79,11 +93,20 @@ def check(descriptor: ServiceDescriptor, channel: grpc.Channel, metadata: Callab
         )
         callers = [("", "")] + [(role, "") for role in ROLES] + [("", scope) for scope in scopes]
         for role, scope in callers:
-            answer = _answer(call, GetMessageClass(method.input_type)(), metadata(role, scope) if role or scope else ())
+            named = metadata(role, scope) if role or scope else ()
+            with database.transaction(SYSTEM) as tx:
+                before = audit.head(tx).sequence
+            answer = _answer(call, GetMessageClass(method.input_type)(), named)
+            with database.transaction(SYSTEM) as tx:
+                refusals = [row["reason"] for row in tx.execute("SELECT reason FROM audit WHERE sequence > %s", (before,))]
             expected = row.lets_in(role, scope)
             refused = {"PERMISSION_DENIED right_missing", "UNAUTHENTICATED token_missing"}
             if (answer not in refused) != expected:
                 wrong.append(f"{method.name} as {role or scope or 'nobody'}: {answer}")
+            reason = "" if answer == "OK" else answer.split()[1]
+            on_record = reason != "token_missing" and (method.name not in unrecorded() or answer.startswith("PERMISSION_DENIED"))
+            if refusals != [reason] * on_record:
+                wrong.append(f"{method.name} as {role or scope or 'nobody'}: {answer}, and on record is {refusals}")
             cells += 1
     assert not wrong, "\n".join(wrong)
     return cells

@@ -12,7 +12,8 @@ from services.notifications.domain.texts import DEFAULT
 from services.notifications.usecases import desks, inbox, webhooks
 
 _SCOPE = "notifications"
-_ANY_DESK = roles("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", scope=_SCOPE)
+# Messages and notices are codes and ids, as facts are; nothing in them is about a person.
+_ANY_DESK = roles("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", scope=_SCOPE, recorded=False)
 _SYSTEMS = roles("MANAGER", scope=_SCOPE)
 
 RIGHTS: Mapping[str, Mapping[str, Right]] = {
@@ -23,7 +24,7 @@ RIGHTS: Mapping[str, Mapping[str, Right]] = {
         "GetDesk": _ANY_DESK,
         "SetDesk": roles("MANAGER", "COORDINATOR"),
         "ListNotices": _ANY_DESK,
-        "ListDevelopmentMails": roles("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", "AUDITOR"),
+        "ListDevelopmentMails": roles("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", "AUDITOR", recorded=False),
     },
     "enlace.notifications.v1.Webhooks": {
         "CreateWebhook": _SYSTEMS,

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 
+from chassis import audit
 from chassis.outbox import Fact
 from services.notifications import wire
 from services.notifications.domain.message import messages_of
@@ -34,7 +35,7 @@ BY_CLOCK = {"clock_reminded", "clock_breached", "clock_escalated"}
 CREATION = "amended"
 GRACE = 2.0  # seconds that a client on a busy machine may take to see that its time is over
 # Every service has these; others besides.
-LOOPS = ("database", "broker", "relay", "replays", "sweeper")
+LOOPS = ("database", "broker", "relay", "replays", "sweeper", "audit-heads")
 LEGAL = {(t.fact, source.value, (t.target or source).value) for t in TRANSITIONS for source in t.sources}
 
 
@@ -216,6 +217,31 @@ def every_sending_is_on_record(books: Books) -> list[str]:
     return [f"sending {row['referral_id']} is on record {row['n']} times" for row in rows if row["n"] != 1]
 
 
+def every_step_is_on_record(books: Books) -> list[str]:
+    """Each step that somebody took, and each level of a clock, has a row of the trail. What ends by a consent has the consent's; a draft may have two events."""
+    rows = books.referrals.execute(
+        "SELECT e.referral_id, count(*) AS steps, (SELECT count(*) FROM audit a WHERE a.allowed AND a.action NOT LIKE 'get%%' AND a.action NOT LIKE 'list%%'"
+        " AND a.action NOT IN ('read_notes', 'update_referral') AND (a.object_id = e.referral_id OR 'referral:' || e.referral_id = ANY (a.detail_codes))) AS recorded"
+        " FROM referral_events e JOIN referrals r ON r.id = e.referral_id"
+        " WHERE r.create_time >= %s AND (e.actor_kind IN ('worker', 'key') OR e.verb LIKE 'clock%%')"
+        " AND e.verb NOT IN ('amended', 'consent_withdrawn') GROUP BY e.referral_id",
+        (books.since,),
+    )
+    return [f"{row['referral_id']}: {row['steps']} steps, {row['recorded']} on record" for row in rows if row["recorded"] < row["steps"]]
+
+
+def the_trails_fit(books: Books) -> list[str]:
+    """Each service's chain, computed anew, up to its head."""
+    found: list[str] = []
+    for service in SERVICES:
+        database = books.of(service)
+        end = audit.head(database)
+        last, findings = audit.verify(database, audit.START, end.sequence, {})
+        found += [f"{service}: {finding.reason} at {finding.sequence}" for finding in findings[:5]]
+        found += [f"{service}: the head is another"] if last != end and not findings else []
+    return found
+
+
 def topics_tell_what_happened(books: Books) -> list[str]:
     """Nothing in a topic that is not in an outbox, everything of the outboxes in the topics, each once at least. What an earlier epoch told is over."""
     found: list[str] = []
@@ -334,6 +360,8 @@ CHECKS: tuple[Callable[[Books], list[str]], ...] = (
     each_message_is_delivered_once_to_a_place,
     nothing_waits,
     every_sending_is_on_record,
+    every_step_is_on_record,
+    the_trails_fit,
     topics_tell_what_happened,
     every_epoch_was_taken_in,
     copies_say_what_partners_say,

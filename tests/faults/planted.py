@@ -122,6 +122,16 @@ PLANTED: dict[str, Planted] = {
         "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM audit WHERE action = 'send' ORDER BY sequence DESC LIMIT 1)",
         checker.every_sending_is_on_record,
     ),
+    "a step that skipped the trail": InDatabase(
+        "referrals",
+        "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM audit WHERE action = 'accept_referral' AND allowed ORDER BY sequence DESC LIMIT 1)",
+        checker.every_step_is_on_record,
+    ),
+    "a trail that was changed": InDatabase(
+        "partners",
+        "UPDATE audit SET actor_id = 'another' WHERE sequence = (SELECT max(sequence) / 2 FROM audit)",
+        checker.the_trails_fit,
+    ),
     "published before the commit": InDatabase(
         "referrals",
         "DELETE FROM outbox WHERE (subject, version) IN (SELECT subject, max(version) FROM outbox GROUP BY 1 LIMIT 1)",

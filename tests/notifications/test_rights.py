@@ -17,6 +17,6 @@ def test_every_rpc_lets_in_whom_the_page_says(descriptor: Any, house: House) -> 
     def metadata(role: str, scope: str) -> Any:
         return house.as_(RECEIVER, *([role] if role else []), scopes=(scope,) if scope else ()).metadata()
 
-    assert rights_table.check(descriptor, house.channel, metadata, SCOPES) == len(descriptor.methods) * (
+    assert rights_table.check(descriptor, house.channel, metadata, SCOPES, house.database) == len(descriptor.methods) * (
         1 + len(rights_table.ROLES) + len(SCOPES)
     )

@@ -24,6 +24,6 @@ def test_every_rpc_lets_in_whom_the_page_says(descriptor: Any, scene: Scene) -> 
     def metadata(role: str, scope: str) -> Any:
         return (roles[role] if role else keys[scope]).metadata
 
-    assert rights_table.check(descriptor, scene.channel, metadata, SCOPES) == len(descriptor.methods) * (
+    assert rights_table.check(descriptor, scene.channel, metadata, SCOPES, scene.database) == len(descriptor.methods) * (
         1 + len(rights_table.ROLES) + len(SCOPES)
     )

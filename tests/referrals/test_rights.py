@@ -39,7 +39,7 @@ def test_every_rpc_lets_in_whom_the_page_says(descriptor: Any, service: Service)
     def metadata(role: str, scope: str) -> Any:
         return service.as_("ngo", *([role] if role else []), scopes=(scope,) if scope else ()).metadata()
 
-    cells = rights_table.check(descriptor, service.channel, metadata, SCOPES)
+    cells = rights_table.check(descriptor, service.channel, metadata, SCOPES, service.database)
     assert cells == len(descriptor.methods) * (1 + len(rights_table.ROLES) + len(SCOPES))
 
 

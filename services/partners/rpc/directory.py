@@ -6,12 +6,12 @@ from protos.partners.v1 import directory_pb2 as pb
 from services.partners import usecases, wire
 from services.partners.domain.organization import Organization
 
-_READ = roles("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", "AUDITOR", scope="directory.read")
+_READ = roles("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", "AUDITOR", scope="directory.read", recorded=False)
 _ENTRY = roles("MANAGER", "COORDINATOR", scope="directory.write")
 
 RIGHTS = {
-    "ListTaxonomyTerms": anyone(),
-    "ListHotlines": anyone(),
+    "ListTaxonomyTerms": anyone(recorded=False),
+    "ListHotlines": anyone(recorded=False),
     "CreateOrganization": roles("COORDINATOR"),
     "GetOrganization": _READ,
     "ListOrganizations": _READ,

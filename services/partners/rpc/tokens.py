@@ -11,8 +11,8 @@ from services.partners import usecases, wire
 
 RIGHTS = {
     "SignIn": anyone(),
-    "IssueToken": anyone(),
-    "EndSession": anyone(),
+    "IssueToken": anyone(recorded=False),
+    "EndSession": anyone(recorded=False),
 }
 
 

@@ -6,6 +6,7 @@ from chassis.rpc import Right, anyone, roles
 
 _CASE = ("WORKER", "OPERATOR", "MANAGER")  # those who work with people
 _READ = roles(*_CASE, "COORDINATOR", "AUDITOR", scope="referrals.read")
+_COUNT = roles(*_CASE, "COORDINATOR", "AUDITOR", scope="referrals.read", recorded=False)
 _WRITE = roles(*_CASE, scope="referrals.write")
 _DIRECT = roles(*_CASE, "COORDINATOR", scope="referrals.write")  # sender's steps that a coordinator may take too
 _LINE = roles("OPERATOR", scope="contacts.write")
@@ -16,7 +17,7 @@ RIGHTS: Mapping[str, Mapping[str, Right]] = {
         "UpdateReferral": _WRITE,
         "GetReferral": _READ,
         "ListReferrals": _READ,
-        "CountReferrals": _READ,
+        "CountReferrals": _COUNT,
         "ListReferralEvents": _READ,
         "SendReferral": _WRITE,
         "ConfirmOverride": roles("MANAGER", "COORDINATOR"),
@@ -34,7 +35,7 @@ RIGHTS: Mapping[str, Mapping[str, Right]] = {
         "WithdrawReferral": _DIRECT,
         "EnterReferralInError": _DIRECT,
     },
-    "enlace.referrals.v1.Statistics": {"GetPilotFigures": roles(*_CASE, "COORDINATOR", "AUDITOR", scope="referrals.read")},
+    "enlace.referrals.v1.Statistics": {"GetPilotFigures": _COUNT},
     "enlace.referrals.v1.People": {
         "CreatePerson": roles("WORKER", "OPERATOR", scope="people.write"),
         "GetPerson": roles(*_CASE, scope="people.read"),

@@ -40,7 +40,7 @@ class ContactsFace:
         return pb.CreateContactResponse(contact=wire.contact_message(contact, found.note), reference=shown, pin=pin)
 
     def GetContact(self, request: pb.GetContactRequest, call: Call) -> pb.Contact:
-        return wire.contact_message(*self._usecases.get(call.tx, object_id(request.id)))
+        return wire.contact_message(*self._usecases.get(call.tx, object_id(request.id), call.trail))
 
     def ListContacts(self, request: pb.ListContactsRequest, call: Call) -> pb.ListContactsResponse:
         contacts, more = self._usecases.page(

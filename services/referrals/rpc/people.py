@@ -34,7 +34,7 @@ class PeopleFace:
         return wire.person_message(person, plan)
 
     def GetPerson(self, request: pb.GetPersonRequest, call: Call) -> pb.Person:
-        return wire.person_message(*self._usecases.get(call.tx, call.caller, object_id(request.id)))
+        return wire.person_message(*self._usecases.get(call.tx, call.caller, object_id(request.id), call.trail))
 
     def ListPeople(self, request: pb.ListPeopleRequest, call: Call) -> pb.ListPeopleResponse:
         people, more = self._usecases.page(

@@ -17,6 +17,7 @@ from services.referrals.domain import codes
 from services.referrals.domain.codes import Check
 from services.referrals.domain.contact import PLAIN, Contact, check_pin, new_pin, new_reference, read_reference
 from services.referrals.domain.lifecycle import LIVE
+from services.referrals.domain.person import FieldGroup
 from services.referrals.domain.referral import Referral
 from services.referrals.store import referrals
 from services.referrals.store.contacts import Contacts as Book
@@ -51,9 +52,14 @@ class Contacts:
         self._book.add_reference(tx, reference, contact.id, HASHER.hash(pin))
         return contact, reference, pin
 
-    def get(self, tx: Transaction, identifier: str) -> tuple[Contact, str]:
-        """A contact and its note."""
-        return self._book.get(tx, identifier)
+    def get(self, tx: Transaction, identifier: str, trail: list[Entry]) -> tuple[Contact, str]:
+        """A contact and its note, which is read of a person too if the contact is hers."""
+        contact, note = self._book.get(tx, identifier)
+        if note:
+            trail.append(Entry("read_contact", identifier, "", (FieldGroup.NOTES.value,)))
+            if contact.person_id:
+                trail.append(Entry("read_contact", contact.person_id, "", (FieldGroup.NOTES.value, f"contact:{identifier}")))
+        return contact, note
 
     def page(self, tx: Transaction, caller: Caller, limit: int, after: str) -> tuple[list[Contact], str]:
         """The own line's contacts."""

@@ -18,7 +18,7 @@ from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.referrals import Referrals, actor_of
 
-READING = ("open_identity", "read_notes")
+READING = ("open_identity", "read_notes", "read_safe_contact", "read_contact")
 """Acts that a person hears of when she asks who looked at her file."""
 
 
@@ -61,11 +61,15 @@ class People:
         self._files.add(tx, person, identity, plan)
         return person
 
-    def get(self, tx: Transaction, caller: Caller, identifier: str) -> tuple[Person, SafeContact | None]:
+    def get(self, tx: Transaction, caller: Caller, identifier: str, trail: list[Entry]) -> tuple[Person, SafeContact | None]:
         """The coarse part, with the plan for the file's own organisation."""
         person = self._files.get(tx, identifier)
-        own = person.organization_id == caller.organization_id
-        return person, self._files.safe_contact(tx, identifier) if own and not person.erased else None
+        if person.organization_id != caller.organization_id or person.erased:
+            return person, None
+        plan = self._files.safe_contact(tx, identifier)
+        if plan is not None:
+            trail.append(Entry("read_safe_contact", identifier, "", (FieldGroup.CONTACT.value,)))
+        return person, plan
 
     def page(self, tx: Transaction, caller: Caller, limit: int, after: str) -> tuple[list[Person], str]:
         """The own organisation's files."""

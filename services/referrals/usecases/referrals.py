@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from chassis import log, metrics
+from chassis import audit, log, metrics
 from chassis.audit import Entry
 from chassis.db import LOST, Row, Transaction, take_turn, widen
 from chassis.errors import Conflict, Invalid, NotAllowed, NotFound, Stale
 from chassis.ids import new_id
-from chassis.tokens import Caller
+from chassis.tokens import SYSTEM, Caller
 from services.referrals.domain import codes
 from services.referrals.domain.clock import Calendar, Urgency
 from services.referrals.domain.consent import Grant, Receipt
@@ -263,6 +263,7 @@ class Referrals:
         Each referral is a savepoint: one that can't be read or kept is put aside for a while and holds up no other.
         """
         fired: list[Event] = []
+        trail: list[Entry] = []
         for identifier in referrals.with_due_clocks(tx, now, limit):
             events: list[Event] = []
             try:
@@ -279,6 +280,8 @@ class Referrals:
             if not events:
                 referrals.put_clocks_aside(tx, identifier, now, now + PUT_ASIDE)
             fired += events
+            trail += [Entry("fire_clock", identifier, "", (event.verb,)) for event in events]
+        audit.record(tx, SYSTEM, now, trail)
         return fired
 
     def _fetch(self, tx: Transaction, identifier: str, version: int, *, hold: bool = False) -> Referral:

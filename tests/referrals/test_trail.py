@@ -1,0 +1,120 @@
+"""The trail has no gap: what is read or changed of a person is on it, in the same transaction, and without it there is neither change nor answer."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+
+import psycopg
+import pytest
+
+from chassis import audit
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import contacts_pb2, people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.builders import refusal
+from tests.referrals.conftest import Service, Story
+
+
+def rows(service: Service, after: int) -> list[tuple[str, str, str]]:
+    """Action, object and reason of each row since then."""
+    with service.database.transaction(SYSTEM) as tx:
+        found = tx.execute("SELECT action, object_id, reason FROM audit WHERE sequence > %s ORDER BY sequence", (after,)).fetchall()
+    return [(row["action"], row["object_id"], row["reason"]) for row in found]
+
+
+def end(service: Service) -> int:
+    with service.database.transaction(SYSTEM) as tx:
+        return audit.head(tx).sequence
+
+
+# 14
+def test_making_and_changing_a_file_and_its_plan_is_on_record(story: Story, service: Service) -> None:
+    before = end(service)
+    person = story.person()
+    person = story.ngo.UpdateIdentity(
+        people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=people_pb2.Identity(family_name="Inventada"))
+    )
+    plan = people_pb2.SafeContact(channel_code="phone", hours="de noche", code_word="mango")
+    person = story.ngo.SetSafeContact(people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan))
+    story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id))
+    assert rows(service, before) == [
+        (action, person.id, "") for action in ("create_person", "update_identity", "set_safe_contact", "read_safe_contact")
+    ]
+    readings = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person.id)).readings
+    assert [list(reading.field_groups) for reading in readings] == [[people_pb2.FIELD_GROUP_CONTACT]]
+
+
+# 14
+def test_reading_a_contacts_note_is_on_record_with_the_contact_and_with_the_person(story: Story, service: Service) -> None:
+    operator = service.as_("hotline", "OPERATOR")
+    contact = contacts_pb2.Contact(line_country="NI", kind_code="crisis", speaker_code="person", note="llama desde la terminal")
+    made = operator.CreateContact(contacts_pb2.CreateContactRequest(contact=contact, pin="4821")).contact
+    person = operator.CreatePerson(people_pb2.CreatePersonRequest(coarse=pb.CoarsePerson(language="es", country="NI")))
+    request = contacts_pb2.UpdateContactRequest(contact=contacts_pb2.Contact(id=made.id, etag=made.etag, person_id=person.id))
+    request.update_mask.paths.append("person_id")
+    operator.UpdateContact(request)
+    before = end(service)
+    operator.GetContact(contacts_pb2.GetContactRequest(id=made.id))
+    assert rows(service, before) == [("read_contact", made.id, ""), ("read_contact", person.id, "")]
+    readings = operator.ListReadings(people_pb2.ListReadingsRequest(person_id=person.id)).readings
+    assert [list(reading.field_groups) for reading in readings] == [[people_pb2.FIELD_GROUP_NOTES]]
+
+
+# 14
+def test_every_step_is_on_record_and_so_is_its_refusal(story: Story, service: Service) -> None:
+    before = end(service)
+    accepted = story.accepted()
+    request = pb.StartReferralRequest(id=accepted.id, etag=accepted.etag)
+    request.first_contact_time.FromDatetime(service.clock.now())
+    started = story.shelter.StartReferral(request)
+    assert refusal(lambda: story.ngo.StartReferral(pb.StartReferralRequest(id=started.id, etag=started.etag)))[0] != "OK"
+    found = [row for row in rows(service, before) if row[1] == accepted.id]
+    assert [row[0] for row in found] == ["create_referral", "accept_referral", "start_referral", "start_referral"]
+    assert [bool(row[2]) for row in found] == [False, False, False, True]
+
+
+# 14
+def test_what_the_clocks_do_is_on_record(story: Story, service: Service) -> None:
+    sent = story.sent()
+    before = end(service)
+    service.clock.advance(timedelta(days=3))
+    with service.database.transaction(SYSTEM) as tx:
+        events = service.made.referrals.fire_clocks(tx, service.clock.now(), 1000)
+    assert [row for row in rows(service, before) if row[1] == sent.id]
+    assert len(rows(service, before)) == len(events)
+
+
+# 14
+def test_a_repeated_request_is_on_record_too_for_it_is_answered_again(story: Story, service: Service) -> None:
+    request = people_pb2.CreatePersonRequest(coarse=pb.CoarsePerson(language="es", country="NI"), request_id="twice-the-same")
+    before = end(service)
+    made = story.ngo.CreatePerson(request)
+    assert story.ngo.CreatePerson(request) == made
+    assert rows(service, before) == [("create_person", made.id, "")] * 2
+
+
+# 14
+def test_without_the_trail_there_is_neither_change_nor_answer(story: Story, service: Service) -> None:
+    person = story.person()
+    with psycopg.connect(service.migration_url, autocommit=True) as owner:
+        owner.execute("ALTER TABLE audit_head RENAME TO audit_head_away")
+        try:
+            before = owner.execute("SELECT count(*) FROM people").fetchone()
+            with pytest.raises(Exception, match="fault"):
+                story.person()
+            with pytest.raises(Exception, match="fault"):
+                story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id))
+            assert owner.execute("SELECT count(*) FROM people").fetchone() == before
+        finally:
+            owner.execute("ALTER TABLE audit_head_away RENAME TO audit_head")
+    assert story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id)).id == person.id
+
+
+# 14
+def test_what_is_on_record_of_a_call_is_ids_and_codes_whatever_it_brought(story: Story, service: Service) -> None:
+    before = end(service)
+    for wrong in ("Ximena Inventada", "x" * 32, "../../etc", "a\tb", "0" * 33):
+        request = people_pb2.GetPersonRequest(id=wrong)
+        assert refusal(partial(story.ngo.GetPerson, request))[1] == "not_found"
+    assert {row[1] for row in rows(service, before)} == {story.ngo.caller.organization_id}

@@ -1,7 +1,8 @@
 """Caller tokens: short-lived JWTs signed with Ed25519 (EdDSA, named as RFC 9864 wants it), issued by one service and verified by every service itself.
 
 A token says who asks (worker or API key), for which organisation, with which roles or scopes. It is no proof that the member is still in good
-standing: each service checks that against what it has heard. Lifetime is in seconds; clocks may differ by `LEEWAY`.
+standing: each service checks that against what it has heard. It is good at one service, its audience: whoever gets hold of it there can use it
+nowhere else. Lifetime is in seconds; clocks may differ by `LEEWAY`.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +16,6 @@ from chassis.clock import Clock
 from chassis.errors import Unauthenticated
 
 ISSUER = "enlace.partners"
-AUDIENCE = "enlace"
 LIFETIME = timedelta(seconds=60)  # the shortest of the 60 s to 5 min that the contract allows: what is stolen is soon worthless
 LEEWAY = 5
 
@@ -46,13 +46,13 @@ class Issuer:
         self._key = key
         self._clock = clock
 
-    def issue(self, caller: Caller) -> tuple[str, datetime]:
-        """A token for this caller, and when it ends."""
+    def issue(self, caller: Caller, audience: str) -> tuple[str, datetime]:
+        """A token for this caller at this service (e.g. enlace.referrals), and when it ends."""
         now = self._clock.now()
         end = now + LIFETIME
         claims = {
             "iss": ISSUER,
-            "aud": AUDIENCE,
+            "aud": audience,
             "sub": caller.id,
             "kind": caller.kind,
             "org": caller.organization_id,
@@ -66,10 +66,11 @@ class Issuer:
 
 
 class Verifier:
-    """Reads tokens with the public key."""
+    """Reads the tokens for one audience with the public key."""
 
-    def __init__(self, key: OKPKey, clock: Clock) -> None:
+    def __init__(self, key: OKPKey, audience: str, clock: Clock) -> None:
         self._key = key
+        self._audience = audience
         self._clock = clock
 
     def verify(self, token: str) -> Caller:
@@ -78,7 +79,7 @@ class Verifier:
             now=int(self._clock.now().timestamp()),
             leeway=LEEWAY,
             iss={"essential": True, "value": ISSUER},
-            aud={"essential": True, "value": AUDIENCE},
+            aud={"essential": True, "value": self._audience},
             exp={"essential": True},
             sub={"essential": True},
         )

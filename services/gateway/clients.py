@@ -11,9 +11,9 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -36,6 +36,8 @@ FAREWELL_SECONDS = 60.0  # so long a session is still to be ended when nobody wa
 FAREWELLS = 200  # under way, and as many waiting; those beyond end by their idle limit
 READS_TRIED = 3
 READING_VERBS = ("Get", "List", "Count", "Batch", "Search", "Match", "IssueToken")
+NAMES = ("partners", "referrals", "notifications")
+AUDIENCES = tuple(f"enlace.{name}" for name in NAMES)  # of caller tokens: each is good at one service
 FILES = (
     directory_pb2.DESCRIPTOR,
     members_pb2.DESCRIPTOR,
@@ -52,9 +54,9 @@ class ServiceFault(Exception):
 
 @dataclass(frozen=True)
 class Caller:
-    """In whose name the gateway asks just now."""
+    """In whose name the gateway asks just now: `tokens` by audience."""
 
-    token: str = ""
+    tokens: Mapping[str, str] = field(default_factory=dict)
     request_id: str = ""
     language: str = "es"
 
@@ -110,15 +112,16 @@ class Details(NamedTuple):
 class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
     """Takes each call through the gate with its deadline and the caller's metadata, and turns a refused call into the refusal it was."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, audience: str) -> None:
         self._gate = gate
+        self._audience = audience
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         """Called by grpc for every call on the channel."""
         caller, asked = calling.get(), client_call_details
         metadata = [*(asked.metadata or ()), ("accept-language", caller.language)]
-        if caller.token:
-            metadata.append(("authorization", f"Bearer {caller.token}"))
+        if token := caller.tokens.get(self._audience):
+            metadata.append(("authorization", f"Bearer {token}"))
         if caller.request_id:
             metadata.append(("x-request-id", caller.request_id))
         timeout = asked.timeout or DEADLINE_SECONDS
@@ -215,7 +218,10 @@ class Clients:
         self._plain = {name: grpc.insecure_channel(target(address), options=channel_options()) for name, address in addresses.items()}
         self._health: dict[str, Any] = {name: health_pb2_grpc.HealthStub(channel) for name, channel in self._plain.items()}
         self._gates = {name: Gate(name, partial(self._serving, name), ROOMS[name]) for name in addresses}
-        asked = {name: grpc.intercept_channel(channel, InTheCallersName(self._gates[name])) for name, channel in self._plain.items()}
+        asked = {
+            name: grpc.intercept_channel(channel, InTheCallersName(self._gates[name], f"enlace.{name}"))
+            for name, channel in self._plain.items()
+        }
         self.directory = directory_pb2_grpc.DirectoryStub(asked["partners"])
         self.members = members_pb2_grpc.MembersStub(asked["partners"])
         self.tokens = members_pb2_grpc.TokensStub(asked["partners"])

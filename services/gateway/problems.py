@@ -38,8 +38,14 @@ class HttpRefusal(errors.Refusal):
 
 # In the order of the documentation: who asks, what is asked, the state of things, later again.
 REASONS = {
-    "token_missing": Meaning(401, "No credential was sent.", "Send `Authorization: Bearer` with an API key or a caller token."),
-    "token_invalid": Meaning(401, "The credential is not one of ours.", "Check that the key is whole: enl_, id and secret."),
+    "token_missing": Meaning(
+        401, "No credential was sent.", "Send `Authorization: Bearer` with an API key, a session secret or a caller token."
+    ),
+    "token_invalid": Meaning(
+        401,
+        "The credential is not one of ours.",
+        "Check that the key is whole (enl_, id and secret), and that a caller token is for this service.",
+    ),
     "token_expired": Meaning(401, "The caller token has expired.", "Fetch a fresh one; with an API key the gateway does it for you."),
     "key_invalid": Meaning(401, "The API key is unknown, revoked or expired.", "Ask your organisation's manager for a new key."),
     "session_ended": Meaning(401, "The session has ended.", "Sign in again."),

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from threading import Lock
 from urllib.parse import urlsplit
@@ -42,7 +43,7 @@ ROLE_WORDS = {
 class SignedIn:
     """Whoever a session or an API key stands for, as the partners service said it."""
 
-    token: str
+    tokens: Mapping[str, str]
     worker_id: str = ""
     name: str = ""
     language: str = ""
@@ -87,7 +88,7 @@ class Exchange:
             return known
         answer = clients().tokens.IssueToken(question)
         fresh = SignedIn(
-            token=answer.token,
+            tokens=dict(answer.tokens),
             worker_id=answer.worker.id,
             name=answer.worker.name,
             language=answer.worker.language,
@@ -161,7 +162,7 @@ def recognise(needed: bool) -> None:
         except (Refusal, ServiceFault):
             if needed:
                 raise
-    calling.set(Caller(token=g.me.token if g.me else "", request_id=g.request_id, language=i18n.language()))
+    calling.set(Caller(tokens=g.me.tokens if g.me else {}, request_id=g.request_id, language=i18n.language()))
 
 
 def me() -> SignedIn:

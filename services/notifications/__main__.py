@@ -81,7 +81,7 @@ def _keys(settings: NotificationsSettings, clock: Clock) -> _Keys:
     return _Keys(
         Keyring(keys.secret(folder, f"sealing.{NAME}")),
         Signer(keys.signing(folder, f"facts.{NAME}")),
-        Verifier(keys.verifying(folder, "tokens"), clock),
+        Verifier(keys.verifying(folder, "tokens"), f"enlace.{NAME}", clock),
     )
 
 

@@ -44,7 +44,7 @@ def serve() -> None:
     clock = SystemClock()
     keyring = Keyring(keys.secret(settings.keys, f"sealing.{NAME}"))
     issuer = Issuer(keys.signing(settings.keys, "tokens"), clock)
-    verifier = Verifier(keys.verifying(settings.keys, "tokens"), clock)
+    verifier = Verifier(keys.verifying(settings.keys, "tokens"), f"enlace.{NAME}", clock)
     signer = Signer(keys.signing(settings.keys, f"facts.{NAME}"))
     database = Database(settings.database_url)
     broker = Broker(settings, TOPICS)

@@ -108,7 +108,7 @@ def run(settings: ServiceSettings) -> int:
     clock = SystemClock()
     keyring = Keyring(keys.secret(settings.keys, f"sealing.{NAME}"))
     signer = Signer(keys.signing(settings.keys, f"facts.{NAME}"))
-    verifier = Verifier(keys.verifying(settings.keys, "tokens"), clock)
+    verifier = Verifier(keys.verifying(settings.keys, "tokens"), f"enlace.{NAME}", clock)
     database = Database(settings.database_url)
     broker = Broker(settings, [wire.TOPIC, subscriptions.TOPIC, REPLAYS, heads.TOPIC])
 

@@ -84,7 +84,7 @@ def world(postgres: Postgres, tmp_path: Path) -> Iterator[World]:
         Waiting(),
         {"GetPilotFigures": anyone()},
         database=database,
-        verifier=Verifier(keys.verifying(tmp_path, "tokens"), SystemClock()),
+        verifier=Verifier(keys.verifying(tmp_path, "tokens"), "enlace.tests", SystemClock()),
         once=Once(Keyring(keys.secret(tmp_path, "sealing.tests"))),
         clock=SystemClock(),
         check_standing=lambda tx, caller: None,

@@ -58,19 +58,20 @@ class ByGrpc:
     deadline = 3.0  # seconds; an honest answer takes 50 ms
 
     def __init__(self, house: House) -> None:
-        self._house = house
+        self._house, self._service = house, "referrals"
         self._stub: Any = referrals_pb2_grpc.ReferralsStub(house.channel("referrals"))
 
     @staticmethod
     def directory(way: Any) -> ByGrpc:
         """The same to the directory of the partners service."""
         made = ByGrpc(way._house)
-        made.name, made._stub = "directory", directory_pb2_grpc.DirectoryStub(way._house.channel("partners"))
+        made.name, made._service = "directory", "partners"
+        made._stub = directory_pb2_grpc.DirectoryStub(way._house.channel("partners"))
         return made
 
     def prepare(self, client: Client, rpc: str, request: Any) -> Callable[[], Any]:
         try:
-            metadata = [("authorization", f"Bearer {client.token()}")]
+            metadata = [("authorization", f"Bearer {client.token(self._service)}")]
         except grpc.RpcError as error:
             raise NoAnswer("no token") from error
 

@@ -15,7 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from protos.partners.v1 import members_pb2
 from services.gateway.api import register
-from services.gateway.clients import FILES, Caller, calling
+from services.gateway.clients import AUDIENCES, FILES, Caller, calling
 from services.gateway.session import Exchange
 
 STUBS = ("directory", "members", "tokens", "referrals", "statistics", "people", "contacts", "references", "notifications", "webhooks")
@@ -33,7 +33,7 @@ class Played:
     asked: list[tuple[str, Any, Caller]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.answers["IssueToken"] = members_pb2.IssueTokenResponse(token=JWT)
+        self.answers["IssueToken"] = members_pb2.IssueTokenResponse(tokens=dict.fromkeys(AUDIENCES, JWT))
         for stub in STUBS:
             setattr(self, stub, Stub(self))
 

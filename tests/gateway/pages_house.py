@@ -21,7 +21,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import names, rights
 from services.gateway.app import create_app
-from services.gateway.clients import Clients, Standing
+from services.gateway.clients import AUDIENCES, Clients, Standing
 from services.gateway.config import Settings
 from services.gateway.verbs import VERBS
 from tests.gateway.api_house import ID, OUTPUTS, STUBS, Played, Stub, filled
@@ -46,7 +46,7 @@ class PlayedHouse(Played):
         for rpc, output in OUTPUTS.items():
             self.answers.setdefault(rpc, sound(filled(GetMessageClass(output))))
         self.answers["IssueToken"] = signed_in(*ALL_ROLES)
-        self.answers["SignIn"] = m.SignInResponse(session_secret=SECRET, token="t")
+        self.answers["SignIn"] = m.SignInResponse(session_secret=SECRET)
         self.answers["ListTaxonomyTerms"] = taxonomy()
         for stub in STUBS:
             setattr(self, stub, Patient(self))
@@ -95,7 +95,7 @@ def taxonomy() -> d.ListTaxonomyTermsResponse:
 def signed_in(*roles: m.Role.ValueType, language: str = "es") -> m.IssueTokenResponse:
     """What the partners service says of a session."""
     return m.IssueTokenResponse(
-        token="t",
+        tokens=dict.fromkeys(AUDIENCES, "t"),
         worker=m.Worker(id=ID, name="Rosa Méndez", roles=roles, language=language),
         organization=m.OrganizationRef(id=ID, name="Casa Puentes", country="NI", department="NI-CI"),
     )

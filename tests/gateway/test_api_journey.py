@@ -86,13 +86,13 @@ def key_of(house: Any, organization: str) -> str:
 
 
 def session_of(house: Any, role: str, organization: str = "", email: str = "") -> Partner:
-    """A worker's caller token, as her own system would have it."""
+    """A worker's session, as her own system would have it."""
     account = next(
         a for a in house.demo["accounts"] if a["role"] == role and a["organization"].startswith(organization) and email in a["email"]
     )
     with grpc.insecure_channel(house.demo["grpc"]["partners"]) as channel:
         question = members_pb2.SignInRequest(email=account["email"], password=account["password"])
-        return Partner(house.gateway, members_pb2_grpc.TokensStub(channel).SignIn(question).token)
+        return Partner(house.gateway, members_pb2_grpc.TokensStub(channel).SignIn(question).session_secret)
 
 
 @pytest.fixture

@@ -48,13 +48,18 @@ def test_a_key_is_exchanged_once_in_five_seconds(system: System, played: Played)
         assert system.get("/referrals").status_code == 200
     assert [rpc for rpc, _, _ in played.asked].count("IssueToken") == 1
     assert played.last("IssueToken").api_key == KEY
-    assert {caller.token for rpc, _, caller in played.asked if rpc == "ListReferrals"} == {JWT}
+    assert {caller.tokens["enlace.referrals"] for rpc, _, caller in played.asked if rpc == "ListReferrals"} == {JWT}
 
 
 def test_a_caller_token_is_passed_through(api: Flask, played: Played) -> None:
     assert System(api.test_client(), JWT).get("/referrals").status_code == 200
     assert [rpc for rpc, _, _ in played.asked] == ["ListReferrals"]
-    assert played.asked[0][2].token == JWT
+    assert played.asked[0][2].tokens["enlace.referrals"] == JWT
+
+
+def test_a_session_secret_is_exchanged_as_a_key_is(api: Flask, played: Played) -> None:
+    assert System(api.test_client(), "s" * 43).get("/referrals").status_code == 200
+    assert played.last("IssueToken").session_secret == "s" * 43
 
 
 def test_a_cookie_is_no_credential(api: Flask) -> None:
@@ -66,7 +71,7 @@ def test_a_cookie_is_no_credential(api: Flask) -> None:
 def test_public_routes_need_no_key_and_a_wrong_one_does_no_harm(api: Flask, played: Played) -> None:
     assert api.test_client().get("/api/v1/taxonomy").status_code == 200
     assert System(api.test_client(), "enl_revoked").get("/hotlines").status_code == 200
-    assert all(caller.token == "" for _, _, caller in played.asked)
+    assert all(caller.tokens == {} for _, _, caller in played.asked)
 
 
 def test_messages_come_in_the_callers_language(system: System, played: Played) -> None:

@@ -256,7 +256,7 @@ def test_the_numbers_can_be_dialled_and_nicaragua_s_is_first(played: PlayedHouse
 def test_the_calls_go_out_in_the_worker_s_name_and_language(played: PlayedHouse, client: FlaskClient) -> None:
     client.get("/people?lang=fr")
     caller = next(caller for rpc, _, caller in reversed(played.asked) if rpc == "ListPeople")
-    assert (caller.token, caller.language) == ("t", "fr")
+    assert (caller.tokens["enlace.referrals"], caller.language) == ("t", "fr")
     assert caller.request_id
 
 

@@ -154,7 +154,7 @@ def test_every_post_without_a_token_changes_nothing(played: PlayedHouse, client:
 
 def test_a_form_of_another_session_is_refused(played: PlayedHouse, client: FlaskClient) -> None:
     theirs = token_of(enter(client).get("/line/new").text)
-    played.answers["SignIn"] = m.SignInResponse(session_secret="another-session", token="t")
+    played.answers["SignIn"] = m.SignInResponse(session_secret="another-session")
     other = enter(pages(played).test_client())
     assert other.post("/line/new", data={"form_token": theirs}).status_code == 403
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import grpc
@@ -16,6 +17,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from standardwebhooks.webhooks import Webhook
+
+from tests.builders import refusal
 
 NOW = datetime.now(UTC)
 
@@ -169,14 +172,15 @@ def test_two_systems_walk_a_referral_by_grpc_with_reflection_alone(house: Any) -
     partners, referrals = ByReflection(addresses["partners"]), ByReflection(addresses["referrals"])
     assert "enlace.referrals.v1.Referrals" in referrals.services()
     tokens = {
-        key["organization"]: partners.call("enlace.partners.v1.Tokens", "IssueToken", api_key=key["key"]).token
+        key["organization"]: partners.call("enlace.partners.v1.Tokens", "IssueToken", api_key=key["key"]).tokens
         for key in house.demo["api_keys"]
     }
     ngo, shelter = tokens["Asociación Puentes"], tokens["Albergue Luna Nueva"]
     matches = partners.call(
-        "enlace.partners.v1.Directory", "MatchServices", ngo, need_code="HOU.EMG", country="NI", department="NI-CI"
+        "enlace.partners.v1.Directory", "MatchServices", ngo["enlace.partners"], need_code="HOU.EMG", country="NI", department="NI-CI"
     ).matches
     service = next(match.service for match in matches if match.service.organization_name == "Albergue Luna Nueva")
+    ngo, shelter = ngo["enlace.referrals"], shelter["enlace.referrals"]
     person = referrals.call("enlace.referrals.v1.People", "CreatePerson", ngo, safe_contact={"channel_code": "none"})
     receipt = referrals.call(
         "enlace.referrals.v1.People",
@@ -199,3 +203,18 @@ def test_two_systems_walk_a_referral_by_grpc_with_reflection_alone(house: Any) -
     done = referrals.call(name, "CompleteReferral", shelter, id=sent.id, etag=begun.etag, outcome_code="fully_met")
     closed = referrals.call(name, "CloseReferral", ngo, id=sent.id, etag=done.etag, help_came_code="yes")
     assert closed.state == 9
+
+
+def test_a_token_is_good_at_its_own_service_and_at_no_other(house: Any) -> None:
+    issued = ByReflection(house.demo["grpc"]["partners"]).call("enlace.partners.v1.Tokens", "IssueToken", api_key=house.api_key("Puentes"))
+    asked = {
+        "partners": ("enlace.partners.v1.Directory", "ListOrganizations"),
+        "referrals": ("enlace.referrals.v1.Referrals", "ListReferrals"),
+        "notifications": ("enlace.notifications.v1.Notifications", "CountUnread"),
+    }
+    assert set(issued.tokens) == {f"enlace.{name}" for name in asked}
+    for name, (service, rpc) in asked.items():
+        there = ByReflection(house.demo["grpc"][name])
+        there.call(service, rpc, issued.tokens[f"enlace.{name}"])
+        for other in asked.keys() - {name}:
+            assert refusal(partial(there.call, service, rpc, issued.tokens[f"enlace.{other}"])) == ("UNAUTHENTICATED", "token_invalid")

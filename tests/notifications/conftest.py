@@ -52,7 +52,7 @@ class Client:
 
     def metadata(self) -> list[tuple[str, str]]:
         """What a call in this caller's name carries."""
-        return [("authorization", f"Bearer {self._issuer.issue(self.caller)[0]}")]
+        return [("authorization", f"Bearer {self._issuer.issue(self.caller, 'enlace.notifications')[0]}")]
 
 
 @dataclass
@@ -194,7 +194,7 @@ def served(postgres: PostgresServer, folder: Path, *, development: bool) -> Iter
     database = Database(place.url)
     database.open()
     keyring = Keyring(keys.secret(folder, "sealing.notifications"))
-    verifier = Verifier(keys.verifying(folder, "tokens"), clock)
+    verifier = Verifier(keys.verifying(folder, "tokens"), "enlace.notifications", clock)
     server = Server("127.0.0.1:0", faces(database, keyring, verifier, clock, development=development), threads=8, reflect=False)
     server.start()
     sending = Sending(database, keyring, public_url=PUBLIC_URL, by_email=True)

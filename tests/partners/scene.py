@@ -84,7 +84,7 @@ class Scene:
         self.database.open()
         keyring = Keyring(keys.secret(folder, "sealing.partners"))
         self.issuer = Issuer(keys.signing(folder, "tokens"), self.clock)
-        self.verifier = Verifier(keys.verifying(folder, "tokens"), self.clock)
+        self.verifier = Verifier(keys.verifying(folder, "tokens"), "enlace.partners", self.clock)
         self._server = Server(
             "127.0.0.1:0", faces(self.database, self.issuer, self.verifier, keyring, self.clock), threads=6, reflect=False
         )
@@ -162,7 +162,7 @@ class Scene:
         return self.with_token(Caller(key.id, "key", organization.id, scopes=frozenset(scopes)))
 
     def with_token(self, caller: Caller | str) -> Stubs:
-        return Stubs(self._channel, caller if isinstance(caller, str) else self.issuer.issue(caller)[0])
+        return Stubs(self._channel, caller if isinstance(caller, str) else self.issuer.issue(caller, "enlace.partners")[0])
 
     def rows(self, sql: str, *values: object) -> list[Row]:
         with self.database.transaction(SYSTEM) as tx:

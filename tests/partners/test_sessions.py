@@ -38,9 +38,9 @@ def token_of(scene: Scene, secret: str) -> pb.IssueTokenResponse:
 def test_e_mail_and_password_open_a_session_with_a_token(member: Scene) -> None:
     found = sign_in(member, email=" Xiomara@PUENTES.org ")
     assert (found.worker.email, found.organization_name, found.organization.country) == (EMAIL, "Puentes", "NI")
-    caller = member.verifier.verify(found.token)
+    caller = member.verifier.verify(found.tokens["enlace.partners"])
     assert (caller.id, caller.kind, caller.roles) == (found.worker.id, "worker", frozenset({"WORKER", "OPERATOR"}))
-    assert member.with_token(found.token).ListOrganizations(directory_pb2.ListOrganizationsRequest()).organizations
+    assert member.with_token(found.tokens["enlace.partners"]).ListOrganizations(directory_pb2.ListOrganizationsRequest()).organizations
     assert member.rows("SELECT action FROM audit WHERE object_id = %s", found.worker.id) == [{"action": "sign_in"}]
 
 
@@ -177,10 +177,10 @@ def test_a_session_is_good_for_tokens_of_a_minute(member: Scene) -> None:
     assert (issued.worker.email, issued.organization.name, list(issued.scopes)) == (EMAIL, "Puentes", [])
     member.later(seconds=66)  # a minute, and what clocks may differ by
     with pytest.raises(Unauthenticated, match="token_expired"):
-        member.verifier.verify(issued.token)
+        member.verifier.verify(issued.tokens["enlace.partners"])
     with refused("UNAUTHENTICATED", "token_expired"):
-        member.with_token(issued.token).ListOrganizations(directory_pb2.ListOrganizationsRequest())
-    member.verifier.verify(token_of(member, secret).token)
+        member.with_token(issued.tokens["enlace.partners"]).ListOrganizations(directory_pb2.ListOrganizationsRequest())
+    member.verifier.verify(token_of(member, secret).tokens["enlace.partners"])
 
 
 def test_a_session_ends_after_a_quarter_of_an_hour_of_silence(member: Scene) -> None:
@@ -252,9 +252,9 @@ def test_a_key_is_good_for_tokens_with_its_scopes(member: Scene) -> None:
         "Luna",
         ["directory.read", "referrals.read"],
     )
-    caller = member.verifier.verify(issued.token)
+    caller = member.verifier.verify(issued.tokens["enlace.partners"])
     assert (caller.id, caller.kind, caller.organization_id, caller.language) == (made.api_key.id, "key", own.id, "en")
-    reader = member.with_token(issued.token)
+    reader = member.with_token(issued.tokens["enlace.partners"])
     reader.ListOrganizations(directory_pb2.ListOrganizationsRequest())
     with refused("PERMISSION_DENIED", "right_missing"):
         reader.CreateService(directory_pb2.CreateServiceRequest())

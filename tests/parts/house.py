@@ -192,12 +192,12 @@ class Client:
         self._credential = credential
         self._tokens = members_pb2_grpc.TokensStub(house.channel("partners"))
         self._turn = threading.Lock()
-        self._token, self._end = "", 0.0
+        self._tokens_by_audience, self._end = dict[str, str](), 0.0
         self.api_key = credential.api_key if credential else ""
         self.key_id = self.api_key.split("_")[1] if self.api_key else ""
         self.organization_id = ""
         self.organization_name = ""
-        asked = {name: grpc.intercept_channel(house.channel(name), _InTheirName(self)) for name in SERVICES}
+        asked = {name: grpc.intercept_channel(house.channel(name), _InTheirName(self, name)) for name in SERVICES}
         self.directory = directory_pb2_grpc.DirectoryStub(asked["partners"])
         self.members = members_pb2_grpc.MembersStub(asked["partners"])
         self.tokens = self._tokens
@@ -211,22 +211,22 @@ class Client:
         if credential:
             self.token()
 
-    def token(self) -> str:
-        """A token that is good for a while; the old one, as long as it lasts, while the partners service is away."""
+    def token(self, service: str = "referrals") -> str:
+        """A token for a service that is good for a while; the old one, as long as it lasts, while the partners service is away."""
         if self._credential is None:
             return ""
         with self._turn:
             left = self._end - time.time()
             if left < _RENEW:
                 try:
-                    answer = self._tokens.IssueToken(self._credential, timeout=5, wait_for_ready=not self._token)
+                    answer = self._tokens.IssueToken(self._credential, timeout=5, wait_for_ready=not self._tokens_by_audience)
                 except grpc.RpcError:
                     if left < 1:
                         raise
                 else:
-                    self._token, self._end = answer.token, float(answer.expire_time.seconds)
+                    self._tokens_by_audience, self._end = dict(answer.tokens), float(answer.expire_time.seconds)
                     self.organization_id, self.organization_name = answer.organization.id, answer.organization.name
-            return self._token
+            return self._tokens_by_audience[f"enlace.{service}"]
 
 
 class _Details(NamedTuple):
@@ -241,12 +241,13 @@ class _Details(NamedTuple):
 class _InTheirName(grpc.UnaryUnaryClientInterceptor):
     """Adds the caller's token and a deadline."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, service: str) -> None:
         self._client = client
+        self._service = service
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         found = client_call_details
-        token = self._client.token()
+        token = self._client.token(self._service)
         metadata = [*(found.metadata or ()), *([("authorization", f"Bearer {token}")] if token else [])]
         return continuation(_Details(found.method, found.timeout or 10.0, metadata, found.credentials, found.wait_for_ready, None), request)
 

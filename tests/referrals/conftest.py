@@ -43,7 +43,9 @@ class Client:
         raise AttributeError(rpc)
 
     def metadata(self) -> list[tuple[str, str]]:
-        return [("authorization", f"Bearer {self.issuer.issue(self.caller)[0]}")] if self.caller.kind != "public" else []
+        return (
+            [("authorization", f"Bearer {self.issuer.issue(self.caller, 'enlace.referrals')[0]}")] if self.caller.kind != "public" else []
+        )
 
 
 @dataclass
@@ -98,7 +100,7 @@ def service(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) 
         database,
         Keyring(keys.secret(folder, "sealing.referrals")),
         Signer(keys.signing(folder, "facts.referrals")),
-        Verifier(keys.verifying(folder, "tokens"), clock),
+        Verifier(keys.verifying(folder, "tokens"), "enlace.referrals", clock),
         clock,
     )
     server = Server("127.0.0.1:0", made.faces, threads=8, reflect=True)

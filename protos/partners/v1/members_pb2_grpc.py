@@ -446,7 +446,7 @@ class TokensServicer:
     """
 
     def SignIn(self, request, context):
-        """Opens a session by e-mail and password and returns its secret with a first caller token.
+        """Opens a session by e-mail and password and returns its secret with first caller tokens.
         Errors: UNAUTHENTICATED sign_in_failed (the same for unknown e-mail, wrong password and suspended member);
         RESOURCE_EXHAUSTED too_many_attempts (RetryInfo says when).
         """
@@ -455,7 +455,7 @@ class TokensServicer:
         raise NotImplementedError('Method not implemented!')
 
     def IssueToken(self, request, context):
-        """Exchanges a session secret or an API key for a short-lived caller token (EdDSA JWT).
+        """Exchanges a session secret or an API key for short-lived caller tokens (EdDSA JWT), one for each service; a service refuses those of the others.
         Errors: UNAUTHENTICATED session_ended | key_invalid.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

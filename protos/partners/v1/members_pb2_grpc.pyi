@@ -176,12 +176,12 @@ class TokensStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TokensAsyncStub: ...
     SignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.SignInRequest, _members_pb2.SignInResponse]
-    """Opens a session by e-mail and password and returns its secret with a first caller token.
+    """Opens a session by e-mail and password and returns its secret with first caller tokens.
     Errors: UNAUTHENTICATED sign_in_failed (the same for unknown e-mail, wrong password and suspended member);
     RESOURCE_EXHAUSTED too_many_attempts (RetryInfo says when).
     """
     IssueToken: _grpc.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]
-    """Exchanges a session secret or an API key for a short-lived caller token (EdDSA JWT).
+    """Exchanges a session secret or an API key for short-lived caller tokens (EdDSA JWT), one for each service; a service refuses those of the others.
     Errors: UNAUTHENTICATED session_ended | key_invalid.
     """
     EndSession: _grpc.UnaryUnaryMultiCallable[_members_pb2.EndSessionRequest, _members_pb2.EndSessionResponse]
@@ -193,12 +193,12 @@ class TokensAsyncStub(TokensStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.SignInRequest, _members_pb2.SignInResponse]  # type: ignore[assignment]
-    """Opens a session by e-mail and password and returns its secret with a first caller token.
+    """Opens a session by e-mail and password and returns its secret with first caller tokens.
     Errors: UNAUTHENTICATED sign_in_failed (the same for unknown e-mail, wrong password and suspended member);
     RESOURCE_EXHAUSTED too_many_attempts (RetryInfo says when).
     """
     IssueToken: _aio.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]  # type: ignore[assignment]
-    """Exchanges a session secret or an API key for a short-lived caller token (EdDSA JWT).
+    """Exchanges a session secret or an API key for short-lived caller tokens (EdDSA JWT), one for each service; a service refuses those of the others.
     Errors: UNAUTHENTICATED session_ended | key_invalid.
     """
     EndSession: _aio.UnaryUnaryMultiCallable[_members_pb2.EndSessionRequest, _members_pb2.EndSessionResponse]  # type: ignore[assignment]
@@ -213,7 +213,7 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.SignInRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.SignInResponse, _abc.Awaitable[_members_pb2.SignInResponse]]:
-        """Opens a session by e-mail and password and returns its secret with a first caller token.
+        """Opens a session by e-mail and password and returns its secret with first caller tokens.
         Errors: UNAUTHENTICATED sign_in_failed (the same for unknown e-mail, wrong password and suspended member);
         RESOURCE_EXHAUSTED too_many_attempts (RetryInfo says when).
         """
@@ -224,7 +224,7 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.IssueTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.IssueTokenResponse, _abc.Awaitable[_members_pb2.IssueTokenResponse]]:
-        """Exchanges a session secret or an API key for a short-lived caller token (EdDSA JWT).
+        """Exchanges a session secret or an API key for short-lived caller tokens (EdDSA JWT), one for each service; a service refuses those of the others.
         Errors: UNAUTHENTICATED session_ended | key_invalid.
         """
 

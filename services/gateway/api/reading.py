@@ -14,13 +14,14 @@ from webargs import core
 from webargs.flaskparser import FlaskParser
 
 from chassis.errors import Invalid, Stale, Unauthenticated
-from services.gateway.clients import Caller, calling
+from services.gateway.clients import AUDIENCES, Caller, calling
 from services.gateway.problems import NAME, HttpRefusal
 from services.gateway.session import exchange, new_request_id
 
 LANGUAGES = ("es", "en", "fr")
 LIMIT = 64 * 1024  # bytes; what the app sets as MAX_CONTENT_LENGTH
 KEY = re.compile(r"^[\x21\x23-\x7e]{1,100}$")
+SESSION = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 JWT = re.compile(r"^[\w-]{1,4000}\.[\w-]{1,4000}\.[\w-]{1,4000}$", re.ASCII)
 API_KEY = re.compile(r"^enl_[\w-]{1,200}$", re.ASCII)
 MERGE_PATCH = "application/merge-patch+json"
@@ -79,7 +80,7 @@ def admit(needs_credential: bool) -> None:
     # The exchange of a key is asked in nobody's name.
     calling.set(Caller(request_id=g.request_id, language=language()))
     if needs_credential:
-        calling.set(Caller(token=token(), request_id=g.request_id, language=language()))
+        calling.set(Caller(tokens=tokens(), request_id=g.request_id, language=language()))
 
 
 def language() -> str:
@@ -88,15 +89,17 @@ def language() -> str:
     return next((wish for wish in wishes if wish in LANGUAGES), LANGUAGES[0])
 
 
-def token() -> str:
-    """The caller token: exchanged for an API key, or the one that was sent; the services verify it."""
+def tokens() -> Mapping[str, str]:
+    """The caller tokens: exchanged for an API key or a session, or the one that was sent, for whom it may be good; the services verify it."""
     kind, _, credential = request.headers.get("Authorization", "").partition(" ")
     if not kind:
         raise Unauthenticated("token_missing")
     if kind.lower() == "bearer" and API_KEY.match(credential):
-        return exchange().api_key(credential).token
+        return exchange().api_key(credential).tokens
+    if kind.lower() == "bearer" and SESSION.match(credential):
+        return exchange().session(credential).tokens
     if kind.lower() == "bearer" and JWT.match(credential):
-        return credential
+        return dict.fromkeys(AUDIENCES, credential)
     raise Unauthenticated("token_invalid")
 
 

@@ -1,11 +1,13 @@
 """Tokens: who has no token yet proves who it is. Needs no token, so it tells a stranger nothing but yes or no."""
 
+from datetime import datetime
+
 from chassis.audit import Entry
 from chassis.db import Database
 from chassis.errors import Invalid
 from chassis.rpc import Call, anyone
 from chassis.sealing import Keyring
-from chassis.tokens import Issuer
+from chassis.tokens import Caller, Issuer
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases, wire
 
@@ -14,6 +16,8 @@ RIGHTS = {
     "IssueToken": anyone(recorded=False),
     "EndSession": anyone(recorded=False),
 }
+
+AUDIENCES = ("enlace.partners", "enlace.referrals", "enlace.notifications")
 
 
 class Tokens:
@@ -29,11 +33,11 @@ class Tokens:
         if missing:
             raise Invalid(*missing)
         secret, proven = usecases.sign_in(call.tx, self._database, self._keyring, call.clock.now(), request.email, request.password)
-        token, expire_time = self._issuer.issue(proven.caller)
+        tokens, expire_time = self._issue(proven.caller)
         call.trail.append(Entry("sign_in", proven.caller.id))
         return pb.SignInResponse(
             session_secret=secret,
-            token=token,
+            tokens=tokens,
             token_expire_time=wire.moment(expire_time),
             worker=wire.worker(proven.worker) if proven.worker else None,
             organization_name=proven.organization.entry.name,
@@ -48,9 +52,9 @@ class Tokens:
                 proven = usecases.from_api_key(call.tx, call.clock.now(), request.api_key)
             case _:
                 raise Invalid(("credential", "required"))
-        token, expire_time = self._issuer.issue(proven.caller)
+        tokens, expire_time = self._issue(proven.caller)
         return pb.IssueTokenResponse(
-            token=token,
+            tokens=tokens,
             expire_time=wire.moment(expire_time),
             worker=wire.worker(proven.worker) if proven.worker else None,
             organization=wire.organization_ref(proven.organization),
@@ -60,3 +64,8 @@ class Tokens:
     def EndSession(self, request: pb.EndSessionRequest, call: Call) -> pb.EndSessionResponse:
         usecases.end_session(call.tx, request.session_secret)
         return pb.EndSessionResponse()
+
+    def _issue(self, caller: Caller) -> tuple[dict[str, str], datetime]:
+        """A token for each service, and when the first of them ends."""
+        issued = {audience: self._issuer.issue(caller, audience) for audience in AUDIENCES}
+        return {audience: token for audience, (token, _) in issued.items()}, min(end for _, end in issued.values())

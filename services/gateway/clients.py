@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -59,6 +59,7 @@ class Caller:
     tokens: Mapping[str, str] = field(default_factory=dict)
     request_id: str = ""
     language: str = "es"
+    renew: Callable[[], Mapping[str, str]] | None = None  # fetches fresh tokens, if there is something to fetch them for
 
 
 NOBODY = Caller()
@@ -117,15 +118,23 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
         self._audience = audience
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        """Called by grpc for every call on the channel."""
-        caller, asked = calling.get(), client_call_details
+        """Called by grpc for every call on the channel. A token that ran out on the way is replaced once: the refusal came before any effect."""
+        caller, end = calling.get(), time.monotonic() + (client_call_details.timeout or DEADLINE_SECONDS)
+        try:
+            return self._ask(continuation, client_call_details, request, caller, end)
+        except errors.Unauthenticated as refusal:
+            if refusal.reason != "token_expired" or caller.renew is None:
+                raise
+        fresh = replace(caller, tokens=caller.renew())
+        calling.set(fresh)
+        return self._ask(continuation, client_call_details, request, fresh, end)
+
+    def _ask(self, continuation: Any, asked: Any, request: Any, caller: Caller, end: float) -> Any:
         metadata = [*(asked.metadata or ()), ("accept-language", caller.language)]
         if token := caller.tokens.get(self._audience):
             metadata.append(("authorization", f"Bearer {token}"))
         if caller.request_id:
             metadata.append(("x-request-id", caller.request_id))
-        timeout = asked.timeout or DEADLINE_SECONDS
-        end = time.monotonic() + timeout
 
         def ask() -> Any:
             left = max(0.001, end - time.monotonic())
@@ -137,7 +146,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
             return call
 
         with self._gate.passage():
-            return tried_again(ask, timeout) if asked.method in READS else ask()
+            return tried_again(ask, end - time.monotonic()) if asked.method in READS else ask()
 
 
 def tried_again(ask: Callable[[], Any], seconds: float) -> Any:

@@ -46,7 +46,11 @@ REASONS = {
         "The credential is not one of ours.",
         "Check that the key is whole (enl_, id and secret), and that a caller token is for this service.",
     ),
-    "token_expired": Meaning(401, "The caller token has expired.", "Fetch a fresh one; with an API key the gateway does it for you."),
+    "token_expired": Meaning(
+        401,
+        "The caller token has expired.",
+        "Fetch a fresh one and ask again; nothing was done. For a key or a session the gateway does it.",
+    ),
     "key_invalid": Meaning(401, "The API key is unknown, revoked or expired.", "Ask your organisation's manager for a new key."),
     "session_ended": Meaning(401, "The session has ended.", "Sign in again."),
     "reference_or_pin_wrong": Meaning(401, "Reference and PIN do not belong together.", "Ask again; an unknown reference looks the same."),

@@ -35,7 +35,7 @@ from tests.parts.hearing import HEARING
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("postgres", "broker", "partners", "referrals", "notifications", "gateway")
 SERVICES = ("partners", "referrals", "notifications")
-_RENEW = 15.0  # seconds before its end a token is renewed
+_RENEW = 1.5  # seconds before its end a token is renewed
 
 # A killed service is found again quickly.
 _OPTIONS = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
@@ -221,7 +221,7 @@ class Client:
                 try:
                     answer = self._tokens.IssueToken(self._credential, timeout=5, wait_for_ready=not self._tokens_by_audience)
                 except grpc.RpcError:
-                    if left < 1:
+                    if left < 0:
                         raise
                 else:
                     self._tokens_by_audience, self._end = dict(answer.tokens), float(answer.expire_time.seconds)

@@ -16,7 +16,7 @@ from webargs.flaskparser import FlaskParser
 from chassis.errors import Invalid, Stale, Unauthenticated
 from services.gateway.clients import AUDIENCES, Caller, calling
 from services.gateway.problems import NAME, HttpRefusal
-from services.gateway.session import exchange, new_request_id
+from services.gateway.session import SignedIn, exchange, in_the_name_of, new_request_id
 
 LANGUAGES = ("es", "en", "fr")
 LIMIT = 64 * 1024  # bytes; what the app sets as MAX_CONTENT_LENGTH
@@ -80,7 +80,7 @@ def admit(needs_credential: bool) -> None:
     # The exchange of a key is asked in nobody's name.
     calling.set(Caller(request_id=g.request_id, language=language()))
     if needs_credential:
-        calling.set(Caller(tokens=tokens(), request_id=g.request_id, language=language()))
+        calling.set(in_the_name_of(credential(), language()))
 
 
 def language() -> str:
@@ -89,17 +89,17 @@ def language() -> str:
     return next((wish for wish in wishes if wish in LANGUAGES), LANGUAGES[0])
 
 
-def tokens() -> Mapping[str, str]:
-    """The caller tokens: exchanged for an API key or a session, or the one that was sent, for whom it may be good; the services verify it."""
-    kind, _, credential = request.headers.get("Authorization", "").partition(" ")
+def credential() -> SignedIn:
+    """Who asks: whom an API key or a session stands for, or whoever holds the caller token that was sent; the services verify it."""
+    kind, _, sent = request.headers.get("Authorization", "").partition(" ")
     if not kind:
         raise Unauthenticated("token_missing")
-    if kind.lower() == "bearer" and API_KEY.match(credential):
-        return exchange().api_key(credential).tokens
-    if kind.lower() == "bearer" and SESSION.match(credential):
-        return exchange().session(credential).tokens
-    if kind.lower() == "bearer" and JWT.match(credential):
-        return dict.fromkeys(AUDIENCES, credential)
+    if kind.lower() == "bearer" and API_KEY.match(sent):
+        return exchange().api_key(sent)
+    if kind.lower() == "bearer" and SESSION.match(sent):
+        return exchange().session(sent)
+    if kind.lower() == "bearer" and JWT.match(sent):
+        return SignedIn(dict.fromkeys(AUDIENCES, sent))
     raise Unauthenticated("token_invalid")
 
 

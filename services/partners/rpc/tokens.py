@@ -32,8 +32,9 @@ class Tokens:
         missing = [(name, "required") for name in ("email", "password") if not getattr(request, name)]
         if missing:
             raise Invalid(*missing)
-        secret, proven = usecases.sign_in(call.tx, self._database, self._keyring, call.clock.now(), request.email, request.password)
-        tokens, expire_time = self._issue(proven.caller)
+        now = call.clock.now()
+        secret, proven = usecases.sign_in(call.tx, self._database, self._keyring, now, request.email, request.password)
+        tokens, expire_time = self._issue(proven.caller, now)
         call.trail.append(Entry("sign_in", proven.caller.id))
         return pb.SignInResponse(
             session_secret=secret,
@@ -45,14 +46,15 @@ class Tokens:
         )
 
     def IssueToken(self, request: pb.IssueTokenRequest, call: Call) -> pb.IssueTokenResponse:
+        now = call.clock.now()
         match request.WhichOneof("credential"):
             case "session_secret":
-                proven = usecases.from_session(call.tx, call.clock.now(), request.session_secret)
+                proven = usecases.from_session(call.tx, now, request.session_secret)
             case "api_key":
-                proven = usecases.from_api_key(call.tx, call.clock.now(), request.api_key)
+                proven = usecases.from_api_key(call.tx, now, request.api_key)
             case _:
                 raise Invalid(("credential", "required"))
-        tokens, expire_time = self._issue(proven.caller)
+        tokens, expire_time = self._issue(proven.caller, now)
         return pb.IssueTokenResponse(
             tokens=tokens,
             expire_time=wire.moment(expire_time),
@@ -65,7 +67,7 @@ class Tokens:
         usecases.end_session(call.tx, request.session_secret)
         return pb.EndSessionResponse()
 
-    def _issue(self, caller: Caller) -> tuple[dict[str, str], datetime]:
+    def _issue(self, caller: Caller, since: datetime) -> tuple[dict[str, str], datetime]:
         """A token for each service, and when the first of them ends."""
-        issued = {audience: self._issuer.issue(caller, audience) for audience in AUDIENCES}
+        issued = {audience: self._issuer.issue(caller, audience, since) for audience in AUDIENCES}
         return {audience: token for audience, (token, _) in issued.items()}, min(end for _, end in issued.values())

@@ -10,7 +10,7 @@ from services.partners.store import api_keys, organizations, workers
 
 
 def check_standing(tx: Transaction, caller: Caller, now: datetime) -> None:
-    """Refuses a caller whose account or key has ended, or whose organisation is suspended or has left: its token may still live a minute."""
+    """Refuses a caller whose account or key has ended, or whose organisation is suspended or has left: its token may still live a few seconds."""
     if caller.kind == "worker":
         good = workers.is_in_good_standing(tx, caller.id, caller.organization_id)
     elif caller.kind == "key":

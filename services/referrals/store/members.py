@@ -23,7 +23,7 @@ def note_service(tx: Transaction, identifier: str, organization_id: str, active:
 
 
 def in_good_standing(tx: Transaction, caller: Caller) -> bool:
-    """False when the organisation, worker or key is known to be out. What was not heard yet is not held against anyone: the token is at most a minute old."""
+    """False when the organisation, worker or key is known to be out. What was not heard yet is not held against anyone: the token is a few seconds old at most."""
     row = tx.execute("SELECT 1 FROM members WHERE id = ANY(%s) AND NOT active LIMIT 1", ([caller.organization_id, caller.id],)).fetchone()
     return row is None
 

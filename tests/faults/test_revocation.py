@@ -1,0 +1,169 @@
+"""Whatever becomes of the facts that tell of it: a revoked key, a suspended worker and a suspended member have their last success within five seconds."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+
+import grpc
+import pytest
+import requests
+
+from chassis.ids import new_id
+from protos.notifications.v1 import notifications_pb2
+from protos.partners.v1 import directory_pb2, members_pb2
+from protos.referrals.v1 import referrals_pb2
+from tests.faults.test_away import live
+from tests.parts.house import Client, House
+from tests.parts.still import standing_still
+from tests.parts.stories import STEPS, Cast
+
+PROMISED = 5.0
+PASSWORD = "una clave bastante larga"
+
+
+@pytest.fixture(params=["broker", "none"])
+def silent(victim: House, request: pytest.FixtureRequest) -> Iterator[None]:
+    """With the broker standing still no fact is heard; without, they are."""
+    with ExitStack() as stack:
+        if request.param != "none":
+            stack.enter_context(standing_still(victim.pid(request.param)))
+        yield
+    victim.wait_healthy()
+
+
+@pytest.mark.usefixtures("silent")
+def test_a_revoked_key_has_its_last_success_within_five_seconds(victim: House) -> None:
+    manager = victim.worker("MANAGER")
+    made = key_of(manager)
+    ways = ways_of(victim, members_pb2.IssueTokenRequest(api_key=made.secret), made.secret)
+    ended(ways, lambda: manager.members.RevokeApiKey(members_pb2.RevokeApiKeyRequest(id=made.api_key.id, request_id=new_id())))
+
+
+@pytest.mark.usefixtures("silent")
+def test_a_suspended_worker_has_her_last_success_within_five_seconds(victim: House) -> None:
+    manager = victim.worker("MANAGER")
+    email = f"{new_id()[:12]}@ejemplo.demo"
+    entry = members_pb2.Worker(name="Ejemplo", email=email, roles=[members_pb2.ROLE_WORKER])
+    worker = manager.members.CreateWorker(members_pb2.CreateWorkerRequest(worker=entry, password=PASSWORD, request_id=new_id()))
+    secret = signed_in(victim, email)
+    ways = ways_of(victim, members_pb2.IssueTokenRequest(session_secret=secret), secret)
+    ended(
+        ways, lambda: manager.members.SuspendWorker(members_pb2.SuspendWorkerRequest(id=worker.id, etag=worker.etag, request_id=new_id()))
+    )
+
+
+@pytest.mark.usefixtures("silent")
+def test_a_suspended_member_has_its_last_success_within_five_seconds(victim: House) -> None:
+    coordinator, manager = victim.worker("COORDINATOR"), victim.worker("casa@amanecer")
+    key = key_of(manager).secret
+    ways = ways_of(victim, members_pb2.IssueTokenRequest(api_key=key), key)
+    asked = directory_pb2.GetOrganizationRequest(id=victim.client_of_key(key).organization_id)
+    found = coordinator.directory.GetOrganization(asked)
+    suspension = directory_pb2.SuspendOrganizationRequest(id=found.id, etag=found.etag, request_id=new_id())
+    try:
+        ended(ways, lambda: coordinator.directory.SuspendOrganization(suspension))
+    finally:
+        found = coordinator.directory.GetOrganization(asked)
+        coordinator.directory.ReinstateOrganization(
+            directory_pb2.ReinstateOrganizationRequest(id=found.id, etag=found.etag, request_id=new_id())
+        )
+
+
+def test_honest_work_goes_on_without_a_refusal_while_no_fact_is_heard(victim: House, cast: Cast) -> None:
+    """Longer than a token lives; by gRPC and by REST."""
+    person_id, receipt_id = cast.person()
+    headers = {"Authorization": f"Bearer {cast.sender.api_key}"}
+    rounds = 0
+    with standing_still(victim.pid("broker")):
+        end = time.monotonic() + 12
+        while time.monotonic() < end:
+            live(cast, person_id, receipt_id, STEPS[0])
+            for path in ("referrals", "notifications"):
+                assert requests.get(f"{victim.gateway}/api/v1/{path}", headers=headers, timeout=10).status_code == 200
+            rounds += 1
+    victim.wait_healthy()
+    assert rounds > 5
+
+
+def key_of(manager: Client) -> members_pb2.CreateApiKeyResponse:
+    asked = members_pb2.CreateApiKeyRequest(label="x", scopes=["referrals.read", "notifications"], request_id=new_id())
+    made: members_pb2.CreateApiKeyResponse = manager.members.CreateApiKey(asked)
+    return made
+
+
+def signed_in(house: House, email: str) -> str:
+    answer = house.nobody().tokens.SignIn(members_pb2.SignInRequest(email=email, password=PASSWORD), timeout=10)
+    return str(answer.session_secret)
+
+
+def ways_of(house: House, credential: members_pb2.IssueTokenRequest, bearer: str) -> dict[str, Callable[[], bool]]:
+    """How somebody may try: with the last token that was given, and by REST with what tokens are given for. Each says whether it succeeded."""
+    nobody = house.nobody()
+    held = {"tokens": dict(nobody.tokens.IssueToken(credential, timeout=10).tokens)}
+
+    def renewed() -> None:
+        """The freshest that can be had is the one that lives longest."""
+        with suppress(grpc.RpcError):
+            held["tokens"] = dict(nobody.tokens.IssueToken(credential, timeout=10).tokens)
+
+    def by_grpc(service: str, ask: Callable[..., object]) -> bool:
+        renewed()
+        try:
+            ask(metadata=[("authorization", f"Bearer {held['tokens'][f'enlace.{service}']}")])
+        except grpc.RpcError as error:
+            if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+                return False
+            raise
+        return True
+
+    def by_rest(path: str) -> bool:
+        answer = requests.get(f"{house.gateway}/api/v1/{path}", headers={"Authorization": f"Bearer {bearer}"}, timeout=10)
+        assert answer.status_code in (200, 401, 403), answer.text
+        return answer.status_code == 200
+
+    return {
+        "referrals": lambda: by_grpc(
+            "referrals", lambda **how: nobody.referrals.ListReferrals(referrals_pb2.ListReferralsRequest(), **how)
+        ),
+        "notifications": lambda: by_grpc(
+            "notifications", lambda **how: nobody.notifications.CountUnread(notifications_pb2.CountUnreadRequest(), **how)
+        ),
+        "referrals by REST": lambda: by_rest("referrals"),
+        "notifications by REST": lambda: by_rest("notifications"),
+    }
+
+
+def ended(ways: dict[str, Callable[[], bool]], revoke: Callable[[], object]) -> None:
+    """Tries each way without a pause, from before the revocation on, and fails for one that succeeds later than promised after it was answered."""
+    last = dict.fromkeys(ways, 0.0)
+    wrong: list[BaseException] = []
+    over = threading.Event()
+
+    def use(name: str) -> None:
+        try:
+            while not over.is_set():
+                if ways[name]():
+                    last[name] = time.monotonic()
+                over.wait(0.02)
+        except BaseException as error:
+            wrong.append(error)
+
+    users = [threading.Thread(target=use, args=(name,)) for name in ways]
+    for user in users:
+        user.start()
+    end = time.monotonic() + 10
+    while not all(last.values()):
+        assert not wrong
+        assert time.monotonic() < end, last
+        time.sleep(0.02)
+    revoke()
+    done = time.monotonic()
+    over.wait(PROMISED + 2)
+    over.set()
+    for user in users:
+        user.join()
+    assert not wrong
+    assert {name: at - done for name, at in last.items() if at - done > PROMISED} == {}

@@ -1,0 +1,72 @@
+"""A caller token that runs out on its way is replaced once, unseen by whoever asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from chassis.errors import Unauthenticated
+from protos.referrals.v1 import referrals_pb2
+from services.gateway.clients import NOBODY, Caller, Clients, calling
+from tests.gateway.served_house import Service
+
+DRAFT = referrals_pb2.CreateReferralRequest()
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    made = Service()
+    made.answer = no_old_token
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def clients(service: Service) -> Iterator[Clients]:
+    made = Clients(*[f"127.0.0.1:{service.port}"] * 3)
+    yield made
+    made.close()
+    calling.set(NOBODY)
+
+
+def no_old_token(rpc: str, context: grpc.ServicerContext) -> None:
+    """What a service says to a token that has run out."""
+    if ("authorization", "Bearer old") in list(context.invocation_metadata() or ()):
+        status = status_pb2.Status(code=code_pb2.UNAUTHENTICATED, message="token_expired")
+        status.details.add().Pack(error_details_pb2.ErrorInfo(reason="token_expired", domain="enlace"))
+        context.abort_with_status(rpc_status.to_status(status))
+
+
+def test_a_write_whose_token_ran_out_is_asked_again_once_with_a_fresh_one(clients: Clients, service: Service) -> None:
+    calling.set(Caller({"enlace.referrals": "old"}, renew=lambda: {"enlace.referrals": "new"}))
+    clients.referrals.CreateReferral(DRAFT)
+    assert service.asked == ["CreateReferral"] * 2
+    clients.referrals.CreateReferral(DRAFT)  # and the rest of the request goes on with it
+    assert service.asked == ["CreateReferral"] * 3
+
+
+def test_a_fresh_token_that_is_refused_too_is_the_end_of_it(clients: Clients, service: Service) -> None:
+    calling.set(Caller({"enlace.referrals": "old"}, renew=lambda: {"enlace.referrals": "old"}))
+    with pytest.raises(Unauthenticated, match="token_expired"):
+        clients.referrals.CreateReferral(DRAFT)
+    assert service.asked == ["CreateReferral"] * 2
+
+
+def test_who_brought_a_token_renews_it_himself(clients: Clients, service: Service) -> None:
+    calling.set(Caller({"enlace.referrals": "old"}))
+    with pytest.raises(Unauthenticated, match="token_expired"):
+        clients.referrals.CreateReferral(DRAFT)
+    assert service.asked == ["CreateReferral"]
+
+
+def test_who_has_been_revoked_gets_no_fresh_one(clients: Clients) -> None:
+    def revoked() -> dict[str, str]:
+        raise Unauthenticated("key_invalid")
+
+    calling.set(Caller({"enlace.referrals": "old"}, renew=revoked))
+    with pytest.raises(Unauthenticated, match="key_invalid"):
+        clients.referrals.CreateReferral(DRAFT)

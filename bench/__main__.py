@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench import facts, pages, search, trail, transitions, whole
+from bench import facts, fair, pages, search, trail, transitions, whole
 from bench.figures import BY_NAME, Measured, table
 from tests.parts.house import House
 
@@ -20,6 +20,7 @@ PARTS = {
     "page": pages.measure,
     "relay": facts.measure_relay,
     "trail": trail.measure,
+    "fair": fair.measure,
     "search": search.measure,
 }
 

@@ -5,6 +5,10 @@ from pathlib import Path
 
 from environs import Env, EnvValidationError
 
+# Calls a second of one caller in the long run. A page takes up to ten, a ministry's system that keeps in step ten a second; above it one caller alone
+# would keep a process busy.
+CALLER_RATE = 50
+
 
 class WrongSettings(SystemExit):
     """The process can't start with these settings; the message lists every wrong one."""
@@ -62,6 +66,7 @@ class ServiceSettings:
     reflection: bool
     development: bool
     rpc_threads: int
+    caller_rate: int = CALLER_RATE
 
 
 def service_settings(settings: Settings) -> ServiceSettings:
@@ -81,4 +86,5 @@ def service_settings(settings: Settings) -> ServiceSettings:
         reflection=settings.flag("ENLACE_REFLECTION", True),
         development=settings.flag("ENLACE_DEVELOPMENT"),
         rpc_threads=settings.number("ENLACE_RPC_THREADS", 16),
+        caller_rate=settings.number("ENLACE_CALLER_RATE", CALLER_RATE),
     )

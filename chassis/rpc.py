@@ -26,8 +26,10 @@ from grpc_status import rpc_status
 from chassis import audit, deadline, errors, log, metrics
 from chassis.admission import CallPool, turned_away
 from chassis.clock import Clock
+from chassis.config import CALLER_RATE
 from chassis.db import Database, Transaction
 from chassis.ids import is_id, new_id
+from chassis.limits import Limiter
 from chassis.once import Once
 from chassis.tokens import Caller, Verifier
 
@@ -37,6 +39,7 @@ NOBODY = Caller("public", "public", "")
 _DEADLINE = 10.0  # seconds, for a caller that set none
 _MAX_MESSAGE = 1 << 20  # bytes; the largest honest message is far below
 _NAMES = health.SERVICE_NAME, reflection.SERVICE_NAME
+_CALLERS_AN_ADDRESS = 20  # that ask without a token: the gateway does for everybody
 _WAITING = 8  # calls a thread under way or waiting; beyond that it is kinder to say no at once than to let them grow old in a queue
 
 _OPTIONS = [
@@ -121,6 +124,7 @@ class Face:
         self._once = once
         self._clock = clock
         self._check_standing = check_standing
+        self._limits = Limits(CALLER_RATE)
         missing = [m.name for m in descriptor.methods if m.name not in rights or not callable(getattr(implementation, m.name, None))]
         extra = rights.keys() - {m.name for m in descriptor.methods}
         if missing or extra:
@@ -128,6 +132,10 @@ class Face:
         self.handlers = grpc.method_handlers_generic_handler(
             self.name, {m.name: self._handler(m, getattr(implementation, m.name), rights[m.name]) for m in descriptor.methods}
         )
+
+    def count_with(self, limits: "Limits") -> None:
+        """Counts calls together with the other faces of a server."""
+        self._limits = limits
 
     def _handler(
         self, descriptor: MethodDescriptor, method: Callable[[Any, Call], Message], right: Right
@@ -151,6 +159,7 @@ class Face:
                 with deadline.until(_end(context)):
                     if not right.public:
                         caller = self._authenticate(metadata)
+                    self._limits.admit(context, caller)
                     request = request_class()
                     with self._on_record(action, caller, right, request) as trail:
                         check_right(caller, right)
@@ -269,6 +278,20 @@ def _object(message: Message) -> str:
     return next((value for value in named if isinstance(value, str) and is_id(value)), "")
 
 
+class Limits:
+    """How often a caller may ask this process; refused before there is a transaction."""
+
+    def __init__(self, rate: int) -> None:
+        self._callers, self._addresses = Limiter(rate), Limiter(rate * _CALLERS_AN_ADDRESS)
+
+    def admit(self, context: grpc.ServicerContext, caller: Caller) -> None:
+        """Counts a call by who asks, or by where from if nobody knows who. Raises Exhausted rate_limited."""
+        known = caller is not NOBODY
+        quota = self._callers.take(caller.id) if known else self._addresses.take(context.peer().rpartition(":")[0])
+        if quota.wait:
+            raise errors.Exhausted("rate_limited", quota.wait)
+
+
 def _end(context: grpc.ServicerContext) -> float:
     """When the call must have ended: it began to wait when it came in, not when a thread was free for it."""
     left = context.time_remaining()
@@ -319,7 +342,7 @@ class Health(health.HealthServicer):
 class Server:
     """Serves faces with health and reflection, and stops gracefully: not ready, no new calls, drain."""
 
-    def __init__(self, address: str, faces: Sequence[Face], *, threads: int, reflect: bool) -> None:
+    def __init__(self, address: str, faces: Sequence[Face], *, threads: int, reflect: bool, caller_rate: int = CALLER_RATE) -> None:
         self.threads = threads
         self._pool = CallPool(threads, threads * _WAITING)
         # No maximum_concurrent_rpcs: it would count health checks too, and a busy service must not look like a dead one.
@@ -327,7 +350,9 @@ class Server:
         self._names = ["", *(face.name for face in faces)]
         self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        limits = Limits(caller_rate)
         for face in faces:
+            face.count_with(limits)
             self._server.add_generic_rpc_handlers((face.handlers,))
         if reflect:
             reflection.enable_server_reflection([*self._names[1:], *_NAMES], self._server)

@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from chassis import log, metrics
 from chassis.errors import Refusal
 from chassis.ids import new_id
-from services.gateway import errors, i18n, pages, rights, session
+from services.gateway import errors, i18n, limits, pages, rights, session
 from services.gateway.clients import Clients
 from services.gateway.config import Settings
 
@@ -47,6 +47,8 @@ def create_app(settings: Settings, clients: Clients | None = None) -> Flask:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.extensions["clients"] = clients or Clients(settings.partners, settings.referrals, settings.notifications)
     app.extensions["exchange"] = session.Exchange()
+    app.extensions["limits"] = limits.Limits(settings.caller_rate)
+    app.wsgi_app = limits.Early(app.wsgi_app, app.extensions["limits"], session.fingerprint)  # type: ignore[method-assign]
     i18n.install(app)
     app.before_request(begin)
     app.after_request(finish)
@@ -91,7 +93,9 @@ def finish(response: Response) -> Response:
     headers["Referrer-Policy"] = "no-referrer"
     if request.endpoint != "static":
         headers["Cache-Control"] = "no-store"
-    if not guarded_by_the_api():
+    if guarded_by_the_api():
+        limits.tell(response)
+    else:
         page_headers(response)
     tell(response.status_code, time.monotonic() - g.started)
     return response

@@ -59,6 +59,7 @@ class Caller:
     tokens: Mapping[str, str] = field(default_factory=dict)
     request_id: str = ""
     language: str = "es"
+    who: str = ""  # a mark of the credential or the address, by which rooms are shared out
     renew: Callable[[], Mapping[str, str]] | None = None  # fetches fresh tokens, if there is something to fetch them for
 
 
@@ -145,7 +146,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
                 raise refusal_of(error) from None
             return call
 
-        with self._gate.passage():
+        with self._gate.passage(caller.who):
             return tried_again(ask, end - time.monotonic()) if asked.method in READS else ask()
 
 

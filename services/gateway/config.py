@@ -23,6 +23,7 @@ class Settings:
     metrics_listen: str
     proxies: int
     signing_key: bytes
+    caller_rate: int = config.CALLER_RATE
 
 
 def from_environment() -> Settings:
@@ -42,6 +43,7 @@ def from_environment() -> Settings:
         metrics_listen=settings.text("ENLACE_METRICS_LISTEN", ""),
         # Too few, and everybody behind the proxy counts as one address; too many, and a caller makes up his own.
         proxies=settings.number("ENLACE_PROXIES", 0),
+        caller_rate=settings.number("ENLACE_CALLER_RATE", config.CALLER_RATE),
         signing_key=_signing_key(settings.path("ENLACE_KEYS", "var/keys")),
     )
     settings.done()

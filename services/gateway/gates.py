@@ -1,12 +1,14 @@
 """Who may ask a service just now: one gate per service, a bulkhead and a circuit breaker in one.
 
-Bulkhead: so many calls at once and as many waiting, so that a service that is away or slow holds its own share of the threads and no more.
+Bulkhead: so many calls at once and as many waiting, so that a service that is away or slow holds its own share of the threads and no more;
+one caller takes half of either at most, so that there is always room for another.
 Circuit breaker: when a call failed as calls to the absent do, the service's health is asked in the background, and newcomers wait a moment for
 what it says. While it says no, calls are refused at once; when it says yes, or after failures in a row that health knows nothing of, one call goes
 alone, and all follow when it is answered.
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -38,14 +40,16 @@ class Gate:
         self._pause = pause
         self._turn = threading.Condition()
         self._inside = self._waiting = self._failures = 0
+        self._share = max(1, room // 2)
+        self._inside_by, self._waiting_by = Counter[str](), Counter[str]()
         self._away = self._watched = False
         self._closed = threading.Event()
         BACKEND_AWAY.labels(name).set(0)
 
     @contextmanager
-    def passage(self) -> Iterator[None]:
-        """Around a call. Raises Unavailable service_away | service_busy instead of letting it in; then nothing was sent."""
-        self._enter()
+    def passage(self, who: str = "") -> Iterator[None]:
+        """Around a call of a caller. Raises Unavailable service_away | service_busy instead of letting it in; then nothing was sent."""
+        self._enter(who)
         failed = False
         try:
             yield
@@ -53,39 +57,51 @@ class Gate:
             failed = isinstance(refusal, Unavailable) and refusal.reason in AWAY_REASONS
             raise
         finally:
-            self._leave(failed)
+            self._leave(who, failed)
 
     def close(self) -> None:
         """Asks after nobody's health any more."""
         self._closed.set()
 
-    def _full(self) -> bool:
+    def _full(self, who: str) -> bool:
         # While health is asked, newcomers wait for what it says, instead of following one that failed into the same wait.
+        if who and self._inside_by[who] >= self._share:
+            return True
         return self._watched or self._inside >= (1 if self._failures >= FAILURES else self._room)
 
-    def _enter(self) -> None:
+    def _enter(self, who: str) -> None:
         with self._turn:
-            if self._full() and not self._away:
-                if self._waiting >= self._room:
+            if self._full(who) and not self._away:
+                if self._waiting >= self._room or (who and self._waiting_by[who] >= self._share):
                     raise Unavailable("service_busy")
                 self._waiting += 1
+                self._waiting_by[who] += 1
                 try:
-                    if not self._turn.wait_for(lambda: self._away or not self._full(), self._patience):
+                    if not self._turn.wait_for(lambda: self._away or not self._full(who), self._patience):
                         raise Unavailable("service_busy")
                 finally:
                     self._waiting -= 1
+                    self._take_off(self._waiting_by, who)
             if self._away:
                 raise Unavailable("service_away")
             self._inside += 1
+            self._inside_by[who] += 1
 
-    def _leave(self, failed: bool) -> None:
+    def _leave(self, who: str, failed: bool) -> None:
         with self._turn:
             self._inside -= 1
+            self._take_off(self._inside_by, who)
             self._failures = self._failures + 1 if failed else 0
             if failed and not self._watched:
                 threading.Thread(target=self._watch, name=f"health-{self._name}", daemon=True).start()
                 self._watched = True
             self._turn.notify_all()
+
+    @staticmethod
+    def _take_off(counts: Counter[str], who: str) -> None:
+        counts[who] -= 1
+        if not counts[who]:
+            del counts[who]
 
     def _watch(self) -> None:
         while not self._closed.is_set():

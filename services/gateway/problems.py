@@ -105,6 +105,7 @@ REASONS = {
     "too_many_webhooks": Meaning(409, "Twenty webhooks are the limit.", "Remove one, or tell more kinds to one."),
     "not_in_development": Meaning(409, "Only a development house keeps e-mails.", "Look into the mailbox instead."),
     "too_many_attempts": Meaning(429, "Too many wrong attempts.", "Wait for Retry-After."),
+    "rate_limited": Meaning(429, "You asked more often than your share.", "Wait for Retry-After; `RateLimit` says how much is left."),
     "too_many_requests": Meaning(429, "Too much for now.", "Wait for Retry-After."),
     "store_full": Meaning(429, "There is no room for more facts just now.", "Wait for Retry-After; tell operations."),
     "store_busy": Meaning(503, "Others change the same thing just now; nothing was written.", "Send the same request again."),

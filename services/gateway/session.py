@@ -21,7 +21,7 @@ from werkzeug.wrappers import Response
 from chassis import log
 from chassis.errors import NotAllowed, Refusal, Unauthenticated
 from protos.partners.v1 import members_pb2
-from services.gateway import i18n
+from services.gateway import i18n, limits
 from services.gateway.clients import Caller, ServiceFault, calling, clients
 
 CACHE_SECONDS = 1.2  # of the three that a token lives: the rest is for the calls that are made with it
@@ -75,6 +75,11 @@ class Exchange:
     def api_key(self, key: str) -> SignedIn:
         """Whose key this is. Raises Unauthenticated when it is unknown, revoked or expired."""
         return self._ask(members_pb2.IssueTokenRequest(api_key=key), key)
+
+    def knows(self, secret: str) -> bool:
+        """Whether partners vouched for it just now."""
+        with self._lock:
+            return time.monotonic() < self._known.get(fingerprint(secret), (0.0, None))[0]
 
     def forget(self, secret: str) -> None:
         """Drops what is remembered, at sign-out."""
@@ -157,8 +162,10 @@ def recognise(needed: bool) -> None:
     A page that needs no session (`needed` false) opens even when it can't be found out.
     """
     g.me = None
-    calling.set(Caller(request_id=g.request_id))
     secret, g.language_choice = read_cookie()
+    calling.set(Caller(request_id=g.request_id, who=fingerprint(secret) if secret else limits.address()))
+    if request.endpoint not in UNASKED:
+        limits.admit(fingerprint(secret) if secret else "", exchange().knows(secret))
     if secret and request.endpoint not in UNASKED:
         try:
             g.me = exchange().session(secret)
@@ -172,7 +179,7 @@ def recognise(needed: bool) -> None:
 
 def in_the_name_of(who: SignedIn | None, language: str) -> Caller:
     """How the services are asked in this request."""
-    return Caller(who.tokens if who else {}, g.request_id, language, who.renew if who else None)
+    return replace(calling.get(), tokens=who.tokens if who else {}, language=language, renew=who.renew if who else None)
 
 
 def me() -> SignedIn:

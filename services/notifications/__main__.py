@@ -127,6 +127,7 @@ def run(settings: NotificationsSettings) -> int:
         faces(database, own.keyring, own.verifier, clock, development=service.development),
         threads=service.rpc_threads,
         reflect=service.reflection,
+        caller_rate=service.caller_rate,
     )
 
     held = dict.fromkeys((voice for voice, _, _ in hearing), 0)

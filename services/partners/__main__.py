@@ -53,7 +53,11 @@ def serve() -> None:
     sweeper = Sweeper(database, clock, usecases.sweep).loop()
     trail = Heads(NAME, database, broker, signer, keys.voices(settings.keys), clock).loop()
     server = Server(
-        settings.listen, faces(database, issuer, verifier, keyring, clock), threads=settings.rpc_threads, reflect=settings.reflection
+        settings.listen,
+        faces(database, issuer, verifier, keyring, clock),
+        threads=settings.rpc_threads,
+        reflect=settings.reflection,
+        caller_rate=settings.caller_rate,
     )
     sys.exit(house.run(server, database, broker, [relay, replays, sweeper, trail], metrics_address=settings.metrics_listen))
 

@@ -113,7 +113,9 @@ def run(settings: ServiceSettings) -> int:
     broker = Broker(settings, [wire.TOPIC, subscriptions.TOPIC, REPLAYS, heads.TOPIC])
 
     made = make(database, keyring, signer, verifier, clock)
-    server = Server(settings.listen, made.faces, threads=settings.rpc_threads, reflect=settings.reflection)
+    server = Server(
+        settings.listen, made.faces, threads=settings.rpc_threads, reflect=settings.reflection, caller_rate=settings.caller_rate
+    )
     loops: list[Loop] = [
         Relay(NAME, wire.TOPIC, database, broker, signer, clock).loop(),
         Replays(NAME, wire.TOPIC, database, broker).loop(),

@@ -89,7 +89,7 @@ def world(postgres: Postgres, tmp_path: Path) -> Iterator[World]:
         clock=SystemClock(),
         check_standing=lambda tx, caller: None,
     )
-    server = Server("127.0.0.1:0", [face], threads=THREADS, reflect=True)
+    server = Server("127.0.0.1:0", [face], threads=THREADS, reflect=True, caller_rate=100_000)
     server.start()
     assert database.reachable()
     Watch(server, database, None, []).look()

@@ -16,6 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 from protos.partners.v1 import members_pb2
 from services.gateway.api import register
 from services.gateway.clients import AUDIENCES, FILES, Caller, calling
+from services.gateway.limits import Limits
 from services.gateway.session import Exchange
 
 STUBS = ("directory", "members", "tokens", "referrals", "statistics", "people", "contacts", "references", "notifications", "webhooks")
@@ -65,7 +66,7 @@ class Stub:
 def app_with(played: Played) -> Flask:
     """The API before these services."""
     app = made_once()
-    app.extensions.update(clients=played, exchange=Exchange())
+    app.extensions.update(clients=played, exchange=Exchange(), limits=Limits(1_000_000))
     return app
 
 

@@ -101,10 +101,10 @@ def signed_in(*roles: m.Role.ValueType, language: str = "es") -> m.IssueTokenRes
     )
 
 
-def pages(played: PlayedHouse, development: bool = True) -> Flask:
+def pages(played: PlayedHouse, development: bool = True, caller_rate: int = 1_000_000) -> Flask:
     """The gateway before these services."""
     names._taxonomy = names.Taxonomy()
-    settings = Settings("", 0, "", "", "", "", development, EXIT, "", 0, b"0" * 32)
+    settings = Settings("", 0, "", "", "", "", development, EXIT, "", 0, b"0" * 32, caller_rate)
     return create_app(settings, cast(Clients, played))
 
 

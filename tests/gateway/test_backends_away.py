@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from protos.referrals.v1 import people_pb2, referrals_pb2
 from services.gateway import gates
 from services.gateway.clients import FAREWELLS, Clients, target
 from services.gateway.gates import FAILURES, ROOMS, THREADS, Gate
+from tests.gateway.api_house import KEY
 from tests.gateway.pages_house import EXIT, SECRET
 from tests.gateway.served_house import NAMES, Gateway, Service, crowd, dead_address, hanging, store_unavailable, timed
 from tests.parts.house import until
@@ -153,6 +155,23 @@ def test_a_full_service_lets_a_few_wait_for_a_moment_and_the_rest_go(gate: Gate)
             thread.join()
         assert all(0.15 < seconds < 1 for seconds in waited)
     assert passes(gate)
+
+
+def test_one_caller_takes_half_of_the_rooms_and_another_is_let_in_at_once(health: Health) -> None:
+    gate = Gate("referrals", health, room=4, patience=0.2, pause=0.01)
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(gate.passage("one"))
+        begin = time.monotonic()
+        with pytest.raises(errors.Unavailable, match="service_busy"):
+            stack.enter_context(gate.passage("one"))
+        assert time.monotonic() - begin > 0.15, "it waits for a room of its own"
+        for _ in range(2):
+            assert timed(lambda: stack.enter_context(gate.passage("another"))) < 0.1
+    with gate.passage("one"):
+        assert passes(gate)
+    assert not gate._inside_by
+    gate.close()
 
 
 # 12
@@ -324,9 +343,10 @@ def test_one_service_that_hangs_leaves_the_others_their_threads(tmp_path: Path) 
     try:
         gateway.api("notifications")
         statuses: list[int] = []
+        keys = itertools.cycle((KEY, KEY.replace("enl_0", "enl_1")))  # each of two callers gets half of the rooms
 
         def ask() -> None:
-            statuses.append(gateway.api("people").status_code)
+            statuses.append(gateway.api("people", key=next(keys)).status_code)
             time.sleep(0.1)
 
         with crowd(30, ask):

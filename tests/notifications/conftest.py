@@ -195,7 +195,9 @@ def served(postgres: PostgresServer, folder: Path, *, development: bool) -> Iter
     database.open()
     keyring = Keyring(keys.secret(folder, "sealing.notifications"))
     verifier = Verifier(keys.verifying(folder, "tokens"), "enlace.notifications", clock)
-    server = Server("127.0.0.1:0", faces(database, keyring, verifier, clock, development=development), threads=8, reflect=False)
+    server = Server(
+        "127.0.0.1:0", faces(database, keyring, verifier, clock, development=development), threads=8, reflect=False, caller_rate=100_000
+    )
     server.start()
     sending = Sending(database, keyring, public_url=PUBLIC_URL, by_email=True)
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:

@@ -86,7 +86,11 @@ class Scene:
         self.issuer = Issuer(keys.signing(folder, "tokens"), self.clock)
         self.verifier = Verifier(keys.verifying(folder, "tokens"), "enlace.partners", self.clock)
         self._server = Server(
-            "127.0.0.1:0", faces(self.database, self.issuer, self.verifier, keyring, self.clock), threads=6, reflect=False
+            "127.0.0.1:0",
+            faces(self.database, self.issuer, self.verifier, keyring, self.clock),
+            threads=6,
+            reflect=False,
+            caller_rate=100_000,
         )
         self._server.start()
         self._channel = grpc.insecure_channel(f"127.0.0.1:{self._server.port}")

@@ -35,6 +35,7 @@ from tests.parts.hearing import HEARING
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("postgres", "broker", "partners", "referrals", "notifications", "gateway")
 SERVICES = ("partners", "referrals", "notifications")
+BUSY = "10000"  # calls a second: two keys do the work of a whole network here
 _RENEW = 1.5  # seconds before its end a token is renewed
 
 # A killed service is found again quickly.
@@ -59,7 +60,7 @@ class House:
         """Fails with all that it said when it does not come up."""
         command = [*HEARING, sys.executable, "-m", "services", "--var", str(self.var), "--port", str(free_port())]
         command += ["--demo" if self._with_demo else "--no-demo", *self._words]
-        environment = {**os.environ, **self._settings}
+        environment = {**os.environ, "ENLACE_CALLER_RATE": BUSY, **self._settings}
         self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert self._process.stdout
         said: list[str] = []

@@ -1,6 +1,7 @@
 """What comes in at the door of a service before any method sees it: bytes that are no request, ids that are none, strangers with the same key."""
 
 import random
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -8,10 +9,13 @@ import grpc
 import pytest
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 from structlog.testing import capture_logs
 
 from chassis import log
 from chassis.ids import is_id
+from chassis.rpc import Limits
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.rpc import RIGHTS
@@ -107,3 +111,46 @@ def test_a_stranger_does_not_get_anothers_answer_by_a_request_id(story: Story, s
 
 def test_every_rpc_has_a_right(service: Service) -> None:
     assert {(name, method.name) for name, method in RPCS} == {(name, rpc) for name, rights in RIGHTS.items() for rpc in rights}
+
+
+@pytest.fixture
+def counted(service: Service) -> Iterator[Service]:
+    """Two calls a caller, and one more each second; forty from one address without a token."""
+    limits = Limits(1)
+    for face in service.made.faces:
+        face.count_with(limits)
+    yield service
+    for face in service.made.faces:
+        face.count_with(Limits(100_000))
+
+
+def test_who_asks_too_often_is_told_when_to_come_back_and_nobody_else_is(counted: Service) -> None:
+    one, other = counted.as_("ngo", "WORKER"), counted.as_("shelter", "WORKER")
+    for _ in range(2):
+        one.ListReferrals(pb.ListReferralsRequest())
+    with pytest.raises(grpc.RpcError) as caught:
+        one.ListPeople(people_pb2.ListPeopleRequest())  # another rpc counts together with it
+    error: Any = caught.value
+    status = rpc_status.from_call(error)
+    assert status is not None
+    retry = error_details_pb2.RetryInfo()
+    assert any(detail.Unpack(retry) for detail in status.details)
+    assert (error.code(), status.message) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "rate_limited")
+    assert 0 < retry.retry_delay.ToTimedelta().total_seconds() <= 1
+    other.ListReferrals(pb.ListReferralsRequest())
+
+
+def test_one_too_many_costs_no_transaction(counted: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = counted.as_("ngo", "WORKER")
+    for _ in range(2):
+        client.ListReferrals(pb.ListReferralsRequest())
+    monkeypatch.setattr(counted.database, "transaction", None)  # whoever asks for one breaks
+    assert refusal(lambda: client.ListReferrals(pb.ListReferralsRequest())) == ("RESOURCE_EXHAUSTED", "rate_limited")
+
+
+def test_strangers_are_counted_by_their_address(counted: Service) -> None:
+    ask = partial(counted.public().GetReferenceStatus, contacts_pb2.GetReferenceStatusRequest(reference="x", pin="0000"))
+    said = [refusal(ask) for _ in range(45)]
+    assert said[0][1] != "rate_limited"
+    assert said[-1] == ("RESOURCE_EXHAUSTED", "rate_limited")
+    counted.as_("ngo", "WORKER").ListReferrals(pb.ListReferralsRequest())

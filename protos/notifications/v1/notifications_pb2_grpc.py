@@ -28,7 +28,7 @@ if _version_not_supported:
 class NotificationsStub:
     """Errors that every rpc of this service may return, not repeated below:
     UNAUTHENTICATED token_missing | token_invalid | token_expired; PERMISSION_DENIED right_missing | organization_not_active;
-    INVALID_ARGUMENT invalid_fields; NOT_FOUND not_found (also for "not yours"); UNAVAILABLE store_unavailable | store_busy; DEADLINE_EXCEEDED deadline_exceeded; RESOURCE_EXHAUSTED too_many_requests;
+    INVALID_ARGUMENT invalid_fields; NOT_FOUND not_found (also for "not yours"); UNAVAILABLE store_unavailable | store_busy; DEADLINE_EXCEEDED deadline_exceeded; RESOURCE_EXHAUSTED rate_limited | too_many_requests;
     ALREADY_EXISTS request_id_reused (mutating rpcs).
     """
 
@@ -78,7 +78,7 @@ class NotificationsStub:
 class NotificationsServicer:
     """Errors that every rpc of this service may return, not repeated below:
     UNAUTHENTICATED token_missing | token_invalid | token_expired; PERMISSION_DENIED right_missing | organization_not_active;
-    INVALID_ARGUMENT invalid_fields; NOT_FOUND not_found (also for "not yours"); UNAVAILABLE store_unavailable | store_busy; DEADLINE_EXCEEDED deadline_exceeded; RESOURCE_EXHAUSTED too_many_requests;
+    INVALID_ARGUMENT invalid_fields; NOT_FOUND not_found (also for "not yours"); UNAVAILABLE store_unavailable | store_busy; DEADLINE_EXCEEDED deadline_exceeded; RESOURCE_EXHAUSTED rate_limited | too_many_requests;
     ALREADY_EXISTS request_id_reused (mutating rpcs).
     """
 
@@ -182,7 +182,7 @@ def add_NotificationsServicer_to_server(servicer, server):
 class Notifications:
     """Errors that every rpc of this service may return, not repeated below:
     UNAUTHENTICATED token_missing | token_invalid | token_expired; PERMISSION_DENIED right_missing | organization_not_active;
-    INVALID_ARGUMENT invalid_fields; NOT_FOUND not_found (also for "not yours"); UNAVAILABLE store_unavailable | store_busy; DEADLINE_EXCEEDED deadline_exceeded; RESOURCE_EXHAUSTED too_many_requests;
+    INVALID_ARGUMENT invalid_fields; NOT_FOUND not_found (also for "not yours"); UNAVAILABLE store_unavailable | store_busy; DEADLINE_EXCEEDED deadline_exceeded; RESOURCE_EXHAUSTED rate_limited | too_many_requests;
     ALREADY_EXISTS request_id_reused (mutating rpcs).
     """
 

@@ -29,7 +29,7 @@ GRPC_VERSION: str
 class NotificationsStub:
     """Errors that every rpc of this service may return, not repeated below:
       UNAUTHENTICATED token_missing | token_invalid | token_expired; PERMISSION_DENIED right_missing | organization_not_active;
-      INVALID_ARGUMENT invalid_fields; NOT_FOUND not_found (also for "not yours"); UNAVAILABLE store_unavailable | store_busy; DEADLINE_EXCEEDED deadline_exceeded; RESOURCE_EXHAUSTED too_many_requests;
+      INVALID_ARGUMENT invalid_fields; NOT_FOUND not_found (also for "not yours"); UNAVAILABLE store_unavailable | store_busy; DEADLINE_EXCEEDED deadline_exceeded; RESOURCE_EXHAUSTED rate_limited | too_many_requests;
       ALREADY_EXISTS request_id_reused (mutating rpcs).
     """
 
@@ -60,7 +60,7 @@ class NotificationsStub:
 class NotificationsAsyncStub(NotificationsStub):
     """Errors that every rpc of this service may return, not repeated below:
       UNAUTHENTICATED token_missing | token_invalid | token_expired; PERMISSION_DENIED right_missing | organization_not_active;
-      INVALID_ARGUMENT invalid_fields; NOT_FOUND not_found (also for "not yours"); UNAVAILABLE store_unavailable | store_busy; DEADLINE_EXCEEDED deadline_exceeded; RESOURCE_EXHAUSTED too_many_requests;
+      INVALID_ARGUMENT invalid_fields; NOT_FOUND not_found (also for "not yours"); UNAVAILABLE store_unavailable | store_busy; DEADLINE_EXCEEDED deadline_exceeded; RESOURCE_EXHAUSTED rate_limited | too_many_requests;
       ALREADY_EXISTS request_id_reused (mutating rpcs).
     """
 
@@ -87,7 +87,7 @@ class NotificationsAsyncStub(NotificationsStub):
 class NotificationsServicer(metaclass=_abc_1.ABCMeta):
     """Errors that every rpc of this service may return, not repeated below:
       UNAUTHENTICATED token_missing | token_invalid | token_expired; PERMISSION_DENIED right_missing | organization_not_active;
-      INVALID_ARGUMENT invalid_fields; NOT_FOUND not_found (also for "not yours"); UNAVAILABLE store_unavailable | store_busy; DEADLINE_EXCEEDED deadline_exceeded; RESOURCE_EXHAUSTED too_many_requests;
+      INVALID_ARGUMENT invalid_fields; NOT_FOUND not_found (also for "not yours"); UNAVAILABLE store_unavailable | store_busy; DEADLINE_EXCEEDED deadline_exceeded; RESOURCE_EXHAUSTED rate_limited | too_many_requests;
       ALREADY_EXISTS request_id_reused (mutating rpcs).
     """
 

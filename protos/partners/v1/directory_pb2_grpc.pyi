@@ -33,6 +33,7 @@ class DirectoryStub:
       INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason (required, unknown_code, too_long, out_of_range, malformed).
       UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
       DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
+      RESOURCE_EXHAUSTED rate_limited: more calls of this caller than its share; RetryInfo says when the next one is let in.
       RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
       ALREADY_EXISTS request_id_reused: the same request_id came before with another body (mutating rpcs).
     """
@@ -109,6 +110,7 @@ class DirectoryAsyncStub(DirectoryStub):
       INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason (required, unknown_code, too_long, out_of_range, malformed).
       UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
       DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
+      RESOURCE_EXHAUSTED rate_limited: more calls of this caller than its share; RetryInfo says when the next one is let in.
       RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
       ALREADY_EXISTS request_id_reused: the same request_id came before with another body (mutating rpcs).
     """
@@ -181,6 +183,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
       INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason (required, unknown_code, too_long, out_of_range, malformed).
       UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
       DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
+      RESOURCE_EXHAUSTED rate_limited: more calls of this caller than its share; RetryInfo says when the next one is let in.
       RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
       ALREADY_EXISTS request_id_reused: the same request_id came before with another body (mutating rpcs).
     """

@@ -455,8 +455,8 @@ class TokensServicer:
         raise NotImplementedError('Method not implemented!')
 
     def IssueToken(self, request, context):
-        """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, good there for three seconds: what is revoked ends with them
-        (common error of all rpcs then: UNAUTHENTICATED token_expired; exchange anew and ask again). Of another service's token: UNAUTHENTICATED token_invalid.
+        """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, which live three seconds: what is revoked ends with them.
+        A service refuses an old one (UNAUTHENTICATED token_expired, before any effect: exchange anew and ask again) and one of another service (token_invalid).
         Errors: UNAUTHENTICATED session_ended | key_invalid.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -181,8 +181,8 @@ class TokensStub:
     RESOURCE_EXHAUSTED too_many_attempts (RetryInfo says when).
     """
     IssueToken: _grpc.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]
-    """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, good there for three seconds: what is revoked ends with them
-    (common error of all rpcs then: UNAUTHENTICATED token_expired; exchange anew and ask again). Of another service's token: UNAUTHENTICATED token_invalid.
+    """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, which live three seconds: what is revoked ends with them.
+    A service refuses an old one (UNAUTHENTICATED token_expired, before any effect: exchange anew and ask again) and one of another service (token_invalid).
     Errors: UNAUTHENTICATED session_ended | key_invalid.
     """
     EndSession: _grpc.UnaryUnaryMultiCallable[_members_pb2.EndSessionRequest, _members_pb2.EndSessionResponse]
@@ -199,8 +199,8 @@ class TokensAsyncStub(TokensStub):
     RESOURCE_EXHAUSTED too_many_attempts (RetryInfo says when).
     """
     IssueToken: _aio.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]  # type: ignore[assignment]
-    """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, good there for three seconds: what is revoked ends with them
-    (common error of all rpcs then: UNAUTHENTICATED token_expired; exchange anew and ask again). Of another service's token: UNAUTHENTICATED token_invalid.
+    """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, which live three seconds: what is revoked ends with them.
+    A service refuses an old one (UNAUTHENTICATED token_expired, before any effect: exchange anew and ask again) and one of another service (token_invalid).
     Errors: UNAUTHENTICATED session_ended | key_invalid.
     """
     EndSession: _aio.UnaryUnaryMultiCallable[_members_pb2.EndSessionRequest, _members_pb2.EndSessionResponse]  # type: ignore[assignment]
@@ -226,8 +226,8 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.IssueTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.IssueTokenResponse, _abc.Awaitable[_members_pb2.IssueTokenResponse]]:
-        """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, good there for three seconds: what is revoked ends with them
-        (common error of all rpcs then: UNAUTHENTICATED token_expired; exchange anew and ask again). Of another service's token: UNAUTHENTICATED token_invalid.
+        """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, which live three seconds: what is revoked ends with them.
+        A service refuses an old one (UNAUTHENTICATED token_expired, before any effect: exchange anew and ask again) and one of another service (token_invalid).
         Errors: UNAUTHENTICATED session_ended | key_invalid.
         """
 

@@ -33,6 +33,7 @@ class ReferralsStub:
     NOT_FOUND not_found: it does not exist or is not yours; the two look the same.
     UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
     DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
+    RESOURCE_EXHAUSTED rate_limited: more calls of this caller than its share; RetryInfo says when the next one is let in.
     RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
     RESOURCE_EXHAUSTED store_full: the disk is full; nothing was written; reads go on.
     And every mutating rpc:
@@ -162,6 +163,7 @@ class ReferralsServicer:
     NOT_FOUND not_found: it does not exist or is not yours; the two look the same.
     UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
     DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
+    RESOURCE_EXHAUSTED rate_limited: more calls of this caller than its share; RetryInfo says when the next one is let in.
     RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
     RESOURCE_EXHAUSTED store_full: the disk is full; nothing was written; reads go on.
     And every mutating rpc:
@@ -451,6 +453,7 @@ class Referrals:
     NOT_FOUND not_found: it does not exist or is not yours; the two look the same.
     UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
     DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
+    RESOURCE_EXHAUSTED rate_limited: more calls of this caller than its share; RetryInfo says when the next one is let in.
     RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
     RESOURCE_EXHAUSTED store_full: the disk is full; nothing was written; reads go on.
     And every mutating rpc:

@@ -14,9 +14,10 @@ from webargs import core
 from webargs.flaskparser import FlaskParser
 
 from chassis.errors import Invalid, Stale, Unauthenticated
+from services.gateway import limits
 from services.gateway.clients import AUDIENCES, Caller, calling
 from services.gateway.problems import NAME, HttpRefusal
-from services.gateway.session import SignedIn, exchange, in_the_name_of, new_request_id
+from services.gateway.session import SignedIn, exchange, fingerprint, in_the_name_of, new_request_id
 
 LANGUAGES = ("es", "en", "fr")
 LIMIT = 64 * 1024  # bytes; what the app sets as MAX_CONTENT_LENGTH
@@ -78,7 +79,9 @@ def violations(messages: Any, path: tuple[str, ...] = ()) -> list[tuple[str, str
 def admit(needs_credential: bool) -> None:
     """Sets in whose name the services are asked. Refuses with token_missing, token_invalid, or what the partners service says of a key."""
     # The exchange of a key is asked in nobody's name.
-    calling.set(Caller(request_id=g.request_id, language=language()))
+    sent = request.headers.get("Authorization", "").partition(" ")[2] if needs_credential else ""
+    calling.set(Caller(request_id=g.request_id, language=language(), who=fingerprint(sent) if sent else limits.address()))
+    limits.admit(fingerprint(sent) if sent else "", exchange().knows(sent))
     if needs_credential:
         calling.set(in_the_name_of(credential(), language()))
 

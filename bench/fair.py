@@ -1,0 +1,105 @@
+"""Fairness: what one partner at twenty times its quota does to another's waiting."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import requests
+
+from bench.figures import Measured, percentile
+from chassis.config import CALLER_RATE
+from tests.parts.house import House, until
+
+TIMES = 20  # the quota
+ASKED, EVERY = 400, 0.02  # requests of the other partner, and seconds between them
+CONNECTIONS = 8
+_PATH = "/api/v1/referrals?limit=5"
+
+# A process of its own, plain sockets: what it costs to ask must not be taken for what it does to others.
+_FLOOD = r"""
+import socket, sys, threading, time
+host, port, key, rate, connections, path = sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4]), int(sys.argv[5]), sys.argv[6]
+sent = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+counts = {}
+
+def flood():
+    line, due = socket.create_connection((host, port)), time.monotonic()
+    while True:
+        due = max(due + connections / rate, time.monotonic() - 1)
+        time.sleep(max(0, due - time.monotonic()))
+        line.sendall(sent)
+        got = b""
+        while b"\r\n\r\n" not in got:
+            got += line.recv(65536)
+        head, _, body = got.partition(b"\r\n\r\n")
+        left = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]) - len(body)
+        while left > 0:
+            left -= len(line.recv(left))
+        status = head.split(b" ", 2)[1]
+        counts[status] = counts.get(status, 0) + 1
+
+for _ in range(connections):
+    threading.Thread(target=flood, daemon=True).start()
+sys.stdin.read()
+print(sum(counts.values()), counts.get(b"429", 0), flush=True)
+"""
+
+
+def measure(_house: House) -> list[Measured]:
+    """In a house with the quota that a network has; the one for figures has none that anybody would reach."""
+    house = House(settings={"ENLACE_CALLER_RATE": str(CALLER_RATE)})
+    try:
+        house.start()
+        waits(house)  # connections, caches
+        alone = percentile(waits(house), 99)
+        with flood(house) as said:
+            beside = percentile(waits(house), 99)
+    finally:
+        house.stop()
+    asked, refused, seconds = said
+    return [
+        Measured(
+            "fair_ms_p99",
+            beside,
+            f"one partner reads through REST at {1 / EVERY / 2:.0f} to {1 / EVERY:.0f} a second while another asks {asked / seconds:.0f} times a second"
+            f" ({TIMES} times its quota wanted; {refused / asked:.0%} refused); beside: alone",
+            alone,
+        )
+    ]
+
+
+def waits(house: House) -> list[float]:
+    """Milliseconds that each request of the other partner took."""
+    took = []
+    with requests.Session() as session:
+        session.headers["Authorization"] = f"Bearer {house.api_key('Luna Nueva')}"
+        for _ in range(ASKED):
+            begin = time.perf_counter()
+            answer = session.get(house.gateway + _PATH, timeout=10)
+            took.append((time.perf_counter() - begin) * 1000)
+            assert answer.status_code == 200, answer.text
+            time.sleep(EVERY)
+    return took
+
+
+@contextmanager
+def flood(house: House) -> Iterator[list[float]]:
+    """While it lasts one partner asks as fast as it may be refused; afterwards it says how often it asked, how often in vain, and for how long."""
+    where = urlsplit(house.gateway)
+    words = [where.hostname or "", str(where.port), house.api_key("Puentes"), str(TIMES * CALLER_RATE), str(CONNECTIONS), _PATH]
+    said: list[float] = []
+    process = subprocess.Popen([sys.executable, "-c", _FLOOD, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    begin = time.monotonic()
+    headers = {"Authorization": f"Bearer {house.api_key('Puentes')}"}
+    until(lambda: requests.get(house.gateway + _PATH, headers=headers, timeout=10).status_code == 429)
+    try:
+        yield said
+    finally:
+        out, _ = process.communicate("", timeout=20)
+        asked, refused = out.split()
+        said += [float(asked), float(refused), time.monotonic() - begin]

@@ -1,0 +1,107 @@
+"""How much one caller may ask of the gateway: a quota for each key and session, and one for each address that has yet to say who it is.
+
+What leads out of a page, the probes and static files are never counted. Addresses are kept as keyed fingerprints, in this process's memory only.
+"""
+
+import hashlib
+import ipaddress
+import json
+import secrets
+from collections.abc import Callable, Iterable
+from math import ceil
+from typing import TYPE_CHECKING
+
+from flask import Response, current_app, g, request
+
+from chassis.errors import Exhausted
+from chassis.ids import new_id
+from chassis.limits import WINDOW, Limiter, Quota
+from services.gateway.problems import DOCS, MEDIA_TYPE, REASONS
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+# Of callers that an address may stand for: an office, a hospital or a country's operator behind one address.
+CALLERS_AN_ADDRESS = 4
+_SALT = secrets.token_bytes(16)
+
+
+class Limits:
+    """The process's counters."""
+
+    def __init__(self, rate: int) -> None:
+        self._limiters = {"caller": Limiter(rate), "address": Limiter(rate * CALLERS_AN_ADDRESS)}
+
+    def count(self, policy: str, who: str) -> None:
+        """Counts this request, and notes for its answer how the caller stands. Raises Exhausted rate_limited."""
+        g.quota = policy, self._limiters[policy].take(who)
+        if g.quota[1].wait:
+            raise Exhausted("rate_limited", g.quota[1].wait)
+
+    def of_caller(self, mark: str) -> Quota:
+        """How a caller stands, without counting."""
+        return self._limiters["caller"].look(mark)
+
+
+class Early:
+    """Refuses a system that has nothing left before anything is done for it: a flood must cost next to nothing. It is neither logged nor timed."""
+
+    def __init__(self, app: "WSGIApplication", limits: Limits, mark: Callable[[str], str]) -> None:
+        self._app = app
+        self._limits = limits
+        self._mark = mark
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        sent = environ.get("HTTP_AUTHORIZATION", "").partition(" ")[2] if environ.get("PATH_INFO", "").startswith("/api/") else ""
+        quota = self._limits.of_caller(self._mark(sent)) if sent else None
+        if quota is None or not quota.wait:
+            return self._app(environ, start_response)
+        reason, request_id = "rate_limited", new_id()
+        said = {"type": f"{DOCS}#{reason}", "title": REASONS[reason].title, "status": 429, "reason": reason, "request_id": request_id}
+        body = json.dumps(said).encode()
+        headers = {
+            "Content-Type": MEDIA_TYPE,
+            "Content-Length": str(len(body)),
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "X-Request-Id": request_id,
+            "Retry-After": str(max(1, round(quota.wait))),
+            **fields("caller", quota),
+        }
+        start_response("429 TOO MANY REQUESTS", list(headers.items()))
+        return [body]
+
+
+def admit(mark: str, known: bool) -> None:
+    """Counts a request by the mark of its credential; one without, or with one that nobody vouches for yet, by its address too."""
+    limits: Limits = current_app.extensions["limits"]
+    if not known:
+        limits.count("address", address())
+    if mark:
+        limits.count("caller", mark)
+
+
+def address() -> str:
+    """A name for where the request comes from that is not the address. IPv6: the network of 64 bits, which is one customer's."""
+    found = request.remote_addr or ""
+    try:
+        whole = ipaddress.ip_address(found)
+        if whole.version == 6:
+            found = str(ipaddress.ip_network((whole, 64), strict=False))
+    except ValueError:
+        pass
+    return hashlib.blake2b(found.encode(), key=_SALT, digest_size=16).hexdigest()
+
+
+def tell(response: Response) -> None:
+    """Adds to an answer how the caller stands, so that a system can slow down before it is refused."""
+    if "quota" in g:
+        response.headers.update(fields(*g.quota))
+
+
+def fields(policy: str, quota: Quota) -> dict[str, str]:
+    """The header fields of draft-ietf-httpapi-ratelimit-headers-10."""
+    return {
+        "RateLimit-Policy": f'"{policy}";q={quota.all};w={WINDOW}',
+        "RateLimit": f'"{policy}";r={quota.left};t={ceil(quota.reset)}',
+    }

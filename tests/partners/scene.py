@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -62,11 +62,15 @@ def refused(code: str, reason: str) -> Iterator[Refused]:
 
 
 class Stubs:
-    """The three services, called with one token."""
+    """The three services, called in one name; `token` gives what is good at the time of the call."""
 
-    def __init__(self, channel: grpc.Channel, token: str = "") -> None:
-        self.metadata = [("authorization", f"Bearer {token}")] if token else []
+    def __init__(self, channel: grpc.Channel, token: Callable[[], str] | None = None) -> None:
+        self._token = token
         self._stubs = directory_pb2_grpc.DirectoryStub(channel), members_pb2_grpc.MembersStub(channel), members_pb2_grpc.TokensStub(channel)
+
+    @property
+    def metadata(self) -> list[tuple[str, str]]:
+        return [("authorization", f"Bearer {self._token()}")] if self._token else []
 
     def __getattr__(self, method: str) -> Any:
         stub = next(stub for stub in self._stubs if hasattr(stub, method))
@@ -166,7 +170,7 @@ class Scene:
         return self.with_token(Caller(key.id, "key", organization.id, scopes=frozenset(scopes)))
 
     def with_token(self, caller: Caller | str) -> Stubs:
-        return Stubs(self._channel, caller if isinstance(caller, str) else self.issuer.issue(caller, "enlace.partners")[0])
+        return Stubs(self._channel, lambda: caller if isinstance(caller, str) else self.issuer.issue(caller, "enlace.partners")[0])
 
     def rows(self, sql: str, *values: object) -> list[Row]:
         with self.database.transaction(SYSTEM) as tx:

@@ -1,7 +1,8 @@
 """The keys of the house as files in one folder: made once, readable by their owner alone, read at start.
 
 Who gets which: `tokens.jwk` (signs caller tokens) belongs to partners alone; `facts.<service>.jwk` (signs facts) and `sealing.<service>.key` (the
-key-encryption key) to that service alone; the `.pub.jwk` files to everybody. `gateway.key` signs forms.
+key-encryption key) to that service alone; the `.pub.jwk` files to everybody. `gateway.key` signs forms. `mail.key` seals
+what partners hands to notifications for one mailbox, and belongs to these two.
 Limit: files, mounted or made here; a key store in hardware would be another reader of the same names.
 """
 
@@ -24,7 +25,8 @@ def create(directory: Path, services: Sequence[str]) -> None:
     for service in services:
         _create_pair(directory, f"facts.{service}")
         _create_secret(directory / f"sealing.{service}.key")
-    _create_secret(directory / "gateway.key")
+    for name in ("gateway", "mail"):
+        _create_secret(directory / f"{name}.key")
 
 
 def signing(directory: Path, name: str) -> OKPKey:

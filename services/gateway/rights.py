@@ -23,6 +23,8 @@ PUBLIC = frozenset(
         "signin.enter",
         "signin.leave",
         "signin.quick_exit",
+        "invitation.form",
+        "invitation.accept",
         "my_referral.form",
         "my_referral.status",
         "my_referral.confirm",

@@ -40,6 +40,7 @@ KEYS = (
     f"facts.{NAME}.jwk",
     f"facts.{NAME}.pub.jwk",
     f"sealing.{NAME}.key",
+    "mail.key",
     "facts.referrals.pub.jwk",
     "facts.partners.pub.jwk",
 )
@@ -72,6 +73,7 @@ class _Keys:
     """What of the house's keys belongs to this service."""
 
     keyring: Keyring
+    letter_key: Keyring
     signer: Signer
     verifier: Verifier
 
@@ -80,6 +82,7 @@ def _keys(settings: NotificationsSettings, clock: Clock) -> _Keys:
     folder = settings.service.keys
     return _Keys(
         Keyring(keys.secret(folder, f"sealing.{NAME}")),
+        Keyring(keys.secret(folder, "mail")),
         Signer(keys.signing(folder, f"facts.{NAME}")),
         Verifier(keys.verifying(folder, "tokens"), f"enlace.{NAME}", clock),
     )
@@ -117,11 +120,12 @@ def run(settings: NotificationsSettings) -> int:
     topics = (subscriptions.TOPIC, subscriptions.REFERRALS, subscriptions.PARTNERS)
     broker = Broker(service, [*topics, REPLAYS, heads.TOPIC])
 
-    sending = Sending(database, own.keyring, public_url=settings.public_url, by_email=settings.by_email)
+    sending = Sending(database, own.keyring, own.letter_key, public_url=settings.public_url, by_email=settings.by_email)
     mailbox = _mailbox(settings, sending, clock)
 
     hear_referrals = subscriptions.referrals(clock, public_url=settings.public_url, by_email=settings.by_email)
-    hearing = (("referrals", subscriptions.REFERRALS, hear_referrals), ("partners", subscriptions.PARTNERS, subscriptions.partners))
+    hear_partners = subscriptions.partners(clock, by_email=settings.by_email)
+    hearing = (("referrals", subscriptions.REFERRALS, hear_referrals), ("partners", subscriptions.PARTNERS, hear_partners))
     server = Server(
         service.listen,
         faces(database, own.keyring, own.verifier, clock, development=service.development),

@@ -28,13 +28,19 @@ def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
     return handle
 
 
-def partners(tx: Transaction, fact: Fact) -> None:
-    """Remembers who is in good standing; what members offer does not matter here."""
-    if wire.verb_of(fact, "organization"):
-        hear.organization(tx, fact)
-    elif wire.verb_of(fact, "worker"):
-        hear.worker(tx, fact)
-    elif wire.verb_of(fact, "api_key"):
-        hear.api_key(tx, fact)
-    elif not wire.verb_of(fact, "service"):
-        raise NewerKind
+def partners(clock: Clock, *, by_email: bool) -> Handler:
+    """Remembers who is in good standing, and tells of invitations; what members offer does not matter here."""
+
+    def handle(tx: Transaction, fact: Fact) -> None:
+        if wire.verb_of(fact, "organization"):
+            hear.organization(tx, fact)
+        elif wire.verb_of(fact, "worker"):
+            hear.worker(tx, fact)
+        elif wire.verb_of(fact, "api_key"):
+            hear.api_key(tx, fact)
+        elif wire.verb_of(fact, "invitation"):
+            hear.invitation(tx, fact, clock.now(), by_email=by_email)
+        elif not wire.verb_of(fact, "service"):
+            raise NewerKind
+
+    return handle

@@ -18,11 +18,12 @@ from chassis.outbox import Fact
 from protos.notifications.v1 import facts_pb2 as told_pb2
 from protos.notifications.v1 import notifications_pb2 as pb
 from protos.partners.v1 import facts_pb2 as partners_pb2
+from protos.partners.v1 import letters_pb2
 from protos.referrals.v1 import facts_pb2 as referrals_facts_pb2
 from protos.referrals.v1 import referrals_pb2
 from services.notifications.domain.delivery import Delivery
 from services.notifications.domain.desk import Desk
-from services.notifications.domain.message import Message, Notice
+from services.notifications.domain.message import Letter, Message, Notice
 from services.notifications.domain.rules import Happening
 from services.notifications.domain.texts import Mail, text
 from services.notifications.domain.webhook import TEST, Webhook
@@ -78,6 +79,21 @@ def api_key_fact(fact: Fact) -> partners_pb2.ApiKeyFact:
     return partners_pb2.ApiKeyFact.FromString(fact.payload)
 
 
+def invitation_fact(fact: Fact) -> partners_pb2.InvitationFact:
+    """The body of an invitation's fact."""
+    return partners_pb2.InvitationFact.FromString(fact.payload)
+
+
+def letter_of(body: partners_pb2.InvitationFact) -> Letter:
+    """What is to be sent of it."""
+    return Letter(body.invitation_id, body.organization_id, body.sealed_letter, body.expire_time.ToDatetime(UTC))
+
+
+def letter(opened: bytes) -> letters_pb2.InvitationLetter:
+    """A letter that was unsealed."""
+    return letters_pb2.InvitationLetter.FromString(opened)
+
+
 # --- facts told
 
 
@@ -113,6 +129,11 @@ def webhook_body(fact: Fact, body: referrals_facts_pb2.ReferralFact, public_url:
         "url": f"{public_url}/api/v1/referrals/{body.referral_id}",
     }
     return _body(fact.type, fact.time, {key: value for key, value in data.items() if value != ""})
+
+
+def invitation_body(fact: Fact, body: partners_pb2.InvitationFact) -> str:
+    """What an organisation's systems get of an invitation to it."""
+    return _body(fact.type, fact.time, {"invitation_id": body.invitation_id})
 
 
 def test_body(webhook: Webhook, now: datetime) -> str:

@@ -28,7 +28,7 @@ from services.partners.rpc import faces
 HERE = Path(__file__).resolve().parent
 MIGRATIONS = [HERE.parent.parent / "chassis" / "migrations", HERE / "migrations"]
 TOPICS = [TOPIC, REPLAYS, heads.TOPIC]
-KEYS = ("tokens.jwk", "tokens.pub.jwk", f"facts.{NAME}.jwk", f"facts.{NAME}.pub.jwk", f"sealing.{NAME}.key")
+KEYS = ("tokens.jwk", "tokens.pub.jwk", f"facts.{NAME}.jwk", f"facts.{NAME}.pub.jwk", f"sealing.{NAME}.key", "mail.key")
 
 
 @click.group(help="The partner directory and its members.")
@@ -43,6 +43,7 @@ def serve() -> None:
     settings = config.load()
     clock = SystemClock()
     keyring = Keyring(keys.secret(settings.keys, f"sealing.{NAME}"))
+    mail = Keyring(keys.secret(settings.keys, "mail"))
     issuer = Issuer(keys.signing(settings.keys, "tokens"), clock)
     verifier = Verifier(keys.verifying(settings.keys, "tokens"), f"enlace.{NAME}", clock)
     signer = Signer(keys.signing(settings.keys, f"facts.{NAME}"))
@@ -54,7 +55,7 @@ def serve() -> None:
     trail = Heads(NAME, database, broker, signer, keys.voices(settings.keys), clock).loop()
     server = Server(
         settings.listen,
-        faces(database, issuer, verifier, keyring, clock),
+        faces(database, issuer, verifier, keyring, mail, clock),
         threads=settings.rpc_threads,
         reflect=settings.reflection,
         caller_rate=settings.caller_rate,
@@ -83,7 +84,7 @@ def found(organization: str, country: str, email: str, name: str) -> None:
             )
             usecases.approve_organization(tx, SYSTEM, now, member.id, member.etag)
             entry = WorkerEntry(name=name, email=email, roles=(Role.COORDINATOR, Role.MANAGER))
-            usecases.create_worker(tx, SYSTEM, now, member.id, entry, password)
+            usecases.create_worker(tx, now, member.id, entry, password)
     except Refusal as refusal:
         wrong = f": {refusal.violations}" if isinstance(refusal, Invalid) else ""
         raise click.ClickException(refusal.reason + wrong) from refusal

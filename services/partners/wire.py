@@ -16,15 +16,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis.errors import Invalid
 from chassis.outbox import Fact
 from protos.partners.v1 import directory_pb2 as pb
-from protos.partners.v1 import facts_pb2, members_pb2
+from protos.partners.v1 import facts_pb2, letters_pb2, members_pb2
 from services.partners.domain.api_key import ApiKey
 from services.partners.domain.codes import Term
+from services.partners.domain.invitation import Invitation, InvitationEntry
 from services.partners.domain.matching import Match, Question
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationStatus, OrganizationType
 from services.partners.domain.search import Wanted
 from services.partners.domain.service import NOT_STATED, Capacity, Eligibility, Gender, Intake, Service, ServiceEntry
 from services.partners.domain.subject import Subject
-from services.partners.domain.worker import Role, Worker, WorkerEntry
+from services.partners.domain.worker import Role, Worker
 
 W = TypeVar("W", bound=StrEnum)
 
@@ -70,12 +71,12 @@ def capacity(message: pb.Capacity, at: str) -> Capacity:
     )
 
 
-def worker_entry(message: members_pb2.Worker) -> WorkerEntry:
-    """What a caller says of a worker."""
-    roles = [_word(Role, members_pb2.Role, role, f"worker.roles.{number}") for number, role in enumerate(message.roles)]
+def invitation_entry(message: members_pb2.Invitation) -> InvitationEntry:
+    """What a caller says of whom to invite."""
+    roles = [_word(Role, members_pb2.Role, role, f"invitation.roles.{number}") for number, role in enumerate(message.roles)]
     if None in roles:
-        raise Invalid(("worker.roles", "unknown_code"))
-    return WorkerEntry(message.name.strip(), message.email.strip(), tuple(role for role in roles if role), message.language or "es")
+        raise Invalid(("invitation.roles", "unknown_code"))
+    return InvitationEntry(message.email.strip(), tuple(role for role in roles if role), message.language or "es")
 
 
 def question(message: pb.MatchServicesRequest) -> Question:
@@ -233,6 +234,24 @@ def worker(found: Worker) -> members_pb2.Worker:
     )
 
 
+def invitation(found: Invitation) -> members_pb2.Invitation:
+    """An invitation as its maker sees it: what was said, and until when it is good."""
+    return members_pb2.Invitation(
+        id=found.id,
+        organization_id=found.organization_id,
+        email=found.entry.email,
+        roles=[_number(members_pb2.Role, role) for role in found.entry.roles],
+        language=found.entry.language,
+        create_time=moment(found.create_time),
+        expire_time=moment(found.expire_time),
+    )
+
+
+def letter(found: Invitation, token: str) -> bytes:
+    """What the notifications service needs to bring the link to whom it is for; to be sealed."""
+    return letters_pb2.InvitationLetter(email=found.entry.email, token=token, language=found.entry.language).SerializeToString()
+
+
 def api_key(found: ApiKey) -> members_pb2.ApiKey:
     """A key, without its secret."""
     return members_pb2.ApiKey(
@@ -300,6 +319,20 @@ def api_key_facts(found: ApiKey) -> list[Fact]:
     """The facts that are still to be told."""
     body = facts_pb2.ApiKeyFact(api_key_id=found.id, organization_id=found.organization_id, live=found.in_force)
     return _facts(found, "api_key", body.SerializeToString(deterministic=True))
+
+
+def invitation_facts(found: Invitation, sealed_letter: bytes) -> list[Fact]:
+    """The facts that are still to be told."""
+    body = facts_pb2.InvitationFact(
+        invitation_id=found.id,
+        organization_id=found.organization_id,
+        role_codes=found.entry.roles,
+        first_manager=found.first_manager,
+        status_code=found.status,
+        expire_time=moment(found.expire_time),
+        sealed_letter=sealed_letter,
+    )
+    return _facts(found, "invitation", body.SerializeToString(deterministic=True))
 
 
 def moment(time: datetime | None) -> Timestamp | None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 
 import grpc
 import pytest
@@ -15,6 +16,8 @@ from chassis.ids import new_id
 from protos.notifications.v1 import notifications_pb2
 from protos.partners.v1 import directory_pb2, members_pb2
 from protos.referrals.v1 import referrals_pb2
+from services.partners import usecases
+from services.partners.domain.worker import Role, WorkerEntry
 from tests.faults.test_away import live
 from tests.parts.house import Client, House
 from tests.parts.still import standing_still
@@ -46,8 +49,10 @@ def test_a_revoked_key_has_its_last_success_within_five_seconds(victim: House) -
 def test_a_suspended_worker_has_her_last_success_within_five_seconds(victim: House) -> None:
     manager = victim.worker("MANAGER")
     email = f"{new_id()[:12]}@ejemplo.demo"
-    entry = members_pb2.Worker(name="Ejemplo", email=email, roles=[members_pb2.ROLE_WORKER])
-    worker = manager.members.CreateWorker(members_pb2.CreateWorkerRequest(worker=entry, password=PASSWORD, request_id=new_id()))
+    own = manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers[0].organization_id
+    with victim.database("partners") as tx:  # an invitation would wait for the broker
+        made = usecases.create_worker(tx, datetime.now(UTC), own, WorkerEntry(name="Ejemplo", email=email, roles=(Role.WORKER,)), PASSWORD)
+    worker = next(one for one in manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers if one.id == made.id)
     secret = signed_in(victim, email)
     ways = ways_of(victim, members_pb2.IssueTokenRequest(session_secret=secret), secret)
     ended(

@@ -25,6 +25,7 @@ FACTS = [
 ]
 FILES = (directory_pb2, members_pb2, referrals_pb2, people_pb2, contacts_pb2, notifications_pb2)
 CODES = ("_id", "_code", "_codes")
+SEALED = {"InvitationFact.sealed_letter"}  # the only ones; docs/decisions/0018-the-link-travels-sealed.md says why
 NUMBERS = {
     FieldDescriptor.TYPE_INT32,
     FieldDescriptor.TYPE_INT64,
@@ -38,6 +39,8 @@ def test_a_fact_carries_only_ids_codes_numbers_and_times(message: Descriptor) ->
     for field in message.fields:
         if field.type == FieldDescriptor.TYPE_STRING:
             assert field.name.endswith(CODES), f"{message.name}.{field.name} could hold a text"
+        elif field.type == FieldDescriptor.TYPE_BYTES:
+            assert f"{message.name}.{field.name}" in SEALED
         elif field.type == FieldDescriptor.TYPE_MESSAGE:
             assert field.message_type == Timestamp.DESCRIPTOR, f"{message.name}.{field.name}"
         else:

@@ -62,6 +62,7 @@ class House:
     clock: SettableClock
     database: Database
     keyring: Keyring
+    letter_key: Keyring
     issuer: Issuer
     channel: grpc.Channel
     sending: Sending
@@ -105,7 +106,7 @@ class House:
         """A fact of the partners service."""
         fact = Fact(new_id(), 1, f"enlace.{kind}.changed.v1", body.SerializeToString(), self.clock.now())
         with self.database.transaction(SYSTEM) as tx:
-            subscriptions.partners(tx, fact)
+            subscriptions.partners(self.clock, by_email=True)(tx, fact)
 
     def suspend(self, organization: str, status: str = "SUSPENDED") -> None:
         self.hear_of_member("organization", partners_pb2.OrganizationFact(organization_id=organization, status_code=status))
@@ -172,6 +173,7 @@ class House:
         """As if nothing had been told yet."""
         with psycopg.connect(self.migration_url) as owner:  # the service's own role takes back nothing that it told
             for table in (
+                "letters",
                 "deliveries",
                 "messages",
                 "webhooks",
@@ -194,14 +196,17 @@ def served(postgres: PostgresServer, folder: Path, *, development: bool) -> Iter
     database = Database(place.url)
     database.open()
     keyring = Keyring(keys.secret(folder, "sealing.notifications"))
+    letter_key = Keyring(keys.secret(folder, "mail"))
     verifier = Verifier(keys.verifying(folder, "tokens"), "enlace.notifications", clock)
     server = Server(
         "127.0.0.1:0", faces(database, keyring, verifier, clock, development=development), threads=8, reflect=False, caller_rate=100_000
     )
     server.start()
-    sending = Sending(database, keyring, public_url=PUBLIC_URL, by_email=True)
+    sending = Sending(database, keyring, letter_key, public_url=PUBLIC_URL, by_email=True)
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        yield House(clock, database, keyring, Issuer(keys.signing(folder, "tokens"), clock), channel, sending, place.migration_url)
+        yield House(
+            clock, database, keyring, letter_key, Issuer(keys.signing(folder, "tokens"), clock), channel, sending, place.migration_url
+        )
     server.stop(1)
     database.close()
 

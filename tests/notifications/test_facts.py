@@ -94,7 +94,7 @@ def ears(running: House, embedded_broker: brokers.Broker, tmp_path_factory: pyte
     broker = Broker(settings(embedded_broker.bootstrap), [*topics, REPLAYS])
     handlers = {
         "referrals": (REFERRALS, subscriptions.referrals(running.clock, public_url=PUBLIC_URL, by_email=True)),
-        "partners": (PARTNERS, subscriptions.partners),
+        "partners": (PARTNERS, subscriptions.partners(running.clock, by_email=True)),
     }
     relay = Relay("notifications", TOPIC, running.database, broker, signers["notifications"], running.clock)
     threads: list[Broker | Loop] = [broker, relay.loop()]

@@ -87,11 +87,12 @@ class Scene:
         self.database = Database(self._place.url, max_size=12)
         self.database.open()
         keyring = Keyring(keys.secret(folder, "sealing.partners"))
+        self.mail = Keyring(keys.secret(folder, "mail"))
         self.issuer = Issuer(keys.signing(folder, "tokens"), self.clock)
         self.verifier = Verifier(keys.verifying(folder, "tokens"), "enlace.partners", self.clock)
         self._server = Server(
             "127.0.0.1:0",
-            faces(self.database, self.issuer, self.verifier, keyring, self.clock),
+            faces(self.database, self.issuer, self.verifier, keyring, self.mail, self.clock),
             threads=6,
             reflect=False,
             caller_rate=100_000,
@@ -154,7 +155,7 @@ class Scene:
         self._people += 1
         entry = WorkerEntry(name, email or f"persona{self._people}@ejemplo.org", roles or (Role.WORKER,))
         with self.database.transaction(SYSTEM) as tx:
-            return usecases.create_worker(tx, SYSTEM, self.clock.now(), organization.id, entry, PASSWORD)
+            return usecases.create_worker(tx, self.clock.now(), organization.id, entry, PASSWORD)
 
     def by(self, organization: Organization, *roles: Role) -> Stubs:
         """Calls in the name of a new worker."""

@@ -208,6 +208,7 @@ class Organization(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     REGISTERED_BY_WORKER_ID_FIELD_NUMBER: _builtins.int
     PROPOSAL_FIELD_NUMBER: _builtins.int
+    HAS_MANAGER_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     etag: _builtins.str
     name: _builtins.str
@@ -225,6 +226,8 @@ class Organization(_message.Message):
     """as dialled in the country, for members of type HOTLINE"""
     registered_by_worker_id: _builtins.str
     """for coordinator and auditor only"""
+    has_manager: _builtins.bool
+    """whether it has an active one; for coordinator and auditor, in GetOrganization only"""
     @_builtins.property
     def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """BCP 47"""
@@ -256,12 +259,15 @@ class Organization(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         registered_by_worker_id: _builtins.str = ...,
         proposal: Global___OrganizationProposal | None = ...,
+        has_manager: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "proposal", b"proposal", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_has_manager", b"_has_manager", "create_time", b"create_time", "has_manager", b"has_manager", "proposal", b"proposal", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["country", b"country", "create_time", b"create_time", "department", b"department", "description", b"description", "etag", b"etag", "hotline_number", b"hotline_number", "id", b"id", "languages", b"languages", "name", b"name", "phone", b"phone", "proposal", b"proposal", "registered_by_worker_id", b"registered_by_worker_id", "status", b"status", "type", b"type", "update_time", b"update_time", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_has_manager", b"_has_manager", "country", b"country", "create_time", b"create_time", "department", b"department", "description", b"description", "etag", b"etag", "has_manager", b"has_manager", "hotline_number", b"hotline_number", "id", b"id", "languages", b"languages", "name", b"name", "phone", b"phone", "proposal", b"proposal", "registered_by_worker_id", b"registered_by_worker_id", "status", b"status", "type", b"type", "update_time", b"update_time", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__has_manager: _TypeAlias = _typing.Literal["has_manager"]  # noqa: Y015
+    _WhichOneofArgType__has_manager: _TypeAlias = _typing.Literal["_has_manager", b"_has_manager"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__has_manager) -> _WhichOneofReturnType__has_manager | None: ...
 
 Global___Organization: _TypeAlias = Organization  # noqa: Y015
 

@@ -6,6 +6,7 @@ What the partners service says on enlace.partners.v1. Ids, codes and times only:
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -157,3 +158,47 @@ class ApiKeyFact(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ApiKeyFact: _TypeAlias = ApiKeyFact  # noqa: Y015
+
+@_typing.final
+class InvitationFact(_message.Message):
+    """enlace.invitation.{created,accepted,replaced}.v1 · key: invitation_id"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVITATION_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    ROLE_CODES_FIELD_NUMBER: _builtins.int
+    FIRST_MANAGER_FIELD_NUMBER: _builtins.int
+    STATUS_CODE_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    SEALED_LETTER_FIELD_NUMBER: _builtins.int
+    invitation_id: _builtins.str
+    organization_id: _builtins.str
+    first_manager: _builtins.bool
+    """made by the coordination"""
+    status_code: _builtins.str
+    """OPEN | ACCEPTED | REPLACED"""
+    sealed_letter: _builtins.bytes
+    """of created: an InvitationLetter, sealed with the key that partners and notifications share"""
+    @_builtins.property
+    def role_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        invitation_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        role_codes: _abc.Iterable[_builtins.str] | None = ...,
+        first_manager: _builtins.bool = ...,
+        status_code: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        sealed_letter: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "first_manager", b"first_manager", "invitation_id", b"invitation_id", "organization_id", b"organization_id", "role_codes", b"role_codes", "sealed_letter", b"sealed_letter", "status_code", b"status_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InvitationFact: _TypeAlias = InvitationFact  # noqa: Y015

@@ -35,10 +35,15 @@ class MembersStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.CreateWorker = channel.unary_unary(
-                '/enlace.partners.v1.Members/CreateWorker',
-                request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.CreateWorkerRequest.SerializeToString,
-                response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.Worker.FromString,
+        self.CreateInvitation = channel.unary_unary(
+                '/enlace.partners.v1.Members/CreateInvitation',
+                request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.CreateInvitationRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.Invitation.FromString,
+                _registered_method=True)
+        self.AcceptInvitation = channel.unary_unary(
+                '/enlace.partners.v1.Members/AcceptInvitation',
+                request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.AcceptInvitationRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.AcceptInvitationResponse.FromString,
                 _registered_method=True)
         self.ListWorkers = channel.unary_unary(
                 '/enlace.partners.v1.Members/ListWorkers',
@@ -81,9 +86,21 @@ class MembersServicer:
     """Errors common to every rpc: see Directory.
     """
 
-    def CreateWorker(self, request, context):
-        """Registers a worker of the caller's organisation (a coordinator may name any) with a first password. Manager, coordinator.
-        Errors: NOT_FOUND not_found (organisation); FAILED_PRECONDITION email_taken; INVALID_ARGUMENT password too_short.
+    def CreateInvitation(self, request, context):
+        """Invites somebody to open an account of the caller's organisation; the link goes by e-mail to her alone, and the answer is the same whether or not the
+        address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager only. An invitation is good
+        for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first manager's. It falls with its maker.
+        Errors: NOT_FOUND not_found (organisation); PERMISSION_DENIED right_missing (a role that is not the caller's to give);
+        FAILED_PRECONDITION manager_exists (another organisation has one) | illegal_transition (it is suspended) | too_many_invitations (20 in 72 hours).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcceptInvitation(self, request, context):
+        """Opens the account of an invitation with a name and password of one's own; it needs no token but that of the link, which is good for once.
+        Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced or too old, whose organisation is suspended, or whose maker
+        is out); FAILED_PRECONDITION email_taken (the address has an account) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,10 +162,15 @@ class MembersServicer:
 
 def add_MembersServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'CreateWorker': grpc.unary_unary_rpc_method_handler(
-                    servicer.CreateWorker,
-                    request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.CreateWorkerRequest.FromString,
-                    response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.Worker.SerializeToString,
+            'CreateInvitation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateInvitation,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.CreateInvitationRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.Invitation.SerializeToString,
+            ),
+            'AcceptInvitation': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptInvitation,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.AcceptInvitationRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.AcceptInvitationResponse.SerializeToString,
             ),
             'ListWorkers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListWorkers,
@@ -198,7 +220,7 @@ class Members:
     """
 
     @staticmethod
-    def CreateWorker(request,
+    def CreateInvitation(request,
             target,
             options=(),
             channel_credentials=None,
@@ -211,9 +233,36 @@ class Members:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/enlace.partners.v1.Members/CreateWorker',
-            protos_dot_partners_dot_v1_dot_members__pb2.CreateWorkerRequest.SerializeToString,
-            protos_dot_partners_dot_v1_dot_members__pb2.Worker.FromString,
+            '/enlace.partners.v1.Members/CreateInvitation',
+            protos_dot_partners_dot_v1_dot_members__pb2.CreateInvitationRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_members__pb2.Invitation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptInvitation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Members/AcceptInvitation',
+            protos_dot_partners_dot_v1_dot_members__pb2.AcceptInvitationRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_members__pb2.AcceptInvitationResponse.FromString,
             options,
             channel_credentials,
             insecure,

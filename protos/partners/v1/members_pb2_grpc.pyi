@@ -33,9 +33,17 @@ class MembersStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MembersAsyncStub: ...
-    CreateWorker: _grpc.UnaryUnaryMultiCallable[_members_pb2.CreateWorkerRequest, _members_pb2.Worker]
-    """Registers a worker of the caller's organisation (a coordinator may name any) with a first password. Manager, coordinator.
-    Errors: NOT_FOUND not_found (organisation); FAILED_PRECONDITION email_taken; INVALID_ARGUMENT password too_short.
+    CreateInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.CreateInvitationRequest, _members_pb2.Invitation]
+    """Invites somebody to open an account of the caller's organisation; the link goes by e-mail to her alone, and the answer is the same whether or not the
+    address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager only. An invitation is good
+    for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first manager's. It falls with its maker.
+    Errors: NOT_FOUND not_found (organisation); PERMISSION_DENIED right_missing (a role that is not the caller's to give);
+    FAILED_PRECONDITION manager_exists (another organisation has one) | illegal_transition (it is suspended) | too_many_invitations (20 in 72 hours).
+    """
+    AcceptInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.AcceptInvitationRequest, _members_pb2.AcceptInvitationResponse]
+    """Opens the account of an invitation with a name and password of one's own; it needs no token but that of the link, which is good for once.
+    Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced or too old, whose organisation is suspended, or whose maker
+    is out); FAILED_PRECONDITION email_taken (the address has an account) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
     """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]
     """Lists the workers of the caller's organisation. Manager."""
@@ -64,9 +72,17 @@ class MembersAsyncStub(MembersStub):
     """Errors common to every rpc: see Directory."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    CreateWorker: _aio.UnaryUnaryMultiCallable[_members_pb2.CreateWorkerRequest, _members_pb2.Worker]  # type: ignore[assignment]
-    """Registers a worker of the caller's organisation (a coordinator may name any) with a first password. Manager, coordinator.
-    Errors: NOT_FOUND not_found (organisation); FAILED_PRECONDITION email_taken; INVALID_ARGUMENT password too_short.
+    CreateInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.CreateInvitationRequest, _members_pb2.Invitation]  # type: ignore[assignment]
+    """Invites somebody to open an account of the caller's organisation; the link goes by e-mail to her alone, and the answer is the same whether or not the
+    address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager only. An invitation is good
+    for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first manager's. It falls with its maker.
+    Errors: NOT_FOUND not_found (organisation); PERMISSION_DENIED right_missing (a role that is not the caller's to give);
+    FAILED_PRECONDITION manager_exists (another organisation has one) | illegal_transition (it is suspended) | too_many_invitations (20 in 72 hours).
+    """
+    AcceptInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.AcceptInvitationRequest, _members_pb2.AcceptInvitationResponse]  # type: ignore[assignment]
+    """Opens the account of an invitation with a name and password of one's own; it needs no token but that of the link, which is good for once.
+    Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced or too old, whose organisation is suspended, or whose maker
+    is out); FAILED_PRECONDITION email_taken (the address has an account) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """Lists the workers of the caller's organisation. Manager."""
@@ -94,13 +110,27 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
     """Errors common to every rpc: see Directory."""
 
     @_abc_1.abstractmethod
-    def CreateWorker(
+    def CreateInvitation(
         self,
-        request: _members_pb2.CreateWorkerRequest,
+        request: _members_pb2.CreateInvitationRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_members_pb2.Worker, _abc.Awaitable[_members_pb2.Worker]]:
-        """Registers a worker of the caller's organisation (a coordinator may name any) with a first password. Manager, coordinator.
-        Errors: NOT_FOUND not_found (organisation); FAILED_PRECONDITION email_taken; INVALID_ARGUMENT password too_short.
+    ) -> _typing.Union[_members_pb2.Invitation, _abc.Awaitable[_members_pb2.Invitation]]:
+        """Invites somebody to open an account of the caller's organisation; the link goes by e-mail to her alone, and the answer is the same whether or not the
+        address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager only. An invitation is good
+        for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first manager's. It falls with its maker.
+        Errors: NOT_FOUND not_found (organisation); PERMISSION_DENIED right_missing (a role that is not the caller's to give);
+        FAILED_PRECONDITION manager_exists (another organisation has one) | illegal_transition (it is suspended) | too_many_invitations (20 in 72 hours).
+        """
+
+    @_abc_1.abstractmethod
+    def AcceptInvitation(
+        self,
+        request: _members_pb2.AcceptInvitationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_members_pb2.AcceptInvitationResponse, _abc.Awaitable[_members_pb2.AcceptInvitationResponse]]:
+        """Opens the account of an invitation with a name and password of one's own; it needs no token but that of the link, which is good for once.
+        Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced or too old, whose organisation is suspended, or whose maker
+        is out); FAILED_PRECONDITION email_taken (the address has an account) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
         """
 
     @_abc_1.abstractmethod

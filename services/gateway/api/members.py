@@ -1,4 +1,4 @@
-"""/workers and /api-keys: who works for a member, and the keys of its systems."""
+"""/invitations, /workers and /api-keys: who works for a member, and the keys of its systems."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from services.gateway.api import fields
 from services.gateway.api.answers import PageQuery, items, list_of, one, page_fields, page_of
 from services.gateway.api.convert import from_json
 from services.gateway.api.reading import if_match, request_key
-from services.gateway.api.routes import MANAGER, Routes
+from services.gateway.api.routes import MANAGER, PUBLIC, STEERING, Routes
 from services.gateway.clients import clients
 
 members = Routes("members", "Who works for a member, and the keys of its systems.")
@@ -44,14 +44,28 @@ class WorkerSchema(Schema):
     update_time = fields.updated()
 
 
-class NewWorkerSchema(WorkerSchema):
-    """A worker with a first password."""
+class InvitationSchema(Schema):
+    """An invitation to open an account. The link goes to the address alone."""
 
+    id = fields.ident("The invitation.", dump_only=True)
+    organization_id = fields.ident("To which organisation; left out: your own.")
+    email = fields.text("Where the link goes, and with what she will sign in.", 254, example="direccion@casa-nueva.example", required=True)
+    roles = fields.many(fields.word(pb.Role.DESCRIPTOR, "A role."), "What she will do.", 10, required=True)
+    language = fields.code("The language of e-mail and account, BCP 47.", example="es")
+    create_time = fields.created()
+    expire_time = fields.time("Until when it is good.", dump_only=True)
+
+
+class AcceptanceSchema(Schema):
+    """What opens the account."""
+
+    token = fields.text("The secret of the link: what stands behind its #.", 200, required=True)
+    name = fields.text("Your name; seen inside the organisation only.", example="Directora de prueba", required=True)
     password = fields.Text(
         required=True,
         load_only=True,
         validate=[Length(min=12, error="too_short"), Length(max=200, error="too_long")],
-        metadata={"description": "A first password, at least 12 characters.", "format": "password"},
+        metadata={"description": "A password of your own, at least 12 characters.", "format": "password"},
     )
 
 
@@ -79,22 +93,33 @@ class NewApiKeySchema(ApiKeySchema):
 
 @members.operation(
     "post",
-    "/workers",
-    right=MANAGER,
-    answers=WorkerSchema,
+    "/invitations",
+    right=STEERING,
+    answers=InvitationSchema,
     status=201,
-    takes=NewWorkerSchema,
+    takes=InvitationSchema,
     once=True,
-    wrapped="worker",
+    wrapped="invitation",
     refuses=(404, 409),
 )
-def create_worker(given: dict[str, Any]) -> Response:
-    """Register a worker
+def create_invitation(given: dict[str, Any]) -> Response:
+    """Invite somebody to open an account
 
-    With a first password, which she changes. A coordinator may name any organisation."""
-    password = given.pop("password")
-    request = pb.CreateWorkerRequest(worker=from_json(given, pb.Worker()), password=password, request_id=request_key())
-    return one(clients().members.CreateWorker(request), status=201)
+    The link goes to her by e-mail, and to nobody else; the answer is the same whether or not the address has an account. A coordinator invites the first
+    manager of another organisation, while it has none."""
+    request = pb.CreateInvitationRequest(invitation=from_json(given, pb.Invitation()), request_id=request_key())
+    return one(clients().members.CreateInvitation(request), status=201)
+
+
+@members.operation(
+    "post", "/invitations/accept", right=PUBLIC, answers=None, status=204, takes=AcceptanceSchema, once=True, refuses=(401, 409)
+)
+def accept_invitation(given: dict[str, Any]) -> Response:
+    """Open the account you were invited to
+
+    With a name and password of your own. The link is good for once; one that is used, replaced, too old or unknown is refused in the same way."""
+    clients().members.AcceptInvitation(pb.AcceptInvitationRequest(**given, request_id=request_key()))
+    return Response(status=204)
 
 
 @members.operation("get", "/workers", right=MANAGER, answers=page_of(WorkerSchema, "WorkerPage"), query=PageQuery)

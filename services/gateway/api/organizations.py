@@ -49,6 +49,7 @@ class OrganizationSchema(Schema):
     description = fields.text("What it does, in its own words.", 2000)
     hotline_number = fields.text("As dialled in the country, for members of type hotline.", 20, example="133")
     registered_by_worker_id = fields.ident("Who registered it; for coordinator and auditor.", dump_only=True)
+    has_manager = fields.flag("Whether it has an active manager; for coordinator and auditor, of one organisation.", dump_only=True)
     proposal = fields.part(ProposalSchema, "What is proposed; for coordinator and auditor.", dump_only=True)
     create_time = fields.created()
     update_time = fields.updated()

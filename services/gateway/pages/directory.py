@@ -7,6 +7,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
 from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import members_pb2 as m
 from services.gateway import forms, session, words
 from services.gateway.clients import clients
 
@@ -72,7 +73,7 @@ def vet(identifier: str, verb: str) -> Response | tuple[str, int]:
         return page(identifier, forms.problems(refusal)), 422
     if not done:
         abort(404)
-    return redirect(url_for("directory.organization", identifier=identifier, done="saved"), 303)
+    return redirect(url_for("directory.organization", identifier=identifier, done="invited" if verb == "invite" else "saved"), 303)
 
 
 def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
@@ -91,6 +92,14 @@ def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
         directory.ConfirmOrganizationChange(d.ConfirmOrganizationChangeRequest(id=identifier, etag=forms.etag(), request_id=once))
     elif verb == "drop":
         directory.DropOrganizationChange(d.DropOrganizationChangeRequest(id=identifier, etag=forms.etag(), request_id=once))
+    elif verb == "invite":
+        invitation = m.Invitation(
+            organization_id=identifier,
+            email=forms.text("email", 300),
+            roles=[m.ROLE_MANAGER, m.ROLE_WORKER],  # in a small organisation whoever manages it also works with people
+            language=forms.text("invited_language"),
+        )
+        clients().members.CreateInvitation(m.CreateInvitationRequest(invitation=invitation, request_id=once))
     elif verb == "approve":
         directory.ApproveOrganization(d.ApproveOrganizationRequest(id=identifier, etag=forms.etag(), request_id=once))
     elif verb == "suspend":

@@ -40,16 +40,14 @@ def render(part: str, errors: dict[str, str], secret: str = "") -> str:
 
 @blueprint.post("/members/workers")
 def invite() -> Response | tuple[str, int]:
-    """Registers a worker with a first password, which is handed over in person."""
+    """Invites somebody to the team; she gets the link by e-mail and chooses her own password."""
     roles = [m.Role.ValueType(words.number("role", role)) for role in forms.texts("roles") if role in GIVEN_ROLES]
-    worker = m.Worker(name=forms.text("name", 200), email=forms.text("email", 200), roles=roles, language=forms.text("language"))
+    invitation = m.Invitation(email=forms.text("email", 300), roles=roles, language=forms.text("language"))
     try:
-        clients().members.CreateWorker(
-            m.CreateWorkerRequest(worker=worker, password=request.form.get("password", ""), request_id=forms.request_id())
-        )
+        clients().members.CreateInvitation(m.CreateInvitationRequest(invitation=invitation, request_id=forms.request_id()))
     except forms.SHOWN_IN_PLACE as refusal:
         return render("worker", forms.problems(refusal)), 422
-    return redirect(url_for("members.listing", done="saved"), 303)
+    return redirect(url_for("members.listing", done="invited"), 303)
 
 
 @blueprint.post("/members/workers/<identifier>/suspend")

@@ -10,6 +10,6 @@ blueprint = Blueprint("outbox", __name__)
 
 @blueprint.get("/outbox")
 def mails() -> str:
-    """All of them, newest first; as text: most lead to what the reader is no party to."""
+    """All of them, newest first; as text, for most lead to what the reader is no party to; an invitation can be followed."""
     found = clients().notifications.ListDevelopmentMails(ListDevelopmentMailsRequest()).mails
     return render_template("outbox.html", mails=found)

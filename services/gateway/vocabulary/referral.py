@@ -103,6 +103,8 @@ TABLES: dict[str, dict[str, str]] = {
         "tested": N_("Prueba enviada. Mire abajo si llegó."),
         "resent": N_("Se enviará otra vez."),
         "removed": N_("Quitado."),
+        "invited": N_("Invitación enviada. El enlace le llega solo a esa persona."),
+        "account": N_("Su cuenta está lista. Entre con su correo y su contraseña."),
     },
     "event": {
         "drafted": N_("Se abrió el borrador"),

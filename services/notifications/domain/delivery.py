@@ -66,12 +66,14 @@ class WebhookClaim(Claim):
 
 @dataclass(frozen=True)
 class EmailClaim(Claim):
-    """`email` is still sealed; None when the desk has taken it away since."""
+    """`email` is still sealed; None when the desk has taken it away since. So is `letter`, which goes to nobody's desk; None when it is too old."""
 
     referral_id: str
     organization_id: str
     language: str
     email: bytes | None
+    invitation_id: str | None = None
+    letter: bytes | None = None
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,16 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Letter:
+    """What brings an invitation to whom it is for; `sealed` is opened only when it is sent."""
+
+    invitation_id: str
+    organization_id: str
+    sealed: bytes
+    expire_time: datetime
+
+
+@dataclass(frozen=True)
 class Notice:
     """How one message to an organisation went over one channel."""
 
@@ -76,6 +86,19 @@ def about_disabled(webhook_id: str, organization_id: str, now: datetime) -> Mess
     return Message(
         derived_id(f"{webhook_id}/{now.isoformat()}", told), told.audience, organization_id, "", "", told.kind, "", "", "", "", now
     )
+
+
+def about_invitation(kind: str, invitation_id: str, organization_id: str, time: datetime) -> Message:
+    """To the desk of whom somebody was invited to."""
+    told = Told(kind, Audience.DESK, organization_id)
+    return Message(
+        derived_id(f"{invitation_id}/{time.isoformat()}", told), told.audience, organization_id, "", "", told.kind, "", "", "", "", time
+    )
+
+
+def letter_id(message_id: str) -> str:
+    """The delivery's id of the letter that goes with a message: heard anew, it is the same, and so is its Message-ID."""
+    return hashlib.sha256(f"{message_id}/letter".encode()).hexdigest()[:32]
 
 
 def derived_id(cause: str, told: Told) -> str:

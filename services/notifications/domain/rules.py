@@ -89,11 +89,24 @@ RULES: dict[str, tuple[str, tuple[Party, ...]]] = {
 # Known, and nobody's message: what the sender does alone, and corrections of the record.
 SILENT = frozenset({"drafted", "started", "rerouted", "entered_in_error"})
 VERBS = SILENT | RULES.keys()
+INVITATION_VERBS = frozenset({"created", "accepted", "replaced"})
 
 OVERRIDE_USED = "override_used"
 MESSAGE_UNDELIVERABLE = "message_undeliverable"
 WEBHOOK_DISABLED = "webhook_disabled"
-KINDS = frozenset({kind for kind, _ in RULES.values()} | {OVERRIDE_USED, MESSAGE_UNDELIVERABLE, WEBHOOK_DISABLED})
+MANAGER_INVITED, WORKER_INVITED, ACCOUNT_OPENED = "manager_invited", "worker_invited", "account_opened"
+KINDS = frozenset(
+    {kind for kind, _ in RULES.values()}
+    | {OVERRIDE_USED, MESSAGE_UNDELIVERABLE, WEBHOOK_DISABLED}
+    | {MANAGER_INVITED, WORKER_INVITED, ACCOUNT_OPENED}
+)
+
+
+def invitation_kind(verb: str, first_manager: bool) -> str | None:
+    """What the desk is told of an invitation; None for what is no news to it."""
+    if verb == "created":
+        return MANAGER_INVITED if first_manager else WORKER_INVITED
+    return ACCOUNT_OPENED if verb == "accepted" else None
 
 
 def told_of(happening: Happening, now: datetime) -> list[Told]:

@@ -128,6 +128,21 @@ TEXTS: dict[str, dict[str, str]] = {
         "en": "Your system has not answered for three days; it is no longer notified.",
         "fr": "Votre système n'a pas répondu pendant trois jours ; il n'est plus averti.",
     },
+    "manager_invited": {
+        "es": "La coordinación invitó a quien dirigirá su organización en Enlace. Si no lo esperaban, llamen a la coordinación.",
+        "en": "The coordination has invited whoever will manage your organisation in Enlace. If you did not expect this, call the coordination.",
+        "fr": "La coordination a invité la personne qui dirigera votre organisation dans Enlace. Si c'est inattendu, appelez la coordination.",
+    },
+    "worker_invited": {
+        "es": "Alguien de su organización invitó a una persona a abrir una cuenta.",
+        "en": "Somebody in your organisation has invited a person to open an account.",
+        "fr": "Quelqu'un de votre organisation a invité une personne à ouvrir un compte.",
+    },
+    "account_opened": {
+        "es": "Una persona invitada abrió su cuenta en su organización.",
+        "en": "An invited person has opened an account in your organisation.",
+        "fr": "Une personne invitée a ouvert son compte dans votre organisation.",
+    },
 }
 
 SUBJECTS = {"es": "Tiene una tarea en Enlace", "en": "You have a task in Enlace", "fr": "Vous avez une tâche dans Enlace"}
@@ -135,6 +150,22 @@ BODIES = {
     "es": "Tiene una tarea en Enlace.\n\n{link}\n\nEste mensaje se envía solo; no hace falta responder.\n",
     "en": "You have a task in Enlace.\n\n{link}\n\nThis message is sent automatically; there is no need to answer.\n",
     "fr": "Vous avez une tâche dans Enlace.\n\n{link}\n\nCe message est envoyé automatiquement ; il n'est pas nécessaire de répondre.\n",
+}
+
+INVITATION_SUBJECTS = {"es": "Invitación a Enlace", "en": "Invitation to Enlace", "fr": "Invitation à Enlace"}
+INVITATION_BODIES = {
+    "es": "Le invitaron a abrir una cuenta en Enlace.\n\n{link}\n\n"
+    "El enlace sirve una sola vez y durante 72 horas. Es solo para usted: no lo reenvíe.\n"
+    "Si la página le pide el código, es este:\n\n{code}\n\n"
+    "Si ya tiene una cuenta con este correo, o si no esperaba este mensaje, no haga nada.\n",
+    "en": "You have been invited to open an account in Enlace.\n\n{link}\n\n"
+    "The link is good for once, and for 72 hours. It is for you alone: do not pass it on.\n"
+    "If the page asks for the code, it is this:\n\n{code}\n\n"
+    "If you already have an account with this address, or did not expect this message, do nothing.\n",
+    "fr": "Vous êtes invité à ouvrir un compte dans Enlace.\n\n{link}\n\n"
+    "Le lien ne sert qu'une fois et pendant 72 heures. Il n'est que pour vous : ne le transmettez pas.\n"
+    "Si la page vous demande le code, le voici :\n\n{code}\n\n"
+    "Si vous avez déjà un compte avec cette adresse, ou si vous n'attendiez pas ce message, ne faites rien.\n",
 }
 
 
@@ -165,3 +196,10 @@ def mail(delivery_id: str, recipient: str, referral_id: str, language: str, publ
     chosen = language_for(language)
     link = f"{public_url}/referrals/{referral_id}" if referral_id else f"{public_url}/inbox"
     return Mail(delivery_id, recipient, SUBJECTS[chosen], BODIES[chosen].format(link=link), chosen)
+
+
+def invitation_mail(delivery_id: str, recipient: str, token: str, language: str, public_url: str) -> Mail:
+    """The e-mail of an invitation. The token stands behind the # of the link: what is there a browser sends to nobody, and no server writes it down."""
+    chosen = language_for(language)
+    body = INVITATION_BODIES[chosen].format(link=f"{public_url}/invitation?lang={chosen}#{token}", code=token)
+    return Mail(delivery_id, recipient, INVITATION_SUBJECTS[chosen], body, chosen)

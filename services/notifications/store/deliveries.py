@@ -42,10 +42,13 @@ WITH due AS (
     SELECT id FROM deliveries WHERE channel = 'email' AND next_attempt_time <= %(now)s ORDER BY next_attempt_time LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE deliveries d SET next_attempt_time = %(lease)s FROM due WHERE d.id = due.id
-    RETURNING d.id, d.message_id, d.tries, d.first_try_time, d.organization_id
+    RETURNING d.id, d.message_id, d.tries, d.first_try_time, d.organization_id, d.kind
 )
-SELECT taken.*, m.referral_id, coalesce(desks.language, '') AS language, desks.email
-FROM taken JOIN messages m ON m.id = taken.message_id LEFT JOIN desks ON desks.organization_id = taken.organization_id
+SELECT taken.id, taken.message_id, taken.tries, taken.first_try_time, taken.organization_id, m.referral_id, coalesce(desks.language, '') AS language,
+       desks.email, letters.invitation_id, letters.sealed AS letter
+FROM taken JOIN messages m ON m.id = taken.message_id
+    LEFT JOIN desks ON desks.organization_id = taken.organization_id AND taken.kind <> 'letter'
+    LEFT JOIN letters ON letters.delivery_id = taken.id AND letters.expire_time > %(now)s
 """
 
 _FINISH = """

@@ -7,9 +7,9 @@ from chassis.envelope import NewerKind
 from chassis.outbox import Fact
 from services.notifications import wire
 from services.notifications.domain.member import OUT
-from services.notifications.domain.message import messages_of
-from services.notifications.domain.rules import VERBS, told_of
-from services.notifications.store import deliveries, members, messages
+from services.notifications.domain.message import about_invitation, messages_of
+from services.notifications.domain.rules import HISTORY, INVITATION_VERBS, VERBS, invitation_kind, told_of
+from services.notifications.store import deliveries, letters, members, messages
 
 
 def referral(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_email: bool) -> None:
@@ -40,3 +40,20 @@ def api_key(tx: Transaction, fact: Fact) -> None:
     """Remembers whether a key is live."""
     body = wire.api_key_fact(fact)
     members.keep_api_key(tx, body.api_key_id, body.live)
+
+
+def invitation(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
+    """Tells the desk, and brings the link to whom it is for; what was accepted or replaced is brought no more."""
+    body, verb = wire.invitation_fact(fact), wire.verb_of(fact, "invitation")
+    if verb not in INVITATION_VERBS:
+        raise NewerKind
+    if verb != "created":
+        letters.discard(tx, body.invitation_id)
+    kind = invitation_kind(verb, body.first_manager)
+    if kind is None or now - fact.time > HISTORY:
+        return
+    message = about_invitation(kind, body.invitation_id, body.organization_id, fact.time)
+    messages.keep(tx, [message], wire.invitation_body(fact, body), now, by_email=by_email)
+    letter = wire.letter_of(body)
+    if by_email and letter.sealed and letter.expire_time > now:
+        letters.keep(tx, message.id, letter, now)

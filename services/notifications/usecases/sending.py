@@ -10,10 +10,11 @@ from chassis.tokens import SYSTEM
 from services.notifications import wire
 from services.notifications.domain import delivery as rules
 from services.notifications.domain.delivery import Channel, Claim, EmailClaim, Outcome, Status, WebhookClaim
+from services.notifications.domain.desk import is_address
 from services.notifications.domain.message import about_disabled, about_unreached
-from services.notifications.domain.texts import Mail, mail
+from services.notifications.domain.texts import Mail, invitation_mail, mail
 from services.notifications.domain.webhook import PATIENCE
-from services.notifications.store import deliveries, desks, messages, webhooks
+from services.notifications.store import deliveries, desks, letters, messages, webhooks
 from services.notifications.usecases.desks import mail_place
 
 WEBHOOKS, EMAILS = messages.WEBHOOKS, messages.EMAILS
@@ -28,9 +29,10 @@ _chance = secrets.SystemRandom().random
 class Sending:
     """The queue from the senders' side."""
 
-    def __init__(self, database: Database, keyring: Keyring, *, public_url: str, by_email: bool) -> None:
+    def __init__(self, database: Database, keyring: Keyring, letter_key: Keyring, *, public_url: str, by_email: bool) -> None:
         self._database = database
         self._keyring = keyring
+        self._letter_key = letter_key
         self._public_url = public_url
         self._by_email = by_email
 
@@ -47,11 +49,19 @@ class Sending:
         return webhooks.open_secret(self._keyring, claim.webhook_id, claim.secret)
 
     def letter(self, claim: EmailClaim) -> Mail | None:
-        """The e-mail; None when its desk has no address any more."""
+        """The e-mail; None when its desk has no address any more, or when it is an invitation that nobody could accept any more."""
+        if claim.invitation_id and claim.letter:
+            return self._invitation(claim, claim.invitation_id, claim.letter)
         if not claim.email:
             return None
         recipient = desks.open_email(self._keyring, claim.organization_id, claim.email)
         return mail(claim.id, recipient, claim.referral_id, claim.language, self._public_url)
+
+    def _invitation(self, claim: EmailClaim, invitation_id: str, letter: bytes) -> Mail | None:
+        opened = wire.letter(self._letter_key.open_bytes(letter, f"invitations/{invitation_id}/letter"))
+        if not is_address(opened.email):
+            return None
+        return invitation_mail(claim.id, opened.email, opened.token, opened.language, self._public_url)
 
     def finish(self, channel: Channel, claim: Claim, outcome: Outcome, now: datetime) -> Status:
         """Notes an attempt, and what follows when it was the last: the coordination hears of a message that reached nobody."""
@@ -94,5 +104,6 @@ class Sending:
 
 
 def sweep(tx: Transaction, now: datetime) -> None:
-    """Forgets old e-mails of the development outbox."""
+    """Forgets old e-mails of the development outbox, and letters that are done with."""
+    letters.forget(tx, now)
     deliveries.forget_mails(tx, now - MAILS_KEPT)

@@ -90,7 +90,10 @@ class Check:
 
     def email(self, path: str, value: str) -> None:
         """An e-mail address."""
-        self._shape(path, value, _EMAIL, "malformed", required=True, limit=254)
+        if _CONTROL.search(value):
+            self.say(path, "malformed")
+        else:
+            self._shape(path, value, _EMAIL, "malformed", required=True, limit=254)
 
     def within(self, path: str, value: int | None, least: int, most: int) -> None:
         """A number, if there is one."""

@@ -13,8 +13,8 @@ from services.partners import usecases
 from services.partners.rpc import directory, members, tokens
 
 
-def faces(database: Database, issuer: Issuer, verifier: Verifier, keyring: Keyring, clock: Clock) -> list[Face]:
-    """The three services of protos/partners/v1."""
+def faces(database: Database, issuer: Issuer, verifier: Verifier, keyring: Keyring, mail: Keyring, clock: Clock) -> list[Face]:
+    """The three services of protos/partners/v1. `mail` seals what the notifications service is to bring to one mailbox."""
     once = Once(keyring)
 
     def check_standing(tx: Transaction, caller: Caller) -> None:
@@ -27,7 +27,7 @@ def faces(database: Database, issuer: Issuer, verifier: Verifier, keyring: Keyri
         )
         for descriptor, implementation, rights in (
             (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(), directory.RIGHTS),
-            (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(), members.RIGHTS),
+            (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail), members.RIGHTS),
             (members_pb2.DESCRIPTOR.services_by_name["Tokens"], tokens.Tokens(database, issuer, keyring), tokens.RIGHTS),
         )
     ]

@@ -51,7 +51,10 @@ class Directory:
         return self._said(organization, call)
 
     def GetOrganization(self, request: pb.GetOrganizationRequest, call: Call) -> pb.Organization:
-        return self._said(usecases.get_organization(call.tx, call.caller, request.id), call)
+        said = self._said(usecases.get_organization(call.tx, call.caller, request.id), call)
+        if self._steers(call):
+            said.has_manager = usecases.has_manager(call.tx, request.id)
+        return said
 
     def ListOrganizations(self, request: pb.ListOrganizationsRequest, call: Call) -> pb.ListOrganizationsResponse:
         found, token = usecases.list_organizations(
@@ -106,7 +109,11 @@ class Directory:
 
     @staticmethod
     def _said(organization: Organization, call: Call) -> pb.Organization:
-        return wire.organization(organization, steering=call.caller.has("COORDINATOR") or call.caller.has("AUDITOR"))
+        return wire.organization(organization, steering=Directory._steers(call))
+
+    @staticmethod
+    def _steers(call: Call) -> bool:
+        return call.caller.has("COORDINATOR") or call.caller.has("AUDITOR")
 
     def CreateService(self, request: pb.CreateServiceRequest, call: Call) -> pb.Service:
         given = request.service

@@ -1,12 +1,15 @@
-"""Members: the accounts of an organisation's workers and the keys of its systems."""
+"""Members: invitations, the accounts of an organisation's workers and the keys of its systems."""
 
 from chassis.audit import Entry
-from chassis.rpc import Call, roles
+from chassis.errors import Invalid
+from chassis.rpc import Call, anyone, roles
+from chassis.sealing import Keyring
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases, wire
 
 RIGHTS = {
-    "CreateWorker": roles("MANAGER", "COORDINATOR"),
+    "CreateInvitation": roles("MANAGER", "COORDINATOR"),
+    "AcceptInvitation": anyone(),
     "ListWorkers": roles("MANAGER"),
     "SuspendWorker": roles("MANAGER"),
     "CreateApiKey": roles("MANAGER", "COORDINATOR"),
@@ -20,13 +23,24 @@ RIGHTS = {
 class Members:
     """One method an rpc of the contract, which says what each does and refuses."""
 
-    def CreateWorker(self, request: pb.CreateWorkerRequest, call: Call) -> pb.Worker:
-        given = request.worker
-        worker = usecases.create_worker(
-            call.tx, call.caller, call.clock.now(), given.organization_id, wire.worker_entry(given), request.password
+    def __init__(self, mail: Keyring) -> None:
+        self._mail = mail
+
+    def CreateInvitation(self, request: pb.CreateInvitationRequest, call: Call) -> pb.Invitation:
+        given = request.invitation
+        invitation = usecases.create_invitation(
+            call.tx, call.caller, call.clock.now(), self._mail, given.organization_id, wire.invitation_entry(given)
         )
-        call.trail.append(Entry("worker_create", worker.id, detail_codes=worker.entry.roles))
-        return wire.worker(worker)
+        call.trail.append(Entry("invitation_create", invitation.id, detail_codes=invitation.entry.roles))
+        return wire.invitation(invitation)
+
+    def AcceptInvitation(self, request: pb.AcceptInvitationRequest, call: Call) -> pb.AcceptInvitationResponse:
+        if not request.token:
+            raise Invalid(("token", "required"))
+        now = call.clock.now()
+        invitation, worker = usecases.accept_invitation(call.tx, now, request.token, request.name.strip(), request.password)
+        call.trail += [Entry("invitation_accept", invitation.id), Entry("worker_create", worker.id, detail_codes=worker.entry.roles)]
+        return pb.AcceptInvitationResponse()
 
     def ListWorkers(self, request: pb.ListWorkersRequest, call: Call) -> pb.ListWorkersResponse:
         found, token = usecases.list_workers(call.tx, call.caller, page_size=request.page_size, page_token=request.page_token)

@@ -90,6 +90,15 @@ def is_in_good_standing(tx: Transaction, worker_id: str, organization_id: str) -
     )
 
 
+def has_manager(tx: Transaction, organization_id: str) -> bool:
+    """Whether an organisation has a manager whose account is in use."""
+    return bool(
+        tx.execute(
+            "SELECT 1 FROM workers WHERE organization_id = %s AND 'MANAGER' = ANY(roles) AND status = 'ACTIVE' LIMIT 1", (organization_id,)
+        ).fetchone()
+    )
+
+
 def open_session(tx: Transaction, secret_hash: bytes, worker_id: str, now: datetime) -> None:
     """Notes a new session."""
     tx.execute(

@@ -5,12 +5,14 @@ Each takes the transaction, who asks, and the time. An id may be given to what i
 
 from services.partners.usecases.api_keys import confirm_api_key, create_api_key, list_api_keys, revoke_api_key, transfer_api_key
 from services.partners.usecases.housekeeping import sweep
+from services.partners.usecases.invitations import accept_invitation, create_invitation
 from services.partners.usecases.organizations import (
     approve_organization,
     confirm_change,
     create_organization,
     drop_change,
     get_organization,
+    has_manager,
     list_hotlines,
     list_organizations,
     propose_change,
@@ -33,12 +35,14 @@ from services.partners.usecases.standing import check_standing
 from services.partners.usecases.workers import create_worker, list_workers, suspend_worker
 
 __all__ = [
+    "accept_invitation",
     "approve_organization",
     "batch_get",
     "check_standing",
     "confirm_api_key",
     "confirm_change",
     "create_api_key",
+    "create_invitation",
     "create_organization",
     "create_service",
     "create_worker",
@@ -48,6 +52,7 @@ __all__ = [
     "from_session",
     "get_organization",
     "get_service",
+    "has_manager",
     "list_api_keys",
     "list_hotlines",
     "list_organizations",

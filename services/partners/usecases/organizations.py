@@ -26,6 +26,11 @@ def get_organization(tx: Transaction, caller: Caller, id: str) -> Organization:
     return _found(organizations.fetch(tx, id) if is_id(id) else None)
 
 
+def has_manager(tx: Transaction, id: str) -> bool:
+    """Whether somebody in an organisation can act for it."""
+    return workers.has_manager(tx, id)
+
+
 def list_organizations(
     tx: Transaction,
     caller: Caller,

@@ -16,6 +16,7 @@ from pathlib import Path
 from chassis import keys
 
 SERVICES = ("partners", "referrals", "notifications")
+MORE = {"partners": ["tokens.jwk", "mail.key"], "notifications": ["mail.key"]}  # beside what every service has
 API = "https://kubernetes.default.svc"
 Contents = dict[str, bytes]
 
@@ -36,7 +37,7 @@ def cut(house: Contents) -> dict[str, Contents]:
     passwords = {name.removeprefix("password."): value for name, value in house.items() if name.startswith("password.")}
     given = {"postgres": passwords, "keys-gateway": {"gateway.key": house["gateway.key"]}}
     for service in SERVICES:
-        own = [f"facts.{service}.jwk", f"sealing.{service}.key"] + (["tokens.jwk"] if service == "partners" else [])
+        own = [f"facts.{service}.jwk", f"sealing.{service}.key", *MORE.get(service, [])]
         given[f"keys-{service}"] = public | {name: house[name] for name in own}
         given[f"database-{service}"] = {"url": _url(service, service, passwords)}
         given[f"database-{service}-owner"] = {"url": _url(service, f"{service}_owner", passwords)}

@@ -1,0 +1,13 @@
+// Takes the secret of the link out of the address, which a history keeps, and into the form; a change of language takes it along.
+"use strict";
+(() => {
+  const field = document.getElementById("token");
+  const secret = location.hash.slice(1);
+  if (!field) return;
+  if (/^[\w-]{20,200}$/.test(secret)) {
+    field.value = secret;
+    history.replaceState(null, "", location.pathname + location.search);
+    for (const link of document.querySelectorAll("a[hreflang]")) link.hash = secret;
+  }
+  if (field.value && !document.getElementById("problem")) field.closest(".field").hidden = true;
+})();

@@ -1,0 +1,41 @@
+"""Letters: e-mails to somebody who has no desk. They lie sealed as they were heard, and only until they are sent or too old."""
+
+from datetime import datetime
+
+from chassis.db import Transaction
+from services.notifications.domain.message import Letter, letter_id
+from services.notifications.store.messages import EMAILS
+
+LETTER = "letter"
+
+
+def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> None:
+    """Due at once, unless it is there already or its organisation is out; it hangs on the message that tells the desk of it."""
+    id = letter_id(message_id)
+    added = tx.execute(
+        "INSERT INTO deliveries (id, message_id, channel, organization_id, kind, status, next_attempt_time, create_time)"
+        " SELECT %(id)s, %(message)s, 'email', %(organization)s, %(kind)s, 'WAITING', %(now)s, %(now)s"
+        " WHERE NOT EXISTS (SELECT FROM organizations o WHERE o.id = %(organization)s AND o.status IN ('SUSPENDED', 'LEFT'))"
+        " ON CONFLICT (id) DO NOTHING",
+        {"id": id, "message": message_id, "organization": letter.organization_id, "kind": LETTER, "now": now},
+    ).rowcount
+    if added:
+        tx.execute(
+            "INSERT INTO letters (delivery_id, invitation_id, sealed, expire_time) VALUES (%s, %s, %s, %s)",
+            (id, letter.invitation_id, letter.sealed, letter.expire_time),
+        )
+        tx.execute("SELECT pg_notify(%s, '')", (EMAILS,))
+
+
+def discard(tx: Transaction, invitation_id: str) -> None:
+    """Nobody wants it any more: the invitation was accepted or replaced."""
+    tx.execute(
+        "WITH gone AS (DELETE FROM letters WHERE invitation_id = %s RETURNING delivery_id)"
+        " UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL FROM gone WHERE id = delivery_id AND next_attempt_time IS NOT NULL",
+        (invitation_id,),
+    )
+
+
+def forget(tx: Transaction, now: datetime) -> None:
+    """Takes away what was sent, given up, or is too old to be sent."""
+    tx.execute("DELETE FROM letters USING deliveries WHERE id = delivery_id AND (next_attempt_time IS NULL OR expire_time <= %s)", (now,))

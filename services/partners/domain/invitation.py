@@ -1,0 +1,101 @@
+"""An invitation to open an account: to one address, for one organisation, once, and not for long."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from chassis.errors import Conflict, NotAllowed
+from services.partners.domain.codes import Check
+from services.partners.domain.subject import Subject
+from services.partners.domain.worker import NETWORK_ROLES, Role
+
+LIFE = timedelta(hours=72)
+MOST = 20  # of an organisation in that time: each of them sends an e-mail to somebody who did not ask for it
+FIRST_ROLES = frozenset({Role.WORKER, Role.OPERATOR, Role.MANAGER})
+
+
+class InvitationStatus(StrEnum):
+    """What has become of it; that its time is over is no status."""
+
+    OPEN = "OPEN"
+    ACCEPTED = "ACCEPTED"
+    REPLACED = "REPLACED"  # by a newer one
+
+
+@dataclass(frozen=True)
+class InvitationEntry:
+    """Who is invited, and as what."""
+
+    email: str
+    roles: tuple[Role, ...]
+    language: str = "es"
+
+    def check(self) -> None:
+        """Refuses an entry that is wrong."""
+        check = Check("invitation")
+        if self.email and not self.email.isascii():
+            check.say("email", "malformed")  # no mail server is asked to take another
+        else:
+            check.email("email", self.email)
+        if not self.roles:
+            check.say("roles", "required")
+        check.listed("roles", self.roles)
+        check.language("language", self.language, required=True)
+        check.done()
+
+    def check_given_by(self, roles: frozenset[str], *, own: bool) -> None:
+        """Refuses roles that are not the inviter's to give: in another organisation only those of a first manager, the network's only in the own one."""
+        given = frozenset(self.roles)
+        network = not NETWORK_ROLES.isdisjoint(given)
+        if (own and network and Role.COORDINATOR not in roles) or (not own and not {Role.MANAGER} <= given <= FIRST_ROLES):
+            raise NotAllowed("right_missing")
+
+
+@dataclass
+class Invitation(Subject):
+    """An invitation. Its token is nowhere here: only she to whose address it went has it."""
+
+    organization_id: str
+    entry: InvitationEntry
+    first_manager: bool
+    invited_by_worker_id: str
+    expire_time: datetime
+    status: InvitationStatus = InvitationStatus.OPEN
+
+    @classmethod
+    def create(
+        cls, id: str, organization_id: str, entry: InvitationEntry, now: datetime, *, first_manager: bool, worker_id: str, recent: int
+    ) -> "Invitation":
+        """A new invitation is open. `recent` are the organisation's whose time is not over."""
+        if recent >= MOST:
+            raise Conflict("too_many_invitations")
+        invitation = cls(
+            id=id,
+            create_time=now,
+            update_time=now,
+            organization_id=organization_id,
+            entry=entry,
+            first_manager=first_manager,
+            invited_by_worker_id=worker_id,
+            expire_time=now + LIFE,
+        )
+        invitation.note("created", now)
+        return invitation
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether it can be accepted."""
+        return self.status is InvitationStatus.OPEN and now < self.expire_time
+
+    def accept(self, now: datetime) -> None:
+        """The account is there."""
+        self._become(InvitationStatus.ACCEPTED, "accepted", now)
+
+    def replace(self, now: datetime) -> None:
+        """A newer one takes its place."""
+        self._become(InvitationStatus.REPLACED, "replaced", now)
+
+    def _become(self, status: InvitationStatus, fact: str, now: datetime) -> None:
+        if not self.is_open(now):
+            raise Conflict("illegal_transition")
+        self.status = status
+        self.note(fact, now)

@@ -1,0 +1,69 @@
+"""How an account comes about: somebody is invited, gets a link at her own address, and chooses her own password. Nobody else ever has either."""
+
+import hashlib
+import secrets
+from datetime import datetime
+
+from chassis.db import Transaction
+from chassis.errors import Conflict, NotFound, Unauthenticated
+from chassis.ids import is_id, new_id
+from chassis.sealing import Keyring
+from chassis.tokens import Caller
+from services.partners import wire
+from services.partners.domain.invitation import Invitation, InvitationEntry
+from services.partners.domain.worker import Worker, WorkerEntry, check_password
+from services.partners.store import invitations, organizations, workers
+from services.partners.usecases.passwords import hashed
+
+
+def create_invitation(
+    tx: Transaction, caller: Caller, now: datetime, mail: Keyring, organization_id: str, entry: InvitationEntry
+) -> Invitation:
+    """Invites somebody to the own organisation, or the first manager to another. Whether the address has an account is not even looked at."""
+    owner = organization_id or caller.organization_id
+    own = owner == caller.organization_id
+    # Held, so that of two invitations, or of an invitation and an account, at the same moment each sees the other.
+    organization = organizations.fetch(tx, owner, hold="UPDATE") if is_id(owner) and (own or caller.has("COORDINATOR")) else None
+    if organization is None:
+        raise NotFound
+    entry.check()
+    entry.check_given_by(caller.roles, own=own)
+    if not organization.is_active:
+        raise Conflict("illegal_transition")
+    if not own and workers.has_manager(tx, owner):
+        raise Conflict("manager_exists")
+    recent = invitations.count_recent(tx, owner, now)
+    invitation = Invitation.create(new_id(), owner, entry, now, first_manager=not own, worker_id=caller.id, recent=recent)
+    for other in invitations.replaced_by(tx, invitation, now):
+        other.replace(now)
+        invitations.keep(tx, other)
+    token = secrets.token_urlsafe(32)
+    invitations.add(tx, invitation, _hash(token), mail.seal_bytes(wire.letter(invitation, token), f"invitations/{invitation.id}/letter"))
+    return invitation
+
+
+def accept_invitation(tx: Transaction, now: datetime, token: str, name: str, password: str) -> tuple[Invitation, Worker]:
+    """Opens the account. Only who has the link learns more than that it is good for nothing."""
+    mark = _hash(token)
+    found = invitations.by_token(tx, mark)
+    organization = organizations.fetch(tx, found.organization_id, hold="UPDATE") if found else None
+    invitation = invitations.by_token(tx, mark)  # again, now that nobody else can accept or replace it
+    if organization is None or invitation is None or not invitation.is_open(now):
+        raise Unauthenticated("invitation_invalid")
+    inviter = workers.fetch(tx, invitation.invited_by_worker_id)
+    if not organization.is_active or inviter is None or not workers.is_in_good_standing(tx, inviter.id, inviter.organization_id):
+        raise Unauthenticated("invitation_invalid")
+    if invitation.first_manager and workers.has_manager(tx, organization.id):
+        raise Conflict("manager_exists")
+    entry = invitation.entry
+    worker = Worker.register(new_id(), organization.id, WorkerEntry(name, entry.email, entry.roles, entry.language), now)
+    check_password(password)
+    if not workers.add(tx, worker, hashed(password)):
+        raise Conflict("email_taken")
+    invitation.accept(now)
+    invitations.keep(tx, invitation)
+    return invitation, worker
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

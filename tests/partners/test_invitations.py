@@ -1,0 +1,377 @@
+"""How an account comes about: by invitation. The coordination invites a first manager and nobody else, and only she who gets the e-mail can accept."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pytest
+
+from chassis.sealing import CannotOpen
+from chassis.tokens import SYSTEM
+from protos.partners.v1 import directory_pb2, facts_pb2, letters_pb2
+from protos.partners.v1 import members_pb2 as pb
+from services.partners import usecases
+from services.partners.domain.invitation import MOST
+from services.partners.domain.organization import Organization
+from services.partners.domain.worker import Role
+from tests.partners.scene import Scene, Stubs, refused
+
+EMAIL = "directora@ejemplo.org"
+OWN_PASSWORD = "la que solo ella sabe"
+
+
+def invitation(organization: Organization | None = None, *roles: pb.Role.ValueType, **more: Any) -> pb.CreateInvitationRequest:
+    said = {"email": EMAIL, "roles": roles or [pb.ROLE_MANAGER], "organization_id": organization.id if organization else ""} | more
+    return pb.CreateInvitationRequest(invitation=pb.Invitation(**said))
+
+
+def invite(by: Stubs, organization: Organization | None = None, *roles: pb.Role.ValueType, **more: Any) -> pb.Invitation:
+    made: pb.Invitation = by.CreateInvitation(invitation(organization, *roles, **more))
+    return made
+
+
+def letter(scene: Scene, made: pb.Invitation) -> letters_pb2.InvitationLetter:
+    """What the notifications service finds in the fact."""
+    (row,) = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND type = 'enlace.invitation.created.v1'", made.id)
+    sealed = facts_pb2.InvitationFact.FromString(row["payload"]).sealed_letter
+    return letters_pb2.InvitationLetter.FromString(scene.mail.open_bytes(sealed, f"invitations/{made.id}/letter"))
+
+
+def acceptance(token: str, **more: str) -> pb.AcceptInvitationRequest:
+    said = {"token": token, "name": "Petrona Lacayo", "password": OWN_PASSWORD} | more
+    return pb.AcceptInvitationRequest(**said)
+
+
+def accept(scene: Scene, made: pb.Invitation, **more: str) -> None:
+    scene.nobody.AcceptInvitation(acceptance(letter(scene, made).token, **more))
+
+
+def answer(ask: Any) -> str:
+    try:
+        ask()
+    except grpc.RpcError as error:
+        return str(error.details())
+    return "OK"
+
+
+def test_the_first_manager_comes_by_invitation_and_chooses_her_own_password(scene: Scene) -> None:
+    new = scene.organization("Casa Nueva")
+    made = invite(scene.coordinator, new, pb.ROLE_MANAGER, pb.ROLE_WORKER)
+    assert scene.rows("SELECT FROM workers WHERE organization_id = %s", new.id) == [], "nothing but an invitation yet"
+    accept(scene, made)
+    signed = scene.nobody.SignIn(pb.SignInRequest(email=EMAIL, password=OWN_PASSWORD)).worker
+    assert (signed.organization_id, signed.name, list(signed.roles)) == (new.id, "Petrona Lacayo", [pb.ROLE_MANAGER, pb.ROLE_WORKER])
+    (row,) = scene.rows("SELECT password_hash FROM workers WHERE id = %s", signed.id)
+    assert row["password_hash"].startswith("$argon2id$")
+    assert scene.facts(made.id) == [(1, "enlace.invitation.created.v1"), (2, "enlace.invitation.accepted.v1")]
+    assert scene.facts(signed.id) == [(1, "enlace.worker.registered.v1")]
+
+
+def test_a_coordinator_invites_nobody_but_the_first_manager_elsewhere(scene: Scene) -> None:
+    new = scene.organization("Casa Nueva")
+    for roles in (
+        [pb.ROLE_WORKER],
+        [pb.ROLE_OPERATOR],
+        [pb.ROLE_COORDINATOR],
+        [pb.ROLE_MANAGER, pb.ROLE_AUDITOR],
+        [pb.ROLE_MANAGER, pb.ROLE_EMERGENCY],
+    ):
+        with refused("PERMISSION_DENIED", "right_missing"):
+            invite(scene.coordinator, new, *roles)
+    both = scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER)
+    scene.worker(new, Role.MANAGER)
+    for caller in (scene.coordinator, both):
+        with refused("FAILED_PRECONDITION", "manager_exists"):
+            invite(caller, new)
+    assert scene.rows("SELECT FROM invitations") == []
+
+
+def test_no_rpc_makes_an_account_with_a_password_that_another_knows() -> None:
+    for service in (pb.DESCRIPTOR.services_by_name["Members"], directory_pb2.DESCRIPTOR.services_by_name["Directory"]):
+        takes = [method.name for method in service.methods if "password" in method.input_type.fields_by_name]
+        assert takes in ([], ["AcceptInvitation"])
+
+
+def test_once_its_last_manager_is_out_an_organisation_has_a_first_one_again(scene: Scene) -> None:
+    own = scene.organization()
+    gone, other = scene.worker(own, Role.MANAGER), scene.by(own, Role.MANAGER)
+    other.SuspendWorker(pb.SuspendWorkerRequest(id=gone.id))
+    with refused("FAILED_PRECONDITION", "manager_exists"):
+        invite(scene.coordinator, own)
+    scene.rows("UPDATE workers SET status = 'SUSPENDED' WHERE organization_id = %s RETURNING id", own.id)
+    invite(scene.coordinator, own)
+
+
+def test_a_suspended_organisation_gets_no_manager(scene: Scene) -> None:
+    new = scene.organization("Casa Nueva")
+    made = invite(scene.coordinator, new)
+    suspended = scene.coordinator.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(id=new.id, etag=new.etag))
+    with refused("FAILED_PRECONDITION", "illegal_transition"):
+        invite(scene.coordinator, new)
+    with refused("UNAUTHENTICATED", "invitation_invalid"):
+        accept(scene, made)
+    scene.coordinator.ReinstateOrganization(directory_pb2.ReinstateOrganizationRequest(id=new.id, etag=suspended.etag))
+    accept(scene, made)
+
+
+def test_an_organisation_that_is_not_there_or_not_ones_own_is_not_found(scene: Scene) -> None:
+    other, manager = scene.organization("Ajena"), scene.by(scene.organization("Propia"), Role.MANAGER)
+    for id in (other.id, "0" * 32, "x"):
+        with refused("NOT_FOUND", "not_found"):
+            manager.CreateInvitation(invitation(organization_id=id))
+    for id in ("0" * 32, "x\x00"):
+        with refused("NOT_FOUND", "not_found"):
+            scene.coordinator.CreateInvitation(invitation(organization_id=id))
+
+
+def test_a_manager_invites_her_own_people_and_gives_no_role_in_the_network(scene: Scene) -> None:
+    own = scene.organization()
+    manager = scene.by(own, Role.MANAGER)
+    for role in (pb.ROLE_COORDINATOR, pb.ROLE_AUDITOR):
+        with refused("PERMISSION_DENIED", "right_missing"):
+            invite(manager, None, pb.ROLE_WORKER, role)
+    made = invite(manager, None, pb.ROLE_OPERATOR, language="en")
+    accept(scene, made)
+    (worker,) = [one for one in manager.ListWorkers(pb.ListWorkersRequest()).workers if one.email == EMAIL]
+    assert (worker.organization_id, worker.language, list(worker.roles)) == (own.id, "en", [pb.ROLE_OPERATOR])
+
+
+def test_the_networks_roles_are_given_in_the_coordinating_organisation_only(scene: Scene) -> None:
+    accept(scene, invite(scene.coordinator, None, pb.ROLE_COORDINATOR))
+    accept(scene, invite(scene.coordinator, None, pb.ROLE_AUDITOR, email="auditora@ejemplo.org"))
+    rows = scene.rows("SELECT organization_id FROM workers WHERE email IN (%s, 'auditora@ejemplo.org')", EMAIL)
+    assert [row["organization_id"] for row in rows] == [scene.coalition.id] * 2
+
+
+def test_inviting_answers_the_same_whether_or_not_the_address_has_an_account(scene: Scene) -> None:
+    elsewhere, own = scene.organization("Ajena"), scene.organization("Propia")
+    scene.worker(elsewhere, email="ocupada@ejemplo.org")
+    manager = scene.by(own, Role.MANAGER)
+
+    def said(email: str) -> bytes:
+        made = invite(manager, None, pb.ROLE_WORKER, email=email)
+        assert made.id
+        made.id = ""
+        return made.SerializeToString(deterministic=True)
+
+    taken, free = said("ocupada@ejemplo.org"), said("ninguna@ejemplo.org")
+    assert taken == free.replace(b"ninguna", b"ocupada")
+    lengths = {len(row["payload"]) for row in scene.rows("SELECT payload FROM outbox WHERE type = 'enlace.invitation.created.v1'")}
+    assert len(lengths) == 1, "nor does the fact tell"
+
+
+def test_only_the_mailbox_hears_that_its_address_has_an_account(scene: Scene) -> None:
+    scene.worker(scene.organization("Ajena"), email=EMAIL.upper())
+    made = invite(scene.coordinator, scene.organization("Casa Nueva"))
+    for _ in range(2):
+        with refused("FAILED_PRECONDITION", "email_taken"):
+            accept(scene, made)
+    assert len(scene.rows("SELECT FROM workers WHERE lower(email) = %s", EMAIL)) == 1
+    assert scene.facts(made.id) == [(1, "enlace.invitation.created.v1")]
+
+
+def test_tokens_that_are_good_for_nothing_all_look_the_same(scene: Scene) -> None:
+    new = scene.organization("Casa Nueva")
+    used, replaced, old = (invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(3))
+    accept(scene, used)
+    tokens = [letter(scene, one).token for one in (used, replaced, old)]
+    scene.coordinator.CreateInvitation(invitation(organization_id=replaced.organization_id, email="otra@ejemplo.org"))
+    scene.later(hours=72)
+    made = invite(scene.by(scene.coalition, Role.COORDINATOR), new, email="nueva@ejemplo.org")
+    token = letter(scene, made).token
+    for wrong in (*tokens, token + "x", token[:-1], token.swapcase(), "x", made.id, "\x00"):
+        with refused("UNAUTHENTICATED", "invitation_invalid"):
+            scene.nobody.AcceptInvitation(acceptance(wrong))
+        with refused("UNAUTHENTICATED", "invitation_invalid"):  # what else is wrong is not even looked at
+            scene.nobody.AcceptInvitation(acceptance(wrong, password="", name=""))
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        scene.nobody.AcceptInvitation(acceptance(""))
+    assert found.violations == [("token", "required")]
+    accept(scene, made)
+
+
+def test_an_invitation_is_good_until_72_hours_are_over(scene: Scene) -> None:
+    made = invite(scene.coordinator, scene.organization("Casa Nueva"))
+    scene.later(hours=71, minutes=59)
+    accept(scene, made)
+
+
+def test_an_invitation_falls_with_who_made_it(scene: Scene) -> None:
+    own = scene.organization()
+    maker = scene.worker(own, Role.MANAGER)
+    made = invite(scene.as_worker(maker), None, pb.ROLE_WORKER)
+    scene.by(own, Role.MANAGER).SuspendWorker(pb.SuspendWorkerRequest(id=maker.id))
+    with refused("UNAUTHENTICATED", "invitation_invalid"):
+        accept(scene, made)
+
+
+def test_a_newer_invitation_takes_the_place_of_an_open_one(scene: Scene) -> None:
+    new = scene.organization("Casa Nueva")
+    wrong = invite(scene.coordinator, new, email="equivocada@ejemplo.org")
+    right = invite(scene.coordinator, new)
+    assert scene.facts(wrong.id) == [(1, "enlace.invitation.created.v1"), (2, "enlace.invitation.replaced.v1")]
+    with refused("UNAUTHENTICATED", "invitation_invalid"):
+        accept(scene, wrong)
+    accept(scene, right)
+    manager = scene.by(new, Role.MANAGER)
+    first, other = (invite(manager, None, pb.ROLE_WORKER, email=f"{name}@ejemplo.org") for name in ("una", "dos"))
+    again = invite(manager, None, pb.ROLE_OPERATOR, email="UNA@ejemplo.org")
+    assert [len(scene.facts(one.id)) for one in (first, other, again)] == [2, 1, 1], "of her own people only the one to the same address"
+
+
+def test_of_two_first_managers_invited_at_once_one_can_accept(scene: Scene) -> None:
+    new = scene.organization("Casa Nueva")
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda n: invite(scene.coordinator, new, email=f"persona-{n}@ejemplo.org"), range(4)))
+        assert [row["status"] for row in scene.rows("SELECT status FROM invitations ORDER BY status")] == ["OPEN"] + ["REPLACED"] * 3
+        answers = list(pool.map(lambda one: answer(lambda: accept(scene, one)), made))
+    assert sorted(answers) == ["OK"] + ["invitation_invalid"] * 3
+    assert len(scene.rows("SELECT FROM workers WHERE organization_id = %s", new.id)) == 1
+
+
+def test_one_link_used_many_times_at_once_opens_one_account(scene: Scene) -> None:
+    token = letter(scene, invite(scene.coordinator, scene.organization("Casa Nueva"))).token
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda n: answer(lambda: scene.nobody.AcceptInvitation(acceptance(token, name=f"Persona {n}"))), range(4)))
+    assert sorted(answers) == ["OK"] + ["invitation_invalid"] * 3
+
+
+def test_a_first_manager_who_comes_second_is_refused(scene: Scene) -> None:
+    """As a house may have them that made accounts in another way meanwhile: both ways are looked at under the same lock."""
+    new = scene.organization("Casa Nueva")
+    made = invite(scene.coordinator, new)
+    scene.worker(new, Role.MANAGER)
+    with refused("FAILED_PRECONDITION", "manager_exists"):
+        accept(scene, made)
+
+
+def test_one_address_invited_by_two_organisations_becomes_one_account(scene: Scene) -> None:
+    made = [invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda one: answer(lambda: accept(scene, one)), made))
+    assert sorted(answers) == ["OK", "email_taken", "email_taken"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "violation"),
+    [
+        ({"name": ""}, ("worker.name", "required")),
+        ({"name": "x" * 201}, ("worker.name", "too_long")),
+        ({"password": ""}, ("password", "required")),
+        ({"password": "once letras"}, ("password", "too_short")),
+        ({"password": "x" * 201}, ("password", "too_long")),
+    ],
+)
+def test_what_is_wrong_with_an_acceptance_is_said_and_the_link_stays_good(
+    scene: Scene, wrong: dict[str, str], violation: tuple[str, str]
+) -> None:
+    made = invite(scene.coordinator, scene.organization("Casa Nueva"))
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        accept(scene, made, **wrong)
+    assert found.violations == [violation]
+    accept(scene, made)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "violation"),
+    [
+        ({"email": ""}, ("invitation.email", "required")),
+        ({"email": "petrona"}, ("invitation.email", "malformed")),
+        ({"email": "a@b@c.org"}, ("invitation.email", "malformed")),
+        ({"email": "ñandú@ejemplo.org"}, ("invitation.email", "malformed")),
+        ({"email": "a\x00@b.org"}, ("invitation.email", "malformed")),
+        ({"email": "a\r\nBcc:x@b.org"}, ("invitation.email", "malformed")),
+        ({"email": f"{'x' * 250}@b.org"}, ("invitation.email", "too_long")),
+        ({"roles": [pb.ROLE_MANAGER, pb.ROLE_MANAGER]}, ("invitation.roles", "malformed")),
+        ({"roles": [pb.ROLE_UNSPECIFIED]}, ("invitation.roles", "unknown_code")),
+        ({"roles": [9]}, ("invitation.roles.0", "unknown_code")),
+        ({"roles": []}, ("invitation.roles", "required")),
+        ({"language": "español"}, ("invitation.language", "unknown_code")),
+    ],
+)
+def test_an_invitation_that_is_wrong_is_refused_with_the_place(scene: Scene, wrong: dict[str, object], violation: tuple[str, str]) -> None:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        invite(scene.coordinator, None, **wrong)
+    assert found.violations == [violation]
+
+
+def test_an_organisation_sends_no_more_than_twenty_in_three_days(scene: Scene) -> None:
+    own = scene.organization()
+    manager = scene.by(own, Role.MANAGER)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda n: answer(lambda: invite(manager, None, email=f"p{n}@ejemplo.org")), range(MOST + 3)))
+    assert (answers.count("OK"), answers.count("too_many_invitations")) == (MOST, 3)
+    scene.later(hours=72)
+    invite(scene.by(own, Role.MANAGER))
+
+
+def test_the_token_and_the_address_are_nowhere_but_in_the_sealed_letter(scene: Scene, capfd: pytest.CaptureFixture[str]) -> None:
+    request = invitation(scene.organization("Casa Nueva"))
+    request.request_id = "uno"
+    made = scene.coordinator.CreateInvitation(request)
+    assert scene.coordinator.CreateInvitation(request) == made, "the same request gets the same answer, and makes no second invitation"
+    found = letter(scene, made)
+    assert (found.email, found.language) == (EMAIL, "es")
+    assert re.fullmatch(r"[\w-]{43}", found.token), "256 random bits"
+    assert found.token.encode() not in made.SerializeToString()
+    with refused("INVALID_ARGUMENT", "invalid_fields"):
+        accept(scene, made, password="corta")
+    accept(scene, made)
+    tables = [row["t"] for row in scene.rows("SELECT tablename AS t FROM pg_tables WHERE schemaname = 'public'")]
+    holding = {
+        table
+        for table in tables
+        for row in scene.rows(f"SELECT * FROM {table}")
+        if found.token in str(row) or found.token.encode().hex() in str(row)
+    }
+    assert holding == set()
+    for row in scene.rows("SELECT payload FROM outbox"):
+        assert EMAIL.encode() not in bytes(row["payload"])
+        assert found.token.encode() not in bytes(row["payload"])
+    said = capfd.readouterr()
+    assert found.token not in said.out + said.err
+    assert EMAIL not in said.out + said.err
+
+
+def test_a_letter_opens_for_its_own_invitation_only(scene: Scene) -> None:
+    one, other = (invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(2))
+    (row,) = scene.rows("SELECT payload FROM outbox WHERE subject = %s", one.id)
+    sealed = facts_pb2.InvitationFact.FromString(row["payload"]).sealed_letter
+    with pytest.raises(CannotOpen):
+        scene.mail.open_bytes(sealed, f"invitations/{other.id}/letter")
+
+
+def test_what_ran_out_is_taken_away(scene: Scene) -> None:
+    invite(scene.coordinator, scene.organization("Casa Nueva"))
+    scene.later(hours=72)
+    with scene.database.transaction(SYSTEM) as tx:
+        usecases.sweep(tx, scene.clock.now())
+    assert scene.rows("SELECT FROM invitations") == []
+
+
+def test_inviting_and_accepting_are_on_the_trail(scene: Scene) -> None:
+    made = invite(scene.coordinator, scene.organization("Casa Nueva"))
+    accept(scene, made)
+    (worker,) = scene.rows("SELECT id FROM workers WHERE email = %s", EMAIL)
+    trail = scene.rows(
+        "SELECT action, object_id, organization_id, detail_codes FROM audit WHERE action <> 'organization_create' ORDER BY sequence"
+    )
+    assert [(row["action"], row["object_id"], row["organization_id"], row["detail_codes"]) for row in trail] == [
+        ("invitation_create", made.id, scene.coalition.id, ["MANAGER"]),
+        ("invitation_accept", made.id, "", []),
+        ("worker_create", worker["id"], "", ["MANAGER"]),
+    ]
+
+
+def test_the_coordination_sees_whether_an_organisation_has_a_manager_and_nobody_else_does(scene: Scene) -> None:
+    own = scene.organization()
+    question = directory_pb2.GetOrganizationRequest(id=own.id)
+    seen = scene.coordinator.GetOrganization(question)
+    assert seen.HasField("has_manager")
+    assert not seen.has_manager
+    manager = scene.by(own, Role.MANAGER)
+    assert scene.coordinator.GetOrganization(question).has_manager
+    assert not manager.GetOrganization(question).HasField("has_manager")

@@ -10,6 +10,7 @@ from werkzeug.test import TestResponse
 
 from chassis import errors
 from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
@@ -300,3 +301,57 @@ def test_a_number_that_nobody_said_is_told_as_not_known(
     played.answers["GetReferral"] = r.Referral(id=ID, etag="1", need_code="HOU.EMG", person=coarse, person_id=ID)
     client.get(f"/referrals/{ID}/services")
     assert played.last("MatchServices").HasField("dependants") == known
+
+
+def test_the_coordination_invites_the_first_manager_of_a_member_that_has_none(played: PlayedHouse, client: FlaskClient) -> None:
+    other = "f" * 32
+    found = played.answers["GetOrganization"]
+    assert isinstance(found, d.Organization)
+    found.id, found.status, found.has_manager = other, d.ORGANIZATION_STATUS_APPROVED, False
+    page = f"/directory/organizations/{other}"
+    answer = send(client, page, f"{page}/invite", email=" directora@casa.example ", invited_language="fr")
+    assert (answer.status_code, "done=invited" in answer.headers["Location"]) == (303, True)
+    said = played.last("CreateInvitation").invitation
+    assert (said.organization_id, said.email, said.language) == (other, "directora@casa.example", "fr")
+    assert list(said.roles) == [m.ROLE_MANAGER, m.ROLE_WORKER]
+    assert played.last("CreateInvitation").request_id
+    for status, has_manager, offered in (
+        (d.ORGANIZATION_STATUS_PROBATION, False, True),
+        (d.ORGANIZATION_STATUS_APPROVED, True, False),
+        (d.ORGANIZATION_STATUS_SUSPENDED, False, False),
+    ):
+        found.status, found.has_manager, found.registered_by_worker_id = status, has_manager, other
+        assert (f"{page}/invite" in client.get(page).text) is offered, (status, has_manager)
+    found.status, found.has_manager, found.registered_by_worker_id = d.ORGANIZATION_STATUS_PROBATION, False, ID
+    assert f"{page}/invite" not in client.get(page).text, "who registered it waits for the other's approval"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status", "says"),
+    [
+        (errors.Unauthenticated("invitation_invalid"), 401, "Esta invitación no sirve"),
+        (errors.Conflict("email_taken"), 409, "Ya tiene una cuenta con este correo"),
+        (errors.Conflict("manager_exists"), 409, "ya tiene quien la dirige"),
+        (errors.Invalid(("password", "too_short")), 422, "es demasiado corto"),
+    ],
+)
+def test_an_invitation_that_can_not_be_accepted_says_why_and_keeps_what_was_typed_but_the_password(
+    played: PlayedHouse, refusal: errors.Refusal, status: int, says: str
+) -> None:
+    client = pages(played).test_client()
+    played.answers["AcceptInvitation"] = refusal
+    answer = send(client, "/invitation", token="a-secret-of-a-link", name="Petrona", password="una clave muy larga")
+    assert (answer.status_code, says in answer.text) == (status, True)
+    assert "Petrona" in answer.text
+    assert "una clave muy larga" not in answer.text
+    assert "Set-Cookie" not in answer.headers
+    asked = played.last("AcceptInvitation")
+    assert (asked.token, asked.name, asked.password) == ("a-secret-of-a-link", "Petrona", "una clave muy larga")
+
+
+def test_an_accepted_invitation_leads_to_the_sign_in_without_its_secret(played: PlayedHouse, capsys: pytest.CaptureFixture[str]) -> None:
+    client = pages(played).test_client()
+    answer = send(client, "/invitation", token="a-secret-of-a-link", name="Petrona", password="una clave muy larga")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/sign-in?done=account")
+    assert "a-secret-of-a-link" not in str(answer.headers) + "".join(capsys.readouterr())
+    assert "Su cuenta está lista" in client.get(answer.headers["Location"]).text

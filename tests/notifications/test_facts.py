@@ -27,6 +27,7 @@ from services.notifications import subscriptions
 from services.notifications.domain.delivery import Channel, Outcome
 from services.notifications.subscriptions import PARTNERS, REFERRALS, TOPIC
 from tests.notifications.conftest import PUBLIC_URL, RECEIVER, House
+from tests.notifications.test_invitations import fact as invitation
 from tests.parts import brokers
 
 
@@ -195,6 +196,23 @@ def test_who_speaks_with_anothers_voice_is_not_believed(world: World) -> None:
     assert len(world.kinds()) == 1
     rows = world.house.rows("SELECT sealed FROM dead_letters")
     assert not any(tampered.payload in bytes(row["sealed"]) for row in rows)
+    world.give_up()
+
+
+def test_an_invitation_that_is_told_again_and_again_is_one_letter_and_a_forged_one_is_none(world: World) -> None:
+    told, last, forged = (invitation(world.house) for _ in range(3))
+    accepted = invitation(world.house, "accepted", told.subject)
+    world.say(forged, topic=PARTNERS, voice="referrals", source="enlace/partners")
+    world.say(told, told, accepted, topic=PARTNERS, voice="partners")
+    until(lambda: world.kinds().count("account_opened") == 1)
+    assert world.house.send_mails() == 0, "accepted before it was sent"
+    for _ in range(2):  # as after the broker has lost everything
+        world.say(told, accepted, last, topic=PARTNERS, voice="partners")
+    world.say(invitation(world.house), topic=PARTNERS, voice="partners")
+    until(lambda: world.kinds().count("manager_invited") == 3)
+    assert world.house.send_mails() == 2
+    assert world.house.send_mails() == 0
+    until(lambda: [letter.reason for letter in world.waiting()] == ["signature"])
     world.give_up()
 
 

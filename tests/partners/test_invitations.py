@@ -89,6 +89,17 @@ def test_a_coordinator_invites_nobody_but_the_first_manager_elsewhere(scene: Sce
     assert scene.rows("SELECT FROM invitations") == []
 
 
+def test_who_registered_a_member_invites_nobody_to_it_before_another_has_approved_it(scene: Scene) -> None:
+    entry = directory_pb2.Organization(name="Casa Nueva", type=directory_pb2.ORGANIZATION_TYPE_NGO, country="NI")
+    made = scene.coordinator.CreateOrganization(directory_pb2.CreateOrganizationRequest(organization=entry))
+    with refused("FAILED_PRECONDITION", "second_person_required"):
+        scene.coordinator.CreateInvitation(invitation(organization_id=made.id))
+    other = scene.by(scene.coalition, Role.COORDINATOR)
+    other.CreateInvitation(invitation(organization_id=made.id))
+    other.ApproveOrganization(directory_pb2.ApproveOrganizationRequest(id=made.id, etag=made.etag))
+    scene.coordinator.CreateInvitation(invitation(organization_id=made.id))
+
+
 def test_no_rpc_makes_an_account_with_a_password_that_another_knows() -> None:
     for service in (pb.DESCRIPTOR.services_by_name["Members"], directory_pb2.DESCRIPTOR.services_by_name["Directory"]):
         takes = [method.name for method in service.methods if "password" in method.input_type.fields_by_name]

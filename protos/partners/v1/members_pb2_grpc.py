@@ -91,7 +91,8 @@ class MembersServicer:
         address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager only. An invitation is good
         for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first manager's. It falls with its maker.
         Errors: NOT_FOUND not_found (organisation); PERMISSION_DENIED right_missing (a role that is not the caller's to give);
-        FAILED_PRECONDITION manager_exists (another organisation has one) | illegal_transition (it is suspended) | too_many_invitations (20 in 72 hours).
+        FAILED_PRECONDITION manager_exists (another organisation has one) | illegal_transition (it is suspended) | second_person_required (who registered it waits for
+        its approval) | too_many_invitations (20 in 72 hours).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

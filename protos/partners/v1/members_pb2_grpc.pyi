@@ -38,7 +38,8 @@ class MembersStub:
     address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager only. An invitation is good
     for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first manager's. It falls with its maker.
     Errors: NOT_FOUND not_found (organisation); PERMISSION_DENIED right_missing (a role that is not the caller's to give);
-    FAILED_PRECONDITION manager_exists (another organisation has one) | illegal_transition (it is suspended) | too_many_invitations (20 in 72 hours).
+    FAILED_PRECONDITION manager_exists (another organisation has one) | illegal_transition (it is suspended) | second_person_required (who registered it waits for
+    its approval) | too_many_invitations (20 in 72 hours).
     """
     AcceptInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.AcceptInvitationRequest, _members_pb2.AcceptInvitationResponse]
     """Opens the account of an invitation with a name and password of one's own; it needs no token but that of the link, which is good for once.
@@ -77,7 +78,8 @@ class MembersAsyncStub(MembersStub):
     address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager only. An invitation is good
     for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first manager's. It falls with its maker.
     Errors: NOT_FOUND not_found (organisation); PERMISSION_DENIED right_missing (a role that is not the caller's to give);
-    FAILED_PRECONDITION manager_exists (another organisation has one) | illegal_transition (it is suspended) | too_many_invitations (20 in 72 hours).
+    FAILED_PRECONDITION manager_exists (another organisation has one) | illegal_transition (it is suspended) | second_person_required (who registered it waits for
+    its approval) | too_many_invitations (20 in 72 hours).
     """
     AcceptInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.AcceptInvitationRequest, _members_pb2.AcceptInvitationResponse]  # type: ignore[assignment]
     """Opens the account of an invitation with a name and password of one's own; it needs no token but that of the link, which is good for once.
@@ -119,7 +121,8 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager only. An invitation is good
         for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first manager's. It falls with its maker.
         Errors: NOT_FOUND not_found (organisation); PERMISSION_DENIED right_missing (a role that is not the caller's to give);
-        FAILED_PRECONDITION manager_exists (another organisation has one) | illegal_transition (it is suspended) | too_many_invitations (20 in 72 hours).
+        FAILED_PRECONDITION manager_exists (another organisation has one) | illegal_transition (it is suspended) | second_person_required (who registered it waits for
+        its approval) | too_many_invitations (20 in 72 hours).
         """
 
     @_abc_1.abstractmethod

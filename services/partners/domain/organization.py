@@ -158,6 +158,11 @@ class Organization(Subject):
             raise Conflict("second_person_required")
         self._become(OrganizationStatus.APPROVED, "approved", now, since=OrganizationStatus.PROBATION)
 
+    def check_invited_by(self, worker_id: str) -> None:
+        """Two people stand behind each member that somebody can act for: who registered it does not invite its first manager before another has approved it."""
+        if self.status is OrganizationStatus.PROBATION and worker_id == self.registered_by_worker_id:
+            raise Conflict("second_person_required")
+
     def suspend(self, now: datetime) -> None:
         """Ends all access of its workers and keys. Only a full member: what is suspended comes back approved, and probation is no approval."""
         self._become(OrganizationStatus.SUSPENDED, "suspended", now, since=OrganizationStatus.APPROVED)

@@ -30,8 +30,10 @@ def create_invitation(
     entry.check_given_by(caller.roles, own=own)
     if not organization.is_active:
         raise Conflict("illegal_transition")
-    if not own and workers.has_manager(tx, owner):
-        raise Conflict("manager_exists")
+    if not own:
+        organization.check_invited_by(caller.id)
+        if workers.has_manager(tx, owner):
+            raise Conflict("manager_exists")
     recent = invitations.count_recent(tx, owner, now)
     invitation = Invitation.create(new_id(), owner, entry, now, first_manager=not own, worker_id=caller.id, recent=recent)
     for other in invitations.replaced_by(tx, invitation, now):

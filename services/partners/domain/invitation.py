@@ -33,10 +33,7 @@ class InvitationEntry:
     def check(self) -> None:
         """Refuses an entry that is wrong."""
         check = Check("invitation")
-        if self.email and not self.email.isascii():
-            check.say("email", "malformed")  # no mail server is asked to take another
-        else:
-            check.email("email", self.email)
+        check.email("email", self.email)
         if not self.roles:
             check.say("roles", "required")
         check.listed("roles", self.roles)

@@ -76,6 +76,7 @@ ROLES: dict[str, frozenset[str]] = {
     "inbox.desk": MANAGERS,
     "members.listing": MANAGERS,
     "members.invite": MANAGERS,
+    "members.revoke_invitation": MANAGERS,
     "members.suspend": MANAGERS,
     "members.create_key": MANAGERS,
     "members.revoke": MANAGERS,

@@ -137,7 +137,7 @@ def test_after_the_store_was_lost_the_mailbox_sees_the_same_message_id(house: Ho
     assert first[1] == second[1]
 
 
-@pytest.mark.parametrize("verb", ["accepted", "replaced"])
+@pytest.mark.parametrize("verb", ["accepted", "replaced", "revoked"])
 def test_a_letter_that_nobody_needs_any_more_is_not_sent(house: House, post: Post, verb: str) -> None:
     told = hear(house, fact(house))
     hear(house, fact(house, verb, told.subject))

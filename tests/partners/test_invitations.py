@@ -249,6 +249,40 @@ def test_a_newer_invitation_takes_the_place_of_an_open_one(scene: Scene) -> None
     assert [len(scene.facts(one.id)) for one in (first, other, again)] == [2, 1, 1], "of her own people only the one to the same address"
 
 
+def test_a_manager_sees_and_revokes_what_is_open_in_her_own_organisation_and_nothing_else(scene: Scene) -> None:
+    own = scene.organization("Propia")
+    manager, stranger = scene.by(own, Role.MANAGER), scene.by(scene.organization("Ajena"), Role.MANAGER)
+    wrong, right = (invite(manager, None, pb.ROLE_MANAGER, email=f"{name}@ejemplo.org") for name in ("equivocada", "correcta"))
+    assert {one.id for one in manager.ListInvitations(pb.ListInvitationsRequest()).invitations} == {wrong.id, right.id}
+    assert not stranger.ListInvitations(pb.ListInvitationsRequest()).invitations
+    both = scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR)
+    for caller, id in ((stranger, wrong.id), (both, wrong.id), (manager, "0" * 32), (manager, "x\x00")):
+        with refused("NOT_FOUND", "not_found"):
+            caller.RevokeInvitation(pb.RevokeInvitationRequest(id=id))
+    assert scene.by(own, Role.MANAGER).RevokeInvitation(pb.RevokeInvitationRequest(id=wrong.id)) == wrong
+    assert scene.facts(wrong.id) == [(1, "enlace.invitation.created.v1"), (2, "enlace.invitation.revoked.v1")]
+    with refused("UNAUTHENTICATED", "invitation_invalid"):
+        accept(scene, wrong)
+    accept(scene, right)
+    for one in (wrong, right):
+        with refused("FAILED_PRECONDITION", "illegal_transition"):
+            manager.RevokeInvitation(pb.RevokeInvitationRequest(id=one.id))
+    assert not manager.ListInvitations(pb.ListInvitationsRequest()).invitations
+
+
+def test_an_invitation_that_is_revoked_and_accepted_at_once_is_one_of_the_two(scene: Scene) -> None:
+    own = scene.organization("Propia")
+    manager = scene.by(own, Role.MANAGER)
+    for n in range(5):
+        made = invite(manager, None, pb.ROLE_WORKER, email=f"persona-{n}@ejemplo.org")
+        token = letter(scene, made).token
+        with ThreadPoolExecutor(2) as pool:
+            accepted = pool.submit(answer, lambda token=token: scene.nobody.AcceptInvitation(acceptance(token)))
+            revoked = pool.submit(answer, lambda id=made.id: manager.RevokeInvitation(pb.RevokeInvitationRequest(id=id)))
+        assert (accepted.result(), revoked.result()) in (("OK", "illegal_transition"), ("invitation_invalid", "OK"))
+        assert len(scene.rows("SELECT FROM workers WHERE email = %s", made.email)) == (accepted.result() == "OK")
+
+
 def test_of_two_first_managers_invited_at_once_one_can_accept(scene: Scene) -> None:
     new = scene.organization("Casa Nueva")
     with ThreadPoolExecutor(4) as pool:

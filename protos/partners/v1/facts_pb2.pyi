@@ -161,7 +161,7 @@ Global___ApiKeyFact: _TypeAlias = ApiKeyFact  # noqa: Y015
 
 @_typing.final
 class InvitationFact(_message.Message):
-    """enlace.invitation.{created,accepted,replaced}.v1 · key: invitation_id"""
+    """enlace.invitation.{created,accepted,replaced,revoked}.v1 · key: invitation_id"""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -177,7 +177,7 @@ class InvitationFact(_message.Message):
     first_manager: _builtins.bool
     """made by the coordination"""
     status_code: _builtins.str
-    """OPEN | ACCEPTED | REPLACED"""
+    """OPEN | ACCEPTED | REPLACED | REVOKED"""
     sealed_letter: _builtins.bytes
     """of created: an InvitationLetter, sealed with the key that partners and notifications share"""
     @_builtins.property

@@ -40,6 +40,16 @@ class MembersStub:
                 request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.CreateInvitationRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.Invitation.FromString,
                 _registered_method=True)
+        self.ListInvitations = channel.unary_unary(
+                '/enlace.partners.v1.Members/ListInvitations',
+                request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.ListInvitationsRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.ListInvitationsResponse.FromString,
+                _registered_method=True)
+        self.RevokeInvitation = channel.unary_unary(
+                '/enlace.partners.v1.Members/RevokeInvitation',
+                request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.RevokeInvitationRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.Invitation.FromString,
+                _registered_method=True)
         self.AcceptInvitation = channel.unary_unary(
                 '/enlace.partners.v1.Members/AcceptInvitation',
                 request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.AcceptInvitationRequest.SerializeToString,
@@ -98,9 +108,23 @@ class MembersServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListInvitations(self, request, context):
+        """Lists the invitations to the caller's organisation that can still be accepted. Manager.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeInvitation(self, request, context):
+        """Revokes an invitation to the caller's organisation at once. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition (not open any more).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def AcceptInvitation(self, request, context):
         """Opens the account of an invitation with a name and password of one's own; it needs no token but that of the link, which is good for once.
-        Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced or too old, whose organisation is suspended, or whose maker
+        Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker
         is out); FAILED_PRECONDITION email_taken (the address has an account) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -166,6 +190,16 @@ def add_MembersServicer_to_server(servicer, server):
             'CreateInvitation': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateInvitation,
                     request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.CreateInvitationRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.Invitation.SerializeToString,
+            ),
+            'ListInvitations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInvitations,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.ListInvitationsRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.ListInvitationsResponse.SerializeToString,
+            ),
+            'RevokeInvitation': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeInvitation,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.RevokeInvitationRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.Invitation.SerializeToString,
             ),
             'AcceptInvitation': grpc.unary_unary_rpc_method_handler(
@@ -236,6 +270,60 @@ class Members:
             target,
             '/enlace.partners.v1.Members/CreateInvitation',
             protos_dot_partners_dot_v1_dot_members__pb2.CreateInvitationRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_members__pb2.Invitation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInvitations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Members/ListInvitations',
+            protos_dot_partners_dot_v1_dot_members__pb2.ListInvitationsRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_members__pb2.ListInvitationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeInvitation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Members/RevokeInvitation',
+            protos_dot_partners_dot_v1_dot_members__pb2.RevokeInvitationRequest.SerializeToString,
             protos_dot_partners_dot_v1_dot_members__pb2.Invitation.FromString,
             options,
             channel_credentials,

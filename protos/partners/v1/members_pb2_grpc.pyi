@@ -41,9 +41,13 @@ class MembersStub:
     FAILED_PRECONDITION manager_exists (another organisation has one) | illegal_transition (it is suspended) | second_person_required (who registered it waits for
     its approval) | too_many_invitations (20 in 72 hours).
     """
+    ListInvitations: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListInvitationsRequest, _members_pb2.ListInvitationsResponse]
+    """Lists the invitations to the caller's organisation that can still be accepted. Manager."""
+    RevokeInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.RevokeInvitationRequest, _members_pb2.Invitation]
+    """Revokes an invitation to the caller's organisation at once. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition (not open any more)."""
     AcceptInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.AcceptInvitationRequest, _members_pb2.AcceptInvitationResponse]
     """Opens the account of an invitation with a name and password of one's own; it needs no token but that of the link, which is good for once.
-    Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced or too old, whose organisation is suspended, or whose maker
+    Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker
     is out); FAILED_PRECONDITION email_taken (the address has an account) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
     """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]
@@ -81,9 +85,13 @@ class MembersAsyncStub(MembersStub):
     FAILED_PRECONDITION manager_exists (another organisation has one) | illegal_transition (it is suspended) | second_person_required (who registered it waits for
     its approval) | too_many_invitations (20 in 72 hours).
     """
+    ListInvitations: _aio.UnaryUnaryMultiCallable[_members_pb2.ListInvitationsRequest, _members_pb2.ListInvitationsResponse]  # type: ignore[assignment]
+    """Lists the invitations to the caller's organisation that can still be accepted. Manager."""
+    RevokeInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.RevokeInvitationRequest, _members_pb2.Invitation]  # type: ignore[assignment]
+    """Revokes an invitation to the caller's organisation at once. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition (not open any more)."""
     AcceptInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.AcceptInvitationRequest, _members_pb2.AcceptInvitationResponse]  # type: ignore[assignment]
     """Opens the account of an invitation with a name and password of one's own; it needs no token but that of the link, which is good for once.
-    Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced or too old, whose organisation is suspended, or whose maker
+    Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker
     is out); FAILED_PRECONDITION email_taken (the address has an account) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]  # type: ignore[assignment]
@@ -126,13 +134,29 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ListInvitations(
+        self,
+        request: _members_pb2.ListInvitationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_members_pb2.ListInvitationsResponse, _abc.Awaitable[_members_pb2.ListInvitationsResponse]]:
+        """Lists the invitations to the caller's organisation that can still be accepted. Manager."""
+
+    @_abc_1.abstractmethod
+    def RevokeInvitation(
+        self,
+        request: _members_pb2.RevokeInvitationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_members_pb2.Invitation, _abc.Awaitable[_members_pb2.Invitation]]:
+        """Revokes an invitation to the caller's organisation at once. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition (not open any more)."""
+
+    @_abc_1.abstractmethod
     def AcceptInvitation(
         self,
         request: _members_pb2.AcceptInvitationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.AcceptInvitationResponse, _abc.Awaitable[_members_pb2.AcceptInvitationResponse]]:
         """Opens the account of an invitation with a name and password of one's own; it needs no token but that of the link, which is good for once.
-        Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced or too old, whose organisation is suspended, or whose maker
+        Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker
         is out); FAILED_PRECONDITION email_taken (the address has an account) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
         """
 

@@ -111,6 +111,18 @@ def create_invitation(given: dict[str, Any]) -> Response:
     return one(clients().members.CreateInvitation(request), status=201)
 
 
+@members.operation("get", "/invitations", right=MANAGER, answers=list_of(InvitationSchema, "Invitations"))
+def list_invitations() -> Response:
+    """List the invitations to your organisation that can still be accepted"""
+    return items(clients().members.ListInvitations(pb.ListInvitationsRequest()).invitations)
+
+
+@members.operation("post", "/invitations/<opaque:invitation_id>/revoke", right=MANAGER, answers=InvitationSchema, once=True, refuses=(409,))
+def revoke_invitation(invitation_id: str) -> Response:
+    """Revoke an invitation at once"""
+    return one(clients().members.RevokeInvitation(pb.RevokeInvitationRequest(id=invitation_id, request_id=request_key())))
+
+
 @members.operation(
     "post", "/invitations/accept", right=PUBLIC, answers=None, status=204, takes=AcceptanceSchema, once=True, refuses=(401, 409)
 )

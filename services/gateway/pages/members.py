@@ -24,11 +24,13 @@ def listing() -> str:
 def render(part: str, errors: dict[str, str], secret: str = "") -> str:
     """The page; right after a key was made, with its secret."""
     answer = clients().members.ListWorkers(m.ListWorkersRequest(page_size=100, page_token=request.args.get("page", "")))
+    invitations = clients().members.ListInvitations(m.ListInvitationsRequest()).invitations
     keys = clients().members.ListApiKeys(m.ListApiKeysRequest()).api_keys
     return render_template(
         "team.html",
         workers=answer.workers,
         next_page=answer.next_page_token,
+        invitations=invitations,
         keys=keys,
         part=part,
         errors=errors,
@@ -48,6 +50,13 @@ def invite() -> Response | tuple[str, int]:
     except forms.SHOWN_IN_PLACE as refusal:
         return render("worker", forms.problems(refusal)), 422
     return redirect(url_for("members.listing", done="invited"), 303)
+
+
+@blueprint.post("/members/invitations/<identifier>/revoke")
+def revoke_invitation(identifier: str) -> Response:
+    """Ends an invitation that went wrong."""
+    clients().members.RevokeInvitation(m.RevokeInvitationRequest(id=identifier, request_id=forms.request_id()))
+    return redirect(url_for("members.listing", done="saved"), 303)
 
 
 @blueprint.post("/members/workers/<identifier>/suspend")

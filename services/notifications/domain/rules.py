@@ -89,7 +89,7 @@ RULES: dict[str, tuple[str, tuple[Party, ...]]] = {
 # Known, and nobody's message: what the sender does alone, and corrections of the record.
 SILENT = frozenset({"drafted", "started", "rerouted", "entered_in_error"})
 VERBS = SILENT | RULES.keys()
-INVITATION_VERBS = frozenset({"created", "accepted", "replaced"})
+INVITATION_VERBS = frozenset({"created", "accepted", "replaced", "revoked"})
 
 OVERRIDE_USED = "override_used"
 MESSAGE_UNDELIVERABLE = "message_undeliverable"

@@ -28,7 +28,7 @@ def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> Non
 
 
 def discard(tx: Transaction, invitation_id: str) -> None:
-    """Nobody wants it any more: the invitation was accepted or replaced."""
+    """Nobody wants it any more: the invitation was accepted, replaced or revoked."""
     tx.execute(
         "WITH gone AS (DELETE FROM letters WHERE invitation_id = %s RETURNING delivery_id)"
         " UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL FROM gone WHERE id = delivery_id AND next_attempt_time IS NOT NULL",

@@ -43,7 +43,7 @@ def api_key(tx: Transaction, fact: Fact) -> None:
 
 
 def invitation(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
-    """Tells the desk, and brings the link to whom it is for; what was accepted or replaced is brought no more."""
+    """Tells the desk, and brings the link to whom it is for; what was accepted, replaced or revoked is brought no more."""
     body, verb = wire.invitation_fact(fact), wire.verb_of(fact, "invitation")
     if verb not in INVITATION_VERBS:
         raise NewerKind

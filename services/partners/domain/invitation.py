@@ -20,6 +20,7 @@ class InvitationStatus(StrEnum):
     OPEN = "OPEN"
     ACCEPTED = "ACCEPTED"
     REPLACED = "REPLACED"  # by a newer one
+    REVOKED = "REVOKED"
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,10 @@ class Invitation(Subject):
     def replace(self, now: datetime) -> None:
         """A newer one takes its place."""
         self._become(InvitationStatus.REPLACED, "replaced", now)
+
+    def revoke(self, now: datetime) -> None:
+        """It went to the wrong address, or is no longer wanted."""
+        self._become(InvitationStatus.REVOKED, "revoked", now)
 
     def _become(self, status: InvitationStatus, fact: str, now: datetime) -> None:
         if not self.is_open(now):

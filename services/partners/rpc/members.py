@@ -9,6 +9,8 @@ from services.partners import usecases, wire
 
 RIGHTS = {
     "CreateInvitation": roles("MANAGER", "COORDINATOR"),
+    "ListInvitations": roles("MANAGER"),
+    "RevokeInvitation": roles("MANAGER"),
     "AcceptInvitation": anyone(),
     "ListWorkers": roles("MANAGER"),
     "SuspendWorker": roles("MANAGER"),
@@ -32,6 +34,15 @@ class Members:
             call.tx, call.caller, call.clock.now(), self._mail, given.organization_id, wire.invitation_entry(given)
         )
         call.trail.append(Entry("invitation_create", invitation.id, detail_codes=invitation.entry.roles))
+        return wire.invitation(invitation)
+
+    def ListInvitations(self, request: pb.ListInvitationsRequest, call: Call) -> pb.ListInvitationsResponse:
+        found = usecases.list_invitations(call.tx, call.caller, call.clock.now())
+        return pb.ListInvitationsResponse(invitations=[wire.invitation(one) for one in found])
+
+    def RevokeInvitation(self, request: pb.RevokeInvitationRequest, call: Call) -> pb.Invitation:
+        invitation = usecases.revoke_invitation(call.tx, call.caller, call.clock.now(), request.id)
+        call.trail.append(Entry("invitation_revoke", invitation.id))
         return wire.invitation(invitation)
 
     def AcceptInvitation(self, request: pb.AcceptInvitationRequest, call: Call) -> pb.AcceptInvitationResponse:

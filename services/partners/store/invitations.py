@@ -50,6 +50,21 @@ def by_token(tx: Transaction, token_hash: bytes) -> Invitation | None:
     return read(row) if row else None
 
 
+def fetch(tx: Transaction, id: str) -> Invitation | None:
+    """One invitation. Whoever changes it holds its organisation."""
+    row = tx.execute("SELECT * FROM invitations WHERE id = %s", (id,)).fetchone()
+    return read(row) if row else None
+
+
+def open_of(tx: Transaction, organization_id: str, now: datetime) -> list[Invitation]:
+    """An organisation's that can be accepted, newest first."""
+    rows = tx.execute(
+        "SELECT * FROM invitations WHERE organization_id = %s AND status = 'OPEN' AND expire_time > %s ORDER BY create_time DESC, id",
+        (organization_id, now),
+    ).fetchall()
+    return [read(row) for row in rows]
+
+
 def replaced_by(tx: Transaction, invitation: Invitation, now: datetime) -> list[Invitation]:
     """The open ones whose place a new one takes: of a first manager any other, else those to the same address."""
     rows = tx.execute(

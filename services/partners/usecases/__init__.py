@@ -5,7 +5,7 @@ Each takes the transaction, who asks, and the time. An id may be given to what i
 
 from services.partners.usecases.api_keys import confirm_api_key, create_api_key, list_api_keys, revoke_api_key, transfer_api_key
 from services.partners.usecases.housekeeping import sweep
-from services.partners.usecases.invitations import accept_invitation, create_invitation
+from services.partners.usecases.invitations import accept_invitation, create_invitation, list_invitations, revoke_invitation
 from services.partners.usecases.organizations import (
     approve_organization,
     confirm_change,
@@ -55,6 +55,7 @@ __all__ = [
     "has_manager",
     "list_api_keys",
     "list_hotlines",
+    "list_invitations",
     "list_organizations",
     "list_terms",
     "list_workers",
@@ -62,6 +63,7 @@ __all__ = [
     "propose_change",
     "reinstate_organization",
     "revoke_api_key",
+    "revoke_invitation",
     "search_services",
     "set_capacity",
     "sign_in",

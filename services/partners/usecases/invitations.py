@@ -44,6 +44,22 @@ def create_invitation(
     return invitation
 
 
+def list_invitations(tx: Transaction, caller: Caller, now: datetime) -> list[Invitation]:
+    """The own organisation's that can be accepted."""
+    return invitations.open_of(tx, caller.organization_id, now)
+
+
+def revoke_invitation(tx: Transaction, caller: Caller, now: datetime, id: str) -> Invitation:
+    """Ends one of the own organisation's, whoever made it."""
+    organizations.fetch(tx, caller.organization_id, hold="UPDATE")
+    invitation = invitations.fetch(tx, id) if is_id(id) else None
+    if invitation is None or invitation.organization_id != caller.organization_id:
+        raise NotFound
+    invitation.revoke(now)
+    invitations.keep(tx, invitation)
+    return invitation
+
+
 def accept_invitation(tx: Transaction, now: datetime, token: str, name: str, password: str) -> tuple[Invitation, Worker]:
     """Opens the account. Only who has the link learns more than that it is good for nothing."""
     mark = _hash(token)

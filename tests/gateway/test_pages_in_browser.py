@@ -10,6 +10,7 @@ import axe_playwright_python
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from protos.partners.v1 import members_pb2 as m
 from services.gateway import rights
 from tests.gateway.pages_house import EXIT, SECRET, PlayedHouse, pages, routes, served
 
@@ -143,3 +144,16 @@ def test_the_keyboard_alone_takes_a_contact(browser: Browser, site: str) -> None
     page.keyboard.press("Enter")
     page.wait_for_selector(".readout")
     context.close()
+
+
+def test_a_long_address_stays_within_a_narrow_phone(browser: Browser) -> None:
+    played = PlayedHouse()
+    long = m.Invitation(id="a" * 32, email=f"{'persona.' * 7}x@{'casa-de-acogida.' * 4}example", roles=[m.ROLE_WORKER])
+    played.answers["ListInvitations"] = m.ListInvitationsResponse(invitations=[long])
+    with served(pages(played)) as address:
+        context = browser.new_context(locale="es-NI", viewport={"width": 320, "height": 740})
+        page = open_pages(context, address, signed=True)
+        page.goto(f"{address}/members")
+        assert long.email in page.content()
+        assert page.evaluate("document.documentElement.scrollWidth") == 320
+        context.close()

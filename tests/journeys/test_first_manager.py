@@ -112,7 +112,7 @@ def test_a_new_member_gets_its_first_manager(browser: Browser, house: House, scr
 
 
 @pytest.mark.timeout(120)
-def test_the_manager_invites_her_people_by_the_link_in_the_mail(browser: Browser, house: House) -> None:
+def test_the_manager_invites_her_people_and_revokes_what_went_wrong(browser: Browser, house: House) -> None:
     email = f"nueva-{new_id()[:8]}@puentes.example"
     manager = Actor(browser, house)
     manager.signs_in("gestion@lunanueva.demo")
@@ -121,11 +121,21 @@ def test_the_manager_invites_her_people_by_the_link_in_the_mail(browser: Browser
     manager.page.fill("#email", email)
     manager.presses("Enviar la invitación")
     manager.sees("El enlace le llega solo a esa persona")
-    link_for(house, email)
+    secret = link_for(house, email).partition("#")[2]
     manager.goes_to("/outbox")
     manager.page.locator("main a[href*=invitation]").first.click()
     manager.sees("Abrir una cuenta")
+    manager.goes_to("/members")
+    manager.page.locator("tr", has_text=email).get_by_role("button").click()
+    manager.sees("Guardado.")
+    expect(manager.page.get_by_role("main")).not_to_contain_text(email)
     manager.leaves()
+    invited = Actor(browser, house)
+    invited.goes_to("/invitation")
+    invited.page.fill("#token", secret)
+    opens(invited.page)
+    invited.sees("Esta invitación no sirve")
+    invited.leaves()
 
 
 def _inbox(page: Page, house: House) -> str:

@@ -101,7 +101,9 @@ REASONS = {
     "person_erased": Meaning(409, "The person's data were erased.", "Nothing can bring them back."),
     "referral_limit": Meaning(409, "A member on probation has five live referrals at most.", "Wait for an answer or the approval."),
     "nothing_to_confirm": Meaning(409, "Nothing waits for a confirmation.", "Read it again: somebody may have confirmed it."),
-    "email_taken": Meaning(409, "Your address has an account already.", "Sign in with it, or be invited with another address."),
+    "email_taken": Meaning(
+        409, "Your address has an account at another organization.", "Sign in with it, or be invited with another address."
+    ),
     "manager_exists": Meaning(409, "The organisation has a manager.", "She invites its people herself."),
     "too_many_invitations": Meaning(409, "Twenty invitations in 72 hours are the limit.", "Wait until one has run out."),
     "too_many_keys": Meaning(409, "Two live keys are the limit.", "Revoke one."),

@@ -330,7 +330,7 @@ def test_the_coordination_invites_the_first_manager_of_a_member_that_has_none(pl
     ("refusal", "status", "says"),
     [
         (errors.Unauthenticated("invitation_invalid"), 401, "Esta invitación no sirve"),
-        (errors.Conflict("email_taken"), 409, "Ya tiene una cuenta con este correo"),
+        (errors.Conflict("email_taken"), 409, "Ya tiene una cuenta con este correo en otra organización"),
         (errors.Conflict("manager_exists"), 409, "ya tiene quien la dirige"),
         (errors.Invalid(("password", "too_short")), 422, "es demasiado corto"),
     ],

@@ -19,7 +19,7 @@ from services.partners import usecases
 from services.partners.domain.invitation import MOST, InvitationEntry
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import Role
-from tests.partners.scene import Scene, Stubs, refused
+from tests.partners.scene import PASSWORD, Scene, Stubs, refused
 
 EMAIL = "directora@ejemplo.org"
 OWN_PASSWORD = "la que solo ella sabe"
@@ -198,6 +198,44 @@ def test_only_the_mailbox_hears_that_its_address_has_an_account(scene: Scene) ->
             accept(scene, made)
     assert len(scene.rows("SELECT FROM workers WHERE lower(email) = %s", EMAIL)) == 1
     assert scene.facts(made.id) == [(1, "enlace.invitation.created.v1")]
+
+
+@pytest.mark.parametrize("suspended", [False, True])
+def test_who_forgot_her_password_or_was_suspended_is_invited_again_and_keeps_her_account(suspended: bool, scene: Scene) -> None:
+    own = scene.organization("Casa")
+    manager, worker = scene.by(own, Role.MANAGER), scene.worker(own, Role.WORKER, email=EMAIL)
+    before = scene.nobody.SignIn(pb.SignInRequest(email=EMAIL, password=PASSWORD)).session_secret
+    if suspended:
+        manager.SuspendWorker(pb.SuspendWorkerRequest(id=worker.id))
+        scene.later(seconds=1)
+    accept(scene, invite(manager, None, pb.ROLE_WORKER, pb.ROLE_OPERATOR, email=EMAIL.upper()))
+    signed = scene.nobody.SignIn(pb.SignInRequest(email=EMAIL, password=OWN_PASSWORD)).worker
+    assert (signed.id, list(signed.roles), signed.status) == (worker.id, [pb.ROLE_WORKER, pb.ROLE_OPERATOR], pb.WORKER_STATUS_ACTIVE)
+    assert scene.facts(worker.id)[-1][1] == "enlace.worker.renewed.v1"
+    with refused("UNAUTHENTICATED", "session_ended"):
+        scene.nobody.IssueToken(pb.IssueTokenRequest(session_secret=before))
+    with refused("UNAUTHENTICATED", "sign_in_failed"):
+        scene.nobody.SignIn(pb.SignInRequest(email=EMAIL, password=PASSWORD))
+
+
+def test_an_invitation_from_before_her_suspension_lets_nobody_in_again(scene: Scene) -> None:
+    own = scene.organization("Casa")
+    manager, worker = scene.by(own, Role.MANAGER), scene.worker(own, Role.WORKER, email=EMAIL)
+    made = invite(manager, None, pb.ROLE_WORKER)
+    scene.later(minutes=1)
+    manager.SuspendWorker(pb.SuspendWorkerRequest(id=worker.id))
+    scene.later(minutes=1)
+    with refused("UNAUTHENTICATED", "invitation_invalid"):
+        accept(scene, made)
+
+
+def test_a_manager_who_begins_anew_as_something_else_leaves_her_keys_behind(scene: Scene) -> None:
+    own = scene.organization("Casa")
+    manager, other = scene.by(own, Role.MANAGER), scene.worker(own, Role.MANAGER, email=EMAIL)
+    key = scene.as_worker(other).CreateApiKey(pb.CreateApiKeyRequest(label="Sistema", scopes=["directory.read"])).api_key
+    accept(scene, invite(manager, None, pb.ROLE_WORKER))
+    (found,) = [one for one in manager.ListApiKeys(pb.ListApiKeysRequest()).api_keys if one.id == key.id]
+    assert found.HasField("revoke_time")
 
 
 def test_tokens_that_are_good_for_nothing_all_look_the_same(scene: Scene) -> None:

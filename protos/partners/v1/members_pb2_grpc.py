@@ -125,7 +125,7 @@ class MembersServicer:
     def AcceptInvitation(self, request, context):
         """Opens the account of an invitation with a name and password of one's own; it needs no token but that of the link, which is good for once.
         Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker
-        is out); FAILED_PRECONDITION email_taken (the address has an account) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
+        is out); FAILED_PRECONDITION email_taken (the address has an account at another organisation; one at this organisation begins anew, with the roles of the invitation) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,7 +48,7 @@ class MembersStub:
     AcceptInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.AcceptInvitationRequest, _members_pb2.AcceptInvitationResponse]
     """Opens the account of an invitation with a name and password of one's own; it needs no token but that of the link, which is good for once.
     Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker
-    is out); FAILED_PRECONDITION email_taken (the address has an account) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
+    is out); FAILED_PRECONDITION email_taken (the address has an account at another organisation; one at this organisation begins anew, with the roles of the invitation) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
     """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]
     """Lists the workers of the caller's organisation. Manager."""
@@ -92,7 +92,7 @@ class MembersAsyncStub(MembersStub):
     AcceptInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.AcceptInvitationRequest, _members_pb2.AcceptInvitationResponse]  # type: ignore[assignment]
     """Opens the account of an invitation with a name and password of one's own; it needs no token but that of the link, which is good for once.
     Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker
-    is out); FAILED_PRECONDITION email_taken (the address has an account) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
+    is out); FAILED_PRECONDITION email_taken (the address has an account at another organisation; one at this organisation begins anew, with the roles of the invitation) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """Lists the workers of the caller's organisation. Manager."""
@@ -157,7 +157,7 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_members_pb2.AcceptInvitationResponse, _abc.Awaitable[_members_pb2.AcceptInvitationResponse]]:
         """Opens the account of an invitation with a name and password of one's own; it needs no token but that of the link, which is good for once.
         Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker
-        is out); FAILED_PRECONDITION email_taken (the address has an account) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
+        is out); FAILED_PRECONDITION email_taken (the address has an account at another organisation; one at this organisation begins anew, with the roles of the invitation) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
         """
 
     @_abc_1.abstractmethod

@@ -88,7 +88,9 @@ TABLES: dict[str, dict[str, str]] = {
         "referral_limit": N_("Una organización a prueba puede tener cinco remisiones. Pida a la coordinación que la apruebe."),
         "already_asked": N_("Ya se preguntó una vez. Llame si necesita aclarar algo más."),
         "nothing_to_confirm": N_("Ahora no hay nada que confirmar."),
-        "email_taken": N_("Ya tiene una cuenta con este correo: entre con ella. Si trabaja en otra organización, hace falta otro correo."),
+        "email_taken": N_(
+            "Ya tiene una cuenta con este correo en otra organización. Para trabajar también en esta hace falta otro correo."
+        ),
         "manager_exists": N_("Esta organización ya tiene quien la dirige, y ella misma invita a su gente."),
         "too_many_invitations": N_("Son demasiadas invitaciones para tres días. Espere a que venza alguna."),
         "too_many_keys": N_("Hay dos claves activas, que es el máximo. Revoque una antes de crear otra."),

@@ -85,6 +85,12 @@ class Worker(Subject):
         self.status = WorkerStatus.SUSPENDED
         self.note("suspended", now)
 
+    def renew(self, entry: WorkerEntry, now: datetime) -> None:
+        """Begins anew as the invitation says: for who forgot her password, or whose suspension is over."""
+        entry.check()
+        self.entry, self.status = entry, WorkerStatus.ACTIVE
+        self.note("renewed", now)
+
 
 def same_email(email: str) -> str:
     """What is equal for e-mails that are the same to people."""

@@ -48,15 +48,36 @@ def keep_status(tx: Transaction, worker: Worker) -> None:
     _tell(tx, worker)
 
 
+def renew(tx: Transaction, worker: Worker, password_hash: str) -> None:
+    """Writes an account that begins anew, with its facts."""
+    entry = worker.entry
+    tx.execute(
+        "UPDATE workers SET version = %s, status = %s, name = %s, name_key = %s, password_hash = %s, roles = %s, language = %s, update_time = %s"
+        " WHERE id = %s",
+        (
+            worker.version,
+            worker.status,
+            entry.name,
+            fold(entry.name),
+            password_hash,
+            list(entry.roles),
+            entry.language,
+            worker.update_time,
+            worker.id,
+        ),
+    )
+    _tell(tx, worker)
+
+
 def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Worker | None:
     """One worker, held until the transaction ends if it is to be changed."""
     row = tx.execute(f"SELECT * FROM workers WHERE id = %s {'FOR UPDATE' if hold else ''}", (id,)).fetchone()
     return read(row) if row else None
 
 
-def by_email(tx: Transaction, email: str) -> tuple[Worker, str] | None:
-    """The worker with this e-mail and the hash of its password."""
-    row = tx.execute("SELECT * FROM workers WHERE email_key = %s", (same_email(email),)).fetchone()
+def by_email(tx: Transaction, email: str, *, hold: bool = False) -> tuple[Worker, str] | None:
+    """The worker with this e-mail and the hash of its password; held as in `fetch`."""
+    row = tx.execute(f"SELECT * FROM workers WHERE email_key = %s {'FOR UPDATE' if hold else ''}", (same_email(email),)).fetchone()
     return (read(row), row["password_hash"]) if row else None
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from dataclasses import replace
 from datetime import datetime
 
 from chassis.db import Transaction
@@ -11,8 +12,9 @@ from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from services.partners import wire
 from services.partners.domain.invitation import Invitation, InvitationEntry
-from services.partners.domain.worker import Worker, WorkerEntry, check_password
+from services.partners.domain.worker import Role, Worker, WorkerEntry, WorkerStatus, check_password
 from services.partners.store import invitations, organizations, workers
+from services.partners.usecases.api_keys import revoke_keys_of
 from services.partners.usecases.passwords import hashed
 
 
@@ -73,14 +75,36 @@ def accept_invitation(tx: Transaction, now: datetime, token: str, name: str, pas
         raise Unauthenticated("invitation_invalid")
     if invitation.first_manager and workers.has_manager(tx, organization.id):
         raise Conflict("manager_exists")
-    entry = invitation.entry
-    worker = Worker.register(new_id(), organization.id, WorkerEntry(name, entry.email, entry.roles, entry.language), now)
     check_password(password)
-    if not workers.add(tx, worker, hashed(password)):
-        raise Conflict("email_taken")
+    worker = _account(tx, now, invitation, name, password)
     invitation.accept(now)
     invitations.keep(tx, invitation)
     return invitation, worker
+
+
+def _account(tx: Transaction, now: datetime, invitation: Invitation, name: str, password: str) -> Worker:
+    """A new one, or her own of the same organisation begun anew: how somebody who forgot her password, or was suspended, comes back."""
+    asked = invitation.entry
+    entry = WorkerEntry(name, asked.email, asked.roles, asked.language)
+    known = workers.by_email(tx, asked.email, hold=True)
+    if known is None:
+        worker = Worker.register(new_id(), invitation.organization_id, entry, now)
+        if not workers.add(tx, worker, hashed(password)):
+            raise Conflict("email_taken")
+        return worker
+    worker = known[0]
+    if worker.organization_id != invitation.organization_id:
+        raise Conflict("email_taken")
+    if (
+        worker.status is WorkerStatus.SUSPENDED and worker.update_time >= invitation.create_time
+    ):  # who suspended her did not mean to let her in again
+        raise Unauthenticated("invitation_invalid")
+    worker.renew(replace(entry, email=worker.entry.email), now)
+    workers.renew(tx, worker, hashed(password))
+    workers.end_sessions_of(tx, worker_id=worker.id)
+    if Role.MANAGER not in entry.roles:  # API keys stand with managers
+        revoke_keys_of(tx, now, worker.id)
+    return worker
 
 
 def _hash(token: str) -> bytes:

@@ -82,7 +82,7 @@ def world(postgres: Postgres, tmp_path: Path) -> Iterator[World]:
     face = Face(
         descriptor,
         Waiting(),
-        {"GetPilotFigures": anyone()},
+        {"GetPilotFigures": anyone(recorded=False)},
         database=database,
         verifier=Verifier(keys.verifying(tmp_path, "tokens"), "enlace.tests", SystemClock()),
         once=Once(Keyring(keys.secret(tmp_path, "sealing.tests"))),

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import psycopg
 
 from chassis import audit
 from chassis.outbox import Fact
+from protos.partners.v1.facts_pb2 import OrganizationFact
 from services.notifications import wire
 from services.notifications.domain.message import messages_of
 from services.notifications.domain.rules import told_of
@@ -349,6 +351,31 @@ def every_reading_was_covered(books: Books) -> list[str]:
     return [f"{row['action']} at {row['sequence']} was covered by nothing" for row in rows]
 
 
+def what_is_the_networks_was_changed_by_two(books: Books) -> list[str]:
+    """An organisation's type and country are those that were told last, and each change of them was proposed by one and confirmed by another."""
+    told: dict[str, list[tuple[str, str]]] = {}
+    for row in books.partners.execute(
+        "SELECT subject, payload FROM outbox WHERE type LIKE 'enlace.organization.%' ORDER BY subject, version"
+    ):
+        fact = OrganizationFact.FromString(row["payload"])
+        told.setdefault(row["subject"], []).append((fact.organization_type_code, fact.country_code))
+    confirmed = books.partners.execute(
+        "SELECT c.object_id, count(*) AS n FROM audit c WHERE c.action = 'organization_confirm_change' AND c.allowed AND EXISTS (SELECT FROM audit p"
+        " WHERE p.action = 'organization_propose' AND p.allowed AND p.object_id = c.object_id AND p.sequence < c.sequence AND p.actor_id <> c.actor_id)"
+        " GROUP BY 1"
+    )
+    by_two = {row["object_id"]: row["n"] for row in confirmed}
+    found = [
+        f"{subject}: changed {changes} times, by two {by_two.get(subject, 0)} times"
+        for subject, states in told.items()
+        if (changes := sum(one != other for one, other in pairwise(states))) > by_two.get(subject, 0)
+    ]
+    for row in books.partners.execute("SELECT id, type, country FROM organizations"):
+        if told.get(row["id"], [("", "")])[-1] != (row["type"], row["country"]):
+            found.append(f"{row['id']} is another than was told")
+    return found
+
+
 CHECKS: tuple[Callable[[Books], list[str]], ...] = (
     answered_transitions_are_in_the_history_once,
     unknown_transitions_happened_once_or_never,
@@ -371,6 +398,7 @@ CHECKS: tuple[Callable[[Books], list[str]], ...] = (
     what_was_sent_stood_on_a_receipt,
     no_override_came_after_a_withdrawal,
     every_reading_was_covered,
+    what_is_the_networks_was_changed_by_two,
 )
 # For those who want two numbers: which of them miss something, and which find something that is there more than once.
 LOST = (answered_transitions_are_in_the_history_once, every_fact_was_taken_in, every_epoch_was_taken_in, nothing_waits)

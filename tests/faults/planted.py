@@ -190,6 +190,18 @@ PLANTED: dict[str, Planted] = {
         " FROM receipts r JOIN taken USING (id)",
         checker.no_override_came_after_a_withdrawal,
     ),
+    "a member that changed its own type": InDatabase(
+        "partners",
+        "UPDATE organizations SET type = 'HEALTH' WHERE id IN (SELECT id FROM organizations WHERE type <> 'HEALTH' LIMIT 1)",
+        checker.what_is_the_networks_was_changed_by_two,
+    ),
+    "a member that changed its own type, and told it": InDatabase(
+        "partners",
+        "INSERT INTO outbox (subject, version, type, payload, time) SELECT o.subject, o.version + 1, 'enlace.organization.changed.v1',"
+        " decode(replace(encode(o.payload, 'hex'), encode('NGO', 'hex'), encode('OGN', 'hex')), 'hex'), now() FROM outbox o JOIN organizations g"
+        " ON g.id = o.subject AND g.type = 'NGO' ORDER BY o.version DESC LIMIT 1",
+        checker.what_is_the_networks_was_changed_by_two,
+    ),
     "notes past consent": InDatabase(
         "referrals",
         "INSERT INTO audit (time, actor_kind, actor_id, organization_id, action, object_id, purpose_code, detail_codes, allowed, reason)"

@@ -28,6 +28,7 @@ from chassis.admission import CallPool, turned_away
 from chassis.clock import Clock
 from chassis.config import CALLER_RATE
 from chassis.db import Database, Transaction
+from chassis.guesses import Origin
 from chassis.ids import is_id, new_id
 from chassis.limits import Limiter
 from chassis.once import Once
@@ -94,12 +95,16 @@ def roles(*names: str, scope: str = "", recorded: bool = True) -> Right:
 
 @dataclass
 class Call:
-    """One call under way: who asks, in which transaction; `trail` collects what is to be recorded of it, also if it is refused."""
+    """One call under way: who asks, in which transaction; `trail` collects what is to be recorded of it, also if it is refused.
+
+    `origin` is where it comes from as the door before this service says, for who has no token yet.
+    """
 
     caller: Caller
     tx: Transaction
     clock: Clock
     trail: list[audit.Entry] = field(default_factory=list)
+    origin: Origin = field(default_factory=Origin)
 
 
 class Face:
@@ -167,7 +172,9 @@ class Face:
                             request.MergeFromString(sent)
                         except DecodeError as error:
                             raise errors.Invalid(("request", "malformed")) from error
-                        return self._answer(name, request, response_class, method, caller, trail, mutates=mutates, right=right)
+                        return self._answer(
+                            name, request, response_class, method, caller, trail, _origin(metadata), mutates=mutates, right=right
+                        )
             except errors.Refusal as refusal:
                 code = CODES[type(refusal)].name
                 _refuse(context, refusal)
@@ -215,6 +222,7 @@ class Face:
         method: Callable[[Any, Call], Message],
         caller: Caller,
         trail: "Trail",
+        origin: Origin,
         *,
         mutates: bool,
         right: Right,
@@ -234,7 +242,7 @@ class Face:
                 asker = f"public/{self._once.fingerprint(body)}" if right.public else caller.id
                 kept = self._once.recall(tx, asker, request_id, name, body)
             response: Message = (
-                response_class.FromString(kept) if kept is not None else method(request, Call(caller, tx, self._clock, trail))
+                response_class.FromString(kept) if kept is not None else method(request, Call(caller, tx, self._clock, trail, origin))
             )
             if request_id and kept is None:
                 self._once.keep(tx, asker, request_id, response.SerializeToString())
@@ -281,8 +289,8 @@ def _object(message: Message) -> str:
 class Limits:
     """How often a caller may ask this process; refused before there is a transaction."""
 
-    def __init__(self, rate: int) -> None:
-        self._callers, self._addresses = Limiter(rate), Limiter(rate * _CALLERS_AN_ADDRESS)
+    def __init__(self, rate: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._callers, self._addresses = Limiter(rate, now), Limiter(rate * _CALLERS_AN_ADDRESS, now)
 
     def admit(self, context: grpc.ServicerContext, caller: Caller) -> None:
         """Counts a call by who asks, or by where from if nobody knows who. Raises Exhausted rate_limited."""
@@ -290,6 +298,12 @@ class Limits:
         quota = self._callers.take(caller.id) if known else self._addresses.take(context.peer().rpartition(":")[0])
         if quota.wait:
             raise errors.Exhausted("rate_limited", quota.wait)
+
+
+def _origin(metadata: Mapping[str, str]) -> Origin:
+    """What the door says of its client; what is too long to be one is none."""
+    address, device = metadata.get("client-address", ""), metadata.get("client-device", "")
+    return Origin(address if len(address) <= 50 else "", device if len(device) <= 100 else "")
 
 
 def _end(context: grpc.ServicerContext) -> float:

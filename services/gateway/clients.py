@@ -60,6 +60,7 @@ class Caller:
     request_id: str = ""
     language: str = "es"
     who: str = ""  # a mark of the credential or the address, by which rooms are shared out
+    origin: Mapping[str, str] = field(default_factory=dict)  # where somebody without a token comes from, as metadata
     renew: Callable[[], Mapping[str, str]] | None = None  # fetches fresh tokens, if there is something to fetch them for
 
 
@@ -131,7 +132,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
         return self._ask(continuation, client_call_details, request, fresh, end)
 
     def _ask(self, continuation: Any, asked: Any, request: Any, caller: Caller, end: float) -> Any:
-        metadata = [*(asked.metadata or ()), ("accept-language", caller.language)]
+        metadata = [*(asked.metadata or ()), ("accept-language", caller.language), *caller.origin.items()]
         if token := caller.tokens.get(self._audience):
             metadata.append(("authorization", f"Bearer {token}"))
         if caller.request_id:

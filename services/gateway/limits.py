@@ -82,15 +82,18 @@ def admit(mark: str, known: bool) -> None:
 
 
 def address() -> str:
-    """A name for where the request comes from that is not the address. IPv6: the network of 64 bits, which is one customer's."""
+    """A name for where the request comes from that is not the address."""
+    return hashlib.blake2b(network().encode(), key=_SALT, digest_size=16).hexdigest()
+
+
+def network() -> str:
+    """Where the request comes from. IPv6: the network of 64 bits, which is one customer's."""
     found = request.remote_addr or ""
     try:
         whole = ipaddress.ip_address(found)
-        if whole.version == 6:
-            found = str(ipaddress.ip_network((whole, 64), strict=False))
     except ValueError:
-        pass
-    return hashlib.blake2b(found.encode(), key=_SALT, digest_size=16).hexdigest()
+        return found
+    return str(ipaddress.ip_network((whole, 64), strict=False)) if whole.version == 6 else found
 
 
 def tell(response: Response) -> None:

@@ -6,6 +6,7 @@ it is: better a strange word than a broken page.
 
 import re
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
 from babel import Locale, UnknownLocaleError
@@ -107,5 +108,7 @@ def conflict(reason: str) -> str:
 
 def wait(seconds: float) -> str:
     """How long until another try."""
-    minutes = max(1, round(seconds / 60))
+    if seconds > 5400:
+        return i18n.ngettext("Espere %(num)d hora y pruebe otra vez.", "Espere %(num)d horas y pruebe otra vez.", ceil(seconds / 3600))
+    minutes = max(1, ceil(seconds / 60))
     return i18n.ngettext("Espere %(num)d minuto y pruebe otra vez.", "Espere %(num)d minutos y pruebe otra vez.", minutes)

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 import chassis
-from chassis import commands, heads, house, keys, log
+from chassis import commands, guesses, heads, house, keys, log
 from chassis.clock import Clock, SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database
 from chassis.db import migrate as bring_up_to_date
+from chassis.guesses import Guesses
 from chassis.heads import Heads
 from chassis.kafka import REPLAYS, Broker
 from chassis.once import Once
@@ -32,7 +33,7 @@ from services.referrals.store.contacts import Contacts as ContactBook
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.clocks import Watch
-from services.referrals.usecases.contacts import Contacts, References
+from services.referrals.usecases.contacts import OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, References
 from services.referrals.usecases.people import People
 from services.referrals.usecases.referrals import Referrals, check_standing
 
@@ -79,7 +80,8 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
     referrals = Referrals(files, receipts)
     people = People(files, referrals, receipts)
     contacts = Contacts(book, files)
-    references = References(book, receipts, referrals, people, database, clock)
+    pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS)
+    references = References(book, receipts, referrals, people, pins, clock)
     once = Once(keyring)
     faces = [
         Face(
@@ -132,7 +134,7 @@ def run(settings: ServiceSettings) -> int:
             on_held=lambda held: server.say("facts", not held),
         ).loop(),
         Watch(made.referrals, database, clock).loop(),
-        Sweeper(database, clock).loop(),
+        Sweeper(database, clock, guesses.forget).loop(),
         Heads(NAME, database, broker, signer, keys.voices(settings.keys), clock).loop(),
     ]
     return house.run(server, database, broker, loops, metrics_address=settings.metrics_listen)

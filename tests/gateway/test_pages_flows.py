@@ -54,6 +54,40 @@ def test_too_many_attempts_say_how_long_to_wait(played: PlayedHouse) -> None:
     answer = send(client, "/sign-in", email="a", password="b")
     assert answer.status_code == 429
     assert "5 minutos" in answer.text
+    played.answers["SignIn"] = errors.Exhausted("too_many_attempts", 5 * 3600)
+    assert "5 horas" in send(client, "/sign-in", email="a", password="b").text
+
+
+@pytest.mark.parametrize(
+    ("form", "rpc", "refusal"),
+    [
+        ("/sign-in", "SignIn", errors.Unauthenticated("sign_in_failed")),
+        ("/my-referral", "GetReferenceStatus", errors.Unauthenticated("reference_or_pin_wrong")),
+    ],
+)
+def test_a_device_is_known_again_after_she_was_right_and_leaves_no_trace_before(
+    played: PlayedHouse, form: str, rpc: str, refusal: errors.Refusal
+) -> None:
+    client, right = pages(played).test_client(), played.answers[rpc]
+    played.answers[rpc] = refusal
+    assert "Set-Cookie" not in send(client, form, reference="7QK4-M2X7", pin="0000", email="a", password="b").headers
+    played.answers[rpc] = right
+    send(client, form, reference="7QK4-M2X7", pin="4821", email="a", password="b")
+    kept = client.get_cookie("d")
+    assert kept is not None
+    assert (len(kept.value), kept.max_age, kept.http_only, kept.same_site) == (43, 180 * 24 * 3600, True, "Lax")
+    send(client, "/sign-out") if form == "/sign-in" else None
+    send(client, "/my-referral", reference="7QK4-M2X7", pin="4821")
+    assert played.asked[-1][2].origin == {"client-address": "127.0.0.1", "client-device": kept.value}
+
+
+def test_a_device_that_brings_something_else_is_a_new_one(played: PlayedHouse) -> None:
+    client = pages(played).test_client()
+    client.set_cookie("d", "x; path=/")
+    send(client, "/my-referral", reference="7QK4-M2X7", pin="4821")
+    kept = client.get_cookie("d")
+    assert kept is not None
+    assert len(kept.value) == 43
 
 
 def test_signing_out_ends_the_session_everywhere(played: PlayedHouse, client: FlaskClient) -> None:

@@ -1,18 +1,12 @@
 """The line: what the triage makes of answers, and what a caller hears and says with reference and PIN."""
 
 import itertools
-import threading
-from collections import Counter
 from dataclasses import fields, replace
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
-import grpc
 import psycopg
 import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +17,6 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.clock import Urgency
 from services.referrals.domain.contact import ALPHABET, DID_NOT_SAY, NO, NOT_ASKED, PLAIN, YES, Triage, new_reference, read_reference
 from services.referrals.domain.lifecycle import State
-from services.referrals.usecases import contacts as usecases
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
 
@@ -181,61 +174,6 @@ def test_the_state_names_nobody_and_no_place(story: Story, service: Service) -> 
 def test_every_state_but_an_error_has_a_plain_word() -> None:
     assert {state.value for state in State} - PLAIN.keys() == {"entered_in_error"}
     assert set(PLAIN.values()) == set("being_prepared asked accepted waiting_list in_progress done not_possible stopped".split())
-
-
-def test_five_wrong_pins_and_the_sixth_has_to_wait_an_hour(story: Story, service: Service) -> None:
-    made, public = story.contact(), service.public()
-    for _ in range(5):
-        assert refusal(lambda: status(public, made, "0000")) == WRONG
-    service.clock.advance(timedelta(minutes=10))
-    with pytest.raises(grpc.RpcError) as caught:
-        status(public, made)  # the right one has to wait too
-    error: Any = caught.value
-    found = rpc_status.from_call(error)
-    assert found is not None
-    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    retry = error_details_pb2.RetryInfo()
-    assert [detail for detail in found.details if detail.Unpack(retry)]
-    assert retry.retry_delay.ToTimedelta() == timedelta(minutes=50)
-    assert refusal(lambda: status(public, made))[1] == "too_many_attempts"
-    service.clock.advance(timedelta(minutes=50))
-    assert status(public, made).contact_time_band == "today"
-    assert refusal(lambda: status(public, made, "0000")) == WRONG  # and the count begins anew
-
-
-def test_the_right_pin_forgets_the_wrong_ones(story: Story, service: Service) -> None:
-    made, public = story.contact(), service.public()
-    for _ in range(3):
-        for _ in range(4):
-            assert refusal(lambda: status(public, made, "0000")) == WRONG
-        assert status(public, made).contact_time_band == "today"
-
-
-def test_guessing_at_once_does_not_get_round_the_count(story: Story, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, public = story.contact(), service.public()
-    looked: list[str] = []
-    real = usecases._matches
-
-    def counting(pin_hash: str, pin: str) -> bool:
-        looked.append(pin)
-        return real(pin_hash, pin)
-
-    monkeypatch.setattr(usecases, "_matches", counting)
-    begin = threading.Barrier(20)
-    said: list[tuple[str, str]] = []
-
-    def guess(number: int) -> None:
-        begin.wait()
-        said.append(refusal(partial(status, public, made, f"{number:04d}")))
-
-    threads = [threading.Thread(target=guess, args=(number,)) for number in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert len(said) == 20
-    assert len(looked) == 5
-    assert Counter(said) == {WRONG: 5, ("RESOURCE_EXHAUSTED", "too_many_attempts"): 15}
 
 
 def test_an_unknown_reference_and_a_mistyped_one_sound_like_a_wrong_pin(story: Story, service: Service) -> None:

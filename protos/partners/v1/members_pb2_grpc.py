@@ -586,7 +586,9 @@ class TokensServicer:
     def SignIn(self, request, context):
         """Opens a session by e-mail and password and returns its secret with first caller tokens.
         Errors: UNAUTHENTICATED sign_in_failed (the same for unknown e-mail, wrong password and suspended member);
-        RESOURCE_EXHAUSTED too_many_attempts (RetryInfo says when).
+        RESOURCE_EXHAUSTED too_many_attempts (RetryInfo says when; the same for an e-mail that nobody has).
+        Wrong passwords count against the e-mail and against the address. Who was right once from a device is counted apart there: metadata `client-address` and
+        `client-device` (a secret that the device keeps, at most 100 characters) say where somebody comes from; without them only the e-mail's count holds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -235,7 +235,9 @@ class TokensStub:
     SignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.SignInRequest, _members_pb2.SignInResponse]
     """Opens a session by e-mail and password and returns its secret with first caller tokens.
     Errors: UNAUTHENTICATED sign_in_failed (the same for unknown e-mail, wrong password and suspended member);
-    RESOURCE_EXHAUSTED too_many_attempts (RetryInfo says when).
+    RESOURCE_EXHAUSTED too_many_attempts (RetryInfo says when; the same for an e-mail that nobody has).
+    Wrong passwords count against the e-mail and against the address. Who was right once from a device is counted apart there: metadata `client-address` and
+    `client-device` (a secret that the device keeps, at most 100 characters) say where somebody comes from; without them only the e-mail's count holds.
     """
     IssueToken: _grpc.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]
     """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, which live three seconds: what is revoked ends with them.
@@ -253,7 +255,9 @@ class TokensAsyncStub(TokensStub):
     SignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.SignInRequest, _members_pb2.SignInResponse]  # type: ignore[assignment]
     """Opens a session by e-mail and password and returns its secret with first caller tokens.
     Errors: UNAUTHENTICATED sign_in_failed (the same for unknown e-mail, wrong password and suspended member);
-    RESOURCE_EXHAUSTED too_many_attempts (RetryInfo says when).
+    RESOURCE_EXHAUSTED too_many_attempts (RetryInfo says when; the same for an e-mail that nobody has).
+    Wrong passwords count against the e-mail and against the address. Who was right once from a device is counted apart there: metadata `client-address` and
+    `client-device` (a secret that the device keeps, at most 100 characters) say where somebody comes from; without them only the e-mail's count holds.
     """
     IssueToken: _aio.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]  # type: ignore[assignment]
     """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, which live three seconds: what is revoked ends with them.
@@ -274,7 +278,9 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_members_pb2.SignInResponse, _abc.Awaitable[_members_pb2.SignInResponse]]:
         """Opens a session by e-mail and password and returns its secret with first caller tokens.
         Errors: UNAUTHENTICATED sign_in_failed (the same for unknown e-mail, wrong password and suspended member);
-        RESOURCE_EXHAUSTED too_many_attempts (RetryInfo says when).
+        RESOURCE_EXHAUSTED too_many_attempts (RetryInfo says when; the same for an e-mail that nobody has).
+        Wrong passwords count against the e-mail and against the address. Who was right once from a device is counted apart there: metadata `client-address` and
+        `client-device` (a secret that the device keeps, at most 100 characters) say where somebody comes from; without them only the e-mail's count holds.
         """
 
     @_abc_1.abstractmethod

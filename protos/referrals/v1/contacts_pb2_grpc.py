@@ -236,7 +236,8 @@ class Contacts:
 class ReferencesStub:
     """What a caller may hear and say with her reference and PIN. Needs no token: both together are the credential.
     Every rpc: UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference);
-    RESOURCE_EXHAUSTED too_many_attempts (five wrong PINs: an hour's pause; RetryInfo says when).
+    RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo says when; the same for an unknown
+    reference). They count against the reference and against the address; metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
     """
 
     def __init__(self, channel):
@@ -265,7 +266,8 @@ class ReferencesStub:
 class ReferencesServicer:
     """What a caller may hear and say with her reference and PIN. Needs no token: both together are the credential.
     Every rpc: UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference);
-    RESOURCE_EXHAUSTED too_many_attempts (five wrong PINs: an hour's pause; RetryInfo says when).
+    RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo says when; the same for an unknown
+    reference). They count against the reference and against the address; metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
     """
 
     def GetReferenceStatus(self, request, context):
@@ -318,7 +320,8 @@ def add_ReferencesServicer_to_server(servicer, server):
 class References:
     """What a caller may hear and say with her reference and PIN. Needs no token: both together are the credential.
     Every rpc: UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference);
-    RESOURCE_EXHAUSTED too_many_attempts (five wrong PINs: an hour's pause; RetryInfo says when).
+    RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo says when; the same for an unknown
+    reference). They count against the reference and against the address; metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
     """
 
     @staticmethod

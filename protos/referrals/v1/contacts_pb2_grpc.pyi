@@ -96,7 +96,8 @@ def add_ContactsServicer_to_server(servicer: ContactsServicer, server: _typing.U
 class ReferencesStub:
     """What a caller may hear and say with her reference and PIN. Needs no token: both together are the credential.
     Every rpc: UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference);
-    RESOURCE_EXHAUSTED too_many_attempts (five wrong PINs: an hour's pause; RetryInfo says when).
+    RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo says when; the same for an unknown
+    reference). They count against the reference and against the address; metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
     """
 
     @_typing.overload
@@ -114,7 +115,8 @@ class ReferencesStub:
 class ReferencesAsyncStub(ReferencesStub):
     """What a caller may hear and say with her reference and PIN. Needs no token: both together are the credential.
     Every rpc: UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference);
-    RESOURCE_EXHAUSTED too_many_attempts (five wrong PINs: an hour's pause; RetryInfo says when).
+    RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo says when; the same for an unknown
+    reference). They count against the reference and against the address; metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -128,7 +130,8 @@ class ReferencesAsyncStub(ReferencesStub):
 class ReferencesServicer(metaclass=_abc_1.ABCMeta):
     """What a caller may hear and say with her reference and PIN. Needs no token: both together are the credential.
     Every rpc: UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference);
-    RESOURCE_EXHAUSTED too_many_attempts (five wrong PINs: an hour's pause; RetryInfo says when).
+    RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo says when; the same for an unknown
+    reference). They count against the reference and against the address; metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
     """
 
     @_abc_1.abstractmethod

@@ -6,6 +6,7 @@ from flask import Response
 from marshmallow import Schema
 
 from protos.referrals.v1 import contacts_pb2 as pb
+from services.gateway import origin
 from services.gateway.api import fields
 from services.gateway.api.answers import one
 from services.gateway.api.reading import request_key
@@ -53,7 +54,9 @@ class ReferenceStatusSchema(Schema):
 def get_reference_status(given: dict[str, Any]) -> Response:
     """Say what became of a call
 
-    Five wrong PINs: an hour's pause. An unknown reference looks like a wrong PIN."""
+    Ten wrong PINs: two hours' pause, and longer after a hundred. An unknown reference looks like a wrong PIN. A page or app of your own asks from one
+    address for all its callers: 30 wrong ones, then one every ten minutes."""
+    origin.tell()
     return one(clients().references.GetReferenceStatus(pb.GetReferenceStatusRequest(**given)))
 
 
@@ -64,6 +67,7 @@ def withdraw_consent_by_reference(given: dict[str, Any]) -> Response:
     """Withdraw every consent and override of the person
 
     Whoever recorded them; what is asked for her ends, and the receivers' access with it, at once."""
+    origin.tell()
     return one(clients().references.WithdrawConsentByReference(pb.WithdrawConsentByReferenceRequest(**given, request_id=request_key())))
 
 
@@ -72,4 +76,5 @@ def withdraw_consent_by_reference(given: dict[str, Any]) -> Response:
 )
 def confirm_help(given: dict[str, Any]) -> Response:
     """Say whether help came"""
+    origin.tell()
     return one(clients().references.ConfirmHelp(pb.ConfirmHelpRequest(**given, request_id=request_key())))

@@ -5,11 +5,12 @@ Reference and PIN travel in forms only, never in an address, and are not kept: e
 
 from collections.abc import Callable
 
-from flask import Blueprint, render_template
+from flask import Blueprint, make_response, render_template
+from werkzeug.wrappers import Response
 
 from chassis.errors import Conflict, Exhausted, Invalid, Unauthenticated
 from protos.referrals.v1 import contacts_pb2 as c
-from services.gateway import forms, words
+from services.gateway import forms, origin, words
 from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 from services.gateway.i18n import ngettext
@@ -25,20 +26,25 @@ def form() -> str:
 
 def answered(
     ask: Callable[[str, str], c.ReferenceStatus], say: Callable[[c.ReferenceStatus], str] = lambda status: ""
-) -> str | tuple[str, int]:
+) -> Response | tuple[str, int]:
     """Asks with what the form brought, and says what came of it; wrong and unknown sound the same."""
-    reference, pin = forms.text("reference", 20), forms.text("pin", 10)
+    reference, pin, device = forms.text("reference", 20), forms.text("pin", 10), origin.device()
+    origin.tell(device)
     try:
         status = ask(reference, pin)
         said = say(status)
     except (Unauthenticated, Invalid):
-        problem = _("La referencia y el PIN no coinciden. Revise cada letra y número; a los cinco intentos hay que esperar una hora.")
+        problem = _(
+            "La referencia y el PIN no coinciden. Revise cada letra y número. Tras varios intentos hay que esperar; mientras tanto puede llamar."
+        )
         return render_template("my_referral.html", problem=problem, reference=reference), 401
     except Exhausted as refusal:
         return render_template("my_referral.html", problem=words.wait(refusal.retry_after), reference=reference), 429
     except Conflict as refusal:
         said, status = words.conflict(refusal.reason), ask_status(reference, pin)
-    return render_template("my_status.html", status=status, reference=reference, pin=pin, said=said)
+    response = make_response(render_template("my_status.html", status=status, reference=reference, pin=pin, said=said))
+    origin.remember(response, device)
+    return response
 
 
 def ask_status(reference: str, pin: str) -> c.ReferenceStatus:
@@ -47,13 +53,13 @@ def ask_status(reference: str, pin: str) -> c.ReferenceStatus:
 
 
 @blueprint.post("/my-referral")
-def status() -> str | tuple[str, int]:
+def status() -> Response | tuple[str, int]:
     """How things stand, in plain words."""
     return answered(ask_status)
 
 
 @blueprint.post("/my-referral/confirm")
-def confirm() -> str | tuple[str, int]:
+def confirm() -> Response | tuple[str, int]:
     """Says whether help came."""
     came = forms.text("help_came") == "yes"
 
@@ -67,7 +73,7 @@ def confirm() -> str | tuple[str, int]:
 
 
 @blueprint.post("/my-referral/withdraw")
-def withdraw() -> str | tuple[str, int]:
+def withdraw() -> Response | tuple[str, int]:
     """Takes back every consent."""
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:

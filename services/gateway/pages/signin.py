@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted, Invalid, Unauthenticated
 from protos.partners.v1.members_pb2 import SignInRequest
-from services.gateway import i18n, session, words
+from services.gateway import i18n, origin, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 
@@ -34,7 +34,8 @@ def form() -> Response | str:
 @blueprint.post("/sign-in")
 def enter() -> Response | tuple[str, int]:
     """Opens a session. Unknown address, wrong password and suspended member sound the same."""
-    email, target = request.form.get("email", "").strip(), request.form.get("to", "")
+    email, target, device = request.form.get("email", "").strip(), request.form.get("to", ""), origin.device()
+    origin.tell(device)
     try:
         answer = clients().tokens.SignIn(SignInRequest(email=email, password=request.form.get("password", "")))
     except (Unauthenticated, Invalid):
@@ -45,6 +46,7 @@ def enter() -> Response | tuple[str, int]:
         response = redirect(safe_target(target), 303)
         language = request.args.get("lang", "")
         session.set_cookie(response, answer.session_secret, language if language in i18n.LANGUAGES else "")
+        origin.remember(response, device)
         return response
     return render_template("signin.html", to=target, ended=None, problem=problem, email=email), status
 
@@ -68,4 +70,5 @@ def quick_exit() -> Response:
     session.leave(wait=False)
     response = redirect(current_app.config["EXIT_URL"], 303)
     session.drop_cookie(response)
+    origin.forget(response)
     return response

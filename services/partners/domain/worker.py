@@ -1,4 +1,4 @@
-"""Somebody with an account at a member: roles, password rules, sessions, and the pause after wrong passwords."""
+"""Somebody with an account at a member: roles, password rules and sessions."""
 
 import unicodedata
 from dataclasses import dataclass
@@ -14,10 +14,6 @@ IDLE = timedelta(minutes=15)
 ABSOLUTE = timedelta(hours=12)
 # A session is noted as used at most this often, to spare writes; so the idle limit is exact to this.
 TOUCH = timedelta(seconds=30)
-FREE_ATTEMPTS = 5
-FORGET_ATTEMPTS = timedelta(days=1)
-_FIRST_PAUSE = timedelta(seconds=30)
-_LONGEST_PAUSE = timedelta(minutes=15)
 
 
 class Role(StrEnum):
@@ -115,11 +111,3 @@ def check_password(password: str) -> None:
 def session_lives(create_time: datetime, last_use_time: datetime, now: datetime) -> bool:
     """Whether a session is neither idle for too long nor too old."""
     return now - last_use_time < IDLE and now - create_time < ABSOLUTE
-
-
-def pause_after(failures: int) -> timedelta:
-    """How long an e-mail waits after so many wrong attempts: not for the first few, then doubling."""
-    if failures < FREE_ATTEMPTS:
-        return timedelta(0)
-    doubled: int = 2 ** min(failures - FREE_ATTEMPTS, 10)
-    return min(_FIRST_PAUSE * doubled, _LONGEST_PAUSE)

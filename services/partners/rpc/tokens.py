@@ -5,6 +5,7 @@ from datetime import datetime
 from chassis.audit import Entry
 from chassis.db import Database
 from chassis.errors import Invalid
+from chassis.guesses import Guesses
 from chassis.rpc import Call, anyone
 from chassis.sealing import Keyring
 from chassis.tokens import Caller, Issuer
@@ -24,16 +25,15 @@ class Tokens:
     """One method an rpc of the contract, which says what each does and refuses."""
 
     def __init__(self, database: Database, issuer: Issuer, keyring: Keyring) -> None:
-        self._database = database
         self._issuer = issuer
-        self._keyring = keyring
+        self._guesses = Guesses(database, keyring, "password", usecases.OF_AN_ACCOUNT, usecases.OF_AN_ADDRESS)
 
     def SignIn(self, request: pb.SignInRequest, call: Call) -> pb.SignInResponse:
         missing = [(name, "required") for name in ("email", "password") if not getattr(request, name)]
         if missing:
             raise Invalid(*missing)
         now = call.clock.now()
-        secret, proven = usecases.sign_in(call.tx, self._database, self._keyring, now, request.email, request.password)
+        secret, proven = usecases.sign_in(call.tx, self._guesses, now, request.email, request.password, call.origin)
         tokens, expire_time = self._issue(proven.caller, now)
         call.trail.append(Entry("sign_in", proven.caller.id))
         return pb.SignInResponse(

@@ -30,11 +30,13 @@ from services.partners.usecases.services import (
     set_capacity,
     update_service,
 )
-from services.partners.usecases.sessions import end_session, from_api_key, from_session, sign_in
+from services.partners.usecases.sessions import OF_AN_ACCOUNT, OF_AN_ADDRESS, end_session, from_api_key, from_session, sign_in
 from services.partners.usecases.standing import check_standing
 from services.partners.usecases.workers import create_worker, list_workers, suspend_worker
 
 __all__ = [
+    "OF_AN_ACCOUNT",
+    "OF_AN_ADDRESS",
     "accept_invitation",
     "approve_organization",
     "batch_get",

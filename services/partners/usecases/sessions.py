@@ -7,17 +7,22 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from chassis.db import Database, Transaction
-from chassis.errors import Exhausted, Unauthenticated
-from chassis.sealing import Keyring
-from chassis.tokens import SYSTEM, Caller
+from chassis.db import Transaction
+from chassis.errors import Unauthenticated
+from chassis.guesses import Budget, Guesses, Origin
+from chassis.tokens import Caller
 from services.partners.domain import api_key
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import TOUCH, Worker, WorkerStatus, same_email, session_lives
-from services.partners.store import api_keys, attempts, organizations, workers
+from services.partners.store import api_keys, organizations, workers
 from services.partners.usecases.passwords import holds
+
+# 100 wrong ones are what NIST SP 800-63B allows before an account is closed; here it goes on, with 24 a day.
+OF_AN_ACCOUNT = Budget(10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1))
+# An office, a hospital or a country's operator may stand behind one address.
+OF_AN_ADDRESS = Budget(50, timedelta(minutes=1), timedelta(0))
 
 
 @dataclass(frozen=True)
@@ -29,22 +34,15 @@ class Proven:
     worker: Worker | None = None
 
 
-def sign_in(tx: Transaction, database: Database, keyring: Keyring, now: datetime, email: str, password: str) -> tuple[str, Proven]:
-    """Opens a session; returns its secret and whose it is.
-
-    The attempt is counted in a transaction of its own, before the password is looked at: a refusal takes back only the caller's.
-    """
-    mark = keyring.fingerprint(same_email(email).encode(), "attempts")
-    with database.transaction(SYSTEM) as own:
-        wait = attempts.begin(own, mark, now)
-    if wait:
-        raise Exhausted("too_many_attempts", wait)
+def sign_in(tx: Transaction, guesses: Guesses, now: datetime, email: str, password: str, origin: Origin) -> tuple[str, Proven]:
+    """Opens a session; returns its secret and whose it is."""
+    guess = guesses.begin(same_email(email), origin, now)
     found = workers.by_email(tx, email) if "\x00" not in email else None
     right = holds(found[1] if found else None, password)
     organization = organizations.fetch(tx, found[0].organization_id) if found else None
     if found is None or organization is None or not right or not _may_enter(found[0], organization):
         raise Unauthenticated("sign_in_failed")
-    attempts.forgive(tx, mark)
+    guesses.right(guess, now)
     secret = secrets.token_urlsafe(32)
     workers.open_session(tx, _hash(secret), found[0].id, now)
     return secret, _worker(found[0], organization)

@@ -70,16 +70,16 @@ class ReferencesFace:
 
     def GetReferenceStatus(self, request: pb.GetReferenceStatusRequest, call: Call) -> pb.ReferenceStatus:
         """See the .proto, as for every method here."""
-        contact = self._usecases.enter(call.tx, request.reference, request.pin, call.trail)
+        contact = self._usecases.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         return self._pack(contact, call)
 
     def WithdrawConsentByReference(self, request: pb.WithdrawConsentByReferenceRequest, call: Call) -> pb.ReferenceStatus:
-        contact = self._usecases.enter(call.tx, request.reference, request.pin, call.trail)
+        contact = self._usecases.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         self._usecases.withdraw_consent(call.tx, contact, call.trail)
         return self._pack(contact, call)
 
     def ConfirmHelp(self, request: pb.ConfirmHelpRequest, call: Call) -> pb.ReferenceStatus:
-        contact = self._usecases.enter(call.tx, request.reference, request.pin, call.trail)
+        contact = self._usecases.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         self._usecases.confirm_help(call.tx, contact, request.help_came)
         return self._pack(contact, call)
 

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from datetime import datetime, timedelta
 
 from chassis import outbox
 from chassis.db import Row, Transaction
@@ -68,26 +67,12 @@ class Contacts:
             (self._fingerprint(reference), contact_id, pin_hash),
         )
 
-    def count_try(self, tx: Transaction, reference: str, now: datetime, most: int, pause: timedelta) -> tuple[str, str] | datetime | None:
-        """Counts a try before the PIN is looked at, so that many tries at once are all counted.
-
-        Returns (contact id, PIN hash), or the time from which one may try again, or None for an unknown reference. After the pause the count begins anew.
-        """
-        row = tx.execute("SELECT * FROM contact_references WHERE fingerprint = %s FOR UPDATE", (self._fingerprint(reference),)).fetchone()
-        if row is None:
-            return None
-        tries = row["tries"]
-        if row["last_try"] and row["last_try"] + pause <= now:
-            tries = 0
-        if tries >= most:
-            again: datetime = row["last_try"] + pause
-            return again
-        tx.execute("UPDATE contact_references SET tries = %s, last_try = %s WHERE fingerprint = %s", (tries + 1, now, row["fingerprint"]))
-        return row["contact_id"], row["pin_hash"]
-
-    def forget_tries(self, tx: Transaction, reference: str) -> None:
-        """The PIN was right."""
-        tx.execute("UPDATE contact_references SET tries = 0 WHERE fingerprint = %s", (self._fingerprint(reference),))
+    def by_reference(self, tx: Transaction, reference: str) -> tuple[str, str] | None:
+        """(contact id, PIN hash), or None for an unknown reference. In every scope: reference and PIN are the credential."""
+        row = tx.execute(
+            "SELECT contact_id, pin_hash FROM contact_references WHERE fingerprint = %s", (self._fingerprint(reference),)
+        ).fetchone()
+        return (row["contact_id"], row["pin_hash"]) if row else None
 
     def _fingerprint(self, reference: str) -> bytes:
         return self._keyring.fingerprint(reference.encode(), "references")

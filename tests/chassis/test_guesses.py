@@ -1,0 +1,47 @@
+"""What a budget of guesses allows in the long run; the counting itself is tested where it counts, with passwords and PINs."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from chassis.guesses import Budget
+from services.partners.usecases.sessions import OF_AN_ACCOUNT
+from services.referrals.usecases.contacts import OF_A_REFERENCE, OF_AN_ADDRESS
+from tests.builders import NOON
+
+DAY = timedelta(days=1)
+
+
+def wrong_ones(budget: Budget, time: timedelta) -> int:
+    """How many wrong guesses somebody gets in who never rests."""
+    now, end = NOON, NOON + time
+    row: dict[str, Any] = {"whole_time": now, "wrong": 0}
+    while now <= end:
+        whole_time, wait = budget.take(row, now)
+        if wait:
+            now += wait
+        else:
+            row = {"whole_time": whole_time, "wrong": row["wrong"] + 1}
+    return int(row["wrong"])
+
+
+def test_who_knows_a_reference_guesses_its_pin_in_a_year_with_less_than_one_chance_in_twenty() -> None:
+    assert wrong_ones(OF_A_REFERENCE, timedelta(0)) == 10
+    assert wrong_ones(OF_A_REFERENCE, DAY) == 22
+    assert wrong_ones(OF_A_REFERENCE, 365 * DAY) / 10_000 < 0.05
+
+
+def test_an_address_gets_so_many_wrong_ones_in_a_day_whatever_they_are_for() -> None:
+    assert wrong_ones(OF_AN_ADDRESS, DAY) == 30 + 144
+
+
+def test_a_password_withstands_less_than_ten_thousand_guesses_a_year() -> None:
+    assert wrong_ones(OF_AN_ACCOUNT, 365 * DAY) < 10_000
+
+
+@pytest.mark.parametrize("wrong", [0, 99, 100, 5000])
+def test_a_guess_that_was_given_back_costs_nothing(wrong: int) -> None:
+    whole_time, wait = OF_A_REFERENCE.take({"whole_time": NOON, "wrong": wrong}, NOON)
+    assert not wait
+    assert whole_time - OF_A_REFERENCE.step(wrong) == NOON

@@ -1,0 +1,170 @@
+"""Wrong passwords: how many are heard, from where, and whom they keep out."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+
+from chassis.tokens import SYSTEM
+from protos.partners.v1 import members_pb2 as pb
+from protos.partners.v1 import members_pb2_grpc
+from services.partners import usecases
+from services.partners.domain.worker import Role
+from tests.partners.scene import PASSWORD, Scene, refused
+
+EMAIL = "xiomara@puentes.org"
+WRONG = "otra clave larga"
+PHONE = "p" * 43
+
+
+@pytest.fixture
+def member(scene: Scene) -> Scene:
+    scene.worker(scene.organization("Puentes"), Role.OPERATOR, email=EMAIL)
+    return scene
+
+
+def sign_in(scene: Scene, password: str = WRONG, email: str = EMAIL, address: str = "", device: str = "") -> None:
+    metadata = (("client-address", address), ("client-device", device))
+    members_pb2_grpc.TokensStub(scene.channel).SignIn(pb.SignInRequest(email=email, password=password), metadata=metadata, timeout=10)
+
+
+def guesses(scene: Scene, often: int, **how: str) -> None:
+    for _ in range(often):
+        with refused("UNAUTHENTICATED", "sign_in_failed"):
+            sign_in(scene, **how)
+
+
+def waits(scene: Scene, **how: str) -> float:
+    with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as found:
+        sign_in(scene, **how)
+    return found.retry_after
+
+
+def sweep(scene: Scene) -> None:
+    with scene.database.transaction(SYSTEM) as tx:
+        usecases.sweep(tx, scene.clock.now())
+
+
+def test_after_ten_wrong_passwords_one_waits_and_then_has_one_more(member: Scene) -> None:
+    guesses(member, 10)
+    assert waits(member, password=PASSWORD) == 300
+    member.later(seconds=299)
+    assert waits(member, email=EMAIL.upper()) == 1  # the same address
+    member.later(seconds=1)
+    guesses(member, 1)
+    assert waits(member) == 300
+
+
+def test_after_a_hundred_it_is_one_an_hour(member: Scene) -> None:
+    guesses(member, 10)
+    for _ in range(90):
+        member.later(minutes=5)
+        guesses(member, 1)
+    member.later(minutes=5)
+    assert waits(member) == 45 * 60
+    member.later(hours=20)
+    guesses(member, 1)
+    assert waits(member) == 3600, "what is left unused does not add up"
+
+
+def test_strangers_guesses_do_not_keep_out_who_signed_in_from_her_device_before(member: Scene) -> None:
+    sign_in(member, PASSWORD, address="192.0.2.7", device=PHONE)
+    guesses(member, 10, address="192.0.2.66")
+    assert waits(member, address="192.0.2.67")
+    sign_in(member, PASSWORD, address="192.0.2.68", device=PHONE)
+    assert waits(member, password=PASSWORD, device="q" * 43), "somebody else's device"
+
+
+def test_a_known_device_has_its_own_count_and_is_known_for_its_own_account_only(member: Scene) -> None:
+    member.worker(member.coalition, email="otra@ejemplo.org")
+    sign_in(member, PASSWORD, device=PHONE)
+    guesses(member, 10, device=PHONE)
+    assert waits(member, device=PHONE)
+    sign_in(member, PASSWORD)  # at any other device
+    guesses(member, 10, email="otra@ejemplo.org", device=PHONE)
+    assert waits(member, email="otra@ejemplo.org")
+
+
+def test_a_device_is_forgotten_after_half_a_year(member: Scene) -> None:
+    sign_in(member, PASSWORD, device=PHONE)
+    member.later(days=179)
+    guesses(member, 10)
+    sign_in(member, PASSWORD, device=PHONE)
+    member.later(days=181)
+    guesses(member, 10)
+    assert waits(member, password=PASSWORD, device=PHONE)
+
+
+def test_one_address_may_not_try_a_password_on_everybody(member: Scene) -> None:
+    for number in range(50):
+        guesses(member, 1, email=f"x{number}@ejemplo.org", address="192.0.2.66")
+    assert waits(member, email="y@ejemplo.org", address="192.0.2.66") == 60
+    assert waits(member, password=PASSWORD, address="192.0.2.66") == 60, "and learns nothing by a right one"
+    sign_in(member, PASSWORD, address="192.0.2.7")
+
+
+def test_an_office_that_signs_in_rightly_all_day_is_never_held_up(member: Scene) -> None:
+    for _ in range(60):
+        sign_in(member, PASSWORD, address="192.0.2.7")
+
+
+def test_what_others_guessed_stays_counted_when_she_signs_in(member: Scene) -> None:
+    guesses(member, 9)
+    sign_in(member, PASSWORD)
+    guesses(member, 1)
+    assert waits(member)
+
+
+@pytest.mark.parametrize("email", [EMAIL, "nadie@puentes.org", "x\x00"])
+def test_an_e_mail_that_nobody_has_is_counted_like_another(member: Scene, email: str) -> None:
+    guesses(member, 10, email=email)
+    assert waits(member, email=email) == 300
+
+
+def test_neither_e_mail_nor_address_nor_device_is_kept_readable(member: Scene) -> None:
+    guesses(member, 1, email="nadie@puentes.org", address="192.0.2.66", device=PHONE)
+    sign_in(member, PASSWORD, address="192.0.2.66", device=PHONE)
+    kept = str([bytes(row["mark"]) for row in member.rows("SELECT mark FROM guesses")])
+    assert len(kept) > 100
+    for readable in ("nadie", "192.0.2", PHONE, "xiomara"):
+        assert readable not in kept
+
+
+def test_many_guesses_at_once_are_no_way_round(member: Scene) -> None:
+    def guess(number: int) -> str:
+        try:
+            sign_in(member, f"otra clave {number:03}", address=f"192.0.2.{number % 3}")
+        except grpc.RpcError as error:
+            return str(error.code().name)
+        return "OK"
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(guess, range(30)))
+    assert answers.count("UNAUTHENTICATED") == 10
+    assert answers.count("RESOURCE_EXHAUSTED") == 20
+
+
+def test_what_is_over_is_forgotten(member: Scene) -> None:
+    guesses(member, 3, address="192.0.2.66")
+    sign_in(member, PASSWORD, device=PHONE)
+    member.later(days=1)
+    sweep(member)
+    assert len(member.rows("SELECT 1 FROM guesses")) == 2, "the address is not kept for long"
+    member.later(days=30)
+    sweep(member)
+    assert len(member.rows("SELECT 1 FROM guesses")) == 1
+    member.later(days=150)
+    sweep(member)
+    assert member.rows("SELECT 1 FROM guesses") == []
+
+
+def test_what_is_over_counts_no_more_before_it_is_swept(member: Scene) -> None:
+    guesses(member, 10)
+    for _ in range(90):
+        member.later(minutes=5)
+        guesses(member, 1)
+    member.later(days=40)
+    guesses(member, 10)
+    assert waits(member) == 300

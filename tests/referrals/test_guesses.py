@@ -1,0 +1,123 @@
+"""Wrong PINs: how many are heard, from where, and that they do not keep her out."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from protos.referrals.v1 import contacts_pb2 as pb
+from protos.referrals.v1 import contacts_pb2_grpc
+from services.referrals.domain.contact import new_reference
+from services.referrals.usecases import contacts as usecases
+from tests.builders import refusal
+from tests.referrals.conftest import Service, Story
+
+WRONG = ("UNAUTHENTICATED", "reference_or_pin_wrong")
+WAIT = ("RESOURCE_EXHAUSTED", "too_many_attempts")
+PHONE = "p" * 43
+
+
+def ask(service: Service, reference: str, pin: str = "0000", address: str = "", device: str = "") -> pb.ReferenceStatus:
+    metadata = [("client-address", address), ("client-device", device)]
+    stub: Any = contacts_pb2_grpc.ReferencesStub(service.channel)
+    found: pb.ReferenceStatus = stub.GetReferenceStatus(
+        pb.GetReferenceStatusRequest(reference=reference, pin=pin), metadata=metadata, timeout=10
+    )
+    return found
+
+
+def said(service: Service, reference: str, often: int = 1, **how: str) -> set[tuple[str, str]]:
+    return {refusal(partial(ask, service, reference, **how)) for _ in range(often)}
+
+
+def waits(service: Service, reference: str, **how: str) -> timedelta:
+    with pytest.raises(grpc.RpcError) as caught:
+        ask(service, reference, **how)
+    error: Any = caught.value
+    found, retry = rpc_status.from_call(error), error_details_pb2.RetryInfo()
+    assert found is not None
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert [detail for detail in found.details if detail.Unpack(retry)]
+    return timedelta(seconds=retry.retry_delay.ToTimedelta().total_seconds())
+
+
+def test_after_ten_wrong_pins_the_right_one_has_to_wait_too(story: Story, service: Service) -> None:
+    made = story.contact()
+    assert said(service, made.reference, 10) == {WRONG}
+    service.clock.advance(timedelta(minutes=10))
+    assert waits(service, made.reference, pin=made.pin) == timedelta(minutes=110)
+    service.clock.advance(timedelta(minutes=110))
+    assert ask(service, made.reference, made.pin).contact_time_band == "today"
+
+
+def test_a_reference_that_exists_and_one_that_does_not_answer_alike_whatever_is_tried(story: Story, service: Service) -> None:
+    exists, unknown = story.contact().reference, new_reference()
+
+    def heard(reference: str) -> list[tuple[str, str] | timedelta]:
+        service.clock.set(service.clock.now())
+        found: list[tuple[str, str] | timedelta] = [refusal(partial(ask, service, reference)) for _ in range(12)]
+        return [*found, waits(service, reference)]
+
+    assert heard(exists) == heard(unknown)
+    assert heard(exists)[:10] == [WAIT] * 10
+
+
+def test_wrong_pins_of_others_do_not_keep_her_out(story: Story, service: Service) -> None:
+    made = story.contact()
+    ask(service, made.reference, made.pin, address="192.0.2.7", device=PHONE)
+    said(service, made.reference, 20, address="192.0.2.66")
+    assert waits(service, made.reference, pin=made.pin, address="192.0.2.67")
+    assert ask(service, made.reference, made.pin, address="192.0.2.68", device=PHONE).contact_time_band == "today"
+    other = story.contact()
+    assert said(service, other.reference, 10, device=PHONE) == {WRONG}
+    assert waits(service, other.reference, pin=other.pin, device=PHONE), "the phone is known for her own reference only"
+
+
+def test_one_address_may_not_try_a_pin_on_every_reference(story: Story, service: Service) -> None:
+    made = story.contact()
+    for _ in range(30):
+        assert said(service, new_reference(), address="192.0.2.99") == {WRONG}
+    assert waits(service, made.reference, pin=made.pin, address="192.0.2.99") == timedelta(minutes=10)
+    assert ask(service, made.reference, made.pin, address="192.0.2.98").contact_time_band == "today"
+
+
+def test_the_right_pin_costs_nothing_also_when_what_she_asks_is_refused(story: Story, service: Service) -> None:
+    made, public = story.contact(), service.public()
+    for _ in range(15):
+        request = pb.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True, request_id=story.request_id())
+        assert refusal(partial(public.ConfirmHelp, request)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
+    assert ask(service, made.reference, made.pin).contact_time_band == "today"
+
+
+def test_guessing_at_once_does_not_get_round_the_count(story: Story, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = story.contact()
+    looked: list[str] = []
+    real = usecases._matches
+
+    def counting(pin_hash: str, pin: str) -> bool:
+        looked.append(pin)
+        return real(pin_hash, pin)
+
+    monkeypatch.setattr(usecases, "_matches", counting)
+    begin = threading.Barrier(20)
+    heard: list[tuple[str, str]] = []
+
+    def guess(number: int) -> None:
+        begin.wait()
+        heard.append(refusal(partial(ask, service, made.reference, f"{number:04d}", address=f"192.0.2.{number % 2}")))
+
+    threads = [threading.Thread(target=guess, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(looked) == 10
+    assert Counter(heard) == {WRONG: 10, WAIT: 10}

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 import requests
 
 from bench.figures import Measured, percentile
-from chassis.config import CALLER_RATE
+from services.gateway.config import CALLER_RATE
 from tests.parts.house import House, until
 
-TIMES = 20  # the quota
-ASKED, EVERY = 400, 0.02  # requests of the other partner, and seconds between them
+TIMES = 40  # the quota
+ASKED, EVERY = 400, 0.05  # requests of the other partner, and seconds between them
 CONNECTIONS = 8
 _PATH = "/api/v1/referrals?limit=5"
 

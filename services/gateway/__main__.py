@@ -5,6 +5,7 @@ from types import FrameType
 
 import click
 
+from services.gateway import limits, session
 from services.gateway.api import openapi_text
 from services.gateway.app import make
 from services.gateway.config import from_environment
@@ -20,7 +21,9 @@ def main() -> None:
 def serve() -> None:
     """Listens on ENLACE_HTTP_LISTEN until SIGTERM; then no newcomers, those under way end, exit 0 within 10 s."""
     settings = from_environment()
-    server = Server(make(settings), f"{settings.host}:{settings.port}", settings.proxies)
+    app = make(settings)
+    refuse = limits.refusal(app.extensions["limits"], session.fingerprint)
+    server = Server(app, f"{settings.host}:{settings.port}", settings.proxies, refuse=refuse)
 
     def stop(number: int, frame: FrameType | None) -> None:
         server.stop()

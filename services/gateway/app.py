@@ -48,7 +48,6 @@ def create_app(settings: Settings, clients: Clients | None = None) -> Flask:
     app.extensions["clients"] = clients or Clients(settings.partners, settings.referrals, settings.notifications)
     app.extensions["exchange"] = session.Exchange()
     app.extensions["limits"] = limits.Limits(settings.caller_rate)
-    app.wsgi_app = limits.Early(app.wsgi_app, app.extensions["limits"], session.fingerprint)  # type: ignore[method-assign]
     i18n.install(app)
     app.before_request(begin)
     app.after_request(finish)

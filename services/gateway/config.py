@@ -7,6 +7,9 @@ from pathlib import Path
 
 from chassis import config
 
+# Requests; each takes a call or more at the services, a page up to ten, so they allow a caller twice as many calls.
+CALLER_RATE = config.CALLER_RATE // 2
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -23,7 +26,7 @@ class Settings:
     metrics_listen: str
     proxies: int
     signing_key: bytes
-    caller_rate: int = config.CALLER_RATE
+    caller_rate: int = CALLER_RATE
 
 
 def from_environment() -> Settings:
@@ -43,7 +46,7 @@ def from_environment() -> Settings:
         metrics_listen=settings.text("ENLACE_METRICS_LISTEN", ""),
         # Too few, and everybody behind the proxy counts as one address; too many, and a caller makes up his own.
         proxies=settings.number("ENLACE_PROXIES", 0),
-        caller_rate=settings.number("ENLACE_CALLER_RATE", config.CALLER_RATE),
+        caller_rate=settings.number("ENLACE_CALLER_RATE", CALLER_RATE),
         signing_key=_signing_key(settings.path("ENLACE_KEYS", "var/keys")),
     )
     settings.done()

@@ -7,9 +7,9 @@ import hashlib
 import ipaddress
 import json
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING
 
 from flask import Response, current_app, g, request
 
@@ -17,9 +17,6 @@ from chassis.errors import Exhausted
 from chassis.ids import new_id
 from chassis.limits import WINDOW, Limiter, Quota
 from services.gateway.problems import DOCS, MEDIA_TYPE, REASONS
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # Of callers that an address may stand for: an office, a hospital or a country's operator behind one address.
 CALLERS_AN_ADDRESS = 4
@@ -43,33 +40,36 @@ class Limits:
         return self._limiters["caller"].look(mark)
 
 
-class Early:
-    """Refuses a system that has nothing left before anything is done for it: a flood must cost next to nothing. It is neither logged nor timed."""
+@dataclass(frozen=True)
+class Refused:
+    """An answer to what is refused before Flask has to do with it."""
 
-    def __init__(self, app: "WSGIApplication", limits: Limits, mark: Callable[[str], str]) -> None:
-        self._app = app
-        self._limits = limits
-        self._mark = mark
+    status: str
+    headers: dict[str, str]
+    body: bytes
 
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        sent = environ.get("HTTP_AUTHORIZATION", "").partition(" ")[2] if environ.get("PATH_INFO", "").startswith("/api/") else ""
-        quota = self._limits.of_caller(self._mark(sent)) if sent else None
+
+def refusal(limits: Limits, mark: Callable[[str], str]) -> Callable[[str, str], Refused | None]:
+    """Makes what refuses a system by path and Authorization if it has nothing left. Such an answer is neither logged nor timed."""
+
+    def refuse(path: str, authorization: str) -> Refused | None:
+        sent = authorization.partition(" ")[2] if path.startswith("/api/") else ""
+        quota = limits.of_caller(mark(sent)) if sent else None
         if quota is None or not quota.wait:
-            return self._app(environ, start_response)
+            return None
         reason, request_id = "rate_limited", new_id()
         said = {"type": f"{DOCS}#{reason}", "title": REASONS[reason].title, "status": 429, "reason": reason, "request_id": request_id}
-        body = json.dumps(said).encode()
         headers = {
             "Content-Type": MEDIA_TYPE,
-            "Content-Length": str(len(body)),
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
             "X-Request-Id": request_id,
             "Retry-After": str(max(1, round(quota.wait))),
             **fields("caller", quota),
         }
-        start_response("429 TOO MANY REQUESTS", list(headers.items()))
-        return [body]
+        return Refused("429 TOO MANY REQUESTS", headers, json.dumps(said).encode())
+
+    return refuse
 
 
 def admit(mark: str, known: bool) -> None:

@@ -9,6 +9,8 @@ import logging
 import resource
 import socket
 import time
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask
@@ -19,6 +21,7 @@ from waitress.task import ErrorTask, Task, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import RequestEntityTooLarge
 
 from services.gateway.gates import THREADS
+from services.gateway.limits import Refused
 
 ARRIVAL_SECONDS = 20.0  # for a whole request, from its first byte; 64 kB take 11 s at 50 kbit/s
 SILENCE_SECONDS = 10.0  # without a byte within a request
@@ -27,6 +30,10 @@ IDLE_SECONDS = 75.0  # between requests; longer than the 60 s of common proxies,
 GRACE_SECONDS = 8.0  # for those under way at a stop; whole in ten
 LAST_BYTES_SECONDS = 2.0  # of these, for requests that have not arrived in whole
 LINGER_SECONDS = 2.0  # after a refusal, for what is still on its way
+REFUSAL_SECONDS = (
+    0.25  # before a caller with nothing left hears so: one that asks again at once is slowed down to what costs others nothing
+)
+REFUSED_WAITING = 200  # wait so at the same time; past that they hold too many connections
 CONNECTIONS = 1000
 HEADER_BYTES = 16 * 1024
 BODY_BYTES = 128 * 1024  # the app refuses more than 64 kB in its own words; what is larger still is not even read
@@ -47,11 +54,30 @@ def too_large_or_broken(channel: "Channel", request: Any) -> Task:
     return task
 
 
+class Answer(Task):  # type: ignore[misc]
+    """Answers without the app."""
+
+    complete = True  # status and headers are known from the start
+
+    def execute(self) -> None:
+        """Called by `service`."""
+        refused: Refused = self.request.refused
+        self.status, self.response_headers = refused.status, [*refused.headers.items()]
+        self.content_length = len(refused.body)
+        self.write(refused.body)
+
+
+def by_the_app_or_without(channel: "Channel", request: Any) -> Task:
+    """What answers a whole request."""
+    return Answer(channel, request) if hasattr(request, "refused") else WSGITask(channel, request)
+
+
 class Channel(HTTPChannel):  # type: ignore[misc]
     """One connection, which waits for its client only so long."""
 
     server: "Server"
     close_when_flushed: bool
+    task_class = staticmethod(by_the_app_or_without)
     error_task_class = staticmethod(too_large_or_broken)
 
     def __init__(self, server: "Server", *args: Any, **kwargs: Any) -> None:
@@ -111,8 +137,15 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     channel_class = Channel
     clock = staticmethod(time.monotonic)
 
-    def __init__(self, app: Flask, address: str, proxies: int = 0) -> None:
-        """`address` is host:port, of IPv6 with the host in brackets. Behind `proxies` of our own, REMOTE_ADDR is whom the outermost of them saw."""
+    def __init__(
+        self, app: Flask, address: str, proxies: int = 0, *, refuse: Callable[[str, str], Refused | None] = lambda path, authorization: None
+    ) -> None:
+        """`address` is host:port, of IPv6 with the host in brackets. Behind `proxies` of our own, REMOTE_ADDR is whom the outermost of them saw.
+
+        `refuse` says by path and Authorization whether a request is refused before the app has to do with it: a flood must cost next to nothing.
+        """
+        self._refuse = refuse
+        self._refused = deque[tuple[float, Channel]]()  # and when each is answered
         logging.getLogger("waitress").setLevel(logging.CRITICAL)  # its lines hold paths, which hold ids
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft < 2 * CONNECTIONS:
@@ -138,7 +171,14 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         )
 
     def add_task(self, channel: Channel) -> None:
-        """A request is whole: to the workers, or to the lane of those that never wait."""
+        """A request is whole: to the workers, to the lane of those that never wait, or refused in a moment, for which no worker is needed."""
+        request = channel.requests[0]
+        refused = None if request.error else self._refuse(request.path, request.headers.get("AUTHORIZATION", ""))
+        if refused:
+            request.refused = refused
+            late = len(self._refused) < REFUSED_WAITING
+            self._refused.append((self.clock() + (REFUSAL_SECONDS if late else 0.0), channel))
+            return
         express = getattr(channel.requests[0], "path", "") in EXPRESS
         (self._express if express else self.task_dispatcher).add_task(channel)
 
@@ -159,17 +199,25 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     def serve(self) -> None:
         """Serves until `stop`, then lets those under way end."""
         while self._stop_asked is None:
-            wasyncore.poll2(1.0, self._map)
+            self._turn(1.0)
         self.del_channel()  # no newcomers
         self.socket.close()
         while not self._drained(self.clock() - self._stop_asked):
-            wasyncore.poll2(0.05, self._map)
+            self._turn(0.05)
 
     def stop(self) -> None:
         """Asks `serve` to end; may be called by a signal."""
         if self._stop_asked is None:
             self._stop_asked = self.clock()
             self.pull_trigger()
+
+    def _turn(self, seconds: float) -> None:
+        """What the sockets bring within so many seconds, and the refusals that are due."""
+        if self._refused:
+            seconds = min(seconds, max(0.0, self._refused[0][0] - self.clock()))
+        wasyncore.poll2(seconds, self._map)
+        while self._refused and self._refused[0][0] <= self.clock():
+            self._refused.popleft()[1].service()
 
     def _drained(self, seconds: float) -> bool:
         for channel in list(self.active_channels.values()):

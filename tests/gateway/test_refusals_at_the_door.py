@@ -1,0 +1,126 @@
+"""What a caller who has nothing left costs the gateway, over a real socket: no thread, nobody's place, and an answer a moment later."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import requests
+from flask import Flask, request
+
+from services.gateway import limits
+from services.gateway import server as served
+from services.gateway.limits import Limits
+from services.gateway.server import Server
+from tests.parts.house import until
+
+PATH = "/api/v1/referrals"
+
+
+@dataclass
+class Gateway:
+    """A server whose app only counts, and lets a caller named "slow" wait until it is told."""
+
+    server: Server
+    asked: list[str]
+    go: threading.Event
+    limits: Limits
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.effective_port}{PATH}"
+
+    def spend(self, who: str) -> None:
+        """All that a caller has."""
+        while not self.limits.of_caller(who).wait:
+            self.limits._limiters["caller"].take(who)
+
+    def send(self, said: bytes) -> socket.socket:
+        line = socket.create_connection(("127.0.0.1", self.server.effective_port), timeout=10)
+        line.sendall(said)
+        return line
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    app, asked, go = Flask(__name__), list[str](), threading.Event()
+
+    def answer() -> str:
+        who = request.headers["Authorization"].partition(" ")[2]
+        asked.append(who)
+        if who == "slow":
+            go.wait(20)
+        return who
+
+    app.add_url_rule(PATH, view_func=answer)
+    counted = Limits(1)
+    for limiter in counted._limiters.values():
+        limiter._now = lambda: 0.0
+    server = Server(app, "127.0.0.1:0", refuse=limits.refusal(counted, lambda sent: sent))
+    serving = threading.Thread(target=server.serve)
+    serving.start()
+    yield Gateway(server, asked, go, counted)
+    go.set()
+    server.stop()
+    serving.join(15)
+    assert not serving.is_alive()
+
+
+def asks(who: str) -> bytes:
+    return f"GET {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {who}\r\n\r\n".encode()
+
+
+def test_it_is_refused_in_full_words_without_the_app(gateway: Gateway) -> None:
+    gateway.spend("greedy")
+    answer = requests.get(gateway.url, headers={"Authorization": "Bearer greedy"}, timeout=10)
+    assert (answer.status_code, answer.headers["Content-Type"], answer.json()["reason"]) == (
+        429,
+        "application/problem+json",
+        "rate_limited",
+    )
+    assert (answer.headers["Retry-After"], answer.headers["RateLimit-Policy"]) == ("1", '"caller";q=2;w=2')
+    assert requests.get(gateway.url, headers={"Authorization": "Bearer modest"}, timeout=10).text == "modest"
+    assert gateway.asked == ["modest"]
+
+
+def test_several_on_one_connection_are_answered_in_their_order(gateway: Gateway) -> None:
+    gateway.spend("greedy")
+    with gateway.send(asks("greedy") + asks("modest") + asks("greedy") + asks("other")) as line:
+        heard = b""
+        while heard.count(b"HTTP/1.1") < 4 or not heard.endswith(b"other"):
+            heard += line.recv(65536)
+    assert [part[:3] for part in heard.split(b"HTTP/1.1 ")[1:]] == [b"429", b"200", b"429", b"200"]
+
+
+def test_others_are_answered_while_refusals_wait(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "REFUSAL_SECONDS", 3600.0)
+    gateway.spend("greedy")
+    lines = [gateway.send(asks("greedy")) for _ in range(50)]
+    until(lambda: len(gateway.server._refused) == 50)
+    assert requests.get(gateway.url, headers={"Authorization": "Bearer modest"}, timeout=10).text == "modest"
+    gateway.server._refused = type(gateway.server._refused)((0.0, channel) for _, channel in gateway.server._refused)
+    gateway.server.pull_trigger()
+    for line in lines:
+        with line:
+            assert line.recv(65536).startswith(b"HTTP/1.1 429")
+
+
+def test_a_flood_holds_only_so_many_connections(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "REFUSED_WAITING", 0)
+    monkeypatch.setattr(served, "REFUSAL_SECONDS", 3600.0)
+    gateway.spend("greedy")
+    with gateway.send(asks("greedy")) as line:
+        assert line.recv(65536).startswith(b"HTTP/1.1 429")
+
+
+def test_who_hangs_up_meanwhile_and_a_stop_find_nothing_left(gateway: Gateway) -> None:
+    gateway.spend("greedy")
+    gateway.send(asks("greedy")).close()
+    with gateway.send(asks("greedy")) as line:
+        until(lambda: bool(gateway.server._refused))
+        gateway.server.stop()
+        assert line.recv(65536).startswith(b"HTTP/1.1 429")
+    until(lambda: not gateway.server.active_channels)

@@ -16,7 +16,7 @@ from flask import Response, current_app, g, request
 from chassis.errors import Exhausted
 from chassis.ids import new_id
 from chassis.limits import WINDOW, Limiter, Quota
-from services.gateway.problems import DOCS, MEDIA_TYPE, REASONS
+from services.gateway.problems import MEDIA_TYPE, body_of
 
 # Of callers that an address may stand for: an office, a hospital or a country's operator behind one address.
 CALLERS_AN_ADDRESS = 4
@@ -57,8 +57,7 @@ def refusal(limits: Limits, mark: Callable[[str], str]) -> Callable[[str, str], 
         quota = limits.of_caller(mark(sent)) if sent else None
         if quota is None or not quota.wait:
             return None
-        reason, request_id = "rate_limited", new_id()
-        said = {"type": f"{DOCS}#{reason}", "title": REASONS[reason].title, "status": 429, "reason": reason, "request_id": request_id}
+        request_id = new_id()
         headers = {
             "Content-Type": MEDIA_TYPE,
             "Cache-Control": "no-store",
@@ -67,7 +66,7 @@ def refusal(limits: Limits, mark: Callable[[str], str]) -> Callable[[str, str], 
             "Retry-After": str(max(1, round(quota.wait))),
             **fields("caller", quota),
         }
-        return Refused("429 TOO MANY REQUESTS", headers, json.dumps(said).encode())
+        return Refused("429 TOO MANY REQUESTS", headers, json.dumps(body_of(429, "rate_limited", request_id)).encode())
 
     return refuse
 

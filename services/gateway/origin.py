@@ -8,13 +8,13 @@ import re
 import secrets
 from dataclasses import replace
 
-from flask import current_app, request
 from werkzeug.wrappers import Response
 
 from chassis.guesses import DEVICE_KEPT
-from services.gateway import limits
+from services.gateway import cookies, limits
 from services.gateway.clients import calling
 
+COOKIE = "d"
 _DEVICE = re.compile(r"[\w-]{43}", re.ASCII)
 
 
@@ -25,28 +25,15 @@ def tell(device: str = "") -> None:
 
 def device() -> str:
     """The device's secret; a fresh one if it brought none."""
-    found = request.cookies.get(_name(), "")
+    found = cookies.read(COOKIE)
     return found if _DEVICE.fullmatch(found) else secrets.token_urlsafe(32)
 
 
 def remember(response: Response, device: str) -> None:
     """Has the device keep its secret: after a right password or PIN."""
-    response.set_cookie(
-        _name(),
-        device,
-        max_age=DEVICE_KEPT,
-        httponly=True,
-        samesite="Lax",
-        secure=not current_app.config["DEVELOPMENT"],
-        path="/",
-    )
+    cookies.keep(response, COOKIE, device, DEVICE_KEPT)
 
 
 def forget(response: Response) -> None:
     """Leaves no trace of it on the device."""
-    if _name() in request.cookies:
-        response.delete_cookie(_name(), path="/", httponly=True, samesite="Lax", secure=not current_app.config["DEVELOPMENT"])
-
-
-def _name() -> str:
-    return "d" if current_app.config["DEVELOPMENT"] else "__Host-d"
+    cookies.drop(response, COOKIE)

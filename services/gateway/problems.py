@@ -6,6 +6,7 @@ Limit: a reason that a service invents and this table does not know is passed on
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from flask import Response, g, json, request
 from werkzeug.exceptions import HTTPException
@@ -187,17 +188,17 @@ def _of_http(error: HTTPException) -> Response:
 
 
 def _answer(status: int, reason: str, violations: list[tuple[str, str]] | None = None) -> Response:
-    known = REASONS.get(reason)
-    body = {
-        "type": f"{DOCS}#{reason}",
-        "title": known.title if known else HTTP_STATUS_CODES.get(status, ""),
-        "status": status,
-        "reason": reason,
-        "request_id": request_id(),
-    }
+    body = body_of(status, reason, request_id())
     if violations:
         body["errors"] = [{**place(field), "reason": why} for field, why in violations]
     return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
+
+
+def body_of(status: int, reason: str, request_id: str) -> dict[str, Any]:
+    """The body of an answer that says no (RFC 9457)."""
+    known = REASONS.get(reason)
+    title = known.title if known else HTTP_STATUS_CODES.get(status, "")
+    return {"type": f"{DOCS}#{reason}", "title": title, "status": status, "reason": reason, "request_id": request_id}
 
 
 def place(field: str) -> dict[str, str]:

@@ -30,9 +30,7 @@ IDLE_SECONDS = 75.0  # between requests; longer than the 60 s of common proxies,
 GRACE_SECONDS = 8.0  # for those under way at a stop; whole in ten
 LAST_BYTES_SECONDS = 2.0  # of these, for requests that have not arrived in whole
 LINGER_SECONDS = 2.0  # after a refusal, for what is still on its way
-REFUSAL_SECONDS = (
-    0.25  # before a caller with nothing left hears so: one that asks again at once is slowed down to what costs others nothing
-)
+REFUSAL_SECONDS = 0.25  # before a caller with nothing left hears so: one that asks again at once is slowed down
 REFUSED_WAITING = 200  # wait so at the same time; past that they hold too many connections
 CONNECTIONS = 1000
 HEADER_BYTES = 16 * 1024

@@ -21,9 +21,10 @@ from werkzeug.wrappers import Response
 from chassis import log
 from chassis.errors import NotAllowed, Refusal, Unauthenticated
 from protos.partners.v1 import members_pb2
-from services.gateway import i18n, limits
+from services.gateway import cookies, i18n, limits
 from services.gateway.clients import Caller, ServiceFault, calling, clients
 
+COOKIE = "s"
 CACHE_SECONDS = 1.2  # of the three that a token lives: the rest is for the calls that are made with it
 CACHE_SIZE = 2_000
 LEAVE_SECONDS = 3.0
@@ -127,33 +128,20 @@ def exchange() -> Exchange:
     return found
 
 
-def cookie_name() -> str:
-    """Neutral on purpose; the __Host- prefix pins it to this host over https, which a development machine has not."""
-    return "s" if current_app.config["DEVELOPMENT"] else "__Host-s"
-
-
 def read_cookie() -> tuple[str, str]:
     """The session's secret and the chosen language, both empty before sign-in."""
-    secret, _, language = request.cookies.get(cookie_name(), "").partition("~")
+    secret, _, language = cookies.read(COOKIE).partition("~")
     return secret, language
 
 
 def set_cookie(response: Response, secret: str, language: str = "") -> None:
-    """Lax, not Strict: a link in a notice by e-mail must find the session. No expiry: it ends with the browser at the latest."""
-    response.set_cookie(
-        cookie_name(),
-        f"{secret}~{language}" if language else secret,
-        httponly=True,
-        samesite="Lax",
-        secure=not current_app.config["DEVELOPMENT"],
-        path="/",
-    )
+    """Keeps the session; it ends with the browser at the latest."""
+    cookies.keep(response, COOKIE, f"{secret}~{language}" if language else secret)
 
 
 def drop_cookie(response: Response) -> None:
     """Takes the cookie away."""
-    if cookie_name() in request.cookies:
-        response.delete_cookie(cookie_name(), path="/", httponly=True, samesite="Lax", secure=not current_app.config["DEVELOPMENT"])
+    cookies.drop(response, COOKIE)
 
 
 def recognise(needed: bool) -> None:
@@ -163,9 +151,10 @@ def recognise(needed: bool) -> None:
     """
     g.me = None
     secret, g.language_choice = read_cookie()
-    calling.set(Caller(request_id=g.request_id, who=fingerprint(secret) if secret else limits.address()))
+    mark = fingerprint(secret) if secret else ""
+    calling.set(Caller(request_id=g.request_id, who=mark or limits.address()))
     if request.endpoint not in UNASKED:
-        limits.admit(fingerprint(secret) if secret else "", exchange().knows(secret))
+        limits.admit(mark, exchange().knows(secret))
     if secret and request.endpoint not in UNASKED:
         try:
             g.me = exchange().session(secret)

@@ -62,7 +62,6 @@ def test_a_reference_that_exists_and_one_that_does_not_answer_alike_whatever_is_
     exists, unknown = story.contact().reference, new_reference()
 
     def heard(reference: str) -> list[tuple[str, str] | timedelta]:
-        service.clock.set(service.clock.now())
         found: list[tuple[str, str] | timedelta] = [refusal(partial(ask, service, reference)) for _ in range(12)]
         return [*found, waits(service, reference)]
 

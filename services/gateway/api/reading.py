@@ -80,8 +80,9 @@ def admit(needs_credential: bool) -> None:
     """Sets in whose name the services are asked. Refuses with token_missing, token_invalid, or what the partners service says of a key."""
     # The exchange of a key is asked in nobody's name.
     sent = request.headers.get("Authorization", "").partition(" ")[2] if needs_credential else ""
-    calling.set(Caller(request_id=g.request_id, language=language(), who=fingerprint(sent) if sent else limits.address()))
-    limits.admit(fingerprint(sent) if sent else "", exchange().knows(sent))
+    mark = fingerprint(sent) if sent else ""
+    calling.set(Caller(request_id=g.request_id, language=language(), who=mark or limits.address()))
+    limits.admit(mark, exchange().knows(sent))
     if needs_credential:
         calling.set(in_the_name_of(credential(), language()))
 

@@ -1,0 +1,40 @@
+"""The gateway's cookies: short neutral names, for this host alone, out of reach of scripts."""
+
+from datetime import timedelta
+from typing import TypedDict
+
+from flask import current_app, request
+from werkzeug.wrappers import Response
+
+
+class _Attributes(TypedDict):
+    httponly: bool
+    samesite: str
+    secure: bool
+    path: str
+
+
+def read(name: str) -> str:
+    """What it holds; empty if it was not brought."""
+    return request.cookies.get(_whole(name), "")
+
+
+def keep(response: Response, name: str, value: str, max_age: timedelta | None = None) -> None:
+    """Sets it; without an age it ends with the browser at the latest."""
+    response.set_cookie(_whole(name), value, max_age=max_age, **_attributes())
+
+
+def drop(response: Response, name: str) -> None:
+    """Takes it away, if it was brought."""
+    if _whole(name) in request.cookies:
+        response.delete_cookie(_whole(name), **_attributes())
+
+
+def _whole(name: str) -> str:
+    # The prefix pins it to this host over https, which a development machine has not.
+    return name if current_app.config["DEVELOPMENT"] else f"__Host-{name}"
+
+
+def _attributes() -> _Attributes:
+    # Lax, not Strict: a link in a notice by e-mail must find the session.
+    return {"httponly": True, "samesite": "Lax", "secure": not current_app.config["DEVELOPMENT"], "path": "/"}

@@ -1,7 +1,7 @@
 """Who may ask a service just now: one gate per service, a bulkhead and a circuit breaker in one.
 
 Bulkhead: so many calls at once and as many waiting, so that a service that is away or slow holds its own share of the threads and no more;
-one caller takes half of either at most, so that there is always room for another.
+one caller is inside with a few calls at most and its others wait, so that another waits behind few of them and there is always room for it.
 Circuit breaker: when a call failed as calls to the absent do, the service's health is asked in the background, and newcomers wait a moment for
 what it says. While it says no, calls are refused at once; when it says yes, or after failures in a row that health knows nothing of, one call goes
 alone, and all follow when it is answered.
@@ -40,7 +40,7 @@ class Gate:
         self._pause = pause
         self._turn = threading.Condition()
         self._inside = self._waiting = self._failures = 0
-        self._share = max(1, room // 2)
+        self._share = max(2, room // 4)  # several: a page is read in two tabs, and a ministry's system asks for more than one at a time
         self._inside_by, self._waiting_by = Counter[str](), Counter[str]()
         self._away = self._watched = False
         self._closed = threading.Event()
@@ -72,7 +72,7 @@ class Gate:
     def _enter(self, who: str) -> None:
         with self._turn:
             if self._full(who) and not self._away:
-                if self._waiting >= self._room or (who and self._waiting_by[who] >= self._share):
+                if self._waiting >= self._room or (who and self._waiting_by[who] >= self._room - self._share):
                     raise Unavailable("service_busy")
                 self._waiting += 1
                 self._waiting_by[who] += 1

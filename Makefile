@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 VENV := .venv
 PY := $(VENV)/bin/python
-# The Pythons on which tests/house/test_interpreters.py sees it hold.
+# The Pythons on which tests/project/test_interpreters.py sees it hold.
 TESTED := 3.11 3.12 3.13
 INSTALL = requirements/install $(PY) $< "$(firstword $(TESTED)) to $(lastword $(TESTED))"
 CODE := $(wildcard chassis protos services demo bench tests)
@@ -18,7 +18,7 @@ PYTEST ?= -n 2 --dist loadfile
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
-run: $(VENV)/.run ## The whole house on this machine, with the demo network (ARGS="--port 8000 --no-demo --var DIR")
+run: $(VENV)/.run ## The local stack: everything on this machine, with the demo network (ARGS="--port 8000 --no-demo --var DIR")
 	@exec $(PY) -m services $(ARGS)
 
 test: $(VENV)/.dev system-packages lint types law fresh ## All that CI checks: style, types, the import law, generated code, tests
@@ -70,7 +70,7 @@ clean: ## Take away what can be made again (the data in var/ stays)
 
 # One environment for all. It is filled again only when the requirements changed; the development requirements contain the others.
 $(VENV)/.run: requirements/run.txt | $(VENV)/bin/python
-	@echo "Installing what the house needs (the first time, or its requirements changed)…"
+	@echo "Installing what it needs to run (the first time, or its requirements changed)…"
 	@$(INSTALL)
 	@touch $@
 

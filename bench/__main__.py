@@ -1,4 +1,4 @@
-"""`python -m bench [PART]`: starts a house of its own, measures, prints a table, and writes var/bench.json (one part leaves the others' figures there)."""
+"""`python -m bench [PART]`: starts a stack of its own, measures, prints a table, and writes var/bench.json (one part leaves the others' figures there)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from bench import facts, fair, pages, search, trail, transitions, whole
+from bench import facts, fair, local_stack, pages, search, trail, transitions
 from bench.figures import BY_NAME, Measured, table
-from tests.parts.house import House
+from tests.parts.local_stack import LocalStack
 
 FILE = Path(__file__).resolve().parent.parent / "var" / "bench.json"
 # In this order: the last one fills the directory until it is no longer the demo network's.
 PARTS = {
-    "ready": whole.measure,
+    "ready": local_stack.measure,
     "transition": transitions.measure,
     "webhook": facts.measure_webhook,
     "page": pages.measure,
@@ -25,18 +25,18 @@ PARTS = {
 }
 
 
-@click.command(help=f"Measure the house on this machine. PART is one of {', '.join(PARTS)}; all if none is named.")
+@click.command(help=f"Measure the stack on this machine. PART is one of {', '.join(PARTS)}; all if none is named.")
 @click.argument("part", type=click.Choice(list(PARTS)), required=False)
 @click.option("--file", type=click.Path(path_type=Path, dir_okay=False), default=FILE, help="Where the figures are written as JSON.")
 def main(part: str | None, file: Path) -> None:
-    house, measured = House(), list[Measured]()
+    stack, measured = LocalStack(), list[Measured]()
     try:
-        house.start()
+        stack.start()
         for name in [part] if part else PARTS:
             click.echo(f"{name} …", err=True)
-            measured += PARTS[name](house)
+            measured += PARTS[name](stack)
     finally:
-        house.stop()
+        stack.stop()
     write(file, measured)
     click.echo(table(measured))
     for one in measured:

@@ -16,7 +16,7 @@ from bench.figures import Measured, percentile
 from bench.transitions import Lives
 from protos.notifications.v1 import notifications_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.parts.house import House, until
+from tests.parts.local_stack import LocalStack, until
 from tests.parts.stories import Cast
 
 PER_SECOND, SECONDS = 20, 10
@@ -52,14 +52,14 @@ class Receiver:
         return f"http://127.0.0.1:{self.server.server_port}/enlace"
 
 
-def measure_webhook(house: House) -> list[Measured]:
+def measure_webhook(stack: LocalStack) -> list[Measured]:
     """Acknowledgements at a steady pace; the sender's system hears of each."""
-    cast, receiver = Cast(house), Receiver()
+    cast, receiver = Cast(stack), Receiver()
     webhook = notifications_pb2.Webhook(url=receiver.url, kinds=["referral_acknowledged"], enabled=True)
     made = cast.sender.webhooks.CreateWebhook(notifications_pb2.CreateWebhookRequest(webhook=webhook))
     lives = Lives(cast)
     sent = [lives.sent() for _ in range(PER_SECOND * SECONDS + 20)]
-    settled(house)
+    settled(stack)
     answered: dict[str, float] = {}
 
     def acknowledge(referral: pb.Referral) -> None:
@@ -75,7 +75,7 @@ def measure_webhook(house: House) -> list[Measured]:
     cast.sender.webhooks.DeleteWebhook(notifications_pb2.DeleteWebhookRequest(id=made.webhook.id))
     receiver.server.shutdown()
     receiver.server.server_close()
-    with house.database("referrals") as database:
+    with stack.database("referrals") as database:
         rows = database.execute(
             "SELECT subject, time FROM outbox WHERE type = 'enlace.referral.acknowledged.v1' AND subject = ANY(%s)", (list(answered),)
         )
@@ -90,11 +90,11 @@ def measure_webhook(house: House) -> list[Measured]:
     ]
 
 
-def measure_relay(house: House) -> list[Measured]:
+def measure_relay(stack: LocalStack) -> list[Measured]:
     """Twenty thousand facts that are in the outbox all at once."""
     payload = b"x" * 150
-    with house.database("referrals") as database:
-        settled(house)
+    with stack.database("referrals") as database:
+        settled(stack)
         with database.transaction():
             database.execute(
                 "INSERT INTO outbox SELECT 'bench-' || n, 1, 'enlace.contact.recorded.v1', %s, %s FROM generate_series(1, %s) AS n",
@@ -106,10 +106,10 @@ def measure_relay(house: House) -> list[Measured]:
         until(lambda: database.execute(waiting).fetchone() is None, 120)
         rate = FACTS / (time.perf_counter() - begin)
         taken = "SELECT count(*) AS n FROM inbox WHERE subject LIKE 'bench-%%' AND version = 1"
-        with house.database("notifications") as hearer:
+        with stack.database("notifications") as hearer:
             until(lambda: all(row["n"] == FACTS for row in hearer.execute(taken)), 120)
     how = f"{FACTS} facts in the outbox at once, read, signed, sent, marked, while notifications takes them in; beside: kafka-python alone to the same broker"
-    return [Measured("relay_per_s", rate, how, bare_producer(house.state["kafka"], payload))]
+    return [Measured("relay_per_s", rate, how, bare_producer(stack.state["kafka"], payload))]
 
 
 def bare_producer(bootstrap: str, payload: bytes) -> float:
@@ -126,9 +126,9 @@ def bare_producer(bootstrap: str, payload: bytes) -> float:
         producer.close(timeout=5)
 
 
-def settled(house: House) -> None:
+def settled(stack: LocalStack) -> None:
     """Until what was told before has been taken in."""
-    with house.database("referrals") as teller, house.database("notifications") as hearer:
+    with stack.database("referrals") as teller, stack.database("notifications") as hearer:
 
         def heard() -> bool:
             told = teller.execute(

@@ -13,7 +13,7 @@ import requests
 
 from bench.figures import Measured, percentile
 from services.gateway.config import CALLER_RATE
-from tests.parts.house import House, until
+from tests.parts.local_stack import LocalStack, until
 
 TIMES = 40  # the quota
 TURNS = 4  # alone, beside, alone, …: a slow moment of the machine falls on both
@@ -51,20 +51,20 @@ print(sum(counts.values()), counts.get(b"429", 0), flush=True)
 """
 
 
-def measure(_house: House) -> list[Measured]:
-    """In a house with the quota that a network has; the one for figures has none that anybody would reach."""
-    house = House(settings={"ENLACE_CALLER_RATE": str(CALLER_RATE)})
+def measure(_stack: LocalStack) -> list[Measured]:
+    """In a stack with the quota that a network has; the one for figures has none that anybody would reach."""
+    stack = LocalStack(settings={"ENLACE_CALLER_RATE": str(CALLER_RATE)})
     try:
-        house.start()
-        waits(house)  # connections, caches
+        stack.start()
+        waits(stack)  # connections, caches
         alone, beside, said = [], [], []
         for _ in range(TURNS):
-            alone += waits(house)
-            with flood(house) as counted:
-                beside += waits(house)
+            alone += waits(stack)
+            with flood(stack) as counted:
+                beside += waits(stack)
             said.append(counted)
     finally:
-        house.stop()
+        stack.stop()
     asked, refused, seconds = map(sum, zip(*said, strict=True))
     return [
         Measured(
@@ -77,14 +77,14 @@ def measure(_house: House) -> list[Measured]:
     ]
 
 
-def waits(house: House) -> list[float]:
+def waits(stack: LocalStack) -> list[float]:
     """Milliseconds that each request of the other partner took."""
     took = []
     with requests.Session() as session:
-        session.headers["Authorization"] = f"Bearer {house.api_key('Luna Nueva')}"
+        session.headers["Authorization"] = f"Bearer {stack.api_key('Luna Nueva')}"
         for _ in range(ASKED):
             begin = time.perf_counter()
-            answer = session.get(house.gateway + _PATH, timeout=10)
+            answer = session.get(stack.gateway + _PATH, timeout=10)
             took.append((time.perf_counter() - begin) * 1000)
             assert answer.status_code == 200, answer.text
             time.sleep(EVERY)
@@ -92,15 +92,15 @@ def waits(house: House) -> list[float]:
 
 
 @contextmanager
-def flood(house: House) -> Iterator[list[float]]:
+def flood(stack: LocalStack) -> Iterator[list[float]]:
     """While it lasts one partner asks as fast as it may be refused; afterwards it says how often it asked, how often in vain, and for how long."""
-    where = urlsplit(house.gateway)
-    words = [where.hostname or "", str(where.port), house.api_key("Puentes"), str(TIMES * CALLER_RATE), str(CONNECTIONS), _PATH]
+    where = urlsplit(stack.gateway)
+    words = [where.hostname or "", str(where.port), stack.api_key("Puentes"), str(TIMES * CALLER_RATE), str(CONNECTIONS), _PATH]
     said: list[float] = []
     process = subprocess.Popen([sys.executable, "-c", _FLOOD, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     begin = time.monotonic()
-    headers = {"Authorization": f"Bearer {house.api_key('Puentes')}"}
-    until(lambda: requests.get(house.gateway + _PATH, headers=headers, timeout=10).status_code == 429)
+    headers = {"Authorization": f"Bearer {stack.api_key('Puentes')}"}
+    until(lambda: requests.get(stack.gateway + _PATH, headers=headers, timeout=10).status_code == 429)
     try:
         yield said
     finally:

@@ -10,25 +10,25 @@ from urllib.parse import urljoin, urlsplit
 import requests
 
 from bench.figures import Measured, percentile
-from tests.parts.house import House
+from tests.parts.local_stack import LocalStack
 
 ROLES = ("trabajadora@puentes", "albergue@lunanueva", "operadora@llamayvive", "gestion@puentes", "coordinacion@coalicion")
 PAGES, TIMES = 25, 8  # of each person
 _LEAVES = re.compile(r"^/(api|static|sign-out|leave|exit|healthz|readyz|metrics|robots|favicon)|lang=")
 
 
-def measure(house: House) -> list[Measured]:
+def measure(stack: LocalStack) -> list[Measured]:
     """Every page that five people of different roles can reach by links, several times."""
     took: list[float] = []
     sizes: dict[str, float] = {}
     for person in ROLES:
         with requests.Session() as session:
-            sign_in(session, house, person)
-            for path, page in crawl(session, house.gateway).items():
-                sizes[path] = weight(session, house.gateway, page)
+            sign_in(session, stack, person)
+            for path, page in crawl(session, stack.gateway).items():
+                sizes[path] = weight(session, stack.gateway, page)
                 for _ in range(TIMES):
                     begin = time.perf_counter()
-                    session.get(house.gateway + path, timeout=10)
+                    session.get(stack.gateway + path, timeout=10)
                     took.append((time.perf_counter() - begin) * 1000)
     largest = max(sizes, key=lambda path: sizes[path])
     kind = re.sub(r"[0-9a-f]{32}", "…", largest)
@@ -43,14 +43,14 @@ def measure(house: House) -> list[Measured]:
     ]
 
 
-def sign_in(session: requests.Session, house: House, person: str) -> None:
+def sign_in(session: requests.Session, stack: LocalStack, person: str) -> None:
     """As a browser does."""
-    account = house.account(person)
-    form = session.get(f"{house.gateway}/sign-in", timeout=10)
+    account = stack.account(person)
+    form = session.get(f"{stack.gateway}/sign-in", timeout=10)
     proof = re.search(r'name="form_token" value="([^"]+)"', form.text)
     assert proof
     answer = session.post(
-        f"{house.gateway}/sign-in", data={"email": account["email"], "password": account["password"], "form_token": proof[1]}, timeout=10
+        f"{stack.gateway}/sign-in", data={"email": account["email"], "password": account["password"], "form_token": proof[1]}, timeout=10
     )
     assert answer.status_code == 200, answer.status_code
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.figures import Measured, percentile
 from protos.partners.v1 import directory_pb2 as pb
-from tests.parts.house import House
+from tests.parts.local_stack import LocalStack
 
 SERVICES, ASKED = 100_000, 400
 DEPARTMENTS = "NI-BO NI-CA NI-CI NI-CO NI-ES NI-GR NI-JI NI-LE NI-MD NI-MN NI-MS NI-MT NI-NS NI-RI NI-SJ NI-AN NI-AS".split()
@@ -31,9 +31,9 @@ WORDS = (
 NEEDS = ("HOU.EMG", "HOU.SAFE", "PSS.CNS", "LEG.INF", "MED.PRI", "LIV.JOB", "DOC.BIR", "RET.REC")
 
 
-def fill(house: House) -> int:
+def fill(stack: LocalStack) -> int:
     """Each service of the demo network again and again, with other names and places; returns how many there are then."""
-    with house.database("partners") as database:
+    with stack.database("partners") as database:
         columns = [
             row["column_name"]
             for row in database.execute(
@@ -61,10 +61,10 @@ def fill(house: House) -> int:
         return int(row["n"]) if row else 0
 
 
-def measure(house: House) -> list[Measured]:
+def measure(stack: LocalStack) -> list[Measured]:
     """One caller, one question after another; every question is another one."""
-    count = fill(house)
-    asking = house.client("Puentes").directory
+    count = fill(stack)
+    asking = stack.client("Puentes").directory
     searches = [
         pb.SearchServicesRequest(words=words, department=place, need_code=need)
         for words, place, need in itertools.product(("", *WORDS), ("", *DEPARTMENTS), ("", *NEEDS[:1]))

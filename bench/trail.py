@@ -6,7 +6,7 @@ import time
 
 from bench.figures import Measured
 from chassis import audit
-from tests.parts.house import House
+from tests.parts.local_stack import LocalStack
 
 ROWS, CHUNK = 100_000, 500  # a row of the head has so many versions until the end of its transaction, and each is passed over
 _FILL = (
@@ -16,9 +16,9 @@ _FILL = (
 )
 
 
-def measure(house: House) -> list[Measured]:
+def measure(stack: LocalStack) -> list[Measured]:
     """Fills the trail of referrals as its service's role would, and verifies all of it."""
-    with house.database("referrals") as database:
+    with stack.database("referrals") as database:
         began = time.perf_counter()
         for row in range(0, ROWS, CHUNK):
             database.execute(_FILL, (row, row + CHUNK))

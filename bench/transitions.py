@@ -16,7 +16,7 @@ import requests
 from bench.figures import Measured, percentile
 from chassis.ids import new_id
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.parts.house import ROOT, House, until
+from tests.parts.local_stack import ROOT, LocalStack, until
 from tests.parts.stories import STEPS, Cast
 
 THREADS = 4
@@ -56,9 +56,9 @@ class Lives:
         return {"id": referral.id, "etag": referral.etag, "request_id": new_id()}
 
 
-def measure(house: House) -> list[Measured]:
+def measure(stack: LocalStack) -> list[Measured]:
     """Rates with four callers at once, durations with one."""
-    lives = Lives(Cast(house))
+    lives = Lives(Cast(stack))
     for _ in range(5):
         lives.one()  # warm
     lives.milliseconds.clear()
@@ -70,7 +70,7 @@ def measure(house: House) -> list[Measured]:
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(lives.one, range(STORIES * 2)))
     rate = len(lives.milliseconds) / (time.perf_counter() - begin)
-    rest = through_rest(house, lives)
+    rest = through_rest(stack, lives)
     how = f"{len(alone)} transitions by one caller, one after another, durable writes (fsync on)"
     many = f"{len(lives.milliseconds)} transitions by {THREADS} callers in one process"
     return [
@@ -86,9 +86,9 @@ def measure(house: House) -> list[Measured]:
     ]
 
 
-def through_rest(house: House, lives: Lives) -> list[float]:
+def through_rest(stack: LocalStack, lives: Lives) -> list[float]:
     """The receiver's four steps, by the API key itself."""
-    key = house.api_key("Luna Nueva")
+    key = stack.api_key("Luna Nueva")
     took = []
     with requests.Session() as session:
         session.headers["Authorization"] = f"Bearer {key}"
@@ -103,7 +103,7 @@ def through_rest(house: House, lives: Lives) -> list[float]:
             ):
                 begin = time.perf_counter()
                 answer = session.post(
-                    f"{house.gateway}/api/v1/referrals/{referral.id}/{verb}",
+                    f"{stack.gateway}/api/v1/referrals/{referral.id}/{verb}",
                     json=fields,
                     headers={"If-Match": f'"{etag}"', "Idempotency-Key": new_id()},
                     timeout=10,

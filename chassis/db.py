@@ -274,7 +274,7 @@ def _refusal(error: psycopg.Error, *, past: bool, asked: bool) -> Refusal:
     return Unavailable("store_unavailable")
 
 
-def widen(tx: Transaction) -> None:
+def elevate_to_system_scope(tx: Transaction) -> None:
     """Lifts the scope of the rest of this transaction to the whole service: for a caller who proved a right of another kind, and for counts."""
     tx.execute("SELECT set_config('enlace.view', 'system', true)")
 

@@ -128,19 +128,19 @@ def discard(tx: Transaction, letters: Sequence[DeadLetter], reason: str, now: da
     """Gives these up: a held fact has no effect for ever, and those behind it go on."""
     for letter in letters:
         if letter.kind == "held":
-            _give_up(tx, letter)
+            _release(tx, letter)
         else:
             remove(tx, letter.consumer, letter.id)
     _record(tx, "discard_dead_letter", letters, reason, now)
 
 
-def _give_up(tx: Transaction, letter: DeadLetter) -> None:
+def _release(tx: Transaction, letter: DeadLetter) -> None:
     subject, _, version = letter.id.rpartition("/")
     row = tx.execute(
         "SELECT subject, version, type, payload, time, epoch, base FROM inbox_parked WHERE consumer = %s AND subject = %s AND version = %s",
         (letter.consumer, subject, int(version)),
     ).fetchone()
-    if row and inbox.place(tx, letter.consumer, Fact(**row)) is inbox.Place.HELD:
+    if row and inbox.position(tx, letter.consumer, Fact(**row)) is inbox.Position.HELD:
         inbox.advance(tx, letter.consumer, Fact(**row))
 
 

@@ -77,8 +77,8 @@ def pack(fact: Fact, source: str, signer: Signer) -> tuple[bytes, bytes, list[tu
     return fact.subject.encode(), message.value, [*message.headers.items(), (SIGNATURE, signature)]
 
 
-def unpack(headers: Iterable[tuple[str, bytes]], body: bytes | None, voices: Mapping[str, SignatureCheck]) -> Fact:
-    """The fact in a record, if its source is one of `voices` and signed it; raises Unreadable otherwise."""
+def unpack(headers: Iterable[tuple[str, bytes]], body: bytes | None, trusted_signers: Mapping[str, SignatureCheck]) -> Fact:
+    """The fact in a record, if its source is one of `trusted_signers` and signed it; raises Unreadable otherwise."""
     found = dict(headers)
     signature = found.pop(SIGNATURE, b"")
     try:
@@ -89,7 +89,7 @@ def unpack(headers: Iterable[tuple[str, bytes]], body: bytes | None, voices: Map
         raise Unreadable("headers") from error
     if match is None or time is None or time.tzinfo is None or event.get_subject() != match[1] or body is None:
         raise Unreadable("headers")
-    check = voices.get(event.get_source())
+    check = trusted_signers.get(event.get_source())
     if check is None:
         raise Unreadable("source")
     if not check.holds(signature, _signed(found, body)):

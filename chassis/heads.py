@@ -35,14 +35,14 @@ class Heads:
     """One loop a service process; several processes of a service say the same."""
 
     def __init__(
-        self, name: str, database: Database, broker: Broker, signer: Signer, voices: Mapping[str, SignatureCheck], clock: Clock
+        self, name: str, database: Database, broker: Broker, signer: Signer, trusted_signers: Mapping[str, SignatureCheck], clock: Clock
     ) -> None:
-        """`voices` are those of all services, this one included, by source (e.g. enlace/referrals)."""
+        """`trusted_signers` are those of all services, this one included, by source (e.g. enlace/referrals)."""
         self._name = name
         self._database = database
         self._broker = broker
         self._signer = signer
-        self._voices = voices
+        self._trusted_signers = trusted_signers
         self._clock = clock
         self._cluster = ""
         self._offsets: dict[int, int] = {}
@@ -94,7 +94,7 @@ class Heads:
     def _read(self, record: Any) -> Fact | None:
         """A head, said by the service whose it is; whoever can write to the topic can still not speak for a service."""
         try:
-            fact = unpack(record.headers, record.value, self._voices)
+            fact = unpack(record.headers, record.value, self._trusted_signers)
         except Unreadable:
             return None
         source = dict(record.headers).get("ce_source", b"").decode("ascii", "replace")
@@ -147,12 +147,12 @@ def witnessed(tx: Transaction, service: str) -> Iterator[dict[str, Any]]:
     )
 
 
-def said(settings: ServiceSettings, name: str, voices: Mapping[str, SignatureCheck]) -> Iterator[Head]:
+def said(settings: ServiceSettings, name: str, trusted_signers: Mapping[str, SignatureCheck]) -> Iterator[Head]:
     """A service's own heads that are still in the topic. Raises BrokerLost."""
     for records in read_from(settings, TOPIC, {}):
         for record in records:
             try:
-                fact = unpack(record.headers, record.value, voices)
+                fact = unpack(record.headers, record.value, trusted_signers)
             except Unreadable:
                 continue
             if fact.subject == name and fact.type == TYPE:

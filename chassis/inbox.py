@@ -18,7 +18,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = (
 )  # a mended cause is noticed within five minutes, or at once by `redrive`
 
 
-class Place(Enum):
+class Position(Enum):
     """Where a fact stands among those already taken in."""
 
     NEXT = "next"
@@ -38,7 +38,7 @@ class Waiting:
     attempts: int = 0
 
 
-def place(tx: Transaction, consumer: str, fact: Fact) -> Place:
+def position(tx: Transaction, consumer: str, fact: Fact) -> Position:
     """Where this fact stands; holds the subject for this transaction, so that two consumers of one name can't both apply it.
 
     A later epoch than the one before is the truth from now on: its versions are counted anew, what it has in common with what was taken in is known.
@@ -54,7 +54,7 @@ def place(tx: Transaction, consumer: str, fact: Fact) -> Place:
     assert row is not None
     version, epoch, overtaken = row["version"], row["epoch"], row["overtaken"]
     if fact.epoch < epoch:
-        return Place.SEEN
+        return Position.SEEN
     if fact.epoch > epoch:
         version, overtaken = 0, max(version, overtaken)
         tx.execute(
@@ -62,14 +62,14 @@ def place(tx: Transaction, consumer: str, fact: Fact) -> Place:
             {**key, "overtaken": overtaken},
         )
     if fact.version <= version:
-        return Place.SEEN
+        return Position.SEEN
     if fact.version > version + 1:
-        return Place.AHEAD
+        return Position.AHEAD
     # The last fact that both have in common says how things stand; it is applied again if what came after it is no longer true.
     went_back = fact.version == fact.base and overtaken > fact.base
     if fact.version <= min(overtaken, fact.base) and not went_back:
-        return Place.KNOWN
-    return Place.HELD if row["held"] else Place.NEXT
+        return Position.KNOWN
+    return Position.HELD if row["held"] else Position.NEXT
 
 
 def advance(tx: Transaction, consumer: str, fact: Fact) -> bool:
@@ -106,7 +106,7 @@ def park(tx: Transaction, consumer: str, topic: str, fact: Fact, now: datetime) 
 def hold(tx: Transaction, consumer: str, waiting: Waiting, reason: str, now: datetime) -> None:
     """Holds a fact that was refused, and with it its subject; the pauses between tries grow. Nothing if another process applied it meanwhile."""
     fact = waiting.fact
-    if place(tx, consumer, fact) not in (Place.NEXT, Place.HELD):
+    if position(tx, consumer, fact) not in (Position.NEXT, Position.HELD):
         return
     park(tx, consumer, waiting.topic, fact, now)
     pause = min(_FIRST_PAUSE * 2 ** min(waiting.attempts, 16), _LONGEST_PAUSE)

@@ -270,10 +270,10 @@ class Consumer:
         group: str,
         topics: Sequence[str],
         *,
-        hurry: bool = True,
+        low_latency: bool = True,
         on_missing: Callable[[str], None] = lambda topic: None,
     ) -> None:
-        """Without `hurry` the broker is asked twice a second only; that is enough for what is rare and never urgent. `on_missing` is told of a topic of
+        """Without `low_latency` the broker is asked twice a second only; that is enough for what is rare and never urgent. `on_missing` is told of a topic of
         which records were passed over that the broker counts and does not show.
         """
         self._group = group
@@ -294,7 +294,7 @@ class Consumer:
                 heartbeat_interval_ms=1000,
                 # The embedded broker looks for new records about twice per wait, not when they come (measured: 100 ms → 26 ms median from send to poll,
                 # 20 ms → 4 ms, for one more percent of a core); Apache Kafka answers at once whatever the wait.
-                fetch_max_wait_ms=20 if hurry else 500,
+                fetch_max_wait_ms=20 if low_latency else 500,
                 max_poll_records=200,
                 metadata_max_age_ms=5000,
             )

@@ -1,4 +1,4 @@
-"""The keys of the house as files in one folder: made once, readable by their owner alone, read at start.
+"""The keys of all services as files in one folder: made once, readable by their owner alone, read at start.
 
 Who gets which: `tokens.jwk` (signs caller tokens) belongs to partners alone; `facts.<service>.jwk` (signs facts) and `sealing.<service>.key` (the
 key-encryption key) to that service alone; the `.pub.jwk` files to everybody. `gateway.key` signs forms. `mail.key` seals
@@ -39,7 +39,7 @@ def verifying(directory: Path, name: str) -> OKPKey:
     return OKPKey.import_key(json.loads((directory / f"{name}.pub.jwk").read_text()))
 
 
-def voices(directory: Path, *services: str) -> dict[str, SignatureCheck]:
+def trusted_signers(directory: Path, *services: str) -> dict[str, SignatureCheck]:
     """What checks the signatures of facts, by source: of these services, or of all whose public key is here."""
     names = services or [file.name.removeprefix("facts.").removesuffix(".pub.jwk") for file in directory.glob("facts.*.pub.jwk")]
     return {f"enlace/{name}": SignatureCheck(verifying(directory, f"facts.{name}")) for name in names}

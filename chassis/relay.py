@@ -79,14 +79,14 @@ class Relay:
         So a disk that was put back as it was a while ago shows, though nothing in the database has changed. A crash between sending and marking leaves
         such records too; those the outbox has.
         """
-        voices = {self._source: self._signer.check()}
+        trusted_signers = {self._source: self._signer.check()}
         ends, lost, epochs = dict[int, int](), 0, [0]
         for records in read_from(self._broker.settings, self._topic, outbox.offsets(connection)):
             loop.turn()
             for record in records:
                 ends[record.partition] = record.offset + 1
                 try:
-                    fact = unpack(record.headers, record.value, voices)
+                    fact = unpack(record.headers, record.value, trusted_signers)
                 except Unreadable:
                     continue
                 if not outbox.knows(connection, fact):
@@ -143,19 +143,19 @@ class Replays:
             cluster_id = self._broker.wait(0.5)
             if cluster_id is None:
                 continue
-            consumer = Consumer(self._broker.settings, self._group, [REPLAYS], hurry=False)
+            consumer = Consumer(self._broker.settings, self._group, [REPLAYS], low_latency=False)
             try:
                 while loop.turn() and self._broker.cluster_id == cluster_id:
                     records = read(self._broker, self._group, consumer)
                     # A request that is lost is made again by who still misses the fact. One subject asked for a hundred times is told once.
                     for subject in {record.value or b"" for record in records if record.key == self._topic}:
-                        self._tell_again(subject.decode("ascii", "replace"))
+                        self._republish(subject.decode("ascii", "replace"))
                     if records:
                         consumer.commit()
             finally:
                 consumer.close()
 
-    def _tell_again(self, subject: str) -> None:
+    def _republish(self, subject: str) -> None:
         """An empty subject stands for all: asked by a consumer whose store was restored."""
         with self._database.transaction(SYSTEM) as tx:
             if subject:

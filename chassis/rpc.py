@@ -1,6 +1,6 @@
-"""The gRPC face of a service: every call is authenticated, has a right, a deadline, one transaction, one answer to a repeated request, and a typed refusal.
+"""The gRPC server of a service: every call is authenticated, has a right, a deadline, one transaction, one answer to a repeated request, and a typed refusal.
 
-`Face` ties a service of the .proto to an object with a method per rpc, `method(request, call) -> response`. It refuses to start when an rpc has no method
+`Servicer` ties a service of the .proto to an object with a method per rpc, `method(request, call) -> response`. It refuses to start when an rpc has no method
 or no right. Unary rpcs only.
 """
 
@@ -29,9 +29,9 @@ from chassis.clock import Clock
 from chassis.config import CALLER_RATE
 from chassis.db import Database, Transaction
 from chassis.guesses import Origin
+from chassis.idempotency import IdempotencyStore
 from chassis.ids import is_id, new_id
 from chassis.limits import Limiter
-from chassis.once import Once
 from chassis.tokens import Caller, Verifier
 
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")  # between the words of an rpc's name
@@ -107,7 +107,7 @@ class Call:
     origin: Origin = field(default_factory=Origin)
 
 
-class Face:
+class Servicer:
     """The rpcs of one service of a .proto."""
 
     def __init__(
@@ -118,7 +118,7 @@ class Face:
         *,
         database: Database,
         verifier: Verifier,
-        once: Once,
+        idempotency: IdempotencyStore,
         clock: Clock,
         check_standing: Callable[[Transaction, Caller], None],
     ) -> None:
@@ -126,7 +126,7 @@ class Face:
         self.name = descriptor.full_name
         self._database = database
         self._verifier = verifier
-        self._once = once
+        self._idempotency = idempotency
         self._clock = clock
         self._check_standing = check_standing
         self._limits = Limits(CALLER_RATE)
@@ -139,7 +139,7 @@ class Face:
         )
 
     def count_with(self, limits: "Limits") -> None:
-        """Counts calls together with the other faces of a server."""
+        """Counts calls together with the other servicers of a server."""
         self._limits = limits
 
     def _handler(
@@ -239,13 +239,13 @@ class Face:
             if request_id:
                 body = request.SerializeToString(deterministic=True)
                 # Nobody knows who asks without a token: two strangers' systems may use the same request_id, so the request stands for its caller.
-                asker = f"public/{self._once.fingerprint(body)}" if right.public else caller.id
-                kept = self._once.recall(tx, asker, request_id, name, body)
+                asker = f"public/{self._idempotency.fingerprint(body)}" if right.public else caller.id
+                kept = self._idempotency.begin(tx, asker, request_id, name, body)
             response: Message = (
                 response_class.FromString(kept) if kept is not None else method(request, Call(caller, tx, self._clock, trail, origin))
             )
             if request_id and kept is None:
-                self._once.keep(tx, asker, request_id, response.SerializeToString())
+                self._idempotency.complete(tx, asker, request_id, response.SerializeToString())
             if right.recorded and not trail:
                 trail.append(trail.usual(caller, response, request))
             if trail:  # last: whoever writes to the trail holds up the others until the end of the transaction
@@ -354,20 +354,20 @@ class Health(health.HealthServicer):
 
 
 class Server:
-    """Serves faces with health and reflection, and stops gracefully: not ready, no new calls, drain."""
+    """Serves the rpcs of servicers, with health and reflection, and stops gracefully: not ready, no new calls, drain."""
 
-    def __init__(self, address: str, faces: Sequence[Face], *, threads: int, reflect: bool, caller_rate: int = CALLER_RATE) -> None:
+    def __init__(self, address: str, servicers: Sequence[Servicer], *, threads: int, reflect: bool, caller_rate: int = CALLER_RATE) -> None:
         self.threads = threads
         self._pool = CallPool(threads, threads * _WAITING)
         # No maximum_concurrent_rpcs: it would count health checks too, and a busy service must not look like a dead one.
         self._server = grpc.server(self._pool, options=_OPTIONS)
-        self._names = ["", *(face.name for face in faces)]
+        self._names = ["", *(servicer.name for servicer in servicers)]
         self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         limits = Limits(caller_rate)
-        for face in faces:
-            face.count_with(limits)
-            self._server.add_generic_rpc_handlers((face.handlers,))
+        for servicer in servicers:
+            servicer.count_with(limits)
+            self._server.add_generic_rpc_handlers((servicer.handlers,))
         if reflect:
             reflection.enable_server_reflection([*self._names[1:], *_NAMES], self._server)
         self.ready(False)

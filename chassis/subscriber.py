@@ -18,7 +18,7 @@ from chassis.db import Database, Transaction
 from chassis.envelope import NewerKind, Unreadable, unpack
 from chassis.errors import Exhausted, Late, Refusal, Stale, Unavailable
 from chassis.ids import is_id
-from chassis.inbox import Place, Waiting
+from chassis.inbox import Position, Waiting
 from chassis.kafka import REPLAYS, Broker, BrokerLost, Consumer, Producer, read
 from chassis.outbox import Fact
 from chassis.sealing import Keyring, SignatureCheck
@@ -43,22 +43,22 @@ class Subscriber:
         *,
         database: Database,
         broker: Broker,
-        voices: Mapping[str, SignatureCheck],
+        trusted_signers: Mapping[str, SignatureCheck],
         keyring: Keyring,
         clock: Clock,
-        hurry: bool = True,
+        low_latency: bool = True,
         on_held: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Without `hurry` a fact may take half a second to be heard, and listening costs almost nothing. `on_held` is told how many facts are held."""
+        """Without `low_latency` a fact may take half a second to be heard, and listening costs almost nothing. `on_held` is told how many facts are held."""
         self._name = name
         self._topics = list(topics)
         self._handle = handle
         self._database = database
         self._broker = broker
-        self._voices = voices
+        self._trusted_signers = trusted_signers
         self._keyring = keyring
         self._clock = clock
-        self._hurry = hurry
+        self._low_latency = low_latency
         self._on_held = on_held
         self._swept_at = self._asked_at = clock.now() - _LONGEST_PATIENCE  # both at the start
         self._patience = _FIRST_PATIENCE
@@ -79,7 +79,7 @@ class Subscriber:
                 if cluster_id is None:
                     self.sweep()
                     continue
-                consumer = Consumer(self._broker.settings, self._name, self._topics, hurry=self._hurry, on_missing=self._miss)
+                consumer = Consumer(self._broker.settings, self._name, self._topics, low_latency=self._low_latency, on_missing=self._miss)
                 while loop.turn() and self._broker.cluster_id == cluster_id:
                     records = read(self._broker, self._name, consumer)
                     if records:
@@ -103,30 +103,30 @@ class Subscriber:
         facts: list[tuple[Any, Fact | Unreadable]] = []
         for record in records:
             try:
-                facts.append((record, unpack(record.headers, record.value, self._voices)))
+                facts.append((record, unpack(record.headers, record.value, self._trusted_signers)))
             except Unreadable as unreadable:
                 facts.append((record, unreadable))
         subjects = {fact.subject for _, fact in facts if isinstance(fact, Fact)}
         # For a single fact this would be one more question on its way; it asks where it stands anyhow.
-        seen = self._patiently(lambda tx: inbox.seen(tx, self._name, sorted(subjects))) if len(facts) > 1 else {}
+        seen = self._retry_while_unavailable(lambda tx: inbox.seen(tx, self._name, sorted(subjects))) if len(facts) > 1 else {}
         for record, fact in facts:
             if isinstance(fact, Unreadable):
-                self._bury(record, fact.reason)
+                self._dead_letter(record, fact.reason)
             elif (fact.epoch, fact.version) > seen.get(fact.subject, (0, 0)):
                 self._take_one(record.topic, fact)
             else:
-                metrics.FACTS_HEARD.labels(self._name, Place.SEEN.value).inc()
+                metrics.FACTS_HEARD.labels(self._name, Position.SEEN.value).inc()
 
     def _take_one(self, topic: str, fact: Fact) -> None:
         self._go_on()
-        if self._try(lambda tx: self._place(tx, topic, fact)):
+        if self._try(lambda tx: self._position(tx, topic, fact)):
             self._take_waiting(fact.subject)
 
-    def _place(self, tx: Transaction, topic: str, fact: Fact) -> tuple[Place, Waiting]:
-        place = inbox.place(tx, self._name, fact)
-        if place is Place.AHEAD:
+    def _position(self, tx: Transaction, topic: str, fact: Fact) -> tuple[Position, Waiting]:
+        position = inbox.position(tx, self._name, fact)
+        if position is Position.AHEAD:
             inbox.park(tx, self._name, topic, fact, self._clock.now())
-        return place, Waiting(topic, fact)
+        return position, Waiting(topic, fact)
 
     # --- what waits
 
@@ -135,37 +135,37 @@ class Subscriber:
         while self._try(lambda tx: self._next_waiting(tx, subject)):
             self._go_on()
 
-    def _next_waiting(self, tx: Transaction, subject: str) -> tuple[Place, Waiting | None]:
+    def _next_waiting(self, tx: Transaction, subject: str) -> tuple[Position, Waiting | None]:
         waiting = inbox.due(tx, self._name, subject, self._clock.now())
         if waiting is None:
-            return Place.SEEN, None
-        place = inbox.place(tx, self._name, waiting.fact)
-        return (Place.NEXT if place is Place.HELD else place), waiting
+            return Position.SEEN, None
+        position = inbox.position(tx, self._name, waiting.fact)
+        return (Position.NEXT if position is Position.HELD else position), waiting
 
-    def _try(self, find: Callable[[Transaction], tuple[Place, Waiting | None]]) -> bool:
+    def _try(self, find: Callable[[Transaction], tuple[Position, Waiting | None]]) -> bool:
         """Applies the fact that `find` finds, if it is the next of its subject, and holds it if that fails. Says whether another waits behind it."""
         found: Waiting | None = None
 
-        def act(tx: Transaction) -> tuple[Place, bool]:
+        def act(tx: Transaction) -> tuple[Position, bool]:
             nonlocal found
-            place, found = find(tx)
-            if found and place is Place.NEXT:
+            position, found = find(tx)
+            if found and position is Position.NEXT:
                 self._handle(tx, found.fact)
-            if found and place in (Place.NEXT, Place.KNOWN):
-                return place, inbox.advance(tx, self._name, found.fact)
-            return place, False
+            if found and position in (Position.NEXT, Position.KNOWN):
+                return position, inbox.advance(tx, self._name, found.fact)
+            return position, False
 
         try:
-            place, follows = self._patiently(act)
+            position, follows = self._retry_while_unavailable(act)
         except _Stopped:
             raise
         except Exception as error:  # the last resort: a fault in a handler must not stop other subjects
             if found is None:
                 raise
             self._hold(found, error)
-            place, follows = Place.HELD, False
+            position, follows = Position.HELD, False
         if found is not None:
-            metrics.FACTS_HEARD.labels(self._name, place.value).inc()
+            metrics.FACTS_HEARD.labels(self._name, position.value).inc()
         return follows
 
     def _hold(self, waiting: Waiting, error: Exception) -> None:
@@ -180,7 +180,7 @@ class Subscriber:
             reason=reason,
             fault=log.fault(error),
         )
-        self._patiently(lambda tx: inbox.hold(tx, self._name, waiting, reason, self._clock.now()))
+        self._retry_while_unavailable(lambda tx: inbox.hold(tx, self._name, waiting, reason, self._clock.now()))
 
     def sweep(self) -> None:
         """Tries what is due among what waits, reads again what an operator wants read again, and says how much is held."""
@@ -188,12 +188,12 @@ class Subscriber:
         if timedelta() <= now - self._swept_at < _SWEEP:
             return
         self._swept_at = now
-        for subject in self._patiently(lambda tx: self._due_subjects(tx, now)):
+        for subject in self._retry_while_unavailable(lambda tx: self._due_subjects(tx, now)):
             self._go_on()
             self._take_waiting(subject)
-        for identity, record in self._patiently(lambda tx: dead_letters.take_redriven(tx, self._keyring, self._name, _SWEPT)):
+        for identity, record in self._retry_while_unavailable(lambda tx: dead_letters.take_redriven(tx, self._keyring, self._name, _SWEPT)):
             self._read_again(identity, record)
-        held, dead = self._patiently(lambda tx: (inbox.count_held(tx, self._name), dead_letters.count(tx, self._name)))
+        held, dead = self._retry_while_unavailable(lambda tx: (inbox.count_held(tx, self._name), dead_letters.count(tx, self._name)))
         metrics.FACTS_HELD.labels(self._name).set(held)
         metrics.DEAD_LETTERS.labels(self._name).set(dead)
         self._on_held(held)
@@ -204,10 +204,12 @@ class Subscriber:
 
     # --- what can't be read
 
-    def _bury(self, record: Any, reason: str) -> None:
+    def _dead_letter(self, record: Any, reason: str) -> None:
         """Keeps a record as a dead letter, and asks for the facts of its key again: it may have been one of them on its way."""
         letter = dead_letters.Record(record.topic, record.partition, record.offset, record.key or b"", record.value, list(record.headers))
-        fresh = self._patiently(lambda tx: dead_letters.keep(tx, self._keyring, self._name, letter, reason, self._clock.now()))
+        fresh = self._retry_while_unavailable(
+            lambda tx: dead_letters.keep(tx, self._keyring, self._name, letter, reason, self._clock.now())
+        )
         metrics.FACTS_HEARD.labels(self._name, "dead").inc()
         if fresh:
             key = (record.key or b"").decode("ascii", "replace")
@@ -219,12 +221,12 @@ class Subscriber:
 
     def _read_again(self, identity: str, record: dead_letters.Record) -> None:
         try:
-            fact = unpack(record.headers, record.value, self._voices)
+            fact = unpack(record.headers, record.value, self._trusted_signers)
         except Unreadable as unreadable:
             log.get().warning("dead_letter_stays", consumer=self._name, topic=record.topic, reason=unreadable.reason)
             return
         self._take_one(record.topic, fact)
-        self._patiently(lambda tx: dead_letters.remove(tx, self._name, identity))
+        self._retry_while_unavailable(lambda tx: dead_letters.remove(tx, self._name, identity))
 
     # --- what has not come
 
@@ -234,10 +236,10 @@ class Subscriber:
         if timedelta() <= now - self._asked_at < self._patience:
             return
         self._asked_at = now
-        gaps = self._patiently(lambda tx: inbox.gaps(tx, self._name, now - _FIRST_PATIENCE))
+        gaps = self._retry_while_unavailable(lambda tx: inbox.gaps(tx, self._name, now - _FIRST_PATIENCE))
         missing = sorted({*gaps, *self._doubtful})
-        epoch = self._patiently(lambda tx: outbox.meet_store(tx, self._clock))
-        restored = not self._patiently(lambda tx: inbox.missed_nothing(tx, self._name, epoch))
+        epoch = self._retry_while_unavailable(lambda tx: outbox.meet_store(tx, self._clock))
+        restored = not self._retry_while_unavailable(lambda tx: inbox.missed_nothing(tx, self._name, epoch))
         whole = self._topics if restored else sorted(self._missed)
         missing += [(topic, "") for topic in whole]
         # A gap that stays is asked for less and less often: who could close it may be down for days.
@@ -249,7 +251,7 @@ class Subscriber:
             self._doubtful.clear()
             self._missed.clear()
         if restored:
-            self._patiently(lambda tx: inbox.asked_for_everything(tx, self._name, epoch))
+            self._retry_while_unavailable(lambda tx: inbox.asked_for_everything(tx, self._name, epoch))
 
     def _miss(self, topic: str) -> None:
         """Facts of this topic were lost on their way, and nobody knows whose: all of it is asked for again, at once."""
@@ -268,7 +270,7 @@ class Subscriber:
         if not self._loop.turn():
             raise _Stopped
 
-    def _patiently(self, act: Callable[[Transaction], T]) -> T:
+    def _retry_while_unavailable(self, act: Callable[[Transaction], T]) -> T:
         """Acts in one transaction; while a part is away it waits and tries again, so that nothing is skipped."""
         delay = 0.1
         while True:

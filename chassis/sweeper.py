@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from chassis import once
+from chassis import idempotency
 from chassis.clock import Clock
 from chassis.db import Database, Transaction
 from chassis.supervisor import Loop
@@ -30,7 +30,7 @@ class Sweeper:
         """Once, now."""
         now = self._clock.now()
         with self._database.transaction(SYSTEM, timeout=30) as tx:  # there may be much of it
-            once.forget(tx, now - REQUESTS_KEPT)
+            idempotency.forget(tx, now - REQUESTS_KEPT)
             if self._sweep is not None:
                 self._sweep(tx, now)
 

@@ -1,4 +1,4 @@
-"""`python -m demo`: fills an empty house with the demo network and writes how to sign in to ENLACE_DEMO_FILE.
+"""`python -m demo`: fills an empty stack with the demo network and writes how to sign in to ENLACE_DEMO_FILE.
 
 Started by `python -m services` when all services answer. Run again it finds everything and only writes the file.
 """

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from demo.network import Network, id_of
 from demo.story import File, Story
-from services.referrals.domain.clock import Calendar, Urgency
 from services.referrals.domain.contact import Contact, Triage
+from services.referrals.domain.deadline import Calendar, Urgency
 from services.referrals.domain.person import Coarse, Identity, Person, SafeContact
 
 IMMEDIATE, EMERGENCY, URGENT, NORMAL = Urgency.IMMEDIATE, Urgency.EMERGENCY, Urgency.URGENT, Urgency.NORMAL

@@ -8,7 +8,7 @@ from chassis.db import Database, Transaction
 from chassis.tokens import SYSTEM
 from demo.network import Key, Member, Network, Offer, Worker, id_of
 from demo.secret_words import Words
-from services.partners.domain.api_key import USUAL_LIFE, ApiKey, ApiKeyEntry, whole
+from services.partners.domain.api_key import USUAL_LIFE, ApiKey, ApiKeyEntry, full_key
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationType
 from services.partners.domain.service import Capacity, Eligibility, Gender, Intake, Service, ServiceEntry
 from services.partners.domain.worker import Role, WorkerEntry, check_password
@@ -41,7 +41,7 @@ def fill(database: Database, network: Network, words: Words, now: datetime) -> N
 
 def api_key(key: Key, words: Words) -> str:
     """A key as its holder keeps it."""
-    return whole(_key_id(key), words.api_secret(key.organization))
+    return full_key(_key_id(key), words.api_secret(key.organization))
 
 
 def _key_id(key: Key) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from demo.network import Network, id_of
 from demo.story import File, Story
-from services.referrals.domain.clock import Calendar, Urgency
+from services.referrals.domain.deadline import Calendar, Urgency
 from services.referrals.domain.person import Coarse, Identity, Person, SafeContact, age_band
 
 TOTAL, FROM_CHINANDEGA = 26, 13

@@ -1,4 +1,4 @@
-"""The demo's passwords, keys, references and PINs: derived from a key of this house, so they differ from house to house, not from start to start.
+"""The demo's passwords, keys, references and PINs: derived from a key of this stack, so they differ from stack to stack, not from start to start.
 
 Its limit: fit for a demo; what people use is random and kept only as a hash.
 """

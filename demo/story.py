@@ -1,6 +1,6 @@
 """A referral told from its end: the steps that were taken and when, walked through the domain so that an illegal story can't be told.
 
-The whole life is made in memory and kept once. Were it kept step by step, the running clocks of the house would find a half-told past,
+The whole life is made in memory and kept once. Were it kept step by step, the running clocks of the stack would find a half-told past,
 see deadlines of long ago, and write into it.
 """
 
@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from demo.network import Network, id_of
-from services.referrals.domain.clock import Calendar, Urgency
 from services.referrals.domain.codes import EXPLAINED
 from services.referrals.domain.consent import Receipt
+from services.referrals.domain.deadline import Calendar, Urgency
 from services.referrals.domain.person import FieldGroup, Identity, Person, SafeContact
 from services.referrals.domain.referral import Actor, Referral
 

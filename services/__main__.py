@@ -1,4 +1,4 @@
-"""The whole house on one machine: `python -m services`. PostgreSQL, a broker, the four services, and a demo network to look at.
+"""The whole stack on one machine: `python -m services`. PostgreSQL, a broker, the four services, and a demo network to look at.
 
 It makes what is missing (folder, passwords, keys, databases), starts everything side by side, starts again what dies, and stops all in
 reverse order. Its limit: one machine, for looking, developing and small networks; a cluster has deploy/k8s.
@@ -29,9 +29,9 @@ import click
 
 from chassis import keys
 from chassis.embedded.broker import Broker
-from chassis.embedded.keeper import CALM, Keeper, Part
 from chassis.embedded.postgres import Login, Postgres
 from chassis.embedded.process import Failed, Process, free_port, is_free
+from chassis.embedded.supervisor import CALM, Part, Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -61,11 +61,11 @@ WITH_DATABASE = tuple(service for service in SERVICES if service.database)
 
 
 class Stop(BaseException):
-    """Somebody asked the house to stop (Ctrl-C, SIGTERM, SIGHUP)."""
+    """Somebody asked the stack to stop (Ctrl-C, SIGTERM, SIGHUP)."""
 
 
-class House:
-    """One house in one folder: everything it keeps and everything it runs."""
+class LocalStack:
+    """One stack in one folder: everything it keeps and everything it runs."""
 
     def __init__(self, var: Path, port: int, calm: float) -> None:
         self.var = var.resolve()
@@ -83,19 +83,19 @@ class House:
         self.listen["gateway"] = f"{HOST}:{_next_free(port)}"
         self.metrics = {service.name: f"{HOST}:{free_port(HOST)}" for service in SERVICES}
         self.url = f"http://{self.listen['gateway']}"
-        self.keeper = Keeper(say, self.write_state, calm)
+        self.supervisor = Supervisor(say, self.write_state, calm)
 
     def start(self, demo: bool) -> None:
         keys.create(self.var / "keys", [service.name for service in WITH_DATABASE])
         if self.broker:
-            self.keeper.begin([Part("broker", 0, self._begin_broker, self.broker.ready, self._broker_works)])
+            self.supervisor.begin([Part("broker", 0, self._begin_broker, self.broker.ready, self._broker_works)])
         self.start_postgres()
-        self.keeper.begin([self._part(service) for service in SERVICES if not service.database])
+        self.supervisor.begin([self._part(service) for service in SERVICES if not service.database])
         self._finish(
             [(f"{service.name} migrate", service.command("migrate"), self.environment(service, owner=True)) for service in WITH_DATABASE]
         )
-        self.keeper.begin([self._part(service) for service in WITH_DATABASE])
-        self.keeper.wait()
+        self.supervisor.begin([self._part(service) for service in WITH_DATABASE])
+        self.supervisor.wait()
         if demo:
             try:
                 self._finish([("demo", [sys.executable, "-m", "demo"], self.demo_environment())])
@@ -106,16 +106,16 @@ class House:
 
     def start_postgres(self) -> None:
         """PostgreSQL with the databases of the services, and what an operator's shell needs to know of each service."""
-        self.keeper.begin([Part("postgres", 0, self._begin_postgres, self.postgres.ready)])
-        self.keeper.wait()
+        self.supervisor.begin([Part("postgres", 0, self._begin_postgres, self.postgres.ready)])
+        self.supervisor.wait()
         for service in WITH_DATABASE:
             owner, app = self._logins(service.name)
             self.postgres.ensure(service.name, owner, app)
             self._write_environment(service)
 
     def stop(self) -> None:
-        self.keeper.stop()
-        for file in (self.var / "house.json", *(self.environments / service.name for service in WITH_DATABASE)):
+        self.supervisor.stop()
+        for file in (self.var / "stack.json", *(self.environments / service.name for service in WITH_DATABASE)):
             file.unlink(missing_ok=True)
 
     def environment(self, service: Service, *, owner: bool = False) -> dict[str, str]:
@@ -132,7 +132,7 @@ class House:
         return told | {f"ENLACE_{name.upper()}_ADDRESS": self.listen[name] for name in service.knows}
 
     def demo_environment(self) -> dict[str, str]:
-        """The demo network is built through every door of the house, so it is told all of it."""
+        """The demo network is built through every door of the stack, so it is told all of it."""
         told = self._common() | {f"ENLACE_{service.name.upper()}_ADDRESS": self.listen[service.name] for service in WITH_DATABASE}
         for service in WITH_DATABASE:
             told |= self._databases(service.name, f"ENLACE_{service.name.upper()}")
@@ -148,10 +148,10 @@ class House:
                 "metrics": self.metrics.get(part.name),
                 "log": str(self.logs / f"{part.name}.log"),
             }
-            for part in self.keeper.parts
+            for part in self.supervisor.parts
         }
         state = {"pid": os.getpid(), "gateway": self.url, "kafka": self.kafka, "ready_s": self.ready_after, "parts": parts}
-        _write_secret(self.var / "house.json", json.dumps(state | {"environment": _our_own(self.demo_environment())}, indent=1))
+        _write_secret(self.var / "stack.json", json.dumps(state | {"environment": _our_own(self.demo_environment())}, indent=1))
 
     def _write_environment(self, service: Service) -> None:
         """For a shell of an operator: the settings of a service, and where Python and PostgreSQL's programs are."""
@@ -210,7 +210,7 @@ class House:
             for process in running:
                 process.start()
             while any(process.alive for process in running):
-                self.keeper.tick()
+                self.supervisor.tick()
                 time.sleep(0.01)
         finally:
             for process in running:
@@ -236,30 +236,30 @@ class House:
         return kept
 
 
-@click.command(help="Run the whole house on this machine: PostgreSQL, broker, services and a demo network.")
+@click.command(help="Run the whole stack on this machine: PostgreSQL, broker, services and a demo network.")
 @click.option(
     "--var", type=click.Path(file_okay=False, path_type=Path), default=ROOT / "var", show_default="var", help="Where it keeps all it has."
 )
 @click.option("--port", default=8080, show_default=True, help="Where the pages are; if taken, the next free one.")
-@click.option("--demo/--no-demo", default=True, show_default=True, help="Fill an empty house with a demo network.")
+@click.option("--demo/--no-demo", default=True, show_default=True, help="Fill an empty stack with a demo network.")
 @click.option("--only-postgres", is_flag=True, help="Nothing but PostgreSQL with the databases: for a restore.")
 @click.option("--calm", default=CALM, show_default=True, help="After so many seconds up, a part that dies is started again at once.")
 def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool) -> None:
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as cleanup:
         _listen_to_signals()
         try:
-            stack.enter_context(_only_one(var))
-            house = House(var, port, calm)
-            stack.callback(house.stop)
-            stack.callback(_ignore_signals)  # before the stop: one request is enough, a second must not break it
+            cleanup.enter_context(_only_one(var))
+            stack = LocalStack(var, port, calm)
+            cleanup.callback(stack.stop)
+            cleanup.callback(_ignore_signals)  # before the stop: one request is enough, a second must not break it
             if only_postgres:
-                house.start_postgres()
-                click.echo(f"Only PostgreSQL runs, at {HOST}:{house.postgres.port}\nStop    Ctrl-C")
+                stack.start_postgres()
+                click.echo(f"Only PostgreSQL runs, at {HOST}:{stack.postgres.port}\nStop    Ctrl-C")
             else:
-                house.start(demo)
-                _tell(house, demo)
+                stack.start(demo)
+                _tell(stack, demo)
             while True:
-                house.keeper.tick()
+                stack.supervisor.tick()
                 time.sleep(0.1)
         except Stop:
             say("stopping…")
@@ -280,22 +280,22 @@ def say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _tell(house: House, demo: bool) -> None:
+def _tell(stack: LocalStack, demo: bool) -> None:
     """The last lines of the start: all that one needs to go in."""
-    click.echo(f"ready in {house.ready_after or 0:.1f} s\n")
-    click.echo(f"Open    {house.url}")
+    click.echo(f"ready in {stack.ready_after or 0:.1f} s\n")
+    click.echo(f"Open    {stack.url}")
     accounts: list[dict[str, Any]] = []
-    if demo and house.demo_file.exists():
-        accounts = json.loads(house.demo_file.read_text()).get("accounts", [])
+    if demo and stack.demo_file.exists():
+        accounts = json.loads(stack.demo_file.read_text()).get("accounts", [])
     if accounts:
-        click.echo("Sign in as one of (demo people, demo passwords; all of them: " + _short(house.demo_file) + ")")
+        click.echo("Sign in as one of (demo people, demo passwords; all of them: " + _short(stack.demo_file) + ")")
         seen: dict[str, dict[str, Any]] = {}
         for account in accounts:
             seen.setdefault(str(account.get("role", "")), account)
         for role, account in seen.items():
             totp = f"   code from {account['totp_secret']}" if account.get("totp_secret") else ""
             click.echo(f"        {account['email']:<36} {account['password']:<24} {role.lower()}, {account.get('organization', '')}{totp}")
-    click.echo(f"Logs    {_short(house.logs)}")
+    click.echo(f"Logs    {_short(stack.logs)}")
     click.echo("Stop    Ctrl-C (what was entered stays for the next start)")
 
 
@@ -321,18 +321,18 @@ def _ignore_signals() -> None:
 
 @contextlib.contextmanager
 def _only_one(var: Path) -> Iterator[IO[str]]:
-    """Two houses may run side by side, but not in one folder."""
+    """Two stacks may run side by side, but not in one folder."""
     var.mkdir(parents=True, exist_ok=True)
-    with (var / "house.lock").open("a") as lock:
+    with (var / "stack.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Failed(f"a house is already running in {_short(var.resolve())} (--var names another folder)") from None
+            raise Failed(f"a stack is already running in {_short(var.resolve())} (--var names another folder)") from None
         yield lock
 
 
 def _our_own(told: Mapping[str, str]) -> dict[str, str]:
-    """Of what we were started with only what is the house's own: a shell's environment may hold other people's secrets."""
+    """Of what we were started with only what is the stack's own: a shell's environment may hold other people's secrets."""
     return {name: value for name, value in told.items() if name.startswith(("ENLACE_", "KAFKA_"))}
 
 

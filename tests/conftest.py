@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.parts import brokers
-from tests.parts.house import House
+from tests.parts.local_stack import LocalStack
 from tests.parts.postgres import Server
 
 
@@ -22,7 +22,7 @@ def postgres() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def embedded_broker() -> Iterator[brokers.Broker]:
-    """The house's broker, for tests to which it makes no difference."""
+    """The stack's broker, for tests to which it makes no difference."""
     yield from _running("embedded")
 
 
@@ -33,9 +33,9 @@ def broker(request: pytest.FixtureRequest) -> Iterator[brokers.Broker]:
 
 
 @pytest.fixture(scope="session")
-def house() -> Iterator[House]:
-    """The whole house with its demo network, for tests that add to it and leave what they found; who breaks it starts one of his own."""
-    made = House()
+def stack() -> Iterator[LocalStack]:
+    """The whole stack with its demo network, for tests that add to it and leave what they found; who breaks it starts one of his own."""
+    made = LocalStack()
     try:
         yield made.start()
     finally:

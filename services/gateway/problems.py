@@ -109,7 +109,7 @@ REASONS = {
     "too_many_invitations": Meaning(409, "Twenty invitations in 72 hours are the limit.", "Wait until one has run out."),
     "too_many_keys": Meaning(409, "Two live keys are the limit.", "Revoke one."),
     "too_many_webhooks": Meaning(409, "Twenty webhooks are the limit.", "Remove one, or tell more kinds to one."),
-    "not_in_development": Meaning(409, "Only a development house keeps e-mails.", "Look into the mailbox instead."),
+    "not_in_development": Meaning(409, "Only a development set-up keeps e-mails.", "Look into the mailbox instead."),
     "too_many_attempts": Meaning(429, "Too many wrong attempts.", "Wait for Retry-After."),
     "rate_limited": Meaning(429, "You asked more often than your share.", "Wait for Retry-After; `RateLimit` says how much is left."),
     "too_many_requests": Meaning(429, "Too much for now.", "Wait for Retry-After."),
@@ -190,7 +190,7 @@ def _of_http(error: HTTPException) -> Response:
 def _answer(status: int, reason: str, violations: list[tuple[str, str]] | None = None) -> Response:
     body = body_of(status, reason, request_id())
     if violations:
-        body["errors"] = [{**place(field), "reason": why} for field, why in violations]
+        body["errors"] = [{**location_of(field), "reason": why} for field, why in violations]
     return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
 
 
@@ -201,7 +201,7 @@ def body_of(status: int, reason: str, request_id: str) -> dict[str, Any]:
     return {"type": f"{DOCS}#{reason}", "title": title, "status": status, "reason": reason, "request_id": request_id}
 
 
-def place(field: str) -> dict[str, str]:
+def location_of(field: str) -> dict[str, str]:
     """Where a wrong field is: a header, a query parameter, or a JSON pointer (RFC 6901) into the body."""
     if field in HEADERS:
         return {"header": field}

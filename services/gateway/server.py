@@ -187,7 +187,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
                 channel.handle_close()
 
     def handle_accept(self) -> None:
-        """A newcomer; if the house is full, the one goes that has kept us waiting longest."""
+        """A newcomer; if every connection is taken, the one goes that has kept us waiting longest."""
         super().handle_accept()
         if len(self.active_channels) > self._limit:
             waiting = [channel for channel in self.active_channels.values() if not channel.requests]

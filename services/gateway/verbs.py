@@ -87,7 +87,7 @@ def answer(ask: Ask) -> Any:
     if ask.kind in ("moment", "date"):
         return forms.moment(ask.name)
     if ask.kind == "days":
-        return forms.whole(ask.name)
+        return forms.whole_number(ask.name)
     if ask.kind == "needs":
         return forms.texts(ask.name)
     return forms.text(ask.name)

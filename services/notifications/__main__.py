@@ -8,15 +8,15 @@ from pathlib import Path
 import click
 
 import chassis
-from chassis import commands, heads, house, keys, log
+from chassis import commands, heads, keys, log, service_runner
 from chassis.clock import Clock, SystemClock
 from chassis.db import Database
 from chassis.db import migrate as bring_up_to_date
 from chassis.heads import Heads
+from chassis.idempotency import IdempotencyStore
 from chassis.kafka import REPLAYS, Broker
-from chassis.once import Once
 from chassis.relay import Relay, Replays
-from chassis.rpc import Face, Server
+from chassis.rpc import Server, Servicer
 from chassis.sealing import Keyring, Signer
 from chassis.subscriber import Subscriber
 from chassis.supervisor import Loop
@@ -27,7 +27,7 @@ from services.notifications import config, subscriptions
 from services.notifications.channels.mail import Mailbox, MailSender, Outbox, Smtp
 from services.notifications.channels.webhooks import WebhookSender
 from services.notifications.config import NotificationsSettings
-from services.notifications.rpc import RIGHTS, NotificationsFace, WebhooksFace
+from services.notifications.rpc import RIGHTS, NotificationsServicer, WebhooksServicer
 from services.notifications.usecases.desks import Desks
 from services.notifications.usecases.members import check_standing
 from services.notifications.usecases.sending import Sending, sweep
@@ -70,7 +70,7 @@ commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS)
 
 @dataclass(frozen=True)
 class _Keys:
-    """What of the house's keys belongs to this service."""
+    """What of the keys belongs to this service."""
 
     keyring: Keyring
     letter_key: Keyring
@@ -88,18 +88,18 @@ def _keys(settings: NotificationsSettings, clock: Clock) -> _Keys:
     )
 
 
-def faces(database: Database, keyring: Keyring, verifier: Verifier, clock: Clock, *, development: bool) -> list[Face]:
+def servicers(database: Database, keyring: Keyring, verifier: Verifier, clock: Clock, *, development: bool) -> list[Servicer]:
     """The two proto services."""
-    once = Once(keyring)
+    idempotency = IdempotencyStore(keyring)
     descriptors = notifications_pb2.DESCRIPTOR.services_by_name
     implementations = {
-        "Notifications": NotificationsFace(Desks(keyring, development=development)),
-        "Webhooks": WebhooksFace(Webhooks(keyring, development=development)),
+        "Notifications": NotificationsServicer(Desks(keyring, development=development)),
+        "Webhooks": WebhooksServicer(Webhooks(keyring, development=development)),
     }
     return [
-        Face(
+        Servicer(
             descriptors[name], implementation, RIGHTS[descriptors[name].full_name],
-            database=database, verifier=verifier, once=once, clock=clock, check_standing=check_standing,
+            database=database, verifier=verifier, idempotency=idempotency, clock=clock, check_standing=check_standing,
         )
         for name, implementation in implementations.items()
     ]  # fmt: skip
@@ -128,7 +128,7 @@ def run(settings: NotificationsSettings) -> int:
     hearing = (("referrals", subscriptions.REFERRALS, hear_referrals), ("partners", subscriptions.PARTNERS, hear_partners))
     server = Server(
         service.listen,
-        faces(database, own.keyring, own.verifier, clock, development=service.development),
+        servicers(database, own.keyring, own.verifier, clock, development=service.development),
         threads=service.rpc_threads,
         reflect=service.reflection,
         caller_rate=service.caller_rate,
@@ -151,10 +151,10 @@ def run(settings: NotificationsSettings) -> int:
                 handle,
                 database=database,
                 broker=broker,
-                voices=keys.voices(service.keys, voice),
+                trusted_signers=keys.trusted_signers(service.keys, voice),
                 keyring=own.keyring,
                 clock=clock,
-                hurry=voice == "referrals",
+                low_latency=voice == "referrals",
                 on_held=partial(say_held, voice),
             ).loop()
             for voice, topic, handle in hearing
@@ -163,9 +163,9 @@ def run(settings: NotificationsSettings) -> int:
         WebhookSender(database, sending, clock, slow=True, threads=SLOW_THREADS, development=service.development).loop(),
         MailSender(database, sending, mailbox, clock).loop(),
         Sweeper(database, clock, sweep).loop(),
-        Heads(NAME, database, broker, own.signer, keys.voices(service.keys), clock).loop(),
+        Heads(NAME, database, broker, own.signer, keys.trusted_signers(service.keys), clock).loop(),
     ]
-    return house.run(server, database, broker, loops, metrics_address=service.metrics_listen)
+    return service_runner.run(server, database, broker, loops, metrics_address=service.metrics_listen)
 
 
 if __name__ == "__main__":

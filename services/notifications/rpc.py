@@ -1,4 +1,4 @@
-"""The gRPC face: who may call what, unpack, ask, pack. The contract is in protos/notifications/v1."""
+"""The gRPC servicers: who may call what, and between messages and use cases. The contract is in protos/notifications/v1."""
 
 from collections.abc import Mapping
 
@@ -40,7 +40,7 @@ RIGHTS: Mapping[str, Mapping[str, Right]] = {
 _CHANGEABLE = ("url", "kinds", "enabled")
 
 
-class NotificationsFace:
+class NotificationsServicer:
     """enlace.notifications.v1.Notifications."""
 
     def __init__(self, desks: desks.Desks) -> None:
@@ -85,7 +85,7 @@ def _organization(text: str) -> str:
     return object_id(text) if text else ""
 
 
-class WebhooksFace:
+class WebhooksServicer:
     """enlace.notifications.v1.Webhooks."""
 
     def __init__(self, webhooks: webhooks.Webhooks) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from chassis import commands, heads, house, keys, log
+from chassis import commands, heads, keys, log, service_runner
 from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.db import migrate as bring_up_to_date
@@ -23,7 +23,7 @@ from services.partners import config, usecases
 from services.partners.config import NAME, TOPIC
 from services.partners.domain.organization import OrganizationEntry, OrganizationType
 from services.partners.domain.worker import Role, WorkerEntry
-from services.partners.rpc import faces
+from services.partners.rpc import servicers
 
 HERE = Path(__file__).resolve().parent
 MIGRATIONS = [HERE.parent.parent / "chassis" / "migrations", HERE / "migrations"]
@@ -52,15 +52,15 @@ def serve() -> None:
     relay = Relay(NAME, TOPIC, database, broker, signer, clock).loop()
     replays = Replays(NAME, TOPIC, database, broker).loop()
     sweeper = Sweeper(database, clock, usecases.sweep).loop()
-    trail = Heads(NAME, database, broker, signer, keys.voices(settings.keys), clock).loop()
+    trail = Heads(NAME, database, broker, signer, keys.trusted_signers(settings.keys), clock).loop()
     server = Server(
         settings.listen,
-        faces(database, issuer, verifier, keyring, mail, clock),
+        servicers(database, issuer, verifier, keyring, mail, clock),
         threads=settings.rpc_threads,
         reflect=settings.reflection,
         caller_rate=settings.caller_rate,
     )
-    sys.exit(house.run(server, database, broker, [relay, replays, sweeper, trail], metrics_address=settings.metrics_listen))
+    sys.exit(service_runner.run(server, database, broker, [relay, replays, sweeper, trail], metrics_address=settings.metrics_listen))
 
 
 @main.command(help="Bring the schema up to date, as the role that owns it.")

@@ -7,17 +7,17 @@ from pathlib import Path
 import click
 
 import chassis
-from chassis import commands, guesses, heads, house, keys, log
+from chassis import commands, guesses, heads, keys, log, service_runner
 from chassis.clock import Clock, SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database
 from chassis.db import migrate as bring_up_to_date
 from chassis.guesses import Guesses
 from chassis.heads import Heads
+from chassis.idempotency import IdempotencyStore
 from chassis.kafka import REPLAYS, Broker
-from chassis.once import Once
 from chassis.relay import Relay, Replays
-from chassis.rpc import Face, Server
+from chassis.rpc import Server, Servicer
 from chassis.sealing import Keyring, Signer
 from chassis.subscriber import Subscriber
 from chassis.supervisor import Loop
@@ -26,14 +26,14 @@ from chassis.tokens import Verifier
 from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
 from services.referrals import config, subscriptions, wire
 from services.referrals.rpc import RIGHTS
-from services.referrals.rpc.contacts import ContactsFace, ReferencesFace
-from services.referrals.rpc.people import PeopleFace
-from services.referrals.rpc.referrals import ReferralsFace, StatisticsFace
+from services.referrals.rpc.contacts import ContactsServicer, ReferencesServicer
+from services.referrals.rpc.people import PeopleServicer
+from services.referrals.rpc.referrals import ReferralsServicer, StatisticsServicer
 from services.referrals.store.contacts import Contacts as ContactBook
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
-from services.referrals.usecases.clocks import Watch
 from services.referrals.usecases.contacts import OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, References
+from services.referrals.usecases.deadlines import DeadlineScheduler
 from services.referrals.usecases.people import People
 from services.referrals.usecases.referrals import Referrals, check_standing
 
@@ -67,14 +67,14 @@ commands.add_to(main, NAME, config.read, KEYS, MIGRATIONS)
 class Made:
     """The objects that answer calls, and the use cases that others work with."""
 
-    faces: list[Face]
+    servicers: list[Servicer]
     referrals: Referrals
     people: People
     contacts: Contacts
 
 
 def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifier, clock: Clock) -> Made:
-    """Stores, use cases, faces."""
+    """Stores, use cases, servicers."""
     files, book = Files(keyring), ContactBook(keyring)
     receipts = Receipts(signer)
     referrals = Referrals(files, receipts)
@@ -82,27 +82,27 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
     contacts = Contacts(book, files)
     pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS)
     references = References(book, receipts, referrals, people, pins, clock)
-    once = Once(keyring)
-    faces = [
-        Face(
+    idempotency = IdempotencyStore(keyring)
+    servicers = [
+        Servicer(
             descriptor,
-            face,
+            servicer,
             RIGHTS[descriptor.full_name],
             database=database,
             verifier=verifier,
-            once=once,
+            idempotency=idempotency,
             clock=clock,
             check_standing=check_standing,
         )
-        for descriptor, face in (
-            (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], ReferralsFace(referrals)),
-            (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], StatisticsFace()),
-            (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleFace(people)),
-            (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsFace(contacts)),
-            (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesFace(references)),
+        for descriptor, servicer in (
+            (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], ReferralsServicer(referrals)),
+            (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], StatisticsServicer()),
+            (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleServicer(people)),
+            (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts)),
+            (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesServicer(references)),
         )
     ]
-    return Made(faces, referrals, people, contacts)
+    return Made(servicers, referrals, people, contacts)
 
 
 def run(settings: ServiceSettings) -> int:
@@ -116,7 +116,7 @@ def run(settings: ServiceSettings) -> int:
 
     made = make(database, keyring, signer, verifier, clock)
     server = Server(
-        settings.listen, made.faces, threads=settings.rpc_threads, reflect=settings.reflection, caller_rate=settings.caller_rate
+        settings.listen, made.servicers, threads=settings.rpc_threads, reflect=settings.reflection, caller_rate=settings.caller_rate
     )
     loops: list[Loop] = [
         Relay(NAME, wire.TOPIC, database, broker, signer, clock).loop(),
@@ -127,17 +127,17 @@ def run(settings: ServiceSettings) -> int:
             subscriptions.hear,
             database=database,
             broker=broker,
-            voices=keys.voices(settings.keys, "partners"),
+            trusted_signers=keys.trusted_signers(settings.keys, "partners"),
             keyring=keyring,
             clock=clock,
-            hurry=False,  # a suspension may take five seconds to be heard; half a second is far below
+            low_latency=False,  # a suspension may take five seconds to be heard; half a second is far below
             on_held=lambda held: server.say("facts", not held),
         ).loop(),
-        Watch(made.referrals, database, clock).loop(),
+        DeadlineScheduler(made.referrals, database, clock).loop(),
         Sweeper(database, clock, guesses.forget).loop(),
-        Heads(NAME, database, broker, signer, keys.voices(settings.keys), clock).loop(),
+        Heads(NAME, database, broker, signer, keys.trusted_signers(settings.keys), clock).loop(),
     ]
-    return house.run(server, database, broker, loops, metrics_address=settings.metrics_listen)
+    return service_runner.run(server, database, broker, loops, metrics_address=settings.metrics_listen)
 
 
 if __name__ == "__main__":

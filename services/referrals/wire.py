@@ -9,10 +9,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis.errors import Invalid
 from chassis.outbox import Fact
 from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2, referrals_pb2
-from services.referrals.domain.clock import Clock, ClockKind, Urgency
 from services.referrals.domain.codes import short_code
 from services.referrals.domain.consent import Receipt
 from services.referrals.domain.contact import Contact, Triage
+from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
 from services.referrals.domain.lifecycle import Side, State
 from services.referrals.domain.person import GROUP_OF, Coarse, FieldGroup, Identity, Person, SafeContact
 from services.referrals.domain.referral import Actor, Event, Referral
@@ -70,8 +70,8 @@ def urgency(number: int) -> Urgency | None:
     return Urgency[_name(referrals_pb2.Urgency, number, "URGENCY_", "urgency")] if number else None
 
 
-def clock_number(kind: ClockKind | None) -> referrals_pb2.ClockKind.ValueType:
-    """CLOCK_KIND_DECIDE for ClockKind.DECIDE."""
+def clock_number(kind: DeadlineKind | None) -> referrals_pb2.ClockKind.ValueType:
+    """CLOCK_KIND_DECIDE for DeadlineKind.DECIDE."""
     return referrals_pb2.ClockKind.Value(f"CLOCK_KIND_{kind.name}") if kind else referrals_pb2.CLOCK_KIND_UNSPECIFIED
 
 
@@ -162,12 +162,12 @@ def coarse_message(coarse: Coarse) -> referrals_pb2.CoarsePerson:
 
 
 def coarse(message: referrals_pb2.CoarsePerson) -> Coarse:
-    """And back."""
+    """Parses CoarsePerson."""
     dependants = message.dependants if message.HasField("dependants") else None
     return Coarse(message.age_band, message.gender_code, message.language, dependants, message.country, message.department)
 
 
-def clock_message(clock: Clock) -> referrals_pb2.Clock:
+def clock_message(clock: Deadline) -> referrals_pb2.Clock:
     """A paused clock shows as stopped since its pause: nobody is late by it now."""
     return referrals_pb2.Clock(
         kind=clock_number(clock.kind),

@@ -82,11 +82,18 @@ class Facts(RuleBasedStateMachine):
         self.payloads = 0
         self.restored = False
         self.ever: dict[tuple[str, int], set[bytes]] = {}
-        voices = {"enlace/teller": SignatureCheck(keys.verifying(parts.keys, "facts.teller"))}
+        trusted_signers = {"enlace/teller": SignatureCheck(keys.verifying(parts.keys, "facts.teller"))}
         keyring = Keyring(keys.secret(parts.keys, "sealing.hearer"))
         self.hearers = [
             Subscriber(
-                "hearer", [self.topic], self.hear, database=self.hearer, broker=self.watch, voices=voices, keyring=keyring, clock=self.clock
+                "hearer",
+                [self.topic],
+                self.hear,
+                database=self.hearer,
+                broker=self.watch,
+                trusted_signers=trusted_signers,
+                keyring=keyring,
+                clock=self.clock,
             )
             for _ in range(2)
         ]

@@ -24,7 +24,7 @@ OWNER, APP = Login("owner", "owner's password"), Login("app", "app-password")
 
 @pytest.fixture
 def engine() -> Iterator[Postgres]:
-    """In a folder that is closed to others, as mkdtemp makes them: the hard case for a root-started house."""
+    """In a folder that is closed to others, as mkdtemp makes them: the hard case for a root-started stack."""
     made = Postgres(Path(tempfile.mkdtemp()) / "postgres", durable=False)
     made.start()
     yield made

@@ -60,24 +60,24 @@ def test_facts_are_heard_once_and_in_order_whatever_happens_on_apache_kafka(post
 
 def give_up(tx: Transaction, consumer: str, waiting: inbox.Waiting, reason: str, now: datetime) -> None:
     """As it was once: what is refused is passed over."""
-    if inbox.place(tx, consumer, waiting.fact) is inbox.Place.NEXT:
+    if inbox.position(tx, consumer, waiting.fact) is inbox.Position.NEXT:
         inbox.advance(tx, consumer, waiting.fact)
 
 
-def remember_nothing(tx: Transaction, consumer: str, fact: Fact) -> inbox.Place:
+def remember_nothing(tx: Transaction, consumer: str, fact: Fact) -> inbox.Position:
     """No inbox: every fact is new."""
-    return inbox.Place.NEXT
+    return inbox.Position.NEXT
 
 
-def ignore_epochs(place: Callable[..., inbox.Place]) -> Callable[..., inbox.Place]:
+def ignore_epochs(position: Callable[..., inbox.Position]) -> Callable[..., inbox.Position]:
     """A consumer that only counts."""
-    return lambda tx, consumer, fact: place(tx, consumer, replace(fact, epoch=0, base=0))
+    return lambda tx, consumer, fact: position(tx, consumer, replace(fact, epoch=0, base=0))
 
 
 BUGS: dict[str, tuple[object, str, Callable[[Any], object]]] = {
     "a fact that is refused is passed over": (inbox, "hold", lambda _: give_up),
-    "no inbox": (inbox, "place", lambda _: remember_nothing),
-    "an epoch ignored": (inbox, "place", ignore_epochs),
+    "no inbox": (inbox, "position", lambda _: remember_nothing),
+    "an epoch ignored": (inbox, "position", ignore_epochs),
     "waiting facts are never looked at again": (inbox, "due", lambda _: lambda *_: None),
     "marked before it is sent": (outbox, "new_facts", lambda new: lambda tx, limit: marked(tx, new(tx, limit))),
     "another memory of the broker goes unnoticed": (outbox, "meet_cluster", lambda _: lambda *_: False),

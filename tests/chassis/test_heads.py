@@ -53,7 +53,7 @@ class Pair:
     def start(self, name: str) -> None:
         """As after a restart: nothing in memory."""
         signer = Signer(keys.signing(self.folder, f"facts.{name}"))
-        self.loops[name] = Heads(name, self.databases[name], self.broker, signer, keys.voices(self.folder), SystemClock())
+        self.loops[name] = Heads(name, self.databases[name], self.broker, signer, keys.trusted_signers(self.folder), SystemClock())
 
     def write(self, name: str, rows: int = 1) -> None:
         with self.databases[name].transaction(SYSTEM) as tx:

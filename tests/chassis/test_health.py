@@ -17,10 +17,10 @@ from prometheus_client import generate_latest
 from chassis import keys, metrics
 from chassis.clock import SystemClock
 from chassis.db import Database
-from chassis.house import Watch
-from chassis.once import Once
-from chassis.rpc import Call, Face, Server, anyone
+from chassis.idempotency import IdempotencyStore
+from chassis.rpc import Call, Server, Servicer, anyone
 from chassis.sealing import Keyring
+from chassis.service_runner import HealthReporter
 from chassis.supervisor import WELL, Loop, State
 from chassis.tokens import Verifier
 from protos.referrals.v1 import referrals_pb2, referrals_pb2_grpc
@@ -63,9 +63,9 @@ class World:
         stub: Any = HealthStub(self.channel)
         return int(stub.Check(HealthCheckRequest(service=name), timeout=1).status)
 
-    def looks(self, watch: Watch) -> int:
+    def looks(self, reporter: HealthReporter) -> int:
         """What readiness says after one look."""
-        watch.look()
+        reporter.look()
         return self.says("")
 
 
@@ -79,20 +79,20 @@ def world(postgres: Postgres, tmp_path: Path) -> Iterator[World]:
     database.fit(THREADS, 1)
     database.open()
     descriptor = referrals_pb2.DESCRIPTOR.services_by_name["Statistics"]
-    face = Face(
+    servicer = Servicer(
         descriptor,
         Waiting(),
         {"GetPilotFigures": anyone(recorded=False)},
         database=database,
         verifier=Verifier(keys.verifying(tmp_path, "tokens"), "enlace.tests", SystemClock()),
-        once=Once(Keyring(keys.secret(tmp_path, "sealing.tests"))),
+        idempotency=IdempotencyStore(Keyring(keys.secret(tmp_path, "sealing.tests"))),
         clock=SystemClock(),
         check_standing=lambda tx, caller: None,
     )
-    server = Server("127.0.0.1:0", [face], threads=THREADS, reflect=True, caller_rate=100_000)
+    server = Server("127.0.0.1:0", [servicer], threads=THREADS, reflect=True, caller_rate=100_000)
     server.start()
     assert database.reachable()
-    Watch(server, database, None, []).look()
+    HealthReporter(server, database, None, []).look()
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield World(place, database, server, channel)
     server.stop(0).wait(5)
@@ -145,16 +145,16 @@ def test_health_answers_while_every_thread_waits_for_a_row_and_as_many_calls_as_
 
 
 def test_health_answers_while_the_database_stands_still(world: World, postgres: Postgres) -> None:
-    watch = Watch(world.server, world.database, None, [])
+    reporter = HealthReporter(world.server, world.database, None, [])
     assert postgres.engine.process
     with standing_still(postgres.engine.process.pid):
         calls = world.ask_many(THREADS * 2, timeout=2)
-        until(lambda: world.looks(watch) == NOT_SERVING, 3)
+        until(lambda: world.looks(reporter) == NOT_SERVING, 3)
         assert world.says("live") == SERVING
         codes = {call.exception().code() for call in calls}
         assert codes <= {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE}
         assert refusal(world.ask) == ("UNAVAILABLE", "store_unavailable")
-    until(lambda: world.looks(watch) == SERVING, 2)
+    until(lambda: world.looks(reporter) == SERVING, 2)
     assert world.ask() == referrals_pb2.PilotFigures()
 
 
@@ -178,16 +178,16 @@ def test_a_loop_shows_in_health_and_metrics_when_it_hangs_and_when_it_goes_on(wo
     loop = Loop("hanging", work, limit=0.3)
     metrics.watch_loop(loop.name, lambda: loop.age, lambda: loop.state in WELL)
     loop.start()
-    watch = Watch(world.server, world.database, None, [loop])
-    watch.look()
+    reporter = HealthReporter(world.server, world.database, None, [loop])
+    reporter.look()
     assert (world.says("loop/hanging"), world.says("live")) == (SERVING, SERVING)
     until(lambda: loop.state is State.STUCK)
-    watch.look()
+    reporter.look()
     assert (world.says("loop/hanging"), world.says("live"), world.says("")) == (NOT_SERVING, NOT_SERVING, SERVING)
     assert (measured('enlace_loop_well{loop="hanging"}'), measured('enlace_loop_turn_age_seconds{loop="hanging"}') > 0.3) == (0, True)
     released.set()
     until(lambda: loop.state is State.RUNNING)
-    watch.look()
+    reporter.look()
     assert (world.says("loop/hanging"), world.says("live")) == (SERVING, SERVING)
     assert measured('enlace_loop_well{loop="hanging"}') == 1
     loop.stop()
@@ -210,11 +210,11 @@ def test_a_dead_loop_shows_and_is_started_again(world: World) -> None:
     loop = Dying("dying", work)
     loop.start()
     until(lambda: loop.state is State.DEAD)
-    watch = Watch(world.server, world.database, None, [loop])
-    watch.look()
+    reporter = HealthReporter(world.server, world.database, None, [loop])
+    reporter.look()
     assert world.says("loop/dying") == NOT_SERVING
     until(lambda: loop.state is State.RUNNING)
-    watch.look()
+    reporter.look()
     assert (world.says("loop/dying"), len(lives)) == (SERVING, 2)
     loop.stop()
     assert loop.join(5)
@@ -227,7 +227,7 @@ def test_a_loop_that_fails_at_every_try_shows_and_the_process_lives(world: World
     loop = Loop("failing", work)
     loop.start()
     until(lambda: loop.state is State.FAILING)
-    Watch(world.server, world.database, None, [loop]).look()
+    HealthReporter(world.server, world.database, None, [loop]).look()
     assert (world.says("loop/failing"), world.says("live")) == (NOT_SERVING, SERVING)
     loop.stop()
     assert loop.join(5)

@@ -84,10 +84,10 @@ def test_a_held_fact_that_an_operator_gives_up_is_on_the_trail_and_its_followers
 
 def test_a_record_that_can_be_read_after_all_is_applied_when_it_is_redriven(world: World) -> None:
     subject = new_id()
-    check = world.voices.pop("enlace/teller")  # as if the key had not been given to this service yet
+    check = world.trusted_signers.pop("enlace/teller")  # as if the key had not been given to this service yet
     world.tell(subject, 2)
     until(lambda: len(world.waiting("unreadable")) == 2)
-    world.voices["enlace/teller"] = check
+    world.trusted_signers["enlace/teller"] = check
     world.operate(dead_letters.redrive)
     until(lambda: world.versions(subject) == [1, 2])
     assert world.waiting("unreadable") == []
@@ -110,7 +110,7 @@ def test_a_waiting_fact_whose_version_came_by_the_topic_is_forgotten(world: Worl
     subject = new_id()
     with world.hearer.transaction(SYSTEM) as tx:
         stale = Fact(subject, 1, "enlace.test.told.v1", b"x", datetime.now(UTC))
-        assert inbox.place(tx, world.name, stale) is inbox.Place.NEXT
+        assert inbox.position(tx, world.name, stale) is inbox.Position.NEXT
         inbox.advance(tx, world.name, stale)
         inbox.park(tx, world.name, world.topic, stale, datetime.now(UTC) - timedelta(days=1))
     until(lambda: not world.parked(subject))

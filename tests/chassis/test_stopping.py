@@ -24,7 +24,7 @@ from services.notifications.__main__ import MIGRATIONS
 from services.referrals.__main__ import MIGRATIONS as REFERRALS
 from services.referrals.domain.contact import new_reference
 from tests.parts import brokers
-from tests.parts.house import ROOT
+from tests.parts.local_stack import ROOT
 from tests.parts.postgres import Database as Place
 from tests.parts.postgres import Server as Postgres
 from tests.parts.still import standing_still
@@ -169,8 +169,8 @@ def test_a_call_that_a_stop_cuts_off_is_told_that_the_service_is_unavailable(ref
         except grpc.RpcError as error:
             said.append(error.code())
 
-    with ExitStack() as stack:
-        owner = stack.enter_context(psycopg.connect(referrals.place.migration_url))
+    with ExitStack() as cleanup:
+        owner = cleanup.enter_context(psycopg.connect(referrals.place.migration_url))
         owner.execute("LOCK TABLE contact_references")
         threads = [threading.Thread(target=ask) for _ in range(20)]  # sixteen wait for the table, four for a thread
         for thread in threads:
@@ -194,8 +194,9 @@ def waiting(service: Service) -> int:
 def run_to_the_end(hang: str, folder: Path) -> Process:
     """A process that has been asked to stop, and then hangs in this way."""
     script = (
-        "import ctypes, threading; from chassis import house, log; from chassis.supervisor import Loop; log.setup('test');"
-        "loop = Loop('hanging', lambda loop: threading.Event().wait()); loop.start(); house._FORCE = 1.0; house._arm([loop]);" + hang
+        "import ctypes, threading; from chassis import service_runner, log; from chassis.supervisor import Loop; log.setup('test');"
+        "loop = Loop('hanging', lambda loop: threading.Event().wait()); loop.start(); service_runner._FORCE = 1.0; service_runner._arm([loop]);"
+        + hang
     )
     process = Process("stuck", [sys.executable, "-c", script], folder / "log", {**os.environ}, ROOT)
     process.start()

@@ -61,7 +61,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.signer = Signer(keys.signing(self.keys, "facts.teller"))
-        self.voices = {"enlace/teller": SignatureCheck(keys.verifying(self.keys, "facts.teller"))}
+        self.trusted_signers = {"enlace/teller": SignatureCheck(keys.verifying(self.keys, "facts.teller"))}
         self.keyring = Keyring(keys.secret(self.keys, "sealing.hearer"))
         self.watch = Broker(settings(self.part.bootstrap), [self.topic, REPLAYS])
 
@@ -89,7 +89,13 @@ class World:
         clock = SystemClock()
         if name == "teller":
             return [Relay(name, self.topic, database, self.watch, self.signer, clock), Replays(name, self.topic, database, self.watch)]
-        given = {"database": database, "broker": self.watch, "voices": self.voices, "keyring": self.keyring, "clock": clock}
+        given = {
+            "database": database,
+            "broker": self.watch,
+            "trusted_signers": self.trusted_signers,
+            "keyring": self.keyring,
+            "clock": clock,
+        }
         return [Subscriber(self.name, [self.topic], self.hear, **given)]  # type: ignore[arg-type]
 
     @property

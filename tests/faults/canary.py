@@ -15,7 +15,7 @@ import psycopg
 import requests
 
 from tests.parts import topics
-from tests.parts.house import SERVICES, House
+from tests.parts.local_stack import SERVICES, LocalStack
 
 
 class Marks:
@@ -63,25 +63,25 @@ def needles(core: str) -> Iterable[tuple[str, bytes, bool]]:
 Place = Mapping[str, bytes]  # what it is called → all its bytes
 
 
-def in_topics(house: House) -> Place:
+def in_topics(stack: LocalStack) -> Place:
     """Every record, dead letters too: key, body and headers."""
     parts: dict[str, bytes] = {}
-    for record in topics.records(house.state["kafka"]):
+    for record in topics.records(stack.state["kafka"]):
         headers = b"".join(key.encode() + b"\0" + value + b"\0" for key, value in record.headers)
         parts[record.topic] = parts.get(record.topic, b"") + record.key + b"\0" + record.value + b"\0" + headers
     return parts
 
 
-def in_logs(house: House) -> Place:
+def in_logs(stack: LocalStack) -> Place:
     """Every file."""
-    return {str(file.name): file.read_bytes() for file in house.logs.glob("**/*") if file.is_file()}
+    return {str(file.name): file.read_bytes() for file in stack.logs.glob("**/*") if file.is_file()}
 
 
-def in_databases(house: House) -> Place:
+def in_databases(stack: LocalStack) -> Place:
     """All columns of all tables of all services."""
     found: dict[str, bytes] = {}
     for name in SERVICES:
-        with house.database(name) as database:
+        with stack.database(name) as database:
             found |= {f"{name}.{table}": rows for table, rows in dump(database).items()}
     return found
 
@@ -96,11 +96,11 @@ def dump(database: psycopg.Connection[dict[str, Any]]) -> dict[str, bytes]:
     return found
 
 
-def in_metrics(house: House) -> Place:
+def in_metrics(stack: LocalStack) -> Place:
     """What Prometheus is told."""
     return {
         name: requests.get(f"http://{part['metrics']}/metrics", timeout=10).content
-        for name, part in house.state["parts"].items()
+        for name, part in stack.state["parts"].items()
         if part["metrics"]
     }
 

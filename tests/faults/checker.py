@@ -21,7 +21,7 @@ from services.notifications.domain.message import messages_of
 from services.notifications.domain.rules import told_of
 from services.referrals.domain.lifecycle import TRANSITIONS
 from tests.faults.work import OK, Call, Operation
-from tests.parts.house import SERVICES
+from tests.parts.local_stack import SERVICES
 from tests.parts.topics import Record
 
 Database = psycopg.Connection[dict[str, Any]]

@@ -1,4 +1,4 @@
-"""What fault tests share: a house of their own, which they may break."""
+"""What fault tests share: a stack of their own, which they may break."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.parts.house import House
+from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
 
 @pytest.fixture(scope="package")
-def victim() -> Iterator[House]:
-    """A house with its demo network that is killed at will, and well again after each test."""
-    house = House()
+def victim() -> Iterator[LocalStack]:
+    """A stack with its demo network that is killed at will, and well again after each test."""
+    stack = LocalStack()
     try:
-        yield house.start()
+        yield stack.start()
     finally:
-        house.stop()
+        stack.stop()
 
 
 @pytest.fixture(scope="package")
-def cast(victim: House) -> Cast:
+def cast(victim: LocalStack) -> Cast:
     """Those who act in it."""
     return Cast(victim)
 
 
 @pytest.fixture
-def stack() -> Iterator[ExitStack]:
+def cleanup() -> Iterator[ExitStack]:
     """For what must be undone whatever happens."""
     with ExitStack() as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""Looks at a house under faults from outside, about once a second: facts heard, and heard again, and who is in the consumers' groups.
+"""Looks at a stack under faults from outside, about once a second: facts heard, and heard again, and who is in the consumers' groups.
 
 All are lower bounds. A counter that begins anew with its process loses what it counted since the last look; of two changes of a group between two looks
 one is seen.
@@ -18,7 +18,7 @@ from kafka.errors import KafkaError
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from tests.parts.house import SERVICES, House
+from tests.parts.local_stack import SERVICES, LocalStack
 
 GROUPS = ("notifications-referrals", "notifications-partners", "referrals")
 EVERY = 1.0
@@ -27,11 +27,11 @@ EVERY = 1.0
 class Observer:
     """`begin`, then `end`; by consumer: facts `heard`, of these `seen` before, and `rebalances`, changes of its group's members."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, stack: LocalStack) -> None:
         self.heard: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()
         self.rebalances: Counter[str] = Counter()
-        self._house = house
+        self._stack = stack
         self._last: dict[tuple[str, str], float] = {}
         self._members: dict[str, frozenset[str]] = {}
         self._ending = threading.Event()
@@ -53,7 +53,7 @@ class Observer:
 
     def _count(self) -> None:
         for service in SERVICES:
-            for sample in samples(self._house, service, 1):
+            for sample in samples(self._stack, service, 1):
                 if sample.name == "enlace_facts_heard_total":
                     consumer, outcome = sample.labels["consumer"], sample.labels["outcome"]
                     last = self._last.get((consumer, outcome), 0.0)
@@ -65,7 +65,7 @@ class Observer:
     def _look_at_groups(self) -> None:
         """A rebalance: a group has other members than it had when it last had some, whoever forgot or replaced them."""
         with suppress(KafkaError, OSError, ValueError, RuntimeError, AssertionError):
-            admin = _Admin(bootstrap_servers=self._house.state["kafka"], bootstrap_timeout_ms=1000, request_timeout_ms=2000)
+            admin = _Admin(bootstrap_servers=self._stack.state["kafka"], bootstrap_timeout_ms=1000, request_timeout_ms=2000)
             try:
                 for group, told in admin.describe_groups(list(GROUPS)).items():
                     members = frozenset(member["member_id"] for member in told["members"])
@@ -83,10 +83,10 @@ class _Admin(KafkaAdminClient):
         return described
 
 
-def samples(house: House, service: str, timeout: float) -> Iterator[Sample]:
+def samples(stack: LocalStack, service: str, timeout: float) -> Iterator[Sample]:
     """The service's metrics; none when it does not answer."""
     try:
-        told = requests.get(f"http://{house.state['parts'][service]['metrics']}/metrics", timeout=timeout).text
+        told = requests.get(f"http://{stack.state['parts'][service]['metrics']}/metrics", timeout=timeout).text
     except requests.RequestException:
         return
     for family in text_string_to_metric_families(told):

@@ -21,7 +21,7 @@ from tests.faults.schedule import PAUSE, schedule
 from tests.faults.strikes import Strikes
 from tests.faults.work import OK, Work
 from tests.parts import topics
-from tests.parts.house import SERVICES, House
+from tests.parts.local_stack import SERVICES, LocalStack
 from tests.parts.stories import Cast
 
 STALL = (
@@ -76,12 +76,12 @@ class Run:
 
 
 @contextmanager
-def fault_run(house: House, cast: Cast, *, transitions: int, faults: int, seed: int) -> Iterator[Run]:
+def fault_run(stack: LocalStack, cast: Cast, *, transitions: int, faults: int, seed: int) -> Iterator[Run]:
     """Ends with nothing wrong but what the checker finds: every refusal that no client expects fails it here."""
     people = [cast.person() for _ in range(16)]
     since, began = checker.started(), time.monotonic()
-    work, observer = Work(house, cast, people), Observer(house)
-    strikes = Strikes(house, work, observer, seed)
+    work, observer = Work(stack, cast, people), Observer(stack)
+    strikes = Strikes(stack, work, observer, seed)
     observer.begin()
     work.begin()
     strikes.run(schedule(faults, seed), transitions // faults)
@@ -90,17 +90,17 @@ def fault_run(house: House, cast: Cast, *, transitions: int, faults: int, seed: 
     seconds = time.monotonic() - began
     assert not work.refused, work.refused[:5]
     with ExitStack() as opened:
-        partners, referrals, notifications = (opened.enter_context(house.database(name)) for name in SERVICES)
+        partners, referrals, notifications = (opened.enter_context(stack.database(name)) for name in SERVICES)
         books = Books(partners, referrals, notifications, work.operations, [], since, work.calls)
         waits: list[Callable[[Books], list[str]]] = [
             checker.nothing_waits,
             checker.every_fact_was_taken_in,
             checker.every_epoch_was_taken_in,
-            lambda books: checker.every_loop_is_well(replace(books, standing=standing(house))),
+            lambda books: checker.every_loop_is_well(replace(books, standing=standing(stack))),
         ]
         come_to_rest(lambda: [trouble for wait in waits for trouble in wait(books)])
         observer.end()
-        books = replace(books, topics=topics.records(house.state["kafka"]), standing=standing(house))
+        books = replace(books, topics=topics.records(stack.state["kafka"]), standing=standing(stack))
         done = Counter((strike.fault.kind, strike.fault.part) for strike in strikes.done)
         rest = time.monotonic() - began - seconds
         yield Run(books, done, *strikes.in_flight(work.calls), observer.seen, observer.rebalances, seconds, rest)
@@ -130,16 +130,16 @@ def bit(run: Run) -> list[str]:
     return [trouble for trouble, absent in wanted.items() if not absent]
 
 
-def standing(house: House) -> dict[str, bool]:
+def standing(stack: LocalStack) -> dict[str, bool]:
     """What every service says of itself and of each of its loops, by health and by metrics."""
     found: dict[str, bool] = {}
     for service in SERVICES:
-        loops = [sample for sample in samples(house, service, 5) if sample.name == "enlace_loop_well"]
+        loops = [sample for sample in samples(stack, service, 5) if sample.name == "enlace_loop_well"]
         found |= {f"{service} metric/{sample.labels['loop']}": sample.value == 1 for sample in loops}
         asked = {"live": "live", "ready": "", "broker": "broker"} | {
             f"health/{s.labels['loop']}": f"loop/{s.labels['loop']}" for s in loops
         }
-        found |= {f"{service} {name}": _serves(house.channel(service), about) for name, about in asked.items()}
+        found |= {f"{service} {name}": _serves(stack.channel(service), about) for name, about in asked.items()}
     return found
 
 

@@ -1,4 +1,4 @@
-"""What is done to a house in a fault run, and how often: a list that follows from a seed.
+"""What is done to a stack in a fault run, and how often: a list that follows from a seed.
 
 The seed settles which faults there are, their order and how long each pause is. When each comes is a matter of progress, not of time (strikes.py).
 """

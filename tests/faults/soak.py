@@ -8,23 +8,23 @@ import click
 
 from tests.faults import checker
 from tests.faults.run import CALM, bit, fault_run
-from tests.parts.house import House
+from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
 
-@click.command(help="Break a house at every part while it works, and look at what is left.")
+@click.command(help="Break a stack at every part while it works, and look at what is left.")
 @click.option("--transitions", default=20_000, show_default=True)
 @click.option("--faults", default=600, show_default=True)
 @click.option("--seed", default=1, show_default=True)
 def main(transitions: int, faults: int, seed: int) -> None:
-    house = House(words=CALM)
+    stack = LocalStack(words=CALM)
     try:
-        house.start()
-        with fault_run(house, Cast(house), transitions=transitions, faults=faults, seed=seed) as run:
+        stack.start()
+        with fault_run(stack, Cast(stack), transitions=transitions, faults=faults, seed=seed) as run:
             click.echo(run.report())
             troubles = [*bit(run), *checker.violations(run.books)]
     finally:
-        house.stop()
+        stack.stop()
     for trouble in troubles:
         click.echo(trouble, err=True)
     sys.exit(1 if troubles else 0)

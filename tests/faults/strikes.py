@@ -1,4 +1,4 @@
-"""Does what a schedule says to a house under load: each fault comes when enough transitions were answered since the one before, on a part that is well.
+"""Does what a schedule says to a stack under load: each fault comes when enough transitions were answered since the one before, on a part that is well.
 
 So nothing waits for a fixed time, and no kill hits a process that another has killed already. While nothing is answered, because referrals or PostgreSQL
 are down, the other parts are not safe either: then one of them is hit every second. What stops the hearing of facts comes only when they were heard
@@ -24,7 +24,7 @@ from tests.faults.observer import Observer
 from tests.faults.schedule import COPY, DUPLICATES, KILL, PAUSE, REPLAY, RESTORE, Fault
 from tests.faults.work import OK, Call, Work
 from tests.parts import topics
-from tests.parts.house import House
+from tests.parts.local_stack import LocalStack
 from tests.parts.still import standing_still
 
 # Whose call is cut off when a part dies: a kill waits until one of these is under way. What notifications and the broker do follows from transitions.
@@ -55,16 +55,16 @@ class Strike:
 class Strikes:
     """`run` does it all; `done` tells what was done."""
 
-    def __init__(self, house: House, work: Work, observer: Observer, seed: int) -> None:
+    def __init__(self, stack: LocalStack, work: Work, observer: Observer, seed: int) -> None:
         self.done: list[Strike] = []
-        self._house = house
+        self._stack = stack
         self._work = work
         self._observer = observer
         self._heard = 0  # when hearing was last stopped
         self._chance = random.Random(seed)
         self._killed: dict[str, int] = {}
         self._still: dict[str, threading.Thread] = {}
-        self._copy = house.var / "partners.dump"
+        self._copy = stack.var / "partners.dump"
 
     def run(self, faults: Sequence[Fault], pace: int) -> None:
         """One after every `pace` transitions or second of standstill, until all are done and every part is well."""
@@ -81,17 +81,17 @@ class Strikes:
             answered, since = self._work.answered, time.monotonic()
         for thread in self._still.values():
             thread.join()
-        self._house.wait_healthy(*self._killed.values())
+        self._stack.wait_healthy(*self._killed.values())
 
     def _standstill(self, waiting: Sequence[Fault]) -> str:
         """Why nothing can be hit: what is left, how the parts stand, and what those who hear say last."""
-        said = [line for part in ("notifications", "broker") for line in (self._house.logs / f"{part}.log").read_text().splitlines()[-15:]]
+        said = [line for part in ("notifications", "broker") for line in (self._stack.logs / f"{part}.log").read_text().splitlines()[-15:]]
         found = {
             "waiting": waiting[:3],
             "killed": self._killed,
             "heard": (self._observer.heard, self._heard),
             "answered": (self._work.answered, self._work.refused[:3]),
-            "parts": self._house.state["parts"],
+            "parts": self._stack.state["parts"],
         }
         return "\n".join([*(f"{name}: {value}" for name, value in found.items()), *said])
 
@@ -114,7 +114,7 @@ class Strikes:
         return self._well(fault.part)
 
     def _well(self, part: str) -> bool:
-        state = self._house.state["parts"][part]
+        state = self._stack.state["parts"][part]
         return state["up"] and state["pid"] != self._killed.get(part) and not (part in self._still and self._still[part].is_alive())
 
     def _do(self, fault: Fault) -> None:
@@ -136,22 +136,22 @@ class Strikes:
         self.done.append(Strike(fault, moment))
 
     def _kill(self, part: str) -> None:
-        self._killed[part] = self._house.kill(part)
+        self._killed[part] = self._stack.kill(part)
         if part in DEAFENS:
             self._heard = self._observer.heard[LISTENER]
 
     def _pause(self, fault: Fault) -> None:
-        with standing_still(self._house.pid(fault.part)):
+        with standing_still(self._stack.pid(fault.part)):
             time.sleep(fault.seconds)
 
     def _repeat(self, topic: str) -> None:
         """What lies at the end of a topic, once more and in another order."""
-        found = topics.records(self._house.state["kafka"], [topic], REPEATED)
+        found = topics.records(self._stack.state["kafka"], [topic], REPEATED)
         self._chance.shuffle(found)
         self._send(topic, found)
 
     def _send(self, topic: str, records: Sequence[topics.Record]) -> None:
-        producer = KafkaProducer(bootstrap_servers=self._house.state["kafka"], allow_auto_create_topics=False, metrics_enabled=False)
+        producer = KafkaProducer(bootstrap_servers=self._stack.state["kafka"], allow_auto_create_topics=False, metrics_enabled=False)
         try:
             for future in [producer.send(topic, key=r.key, value=r.value, headers=list(r.headers)) for r in records]:
                 future.get(15)
@@ -160,16 +160,16 @@ class Strikes:
 
     def _restore(self) -> None:
         """As docs/operations.md says: the service is stopped, by a kill, and kept down: who would start it again stands still meanwhile."""
-        with _held(self._house.state["pid"]):
+        with _held(self._stack.state["pid"]):
             self._kill("partners")
             self._postgres("pg_restore", "--clean", "--if-exists", "--no-owner", f"--dbname={self._owner}", str(self._copy))
 
     @property
     def _owner(self) -> str:
-        return str(self._house.state["environment"]["ENLACE_PARTNERS_MIGRATION_URL"])
+        return str(self._stack.state["environment"]["ENLACE_PARTNERS_MIGRATION_URL"])
 
     def _postgres(self, program: str, *words: str) -> None:
-        done = subprocess.run([self._house.programs / program, *words], capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+        done = subprocess.run([self._stack.programs / program, *words], capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
         assert done.returncode == 0, done.stderr
 
 

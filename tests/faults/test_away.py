@@ -24,23 +24,23 @@ from chassis.embedded.postgres import Login, Postgres
 from chassis.embedded.process import Process, free_port
 from chassis.ids import new_id
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.parts.house import ROOT, SERVICES, House, until
+from tests.parts.local_stack import ROOT, SERVICES, LocalStack, until
 from tests.parts.stories import STEPS, Cast, Step
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 
 
-def test_services_start_before_database_and_broker_and_heal(stack: ExitStack) -> None:
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="enlace-test-order-")))
+def test_services_start_before_database_and_broker_and_heal(cleanup: ExitStack) -> None:
+    folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="enlace-test-order-")))
     if os.geteuid() == 0:
         folder.chmod(0o711)
     keys.create(folder / "keys", SERVICES)
     postgres = Postgres(folder / "postgres", durable=False)
     broker = Broker(folder / "broker.log")
-    stack.callback(postgres.remove)
-    stack.callback(broker.kill)
+    cleanup.callback(postgres.remove)
+    cleanup.callback(broker.kill)
     # Nobody else may take their ports while they are away; what is bound but does not listen refuses connections, as nothing would.
-    kept = {part: stack.enter_context(socket.socket()) for part in (postgres, broker)}
+    kept = {part: cleanup.enter_context(socket.socket()) for part in (postgres, broker)}
     for part, place in kept.items():
         place.bind(("127.0.0.1", part.port))
     listen = {name: f"127.0.0.1:{free_port()}" for name in (*SERVICES, "gateway")}
@@ -61,8 +61,8 @@ def test_services_start_before_database_and_broker_and_heal(stack: ExitStack) ->
     }
     for process in running.values():
         process.start()
-        stack.callback(process.stop)
-    channels = {name: stack.enter_context(grpc.insecure_channel(listen[name])) for name in SERVICES}
+        cleanup.callback(process.stop)
+    channels = {name: cleanup.enter_context(grpc.insecure_channel(listen[name])) for name in SERVICES}
 
     def says(name: str, about: str) -> int | None:
         try:
@@ -99,19 +99,19 @@ def test_services_start_before_database_and_broker_and_heal(stack: ExitStack) ->
 
 
 @contextmanager
-def paused(house: House, name: str) -> Iterator[None]:
-    """SIGSTOP: away without the courtesy of a closed connection, and the keeper sees a living process."""
-    pid = house.pid(name)
+def paused(stack: LocalStack, name: str) -> Iterator[None]:
+    """SIGSTOP: away without the courtesy of a closed connection, and the supervisor sees a living process."""
+    pid = stack.pid(name)
     assert pid
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
-        house.wait_healthy()
+        stack.wait_healthy()
 
 
-def test_referrals_go_on_while_notifications_are_away_and_are_told_of_afterwards(victim: House, cast: Cast) -> None:
+def test_referrals_go_on_while_notifications_are_away_and_are_told_of_afterwards(victim: LocalStack, cast: Cast) -> None:
     person_id, receipt_id = cast.person()
     with paused(victim, "notifications"):
         accepted = live(cast, person_id, receipt_id, *STEPS[:1], STEPS[3])
@@ -122,7 +122,7 @@ def test_referrals_go_on_while_notifications_are_away_and_are_told_of_afterwards
         until(lambda: [row["kind"] for row in database.execute(kinds, (accepted.id,))] == expected)
 
 
-def test_referrals_answer_while_partners_are_away_to_tokens_that_are_still_good(victim: House, cast: Cast) -> None:
+def test_referrals_answer_while_partners_are_away_to_tokens_that_are_still_good(victim: LocalStack, cast: Cast) -> None:
     person_id, receipt_id = cast.person()
     cast.sender.token(), cast.receiver.token()
     with paused(victim, "partners"):
@@ -131,7 +131,7 @@ def test_referrals_answer_while_partners_are_away_to_tokens_that_are_still_good(
 
 
 # 12
-def test_a_paused_service_is_refused_at_once_and_heard_within_two_seconds_of_its_return(victim: House, cast: Cast) -> None:
+def test_a_paused_service_is_refused_at_once_and_heard_within_two_seconds_of_its_return(victim: LocalStack, cast: Cast) -> None:
     person_id, _receipt_id = cast.person()
 
     def ask() -> tuple[int, str, float]:
@@ -157,7 +157,7 @@ def test_a_paused_service_is_refused_at_once_and_heard_within_two_seconds_of_its
         until(lambda: ask()[0] == 200, 2)
 
 
-def test_referrals_go_on_while_the_broker_is_away(victim: House, cast: Cast) -> None:
+def test_referrals_go_on_while_the_broker_is_away(victim: LocalStack, cast: Cast) -> None:
     person_id, receipt_id = cast.person()
     with paused(victim, "broker"):
         assert live(cast, person_id, receipt_id, STEPS[0], STEPS[3]).state == pb.STATE_ACCEPTED
@@ -177,7 +177,7 @@ def live(cast: Cast, person_id: str, receipt_id: str, *steps: Step) -> pb.Referr
     return found
 
 
-def test_a_broker_that_stands_still_is_started_again_and_what_waited_is_told(victim: House, cast: Cast) -> None:
+def test_a_broker_that_stands_still_is_started_again_and_what_waited_is_told(victim: LocalStack, cast: Cast) -> None:
     """It lives, so nobody would notice by looking at the process: the services say that they can't tell."""
     person_id, receipt_id = cast.person()
     before = victim.pid("broker")

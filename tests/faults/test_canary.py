@@ -1,4 +1,4 @@
-"""Marked people go through the whole house, rightly and wrongly; afterwards no trace of them is anywhere but sealed in the referrals service."""
+"""Marked people go through the whole stack, rightly and wrongly; afterwards no trace of them is anywhere but sealed in the referrals service."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from tests.faults import canary
 from tests.faults.canary import Marks, Place
 from tests.notifications.receiver import Receiver
-from tests.parts.house import House, until
+from tests.parts.local_stack import LocalStack, until
 from tests.parts.stories import NEED, STEPS, Cast, hence
 
 GROUPS = [people_pb2.FIELD_GROUP_IDENTITY, people_pb2.FIELD_GROUP_CONTACT, people_pb2.FIELD_GROUP_HEALTH]
@@ -33,9 +33,9 @@ GROUPS = [people_pb2.FIELD_GROUP_IDENTITY, people_pb2.FIELD_GROUP_CONTACT, peopl
 
 @dataclass
 class Told:
-    """What the house said and sent while it was told of marked people."""
+    """What the stack said and sent while it was told of marked people."""
 
-    house: House
+    stack: LocalStack
     marks: Marks
     errors: dict[str, bytes] = field(default_factory=dict)
     webhooks: dict[str, bytes] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told(victim: House, cast: Cast) -> Iterator[Told]:
+def told(victim: LocalStack, cast: Cast) -> Iterator[Told]:
     """The story, once."""
     told = Told(victim, Marks())
     receiver = Receiver()
@@ -89,7 +89,7 @@ def by_grpc(told: Told, cast: Cast) -> str:
     )
     plan = people_pb2.SafeContact(channel_code="phone", hours=text("hours"), code_word=text("code word"), never_say=text("never say"))
     person_id, receipt_id = cast.person(identity, plan)
-    operator = told.house.worker("operadora@llamayvive")
+    operator = told.stack.worker("operadora@llamayvive")
     contact = contacts_pb2.Contact(line_country="NI", kind_code="crisis", language="es", note=text("contact note"))
     heard = operator.contacts.CreateContact(contacts_pb2.CreateContactRequest(contact=contact, request_id=new_id()))
     change = contacts_pb2.Contact(id=heard.contact.id, etag=heard.contact.etag, note=text("second contact note"))
@@ -141,9 +141,9 @@ def by_wrong_grpc(told: Told, cast: Cast) -> None:
 def by_rest(told: Told) -> None:
     """A right file, and everything that one can write wrongly."""
     text = told.marks.text
-    root = f"{told.house.gateway}/api/v1"
+    root = f"{told.stack.gateway}/api/v1"
     with requests.Session() as session:
-        session.headers["Authorization"] = f"Bearer {told.house.api_key('Puentes')}"
+        session.headers["Authorization"] = f"Bearer {told.stack.api_key('Puentes')}"
         right = {"identity": {"given_name": text("name by REST"), "phone": told.marks.phone("phone by REST")}, "coarse": {"country": "NI"}}
         assert session.post(f"{root}/people", json=right, timeout=10).status_code == 201
         wrong: list[tuple[str, str, dict[str, Any]]] = [
@@ -169,7 +169,7 @@ def by_rest(told: Told) -> None:
 
 def by_pages(told: Told) -> None:
     """What people type into pages: in addresses, in a wrong sign-in, in a form that is refused. A page may show it again to who typed it."""
-    text, gateway = told.marks.text, told.house.gateway
+    text, gateway = told.marks.text, told.stack.gateway
     with requests.Session() as session:
         session.get(f"{gateway}/{quote(text('page address'))}", timeout=10)
         session.get(f"{gateway}/directory", params={"words": text("page search"), "q": text("page query")}, timeout=10)
@@ -182,19 +182,19 @@ def by_pages(told: Told) -> None:
         session.get(gateway, headers={"Cookie": f"session={quote(text('cookie'))}", "User-Agent": quote(text("browser"))}, timeout=10)
 
 
-def settled(house: House, referral_id: str) -> None:
+def settled(stack: LocalStack, referral_id: str) -> None:
     """Until all is told and sent."""
-    with house.database("notifications") as database:
+    with stack.database("notifications") as database:
         closed = "SELECT 1 FROM messages WHERE referral_id = %s AND kind = 'referral_closed'"
         until(lambda: database.execute(closed, (referral_id,)).fetchone() is not None)
         until(lambda: database.execute("SELECT 1 FROM deliveries WHERE status = 'WAITING' LIMIT 1").fetchone() is None)
 
 
 PLACES: dict[str, Callable[[Told], Place]] = {
-    "topics": lambda told: canary.in_topics(told.house),
-    "logs": lambda told: canary.in_logs(told.house),
-    "databases": lambda told: canary.in_databases(told.house),
-    "metrics": lambda told: canary.in_metrics(told.house),
+    "topics": lambda told: canary.in_topics(told.stack),
+    "logs": lambda told: canary.in_logs(told.stack),
+    "databases": lambda told: canary.in_databases(told.stack),
+    "metrics": lambda told: canary.in_metrics(told.stack),
     "webhooks": lambda told: told.webhooks,
     "mails": lambda told: told.mails,
     "errors": lambda told: told.errors,
@@ -241,20 +241,20 @@ def test_the_scanner_sees_a_mark_as(encoding: str) -> None:
 
 
 def test_the_scanner_sees_a_mark_in_every_place(told: Told) -> None:
-    marks, house = Marks(), told.house
-    (house.logs / "partners.log").open("ab").write(ENCODINGS["json"](marks.text("log")))
-    producer = KafkaProducer(bootstrap_servers=house.state["kafka"])
+    marks, stack = Marks(), told.stack
+    (stack.logs / "partners.log").open("ab").write(ENCODINGS["json"](marks.text("log")))
+    producer = KafkaProducer(bootstrap_servers=stack.state["kafka"])
     # A request to tell a topic again that is nobody's topic: nobody acts on it.
     header = [("note", ENCODINGS["base64"](marks.text("header")))]
     producer.send("enlace.replays.v1", key=b"nobody", value=marks.text("body").encode(), headers=header).get(10)
     producer.close(timeout=5)
-    found = canary.hits(marks, canary.in_logs(house)) + canary.hits(marks, canary.in_topics(house))
+    found = canary.hits(marks, canary.in_logs(stack)) + canary.hits(marks, canary.in_topics(stack))
     for service, planting in (
         ("partners", "UPDATE organizations SET description = %s"),
         ("notifications", "UPDATE development_mails SET body = %s"),
         ("referrals", "UPDATE contacts SET note_sealed = convert_to(%s, 'UTF8')"),
     ):
-        with house.database(service) as database, database.transaction(force_rollback=True):
+        with stack.database(service) as database, database.transaction(force_rollback=True):
             assert database.execute(planting, (marks.text(service),)).rowcount
             found += canary.hits(marks, canary.dump(database))
     for what, kept in (("webhook", told.webhooks), ("mail", told.mails), ("error", told.errors)):

@@ -1,4 +1,4 @@
-"""Every part of the house is killed and paused while partner systems work: what was answered stays, what was not acts once or never, everybody is told once.
+"""Every part of the stack is killed and paused while partner systems work: what was answered stays, what was not acts once or never, everybody is told once.
 
 2,000 transitions and 200 faults, which follow from a seed (schedule.py); `make soak` does more. A run whose faults did not bite fails.
 """
@@ -14,7 +14,7 @@ from tests.faults.checker import Books
 from tests.faults.planted import PLANTED
 from tests.faults.run import CALM, Run, bit, fault_run
 from tests.faults.schedule import MIX, schedule
-from tests.parts.house import House
+from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
 TRANSITIONS, FAULTS, SEED = 2_000, 200, 20_061
@@ -24,14 +24,14 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.alone]
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
     """The fault run, and what it left behind when all has come to rest."""
-    house = House(words=CALM)
+    stack = LocalStack(words=CALM)
     try:
-        house.start()
-        with fault_run(house, Cast(house), transitions=TRANSITIONS, faults=FAULTS, seed=SEED) as done:
+        stack.start()
+        with fault_run(stack, Cast(stack), transitions=TRANSITIONS, faults=FAULTS, seed=SEED) as done:
             print(done.report())
             yield done
     finally:
-        house.stop()
+        stack.stop()
 
 
 def test_the_faults_bit(run: Run) -> None:

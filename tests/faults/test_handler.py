@@ -1,4 +1,4 @@
-"""A handler that fails for a while in the running house: facts are held and say so, and when the cause is mended each has had its effect once."""
+"""A handler that fails for a while in the running stack: facts are held and say so, and when the cause is mended each has had its effect once."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from tests.faults.checker import Books
 from tests.faults.observer import samples
 from tests.faults.run import standing
 from tests.faults.work import Work
-from tests.parts.house import ROOT, SERVICES, House, until
+from tests.parts.local_stack import ROOT, SERVICES, LocalStack, until
 from tests.parts.stories import Cast
 
 
 @pytest.mark.timeout(300)
 def test_facts_are_held_while_a_handler_fails_and_have_their_effect_once_when_it_is_mended(
-    victim: House, cast: Cast, stack: ExitStack
+    victim: LocalStack, cast: Cast, cleanup: ExitStack
 ) -> None:
     work, since = Work(victim, cast, [cast.person() for _ in range(4)], threads=3), checker.started()
-    partners, referrals, notifications = (stack.enter_context(victim.database(name)) for name in SERVICES)
+    partners, referrals, notifications = (cleanup.enter_context(victim.database(name)) for name in SERVICES)
     books = Books(partners, referrals, notifications, work.operations, [], since)
     work.begin()
     assert work.wait_for(20, 60)
 
     # Without this table the handler fails, and so do the loops that send.
     notifications.execute("ALTER TABLE deliveries RENAME TO deliveries_away")
-    stack.callback(lambda: notifications.execute("ALTER TABLE IF EXISTS deliveries_away RENAME TO deliveries"))
+    cleanup.callback(lambda: notifications.execute("ALTER TABLE IF EXISTS deliveries_away RENAME TO deliveries"))
     until(lambda: len(held(victim)) >= 5)
     assert work.wait_for(work.answered + 20, 60)  # nobody who works notices
     until(lambda: facts_held(victim) >= 5)
@@ -59,32 +59,32 @@ def test_facts_are_held_while_a_handler_fails_and_have_their_effect_once_when_it
     assert notifications.execute(redriven, (since,)).rowcount > 0
 
 
-def held(house: House) -> list[dict[str, Any]]:
+def held(stack: LocalStack) -> list[dict[str, Any]]:
     """What an operator sees."""
-    found: list[dict[str, Any]] = command(house, "list")
+    found: list[dict[str, Any]] = command(stack, "list")
     return [letter for letter in found if letter["kind"] == "held"]
 
 
-def command(house: House, *words: str) -> Any:
+def command(stack: LocalStack, *words: str) -> Any:
     """`python -m services.notifications dead-letters …` beside the running service."""
-    told = {**os.environ, "ENLACE_DATABASE_URL": house.database_url("notifications"), "ENLACE_KEYS": str(house.var / "keys")}
+    told = {**os.environ, "ENLACE_DATABASE_URL": stack.database_url("notifications"), "ENLACE_KEYS": str(stack.var / "keys")}
     whole = [sys.executable, "-m", "services.notifications", "dead-letters", *words, "--json"]
     done = subprocess.run(whole, cwd=ROOT, env=told, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def facts_held(house: House) -> float:
+def facts_held(stack: LocalStack) -> float:
     """What its metrics say."""
-    return sum(sample.value for sample in samples(house, "notifications", 5) if sample.name == "enlace_facts_held")
+    return sum(sample.value for sample in samples(stack, "notifications", 5) if sample.name == "enlace_facts_held")
 
 
-def says_facts_are_well(house: House) -> bool:
+def says_facts_are_well(stack: LocalStack) -> bool:
     """What its health says."""
-    stub = HealthStub(house.channel("notifications"))
+    stub = HealthStub(stack.channel("notifications"))
     return bool(stub.Check(HealthCheckRequest(service="facts"), timeout=5).status == HealthCheckResponse.SERVING)  # type: ignore[attr-defined]
 
 
-def with_standing(books: Books, house: House) -> Books:
+def with_standing(books: Books, stack: LocalStack) -> Books:
     """The books with how all stand now."""
-    return Books(books.partners, books.referrals, books.notifications, books.operations, [], books.since, (), standing(house))
+    return Books(books.partners, books.referrals, books.notifications, books.operations, [], books.since, (), standing(stack))

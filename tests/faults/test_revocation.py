@@ -19,7 +19,7 @@ from protos.referrals.v1 import referrals_pb2
 from services.partners import usecases
 from services.partners.domain.worker import Role, WorkerEntry
 from tests.faults.test_away import live
-from tests.parts.house import Client, House
+from tests.parts.local_stack import Client, LocalStack
 from tests.parts.still import standing_still
 from tests.parts.stories import STEPS, Cast
 
@@ -28,17 +28,17 @@ PASSWORD = "una clave bastante larga"
 
 
 @pytest.fixture(params=["broker", "none"])
-def silent(victim: House, request: pytest.FixtureRequest) -> Iterator[None]:
+def silent(victim: LocalStack, request: pytest.FixtureRequest) -> Iterator[None]:
     """With the broker standing still no fact is heard; without, they are."""
-    with ExitStack() as stack:
+    with ExitStack() as cleanup:
         if request.param != "none":
-            stack.enter_context(standing_still(victim.pid(request.param)))
+            cleanup.enter_context(standing_still(victim.pid(request.param)))
         yield
     victim.wait_healthy()
 
 
 @pytest.mark.usefixtures("silent")
-def test_a_revoked_key_has_its_last_success_within_five_seconds(victim: House) -> None:
+def test_a_revoked_key_has_its_last_success_within_five_seconds(victim: LocalStack) -> None:
     manager = victim.worker("MANAGER")
     made = key_of(manager)
     ways = ways_of(victim, members_pb2.IssueTokenRequest(api_key=made.secret), made.secret)
@@ -46,7 +46,7 @@ def test_a_revoked_key_has_its_last_success_within_five_seconds(victim: House) -
 
 
 @pytest.mark.usefixtures("silent")
-def test_a_suspended_worker_has_her_last_success_within_five_seconds(victim: House) -> None:
+def test_a_suspended_worker_has_her_last_success_within_five_seconds(victim: LocalStack) -> None:
     manager = victim.worker("MANAGER")
     email = f"{new_id()[:12]}@ejemplo.demo"
     own = manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers[0].organization_id
@@ -61,7 +61,7 @@ def test_a_suspended_worker_has_her_last_success_within_five_seconds(victim: Hou
 
 
 @pytest.mark.usefixtures("silent")
-def test_a_suspended_member_has_its_last_success_within_five_seconds(victim: House) -> None:
+def test_a_suspended_member_has_its_last_success_within_five_seconds(victim: LocalStack) -> None:
     coordinator, manager = victim.worker("COORDINATOR"), victim.worker("casa@amanecer")
     key = key_of(manager).secret
     ways = ways_of(victim, members_pb2.IssueTokenRequest(api_key=key), key)
@@ -77,7 +77,7 @@ def test_a_suspended_member_has_its_last_success_within_five_seconds(victim: Hou
         )
 
 
-def test_honest_work_goes_on_without_a_refusal_while_no_fact_is_heard(victim: House, cast: Cast) -> None:
+def test_honest_work_goes_on_without_a_refusal_while_no_fact_is_heard(victim: LocalStack, cast: Cast) -> None:
     """Longer than a token lives; by gRPC and by REST."""
     person_id, receipt_id = cast.person()
     headers = {"Authorization": f"Bearer {cast.sender.api_key}"}
@@ -99,14 +99,14 @@ def key_of(manager: Client) -> members_pb2.CreateApiKeyResponse:
     return made
 
 
-def signed_in(house: House, email: str) -> str:
-    answer = house.nobody().tokens.SignIn(members_pb2.SignInRequest(email=email, password=PASSWORD), timeout=10)
+def signed_in(stack: LocalStack, email: str) -> str:
+    answer = stack.nobody().tokens.SignIn(members_pb2.SignInRequest(email=email, password=PASSWORD), timeout=10)
     return str(answer.session_secret)
 
 
-def ways_of(house: House, credential: members_pb2.IssueTokenRequest, bearer: str) -> dict[str, Callable[[], bool]]:
+def ways_of(stack: LocalStack, credential: members_pb2.IssueTokenRequest, bearer: str) -> dict[str, Callable[[], bool]]:
     """How somebody may try: with the last token that was given, and by REST with what tokens are given for. Each says whether it succeeded."""
-    nobody = house.nobody()
+    nobody = stack.nobody()
     held = {"tokens": dict(nobody.tokens.IssueToken(credential, timeout=10).tokens)}
 
     def renewed() -> None:
@@ -125,7 +125,7 @@ def ways_of(house: House, credential: members_pb2.IssueTokenRequest, bearer: str
         return True
 
     def by_rest(path: str) -> bool:
-        answer = requests.get(f"{house.gateway}/api/v1/{path}", headers={"Authorization": f"Bearer {bearer}"}, timeout=10)
+        answer = requests.get(f"{stack.gateway}/api/v1/{path}", headers={"Authorization": f"Bearer {bearer}"}, timeout=10)
         assert answer.status_code in (200, 401, 403), answer.text
         return answer.status_code == 200
 

@@ -17,7 +17,7 @@ from google.protobuf.json_format import MessageToDict
 
 from protos.partners.v1 import directory_pb2_grpc
 from protos.referrals.v1 import referrals_pb2_grpc
-from tests.parts.house import Client, House
+from tests.parts.local_stack import Client, LocalStack
 
 _UNKNOWN = (
     grpc.StatusCode.UNAVAILABLE,
@@ -57,16 +57,16 @@ class ByGrpc:
     name = "grpc"
     deadline = 3.0  # seconds; an honest answer takes 50 ms
 
-    def __init__(self, house: House) -> None:
-        self._house, self._service = house, "referrals"
-        self._stub: Any = referrals_pb2_grpc.ReferralsStub(house.channel("referrals"))
+    def __init__(self, stack: LocalStack) -> None:
+        self._stack, self._service = stack, "referrals"
+        self._stub: Any = referrals_pb2_grpc.ReferralsStub(stack.channel("referrals"))
 
     @staticmethod
     def directory(way: Any) -> ByGrpc:
         """The same to the directory of the partners service."""
-        made = ByGrpc(way._house)
+        made = ByGrpc(way._stack)
         made.name, made._service = "directory", "partners"
-        made._stub = directory_pb2_grpc.DirectoryStub(way._house.channel("partners"))
+        made._stub = directory_pb2_grpc.DirectoryStub(way._stack.channel("partners"))
         return made
 
     def prepare(self, client: Client, rpc: str, request: Any) -> Callable[[], Any]:
@@ -92,8 +92,8 @@ class ByRest:
     name = "rest"
     deadline = 10.0  # seconds: docs/api.md, "Give a request 10 s"
 
-    def __init__(self, house: House) -> None:
-        self._url = f"{house.gateway}/api/v1/referrals"
+    def __init__(self, stack: LocalStack) -> None:
+        self._url = f"{stack.gateway}/api/v1/referrals"
         self._sessions = threading.local()
 
     def prepare(self, client: Client, rpc: str, request: Any) -> Callable[[], Any]:

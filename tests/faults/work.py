@@ -22,7 +22,7 @@ from chassis.ids import new_id
 from protos.partners.v1 import directory_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.faults.ways import ByGrpc, ByRest, NoAnswer, Way
-from tests.parts.house import Client, House
+from tests.parts.local_stack import Client, LocalStack
 from tests.parts.stories import STEPS, Cast
 
 OK, LOST = "ok", "unknown"
@@ -69,14 +69,14 @@ class GaveUp(Exception):
 class Work:
     """`begin`, then break what you like, then `end`; `operations`, `calls` and `refused` tell the rest."""
 
-    def __init__(self, house: House, cast: Cast, people: list[tuple[str, str]], threads: int = 8) -> None:
+    def __init__(self, stack: LocalStack, cast: Cast, people: list[tuple[str, str]], threads: int = 8) -> None:
         self.operations: list[Operation] = []
         self.calls: list[Call] = []
         self.refused: list[str] = []
         self.answered = 0
         self._cast = cast
-        self._neighbour = house.worker("Luna Nueva")  # says how much room there is; no API key may
-        self._ways: tuple[Way, ...] = (ByGrpc(house), ByGrpc(house), ByRest(house))
+        self._neighbour = stack.worker("Luna Nueva")  # says how much room there is; no API key may
+        self._ways: tuple[Way, ...] = (ByGrpc(stack), ByGrpc(stack), ByRest(stack))
         self._people = itertools.cycle(people)
         self._turn = threading.Condition()
         self._under_way: Counter[str] = Counter()

@@ -1,11 +1,11 @@
-"""What the tests of the gateway share: played services with the API before them. A running house is in tests/conftest.py."""
+"""What the tests of the gateway share: played services with the API before them. A running stack is in tests/conftest.py."""
 
 from __future__ import annotations
 
 import pytest
 from flask import Flask
 
-from tests.gateway.api_house import Played, System, app_with
+from tests.gateway.api_gateway import Played, System, app_with
 
 
 @pytest.fixture

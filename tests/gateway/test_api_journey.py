@@ -1,4 +1,4 @@
-"""Stories of partner systems that speak REST to a running house. Every answer is held against the OpenAPI document."""
+"""Stories of partner systems that speak REST to a running stack. Every answer is held against the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -80,31 +80,31 @@ def check(method: str, path: str, answer: requests.Response) -> None:
     assert [f"{wrong.json_path}: {wrong.message}" for wrong in Draft202012Validator(schema).iter_errors(answer.json())] == []
 
 
-def key_of(house: Any, organization: str) -> str:
+def key_of(stack: Any, organization: str) -> str:
     """The demo key of an organisation."""
-    return next(str(key["key"]) for key in house.demo["api_keys"] if key["organization"] == organization)
+    return next(str(key["key"]) for key in stack.demo["api_keys"] if key["organization"] == organization)
 
 
-def session_of(house: Any, role: str, organization: str = "", email: str = "") -> Partner:
+def session_of(stack: Any, role: str, organization: str = "", email: str = "") -> Partner:
     """A worker's session, as her own system would have it."""
     account = next(
-        a for a in house.demo["accounts"] if a["role"] == role and a["organization"].startswith(organization) and email in a["email"]
+        a for a in stack.demo["accounts"] if a["role"] == role and a["organization"].startswith(organization) and email in a["email"]
     )
-    with grpc.insecure_channel(house.demo["grpc"]["partners"]) as channel:
+    with grpc.insecure_channel(stack.demo["grpc"]["partners"]) as channel:
         question = members_pb2.SignInRequest(email=account["email"], password=account["password"])
-        return Partner(house.gateway, members_pb2_grpc.TokensStub(channel).SignIn(question).session_secret)
+        return Partner(stack.gateway, members_pb2_grpc.TokensStub(channel).SignIn(question).session_secret)
 
 
 @pytest.fixture
-def puentes(house: Any) -> Partner:
+def puentes(stack: Any) -> Partner:
     """Asociación Puentes: refers."""
-    return Partner(house.gateway, key_of(house, "Asociación Puentes"))
+    return Partner(stack.gateway, key_of(stack, "Asociación Puentes"))
 
 
 @pytest.fixture
-def luna(house: Any) -> Partner:
+def luna(stack: Any) -> Partner:
     """Albergue Luna Nueva: a shelter."""
-    return Partner(house.gateway, key_of(house, "Albergue Luna Nueva"))
+    return Partner(stack.gateway, key_of(stack, "Albergue Luna Nueva"))
 
 
 def soon(**span: float) -> str:
@@ -238,12 +238,12 @@ def test_searching_and_matching(puentes: Partner) -> None:
     ]
 
 
-def test_a_caller_hears_what_became_of_her_call(house: Any) -> None:
-    line = session_of(house, "OPERATOR")
+def test_a_caller_hears_what_became_of_her_call(stack: Any) -> None:
+    line = session_of(stack, "OPERATOR")
     asked = {"line_country": "NI", "kind_code": "crisis", "language": "es", "triage": {"safe_place_tonight": "no", "danger_now": "no"}}
     contact = line.post("/contacts", asked, status=201)
     assert (contact["urgency"], len(contact["pin"])) == ("emergency", 4)
-    public = Partner(house.gateway)
+    public = Partner(stack.gateway)
     credential = {"reference": contact["reference"].lower(), "pin": contact["pin"]}
     assert public.post("/references/status", credential)["contact_time_band"] == "today"
     wrong = {**credential, "pin": "0000" if contact["pin"] != "0000" else "1111"}
@@ -255,10 +255,10 @@ def test_a_caller_hears_what_became_of_her_call(house: Any) -> None:
     assert changed["urgency"] == "immediate"
 
 
-def test_a_key_does_what_its_scopes_say_and_ends_when_revoked(house: Any) -> None:
-    manager = session_of(house, "MANAGER", "Casa Amanecer")
+def test_a_key_does_what_its_scopes_say_and_ends_when_revoked(stack: Any) -> None:
+    manager = session_of(stack, "MANAGER", "Casa Amanecer")
     made = manager.post("/api-keys", {"label": "Prueba", "scopes": ["directory.read"]}, status=201)
-    system = Partner(house.gateway, made["secret"])
+    system = Partner(stack.gateway, made["secret"])
     assert system.get("/organizations")["items"]
     assert system.get("/people", status=403)["reason"] == "right_missing"
     assert system.get("/workers", status=403)["reason"] == "right_missing"
@@ -270,13 +270,13 @@ def test_a_key_does_what_its_scopes_say_and_ends_when_revoked(house: Any) -> Non
     assert system.get("/organizations", status=None)["reason"] in ("key_invalid", "organization_not_active")
 
 
-def test_a_member_is_registered_approved_suspended_and_reinstated(house: Any) -> None:
-    coordinator = session_of(house, "COORDINATOR")
+def test_a_member_is_registered_approved_suspended_and_reinstated(stack: Any) -> None:
+    coordinator = session_of(stack, "COORDINATOR")
     made = coordinator.post("/organizations", {"name": "Casa de prueba (demo)", "type": "shelter", "country": "NI"}, status=201)
     assert made["status"] == "probation"
     refused = coordinator.post(f"/organizations/{made['id']}/approve", status=409, If_Match=f'"{made["etag"]}"')
     assert refused["reason"] == "second_person_required"
-    second = session_of(house, "COORDINATOR", email="segunda")
+    second = session_of(stack, "COORDINATOR", email="segunda")
     for verb, status in (("approve", "approved"), ("suspend", "suspended"), ("reinstate", "approved")):
         made = second.post(f"/organizations/{made['id']}/{verb}", If_Match=f'"{made["etag"]}"')
         assert made["status"] == status
@@ -291,8 +291,8 @@ def test_a_member_is_registered_approved_suspended_and_reinstated(house: Any) ->
     assert (made["type"], made["hotline_number"]) == ("ngo", "000-777")
 
 
-def test_a_service_keeps_what_a_patch_does_not_name(house: Any) -> None:
-    manager = session_of(house, "MANAGER", "Casa Amanecer")
+def test_a_service_keeps_what_a_patch_does_not_name(stack: Any) -> None:
+    manager = session_of(stack, "MANAGER", "Casa Amanecer")
     said = {"name": "Taller (demo)", "need_codes": ["LIV"], "country": "NI", "eligibility": {"minimum_age": 18, "maximum_age": 60}}
     service = manager.post("/services", said, status=201)
     path, tag = f"/services/{service['id']}", f'"{service["etag"]}"'
@@ -372,8 +372,8 @@ def test_messages_are_counted_read_and_constant(luna: Partner, puentes: Partner)
     assert {notice["channel"] for notice in puentes.get(f"/referrals/{sent['id']}/notices")["items"]} >= {"inbox"}
 
 
-def test_everything_else_that_can_be_read_is_as_documented(house: Any, puentes: Partner) -> None:
-    public = Partner(house.gateway)
+def test_everything_else_that_can_be_read_is_as_documented(stack: Any, puentes: Partner) -> None:
+    public = Partner(stack.gateway)
     assert len(public.get("/taxonomy")["items"]) > 14
     assert any(line["country"] == "NI" for line in public.get("/hotlines")["items"])
     assert puentes.get("/statistics/pilot")["assisted"] == 26
@@ -382,22 +382,22 @@ def test_everything_else_that_can_be_read_is_as_documented(house: Any, puentes: 
     some = puentes.get("/services?limit=2")["items"]
     found = puentes.post("/lookups", {"service_ids": [one["id"] for one in some], "organization_ids": ["0" * 32]})
     assert {one["id"] for one in found["services"]} == {one["id"] for one in some}
-    network = session_of(house, "COORDINATOR")
+    network = session_of(stack, "COORDINATOR")
     assert all("person_id" not in one for one in network.get("/referrals?box=network&live=true")["items"])
-    session_of(house, "WORKER").get("/development-mails")
+    session_of(stack, "WORKER").get("/development-mails")
 
 
 @pytest.mark.parametrize(("path", "method"), METHODS, ids=lambda part: str(part).removeprefix("/api/v1"))
-def test_nothing_that_is_sent_breaks_the_house(house: Any, path: str, method: str) -> None:
+def test_nothing_that_is_sent_breaks_the_stack(stack: Any, path: str, method: str) -> None:
     operation = METHODS[path, method]
     right = operation["x-right"]
-    partner = Partner(house.gateway, key_of(house, "Asociación Puentes"))
+    partner = Partner(stack.gateway, key_of(stack, "Asociación Puentes"))
     if right in ("manager", "coordinator", "directory.write"):
         partner = session_of(
-            house, "COORDINATOR" if right == "coordinator" else "MANAGER", "" if right == "coordinator" else "Casa Amanecer"
+            stack, "COORDINATOR" if right == "coordinator" else "MANAGER", "" if right == "coordinator" else "Casa Amanecer"
         )
     if right == "contacts.write":
-        partner = session_of(house, "OPERATOR")
+        partner = session_of(stack, "OPERATOR")
     if "requestBody" in operation:
         schema = body_of(operation["requestBody"])
         for garbled in garble(example(schema), NASTY[::3]):
@@ -411,7 +411,7 @@ def test_nothing_that_is_sent_breaks_the_house(house: Any, path: str, method: st
             assert partner.raw(method.upper(), re.sub(r"\{\w+\}", odd, path.removeprefix("/api/v1")), If_Match='"x"').status_code != 500
 
 
-def test_the_logs_know_of_no_fault_and_of_nobody(house: Any) -> None:
-    lines = [line for file in house.logs.glob("*.log") for line in file.read_text().splitlines()]
+def test_the_logs_know_of_no_fault_and_of_nobody(stack: Any) -> None:
+    lines = [line for file in stack.logs.glob("*.log") for line in file.read_text().splitlines()]
     assert [line for line in lines if '"fault"' in line] == []
     assert [line for line in lines if "Ejemplo" in line or "50500000000" in line or "mañanas" in line] == []

@@ -23,7 +23,7 @@ from services.gateway.api.referral_verbs import VERBS, route
 from services.gateway.api.routes import COORDINATOR, MANAGER, OPEN, STEERING, WORKER
 from services.gateway.problems import DOCS, REASONS
 from tests import rights_table
-from tests.gateway.api_house import ID, OUTPUTS, Played, System, app_with, filled
+from tests.gateway.api_gateway import ID, OUTPUTS, Played, System, app_with, filled
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENT = openapi()

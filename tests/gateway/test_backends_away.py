@@ -18,10 +18,10 @@ from protos.referrals.v1 import people_pb2, referrals_pb2
 from services.gateway import gates
 from services.gateway.clients import FAREWELLS, Clients, target
 from services.gateway.gates import FAILURES, ROOMS, THREADS, Gate
-from tests.gateway.api_house import KEY
-from tests.gateway.pages_house import EXIT, SECRET
-from tests.gateway.served_house import NAMES, Gateway, Service, crowd, dead_address, hanging, store_unavailable, timed
-from tests.parts.house import until
+from tests.gateway.api_gateway import KEY
+from tests.gateway.pages_gateway import EXIT, SECRET
+from tests.gateway.served_gateway import NAMES, Gateway, Service, crowd, dead_address, hanging, store_unavailable, timed
+from tests.parts.local_stack import until
 
 PEOPLE = people_pb2.ListPeopleRequest()
 DRAFT = referrals_pb2.CreateReferralRequest()
@@ -118,7 +118,7 @@ def test_a_question_after_health_that_breaks_is_asked_again(gate: Gate, health: 
 
 
 # 12
-def test_a_refusal_of_the_house_rules_says_nothing_of_absence(gate: Gate, health: Health) -> None:
+def test_a_refusal_of_the_services_rules_says_nothing_of_absence(gate: Gate, health: Health) -> None:
     def refused() -> None:
         with gate.passage():
             raise errors.Conflict("person_erased")
@@ -142,9 +142,9 @@ def test_one_call_goes_alone_after_failures_that_health_knows_nothing_of(gate: G
 
 # 12
 def test_a_full_service_lets_a_few_wait_for_a_moment_and_the_rest_go(gate: Gate) -> None:
-    with ExitStack() as stack:
+    with ExitStack() as cleanup:
         for _ in range(2):
-            stack.enter_context(gate.passage())
+            cleanup.enter_context(gate.passage())
         waited: list[float] = []
         waiting = [threading.Thread(target=lambda: waited.append(timed(lambda: passes(gate)))) for _ in range(2)]
         for thread in waiting:
@@ -159,16 +159,16 @@ def test_a_full_service_lets_a_few_wait_for_a_moment_and_the_rest_go(gate: Gate)
 
 def test_one_caller_is_inside_with_two_calls_and_another_is_let_in_at_once(health: Health) -> None:
     gate = Gate("referrals", health, room=8, patience=0.2, pause=0.01)
-    with ExitStack() as stack:
+    with ExitStack() as cleanup:
         for _ in range(2):
-            stack.enter_context(gate.passage("one"))
+            cleanup.enter_context(gate.passage("one"))
         begin = time.monotonic()
         with pytest.raises(errors.Unavailable, match="service_busy"):
-            stack.enter_context(gate.passage("one"))
+            cleanup.enter_context(gate.passage("one"))
         assert time.monotonic() - begin > 0.15, "it waits for a room of its own"
         begin = time.monotonic()
         for who in ("another", "a third", "a fourth") * 2:
-            stack.enter_context(gate.passage(who))
+            cleanup.enter_context(gate.passage(who))
         assert time.monotonic() - begin < 0.1
     with gate.passage("one"):
         assert passes(gate)

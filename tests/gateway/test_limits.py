@@ -9,8 +9,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from services.gateway.limits import CALLERS_AN_ADDRESS
-from tests.gateway.api_house import KEY
-from tests.gateway.pages_house import PlayedHouse, enter, pages
+from tests.gateway.api_gateway import KEY
+from tests.gateway.pages_gateway import PlayedServices, enter, pages
 
 OTHER = KEY.replace("enl_00", "enl_11")
 
@@ -18,7 +18,7 @@ OTHER = KEY.replace("enl_00", "enl_11")
 @pytest.fixture
 def app() -> Iterator[Flask]:
     """Two requests a caller, in this test's second, however long it takes."""
-    made = pages(PlayedHouse(), caller_rate=1)
+    made = pages(PlayedServices(), caller_rate=1)
     for limiter in made.extensions["limits"]._limiters.values():
         limiter._now = lambda: 0.0
     with made.app_context():

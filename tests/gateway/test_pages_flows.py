@@ -15,17 +15,17 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import vocabulary
-from tests.gateway.api_house import ID
-from tests.gateway.pages_house import SECRET, PlayedHouse, enter, pages, token_of
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, token_of
 
 
 @pytest.fixture
-def played() -> PlayedHouse:
-    return PlayedHouse()
+def played() -> PlayedServices:
+    return PlayedServices()
 
 
 @pytest.fixture
-def client(played: PlayedHouse) -> FlaskClient:
+def client(played: PlayedServices) -> FlaskClient:
     return enter(pages(played).test_client())
 
 
@@ -37,7 +37,7 @@ def send(client: FlaskClient, form: str, to: str = "", **fields: object) -> Test
     return client.post(to or form, data=data)
 
 
-def test_a_wrong_password_keeps_the_address_and_says_what_to_do(played: PlayedHouse) -> None:
+def test_a_wrong_password_keeps_the_address_and_says_what_to_do(played: PlayedServices) -> None:
     client = pages(played).test_client()
     played.answers["SignIn"] = errors.Unauthenticated("sign_in_failed")
     answer = send(client, "/sign-in", email="rosa@x.demo", password="wrong")
@@ -48,7 +48,7 @@ def test_a_wrong_password_keeps_the_address_and_says_what_to_do(played: PlayedHo
     assert "Set-Cookie" not in answer.headers
 
 
-def test_too_many_attempts_say_how_long_to_wait(played: PlayedHouse) -> None:
+def test_too_many_attempts_say_how_long_to_wait(played: PlayedServices) -> None:
     client = pages(played).test_client()
     played.answers["SignIn"] = errors.Exhausted("too_many_attempts", 300)
     answer = send(client, "/sign-in", email="a", password="b")
@@ -66,7 +66,7 @@ def test_too_many_attempts_say_how_long_to_wait(played: PlayedHouse) -> None:
     ],
 )
 def test_a_device_is_known_again_after_she_was_right_and_leaves_no_trace_before(
-    played: PlayedHouse, form: str, rpc: str, refusal: errors.Refusal
+    played: PlayedServices, form: str, rpc: str, refusal: errors.Refusal
 ) -> None:
     client, right = pages(played).test_client(), played.answers[rpc]
     played.answers[rpc] = refusal
@@ -81,7 +81,7 @@ def test_a_device_is_known_again_after_she_was_right_and_leaves_no_trace_before(
     assert played.asked[-1][2].origin == {"client-address": "127.0.0.1", "client-device": kept.value}
 
 
-def test_a_device_that_brings_something_else_is_a_new_one(played: PlayedHouse) -> None:
+def test_a_device_that_brings_something_else_is_a_new_one(played: PlayedServices) -> None:
     client = pages(played).test_client()
     client.set_cookie("d", "x; path=/")
     send(client, "/my-referral", reference="7QK4-M2X7", pin="4821")
@@ -90,14 +90,14 @@ def test_a_device_that_brings_something_else_is_a_new_one(played: PlayedHouse) -
     assert len(kept.value) == 43
 
 
-def test_signing_out_ends_the_session_everywhere(played: PlayedHouse, client: FlaskClient) -> None:
+def test_signing_out_ends_the_session_everywhere(played: PlayedServices, client: FlaskClient) -> None:
     answer = send(client, "/today", "/sign-out")
     assert answer.headers["Location"] == "/"
     assert played.last("EndSession").session_secret == SECRET
     assert client.get("/today").status_code == 302
 
 
-def test_a_contact_is_recorded_with_what_was_not_asked_left_open(played: PlayedHouse, client: FlaskClient) -> None:
+def test_a_contact_is_recorded_with_what_was_not_asked_left_open(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["CreateContact"] = c.CreateContactResponse(
         contact=c.Contact(id=ID, etag="1", urgency=r.URGENCY_EMERGENCY), reference="W43P-VWJF", pin="4821"
     )
@@ -112,7 +112,7 @@ def test_a_contact_is_recorded_with_what_was_not_asked_left_open(played: PlayedH
     assert f"/referrals/new?contact={ID}" in answer.text
 
 
-def test_a_draft_without_a_name_needs_only_the_safe_contact(played: PlayedHouse, client: FlaskClient) -> None:
+def test_a_draft_without_a_name_needs_only_the_safe_contact(played: PlayedServices, client: FlaskClient) -> None:
     answer = send(client, "/referrals/new")
     assert answer.status_code == 422
     assert 'href="#channel_code"' in answer.text
@@ -125,7 +125,7 @@ def test_a_draft_without_a_name_needs_only_the_safe_contact(played: PlayedHouse,
     assert asked.request_id != played.last("CreateReferral").request_id
 
 
-def test_sending_the_same_form_twice_asks_with_the_same_request_ids(played: PlayedHouse, client: FlaskClient) -> None:
+def test_sending_the_same_form_twice_asks_with_the_same_request_ids(played: PlayedServices, client: FlaskClient) -> None:
     page = client.get("/referrals/new").text
     data = {"form_token": token_of(page), "request_id": "0" * 32, "channel_code": "phone"}
     client.post("/referrals/new", data=data)
@@ -136,7 +136,7 @@ def test_sending_the_same_form_twice_asks_with_the_same_request_ids(played: Play
     assert len(set(people)) == len(set(drafts)) == 1
 
 
-def test_the_matching_is_asked_with_coarse_attributes_only(played: PlayedHouse, client: FlaskClient) -> None:
+def test_the_matching_is_asked_with_coarse_attributes_only(played: PlayedServices, client: FlaskClient) -> None:
     coarse = r.CoarsePerson(
         age_band="12-17", gender_code="TransgenderFeminine", language="es", dependants=1, country="NI", department="NI-CI"
     )
@@ -154,7 +154,7 @@ def test_the_matching_is_asked_with_coarse_attributes_only(played: PlayedHouse, 
     )
 
 
-def test_a_consent_is_kept_as_it_was_given(played: PlayedHouse, client: FlaskClient) -> None:
+def test_a_consent_is_kept_as_it_was_given(played: PlayedServices, client: FlaskClient) -> None:
     answer = send(
         client,
         f"/referrals/{ID}/consent",
@@ -175,14 +175,14 @@ def test_a_consent_is_kept_as_it_was_given(played: PlayedHouse, client: FlaskCli
     assert played.last("UpdateReferral").update_mask.paths == ["receipt_id"]
 
 
-def test_the_text_to_read_aloud_is_in_the_person_s_language(played: PlayedHouse, client: FlaskClient) -> None:
+def test_the_text_to_read_aloud_is_in_the_person_s_language(played: PlayedServices, client: FlaskClient) -> None:
     page = client.get(f"/referrals/{ID}/consent?read=fr").text
     assert '<html lang="es"' in page
     assert "faire une pause" in page
     assert all(f'value="{code}"' in page for code in vocabulary.TABLES["explained"])
 
 
-def test_a_refused_send_says_what_is_missing_and_keeps_the_note(played: PlayedHouse, client: FlaskClient) -> None:
+def test_a_refused_send_says_what_is_missing_and_keeps_the_note(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["SendReferral"] = errors.Conflict("receipt_missing")
     answer = send(client, f"/referrals/{ID}/check", note="Llega a las seis")
     assert answer.status_code == 422
@@ -190,7 +190,7 @@ def test_a_refused_send_says_what_is_missing_and_keeps_the_note(played: PlayedHo
     assert "Llega a las seis" in answer.text
 
 
-def test_a_step_is_taken_with_the_version_it_was_seen_in(played: PlayedHouse, client: FlaskClient) -> None:
+def test_a_step_is_taken_with_the_version_it_was_seen_in(played: PlayedServices, client: FlaskClient) -> None:
     answer = send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/accept", planned_first_contact_time="2026-12-01T08:30")
     assert answer.headers["Location"] == f"/referrals/{ID}?done=accept"
     asked = played.last("AcceptReferral")
@@ -198,7 +198,7 @@ def test_a_step_is_taken_with_the_version_it_was_seen_in(played: PlayedHouse, cl
     assert asked.planned_first_contact_time.ToJsonString() == "2026-12-01T14:30:00Z"
 
 
-def test_a_step_without_what_it_must_carry_is_asked_again_beside_the_field(played: PlayedHouse, client: FlaskClient) -> None:
+def test_a_step_without_what_it_must_carry_is_asked_again_beside_the_field(played: PlayedServices, client: FlaskClient) -> None:
     answer = send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/decline", note="Llena")
     assert answer.status_code == 422
     assert 'href="#decline-reason_code"' in answer.text
@@ -207,7 +207,7 @@ def test_a_step_without_what_it_must_carry_is_asked_again_beside_the_field(playe
     assert "DeclineReferral" not in {rpc for rpc, _, _ in played.asked}
 
 
-def test_a_step_that_came_too_late_shows_how_things_stand(played: PlayedHouse, client: FlaskClient) -> None:
+def test_a_step_that_came_too_late_shows_how_things_stand(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["AcknowledgeReferral"] = errors.Conflict("illegal_transition")
     answer = send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/acknowledge")
     assert answer.status_code == 422
@@ -218,7 +218,7 @@ def test_no_made_up_verb_reaches_a_service(client: FlaskClient) -> None:
     assert send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/approve").status_code == 404
 
 
-def test_an_identity_is_shown_only_in_the_answer_that_opened_it(played: PlayedHouse, client: FlaskClient) -> None:
+def test_an_identity_is_shown_only_in_the_answer_that_opened_it(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["OpenPerson"] = p.Identity(given_name="Marisol", opened=[p.FIELD_GROUP_IDENTITY])
     answer = send(client, f"/referrals/{ID}", f"/referrals/{ID}/open", field_groups=["identity"], purpose_code="HOU.EMG")
     assert "Marisol" in answer.text
@@ -227,7 +227,7 @@ def test_an_identity_is_shown_only_in_the_answer_that_opened_it(played: PlayedHo
     assert "Marisol" not in client.get(f"/referrals/{ID}").text
 
 
-def test_the_printed_slip_has_the_code_and_no_name(played: PlayedHouse, client: FlaskClient) -> None:
+def test_the_printed_slip_has_the_code_and_no_name(played: PlayedServices, client: FlaskClient) -> None:
     page = client.get(f"/referrals/{ID}").text
     slip = re.search(r'<section class="slip".*?</section>', page, re.DOTALL)
     assert slip
@@ -235,7 +235,7 @@ def test_the_printed_slip_has_the_code_and_no_name(played: PlayedHouse, client: 
     assert "Rosa" not in slip[0]
 
 
-def test_what_is_searched_for_is_in_no_address(played: PlayedHouse, client: FlaskClient) -> None:
+def test_what_is_searched_for_is_in_no_address(played: PlayedServices, client: FlaskClient) -> None:
     answer = send(client, "/directory", words="albergue con niños", has_room="1", age="19")
     assert answer.status_code == 200
     asked = played.last("SearchServices")
@@ -243,7 +243,7 @@ def test_what_is_searched_for_is_in_no_address(played: PlayedHouse, client: Flas
     assert "albergue" not in "".join(re.findall(r'href="([^"]*)"', answer.text))
 
 
-def test_room_is_said_with_one_tap(played: PlayedHouse, client: FlaskClient) -> None:
+def test_room_is_said_with_one_tap(played: PlayedServices, client: FlaskClient) -> None:
     answer = send(client, f"/capacity/{ID}", intake="closed")
     assert answer.headers["Location"] == f"/capacity/{ID}?done=capacity"
     asked = played.last("SetCapacity").capacity
@@ -251,7 +251,7 @@ def test_room_is_said_with_one_tap(played: PlayedHouse, client: FlaskClient) -> 
     assert not asked.HasField("available")
 
 
-def test_reference_and_pin_never_stand_in_an_address(played: PlayedHouse) -> None:
+def test_reference_and_pin_never_stand_in_an_address(played: PlayedServices) -> None:
     client = pages(played).test_client()
     played.answers["GetReferenceStatus"] = played.answers["ConfirmHelp"] = c.ReferenceStatus(
         contact_time_band="today", items=[c.ReferenceItem(need_group_code="HOU", status_code="done", may_confirm=True, consent_live=True)]
@@ -267,7 +267,7 @@ def test_reference_and_pin_never_stand_in_an_address(played: PlayedHouse) -> Non
     assert played.last("ConfirmHelp") == c.ConfirmHelpRequest(reference="w43p-vwjf", pin="4821", help_came=False, request_id="1" * 32)
 
 
-def test_a_wrong_pin_and_an_unknown_reference_sound_the_same(played: PlayedHouse) -> None:
+def test_a_wrong_pin_and_an_unknown_reference_sound_the_same(played: PlayedServices) -> None:
     client = pages(played).test_client()
     played.answers["GetReferenceStatus"] = errors.Unauthenticated("reference_or_pin_wrong")
     first, second = (send(client, "/my-referral", reference=text, pin="0000") for text in ("W43P-VWJF", "AAAA-AAAA"))
@@ -275,27 +275,27 @@ def test_a_wrong_pin_and_an_unknown_reference_sound_the_same(played: PlayedHouse
     assert re.findall(r'role="alert".*?</p>', first.text, re.DOTALL) == re.findall(r'role="alert".*?</p>', second.text, re.DOTALL)
 
 
-def test_the_first_page_opens_when_the_directory_is_away(played: PlayedHouse) -> None:
+def test_the_first_page_opens_when_the_directory_is_away(played: PlayedServices) -> None:
     played.answers["ListHotlines"] = errors.Unavailable("service_unreachable")
     answer = pages(played).test_client().get("/")
     assert answer.status_code == 200
     assert "Ahora no podemos mostrar los números" in answer.text
 
 
-def test_the_numbers_can_be_dialled_and_nicaragua_s_is_first(played: PlayedHouse) -> None:
+def test_the_numbers_can_be_dialled_and_nicaragua_s_is_first(played: PlayedServices) -> None:
     lines = [d.Hotline(country=country, number=number) for country, number in (("CR", "911"), ("NI", "133"))]
     played.answers["ListHotlines"] = d.ListHotlinesResponse(hotlines=lines)
     assert re.findall(r'href="tel:(\d+)"', pages(played).test_client().get("/").text) == ["133", "911"]
 
 
-def test_the_calls_go_out_in_the_worker_s_name_and_language(played: PlayedHouse, client: FlaskClient) -> None:
+def test_the_calls_go_out_in_the_worker_s_name_and_language(played: PlayedServices, client: FlaskClient) -> None:
     client.get("/people?lang=fr")
     caller = next(caller for rpc, _, caller in reversed(played.asked) if rpc == "ListPeople")
     assert (caller.tokens["enlace.referrals"], caller.language) == ("t", "fr")
     assert caller.request_id
 
 
-def test_the_figures_hide_small_counts(played: PlayedHouse, client: FlaskClient) -> None:
+def test_the_figures_hide_small_counts(played: PlayedServices, client: FlaskClient) -> None:
     figures = [r.Figure(code="NI-LE", count=-1), r.Figure(code="NI-CI", count=13)]
     played.answers["GetPilotFigures"] = r.PilotFigures(
         assisted=26, from_chinandega=13, period_start="2006-01", period_end="2006-10", by_department=figures
@@ -306,7 +306,7 @@ def test_the_figures_hide_small_counts(played: PlayedHouse, client: FlaskClient)
     assert ">-1<" not in page
 
 
-def test_today_does_not_let_a_no_be_forgotten(played: PlayedHouse, client: FlaskClient) -> None:
+def test_today_does_not_let_a_no_be_forgotten(played: PlayedServices, client: FlaskClient) -> None:
     refused, taken_up = (r.Referral(id=i * 32, code=i * 6, state=r.STATE_DECLINED, side=r.SIDE_SENDER, need_code="HOU.EMG") for i in "ab")
     again = r.Referral(id="c" * 32, based_on_id=taken_up.id, state=r.STATE_SENT, side=r.SIDE_SENDER)
 
@@ -323,7 +323,7 @@ def test_today_does_not_let_a_no_be_forgotten(played: PlayedHouse, client: Flask
 
 @pytest.mark.parametrize(("said", "known"), [({}, False), ({"dependants": ""}, False), ({"dependants": "0"}, True)])
 def test_a_number_that_nobody_said_is_told_as_not_known(
-    played: PlayedHouse, client: FlaskClient, said: dict[str, str], known: bool
+    played: PlayedServices, client: FlaskClient, said: dict[str, str], known: bool
 ) -> None:
     send(client, "/people/new", channel_code="none", **said)
     coarse = played.last("CreatePerson").coarse
@@ -337,7 +337,7 @@ def test_a_number_that_nobody_said_is_told_as_not_known(
     assert played.last("MatchServices").HasField("dependants") == known
 
 
-def test_the_coordination_invites_the_first_manager_of_a_member_that_has_none(played: PlayedHouse, client: FlaskClient) -> None:
+def test_the_coordination_invites_the_first_manager_of_a_member_that_has_none(played: PlayedServices, client: FlaskClient) -> None:
     other = "f" * 32
     found = played.answers["GetOrganization"]
     assert isinstance(found, d.Organization)
@@ -370,7 +370,7 @@ def test_the_coordination_invites_the_first_manager_of_a_member_that_has_none(pl
     ],
 )
 def test_an_invitation_that_can_not_be_accepted_says_why_and_keeps_what_was_typed_but_the_password(
-    played: PlayedHouse, refusal: errors.Refusal, status: int, says: str
+    played: PlayedServices, refusal: errors.Refusal, status: int, says: str
 ) -> None:
     client = pages(played).test_client()
     played.answers["AcceptInvitation"] = refusal
@@ -383,7 +383,7 @@ def test_an_invitation_that_can_not_be_accepted_says_why_and_keeps_what_was_type
     assert (asked.token, asked.name, asked.password) == ("a-secret-of-a-link", "Petrona", "una clave muy larga")
 
 
-def test_an_accepted_invitation_leads_to_the_sign_in_without_its_secret(played: PlayedHouse, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_accepted_invitation_leads_to_the_sign_in_without_its_secret(played: PlayedServices, capsys: pytest.CaptureFixture[str]) -> None:
     client = pages(played).test_client()
     answer = send(client, "/invitation", token="a-secret-of-a-link", name="Petrona", password="una clave muy larga")
     assert (answer.status_code, answer.headers["Location"]) == (303, "/sign-in?done=account")

@@ -15,16 +15,16 @@ from chassis import errors
 from protos.partners.v1 import members_pb2 as m
 from services.gateway import rights
 from services.gateway.clients import ServiceFault, Standing, standing_of
-from tests.gateway.pages_house import EXIT, SECRET, PlayedHouse, enter, pages, routes, signed_in, token_of
+from tests.gateway.pages_gateway import EXIT, SECRET, PlayedServices, enter, pages, routes, signed_in, token_of
 
 
 @pytest.fixture
-def played() -> PlayedHouse:
-    return PlayedHouse()
+def played() -> PlayedServices:
+    return PlayedServices()
 
 
 @pytest.fixture
-def client(played: PlayedHouse) -> FlaskClient:
+def client(played: PlayedServices) -> FlaskClient:
     return pages(played).test_client()
 
 
@@ -45,7 +45,7 @@ class Forms(HTMLParser):
 
 
 def test_every_route_has_a_row_and_every_row_a_route() -> None:
-    app = pages(PlayedHouse())
+    app = pages(PlayedServices())
     ours = {rule.endpoint for rule in app.url_map.iter_rules() if not rule.rule.startswith("/api/")}
     assert ours == rights.PUBLIC | rights.ROLES.keys()
     assert not rights.PUBLIC & rights.ROLES.keys()
@@ -68,7 +68,7 @@ def test_no_cookie_is_set_before_sign_in(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("role", sorted(rights.EVERYONE))
-def test_another_role_finds_nothing_there(played: PlayedHouse, client: FlaskClient, role: str) -> None:
+def test_another_role_finds_nothing_there(played: PlayedServices, client: FlaskClient, role: str) -> None:
     played.answers["IssueToken"] = signed_in(m.Role.Value(f"ROLE_{role.upper()}"))
     enter(client)
     for endpoint, path in routes(client.application):
@@ -76,7 +76,7 @@ def test_another_role_finds_nothing_there(played: PlayedHouse, client: FlaskClie
             assert client.get(path).status_code == 404, endpoint
 
 
-def test_the_navigation_leads_nowhere_in_vain(played: PlayedHouse) -> None:
+def test_the_navigation_leads_nowhere_in_vain(played: PlayedServices) -> None:
     for role in (m.ROLE_WORKER, m.ROLE_OPERATOR, m.ROLE_MANAGER, m.ROLE_COORDINATOR, m.ROLE_AUDITOR):
         played.answers["IssueToken"] = signed_in(role)
         client = enter(pages(played).test_client())
@@ -112,7 +112,7 @@ def test_every_page_opens_and_carries_its_armour(client: FlaskClient) -> None:
         assert len(page) < 60_000, endpoint
 
 
-def test_errors_carry_it_too(played: PlayedHouse, client: FlaskClient) -> None:
+def test_errors_carry_it_too(played: PlayedServices, client: FlaskClient) -> None:
     enter(client)
     for answer in (client.get("/no-such-page"), client.get("/static/no-such-file"), client.delete("/today")):
         assert answer.status_code in (404, 405)
@@ -144,7 +144,7 @@ def test_a_form_of_another_site_is_refused(client: FlaskClient) -> None:
     assert client.post("/sign-in", data=data, headers={"Origin": "null"}).status_code == 303
 
 
-def test_every_post_without_a_token_changes_nothing(played: PlayedHouse, client: FlaskClient) -> None:
+def test_every_post_without_a_token_changes_nothing(played: PlayedServices, client: FlaskClient) -> None:
     enter(client)
     played.asked.clear()
     for endpoint, path in routes(client.application, "POST"):
@@ -152,14 +152,14 @@ def test_every_post_without_a_token_changes_nothing(played: PlayedHouse, client:
     assert {rpc for rpc, _, _ in played.asked} <= {"IssueToken", "CountUnread"}
 
 
-def test_a_form_of_another_session_is_refused(played: PlayedHouse, client: FlaskClient) -> None:
+def test_a_form_of_another_session_is_refused(played: PlayedServices, client: FlaskClient) -> None:
     theirs = token_of(enter(client).get("/line/new").text)
     played.answers["SignIn"] = m.SignInResponse(session_secret="another-session")
     other = enter(pages(played).test_client())
     assert other.post("/line/new", data={"form_token": theirs}).status_code == 403
 
 
-def test_the_cookie_is_for_this_site_alone(played: PlayedHouse) -> None:
+def test_the_cookie_is_for_this_site_alone(played: PlayedServices) -> None:
     client = pages(played, development=False).test_client()
     answer = client.post("/sign-in", data={"email": "a", "password": "b", "form_token": token_of(client.get("/sign-in").text)})
     cookie = answer.headers["Set-Cookie"]
@@ -191,7 +191,7 @@ def test_sign_in_leads_nowhere_else(client: FlaskClient, target: str) -> None:
     assert client.post("/sign-in", data=form).headers["Location"] == "/today"
 
 
-def test_an_ended_session_asks_to_sign_in_and_comes_back(played: PlayedHouse, client: FlaskClient) -> None:
+def test_an_ended_session_asks_to_sign_in_and_comes_back(played: PlayedServices, client: FlaskClient) -> None:
     enter(client)
     client.application.extensions["exchange"].forget(SECRET)
     played.answers["IssueToken"] = errors.Unauthenticated("session_ended")
@@ -202,7 +202,7 @@ def test_an_ended_session_asks_to_sign_in_and_comes_back(played: PlayedHouse, cl
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_quick_exit_ends_the_session_and_leads_away(played: PlayedHouse, client: FlaskClient, method: str) -> None:
+def test_quick_exit_ends_the_session_and_leads_away(played: PlayedServices, client: FlaskClient, method: str) -> None:
     enter(client)
     answer = getattr(client, method)("/quick-exit")
     assert answer.headers["Location"] == EXIT
@@ -212,7 +212,7 @@ def test_quick_exit_ends_the_session_and_leads_away(played: PlayedHouse, client:
 
 
 @pytest.mark.parametrize("broken", [errors.Unavailable("service_unreachable"), ServiceFault("INTERNAL"), RuntimeError("anything")])
-def test_quick_exit_leads_away_whatever_is_broken(played: PlayedHouse, client: FlaskClient, broken: Exception) -> None:
+def test_quick_exit_leads_away_whatever_is_broken(played: PlayedServices, client: FlaskClient, broken: Exception) -> None:
     enter(client)
     client.application.extensions["exchange"].forget(SECRET)
     played.answers["EndSession"] = played.answers["IssueToken"] = broken
@@ -235,7 +235,7 @@ def test_quick_exit_leads_away_whatever_is_broken(played: PlayedHouse, client: F
     ],
 )
 def test_each_refusal_is_a_page_that_says_what_to_do(
-    played: PlayedHouse, client: FlaskClient, refusal: errors.Refusal, status: int
+    played: PlayedServices, client: FlaskClient, refusal: errors.Refusal, status: int
 ) -> None:
     enter(client)
     played.answers["ListPeople"] = refusal
@@ -245,7 +245,7 @@ def test_each_refusal_is_a_page_that_says_what_to_do(
     assert "<h1>" in answer.text
 
 
-def test_a_fault_shows_its_number_and_nothing_else(played: PlayedHouse, client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fault_shows_its_number_and_nothing_else(played: PlayedServices, client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
     enter(client)
     played.answers["ListPeople"] = RuntimeError("María López, Chinandega")
     answer = client.get("/people")
@@ -268,7 +268,7 @@ def test_the_log_knows_the_route_and_no_more(client: FlaskClient, capsys: pytest
 
 
 # 9
-def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(played: PlayedHouse, client: FlaskClient) -> None:
+def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(played: PlayedServices, client: FlaskClient) -> None:
     assert "Todas las partes responden." in client.get("/status").text
     played.standings["partners"] = Standing(answers=True, ready=False, tells=False)
     played.standings["referrals"] = Standing(answers=False, ready=False, tells=False)
@@ -285,7 +285,7 @@ def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(pla
     assert "Todas las partes responden." not in page.text
 
 
-def test_the_status_page_says_who_holds_what_it_heard_for_an_operator(played: PlayedHouse, client: FlaskClient) -> None:
+def test_the_status_page_says_who_holds_what_it_heard_for_an_operator(played: PlayedServices, client: FlaskClient) -> None:
     played.standings["notifications"] = Standing(answers=True, ready=True, tells=False, holds=True)
     for language, says, leads in (
         ("es", "algo quedó en espera", "Una novedad aún no llegó"),
@@ -316,7 +316,7 @@ def test_a_service_that_hears_no_facts_holds_none() -> None:
 
 
 # 12
-def test_a_form_whose_answer_got_lost_is_not_said_to_be_unsaved(played: PlayedHouse, client: FlaskClient) -> None:
+def test_a_form_whose_answer_got_lost_is_not_said_to_be_unsaved(played: PlayedServices, client: FlaskClient) -> None:
     enter(client)
     page = client.get("/directory").text
     for reason, status, says in (

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from protos.partners.v1 import members_pb2 as m
 from services.gateway import rights
-from tests.gateway.pages_house import EXIT, SECRET, PlayedHouse, pages, routes, served
+from tests.gateway.pages_gateway import EXIT, SECRET, PlayedServices, pages, routes, served
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
@@ -29,7 +29,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[str]:
-    with served(pages(PlayedHouse())) as address:
+    with served(pages(PlayedServices())) as address:
         yield address
 
 
@@ -47,7 +47,7 @@ def open_pages(context: BrowserContext, site: str, signed: bool) -> Page:
 def paths(signed: bool) -> list[str]:
     """The addresses that are pages, of the public part or of the rest."""
     skipped = {"home.icon", "home.robots", "health.alive", "health.ready", "referral_new.resume"}
-    app = pages(PlayedHouse())
+    app = pages(PlayedServices())
     return [path for endpoint, path in routes(app) if (endpoint not in rights.PUBLIC) == signed and endpoint not in skipped]
 
 
@@ -147,7 +147,7 @@ def test_the_keyboard_alone_takes_a_contact(browser: Browser, site: str) -> None
 
 
 def test_a_long_address_stays_within_a_narrow_phone(browser: Browser) -> None:
-    played = PlayedHouse()
+    played = PlayedServices()
     long = m.Invitation(id="a" * 32, email=f"{'persona.' * 7}x@{'casa-de-acogida.' * 4}example", roles=[m.ROLE_WORKER])
     played.answers["ListInvitations"] = m.ListInvitationsResponse(invitations=[long])
     with served(pages(played)) as address:

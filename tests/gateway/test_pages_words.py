@@ -19,7 +19,7 @@ from services.gateway.names import Names
 from services.notifications.domain import rules
 from services.partners.domain import matching
 from services.referrals.domain import codes, lifecycle
-from tests.gateway.pages_house import PlayedHouse, enter, pages
+from tests.gateway.pages_gateway import PlayedServices, enter, pages
 
 GATEWAY = Path(i18n.__file__).parent
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
@@ -61,7 +61,7 @@ def test_every_translation_is_there_and_keeps_its_placeholders(language: str) ->
 
 @pytest.mark.parametrize(("language", "word"), [("es", "Cerrar la sesión"), ("en", "Sign out"), ("fr", "Se déconnecter")])
 def test_a_page_speaks_the_language_that_is_asked_for(language: str, word: str) -> None:
-    client = enter(pages(PlayedHouse()).test_client())
+    client = enter(pages(PlayedServices()).test_client())
     page = client.get(f"/today?lang={language}").text
     assert f'<html lang="{language}"' in page
     assert word in page
@@ -69,7 +69,7 @@ def test_a_page_speaks_the_language_that_is_asked_for(language: str, word: str) 
 
 
 def test_a_public_page_keeps_the_language_in_its_addresses() -> None:
-    client = pages(PlayedHouse()).test_client()
+    client = pages(PlayedServices()).test_client()
     page = client.get("/?lang=fr").text
     assert "/my-referral?lang=fr" in page
     assert "/sign-in?lang=fr" in page
@@ -167,7 +167,7 @@ def clock(start: timedelta, end: timedelta, kind: r.ClockKind.ValueType = r.CLOC
 
 
 def test_a_clock_empties_and_says_how_long() -> None:
-    with pages(PlayedHouse()).test_request_context("/"):
+    with pages(PlayedServices()).test_request_context("/"):
         calm = due.of(clock(timedelta(hours=-5), timedelta(hours=5, seconds=30)))
         soon = due.of(clock(timedelta(hours=-22), timedelta(hours=2, minutes=10, seconds=30)))
         late = due.of(clock(timedelta(hours=-2), timedelta(minutes=-40)))
@@ -184,7 +184,7 @@ def test_the_clock_that_is_shown_is_the_earliest_that_runs() -> None:
             clock(timedelta(hours=-1), timedelta(hours=2), r.CLOCK_KIND_FIRST_CONTACT),
         ]
     )
-    with pages(PlayedHouse()).test_request_context("/"):
+    with pages(PlayedServices()).test_request_context("/"):
         shown = due.due(referral)
         assert shown is not None
         assert shown.what == "primer contacto"
@@ -207,7 +207,7 @@ def test_the_clock_that_is_shown_is_the_earliest_that_runs() -> None:
 def test_the_primary_button_is_the_step_that_moves_things_on(
     state: r.State.ValueType, side: r.Side.ValueType, allowed: list[str], label: str, post: bool
 ) -> None:
-    with pages(PlayedHouse()).test_request_context("/"):
+    with pages(PlayedServices()).test_request_context("/"):
         step = steps.next_step(r.Referral(id="x", state=state, side=side, allowed_verbs=allowed))
         assert step is not None
         assert (step.label, step.post) == (label, post)
@@ -215,7 +215,7 @@ def test_the_primary_button_is_the_step_that_moves_things_on(
 
 
 def test_what_is_another_s_turn_has_no_button() -> None:
-    with pages(PlayedHouse()).test_request_context("/"):
+    with pages(PlayedServices()).test_request_context("/"):
         waiting = r.Referral(id="x", state=r.STATE_SENT, side=r.SIDE_SENDER, allowed_verbs=["withdraw", "enter_in_error"])
         assert steps.next_step(waiting) is None
         assert steps.who_acts(waiting, Names()) == "Se espera a –"

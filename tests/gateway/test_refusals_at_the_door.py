@@ -15,7 +15,7 @@ from services.gateway import limits
 from services.gateway import server as served
 from services.gateway.limits import Limits
 from services.gateway.server import Server
-from tests.parts.house import until
+from tests.parts.local_stack import until
 
 PATH = "/api/v1/referrals"
 

@@ -12,7 +12,7 @@ from grpc_status import rpc_status
 from chassis.errors import Unauthenticated
 from protos.referrals.v1 import referrals_pb2
 from services.gateway.clients import NOBODY, Caller, Clients, calling
-from tests.gateway.served_house import Service
+from tests.gateway.served_gateway import Service
 
 DRAFT = referrals_pb2.CreateReferralRequest()
 

@@ -16,10 +16,10 @@ import requests
 
 from services.gateway import server as http
 from services.gateway.gates import THREADS
-from tests.gateway.api_house import KEY
-from tests.gateway.pages_house import PlayedHouse, pages
-from tests.gateway.served_house import NAMES, Gateway, Service, timed
-from tests.parts.house import until
+from tests.gateway.api_gateway import KEY
+from tests.gateway.pages_gateway import PlayedServices, pages
+from tests.gateway.served_gateway import NAMES, Gateway, Service, timed
+from tests.parts.local_stack import until
 
 ONE_OF_A_THOUSAND = b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\nx"
 
@@ -40,17 +40,17 @@ def gateway(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 # 11
 def test_a_slow_client_never_holds_a_worker(gateway: Gateway) -> None:
-    with ExitStack() as stack:
+    with ExitStack() as cleanup:
         for _ in range(THREADS + 20):
-            stack.enter_context(gateway.socket(ONE_OF_A_THOUSAND))
+            cleanup.enter_context(gateway.socket(ONE_OF_A_THOUSAND))
         assert timed(lambda: requests.get(f"{gateway.url}/", timeout=5)) < 1
         assert gateway.api().status_code == 200
 
 
 # 11
 def test_health_answers_while_five_hundred_slow_sockets_are_open(gateway: Gateway) -> None:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(gateway.socket((ONE_OF_A_THOUSAND, b"GET / HT", b"")[turn % 3])) for turn in range(500)]
+    with ExitStack() as cleanup:
+        sockets = [cleanup.enter_context(gateway.socket((ONE_OF_A_THOUSAND, b"GET / HT", b"")[turn % 3])) for turn in range(500)]
         for path in ("/healthz", "/readyz", "/quick-exit") * 5:
             for trickling in sockets[::3]:
                 trickling.send(b"x")
@@ -59,10 +59,10 @@ def test_health_answers_while_five_hundred_slow_sockets_are_open(gateway: Gatewa
 
 # 11
 def test_a_crowd_beyond_the_number_of_connections_makes_room_for_newcomers(gateway: Gateway) -> None:
-    with ExitStack() as stack:
-        first = stack.enter_context(gateway.socket(ONE_OF_A_THOUSAND))
+    with ExitStack() as cleanup:
+        first = cleanup.enter_context(gateway.socket(ONE_OF_A_THOUSAND))
         for _ in range(http.CONNECTIONS + 50):
-            stack.enter_context(gateway.socket(b"GET / HT"))
+            cleanup.enter_context(gateway.socket(b"GET / HT"))
         assert requests.get(f"{gateway.url}/healthz", timeout=10).status_code == 200
         assert gone(first), "the one that waited longest left"
 
@@ -106,7 +106,7 @@ class Clock:
 def running() -> Iterator[tuple[http.Server, Clock]]:
     """A server in this process whose clock the test turns; it looks for what is overdue each time its trigger is pulled."""
     clock = Clock()
-    server = http.Server(pages(PlayedHouse()), "127.0.0.1:0")
+    server = http.Server(pages(PlayedServices()), "127.0.0.1:0")
     server.clock = clock
     server.adj.cleanup_interval = 0
     thread = threading.Thread(target=server.serve)

@@ -11,24 +11,24 @@ from chassis.ids import new_id
 from protos.notifications.v1.notifications_pb2 import ListDevelopmentMailsRequest
 from protos.partners.v1 import directory_pb2 as d
 from tests.journeys.test_three_actors import Actor, browser
-from tests.parts.house import House, until
+from tests.parts.local_stack import LocalStack, until
 
 PASSWORD = "una clave que nadie más sabe"
 LINK = re.compile(r"/invitation\?lang=\w+#[\w-]{43}")
 __all__ = ["browser"]
 
 
-def registered(house: House) -> tuple[str, str]:
+def registered(stack: LocalStack) -> tuple[str, str]:
     """Name and page of a new member, by the one coordinator."""
     name = f"Casa {new_id()[:8]}"
     entry = d.Organization(name=name, type=d.ORGANIZATION_TYPE_SHELTER, country="NI", department="NI-CI")
-    made = house.worker("coordinacion@coalicion").directory.CreateOrganization(d.CreateOrganizationRequest(organization=entry))
+    made = stack.worker("coordinacion@coalicion").directory.CreateOrganization(d.CreateOrganizationRequest(organization=entry))
     return name, f"/directory/organizations/{made.id}"
 
 
-def invited(browser: Browser, house: House, page: str, email: str) -> None:
+def invited(browser: Browser, stack: LocalStack, page: str, email: str) -> None:
     """The other coordinator approves, and invites."""
-    other = Actor(browser, house)
+    other = Actor(browser, stack)
     other.signs_in("segunda@coalicion.demo")
     other.goes_to(page)
     other.presses("^Aprobar$")
@@ -40,12 +40,12 @@ def invited(browser: Browser, house: House, page: str, email: str) -> None:
     other.leaves()
 
 
-def link_for(house: House, email: str) -> str:
+def link_for(stack: LocalStack, email: str) -> str:
     """What the mailbox got; in development it is looked at instead."""
     found: list[str] = []
 
     def arrived() -> bool:
-        mails = house.worker("gestion@lunanueva").notifications.ListDevelopmentMails(ListDevelopmentMailsRequest()).mails
+        mails = stack.worker("gestion@lunanueva").notifications.ListDevelopmentMails(ListDevelopmentMailsRequest()).mails
         found[:] = [LINK.findall(mail.body)[0] for mail in mails if mail.recipient == email]
         return bool(found)
 
@@ -62,18 +62,18 @@ def opens(page: Page, name: str = "Petrona Lacayo") -> None:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
-def test_a_new_member_gets_its_first_manager(browser: Browser, house: House, script: bool) -> None:
-    name, place = registered(house)
+def test_a_new_member_gets_its_first_manager(browser: Browser, stack: LocalStack, script: bool) -> None:
+    name, place = registered(stack)
     email = f"direccion-{new_id()[:8]}@casa.example"
-    invited(browser, house, place, email)
-    link = link_for(house, email)
+    invited(browser, stack, place, email)
+    link = link_for(stack, email)
     secret = link.partition("#")[2]
 
     context = browser.new_context(locale="es-NI", viewport={"width": 360, "height": 740}, java_script_enabled=script)
     page = context.new_page()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url + str(request.headers)))
-    page.goto(house.gateway + link)
+    page.goto(stack.gateway + link)
     if script:
         expect(page.locator("#token")).to_be_hidden()
         assert secret not in page.url, "taken out of the address, and so out of the history"
@@ -90,38 +90,38 @@ def test_a_new_member_gets_its_first_manager(browser: Browser, house: House, scr
     page.fill("#password", PASSWORD)
     page.get_by_role("main").get_by_role("button", name="Entrar").click()
     expect(page.locator(".who")).to_contain_text(f"Petrona Lacayo · {name}")
-    until(lambda: "abrió su cuenta" in _inbox(page, house), 30, lambda: _inbox(page, house))
-    assert "La coordinación invitó a quien dirigirá su organización" in _inbox(page, house)
-    page.goto(f"{house.gateway}/members")
+    until(lambda: "abrió su cuenta" in _inbox(page, stack), 30, lambda: _inbox(page, stack))
+    assert "La coordinación invitó a quien dirigirá su organización" in _inbox(page, stack)
+    page.goto(f"{stack.gateway}/members")
     expect(page.get_by_role("main")).to_contain_text(email)
     context.close()
 
     again = browser.new_context(locale="es-NI").new_page()
-    again.goto(house.gateway + link)
+    again.goto(stack.gateway + link)
     opens(again, "Otra Persona")
     expect(again.get_by_role("main")).to_contain_text("Esta invitación no sirve")
     again.context.close()
-    coordinator = Actor(browser, house)
+    coordinator = Actor(browser, stack)
     coordinator.signs_in("coordinacion@coalicion.demo")
     coordinator.goes_to(place)
     coordinator.sees("Ya tiene quien la dirige")
-    for log in house.logs.iterdir():
+    for log in stack.logs.iterdir():
         assert secret not in log.read_text(), log.name
         assert email not in log.read_text(), log.name
     coordinator.leaves()
 
 
 @pytest.mark.timeout(120)
-def test_the_manager_invites_her_people_and_revokes_what_went_wrong(browser: Browser, house: House) -> None:
+def test_the_manager_invites_her_people_and_revokes_what_went_wrong(browser: Browser, stack: LocalStack) -> None:
     email = f"nueva-{new_id()[:8]}@puentes.example"
-    manager = Actor(browser, house)
+    manager = Actor(browser, stack)
     manager.signs_in("gestion@lunanueva.demo")
     manager.goes_to("/members")
     manager.page.locator("summary", has_text="Invitar a alguien").click()
     manager.page.fill("#email", email)
     manager.presses("Enviar la invitación")
     manager.sees("El enlace le llega solo a esa persona")
-    secret = link_for(house, email).partition("#")[2]
+    secret = link_for(stack, email).partition("#")[2]
     manager.goes_to("/outbox")
     manager.page.locator("main a[href*=invitation]").first.click()
     manager.sees("Abrir una cuenta")
@@ -130,7 +130,7 @@ def test_the_manager_invites_her_people_and_revokes_what_went_wrong(browser: Bro
     manager.sees("Guardado.")
     expect(manager.page.get_by_role("main")).not_to_contain_text(email)
     manager.leaves()
-    invited = Actor(browser, house)
+    invited = Actor(browser, stack)
     invited.goes_to("/invitation")
     invited.page.fill("#token", secret)
     opens(invited.page)
@@ -138,6 +138,6 @@ def test_the_manager_invites_her_people_and_revokes_what_went_wrong(browser: Bro
     invited.leaves()
 
 
-def _inbox(page: Page, house: House) -> str:
-    page.goto(f"{house.gateway}/inbox")
+def _inbox(page: Page, stack: LocalStack) -> str:
+    page.goto(f"{stack.gateway}/inbox")
     return page.get_by_role("main").inner_text()

@@ -40,11 +40,11 @@ class Links(HTMLParser):
             self.token = said["value"]
 
 
-def sign_in(session: requests.Session, house: Any, email: str) -> None:
-    form = session.get(f"{house.gateway}/sign-in", timeout=10)
-    account = next(account for account in house.demo["accounts"] if account["email"] == email)
+def sign_in(session: requests.Session, stack: Any, email: str) -> None:
+    form = session.get(f"{stack.gateway}/sign-in", timeout=10)
+    account = next(account for account in stack.demo["accounts"] if account["email"] == email)
     said = {"email": email, "password": account["password"], "form_token": Links(form.text).token}
-    entered = session.post(f"{house.gateway}/sign-in", data=said, timeout=10, allow_redirects=False)
+    entered = session.post(f"{stack.gateway}/sign-in", data=said, timeout=10, allow_redirects=False)
     assert (entered.status_code, entered.headers["Location"]) == (303, "/today")
     # The cookie is for https and this machine's own address; requests would not send it back.
     session.headers["Cookie"] = entered.headers["Set-Cookie"].partition(";")[0]
@@ -52,16 +52,16 @@ def sign_in(session: requests.Session, house: Any, email: str) -> None:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("role", WHO)
-def test_every_link_of_every_page_opens(role: str, house: Any) -> None:
+def test_every_link_of_every_page_opens(role: str, stack: Any) -> None:
     session = requests.Session()
     if WHO[role]:
-        sign_in(session, house, WHO[role])
-    start = f"{house.gateway}/today" if WHO[role] else house.gateway
+        sign_in(session, stack, WHO[role])
+    start = f"{stack.gateway}/today" if WHO[role] else stack.gateway
     waiting, seen, kinds, dead = [(start, "the beginning")], {start}, Counter[str](), []
     while waiting:
         address, where = waiting.pop(0)
         answer = session.get(address, timeout=20)
-        if answer.status_code != 200 or (WHO[role] and answer.url.startswith(f"{house.gateway}/sign-in")):
+        if answer.status_code != 200 or (WHO[role] and answer.url.startswith(f"{stack.gateway}/sign-in")):
             dead.append(f"{answer.status_code} {address} from {where}")
             continue
         if "html" not in answer.headers.get("Content-Type", ""):
@@ -70,7 +70,7 @@ def test_every_link_of_every_page_opens(role: str, house: Any) -> None:
             target = urljoin(answer.url, link).partition("#")[0]
             parts = urlsplit(target)
             kind = _ID.sub("/ID", parts.path) + "?" + ",".join(sorted(re.findall(r"(\w+)=", parts.query)))
-            if not target.startswith(house.gateway) or target in seen or parts.path == "/quick-exit" or "lang=" in parts.query:
+            if not target.startswith(stack.gateway) or target in seen or parts.path == "/quick-exit" or "lang=" in parts.query:
                 continue
             seen.add(target)
             kinds[kind] += 1

@@ -1,5 +1,5 @@
-"""The shortest way through the whole house: it starts, one referral goes from draft to closed, Ctrl-C ends it. Every Python that is claimed walks it
-(tests/house/test_interpreters.py)."""
+"""The shortest way through the whole stack: it starts, one referral goes from draft to closed, Ctrl-C ends it. Every Python that is claimed walks it
+(tests/project/test_interpreters.py)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import signal
 
 from chassis.ids import new_id
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.parts.house import House
+from tests.parts.local_stack import LocalStack
 from tests.parts.stories import STEPS, Cast
 
 
-def test_a_house_starts_a_referral_goes_from_draft_to_closed_and_ctrl_c_ends_it() -> None:
-    house = House()
+def test_a_stack_starts_a_referral_goes_from_draft_to_closed_and_ctrl_c_ends_it() -> None:
+    stack = LocalStack()
     code = -1
     try:
-        house.start()
-        cast = Cast(house)
+        stack.start()
+        cast = Cast(stack)
         person_id, receipt_id = cast.person()
         referral = cast.sender.referrals.CreateReferral(cast.draft(person_id))
         referral = cast.sender.referrals.SendReferral(
@@ -27,5 +27,5 @@ def test_a_house_starts_a_referral_goes_from_draft_to_closed_and_ctrl_c_ends_it(
             referral = getattr(cast.who(step).referrals, step.rpc)(asked)
         assert referral.state == pb.STATE_CLOSED
     finally:
-        code = house.stop(signal.SIGINT)
+        code = stack.stop(signal.SIGINT)
     assert code == 0

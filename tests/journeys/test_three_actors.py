@@ -24,19 +24,19 @@ def browser() -> Iterator[Browser]:
 class Actor:
     """Somebody with a browser of her own."""
 
-    def __init__(self, browser: Browser, house: Any) -> None:
+    def __init__(self, browser: Browser, stack: Any) -> None:
         self.context: BrowserContext = browser.new_context(
             locale="es-NI", viewport={"width": 390, "height": 844}, java_script_enabled=False
         )
         self.context.set_default_timeout(15_000)
         self.page: Page = self.context.new_page()
-        self._house = house
+        self._stack = stack
 
     def goes_to(self, path: str) -> None:
-        self.page.goto(self._house.gateway + path)
+        self.page.goto(self._stack.gateway + path)
 
     def signs_in(self, email: str) -> None:
-        account = next(account for account in self._house.demo["accounts"] if account["email"] == email)
+        account = next(account for account in self._stack.demo["accounts"] if account["email"] == email)
         self.goes_to("/sign-in")
         self.page.fill("#email", email)
         self.page.fill("#password", account["password"])
@@ -163,9 +163,9 @@ class Caller(Actor):
         self.sees(words)
 
 
-def test_a_caller_at_midnight_gets_a_bed_and_hears_of_it(browser: Browser, house: Any) -> None:
-    operator, shelter = Operator(browser, house), ShelterWorker(browser, house)
-    coordinator, caller = Actor(browser, house), Caller(browser, house)
+def test_a_caller_at_midnight_gets_a_bed_and_hears_of_it(browser: Browser, stack: Any) -> None:
+    operator, shelter = Operator(browser, stack), ShelterWorker(browser, stack)
+    coordinator, caller = Actor(browser, stack), Caller(browser, stack)
 
     operator.signs_in("operadora@llamayvive.demo")
     reference, pin = operator.takes_a_contact_without_a_name()
@@ -201,9 +201,9 @@ def test_a_caller_at_midnight_gets_a_bed_and_hears_of_it(browser: Browser, house
         actor.leaves()
 
 
-def test_an_emergency_is_confirmed_by_a_second_person_and_her_word_ends_it_and_is_told_the_truth(browser: Browser, house: Any) -> None:
-    operator, head, shelter = Operator(browser, house), Actor(browser, house), ShelterWorker(browser, house)
-    caller = Caller(browser, house)
+def test_an_emergency_is_confirmed_by_a_second_person_and_her_word_ends_it_and_is_told_the_truth(browser: Browser, stack: Any) -> None:
+    operator, head, shelter = Operator(browser, stack), Actor(browser, stack), ShelterWorker(browser, stack)
+    caller = Caller(browser, stack)
     operator.signs_in("operadora@llamayvive.demo")
     reference, pin = operator.takes_a_contact_without_a_name()
     operator.drafts_a_referral_to("Albergue Luna Nueva")
@@ -236,8 +236,8 @@ def test_an_emergency_is_confirmed_by_a_second_person_and_her_word_ends_it_and_i
         actor.leaves()
 
 
-def test_in_an_emergency_she_can_still_be_asked_afterwards(browser: Browser, house: Any) -> None:
-    operator = Operator(browser, house)
+def test_in_an_emergency_she_can_still_be_asked_afterwards(browser: Browser, stack: Any) -> None:
+    operator = Operator(browser, stack)
     operator.signs_in("operadora@llamayvive.demo")
     operator.takes_a_contact_without_a_name()
     operator.drafts_a_referral_to("Albergue Luna Nueva")
@@ -250,10 +250,10 @@ def test_in_an_emergency_she_can_still_be_asked_afterwards(browser: Browser, hou
     operator.leaves()
 
 
-def test_a_wrong_pin_and_an_unknown_reference_sound_the_same(browser: Browser, house: Any) -> None:
-    caller = Caller(browser, house)
-    known = house.demo["references"][0]["reference"]
-    wrong = "0000" if house.demo["references"][0]["pin"] != "0000" else "1111"
+def test_a_wrong_pin_and_an_unknown_reference_sound_the_same(browser: Browser, stack: Any) -> None:
+    caller = Caller(browser, stack)
+    known = stack.demo["references"][0]["reference"]
+    wrong = "0000" if stack.demo["references"][0]["pin"] != "0000" else "1111"
     answers = []
     for reference, pin in ((known, wrong), ("ZZZZZZZZ", "1234")):
         caller.goes_to("/my-referral")
@@ -265,10 +265,10 @@ def test_a_wrong_pin_and_an_unknown_reference_sound_the_same(browser: Browser, h
     caller.leaves()
 
 
-def test_somebody_elses_referral_looks_like_none(browser: Browser, house: Any) -> None:
-    stranger = Actor(browser, house)
+def test_somebody_elses_referral_looks_like_none(browser: Browser, stack: Any) -> None:
+    stranger = Actor(browser, stack)
     stranger.signs_in("salud@somoto.demo")
-    operator = Actor(browser, house)
+    operator = Actor(browser, stack)
     operator.signs_in("operadora@llamayvive.demo")
     operator.goes_to("/referrals")
     paths = [link.get_attribute("href") or "" for link in operator.page.locator("main a").all()]
@@ -281,8 +281,8 @@ def test_somebody_elses_referral_looks_like_none(browser: Browser, house: Any) -
         actor.leaves()
 
 
-def test_one_movement_leaves_every_page_and_ends_the_session(browser: Browser, house: Any) -> None:
-    operator = Actor(browser, house)
+def test_one_movement_leaves_every_page_and_ends_the_session(browser: Browser, stack: Any) -> None:
+    operator = Actor(browser, stack)
     operator.signs_in("operadora@llamayvive.demo")
     operator.page.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.fulfill(body="weather"))
     operator.page.get_by_text("Salir ya").first.click()
@@ -291,8 +291,8 @@ def test_one_movement_leaves_every_page_and_ends_the_session(browser: Browser, h
     operator.leaves()
 
 
-def test_the_pilot_of_2006_shows_its_published_totals(browser: Browser, house: Any) -> None:
-    coordinator = Actor(browser, house)
+def test_the_pilot_of_2006_shows_its_published_totals(browser: Browser, stack: Any) -> None:
+    coordinator = Actor(browser, stack)
     coordinator.signs_in("coordinacion@coalicion.demo")
     coordinator.goes_to("/figures")
     coordinator.sees("26")

@@ -77,9 +77,9 @@ def receiver() -> Iterator[Receiver]:
 class System:
     """A partner's system with its key."""
 
-    def __init__(self, house: Any, organization: str) -> None:
-        key = next(key for key in house.demo["api_keys"] if key["organization"] == organization)
-        self._root = house.gateway + "/api/v1"
+    def __init__(self, stack: Any, organization: str) -> None:
+        key = next(key for key in stack.demo["api_keys"] if key["organization"] == organization)
+        self._root = stack.gateway + "/api/v1"
         self._http = requests.Session()
         self._http.headers["Authorization"] = f"Bearer {key['key']}"
 
@@ -93,8 +93,8 @@ class System:
         return self.call("POST", f"/referrals/{referral['id']}/{verb}", body, referral["etag"])
 
 
-def test_two_systems_walk_a_referral_by_rest_and_hear_of_it_by_signed_webhooks(house: Any, receiver: Receiver) -> None:
-    ngo, shelter = System(house, "Asociación Puentes"), System(house, "Albergue Luna Nueva")
+def test_two_systems_walk_a_referral_by_rest_and_hear_of_it_by_signed_webhooks(stack: Any, receiver: Receiver) -> None:
+    ngo, shelter = System(stack, "Asociación Puentes"), System(stack, "Albergue Luna Nueva")
     hook = shelter.call("POST", "/webhooks", {"url": f"http://127.0.0.1:{receiver.server_port}/enlace", "kinds": []})
     secret = hook["secret"]
     times = []
@@ -167,13 +167,13 @@ class ByReflection:
         return ask(request(**fields), metadata=(("authorization", f"Bearer {token}"),) if token else (), timeout=10)
 
 
-def test_two_systems_walk_a_referral_by_grpc_with_reflection_alone(house: Any) -> None:
-    addresses = house.demo["grpc"]
+def test_two_systems_walk_a_referral_by_grpc_with_reflection_alone(stack: Any) -> None:
+    addresses = stack.demo["grpc"]
     partners, referrals = ByReflection(addresses["partners"]), ByReflection(addresses["referrals"])
     assert "enlace.referrals.v1.Referrals" in referrals.services()
     tokens = {
         key["organization"]: partners.call("enlace.partners.v1.Tokens", "IssueToken", api_key=key["key"]).tokens
-        for key in house.demo["api_keys"]
+        for key in stack.demo["api_keys"]
     }
     ngo, shelter = tokens["Asociación Puentes"], tokens["Albergue Luna Nueva"]
     matches = partners.call(
@@ -205,8 +205,8 @@ def test_two_systems_walk_a_referral_by_grpc_with_reflection_alone(house: Any) -
     assert closed.state == 9
 
 
-def test_a_token_is_good_at_its_own_service_and_at_no_other(house: Any) -> None:
-    issued = ByReflection(house.demo["grpc"]["partners"]).call("enlace.partners.v1.Tokens", "IssueToken", api_key=house.api_key("Puentes"))
+def test_a_token_is_good_at_its_own_service_and_at_no_other(stack: Any) -> None:
+    issued = ByReflection(stack.demo["grpc"]["partners"]).call("enlace.partners.v1.Tokens", "IssueToken", api_key=stack.api_key("Puentes"))
     asked = {
         "partners": ("enlace.partners.v1.Directory", "ListOrganizations"),
         "referrals": ("enlace.referrals.v1.Referrals", "ListReferrals"),
@@ -214,7 +214,7 @@ def test_a_token_is_good_at_its_own_service_and_at_no_other(house: Any) -> None:
     }
     assert set(issued.tokens) == {f"enlace.{name}" for name in asked}
     for name, (service, rpc) in asked.items():
-        there = ByReflection(house.demo["grpc"][name])
+        there = ByReflection(stack.demo["grpc"][name])
         there.call(service, rpc, issued.tokens[f"enlace.{name}"])
         for other in asked.keys() - {name}:
             assert refusal(partial(there.call, service, rpc, issued.tokens[f"enlace.{other}"])) == ("UNAUTHENTICATED", "token_invalid")

@@ -24,7 +24,7 @@ from protos.notifications.v1 import notifications_pb2_grpc
 from protos.partners.v1 import facts_pb2 as partners_pb2
 from protos.referrals.v1 import facts_pb2, referrals_pb2
 from services.notifications import subscriptions
-from services.notifications.__main__ import MIGRATIONS, faces
+from services.notifications.__main__ import MIGRATIONS, servicers
 from services.notifications.channels.mail import Mailbox, MailSender, Outbox
 from services.notifications.channels.webhooks import WebhookSender
 from services.notifications.usecases.sending import Sending
@@ -56,7 +56,7 @@ class Client:
 
 
 @dataclass
-class House:
+class Service:
     """The service and what a test does with it."""
 
     clock: SettableClock
@@ -188,7 +188,7 @@ class House:
 
 
 @contextmanager
-def served(postgres: PostgresServer, folder: Path, *, development: bool) -> Iterator[House]:
+def served(postgres: PostgresServer, folder: Path, *, development: bool) -> Iterator[Service]:
     """The service on a port."""
     place = postgres.database("notifications", MIGRATIONS)
     keys.create(folder, ["notifications"])
@@ -199,12 +199,12 @@ def served(postgres: PostgresServer, folder: Path, *, development: bool) -> Iter
     letter_key = Keyring(keys.secret(folder, "mail"))
     verifier = Verifier(keys.verifying(folder, "tokens"), "enlace.notifications", clock)
     server = Server(
-        "127.0.0.1:0", faces(database, keyring, verifier, clock, development=development), threads=8, reflect=False, caller_rate=100_000
+        "127.0.0.1:0", servicers(database, keyring, verifier, clock, development=development), threads=8, reflect=False, caller_rate=100_000
     )
     server.start()
     sending = Sending(database, keyring, letter_key, public_url=PUBLIC_URL, by_email=True)
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        yield House(
+        yield Service(
             clock, database, keyring, letter_key, Issuer(keys.signing(folder, "tokens"), clock), channel, sending, place.migration_url
         )
     server.stop(1)
@@ -212,21 +212,21 @@ def served(postgres: PostgresServer, folder: Path, *, development: bool) -> Iter
 
 
 @pytest.fixture(scope="module")
-def running(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """For a module; `house` gives it to a test."""
+def running(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """For a module; `service` gives it to a test."""
     with served(postgres, tmp_path_factory.mktemp("keys"), development=True) as made:
         yield made
 
 
 @pytest.fixture
-def production(postgres: PostgresServer, tmp_path: Path) -> Iterator[House]:
+def production(postgres: PostgresServer, tmp_path: Path) -> Iterator[Service]:
     """As it is not on one machine but in a cluster."""
     with served(postgres, tmp_path, development=False) as made:
         yield made
 
 
 @pytest.fixture
-def house(running: House) -> Iterator[House]:
+def service(running: Service) -> Iterator[Service]:
     """One service for a module; every test begins with an empty one, now (verifying a signature needs the present)."""
     running.clear()
     running.clock.set(datetime.now(UTC))

@@ -26,7 +26,7 @@ from protos.partners.v1 import facts_pb2 as partners_pb2
 from services.notifications import subscriptions
 from services.notifications.domain.delivery import Channel, Outcome
 from services.notifications.subscriptions import PARTNERS, REFERRALS, TOPIC
-from tests.notifications.conftest import PUBLIC_URL, RECEIVER, House
+from tests.notifications.conftest import PUBLIC_URL, RECEIVER, Service
 from tests.notifications.test_invitations import fact as invitation
 from tests.parts import brokers
 
@@ -45,9 +45,9 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 @dataclass
 class World:
-    """The house with its ears open, and the other services' voices."""
+    """The service with its ears open, and the other services' trusted_signers."""
 
-    house: House
+    service: Service
     bootstrap: str
     signers: dict[str, Signer]
     own_voice: dict[str, SignatureCheck]
@@ -59,21 +59,21 @@ class World:
         producer.discard()
 
     def kinds(self, organization: str = RECEIVER) -> list[str]:
-        return [message.kind for message in self.house.as_(organization, "WORKER").ListMessages().messages]
+        return [message.kind for message in self.service.as_(organization, "WORKER").ListMessages().messages]
 
     def taken_in(self, subject: str) -> int:
-        rows = self.house.rows("SELECT version FROM inbox WHERE consumer = 'notifications-referrals' AND subject = %s", subject)
+        rows = self.service.rows("SELECT version FROM inbox WHERE consumer = 'notifications-referrals' AND subject = %s", subject)
         return int(rows[0]["version"]) if rows else 0
 
     def waiting(self) -> list[dead_letters.DeadLetter]:
-        with self.house.database.transaction(SYSTEM) as tx:
+        with self.service.database.transaction(SYSTEM) as tx:
             return dead_letters.waiting(tx)
 
     def give_up(self) -> None:
-        with self.house.database.transaction(SYSTEM) as tx:
-            dead_letters.discard(tx, dead_letters.waiting(tx), "for_the_test", self.house.clock.now())
-        self.house.clock.advance(timedelta(seconds=2))  # what waits behind them is looked at once a second
-        until(lambda: not self.house.rows("SELECT FROM inbox_parked"))
+        with self.service.database.transaction(SYSTEM) as tx:
+            dead_letters.discard(tx, dead_letters.waiting(tx), "for_the_test", self.service.clock.now())
+        self.service.clock.advance(timedelta(seconds=2))  # what waits behind them is looked at once a second
+        until(lambda: not self.service.rows("SELECT FROM inbox_parked"))
 
     def records(self, topic: str, key: str, count: int = 1) -> list[Any]:
         consumer = Consumer(settings(self.bootstrap), new_id(), [topic])
@@ -86,9 +86,9 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def ears(running: House, embedded_broker: brokers.Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def ears(running: Service, embedded_broker: brokers.Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One for the module: joining a group takes the embedded broker some seconds."""
-    folder = tmp_path_factory.mktemp("voices")
+    folder = tmp_path_factory.mktemp("trusted_signers")
     keys.create(folder, ["referrals", "partners", "notifications"])
     signers = {name: Signer(keys.signing(folder, f"facts.{name}")) for name in ("referrals", "partners", "notifications")}
     topics = [TOPIC, REFERRALS, PARTNERS]
@@ -100,11 +100,11 @@ def ears(running: House, embedded_broker: brokers.Broker, tmp_path_factory: pyte
     relay = Relay("notifications", TOPIC, running.database, broker, signers["notifications"], running.clock)
     threads: list[Broker | Loop] = [broker, relay.loop()]
     for name, (topic, handle) in handlers.items():
-        voices = {f"enlace/{name}": SignatureCheck(keys.verifying(folder, f"facts.{name}"))}
+        trusted_signers = {f"enlace/{name}": SignatureCheck(keys.verifying(folder, f"facts.{name}"))}
         threads.append(
             Subscriber(
                 f"notifications-{name}", [topic], handle,
-                database=running.database, broker=broker, voices=voices, keyring=running.keyring, clock=running.clock,
+                database=running.database, broker=broker, trusted_signers=trusted_signers, keyring=running.keyring, clock=running.clock,
             ).loop()
         )  # fmt: skip
     for thread in threads:
@@ -118,51 +118,53 @@ def ears(running: House, embedded_broker: brokers.Broker, tmp_path_factory: pyte
 
 
 @pytest.fixture
-def world(ears: World, house: House) -> World:
-    assert ears.house is house
+def world(ears: World, service: Service) -> World:
+    assert ears.service is service
     return ears
 
 
 def test_a_fact_told_twice_is_one_message_and_one_webhook(world: World) -> None:
-    system = world.house.receiver()
-    world.house.webhook(RECEIVER, system.url)
-    fact, last = world.house.fact("sent"), world.house.fact("sent")
+    system = world.service.receiver()
+    world.service.webhook(RECEIVER, system.url)
+    fact, last = world.service.fact("sent"), world.service.fact("sent")
     world.say(fact, fact)
     world.say(fact)
     world.say(last)
     until(lambda: len(world.kinds()) == 2)
-    world.house.send_webhooks()
+    world.service.send_webhooks()
     assert sorted(got.headers["webhook-id"] for got in system.got) == sorted({got.id for got in system.got})
     assert len(system.got) == 2
 
 
 def test_what_comes_out_of_order_is_parked_and_then_applied_in_order(world: World) -> None:
     referral = new_id()
-    first, second, third = (world.house.fact(verb, referral) for verb in ("sent", "amended", "withdrawn"))
+    first, second, third = (world.service.fact(verb, referral) for verb in ("sent", "amended", "withdrawn"))
     world.say(third, second)
-    until(lambda: len(world.house.rows("SELECT FROM inbox_parked WHERE subject = %s", referral)) == 2)
+    until(lambda: len(world.service.rows("SELECT FROM inbox_parked WHERE subject = %s", referral)) == 2)
     assert world.kinds() == []
     world.say(first)
     until(lambda: world.taken_in(referral) == 3)
     assert set(world.kinds()) == {"referral_sent", "referral_amended", "referral_withdrawn"}
-    assert world.house.rows("SELECT FROM inbox_parked WHERE subject = %s", referral) == []
+    assert world.service.rows("SELECT FROM inbox_parked WHERE subject = %s", referral) == []
 
 
 def test_facts_that_tell_nobody_are_taken_in_so_that_no_gap_is_left(world: World) -> None:
     referral = new_id()
-    world.say(*(world.house.fact(verb, referral) for verb in ("drafted", "rerouted", "sent")))
+    world.say(*(world.service.fact(verb, referral) for verb in ("drafted", "rerouted", "sent")))
     until(lambda: world.taken_in(referral) == 3)
     assert world.kinds() == ["referral_sent"]
-    contact = Fact(new_id(), 1, "enlace.contact.recorded.v1", b"", world.house.clock.now())
+    contact = Fact(new_id(), 1, "enlace.contact.recorded.v1", b"", world.service.clock.now())
     world.say(contact)
     until(lambda: world.taken_in(contact.subject) == 1)
 
 
 def test_a_kind_of_fact_that_is_newer_than_this_service_waits_for_it(world: World) -> None:
     referral, settlement = new_id(), new_id()
-    world.say(world.house.fact("sent", referral), world.house.fact("a_verb_of_tomorrow", referral), world.house.fact("withdrawn", referral))
-    world.say(Fact(settlement, 1, "enlace.settlement.made.v1", b"", world.house.clock.now()))
-    world.say(Fact(new_id(), 1, "enlace.referral.sent.v2", b"", world.house.clock.now()))
+    world.say(
+        world.service.fact("sent", referral), world.service.fact("a_verb_of_tomorrow", referral), world.service.fact("withdrawn", referral)
+    )
+    world.say(Fact(settlement, 1, "enlace.settlement.made.v1", b"", world.service.clock.now()))
+    world.say(Fact(new_id(), 1, "enlace.referral.sent.v2", b"", world.service.clock.now()))
     until(lambda: len(world.waiting()) == 3)
     assert {letter.reason for letter in world.waiting()} == {"type"}
     assert world.taken_in(referral) == 1
@@ -172,10 +174,10 @@ def test_a_kind_of_fact_that_is_newer_than_this_service_waits_for_it(world: Worl
 
 def test_a_body_that_can_not_be_read_holds_its_subject_and_no_other(world: World) -> None:
     referral = new_id()
-    broken = world.house.fact("sent", referral)
+    broken = world.service.fact("sent", referral)
     world.say(Fact(broken.subject, broken.version, broken.type, b"\xff\xff\xff", broken.time))
-    world.say(world.house.fact("amended", referral))
-    other = world.house.fact("sent")
+    world.say(world.service.fact("amended", referral))
+    other = world.service.fact("sent")
     world.say(other)
     until(lambda: world.taken_in(other.subject) == 1)
     until(lambda: [letter.reason for letter in world.waiting()] == ["body"])
@@ -184,45 +186,45 @@ def test_a_body_that_can_not_be_read_holds_its_subject_and_no_other(world: World
 
 
 def test_who_speaks_with_anothers_voice_is_not_believed(world: World) -> None:
-    forged = world.house.fact("sent")
+    forged = world.service.fact("sent")
     world.say(forged, voice="partners", source="enlace/referrals")  # signed by another service
-    tampered = world.house.fact("sent")
+    tampered = world.service.fact("sent")
     world.say(tampered, body=tampered.payload + b"\x08\x01")
-    honest = world.house.fact("sent")
+    honest = world.service.fact("sent")
     world.say(honest)
     until(lambda: world.taken_in(honest.subject) == 1)
     until(lambda: [letter.reason for letter in world.waiting()] == ["signature", "signature"])
     assert [world.taken_in(fact.subject) for fact in (forged, tampered)] == [0, 0]
     assert len(world.kinds()) == 1
-    rows = world.house.rows("SELECT sealed FROM dead_letters")
+    rows = world.service.rows("SELECT sealed FROM dead_letters")
     assert not any(tampered.payload in bytes(row["sealed"]) for row in rows)
     world.give_up()
 
 
 def test_an_invitation_that_is_told_again_and_again_is_one_letter_and_a_forged_one_is_none(world: World) -> None:
-    told, last, forged = (invitation(world.house) for _ in range(3))
-    accepted = invitation(world.house, "accepted", told.subject)
+    told, last, forged = (invitation(world.service) for _ in range(3))
+    accepted = invitation(world.service, "accepted", told.subject)
     world.say(forged, topic=PARTNERS, voice="referrals", source="enlace/partners")
     world.say(told, told, accepted, topic=PARTNERS, voice="partners")
     until(lambda: world.kinds().count("account_opened") == 1)
-    assert world.house.send_mails() == 0, "accepted before it was sent"
+    assert world.service.send_mails() == 0, "accepted before it was sent"
     for _ in range(2):  # as after the broker has lost everything
         world.say(told, accepted, last, topic=PARTNERS, voice="partners")
-    world.say(invitation(world.house), topic=PARTNERS, voice="partners")
+    world.say(invitation(world.service), topic=PARTNERS, voice="partners")
     until(lambda: world.kinds().count("manager_invited") == 3)
-    assert world.house.send_mails() == 2
-    assert world.house.send_mails() == 0
+    assert world.service.send_mails() == 2
+    assert world.service.send_mails() == 0
     until(lambda: [letter.reason for letter in world.waiting()] == ["signature"])
     world.give_up()
 
 
 def test_a_member_that_is_suspended_is_refused_and_one_that_is_reinstated_is_not(world: World) -> None:
     organization = new_id()
-    worker = world.house.as_(organization, "WORKER")
+    worker = world.service.as_(organization, "WORKER")
 
     def member(version: int, verb: str, status: str) -> Fact:
         body = partners_pb2.OrganizationFact(organization_id=organization, status_code=status)
-        return Fact(organization, version, f"enlace.organization.{verb}.v1", body.SerializeToString(), world.house.clock.now())
+        return Fact(organization, version, f"enlace.organization.{verb}.v1", body.SerializeToString(), world.service.clock.now())
 
     def refused() -> bool:
         try:
@@ -237,15 +239,15 @@ def test_a_member_that_is_suspended_is_refused_and_one_that_is_reinstated_is_not
     until(lambda: not refused())
 
 
-def test_that_a_message_reached_nobody_is_told_to_the_house(world: World) -> None:
-    world.house.desk(RECEIVER, "nadie@ong.example")
-    fact = world.house.fact("sent")
+def test_that_a_message_reached_nobody_is_told_to_the_stack(world: World) -> None:
+    world.service.desk(RECEIVER, "nadie@ong.example")
+    fact = world.service.fact("sent")
     world.say(fact)
     until(lambda: world.kinds() == ["referral_sent"])
-    with world.house.database.dedicated() as connection:
-        [claim] = world.house.sending.next_emails(connection, world.house.clock.now())
-    world.house.sending.finish(Channel.EMAIL, claim, Outcome("smtp", 550, hopeless=True), world.house.clock.now())
-    [row] = world.house.rows("SELECT id FROM messages WHERE unreached")
+    with world.service.database.dedicated() as connection:
+        [claim] = world.service.sending.next_emails(connection, world.service.clock.now())
+    world.service.sending.finish(Channel.EMAIL, claim, Outcome("smtp", 550, hopeless=True), world.service.clock.now())
+    [row] = world.service.rows("SELECT id FROM messages WHERE unreached")
     [record] = world.records(TOPIC, row["id"])
     said = unpack(record.headers, record.value, world.own_voice)
     assert said.type == "enlace.message.undeliverable.v1"

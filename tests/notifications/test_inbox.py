@@ -13,7 +13,7 @@ from protos.partners.v1 import facts_pb2 as partners_pb2
 from services.notifications.domain.texts import TEXTS
 from services.notifications.rpc import RIGHTS
 from tests.builders import refusal, refusal_with_fields
-from tests.notifications.conftest import COALITION, OTHER, RECEIVER, SENDER, Client, House
+from tests.notifications.conftest import COALITION, OTHER, RECEIVER, SENDER, Client, Service
 
 ROLES = ("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", "AUDITOR")
 
@@ -22,22 +22,22 @@ def kinds(client: Client, **values: object) -> list[str]:
     return [message.kind for message in client.ListMessages(**values).messages]
 
 
-def test_the_receivers_desk_reads_what_was_sent_to_it_in_its_readers_language(house: House) -> None:
-    fact = house.hear("sent", urgency=4)
+def test_the_receivers_desk_reads_what_was_sent_to_it_in_its_readers_language(service: Service) -> None:
+    fact = service.hear("sent", urgency=4)
     for language in ("es", "en", "fr"):
-        [message] = house.as_(RECEIVER, "WORKER", language=language).ListMessages().messages
+        [message] = service.as_(RECEIVER, "WORKER", language=language).ListMessages().messages
         assert message.text == TEXTS["referral_sent"][language]
         assert (message.kind, message.referral_id, message.urgency_code) == ("referral_sent", fact.subject, "IMMEDIATE")
         assert message.create_time.ToDatetime().timestamp() == fact.time.replace(tzinfo=None).timestamp()
-    assert kinds(house.as_(RECEIVER, scopes=("notifications",))) == ["referral_sent"]
+    assert kinds(service.as_(RECEIVER, scopes=("notifications",))) == ["referral_sent"]
     for stranger in (SENDER, OTHER):
-        assert kinds(house.as_(stranger, "WORKER")) == []
+        assert kinds(service.as_(stranger, "WORKER")) == []
 
 
-def test_the_sending_worker_sees_one_message_and_her_colleagues_another(house: House) -> None:
+def test_the_sending_worker_sees_one_message_and_her_colleagues_another(service: Service) -> None:
     worker = new_id()
-    house.hear("accepted", sender_worker_id=worker)
-    own, colleague = house.as_(SENDER, "WORKER", id=worker), house.as_(SENDER, "WORKER")
+    service.hear("accepted", sender_worker_id=worker)
+    own, colleague = service.as_(SENDER, "WORKER", id=worker), service.as_(SENDER, "WORKER")
     [hers], [theirs] = own.ListMessages().messages, colleague.ListMessages().messages
     assert hers.id != theirs.id
     colleague.MarkMessageRead(id=theirs.id)
@@ -47,39 +47,39 @@ def test_the_sending_worker_sees_one_message_and_her_colleagues_another(house: H
     assert own.CountUnread().unread == 0
 
 
-def test_the_coordination_is_told_of_what_climbs_the_ladder(house: House) -> None:
-    house.hear("sent", override_used=True)
-    house.advance(hours=1)
-    house.hear("clock_escalated")
-    coordinator = house.as_(COALITION, "COORDINATOR")
+def test_the_coordination_is_told_of_what_climbs_the_ladder(service: Service) -> None:
+    service.hear("sent", override_used=True)
+    service.advance(hours=1)
+    service.hear("clock_escalated")
+    coordinator = service.as_(COALITION, "COORDINATOR")
     assert kinds(coordinator) == ["clock_escalated", "override_used"]
-    assert kinds(house.as_(COALITION, "WORKER")) == []
+    assert kinds(service.as_(COALITION, "WORKER")) == []
     [message] = [message for message in coordinator.ListMessages().messages if message.kind == "override_used"]
-    assert refusal(lambda: house.as_(COALITION, "MANAGER").MarkMessageRead(id=message.id)) == ("NOT_FOUND", "not_found")
+    assert refusal(lambda: service.as_(COALITION, "MANAGER").MarkMessageRead(id=message.id)) == ("NOT_FOUND", "not_found")
     assert coordinator.MarkMessageRead(id=message.id).HasField("read_time")
 
 
-def test_reading_twice_keeps_the_first_time(house: House) -> None:
-    house.hear("sent")
-    client = house.as_(RECEIVER, "WORKER")
+def test_reading_twice_keeps_the_first_time(service: Service) -> None:
+    service.hear("sent")
+    client = service.as_(RECEIVER, "WORKER")
     [message] = client.ListMessages(unread_only=True).messages
     first = client.MarkMessageRead(id=message.id)
-    house.advance(minutes=5)
+    service.advance(minutes=5)
     assert client.MarkMessageRead(id=message.id).read_time == first.read_time
     assert client.ListMessages(unread_only=True).messages == []
     assert len(client.ListMessages().messages) == 1
 
 
-def test_an_unknown_message_is_not_found(house: House) -> None:
+def test_an_unknown_message_is_not_found(service: Service) -> None:
     for id in (new_id(), "", "'; DROP TABLE messages; --"):
-        assert refusal(partial(house.as_(RECEIVER, "WORKER").MarkMessageRead, id=id)) == ("NOT_FOUND", "not_found")
+        assert refusal(partial(service.as_(RECEIVER, "WORKER").MarkMessageRead, id=id)) == ("NOT_FOUND", "not_found")
 
 
-def test_pages_follow_each_other_without_a_gap_or_a_repeat(house: House) -> None:
-    start = house.clock.now()
+def test_pages_follow_each_other_without_a_gap_or_a_repeat(service: Service) -> None:
+    start = service.clock.now()
     for number in range(25):
-        house.hear("sent", time=start + timedelta(seconds=number // 3))  # several at the same moment
-    client, token, seen = house.as_(RECEIVER, "WORKER"), "", []
+        service.hear("sent", time=start + timedelta(seconds=number // 3))  # several at the same moment
+    client, token, seen = service.as_(RECEIVER, "WORKER"), "", []
     for size in (10, 10, 5):
         page = client.ListMessages(page_size=10, page_token=token)
         assert len(page.messages) == size
@@ -92,8 +92,8 @@ def test_pages_follow_each_other_without_a_gap_or_a_repeat(house: House) -> None
 
 
 @pytest.mark.parametrize("id", ["\x00", "a\x00" + "b" * 30, "f" * 32 + "\x00", "\ufeff", "F" * 32, ""])
-def test_what_is_no_id_is_not_found_at_every_rpc(house: House, id: str) -> None:
-    client = house.as_(RECEIVER, "MANAGER")
+def test_what_is_no_id_is_not_found_at_every_rpc(service: Service, id: str) -> None:
+    client = service.as_(RECEIVER, "MANAGER")
     asks = [
         partial(client.MarkMessageRead, id=id),
         partial(client.ListNotices, referral_id=id),
@@ -109,91 +109,91 @@ def test_what_is_no_id_is_not_found_at_every_rpc(house: House, id: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["x", "!!!", "bm90IGEgdG9rZW4", "MjAyNi0wMS0wMVQwMDowMDowMHxh", "\x00"])
-def test_what_is_no_page_token_is_refused(house: House, token: str) -> None:
-    code, _, fields = refusal_with_fields(lambda: house.as_(RECEIVER, "WORKER").ListMessages(page_token=token))
+def test_what_is_no_page_token_is_refused(service: Service, token: str) -> None:
+    code, _, fields = refusal_with_fields(lambda: service.as_(RECEIVER, "WORKER").ListMessages(page_token=token))
     assert (code, fields) == ("INVALID_ARGUMENT", {"page_token": "malformed"})
 
 
-def test_a_negative_page_is_refused_and_a_huge_one_is_cut(house: House) -> None:
-    client = house.as_(RECEIVER, "WORKER")
+def test_a_negative_page_is_refused_and_a_huge_one_is_cut(service: Service) -> None:
+    client = service.as_(RECEIVER, "WORKER")
     code, _, fields = refusal_with_fields(lambda: client.ListMessages(page_size=-1))
     assert (code, fields) == ("INVALID_ARGUMENT", {"page_size": "out_of_range"})
     assert client.ListMessages(page_size=2**31 - 1).messages == []
 
 
-def test_a_fact_taken_in_twice_is_one_message_and_one_delivery(house: House) -> None:
-    system = house.receiver()
-    house.webhook(RECEIVER, system.url)
-    fact = house.hear("sent")
-    house.take_in(fact)
-    assert kinds(house.as_(RECEIVER, "WORKER")) == ["referral_sent"]
-    house.send_webhooks()
-    house.take_in(fact)
-    house.send_webhooks()
+def test_a_fact_taken_in_twice_is_one_message_and_one_delivery(service: Service) -> None:
+    system = service.receiver()
+    service.webhook(RECEIVER, system.url)
+    fact = service.hear("sent")
+    service.take_in(fact)
+    assert kinds(service.as_(RECEIVER, "WORKER")) == ["referral_sent"]
+    service.send_webhooks()
+    service.take_in(fact)
+    service.send_webhooks()
     assert len(system.got) == 1
 
 
-def test_after_the_database_was_lost_the_same_fact_has_the_same_ids(house: House) -> None:
-    system = house.receiver()
-    house.webhook(RECEIVER, system.url)
-    fact = house.hear("sent")
-    house.send_webhooks()
-    [before] = house.as_(RECEIVER, "WORKER").ListMessages().messages
-    house.rows("WITH gone AS (DELETE FROM deliveries RETURNING id) SELECT id FROM gone")
-    house.rows("WITH gone AS (DELETE FROM messages RETURNING id) SELECT id FROM gone")
-    house.take_in(fact)
-    house.send_webhooks()
-    assert [message.id for message in house.as_(RECEIVER, "WORKER").ListMessages().messages] == [before.id]
+def test_after_the_database_was_lost_the_same_fact_has_the_same_ids(service: Service) -> None:
+    system = service.receiver()
+    service.webhook(RECEIVER, system.url)
+    fact = service.hear("sent")
+    service.send_webhooks()
+    [before] = service.as_(RECEIVER, "WORKER").ListMessages().messages
+    service.rows("WITH gone AS (DELETE FROM deliveries RETURNING id) SELECT id FROM gone")
+    service.rows("WITH gone AS (DELETE FROM messages RETURNING id) SELECT id FROM gone")
+    service.take_in(fact)
+    service.send_webhooks()
+    assert [message.id for message in service.as_(RECEIVER, "WORKER").ListMessages().messages] == [before.id]
     assert system.got[0].id == system.got[1].id  # the partner knows the repeat
 
 
-def test_history_makes_no_message(house: House) -> None:
-    house.hear("sent", time=house.clock.now() - timedelta(days=8))
-    assert kinds(house.as_(RECEIVER, "WORKER")) == []
+def test_history_makes_no_message(service: Service) -> None:
+    service.hear("sent", time=service.clock.now() - timedelta(days=8))
+    assert kinds(service.as_(RECEIVER, "WORKER")) == []
 
 
-def test_both_sides_of_a_referral_see_how_its_notices_went_and_nobody_else_does(house: House) -> None:
-    system = house.receiver()
-    house.webhook(RECEIVER, system.url)
-    house.desk(RECEIVER, "mesa@ong.example")
-    fact = house.hear("sent")
-    house.send_webhooks()
-    house.send_mails()
-    reader = house.as_(RECEIVER, "WORKER")
+def test_both_sides_of_a_referral_see_how_its_notices_went_and_nobody_else_does(service: Service) -> None:
+    system = service.receiver()
+    service.webhook(RECEIVER, system.url)
+    service.desk(RECEIVER, "mesa@ong.example")
+    fact = service.hear("sent")
+    service.send_webhooks()
+    service.send_mails()
+    reader = service.as_(RECEIVER, "WORKER")
     reader.MarkMessageRead(id=reader.ListMessages().messages[0].id)
     for side in (SENDER, RECEIVER):
-        notices = house.as_(side, "WORKER").ListNotices(referral_id=fact.subject).notices
+        notices = service.as_(side, "WORKER").ListNotices(referral_id=fact.subject).notices
         assert {(notice.channel, notice.organization_id, pb.DeliveryStatus.Name(notice.status)) for notice in notices} == {
             (channel, RECEIVER, "DELIVERY_STATUS_DELIVERED") for channel in ("inbox", "email", "webhook")
         }
         assert [notice.HasField("read_time") for notice in notices if notice.channel == "inbox"] == [True]
-    for stranger in (house.as_(OTHER, "WORKER"), house.as_(COALITION, "COORDINATOR")):
+    for stranger in (service.as_(OTHER, "WORKER"), service.as_(COALITION, "COORDINATOR")):
         assert stranger.ListNotices(referral_id=fact.subject).notices == []
 
 
-def test_desk_and_worker_of_one_organisation_are_one_notice(house: House) -> None:
+def test_desk_and_worker_of_one_organisation_are_one_notice(service: Service) -> None:
     worker = new_id()
-    fact = house.hear("accepted", sender_worker_id=worker)
-    own = house.as_(SENDER, "WORKER", id=worker)
+    fact = service.hear("accepted", sender_worker_id=worker)
+    own = service.as_(SENDER, "WORKER", id=worker)
     own.MarkMessageRead(id=own.ListMessages().messages[0].id)
     [notice] = own.ListNotices(referral_id=fact.subject).notices
     assert notice.HasField("read_time")
 
 
-def test_a_desk_is_told_in_spanish_by_the_inbox_until_its_manager_says_otherwise(house: House) -> None:
-    manager = house.as_(RECEIVER, "MANAGER")
+def test_a_desk_is_told_in_spanish_by_the_inbox_until_its_manager_says_otherwise(service: Service) -> None:
+    manager = service.as_(RECEIVER, "MANAGER")
     assert manager.GetDesk() == pb.Desk(organization_id=RECEIVER, language="es", etag="0")
     set_to = manager.SetDesk(desk=pb.Desk(language="fr", email="mesa@ong.example", etag="0"))
-    assert set_to == house.as_(RECEIVER, "WORKER").GetDesk()
+    assert set_to == service.as_(RECEIVER, "WORKER").GetDesk()
     assert set_to == pb.Desk(organization_id=RECEIVER, language="fr", email="mesa@ong.example", etag="1")
-    [row] = house.rows("SELECT email FROM desks")
+    [row] = service.rows("SELECT email FROM desks")
     assert b"mesa" not in bytes(row["email"])
     manager.SetDesk(desk=pb.Desk(language="es", etag="1"))
     assert manager.GetDesk().email == ""
 
 
-def test_of_two_who_set_a_desk_at_once_one_looks_again(house: House) -> None:
-    manager = house.as_(RECEIVER, "MANAGER")
+def test_of_two_who_set_a_desk_at_once_one_looks_again(service: Service) -> None:
+    manager = service.as_(RECEIVER, "MANAGER")
     manager.SetDesk(desk=pb.Desk(language="es", email="mesa@ong.example", etag="0"))
     for etag in ("0", "2", "x"):
         assert refusal(partial(manager.SetDesk, desk=pb.Desk(language="es", etag=etag))) == ("ABORTED", "stale_etag")
@@ -201,21 +201,21 @@ def test_of_two_who_set_a_desk_at_once_one_looks_again(house: House) -> None:
     assert manager.GetDesk().email == "mesa@ong.example"
 
 
-def test_only_a_coordinator_sets_the_desk_of_another_organisation(house: House) -> None:
+def test_only_a_coordinator_sets_the_desk_of_another_organisation(service: Service) -> None:
     desk = pb.Desk(organization_id=RECEIVER, language="es", email="mesa@ong.example", etag="0")
-    asked = partial(house.as_(OTHER, "MANAGER").GetDesk, organization_id=RECEIVER)
+    asked = partial(service.as_(OTHER, "MANAGER").GetDesk, organization_id=RECEIVER)
     assert refusal(asked) == ("NOT_FOUND", "not_found")
-    assert house.as_(COALITION, "COORDINATOR").GetDesk(organization_id=RECEIVER).etag == "0"
-    assert refusal(lambda: house.as_(OTHER, "MANAGER").SetDesk(desk=desk)) == ("NOT_FOUND", "not_found")
-    assert refusal(lambda: house.as_(RECEIVER, "WORKER").SetDesk(desk=desk)) == ("PERMISSION_DENIED", "right_missing")
-    done = house.as_(COALITION, "COORDINATOR").SetDesk(desk=desk)
-    assert done == house.as_(RECEIVER, "WORKER").GetDesk()
+    assert service.as_(COALITION, "COORDINATOR").GetDesk(organization_id=RECEIVER).etag == "0"
+    assert refusal(lambda: service.as_(OTHER, "MANAGER").SetDesk(desk=desk)) == ("NOT_FOUND", "not_found")
+    assert refusal(lambda: service.as_(RECEIVER, "WORKER").SetDesk(desk=desk)) == ("PERMISSION_DENIED", "right_missing")
+    done = service.as_(COALITION, "COORDINATOR").SetDesk(desk=desk)
+    assert done == service.as_(RECEIVER, "WORKER").GetDesk()
     assert (done.email, done.etag) == ("mesa@ong.example", "1")
 
 
-def test_a_wrong_desk_says_which_field(house: House) -> None:
+def test_a_wrong_desk_says_which_field(service: Service) -> None:
     desk = pb.Desk(language="xx", email="not an address", etag="0")
-    code, _, fields = refusal_with_fields(lambda: house.as_(RECEIVER, "MANAGER").SetDesk(desk=desk))
+    code, _, fields = refusal_with_fields(lambda: service.as_(RECEIVER, "MANAGER").SetDesk(desk=desk))
     assert (code, fields) == ("INVALID_ARGUMENT", {"desk.language": "unknown_code", "desk.email": "malformed"})
 
 
@@ -230,23 +230,23 @@ def calls_of_webhooks(webhook_id: str, delivery_id: str) -> dict[str, dict[str, 
     }
 
 
-def test_another_organisations_webhooks_do_not_exist(house: House) -> None:
-    webhook = house.webhook(RECEIVER, "http://127.0.0.1:9/").webhook
-    house.hear("sent")
-    delivery = house.deliveries(webhook.id)[0].id
+def test_another_organisations_webhooks_do_not_exist(service: Service) -> None:
+    webhook = service.webhook(RECEIVER, "http://127.0.0.1:9/").webhook
+    service.hear("sent")
+    delivery = service.deliveries(webhook.id)[0].id
     stranger, nobody = calls_of_webhooks(webhook.id, delivery), calls_of_webhooks(new_id(), new_id())
-    for client in (house.as_(OTHER, "MANAGER"), house.as_(OTHER, scopes=("notifications",))):
+    for client in (service.as_(OTHER, "MANAGER"), service.as_(OTHER, scopes=("notifications",))):
         for rpc in stranger:
             for values in (stranger[rpc], nobody[rpc]):
                 assert refusal(partial(getattr(client, rpc), **values)) == ("NOT_FOUND", "not_found"), rpc
         assert client.ListWebhooks().webhooks == []
     for rpc, values in stranger.items():
-        getattr(house.as_(RECEIVER, scopes=("notifications",)), rpc)(**values)
+        getattr(service.as_(RECEIVER, scopes=("notifications",)), rpc)(**values)
 
 
-def test_a_change_needs_the_current_etag_and_a_known_field(house: House) -> None:
-    webhook = house.webhook(RECEIVER, "http://127.0.0.1:9/").webhook
-    manager = house.as_(RECEIVER, "MANAGER")
+def test_a_change_needs_the_current_etag_and_a_known_field(service: Service) -> None:
+    webhook = service.webhook(RECEIVER, "http://127.0.0.1:9/").webhook
+    manager = service.as_(RECEIVER, "MANAGER")
 
     def update(etag: str, *paths: str) -> tuple[str, str, dict[str, str]]:
         asked = pb.Webhook(id=webhook.id, etag=etag, url="https://10.0.0.1/")
@@ -260,35 +260,35 @@ def test_a_change_needs_the_current_etag_and_a_known_field(house: House) -> None
     assert manager.GetWebhook(id=webhook.id) == webhook
 
 
-def test_who_has_no_right_is_refused_at_every_rpc(house: House) -> None:
+def test_who_has_no_right_is_refused_at_every_rpc(service: Service) -> None:
     """The whole table: each rpc, each role alone, and a key without the scope."""
-    for service, rights in RIGHTS.items():
+    for name, rights in RIGHTS.items():
         for rpc, right in rights.items():
-            without = [house.as_(RECEIVER, role) for role in ROLES if role not in right.roles]
-            for client in [*without, house.as_(RECEIVER, scopes=("referrals.read", "referrals.write"))]:
-                assert refusal(getattr(client, rpc)) == ("PERMISSION_DENIED", "right_missing"), f"{service}/{rpc}"
+            without = [service.as_(RECEIVER, role) for role in ROLES if role not in right.roles]
+            for client in [*without, service.as_(RECEIVER, scopes=("referrals.read", "referrals.write"))]:
+                assert refusal(getattr(client, rpc)) == ("PERMISSION_DENIED", "right_missing"), f"{name}/{rpc}"
     assert {role for rights in RIGHTS.values() for right in rights.values() for role in right.roles} == set(ROLES)
 
 
-def test_whoever_is_suspended_or_revoked_is_refused_as_soon_as_it_is_heard(house: House) -> None:
-    worker, key = house.as_(RECEIVER, "WORKER"), house.as_(RECEIVER, scopes=("notifications",))
-    manager = house.as_(OTHER, "MANAGER")
+def test_whoever_is_suspended_or_revoked_is_refused_as_soon_as_it_is_heard(service: Service) -> None:
+    worker, key = service.as_(RECEIVER, "WORKER"), service.as_(RECEIVER, scopes=("notifications",))
+    manager = service.as_(OTHER, "MANAGER")
     for client in (worker, key, manager):
         client.CountUnread()  # not known yet: passes
-    house.hear_of_member("worker", partners_pb2.WorkerFact(worker_id=worker.caller.id, organization_id=RECEIVER, status_code="SUSPENDED"))
-    house.hear_of_member("api_key", partners_pb2.ApiKeyFact(api_key_id=key.caller.id, organization_id=RECEIVER, live=False))
-    house.suspend(OTHER)
+    service.hear_of_member("worker", partners_pb2.WorkerFact(worker_id=worker.caller.id, organization_id=RECEIVER, status_code="SUSPENDED"))
+    service.hear_of_member("api_key", partners_pb2.ApiKeyFact(api_key_id=key.caller.id, organization_id=RECEIVER, live=False))
+    service.suspend(OTHER)
     for client in (worker, key, manager):
         assert refusal(client.CountUnread) == ("PERMISSION_DENIED", "organization_not_active")
-    assert house.as_(RECEIVER, "WORKER").CountUnread().unread == 0
+    assert service.as_(RECEIVER, "WORKER").CountUnread().unread == 0
 
 
-def test_the_database_itself_keeps_organisations_apart(house: House) -> None:
-    house.webhook(RECEIVER, "http://127.0.0.1:9/")
-    house.desk(RECEIVER, "mesa@ong.example")
-    house.hear("sent")
+def test_the_database_itself_keeps_organisations_apart(service: Service) -> None:
+    service.webhook(RECEIVER, "http://127.0.0.1:9/")
+    service.desk(RECEIVER, "mesa@ong.example")
+    service.hear("sent")
     for organization, seen in ((RECEIVER, True), (OTHER, False)):
-        with house.database.transaction(house.as_(organization, "MANAGER").caller) as tx:
+        with service.database.transaction(service.as_(organization, "MANAGER").caller) as tx:
             for table in ("messages", "deliveries", "webhooks", "desks"):
                 assert bool(tx.execute(f"SELECT FROM {table}").fetchall()) is seen, table
 

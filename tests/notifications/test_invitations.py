@@ -17,7 +17,7 @@ from protos.partners.v1 import facts_pb2, letters_pb2
 from services.notifications import subscriptions
 from services.notifications.domain.texts import INVITATION_BODIES, INVITATION_SUBJECTS, LANGUAGES, TEXTS
 from services.notifications.usecases.sending import sweep
-from tests.notifications.conftest import COALITION, OTHER, PUBLIC_URL, RECEIVER, House
+from tests.notifications.conftest import COALITION, OTHER, PUBLIC_URL, RECEIVER, Service
 from tests.notifications.test_mail import Post, emails, post, smtp
 from tests.notifications.test_texts import TELLING
 
@@ -26,31 +26,31 @@ EMAIL = "directora@casa.example"
 __all__ = ["post"]
 
 
-def fact(house: House, verb: str = "created", invitation: str = "", *, language: str = "es", email: str = EMAIL, **more: Any) -> Fact:
+def fact(service: Service, verb: str = "created", invitation: str = "", *, language: str = "es", email: str = EMAIL, **more: Any) -> Fact:
     """What partners says, with the letter as partners seals it."""
     id = invitation or new_id()
     body = facts_pb2.InvitationFact(invitation_id=id, organization_id=RECEIVER, first_manager=True, **more)
-    body.expire_time.FromDatetime(house.clock.now() + timedelta(hours=72))
+    body.expire_time.FromDatetime(service.clock.now() + timedelta(hours=72))
     if verb == "created":
         letter = letters_pb2.InvitationLetter(email=email, token=TOKEN, language=language)
-        body.sealed_letter = house.letter_key.seal_bytes(letter.SerializeToString(), f"invitations/{id}/letter")
-    return Fact(id, 1 if verb == "created" else 2, f"enlace.invitation.{verb}.v1", body.SerializeToString(), house.clock.now())
+        body.sealed_letter = service.letter_key.seal_bytes(letter.SerializeToString(), f"invitations/{id}/letter")
+    return Fact(id, 1 if verb == "created" else 2, f"enlace.invitation.{verb}.v1", body.SerializeToString(), service.clock.now())
 
 
-def hear(house: House, told: Fact, *, by_email: bool = True) -> Fact:
-    with house.database.transaction(SYSTEM) as tx:
-        subscriptions.partners(house.clock, by_email=by_email)(tx, told)
+def hear(service: Service, told: Fact, *, by_email: bool = True) -> Fact:
+    with service.database.transaction(SYSTEM) as tx:
+        subscriptions.partners(service.clock, by_email=by_email)(tx, told)
     return told
 
 
-def kinds(house: House, organization: str = RECEIVER) -> list[str]:
-    return [message.kind for message in house.as_(organization, "MANAGER").ListMessages().messages]
+def kinds(service: Service, organization: str = RECEIVER) -> list[str]:
+    return [message.kind for message in service.as_(organization, "MANAGER").ListMessages().messages]
 
 
-def test_the_link_goes_to_the_invited_mailbox_and_to_nobody_else(house: House, post: Post) -> None:
-    house.desk(RECEIVER, "mesa@casa.example")
-    hear(house, fact(house))
-    assert house.send_mails(smtp(house, post)) == 2
+def test_the_link_goes_to_the_invited_mailbox_and_to_nobody_else(service: Service, post: Post) -> None:
+    service.desk(RECEIVER, "mesa@casa.example")
+    hear(service, fact(service))
+    assert service.send_mails(smtp(service, post)) == 2
     sent = {envelope.rcpt_tos[0]: number for number, envelope in enumerate(post.got)}
     assert sent.keys() == {"mesa@casa.example", EMAIL}
     invitation = message_from_bytes(post.text(sent[EMAIL]).encode(), policy=default).get_content()
@@ -61,31 +61,31 @@ def test_the_link_goes_to_the_invited_mailbox_and_to_nobody_else(house: House, p
     assert f"{PUBLIC_URL}/inbox\r\n" in notice
 
 
-def test_the_desk_hears_that_a_first_manager_was_invited_and_that_the_account_is_there(house: House) -> None:
-    created = hear(house, fact(house))
-    house.advance(hours=1)
-    hear(house, fact(house, "accepted", created.subject))
-    assert kinds(house) == ["account_opened", "manager_invited"]
-    assert kinds(house, OTHER) == []
-    assert kinds(house, COALITION) == []
-    for row in house.rows("SELECT * FROM messages"):
+def test_the_desk_hears_that_a_first_manager_was_invited_and_that_the_account_is_there(service: Service) -> None:
+    created = hear(service, fact(service))
+    service.advance(hours=1)
+    hear(service, fact(service, "accepted", created.subject))
+    assert kinds(service) == ["account_opened", "manager_invited"]
+    assert kinds(service, OTHER) == []
+    assert kinds(service, COALITION) == []
+    for row in service.rows("SELECT * FROM messages"):
         assert TOKEN not in str(row)
         assert EMAIL not in str(row)
 
 
-def test_the_own_invitations_of_an_organisation_have_words_of_their_own(house: House) -> None:
-    told = fact(house)
+def test_the_own_invitations_of_an_organisation_have_words_of_their_own(service: Service) -> None:
+    told = fact(service)
     body = facts_pb2.InvitationFact.FromString(told.payload)
     body.first_manager = False
-    hear(house, Fact(told.subject, 1, told.type, body.SerializeToString(), told.time))
-    assert kinds(house) == ["worker_invited"]
+    hear(service, Fact(told.subject, 1, told.type, body.SerializeToString(), told.time))
+    assert kinds(service) == ["worker_invited"]
 
 
-def test_a_system_of_the_organisation_hears_of_it_without_a_name(house: House) -> None:
-    receiver = house.receiver()
-    house.webhook(RECEIVER, receiver.url)
-    told = hear(house, fact(house))
-    house.send_webhooks()
+def test_a_system_of_the_organisation_hears_of_it_without_a_name(service: Service) -> None:
+    receiver = service.receiver()
+    service.webhook(RECEIVER, receiver.url)
+    told = hear(service, fact(service))
+    service.send_webhooks()
     [got] = receiver.got
     assert told.subject in got.body
     assert TOKEN not in got.body
@@ -93,9 +93,9 @@ def test_a_system_of_the_organisation_hears_of_it_without_a_name(house: House) -
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_letter_says_in_her_language_no_more_than_that_there_is_an_account_to_open(house: House, post: Post, language: str) -> None:
-    hear(house, fact(house, language=language))
-    house.send_mails(smtp(house, post))
+def test_the_letter_says_in_her_language_no_more_than_that_there_is_an_account_to_open(service: Service, post: Post, language: str) -> None:
+    hear(service, fact(service, language=language))
+    service.send_mails(smtp(service, post))
     text = post.text()
     assert f"Content-Language: {language}\r\n" in text
     assert not TELLING.search(INVITATION_SUBJECTS[language])
@@ -103,34 +103,34 @@ def test_the_letter_says_in_her_language_no_more_than_that_there_is_an_account_t
     assert RECEIVER not in text
 
 
-def test_a_fact_that_is_told_again_sends_nothing_twice(house: House, post: Post) -> None:
-    told = hear(house, fact(house))
-    hear(house, told)
-    assert house.send_mails(smtp(house, post)) == 1
+def test_a_fact_that_is_told_again_sends_nothing_twice(service: Service, post: Post) -> None:
+    told = hear(service, fact(service))
+    hear(service, told)
+    assert service.send_mails(smtp(service, post)) == 1
     for _ in range(2):  # the broker lost everything, or the inbox did: beside the inbox, the ids are derived from what is told
-        hear(house, told)
-        house.advance(hours=1)
-        assert house.send_mails(smtp(house, post)) == 0
+        hear(service, told)
+        service.advance(hours=1)
+        assert service.send_mails(smtp(service, post)) == 0
     assert len(post.got) == 1
-    assert kinds(house) == ["manager_invited"]
+    assert kinds(service) == ["manager_invited"]
 
 
-def test_a_fact_that_is_told_again_before_the_letter_left_does_not_hold_it_up(house: House, post: Post) -> None:
-    told = hear(house, fact(house))
+def test_a_fact_that_is_told_again_before_the_letter_left_does_not_hold_it_up(service: Service, post: Post) -> None:
+    told = hear(service, fact(service))
     post.rcpt.append("451 come back later")
-    house.send_mails(smtp(house, post))
-    hear(house, told)
-    house.advance(minutes=5)
-    assert house.send_mails(smtp(house, post)) == 1
+    service.send_mails(smtp(service, post))
+    hear(service, told)
+    service.advance(minutes=5)
+    assert service.send_mails(smtp(service, post)) == 1
     assert len(post.got) == 1
 
 
-def test_after_the_store_was_lost_the_mailbox_sees_the_same_message_id(house: House, post: Post) -> None:
-    told = hear(house, fact(house))
-    house.send_mails(smtp(house, post))
-    house.clear()
-    hear(house, told)
-    house.send_mails(smtp(house, post))
+def test_after_the_store_was_lost_the_mailbox_sees_the_same_message_id(service: Service, post: Post) -> None:
+    told = hear(service, fact(service))
+    service.send_mails(smtp(service, post))
+    service.clear()
+    hear(service, told)
+    service.send_mails(smtp(service, post))
     first, second = (re.search(r"Message-ID: (\S+)", post.text(number)) for number in (0, 1))
     assert first
     assert second
@@ -138,98 +138,98 @@ def test_after_the_store_was_lost_the_mailbox_sees_the_same_message_id(house: Ho
 
 
 @pytest.mark.parametrize("verb", ["accepted", "replaced", "revoked"])
-def test_a_letter_that_nobody_needs_any_more_is_not_sent(house: House, post: Post, verb: str) -> None:
-    told = hear(house, fact(house))
-    hear(house, fact(house, verb, told.subject))
-    assert house.send_mails(smtp(house, post)) == 0
-    assert house.rows("SELECT FROM letters") == []
-    assert [mail["status"] for mail in emails(house)] == ["DISCARDED"]
+def test_a_letter_that_nobody_needs_any_more_is_not_sent(service: Service, post: Post, verb: str) -> None:
+    told = hear(service, fact(service))
+    hear(service, fact(service, verb, told.subject))
+    assert service.send_mails(smtp(service, post)) == 0
+    assert service.rows("SELECT FROM letters") == []
+    assert [mail["status"] for mail in emails(service)] == ["DISCARDED"]
 
 
-def test_a_letter_that_is_too_old_is_not_sent(house: House, post: Post) -> None:
-    hear(house, fact(house))
-    house.advance(hours=72)
-    house.send_mails(smtp(house, post))
+def test_a_letter_that_is_too_old_is_not_sent(service: Service, post: Post) -> None:
+    hear(service, fact(service))
+    service.advance(hours=72)
+    service.send_mails(smtp(service, post))
     assert post.got == []
-    assert [mail["status"] for mail in emails(house)] == ["DISCARDED"]
+    assert [mail["status"] for mail in emails(service)] == ["DISCARDED"]
 
 
-def test_history_invites_nobody(house: House, post: Post) -> None:
-    told = fact(house)
-    house.advance(hours=73)
-    hear(house, told)
-    assert kinds(house) == ["manager_invited"], "the desk hears of it even so"
-    assert house.send_mails(smtp(house, post)) == 0
-    old = fact(house)
-    house.advance(days=8)
-    hear(house, old)
-    assert kinds(house) == ["manager_invited"]
+def test_history_invites_nobody(service: Service, post: Post) -> None:
+    told = fact(service)
+    service.advance(hours=73)
+    hear(service, told)
+    assert kinds(service) == ["manager_invited"], "the desk hears of it even so"
+    assert service.send_mails(smtp(service, post)) == 0
+    old = fact(service)
+    service.advance(days=8)
+    hear(service, old)
+    assert kinds(service) == ["manager_invited"]
 
 
-def test_to_a_suspended_organisation_nobody_is_invited(house: House, post: Post) -> None:
-    house.suspend(RECEIVER)
-    hear(house, fact(house))
-    assert house.send_mails(smtp(house, post)) == 0
-    house.suspend(RECEIVER, "APPROVED")
-    hear(house, fact(house))
-    house.suspend(RECEIVER)
-    assert house.send_mails(smtp(house, post)) == 0
+def test_to_a_suspended_organisation_nobody_is_invited(service: Service, post: Post) -> None:
+    service.suspend(RECEIVER)
+    hear(service, fact(service))
+    assert service.send_mails(smtp(service, post)) == 0
+    service.suspend(RECEIVER, "APPROVED")
+    hear(service, fact(service))
+    service.suspend(RECEIVER)
+    assert service.send_mails(smtp(service, post)) == 0
 
 
-def test_the_coordination_hears_of_a_letter_that_does_not_arrive_without_learning_to_whom(house: House, post: Post) -> None:
-    hear(house, fact(house))
+def test_the_coordination_hears_of_a_letter_that_does_not_arrive_without_learning_to_whom(service: Service, post: Post) -> None:
+    hear(service, fact(service))
     post.rcpt.append("550 no such mailbox")
-    house.send_mails(smtp(house, post))
-    [message] = house.as_(COALITION, "COORDINATOR").ListMessages().messages
+    service.send_mails(smtp(service, post))
+    [message] = service.as_(COALITION, "COORDINATOR").ListMessages().messages
     assert message.kind == "message_undeliverable"
     assert EMAIL not in str(message)
 
 
-def test_the_letter_lies_sealed_and_is_taken_away_when_it_is_done_with(house: House, post: Post) -> None:
-    hear(house, fact(house))
-    tables = [row["t"] for row in house.rows("SELECT tablename AS t FROM pg_tables WHERE schemaname = 'public'")]
+def test_the_letter_lies_sealed_and_is_taken_away_when_it_is_done_with(service: Service, post: Post) -> None:
+    hear(service, fact(service))
+    tables = [row["t"] for row in service.rows("SELECT tablename AS t FROM pg_tables WHERE schemaname = 'public'")]
 
     def holding(secret: str) -> set[str]:
         return {
             table
             for table in tables
-            for row in house.rows(f"SELECT * FROM {table}")
+            for row in service.rows(f"SELECT * FROM {table}")
             if secret in str(row) or secret.encode().hex() in str(row)
         }
 
-    assert len(house.rows("SELECT FROM letters")) == 1
-    house.send_mails(smtp(house, post))
-    with house.database.transaction(SYSTEM) as tx:
-        sweep(tx, house.clock.now())
-    assert house.rows("SELECT FROM letters") == []
+    assert len(service.rows("SELECT FROM letters")) == 1
+    service.send_mails(smtp(service, post))
+    with service.database.transaction(SYSTEM) as tx:
+        sweep(tx, service.clock.now())
+    assert service.rows("SELECT FROM letters") == []
     assert holding(TOKEN) == holding(EMAIL) == set()
 
 
 @pytest.mark.parametrize("role", ["MANAGER", "COORDINATOR", "AUDITOR", "WORKER"])
-def test_no_caller_sees_a_letter_in_the_database_whatever_the_statement(house: House, role: str) -> None:
-    hear(house, fact(house))
-    caller = house.as_(RECEIVER, role).caller
-    with house.database.transaction(caller) as tx:
+def test_no_caller_sees_a_letter_in_the_database_whatever_the_statement(service: Service, role: str) -> None:
+    hear(service, fact(service))
+    caller = service.as_(RECEIVER, role).caller
+    with service.database.transaction(caller) as tx:
         assert tx.execute("SELECT FROM letters").fetchall() == []
 
 
-def test_a_house_without_a_mail_server_keeps_no_letter(house: House) -> None:
-    hear(house, fact(house), by_email=False)
-    assert house.rows("SELECT FROM letters") == house.rows("SELECT FROM deliveries") == []
-    assert kinds(house) == ["manager_invited"]
+def test_a_network_without_a_mail_server_keeps_no_letter(service: Service) -> None:
+    hear(service, fact(service), by_email=False)
+    assert service.rows("SELECT FROM letters") == service.rows("SELECT FROM deliveries") == []
+    assert kinds(service) == ["manager_invited"]
 
 
-def test_a_letter_to_what_is_no_address_goes_nowhere(house: House, post: Post) -> None:
-    hear(house, fact(house, email="a@b.example, c@d.example"))
-    house.send_mails(smtp(house, post))
+def test_a_letter_to_what_is_no_address_goes_nowhere(service: Service, post: Post) -> None:
+    hear(service, fact(service, email="a@b.example, c@d.example"))
+    service.send_mails(smtp(service, post))
     assert post.got == []
-    assert [mail["status"] for mail in emails(house)] == ["DISCARDED"]
+    assert [mail["status"] for mail in emails(service)] == ["DISCARDED"]
 
 
-def test_in_development_the_link_can_be_looked_at(house: House) -> None:
-    hear(house, fact(house))
-    house.send_mails()
-    [mail] = house.as_(OTHER, "WORKER").ListDevelopmentMails().mails
+def test_in_development_the_link_can_be_looked_at(service: Service) -> None:
+    hear(service, fact(service))
+    service.send_mails()
+    [mail] = service.as_(OTHER, "WORKER").ListDevelopmentMails().mails
     assert (mail.recipient, f"#{TOKEN}" in mail.body) == (EMAIL, True)
 
 

@@ -23,7 +23,7 @@ from services.notifications.channels.mail import MailSender, Smtp
 from services.notifications.domain.mail_server import MailServer, server_of
 from services.notifications.usecases.sending import EMAIL_LEASE, sweep
 from tests.builders import refusal
-from tests.notifications.conftest import COALITION, OTHER, PUBLIC_URL, RECEIVER, SENDER, House
+from tests.notifications.conftest import COALITION, OTHER, PUBLIC_URL, RECEIVER, SENDER, Service
 
 FROM = "enlace@coalicion.example"
 
@@ -75,187 +75,187 @@ def post() -> Iterator[Post]:
     controller.stop()
 
 
-def smtp(house: House, post: Post) -> Smtp:
-    return Smtp(MailServer("127.0.0.1", post.port), FROM, house.clock, timeout=3)
+def smtp(service: Service, post: Post) -> Smtp:
+    return Smtp(MailServer("127.0.0.1", post.port), FROM, service.clock, timeout=3)
 
 
-def emails(house: House) -> list[dict[str, Any]]:
-    return house.rows(
+def emails(service: Service) -> list[dict[str, Any]]:
+    return service.rows(
         "SELECT status, attempts, tries, last_code, last_error, next_attempt_time FROM deliveries WHERE channel = 'email' ORDER BY create_time"
     )
 
 
-def test_the_desk_gets_one_neutral_email_with_one_link(house: House, post: Post) -> None:
-    house.desk(RECEIVER, "mesa@ong.example")
-    fact = house.hear("sent")
-    assert house.send_mails(smtp(house, post)) == 1
+def test_the_desk_gets_one_neutral_email_with_one_link(service: Service, post: Post) -> None:
+    service.desk(RECEIVER, "mesa@ong.example")
+    fact = service.hear("sent")
+    assert service.send_mails(smtp(service, post)) == 1
     [envelope] = post.got
     assert (envelope.mail_from, envelope.rcpt_tos) == (FROM, ["mesa@ong.example"])
     text = post.text()
     assert "Subject: Tiene una tarea en Enlace\r\n" in text
     assert text.count("http") == text.count(f"{PUBLIC_URL}/referrals/{fact.subject}\r\n") == 1
     assert not [word for word in ("HOU", SENDER, RECEIVER) if word in text]
-    [done] = emails(house)
+    [done] = emails(service)
     assert (done["status"], done["attempts"], done["last_code"]) == ("DELIVERED", 1, 250)
-    assert house.send_mails(smtp(house, post)) == 0
+    assert service.send_mails(smtp(service, post)) == 0
 
 
-def test_the_desks_language_is_spoken(house: House, post: Post) -> None:
-    house.desk(RECEIVER, "mesa@ong.example", "fr")
-    house.hear("sent")
-    house.send_mails(smtp(house, post))
+def test_the_desks_language_is_spoken(service: Service, post: Post) -> None:
+    service.desk(RECEIVER, "mesa@ong.example", "fr")
+    service.hear("sent")
+    service.send_mails(smtp(service, post))
     assert "Content-Language: fr\r\n" in post.text()
 
 
-def test_the_message_of_a_worker_makes_no_second_email(house: House, post: Post) -> None:
-    house.desk(SENDER, "mesa@ong.example")
-    house.hear("accepted", sender_worker_id="f" * 32)
-    assert house.send_mails(smtp(house, post)) == 1
+def test_the_message_of_a_worker_makes_no_second_email(service: Service, post: Post) -> None:
+    service.desk(SENDER, "mesa@ong.example")
+    service.hear("accepted", sender_worker_id="f" * 32)
+    assert service.send_mails(smtp(service, post)) == 1
 
 
-def test_the_coordinations_email_goes_to_the_desks_of_active_coordinators(house: House, post: Post) -> None:
-    house.coordinator_desk(COALITION, "coordinacion@coalicion.example")
-    house.desk(OTHER, "otra@ong.example")
-    house.hear("sent", override_used=True)
-    house.send_mails(smtp(house, post))
+def test_the_coordinations_email_goes_to_the_desks_of_active_coordinators(service: Service, post: Post) -> None:
+    service.coordinator_desk(COALITION, "coordinacion@coalicion.example")
+    service.desk(OTHER, "otra@ong.example")
+    service.hear("sent", override_used=True)
+    service.send_mails(smtp(service, post))
     assert [envelope.rcpt_tos for envelope in post.got] == [["coordinacion@coalicion.example"]]
 
 
-def test_a_batch_is_one_dialogue(house: House, post: Post) -> None:
-    house.desk(RECEIVER, "mesa@ong.example")
+def test_a_batch_is_one_dialogue(service: Service, post: Post) -> None:
+    service.desk(RECEIVER, "mesa@ong.example")
     for _ in range(5):
-        house.hear("sent")
-    assert house.send_mails(smtp(house, post)) == 5
+        service.hear("sent")
+    assert service.send_mails(smtp(service, post)) == 5
     assert len(post.got) == 5
     assert len(post.sessions) == 1
 
 
 @pytest.mark.parametrize("stage", ["rcpt", "data"])
-def test_a_temporary_refusal_is_tried_again_under_the_same_message_id(house: House, post: Post, stage: str) -> None:
-    house.desk(RECEIVER, "mesa@ong.example")
-    house.hear("sent")
+def test_a_temporary_refusal_is_tried_again_under_the_same_message_id(service: Service, post: Post, stage: str) -> None:
+    service.desk(RECEIVER, "mesa@ong.example")
+    service.hear("sent")
     getattr(post, stage).append("451 greylisted, come back later")
-    house.send_mails(smtp(house, post))
-    [waiting] = emails(house)
+    service.send_mails(smtp(service, post))
+    [waiting] = emails(service)
     assert (waiting["status"], waiting["last_code"], waiting["last_error"]) == ("RETRYING", 451, "smtp")
-    assert 45 <= (waiting["next_attempt_time"] - house.clock.now()).total_seconds() <= 75
-    assert house.send_mails(smtp(house, post)) == 0
-    house.advance(seconds=80)
-    assert house.send_mails(smtp(house, post)) == 1
-    assert [row["status"] for row in emails(house)] == ["DELIVERED"]
-    [row] = house.rows("SELECT id FROM deliveries")
+    assert 45 <= (waiting["next_attempt_time"] - service.clock.now()).total_seconds() <= 75
+    assert service.send_mails(smtp(service, post)) == 0
+    service.advance(seconds=80)
+    assert service.send_mails(smtp(service, post)) == 1
+    assert [row["status"] for row in emails(service)] == ["DELIVERED"]
+    [row] = service.rows("SELECT id FROM deliveries")
     assert f"Message-ID: <{row['id']}@coalicion.example>" in post.text()
 
 
 @pytest.mark.parametrize("stage", ["rcpt", "data"])
-def test_a_final_refusal_is_given_up_at_once_and_does_not_stop_the_others(house: House, post: Post, stage: str) -> None:
-    house.desk(RECEIVER, "nadie@ong.example")
-    house.desk(OTHER, "mesa@ong.example")
-    house.hear("sent")
-    house.advance(seconds=1)
-    house.hear("sent", receiver_organization_id=OTHER)
+def test_a_final_refusal_is_given_up_at_once_and_does_not_stop_the_others(service: Service, post: Post, stage: str) -> None:
+    service.desk(RECEIVER, "nadie@ong.example")
+    service.desk(OTHER, "mesa@ong.example")
+    service.hear("sent")
+    service.advance(seconds=1)
+    service.hear("sent", receiver_organization_id=OTHER)
     getattr(post, stage).append("550 no such mailbox")
-    house.send_mails(smtp(house, post))
-    assert [(row["status"], row["last_code"]) for row in emails(house)][:2] == [("DEAD", 550), ("DELIVERED", 250)]
+    service.send_mails(smtp(service, post))
+    assert [(row["status"], row["last_code"]) for row in emails(service)][:2] == [("DEAD", 550), ("DELIVERED", 250)]
 
 
-def test_a_message_that_reached_nobody_is_said_and_the_coordination_told(house: House, post: Post) -> None:
-    house.desk(RECEIVER, "nadie@ong.example")
-    house.coordinator_desk(COALITION, "coordinacion@coalicion.example")
-    fact = house.hear("sent")
+def test_a_message_that_reached_nobody_is_said_and_the_coordination_told(service: Service, post: Post) -> None:
+    service.desk(RECEIVER, "nadie@ong.example")
+    service.coordinator_desk(COALITION, "coordinacion@coalicion.example")
+    fact = service.hear("sent")
     post.rcpt.append("550 no such mailbox")
-    house.send_mails(smtp(house, post))
-    [told] = house.rows("SELECT subject, version, type, payload FROM outbox")
+    service.send_mails(smtp(service, post))
+    [told] = service.rows("SELECT subject, version, type, payload FROM outbox")
     said = facts_pb2.MessageFact.FromString(told["payload"])
     assert (told["version"], told["type"], told["subject"]) == (1, "enlace.message.undeliverable.v1", said.message_id)
     assert (said.referral_id, said.organization_id, said.kind_code, said.reason_code) == (fact.subject, RECEIVER, "referral_sent", "smtp")
-    [message] = house.as_(COALITION, "COORDINATOR").ListMessages().messages
+    [message] = service.as_(COALITION, "COORDINATOR").ListMessages().messages
     assert (message.kind, message.referral_id) == ("message_undeliverable", fact.subject)
     # If that e-mail reaches nobody either, it ends there: no message about a message about a message.
     post.rcpt.append("550 no such mailbox")
-    assert house.send_mails(smtp(house, post)) == 1
-    assert len(house.rows("SELECT FROM outbox")) == 1
-    assert len(house.as_(COALITION, "COORDINATOR").ListMessages().messages) == 1
+    assert service.send_mails(smtp(service, post)) == 1
+    assert len(service.rows("SELECT FROM outbox")) == 1
+    assert len(service.as_(COALITION, "COORDINATOR").ListMessages().messages) == 1
 
 
-def test_as_long_as_another_channel_is_open_nobody_is_alarmed(house: House, post: Post) -> None:
-    house.desk(RECEIVER, "nadie@ong.example")
-    system = house.receiver(answers=[500])
-    house.webhook(RECEIVER, system.url)
-    house.hear("sent")
+def test_as_long_as_another_channel_is_open_nobody_is_alarmed(service: Service, post: Post) -> None:
+    service.desk(RECEIVER, "nadie@ong.example")
+    system = service.receiver(answers=[500])
+    service.webhook(RECEIVER, system.url)
+    service.hear("sent")
     post.rcpt.append("550 no such mailbox")
-    house.send_mails(smtp(house, post))
-    house.send_webhooks()
-    assert house.rows("SELECT FROM outbox") == []
+    service.send_mails(smtp(service, post))
+    service.send_webhooks()
+    assert service.rows("SELECT FROM outbox") == []
 
 
-def test_no_server_is_no_fault_of_the_email_and_the_rest_of_the_batch_waits_too(house: House) -> None:
-    house.desk(RECEIVER, "mesa@ong.example")
+def test_no_server_is_no_fault_of_the_email_and_the_rest_of_the_batch_waits_too(service: Service) -> None:
+    service.desk(RECEIVER, "mesa@ong.example")
     for _ in range(3):
-        house.hear("sent")
-    nobody = Smtp(MailServer("127.0.0.1", 9), FROM, house.clock, timeout=1)
-    assert house.send_mails(nobody) == 3
-    assert {(row["status"], row["last_error"], row["attempts"]) for row in emails(house)} == {("RETRYING", "connection", 1)}
+        service.hear("sent")
+    nobody = Smtp(MailServer("127.0.0.1", 9), FROM, service.clock, timeout=1)
+    assert service.send_mails(nobody) == 3
+    assert {(row["status"], row["last_error"], row["attempts"]) for row in emails(service)} == {("RETRYING", "connection", 1)}
 
 
-def test_an_email_is_given_up_after_a_day(house: House) -> None:
-    house.desk(RECEIVER, "mesa@ong.example")
-    house.hear("sent")
-    nobody = Smtp(MailServer("127.0.0.1", 9), FROM, house.clock, timeout=1)
+def test_an_email_is_given_up_after_a_day(service: Service) -> None:
+    service.desk(RECEIVER, "mesa@ong.example")
+    service.hear("sent")
+    nobody = Smtp(MailServer("127.0.0.1", 9), FROM, service.clock, timeout=1)
     for _ in range(30):
-        house.send_mails(nobody)
-        house.advance(hours=1)
-    [dead] = emails(house)
+        service.send_mails(nobody)
+        service.advance(hours=1)
+    [dead] = emails(service)
     assert (dead["status"], dead["next_attempt_time"]) == ("DEAD", None)
     assert 5 < dead["attempts"] < 20
 
 
-def test_a_sender_that_dies_in_between_sends_again_under_the_same_message_id(house: House, post: Post) -> None:
-    house.desk(RECEIVER, "mesa@ong.example")
-    house.hear("sent")
-    with house.database.dedicated() as connection:
-        [claim] = house.sending.next_emails(connection, house.clock.now())
-    mail = house.sending.letter(claim)
+def test_a_sender_that_dies_in_between_sends_again_under_the_same_message_id(service: Service, post: Post) -> None:
+    service.desk(RECEIVER, "mesa@ong.example")
+    service.hear("sent")
+    with service.database.dedicated() as connection:
+        [claim] = service.sending.next_emails(connection, service.clock.now())
+    mail = service.sending.letter(claim)
     assert mail is not None
-    smtp(house, post).put(mail)  # … and here it dies
-    assert house.send_mails(smtp(house, post)) == 0
-    house.clock.advance(EMAIL_LEASE)
-    assert house.send_mails(smtp(house, post)) == 1
+    smtp(service, post).put(mail)  # … and here it dies
+    assert service.send_mails(smtp(service, post)) == 0
+    service.clock.advance(EMAIL_LEASE)
+    assert service.send_mails(smtp(service, post)) == 1
     first, second = (post.text(number).split("Message-ID: ")[1].split("\r\n")[0] for number in (0, 1))
     assert first == second
 
 
 def test_an_address_that_cannot_be_opened_holds_up_no_other_and_is_tried_again_after_its_lease(
-    house: House, post: Post, capsys: pytest.CaptureFixture[str]
+    service: Service, post: Post, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put_aside = metrics.ROWS_PUT_ASIDE.labels("mail")._value
     before = put_aside.get()
-    house.desk(OTHER, "otra@ong.example")
-    house.desk(RECEIVER, "mesa@ong.example")
-    [desk] = house.rows("SELECT email FROM desks WHERE organization_id = %s", OTHER)
+    service.desk(OTHER, "otra@ong.example")
+    service.desk(RECEIVER, "mesa@ong.example")
+    [desk] = service.rows("SELECT email FROM desks WHERE organization_id = %s", OTHER)
     spoil = "WITH moved AS (UPDATE desks SET email = %s WHERE organization_id = %s RETURNING 1) SELECT FROM moved"
-    house.rows(spoil, b"nonsense", OTHER)
-    house.hear("sent", receiver_organization_id=OTHER)
-    house.hear("sent")
-    assert house.send_mails(smtp(house, post)) == 2
+    service.rows(spoil, b"nonsense", OTHER)
+    service.hear("sent", receiver_organization_id=OTHER)
+    service.hear("sent")
+    assert service.send_mails(smtp(service, post)) == 2
     assert [envelope.rcpt_tos for envelope in post.got] == [["mesa@ong.example"]]
     assert put_aside.get() == before + 1
-    [bad] = house.rows("SELECT id FROM deliveries WHERE channel = 'email' AND organization_id = %s", OTHER)
+    [bad] = service.rows("SELECT id FROM deliveries WHERE channel = 'email' AND organization_id = %s", OTHER)
     assert bad["id"] in capsys.readouterr().out
-    assert house.send_mails(smtp(house, post)) == 0  # not in a tight loop
-    house.rows(spoil, desk["email"], OTHER)  # mended
-    house.clock.advance(EMAIL_LEASE)
-    assert house.send_mails(smtp(house, post)) == 1
+    assert service.send_mails(smtp(service, post)) == 0  # not in a tight loop
+    service.rows(spoil, desk["email"], OTHER)  # mended
+    service.clock.advance(EMAIL_LEASE)
+    assert service.send_mails(smtp(service, post)) == 1
     assert post.got[-1].rcpt_tos == ["otra@ong.example"]
 
 
-def test_a_desk_that_has_taken_its_address_away_gets_nothing_more(house: House, post: Post) -> None:
-    house.desk(RECEIVER, "mesa@ong.example")
-    house.hear("sent")
-    house.desk(RECEIVER, "")
-    house.send_mails(smtp(house, post))
+def test_a_desk_that_has_taken_its_address_away_gets_nothing_more(service: Service, post: Post) -> None:
+    service.desk(RECEIVER, "mesa@ong.example")
+    service.hear("sent")
+    service.desk(RECEIVER, "")
+    service.send_mails(smtp(service, post))
     assert post.got == []
-    assert [row["status"] for row in emails(house)] == ["DISCARDED"]
+    assert [row["status"] for row in emails(service)] == ["DISCARDED"]
 
 
 @pytest.fixture(scope="module")
@@ -297,32 +297,34 @@ def secure_post(certificate: Path) -> Iterator[Post]:
 
 
 @pytest.mark.parametrize(("password", "status", "code"), [("secret", "DELIVERED", 250), ("wrong", "RETRYING", 535)])
-def test_over_starttls_with_a_password(house: House, secure_post: Post, certificate: Path, password: str, status: str, code: int) -> None:
-    house.desk(RECEIVER, "mesa@ong.example")
-    house.hear("sent")
+def test_over_starttls_with_a_password(
+    service: Service, secure_post: Post, certificate: Path, password: str, status: str, code: int
+) -> None:
+    service.desk(RECEIVER, "mesa@ong.example")
+    service.hear("sent")
     server = server_of(f"smtp+starttls://enlace:{password}@127.0.0.1:{secure_post.port}")
-    house.send_mails(Smtp(server, FROM, house.clock, trust=ssl.create_default_context(cafile=str(certificate)), timeout=3))
-    [row] = emails(house)
+    service.send_mails(Smtp(server, FROM, service.clock, trust=ssl.create_default_context(cafile=str(certificate)), timeout=3))
+    [row] = emails(service)
     assert (row["status"], row["last_code"]) == (status, code)
     assert secure_post.encrypted == [True] * (status == "DELIVERED")
 
 
-def test_a_server_with_an_unknown_certificate_is_not_trusted(house: House, secure_post: Post) -> None:
-    house.desk(RECEIVER, "mesa@ong.example")
-    house.hear("sent")
+def test_a_server_with_an_unknown_certificate_is_not_trusted(service: Service, secure_post: Post) -> None:
+    service.desk(RECEIVER, "mesa@ong.example")
+    service.hear("sent")
     server = server_of(f"smtp+starttls://enlace:secret@127.0.0.1:{secure_post.port}")
-    house.send_mails(Smtp(server, FROM, house.clock, timeout=3))
-    [row] = emails(house)
+    service.send_mails(Smtp(server, FROM, service.clock, timeout=3))
+    [row] = emails(service)
     assert (row["status"], row["last_error"]) == ("RETRYING", "connection")
     assert secure_post.got == []
 
 
-def test_a_server_that_can_not_encrypt_gets_nothing_from_who_asked_for_it(house: House, post: Post) -> None:
-    house.desk(RECEIVER, "mesa@ong.example")
-    house.hear("sent")
-    house.send_mails(Smtp(server_of(f"smtp+starttls://127.0.0.1:{post.port}"), FROM, house.clock, timeout=3))
+def test_a_server_that_can_not_encrypt_gets_nothing_from_who_asked_for_it(service: Service, post: Post) -> None:
+    service.desk(RECEIVER, "mesa@ong.example")
+    service.hear("sent")
+    service.send_mails(Smtp(server_of(f"smtp+starttls://127.0.0.1:{post.port}"), FROM, service.clock, timeout=3))
     assert post.got == []
-    assert [row["status"] for row in emails(house)] == ["RETRYING"]
+    assert [row["status"] for row in emails(service)] == ["RETRYING"]
 
 
 @pytest.mark.parametrize(
@@ -344,36 +346,36 @@ def test_what_names_no_mail_server_is_refused(url: str) -> None:
         server_of(url)
 
 
-def test_in_development_emails_are_kept_to_be_looked_at(house: House) -> None:
-    house.desk(RECEIVER, "mesa@ong.example", "en")
-    fact = house.hear("sent")
-    house.send_mails()
-    [mail] = house.as_(OTHER, "AUDITOR").ListDevelopmentMails().mails
+def test_in_development_emails_are_kept_to_be_looked_at(service: Service) -> None:
+    service.desk(RECEIVER, "mesa@ong.example", "en")
+    fact = service.hear("sent")
+    service.send_mails()
+    [mail] = service.as_(OTHER, "AUDITOR").ListDevelopmentMails().mails
     assert (mail.recipient, mail.subject) == ("mesa@ong.example", "You have a task in Enlace")
     assert f"{PUBLIC_URL}/referrals/{fact.subject}" in mail.body
-    [row] = house.rows("SELECT recipient FROM development_mails")
+    [row] = service.rows("SELECT recipient FROM development_mails")
     assert b"mesa" not in bytes(row["recipient"])
-    house.advance(days=8)
-    Sweeper(house.database, house.clock, sweep).sweep()
-    assert house.as_(OTHER, "WORKER").ListDevelopmentMails().mails == []
+    service.advance(days=8)
+    Sweeper(service.database, service.clock, sweep).sweep()
+    assert service.as_(OTHER, "WORKER").ListDevelopmentMails().mails == []
 
 
-def test_outside_development_there_is_nothing_to_look_at(production: House) -> None:
+def test_outside_development_there_is_nothing_to_look_at(production: Service) -> None:
     assert refusal(production.as_(OTHER, "MANAGER").ListDevelopmentMails) == ("FAILED_PRECONDITION", "not_in_development")
     webhook = pb.Webhook(url="http://127.0.0.1:9/")
     assert refusal(lambda: production.as_(OTHER, "MANAGER").CreateWebhook(webhook=webhook)) == ("INVALID_ARGUMENT", "invalid_fields")
 
 
-def test_the_commit_of_a_fact_wakes_the_sender_and_one_broken_email_does_not_stop_it(house: House, post: Post) -> None:
-    house.desk(RECEIVER, "mesa@ong.example")
-    house.desk(OTHER, "otra@ong.example")
-    house.rows("WITH moved AS (UPDATE desks SET email = sha256('x') WHERE organization_id = %s RETURNING 1) SELECT FROM moved", OTHER)
-    sender = MailSender(house.database, house.sending, smtp(house, post), house.clock).loop()
+def test_the_commit_of_a_fact_wakes_the_sender_and_one_broken_email_does_not_stop_it(service: Service, post: Post) -> None:
+    service.desk(RECEIVER, "mesa@ong.example")
+    service.desk(OTHER, "otra@ong.example")
+    service.rows("WITH moved AS (UPDATE desks SET email = sha256('x') WHERE organization_id = %s RETURNING 1) SELECT FROM moved", OTHER)
+    sender = MailSender(service.database, service.sending, smtp(service, post), service.clock).loop()
     sender.start()
     try:
-        house.hear("sent", receiver_organization_id=OTHER)
+        service.hear("sent", receiver_organization_id=OTHER)
         for count in (1, 2):
-            house.hear("sent")
+            service.hear("sent")
             post.wait_for(count)
     finally:
         sender.stop()

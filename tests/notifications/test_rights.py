@@ -7,16 +7,16 @@ import pytest
 from protos.notifications.v1 import notifications_pb2
 from services.partners.domain.api_key import SCOPES
 from tests import rights_table
-from tests.notifications.conftest import RECEIVER, House
+from tests.notifications.conftest import RECEIVER, Service
 
 SERVICES = list(notifications_pb2.DESCRIPTOR.services_by_name.values())
 
 
 @pytest.mark.parametrize("descriptor", SERVICES, ids=lambda found: found.name)
-def test_every_rpc_lets_in_whom_the_page_says(descriptor: Any, house: House) -> None:
+def test_every_rpc_lets_in_whom_the_page_says(descriptor: Any, service: Service) -> None:
     def metadata(role: str, scope: str) -> Any:
-        return house.as_(RECEIVER, *([role] if role else []), scopes=(scope,) if scope else ()).metadata()
+        return service.as_(RECEIVER, *([role] if role else []), scopes=(scope,) if scope else ()).metadata()
 
-    assert rights_table.check(descriptor, house.channel, metadata, SCOPES, house.database) == len(descriptor.methods) * (
+    assert rights_table.check(descriptor, service.channel, metadata, SCOPES, service.database) == len(descriptor.methods) * (
         1 + len(rights_table.ROLES) + len(SCOPES)
     )

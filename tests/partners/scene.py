@@ -25,7 +25,7 @@ from services.partners import usecases
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationType
 from services.partners.domain.service import Capacity, Eligibility, Intake, Service, ServiceEntry
 from services.partners.domain.worker import Role, Worker, WorkerEntry
-from services.partners.rpc import faces
+from services.partners.rpc import servicers
 from tests.parts.postgres import Server as Postgres
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -92,7 +92,7 @@ class Scene:
         self.verifier = Verifier(keys.verifying(folder, "tokens"), "enlace.partners", self.clock)
         self._server = Server(
             "127.0.0.1:0",
-            faces(self.database, self.issuer, self.verifier, keyring, self.mail, self.clock),
+            servicers(self.database, self.issuer, self.verifier, keyring, self.mail, self.clock),
             threads=6,
             reflect=False,
             caller_rate=100_000,

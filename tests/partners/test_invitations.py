@@ -339,7 +339,7 @@ def test_one_link_used_many_times_at_once_opens_one_account(scene: Scene) -> Non
 
 
 def test_a_first_manager_who_comes_second_is_refused(scene: Scene) -> None:
-    """As a house may have them that made accounts in another way meanwhile: both ways are looked at under the same lock."""
+    """As a stack may have them that made accounts in another way meanwhile: both ways are looked at under the same lock."""
     new = scene.organization("Casa Nueva")
     made = invite(scene.coordinator, new)
     scene.worker(new, Role.MANAGER)

@@ -67,7 +67,7 @@ class Broker(Protocol):
 
 
 class EmbeddedBroker(embedded.Broker):
-    """The house's own, with a folder of its own for its log."""
+    """The stack's own, with a folder of its own for its log."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="enlace-test-broker-"))

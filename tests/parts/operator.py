@@ -1,6 +1,6 @@
 """An operator who does what docs/operations.md says, to the letter: takes the commands out of the page, fills in its placeholders, and runs them with bash.
 
-Its limit: one machine. `make run` is the Makefile's own, but with the folder of a test's house and without a look at what is installed.
+Its limit: one machine. `make run` is the Makefile's own, but with the folder of a test's stack and without a look at what is installed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.parts.hearing import HEARING
-from tests.parts.house import ROOT
+from tests.parts.local_stack import ROOT
 
 PAGE = ROOT / "docs" / "operations.md"
 _CODE = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
@@ -31,7 +31,7 @@ def blocks(about: str) -> list[list[str]]:
 
 
 class Operator:
-    """Somebody at the shell of one machine, in a folder that looks like a checkout and has the `var/` of a house."""
+    """Somebody at the shell of one machine, in a folder that looks like a checkout and has the `var/` of a stack."""
 
     def __init__(self, folder: Path, var: Path) -> None:
         self.folder = folder

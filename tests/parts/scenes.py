@@ -1,4 +1,4 @@
-"""A referral step by step, and what the house has of it: for tests that break something between two steps."""
+"""A referral step by step, and what the stack has of it: for tests that break something between two steps."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chassis.ids import new_id
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.parts.house import House
+from tests.parts.local_stack import LocalStack
 from tests.parts.stories import STEPS, Cast
 
 ACKNOWLEDGE, ASK, ANSWER, ACCEPT = STEPS[:4]
 
 
 class Scenes:
-    """What members do, and what the house has of it."""
+    """What members do, and what the stack has of it."""
 
-    def __init__(self, house: House, cast: Cast) -> None:
-        self.house, self.cast = house, cast
+    def __init__(self, stack: LocalStack, cast: Cast) -> None:
+        self.stack, self.cast = stack, cast
         self.person_id, self.receipt_id = cast.person()
 
     def send(self) -> Any:
@@ -42,10 +42,10 @@ class Scenes:
         return self.rows("notifications", "SELECT version, attempts FROM inbox_parked WHERE subject = %s AND reason <> ''", id)
 
     def rows(self, service: str, statement: str, *values: object) -> list[dict[str, Any]]:
-        with self.house.database(service) as database:
+        with self.stack.database(service) as database:
             return database.execute(statement, values).fetchall()
 
     def health(self, service: str, name: str) -> str:
-        with grpc.insecure_channel(self.house.address(service)) as channel:
+        with grpc.insecure_channel(self.stack.address(service)) as channel:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=name), timeout=5)  # type: ignore[attr-defined]
         return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)

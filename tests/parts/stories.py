@@ -13,7 +13,7 @@ from chassis.ids import new_id
 from protos.partners.v1 import directory_pb2
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.parts.house import Client, House, until
+from tests.parts.local_stack import Client, LocalStack, until
 
 NEED = "HOU.EMG"
 
@@ -52,12 +52,12 @@ def hence(seconds: float) -> Timestamp:
 class Cast:
     """Asociación Puentes refers, the shelter Luna Nueva receives; both by their API keys."""
 
-    def __init__(self, house: House) -> None:
-        self.sender, self.receiver = house.client("Puentes"), house.client("Luna Nueva")
+    def __init__(self, stack: LocalStack) -> None:
+        self.sender, self.receiver = stack.client("Puentes"), stack.client("Luna Nueva")
         asked = directory_pb2.SearchServicesRequest(organization_id=self.receiver.organization_id, need_code=NEED)
         self.service_id = self.sender.directory.SearchServices(asked).services[0].id
         heard = "SELECT FROM directory_services s JOIN members m ON m.id = s.organization_id WHERE s.id = %s"
-        with house.database("referrals") as database:  # a house is ready before its services have heard all of each other
+        with stack.database("referrals") as database:  # a stack is ready before its services have heard all of each other
             until(lambda: database.execute(heard, (self.service_id,)).fetchone() is not None)
 
     def who(self, step: Step) -> Client:

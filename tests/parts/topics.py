@@ -1,4 +1,4 @@
-"""What lies in the broker: every record of every topic, read by nobody's group, so that no offset of the house moves."""
+"""What lies in the broker: every record of every topic, read by nobody's group, so that no offset of the stack moves."""
 
 from __future__ import annotations
 

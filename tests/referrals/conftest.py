@@ -103,7 +103,7 @@ def service(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) 
         Verifier(keys.verifying(folder, "tokens"), "enlace.referrals", clock),
         clock,
     )
-    server = Server("127.0.0.1:0", made.faces, threads=8, reflect=True, caller_rate=100_000)
+    server = Server("127.0.0.1:0", made.servicers, threads=8, reflect=True, caller_rate=100_000)
     server.start()
     with database.transaction(SYSTEM) as tx:
         for name, identifier in ORG.items():

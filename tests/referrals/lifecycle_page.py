@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from services.referrals.domain import codes
-from services.referrals.domain.clock import CLOSE, LEVELS, OVERRIDE_CONFIRM, OVERRIDE_END, POLICY, SILENCE, ClockKind
+from services.referrals.domain.deadline import CLOSE, LEVELS, OVERRIDE_CONFIRM, OVERRIDE_END, POLICY, SILENCE, DeadlineKind
 from services.referrals.domain.lifecycle import LIVE, TRANSITIONS, State, Transition
 
 PAGE = Path(__file__).parents[2] / "docs" / "lifecycle.md"
@@ -113,7 +113,7 @@ def _target(step: Transition) -> str:
 def _effect(step: Transition) -> str:
     words = [f"starts {kind.value}" for kind in step.starts]
     if step.stops:
-        words.append("stops all" if set(step.stops) == set(ClockKind) else "stops " + ", ".join(kind.value for kind in step.stops))
+        words.append("stops all" if set(step.stops) == set(DeadlineKind) else "stops " + ", ".join(kind.value for kind in step.stops))
     if step.verb == "send":
         words.append("on an override starts override_confirm and override_end too")
     if step.verb == "ask":
@@ -124,7 +124,7 @@ def _effect(step: Transition) -> str:
 
 
 def _clocks() -> list[str]:
-    kinds = (ClockKind.ACKNOWLEDGE, ClockKind.DECIDE, ClockKind.FIRST_CONTACT)
+    kinds = (DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE, DeadlineKind.FIRST_CONTACT)
     return [
         "| urgency | " + " | ".join(kind.value for kind in kinds) + " |",
         "|---" * (len(kinds) + 1) + "|",

@@ -12,15 +12,15 @@ from chassis.outbox import Fact
 from chassis.supervisor import State
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.clock import Clock, ClockKind, Urgency, due_time
+from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency, due_time
 from services.referrals.usecases.calendar import CountryCalendar
-from services.referrals.usecases.clocks import Watch
+from services.referrals.usecases.deadlines import DeadlineScheduler
 from services.referrals.usecases.referrals import PUT_ASIDE
 from tests.builders import NOON
 from tests.referrals.conftest import Service, Story
 
 NICARAGUA = CountryCalendar("NI")
-K, H, M = ClockKind, timedelta(hours=1), timedelta(minutes=1)
+K, H, M = DeadlineKind, timedelta(hours=1), timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_holiday_is_one_where_she_is() -> None:
 
 
 def test_each_level_is_told_once() -> None:
-    clock = Clock(K.DECIDE, NOON, NOON + 10 * H)
+    clock = Deadline(K.DECIDE, NOON, NOON + 10 * H)
     told = [clock.fire(NOON + hours * H) for hours in range(20)]
     assert [level for level in told if level] == [50, 100, 150]
     assert (told[5], told[10], told[15]) == (50, 100, 150)
@@ -78,13 +78,13 @@ def test_each_level_is_told_once() -> None:
 
 @pytest.mark.parametrize(("hours", "level"), [(4, None), (5, 50), (9, 50), (10, 100), (14, 100), (15, 150), (1_000, 150)])
 def test_a_level_slept_through_is_not_told_late(hours: int, level: int | None) -> None:
-    clock = Clock(K.DECIDE, NOON, NOON + 10 * H)
+    clock = Deadline(K.DECIDE, NOON, NOON + 10 * H)
     assert clock.fire(NOON + hours * H) == level
     assert clock.fire(NOON + hours * H) is None
 
 
 def test_a_pause_gives_the_time_back() -> None:
-    clock = Clock(K.DECIDE, NOON, NOON + 10 * H)
+    clock = Deadline(K.DECIDE, NOON, NOON + 10 * H)
     clock.fire(NOON + 5 * H)
     clock.pause(NOON + 6 * H)
     assert clock.next_time is None
@@ -96,7 +96,7 @@ def test_a_pause_gives_the_time_back() -> None:
 
 
 def test_a_stopped_clock_says_nothing_and_is_not_resumed() -> None:
-    clock = Clock(K.DECIDE, NOON, NOON + 10 * H)
+    clock = Deadline(K.DECIDE, NOON, NOON + 10 * H)
     clock.stop(NOON + 1 * H)
     clock.stop(NOON + 2 * H)
     clock.pause(NOON + 2 * H)
@@ -128,7 +128,7 @@ def decide(referral: pb.Referral) -> pb.Clock:
 @pytest.fixture
 def quiet(service: Service) -> None:
     """What other tests left running is told before, so that only this test's clocks are heard."""
-    Watch(service.made.referrals, service.database, service.clock).fire()
+    DeadlineScheduler(service.made.referrals, service.database, service.clock).fire()
 
 
 def told(service: Service, referral_id: str) -> list[str]:
@@ -155,14 +155,14 @@ def test_a_watch_fires_what_was_reached_while_nobody_ran_and_a_second_start_tell
 ) -> None:
     referral = story.sent()
     service.clock.advance(61 * M)  # nobody ran: 50 per cent went by, 100 is reached
-    first = Watch(service.made.referrals, service.database, service.clock).loop()
+    first = DeadlineScheduler(service.made.referrals, service.database, service.clock).loop()
     first.start()
     wait_until(threading.Event(), (told(service, referral.id) != [] for _ in range(250)))
     first.stop()
     first.join(5)
     assert told(service, referral.id) == ["acknowledge/clock_breached"]
 
-    second = Watch(service.made.referrals, service.database, service.clock).loop()
+    second = DeadlineScheduler(service.made.referrals, service.database, service.clock).loop()
     second.start()
     later = story.sent()
     service.clock.advance(31 * M)
@@ -176,11 +176,11 @@ def test_a_watch_fires_what_was_reached_while_nobody_ran_and_a_second_start_tell
 def test_two_watches_at_once_tell_each_level_once(story: Story, service: Service, quiet: None) -> None:
     referrals = [story.sent().id for _ in range(12)]
     service.clock.advance(31 * M)
-    watches = [Watch(service.made.referrals, service.database, service.clock) for _ in range(4)]
+    watches = [DeadlineScheduler(service.made.referrals, service.database, service.clock) for _ in range(4)]
     begin = threading.Barrier(len(watches))
     counts: list[int] = []
 
-    def fire(watch: Watch) -> None:
+    def fire(watch: DeadlineScheduler) -> None:
         begin.wait()
         counts.append(watch.fire())
 
@@ -199,14 +199,14 @@ def test_a_referral_that_has_ended_is_not_watched_any_more(story: Story, service
     sent = story.sent()
     story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code="moved"))
     service.clock.advance(100 * H)
-    Watch(service.made.referrals, service.database, service.clock).fire()
+    DeadlineScheduler(service.made.referrals, service.database, service.clock).fire()
     assert told(service, sent.id) == []
 
 
 def test_a_clock_that_is_told_makes_a_version_and_an_etag_out_of_date(story: Story, service: Service, quiet: None) -> None:
     sent = story.sent()
     service.clock.advance(31 * M)
-    Watch(service.made.referrals, service.database, service.clock).fire()
+    DeadlineScheduler(service.made.referrals, service.database, service.clock).fire()
     now = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
     assert int(now.etag[1:]) == int(sent.etag[1:]) + 1
     assert [clock.fired_percent for clock in now.clocks if clock.kind == pb.CLOCK_KIND_ACKNOWLEDGE] == [50]
@@ -231,7 +231,7 @@ def test_a_row_that_nobody_can_read_holds_up_no_other_and_is_tried_again_after_a
     bad, good = story.sent(), story.sent()
     spoil(service, bad.id, "unknown_")
     service.clock.advance(31 * M)
-    watch, before = Watch(service.made.referrals, service.database, service.clock), put_aside()
+    watch, before = DeadlineScheduler(service.made.referrals, service.database, service.clock), put_aside()
     assert watch.fire() == 1
     assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
     assert put_aside() == before + 1
@@ -256,20 +256,20 @@ def test_a_clock_that_was_told_already_in_the_outbox_holds_up_no_other(story: St
     with service.database.transaction(SYSTEM) as tx:
         outbox.keep(tx, [Fact(bad.id, version, "enlace.referral.clock_reminded.v1", b"", service.clock.now())])
     service.clock.advance(31 * M)
-    assert Watch(service.made.referrals, service.database, service.clock).fire() == 1
+    assert DeadlineScheduler(service.made.referrals, service.database, service.clock).fire() == 1
     assert (told(service, bad.id), told(service, good.id)) == ([], ["acknowledge/clock_reminded"])
 
 
 def test_a_whole_batch_of_bad_rows_does_not_keep_the_next_one_waiting(
     story: Story, service: Service, quiet: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.referrals.usecases.clocks._BATCH", 2)
+    monkeypatch.setattr("services.referrals.usecases.deadlines._BATCH", 2)
     for _ in range(5):
         spoil(service, story.sent().id, "unknown_")
     service.clock.advance(M)
     good = story.sent()
     service.clock.advance(31 * M)
-    loop = Watch(service.made.referrals, service.database, service.clock).loop()
+    loop = DeadlineScheduler(service.made.referrals, service.database, service.clock).loop()
     loop.start()
     wait_until(threading.Event(), (told(service, good.id) != [] for _ in range(250)))
     assert loop.state is State.RUNNING

@@ -14,8 +14,8 @@ from chassis.errors import Unauthenticated
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.clock import Urgency
 from services.referrals.domain.contact import ALPHABET, DID_NOT_SAY, NO, NOT_ASKED, PLAIN, YES, Triage, new_reference, read_reference
+from services.referrals.domain.deadline import Urgency
 from services.referrals.domain.lifecycle import State
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story

@@ -20,7 +20,7 @@ from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.rpc import RIGHTS
 from tests.builders import refusal
-from tests.parts.house import until
+from tests.parts.local_stack import until
 from tests.referrals.conftest import Service, Story
 from tests.referrals.test_contacts import referral_for
 
@@ -117,11 +117,11 @@ def test_every_rpc_has_a_right(service: Service) -> None:
 def counted(service: Service) -> Iterator[Service]:
     """Two calls a caller, and forty from one address without a token; in this test's second, however long it takes."""
     limits = Limits(1, now=lambda: 0.0)
-    for face in service.made.faces:
-        face.count_with(limits)
+    for servicer in service.made.servicers:
+        servicer.count_with(limits)
     yield service
-    for face in service.made.faces:
-        face.count_with(Limits(100_000))
+    for servicer in service.made.servicers:
+        servicer.count_with(Limits(100_000))
 
 
 def test_who_asks_too_often_is_told_when_to_come_back_and_nobody_else_is(counted: Service) -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from chassis.errors import Conflict, Refusal
-from services.referrals.domain.clock import Clock, ClockKind, Urgency
 from services.referrals.domain.consent import Receipt
+from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
 from services.referrals.domain.lifecycle import (
     BY_VERB,
     LIVE,
@@ -92,7 +92,7 @@ def in_state(state: State) -> Referral:
     """A referral that stands there, with a running clock of every kind."""
     referral = draft()
     referral.state = state
-    referral.clocks = [Clock(kind, NOON, NOON + timedelta(hours=1)) for kind in ClockKind]
+    referral.clocks = [Deadline(kind, NOON, NOON + timedelta(hours=1)) for kind in DeadlineKind]
     return referral
 
 
@@ -248,7 +248,7 @@ def test_an_override_is_confirmed_by_another_person_who_steers_and_only_in_time(
         assert "confirm_override" in referral.allowed_verbs(steering, late - timedelta(seconds=1))
         assert "confirm_override" not in referral.allowed_verbs(steering, late)
     referral.confirm_override(ACTORS[Side.COORDINATOR], NOON, DAYS)
-    assert {clock.kind for clock in referral.clocks if clock.running} >= {ClockKind.OVERRIDE_END, ClockKind.ACKNOWLEDGE}
+    assert {clock.kind for clock in referral.clocks if clock.running} >= {DeadlineKind.OVERRIDE_END, DeadlineKind.ACKNOWLEDGE}
     with pytest.raises(Conflict, match="illegal_transition"):
         referral.confirm_override(ACTORS[Side.SENDER], NOON, DAYS)
 
@@ -259,7 +259,7 @@ def test_a_consent_takes_the_place_of_an_override_once_and_its_clocks_stop() -> 
     referral.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, RECEIPT)
     assert (referral.receipt_id, referral.state, referral.override_reason_code) == ("receipt", State.SENT, "life_at_risk")
     running = {clock.kind for clock in referral.clocks if clock.running}
-    assert running == {ClockKind.ACKNOWLEDGE, ClockKind.DECIDE}
+    assert running == {DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE}
     for verb in ("attach_consent", "confirm_override"):
         assert verb not in referral.allowed_verbs(ACTORS[Side.SENDER], NOON)
     consented = draft()
@@ -395,14 +395,16 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def a_clock_runs_or_somebody_else_is_asked(self) -> None:
         every = [clock.kind for clock in self.referral.clocks if clock.running]
-        running = [kind for kind in every if kind not in (ClockKind.OVERRIDE_CONFIRM, ClockKind.OVERRIDE_END)]
+        running = [kind for kind in every if kind not in (DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END)]
         assert bool(running) == (self.state in TIMED)
         live = self.state in MODEL["withdraw"][0].split()
-        assert (ClockKind.OVERRIDE_CONFIRM in every) == (live and self.override == "open")
-        assert (ClockKind.OVERRIDE_END in every) == (live and self.override in ("open", "confirmed"))
+        assert (DeadlineKind.OVERRIDE_CONFIRM in every) == (live and self.override == "open")
+        assert (DeadlineKind.OVERRIDE_END in every) == (live and self.override in ("open", "confirmed"))
         assert len(running) == len(set(running))
         assert (self.referral.next_due_time is not None) == bool(every)
-        levels = [(event.clock, event.verb) for event in self.referral.events if event.clock in (ClockKind.ACKNOWLEDGE, ClockKind.DECIDE)]
+        levels = [
+            (event.clock, event.verb) for event in self.referral.events if event.clock in (DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE)
+        ]
         assert len(levels) == len(set(levels))
 
 

@@ -10,7 +10,7 @@ from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain import codes
 from services.referrals.store import members
-from services.referrals.usecases.clocks import Watch
+from services.referrals.usecases.deadlines import DeadlineScheduler
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 
@@ -106,7 +106,7 @@ def test_its_two_deadlines_are_watched_and_told(story: Story, service: Service) 
     assert running[pb.CLOCK_KIND_OVERRIDE_CONFIRM] == (NOON + CONFIRM).replace(tzinfo=None)
     assert running[pb.CLOCK_KIND_OVERRIDE_END] == (NOON + END).replace(tzinfo=None)
     service.clock.set(NOON + CONFIRM)
-    Watch(service.made.referrals, service.database, service.clock).fire()
+    DeadlineScheduler(service.made.referrals, service.database, service.clock).fire()
     events = story.coordinator.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events
     assert ("clock_breached", pb.CLOCK_KIND_OVERRIDE_CONFIRM) in {(event.verb, event.clock) for event in events}
 

@@ -45,9 +45,9 @@ NOUNS = (
 def register(app: Flask) -> None:
     """Gives the app the API."""
     app.config.update(spec.settings())
-    api = spec.HouseApi(app)
-    whole = install(app, NOUNS)
-    whole.register_views_in_doc(api, app, api.spec, name=whole.name, parameters=None)
+    api = spec.DocumentedApi(app)
+    root = install(app, NOUNS)
+    root.register_views_in_doc(api, app, api.spec, name=root.name, parameters=None)
     for noun in NOUNS:
         api.spec.tag({"name": noun.name, "description": noun.description})
     document = api.spec.to_dict()
@@ -56,7 +56,7 @@ def register(app: Flask) -> None:
 
 
 def openapi() -> dict[str, Any]:
-    """The OpenAPI document, without a running house."""
+    """The OpenAPI document, without running services."""
     app = Flask("services.gateway")
     register(app)
     document: dict[str, Any] = app.extensions["openapi"]

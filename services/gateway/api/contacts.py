@@ -10,7 +10,7 @@ from protos.referrals.v1.referrals_pb2 import Urgency
 from services.gateway.api import fields
 from services.gateway.api.answers import PageQuery, items, one, page_fields, page_of
 from services.gateway.api.convert import from_json
-from services.gateway.api.patches import mask, patch_of, whole
+from services.gateway.api.patches import completed, mask, patch_of
 from services.gateway.api.reading import if_match, request_key
 from services.gateway.api.routes import Routes
 from services.gateway.clients import clients
@@ -122,7 +122,7 @@ def update_contact(given: dict[str, Any], contact_id: str) -> Response:
 
     The urgency is derived again."""
     base = if_match()
-    values = whole(given, lambda: clients().contacts.GetContact(pb.GetContactRequest(id=contact_id)))
+    values = completed(given, lambda: clients().contacts.GetContact(pb.GetContactRequest(id=contact_id)))
     changed = from_json({**values, "id": contact_id, "etag": base}, pb.Contact())
     return one(
         clients().contacts.UpdateContact(pb.UpdateContactRequest(contact=changed, update_mask=mask(given), request_id=request_key()))

@@ -10,7 +10,7 @@ from services.gateway.api import fields
 from services.gateway.api.answers import PageQuery, items, list_of, listed, one, page_fields, page_of
 from services.gateway.api.convert import from_json, to_json
 from services.gateway.api.organizations import TYPE
-from services.gateway.api.patches import mask, patch_of, whole
+from services.gateway.api.patches import completed, mask, patch_of
 from services.gateway.api.reading import if_match, request_key
 from services.gateway.api.routes import Routes
 from services.gateway.clients import clients
@@ -207,7 +207,7 @@ def update_service(given: dict[str, Any], service_id: str) -> Response:
 
     The manager of its organisation, or the coordinator."""
     base = if_match()
-    values = whole(given, lambda: clients().directory.GetService(pb.GetServiceRequest(id=service_id)))
+    values = completed(given, lambda: clients().directory.GetService(pb.GetServiceRequest(id=service_id)))
     changed = from_json({**values, "id": service_id, "etag": base}, pb.Service())
     request = pb.UpdateServiceRequest(service=changed, update_mask=mask(given), request_id=request_key())
     return one(clients().directory.UpdateService(request))

@@ -105,7 +105,7 @@ def set_desk(given: dict[str, Any]) -> Response:
     "get", "/development-mails", right=WORKER, answers=list_of(DevelopmentMailSchema, "DevelopmentMails"), refuses=(409,)
 )
 def list_development_mails() -> Response:
-    """List the e-mails that a development house kept instead of sending"""
+    """List the e-mails that a development set-up kept instead of sending"""
     return items(clients().notifications.ListDevelopmentMails(pb.ListDevelopmentMailsRequest()).mails)
 
 

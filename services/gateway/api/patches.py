@@ -41,7 +41,7 @@ def mask(patch: Given) -> FieldMask:
     return FieldMask(paths=sorted(patch))
 
 
-def whole(patch: Given, read: Callable[[], Message]) -> Given:
+def completed(patch: Given, read: Callable[[], Message]) -> Given:
     """The patch with nested objects completed from what is there; `read` is called only if there are any."""
     if not any(isinstance(value, dict) for value in patch.values()):
         return patch

@@ -88,7 +88,7 @@ def admit(needs_credential: bool) -> None:
 
 
 def language() -> str:
-    """The first language of Accept-Language that the house speaks; werkzeug's best_match would pass over fr-CA for a later en."""
+    """The first language of Accept-Language that the pages speak; werkzeug's best_match would pass over fr-CA for a later en."""
     wishes = (wish[:2].lower() for wish in request.accept_languages.values())
     return next((wish for wish in wishes if wish in LANGUAGES), LANGUAGES[0])
 

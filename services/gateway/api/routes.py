@@ -136,10 +136,10 @@ def install(app: Flask, nouns: Sequence[Routes]) -> Routes:
         return None
 
     app.before_request(no_route)
-    whole = Routes("api", "", url_prefix=PREFIX)
+    root = Routes("api", "", url_prefix=PREFIX)
     for kind in (Refusal, HTTPException, Exception):
-        whole.register_error_handler(kind, problem)
+        root.register_error_handler(kind, problem)
     for noun in nouns:
-        whole.register_blueprint(noun)
-    app.register_blueprint(whole)
-    return whole
+        root.register_blueprint(noun)
+    app.register_blueprint(root)
+    return root

@@ -59,7 +59,7 @@ def response_name(status: int) -> str:
     return HTTP_STATUS_CODES[status].upper().replace(" ", "_")
 
 
-class HouseApi(Api):  # type: ignore[misc]
+class DocumentedApi(Api):  # type: ignore[misc]
     """flask-smorest, with problem+json for every refusal, and without its handler that would answer for the pages too."""
 
     ERROR_SCHEMA = ProblemSchema

@@ -39,9 +39,9 @@ def results() -> str | tuple[str, int]:
         page_size=25,
         page_token=forms.text("page"),
     )
-    if (age := forms.whole("age")) is not None:
+    if (age := forms.whole_number("age")) is not None:
         question.age = age
-    if (dependants := forms.whole("dependants")) is not None:
+    if (dependants := forms.whole_number("dependants")) is not None:
         question.dependants = dependants
     try:
         answer = clients().directory.SearchServices(question)
@@ -133,7 +133,7 @@ def capacity(identifier: str) -> Response | str | tuple[str, int]:
     if request.method == "POST":
         said = d.Capacity(intake=d.Intake.ValueType(words.number("intake", forms.text("intake"))), unit=service.capacity.unit or "places")
         for name in ("available", "maximum"):
-            if (number := forms.whole(name)) is not None:
+            if (number := forms.whole_number(name)) is not None:
                 setattr(said, name, number)
         try:
             clients().directory.SetCapacity(d.SetCapacityRequest(id=identifier, capacity=said, request_id=forms.request_id()))

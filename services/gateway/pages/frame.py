@@ -20,7 +20,7 @@ OLD_FIGURE = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
-class Place:
+class NavigationItem:
     """One entry of the navigation."""
 
     label: str
@@ -70,7 +70,7 @@ def context() -> dict[str, object]:
     return {
         "me": me,
         "lang": i18n.language(),
-        "places": places() if me else [],
+        "navigation": navigation() if me else [],
         "done": request.args.get("done", ""),
         "endpoint": request.endpoint or "",
         "LANGUAGE_CHOICES": [(tag, words.language(tag)) for tag in SPOKEN],
@@ -108,7 +108,7 @@ def here_in(language: str) -> str:
     return url_for(request.endpoint or "home.home", **{**(request.view_args or {}), **kept, "lang": language})
 
 
-def places() -> list[Place]:
+def navigation() -> list[NavigationItem]:
     """The navigation: only what this reader may open."""
     entries = [
         ("today.today", _("Hoy")),
@@ -126,7 +126,7 @@ def places() -> list[Place]:
     unread = count_unread()
     me = session.me()
     return [
-        Place(label, url_for(endpoint), endpoint.startswith(f"{here}."), unread if endpoint == "inbox.inbox" else 0)
+        NavigationItem(label, url_for(endpoint), endpoint.startswith(f"{here}."), unread if endpoint == "inbox.inbox" else 0)
         for endpoint, label in entries
         if endpoint in rights.ROLES and me.may(*rights.ROLES[endpoint])
     ]

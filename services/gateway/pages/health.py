@@ -1,4 +1,4 @@
-"""Whether the gateway lives and serves, for probes; and for people a page that says which part of the house answers.
+"""Whether the gateway lives and serves, for probes; and for people a page that says which part answers.
 
 Probes hear of this process only: a service that is away must not take the pages of the others, and the way out, from everybody.
 """

@@ -50,7 +50,7 @@ def coarse() -> r.CoarsePerson:
         age_band=forms.text("age_band"),
         gender_code=forms.text("gender_code"),
         language=forms.text("language") or "es",
-        dependants=forms.whole("dependants"),
+        dependants=forms.whole_number("dependants"),
         country=forms.text("country") or session.me().country,
         department=forms.text("department"),
     )

@@ -14,7 +14,7 @@ from chassis.clock import Clock
 from chassis.db import LOST, Database, wait_for_notice
 from chassis.errors import Exhausted, Late, Stale, Unavailable
 from chassis.supervisor import Loop
-from services.notifications.channels.door import TIMEOUT, Door
+from services.notifications.channels.egress import TIMEOUT, EgressClient
 from services.notifications.domain.delivery import Channel, WebhookClaim
 from services.notifications.usecases.sending import WEBHOOKS, Sending
 
@@ -39,8 +39,8 @@ class WebhookSender:
         self._threads = threads
         self._crowd = ThreadPoolExecutor(threads, thread_name_prefix=self.name)
         self._free = threading.Semaphore(threads)
-        self._kept: dict[str, Door] = {}  # by endpoint, open and not in use
-        self._in_use: set[Door] = set()
+        self._kept: dict[str, EgressClient] = {}  # by endpoint, open and not in use
+        self._in_use: set[EgressClient] = set()
 
     def loop(self) -> Loop:
         """Until stopped; a database that is away is waited for."""
@@ -115,14 +115,14 @@ class WebhookSender:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": Signature(self._sending.secret(claim)).sign(claim.id, now, claim.body),
         }
-        # One delivery at a time per endpoint is the claim's promise, so its door is this thread's alone.
-        door = self._kept.pop(claim.webhook_id, None) or Door(development=self._development, timeout=self._timeout)
-        self._in_use.add(door)
+        # One delivery at a time per endpoint is the claim's promise, so its client is this thread's alone.
+        client = self._kept.pop(claim.webhook_id, None) or EgressClient(development=self._development, timeout=self._timeout)
+        self._in_use.add(client)
         try:
-            outcome = door.post(claim.url, headers, claim.body.encode())
+            outcome = client.post(claim.url, headers, claim.body.encode())
         finally:
-            self._in_use.discard(door)
-        self._keep(claim.webhook_id, door)
+            self._in_use.discard(client)
+        self._keep(claim.webhook_id, client)
         status = self._sending.finish(Channel.WEBHOOK, claim, outcome, self._clock.now())
         metrics.DELIVERIES.labels("webhook", status.value).inc()
         if not outcome.arrived:
@@ -131,12 +131,12 @@ class WebhookSender:
                 attempt=claim.tries + 1, status=status.value,
             )  # fmt: skip
 
-    def _keep(self, webhook_id: str, door: Door) -> None:
+    def _keep(self, webhook_id: str, client: EgressClient) -> None:
         if len(self._kept) < _DOORS:
-            self._kept[webhook_id] = door
+            self._kept[webhook_id] = client
         else:
-            door.close()
+            client.close()
 
     def _cut_all(self) -> None:
-        for door in list(self._in_use):
-            door.cut()
+        for client in list(self._in_use):
+            client.cut()

@@ -70,7 +70,7 @@ class ApiKey(Subject):
     entry: ApiKeyEntry
     last_use_time: datetime | None = None
     revoke_time: datetime | None = None
-    worker_id: str = ""  # the manager with whom it stands and falls; empty: made when the house was founded
+    worker_id: str = ""  # the manager with whom it stands and falls; empty: made when the network was founded
     unconfirmed: bool = False  # it may do more than that manager, and no other has agreed yet
     confirmed_by_worker_id: str = ""
 
@@ -127,7 +127,7 @@ class ApiKey(Subject):
             self.note("revoked", now)
 
 
-def whole(id: str, secret: str) -> str:
+def full_key(id: str, secret: str) -> str:
     """The key as its holder keeps it."""
     return f"enl_{id}_{secret}"
 

@@ -10,7 +10,7 @@ from chassis.errors import Invalid, Stale
 
 @dataclass(kw_only=True)
 class Subject:
-    """Something of which facts are told. `facts` are those that its keeper has still to write, in order."""
+    """Something of which facts are told. `facts` are those that its supervisor has still to write, in order."""
 
     id: str
     create_time: datetime

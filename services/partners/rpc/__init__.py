@@ -1,11 +1,11 @@
-"""The gRPC face of the directory and its members: unpack, ask, pack. Rights stand at the top of each file, one row an rpc."""
+"""The gRPC servicers of the directory and its members: between messages and use cases. Rights stand at the top of each file, one row an rpc."""
 
 from datetime import datetime
 
 from chassis.clock import Clock
 from chassis.db import Database, Transaction
-from chassis.once import Once
-from chassis.rpc import Face
+from chassis.idempotency import IdempotencyStore
+from chassis.rpc import Servicer
 from chassis.sealing import Keyring
 from chassis.tokens import Caller, Issuer, Verifier
 from protos.partners.v1 import directory_pb2, members_pb2
@@ -13,17 +13,24 @@ from services.partners import usecases
 from services.partners.rpc import directory, members, tokens
 
 
-def faces(database: Database, issuer: Issuer, verifier: Verifier, keyring: Keyring, mail: Keyring, clock: Clock) -> list[Face]:
+def servicers(database: Database, issuer: Issuer, verifier: Verifier, keyring: Keyring, mail: Keyring, clock: Clock) -> list[Servicer]:
     """The three services of protos/partners/v1. `mail` seals what the notifications service is to bring to one mailbox."""
-    once = Once(keyring)
+    idempotency = IdempotencyStore(keyring)
 
     def check_standing(tx: Transaction, caller: Caller) -> None:
         now: datetime = clock.now()
         usecases.check_standing(tx, caller, now)
 
     return [
-        Face(
-            descriptor, implementation, rights, database=database, verifier=verifier, once=once, clock=clock, check_standing=check_standing
+        Servicer(
+            descriptor,
+            implementation,
+            rights,
+            database=database,
+            verifier=verifier,
+            idempotency=idempotency,
+            clock=clock,
+            check_standing=check_standing,
         )
         for descriptor, implementation, rights in (
             (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(), directory.RIGHTS),

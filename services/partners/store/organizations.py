@@ -76,7 +76,7 @@ def listed(
     all_for: str | None,
 ) -> tuple[list[Organization], str]:
     """A page by name, and the token of the next. Members that are not active are for those who may see all (`all_for` None) or their own."""
-    after = pages.place(page_token, (str, str))
+    after = pages.read_token(page_token, (str, str))
     rows = tx.execute(
         "SELECT * FROM organizations WHERE (%(after)s::text[] IS NULL OR (name_key, id) > ((%(after)s::text[])[1], (%(after)s::text[])[2]))"
         " AND (%(country)s = '' OR country = %(country)s) AND (%(type)s::text IS NULL OR type = %(type)s)"

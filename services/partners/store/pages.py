@@ -13,7 +13,7 @@ def token(*place: str | int) -> str:
     return base64.urlsafe_b64encode(json.dumps(place, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
-def place(text: str, kinds: Sequence[type]) -> list[str | int] | None:
+def read_token(text: str, kinds: Sequence[type]) -> list[str | int] | None:
     """The place of a token with values of these kinds; None for the empty token, the beginning. Refuses with page_token malformed."""
     if not text:
         return None

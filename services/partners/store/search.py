@@ -26,7 +26,7 @@ def find(
     tx: Transaction, wanted: Wanted, *, size: int, page_token: str, sees_shelters: bool, sees_unlisted: bool
 ) -> tuple[list[Service], str, int]:
     """A page, the token of the next, and how many there are (FEW means: or more)."""
-    after = pages.place(page_token, (int, str, str))
+    after = pages.read_token(page_token, (int, str, str))
     where, values = _conditions(tx, wanted, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
     values |= {"few": FEW + 1, "size": size + 1, "after": after is not None}
     values |= dict(zip(("after_rank", "after_name", "after_id"), after or (0, "", ""), strict=True))

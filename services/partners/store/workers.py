@@ -89,7 +89,7 @@ def names(tx: Transaction, ids: Sequence[str], organization_id: str) -> dict[str
 
 def listed(tx: Transaction, organization_id: str, *, size: int, page_token: str) -> tuple[list[Worker], str]:
     """A page of the organisation's workers by name, and the token of the next."""
-    after = pages.place(page_token, (str, str))
+    after = pages.read_token(page_token, (str, str))
     rows = tx.execute(
         "SELECT * FROM workers WHERE organization_id = %(of)s"
         " AND (%(after)s::text[] IS NULL OR (name_key, id) > ((%(after)s::text[])[1], (%(after)s::text[])[2]))"

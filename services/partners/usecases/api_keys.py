@@ -9,7 +9,7 @@ from chassis.db import Transaction
 from chassis.errors import NotFound
 from chassis.ids import is_id, new_id
 from chassis.tokens import Caller
-from services.partners.domain.api_key import USUAL_LIFE, ApiKey, ApiKeyEntry, Manager, whole
+from services.partners.domain.api_key import USUAL_LIFE, ApiKey, ApiKeyEntry, Manager, full_key
 from services.partners.store import api_keys, organizations
 from services.partners.usecases.standing import may_act_for
 
@@ -25,7 +25,7 @@ def create_api_key(
     *,
     id: str | None = None,
 ) -> tuple[ApiKey, str]:
-    """Makes a key of the own organisation; returns it with the whole secret, which is nowhere afterwards.
+    """Makes a key of the own organisation; returns it with the full_key secret, which is nowhere afterwards.
 
     Nobody else makes one: with it he would read the inbox of an organisation that is not his.
     """
@@ -37,7 +37,7 @@ def create_api_key(
     live = api_keys.count_live(tx, owner, now)
     key = ApiKey.create(id or new_id(), owner, ApiKeyEntry(label, scopes, expire_time or now + USUAL_LIFE), live, now, _manager(caller))
     api_keys.add(tx, key, hashlib.sha256(secret.encode()).digest())
-    return key, whole(key.id, secret)
+    return key, full_key(key.id, secret)
 
 
 def list_api_keys(tx: Transaction, caller: Caller) -> list[ApiKey]:
@@ -95,5 +95,5 @@ def _decides(caller: Caller, organization_id: str) -> bool:
 
 
 def _manager(caller: Caller) -> Manager | None:
-    """Who stands for a key; nobody for one that the house itself makes."""
+    """Who stands for a key; nobody for one that the network's set-up makes."""
     return Manager(caller.id, caller.roles) if caller.kind == "worker" else None

@@ -117,7 +117,7 @@ def _live(
 
 
 def _person(caller: Caller) -> str:
-    """Who it was; nobody in particular when the house itself is founded."""
+    """Who it was; nobody in particular when the network itself is founded."""
     return caller.id if caller.kind == "worker" else ""
 
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from chassis.errors import Conflict
 from services.referrals.domain import codes
-from services.referrals.domain.clock import OVERRIDE_CONFIRM, OVERRIDE_END
 from services.referrals.domain.codes import Check
+from services.referrals.domain.deadline import OVERRIDE_CONFIRM, OVERRIDE_END
 from services.referrals.domain.person import FieldGroup, Person
 
 LONGEST = timedelta(days=366)

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from chassis.errors import Unauthenticated
 from services.referrals.domain import codes
-from services.referrals.domain.clock import Urgency
 from services.referrals.domain.codes import Check
+from services.referrals.domain.deadline import Urgency
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32: no I, L, O, U
 YES, NO, DID_NOT_SAY, NOT_ASKED = "yes", "no", "did_not_say", ""

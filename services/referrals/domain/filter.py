@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.referrals.domain.clock import Urgency
+from services.referrals.domain.deadline import Urgency
 from services.referrals.domain.lifecycle import State
 
 

@@ -6,7 +6,7 @@ Data, so that it can be tested exhaustively and drawn. What a step must carry is
 from dataclasses import dataclass
 from enum import Enum
 
-from services.referrals.domain.clock import ClockKind
+from services.referrals.domain.deadline import DeadlineKind
 
 
 class State(Enum):
@@ -40,7 +40,7 @@ class Side(Enum):
     SYSTEM = "system"
 
 
-S, K = State, ClockKind
+S, K = State, DeadlineKind
 LIVE = frozenset({S.SENT, S.ACKNOWLEDGED, S.INFO_REQUESTED, S.ACCEPTED, S.WAITLISTED, S.IN_PROGRESS, S.COMPLETED})
 """States in which something is still expected of somebody and the receiver may have access."""
 WAITS_FOR_RECEIVER = frozenset({S.SENT, S.ACKNOWLEDGED, S.ACCEPTED, S.WAITLISTED, S.IN_PROGRESS})
@@ -59,12 +59,12 @@ class Transition:
     sources: frozenset[State]
     target: State | None  # None: it stays where it is
     by: frozenset[Side]
-    starts: tuple[ClockKind, ...] = ()
-    stops: tuple[ClockKind, ...] = ()
+    starts: tuple[DeadlineKind, ...] = ()
+    stops: tuple[DeadlineKind, ...] = ()
     offered: bool = True  # False: part of the life, not yet something a caller can ask for
 
 
-_ALL = tuple(ClockKind)
+_ALL = tuple(DeadlineKind)
 _SENDER, _RECEIVER = frozenset({Side.SENDER}), frozenset({Side.RECEIVER})
 _SENDING = frozenset({Side.SENDER, Side.COORDINATOR})
 _CLOSING = frozenset({Side.SENDER, Side.COORDINATOR, Side.PERSON})

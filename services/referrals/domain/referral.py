@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 from chassis.errors import Conflict, Invalid
 from services.referrals.domain import codes
-from services.referrals.domain.clock import Calendar, Clock, ClockKind, Urgency, due_time
 from services.referrals.domain.codes import Check
 from services.referrals.domain.consent import Receipt
+from services.referrals.domain.deadline import Calendar, Deadline, DeadlineKind, Urgency, due_time
 from services.referrals.domain.lifecycle import BY_VERB, EXITS, TRANSITIONS, Side, State, Transition
 from services.referrals.domain.person import Coarse
 
@@ -39,7 +39,7 @@ class Event:
     actor: Actor
     reason_code: str = ""
     attribution: str = ""
-    clock: ClockKind | None = None
+    clock: DeadlineKind | None = None
     note: str = ""
     note_withheld: bool = False  # there is one that its reader may not open
 
@@ -78,7 +78,7 @@ class Referral:
     review_time: datetime | None = None
     based_on_id: str = ""
     send_time: datetime | None = None
-    clocks: list[Clock] = field(default_factory=list)
+    clocks: list[Deadline] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)  # those that are not yet kept
 
     @classmethod
@@ -145,7 +145,7 @@ class Referral:
         self.override_reason_code = receipt.reason_code
         self.override_worker_id = actor.id if receipt.is_override else ""
         self.send_time = now
-        starts = (*step.starts, ClockKind.OVERRIDE_CONFIRM, ClockKind.OVERRIDE_END) if receipt.is_override else step.starts
+        starts = (*step.starts, DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END) if receipt.is_override else step.starts
         self._take(replace(step, starts=starts), actor, now, calendar, reason_code=receipt.reason_code, note=note)
 
     def confirm_override(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
@@ -174,7 +174,7 @@ class Referral:
         if self.question_code:
             raise Conflict("already_asked")
         self.question_code = question_code
-        for clock in self._running(ClockKind.DECIDE):
+        for clock in self._running(DeadlineKind.DECIDE):
             clock.pause(now)
         self._take(step, actor, now, calendar, reason_code=question_code, note=note)
 
@@ -323,9 +323,9 @@ class Referral:
         if step.verb == "ask" and self.question_code:
             return False
         if step.verb == "confirm_override":
-            open_ = any(now is None or now < clock.due_time for clock in self._running(ClockKind.OVERRIDE_CONFIRM))
+            open_ = any(now is None or now < clock.due_time for clock in self._running(DeadlineKind.OVERRIDE_CONFIRM))
             return open_ and (actor.coordinates or actor.manages) and actor.id != self.override_worker_id
-        if step.verb == "attach_consent" and not self._running(ClockKind.OVERRIDE_END):
+        if step.verb == "attach_consent" and not self._running(DeadlineKind.OVERRIDE_END):
             return False
         if step.verb == "enter_in_error" and now is not None and Side.COORDINATOR not in sides:
             return now - self.create_time <= ERROR_WINDOW
@@ -352,7 +352,7 @@ class Referral:
         check.text("note", note, codes.MAX_NOTE, required=reason_code == "other")
         check.done()
 
-    def _running(self, *kinds: ClockKind) -> list[Clock]:
+    def _running(self, *kinds: DeadlineKind) -> list[Deadline]:
         return [clock for clock in self.clocks if clock.kind in kinds and clock.stop_time is None]
 
     def _take(
@@ -369,14 +369,14 @@ class Referral:
         for clock in self._running(*step.stops):
             clock.stop(now)
         for kind in step.starts:
-            self.clocks.append(Clock(kind, now, self._due(kind, now, calendar)))
+            self.clocks.append(Deadline(kind, now, self._due(kind, now, calendar)))
         before, self.state = self.state, step.target or self.state
         if step.target in EXITS:
             self.reason_code = reason_code
         self._note(step.fact, before, self.state, actor, now, reason_code=reason_code, note=note, attribution=attribution)
 
-    def _due(self, kind: ClockKind, now: datetime, calendar: Calendar) -> datetime:
-        if kind is ClockKind.REVIEW and self.review_time is not None:
+    def _due(self, kind: DeadlineKind, now: datetime, calendar: Calendar) -> datetime:
+        if kind is DeadlineKind.REVIEW and self.review_time is not None:
             return self.review_time
         if self.urgency is None:
             raise Invalid(("urgency", "required"))
@@ -393,7 +393,7 @@ class Referral:
         reason_code: str = "",
         note: str = "",
         attribution: str = "",
-        clock: ClockKind | None = None,
+        clock: DeadlineKind | None = None,
     ) -> None:
         self.version += 1
         self.update_time = now

@@ -1,4 +1,4 @@
-"""The gRPC face: unpack, ask, pack. Who may call what stands here, in one table; an rpc without a row stops the start."""
+"""The gRPC servicers: between messages and use cases. Who may call what stands here, in one table; an rpc without a row stops the start."""
 
 from collections.abc import Mapping
 

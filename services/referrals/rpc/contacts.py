@@ -15,8 +15,8 @@ from services.referrals.usecases.contacts import Contacts, References
 _CHANGEABLE = ("triage", "kind_code", "speaker_code", "outcome_code", "department", "need_code", "person_id", "note", "language")
 
 
-class ContactsFace:
-    """Unpack, ask, pack."""
+class ContactsServicer:
+    """Answers the rpcs of this name: between messages and use cases."""
 
     def __init__(self, usecases: Contacts) -> None:
         self._usecases = usecases
@@ -62,7 +62,7 @@ class ContactsFace:
         )
 
 
-class ReferencesFace:
+class ReferencesServicer:
     """What a caller may hear and say: codes only."""
 
     def __init__(self, usecases: References) -> None:

@@ -12,8 +12,8 @@ from services.referrals.rpc.requests import after, moment_key, number_key, optio
 from services.referrals.usecases.people import People
 
 
-class PeopleFace:
-    """Unpack, ask, pack."""
+class PeopleServicer:
+    """Answers the rpcs of this name: between messages and use cases."""
 
     def __init__(self, usecases: People) -> None:
         self._usecases = usecases

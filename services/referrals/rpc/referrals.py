@@ -8,8 +8,8 @@ from chassis.ids import object_id
 from chassis.rpc import Call
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import wire
-from services.referrals.domain.clock import Calendar, Urgency
 from services.referrals.domain.codes import Check
+from services.referrals.domain.deadline import Calendar, Urgency
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.referral import Actor, Referral
 from services.referrals.rpc.requests import after, due_key, mask, moment_key, optional_id, size, token, version
@@ -20,8 +20,8 @@ _BOXES = {pb.BOX_INBOX: "inbox", pb.BOX_OUTBOX: "outbox", pb.BOX_NETWORK: "netwo
 _AMENDABLE = ("need_code", "urgency", "service_id", "receipt_id", "contact_id")
 
 
-class ReferralsFace:
-    """Unpack, ask, pack."""
+class ReferralsServicer:
+    """Answers the rpcs of this name: between messages and use cases."""
 
     def __init__(self, usecases: Referrals) -> None:
         self._usecases = usecases
@@ -204,7 +204,7 @@ class ReferralsFace:
         return wire.referral_message(referral, actor_of(call.caller), call.clock.now())
 
 
-class StatisticsFace:
+class StatisticsServicer:
     """Counts only."""
 
     def GetPilotFigures(self, request: pb.GetPilotFiguresRequest, call: Call) -> pb.PilotFigures:

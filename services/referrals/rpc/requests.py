@@ -1,4 +1,4 @@
-"""What all faces of the service read from requests: ids, etags, page tokens, page sizes, masks."""
+"""What all servicers of the service read from requests: ids, etags, page tokens, page sizes, masks."""
 
 import base64
 import binascii

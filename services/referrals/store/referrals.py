@@ -11,7 +11,7 @@ from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
 from chassis.sealing import Key
 from services.referrals import wire
-from services.referrals.domain.clock import Clock, ClockKind, Urgency
+from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER, State
 from services.referrals.domain.person import Coarse
@@ -116,7 +116,7 @@ def events(tx: Transaction, referral_id: str, key: Key | None) -> list[Event]:
             Actor(row["actor_kind"], row["actor_id"], row["organization_id"]),
             row["reason_code"],
             row["attribution"],
-            ClockKind(row["clock"]) if row["clock"] else None,
+            DeadlineKind(row["clock"]) if row["clock"] else None,
             key.open(row["note_sealed"], _note_place(referral_id, row["version"])) if key and row["note_sealed"] else "",
             row["note_sealed"] is not None and key is None,
         )
@@ -286,14 +286,14 @@ def next_clock_time(tx: Transaction) -> datetime | None:
 
 
 def _read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
-    clocks: dict[str, list[Clock]] = {}
+    clocks: dict[str, list[Deadline]] = {}
     if rows:
         found: Iterable[Row] = tx.execute(
             "SELECT * FROM clocks WHERE referral_id = ANY(%s) ORDER BY referral_id, number", ([row["id"] for row in rows],)
         )
         for c in found:
             clocks.setdefault(c["referral_id"], []).append(
-                Clock(ClockKind(c["kind"]), c["start_time"], c["due_time"], c["stop_time"], c["pause_time"], c["fired_percent"])
+                Deadline(DeadlineKind(c["kind"]), c["start_time"], c["due_time"], c["stop_time"], c["pause_time"], c["fired_percent"])
             )
     return [
         Referral(

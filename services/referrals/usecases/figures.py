@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from chassis.db import Transaction, widen
+from chassis.db import Transaction, elevate_to_system_scope
 from services.referrals.store import figures
 
 PILOT_START = datetime(2006, 1, 1, tzinfo=UTC)
@@ -14,7 +14,7 @@ SMALLEST = 10
 
 def pilot(tx: Transaction) -> dict[str, Any]:
     """The pilot's figures, counted from the files: January to October 2006."""
-    widen(tx)
+    elevate_to_system_scope(tx)
     counted = figures.assisted(tx, PILOT_START, PILOT_END)
     return {
         "assisted": counted["assisted"],

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 
 from chassis import audit, log, metrics
 from chassis.audit import Entry
-from chassis.db import LOST, Row, Transaction, take_turn, widen
+from chassis.db import LOST, Row, Transaction, elevate_to_system_scope, take_turn
 from chassis.errors import Conflict, Invalid, NotAllowed, NotFound, Stale
 from chassis.ids import new_id
 from chassis.tokens import SYSTEM, Caller
 from services.referrals.domain import codes
-from services.referrals.domain.clock import Calendar, Urgency
 from services.referrals.domain.consent import Grant, Receipt
+from services.referrals.domain.deadline import Calendar, Urgency
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import LIVE, Side
 from services.referrals.domain.person import FieldGroup, Person
@@ -206,7 +206,7 @@ class Referrals:
         """A second person agrees: a coordinator, or another manager of the sender."""
         referral = self._fetch(tx, identifier, version, hold=True)
         referral.confirm_override(actor_of(caller), now, self._calendar(referral))
-        widen(tx)  # a coordinator sees neither the person nor her receipts; of this one she decides
+        elevate_to_system_scope(tx)  # a coordinator sees neither the person nor her receipts; of this one she decides
         receipt = self._receipts.get(tx, referral.receipt_id, for_update=True)
         receipt.confirm(caller.id, now)
         self._receipts.change(tx, receipt, "confirmed")
@@ -296,7 +296,9 @@ class Referrals:
     def _keep(self, tx: Transaction, referral: Referral) -> None:
         noted = any(event.note for event in referral.events)
         if noted:
-            widen(tx)  # a coordinator, who sees no person's key, may end a referral with a note; it is sealed like any other
+            elevate_to_system_scope(
+                tx
+            )  # a coordinator, who sees no person's key, may end a referral with a note; it is sealed like any other
         referrals.keep(tx, referral, self._people.key(tx, referral.person_id) if noted else None)
 
     def _calendar(self, referral: Referral) -> Calendar:

@@ -1,6 +1,6 @@
 """Makes the Secrets of the local overlay inside the cluster, so that none is ever in a file: keys, database passwords, addresses with them.
 
-All is made at once in one Secret, `house`; what each pod gets is cut from it. So a run that was interrupted is simply run again: the
+All is made at once in one Secret, `enlace-keys`; what each pod gets is cut from it. So a run that was interrupted is simply run again: the
 material is read back, and a Secret that exists is left alone. Limit: whoever may read the namespace's Secrets has everything.
 """
 
@@ -21,27 +21,27 @@ API = "https://kubernetes.default.svc"
 Contents = dict[str, bytes]
 
 
-def make_house() -> Contents:
+def make_all() -> Contents:
     """Fresh keys and passwords."""
     with tempfile.TemporaryDirectory() as folder:
         keys.create(Path(folder), SERVICES)
-        house = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+        secrets_ = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
     for role in ("superuser", *SERVICES, *(f"{service}_owner" for service in SERVICES)):
-        house[f"password.{role}"] = secrets.token_urlsafe(24).encode()
-    return house
+        secrets_[f"password.{role}"] = secrets.token_urlsafe(24).encode()
+    return secrets_
 
 
-def cut(house: Contents) -> dict[str, Contents]:
+def cut(secrets_: Contents) -> dict[str, Contents]:
     """What each pod is given: its own private keys, everybody's public ones, and of the passwords its own."""
-    public = {name: value for name, value in house.items() if name.endswith(".pub.jwk")}
-    passwords = {name.removeprefix("password."): value for name, value in house.items() if name.startswith("password.")}
-    given = {"postgres": passwords, "keys-gateway": {"gateway.key": house["gateway.key"]}}
+    public = {name: value for name, value in secrets_.items() if name.endswith(".pub.jwk")}
+    passwords = {name.removeprefix("password."): value for name, value in secrets_.items() if name.startswith("password.")}
+    given = {"postgres": passwords, "keys-gateway": {"gateway.key": secrets_["gateway.key"]}}
     for service in SERVICES:
         own = [f"facts.{service}.jwk", f"sealing.{service}.key", *MORE.get(service, [])]
-        given[f"keys-{service}"] = public | {name: house[name] for name in own}
+        given[f"keys-{service}"] = public | {name: secrets_[name] for name in own}
         given[f"database-{service}"] = {"url": _url(service, service, passwords)}
         given[f"database-{service}-owner"] = {"url": _url(service, f"{service}_owner", passwords)}
-    cut_off = set(house) - {name for contents in given.values() for name in contents} - {f"password.{role}" for role in passwords}
+    cut_off = set(secrets_) - {name for contents in given.values() for name in contents} - {f"password.{role}" for role in passwords}
     if cut_off:
         raise SystemExit(f"nobody is given {sorted(cut_off)}: say here whose they are")
     return given
@@ -88,10 +88,10 @@ class Cluster:
 def main(api: str = API, access: Path = Path("/access")) -> None:
     """Makes what is missing."""
     cluster = Cluster(api, access)
-    house = make_house()
-    if not cluster.add("house", house):
-        house = cluster.read("house")
-    for name, contents in cut(house).items():
+    secrets_ = make_all()
+    if not cluster.add("enlace-keys", secrets_):
+        secrets_ = cluster.read("enlace-keys")
+    for name, contents in cut(secrets_).items():
         print(f"{name}: {'made' if cluster.add(name, contents) else 'was there'}")  # noqa: T201
 
 

@@ -1,4 +1,4 @@
-"""docs/operations.md, followed to the letter on a running house: held facts, dead letters, replay; copies, a service that goes back, a house that moves."""
+"""docs/operations.md, followed to the letter on a running stack: held facts, dead letters, replay; copies, a service that goes back, a stack that moves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from tests.faults import checker
 from tests.faults.checker import Books
 from tests.parts import topics
-from tests.parts.house import SERVICES, House, until
+from tests.parts.local_stack import SERVICES, LocalStack, until
 from tests.parts.operator import Operator, blocks
 from tests.parts.scenes import ACCEPT, ACKNOWLEDGE, ANSWER, ASK, Scenes
 from tests.parts.stories import Cast
@@ -27,7 +27,7 @@ from tests.parts.stories import Cast
 HELD, UNREADABLE = "a fact is held", "a record can't be read"
 REPLAY, COMMANDS, COPIES = "a consumer must hear everything again", "The commands of a service", "Copies"
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]  # a house comes up within each of three
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]  # a stack comes up within each of three
 
 # All that says who may do what in a database.
 RIGHTS = (
@@ -53,9 +53,9 @@ ALSO_AFTER_A_RESTORE = (
 
 
 @pytest.fixture(scope="module")
-def house() -> Iterator[House]:
+def stack() -> Iterator[LocalStack]:
     """One of its own: it is broken, stopped and restored here."""
-    made = House()
+    made = LocalStack()
     try:
         yield made.start()
     finally:
@@ -63,32 +63,32 @@ def house() -> Iterator[House]:
 
 
 @pytest.fixture(scope="module")
-def operator(house: House, tmp_path_factory: pytest.TempPathFactory) -> Operator:
-    return Operator(tmp_path_factory.mktemp("checkout"), house.var)
+def operator(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Operator:
+    return Operator(tmp_path_factory.mktemp("checkout"), stack.var)
 
 
 @pytest.fixture(scope="module")
-def cast(house: House) -> Cast:
-    return Cast(house)
+def cast(stack: LocalStack) -> Cast:
+    return Cast(stack)
 
 
 @pytest.fixture(scope="module")
-def scenes(house: House, cast: Cast) -> Scenes:
-    """When all that the demo network tells has been heard: it is much, and a house is ready before."""
-    with ExitStack() as stack:
-        at_rest(house, stack, checker.started(), set())
-    return Scenes(house, cast)
+def scenes(stack: LocalStack, cast: Cast) -> Scenes:
+    """When all that the demo network tells has been heard: it is much, and a stack is ready before."""
+    with ExitStack() as cleanup:
+        at_rest(stack, cleanup, checker.started(), set())
+    return Scenes(stack, cast)
 
 
 @pytest.fixture
-def broken(house: House) -> Iterator[Any]:
+def broken(stack: LocalStack) -> Iterator[Any]:
     """Notifications can't write the message about a referral that was sent; what is yielded mends it."""
 
     def mend() -> None:
-        with house.database("notifications") as database:
+        with stack.database("notifications") as database:
             database.execute("ALTER TABLE messages DROP CONSTRAINT IF EXISTS broken")
 
-    with house.database("notifications") as database:
+    with stack.database("notifications") as database:
         database.execute("ALTER TABLE messages ADD CONSTRAINT broken CHECK (kind <> 'referral_sent') NOT VALID")
     yield mend
     mend()
@@ -111,7 +111,7 @@ def test_a_held_fact_is_seen_mended_and_tried_again_with_its_effect_once(operato
     until(lambda: bool(scenes.held(sent.id)), 90)
     assert f"held       {sent.id}/{sent.etag[1:]}  enlace.referral.sent.v1  fault" in operator.does(HELD, "list")
     until(lambda: scenes.health("notifications", "facts") == "NOT_SERVING", 90)
-    assert "algo quedó en espera" in requests.get(f"{scenes.house.gateway}/status", timeout=5).text
+    assert "algo quedó en espera" in requests.get(f"{scenes.stack.gateway}/status", timeout=5).text
     held = [letter["id"] for letter in json.loads(operator.does(HELD, "list", more=" --json"))]
     assert held == [f"{sent.id}/{sent.etag[1:]}"], "one subject waits, not its followers or others"
     taken = "SELECT FROM inbox WHERE consumer = 'notifications-referrals' AND subject = %s AND version > 0"
@@ -151,7 +151,7 @@ def test_a_fact_that_is_given_up_is_on_the_trail_and_those_behind_it_go_on(opera
 
 
 def test_a_record_that_nobody_can_read_holds_nobody_up_and_is_thrown_away(operator: Operator, scenes: Scenes) -> None:
-    producer = KafkaProducer(bootstrap_servers=scenes.house.state["kafka"], metrics_enabled=False)
+    producer = KafkaProducer(bootstrap_servers=scenes.stack.state["kafka"], metrics_enabled=False)
     producer.send("enlace.referrals.v1", key=b"rubbish", value=b"rubbish").get(10)
     producer.close(5)
     sent = scenes.send()
@@ -176,7 +176,7 @@ def test_a_replay_is_heard_whole_and_tells_nobody_twice(operator: Operator, scen
         )
 
     def heard() -> int:
-        page = requests.get(f"http://{scenes.house.state['parts']['notifications']['metrics']}/metrics", timeout=5).text
+        page = requests.get(f"http://{scenes.stack.state['parts']['notifications']['metrics']}/metrics", timeout=5).text
         return sum(
             int(float(n)) for n in re.findall(r'^enlace_facts_heard_total\{.*"notifications-referrals".*\} (\S+)$', page, re.MULTILINE)
         )
@@ -198,8 +198,8 @@ def test_a_replay_is_heard_whole_and_tells_nobody_twice(operator: Operator, scen
     assert told() == before
 
 
-def rights(house: House, service: str) -> list[list[dict[str, Any]]]:
-    with house.database(service) as database:
+def rights(stack: LocalStack, service: str) -> list[list[dict[str, Any]]]:
+    with stack.database(service) as database:
         return [database.execute(question).fetchall() for question in RIGHTS]
 
 
@@ -213,66 +213,68 @@ def copy(operator: Operator) -> None:
 
 
 def restore(operator: Operator, *services: str) -> None:
-    """The documented restore, with nothing of the house but PostgreSQL running."""
+    """The documented restore, with nothing of the stack but PostgreSQL running."""
     [command] = ["\n".join(block) for block in blocks(COPIES) if "pg_restore" in block[0]]
     with operator.stays_at(operator.told(COPIES, "make run")):
         for service in services:
             assert operator.run(command.replace("referrals", service)).strip() == ""
 
 
-def trail_is_append_only(house: House) -> None:
+def trail_is_append_only(stack: LocalStack) -> None:
     """Also after a restore: for the service's own role."""
     for service in SERVICES:
         for statement in ("UPDATE audit SET reason = ''", "DELETE FROM audit", "TRUNCATE audit"):
-            with psycopg.connect(house.database_url(service)) as own, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            with psycopg.connect(stack.database_url(service)) as own, pytest.raises(psycopg.errors.InsufficientPrivilege):
                 own.execute(statement)
 
 
-def nothing_is_seen_without_a_caller(house: House) -> None:
+def nothing_is_seen_without_a_caller(stack: LocalStack) -> None:
     """Row-level security: a statement that forgot whose it is."""
-    with psycopg.connect(house.database_url("referrals")) as own:
+    with psycopg.connect(stack.database_url("referrals")) as own:
         row = own.execute("SELECT count(*) FROM referrals").fetchone()
     assert row == (0,)
 
 
-def at_rest(house: House, stack: ExitStack, since: Any, lost: set[str]) -> Books:
-    """The books of a house that has told and heard all; `lost` are subjects that were told of and are no more."""
-    partners, referrals, notifications = (stack.enter_context(house.database(name)) for name in SERVICES)
-    books = Books(partners, referrals, notifications, [], topics.records(house.state["kafka"]), since)
+def at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -> Books:
+    """The books of a stack that has told and heard all; `lost` are subjects that were told of and are no more."""
+    partners, referrals, notifications = (cleanup.enter_context(stack.database(name)) for name in SERVICES)
+    books = Books(partners, referrals, notifications, [], topics.records(stack.state["kafka"]), since)
 
     def waits() -> list[str]:
         missing = [line for line in checker.every_fact_was_taken_in(books) if not any(id in line for id in lost)]
         return [*checker.nothing_waits(books), *missing]
 
     until(lambda: not waits(), 60, waits)
-    return Books(partners, referrals, notifications, [], topics.records(house.state["kafka"]), since)
+    return Books(partners, referrals, notifications, [], topics.records(stack.state["kafka"]), since)
 
 
-def test_a_restored_service_loses_what_came_after_the_copy_and_no_more_and_tells_nobody_twice(house: House, operator: Operator) -> None:
+def test_a_restored_service_loses_what_came_after_the_copy_and_no_more_and_tells_nobody_twice(
+    stack: LocalStack, operator: Operator
+) -> None:
     since = checker.started()
-    scenes = Scenes(house, Cast(house))
+    scenes = Scenes(stack, Cast(stack))
     untouched, goes_on = scenes.step(scenes.send(), ACKNOWLEDGE), scenes.send()
-    before = {service: rights(house, service) for service in SERVICES}
+    before = {service: rights(stack, service) for service in SERVICES}
     copy(operator)
-    with house.database("notifications") as database:
+    with stack.database("notifications") as database:
         row = database.execute("SELECT clock_timestamp() AS now").fetchone()
     assert row
     scenes.step(scenes.step(goes_on, ACKNOWLEDGE), ASK)
     lost = scenes.step(scenes.send(), ACKNOWLEDGE)
-    with ExitStack() as stack:
-        at_rest(house, stack, since, set())
+    with ExitStack() as cleanup:
+        at_rest(stack, cleanup, since, set())
     messages = "SELECT id, kind, audience, referral_id, create_time > %s AS late FROM messages WHERE create_time >= %s ORDER BY id"
     deliveries = "SELECT id, attempts FROM deliveries WHERE status <> 'WAITING' ORDER BY id"
     told, delivered = scenes.rows("notifications", messages, row["now"], since), scenes.rows("notifications", deliveries)
 
-    assert house.stop(keep=True) == 0
+    assert stack.stop(keep=True) == 0
     restore(operator, "referrals")
-    house.start()
-    assert {service: rights(house, service) for service in SERVICES} == before
-    trail_is_append_only(house)
-    nothing_is_seen_without_a_caller(house)
+    stack.start()
+    assert {service: rights(stack, service) for service in SERVICES} == before
+    trail_is_append_only(stack)
+    nothing_is_seen_without_a_caller(stack)
 
-    scenes = Scenes(house, Cast(house))
+    scenes = Scenes(stack, Cast(stack))
     back = scenes.cast.receiver.referrals.GetReferral(pb.GetReferralRequest(id=goes_on.id))
     assert back.etag == goes_on.etag
     for step in (ACKNOWLEDGE, ASK, ANSWER, ACCEPT):
@@ -282,8 +284,8 @@ def test_a_restored_service_loses_what_came_after_the_copy_and_no_more_and_tells
     until(lambda: "referral_accepted" in scenes.kinds(goes_on.id) and "referral_info_requested" in scenes.kinds(untouched.id), 60)
     until(lambda: scenes.kinds(fresh.id) == ["referral_acknowledged", "referral_acknowledged", "referral_sent"], 90)
 
-    with ExitStack() as stack:
-        books = at_rest(house, stack, since, {lost.id})
+    with ExitStack() as cleanup:
+        books = at_rest(stack, cleanup, since, {lost.id})
         assert [line for check in ALSO_AFTER_A_RESTORE for line in check(books)] == []
         # What was told of the lost steps stays told; besides that, every fact made its messages once.
         gone = [one for one in told if one["late"] and one["referral_id"] == goes_on.id]
@@ -295,16 +297,16 @@ def test_a_restored_service_loses_what_came_after_the_copy_and_no_more_and_tells
     assert [one for one in scenes.rows("notifications", deliveries) if one in delivered] == delivered, "none was sent again"
 
 
-def test_a_house_moves_to_a_new_machine_by_its_copies_alone(
-    house: House, operator: Operator, tmp_path_factory: pytest.TempPathFactory
+def test_a_stack_moves_to_a_new_machine_by_its_copies_alone(
+    stack: LocalStack, operator: Operator, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    scenes = Scenes(house, Cast(house))
+    scenes = Scenes(stack, Cast(stack))
     sent = scenes.send()
     until(lambda: scenes.kinds(sent.id) == ["referral_sent"], 90)
-    before = {service: rights(house, service) for service in SERVICES}
+    before = {service: rights(stack, service) for service in SERVICES}
     copy(operator)
-    house.stop(keep=True)
-    elsewhere = House()
+    stack.stop(keep=True)
+    elsewhere = LocalStack()
     try:
         there = Operator(tmp_path_factory.mktemp("elsewhere"), elsewhere.var)
         for file in (*operator.folder.glob("*.dump"), operator.folder / "keys.tar"):

@@ -1,4 +1,4 @@
-"""The house as a whole: how long until it answers, and how much memory it takes."""
+"""The stack as a whole: how long until it answers, and how much memory it takes."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import requests
 
 from bench.figures import Measured
 from bench.transitions import Lives
-from tests.parts.house import House
+from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
 
-def measure(house: House) -> list[Measured]:
+def measure(stack: LocalStack) -> list[Measured]:
     """Memory after a little work, so that what is loaded when first needed is there."""
-    lives = Lives(Cast(house))
+    lives = Lives(Cast(stack))
     for _ in range(10):
         lives.one()
     for path in ("/", "/sign-in", "/healthz", "/readyz") * 10:
-        requests.get(house.gateway + path, timeout=10)
-    ours = family(int(house.state["pid"]))
+        requests.get(stack.gateway + path, timeout=10)
+    ours = family(int(stack.state["pid"]))
     pss = sum(memory(pid, "Pss:") for pid in ours) / 1024
     rss = sum(memory(pid, "Rss:") for pid in ours) / 1024
     return [
         Measured(
             "ready_s",
-            float(house.state["ready_s"]),
+            float(stack.state["ready_s"]),
             "from the start of the process in an empty folder until all services answer and the demo network is there",
         ),
         Measured(
@@ -37,9 +37,9 @@ def measure(house: House) -> list[Measured]:
     ]
 
 
-def by_process(house: House) -> dict[str, float]:
+def by_process(stack: LocalStack) -> dict[str, float]:
     """MB of each part with all of its processes, for whoever looks for what is large."""
-    pids = {name: part["pid"] for name, part in house.state["parts"].items()}
+    pids = {name: part["pid"] for name, part in stack.state["parts"].items()}
     return {name: sum(memory(pid, "Pss:") for pid in family(pid)) / 1024 for name, pid in pids.items()}
 
 

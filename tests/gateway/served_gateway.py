@@ -23,9 +23,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from chassis.embedded.process import Process, free_port
-from tests.gateway.api_house import KEY, OUTPUTS
-from tests.gateway.pages_house import ALL_ROLES, EXIT, signed_in, taxonomy
-from tests.parts.house import ROOT
+from tests.gateway.api_gateway import KEY, OUTPUTS
+from tests.gateway.pages_gateway import ALL_ROLES, EXIT, signed_in, taxonomy
+from tests.parts.local_stack import ROOT
 
 NAMES = ("partners", "referrals", "notifications")
 Answer = Callable[[str, grpc.ServicerContext], Message | None]
@@ -145,11 +145,11 @@ def crowd(number: int, act: Callable[[], object]) -> Iterator[list[float]]:
             took.append(time.monotonic() - begin)
 
     threads = [threading.Thread(target=go_on) for _ in range(number)]
-    with ExitStack() as stack:
+    with ExitStack() as cleanup:
         for thread in threads:
             thread.start()
-            stack.callback(thread.join)
-        stack.callback(over.set)
+            cleanup.callback(thread.join)
+        cleanup.callback(over.set)
         yield took
 
 

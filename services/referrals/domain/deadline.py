@@ -20,7 +20,7 @@ class Urgency(Enum):
         return list(Urgency).index(self)
 
 
-class ClockKind(Enum):
+class DeadlineKind(Enum):
     """What is waited for."""
 
     ACKNOWLEDGE = "acknowledge"
@@ -45,23 +45,23 @@ WORKING_DAYS = "working_days"
 
 # Deadlines by urgency: the network's policy. Two working days are counted by the calendar; "same day" is 12 hours, so that a call at 23:50 has a
 # deadline that can be met.
-POLICY: dict[Urgency, dict[ClockKind, timedelta | int]] = {
+POLICY: dict[Urgency, dict[DeadlineKind, timedelta | int]] = {
     Urgency.IMMEDIATE: {
-        ClockKind.ACKNOWLEDGE: timedelta(minutes=15),
-        ClockKind.DECIDE: timedelta(hours=1),
-        ClockKind.FIRST_CONTACT: timedelta(hours=12),
+        DeadlineKind.ACKNOWLEDGE: timedelta(minutes=15),
+        DeadlineKind.DECIDE: timedelta(hours=1),
+        DeadlineKind.FIRST_CONTACT: timedelta(hours=12),
     },
     Urgency.EMERGENCY: {
-        ClockKind.ACKNOWLEDGE: timedelta(hours=1),
-        ClockKind.DECIDE: timedelta(hours=24),
-        ClockKind.FIRST_CONTACT: timedelta(hours=24),
+        DeadlineKind.ACKNOWLEDGE: timedelta(hours=1),
+        DeadlineKind.DECIDE: timedelta(hours=24),
+        DeadlineKind.FIRST_CONTACT: timedelta(hours=24),
     },
     Urgency.URGENT: {
-        ClockKind.ACKNOWLEDGE: timedelta(hours=24),
-        ClockKind.DECIDE: timedelta(hours=72),
-        ClockKind.FIRST_CONTACT: timedelta(hours=72),
+        DeadlineKind.ACKNOWLEDGE: timedelta(hours=24),
+        DeadlineKind.DECIDE: timedelta(hours=72),
+        DeadlineKind.FIRST_CONTACT: timedelta(hours=72),
     },
-    Urgency.NORMAL: {ClockKind.ACKNOWLEDGE: 2, ClockKind.DECIDE: timedelta(days=14), ClockKind.FIRST_CONTACT: timedelta(days=14)},
+    Urgency.NORMAL: {DeadlineKind.ACKNOWLEDGE: 2, DeadlineKind.DECIDE: timedelta(days=14), DeadlineKind.FIRST_CONTACT: timedelta(days=14)},
 }
 # Which day it is: the network's countries keep UTC-6 all year (Panama is an hour ahead). Friday evening in Managua is Saturday in UTC.
 OFFICE_TIME = timezone(timedelta(hours=-6))
@@ -71,14 +71,14 @@ OVERRIDE_CONFIRM = timedelta(hours=12)
 """In which a second person confirms an override, or it opens nothing any more: the next shift is there by then."""
 OVERRIDE_END = timedelta(hours=72)
 _FIXED = {
-    ClockKind.SILENCE: SILENCE,
-    ClockKind.CLOSE: CLOSE,
-    ClockKind.OVERRIDE_CONFIRM: OVERRIDE_CONFIRM,
-    ClockKind.OVERRIDE_END: OVERRIDE_END,
+    DeadlineKind.SILENCE: SILENCE,
+    DeadlineKind.CLOSE: CLOSE,
+    DeadlineKind.OVERRIDE_CONFIRM: OVERRIDE_CONFIRM,
+    DeadlineKind.OVERRIDE_END: OVERRIDE_END,
 }
 
 
-def due_time(kind: ClockKind, urgency: Urgency, start: datetime, calendar: Calendar) -> datetime:
+def due_time(kind: DeadlineKind, urgency: Urgency, start: datetime, calendar: Calendar) -> datetime:
     """When a clock started now is due."""
     if kind in _FIXED:
         return start + _FIXED[kind]
@@ -94,10 +94,10 @@ def due_time(kind: ClockKind, urgency: Urgency, start: datetime, calendar: Calen
 
 
 @dataclass
-class Clock:
+class Deadline:
     """One deadline of one referral."""
 
-    kind: ClockKind
+    kind: DeadlineKind
     start_time: datetime
     due_time: datetime
     stop_time: datetime | None = None

@@ -1,4 +1,4 @@
-"""The house on one machine, as a person runs it: it comes up, whatever is killed heals, it stops cleanly and keeps what it has."""
+"""The stack on one machine, as a person runs it: it comes up, whatever is killed heals, it stops cleanly and keeps what it has."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("postgres", "broker", "partners", "referrals", "notifications", "gateway")
 
 
-class House:
+class LocalStack:
     """`python -m services` in a folder of its own, without the demo network."""
 
     def __init__(self, var: Path) -> None:
@@ -40,7 +40,7 @@ class House:
             lines.append(line)
             if line.startswith("Stop "):
                 return "".join(lines)
-        raise AssertionError("the house did not come up:\n" + "".join(lines))
+        raise AssertionError("the stack did not come up:\n" + "".join(lines))
 
     def end(self, number: signal.Signals) -> int:
         if self._process is None:
@@ -54,7 +54,7 @@ class House:
 
     @property
     def state(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.var / "house.json").read_text())
+        found: dict[str, Any] = json.loads((self.var / "stack.json").read_text())
         return found
 
     def pids(self) -> dict[str, int]:
@@ -62,56 +62,56 @@ class House:
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
+def stack() -> Iterator[LocalStack]:
     # Not tmp_path: each run of pytest closes the folder that all of them share, and started by root the database works as nobody.
     folder = Path(tempfile.mkdtemp(prefix="enlace-test-machine-"))
     folder.chmod(0o711)
-    made = House(folder / "var")
+    made = LocalStack(folder / "var")
     yield made
     made.end(signal.SIGTERM)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.timeout(240)
-def test_whatever_is_killed_heals_and_all_ends_with_the_house(house: House) -> None:
-    said = house.start()
+def test_whatever_is_killed_heals_and_all_ends_with_the_stack(stack: LocalStack) -> None:
+    said = stack.start()
     assert "ready in" in said
-    assert house.state["gateway"] in said
-    assert house.state["parts"].keys() == set(PARTS)
+    assert stack.state["gateway"] in said
+    assert stack.state["parts"].keys() == set(PARTS)
 
     for name in PARTS:
-        killed = house.pids()[name]
+        killed = stack.pids()[name]
         os.kill(killed, signal.SIGKILL)
         try:
-            _until(lambda name=name, killed=killed: _is_another(house.state["parts"][name], killed))  # type: ignore[misc]
+            _until(lambda name=name, killed=killed: _is_another(stack.state["parts"][name], killed))  # type: ignore[misc]
         except AssertionError:
-            log = (house.var / "log" / f"{name}.log").read_text().splitlines()[-20:]
-            raise AssertionError(f"{name} did not heal: {house.state['parts']}\n" + "\n".join(log)) from None
+            log = (stack.var / "log" / f"{name}.log").read_text().splitlines()[-20:]
+            raise AssertionError(f"{name} did not heal: {stack.state['parts']}\n" + "\n".join(log)) from None
 
-    pids = house.pids()
-    assert house.end(signal.SIGINT) == 0
+    pids = stack.pids()
+    assert stack.end(signal.SIGINT) == 0
     assert [name for name, pid in pids.items() if _runs(pid)] == []
 
-    house.start()
-    pids = house.pids()
-    house.end(signal.SIGKILL)
+    stack.start()
+    pids = stack.pids()
+    stack.end(signal.SIGKILL)
     _until(lambda: not any(_runs(pid) for pid in pids.values()))
 
 
 @pytest.mark.timeout(120)
-def test_what_is_secret_is_closed_and_a_second_house_in_the_folder_is_refused(house: House) -> None:
-    house.start()
-    for secret in ("secrets.json", "house.json"):
-        assert stat.S_IMODE((house.var / secret).stat().st_mode) == 0o600
+def test_what_is_secret_is_closed_and_a_second_stack_in_the_folder_is_refused(stack: LocalStack) -> None:
+    stack.start()
+    for secret in ("secrets.json", "stack.json"):
+        assert stat.S_IMODE((stack.var / secret).stat().st_mode) == 0o600
     for closed in ("keys", "log"):
-        assert stat.S_IMODE((house.var / closed).stat().st_mode) == 0o700
+        assert stat.S_IMODE((stack.var / closed).stat().st_mode) == 0o700
     second = subprocess.run(
-        [sys.executable, "-m", "services", "--var", str(house.var)], cwd=ROOT, capture_output=True, text=True, timeout=30
+        [sys.executable, "-m", "services", "--var", str(stack.var)], cwd=ROOT, capture_output=True, text=True, timeout=30
     )
     assert second.returncode == 1
     assert "already running" in second.stderr
-    owners = [words["owner"] for words in json.loads((house.var / "secrets.json").read_text()).values()]
-    for name, pid in house.pids().items():
+    owners = [words["owner"] for words in json.loads((stack.var / "secrets.json").read_text()).values()]
+    for name, pid in stack.pids().items():
         environment = Path(f"/proc/{pid}/environ").read_text()
         assert not [name for owner in owners if owner in environment], "who serves can't change tables"
 

@@ -1,4 +1,4 @@
-"""The keeper of child processes: what dies comes back, what never comes up is given up, the last level is stopped first."""
+"""The supervisor of child processes: what dies comes back, what never comes up is given up, the last level is stopped first."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from chassis.embedded.keeper import LIMIT, Keeper, Part
 from chassis.embedded.process import Failed, Process
+from chassis.embedded.supervisor import LIMIT, Part, Supervisor
 
 SLEEP = "import time; time.sleep(60)"
 
 
 class Lines(list[str]):
-    """What the keeper said."""
+    """What the supervisor said."""
 
 
 @pytest.fixture
@@ -25,71 +25,71 @@ def said() -> Lines:
 
 
 @pytest.fixture
-def keeper(said: Lines) -> Iterator[Keeper]:
-    made = Keeper(said.append)
+def supervisor(said: Lines) -> Iterator[Supervisor]:
+    made = Supervisor(said.append)
     yield made
     made.stop(timeout=0.1)
 
 
-def test_what_dies_is_started_again_and_said_in_one_line(keeper: Keeper, said: Lines, tmp_path: Path) -> None:
+def test_what_dies_is_started_again_and_said_in_one_line(supervisor: Supervisor, said: Lines, tmp_path: Path) -> None:
     part = _part("worker", SLEEP, tmp_path)
-    keeper.begin([part])
-    keeper.wait()
+    supervisor.begin([part])
+    supervisor.wait()
     assert part.process
     first = part.process
     first.kill()
-    _until(keeper, lambda: part.process is not first and part.up)
+    _until(supervisor, lambda: part.process is not first and part.up)
     assert said == ["worker was killed by signal 9; starting it again"]
 
 
-def test_what_dies_again_and_again_waits_longer_each_time(keeper: Keeper, said: Lines, tmp_path: Path) -> None:
-    keeper.begin([_part("broken", "raise SystemExit(3)", tmp_path, ready=lambda: False)])
+def test_what_dies_again_and_again_waits_longer_each_time(supervisor: Supervisor, said: Lines, tmp_path: Path) -> None:
+    supervisor.begin([_part("broken", "raise SystemExit(3)", tmp_path, ready=lambda: False)])
     with pytest.raises(Failed, match="broken does not become ready"):
-        keeper.wait()
+        supervisor.wait()
     assert len(said) == LIMIT
     assert said[-1] == "broken ended with 3; starting it again in 2 s"
 
 
 def test_a_part_that_was_up_long_enough_is_started_again_at_once(said: Lines, tmp_path: Path) -> None:
-    keeper = Keeper(said.append, calm=0)
+    supervisor = Supervisor(said.append, calm=0)
     part = _part("worker", SLEEP, tmp_path)
-    keeper.begin([part])
-    keeper.wait()
+    supervisor.begin([part])
+    supervisor.wait()
     for _ in range(3):
         assert part.process
         killed = part.process
         killed.kill()
-        _until(keeper, lambda: part.process is not killed and part.up)  # noqa: B023
-    keeper.stop(timeout=0.1)
+        _until(supervisor, lambda: part.process is not killed and part.up)  # noqa: B023
+    supervisor.stop(timeout=0.1)
     assert said == ["worker was killed by signal 9; starting it again"] * 3
 
 
 def test_a_part_that_runs_and_does_nothing_is_killed_and_started_again_but_not_for_a_moment(said: Lines, tmp_path: Path) -> None:
-    keeper = Keeper(said.append, examine=0.01, patience=0.5)
+    supervisor = Supervisor(said.append, examine=0.01, patience=0.5)
     part = _part("worker", SLEEP, tmp_path)
     idle = {"pid": 0, "until": 0.0}
     part.works = lambda: part.process is None or part.process.pid != idle["pid"] or time.monotonic() > idle["until"]
-    keeper.begin([part])
-    keeper.wait()
+    supervisor.begin([part])
+    supervisor.wait()
     assert part.process
     first = part.process
     idle |= {"pid": first.pid or 0, "until": time.monotonic() + 0.2}
-    _until(keeper, lambda: time.monotonic() > idle["until"] + 0.4)
+    _until(supervisor, lambda: time.monotonic() > idle["until"] + 0.4)
     assert part.process is first
     idle["until"] = time.monotonic() + 60
-    _until(keeper, lambda: part.process is not first and part.up)
-    keeper.stop(timeout=0.1)
+    _until(supervisor, lambda: part.process is not first and part.up)
+    supervisor.stop(timeout=0.1)
     assert said == ["worker runs and does nothing; killing it", "worker was killed by signal 9; starting it again"]
 
 
-def test_a_part_that_is_late_is_named_when_the_time_is_over(keeper: Keeper, tmp_path: Path) -> None:
-    keeper.begin([_part("late", SLEEP, tmp_path, ready=lambda: False)])
+def test_a_part_that_is_late_is_named_when_the_time_is_over(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.begin([_part("late", SLEEP, tmp_path, ready=lambda: False)])
     with pytest.raises(Failed, match="late"):
-        keeper.wait(timeout=0.2)
+        supervisor.wait(timeout=0.2)
 
 
 def test_the_higher_level_has_ended_before_the_lower_is_asked_to(tmp_path: Path) -> None:
-    keeper, order = Keeper(lambda line: None), tmp_path / "order"
+    supervisor, order = Supervisor(lambda line: None), tmp_path / "order"
     script = (
         "import signal, sys, time\n"
         "def bye(*_):\n    time.sleep({pause}); open({order!r}, 'a').write('{name} '); sys.exit()\n"
@@ -98,9 +98,9 @@ def test_the_higher_level_has_ended_before_the_lower_is_asked_to(tmp_path: Path)
     for level, name, pause in ((0, "ground", 0), (1, "roof", 0.3)):
         log = tmp_path / f"{name}.log"
         code = script.format(pause=pause, order=str(order), name=name)
-        keeper.begin([_part(name, code, tmp_path, level=level, ready=lambda log=log: "listening" in log.read_text())])  # type: ignore[misc]
-    keeper.wait()
-    keeper.stop()
+        supervisor.begin([_part(name, code, tmp_path, level=level, ready=lambda log=log: "listening" in log.read_text())])  # type: ignore[misc]
+    supervisor.wait()
+    supervisor.stop()
     assert order.read_text() == "roof ground "
 
 
@@ -113,9 +113,9 @@ def _part(name: str, code: str, folder: Path, ready: Callable[[], bool] = lambda
     return Part(name, level, begin, ready)
 
 
-def _until(keeper: Keeper, reached: Callable[[], bool], timeout: float = 10) -> None:
+def _until(supervisor: Supervisor, reached: Callable[[], bool], timeout: float = 10) -> None:
     end = time.monotonic() + timeout
     while not reached():
         assert time.monotonic() < end
-        keeper.tick()
+        supervisor.tick()
         time.sleep(0.01)

@@ -13,7 +13,7 @@ _LONGEST_WAIT = 1.0  # seconds; behind LISTEN, so that a change of the machine's
 _SHORTEST_WAIT = 0.05  # a due row that a caller holds just now is asked for again, but not in a tight loop
 
 
-class Watch:
+class DeadlineScheduler:
     """Several processes share the work by claiming rows."""
 
     def __init__(self, requests: Referrals, database: Database, clock: Clock) -> None:

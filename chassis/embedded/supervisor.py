@@ -41,7 +41,7 @@ class Part:
     worked_at: float = field(default=0.0, init=False)
 
 
-class Keeper:
+class Supervisor:
     """`say` is told each death in one line; `changed` is called whenever a part was begun or became ready."""
 
     def __init__(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.test_interpreters import TESTED
+from tests.project.test_interpreters import TESTED
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

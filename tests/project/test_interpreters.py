@@ -1,4 +1,4 @@
-"""Every Python that is claimed: in an environment of its own, as make sets it up, the house lives one life and its facts arrive.
+"""Every Python that is claimed: in an environment of its own, as make sets it up, the stack lives one life and its facts arrive.
 
 The Python that runs this file has the whole suite for proof; the others of this machine have these two tests. Their environments stay under build/, so
 only the first run pays for them (half a minute and 0.9 GB each). All of them run side by side, since they mostly wait.
@@ -128,7 +128,7 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
 
 @pytest.mark.timeout(600)  # the first run makes the environments
 @pytest.mark.parametrize("version", OTHERS)
-def test_on_every_python_a_house_starts_a_referral_is_closed_and_ctrl_c_ends_it(works: Works, version: str) -> None:
+def test_on_every_python_a_stack_starts_a_referral_is_closed_and_ctrl_c_ends_it(works: Works, version: str) -> None:
     code, said = works.result(version, "life")
     assert code == 0, said
     assert "1 passed" in said

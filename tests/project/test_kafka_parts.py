@@ -1,4 +1,4 @@
-"""Both brokers do what the tests of the house rely on."""
+"""Both brokers do what the tests of the stack rely on."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
-from tests.house.test_deploy import DEPLOY, containers
 from tests.parts import brokers
+from tests.project.test_deploy import DEPLOY, containers
 
 TIMEOUT = 15
 

@@ -11,8 +11,8 @@ from chassis.errors import Reused
 from chassis.sealing import Keyring
 
 
-class Once:
-    """The memory of requests."""
+class IdempotencyStore:
+    """Keeps request ids with their first answers, sealed."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
@@ -21,7 +21,7 @@ class Once:
         """What stands for a request without telling it."""
         return self._fingerprint(request).hex()
 
-    def recall(self, tx: Transaction, caller_id: str, request_id: str, method: str, request: bytes) -> bytes | None:
+    def begin(self, tx: Transaction, caller_id: str, request_id: str, method: str, request: bytes) -> bytes | None:
         """The first answer, or None when this is the first time (noted now). Refuses with Reused when the body or method differs."""
         fingerprint = self._fingerprint(request)
         fresh = tx.execute(
@@ -37,7 +37,7 @@ class Once:
             raise Reused
         return self._keyring.open_bytes(row["response"], f"requests/{caller_id}/{request_id}")
 
-    def keep(self, tx: Transaction, caller_id: str, request_id: str, response: bytes) -> None:
+    def complete(self, tx: Transaction, caller_id: str, request_id: str, response: bytes) -> None:
         """Keeps the answer with the request."""
         tx.execute(
             "UPDATE requests SET response = %s WHERE caller_id = %s AND request_id = %s",

@@ -24,7 +24,7 @@ from services.gateway.app import create_app
 from services.gateway.clients import AUDIENCES, Clients, Standing
 from services.gateway.config import Settings
 from services.gateway.verbs import VERBS
-from tests.gateway.api_house import ID, OUTPUTS, STUBS, Played, Stub, filled
+from tests.gateway.api_gateway import ID, OUTPUTS, STUBS, Played, Stub, filled
 
 ALL_ROLES = (m.ROLE_WORKER, m.ROLE_OPERATOR, m.ROLE_MANAGER, m.ROLE_COORDINATOR, m.ROLE_AUDITOR)
 SECRET = "a-secret-of-a-session-that-nobody-has"
@@ -39,7 +39,7 @@ class Patient(Stub):
         return lambda request, timeout=0.0: call(request)
 
 
-class PlayedHouse(Played):
+class PlayedServices(Played):
     """All services, answering in full."""
 
     def __post_init__(self) -> None:
@@ -101,7 +101,7 @@ def signed_in(*roles: m.Role.ValueType, language: str = "es") -> m.IssueTokenRes
     )
 
 
-def pages(played: PlayedHouse, development: bool = True, caller_rate: int = 1_000_000) -> Flask:
+def pages(played: PlayedServices, development: bool = True, caller_rate: int = 1_000_000) -> Flask:
     """The gateway before these services."""
     names._taxonomy = names.Taxonomy()
     settings = Settings("", 0, "", "", "", "", development, EXIT, "", 0, b"0" * 32, caller_rate)
@@ -159,7 +159,7 @@ __all__ = [
     "ALL_ROLES",
     "EXIT",
     "SECRET",
-    "PlayedHouse",
+    "PlayedServices",
     "enter",
     "n",
     "p",

@@ -19,8 +19,8 @@ import pytest
 
 from chassis import keys
 from chassis.embedded.postgres import Login, Postgres
-from tests.house.test_deploy import DEPLOY, ROOT, SECRETS, SERVICES, containers
 from tests.parts.postgres import Server
+from tests.project.test_deploy import DEPLOY, ROOT, SECRETS, SERVICES, containers
 
 LOCAL = DEPLOY / "overlays" / "local"
 
@@ -49,7 +49,7 @@ class Api:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 name = self.path.removeprefix("/api/v1/namespaces/enlace/secrets/")
-                if name != "house":  # what the Role allows
+                if name != "enlace-keys":  # what the Role allows
                     api.refused.append(name)
                     self._answer(403, {})
                 else:
@@ -98,7 +98,7 @@ def access(tmp_path: Path) -> Path:
 
 def test_it_makes_every_secret_that_the_pods_wait_for(api: Api, access: Path) -> None:
     make_secrets.main(api.url, access)
-    assert set(api.secrets) == (SECRETS - {"smtp"}) | {"house"}
+    assert set(api.secrets) == (SECRETS - {"smtp"}) | {"enlace-keys"}
     assert not api.refused
 
 
@@ -116,11 +116,11 @@ def test_interrupted_and_run_again_all_fit_together(api: Api, access: Path, afte
         make_secrets.main(api.url, access)
     api.dies_after = None
     make_secrets.main(api.url, access)
-    assert {name: api.secrets[name] for name in api.secrets if name != "house"} == make_secrets.cut(api.secrets["house"])
+    assert {name: api.secrets[name] for name in api.secrets if name != "enlace-keys"} == make_secrets.cut(api.secrets["enlace-keys"])
 
 
 def test_each_service_has_the_keys_it_needs_and_nobody_elses(tmp_path: Path) -> None:
-    given = make_secrets.cut(make_secrets.make_house())
+    given = make_secrets.cut(make_secrets.make_all())
     private = [
         name for contents in given.values() for name in contents if name.endswith((".jwk", ".key")) and not name.endswith(".pub.jwk")
     ]
@@ -142,11 +142,11 @@ def test_each_service_has_the_keys_it_needs_and_nobody_elses(tmp_path: Path) -> 
 
 def test_a_key_that_nobody_is_given_is_noticed() -> None:
     with pytest.raises(SystemExit, match=r"new\.key"):
-        make_secrets.cut(make_secrets.make_house() | {"new.key": b"?"})
+        make_secrets.cut(make_secrets.make_all() | {"new.key": b"?"})
 
 
 def test_the_databases_are_made_as_on_one_machine(tmp_path: Path) -> None:
-    passwords = {name.removeprefix("password."): value.decode() for name, value in make_secrets.make_house().items()}
+    passwords = {name.removeprefix("password."): value.decode() for name, value in make_secrets.make_all().items()}
     (tmp_path / "passwords").mkdir()
     for name, password in passwords.items():
         (tmp_path / "passwords" / name).write_text(password)

@@ -14,7 +14,7 @@ import yaml
 from click.testing import CliRunner
 
 from services.partners.__main__ import main as partners
-from tests.house.test_deploy import DEPLOY, ROOT, SERVICES, Object, containers, kubectl, local, pods
+from tests.project.test_deploy import DEPLOY, ROOT, SERVICES, Object, containers, kubectl, local, pods
 
 DOCUMENTS = [DEPLOY / "README.md", ROOT / "docs" / "operations.md"]
 NAMESPACE: Object = yaml.safe_load((DEPLOY / "namespace.yaml").read_text())

@@ -1,8 +1,8 @@
-"""One door for HTTP going out: it looks at the addresses that a name means at this moment, and connects to one of exactly those.
+"""One client for HTTP going out: it looks at the addresses that a name means at this moment, and connects to one of exactly those.
 
 A name may be harmless when it is entered and point into our own network later; so the rule is asked again at every connection. No redirect is followed,
 no proxy or netrc of the environment used, no cookie kept, and what is answered beside the status is thrown away.
-Limit: a Door leads to one endpoint and is for one thread at a time; looking up a name is the system's and has the system's patience.
+Limit: an EgressClient leads to one endpoint and is for one thread at a time; looking up a name is the system's and has the system's patience.
 """
 
 import contextlib
@@ -36,8 +36,8 @@ class RefusedAddress(NewConnectionError):
     """The name means an address that is never called."""
 
 
-class Line:
-    """What the connections of one Door share: the rule, and a handle on the latest connection by which it can be cut from another thread."""
+class Connection:
+    """What the connections of one EgressClient share: the rule, and a handle on the latest connection by which it can be cut from another thread."""
 
     def __init__(self, *, development: bool, timeout: float) -> None:
         self.development = development
@@ -45,16 +45,16 @@ class Line:
         self.was_cut = False
         self._handle: socket.socket | None = None
 
-    def connect(self, connection: HTTPConnection, host: str, port: int) -> socket.socket:
+    def connect(self, asking: HTTPConnection, host: str, port: int) -> socket.socket:
         """Resolves, refuses, connects."""
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise NameResolutionError(host, connection, socket.gaierror("unknown")) from error
+            raise NameResolutionError(host, asking, socket.gaierror("unknown")) from error
         addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
         # All of them or none: a name that means inside and outside at once is a trick.
         if not all(may_call(ip_address(address), development=self.development) for address in addresses):
-            raise RefusedAddress(connection, "refused")
+            raise RefusedAddress(asking, "refused")
         failure: OSError | None = None
         for address in addresses[:3]:
             try:
@@ -68,7 +68,7 @@ class Line:
             self.hang_up()
             self._handle = opened.dup()
             return opened
-        raise NewConnectionError(connection, "failed") from failure
+        raise NewConnectionError(asking, "failed") from failure
 
     def cut(self) -> None:
         """Ends the connection under way, whatever it is doing: a receiver that sends a byte every nine seconds never runs into a read timeout."""
@@ -84,16 +84,16 @@ class Line:
             self._handle = None
 
 
-def _pools(line: Line) -> dict[str, type[HTTPConnectionPool]]:
-    """Connection pools whose connections ask the line."""
+def _pools(connection: Connection) -> dict[str, type[HTTPConnectionPool]]:
+    """Connection pools whose connections ask the connection."""
 
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return line.connect(self, self._dns_host, self.port or 80)
+            return connection.connect(self, self._dns_host, self.port or 80)
 
     class Tls(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return line.connect(self, self._dns_host, self.port or 443)
+            return connection.connect(self, self._dns_host, self.port or 443)
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain
@@ -105,27 +105,27 @@ def _pools(line: Line) -> dict[str, type[HTTPConnectionPool]]:
 
 
 class _Adapter(HTTPAdapter):
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _pools(self._line)
+        self.poolmanager.pool_classes_by_scheme = _pools(self._connection)
 
 
-class Door:
+class EgressClient:
     """A way to one endpoint, kept open between deliveries."""
 
     def __init__(self, *, development: bool, timeout: float = TIMEOUT) -> None:
         self._development = development
         self._timeout = timeout
-        self._line: Line | None = None
+        self._connection: Connection | None = None
         self._session = requests.Session()
 
     def post(self, url: str, headers: dict[str, str], body: bytes) -> Outcome:
         """One attempt. It arrived if the answer is 2xx."""
-        kept_open = self._line is not None
+        kept_open = self._connection is not None
         started = time.perf_counter()
         error, code = self._try(url, headers, body)
         if error == "connection" and kept_open:
@@ -135,25 +135,25 @@ class Door:
 
     def cut(self) -> None:
         """Ends the attempt under way, from another thread."""
-        if self._line is not None:
-            self._line.cut()
+        if self._connection is not None:
+            self._connection.cut()
 
     def close(self) -> None:
         """Lets the connection go."""
         self._session.close()
-        if self._line is not None:
-            self._line.hang_up()
-            self._line = None
+        if self._connection is not None:
+            self._connection.hang_up()
+            self._connection = None
 
     def _try(self, url: str, headers: dict[str, str], body: bytes) -> tuple[str, int]:
-        line = self._line or self._open()
-        guard = threading.Timer(self._timeout, line.cut)
+        connection = self._connection or self._open()
+        guard = threading.Timer(self._timeout, connection.cut)
         guard.daemon = True
         guard.start()
         error, code, keep = "", 0, False
         try:
             with self._session.post(url, data=body, headers=headers, timeout=self._timeout, allow_redirects=False, stream=True) as answer:
-                if line.was_cut:  # what looks like the end of an answer is the cut
+                if connection.was_cut:  # what looks like the end of an answer is the cut
                     raise requests.Timeout
                 code = answer.status_code
                 error = "" if 200 <= code < 300 else "http"
@@ -166,20 +166,20 @@ class Door:
             error = error if code else "connection"  # what broke after the status does not matter
         finally:
             guard.cancel()
-        if line.was_cut and not code:
+        if connection.was_cut and not code:
             error = "timeout"
-        if not keep or line.was_cut:
+        if not keep or connection.was_cut:
             self.close()
         return error, code
 
-    def _open(self) -> Line:
-        self._line = Line(development=self._development, timeout=self._timeout)
+    def _open(self) -> Connection:
+        self._connection = Connection(development=self._development, timeout=self._timeout)
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, _Adapter(self._line))
-        return self._line
+            self._session.mount(scheme, _Adapter(self._connection))
+        return self._connection
 
 
 def _is_refused(failure: requests.ConnectionError) -> bool:

@@ -1,4 +1,4 @@
-"""The running of a service process: starts its parts in any weather, watches its loops and its database, ends within ten seconds of SIGTERM or Ctrl-C.
+"""Runs a service process: starts without waiting for database and broker, watches its loops, ends within ten seconds of SIGTERM or Ctrl-C.
 
 The main thread asks nothing of a database or a broker, so it always hears a signal; what is known of them it reads from their loops.
 """
@@ -41,14 +41,14 @@ def run(server: Server, database: Database, broker: Broker, loops: Sequence[Loop
         loop.start()
     server.start()
     log.get().info("started", port=server.port)
-    watch = Watch(server, database, broker, watched)
+    reporter = HealthReporter(server, database, broker, watched)
     while not ending.wait(_LOOK):
-        watch.look()
+        reporter.look()
     _stop(server, database, watched)
     return 0
 
 
-class Watch:
+class HealthReporter:
     """Says in the health service how the loops, the database and the broker stand, and starts a dead loop again."""
 
     def __init__(self, server: Server, database: Database, broker: Broker | None, loops: Sequence[Loop]) -> None:

@@ -1,6 +1,6 @@
-"""A whole house for tests, as a person runs it: `python -m services` in a folder of its own, and clients that act in the name of its people.
+"""A whole stack for tests, as a person runs it: `python -m services` in a folder of its own, and clients that act in the name of its people.
 
-`House().start()` … `stop()`, or the session's fixture `house`. Its ports are free ones, its folder is temporary and goes with it. `client(…)` speaks
+`LocalStack().start()` … `stop()`, or the session's fixture `stack`. Its ports are free ones, its folder is temporary and goes with it. `client(…)` speaks
 gRPC for an API key or a worker and renews its token by itself; `database(…)` reads what a service keeps, past its row-level security.
 """
 
@@ -42,12 +42,12 @@ _RENEW = 1.5  # seconds before its end a token is renewed
 _OPTIONS = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
 
 
-class House:
-    """One house. `start` returns it when everything answers; whoever starts one stops it."""
+class LocalStack:
+    """One stack. `start` returns it when everything answers; whoever starts one stops it."""
 
     def __init__(self, *, demo: bool = True, settings: dict[str, str] | None = None, words: Sequence[str] = ()) -> None:
         """`words` are more options of `python -m services`."""
-        self.var = Path(tempfile.mkdtemp(prefix="enlace-test-house-"))
+        self.var = Path(tempfile.mkdtemp(prefix="enlace-test-stack-"))
         if os.geteuid() == 0:
             self.var.chmod(0o711)  # then PostgreSQL can work in place, as nobody, and leaves nothing in the system's folders
         self._with_demo = demo
@@ -56,7 +56,7 @@ class House:
         self._process: subprocess.Popen[str] | None = None
         self._channels: dict[str, grpc.Channel] = {}
 
-    def start(self) -> House:
+    def start(self) -> LocalStack:
         """Fails with all that it said when it does not come up."""
         command = [*HEARING, sys.executable, "-m", "services", "--var", str(self.var), "--port", str(free_port())]
         command += ["--demo" if self._with_demo else "--no-demo", *self._words]
@@ -70,7 +70,7 @@ class House:
                 break
         else:
             self.stop()
-            raise AssertionError("the house did not come up:\n" + "".join(said))
+            raise AssertionError("the stack did not come up:\n" + "".join(said))
         threading.Thread(target=self._process.stdout.read, daemon=True).start()  # what it says later must not fill the pipe
         for name in SERVICES:
             self._channels[name] = grpc.insecure_channel(self.address(name), options=_OPTIONS)
@@ -92,8 +92,8 @@ class House:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What the house writes of itself: gateway, kafka, ready_s, and of each part pid, up, listen, metrics, log."""
-        found: dict[str, Any] = json.loads((self.var / "house.json").read_text())
+        """What the stack writes of itself: gateway, kafka, ready_s, and of each part pid, up, listen, metrics, log."""
+        found: dict[str, Any] = json.loads((self.var / "stack.json").read_text())
         return found
 
     @property
@@ -129,7 +129,7 @@ class House:
         return found
 
     def kill(self, name: str) -> int:
-        """kill -9 of a part; the house starts it again. Returns the pid it had."""
+        """kill -9 of a part; the stack starts it again. Returns the pid it had."""
         pid = self.pid(name)
         assert pid is not None, f"{name} does not run"
         os.kill(pid, signal.SIGKILL)
@@ -189,16 +189,16 @@ class House:
 class Client:
     """Every proto service as one caller. Calls have a deadline of ten seconds if none is given. Safe for all threads."""
 
-    def __init__(self, house: House, credential: members_pb2.IssueTokenRequest | None) -> None:
+    def __init__(self, stack: LocalStack, credential: members_pb2.IssueTokenRequest | None) -> None:
         self._credential = credential
-        self._tokens = members_pb2_grpc.TokensStub(house.channel("partners"))
+        self._tokens = members_pb2_grpc.TokensStub(stack.channel("partners"))
         self._turn = threading.Lock()
         self._tokens_by_audience, self._end = dict[str, str](), 0.0
         self.api_key = credential.api_key if credential else ""
         self.key_id = self.api_key.split("_")[1] if self.api_key else ""
         self.organization_id = ""
         self.organization_name = ""
-        asked = {name: grpc.intercept_channel(house.channel(name), _InTheirName(self, name)) for name in SERVICES}
+        asked = {name: grpc.intercept_channel(stack.channel(name), _InTheirName(self, name)) for name in SERVICES}
         self.directory = directory_pb2_grpc.DirectoryStub(asked["partners"])
         self.members = members_pb2_grpc.MembersStub(asked["partners"])
         self.tokens = self._tokens

@@ -107,4 +107,6 @@ class WebhooksServicer:
         return pb.ListDeliveriesResponse(deliveries=[wire.delivery_answer(delivery) for delivery in found], next_page_token=token)
 
     def ResendDelivery(self, request: pb.ResendDeliveryRequest, call: Call) -> pb.Delivery:
-        return wire.delivery_answer(self._webhooks.resend(call.tx, call.caller, call.clock.now(), object_id(request.id)))
+        return wire.delivery_answer(
+            self._webhooks.resend(call.tx, call.caller, call.clock.now(), object_id(request.id), request.webhook_id)
+        )

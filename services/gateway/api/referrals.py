@@ -1,22 +1,20 @@
 """/referrals: requests to one service, with consent: drafts, lists, history. What may happen to one is in referral_verbs."""
 
-from typing import Any
-
-from flask import Response
 from marshmallow import Schema
 
 from protos.notifications.v1 import notifications_pb2 as notices_pb
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.api import fields
-from services.gateway.api.answers import PageQuery, items, list_of, one, page_fields, page_of
-from services.gateway.api.convert import from_json
-from services.gateway.api.patches import mask, patch_of
+from services.gateway.api.answers import PageQuery, list_of, page_of
+from services.gateway.api.patches import patch_of
 from services.gateway.api.people import CoarsePersonSchema
-from services.gateway.api.reading import if_match, request_key
 from services.gateway.api.routes import Routes
-from services.gateway.clients import clients
 
-referrals = Routes("referrals", "Requests to one service, with consent, from draft to closed, and the clocks that watch them.")
+referrals = Routes(
+    "referrals",
+    "Requests to one service, with consent, from draft to closed, and the clocks that watch them.",
+    pb.DESCRIPTOR.services_by_name["Referrals"],
+)
 STATE, URGENCY, CLOCK = pb.State.DESCRIPTOR, pb.Urgency.DESCRIPTOR, pb.ClockKind.DESCRIPTOR
 
 
@@ -147,81 +145,30 @@ class NoticeSchema(Schema):
     read_time = fields.time("When it was read; inbox only.")
 
 
-@referrals.operation(
-    "post",
-    "/referrals",
-    right="referrals.write",
-    answers=ReferralSchema,
-    status=201,
-    takes=NewReferralSchema,
-    once=True,
-    refuses=(404, 409),
+referrals.rpc(
+    "CreateReferral", "Open a draft", "The receiver sees nothing of it until it is sent.", answers=ReferralSchema, takes=NewReferralSchema
 )
-def create_referral(given: dict[str, Any]) -> Response:
-    """Open a draft
-
-    The receiver sees nothing of it until it is sent."""
-    made = clients().referrals.CreateReferral(from_json({**given, "request_id": request_key()}, pb.CreateReferralRequest()))
-    return one(made, status=201, location=f"/referrals/{made.id}")
-
-
-@referrals.operation("get", "/referrals", right="referrals.read", answers=page_of(ReferralSchema, "ReferralPage"), query=ReferralQuery)
-def list_referrals(given: dict[str, Any]) -> Response:
-    """List referrals
-
-    Live ones by their next deadline, else newest first."""
-    page = clients().referrals.ListReferrals(pb.ListReferralsRequest(**page_fields(given), filter=filter_of(given)))
-    return items(page.referrals, page.next_page_token)
-
-
-@referrals.operation("get", "/referrals/counts", right="referrals.read", answers=CountsSchema, query=FilterQuery)
-def count_referrals(given: dict[str, Any]) -> Response:
-    """Count what a desk has before it"""
-    return one(clients().referrals.CountReferrals(pb.CountReferralsRequest(filter=filter_of(given))))
-
-
-@referrals.operation("get", "/referrals/<opaque:referral_id>", right="referrals.read", answers=ReferralSchema)
-def get_referral(referral_id: str) -> Response:
-    """Show a referral
-
-    Its sender, its receiver, or (no text, no identity) a coordinator."""
-    return one(clients().referrals.GetReferral(pb.GetReferralRequest(id=referral_id)))
-
-
-@referrals.operation(
-    "patch",
-    "/referrals/<opaque:referral_id>",
-    right="referrals.write",
-    answers=ReferralSchema,
-    takes=ReferralPatch,
-    etag=True,
-    wrapped="referral",
-    refuses=(409,),
+referrals.rpc(
+    "ListReferrals",
+    "List referrals",
+    "Live ones by their next deadline, else newest first.",
+    answers=page_of(ReferralSchema, "ReferralPage"),
+    query=ReferralQuery,
 )
-def update_referral(given: dict[str, Any], referral_id: str) -> Response:
-    """Change a draft"""
-    changed = from_json({**given, "id": referral_id, "etag": if_match()}, pb.Referral())
-    request = pb.UpdateReferralRequest(referral=changed, update_mask=mask(given), request_id=request_key())
-    return one(clients().referrals.UpdateReferral(request))
-
-
-@referrals.operation(
-    "get", "/referrals/<opaque:referral_id>/history", right="referrals.read", answers=list_of(ReferralEventSchema, "History")
+referrals.rpc("CountReferrals", "Count what a desk has before it", answers=CountsSchema, query=FilterQuery)
+referrals.rpc(
+    "GetReferral", "Show a referral", "Its sender, its receiver, or (no text, no identity) a coordinator.", answers=ReferralSchema
 )
-def list_referral_events(referral_id: str) -> Response:
-    """Show the history
-
-    Each transition and each event of a clock: who, when, why."""
-    return items(clients().referrals.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral_id)).events)
-
-
-@referrals.operation("get", "/referrals/<opaque:referral_id>/notices", right="notifications", answers=list_of(NoticeSchema, "Notices"))
-def list_notices(referral_id: str) -> Response:
-    """Show who was told, and whether it arrived"""
-    return items(clients().notifications.ListNotices(notices_pb.ListNoticesRequest(referral_id=referral_id)).notices)
-
-
-def filter_of(given: dict[str, Any]) -> pb.ReferralFilter:
-    """The filter of a query."""
-    named = {"box": "mine", **given, "states": given.get("state", []), "need_code": given.get("need")}
-    return from_json({name: value for name, value in named.items() if name not in ("state", "need")}, pb.ReferralFilter())
+referrals.rpc("UpdateReferral", "Change a draft", answers=ReferralSchema, takes=ReferralPatch)
+referrals.rpc(
+    "ListReferralEvents",
+    "Show the history",
+    "Each transition and each event of a clock: who, when, why.",
+    answers=list_of(ReferralEventSchema, "History"),
+)
+referrals.rpc(
+    "ListNotices",
+    "Show who was told, and whether it arrived",
+    answers=list_of(NoticeSchema, "Notices"),
+    service=notices_pb.DESCRIPTOR.services_by_name["Notifications"],
+)

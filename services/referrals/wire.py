@@ -189,6 +189,7 @@ def referral_message(referral: Referral, actor: Actor, now: datetime) -> referra
         else referrals_pb2.SIDE_NETWORK
     )
     party = side != referrals_pb2.SIDE_NETWORK
+    turn = referral.turn(actor, now)
     return referrals_pb2.Referral(
         id=referral.id,
         etag=etag(referral.version),
@@ -224,6 +225,9 @@ def referral_message(referral: Referral, actor: Actor, now: datetime) -> referra
         send_time=stamp(referral.send_time),
         create_time=stamp(referral.create_time),
         update_time=stamp(referral.update_time),
+        turn=referrals_pb2.Turn.Value(f"TURN_{turn.name}") if turn else referrals_pb2.TURN_UNSPECIFIED,
+        main_step=referral.main_step(actor, now),
+        unanswered=referral.is_unanswered(actor, now),
     )
 
 

@@ -61,12 +61,25 @@ class ReferralSchema(Schema):
     review_time = fields.time("On a waiting list: when it is looked at again.", dump_only=True)
     based_on_id = fields.ident("The referral it follows.", dump_only=True)
     clocks = fields.many(fields.part(ClockSchema, "A clock."), "Running ones first.", dump_only=True)
-    allowed_verbs = fields.many(fields.code("A verb.", example="accept"), "What this caller may do next.", dump_only=True)
+    allowed_verbs = fields.many(
+        fields.code("A verb.", example="accept"), "What this caller may do next, what moves things on first.", dump_only=True
+    )
     side = fields.word(pb.Side.DESCRIPTOR, "On which side you are.", dump_only=True)
     next_due_time = fields.time("Of the earliest running clock.", dump_only=True)
     send_time = fields.time("When it was sent.", dump_only=True)
     create_time = fields.created()
     update_time = fields.updated()
+    turn = fields.word(pb.Turn.DESCRIPTOR, "Whose turn it is: who is expected to take the next step; absent: nobody's.", dump_only=True)
+    main_step = fields.code(
+        "The one step of this caller that moves things on: one of allowed_verbs, or refer_again (a new referral with based_on_id). Absent: none.",
+        example="accept",
+        dump_only=True,
+    )
+    unanswered = fields.flag(
+        "It came back without help (declined, expired, not delivered) within 14 days and its sender has not referred her again."
+        " Never said to its receiver.",
+        dump_only=True,
+    )
 
 
 class NewReferralSchema(Schema):
@@ -97,6 +110,9 @@ class FilterQuery(Schema):
     waiting_for_other = fields.flag("Only where the next step is the other side's.")
     person_id = fields.ident("Only of this person.")
     contact_id = fields.ident("Only from this contact.")
+    late = fields.flag("Only with a running clock that is past due.")
+    due_soon = fields.flag("Only due within four hours, not late.")
+    unanswered = fields.flag("Only what came back without help and its sender has not referred again, see Referral.")
 
 
 class ReferralQuery(FilterQuery, PageQuery):

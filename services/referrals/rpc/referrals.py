@@ -67,7 +67,7 @@ class ReferralsServicer:
         return pb.ListReferralsResponse(referrals=[self._pack(referral, call) for referral in found], next_page_token=token(more))
 
     def CountReferrals(self, request: pb.CountReferralsRequest, call: Call) -> pb.CountReferralsResponse:
-        row = self._usecases.count(call.tx, _filter(request.filter, call), call.clock.now())
+        row = self._usecases.count(call.tx, _filter(request.filter, call))
         return pb.CountReferralsResponse(
             late=row["late"],
             due_soon=row["due_soon"],
@@ -242,6 +242,7 @@ def _filter(message: pb.ReferralFilter, call: Call) -> Filter:
     return Filter(
         box,
         call.caller.organization_id,
+        call.clock.now(),
         states=tuple(wire.states(message.states)),
         need_code=message.need_code,
         urgency=wire.urgency(message.urgency),
@@ -252,4 +253,7 @@ def _filter(message: pb.ReferralFilter, call: Call) -> Filter:
         waiting_for_other=message.waiting_for_other,
         person_id=optional_id(message.person_id, "filter.person_id"),
         contact_id=optional_id(message.contact_id, "filter.contact_id"),
+        late=message.late,
+        due_soon=message.due_soon,
+        unanswered=message.unanswered,
     )

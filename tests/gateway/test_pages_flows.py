@@ -16,7 +16,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import vocabulary
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, token_of
+from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, referral, token_of
 
 
 @pytest.fixture
@@ -307,18 +307,32 @@ def test_the_figures_hide_small_counts(played: PlayedServices, client: FlaskClie
 
 
 def test_today_does_not_let_a_no_be_forgotten(played: PlayedServices, client: FlaskClient) -> None:
-    refused, taken_up = (r.Referral(id=i * 32, code=i * 6, state=r.STATE_DECLINED, side=r.SIDE_SENDER, need_code="HOU.EMG") for i in "ab")
-    again = r.Referral(id="c" * 32, based_on_id=taken_up.id, state=r.STATE_SENT, side=r.SIDE_SENDER)
+    refused = r.Referral(id="a" * 32, state=r.STATE_DECLINED, side=r.SIDE_SENDER, need_code="HOU.EMG", main_step="refer_again")
 
     def listed(request: r.ListReferralsRequest) -> r.ListReferralsResponse:
-        if r.STATE_DECLINED in request.filter.states:
-            return r.ListReferralsResponse(referrals=[refused, taken_up])
-        return r.ListReferralsResponse(referrals=[again] if request.filter.box == r.BOX_OUTBOX else [])
+        return r.ListReferralsResponse(referrals=[refused] if request.filter.unanswered else [])
 
     played.answers["ListReferrals"] = listed
-    page = client.get("/today").text
-    assert f"/referrals/{refused.id}/reroute" in page
-    assert f"/referrals/{taken_up.id}/reroute" not in page
+    assert f"/referrals/{refused.id}/reroute" in client.get("/today").text
+
+
+@pytest.mark.parametrize("page", ["/today?show=late", "/today?show=soon", "/board"])
+def test_what_is_late_or_due_soon_is_chosen_by_the_service_and_shown_whole(page: str, played: PlayedServices, client: FlaskClient) -> None:
+    asked: list[r.ReferralFilter] = []
+
+    def listed(request: r.ListReferralsRequest) -> r.ListReferralsResponse:
+        asked.append(request.filter)
+        rows = [referral(id=f"{number:032x}", need_code="HOU.EMG") for number in range(50)]
+        return r.ListReferralsResponse(referrals=rows, next_page_token="more")
+
+    played.answers["ListReferrals"] = listed
+    shown = client.get(page).text
+    assert all(f"/referrals/{number:032x}" in shown for number in range(50))
+    assert [(wanted.late, wanted.due_soon, wanted.unanswered) for wanted in asked] == {
+        "/today?show=late": [(True, False, False)],
+        "/today?show=soon": [(False, True, False)],
+        "/board": [(True, False, False), (False, True, False), (False, False, True)],
+    }[page]
 
 
 @pytest.mark.parametrize(("said", "known"), [({}, False), ({"dependants": ""}, False), ({"dependants": "0"}, True)])

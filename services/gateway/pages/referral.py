@@ -14,7 +14,6 @@ from services.gateway import forms, i18n, names, session, steps, verbs, words
 from services.gateway.clients import clients
 
 blueprint = Blueprint("referral", __name__)
-EXITS = ("declined", "withdrawn", "not_delivered", "expired")
 # In which the receiver's access is over.
 ENDED = (
     r.STATE_CLOSED,
@@ -93,7 +92,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
         {referral.service_id, referral.alternative_service_id},
         {referral.sender_worker_id, referral.responsible_worker_id, *(e.actor_id for e in events if e.actor_kind == "worker")},
     )
-    allowed = [verb for verb in steps.verbs(referral) if verb in verbs.VERBS]
+    allowed = [verb for verb in referral.allowed_verbs if verb in verbs.VERBS]
     return render_template(
         "referral.html",
         referral=referral,
@@ -105,9 +104,9 @@ def render(referral: r.Referral, filled: Filled) -> str:
         alternatives=alternatives(referral) if "decline" in allowed else [],
         group_needs=group_needs(referral.need_code),
         openable=openable(referral),
+        elsewhere=referral.main_step in steps.ELSEWHERE,
         filled=filled,
         now=i18n.now(),
-        EXITS=EXITS,
     )
 
 

@@ -175,6 +175,15 @@ def test_a_consent_is_kept_as_it_was_given(played: PlayedServices, client: Flask
     assert played.last("UpdateReferral").update_mask.paths == ["receipt_id"]
 
 
+def test_the_consents_that_are_offered_are_those_that_the_service_names_for_this_referral(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[p.Receipt(id="b" * 32)])
+    page = client.get(f"/referrals/{ID}/consent").text
+    assert played.last("ListReceipts") == p.ListReceiptsRequest(person_id=ID, referral_id=ID)
+    assert f'value="{"b" * 32}"' in page
+
+
 def test_the_text_to_read_aloud_is_in_the_person_s_language(played: PlayedServices, client: FlaskClient) -> None:
     page = client.get(f"/referrals/{ID}/consent?read=fr").text
     assert '<html lang="es"' in page

@@ -241,6 +241,10 @@ def people_beginnings() -> dict[str, Beginning]:
             id=person.id, etag=person.etag, safe_contact=people_pb2.SafeContact(channel_code="phone")
         )
 
+    def for_referral(story: Story) -> tuple[Client, Any]:
+        sent = story.sent()
+        return story.ngo, people_pb2.ListReceiptsRequest(person_id=sent.person_id, referral_id=sent.id)
+
     return {
         "CreatePerson": lambda s: (s.ngo, people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(channel_code="none"))),
         "GetPerson": lambda s: (s.ngo, people_pb2.GetPersonRequest(id=s.person().id)),
@@ -253,7 +257,7 @@ def people_beginnings() -> dict[str, Beginning]:
             s.service.as_("ngo", "MANAGER"),
             people_pb2.ConfirmReceiptRequest(id=s.receipt(s.child().id, giver="best_interest", assent_code="given").id),
         ),
-        "ListReceipts": lambda s: (s.ngo, people_pb2.ListReceiptsRequest(person_id=s.person().id)),
+        "ListReceipts": for_referral,
         "GetReceipt": lambda s: (s.ngo, people_pb2.GetReceiptRequest(id=s.receipt(s.person().id).id)),
         "WithdrawReceipt": lambda s: (s.ngo, people_pb2.WithdrawReceiptRequest(id=s.receipt(s.person().id).id)),
         "ListReadings": lambda s: (s.ngo, people_pb2.ListReadingsRequest(person_id=s.person().id, page_size=2)),

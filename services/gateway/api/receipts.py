@@ -68,12 +68,20 @@ def create_receipt(given: dict[str, Any], person_id: str) -> Response:
     return one(made, status=201, location=f"/receipts/{made.id}")
 
 
-@receipts.operation("get", "/people/<opaque:person_id>/receipts", right="people.read", answers=list_of(ReceiptSchema, "Receipts"))
-def list_receipts(person_id: str) -> Response:
+class ReceiptQuery(Schema):
+    """Which receipts."""
+
+    referral_id = fields.ident("Only those on which this referral could be sent now.")
+
+
+@receipts.operation(
+    "get", "/people/<opaque:person_id>/receipts", right="people.read", answers=list_of(ReceiptSchema, "Receipts"), query=ReceiptQuery
+)
+def list_receipts(given: dict[str, Any], person_id: str) -> Response:
     """List a person's receipts, newest first
 
     The file's organisation; a recipient sees its own."""
-    return items(clients().people.ListReceipts(pb.ListReceiptsRequest(person_id=person_id)).receipts)
+    return items(clients().people.ListReceipts(pb.ListReceiptsRequest(person_id=person_id, **given)).receipts)
 
 
 @receipts.operation("get", "/receipts/<opaque:receipt_id>", right="people.read", answers=ReceiptSchema)

@@ -209,7 +209,7 @@ def consent(identifier: str) -> Response | str | tuple[str, int]:
         service=service,
         errors=errors,
         step="consent",
-        receipts=usable(draft, service),
+        receipts=clients().people.ListReceipts(p.ListReceiptsRequest(person_id=draft.person_id, referral_id=draft.id)).receipts,
         minor=draft.person.age_band in ("0-11", "12-17"),
         spoken=spoken,
         script=script(spoken, service.organization_name),
@@ -227,23 +227,6 @@ def script(language: str, organization: str) -> dict[str, object]:
         )
         question = i18n.gettext("¿Está de acuerdo? Puede decir que sí, que no, o que sí a una parte.")
     return {"points": points, "opening": opening, "question": question}
-
-
-def usable(draft: r.Referral, service: d.Service) -> list[p.Receipt]:
-    """Receipts that she already gave for this recipient and that still hold."""
-    receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=draft.person_id)).receipts
-    now = int(i18n.now().timestamp())
-    return [
-        receipt
-        for receipt in receipts
-        if receipt.recipient_organization_id == service.organization_id
-        and receipt.genuine
-        and not receipt.reason_code
-        and (receipt.giver_code != "best_interest" or i18n.moment(receipt.confirm_time))
-        and not i18n.moment(receipt.withdraw_time)
-        and receipt.until_time.seconds > now
-        and any(draft.need_code == code or draft.need_code.startswith(f"{code}.") for code in receipt.purpose_codes)
-    ]
 
 
 def give(draft: r.Referral, service: d.Service) -> p.Receipt:

@@ -325,6 +325,14 @@ class Referral:
         possible = [t for t in TRANSITIONS if t.offered and self._possible(t, actor, now)]
         return [t.verb for t in sorted(possible, key=lambda t: not t.main)]
 
+    def could_stand_on(self, receipt: Receipt, now: datetime) -> bool:
+        """Whether a consent would do now, to be sent on or to take an override's place."""
+        try:
+            self._check_receipt(receipt, now)
+        except Conflict:
+            return False
+        return not receipt.is_override
+
     def main_step(self, actor: Actor, now: datetime) -> str:
         """The one step of this actor that moves things on; empty when there is none."""
         if self.state in CAME_BACK and not self.followed_up and Side.SENDER in self.sides(actor):
@@ -374,10 +382,13 @@ class Referral:
         return step
 
     def _stand_on(self, receipt: Receipt, now: datetime) -> None:
+        self._check_receipt(receipt, now)
+        self.receipt_id = receipt.id
+
+    def _check_receipt(self, receipt: Receipt, now: datetime) -> None:
         receipt.check_covers(self.receiver_organization_id, self.need_code, now)
         if not receipt.is_override:
             receipt.check_giver(self.coarse.age_band)
-        self.receipt_id = receipt.id
 
     @staticmethod
     def _check_reason(reason_code: str, allowed: frozenset[str], note: str) -> None:

@@ -95,7 +95,8 @@ class PeopleServicer:
         )
 
     def ListReceipts(self, request: pb.ListReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
-        receipts = self._usecases.receipts(call.tx, object_id(request.person_id))
+        referral_id = optional_id(request.referral_id, "referral_id")
+        receipts = self._usecases.receipts(call.tx, call.clock.now(), object_id(request.person_id), referral_id)
         return pb.ListReceiptsResponse(receipts=[wire.receipt_message(receipt) for receipt in receipts])
 
     def GetReceipt(self, request: pb.GetReceiptRequest, call: Call) -> pb.Receipt:

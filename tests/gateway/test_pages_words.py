@@ -20,6 +20,7 @@ from services.gateway.names import Names
 from services.notifications.domain import rules
 from services.partners.domain import matching
 from services.referrals.domain import codes, lifecycle
+from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, enter, pages
 
 GATEWAY = Path(i18n.__file__).parent
@@ -175,6 +176,26 @@ def test_a_clock_empties_and_says_how_long() -> None:
     assert (calm.level, calm.left, calm.text) == ("calm", 50, "vence en 5 h")
     assert (soon.level, soon.left, soon.text) == ("soon", 9, "vence en 2 h 10 min")
     assert (late.level, late.left, late.text) == ("late", 0, "tarde por 40 min")
+
+
+@pytest.mark.parametrize(
+    ("language", "policy", "said"),
+    [
+        ("es", {"seconds": 15 * 60}, "en peligro o una emergencia médica. Respuesta en 15 minutos."),
+        ("es", {"seconds": 3600}, "en peligro o una emergencia médica. Respuesta en 1 hora."),
+        ("es", {"seconds": 24 * 3600}, "en peligro o una emergencia médica. Respuesta en 24 horas."),
+        ("en", {"seconds": 90 * 60}, "a child in danger or a medical emergency. Answer within 90 minutes."),
+        ("en", {"working_days": 1}, "a child in danger or a medical emergency. Answer within 1 working day."),
+        ("fr", {"working_days": 2}, "enfant en danger ou urgence médicale. Réponse en 2 jours ouvrés."),
+    ],
+)
+def test_how_soon_the_other_side_answers_is_said_as_the_service_has_it(language: str, policy: dict[str, int], said: str) -> None:
+    played = PlayedServices()
+    first = r.PolicyDeadline(urgency=r.URGENCY_IMMEDIATE, clock=r.CLOCK_KIND_ACKNOWLEDGE, **policy)
+    later = r.PolicyDeadline(urgency=r.URGENCY_IMMEDIATE, clock=r.CLOCK_KIND_DECIDE, seconds=7 * 60)
+    played.answers["GetDeadlinePolicy"] = r.DeadlinePolicy(deadlines=[later, first])
+    page = enter(pages(played).test_client()).get(f"/referrals/{ID}/need?lang={language}").text
+    assert said in page
 
 
 def test_the_clock_that_is_shown_is_the_earliest_that_runs() -> None:

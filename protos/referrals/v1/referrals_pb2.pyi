@@ -768,6 +768,73 @@ class CountReferralsResponse(_message.Message):
 Global___CountReferralsResponse: _TypeAlias = CountReferralsResponse  # noqa: Y015
 
 @_typing.final
+class GetDeadlinePolicyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDeadlinePolicyRequest: _TypeAlias = GetDeadlinePolicyRequest  # noqa: Y015
+
+@_typing.final
+class DeadlinePolicy(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEADLINES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def deadlines(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyDeadline]: ...
+    def __init__(
+        self,
+        *,
+        deadlines: _abc.Iterable[Global___PolicyDeadline] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadlines", b"deadlines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeadlinePolicy: _TypeAlias = DeadlinePolicy  # noqa: Y015
+
+@_typing.final
+class PolicyDeadline(_message.Message):
+    """How long one clock runs; a review is due when the receiver says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URGENCY_FIELD_NUMBER: _builtins.int
+    CLOCK_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    WORKING_DAYS_FIELD_NUMBER: _builtins.int
+    urgency: Global___Urgency.ValueType
+    """unspecified: whatever the urgency"""
+    clock: Global___ClockKind.ValueType
+    seconds: _builtins.int
+    working_days: _builtins.int
+    """of the person's country, in the place of seconds"""
+    def __init__(
+        self,
+        *,
+        urgency: Global___Urgency.ValueType = ...,
+        clock: Global___ClockKind.ValueType = ...,
+        seconds: _builtins.int = ...,
+        working_days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "seconds", b"seconds", "urgency", b"urgency", "working_days", b"working_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyDeadline: _TypeAlias = PolicyDeadline  # noqa: Y015
+
+@_typing.final
 class ListReferralEventsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

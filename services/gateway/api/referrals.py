@@ -133,6 +133,21 @@ class CountsSchema(Schema):
     live_by_department = fields.table(fields.number("How many."), "Live ones by the person's department.")
 
 
+class PolicyDeadlineSchema(Schema):
+    """How long one clock runs."""
+
+    urgency = fields.word(URGENCY, "For which urgency; absent: for any.", example="emergency")
+    clock = fields.word(CLOCK, "What is due.")
+    seconds = fields.number("How long.", example=3600)
+    working_days = fields.number("In the place of seconds: how many working days of the person's country.", example=0)
+
+
+class DeadlinePolicySchema(Schema):
+    """The network's deadlines. A review on a waiting list is due when the receiver says."""
+
+    deadlines = fields.many(fields.part(PolicyDeadlineSchema, "A deadline."), "By urgency.")
+
+
 class ReferralEventSchema(Schema):
     """One transition, or one event of a clock."""
 
@@ -194,6 +209,14 @@ def list_referrals(given: dict[str, Any]) -> Response:
 def count_referrals(given: dict[str, Any]) -> Response:
     """Count what a desk has before it"""
     return one(clients().referrals.CountReferrals(pb.CountReferralsRequest(filter=filter_of(given))))
+
+
+@referrals.operation("get", "/referrals/deadlines", right="referrals.read", answers=DeadlinePolicySchema)
+def get_deadline_policy() -> Response:
+    """Show how long there is for what
+
+    The network's policy, by urgency; what a referral's own clocks say is what counts."""
+    return one(clients().referrals.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest()))
 
 
 @referrals.operation("get", "/referrals/<opaque:referral_id>", right="referrals.read", answers=ReferralSchema)

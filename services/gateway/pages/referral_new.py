@@ -12,7 +12,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import forms, i18n, names, session, vocabulary, words
+from services.gateway import due, forms, i18n, names, session, vocabulary, words
 from services.gateway.clients import clients
 from services.gateway.pages import person_form
 
@@ -145,8 +145,14 @@ def need(identifier: str) -> Response | str | tuple[str, int]:
                 return redirect(url_for("referral_new.services", identifier=identifier), 303)
             except forms.SHOWN_IN_PLACE as refusal:
                 errors = forms.problems(refusal)
-    page = render_template("new_need.html", draft=draft, errors=errors, step="need")
+    page = render_template("new_need.html", draft=draft, errors=errors, step="need", urgency_hints=urgency_hints())
     return (page, 422) if errors else page
+
+
+def urgency_hints() -> dict[str, str]:
+    """When it is how urgent, and how soon the other side then answers."""
+    answers = due.answers(clients().referrals.GetDeadlinePolicy(r.GetDeadlinePolicyRequest()))
+    return {code: f"{words.word('urgency_hint', code)} {answers.get(code, '')}" for code, _word in words.options("urgency")}
 
 
 @blueprint.route("/referrals/<identifier>/services", methods=["GET", "POST"])

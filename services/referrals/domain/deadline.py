@@ -80,6 +80,14 @@ _FIXED = {
 }
 
 
+def policy() -> list[tuple[Urgency | None, DeadlineKind, timedelta | int]]:
+    """The whole policy: for which urgency (None: any), what is waited for, how long (a number: of working days)."""
+    by_urgency: list[tuple[Urgency | None, DeadlineKind, timedelta | int]] = [
+        (urgency, kind, span) for urgency, spans in POLICY.items() for kind, span in spans.items()
+    ]
+    return by_urgency + [(None, kind, span) for kind, span in _FIXED.items()]
+
+
 def due_time(kind: DeadlineKind, urgency: Urgency, start: datetime, calendar: Calendar) -> datetime:
     """When a clock started now is due."""
     if kind in _FIXED:

@@ -18,6 +18,7 @@ RIGHTS: Mapping[str, Mapping[str, Right]] = {
         "GetReferral": _READ,
         "ListReferrals": _READ,
         "CountReferrals": _COUNT,
+        "GetDeadlinePolicy": _COUNT,
         "ListReferralEvents": _READ,
         "SendReferral": _WRITE,
         "ConfirmOverride": roles("MANAGER", "COORDINATOR"),

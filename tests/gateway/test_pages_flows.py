@@ -236,6 +236,18 @@ def test_an_identity_is_shown_only_in_the_answer_that_opened_it(played: PlayedSe
     assert "Marisol" not in client.get(f"/referrals/{ID}").text
 
 
+@pytest.mark.parametrize(("live", "receipt_live"), [(True, True), (True, False), (False, True)])
+def test_a_receiver_is_offered_to_open_what_the_receipt_names_while_both_are_live(
+    live: bool, receipt_live: bool, played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = r.Referral(id=ID, etag="1", side=r.SIDE_RECEIVER, person_id=ID, receipt_id=ID, live=live)
+    played.answers["GetReceipt"] = p.Receipt(id=ID, field_groups=[p.FIELD_GROUP_HEALTH], live=receipt_live)
+    page = client.get(f"/referrals/{ID}").text
+    assert ('value="health"' in page) == (live and receipt_live)
+    assert ("Ahora no hay datos" in page) == (not (live and receipt_live))
+    assert 'value="identity"' not in page
+
+
 def test_the_printed_slip_has_the_code_and_no_name(played: PlayedServices, client: FlaskClient) -> None:
     page = client.get(f"/referrals/{ID}").text
     slip = re.search(r'<section class="slip".*?</section>', page, re.DOTALL)

@@ -153,6 +153,23 @@ def test_the_consents_that_are_listed_for_a_referral_are_those_on_which_it_can_b
         story.ngo.SendReferral(pb.SendReferralRequest(id=other.id, etag=other.etag, receipt_id=receipt.id))
 
 
+def test_a_receipt_says_itself_whether_it_opens_anything_now(story: Story, service: Service) -> None:
+    def live(identifier: str) -> bool:
+        found: people_pb2.Receipt = story.ngo.GetReceipt(people_pb2.GetReceiptRequest(id=identifier))
+        return found.live
+
+    consent, withdrawn = story.receipt(story.person().id), story.receipt(story.person().id)
+    decided = story.receipt(story.child().id, giver="best_interest", assent_code="given")
+    override = story.overridden().receipt_id
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=withdrawn.id))
+    assert [live(each) for each in (consent.id, withdrawn.id, decided.id, override)] == [True, False, False, True]
+    service.as_("ngo", "MANAGER").ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=decided.id))
+    service.clock.advance(timedelta(hours=12))
+    assert [live(each) for each in (consent.id, decided.id, override)] == [True, True, False], "nobody confirmed the override in time"
+    service.clock.advance(timedelta(days=90))
+    assert not live(consent.id)
+
+
 def test_a_consent_is_not_listed_for_another_person_s_referral(story: Story) -> None:
     draft = story.draft()
     story.receipt(draft.person_id)

@@ -20,9 +20,11 @@ def test_a_referral_goes_from_draft_to_closed(story: Story) -> None:
         pb.CompleteReferralRequest(id=referral.id, etag=referral.etag, outcome_code="fully_met", delivered_need_codes=["HOU.EMG"])
     )
     assert referral.state == pb.STATE_COMPLETED
+    completed = referral
     referral = story.ngo.CloseReferral(pb.CloseReferralRequest(id=referral.id, etag=referral.etag, help_came_code="yes"))
     assert referral.state == pb.STATE_CLOSED
     assert not [clock for clock in referral.clocks if not clock.HasField("stop_time")]
+    assert (completed.live, referral.live, story.draft().live) == (True, False, False)
     verbs = [event.verb for event in story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral.id)).events]
     assert verbs == ["drafted", "amended", "sent", "accepted", "started", "completed", "closed"]
 

@@ -68,7 +68,9 @@ _CONTACT = {"organization_id", "urgency", "pathway_code", "reference_hint", "cre
 ANSWERED = {f"Referral.{field.name}" for field in pb.Referral.DESCRIPTOR.fields if field.name not in _REFERRAL}
 ANSWERED |= {f"Contact.{name}" for name in _CONTACT}
 ANSWERED |= {f"Receipt.{name}" for name in ("id", "recorded_by_worker_id", "create_time", "withdraw_time", "signature")}
-ANSWERED |= {f"Receipt.{name}" for name in ("reason_code", "confirm_time", "confirmed_by_worker_id", "confirm_until_time", "genuine")}
+ANSWERED |= {
+    f"Receipt.{name}" for name in ("reason_code", "confirm_time", "confirmed_by_worker_id", "confirm_until_time", "genuine", "live")
+}
 
 
 def mutations(request: Any, depth: int = 0) -> Iterator[Callable[[Any], None]]:

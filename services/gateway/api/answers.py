@@ -39,19 +39,19 @@ def page_fields(given: dict[str, Any]) -> dict[str, Any]:
     return {"page_token": given.pop("cursor", ""), "page_size": given.pop("limit", 0)}
 
 
-def one(message: Message, *, status: int = 200, location: str = "", more: Mapping[str, Any] | None = None) -> Response:
-    """One thing, with its ETag; 304 where the reader has it already. `more`: what is said once, beside it."""
-    return thing({**to_json(message), **(more or {})}, status=status, location=location)
+def one(message: Message, *, status: int = 200, location: str = "", more: Mapping[str, Any] | None = None, moves: bool = False) -> Response:
+    """One thing, with its ETag; 304 where the reader has it already, unless it `moves` without a new version. `more`: what is said once, beside it."""
+    return thing({**to_json(message), **(more or {})}, status=status, location=location, moves=moves)
 
 
-def thing(body: Mapping[str, Any], *, status: int = 200, location: str = "") -> Response:
+def thing(body: Mapping[str, Any], *, status: int = 200, location: str = "", moves: bool = False) -> Response:
     """The same, for what is JSON already."""
     response = answer(body, status)
     if location:
         response.headers["Location"] = f"{PREFIX}{location}"
     reading = request.method in ("GET", "HEAD")
     tag = body.get("etag") or (hashlib.sha256(response.get_data()).hexdigest()[:32] if reading else "")
-    if reading and request.if_none_match.contains_weak(tag):
+    if reading and not moves and request.if_none_match.contains_weak(tag):
         response = Response(status=304)
     if tag:
         response.set_etag(tag)

@@ -46,6 +46,7 @@ class ReceiptSchema(Schema):
     confirmed_by_worker_id = fields.ident("Who that was.", dump_only=True)
     confirm_until_time = fields.time("Until when an override opens without a second person.", dump_only=True)
     genuine = fields.flag("Whether the signature holds; if not, it opens nothing.", dump_only=True)
+    live = fields.flag("Whether it opens now what it names.", dump_only=True)
 
 
 @receipts.operation(

@@ -80,6 +80,7 @@ class ReferralSchema(Schema):
         " Never said to its receiver.",
         dump_only=True,
     )
+    live = fields.flag("Something is still expected of somebody; a draft is not live.", dump_only=True)
 
 
 class NewReferralSchema(Schema):
@@ -224,7 +225,9 @@ def get_referral(referral_id: str) -> Response:
     """Show a referral
 
     Its sender, its receiver, or (no text, no identity) a coordinator."""
-    return one(clients().referrals.GetReferral(pb.GetReferralRequest(id=referral_id)))
+    found = clients().referrals.GetReferral(pb.GetReferralRequest(id=referral_id))
+    # What follows one that has ended is another referral: whose turn it is changes, and its version does not.
+    return one(found, moves=not found.live and found.state != pb.STATE_DRAFT)
 
 
 @referrals.operation(

@@ -15,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.errors import Invalid
 from chassis.outbox import Fact
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2, letters_pb2, members_pb2
 from services.partners.domain.api_key import ApiKey
@@ -73,7 +74,7 @@ def capacity(message: pb.Capacity, at: str) -> Capacity:
 
 def invitation_entry(message: members_pb2.Invitation) -> InvitationEntry:
     """What a caller says of whom to invite."""
-    roles = [_word(Role, members_pb2.Role, role, f"invitation.roles.{number}") for number, role in enumerate(message.roles)]
+    roles = [_word(Role, contract_pb2.Role, role, f"invitation.roles.{number}") for number, role in enumerate(message.roles)]
     if None in roles:
         raise Invalid(("invitation.roles", "unknown_code"))
     return InvitationEntry(message.email.strip(), tuple(role for role in roles if role), message.language or "es")
@@ -226,7 +227,7 @@ def worker(found: Worker) -> members_pb2.Worker:
         organization_id=found.organization_id,
         name=found.entry.name,
         email=found.entry.email,
-        roles=[_number(members_pb2.Role, role) for role in found.entry.roles],
+        roles=[_number(contract_pb2.Role, role) for role in found.entry.roles],
         language=found.entry.language,
         status=_number(members_pb2.WorkerStatus, found.status),
         create_time=moment(found.create_time),
@@ -240,7 +241,7 @@ def invitation(found: Invitation) -> members_pb2.Invitation:
         id=found.id,
         organization_id=found.organization_id,
         email=found.entry.email,
-        roles=[_number(members_pb2.Role, role) for role in found.entry.roles],
+        roles=[_number(contract_pb2.Role, role) for role in found.entry.roles],
         language=found.entry.language,
         create_time=moment(found.create_time),
         expire_time=moment(found.expire_time),

@@ -42,6 +42,13 @@ class ReceiptSchema(Schema):
     confirmed_by_worker_id = fields.ident("Who that was.", dump_only=True)
     confirm_until_time = fields.time("Until when an override opens without a second person.", dump_only=True)
     genuine = fields.flag("Whether the signature holds; if not, it opens nothing.", dump_only=True)
+    live = fields.flag("Whether it opens now what it names.", dump_only=True)
+
+
+class ReceiptQuery(Schema):
+    """Which receipts."""
+
+    referral_id = fields.ident("Only those on which this referral could be sent now.")
 
 
 receipts.rpc("CreateReceipt", "Record a consent", "The file's organisation.", answers=ReceiptSchema, takes=ReceiptSchema)
@@ -50,6 +57,7 @@ receipts.rpc(
     "List a person's receipts, newest first",
     "The file's organisation; a recipient sees its own.",
     answers=list_of(ReceiptSchema, "Receipts"),
+    query=ReceiptQuery,
 )
 receipts.rpc("GetReceipt", "Show a receipt", answers=ReceiptSchema)
 receipts.rpc(

@@ -59,12 +59,26 @@ class ReferralSchema(Schema):
     review_time = fields.time("On a waiting list: when it is looked at again.", dump_only=True)
     based_on_id = fields.ident("The referral it follows.", dump_only=True)
     clocks = fields.many(fields.part(ClockSchema, "A clock."), "Running ones first.", dump_only=True)
-    allowed_verbs = fields.many(fields.code("A verb.", example="accept"), "What this caller may do next.", dump_only=True)
+    allowed_verbs = fields.many(
+        fields.code("A verb.", example="accept"), "What this caller may do next, what moves things on first.", dump_only=True
+    )
     side = fields.word(pb.Side.DESCRIPTOR, "On which side you are.", dump_only=True)
     next_due_time = fields.time("Of the earliest running clock.", dump_only=True)
     send_time = fields.time("When it was sent.", dump_only=True)
     create_time = fields.created()
     update_time = fields.updated()
+    turn = fields.word(pb.Turn.DESCRIPTOR, "Whose turn it is: who is expected to take the next step; absent: nobody's.", dump_only=True)
+    main_step = fields.code(
+        "The one step of this caller that moves things on: one of allowed_verbs, or refer_again (a new referral with based_on_id). Absent: none.",
+        example="accept",
+        dump_only=True,
+    )
+    unanswered = fields.flag(
+        "It came back without help (declined, expired, not delivered) within 14 days and its sender has not referred her again."
+        " Never said to its receiver.",
+        dump_only=True,
+    )
+    live = fields.flag("Something is still expected of somebody; a draft is not live.", dump_only=True)
 
 
 class NewReferralSchema(Schema):
@@ -95,6 +109,9 @@ class FilterQuery(Schema):
     waiting_for_other = fields.flag("Only where the next step is the other side's.")
     person_id = fields.ident("Only of this person.")
     contact_id = fields.ident("Only from this contact.")
+    late = fields.flag("Only with a running clock that is past due.")
+    due_soon = fields.flag("Only due within four hours, not late.")
+    unanswered = fields.flag("Only what came back without help and its sender has not referred again, see Referral.")
 
 
 class ReferralQuery(FilterQuery, PageQuery):
@@ -113,6 +130,21 @@ class CountsSchema(Schema):
     by_state = fields.table(fields.number("How many."), "By state.")
     live_by_need_group = fields.table(fields.number("How many."), "Live ones by group of need.")
     live_by_department = fields.table(fields.number("How many."), "Live ones by the person's department.")
+
+
+class PolicyDeadlineSchema(Schema):
+    """How long one clock runs."""
+
+    urgency = fields.word(URGENCY, "For which urgency; absent: for any.", example="emergency")
+    clock = fields.word(CLOCK, "What is due.")
+    seconds = fields.number("How long.", example=3600)
+    working_days = fields.number("In the place of seconds: how many working days of the person's country.", example=0)
+
+
+class DeadlinePolicySchema(Schema):
+    """The network's deadlines. A review on a waiting list is due when the receiver says."""
+
+    deadlines = fields.many(fields.part(PolicyDeadlineSchema, "A deadline."), "By urgency.")
 
 
 class ReferralEventSchema(Schema):
@@ -157,7 +189,18 @@ referrals.rpc(
 )
 referrals.rpc("CountReferrals", "Count what a desk has before it", answers=CountsSchema, query=FilterQuery)
 referrals.rpc(
-    "GetReferral", "Show a referral", "Its sender, its receiver, or (no text, no identity) a coordinator.", answers=ReferralSchema
+    "GetDeadlinePolicy",
+    "Show how long there is for what",
+    "The network's policy, by urgency; what a referral's own clocks say is what counts.",
+    answers=DeadlinePolicySchema,
+)
+referrals.rpc(
+    "GetReferral",
+    "Show a referral",
+    "Its sender, its receiver, or (no text, no identity) a coordinator.",
+    answers=ReferralSchema,
+    # What follows one that has ended is another referral: whose turn it is changes, and its version does not.
+    moves=lambda found: not found.live and found.state != pb.STATE_DRAFT,
 )
 referrals.rpc("UpdateReferral", "Change a draft", answers=ReferralSchema, takes=ReferralPatch)
 referrals.rpc(

@@ -59,13 +59,14 @@ class Routes(Blueprint):  # type: ignore[misc]
         verb: str = "",
         etag_needed: bool = True,
         said: Callable[[Message], Given] = to_json,
+        moves: Callable[[Any], bool] = lambda _: False,
         service: ServiceDescriptor | None = None,
     ) -> None:
         """Adds the route of an rpc. Method, path, right, headers and refusals are those of its .proto.
 
         `takes` and `query` are what is let through of body and query. `verb` chooses among several ways to ask it, `operation_id` names that one.
-        `said` is what is said of a message, where that is not the message itself; `service`
-        of an rpc that is another service's than the noun's.
+        `said` is what is said of a message, where that is not the message itself; `moves` says of one that it may
+        change without a new etag, and so is never 304; `service` is the rpc's, where it is another than the noun's.
         """
         method = (service or self._service).methods_by_name[name]
         binding = next(each for each in bindings(method) if verb in ("", each.verb))
@@ -74,7 +75,7 @@ class Routes(Blueprint):  # type: ignore[misc]
             if binding.rules.public:
                 origin.tell()
             request = binding.request(given or {}, variables, etag_needed=etag_needed)
-            return answer_of(binding, binding.ask(request), said)
+            return answer_of(binding, binding.ask(request), said, moves)
 
         view.__name__ = operation_id or _WORDS.sub("_", name).lower()
         view.__doc__ = f"{summary}\n\n{more}" if more else summary
@@ -127,21 +128,31 @@ class Routes(Blueprint):  # type: ignore[misc]
         self.route(binding.rule, methods=[method], tags=[self.name], endpoint=view.__name__)(admitted)
 
 
-def answer_of(binding: Binding, message: Message, said: Callable[[Message], Given]) -> Response:
+def answer_of(binding: Binding, message: Message, said: Callable[[Message], Given], moves: Callable[[Any], bool]) -> Response:
     """What a route answers: nothing, a list or a page of one, one thing, or one thing with what is said once beside it."""
     fields = message.DESCRIPTOR.fields
     if not fields:
         return nothing()
     listing = next((field for field in fields if field.message_type and field.is_repeated and not is_map(field)), None)
     rest: Given = {field.name: getattr(message, field.name) for field in fields if not field.message_type}
-    if listing is not None and rest.keys() <= {"next_page_token", "total_size"} and len(rest) == len(fields) - 1:
+    if (
+        listing is not None
+        and message.DESCRIPTOR.name.endswith("Response")
+        and rest.keys() <= {"next_page_token", "total_size"}
+        and len(rest) == len(fields) - 1
+    ):
         token = rest.pop("next_page_token", "")
         return listed([said(each) for each in getattr(message, listing.name)], token, rest)
     inner = next((field for field in fields if field.message_type and "id" in field.message_type.fields_by_name), None)
     if inner is not None and "id" not in rest and len(rest) == len(fields) - 1:
         made = getattr(message, inner.name)
         return thing({**said(made), **rest}, status=201, location=binding.where(made))
-    return thing(said(message), status=201 if binding.creates else 200, location=binding.where(message) if binding.creates else "")
+    return thing(
+        said(message),
+        status=201 if binding.creates else 200,
+        location=binding.where(message) if binding.creates else "",
+        moves=moves(message),
+    )
 
 
 def add_headers(doc: dict[str, Any], doc_info: dict[str, Any], **_others: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import forms, i18n, names, session, vocabulary, words
+from services.gateway import due, forms, i18n, names, session, vocabulary, words
 from services.gateway.clients import clients
 from services.gateway.pages import person_form
 
@@ -145,8 +145,14 @@ def need(identifier: str) -> Response | str | tuple[str, int]:
                 return redirect(url_for("referral_new.services", identifier=identifier), 303)
             except forms.SHOWN_IN_PLACE as refusal:
                 errors = forms.problems(refusal)
-    page = render_template("new_need.html", draft=draft, errors=errors, step="need")
+    page = render_template("new_need.html", draft=draft, errors=errors, step="need", urgency_hints=urgency_hints())
     return (page, 422) if errors else page
+
+
+def urgency_hints() -> dict[str, str]:
+    """When it is how urgent, and how soon the other side then answers."""
+    answers = due.answers(clients().referrals.GetDeadlinePolicy(r.GetDeadlinePolicyRequest()))
+    return {code: f"{words.word('urgency_hint', code)} {answers.get(code, '')}" for code, _word in words.options("urgency")}
 
 
 @blueprint.route("/referrals/<identifier>/services", methods=["GET", "POST"])
@@ -209,7 +215,7 @@ def consent(identifier: str) -> Response | str | tuple[str, int]:
         service=service,
         errors=errors,
         step="consent",
-        receipts=usable(draft, service),
+        receipts=clients().people.ListReceipts(p.ListReceiptsRequest(person_id=draft.person_id, referral_id=draft.id)).receipts,
         minor=draft.person.age_band in ("0-11", "12-17"),
         spoken=spoken,
         script=script(spoken, service.organization_name),
@@ -227,23 +233,6 @@ def script(language: str, organization: str) -> dict[str, object]:
         )
         question = i18n.gettext("¿Está de acuerdo? Puede decir que sí, que no, o que sí a una parte.")
     return {"points": points, "opening": opening, "question": question}
-
-
-def usable(draft: r.Referral, service: d.Service) -> list[p.Receipt]:
-    """Receipts that she already gave for this recipient and that still hold."""
-    receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=draft.person_id)).receipts
-    now = int(i18n.now().timestamp())
-    return [
-        receipt
-        for receipt in receipts
-        if receipt.recipient_organization_id == service.organization_id
-        and receipt.genuine
-        and not receipt.reason_code
-        and (receipt.giver_code != "best_interest" or i18n.moment(receipt.confirm_time))
-        and not i18n.moment(receipt.withdraw_time)
-        and receipt.until_time.seconds > now
-        and any(draft.need_code == code or draft.need_code.startswith(f"{code}.") for code in receipt.purpose_codes)
-    ]
 
 
 def give(draft: r.Referral, service: d.Service) -> p.Receipt:

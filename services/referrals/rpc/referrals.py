@@ -9,7 +9,7 @@ from chassis.rpc import Call
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.codes import Check
-from services.referrals.domain.deadline import Calendar, Urgency
+from services.referrals.domain.deadline import Calendar, Urgency, policy
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.referral import Actor, Referral
 from services.referrals.rpc.requests import after, due_key, mask, moment_key, optional_id, size, token, version
@@ -67,7 +67,7 @@ class ReferralsServicer:
         return pb.ListReferralsResponse(referrals=[self._pack(referral, call) for referral in found], next_page_token=token(more))
 
     def CountReferrals(self, request: pb.CountReferralsRequest, call: Call) -> pb.CountReferralsResponse:
-        row = self._usecases.count(call.tx, _filter(request.filter, call), call.clock.now())
+        row = self._usecases.count(call.tx, _filter(request.filter, call))
         return pb.CountReferralsResponse(
             late=row["late"],
             due_soon=row["due_soon"],
@@ -78,6 +78,19 @@ class ReferralsServicer:
             by_state=row["by_state"],
             live_by_need_group=row["by_need"],
             live_by_department=row["by_department"],
+        )
+
+    def GetDeadlinePolicy(self, request: pb.GetDeadlinePolicyRequest, call: Call) -> pb.DeadlinePolicy:
+        return pb.DeadlinePolicy(
+            deadlines=[
+                pb.PolicyDeadline(
+                    urgency=wire.urgency_number(urgency),
+                    clock=wire.clock_number(kind),
+                    seconds=0 if isinstance(span, int) else int(span.total_seconds()),
+                    working_days=span if isinstance(span, int) else 0,
+                )
+                for urgency, kind, span in policy()
+            ]
         )
 
     def ListReferralEvents(self, request: pb.ListReferralEventsRequest, call: Call) -> pb.ListReferralEventsResponse:
@@ -242,6 +255,7 @@ def _filter(message: pb.ReferralFilter, call: Call) -> Filter:
     return Filter(
         box,
         call.caller.organization_id,
+        call.clock.now(),
         states=tuple(wire.states(message.states)),
         need_code=message.need_code,
         urgency=wire.urgency(message.urgency),
@@ -252,4 +266,7 @@ def _filter(message: pb.ReferralFilter, call: Call) -> Filter:
         waiting_for_other=message.waiting_for_other,
         person_id=optional_id(message.person_id, "filter.person_id"),
         contact_id=optional_id(message.contact_id, "filter.contact_id"),
+        late=message.late,
+        due_soon=message.due_soon,
+        unanswered=message.unanswered,
     )

@@ -4,8 +4,9 @@ from flask import Blueprint, render_template
 
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import names, session
+from services.gateway import access, names, session
 from services.gateway.clients import clients
+from services.gateway.i18n import N_
 from services.gateway.pages.today import chosen
 
 blueprint = Blueprint("board", __name__)
@@ -21,6 +22,7 @@ TILES = {
 
 
 @blueprint.get("/board")
+@access.open_to(access.NETWORK, navigation=N_("Tablero"))
 def board() -> str:
     """The page."""
     counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_NETWORK, live=True)))

@@ -10,8 +10,9 @@ from protos.notifications.v1.notifications_pb2 import ListNoticesRequest, Notice
 from protos.partners.v1.directory_pb2 import MatchServicesRequest
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import forms, i18n, names, session, steps, verbs, words
+from services.gateway import access, forms, i18n, names, session, steps, verbs, words
 from services.gateway.clients import clients
+from services.gateway.i18n import N_
 
 blueprint = Blueprint("referral", __name__)
 BOXES = {"mine": r.BOX_MINE, "inbox": r.BOX_INBOX, "outbox": r.BOX_OUTBOX, "network": r.BOX_NETWORK}
@@ -27,6 +28,7 @@ class Filled:
 
 
 @blueprint.get("/referrals")
+@access.open_to(access.EVERYONE, navigation=N_("Remisiones"))
 def listing() -> str:
     """All referrals of this desk, or of the network for a coordinator, with filters that stay in the address: codes only."""
     me = session.me()
@@ -61,6 +63,7 @@ def listing() -> str:
 
 
 @blueprint.get("/referrals/<identifier>")
+@access.open_to(access.EVERYONE)
 def show(identifier: str) -> str:
     """One referral."""
     return render(fetch(identifier), Filled())
@@ -157,6 +160,7 @@ def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
 
 
 @blueprint.post("/referrals/<identifier>/do/<verb>")
+@access.open_to(access.CARE | {access.COORDINATOR})
 def act(identifier: str, verb: str) -> Response | tuple[str, int]:
     """Takes a step."""
     if verb not in verbs.VERBS:
@@ -175,6 +179,7 @@ def act(identifier: str, verb: str) -> Response | tuple[str, int]:
 
 
 @blueprint.post("/referrals/<identifier>/open")
+@access.open_to(access.CARE)
 def open_person(identifier: str) -> str | tuple[str, int]:
     """Opens what the receipt allows, for a purpose; the answer to this form is the only place where it is shown."""
     referral = fetch(identifier)

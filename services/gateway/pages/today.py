@@ -3,8 +3,9 @@
 from flask import Blueprint, render_template, request
 
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import names, session
+from services.gateway import access, names, session
 from services.gateway.clients import clients
+from services.gateway.i18n import N_
 
 blueprint = Blueprint("today", __name__)
 
@@ -31,6 +32,7 @@ def came_back() -> list[r.Referral]:
 
 
 @blueprint.get("/today")
+@access.open_to(access.EVERYONE, navigation=N_("Hoy"))
 def today() -> str:
     """The page. A coordinator without a desk of her own sees the whole network, by codes."""
     me = session.me()

@@ -13,7 +13,7 @@ CODE := $(wildcard chassis protos services demo bench tests)
 # Tests of one file stay together, so what a module sets up is set up once.
 PYTEST ?= -n 2 --dist loadfile
 
-.PHONY: help run test lint format types law fresh protos requirements bench soak image clean system-packages
+.PHONY: help run test check hooks times lint format types law fresh protos requirements bench soak image clean system-packages
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -30,6 +30,15 @@ else
 	$(PY) -m pytest -m alone
 	$(PY) -m tests.refusals
 endif
+
+check: $(VENV)/.dev lint types law fresh ## The inner loop, under a minute: style, types, the import law, tests of the domain and of what changed
+	$(PY) -m pytest -q $(PYTEST) -m "not alone" $$($(PY) -m tests.changed $(ARGS))
+
+hooks: ## Optional: git checks the style at each commit and does `make check` at each push (again without: git config --unset core.hooksPath)
+	git config core.hooksPath .ci/hooks
+
+times: $(VENV)/.dev system-packages ## Measure how long each file of tests takes, from which `make check` chooses (ARGS="tests/chassis" for a part)
+	$(PY) -m pytest -p tests.times $(PYTEST) $(ARGS)
 
 lint: $(VENV)/.dev ## Style: ruff check, ruff format
 	$(VENV)/bin/ruff check

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from kafka import KafkaConsumer
+from kafka.protocol.consumer import FetchRequest
 from structlog.testing import capture_logs
 
 from chassis import kafka, log, outbox
@@ -170,6 +171,36 @@ def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(
     patient = Consumer(settings(broker.bootstrap), group, [topic])
     until(lambda: bool(patient.poll(0.5)), 40)
     patient.close()
+    watch.stop()
+
+
+def test_a_consumer_that_hears_nothing_lets_the_broker_wait_longer_until_a_record_comes(
+    embedded_broker: brokers.Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[int] = []
+    encode = FetchRequest.encode
+
+    def noted(self: FetchRequest, *words: Any, **options: Any) -> Any:
+        waits.append(self.max_wait_ms)
+        return encode(self, *words, **options)
+
+    topic = f"enlace.tests-{new_id()[:8]}.v1"
+    watch = Broker(settings(embedded_broker.bootstrap), [topic])
+    watch.start()
+    until(lambda: watch.cluster_id is not None)
+    consumer = Consumer(settings(embedded_broker.bootstrap), new_id(), [topic])
+    until(lambda: not consumer.poll(0.1) and consumer.assigned)
+    monkeypatch.setattr(FetchRequest, "encode", noted)
+    monkeypatch.setattr(kafka, "_QUIET", 0.5)
+    until(lambda: not consumer.poll(0.1) and kafka._QUIET_MS in waits)
+    producer = Producer(settings(embedded_broker.bootstrap))
+    producer.send_all(topic, [(b"key", b"value", [])])
+    producer.discard()
+    until(lambda: bool(consumer.poll(0.1)))
+    waits.clear()
+    consumer.poll(0.1)
+    assert waits[-1] == kafka._QUICK_MS
+    consumer.close()
     watch.stop()
 
 

@@ -86,13 +86,24 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def ears(running: Service, embedded_broker: brokers.Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def own_broker() -> Iterator[brokers.Broker]:
+    """Of this module alone: on the shared one lie facts of other tests' services under the same topics, in voices that are strange here."""
+    made = brokers.make("embedded")
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def ears(running: Service, own_broker: brokers.Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One for the module: joining a group takes the embedded broker some seconds."""
     folder = tmp_path_factory.mktemp("trusted_signers")
     keys.create(folder, ["referrals", "partners", "notifications"])
     signers = {name: Signer(keys.signing(folder, f"facts.{name}")) for name in ("referrals", "partners", "notifications")}
     topics = [TOPIC, REFERRALS, PARTNERS]
-    broker = Broker(settings(embedded_broker.bootstrap), [*topics, REPLAYS])
+    broker = Broker(settings(own_broker.bootstrap), [*topics, REPLAYS])
     handlers = {
         "referrals": (REFERRALS, subscriptions.referrals(running.clock, public_url=PUBLIC_URL, by_email=True)),
         "partners": (PARTNERS, subscriptions.partners(running.clock, by_email=True)),
@@ -110,7 +121,7 @@ def ears(running: Service, embedded_broker: brokers.Broker, tmp_path_factory: py
     for thread in threads:
         thread.start()
     own_voice = {"enlace/notifications": SignatureCheck(keys.verifying(folder, "facts.notifications"))}
-    yield World(running, embedded_broker.bootstrap, signers, own_voice)
+    yield World(running, own_broker.bootstrap, signers, own_voice)
     for thread in reversed(threads):
         thread.stop()
     for thread in reversed(threads):

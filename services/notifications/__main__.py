@@ -22,6 +22,7 @@ from chassis.subscriber import Subscriber
 from chassis.supervisor import Loop
 from chassis.sweeper import Sweeper
 from chassis.tokens import Verifier
+from chassis.wire import PageTokens
 from protos.notifications.v1 import notifications_pb2
 from services.notifications import config, subscriptions
 from services.notifications.channels.mail import Mailbox, MailSender, Outbox, Smtp
@@ -90,11 +91,11 @@ def _keys(settings: NotificationsSettings, clock: Clock) -> _Keys:
 
 def servicers(database: Database, keyring: Keyring, verifier: Verifier, clock: Clock, *, development: bool) -> list[Servicer]:
     """The two proto services."""
-    idempotency = IdempotencyStore(keyring)
+    idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     descriptors = notifications_pb2.DESCRIPTOR.services_by_name
     implementations = {
-        "Notifications": NotificationsServicer(Desks(keyring, development=development)),
-        "Webhooks": WebhooksServicer(Webhooks(keyring, development=development)),
+        "Notifications": NotificationsServicer(Desks(keyring, development=development), pages),
+        "Webhooks": WebhooksServicer(Webhooks(keyring, development=development), pages),
     }
     return [
         Servicer(

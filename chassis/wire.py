@@ -84,12 +84,14 @@ class EnumCodec(Generic[M]):
         return self._members[number]
 
     def members(self, numbers: Iterable[int], path: str) -> list[M]:
-        """The members of a list. Invalid (path.INDEX, unknown_code) for one that is unspecified or unknown."""
-        found = list(numbers)
-        unknown = [(f"{path}.{index}", "unknown_code") for index, number in enumerate(found) if number not in self._members]
-        if unknown:
-            raise Invalid(*unknown)
-        return [self._members[number] for number in found]
+        """The members of a list. Invalid (path.INDEX, unknown_code) for the first that is unspecified or unknown."""
+        found = []
+        for index, number in enumerate(numbers):
+            # One is enough: a refusal that named hundreds would be too long for gRPC.
+            if (member := self.member(number, f"{path}.{index}")) is None:
+                raise Invalid((f"{path}.{index}", "unknown_code"))
+            found.append(member)
+        return found
 
 
 def names(said: EnumClass) -> dict[int, str]:

@@ -23,6 +23,7 @@ from chassis.subscriber import Subscriber
 from chassis.supervisor import Loop
 from chassis.sweeper import Sweeper
 from chassis.tokens import Verifier
+from chassis.wire import PageTokens
 from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
 from services.referrals import config, subscriptions, wire
 from services.referrals.rpc import RIGHTS
@@ -82,7 +83,7 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
     contacts = Contacts(book, files)
     pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS)
     references = References(book, receipts, referrals, people, pins, clock)
-    idempotency = IdempotencyStore(keyring)
+    idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     servicers = [
         Servicer(
             descriptor,
@@ -95,10 +96,10 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
             check_standing=check_standing,
         )
         for descriptor, servicer in (
-            (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], ReferralsServicer(referrals)),
+            (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], ReferralsServicer(referrals, pages)),
             (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], StatisticsServicer()),
-            (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleServicer(people)),
-            (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts)),
+            (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleServicer(people, pages)),
+            (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts, pages)),
             (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesServicer(references)),
         )
     ]

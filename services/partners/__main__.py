@@ -19,7 +19,7 @@ from chassis.rpc import Server
 from chassis.sealing import Keyring, Signer
 from chassis.sweeper import Sweeper
 from chassis.tokens import SYSTEM, Issuer, Verifier
-from services.partners import config, usecases
+from services.partners import config, usecases, wire
 from services.partners.config import NAME, TOPIC
 from services.partners.domain.organization import OrganizationEntry, OrganizationType
 from services.partners.domain.worker import Role, WorkerEntry
@@ -82,7 +82,7 @@ def found(organization: str, country: str, email: str, name: str) -> None:
             member = usecases.create_organization(
                 tx, SYSTEM, now, OrganizationEntry(name=organization, type=OrganizationType.NGO, country=country)
             )
-            usecases.approve_organization(tx, SYSTEM, now, member.id, member.etag)
+            usecases.approve_organization(tx, SYSTEM, now, member.id, wire.etag_of(member))
             entry = WorkerEntry(name=name, email=email, roles=(Role.COORDINATOR, Role.MANAGER))
             usecases.create_worker(tx, now, member.id, entry, password)
     except Refusal as refusal:

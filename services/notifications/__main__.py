@@ -29,6 +29,7 @@ from services.notifications.channels.mail import Mailbox, MailSender, Outbox, Sm
 from services.notifications.channels.webhooks import WebhookSender
 from services.notifications.config import NotificationsSettings
 from services.notifications.rpc import RIGHTS, NotificationsServicer, WebhooksServicer
+from services.notifications.store.members import view_of
 from services.notifications.usecases.desks import Desks
 from services.notifications.usecases.members import check_standing
 from services.notifications.usecases.sending import Sending, sweep
@@ -117,7 +118,7 @@ def run(settings: NotificationsSettings) -> int:
     service = settings.service
     clock = SystemClock()
     own = _keys(settings, clock)
-    database = Database(service.database_url)
+    database = Database(service.database_url, view_of=view_of)
     topics = (subscriptions.TOPIC, subscriptions.REFERRALS, subscriptions.PARTNERS)
     broker = Broker(service, [*topics, REPLAYS, heads.TOPIC])
 

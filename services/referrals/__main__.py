@@ -31,6 +31,7 @@ from services.referrals.rpc.contacts import ContactsServicer, ReferencesServicer
 from services.referrals.rpc.people import PeopleServicer
 from services.referrals.rpc.referrals import ReferralsServicer, StatisticsServicer
 from services.referrals.store.contacts import Contacts as ContactBook
+from services.referrals.store.members import view_of
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.contacts import OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, References
@@ -112,7 +113,7 @@ def run(settings: ServiceSettings) -> int:
     keyring = Keyring(keys.secret(settings.keys, f"sealing.{NAME}"))
     signer = Signer(keys.signing(settings.keys, f"facts.{NAME}"))
     verifier = Verifier(keys.verifying(settings.keys, "tokens"), f"enlace.{NAME}", clock)
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, view_of=view_of)
     broker = Broker(settings, [wire.TOPIC, subscriptions.TOPIC, REPLAYS, heads.TOPIC])
 
     made = make(database, keyring, signer, verifier, clock)

@@ -25,8 +25,10 @@ test: $(VENV)/.dev system-packages lint types law fresh ## All that CI checks: s
 ifdef ARGS
 	$(PY) -m pytest $(PYTEST) $(ARGS)
 else
+	rm -rf var/refusals
 	$(PY) -m pytest $(PYTEST) -m "not alone"
 	$(PY) -m pytest -m alone
+	$(PY) -m tests.refusals
 endif
 
 lint: $(VENV)/.dev ## Style: ruff check, ruff format

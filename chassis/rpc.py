@@ -1,7 +1,7 @@
 """The gRPC server of a service: every call is authenticated, has a right, a deadline, one transaction, one answer to a repeated request, and a typed refusal.
 
 `Servicer` ties a service of the .proto to an object with a method per rpc, `method(request, call) -> response`. It refuses to start when an rpc has no method
-or no right. Unary rpcs only.
+or its .proto does not say who may call it. Unary rpcs only.
 """
 
 import re
@@ -23,7 +23,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from chassis import audit, deadline, errors, log, metrics
+from chassis import audit, contract, deadline, errors, log, metrics
 from chassis.admission import CallPool, turned_away
 from chassis.clock import Clock
 from chassis.config import CALLER_RATE
@@ -73,26 +73,6 @@ CODES: Mapping[type[errors.Refusal], grpc.StatusCode] = {
 }
 
 
-@dataclass(frozen=True)
-class Right:
-    """Who may call an rpc: any of the roles (workers), or the scope (API keys); `public` needs no token. Each call is on the trail if it is `recorded`."""
-
-    roles: frozenset[str] = frozenset()
-    scope: str = ""
-    public: bool = False
-    recorded: bool = True
-
-
-def anyone(*, recorded: bool = True) -> Right:
-    """No token needed. `recorded` is False only for what tells and changes nothing of a person: the directory, counts."""
-    return Right(public=True, recorded=recorded)
-
-
-def roles(*names: str, scope: str = "", recorded: bool = True) -> Right:
-    """Workers with one of these roles, keys with this scope. `recorded` as in `anyone`."""
-    return Right(frozenset(names), scope, recorded=recorded)
-
-
 @dataclass
 class Call:
     """One call under way: who asks, in which transaction; `trail` collects what is to be recorded of it, also if it is refused.
@@ -114,7 +94,6 @@ class Servicer:
         self,
         descriptor: ServiceDescriptor,
         implementation: object,
-        rights: Mapping[str, Right],
         *,
         database: Database,
         verifier: Verifier,
@@ -130,21 +109,19 @@ class Servicer:
         self._clock = clock
         self._check_standing = check_standing
         self._limits = Limits(CALLER_RATE)
-        missing = [m.name for m in descriptor.methods if m.name not in rights or not callable(getattr(implementation, m.name, None))]
-        extra = rights.keys() - {m.name for m in descriptor.methods}
-        if missing or extra:
-            raise TypeError(f"{self.name}: without right or method: {missing}; rights without rpc: {sorted(extra)}")
+        missing = [m.name for m in descriptor.methods if not callable(getattr(implementation, m.name, None))]
+        if missing:
+            raise TypeError(f"{self.name}: without method: {missing}")
         self.handlers = grpc.method_handlers_generic_handler(
-            self.name, {m.name: self._handler(m, getattr(implementation, m.name), rights[m.name]) for m in descriptor.methods}
+            self.name, {m.name: self._handler(m, getattr(implementation, m.name)) for m in descriptor.methods}
         )
 
     def count_with(self, limits: "Limits") -> None:
         """Counts calls together with the other servicers of a server."""
         self._limits = limits
 
-    def _handler(
-        self, descriptor: MethodDescriptor, method: Callable[[Any, Call], Message], right: Right
-    ) -> "grpc.RpcMethodHandler[Any, Any]":
+    def _handler(self, descriptor: MethodDescriptor, method: Callable[[Any, Call], Message]) -> "grpc.RpcMethodHandler[Any, Any]":
+        right, declared = contract.rules(descriptor), contract.refusals(descriptor)
         request_class: Any = GetMessageClass(descriptor.input_type)
         response_class: Any = GetMessageClass(descriptor.output_type)
         mutates = "request_id" in descriptor.input_type.fields_by_name
@@ -177,6 +154,9 @@ class Servicer:
                         )
             except errors.Refusal as refusal:
                 code = CODES[type(refusal)].name
+                metrics.REFUSALS.labels(name, refusal.reason).inc()
+                if refusal.reason not in declared:  # what the caller hears is true; but nobody could prepare for it
+                    log.get().error("undeclared_refusal", rpc=name, reason=refusal.reason)
                 _refuse(context, refusal)
             except Exception as error:
                 code = "INTERNAL"
@@ -200,7 +180,7 @@ class Servicer:
         return self._verifier.verify(token)
 
     @contextmanager
-    def _on_record(self, action: str, caller: Caller, right: Right, request: Message) -> Iterator["Trail"]:
+    def _on_record(self, action: str, caller: Caller, right: contract.Rules, request: Message) -> Iterator["Trail"]:
         """Puts a refusal on the trail: its transaction is gone, so it takes one of its own."""
         trail = Trail(action)
         try:
@@ -225,7 +205,7 @@ class Servicer:
         origin: Origin,
         *,
         mutates: bool,
-        right: Right,
+        right: contract.Rules,
     ) -> Message:
         with self._database.transaction(caller) as tx:
             if not right.public:
@@ -253,7 +233,7 @@ class Servicer:
         return response
 
 
-def check_right(caller: Caller, right: Right) -> None:
+def check_right(caller: Caller, right: contract.Rules) -> None:
     """Refuses with right_missing who has neither one of the roles nor the scope."""
     if not (right.public or caller.roles & right.roles or (right.scope and right.scope in caller.scopes)):
         raise errors.NotAllowed("right_missing")

@@ -33,9 +33,9 @@ def generate(into: Path) -> None:
     ]
     if protoc.main(arguments) != 0:
         raise SystemExit("protoc refused the .proto files; its words are above")
-    for name in ("facts", "letters"):
+    for name in ("contract", "facts", "letters"):
         for path in into.glob(f"protos/*/v1/{name}_pb2_grpc.py*"):
-            path.unlink()  # they have no rpc; an empty module would only be one more file to read
+            path.unlink()  # no rpc in them; an empty module would only be one more file to read
 
 
 def generated(below: Path) -> dict[str, Path]:

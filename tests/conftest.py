@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import refusals
 from tests.parts import brokers
 from tests.parts.local_stack import LocalStack
 from tests.parts.postgres import Server
@@ -53,6 +54,7 @@ def _running(kind: str) -> Iterator[brokers.Broker]:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A test that CI skips is a promise that nobody checks: the run fails."""
+    refusals.leave()
     if os.environ.get("CI") != "true" or hasattr(session.config, "workerinput"):
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -1,11 +1,11 @@
-"""Starts the gateway: `python -m services.gateway serve`; `openapi` prints the document of its REST interface."""
+"""Starts the gateway: `python -m services.gateway serve`; `openapi` and `rights` print what docs/ holds of the contract."""
 
 import signal
 from types import FrameType
 
 import click
 
-from services.gateway import limits, session
+from services.gateway import contract_page, limits, session
 from services.gateway.api import openapi_text
 from services.gateway.app import make
 from services.gateway.config import from_environment
@@ -37,6 +37,12 @@ def serve() -> None:
 def openapi() -> None:
     """Prints the OpenAPI document as it is committed in docs/openapi.json."""
     click.echo(openapi_text(), nl=False)
+
+
+@main.command()
+def rights() -> None:
+    """Prints who may call which rpc and what each refuses with, as it is committed in docs/rights.md."""
+    click.echo(contract_page.text(), nl=False)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from werkzeug.wrappers import Response
 
 from chassis import log
 from chassis.errors import NotAllowed, Refusal, Unauthenticated
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2
 from services.gateway import cookies, i18n, limits
 from services.gateway.clients import Caller, ServiceFault, calling, clients
@@ -31,12 +32,12 @@ LEAVE_SECONDS = 3.0
 FORM_SECONDS = 12 * 3600  # the longest session: a form can't outlive it
 UNASKED = ("static", "signin.quick_exit", "health.alive", "health.ready", "health.status")  # they must not wait for anybody
 ROLE_WORDS = {
-    members_pb2.ROLE_WORKER: "worker",
-    members_pb2.ROLE_OPERATOR: "operator",
-    members_pb2.ROLE_MANAGER: "manager",
-    members_pb2.ROLE_COORDINATOR: "coordinator",
-    members_pb2.ROLE_AUDITOR: "auditor",
-    members_pb2.ROLE_EMERGENCY: "emergency",
+    contract_pb2.ROLE_WORKER: "worker",
+    contract_pb2.ROLE_OPERATOR: "operator",
+    contract_pb2.ROLE_MANAGER: "manager",
+    contract_pb2.ROLE_COORDINATOR: "coordinator",
+    contract_pb2.ROLE_AUDITOR: "auditor",
+    contract_pb2.ROLE_EMERGENCY: "emergency",
 }
 
 

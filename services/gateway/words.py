@@ -11,6 +11,7 @@ from typing import Any
 
 from babel import Locale, UnknownLocaleError
 
+from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2
 from protos.partners.v1 import directory_pb2, members_pb2
 from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
@@ -29,7 +30,7 @@ ENUMS: Mapping[str, tuple[Any, str]] = {
     "gender": (directory_pb2.Gender, "GENDER_"),
     "intake": (directory_pb2.Intake, "INTAKE_"),
     "verdict": (directory_pb2.Verdict, "VERDICT_"),
-    "role": (members_pb2.Role, "ROLE_"),
+    "role": (contract_pb2.Role, "ROLE_"),
     "worker_status": (members_pb2.WorkerStatus, "WORKER_STATUS_"),
     "delivery": (notifications_pb2.DeliveryStatus, "DELIVERY_STATUS_"),
 }

@@ -28,7 +28,7 @@ from services.notifications import config, subscriptions
 from services.notifications.channels.mail import Mailbox, MailSender, Outbox, Smtp
 from services.notifications.channels.webhooks import WebhookSender
 from services.notifications.config import NotificationsSettings
-from services.notifications.rpc import RIGHTS, NotificationsServicer, WebhooksServicer
+from services.notifications.rpc import NotificationsServicer, WebhooksServicer
 from services.notifications.store.members import view_of
 from services.notifications.usecases.desks import Desks
 from services.notifications.usecases.members import check_standing
@@ -100,7 +100,7 @@ def servicers(database: Database, keyring: Keyring, verifier: Verifier, clock: C
     }
     return [
         Servicer(
-            descriptors[name], implementation, RIGHTS[descriptors[name].full_name],
+            descriptors[name], implementation,
             database=database, verifier=verifier, idempotency=idempotency, clock=clock, check_standing=check_standing,
         )
         for name, implementation in implementations.items()

@@ -1,9 +1,7 @@
-"""The gRPC servicers: who may call what, and between messages and use cases. The contract is in protos/notifications/v1."""
-
-from collections.abc import Mapping
+"""The gRPC servicers: between messages and use cases. The contract, and who may call what, is in protos/notifications/v1."""
 
 from chassis.ids import object_id
-from chassis.rpc import Call, Right, roles
+from chassis.rpc import Call
 from chassis.wire import PageTokens, masked, page_size, version
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import wire
@@ -11,32 +9,6 @@ from services.notifications.domain.desk import Desk
 from services.notifications.domain.texts import DEFAULT
 from services.notifications.usecases import desks, inbox, webhooks
 
-_SCOPE = "notifications"
-# Messages and notices are codes and ids, as facts are; nothing in them is about a person.
-_ANY_DESK = roles("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", scope=_SCOPE, recorded=False)
-_SYSTEMS = roles("MANAGER", scope=_SCOPE)
-
-RIGHTS: Mapping[str, Mapping[str, Right]] = {
-    "enlace.notifications.v1.Notifications": {
-        "ListMessages": _ANY_DESK,
-        "CountUnread": _ANY_DESK,
-        "MarkMessageRead": _ANY_DESK,
-        "GetDesk": _ANY_DESK,
-        "SetDesk": roles("MANAGER", "COORDINATOR"),
-        "ListNotices": _ANY_DESK,
-        "ListDevelopmentMails": roles("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", "AUDITOR", recorded=False),
-    },
-    "enlace.notifications.v1.Webhooks": {
-        "CreateWebhook": _SYSTEMS,
-        "ListWebhooks": _SYSTEMS,
-        "GetWebhook": _SYSTEMS,
-        "UpdateWebhook": _SYSTEMS,
-        "DeleteWebhook": _SYSTEMS,
-        "TestWebhook": _SYSTEMS,
-        "ListDeliveries": _SYSTEMS,
-        "ResendDelivery": _SYSTEMS,
-    },
-}
 _CHANGEABLE = ("url", "kinds", "enabled")
 
 

@@ -13,6 +13,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from chassis.errors import Invalid
 from chassis.outbox import Fact
 from chassis.wire import EnumCodec, etag, masked, timestamp
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2, letters_pb2, members_pb2
 from services.partners.domain.api_key import ApiKey
@@ -27,7 +28,7 @@ from services.partners.domain.worker import Role, Worker, WorkerStatus
 
 TYPES, STATUSES = EnumCodec(pb.OrganizationType, OrganizationType), EnumCodec(pb.OrganizationStatus, OrganizationStatus)
 _GENDERS, _INTAKES, _VERDICTS = EnumCodec(pb.Gender, Gender), EnumCodec(pb.Intake, Intake), EnumCodec(pb.Verdict, Verdict)
-_ROLES, _WORKER_STATUSES = EnumCodec(members_pb2.Role, Role), EnumCodec(members_pb2.WorkerStatus, WorkerStatus)
+_ROLES, _WORKER_STATUSES = EnumCodec(contract_pb2.Role, Role), EnumCodec(members_pb2.WorkerStatus, WorkerStatus)
 
 
 def organization_entry(message: pb.Organization) -> OrganizationEntry:

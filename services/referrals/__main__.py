@@ -26,7 +26,6 @@ from chassis.tokens import Verifier
 from chassis.wire import PageTokens
 from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
 from services.referrals import config, subscriptions, wire
-from services.referrals.rpc import RIGHTS
 from services.referrals.rpc.contacts import ContactsServicer, ReferencesServicer
 from services.referrals.rpc.people import PeopleServicer
 from services.referrals.rpc.referrals import ReferralsServicer, StatisticsServicer
@@ -89,7 +88,6 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
         Servicer(
             descriptor,
             servicer,
-            RIGHTS[descriptor.full_name],
             database=database,
             verifier=verifier,
             idempotency=idempotency,

@@ -18,12 +18,12 @@ from chassis import keys, metrics
 from chassis.clock import SystemClock
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
-from chassis.rpc import Call, Server, Servicer, anyone
+from chassis.rpc import Call, Server, Servicer
 from chassis.sealing import Keyring
 from chassis.service_runner import HealthReporter
 from chassis.supervisor import WELL, Loop, State
 from chassis.tokens import Verifier
-from protos.referrals.v1 import referrals_pb2, referrals_pb2_grpc
+from protos.partners.v1 import members_pb2, members_pb2_grpc
 from tests.builders import refusal
 from tests.parts.postgres import Database as Place
 from tests.parts.postgres import Server as Postgres
@@ -34,11 +34,13 @@ THREADS = 16
 
 
 class Waiting:
-    """An rpc that waits for a row."""
+    """A service whose EndSession, which needs no token and leaves no trail, waits for a row."""
 
-    def GetPilotFigures(self, request: Any, call: Call) -> referrals_pb2.PilotFigures:
+    SignIn = IssueToken = print
+
+    def EndSession(self, request: Any, call: Call) -> members_pb2.EndSessionResponse:
         call.tx.execute("SELECT FROM held FOR UPDATE")
-        return referrals_pb2.PilotFigures()
+        return members_pb2.EndSessionResponse()
 
 
 @dataclass
@@ -50,14 +52,14 @@ class World:
     server: Server
     channel: grpc.Channel
 
-    def ask(self, timeout: float = 30) -> referrals_pb2.PilotFigures:
-        stub = referrals_pb2_grpc.StatisticsStub(self.channel)
-        answer: referrals_pb2.PilotFigures = stub.GetPilotFigures(referrals_pb2.GetPilotFiguresRequest(), timeout=timeout)
+    def ask(self, timeout: float = 30) -> members_pb2.EndSessionResponse:
+        stub = members_pb2_grpc.TokensStub(self.channel)
+        answer: members_pb2.EndSessionResponse = stub.EndSession(members_pb2.EndSessionRequest(), timeout=timeout)
         return answer
 
     def ask_many(self, count: int, timeout: float = 30) -> list[Any]:
-        method = referrals_pb2_grpc.StatisticsStub(self.channel).GetPilotFigures
-        return [method.future(referrals_pb2.GetPilotFiguresRequest(), timeout=timeout) for _ in range(count)]
+        method = members_pb2_grpc.TokensStub(self.channel).EndSession
+        return [method.future(members_pb2.EndSessionRequest(), timeout=timeout) for _ in range(count)]
 
     def says(self, name: str) -> int:
         stub: Any = HealthStub(self.channel)
@@ -78,11 +80,10 @@ def world(postgres: Postgres, tmp_path: Path) -> Iterator[World]:
     database = Database(place.url)
     database.fit(THREADS, 1)
     database.open()
-    descriptor = referrals_pb2.DESCRIPTOR.services_by_name["Statistics"]
+    descriptor = members_pb2.DESCRIPTOR.services_by_name["Tokens"]
     servicer = Servicer(
         descriptor,
         Waiting(),
-        {"GetPilotFigures": anyone(recorded=False)},
         database=database,
         verifier=Verifier(keys.verifying(tmp_path, "tokens"), "enlace.tests", SystemClock()),
         idempotency=IdempotencyStore(Keyring(keys.secret(tmp_path, "sealing.tests"))),
@@ -137,11 +138,11 @@ def test_health_answers_while_every_thread_waits_for_a_row_and_as_many_calls_as_
         until(lambda: waiting(world) == THREADS)
         assert refusal(world.ask) == ("RESOURCE_EXHAUSTED", "too_many_requests")
         for _ in range(10):
-            for name in ("live", "", "enlace.referrals.v1.Statistics"):
+            for name in ("live", "", "enlace.partners.v1.Tokens"):
                 assert world.says(name) == SERVING  # within a second, or it is an error
     for call in calls:
         call.result(timeout=20)
-    assert world.ask() == referrals_pb2.PilotFigures()
+    assert world.ask() == members_pb2.EndSessionResponse()
 
 
 def test_health_answers_while_the_database_stands_still(world: World, postgres: Postgres) -> None:
@@ -155,7 +156,7 @@ def test_health_answers_while_the_database_stands_still(world: World, postgres: 
         assert codes <= {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE}
         assert refusal(world.ask) == ("UNAVAILABLE", "store_unavailable")
     until(lambda: world.looks(reporter) == SERVING, 2)
-    assert world.ask() == referrals_pb2.PilotFigures()
+    assert world.ask() == members_pb2.EndSessionResponse()
 
 
 def test_a_call_whose_time_is_over_says_so(world: World) -> None:

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from werkzeug.serving import make_server
 
+from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
@@ -26,7 +27,13 @@ from services.gateway.config import Settings
 from services.gateway.verbs import VERBS
 from tests.gateway.api_gateway import ID, OUTPUTS, STUBS, Played, Stub, filled
 
-ALL_ROLES = (m.ROLE_WORKER, m.ROLE_OPERATOR, m.ROLE_MANAGER, m.ROLE_COORDINATOR, m.ROLE_AUDITOR)
+ALL_ROLES = (
+    contract_pb2.ROLE_WORKER,
+    contract_pb2.ROLE_OPERATOR,
+    contract_pb2.ROLE_MANAGER,
+    contract_pb2.ROLE_COORDINATOR,
+    contract_pb2.ROLE_AUDITOR,
+)
 SECRET = "a-secret-of-a-session-that-nobody-has"
 EXIT = "https://weather.example/today"
 
@@ -92,7 +99,7 @@ def taxonomy() -> d.ListTaxonomyTermsResponse:
     )
 
 
-def signed_in(*roles: m.Role.ValueType, language: str = "es") -> m.IssueTokenResponse:
+def signed_in(*roles: contract_pb2.Role.ValueType, language: str = "es") -> m.IssueTokenResponse:
     """What the partners service says of a session."""
     return m.IssueTokenResponse(
         tokens=dict.fromkeys(AUDIENCES, "t"),

@@ -9,8 +9,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from chassis import errors
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
-from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
@@ -347,7 +347,7 @@ def test_the_coordination_invites_the_first_manager_of_a_member_that_has_none(pl
     assert (answer.status_code, "done=invited" in answer.headers["Location"]) == (303, True)
     said = played.last("CreateInvitation").invitation
     assert (said.organization_id, said.email, said.language) == (other, "directora@casa.example", "fr")
-    assert list(said.roles) == [m.ROLE_MANAGER, m.ROLE_WORKER]
+    assert list(said.roles) == [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER]
     assert played.last("CreateInvitation").request_id
     for status, has_manager, offered in (
         (d.ORGANIZATION_STATUS_PROBATION, False, True),

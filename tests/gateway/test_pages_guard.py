@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from grpc_health.v1 import health_pb2
 
 from chassis import errors
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from services.gateway import rights
 from services.gateway.clients import ServiceFault, Standing, standing_of
@@ -69,7 +70,7 @@ def test_no_cookie_is_set_before_sign_in(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize("role", sorted(rights.EVERYONE))
 def test_another_role_finds_nothing_there(played: PlayedServices, client: FlaskClient, role: str) -> None:
-    played.answers["IssueToken"] = signed_in(m.Role.Value(f"ROLE_{role.upper()}"))
+    played.answers["IssueToken"] = signed_in(contract_pb2.Role.Value(f"ROLE_{role.upper()}"))
     enter(client)
     for endpoint, path in routes(client.application):
         if endpoint in rights.ROLES and role not in rights.ROLES[endpoint]:
@@ -77,7 +78,13 @@ def test_another_role_finds_nothing_there(played: PlayedServices, client: FlaskC
 
 
 def test_the_navigation_leads_nowhere_in_vain(played: PlayedServices) -> None:
-    for role in (m.ROLE_WORKER, m.ROLE_OPERATOR, m.ROLE_MANAGER, m.ROLE_COORDINATOR, m.ROLE_AUDITOR):
+    for role in (
+        contract_pb2.ROLE_WORKER,
+        contract_pb2.ROLE_OPERATOR,
+        contract_pb2.ROLE_MANAGER,
+        contract_pb2.ROLE_COORDINATOR,
+        contract_pb2.ROLE_AUDITOR,
+    ):
         played.answers["IssueToken"] = signed_in(role)
         client = enter(pages(played).test_client())
         nav = re.search(r'<nav class="places".*?</nav>', client.get("/today").text, re.DOTALL)

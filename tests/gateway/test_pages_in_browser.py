@@ -10,6 +10,7 @@ import axe_playwright_python
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from services.gateway import rights
 from tests.gateway.pages_gateway import EXIT, SECRET, PlayedServices, pages, routes, served
@@ -148,7 +149,7 @@ def test_the_keyboard_alone_takes_a_contact(browser: Browser, site: str) -> None
 
 def test_a_long_address_stays_within_a_narrow_phone(browser: Browser) -> None:
     played = PlayedServices()
-    long = m.Invitation(id="a" * 32, email=f"{'persona.' * 7}x@{'casa-de-acogida.' * 4}example", roles=[m.ROLE_WORKER])
+    long = m.Invitation(id="a" * 32, email=f"{'persona.' * 7}x@{'casa-de-acogida.' * 4}example", roles=[contract_pb2.ROLE_WORKER])
     played.answers["ListInvitations"] = m.ListInvitationsResponse(invitations=[long])
     with served(pages(played)) as address:
         context = browser.new_context(locale="es-NI", viewport={"width": 320, "height": 740})

@@ -120,7 +120,7 @@ def test_who_hangs_up_meanwhile_and_a_stop_find_nothing_left(gateway: Gateway) -
     gateway.spend("greedy")
     gateway.send(asks("greedy")).close()
     with gateway.send(asks("greedy")) as line:
-        until(lambda: bool(gateway.server._refused))
+        until(lambda: any(channel.used and channel.addr == line.getsockname() for channel in list(gateway.server.active_channels.values())))
         gateway.server.stop()
         assert line.recv(65536).startswith(b"HTTP/1.1 429")
     until(lambda: not gateway.server.active_channels)

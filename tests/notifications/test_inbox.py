@@ -11,7 +11,6 @@ from protos.notifications.v1 import facts_pb2
 from protos.notifications.v1 import notifications_pb2 as pb
 from protos.partners.v1 import facts_pb2 as partners_pb2
 from services.notifications.domain.texts import TEXTS
-from services.notifications.rpc import RIGHTS
 from tests.builders import refusal, refusal_with_fields
 from tests.notifications.conftest import COALITION, OTHER, RECEIVER, SENDER, Client, Service
 
@@ -244,6 +243,13 @@ def test_another_organisations_webhooks_do_not_exist(service: Service) -> None:
         getattr(service.as_(RECEIVER, scopes=("notifications",)), rpc)(**values)
 
 
+def test_twenty_webhooks_are_the_limit(service: Service) -> None:
+    for _ in range(20):
+        service.webhook(RECEIVER, "http://127.0.0.1:9/")
+    assert refusal(lambda: service.webhook(RECEIVER, "http://127.0.0.1:9/")) == ("FAILED_PRECONDITION", "too_many_webhooks")
+    assert service.webhook(OTHER, "http://127.0.0.1:9/").secret
+
+
 def test_a_change_needs_the_current_etag_and_a_known_field(service: Service) -> None:
     webhook = service.webhook(RECEIVER, "http://127.0.0.1:9/").webhook
     manager = service.as_(RECEIVER, "MANAGER")
@@ -258,16 +264,6 @@ def test_a_change_needs_the_current_etag_and_a_known_field(service: Service) -> 
     assert update("v1")[2] == {"update_mask": "required"}
     assert update("v1", "url")[2] == {"webhook.url": "out_of_range"}
     assert manager.GetWebhook(id=webhook.id) == webhook
-
-
-def test_who_has_no_right_is_refused_at_every_rpc(service: Service) -> None:
-    """The whole table: each rpc, each role alone, and a key without the scope."""
-    for name, rights in RIGHTS.items():
-        for rpc, right in rights.items():
-            without = [service.as_(RECEIVER, role) for role in ROLES if role not in right.roles]
-            for client in [*without, service.as_(RECEIVER, scopes=("referrals.read", "referrals.write"))]:
-                assert refusal(getattr(client, rpc)) == ("PERMISSION_DENIED", "right_missing"), f"{name}/{rpc}"
-    assert {role for rights in RIGHTS.values() for right in rights.values() for role in right.roles} == set(ROLES)
 
 
 def test_whoever_is_suspended_or_revoked_is_refused_as_soon_as_it_is_heard(service: Service) -> None:

@@ -12,6 +12,7 @@ import pytest
 from chassis.errors import Invalid
 from chassis.sealing import CannotOpen
 from chassis.tokens import SYSTEM
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2, facts_pb2, letters_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.notifications.domain.desk import is_address
@@ -40,12 +41,16 @@ NO_ADDRESS = (
 )
 
 
-def invitation(organization: Organization | None = None, *roles: pb.Role.ValueType, **more: Any) -> pb.CreateInvitationRequest:
-    said = {"email": EMAIL, "roles": roles or [pb.ROLE_MANAGER], "organization_id": organization.id if organization else ""} | more
+def invitation(organization: Organization | None = None, *roles: contract_pb2.Role.ValueType, **more: Any) -> pb.CreateInvitationRequest:
+    said = {
+        "email": EMAIL,
+        "roles": roles or [contract_pb2.ROLE_MANAGER],
+        "organization_id": organization.id if organization else "",
+    } | more
     return pb.CreateInvitationRequest(invitation=pb.Invitation(**said))
 
 
-def invite(by: Stubs, organization: Organization | None = None, *roles: pb.Role.ValueType, **more: Any) -> pb.Invitation:
+def invite(by: Stubs, organization: Organization | None = None, *roles: contract_pb2.Role.ValueType, **more: Any) -> pb.Invitation:
     made: pb.Invitation = by.CreateInvitation(invitation(organization, *roles, **more))
     return made
 
@@ -76,11 +81,15 @@ def answer(ask: Any) -> str:
 
 def test_the_first_manager_comes_by_invitation_and_chooses_her_own_password(scene: Scene) -> None:
     new = scene.organization("Casa Nueva")
-    made = invite(scene.coordinator, new, pb.ROLE_MANAGER, pb.ROLE_WORKER)
+    made = invite(scene.coordinator, new, contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER)
     assert scene.rows("SELECT FROM workers WHERE organization_id = %s", new.id) == [], "nothing but an invitation yet"
     accept(scene, made)
     signed = scene.nobody.SignIn(pb.SignInRequest(email=EMAIL, password=OWN_PASSWORD)).worker
-    assert (signed.organization_id, signed.name, list(signed.roles)) == (new.id, "Petrona Lacayo", [pb.ROLE_MANAGER, pb.ROLE_WORKER])
+    assert (signed.organization_id, signed.name, list(signed.roles)) == (
+        new.id,
+        "Petrona Lacayo",
+        [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER],
+    )
     (row,) = scene.rows("SELECT password_hash FROM workers WHERE id = %s", signed.id)
     assert row["password_hash"].startswith("$argon2id$")
     assert scene.facts(made.id) == [(1, "enlace.invitation.created.v1"), (2, "enlace.invitation.accepted.v1")]
@@ -90,11 +99,11 @@ def test_the_first_manager_comes_by_invitation_and_chooses_her_own_password(scen
 def test_a_coordinator_invites_nobody_but_the_first_manager_elsewhere(scene: Scene) -> None:
     new = scene.organization("Casa Nueva")
     for roles in (
-        [pb.ROLE_WORKER],
-        [pb.ROLE_OPERATOR],
-        [pb.ROLE_COORDINATOR],
-        [pb.ROLE_MANAGER, pb.ROLE_AUDITOR],
-        [pb.ROLE_MANAGER, pb.ROLE_EMERGENCY],
+        [contract_pb2.ROLE_WORKER],
+        [contract_pb2.ROLE_OPERATOR],
+        [contract_pb2.ROLE_COORDINATOR],
+        [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_AUDITOR],
+        [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_EMERGENCY],
     ):
         with refused("PERMISSION_DENIED", "right_missing"):
             invite(scene.coordinator, new, *roles)
@@ -158,18 +167,18 @@ def test_an_organisation_that_is_not_there_or_not_ones_own_is_not_found(scene: S
 def test_a_manager_invites_her_own_people_and_gives_no_role_in_the_network(scene: Scene) -> None:
     own = scene.organization()
     manager = scene.by(own, Role.MANAGER)
-    for role in (pb.ROLE_COORDINATOR, pb.ROLE_AUDITOR):
+    for role in (contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_AUDITOR):
         with refused("PERMISSION_DENIED", "right_missing"):
-            invite(manager, None, pb.ROLE_WORKER, role)
-    made = invite(manager, None, pb.ROLE_OPERATOR, language="en")
+            invite(manager, None, contract_pb2.ROLE_WORKER, role)
+    made = invite(manager, None, contract_pb2.ROLE_OPERATOR, language="en")
     accept(scene, made)
     (worker,) = [one for one in manager.ListWorkers(pb.ListWorkersRequest()).workers if one.email == EMAIL]
-    assert (worker.organization_id, worker.language, list(worker.roles)) == (own.id, "en", [pb.ROLE_OPERATOR])
+    assert (worker.organization_id, worker.language, list(worker.roles)) == (own.id, "en", [contract_pb2.ROLE_OPERATOR])
 
 
 def test_the_networks_roles_are_given_in_the_coordinating_organisation_only(scene: Scene) -> None:
-    accept(scene, invite(scene.coordinator, None, pb.ROLE_COORDINATOR))
-    accept(scene, invite(scene.coordinator, None, pb.ROLE_AUDITOR, email="auditora@ejemplo.org"))
+    accept(scene, invite(scene.coordinator, None, contract_pb2.ROLE_COORDINATOR))
+    accept(scene, invite(scene.coordinator, None, contract_pb2.ROLE_AUDITOR, email="auditora@ejemplo.org"))
     rows = scene.rows("SELECT organization_id FROM workers WHERE email IN (%s, 'auditora@ejemplo.org')", EMAIL)
     assert [row["organization_id"] for row in rows] == [scene.coalition.id] * 2
 
@@ -180,7 +189,7 @@ def test_inviting_answers_the_same_whether_or_not_the_address_has_an_account(sce
     manager = scene.by(own, Role.MANAGER)
 
     def said(email: str) -> bytes:
-        made = invite(manager, None, pb.ROLE_WORKER, email=email)
+        made = invite(manager, None, contract_pb2.ROLE_WORKER, email=email)
         assert made.id
         made.id = ""
         return made.SerializeToString(deterministic=True)
@@ -209,9 +218,13 @@ def test_who_forgot_her_password_or_was_suspended_is_invited_again_and_keeps_her
     if suspended:
         manager.SuspendWorker(pb.SuspendWorkerRequest(id=worker.id))
         scene.later(seconds=1)
-    accept(scene, invite(manager, None, pb.ROLE_WORKER, pb.ROLE_OPERATOR, email=EMAIL.upper()))
+    accept(scene, invite(manager, None, contract_pb2.ROLE_WORKER, contract_pb2.ROLE_OPERATOR, email=EMAIL.upper()))
     signed = scene.nobody.SignIn(pb.SignInRequest(email=EMAIL, password=OWN_PASSWORD)).worker
-    assert (signed.id, list(signed.roles), signed.status) == (worker.id, [pb.ROLE_WORKER, pb.ROLE_OPERATOR], pb.WORKER_STATUS_ACTIVE)
+    assert (signed.id, list(signed.roles), signed.status) == (
+        worker.id,
+        [contract_pb2.ROLE_WORKER, contract_pb2.ROLE_OPERATOR],
+        pb.WORKER_STATUS_ACTIVE,
+    )
     assert scene.facts(worker.id)[-1][1] == "enlace.worker.renewed.v1"
     with refused("UNAUTHENTICATED", "session_ended"):
         scene.nobody.IssueToken(pb.IssueTokenRequest(session_secret=before))
@@ -222,7 +235,7 @@ def test_who_forgot_her_password_or_was_suspended_is_invited_again_and_keeps_her
 def test_an_invitation_from_before_her_suspension_lets_nobody_in_again(scene: Scene) -> None:
     own = scene.organization("Casa")
     manager, worker = scene.by(own, Role.MANAGER), scene.worker(own, Role.WORKER, email=EMAIL)
-    made = invite(manager, None, pb.ROLE_WORKER)
+    made = invite(manager, None, contract_pb2.ROLE_WORKER)
     scene.later(minutes=1)
     manager.SuspendWorker(pb.SuspendWorkerRequest(id=worker.id))
     scene.later(minutes=1)
@@ -234,7 +247,7 @@ def test_a_manager_who_begins_anew_as_something_else_leaves_her_keys_behind(scen
     own = scene.organization("Casa")
     manager, other = scene.by(own, Role.MANAGER), scene.worker(own, Role.MANAGER, email=EMAIL)
     key = scene.as_worker(other).CreateApiKey(pb.CreateApiKeyRequest(label="Sistema", scopes=["directory.read"])).api_key
-    accept(scene, invite(manager, None, pb.ROLE_WORKER))
+    accept(scene, invite(manager, None, contract_pb2.ROLE_WORKER))
     (found,) = [one for one in manager.ListApiKeys(pb.ListApiKeysRequest()).api_keys if one.id == key.id]
     assert found.HasField("revoke_time")
 
@@ -268,7 +281,7 @@ def test_an_invitation_is_good_until_72_hours_are_over(scene: Scene) -> None:
 def test_an_invitation_falls_with_who_made_it(scene: Scene) -> None:
     own = scene.organization()
     maker = scene.worker(own, Role.MANAGER)
-    made = invite(scene.as_worker(maker), None, pb.ROLE_WORKER)
+    made = invite(scene.as_worker(maker), None, contract_pb2.ROLE_WORKER)
     scene.by(own, Role.MANAGER).SuspendWorker(pb.SuspendWorkerRequest(id=maker.id))
     with refused("UNAUTHENTICATED", "invitation_invalid"):
         accept(scene, made)
@@ -283,15 +296,15 @@ def test_a_newer_invitation_takes_the_place_of_an_open_one(scene: Scene) -> None
         accept(scene, wrong)
     accept(scene, right)
     manager = scene.by(new, Role.MANAGER)
-    first, other = (invite(manager, None, pb.ROLE_WORKER, email=f"{name}@ejemplo.org") for name in ("una", "dos"))
-    again = invite(manager, None, pb.ROLE_OPERATOR, email="UNA@ejemplo.org")
+    first, other = (invite(manager, None, contract_pb2.ROLE_WORKER, email=f"{name}@ejemplo.org") for name in ("una", "dos"))
+    again = invite(manager, None, contract_pb2.ROLE_OPERATOR, email="UNA@ejemplo.org")
     assert [len(scene.facts(one.id)) for one in (first, other, again)] == [2, 1, 1], "of her own people only the one to the same address"
 
 
 def test_a_manager_sees_and_revokes_what_is_open_in_her_own_organisation_and_nothing_else(scene: Scene) -> None:
     own = scene.organization("Propia")
     manager, stranger = scene.by(own, Role.MANAGER), scene.by(scene.organization("Ajena"), Role.MANAGER)
-    wrong, right = (invite(manager, None, pb.ROLE_MANAGER, email=f"{name}@ejemplo.org") for name in ("equivocada", "correcta"))
+    wrong, right = (invite(manager, None, contract_pb2.ROLE_MANAGER, email=f"{name}@ejemplo.org") for name in ("equivocada", "correcta"))
     assert {one.id for one in manager.ListInvitations(pb.ListInvitationsRequest()).invitations} == {wrong.id, right.id}
     assert not stranger.ListInvitations(pb.ListInvitationsRequest()).invitations
     both = scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR)
@@ -313,7 +326,7 @@ def test_an_invitation_that_is_revoked_and_accepted_at_once_is_one_of_the_two(sc
     own = scene.organization("Propia")
     manager = scene.by(own, Role.MANAGER)
     for n in range(5):
-        made = invite(manager, None, pb.ROLE_WORKER, email=f"persona-{n}@ejemplo.org")
+        made = invite(manager, None, contract_pb2.ROLE_WORKER, email=f"persona-{n}@ejemplo.org")
         token = letter(scene, made).token
         with ThreadPoolExecutor(2) as pool:
             accepted = pool.submit(answer, lambda token=token: scene.nobody.AcceptInvitation(acceptance(token)))
@@ -394,8 +407,8 @@ def test_whoever_can_be_invited_can_be_written_to() -> None:
         ({"email": "a@b@c.org"}, ("invitation.email", "malformed")),
         *(({"email": email}, ("invitation.email", "malformed")) for email in NO_ADDRESS),
         ({"email": f"{'x' * 250}@b.org"}, ("invitation.email", "too_long")),
-        ({"roles": [pb.ROLE_MANAGER, pb.ROLE_MANAGER]}, ("invitation.roles", "malformed")),
-        ({"roles": [pb.ROLE_UNSPECIFIED]}, ("invitation.roles.0", "unknown_code")),
+        ({"roles": [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_MANAGER]}, ("invitation.roles", "malformed")),
+        ({"roles": [contract_pb2.ROLE_UNSPECIFIED]}, ("invitation.roles.0", "unknown_code")),
         ({"roles": [9]}, ("invitation.roles.0", "unknown_code")),
         ({"roles": []}, ("invitation.roles", "required")),
         ({"language": "español"}, ("invitation.language", "unknown_code")),

@@ -95,6 +95,8 @@ def test_a_newer_proposal_is_its_makers_and_what_is_dropped_is_gone(scene: Scene
     assert not dropped.HasField("proposal")
     with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
         confirm(scene.coordinator, dropped)
+    with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
+        second.DropOrganizationChange(pb.DropOrganizationChangeRequest(id=dropped.id, etag=dropped.etag))
 
 
 def test_a_department_of_the_country_before_goes_with_it(scene: Scene) -> None:

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from chassis import wire
-from protos.partners.v1 import members_pb2
+from protos.contract.v1 import contract_pb2
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LINTER = Path(sys.executable).parent / "lint-imports"
-ROLES = set(wire.names(members_pb2.Role).values())
+ROLES = set(wire.names(contract_pb2.Role).values())
 SERVICES = ("partners", "referrals", "notifications", "gateway")
 
 # contract: (where the violation is planted, what it says)

@@ -26,10 +26,7 @@ if _version_not_supported:
 
 
 class NotificationsStub:
-    """Errors that every rpc of this service may return, not repeated below:
-    UNAUTHENTICATED token_missing | token_invalid | token_expired; PERMISSION_DENIED right_missing | organization_not_active;
-    INVALID_ARGUMENT invalid_fields; NOT_FOUND not_found (also for "not yours"); UNAVAILABLE store_unavailable | store_busy; DEADLINE_EXCEEDED deadline_exceeded; RESOURCE_EXHAUSTED rate_limited | too_many_requests;
-    ALREADY_EXISTS request_id_reused (mutating rpcs).
+    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough.
     """
 
     def __init__(self, channel):
@@ -76,10 +73,7 @@ class NotificationsStub:
 
 
 class NotificationsServicer:
-    """Errors that every rpc of this service may return, not repeated below:
-    UNAUTHENTICATED token_missing | token_invalid | token_expired; PERMISSION_DENIED right_missing | organization_not_active;
-    INVALID_ARGUMENT invalid_fields; NOT_FOUND not_found (also for "not yours"); UNAVAILABLE store_unavailable | store_busy; DEADLINE_EXCEEDED deadline_exceeded; RESOURCE_EXHAUSTED rate_limited | too_many_requests;
-    ALREADY_EXISTS request_id_reused (mutating rpcs).
+    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough.
     """
 
     def ListMessages(self, request, context):
@@ -112,7 +106,6 @@ class NotificationsServicer:
 
     def SetDesk(self, request, context):
         """Sets how the caller's desk is told, wholly. Manager; a coordinator may name any organisation.
-        Errors: ABORTED stale_etag.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,8 +119,8 @@ class NotificationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDevelopmentMails(self, request, context):
-        """Lists the e-mails that the development outbox kept instead of sending; empty where a mail server is set. Any signed-in worker; development only.
-        Errors: FAILED_PRECONDITION not_in_development.
+        """Lists the e-mails that the development outbox kept instead of sending; empty where a mail server is set. Any signed-in worker; development
+        only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -180,10 +173,7 @@ def add_NotificationsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Notifications:
-    """Errors that every rpc of this service may return, not repeated below:
-    UNAUTHENTICATED token_missing | token_invalid | token_expired; PERMISSION_DENIED right_missing | organization_not_active;
-    INVALID_ARGUMENT invalid_fields; NOT_FOUND not_found (also for "not yours"); UNAVAILABLE store_unavailable | store_busy; DEADLINE_EXCEEDED deadline_exceeded; RESOURCE_EXHAUSTED rate_limited | too_many_requests;
-    ALREADY_EXISTS request_id_reused (mutating rpcs).
+    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough.
     """
 
     @staticmethod
@@ -434,7 +424,8 @@ class WebhooksServicer:
 
     def CreateWebhook(self, request, context):
         """Adds an endpoint of the caller's organisation; the secret is in this answer only. Manager, or a key with scope notifications.
-        Errors: INVALID_ARGUMENT url (https only outside development, no private address, no user info); FAILED_PRECONDITION too_many_webhooks (twenty).
+        invalid_fields: url: https only outside development, no private address, no user info.
+        too_many_webhooks: twenty.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -455,7 +446,7 @@ class WebhooksServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateWebhook(self, request, context):
-        """Changes url, kinds or enabled. Errors: ABORTED stale_etag.
+        """Changes url, kinds or enabled.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

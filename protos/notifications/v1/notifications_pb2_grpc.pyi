@@ -27,11 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class NotificationsStub:
-    """Errors that every rpc of this service may return, not repeated below:
-      UNAUTHENTICATED token_missing | token_invalid | token_expired; PERMISSION_DENIED right_missing | organization_not_active;
-      INVALID_ARGUMENT invalid_fields; NOT_FOUND not_found (also for "not yours"); UNAVAILABLE store_unavailable | store_busy; DEADLINE_EXCEEDED deadline_exceeded; RESOURCE_EXHAUSTED rate_limited | too_many_requests;
-      ALREADY_EXISTS request_id_reused (mutating rpcs).
-    """
+    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -46,23 +42,17 @@ class NotificationsStub:
     GetDesk: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.GetDeskRequest, _notifications_pb2.Desk]
     """Returns how the caller's desk is told: language and e-mail."""
     SetDesk: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.SetDeskRequest, _notifications_pb2.Desk]
-    """Sets how the caller's desk is told, wholly. Manager; a coordinator may name any organisation.
-    Errors: ABORTED stale_etag.
-    """
+    """Sets how the caller's desk is told, wholly. Manager; a coordinator may name any organisation."""
     ListNotices: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ListNoticesRequest, _notifications_pb2.ListNoticesResponse]
     """Lists how the notices of one referral were delivered, to its sender and receiver."""
     ListDevelopmentMails: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ListDevelopmentMailsRequest, _notifications_pb2.ListDevelopmentMailsResponse]
-    """Lists the e-mails that the development outbox kept instead of sending; empty where a mail server is set. Any signed-in worker; development only.
-    Errors: FAILED_PRECONDITION not_in_development.
+    """Lists the e-mails that the development outbox kept instead of sending; empty where a mail server is set. Any signed-in worker; development
+    only.
     """
 
 @_typing.type_check_only
 class NotificationsAsyncStub(NotificationsStub):
-    """Errors that every rpc of this service may return, not repeated below:
-      UNAUTHENTICATED token_missing | token_invalid | token_expired; PERMISSION_DENIED right_missing | organization_not_active;
-      INVALID_ARGUMENT invalid_fields; NOT_FOUND not_found (also for "not yours"); UNAVAILABLE store_unavailable | store_busy; DEADLINE_EXCEEDED deadline_exceeded; RESOURCE_EXHAUSTED rate_limited | too_many_requests;
-      ALREADY_EXISTS request_id_reused (mutating rpcs).
-    """
+    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListMessages: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListMessagesRequest, _notifications_pb2.ListMessagesResponse]  # type: ignore[assignment]
@@ -74,22 +64,16 @@ class NotificationsAsyncStub(NotificationsStub):
     GetDesk: _aio.UnaryUnaryMultiCallable[_notifications_pb2.GetDeskRequest, _notifications_pb2.Desk]  # type: ignore[assignment]
     """Returns how the caller's desk is told: language and e-mail."""
     SetDesk: _aio.UnaryUnaryMultiCallable[_notifications_pb2.SetDeskRequest, _notifications_pb2.Desk]  # type: ignore[assignment]
-    """Sets how the caller's desk is told, wholly. Manager; a coordinator may name any organisation.
-    Errors: ABORTED stale_etag.
-    """
+    """Sets how the caller's desk is told, wholly. Manager; a coordinator may name any organisation."""
     ListNotices: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListNoticesRequest, _notifications_pb2.ListNoticesResponse]  # type: ignore[assignment]
     """Lists how the notices of one referral were delivered, to its sender and receiver."""
     ListDevelopmentMails: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListDevelopmentMailsRequest, _notifications_pb2.ListDevelopmentMailsResponse]  # type: ignore[assignment]
-    """Lists the e-mails that the development outbox kept instead of sending; empty where a mail server is set. Any signed-in worker; development only.
-    Errors: FAILED_PRECONDITION not_in_development.
+    """Lists the e-mails that the development outbox kept instead of sending; empty where a mail server is set. Any signed-in worker; development
+    only.
     """
 
 class NotificationsServicer(metaclass=_abc_1.ABCMeta):
-    """Errors that every rpc of this service may return, not repeated below:
-      UNAUTHENTICATED token_missing | token_invalid | token_expired; PERMISSION_DENIED right_missing | organization_not_active;
-      INVALID_ARGUMENT invalid_fields; NOT_FOUND not_found (also for "not yours"); UNAVAILABLE store_unavailable | store_busy; DEADLINE_EXCEEDED deadline_exceeded; RESOURCE_EXHAUSTED rate_limited | too_many_requests;
-      ALREADY_EXISTS request_id_reused (mutating rpcs).
-    """
+    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough."""
 
     @_abc_1.abstractmethod
     def ListMessages(
@@ -129,9 +113,7 @@ class NotificationsServicer(metaclass=_abc_1.ABCMeta):
         request: _notifications_pb2.SetDeskRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.Desk, _abc.Awaitable[_notifications_pb2.Desk]]:
-        """Sets how the caller's desk is told, wholly. Manager; a coordinator may name any organisation.
-        Errors: ABORTED stale_etag.
-        """
+        """Sets how the caller's desk is told, wholly. Manager; a coordinator may name any organisation."""
 
     @_abc_1.abstractmethod
     def ListNotices(
@@ -147,8 +129,8 @@ class NotificationsServicer(metaclass=_abc_1.ABCMeta):
         request: _notifications_pb2.ListDevelopmentMailsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.ListDevelopmentMailsResponse, _abc.Awaitable[_notifications_pb2.ListDevelopmentMailsResponse]]:
-        """Lists the e-mails that the development outbox kept instead of sending; empty where a mail server is set. Any signed-in worker; development only.
-        Errors: FAILED_PRECONDITION not_in_development.
+        """Lists the e-mails that the development outbox kept instead of sending; empty where a mail server is set. Any signed-in worker; development
+        only.
         """
 
 def add_NotificationsServicer_to_server(servicer: NotificationsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
@@ -162,14 +144,15 @@ class WebhooksStub:
     def __new__(cls, channel: _aio.Channel) -> WebhooksAsyncStub: ...
     CreateWebhook: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.CreateWebhookRequest, _notifications_pb2.CreateWebhookResponse]
     """Adds an endpoint of the caller's organisation; the secret is in this answer only. Manager, or a key with scope notifications.
-    Errors: INVALID_ARGUMENT url (https only outside development, no private address, no user info); FAILED_PRECONDITION too_many_webhooks (twenty).
+    invalid_fields: url: https only outside development, no private address, no user info.
+    too_many_webhooks: twenty.
     """
     ListWebhooks: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ListWebhooksRequest, _notifications_pb2.ListWebhooksResponse]
     """Lists the organisation's endpoints."""
     GetWebhook: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.GetWebhookRequest, _notifications_pb2.Webhook]
     """Returns one endpoint."""
     UpdateWebhook: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.UpdateWebhookRequest, _notifications_pb2.Webhook]
-    """Changes url, kinds or enabled. Errors: ABORTED stale_etag."""
+    """Changes url, kinds or enabled."""
     DeleteWebhook: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.DeleteWebhookRequest, _notifications_pb2.DeleteWebhookResponse]
     """Removes an endpoint; open deliveries to it are discarded."""
     TestWebhook: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.TestWebhookRequest, _notifications_pb2.Delivery]
@@ -186,14 +169,15 @@ class WebhooksAsyncStub(WebhooksStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateWebhook: _aio.UnaryUnaryMultiCallable[_notifications_pb2.CreateWebhookRequest, _notifications_pb2.CreateWebhookResponse]  # type: ignore[assignment]
     """Adds an endpoint of the caller's organisation; the secret is in this answer only. Manager, or a key with scope notifications.
-    Errors: INVALID_ARGUMENT url (https only outside development, no private address, no user info); FAILED_PRECONDITION too_many_webhooks (twenty).
+    invalid_fields: url: https only outside development, no private address, no user info.
+    too_many_webhooks: twenty.
     """
     ListWebhooks: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListWebhooksRequest, _notifications_pb2.ListWebhooksResponse]  # type: ignore[assignment]
     """Lists the organisation's endpoints."""
     GetWebhook: _aio.UnaryUnaryMultiCallable[_notifications_pb2.GetWebhookRequest, _notifications_pb2.Webhook]  # type: ignore[assignment]
     """Returns one endpoint."""
     UpdateWebhook: _aio.UnaryUnaryMultiCallable[_notifications_pb2.UpdateWebhookRequest, _notifications_pb2.Webhook]  # type: ignore[assignment]
-    """Changes url, kinds or enabled. Errors: ABORTED stale_etag."""
+    """Changes url, kinds or enabled."""
     DeleteWebhook: _aio.UnaryUnaryMultiCallable[_notifications_pb2.DeleteWebhookRequest, _notifications_pb2.DeleteWebhookResponse]  # type: ignore[assignment]
     """Removes an endpoint; open deliveries to it are discarded."""
     TestWebhook: _aio.UnaryUnaryMultiCallable[_notifications_pb2.TestWebhookRequest, _notifications_pb2.Delivery]  # type: ignore[assignment]
@@ -213,7 +197,8 @@ class WebhooksServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.CreateWebhookResponse, _abc.Awaitable[_notifications_pb2.CreateWebhookResponse]]:
         """Adds an endpoint of the caller's organisation; the secret is in this answer only. Manager, or a key with scope notifications.
-        Errors: INVALID_ARGUMENT url (https only outside development, no private address, no user info); FAILED_PRECONDITION too_many_webhooks (twenty).
+        invalid_fields: url: https only outside development, no private address, no user info.
+        too_many_webhooks: twenty.
         """
 
     @_abc_1.abstractmethod
@@ -238,7 +223,7 @@ class WebhooksServicer(metaclass=_abc_1.ABCMeta):
         request: _notifications_pb2.UpdateWebhookRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.Webhook, _abc.Awaitable[_notifications_pb2.Webhook]]:
-        """Changes url, kinds or enabled. Errors: ABORTED stale_etag."""
+        """Changes url, kinds or enabled."""
 
     @_abc_1.abstractmethod
     def DeleteWebhook(

@@ -26,15 +26,7 @@ if _version_not_supported:
 
 
 class DirectoryStub:
-    """Errors that every rpc of this service may return, not repeated below:
-    UNAUTHENTICATED token_missing | token_invalid | token_expired: send a fresh caller token in `authorization`.
-    PERMISSION_DENIED right_missing | organization_not_active: the caller's role or scope has no row for this rpc, or its member is suspended.
-    INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason (required, unknown_code, too_long, out_of_range, malformed).
-    UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
-    DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
-    RESOURCE_EXHAUSTED rate_limited: more calls of this caller than its share; RetryInfo says when the next one is let in.
-    RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
-    ALREADY_EXISTS request_id_reused: the same request_id came before with another body (mutating rpcs).
+    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough.
     """
 
     def __init__(self, channel):
@@ -141,15 +133,7 @@ class DirectoryStub:
 
 
 class DirectoryServicer:
-    """Errors that every rpc of this service may return, not repeated below:
-    UNAUTHENTICATED token_missing | token_invalid | token_expired: send a fresh caller token in `authorization`.
-    PERMISSION_DENIED right_missing | organization_not_active: the caller's role or scope has no row for this rpc, or its member is suspended.
-    INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason (required, unknown_code, too_long, out_of_range, malformed).
-    UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
-    DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
-    RESOURCE_EXHAUSTED rate_limited: more calls of this caller than its share; RetryInfo says when the next one is let in.
-    RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
-    ALREADY_EXISTS request_id_reused: the same request_id came before with another body (mutating rpcs).
+    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough.
     """
 
     def ListTaxonomyTerms(self, request, context):
@@ -174,14 +158,15 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetOrganization(self, request, context):
-        """Returns one organisation. Errors: NOT_FOUND not_found.
+        """Returns one organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListOrganizations(self, request, context):
-        """Lists organisations by name, a page at a time. Errors: INVALID_ARGUMENT invalid_fields (page_token).
+        """Lists organisations by name, a page at a time.
+        invalid_fields: page_token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -190,7 +175,6 @@ class DirectoryServicer:
     def UpdateOrganization(self, request, context):
         """Changes the fields named in update_mask. Manager of the organisation, or coordinator. type, country and hotline_number are the network's:
         see ProposeOrganizationChange.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION two_people_required.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -198,7 +182,6 @@ class DirectoryServicer:
 
     def ProposeOrganizationChange(self, request, context):
         """Proposes other values of type, country and hotline_number; nothing changes until another person confirms. Coordinator.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -206,7 +189,6 @@ class DirectoryServicer:
 
     def ConfirmOrganizationChange(self, request, context):
         """Confirms what somebody else has proposed. Coordinator.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION second_person_required | nothing_to_confirm.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -214,7 +196,6 @@ class DirectoryServicer:
 
     def DropOrganizationChange(self, request, context):
         """Drops what was proposed. Coordinator.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION nothing_to_confirm.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -222,7 +203,6 @@ class DirectoryServicer:
 
     def ApproveOrganization(self, request, context):
         """Approves a member: identity may now be opened and shelter data seen. Coordinator, other than who registered it.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition | second_person_required.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -230,7 +210,6 @@ class DirectoryServicer:
 
     def SuspendOrganization(self, request, context):
         """Suspends a member: its workers and keys are refused everywhere. Coordinator.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -238,7 +217,6 @@ class DirectoryServicer:
 
     def ReinstateOrganization(self, request, context):
         """Ends a suspension; the member is APPROVED again. Coordinator.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -246,14 +224,14 @@ class DirectoryServicer:
 
     def CreateService(self, request, context):
         """Adds a service to the caller's organisation (a coordinator may name any). Manager, coordinator.
-        Errors: NOT_FOUND not_found (organisation).
+        not_found: organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetService(self, request, context):
-        """Returns one service. Errors: NOT_FOUND not_found.
+        """Returns one service.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -268,7 +246,6 @@ class DirectoryServicer:
 
     def UpdateService(self, request, context):
         """Changes the fields named in update_mask. Manager of the organisation, or coordinator.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -276,7 +253,7 @@ class DirectoryServicer:
 
     def SetCapacity(self, request, context):
         """Says how much room a service has now. Any worker of the organisation.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag (only if an etag was sent).
+        stale_etag: only if an etag was sent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -403,15 +380,7 @@ def add_DirectoryServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Directory:
-    """Errors that every rpc of this service may return, not repeated below:
-    UNAUTHENTICATED token_missing | token_invalid | token_expired: send a fresh caller token in `authorization`.
-    PERMISSION_DENIED right_missing | organization_not_active: the caller's role or scope has no row for this rpc, or its member is suspended.
-    INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason (required, unknown_code, too_long, out_of_range, malformed).
-    UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
-    DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
-    RESOURCE_EXHAUSTED rate_limited: more calls of this caller than its share; RetryInfo says when the next one is let in.
-    RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
-    ALREADY_EXISTS request_id_reused: the same request_id came before with another body (mutating rpcs).
+    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough.
     """
 
     @staticmethod

@@ -27,16 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class DirectoryStub:
-    """Errors that every rpc of this service may return, not repeated below:
-      UNAUTHENTICATED token_missing | token_invalid | token_expired: send a fresh caller token in `authorization`.
-      PERMISSION_DENIED right_missing | organization_not_active: the caller's role or scope has no row for this rpc, or its member is suspended.
-      INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason (required, unknown_code, too_long, out_of_range, malformed).
-      UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
-      DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
-      RESOURCE_EXHAUSTED rate_limited: more calls of this caller than its share; RetryInfo says when the next one is let in.
-      RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
-      ALREADY_EXISTS request_id_reused: the same request_id came before with another body (mutating rpcs).
-    """
+    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -49,53 +40,40 @@ class DirectoryStub:
     CreateOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.CreateOrganizationRequest, _directory_pb2.Organization]
     """Registers an organisation as a member in state PROBATION. Coordinator."""
     GetOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetOrganizationRequest, _directory_pb2.Organization]
-    """Returns one organisation. Errors: NOT_FOUND not_found."""
+    """Returns one organisation."""
     ListOrganizations: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListOrganizationsRequest, _directory_pb2.ListOrganizationsResponse]
-    """Lists organisations by name, a page at a time. Errors: INVALID_ARGUMENT invalid_fields (page_token)."""
+    """Lists organisations by name, a page at a time.
+    invalid_fields: page_token.
+    """
     UpdateOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.UpdateOrganizationRequest, _directory_pb2.Organization]
     """Changes the fields named in update_mask. Manager of the organisation, or coordinator. type, country and hotline_number are the network's:
     see ProposeOrganizationChange.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION two_people_required.
     """
     ProposeOrganizationChange: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ProposeOrganizationChangeRequest, _directory_pb2.Organization]
-    """Proposes other values of type, country and hotline_number; nothing changes until another person confirms. Coordinator.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag.
-    """
+    """Proposes other values of type, country and hotline_number; nothing changes until another person confirms. Coordinator."""
     ConfirmOrganizationChange: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ConfirmOrganizationChangeRequest, _directory_pb2.Organization]
-    """Confirms what somebody else has proposed. Coordinator.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION second_person_required | nothing_to_confirm.
-    """
+    """Confirms what somebody else has proposed. Coordinator."""
     DropOrganizationChange: _grpc.UnaryUnaryMultiCallable[_directory_pb2.DropOrganizationChangeRequest, _directory_pb2.Organization]
-    """Drops what was proposed. Coordinator.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION nothing_to_confirm.
-    """
+    """Drops what was proposed. Coordinator."""
     ApproveOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ApproveOrganizationRequest, _directory_pb2.Organization]
-    """Approves a member: identity may now be opened and shelter data seen. Coordinator, other than who registered it.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition | second_person_required.
-    """
+    """Approves a member: identity may now be opened and shelter data seen. Coordinator, other than who registered it."""
     SuspendOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.SuspendOrganizationRequest, _directory_pb2.Organization]
-    """Suspends a member: its workers and keys are refused everywhere. Coordinator.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition.
-    """
+    """Suspends a member: its workers and keys are refused everywhere. Coordinator."""
     ReinstateOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ReinstateOrganizationRequest, _directory_pb2.Organization]
-    """Ends a suspension; the member is APPROVED again. Coordinator.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition.
-    """
+    """Ends a suspension; the member is APPROVED again. Coordinator."""
     CreateService: _grpc.UnaryUnaryMultiCallable[_directory_pb2.CreateServiceRequest, _directory_pb2.Service]
     """Adds a service to the caller's organisation (a coordinator may name any). Manager, coordinator.
-    Errors: NOT_FOUND not_found (organisation).
+    not_found: organisation.
     """
     GetService: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetServiceRequest, _directory_pb2.Service]
-    """Returns one service. Errors: NOT_FOUND not_found."""
+    """Returns one service."""
     BatchGet: _grpc.UnaryUnaryMultiCallable[_directory_pb2.BatchGetRequest, _directory_pb2.BatchGetResponse]
     """Returns the services and organisations with these ids, in any order; unknown ids are left out. At most 200 ids in all."""
     UpdateService: _grpc.UnaryUnaryMultiCallable[_directory_pb2.UpdateServiceRequest, _directory_pb2.Service]
-    """Changes the fields named in update_mask. Manager of the organisation, or coordinator.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag.
-    """
+    """Changes the fields named in update_mask. Manager of the organisation, or coordinator."""
     SetCapacity: _grpc.UnaryUnaryMultiCallable[_directory_pb2.SetCapacityRequest, _directory_pb2.Service]
     """Says how much room a service has now. Any worker of the organisation.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag (only if an etag was sent).
+    stale_etag: only if an etag was sent.
     """
     SearchServices: _grpc.UnaryUnaryMultiCallable[_directory_pb2.SearchServicesRequest, _directory_pb2.SearchServicesResponse]
     """Finds services by words (without accents), need (with its children), area, language, age, dependants, room. Words never enter a log."""
@@ -104,16 +82,7 @@ class DirectoryStub:
 
 @_typing.type_check_only
 class DirectoryAsyncStub(DirectoryStub):
-    """Errors that every rpc of this service may return, not repeated below:
-      UNAUTHENTICATED token_missing | token_invalid | token_expired: send a fresh caller token in `authorization`.
-      PERMISSION_DENIED right_missing | organization_not_active: the caller's role or scope has no row for this rpc, or its member is suspended.
-      INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason (required, unknown_code, too_long, out_of_range, malformed).
-      UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
-      DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
-      RESOURCE_EXHAUSTED rate_limited: more calls of this caller than its share; RetryInfo says when the next one is let in.
-      RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
-      ALREADY_EXISTS request_id_reused: the same request_id came before with another body (mutating rpcs).
-    """
+    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListTaxonomyTerms: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListTaxonomyTermsRequest, _directory_pb2.ListTaxonomyTermsResponse]  # type: ignore[assignment]
@@ -123,53 +92,40 @@ class DirectoryAsyncStub(DirectoryStub):
     CreateOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.CreateOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Registers an organisation as a member in state PROBATION. Coordinator."""
     GetOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
-    """Returns one organisation. Errors: NOT_FOUND not_found."""
+    """Returns one organisation."""
     ListOrganizations: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListOrganizationsRequest, _directory_pb2.ListOrganizationsResponse]  # type: ignore[assignment]
-    """Lists organisations by name, a page at a time. Errors: INVALID_ARGUMENT invalid_fields (page_token)."""
+    """Lists organisations by name, a page at a time.
+    invalid_fields: page_token.
+    """
     UpdateOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.UpdateOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Changes the fields named in update_mask. Manager of the organisation, or coordinator. type, country and hotline_number are the network's:
     see ProposeOrganizationChange.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION two_people_required.
     """
     ProposeOrganizationChange: _aio.UnaryUnaryMultiCallable[_directory_pb2.ProposeOrganizationChangeRequest, _directory_pb2.Organization]  # type: ignore[assignment]
-    """Proposes other values of type, country and hotline_number; nothing changes until another person confirms. Coordinator.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag.
-    """
+    """Proposes other values of type, country and hotline_number; nothing changes until another person confirms. Coordinator."""
     ConfirmOrganizationChange: _aio.UnaryUnaryMultiCallable[_directory_pb2.ConfirmOrganizationChangeRequest, _directory_pb2.Organization]  # type: ignore[assignment]
-    """Confirms what somebody else has proposed. Coordinator.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION second_person_required | nothing_to_confirm.
-    """
+    """Confirms what somebody else has proposed. Coordinator."""
     DropOrganizationChange: _aio.UnaryUnaryMultiCallable[_directory_pb2.DropOrganizationChangeRequest, _directory_pb2.Organization]  # type: ignore[assignment]
-    """Drops what was proposed. Coordinator.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION nothing_to_confirm.
-    """
+    """Drops what was proposed. Coordinator."""
     ApproveOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.ApproveOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
-    """Approves a member: identity may now be opened and shelter data seen. Coordinator, other than who registered it.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition | second_person_required.
-    """
+    """Approves a member: identity may now be opened and shelter data seen. Coordinator, other than who registered it."""
     SuspendOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.SuspendOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
-    """Suspends a member: its workers and keys are refused everywhere. Coordinator.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition.
-    """
+    """Suspends a member: its workers and keys are refused everywhere. Coordinator."""
     ReinstateOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.ReinstateOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
-    """Ends a suspension; the member is APPROVED again. Coordinator.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition.
-    """
+    """Ends a suspension; the member is APPROVED again. Coordinator."""
     CreateService: _aio.UnaryUnaryMultiCallable[_directory_pb2.CreateServiceRequest, _directory_pb2.Service]  # type: ignore[assignment]
     """Adds a service to the caller's organisation (a coordinator may name any). Manager, coordinator.
-    Errors: NOT_FOUND not_found (organisation).
+    not_found: organisation.
     """
     GetService: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetServiceRequest, _directory_pb2.Service]  # type: ignore[assignment]
-    """Returns one service. Errors: NOT_FOUND not_found."""
+    """Returns one service."""
     BatchGet: _aio.UnaryUnaryMultiCallable[_directory_pb2.BatchGetRequest, _directory_pb2.BatchGetResponse]  # type: ignore[assignment]
     """Returns the services and organisations with these ids, in any order; unknown ids are left out. At most 200 ids in all."""
     UpdateService: _aio.UnaryUnaryMultiCallable[_directory_pb2.UpdateServiceRequest, _directory_pb2.Service]  # type: ignore[assignment]
-    """Changes the fields named in update_mask. Manager of the organisation, or coordinator.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag.
-    """
+    """Changes the fields named in update_mask. Manager of the organisation, or coordinator."""
     SetCapacity: _aio.UnaryUnaryMultiCallable[_directory_pb2.SetCapacityRequest, _directory_pb2.Service]  # type: ignore[assignment]
     """Says how much room a service has now. Any worker of the organisation.
-    Errors: NOT_FOUND not_found; ABORTED stale_etag (only if an etag was sent).
+    stale_etag: only if an etag was sent.
     """
     SearchServices: _aio.UnaryUnaryMultiCallable[_directory_pb2.SearchServicesRequest, _directory_pb2.SearchServicesResponse]  # type: ignore[assignment]
     """Finds services by words (without accents), need (with its children), area, language, age, dependants, room. Words never enter a log."""
@@ -177,16 +133,7 @@ class DirectoryAsyncStub(DirectoryStub):
     """Gives every service of the need a verdict with the reason per criterion, best first. Coarse attributes only; nothing is stored."""
 
 class DirectoryServicer(metaclass=_abc_1.ABCMeta):
-    """Errors that every rpc of this service may return, not repeated below:
-      UNAUTHENTICATED token_missing | token_invalid | token_expired: send a fresh caller token in `authorization`.
-      PERMISSION_DENIED right_missing | organization_not_active: the caller's role or scope has no row for this rpc, or its member is suspended.
-      INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason (required, unknown_code, too_long, out_of_range, malformed).
-      UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
-      DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
-      RESOURCE_EXHAUSTED rate_limited: more calls of this caller than its share; RetryInfo says when the next one is let in.
-      RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
-      ALREADY_EXISTS request_id_reused: the same request_id came before with another body (mutating rpcs).
-    """
+    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough."""
 
     @_abc_1.abstractmethod
     def ListTaxonomyTerms(
@@ -218,7 +165,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.GetOrganizationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
-        """Returns one organisation. Errors: NOT_FOUND not_found."""
+        """Returns one organisation."""
 
     @_abc_1.abstractmethod
     def ListOrganizations(
@@ -226,7 +173,9 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.ListOrganizationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.ListOrganizationsResponse, _abc.Awaitable[_directory_pb2.ListOrganizationsResponse]]:
-        """Lists organisations by name, a page at a time. Errors: INVALID_ARGUMENT invalid_fields (page_token)."""
+        """Lists organisations by name, a page at a time.
+        invalid_fields: page_token.
+        """
 
     @_abc_1.abstractmethod
     def UpdateOrganization(
@@ -236,7 +185,6 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
         """Changes the fields named in update_mask. Manager of the organisation, or coordinator. type, country and hotline_number are the network's:
         see ProposeOrganizationChange.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION two_people_required.
         """
 
     @_abc_1.abstractmethod
@@ -245,9 +193,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.ProposeOrganizationChangeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
-        """Proposes other values of type, country and hotline_number; nothing changes until another person confirms. Coordinator.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag.
-        """
+        """Proposes other values of type, country and hotline_number; nothing changes until another person confirms. Coordinator."""
 
     @_abc_1.abstractmethod
     def ConfirmOrganizationChange(
@@ -255,9 +201,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.ConfirmOrganizationChangeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
-        """Confirms what somebody else has proposed. Coordinator.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION second_person_required | nothing_to_confirm.
-        """
+        """Confirms what somebody else has proposed. Coordinator."""
 
     @_abc_1.abstractmethod
     def DropOrganizationChange(
@@ -265,9 +209,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.DropOrganizationChangeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
-        """Drops what was proposed. Coordinator.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION nothing_to_confirm.
-        """
+        """Drops what was proposed. Coordinator."""
 
     @_abc_1.abstractmethod
     def ApproveOrganization(
@@ -275,9 +217,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.ApproveOrganizationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
-        """Approves a member: identity may now be opened and shelter data seen. Coordinator, other than who registered it.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition | second_person_required.
-        """
+        """Approves a member: identity may now be opened and shelter data seen. Coordinator, other than who registered it."""
 
     @_abc_1.abstractmethod
     def SuspendOrganization(
@@ -285,9 +225,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.SuspendOrganizationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
-        """Suspends a member: its workers and keys are refused everywhere. Coordinator.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition.
-        """
+        """Suspends a member: its workers and keys are refused everywhere. Coordinator."""
 
     @_abc_1.abstractmethod
     def ReinstateOrganization(
@@ -295,9 +233,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.ReinstateOrganizationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
-        """Ends a suspension; the member is APPROVED again. Coordinator.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag; FAILED_PRECONDITION illegal_transition.
-        """
+        """Ends a suspension; the member is APPROVED again. Coordinator."""
 
     @_abc_1.abstractmethod
     def CreateService(
@@ -306,7 +242,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Service, _abc.Awaitable[_directory_pb2.Service]]:
         """Adds a service to the caller's organisation (a coordinator may name any). Manager, coordinator.
-        Errors: NOT_FOUND not_found (organisation).
+        not_found: organisation.
         """
 
     @_abc_1.abstractmethod
@@ -315,7 +251,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.GetServiceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Service, _abc.Awaitable[_directory_pb2.Service]]:
-        """Returns one service. Errors: NOT_FOUND not_found."""
+        """Returns one service."""
 
     @_abc_1.abstractmethod
     def BatchGet(
@@ -331,9 +267,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.UpdateServiceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Service, _abc.Awaitable[_directory_pb2.Service]]:
-        """Changes the fields named in update_mask. Manager of the organisation, or coordinator.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag.
-        """
+        """Changes the fields named in update_mask. Manager of the organisation, or coordinator."""
 
     @_abc_1.abstractmethod
     def SetCapacity(
@@ -342,7 +276,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Service, _abc.Awaitable[_directory_pb2.Service]]:
         """Says how much room a service has now. Any worker of the organisation.
-        Errors: NOT_FOUND not_found; ABORTED stale_etag (only if an etag was sent).
+        stale_etag: only if an etag was sent.
         """
 
     @_abc_1.abstractmethod

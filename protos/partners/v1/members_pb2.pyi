@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from protos.contract.v1 import contract_pb2 as _contract_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,39 +20,6 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class _Role:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    ROLE_UNSPECIFIED: _Role.ValueType  # 0
-    ROLE_WORKER: _Role.ValueType  # 1
-    ROLE_OPERATOR: _Role.ValueType  # 2
-    """hotline"""
-    ROLE_MANAGER: _Role.ValueType  # 3
-    """the member's entry, workers, keys, webhooks"""
-    ROLE_COORDINATOR: _Role.ValueType  # 4
-    """of the network; never sees a name"""
-    ROLE_AUDITOR: _Role.ValueType  # 5
-    ROLE_EMERGENCY: _Role.ValueType  # 6
-    """beside another role: may send a referral on an override"""
-
-class Role(_Role, metaclass=_RoleEnumTypeWrapper): ...
-
-ROLE_UNSPECIFIED: Role.ValueType  # 0
-ROLE_WORKER: Role.ValueType  # 1
-ROLE_OPERATOR: Role.ValueType  # 2
-"""hotline"""
-ROLE_MANAGER: Role.ValueType  # 3
-"""the member's entry, workers, keys, webhooks"""
-ROLE_COORDINATOR: Role.ValueType  # 4
-"""of the network; never sees a name"""
-ROLE_AUDITOR: Role.ValueType  # 5
-ROLE_EMERGENCY: Role.ValueType  # 6
-"""beside another role: may send a referral on an override"""
-Global___Role: _TypeAlias = Role  # noqa: Y015
 
 class _WorkerStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -93,7 +61,7 @@ class Worker(_message.Message):
     language: _builtins.str
     status: Global___WorkerStatus.ValueType
     @_builtins.property
-    def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]: ...
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[_contract_pb2.Role.ValueType]: ...
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -106,7 +74,7 @@ class Worker(_message.Message):
         organization_id: _builtins.str = ...,
         name: _builtins.str = ...,
         email: _builtins.str = ...,
-        roles: _abc.Iterable[Global___Role.ValueType] | None = ...,
+        roles: _abc.Iterable[_contract_pb2.Role.ValueType] | None = ...,
         language: _builtins.str = ...,
         status: Global___WorkerStatus.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
@@ -138,7 +106,7 @@ class Invitation(_message.Message):
     language: _builtins.str
     """of the e-mail and the account"""
     @_builtins.property
-    def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]:
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[_contract_pb2.Role.ValueType]:
         """of a first manager: MANAGER, and perhaps WORKER and OPERATOR"""
 
     @_builtins.property
@@ -151,7 +119,7 @@ class Invitation(_message.Message):
         id: _builtins.str = ...,
         organization_id: _builtins.str = ...,
         email: _builtins.str = ...,
-        roles: _abc.Iterable[Global___Role.ValueType] | None = ...,
+        roles: _abc.Iterable[_contract_pb2.Role.ValueType] | None = ...,
         language: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class MembersStub:
-    """Errors common to every rpc: see Directory.
+    """The usual refusals: protos/README.md.
     """
 
     def __init__(self, channel):
@@ -93,16 +93,20 @@ class MembersStub:
 
 
 class MembersServicer:
-    """Errors common to every rpc: see Directory.
+    """The usual refusals: protos/README.md.
     """
 
     def CreateInvitation(self, request, context):
-        """Invites somebody to open an account of the caller's organisation; the link goes by e-mail to her alone, and the answer is the same whether or not the
-        address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager only. An invitation is good
-        for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first manager's. It falls with its maker.
-        Errors: NOT_FOUND not_found (organisation); PERMISSION_DENIED right_missing (a role that is not the caller's to give);
-        FAILED_PRECONDITION manager_exists (another organisation has one) | illegal_transition (it is suspended) | second_person_required (who registered it waits for
-        its approval) | too_many_invitations (20 in 72 hours).
+        """Invites somebody to open an account of the caller's organisation; the link goes by e-mail to her alone, and the answer is the same whether
+        or not the address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager
+        only. An invitation is good for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first
+        manager's. It falls with its maker.
+        not_found: organisation.
+        right_missing: a role that is not the caller's to give.
+        manager_exists: another organisation has one.
+        illegal_transition: it is suspended.
+        second_person_required: who registered it waits for its approval.
+        too_many_invitations: 20 in 72 hours.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,7 +120,8 @@ class MembersServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeInvitation(self, request, context):
-        """Revokes an invitation to the caller's organisation at once. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition (not open any more).
+        """Revokes an invitation to the caller's organisation at once. Manager.
+        illegal_transition: not open any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,8 +129,11 @@ class MembersServicer:
 
     def AcceptInvitation(self, request, context):
         """Opens the account of an invitation with a name and password of one's own; it needs no token but that of the link, which is good for once.
-        Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker
-        is out); FAILED_PRECONDITION email_taken (the address has an account at another organisation; one at this organisation begins anew, with the roles of the invitation) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
+        invitation_invalid: the same for one that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker is
+        out.
+        email_taken: the address has an account at another organisation; one at this organisation begins anew, with the roles of the invitation.
+        manager_exists: somebody else came first.
+        invalid_fields: password too_short.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,16 +147,17 @@ class MembersServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SuspendWorker(self, request, context):
-        """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition.
+        """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateApiKey(self, request, context):
-        """Creates an API key of the caller's own organisation; the secret is in this answer only. Manager. A key that may do more than its maker can do
-        herself is unconfirmed, and good for nothing until another manager confirms it. It falls with its maker, unless another takes it over.
-        Errors: NOT_FOUND not_found (another organisation); FAILED_PRECONDITION too_many_keys (two live keys, for rotation, are the limit).
+        """Creates an API key of the caller's own organisation; the secret is in this answer only. Manager. A key that may do more than its maker can
+        do herself is unconfirmed, and good for nothing until another manager confirms it. It falls with its maker, unless another takes it over.
+        not_found: another organisation.
+        too_many_keys: two live keys, for rotation, are the limit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,7 +165,6 @@ class MembersServicer:
 
     def ConfirmApiKey(self, request, context):
         """Agrees to an unconfirmed key as a second manager. Manager.
-        Errors: NOT_FOUND not_found; FAILED_PRECONDITION second_person_required | nothing_to_confirm.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,7 +172,8 @@ class MembersServicer:
 
     def TransferApiKey(self, request, context):
         """Takes a key over: it stands with the caller from now on. Manager. It becomes unconfirmed when it may do more than she can and nobody else of
-        those who agreed to it is left. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition (revoked).
+        those who agreed to it is left.
+        illegal_transition: revoked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -178,7 +187,7 @@ class MembersServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeApiKey(self, request, context):
-        """Revokes a key at once. Manager. Errors: NOT_FOUND not_found.
+        """Revokes a key at once. Manager.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -251,7 +260,7 @@ def add_MembersServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Members:
-    """Errors common to every rpc: see Directory.
+    """The usual refusals: protos/README.md.
     """
 
     @staticmethod
@@ -585,26 +594,27 @@ class TokensServicer:
 
     def SignIn(self, request, context):
         """Opens a session by e-mail and password and returns its secret with first caller tokens.
-        Errors: UNAUTHENTICATED sign_in_failed (the same for unknown e-mail, wrong password and suspended member);
-        RESOURCE_EXHAUSTED too_many_attempts (RetryInfo says when; the same for an e-mail that nobody has).
-        Wrong passwords count against the e-mail and against the address. Who was right once from a device is counted apart there: metadata `client-address` and
-        `client-device` (a secret that the device keeps, at most 100 characters) say where somebody comes from; without them only the e-mail's count holds.
+        sign_in_failed: the same for unknown e-mail, wrong password and suspended member.
+        too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has.
+        Wrong passwords count against the e-mail and against the address. Who was right once from a device is counted apart there: metadata `client-
+        address` and `client-device` (a secret that the device keeps, at most 100 characters) say where somebody comes from; without them only the
+        e-mail's count holds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def IssueToken(self, request, context):
-        """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, which live three seconds: what is revoked ends with them.
-        A service refuses an old one (UNAUTHENTICATED token_expired, before any effect: exchange anew and ask again) and one of another service (token_invalid).
-        Errors: UNAUTHENTICATED session_ended | key_invalid.
+        """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, which live three seconds: what is revoked ends
+        with them. A service refuses an old one (UNAUTHENTICATED token_expired, before any effect: exchange anew and ask again) and one of another
+        service (token_invalid).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EndSession(self, request, context):
-        """Ends a session at once; a second call changes nothing. Errors: none but the common ones.
+        """Ends a session at once; a second call changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

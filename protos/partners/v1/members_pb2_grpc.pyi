@@ -27,97 +27,115 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class MembersStub:
-    """Errors common to every rpc: see Directory."""
+    """The usual refusals: protos/README.md."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MembersAsyncStub: ...
     CreateInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.CreateInvitationRequest, _members_pb2.Invitation]
-    """Invites somebody to open an account of the caller's organisation; the link goes by e-mail to her alone, and the answer is the same whether or not the
-    address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager only. An invitation is good
-    for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first manager's. It falls with its maker.
-    Errors: NOT_FOUND not_found (organisation); PERMISSION_DENIED right_missing (a role that is not the caller's to give);
-    FAILED_PRECONDITION manager_exists (another organisation has one) | illegal_transition (it is suspended) | second_person_required (who registered it waits for
-    its approval) | too_many_invitations (20 in 72 hours).
+    """Invites somebody to open an account of the caller's organisation; the link goes by e-mail to her alone, and the answer is the same whether
+    or not the address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager
+    only. An invitation is good for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first
+    manager's. It falls with its maker.
+    not_found: organisation.
+    right_missing: a role that is not the caller's to give.
+    manager_exists: another organisation has one.
+    illegal_transition: it is suspended.
+    second_person_required: who registered it waits for its approval.
+    too_many_invitations: 20 in 72 hours.
     """
     ListInvitations: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListInvitationsRequest, _members_pb2.ListInvitationsResponse]
     """Lists the invitations to the caller's organisation that can still be accepted. Manager."""
     RevokeInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.RevokeInvitationRequest, _members_pb2.Invitation]
-    """Revokes an invitation to the caller's organisation at once. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition (not open any more)."""
+    """Revokes an invitation to the caller's organisation at once. Manager.
+    illegal_transition: not open any more.
+    """
     AcceptInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.AcceptInvitationRequest, _members_pb2.AcceptInvitationResponse]
     """Opens the account of an invitation with a name and password of one's own; it needs no token but that of the link, which is good for once.
-    Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker
-    is out); FAILED_PRECONDITION email_taken (the address has an account at another organisation; one at this organisation begins anew, with the roles of the invitation) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
+    invitation_invalid: the same for one that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker is
+    out.
+    email_taken: the address has an account at another organisation; one at this organisation begins anew, with the roles of the invitation.
+    manager_exists: somebody else came first.
+    invalid_fields: password too_short.
     """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]
     """Lists the workers of the caller's organisation. Manager."""
     SuspendWorker: _grpc.UnaryUnaryMultiCallable[_members_pb2.SuspendWorkerRequest, _members_pb2.Worker]
-    """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition."""
+    """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager."""
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_members_pb2.CreateApiKeyRequest, _members_pb2.CreateApiKeyResponse]
-    """Creates an API key of the caller's own organisation; the secret is in this answer only. Manager. A key that may do more than its maker can do
-    herself is unconfirmed, and good for nothing until another manager confirms it. It falls with its maker, unless another takes it over.
-    Errors: NOT_FOUND not_found (another organisation); FAILED_PRECONDITION too_many_keys (two live keys, for rotation, are the limit).
+    """Creates an API key of the caller's own organisation; the secret is in this answer only. Manager. A key that may do more than its maker can
+    do herself is unconfirmed, and good for nothing until another manager confirms it. It falls with its maker, unless another takes it over.
+    not_found: another organisation.
+    too_many_keys: two live keys, for rotation, are the limit.
     """
     ConfirmApiKey: _grpc.UnaryUnaryMultiCallable[_members_pb2.ConfirmApiKeyRequest, _members_pb2.ApiKey]
-    """Agrees to an unconfirmed key as a second manager. Manager.
-    Errors: NOT_FOUND not_found; FAILED_PRECONDITION second_person_required | nothing_to_confirm.
-    """
+    """Agrees to an unconfirmed key as a second manager. Manager."""
     TransferApiKey: _grpc.UnaryUnaryMultiCallable[_members_pb2.TransferApiKeyRequest, _members_pb2.ApiKey]
     """Takes a key over: it stands with the caller from now on. Manager. It becomes unconfirmed when it may do more than she can and nobody else of
-    those who agreed to it is left. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition (revoked).
+    those who agreed to it is left.
+    illegal_transition: revoked.
     """
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListApiKeysRequest, _members_pb2.ListApiKeysResponse]
     """Lists the organisation's keys, without secrets. Manager."""
     RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_members_pb2.RevokeApiKeyRequest, _members_pb2.ApiKey]
-    """Revokes a key at once. Manager. Errors: NOT_FOUND not_found."""
+    """Revokes a key at once. Manager."""
 
 @_typing.type_check_only
 class MembersAsyncStub(MembersStub):
-    """Errors common to every rpc: see Directory."""
+    """The usual refusals: protos/README.md."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.CreateInvitationRequest, _members_pb2.Invitation]  # type: ignore[assignment]
-    """Invites somebody to open an account of the caller's organisation; the link goes by e-mail to her alone, and the answer is the same whether or not the
-    address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager only. An invitation is good
-    for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first manager's. It falls with its maker.
-    Errors: NOT_FOUND not_found (organisation); PERMISSION_DENIED right_missing (a role that is not the caller's to give);
-    FAILED_PRECONDITION manager_exists (another organisation has one) | illegal_transition (it is suspended) | second_person_required (who registered it waits for
-    its approval) | too_many_invitations (20 in 72 hours).
+    """Invites somebody to open an account of the caller's organisation; the link goes by e-mail to her alone, and the answer is the same whether
+    or not the address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager
+    only. An invitation is good for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first
+    manager's. It falls with its maker.
+    not_found: organisation.
+    right_missing: a role that is not the caller's to give.
+    manager_exists: another organisation has one.
+    illegal_transition: it is suspended.
+    second_person_required: who registered it waits for its approval.
+    too_many_invitations: 20 in 72 hours.
     """
     ListInvitations: _aio.UnaryUnaryMultiCallable[_members_pb2.ListInvitationsRequest, _members_pb2.ListInvitationsResponse]  # type: ignore[assignment]
     """Lists the invitations to the caller's organisation that can still be accepted. Manager."""
     RevokeInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.RevokeInvitationRequest, _members_pb2.Invitation]  # type: ignore[assignment]
-    """Revokes an invitation to the caller's organisation at once. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition (not open any more)."""
+    """Revokes an invitation to the caller's organisation at once. Manager.
+    illegal_transition: not open any more.
+    """
     AcceptInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.AcceptInvitationRequest, _members_pb2.AcceptInvitationResponse]  # type: ignore[assignment]
     """Opens the account of an invitation with a name and password of one's own; it needs no token but that of the link, which is good for once.
-    Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker
-    is out); FAILED_PRECONDITION email_taken (the address has an account at another organisation; one at this organisation begins anew, with the roles of the invitation) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
+    invitation_invalid: the same for one that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker is
+    out.
+    email_taken: the address has an account at another organisation; one at this organisation begins anew, with the roles of the invitation.
+    manager_exists: somebody else came first.
+    invalid_fields: password too_short.
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """Lists the workers of the caller's organisation. Manager."""
     SuspendWorker: _aio.UnaryUnaryMultiCallable[_members_pb2.SuspendWorkerRequest, _members_pb2.Worker]  # type: ignore[assignment]
-    """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition."""
+    """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager."""
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_members_pb2.CreateApiKeyRequest, _members_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
-    """Creates an API key of the caller's own organisation; the secret is in this answer only. Manager. A key that may do more than its maker can do
-    herself is unconfirmed, and good for nothing until another manager confirms it. It falls with its maker, unless another takes it over.
-    Errors: NOT_FOUND not_found (another organisation); FAILED_PRECONDITION too_many_keys (two live keys, for rotation, are the limit).
+    """Creates an API key of the caller's own organisation; the secret is in this answer only. Manager. A key that may do more than its maker can
+    do herself is unconfirmed, and good for nothing until another manager confirms it. It falls with its maker, unless another takes it over.
+    not_found: another organisation.
+    too_many_keys: two live keys, for rotation, are the limit.
     """
     ConfirmApiKey: _aio.UnaryUnaryMultiCallable[_members_pb2.ConfirmApiKeyRequest, _members_pb2.ApiKey]  # type: ignore[assignment]
-    """Agrees to an unconfirmed key as a second manager. Manager.
-    Errors: NOT_FOUND not_found; FAILED_PRECONDITION second_person_required | nothing_to_confirm.
-    """
+    """Agrees to an unconfirmed key as a second manager. Manager."""
     TransferApiKey: _aio.UnaryUnaryMultiCallable[_members_pb2.TransferApiKeyRequest, _members_pb2.ApiKey]  # type: ignore[assignment]
     """Takes a key over: it stands with the caller from now on. Manager. It becomes unconfirmed when it may do more than she can and nobody else of
-    those who agreed to it is left. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition (revoked).
+    those who agreed to it is left.
+    illegal_transition: revoked.
     """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_members_pb2.ListApiKeysRequest, _members_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """Lists the organisation's keys, without secrets. Manager."""
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_members_pb2.RevokeApiKeyRequest, _members_pb2.ApiKey]  # type: ignore[assignment]
-    """Revokes a key at once. Manager. Errors: NOT_FOUND not_found."""
+    """Revokes a key at once. Manager."""
 
 class MembersServicer(metaclass=_abc_1.ABCMeta):
-    """Errors common to every rpc: see Directory."""
+    """The usual refusals: protos/README.md."""
 
     @_abc_1.abstractmethod
     def CreateInvitation(
@@ -125,12 +143,16 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.CreateInvitationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.Invitation, _abc.Awaitable[_members_pb2.Invitation]]:
-        """Invites somebody to open an account of the caller's organisation; the link goes by e-mail to her alone, and the answer is the same whether or not the
-        address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager only. An invitation is good
-        for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first manager's. It falls with its maker.
-        Errors: NOT_FOUND not_found (organisation); PERMISSION_DENIED right_missing (a role that is not the caller's to give);
-        FAILED_PRECONDITION manager_exists (another organisation has one) | illegal_transition (it is suspended) | second_person_required (who registered it waits for
-        its approval) | too_many_invitations (20 in 72 hours).
+        """Invites somebody to open an account of the caller's organisation; the link goes by e-mail to her alone, and the answer is the same whether
+        or not the address has an account. Manager, coordinator. A coordinator may name another organisation, and there invites the first manager
+        only. An invitation is good for 72 hours and takes the place of an open one to the same address, that of a first manager of any other first
+        manager's. It falls with its maker.
+        not_found: organisation.
+        right_missing: a role that is not the caller's to give.
+        manager_exists: another organisation has one.
+        illegal_transition: it is suspended.
+        second_person_required: who registered it waits for its approval.
+        too_many_invitations: 20 in 72 hours.
         """
 
     @_abc_1.abstractmethod
@@ -147,7 +169,9 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.RevokeInvitationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.Invitation, _abc.Awaitable[_members_pb2.Invitation]]:
-        """Revokes an invitation to the caller's organisation at once. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition (not open any more)."""
+        """Revokes an invitation to the caller's organisation at once. Manager.
+        illegal_transition: not open any more.
+        """
 
     @_abc_1.abstractmethod
     def AcceptInvitation(
@@ -156,8 +180,11 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.AcceptInvitationResponse, _abc.Awaitable[_members_pb2.AcceptInvitationResponse]]:
         """Opens the account of an invitation with a name and password of one's own; it needs no token but that of the link, which is good for once.
-        Errors: UNAUTHENTICATED invitation_invalid (the same for one that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker
-        is out); FAILED_PRECONDITION email_taken (the address has an account at another organisation; one at this organisation begins anew, with the roles of the invitation) | manager_exists (somebody else came first); INVALID_ARGUMENT password too_short.
+        invitation_invalid: the same for one that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker is
+        out.
+        email_taken: the address has an account at another organisation; one at this organisation begins anew, with the roles of the invitation.
+        manager_exists: somebody else came first.
+        invalid_fields: password too_short.
         """
 
     @_abc_1.abstractmethod
@@ -174,7 +201,7 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.SuspendWorkerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.Worker, _abc.Awaitable[_members_pb2.Worker]]:
-        """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition."""
+        """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager."""
 
     @_abc_1.abstractmethod
     def CreateApiKey(
@@ -182,9 +209,10 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.CreateApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.CreateApiKeyResponse, _abc.Awaitable[_members_pb2.CreateApiKeyResponse]]:
-        """Creates an API key of the caller's own organisation; the secret is in this answer only. Manager. A key that may do more than its maker can do
-        herself is unconfirmed, and good for nothing until another manager confirms it. It falls with its maker, unless another takes it over.
-        Errors: NOT_FOUND not_found (another organisation); FAILED_PRECONDITION too_many_keys (two live keys, for rotation, are the limit).
+        """Creates an API key of the caller's own organisation; the secret is in this answer only. Manager. A key that may do more than its maker can
+        do herself is unconfirmed, and good for nothing until another manager confirms it. It falls with its maker, unless another takes it over.
+        not_found: another organisation.
+        too_many_keys: two live keys, for rotation, are the limit.
         """
 
     @_abc_1.abstractmethod
@@ -193,9 +221,7 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.ConfirmApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.ApiKey, _abc.Awaitable[_members_pb2.ApiKey]]:
-        """Agrees to an unconfirmed key as a second manager. Manager.
-        Errors: NOT_FOUND not_found; FAILED_PRECONDITION second_person_required | nothing_to_confirm.
-        """
+        """Agrees to an unconfirmed key as a second manager. Manager."""
 
     @_abc_1.abstractmethod
     def TransferApiKey(
@@ -204,7 +230,8 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.ApiKey, _abc.Awaitable[_members_pb2.ApiKey]]:
         """Takes a key over: it stands with the caller from now on. Manager. It becomes unconfirmed when it may do more than she can and nobody else of
-        those who agreed to it is left. Errors: NOT_FOUND not_found; FAILED_PRECONDITION illegal_transition (revoked).
+        those who agreed to it is left.
+        illegal_transition: revoked.
         """
 
     @_abc_1.abstractmethod
@@ -221,7 +248,7 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.RevokeApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.ApiKey, _abc.Awaitable[_members_pb2.ApiKey]]:
-        """Revokes a key at once. Manager. Errors: NOT_FOUND not_found."""
+        """Revokes a key at once. Manager."""
 
 def add_MembersServicer_to_server(servicer: MembersServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
@@ -234,18 +261,19 @@ class TokensStub:
     def __new__(cls, channel: _aio.Channel) -> TokensAsyncStub: ...
     SignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.SignInRequest, _members_pb2.SignInResponse]
     """Opens a session by e-mail and password and returns its secret with first caller tokens.
-    Errors: UNAUTHENTICATED sign_in_failed (the same for unknown e-mail, wrong password and suspended member);
-    RESOURCE_EXHAUSTED too_many_attempts (RetryInfo says when; the same for an e-mail that nobody has).
-    Wrong passwords count against the e-mail and against the address. Who was right once from a device is counted apart there: metadata `client-address` and
-    `client-device` (a secret that the device keeps, at most 100 characters) say where somebody comes from; without them only the e-mail's count holds.
+    sign_in_failed: the same for unknown e-mail, wrong password and suspended member.
+    too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has.
+    Wrong passwords count against the e-mail and against the address. Who was right once from a device is counted apart there: metadata `client-
+    address` and `client-device` (a secret that the device keeps, at most 100 characters) say where somebody comes from; without them only the
+    e-mail's count holds.
     """
     IssueToken: _grpc.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]
-    """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, which live three seconds: what is revoked ends with them.
-    A service refuses an old one (UNAUTHENTICATED token_expired, before any effect: exchange anew and ask again) and one of another service (token_invalid).
-    Errors: UNAUTHENTICATED session_ended | key_invalid.
+    """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, which live three seconds: what is revoked ends
+    with them. A service refuses an old one (UNAUTHENTICATED token_expired, before any effect: exchange anew and ask again) and one of another
+    service (token_invalid).
     """
     EndSession: _grpc.UnaryUnaryMultiCallable[_members_pb2.EndSessionRequest, _members_pb2.EndSessionResponse]
-    """Ends a session at once; a second call changes nothing. Errors: none but the common ones."""
+    """Ends a session at once; a second call changes nothing."""
 
 @_typing.type_check_only
 class TokensAsyncStub(TokensStub):
@@ -254,18 +282,19 @@ class TokensAsyncStub(TokensStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     SignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.SignInRequest, _members_pb2.SignInResponse]  # type: ignore[assignment]
     """Opens a session by e-mail and password and returns its secret with first caller tokens.
-    Errors: UNAUTHENTICATED sign_in_failed (the same for unknown e-mail, wrong password and suspended member);
-    RESOURCE_EXHAUSTED too_many_attempts (RetryInfo says when; the same for an e-mail that nobody has).
-    Wrong passwords count against the e-mail and against the address. Who was right once from a device is counted apart there: metadata `client-address` and
-    `client-device` (a secret that the device keeps, at most 100 characters) say where somebody comes from; without them only the e-mail's count holds.
+    sign_in_failed: the same for unknown e-mail, wrong password and suspended member.
+    too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has.
+    Wrong passwords count against the e-mail and against the address. Who was right once from a device is counted apart there: metadata `client-
+    address` and `client-device` (a secret that the device keeps, at most 100 characters) say where somebody comes from; without them only the
+    e-mail's count holds.
     """
     IssueToken: _aio.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]  # type: ignore[assignment]
-    """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, which live three seconds: what is revoked ends with them.
-    A service refuses an old one (UNAUTHENTICATED token_expired, before any effect: exchange anew and ask again) and one of another service (token_invalid).
-    Errors: UNAUTHENTICATED session_ended | key_invalid.
+    """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, which live three seconds: what is revoked ends
+    with them. A service refuses an old one (UNAUTHENTICATED token_expired, before any effect: exchange anew and ask again) and one of another
+    service (token_invalid).
     """
     EndSession: _aio.UnaryUnaryMultiCallable[_members_pb2.EndSessionRequest, _members_pb2.EndSessionResponse]  # type: ignore[assignment]
-    """Ends a session at once; a second call changes nothing. Errors: none but the common ones."""
+    """Ends a session at once; a second call changes nothing."""
 
 class TokensServicer(metaclass=_abc_1.ABCMeta):
     """Tokens: how a caller proves who it is. SignIn and IssueToken need no token themselves."""
@@ -277,10 +306,11 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.SignInResponse, _abc.Awaitable[_members_pb2.SignInResponse]]:
         """Opens a session by e-mail and password and returns its secret with first caller tokens.
-        Errors: UNAUTHENTICATED sign_in_failed (the same for unknown e-mail, wrong password and suspended member);
-        RESOURCE_EXHAUSTED too_many_attempts (RetryInfo says when; the same for an e-mail that nobody has).
-        Wrong passwords count against the e-mail and against the address. Who was right once from a device is counted apart there: metadata `client-address` and
-        `client-device` (a secret that the device keeps, at most 100 characters) say where somebody comes from; without them only the e-mail's count holds.
+        sign_in_failed: the same for unknown e-mail, wrong password and suspended member.
+        too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has.
+        Wrong passwords count against the e-mail and against the address. Who was right once from a device is counted apart there: metadata `client-
+        address` and `client-device` (a secret that the device keeps, at most 100 characters) say where somebody comes from; without them only the
+        e-mail's count holds.
         """
 
     @_abc_1.abstractmethod
@@ -289,9 +319,9 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.IssueTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.IssueTokenResponse, _abc.Awaitable[_members_pb2.IssueTokenResponse]]:
-        """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, which live three seconds: what is revoked ends with them.
-        A service refuses an old one (UNAUTHENTICATED token_expired, before any effect: exchange anew and ask again) and one of another service (token_invalid).
-        Errors: UNAUTHENTICATED session_ended | key_invalid.
+        """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, which live three seconds: what is revoked ends
+        with them. A service refuses an old one (UNAUTHENTICATED token_expired, before any effect: exchange anew and ask again) and one of another
+        service (token_invalid).
         """
 
     @_abc_1.abstractmethod
@@ -300,6 +330,6 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.EndSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.EndSessionResponse, _abc.Awaitable[_members_pb2.EndSessionResponse]]:
-        """Ends a session at once; a second call changes nothing. Errors: none but the common ones."""
+        """Ends a session at once; a second call changes nothing."""
 
 def add_TokensServicer_to_server(servicer: TokensServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ContactsStub:
-    """Errors common to every rpc: see Referrals.
+    """The usual refusals: protos/README.md.
     """
 
     def __init__(self, channel):
@@ -58,7 +58,7 @@ class ContactsStub:
 
 
 class ContactsServicer:
-    """Errors common to every rpc: see Referrals.
+    """The usual refusals: protos/README.md.
     """
 
     def CreateContact(self, request, context):
@@ -83,7 +83,7 @@ class ContactsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateContact(self, request, context):
-        """Saves further triage answers, outcome or person; the urgency is derived again. Errors: ABORTED stale_etag.
+        """Saves further triage answers, outcome or person; the urgency is derived again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,7 +121,7 @@ def add_ContactsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Contacts:
-    """Errors common to every rpc: see Referrals.
+    """The usual refusals: protos/README.md.
     """
 
     @staticmethod
@@ -285,7 +285,7 @@ class ReferencesServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmHelp(self, request, context):
-        """Says whether help came, for completed referrals: yes closes, no reopens. Errors: FAILED_PRECONDITION nothing_to_confirm.
+        """Says whether help came, for completed referrals: yes closes, no reopens.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ContactsStub:
-    """Errors common to every rpc: see Referrals."""
+    """The usual refusals: protos/README.md."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -40,11 +40,11 @@ class ContactsStub:
     ListContacts: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListContactsRequest, _contacts_pb2.ListContactsResponse]
     """Lists the contacts of the caller's organisation, newest first; any operator works the same queue."""
     UpdateContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.UpdateContactRequest, _contacts_pb2.Contact]
-    """Saves further triage answers, outcome or person; the urgency is derived again. Errors: ABORTED stale_etag."""
+    """Saves further triage answers, outcome or person; the urgency is derived again."""
 
 @_typing.type_check_only
 class ContactsAsyncStub(ContactsStub):
-    """Errors common to every rpc: see Referrals."""
+    """The usual refusals: protos/README.md."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.CreateContactRequest, _contacts_pb2.CreateContactResponse]  # type: ignore[assignment]
@@ -54,10 +54,10 @@ class ContactsAsyncStub(ContactsStub):
     ListContacts: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListContactsRequest, _contacts_pb2.ListContactsResponse]  # type: ignore[assignment]
     """Lists the contacts of the caller's organisation, newest first; any operator works the same queue."""
     UpdateContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.UpdateContactRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
-    """Saves further triage answers, outcome or person; the urgency is derived again. Errors: ABORTED stale_etag."""
+    """Saves further triage answers, outcome or person; the urgency is derived again."""
 
 class ContactsServicer(metaclass=_abc_1.ABCMeta):
-    """Errors common to every rpc: see Referrals."""
+    """The usual refusals: protos/README.md."""
 
     @_abc_1.abstractmethod
     def CreateContact(
@@ -89,7 +89,7 @@ class ContactsServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_pb2.UpdateContactRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.Contact, _abc.Awaitable[_contacts_pb2.Contact]]:
-        """Saves further triage answers, outcome or person; the urgency is derived again. Errors: ABORTED stale_etag."""
+        """Saves further triage answers, outcome or person; the urgency is derived again."""
 
 def add_ContactsServicer_to_server(servicer: ContactsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
@@ -109,7 +109,7 @@ class ReferencesStub:
     WithdrawConsentByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.WithdrawConsentByReferenceRequest, _contacts_pb2.ReferenceStatus]
     """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once."""
     ConfirmHelp: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ConfirmHelpRequest, _contacts_pb2.ReferenceStatus]
-    """Says whether help came, for completed referrals: yes closes, no reopens. Errors: FAILED_PRECONDITION nothing_to_confirm."""
+    """Says whether help came, for completed referrals: yes closes, no reopens."""
 
 @_typing.type_check_only
 class ReferencesAsyncStub(ReferencesStub):
@@ -125,7 +125,7 @@ class ReferencesAsyncStub(ReferencesStub):
     WithdrawConsentByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.WithdrawConsentByReferenceRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
     """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once."""
     ConfirmHelp: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ConfirmHelpRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
-    """Says whether help came, for completed referrals: yes closes, no reopens. Errors: FAILED_PRECONDITION nothing_to_confirm."""
+    """Says whether help came, for completed referrals: yes closes, no reopens."""
 
 class ReferencesServicer(metaclass=_abc_1.ABCMeta):
     """What a caller may hear and say with her reference and PIN. Needs no token: both together are the credential.
@@ -156,6 +156,6 @@ class ReferencesServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_pb2.ConfirmHelpRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.ReferenceStatus, _abc.Awaitable[_contacts_pb2.ReferenceStatus]]:
-        """Says whether help came, for completed referrals: yes closes, no reopens. Errors: FAILED_PRECONDITION nothing_to_confirm."""
+        """Says whether help came, for completed referrals: yes closes, no reopens."""
 
 def add_ReferencesServicer_to_server(servicer: ReferencesServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PeopleStub:
-    """Errors common to every rpc: see Referrals.
+    """The usual refusals: protos/README.md.
     """
 
     def __init__(self, channel):
@@ -98,7 +98,7 @@ class PeopleStub:
 
 
 class PeopleServicer:
-    """Errors common to every rpc: see Referrals.
+    """The usual refusals: protos/README.md.
     """
 
     def CreatePerson(self, request, context):
@@ -124,7 +124,6 @@ class PeopleServicer:
 
     def UpdateIdentity(self, request, context):
         """Completes or corrects the identity: a non-empty field replaces, an empty one stays. The file's organisation.
-        Errors: FAILED_PRECONDITION person_erased.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,10 +131,7 @@ class PeopleServicer:
 
     def OpenPerson(self, request, context):
         """Opens the identity for a purpose; audited before the first byte leaves. The file's organisation gets what it asks for; a receiver what a
-        live receipt allows: recipient, purpose, field group, time.
-        Worker, operator; a key needs the scope people.open.
-        Errors: FAILED_PRECONDITION receipt_missing | receipt_expired | receipt_withdrawn | receipt_unconfirmed | receipt_purpose_differs |
-        receipt_field_group_differs | person_erased; PERMISSION_DENIED member_on_probation.
+        live receipt allows: recipient, purpose, field group, time. Worker, operator; a key needs the scope people.open.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,8 +147,7 @@ class PeopleServicer:
     def CreateReceipt(self, request, context):
         """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
         interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
-        Errors: INVALID_ARGUMENT until (past, or more than a year away), recipient, purposes, assent_code; FAILED_PRECONDITION guardian_required |
-        person_erased.
+        invalid_fields: until_time: past, or more than a year away.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,7 +155,6 @@ class PeopleServicer:
 
     def ConfirmReceipt(self, request, context):
         """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it.
-        Errors: FAILED_PRECONDITION nothing_to_confirm | second_person_required | receipt_withdrawn | receipt_expired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -267,7 +261,7 @@ def add_PeopleServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class People:
-    """Errors common to every rpc: see Referrals.
+    """The usual refusals: protos/README.md.
     """
 
     @staticmethod

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PeopleStub:
-    """Errors common to every rpc: see Referrals."""
+    """The usual refusals: protos/README.md."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -40,28 +40,20 @@ class PeopleStub:
     ListPeople: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListPeopleRequest, _people_pb2.ListPeopleResponse]
     """Lists the files of the caller's organisation, newest first, codes only."""
     UpdateIdentity: _grpc.UnaryUnaryMultiCallable[_people_pb2.UpdateIdentityRequest, _people_pb2.Person]
-    """Completes or corrects the identity: a non-empty field replaces, an empty one stays. The file's organisation.
-    Errors: FAILED_PRECONDITION person_erased.
-    """
+    """Completes or corrects the identity: a non-empty field replaces, an empty one stays. The file's organisation."""
     OpenPerson: _grpc.UnaryUnaryMultiCallable[_people_pb2.OpenPersonRequest, _people_pb2.Identity]
     """Opens the identity for a purpose; audited before the first byte leaves. The file's organisation gets what it asks for; a receiver what a
-    live receipt allows: recipient, purpose, field group, time.
-    Worker, operator; a key needs the scope people.open.
-    Errors: FAILED_PRECONDITION receipt_missing | receipt_expired | receipt_withdrawn | receipt_unconfirmed | receipt_purpose_differs |
-    receipt_field_group_differs | person_erased; PERMISSION_DENIED member_on_probation.
+    live receipt allows: recipient, purpose, field group, time. Worker, operator; a key needs the scope people.open.
     """
     SetSafeContact: _grpc.UnaryUnaryMultiCallable[_people_pb2.SetSafeContactRequest, _people_pb2.Person]
     """Says how, when and whether she may be contacted. The file's organisation."""
     CreateReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.CreateReceiptRequest, _people_pb2.Receipt]
     """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
     interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
-    Errors: INVALID_ARGUMENT until (past, or more than a year away), recipient, purposes, assent_code; FAILED_PRECONDITION guardian_required |
-    person_erased.
+    invalid_fields: until_time: past, or more than a year away.
     """
     ConfirmReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.ConfirmReceiptRequest, _people_pb2.Receipt]
-    """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it.
-    Errors: FAILED_PRECONDITION nothing_to_confirm | second_person_required | receipt_withdrawn | receipt_expired.
-    """
+    """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it."""
     ListReceipts: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListReceiptsRequest, _people_pb2.ListReceiptsResponse]
     """Lists the receipts of a person, newest first. The file's organisation; a recipient sees its own."""
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.GetReceiptRequest, _people_pb2.Receipt]
@@ -75,7 +67,7 @@ class PeopleStub:
 
 @_typing.type_check_only
 class PeopleAsyncStub(PeopleStub):
-    """Errors common to every rpc: see Referrals."""
+    """The usual refusals: protos/README.md."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreatePerson: _aio.UnaryUnaryMultiCallable[_people_pb2.CreatePersonRequest, _people_pb2.Person]  # type: ignore[assignment]
@@ -85,28 +77,20 @@ class PeopleAsyncStub(PeopleStub):
     ListPeople: _aio.UnaryUnaryMultiCallable[_people_pb2.ListPeopleRequest, _people_pb2.ListPeopleResponse]  # type: ignore[assignment]
     """Lists the files of the caller's organisation, newest first, codes only."""
     UpdateIdentity: _aio.UnaryUnaryMultiCallable[_people_pb2.UpdateIdentityRequest, _people_pb2.Person]  # type: ignore[assignment]
-    """Completes or corrects the identity: a non-empty field replaces, an empty one stays. The file's organisation.
-    Errors: FAILED_PRECONDITION person_erased.
-    """
+    """Completes or corrects the identity: a non-empty field replaces, an empty one stays. The file's organisation."""
     OpenPerson: _aio.UnaryUnaryMultiCallable[_people_pb2.OpenPersonRequest, _people_pb2.Identity]  # type: ignore[assignment]
     """Opens the identity for a purpose; audited before the first byte leaves. The file's organisation gets what it asks for; a receiver what a
-    live receipt allows: recipient, purpose, field group, time.
-    Worker, operator; a key needs the scope people.open.
-    Errors: FAILED_PRECONDITION receipt_missing | receipt_expired | receipt_withdrawn | receipt_unconfirmed | receipt_purpose_differs |
-    receipt_field_group_differs | person_erased; PERMISSION_DENIED member_on_probation.
+    live receipt allows: recipient, purpose, field group, time. Worker, operator; a key needs the scope people.open.
     """
     SetSafeContact: _aio.UnaryUnaryMultiCallable[_people_pb2.SetSafeContactRequest, _people_pb2.Person]  # type: ignore[assignment]
     """Says how, when and whether she may be contacted. The file's organisation."""
     CreateReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.CreateReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
     """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
     interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
-    Errors: INVALID_ARGUMENT until (past, or more than a year away), recipient, purposes, assent_code; FAILED_PRECONDITION guardian_required |
-    person_erased.
+    invalid_fields: until_time: past, or more than a year away.
     """
     ConfirmReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.ConfirmReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
-    """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it.
-    Errors: FAILED_PRECONDITION nothing_to_confirm | second_person_required | receipt_withdrawn | receipt_expired.
-    """
+    """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it."""
     ListReceipts: _aio.UnaryUnaryMultiCallable[_people_pb2.ListReceiptsRequest, _people_pb2.ListReceiptsResponse]  # type: ignore[assignment]
     """Lists the receipts of a person, newest first. The file's organisation; a recipient sees its own."""
     GetReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.GetReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
@@ -119,7 +103,7 @@ class PeopleAsyncStub(PeopleStub):
     """Lists who looked at the file: organisation, worker, purpose, field groups, when, allowed or refused. The file's organisation."""
 
 class PeopleServicer(metaclass=_abc_1.ABCMeta):
-    """Errors common to every rpc: see Referrals."""
+    """The usual refusals: protos/README.md."""
 
     @_abc_1.abstractmethod
     def CreatePerson(
@@ -151,9 +135,7 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         request: _people_pb2.UpdateIdentityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.Person, _abc.Awaitable[_people_pb2.Person]]:
-        """Completes or corrects the identity: a non-empty field replaces, an empty one stays. The file's organisation.
-        Errors: FAILED_PRECONDITION person_erased.
-        """
+        """Completes or corrects the identity: a non-empty field replaces, an empty one stays. The file's organisation."""
 
     @_abc_1.abstractmethod
     def OpenPerson(
@@ -162,10 +144,7 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.Identity, _abc.Awaitable[_people_pb2.Identity]]:
         """Opens the identity for a purpose; audited before the first byte leaves. The file's organisation gets what it asks for; a receiver what a
-        live receipt allows: recipient, purpose, field group, time.
-        Worker, operator; a key needs the scope people.open.
-        Errors: FAILED_PRECONDITION receipt_missing | receipt_expired | receipt_withdrawn | receipt_unconfirmed | receipt_purpose_differs |
-        receipt_field_group_differs | person_erased; PERMISSION_DENIED member_on_probation.
+        live receipt allows: recipient, purpose, field group, time. Worker, operator; a key needs the scope people.open.
         """
 
     @_abc_1.abstractmethod
@@ -184,8 +163,7 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_people_pb2.Receipt, _abc.Awaitable[_people_pb2.Receipt]]:
         """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
         interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
-        Errors: INVALID_ARGUMENT until (past, or more than a year away), recipient, purposes, assent_code; FAILED_PRECONDITION guardian_required |
-        person_erased.
+        invalid_fields: until_time: past, or more than a year away.
         """
 
     @_abc_1.abstractmethod
@@ -194,9 +172,7 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         request: _people_pb2.ConfirmReceiptRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.Receipt, _abc.Awaitable[_people_pb2.Receipt]]:
-        """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it.
-        Errors: FAILED_PRECONDITION nothing_to_confirm | second_person_required | receipt_withdrawn | receipt_expired.
-        """
+        """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it."""
 
     @_abc_1.abstractmethod
     def ListReceipts(

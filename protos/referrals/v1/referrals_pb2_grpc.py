@@ -26,20 +26,7 @@ if _version_not_supported:
 
 
 class ReferralsStub:
-    """Errors that every rpc of this service may return, not repeated below:
-    UNAUTHENTICATED token_missing | token_invalid | token_expired.
-    PERMISSION_DENIED right_missing | organization_not_active.
-    INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason.
-    NOT_FOUND not_found: it does not exist or is not yours; the two look the same.
-    UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
-    DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
-    RESOURCE_EXHAUSTED rate_limited: more calls of this caller than its share; RetryInfo says when the next one is let in.
-    RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
-    RESOURCE_EXHAUSTED store_full: the disk is full; nothing was written; reads go on.
-    And every mutating rpc:
-    ALREADY_EXISTS request_id_reused: the same request_id came before with another body.
-    ABORTED stale_etag: the referral has changed since; read it again.
-    FAILED_PRECONDITION illegal_transition: not possible in this state, or not for this side (verbs of a referral).
+    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough.
     """
 
     def __init__(self, channel):
@@ -156,20 +143,7 @@ class ReferralsStub:
 
 
 class ReferralsServicer:
-    """Errors that every rpc of this service may return, not repeated below:
-    UNAUTHENTICATED token_missing | token_invalid | token_expired.
-    PERMISSION_DENIED right_missing | organization_not_active.
-    INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason.
-    NOT_FOUND not_found: it does not exist or is not yours; the two look the same.
-    UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
-    DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
-    RESOURCE_EXHAUSTED rate_limited: more calls of this caller than its share; RetryInfo says when the next one is let in.
-    RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
-    RESOURCE_EXHAUSTED store_full: the disk is full; nothing was written; reads go on.
-    And every mutating rpc:
-    ALREADY_EXISTS request_id_reused: the same request_id came before with another body.
-    ABORTED stale_etag: the referral has changed since; read it again.
-    FAILED_PRECONDITION illegal_transition: not possible in this state, or not for this side (verbs of a referral).
+    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough.
     """
 
     def CreateReferral(self, request, context):
@@ -181,7 +155,7 @@ class ReferralsServicer:
 
     def UpdateReferral(self, request, context):
         """Changes the fields of a draft named in update_mask: need_code, urgency, service_id, receipt_id, contact_id.
-        Errors: FAILED_PRECONDITION not_a_draft | service_unknown (the directory's fact has not arrived, or it is inactive).
+        service_unknown: the directory's fact has not arrived, or it is inactive.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -218,12 +192,10 @@ class ReferralsServicer:
 
     def SendReferral(self, request, context):
         """draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an override:
-        the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72 h, and
-        opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
-        Errors: FAILED_PRECONDITION incomplete_draft | safe_contact_missing | receipt_missing | receipt_expired | receipt_withdrawn | receipt_unconfirmed |
-        receipt_recipient_differs | receipt_purpose_differs | guardian_required | person_erased | receiver_not_active |
-        referral_limit (a member on probation has five) | override_after_withdrawal (she took her consent to this receiver back: only for
-        danger_after_withdrawal, and by another person than before).
+        the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72 h,
+        and opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
+        referral_limit: a member on probation has five.
+        override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -231,7 +203,6 @@ class ReferralsServicer:
 
     def ConfirmOverride(self, request, context):
         """Confirms an override within 12 h. Coordinator, or a manager of the sender; not who sent it.
-        Errors: FAILED_PRECONDITION second_person_required | receipt_withdrawn | receipt_expired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -239,7 +210,6 @@ class ReferralsServicer:
 
     def AttachConsent(self, request, context):
         """Puts her consent in the place of an override. Sender, in any live state.
-        Errors: as SendReferral of receipts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -253,7 +223,7 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AskReferral(self, request, context):
-        """sent | acknowledged → info_requested: a coded question, once. Receiver. Pauses DECIDE. Errors: FAILED_PRECONDITION already_asked.
+        """sent | acknowledged → info_requested: a coded question, once. Receiver. Pauses DECIDE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -446,20 +416,7 @@ def add_ReferralsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Referrals:
-    """Errors that every rpc of this service may return, not repeated below:
-    UNAUTHENTICATED token_missing | token_invalid | token_expired.
-    PERMISSION_DENIED right_missing | organization_not_active.
-    INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason.
-    NOT_FOUND not_found: it does not exist or is not yours; the two look the same.
-    UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
-    DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
-    RESOURCE_EXHAUSTED rate_limited: more calls of this caller than its share; RetryInfo says when the next one is let in.
-    RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
-    RESOURCE_EXHAUSTED store_full: the disk is full; nothing was written; reads go on.
-    And every mutating rpc:
-    ALREADY_EXISTS request_id_reused: the same request_id came before with another body.
-    ABORTED stale_etag: the referral has changed since; read it again.
-    FAILED_PRECONDITION illegal_transition: not possible in this state, or not for this side (verbs of a referral).
+    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough.
     """
 
     @staticmethod

@@ -27,21 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ReferralsStub:
-    """Errors that every rpc of this service may return, not repeated below:
-      UNAUTHENTICATED token_missing | token_invalid | token_expired.
-      PERMISSION_DENIED right_missing | organization_not_active.
-      INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason.
-      NOT_FOUND not_found: it does not exist or is not yours; the two look the same.
-      UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
-      DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
-      RESOURCE_EXHAUSTED rate_limited: more calls of this caller than its share; RetryInfo says when the next one is let in.
-      RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
-      RESOURCE_EXHAUSTED store_full: the disk is full; nothing was written; reads go on.
-    And every mutating rpc:
-      ALREADY_EXISTS request_id_reused: the same request_id came before with another body.
-      ABORTED stale_etag: the referral has changed since; read it again.
-      FAILED_PRECONDITION illegal_transition: not possible in this state, or not for this side (verbs of a referral).
-    """
+    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -51,7 +37,7 @@ class ReferralsStub:
     """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft."""
     UpdateReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.UpdateReferralRequest, _referrals_pb2.Referral]
     """Changes the fields of a draft named in update_mask: need_code, urgency, service_id, receipt_id, contact_id.
-    Errors: FAILED_PRECONDITION not_a_draft | service_unknown (the directory's fact has not arrived, or it is inactive).
+    service_unknown: the directory's fact has not arrived, or it is inactive.
     """
     GetReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetReferralRequest, _referrals_pb2.Referral]
     """Returns one referral of which the caller's organisation is sender or receiver, or any to a coordinator (no text, no identity)."""
@@ -65,25 +51,19 @@ class ReferralsStub:
     """
     SendReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.SendReferralRequest, _referrals_pb2.Referral]
     """draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an override:
-    the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72 h, and
-    opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
-    Errors: FAILED_PRECONDITION incomplete_draft | safe_contact_missing | receipt_missing | receipt_expired | receipt_withdrawn | receipt_unconfirmed |
-    receipt_recipient_differs | receipt_purpose_differs | guardian_required | person_erased | receiver_not_active |
-    referral_limit (a member on probation has five) | override_after_withdrawal (she took her consent to this receiver back: only for
-    danger_after_withdrawal, and by another person than before).
+    the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72 h,
+    and opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
+    referral_limit: a member on probation has five.
+    override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
     """
     ConfirmOverride: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ConfirmOverrideRequest, _referrals_pb2.Referral]
-    """Confirms an override within 12 h. Coordinator, or a manager of the sender; not who sent it.
-    Errors: FAILED_PRECONDITION second_person_required | receipt_withdrawn | receipt_expired.
-    """
+    """Confirms an override within 12 h. Coordinator, or a manager of the sender; not who sent it."""
     AttachConsent: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AttachConsentRequest, _referrals_pb2.Referral]
-    """Puts her consent in the place of an override. Sender, in any live state.
-    Errors: as SendReferral of receipts.
-    """
+    """Puts her consent in the place of an override. Sender, in any live state."""
     AcknowledgeReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AcknowledgeReferralRequest, _referrals_pb2.Referral]
     """sent → acknowledged. Receiver."""
     AskReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AskReferralRequest, _referrals_pb2.Referral]
-    """sent | acknowledged → info_requested: a coded question, once. Receiver. Pauses DECIDE. Errors: FAILED_PRECONDITION already_asked."""
+    """sent | acknowledged → info_requested: a coded question, once. Receiver. Pauses DECIDE."""
     AnswerReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AnswerReferralRequest, _referrals_pb2.Referral]
     """info_requested → acknowledged, with the answer. Sender. Resumes DECIDE."""
     AcceptReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AcceptReferralRequest, _referrals_pb2.Referral]
@@ -107,28 +87,14 @@ class ReferralsStub:
 
 @_typing.type_check_only
 class ReferralsAsyncStub(ReferralsStub):
-    """Errors that every rpc of this service may return, not repeated below:
-      UNAUTHENTICATED token_missing | token_invalid | token_expired.
-      PERMISSION_DENIED right_missing | organization_not_active.
-      INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason.
-      NOT_FOUND not_found: it does not exist or is not yours; the two look the same.
-      UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
-      DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
-      RESOURCE_EXHAUSTED rate_limited: more calls of this caller than its share; RetryInfo says when the next one is let in.
-      RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
-      RESOURCE_EXHAUSTED store_full: the disk is full; nothing was written; reads go on.
-    And every mutating rpc:
-      ALREADY_EXISTS request_id_reused: the same request_id came before with another body.
-      ABORTED stale_etag: the referral has changed since; read it again.
-      FAILED_PRECONDITION illegal_transition: not possible in this state, or not for this side (verbs of a referral).
-    """
+    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CreateReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft."""
     UpdateReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.UpdateReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Changes the fields of a draft named in update_mask: need_code, urgency, service_id, receipt_id, contact_id.
-    Errors: FAILED_PRECONDITION not_a_draft | service_unknown (the directory's fact has not arrived, or it is inactive).
+    service_unknown: the directory's fact has not arrived, or it is inactive.
     """
     GetReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Returns one referral of which the caller's organisation is sender or receiver, or any to a coordinator (no text, no identity)."""
@@ -142,25 +108,19 @@ class ReferralsAsyncStub(ReferralsStub):
     """
     SendReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.SendReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an override:
-    the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72 h, and
-    opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
-    Errors: FAILED_PRECONDITION incomplete_draft | safe_contact_missing | receipt_missing | receipt_expired | receipt_withdrawn | receipt_unconfirmed |
-    receipt_recipient_differs | receipt_purpose_differs | guardian_required | person_erased | receiver_not_active |
-    referral_limit (a member on probation has five) | override_after_withdrawal (she took her consent to this receiver back: only for
-    danger_after_withdrawal, and by another person than before).
+    the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72 h,
+    and opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
+    referral_limit: a member on probation has five.
+    override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
     """
     ConfirmOverride: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ConfirmOverrideRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """Confirms an override within 12 h. Coordinator, or a manager of the sender; not who sent it.
-    Errors: FAILED_PRECONDITION second_person_required | receipt_withdrawn | receipt_expired.
-    """
+    """Confirms an override within 12 h. Coordinator, or a manager of the sender; not who sent it."""
     AttachConsent: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AttachConsentRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """Puts her consent in the place of an override. Sender, in any live state.
-    Errors: as SendReferral of receipts.
-    """
+    """Puts her consent in the place of an override. Sender, in any live state."""
     AcknowledgeReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AcknowledgeReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """sent → acknowledged. Receiver."""
     AskReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AskReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """sent | acknowledged → info_requested: a coded question, once. Receiver. Pauses DECIDE. Errors: FAILED_PRECONDITION already_asked."""
+    """sent | acknowledged → info_requested: a coded question, once. Receiver. Pauses DECIDE."""
     AnswerReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AnswerReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """info_requested → acknowledged, with the answer. Sender. Resumes DECIDE."""
     AcceptReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AcceptReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
@@ -183,21 +143,7 @@ class ReferralsAsyncStub(ReferralsStub):
     """any state → entered_in_error: out of all counts. Sender within 24 h, then coordinator."""
 
 class ReferralsServicer(metaclass=_abc_1.ABCMeta):
-    """Errors that every rpc of this service may return, not repeated below:
-      UNAUTHENTICATED token_missing | token_invalid | token_expired.
-      PERMISSION_DENIED right_missing | organization_not_active.
-      INVALID_ARGUMENT invalid_fields: BadRequest lists each field with its reason.
-      NOT_FOUND not_found: it does not exist or is not yours; the two look the same.
-      UNAVAILABLE store_unavailable | store_busy: nothing was written; retry with the same request_id.
-      DEADLINE_EXCEEDED deadline_exceeded: the caller's deadline is over; retry with the same request_id.
-      RESOURCE_EXHAUSTED rate_limited: more calls of this caller than its share; RetryInfo says when the next one is let in.
-      RESOURCE_EXHAUSTED too_many_requests: more calls than are let in; nothing was looked at.
-      RESOURCE_EXHAUSTED store_full: the disk is full; nothing was written; reads go on.
-    And every mutating rpc:
-      ALREADY_EXISTS request_id_reused: the same request_id came before with another body.
-      ABORTED stale_etag: the referral has changed since; read it again.
-      FAILED_PRECONDITION illegal_transition: not possible in this state, or not for this side (verbs of a referral).
-    """
+    """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough."""
 
     @_abc_1.abstractmethod
     def CreateReferral(
@@ -214,7 +160,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
         """Changes the fields of a draft named in update_mask: need_code, urgency, service_id, receipt_id, contact_id.
-        Errors: FAILED_PRECONDITION not_a_draft | service_unknown (the directory's fact has not arrived, or it is inactive).
+        service_unknown: the directory's fact has not arrived, or it is inactive.
         """
 
     @_abc_1.abstractmethod
@@ -258,12 +204,10 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
         """draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an override:
-        the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72 h, and
-        opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
-        Errors: FAILED_PRECONDITION incomplete_draft | safe_contact_missing | receipt_missing | receipt_expired | receipt_withdrawn | receipt_unconfirmed |
-        receipt_recipient_differs | receipt_purpose_differs | guardian_required | person_erased | receiver_not_active |
-        referral_limit (a member on probation has five) | override_after_withdrawal (she took her consent to this receiver back: only for
-        danger_after_withdrawal, and by another person than before).
+        the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72 h,
+        and opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
+        referral_limit: a member on probation has five.
+        override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
         """
 
     @_abc_1.abstractmethod
@@ -272,9 +216,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.ConfirmOverrideRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """Confirms an override within 12 h. Coordinator, or a manager of the sender; not who sent it.
-        Errors: FAILED_PRECONDITION second_person_required | receipt_withdrawn | receipt_expired.
-        """
+        """Confirms an override within 12 h. Coordinator, or a manager of the sender; not who sent it."""
 
     @_abc_1.abstractmethod
     def AttachConsent(
@@ -282,9 +224,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.AttachConsentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """Puts her consent in the place of an override. Sender, in any live state.
-        Errors: as SendReferral of receipts.
-        """
+        """Puts her consent in the place of an override. Sender, in any live state."""
 
     @_abc_1.abstractmethod
     def AcknowledgeReferral(
@@ -300,7 +240,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.AskReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """sent | acknowledged → info_requested: a coded question, once. Receiver. Pauses DECIDE. Errors: FAILED_PRECONDITION already_asked."""
+        """sent | acknowledged → info_requested: a coded question, once. Receiver. Pauses DECIDE."""
 
     @_abc_1.abstractmethod
     def AnswerReferral(

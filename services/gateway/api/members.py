@@ -6,6 +6,7 @@ from flask import Response
 from marshmallow import Schema
 from marshmallow.validate import Length
 
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.gateway.api import fields
 from services.gateway.api.answers import PageQuery, items, list_of, one, page_fields, page_of
@@ -37,7 +38,7 @@ class WorkerSchema(Schema):
     organization_id = fields.ident("Where she works; left out: your own organisation.")
     name = fields.text("Her name.", example="Trabajadora de prueba", required=True)
     email = fields.text("Her e-mail, with which she signs in.", 254, example="trabajadora@casa-esperanza.example", required=True)
-    roles = fields.many(fields.word(pb.Role.DESCRIPTOR, "A role."), "What she does.", 10, required=True)
+    roles = fields.many(fields.word(contract_pb2.Role.DESCRIPTOR, "A role."), "What she does.", 10, required=True)
     language = fields.code("Her language, BCP 47.", example="es")
     status = fields.word(pb.WorkerStatus.DESCRIPTOR, "Whether the account is live.", dump_only=True)
     create_time = fields.created()
@@ -50,7 +51,7 @@ class InvitationSchema(Schema):
     id = fields.ident("The invitation.", dump_only=True)
     organization_id = fields.ident("To which organisation; left out: your own.")
     email = fields.text("Where the link goes, and with what she will sign in.", 254, example="direccion@casa-nueva.example", required=True)
-    roles = fields.many(fields.word(pb.Role.DESCRIPTOR, "A role."), "What she will do.", 10, required=True)
+    roles = fields.many(fields.word(contract_pb2.Role.DESCRIPTOR, "A role."), "What she will do.", 10, required=True)
     language = fields.code("The language of e-mail and account, BCP 47.", example="es")
     create_time = fields.created()
     expire_time = fields.time("Until when it is good.", dump_only=True)

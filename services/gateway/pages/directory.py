@@ -6,6 +6,7 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from services.gateway import forms, session, words
@@ -96,7 +97,10 @@ def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
         invitation = m.Invitation(
             organization_id=identifier,
             email=forms.text("email", 300),
-            roles=[m.ROLE_MANAGER, m.ROLE_WORKER],  # in a small organisation whoever manages it also works with people
+            roles=[
+                contract_pb2.ROLE_MANAGER,
+                contract_pb2.ROLE_WORKER,
+            ],  # in a small organisation whoever manages it also works with people
             language=forms.text("invited_language"),
         )
         clients().members.CreateInvitation(m.CreateInvitationRequest(invitation=invitation, request_id=once))

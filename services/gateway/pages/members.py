@@ -3,6 +3,7 @@
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from services.gateway import forms, session, words
 from services.gateway.clients import clients
@@ -43,7 +44,7 @@ def render(part: str, errors: dict[str, str], secret: str = "") -> str:
 @blueprint.post("/members/workers")
 def invite() -> Response | tuple[str, int]:
     """Invites somebody to the team; she gets the link by e-mail and chooses her own password."""
-    roles = [m.Role.ValueType(words.number("role", role)) for role in forms.texts("roles") if role in GIVEN_ROLES]
+    roles = [contract_pb2.Role.ValueType(words.number("role", role)) for role in forms.texts("roles") if role in GIVEN_ROLES]
     invitation = m.Invitation(email=forms.text("email", 300), roles=roles, language=forms.text("language"))
     try:
         clients().members.CreateInvitation(m.CreateInvitationRequest(invitation=invitation, request_id=forms.request_id()))

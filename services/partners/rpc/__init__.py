@@ -1,4 +1,4 @@
-"""The gRPC servicers of the directory and its members: between messages and use cases. Rights stand at the top of each file, one row an rpc."""
+"""The gRPC servicers of the directory and its members: between messages and use cases. Who may call what the .proto files say."""
 
 from datetime import datetime
 
@@ -26,16 +26,15 @@ def servicers(database: Database, issuer: Issuer, verifier: Verifier, keyring: K
         Servicer(
             descriptor,
             implementation,
-            rights,
             database=database,
             verifier=verifier,
             idempotency=idempotency,
             clock=clock,
             check_standing=check_standing,
         )
-        for descriptor, implementation, rights in (
-            (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(pages), directory.RIGHTS),
-            (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages), members.RIGHTS),
-            (members_pb2.DESCRIPTOR.services_by_name["Tokens"], tokens.Tokens(database, issuer, keyring), tokens.RIGHTS),
+        for descriptor, implementation in (
+            (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(pages)),
+            (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages)),
+            (members_pb2.DESCRIPTOR.services_by_name["Tokens"], tokens.Tokens(database, issuer, keyring)),
         )
     ]

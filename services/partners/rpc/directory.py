@@ -1,36 +1,11 @@
 """Directory: what may be asked about organisations and services."""
 
 from chassis.audit import Entry
-from chassis.rpc import Call, anyone, roles
+from chassis.rpc import Call
 from chassis.wire import PageTokens, page_size
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners import usecases, wire
 from services.partners.domain.organization import Organization
-
-_READ = roles("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", "AUDITOR", scope="directory.read", recorded=False)
-_ENTRY = roles("MANAGER", "COORDINATOR", scope="directory.write")
-
-RIGHTS = {
-    "ListTaxonomyTerms": anyone(recorded=False),
-    "ListHotlines": anyone(recorded=False),
-    "CreateOrganization": roles("COORDINATOR"),
-    "GetOrganization": _READ,
-    "ListOrganizations": _READ,
-    "UpdateOrganization": _ENTRY,
-    "ProposeOrganizationChange": roles("COORDINATOR"),
-    "ConfirmOrganizationChange": roles("COORDINATOR"),
-    "DropOrganizationChange": roles("COORDINATOR"),
-    "ApproveOrganization": roles("COORDINATOR"),
-    "SuspendOrganization": roles("COORDINATOR"),
-    "ReinstateOrganization": roles("COORDINATOR"),
-    "CreateService": _ENTRY,
-    "GetService": _READ,
-    "BatchGet": _READ,
-    "UpdateService": _ENTRY,
-    "SetCapacity": roles("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", scope="directory.write"),
-    "SearchServices": _READ,
-    "MatchServices": _READ,
-}
 
 
 class Directory:

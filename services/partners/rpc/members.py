@@ -2,25 +2,11 @@
 
 from chassis.audit import Entry
 from chassis.errors import Invalid
-from chassis.rpc import Call, anyone, roles
+from chassis.rpc import Call
 from chassis.sealing import Keyring
 from chassis.wire import PageTokens, moment, page_size
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases, wire
-
-RIGHTS = {
-    "CreateInvitation": roles("MANAGER", "COORDINATOR"),
-    "ListInvitations": roles("MANAGER"),
-    "RevokeInvitation": roles("MANAGER"),
-    "AcceptInvitation": anyone(),
-    "ListWorkers": roles("MANAGER"),
-    "SuspendWorker": roles("MANAGER"),
-    "CreateApiKey": roles("MANAGER", "COORDINATOR"),
-    "ListApiKeys": roles("MANAGER"),
-    "ConfirmApiKey": roles("MANAGER"),
-    "TransferApiKey": roles("MANAGER"),
-    "RevokeApiKey": roles("MANAGER"),
-}
 
 
 class Members:

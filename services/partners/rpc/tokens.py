@@ -6,18 +6,12 @@ from chassis.audit import Entry
 from chassis.db import Database
 from chassis.errors import Invalid
 from chassis.guesses import Guesses
-from chassis.rpc import Call, anyone
+from chassis.rpc import Call
 from chassis.sealing import Keyring
 from chassis.tokens import Caller, Issuer
 from chassis.wire import timestamp
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases, wire
-
-RIGHTS = {
-    "SignIn": anyone(),
-    "IssueToken": anyone(recorded=False),
-    "EndSession": anyone(recorded=False),
-}
 
 AUDIENCES = ("enlace.partners", "enlace.referrals", "enlace.notifications")
 

@@ -1,0 +1,55 @@
+"""Reads what a .proto says of its rpcs: who may call each, whether it is on the trail, and which reasons it may refuse with.
+
+The options are those of protos/contract/v1/contract.proto, found by name: the chassis knows no message of its own.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+from google.protobuf.descriptor import Descriptor, MethodDescriptor
+
+_RULES = "enlace.contract.v1.rules"
+_EVERY = frozenset(
+    "invalid_fields not_found store_unavailable store_busy store_full service_unreachable deadline_exceeded rate_limited too_many_requests".split()
+)
+_WITH_TOKEN = frozenset("token_missing token_invalid token_expired right_missing organization_not_active".split())
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Of one rpc: any of the roles (workers), or the scope (API keys); `public` needs no token. Each call is on the trail if it is `recorded`.
+
+    `refusals` are the reasons that its .proto names, beyond the usual ones.
+    """
+
+    roles: frozenset[str]
+    scope: str
+    public: bool
+    recorded: bool
+    refusals: frozenset[str]
+
+
+@cache
+def rules(method: MethodDescriptor) -> Rules:
+    """What the .proto says of an rpc. Raises TypeError when it says nothing, or neither who may call it nor that all may."""
+    said = next((value for field, value in method.GetOptions().ListFields() if field.full_name == _RULES), None)
+    if said is None or not (said.public or said.roles or said.scope):
+        raise TypeError(f"{method.full_name} has no option (contract.v1.rules) that says who may call it")
+    names = said.DESCRIPTOR.fields_by_name["roles"].enum_type.values_by_number
+    roles = frozenset(names[number].name.removeprefix("ROLE_") for number in said.roles)
+    return Rules(roles, said.scope, said.public, not said.unrecorded, frozenset(said.refusals))
+
+
+@cache
+def refusals(method: MethodDescriptor) -> frozenset[str]:
+    """Every reason that an rpc may refuse with: the usual ones of its kind, and those that its .proto names."""
+    given = rules(method)
+    found = _EVERY | given.refusals | (frozenset() if given.public else _WITH_TOKEN)
+    if "request_id" in method.input_type.fields_by_name:
+        found |= {"request_id_reused"}
+    return found | {"stale_etag"} if _takes_etag(method.input_type) else found
+
+
+def _takes_etag(request: Descriptor) -> bool:
+    inside = [field.message_type for field in request.fields if field.message_type is not None]
+    return any("etag" in message.fields_by_name for message in (request, *inside))

@@ -1,0 +1,1 @@
+"""Contracts of the contracts: the options that the others are annotated with."""

@@ -1,0 +1,1 @@
+"""Version 1 of the contracts; field numbers are reserved, never reused."""

@@ -1,0 +1,46 @@
+"""The page of rights and refusals (docs/rights.md, from its first rpc on) as the .proto files give it."""
+
+from collections.abc import Iterator
+
+from google.protobuf.descriptor import ServiceDescriptor
+
+from chassis import contract
+from protos.contract.v1 import contract_pb2
+from protos.notifications.v1 import notifications_pb2
+from protos.partners.v1 import directory_pb2, members_pb2
+from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
+
+FILES = (directory_pb2, members_pb2, referrals_pb2, people_pb2, contacts_pb2, notifications_pb2)
+SERVICES: tuple[ServiceDescriptor, ...] = tuple(service for file in FILES for service in file.DESCRIPTOR.services_by_name.values())
+# EMERGENCY opens no rpc by itself: the page says in a sentence what it is for.
+_COLUMNS = tuple(
+    name.removeprefix("ROLE_") for name in contract_pb2.Role.DESCRIPTOR.values_by_name if name not in ("ROLE_UNSPECIFIED", "ROLE_EMERGENCY")
+)
+
+
+def text() -> str:
+    """All services, each with a table of rights and one of refusals."""
+    return "\n".join(line for service in SERVICES for line in _service(service)) + "\n"
+
+
+def _service(service: ServiceDescriptor) -> Iterator[str]:
+    yield f"## {service.full_name}"
+    yield ""
+    yield f"| rpc | {' | '.join(column.lower() for column in _COLUMNS)} | a key with | on record |"
+    yield "|---" * (len(_COLUMNS) + 3) + "|"
+    for method in service.methods:
+        rules = contract.rules(method)
+        recorded = "yes" if rules.recorded else "–"
+        if rules.public:
+            yield f"| `{method.name}` | anybody, without a token {'|' * (len(_COLUMNS) + 1)} {recorded} |"
+        else:
+            cells = ["yes" if column in rules.roles else "–" for column in _COLUMNS]
+            yield f"| `{method.name}` | {' | '.join(cells)} | {f'`{rules.scope}`' if rules.scope else '–'} | {recorded} |"
+    yield ""
+    refusing = [(method.name, sorted(contract.rules(method).refusals)) for method in service.methods if contract.rules(method).refusals]
+    if refusing:
+        yield "| rpc | refuses, beyond the usual, with |"
+        yield "|---|---|"
+        for name, reasons in refusing:
+            yield f"| `{name}` | {', '.join(f'`{reason}`' for reason in reasons)} |"
+        yield ""

@@ -1,0 +1,76 @@
+"""Rights and refusals as the .proto files say them: an rpc that says nothing of who may call it does not start."""
+
+from typing import Any
+
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor
+
+from chassis import contract
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import members_pb2
+from protos.referrals.v1 import referrals_pb2
+from services.gateway import contract_page
+from services.gateway.problems import REASONS
+from tests.parts.local_stack import ROOT
+from tests.refusals import METHODS, undeclared, unprovoked
+
+
+def rpc(file: Any, name: str) -> MethodDescriptor:
+    service, method = name.split("/")
+    found: MethodDescriptor = file.DESCRIPTOR.services_by_name[service].methods_by_name[method]
+    return found
+
+
+def made(name: str, rules: contract_pb2.Rules | None) -> MethodDescriptor:
+    """An rpc of a file made now."""
+    file = descriptor_pb2.FileDescriptorProto(name=f"{name}.proto", package=name, dependency=["protos/contract/v1/contract.proto"])
+    file.message_type.add(name="Empty")
+    method = file.service.add(name="Service").method.add(name="Do", input_type=f".{name}.Empty", output_type=f".{name}.Empty")
+    if rules is not None:
+        method.options.Extensions[contract_pb2.rules].CopyFrom(rules)
+    pool: Any = descriptor_pool.Default()
+    return rpc(type("File", (), {"DESCRIPTOR": pool.AddSerializedFile(file.SerializeToString())}), "Service/Do")
+
+
+@pytest.mark.parametrize(
+    ("name", "rules"), [("unsaid", None), ("empty", contract_pb2.Rules()), ("odd", contract_pb2.Rules(unrecorded=True))]
+)
+def test_an_rpc_without_a_right_does_not_start(name: str, rules: contract_pb2.Rules | None) -> None:
+    with pytest.raises(TypeError, match="says who may call it"):
+        contract.rules(made(name, rules))
+
+
+def test_rights_are_those_of_the_proto() -> None:
+    send = contract.rules(rpc(referrals_pb2, "Referrals/SendReferral"))
+    assert send.roles == {"WORKER", "OPERATOR", "MANAGER"}
+    assert (send.scope, send.public, send.recorded) == ("referrals.write", False, True)
+    assert "incomplete_draft" in send.refusals
+    sign_in = contract.rules(rpc(members_pb2, "Tokens/IssueToken"))
+    assert (sign_in.roles, sign_in.scope, sign_in.public, sign_in.recorded) == (frozenset(), "", True, False)
+
+
+def test_the_usual_refusals_follow_from_the_request() -> None:
+    sending = contract.refusals(rpc(referrals_pb2, "Referrals/SendReferral"))
+    assert {"stale_etag", "request_id_reused", "right_missing", "receipt_missing"} <= sending
+    reading = contract.refusals(rpc(referrals_pb2, "Referrals/GetReferral"))
+    assert not {"stale_etag", "request_id_reused"} & reading
+    assert "token_missing" not in contract.refusals(rpc(members_pb2, "Tokens/EndSession"))
+
+
+def test_what_is_declared_and_what_is_provoked_are_compared() -> None:
+    name = "enlace.partners.v1.Tokens/SignIn"
+    found = {(name, "sign_in_failed"), (name, "made_up"), ("enlace.other.v1.Other/Do", "made_up")}
+    only = {name: METHODS[name]}
+    assert undeclared(found, only) == [f"{name}: made_up"]
+    assert unprovoked(found, only) == [f"{name}: too_many_attempts"]
+
+
+def test_every_declared_refusal_is_explained() -> None:
+    declared = {reason for method in METHODS.values() for reason in contract.refusals(method)}
+    assert declared - REASONS.keys() == {"sign_in_failed"}  # nobody signs in by the API
+
+
+def test_the_page_of_rights_is_fresh() -> None:
+    page = (ROOT / "docs" / "rights.md").read_text()
+    assert page.endswith(contract_page.text()), "python -m services.gateway rights"

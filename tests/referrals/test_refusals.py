@@ -1,0 +1,163 @@
+"""The refusals that the .proto files declare and no other test provokes: every step in a wrong state, and consents that are over."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from protos.referrals.v1 import contacts_pb2, people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.builders import NOON, refusal
+from tests.referrals.conftest import ORG, Client, Service, Story
+from tests.referrals.test_access import as_owner
+from tests.referrals.test_overrides import confirm
+
+STEPS = [
+    pb.AcknowledgeReferralRequest(),
+    pb.AskReferralRequest(question_code="health"),
+    pb.AnswerReferralRequest(note="yes"),
+    pb.AcceptReferralRequest(),
+    pb.WaitlistReferralRequest(expected_wait_days=3),
+    pb.DeclineReferralRequest(reason_code="no_capacity"),
+    pb.StartReferralRequest(),
+    pb.CompleteReferralRequest(outcome_code="fully_met"),
+    pb.NotDeliverReferralRequest(reason_code="person_declined"),
+    pb.CloseReferralRequest(help_came_code="yes"),
+    pb.WithdrawReferralRequest(reason_code="moved"),
+    pb.AttachConsentRequest(),
+]
+
+
+def step_of(request: Any) -> str:
+    return str(request.DESCRIPTOR.name.removesuffix("Request"))
+
+
+@pytest.mark.parametrize("request_", STEPS, ids=step_of)
+def test_a_draft_can_only_be_sent(request_: Any, story: Story) -> None:
+    draft = story.draft()
+    asked = type(request_)()
+    asked.CopyFrom(request_)
+    asked.id, asked.etag = draft.id, draft.etag
+    if isinstance(asked, pb.AttachConsentRequest):
+        asked.receipt_id = story.receipt(draft.person_id).id
+    assert refusal(lambda: getattr(story.ngo, step_of(asked))(asked)) == ("FAILED_PRECONDITION", "illegal_transition")
+
+
+def test_what_was_sent_is_neither_sent_again_nor_amended(story: Story) -> None:
+    sent = story.sent()
+    again = pb.SendReferralRequest(id=sent.id, etag=sent.etag, receipt_id=sent.receipt_id)
+    assert refusal(lambda: story.ngo.SendReferral(again)) == ("FAILED_PRECONDITION", "illegal_transition")
+    change = pb.UpdateReferralRequest(referral=pb.Referral(id=sent.id, etag=sent.etag, need_code="MED"))
+    change.update_mask.paths.append("need_code")
+    assert refusal(lambda: story.ngo.UpdateReferral(change)) == ("FAILED_PRECONDITION", "not_a_draft")
+
+
+def test_what_is_no_more_is_not_an_error_again(story: Story) -> None:
+    sent = story.sent()
+    gone = story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag))
+    again = pb.EnterReferralInErrorRequest(id=gone.id, etag=gone.etag)
+    assert refusal(lambda: story.ngo.EnterReferralInError(again)) == ("FAILED_PRECONDITION", "illegal_transition")
+
+
+def test_one_question_is_the_limit(story: Story) -> None:
+    sent = story.sent()
+    asked = story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code="health"))
+    answered = story.ngo.AnswerReferral(pb.AnswerReferralRequest(id=sent.id, etag=asked.etag, note="well"))
+    again = pb.AskReferralRequest(id=sent.id, etag=answered.etag, question_code="dates")
+    assert refusal(lambda: story.shelter.AskReferral(again)) == ("FAILED_PRECONDITION", "already_asked")
+
+
+def test_a_draft_is_sent_whole_with_a_plan_for_a_person_who_is_there(story: Story, service: Service) -> None:
+    def send(draft: pb.Referral) -> Callable[[], Any]:
+        receipt = story.receipt(draft.person_id)
+        return lambda: story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+
+    bare = story.ngo.CreateReferral(pb.CreateReferralRequest(person_id=story.person().id, request_id=story.request_id()))
+    assert refusal(send(bare)) == ("FAILED_PRECONDITION", "incomplete_draft")
+    planless = story.ngo.CreatePerson(people_pb2.CreatePersonRequest(request_id=story.request_id()))
+    assert refusal(send(story.draft(planless))) == ("FAILED_PRECONDITION", "safe_contact_missing")
+    draft = story.draft()
+    sending = send(draft)
+    as_owner(service, "UPDATE people SET erased = true WHERE id = %s", draft.person_id)
+    assert refusal(sending) == ("FAILED_PRECONDITION", "person_erased")
+
+
+def best_interest(story: Story) -> people_pb2.Receipt:
+    return story.receipt(story.child().id, giver="best_interest", assent_code="given")
+
+
+def test_a_decision_that_is_over_or_withdrawn_is_not_confirmed(story: Story, service: Service) -> None:
+    second = service.as_("ngo", "WORKER", "OPERATOR")
+
+    def confirming(receipt: people_pb2.Receipt) -> Callable[[], Any]:
+        return lambda: second.ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=receipt.id))
+
+    over, withdrawn, forged = (best_interest(story) for _ in range(3))
+    service.clock.advance(timedelta(days=90))
+    assert refusal(confirming(over)) == ("FAILED_PRECONDITION", "receipt_expired")
+    service.clock.set(NOON)
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=withdrawn.id))
+    assert refusal(confirming(withdrawn)) == ("FAILED_PRECONDITION", "receipt_withdrawn")
+    as_owner(service, "UPDATE receipts SET purpose_codes = '{HOU,MED}' WHERE id = %s", forged.id)
+    assert refusal(confirming(forged)) == ("FAILED_PRECONDITION", "receipt_missing")
+
+
+def test_a_forged_override_is_not_confirmed(story: Story, service: Service) -> None:
+    sent = story.overridden()
+    as_owner(service, "UPDATE receipts SET until_time = until_time + interval '1 year' WHERE id = %s", sent.receipt_id)
+    assert refusal(lambda: confirm(service.as_("ngo", "MANAGER"), sent)) == ("FAILED_PRECONDITION", "receipt_missing")
+
+
+def attaching(story: Story, by: Client, sent: pb.Referral, receipt: people_pb2.Receipt) -> Callable[[], Any]:
+    request = pb.AttachConsentRequest(id=sent.id, etag=sent.etag, receipt_id=receipt.id)
+    return lambda: by.AttachConsent(request)
+
+
+def test_only_a_consent_that_holds_takes_the_place_of_an_override(story: Story, service: Service) -> None:
+    sent = story.overridden()
+
+    def attach(receipt: people_pb2.Receipt) -> tuple[str, str]:
+        return refusal(attaching(story, story.ngo, sent, receipt))
+
+    assert attach(story.receipt(sent.person_id, recipient=ORG["clinic"])) == ("FAILED_PRECONDITION", "receipt_recipient_differs")
+    withdrawn = story.receipt(sent.person_id)
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=withdrawn.id))
+    assert attach(withdrawn) == ("FAILED_PRECONDITION", "receipt_withdrawn")
+    short = people_pb2.Receipt()
+    short.until_time.FromDatetime(NOON + timedelta(hours=1))
+    brief = story.receipt(sent.person_id, until_time=short.until_time)
+    service.clock.advance(timedelta(hours=2))
+    assert attach(brief) == ("FAILED_PRECONDITION", "receipt_expired")
+
+
+def test_for_a_child_a_decision_takes_its_place_once_a_second_person_confirmed_it(story: Story, service: Service) -> None:
+    child = story.child()
+    sent = story.overridden(person=child)
+    decision = story.receipt(child.id, giver="best_interest", assent_code="given")
+    assert refusal(attaching(story, story.ngo, sent, decision)) == ("FAILED_PRECONDITION", "receipt_unconfirmed")
+
+
+def test_what_she_said_before_it_was_known_that_she_is_a_child_takes_no_place(story: Story) -> None:
+    person = story.person()
+    alone = story.receipt(person.id)
+    born = people_pb2.Identity(birth_date="2012-05-01")
+    story.ngo.UpdateIdentity(people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=born))
+    sent = story.overridden(person=person)
+    assert refusal(attaching(story, story.ngo, sent, alone)) == ("FAILED_PRECONDITION", "guardian_required")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        contacts_pb2.GetReferenceStatusRequest(),
+        contacts_pb2.WithdrawConsentByReferenceRequest(),
+        contacts_pb2.ConfirmHelpRequest(help_came=True),
+    ],
+    ids=step_of,
+)
+def test_whoever_guesses_is_stopped_at_each_door(request_: Any, story: Story, service: Service) -> None:
+    made = story.contact()
+    request_.reference, request_.pin = made.reference, "0000"
+    said = [refusal(lambda: getattr(service.public(), step_of(request_))(request_)) for _ in range(11)]
+    assert said == [("UNAUTHENTICATED", "reference_or_pin_wrong")] * 10 + [("RESOURCE_EXHAUSTED", "too_many_attempts")]

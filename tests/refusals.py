@@ -1,0 +1,66 @@
+"""What the rpcs refused with while the suite ran, against what their .proto files declare: `python -m tests.refusals`, after the tests.
+
+Each process of pytest leaves what its servers counted; an rpc that refuses with a reason that it doesn't declare, or declares one that no test ever provoked,
+fails here. Its limit: only servers inside the tests' own processes are counted, not those of a local stack.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from uuid import uuid4
+
+from google.protobuf.descriptor import MethodDescriptor
+from prometheus_client import REGISTRY
+
+from chassis import contract
+from services.gateway.contract_page import SERVICES
+
+FOLDER = Path(__file__).resolve().parents[1] / "var" / "refusals"
+METHODS = {f"{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods}
+Provoked = set[tuple[str, str]]
+
+
+def forget() -> None:
+    """Before a run."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+def leave() -> None:
+    """At the end of a process: what was refused in it."""
+    counted = [sample.labels for metric in REGISTRY.collect() if metric.name == "enlace_refusals" for sample in metric.samples]
+    found = sorted({(labels["method"], labels["reason"]) for labels in counted})
+    if found:
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        (FOLDER / f"{uuid4().hex}.json").write_text(json.dumps(found))
+
+
+def provoked() -> Provoked:
+    """What all processes left."""
+    return {(method, reason) for file in FOLDER.glob("*.json") for method, reason in json.loads(file.read_text())}
+
+
+def undeclared(found: Provoked, methods: dict[str, MethodDescriptor]) -> Iterable[str]:
+    """Refusals that nobody could prepare for."""
+    return sorted(f"{name}: {reason}" for name, reason in found if name in methods and reason not in contract.refusals(methods[name]))
+
+
+def unprovoked(found: Provoked, methods: dict[str, MethodDescriptor]) -> Iterable[str]:
+    """Declared refusals that no test has seen."""
+    declared = {(name, reason) for name, method in methods.items() for reason in contract.rules(method).refusals}
+    return sorted(f"{name}: {reason}" for name, reason in declared - found)
+
+
+def main() -> int:
+    """0 if both are empty."""
+    found = provoked()
+    wrong = [f"undeclared {line}" for line in undeclared(found, METHODS)] + [
+        f"never provoked {line}" for line in unprovoked(found, METHODS)
+    ]
+    print("\n".join(wrong) or f"{len(found)} ways of refusing, all declared; every declared one was provoked")
+    return 1 if wrong or not found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,30 +9,37 @@ import sys
 import tempfile
 from pathlib import Path
 
+from google.api import http_pb2
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def generate(into: Path) -> None:
-    """Writes the generated modules below `into`, in the layout of the repository."""
+def compile_all(*options: str) -> None:
+    """Runs protoc on all .proto files with these options."""
     sources = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("protos/*/v1/*.proto"))
     wellknown = Path(protoc.__file__).parent / "_proto"
+    googleapis = Path(http_pb2.__file__).parents[2]  # google/api/*.proto lie in the wheel beside their Python
+    if protoc.main(["protoc", f"-I{ROOT}", f"-I{wellknown}", f"-I{googleapis}", *options, *sources]) != 0:
+        raise SystemExit("protoc refused the .proto files; its words are above")
+
+
+def describe(into: Path) -> None:
+    """Writes all descriptors with their comments to one file, as buf reads them: it can't find what lies in a wheel."""
+    compile_all("--include_imports", "--include_source_info", f"--descriptor_set_out={into}")
+
+
+def generate(into: Path) -> None:
+    """Writes the generated modules below `into`, in the layout of the repository."""
     plugins = Path(sys.executable).parent
-    arguments = [
-        "protoc",
-        f"-I{ROOT}",
-        f"-I{wellknown}",
+    compile_all(
         f"--plugin=protoc-gen-mypy={plugins / 'protoc-gen-mypy'}",
         f"--plugin=protoc-gen-mypy_grpc={plugins / 'protoc-gen-mypy_grpc'}",
         f"--python_out={into}",
         f"--grpc_python_out={into}",
         f"--mypy_out=quiet:{into}",
         f"--mypy_grpc_out=quiet:{into}",
-        *sources,
-    ]
-    if protoc.main(arguments) != 0:
-        raise SystemExit("protoc refused the .proto files; its words are above")
+    )
     for name in ("contract", "facts", "letters"):
         for path in into.glob(f"protos/*/v1/{name}_pb2_grpc.py*"):
             path.unlink()  # no rpc in them; an empty module would only be one more file to read

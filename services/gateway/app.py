@@ -1,6 +1,6 @@
 """The Flask application: what every request goes through before and after its page.
 
-Deny by default: a route that has no row in `rights` does not exist. Nothing is logged but the route's name, status and duration: an
+Deny by default: a route that does not say who may open it does not exist. Nothing is logged but the route's name, status and duration: an
 address may carry an opaque id, a form may carry a life.
 """
 
@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from chassis import log, metrics
 from chassis.errors import Refusal
 from chassis.ids import new_id
-from services.gateway import errors, i18n, limits, pages, rights, session
+from services.gateway import access, errors, i18n, limits, pages, session
 from services.gateway.clients import Clients
 from services.gateway.config import Settings
 
@@ -62,24 +62,21 @@ def create_app(settings: Settings, clients: Clients | None = None) -> Flask:
 
 
 def guarded_by_the_api() -> bool:
-    """Systems bring a key instead of a cookie; the API has its own table of rights."""
+    """Systems bring a key instead of a cookie; the API has the contract's rights."""
     return request.path.startswith(GUARDED_BY_THE_API)
 
 
 def begin() -> None:
-    """Names the request, finds out who asks, and lets nobody in who has no row in the table of rights."""
+    """Names the request, finds out who asks, and lets nobody in of whom the page does not say so."""
     g.request_id, g.started = new_id(), time.monotonic()
     if guarded_by_the_api():
         return
-    public = request.endpoint in rights.PUBLIC
-    session.recognise(needed=not public)
+    page = access.of(current_app, request.endpoint)
+    session.recognise(needed=page is None or not page.is_public)
     if request.endpoint is None:
         raise request.routing_exception or NotFound()
-    if not public:
-        if request.endpoint not in rights.ROLES:
-            abort(404)
-        if not session.me().may(*rights.ROLES[request.endpoint]):
-            abort(404)
+    if page is None or not (page.is_public or session.me().may(*page.roles)):
+        abort(404)
     if request.method == "POST" and request.endpoint != "signin.quick_exit":
         session.check_form()
 

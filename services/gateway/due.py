@@ -1,11 +1,12 @@
-"""The clock of a referral as a page shows it: a bar that empties, and words."""
+"""The clocks of referrals as a page shows them: a bar that empties, and words."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 
-from protos.referrals.v1.referrals_pb2 import Clock, Referral
+from protos.referrals.v1.referrals_pb2 import CLOCK_KIND_ACKNOWLEDGE, Clock, DeadlinePolicy, PolicyDeadline, Referral
 from services.gateway import i18n, words
 from services.gateway.i18n import gettext as _
+from services.gateway.i18n import ngettext
 
 SOON = timedelta(hours=4)
 
@@ -42,3 +43,17 @@ def of(clock: Clock) -> Due:
     else:
         level, text = ("soon" if remaining < SOON else "calm"), _("vence en %(span)s", span=i18n.span(remaining))
     return Due(level, left, text, words.word("clock", clock.kind), i18n.when(clock.due_time))
+
+
+def answers(policy: DeadlinePolicy) -> dict[str, str]:
+    """How soon the other side answers, by the code of the urgency: the network's policy as a sentence."""
+    return {words.code("urgency", each.urgency): _within(each) for each in policy.deadlines if each.clock == CLOCK_KIND_ACKNOWLEDGE}
+
+
+def _within(deadline: PolicyDeadline) -> str:
+    if deadline.working_days:
+        return ngettext("Respuesta en %(num)d día hábil.", "Respuesta en %(num)d días hábiles.", deadline.working_days)
+    minutes = deadline.seconds // 60
+    if minutes % 60:
+        return ngettext("Respuesta en %(num)d minuto.", "Respuesta en %(num)d minutos.", minutes)
+    return ngettext("Respuesta en %(num)d hora.", "Respuesta en %(num)d horas.", minutes // 60)

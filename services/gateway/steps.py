@@ -1,20 +1,20 @@
-"""What comes next for a referral: who must act, and the one button that does it. The services say what is allowed, this picks the first."""
+"""What comes next for a referral as a page shows it: who must act, and the one button that does it. What is allowed and whose turn it is the service says."""
 
 from dataclasses import dataclass
 
 from flask import url_for
 
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import words
+from services.gateway import verbs, words
 from services.gateway.i18n import gettext as _
 from services.gateway.names import Names
 
-# The step that moves things on, in the order in which it is offered; what only ends or delays is never the first button.
-FORWARD = ("send", "acknowledge", "accept", "answer", "start", "complete", "close")
-AT_ONCE = ("acknowledge",)  # needs no form: one tap does it
-SENDER_ACTS = {r.STATE_DRAFT, r.STATE_INFO_REQUESTED, r.STATE_COMPLETED, r.STATE_DECLINED, r.STATE_EXPIRED, r.STATE_NOT_DELIVERED}
-RECEIVER_ACTS = {r.STATE_SENT, r.STATE_ACKNOWLEDGED, r.STATE_WAITLISTED, r.STATE_ACCEPTED, r.STATE_IN_PROGRESS}
-REROUTE = {r.STATE_DECLINED, r.STATE_EXPIRED, r.STATE_NOT_DELIVERED}
+ELSEWHERE = ("send", "refer_again")  # main steps that are pages of their own, not a form on the referral's
+TONES = {
+    r.STATE_CLOSED: "done", r.STATE_ACCEPTED: "done", r.STATE_IN_PROGRESS: "done", r.STATE_COMPLETED: "done",
+    r.STATE_DECLINED: "late", r.STATE_EXPIRED: "late", r.STATE_NOT_DELIVERED: "late", r.STATE_CONSENT_WITHDRAWN: "late",
+    r.STATE_SENT: "soon", r.STATE_INFO_REQUESTED: "soon", r.STATE_WAITLISTED: "soon",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,45 +26,31 @@ class Step:
     post: bool = False
 
 
-def verbs(referral: r.Referral) -> list[str]:
-    """What this caller may do, named as in our tables, the step forward first."""
-    allowed = [verb.replace("-", "_") for verb in referral.allowed_verbs]
-    return [v for v in FORWARD if v in allowed] + [v for v in allowed if v not in FORWARD]
-
-
 def next_step(referral: r.Referral) -> Step | None:
-    """The one primary button of a row, or None when it is another's turn."""
-    allowed = verbs(referral)
-    if referral.state == r.STATE_DRAFT and referral.side == r.SIDE_SENDER:
+    """The one primary button of a row, or None when there is nothing that moves it on from here."""
+    step = referral.main_step
+    if step == "send":
         return Step(_("Seguir y enviar"), url_for("referral_new.resume", identifier=referral.id))
-    if referral.state in REROUTE and referral.side == r.SIDE_SENDER:
+    if step == "refer_again":
         return Step(_("Buscar otro servicio"), url_for("referral_new.reroute", identifier=referral.id))
-    for verb in FORWARD:
-        if verb in allowed and verb != "send":
-            if verb in AT_ONCE:
-                return Step(words.word("verb", verb), url_for("referral.act", identifier=referral.id, verb=verb), post=True)
-            return Step(words.word("verb", verb), url_for("referral.show", identifier=referral.id, _anchor=verb))
-    return None
+    if step not in verbs.VERBS:  # there is none, or it is newer than this gateway
+        return None
+    if not verbs.VERBS[step].asks:  # one tap does it
+        return Step(words.word("verb", step), url_for("referral.act", identifier=referral.id, verb=step), post=True)
+    return Step(words.word("verb", step), url_for("referral.show", identifier=referral.id, _anchor=step))
 
 
 def who_acts(referral: r.Referral, names: Names) -> str:
     """Whose turn it is, in words; empty when it is nobody's."""
-    mine = {r.SIDE_SENDER: SENDER_ACTS, r.SIDE_RECEIVER: RECEIVER_ACTS}.get(referral.side, set())
-    if referral.state in mine:
+    if not referral.turn:
+        return ""
+    sender = referral.turn == r.TURN_SENDER
+    if referral.side == (r.SIDE_SENDER if sender else r.SIDE_RECEIVER):
         return _("Le toca a su organización")
-    if referral.state in SENDER_ACTS:
-        return _("Se espera a %(organization)s", organization=names.organization(referral.sender_organization_id))
-    if referral.state in RECEIVER_ACTS:
-        return _("Se espera a %(organization)s", organization=names.organization(referral.receiver_organization_id))
-    return ""
+    waited_for = referral.sender_organization_id if sender else referral.receiver_organization_id
+    return _("Se espera a %(organization)s", organization=names.organization(waited_for))
 
 
 def tone(referral: r.Referral) -> str:
     """The colour of the state's pill: done, stopped, waiting or plain; the word says it too."""
-    if referral.state in (r.STATE_CLOSED, r.STATE_ACCEPTED, r.STATE_IN_PROGRESS, r.STATE_COMPLETED):
-        return "done"
-    if referral.state in REROUTE | {r.STATE_CONSENT_WITHDRAWN}:
-        return "late"
-    if referral.state in (r.STATE_SENT, r.STATE_INFO_REQUESTED, r.STATE_WAITLISTED):
-        return "soon"
-    return "plain"
+    return TONES.get(referral.state, "plain")

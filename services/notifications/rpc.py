@@ -104,4 +104,6 @@ class WebhooksServicer:
         )
 
     def ResendDelivery(self, request: pb.ResendDeliveryRequest, call: Call) -> pb.Delivery:
-        return wire.delivery_answer(self._webhooks.resend(call.tx, call.caller, call.clock.now(), object_id(request.id)))
+        return wire.delivery_answer(
+            self._webhooks.resend(call.tx, call.caller, call.clock.now(), object_id(request.id), request.webhook_id)
+        )

@@ -11,7 +11,7 @@ from services.referrals.domain.codes import short_code
 from services.referrals.domain.consent import Receipt
 from services.referrals.domain.contact import Contact, Triage
 from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
-from services.referrals.domain.lifecycle import Side, State
+from services.referrals.domain.lifecycle import LIVE, Side, State
 from services.referrals.domain.person import GROUP_OF, Coarse, FieldGroup, Identity, Person, SafeContact
 from services.referrals.domain.referral import Actor, Event, Referral
 
@@ -116,6 +116,7 @@ def referral_message(referral: Referral, actor: Actor, now: datetime) -> referra
         else referrals_pb2.SIDE_NETWORK
     )
     party = side != referrals_pb2.SIDE_NETWORK
+    turn = referral.turn(actor, now)
     return referrals_pb2.Referral(
         id=referral.id,
         etag=etag(referral.version),
@@ -151,6 +152,10 @@ def referral_message(referral: Referral, actor: Actor, now: datetime) -> referra
         send_time=timestamp(referral.send_time),
         create_time=timestamp(referral.create_time),
         update_time=timestamp(referral.update_time),
+        turn=referrals_pb2.Turn.Value(f"TURN_{turn.name}") if turn else referrals_pb2.TURN_UNSPECIFIED,
+        main_step=referral.main_step(actor, now),
+        unanswered=referral.is_unanswered(actor, now),
+        live=referral.state in LIVE,
     )
 
 
@@ -216,8 +221,8 @@ def person_message(person: Person, plan: SafeContact | None = None) -> people_pb
     return message
 
 
-def receipt_message(receipt: Receipt) -> people_pb2.Receipt:
-    """A consent as it was recorded and signed."""
+def receipt_message(receipt: Receipt, now: datetime) -> people_pb2.Receipt:
+    """A consent as it was recorded and signed, and whether it opens anything now."""
     return people_pb2.Receipt(
         id=receipt.id,
         person_id=receipt.person_id,
@@ -240,6 +245,7 @@ def receipt_message(receipt: Receipt) -> people_pb2.Receipt:
         confirmed_by_worker_id=receipt.confirmed_by_worker_id,
         confirm_until_time=timestamp(receipt.confirm_until),
         genuine=receipt.genuine,
+        live=receipt.is_live(now),
     )
 
 

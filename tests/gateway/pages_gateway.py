@@ -20,7 +20,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import names, rights
+from services.gateway import access, names
 from services.gateway.app import create_app
 from services.gateway.clients import AUDIENCES, Clients, Standing
 from services.gateway.config import Settings
@@ -82,6 +82,8 @@ def sound(message: Message) -> Message:
                 setattr(message, part.name, ID)
             elif part.name in ("country", "line_country", "exploitation_country"):
                 setattr(message, part.name, "NI")
+            elif part.name == "main_step":
+                setattr(message, part.name, "send")  # every field of an enum is its first value: a draft, on the sender's side
             elif part.name in ("need_code", "purpose_code", "need_group_code"):
                 setattr(message, part.name, "HOU.EMG")
             elif part.name == "url":
@@ -134,7 +136,7 @@ def routes(app: Flask, method: str = "GET") -> Iterator[tuple[str, str]]:
     for rule in app.url_map.iter_rules():
         if method not in (rule.methods or ()) or rule.rule.startswith("/api/") or rule.endpoint in ("static", "signin.quick_exit"):
             continue
-        if rule.endpoint.partition(".")[0] in {name.partition(".")[0] for name in rights.PUBLIC | rights.ROLES.keys()}:
+        if access.of(app, rule.endpoint):
             yield (
                 rule.endpoint,
                 re.sub(r"<verb>", "approve" if "directory" in rule.endpoint else "accept", re.sub(r"<(?!verb)\w+>", ID, rule.rule)),

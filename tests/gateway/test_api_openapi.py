@@ -17,12 +17,12 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import validate
 from standardwebhooks import Webhook
 
+from chassis import contract
 from services.gateway.api import openapi, openapi_text
+from services.gateway.api.binding import bindings
 from services.gateway.api.members import SCOPES
-from services.gateway.api.referral_verbs import VERBS, route
-from services.gateway.api.routes import COORDINATOR, MANAGER, OPEN, STEERING, WORKER
+from services.gateway.contract_page import SERVICES
 from services.gateway.problems import DOCS, REASONS
-from tests import rights_table
 from tests.gateway.api_gateway import ID, OUTPUTS, Played, System, app_with, filled
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -30,14 +30,9 @@ DOCUMENT = openapi()
 METHODS = {
     (path, method): operation for path, item in DOCUMENT["paths"].items() for method, operation in item.items() if method != "parameters"
 }
+OPEN = ("public", "reference and PIN")  # rights that need no credential
+_VARIABLE = re.compile(r"\{[^}]+\}")
 # A session is a browser's, and opens pages; a system has a key, which the gateway exchanges.
-SERVICES = [
-    f"enlace.{name}"
-    for name in (
-        "partners.v1.Directory partners.v1.Members partners.v1.Tokens referrals.v1.Referrals referrals.v1.Statistics referrals.v1.People"
-        " referrals.v1.Contacts referrals.v1.References notifications.v1.Notifications notifications.v1.Webhooks"
-    ).split()
-]
 NOT_FOR_SYSTEMS = {"SignIn", "EndSession"}
 NASTY: list[Any] = [
     None, True, 0, -1, 2**40, 2**70, 1.5, 1e308, "", "x" * 5000, "\x00", "\ud800", "\u202e", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00Z",
@@ -67,7 +62,7 @@ def test_every_route_of_the_api_is_in_the_document_and_names_its_right(api: Flas
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert routes == set(METHODS)
-    known = {*OPEN, WORKER, MANAGER, COORDINATOR, STEERING, *SCOPES}
+    known = {*OPEN, "any worker", "manager", "coordinator", "manager or coordinator", *SCOPES}
     for place, operation in METHODS.items():
         assert operation["x-right"] in known, place
         assert ("security" in operation) == (operation["x-right"] in OPEN), place
@@ -260,28 +255,27 @@ def loose(schema: Any) -> Any:
     return kept
 
 
-def rpc_of() -> dict[str, str]:
-    """operationId → the rpc that its route asks, read from the code of the routes."""
-    found = {route(verb).__name__: verb.rpc for verb in VERBS}
-    for file in (ROOT / "services" / "gateway" / "api").glob("*.py"):
-        for view, body in re.findall(r"^def (\w+)\([^()]*\) -> Response:\n((?:    .*\n|\n)+)", file.read_text(), re.MULTILINE):
-            if asked := re.findall(r"clients\(\)\.\w+\.(\w+)\(", body):
-                found[view] = asked[-1]  # a change may read first
-    return found
+def test_every_binding_of_the_contract_is_a_route_with_the_right_of_its_rpc_and_there_is_no_other() -> None:
+    bound = {(_VARIABLE.sub("{}", each.path), each.verb): each for service in SERVICES for rpc in service.methods for each in bindings(rpc)}
+    there = {(_VARIABLE.sub("{}", path), method): operation for (path, method), operation in METHODS.items()}
+    assert there.keys() == bound.keys()
+    for place, operation in there.items():
+        rules = contract.rules(bound[place].rpc)
+        roles = {"any worker": "WORKER" in rules.roles, "manager": "MANAGER" in rules.roles, "coordinator": "COORDINATOR" in rules.roles}
+        if rules.public or rules.scope:
+            assert operation["x-right"] in (("public", "reference and PIN") if rules.public else (rules.scope,)), place
+        else:
+            assert all(roles[word] for word in operation["x-right"].split(" or ")), place
+        assert set(operation["x-refusals"]) == rules.refusals
+        assert {str(REASONS[reason].status) for reason in rules.refusals} <= operation["responses"].keys()
 
 
-def test_the_right_of_every_route_is_that_of_the_rpc_behind_it() -> None:
-    table = {row.rpc: row for service in SERVICES for row in rights_table.rows(service)}
-    rpcs, compared = rpc_of(), 0
-    for (path, method), operation in METHODS.items():
-        rpc = rpcs.get(operation["operationId"])
-        if rpc is None:  # the taxonomy's words and lookups are put together from several
-            assert path in ("/api/v1/openapi.json", "/api/v1/docs", "/api/v1/lookups"), (path, operation["operationId"])
-            continue
-        row, right = table[rpc], operation["x-right"]
-        named = {frozenset({"MANAGER"}): {MANAGER}, frozenset({"COORDINATOR"}): {COORDINATOR}}
-        named[frozenset({"MANAGER", "COORDINATOR"})] = {MANAGER, COORDINATOR, STEERING}
-        expected = set(OPEN) if row.public else {row.scope} if row.scope else named.get(row.roles, {WORKER})
-        assert right in expected, (method, path, rpc, right, expected)
-        compared += 1
-    assert compared > 70
+def test_a_path_names_the_fields_of_its_request_and_a_body_is_one_of_them() -> None:
+    for service in SERVICES:
+        for each in (each for rpc in service.methods for each in bindings(rpc)):
+            assert each.body in ("", "*") or each.body in each.rpc.input_type.fields_by_name
+            for path in each.variables.values():
+                place: Any = each.rpc.input_type
+                for name in path.split("."):
+                    place = place.fields_by_name[name].message_type
+                assert place is None, path

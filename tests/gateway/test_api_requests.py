@@ -303,12 +303,19 @@ def test_the_last_word_on_capacity_may_come_without_one(system: System, played: 
 
 
 def test_what_the_reader_has_is_not_sent_again(system: System, played: Played) -> None:
-    played.answers["GetReferral"] = referrals_pb2.Referral(id=ID, etag="7")
+    played.answers["GetReferral"] = referrals_pb2.Referral(id=ID, etag="7", live=True)
     first = system.get(f"/referrals/{ID}")
     assert first.headers["ETag"] == '"7"'
     again = system.get(f"/referrals/{ID}", If_None_Match='"7"')
     assert (again.status_code, again.data) == (304, b"")
     assert system.get(f"/referrals/{ID}", If_None_Match='"6"').status_code == 200
+
+
+def test_a_referral_that_has_ended_is_always_sent_whole_since_another_may_follow_it(system: System, played: Played) -> None:
+    played.answers["GetReferral"] = referrals_pb2.Referral(id=ID, etag="7", state=referrals_pb2.STATE_DECLINED, unanswered=True)
+    assert system.get(f"/referrals/{ID}", If_None_Match='"7"').json["unanswered"]
+    played.answers["GetReferral"] = referrals_pb2.Referral(id=ID, etag="7", state=referrals_pb2.STATE_DRAFT)
+    assert system.get(f"/referrals/{ID}", If_None_Match='"7"').status_code == 304
 
 
 def test_what_has_no_version_of_its_own_has_the_hash_of_the_answer(system: System, played: Played) -> None:

@@ -16,7 +16,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import vocabulary
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, token_of
+from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, referral, token_of
 
 
 @pytest.fixture
@@ -175,6 +175,15 @@ def test_a_consent_is_kept_as_it_was_given(played: PlayedServices, client: Flask
     assert played.last("UpdateReferral").update_mask.paths == ["receipt_id"]
 
 
+def test_the_consents_that_are_offered_are_those_that_the_service_names_for_this_referral(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[p.Receipt(id="b" * 32)])
+    page = client.get(f"/referrals/{ID}/consent").text
+    assert played.last("ListReceipts") == p.ListReceiptsRequest(person_id=ID, referral_id=ID)
+    assert f'value="{"b" * 32}"' in page
+
+
 def test_the_text_to_read_aloud_is_in_the_person_s_language(played: PlayedServices, client: FlaskClient) -> None:
     page = client.get(f"/referrals/{ID}/consent?read=fr").text
     assert '<html lang="es"' in page
@@ -225,6 +234,18 @@ def test_an_identity_is_shown_only_in_the_answer_that_opened_it(played: PlayedSe
     asked = played.last("OpenPerson")
     assert (asked.purpose_code, asked.referral_id, list(asked.field_groups)) == ("HOU.EMG", ID, [p.FIELD_GROUP_IDENTITY])
     assert "Marisol" not in client.get(f"/referrals/{ID}").text
+
+
+@pytest.mark.parametrize(("live", "receipt_live"), [(True, True), (True, False), (False, True)])
+def test_a_receiver_is_offered_to_open_what_the_receipt_names_while_both_are_live(
+    live: bool, receipt_live: bool, played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = r.Referral(id=ID, etag="1", side=r.SIDE_RECEIVER, person_id=ID, receipt_id=ID, live=live)
+    played.answers["GetReceipt"] = p.Receipt(id=ID, field_groups=[p.FIELD_GROUP_HEALTH], live=receipt_live)
+    page = client.get(f"/referrals/{ID}").text
+    assert ('value="health"' in page) == (live and receipt_live)
+    assert ("Ahora no hay datos" in page) == (not (live and receipt_live))
+    assert 'value="identity"' not in page
 
 
 def test_the_printed_slip_has_the_code_and_no_name(played: PlayedServices, client: FlaskClient) -> None:
@@ -307,18 +328,32 @@ def test_the_figures_hide_small_counts(played: PlayedServices, client: FlaskClie
 
 
 def test_today_does_not_let_a_no_be_forgotten(played: PlayedServices, client: FlaskClient) -> None:
-    refused, taken_up = (r.Referral(id=i * 32, code=i * 6, state=r.STATE_DECLINED, side=r.SIDE_SENDER, need_code="HOU.EMG") for i in "ab")
-    again = r.Referral(id="c" * 32, based_on_id=taken_up.id, state=r.STATE_SENT, side=r.SIDE_SENDER)
+    refused = r.Referral(id="a" * 32, state=r.STATE_DECLINED, side=r.SIDE_SENDER, need_code="HOU.EMG", main_step="refer_again")
 
     def listed(request: r.ListReferralsRequest) -> r.ListReferralsResponse:
-        if r.STATE_DECLINED in request.filter.states:
-            return r.ListReferralsResponse(referrals=[refused, taken_up])
-        return r.ListReferralsResponse(referrals=[again] if request.filter.box == r.BOX_OUTBOX else [])
+        return r.ListReferralsResponse(referrals=[refused] if request.filter.unanswered else [])
 
     played.answers["ListReferrals"] = listed
-    page = client.get("/today").text
-    assert f"/referrals/{refused.id}/reroute" in page
-    assert f"/referrals/{taken_up.id}/reroute" not in page
+    assert f"/referrals/{refused.id}/reroute" in client.get("/today").text
+
+
+@pytest.mark.parametrize("page", ["/today?show=late", "/today?show=soon", "/board"])
+def test_what_is_late_or_due_soon_is_chosen_by_the_service_and_shown_whole(page: str, played: PlayedServices, client: FlaskClient) -> None:
+    asked: list[r.ReferralFilter] = []
+
+    def listed(request: r.ListReferralsRequest) -> r.ListReferralsResponse:
+        asked.append(request.filter)
+        rows = [referral(id=f"{number:032x}", need_code="HOU.EMG") for number in range(50)]
+        return r.ListReferralsResponse(referrals=rows, next_page_token="more")
+
+    played.answers["ListReferrals"] = listed
+    shown = client.get(page).text
+    assert all(f"/referrals/{number:032x}" in shown for number in range(50))
+    assert [(wanted.late, wanted.due_soon, wanted.unanswered) for wanted in asked] == {
+        "/today?show=late": [(True, False, False)],
+        "/today?show=soon": [(False, True, False)],
+        "/board": [(True, False, False), (False, True, False), (False, False, True)],
+    }[page]
 
 
 @pytest.mark.parametrize(("said", "known"), [({}, False), ({"dependants": ""}, False), ({"dependants": "0"}, True)])

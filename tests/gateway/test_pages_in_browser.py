@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
-from services.gateway import rights
+from services.gateway import access
 from tests.gateway.pages_gateway import EXIT, SECRET, PlayedServices, pages, routes, served
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
@@ -49,7 +49,8 @@ def paths(signed: bool) -> list[str]:
     """The addresses that are pages, of the public part or of the rest."""
     skipped = {"home.icon", "home.robots", "health.alive", "health.ready", "referral_new.resume"}
     app = pages(PlayedServices())
-    return [path for endpoint, path in routes(app) if (endpoint not in rights.PUBLIC) == signed and endpoint not in skipped]
+    found = [(path, access.of(app, endpoint)) for endpoint, path in routes(app) if endpoint not in skipped]
+    return [path for path, page in found if page and page.is_public != signed]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

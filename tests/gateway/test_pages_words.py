@@ -13,12 +13,14 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import due, i18n, steps, verbs, vocabulary, words
 from services.gateway.names import Names
 from services.notifications.domain import rules
 from services.partners.domain import matching
 from services.referrals.domain import codes, lifecycle
+from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, enter, pages
 
 GATEWAY = Path(i18n.__file__).parent
@@ -176,6 +178,26 @@ def test_a_clock_empties_and_says_how_long() -> None:
     assert (late.level, late.left, late.text) == ("late", 0, "tarde por 40 min")
 
 
+@pytest.mark.parametrize(
+    ("language", "policy", "said"),
+    [
+        ("es", {"seconds": 15 * 60}, "en peligro o una emergencia médica. Respuesta en 15 minutos."),
+        ("es", {"seconds": 3600}, "en peligro o una emergencia médica. Respuesta en 1 hora."),
+        ("es", {"seconds": 24 * 3600}, "en peligro o una emergencia médica. Respuesta en 24 horas."),
+        ("en", {"seconds": 90 * 60}, "a child in danger or a medical emergency. Answer within 90 minutes."),
+        ("en", {"working_days": 1}, "a child in danger or a medical emergency. Answer within 1 working day."),
+        ("fr", {"working_days": 2}, "enfant en danger ou urgence médicale. Réponse en 2 jours ouvrés."),
+    ],
+)
+def test_how_soon_the_other_side_answers_is_said_as_the_service_has_it(language: str, policy: dict[str, int], said: str) -> None:
+    played = PlayedServices()
+    first = r.PolicyDeadline(urgency=r.URGENCY_IMMEDIATE, clock=r.CLOCK_KIND_ACKNOWLEDGE, **policy)
+    later = r.PolicyDeadline(urgency=r.URGENCY_IMMEDIATE, clock=r.CLOCK_KIND_DECIDE, seconds=7 * 60)
+    played.answers["GetDeadlinePolicy"] = r.DeadlinePolicy(deadlines=[later, first])
+    page = enter(pages(played).test_client()).get(f"/referrals/{ID}/need?lang={language}").text
+    assert said in page
+
+
 def test_the_clock_that_is_shown_is_the_earliest_that_runs() -> None:
     referral = r.Referral(
         clocks=[
@@ -192,33 +214,45 @@ def test_the_clock_that_is_shown_is_the_earliest_that_runs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "side", "allowed", "label", "post"),
+    ("main_step", "label", "post"),
     [
-        (r.STATE_DRAFT, r.SIDE_SENDER, ["send", "withdraw"], "Seguir y enviar", False),
-        (r.STATE_SENT, r.SIDE_RECEIVER, ["accept", "acknowledge", "decline"], "Confirmar que llegó", True),
-        (r.STATE_ACKNOWLEDGED, r.SIDE_RECEIVER, ["decline", "accept"], "Aceptar", False),
-        (r.STATE_INFO_REQUESTED, r.SIDE_SENDER, ["withdraw", "answer"], "Responder la pregunta", False),
-        (r.STATE_ACCEPTED, r.SIDE_RECEIVER, ["not_deliver", "start"], "Empezó la atención", False),
-        (r.STATE_IN_PROGRESS, r.SIDE_RECEIVER, ["complete"], "Terminar la atención", False),
-        (r.STATE_COMPLETED, r.SIDE_SENDER, ["close"], "Confirmar y cerrar", False),
-        (r.STATE_DECLINED, r.SIDE_SENDER, [], "Buscar otro servicio", False),
+        ("send", "Seguir y enviar", False),
+        ("acknowledge", "Confirmar que llegó", True),
+        ("accept", "Aceptar", False),
+        ("answer", "Responder la pregunta", False),
+        ("start", "Empezó la atención", False),
+        ("complete", "Terminar la atención", False),
+        ("close", "Confirmar y cerrar", False),
+        ("refer_again", "Buscar otro servicio", False),
     ],
 )
-def test_the_primary_button_is_the_step_that_moves_things_on(
-    state: r.State.ValueType, side: r.Side.ValueType, allowed: list[str], label: str, post: bool
-) -> None:
+def test_the_primary_button_is_the_step_that_moves_things_on(main_step: str, label: str, post: bool) -> None:
     with pages(PlayedServices()).test_request_context("/"):
-        step = steps.next_step(r.Referral(id="x", state=state, side=side, allowed_verbs=allowed))
+        step = steps.next_step(r.Referral(id="x", main_step=main_step))
         assert step is not None
         assert (step.label, step.post) == (label, post)
-        assert steps.who_acts(r.Referral(state=state, side=side), Names()) == "Le toca a su organización"
 
 
-def test_what_is_another_s_turn_has_no_button() -> None:
+def test_every_main_step_of_the_service_has_a_button() -> None:
+    main = {transition.verb for transition in lifecycle.TRANSITIONS if transition.main} | {lifecycle.REFER_AGAIN}
     with pages(PlayedServices()).test_request_context("/"):
-        waiting = r.Referral(id="x", state=r.STATE_SENT, side=r.SIDE_SENDER, allowed_verbs=["withdraw", "enter_in_error"])
-        assert steps.next_step(waiting) is None
-        assert steps.who_acts(waiting, Names()) == "Se espera a –"
+        assert all(steps.next_step(r.Referral(id="x", main_step=step)) for step in main)
+        assert steps.next_step(r.Referral(id="x", main_step="newer_than_this_gateway")) is None
+
+
+def test_what_is_another_s_turn_is_said_and_has_no_button() -> None:
+    known = Names({"a": d.Organization(name="Albergue"), "b": d.Organization(name="Clínica")})
+    said = {}
+    with pages(PlayedServices()).test_request_context("/"):
+        for turn in (r.TURN_UNSPECIFIED, r.TURN_SENDER, r.TURN_RECEIVER):
+            for side in (r.SIDE_SENDER, r.SIDE_RECEIVER, r.SIDE_NETWORK):
+                referral = r.Referral(id="x", turn=turn, side=side, sender_organization_id="a", receiver_organization_id="b")
+                said[turn, side] = steps.who_acts(referral, known)
+                assert steps.next_step(referral) is None
+    assert not any(words_ for (turn, _side), words_ in said.items() if turn == r.TURN_UNSPECIFIED)
+    assert said[r.TURN_SENDER, r.SIDE_SENDER] == said[r.TURN_RECEIVER, r.SIDE_RECEIVER] == "Le toca a su organización"
+    assert said[r.TURN_SENDER, r.SIDE_RECEIVER] == said[r.TURN_SENDER, r.SIDE_NETWORK] == "Se espera a Albergue"
+    assert said[r.TURN_RECEIVER, r.SIDE_SENDER] == said[r.TURN_RECEIVER, r.SIDE_NETWORK] == "Se espera a Clínica"
 
 
 def test_the_style_sheet_and_the_script_stay_small() -> None:

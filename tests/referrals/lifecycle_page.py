@@ -5,7 +5,18 @@ from pathlib import Path
 
 from services.referrals.domain import codes
 from services.referrals.domain.deadline import CLOSE, LEVELS, OVERRIDE_CONFIRM, OVERRIDE_END, POLICY, SILENCE, DeadlineKind
-from services.referrals.domain.lifecycle import LIVE, TRANSITIONS, State, Transition
+from services.referrals.domain.lifecycle import (
+    CAME_BACK,
+    FORGOTTEN,
+    LIVE,
+    REFER_AGAIN,
+    TRANSITIONS,
+    WAITS_FOR_RECEIVER,
+    WAITS_FOR_SENDER,
+    Side,
+    State,
+    Transition,
+)
 
 PAGE = Path(__file__).parents[2] / "docs" / "lifecycle.md"
 
@@ -65,6 +76,10 @@ def page() -> str:
             "† Part of the life, but not a verb that a caller finds among those allowed: it follows from another act"
             " (`reopen` from closing with `no`, `withdraw_consent` from withdrawing a receipt), or nobody can ask for it yet (`expire`, `reroute`).",
             "",
+            "## Whose turn it is",
+            "",
+            *_turns(),
+            "",
             "## Clocks",
             "",
             *_clocks(),
@@ -104,6 +119,31 @@ def _steps() -> list[str]:
         fact = f"`enlace.referral.{step.fact}.v1`"
         rows.append(f"| {verb} | {sources} | {_target(step)} | {who} | {CARRIES[step.verb]} | {_effect(step)} | {fact} |")
     return rows
+
+
+def _turns() -> list[str]:
+    rows = ["| state | turn | main step of the sender | of the receiver | of a coordinator |", "|---|---|---|---|---|"]
+    for state in State:
+        turn = "receiver" if state in WAITS_FOR_RECEIVER else "sender" if state in WAITS_FOR_SENDER else "nobody"
+        steps = [_main_step(state, side) for side in (Side.SENDER, Side.RECEIVER, Side.COORDINATOR)]
+        if state in CAME_BACK:
+            turn, steps[0] = "sender while unanswered, then nobody", f"`{REFER_AGAIN}` until another referral follows"
+        if steps != ["–"] * 3 or turn != "nobody":
+            rows.append(f"| {state.value} | {turn} | {' | '.join(steps)} |")
+    return [
+        *rows,
+        "",
+        "A referral says it itself, for whoever asks: `turn`, `main_step`, `allowed_verbs`, `unanswered`;"
+        " the filters `waiting_for_me` and `waiting_for_other` go by the turn.",
+        f"Unanswered is what came back ({_names(CAME_BACK)}) within {_span(FORGOTTEN)} and what no other referral of its sender is based on; one that was entered in"
+        " error does not count. Not to its receiver, for whom it is over: that the sender looks elsewhere is no news to it.",
+        f"`{REFER_AGAIN}` is no step of this referral: the sender opens a draft with `based_on_id`, also later than that.",
+        "In every other state it is nobody's turn.",
+    ]
+
+
+def _main_step(state: State, side: Side) -> str:
+    return next((f"`{step.verb}`" for step in TRANSITIONS if step.main and state in step.sources and side in step.by), "–")
 
 
 def _target(step: Transition) -> str:

@@ -40,6 +40,21 @@ def test_the_urgency_sets_the_deadlines(urgency: Urgency, acknowledge: timedelta
     assert due_time(K.CLOSE, urgency, NOON, NICARAGUA) - NOON == timedelta(days=14)
 
 
+def test_the_policy_that_is_told_is_the_one_by_which_clocks_run(story: Story) -> None:
+    told = {
+        (each.urgency, each.clock): timedelta(seconds=each.seconds) + each.working_days * 24 * H  # from a Wednesday, as above
+        for each in story.ngo.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest()).deadlines
+    }
+    for urgency in (pb.URGENCY_NORMAL, pb.URGENCY_URGENT, pb.URGENCY_EMERGENCY, pb.URGENCY_IMMEDIATE):
+        clocks = story.accepted(urgency=urgency).clocks
+        assert {clock.kind for clock in clocks} == {kind for asked, kind in told if asked == urgency}
+        for clock in clocks:
+            assert clock.due_time.ToDatetime() - clock.start_time.ToDatetime() == told[urgency, clock.kind]
+    for clock in story.overridden().clocks:
+        if clock.kind in (pb.CLOCK_KIND_OVERRIDE_CONFIRM, pb.CLOCK_KIND_OVERRIDE_END):
+            assert clock.due_time.ToDatetime() - clock.start_time.ToDatetime() == told[pb.URGENCY_UNSPECIFIED, clock.kind]
+
+
 @pytest.mark.parametrize(
     ("start", "due", "why"),
     [

@@ -126,6 +126,57 @@ def test_a_consent_that_is_over_or_withdrawn_or_another_persons_sends_nothing(st
     assert refusal(lambda: story.ngo.SendReferral(request)) == ("FAILED_PRECONDITION", "receipt_withdrawn")
 
 
+def test_the_consents_that_are_listed_for_a_referral_are_those_on_which_it_can_be_sent(story: Story, service: Service) -> None:
+    child = story.child()
+    story.overridden(person=child)
+    given = partial(story.receipt, child.id, assent_code="given")
+    usable = [given(giver="guardian"), given(giver="authority", purposes=["HOU.EMG"]), given(giver="best_interest")]
+    service.as_("ngo", "MANAGER").ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=usable[2].id))
+    soon = request_for(child.id, until=NOON + timedelta(minutes=1), giver_code="guardian", assent_code="given")
+    useless = [
+        given(giver="guardian", recipient=ORG["clinic"]),
+        given(giver="guardian", purposes=["MED"]),
+        given(giver="best_interest"),
+        given(giver="guardian"),
+        story.ngo.CreateReceipt(soon),
+    ]
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=useless[3].id))
+    service.clock.advance(timedelta(minutes=1))
+    draft = story.draft(child)
+    listed = story.ngo.ListReceipts(people_pb2.ListReceiptsRequest(person_id=child.id, referral_id=draft.id)).receipts
+    assert {receipt.id for receipt in listed} == {receipt.id for receipt in usable}
+    for receipt in useless:
+        request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+        assert refusal(partial(story.ngo.SendReferral, request))[0] == "FAILED_PRECONDITION"
+    for receipt in usable:
+        other = story.draft(child)
+        story.ngo.SendReferral(pb.SendReferralRequest(id=other.id, etag=other.etag, receipt_id=receipt.id))
+
+
+def test_a_receipt_says_itself_whether_it_opens_anything_now(story: Story, service: Service) -> None:
+    def live(identifier: str) -> bool:
+        found: people_pb2.Receipt = story.ngo.GetReceipt(people_pb2.GetReceiptRequest(id=identifier))
+        return found.live
+
+    consent, withdrawn = story.receipt(story.person().id), story.receipt(story.person().id)
+    decided = story.receipt(story.child().id, giver="best_interest", assent_code="given")
+    override = story.overridden().receipt_id
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=withdrawn.id))
+    assert [live(each) for each in (consent.id, withdrawn.id, decided.id, override)] == [True, False, False, True]
+    service.as_("ngo", "MANAGER").ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=decided.id))
+    service.clock.advance(timedelta(hours=12))
+    assert [live(each) for each in (consent.id, decided.id, override)] == [True, True, False], "nobody confirmed the override in time"
+    service.clock.advance(timedelta(days=90))
+    assert not live(consent.id)
+
+
+def test_a_consent_is_not_listed_for_another_person_s_referral(story: Story) -> None:
+    draft = story.draft()
+    story.receipt(draft.person_id)
+    request = people_pb2.ListReceiptsRequest(person_id=story.person().id, referral_id=draft.id)
+    assert refusal(lambda: story.ngo.ListReceipts(request)) == ("NOT_FOUND", "not_found")
+
+
 def test_a_withdrawal_ends_what_stands_on_it_at_once_and_a_second_changes_nothing(story: Story, service: Service) -> None:
     sent = story.accepted()
     closed_before = story.sent(person=story.person())

@@ -15,7 +15,10 @@ from services.referrals.domain.consent import Receipt
 from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
 from services.referrals.domain.lifecycle import (
     BY_VERB,
+    CAME_BACK,
+    FORGOTTEN,
     LIVE,
+    REFER_AGAIN,
     TRANSITIONS,
     WAITS_FOR_RECEIVER,
     WAITS_FOR_SENDER,
@@ -159,6 +162,49 @@ def test_every_state_waits_for_one_side_or_is_an_end() -> None:
     assert not WAITS_FOR_RECEIVER & WAITS_FOR_SENDER
     assert frozenset(State) == WAITS_FOR_RECEIVER | WAITS_FOR_SENDER | TERMINAL
     assert LIVE | {State.DRAFT} == WAITS_FOR_RECEIVER | WAITS_FOR_SENDER
+
+
+@pytest.mark.parametrize("side", ACTORS)
+def test_whose_turn_it_is_is_one_answer_for_everybody_but_the_receiver_of_what_came_back(side: Side | None) -> None:
+    for state in State:
+        turn = in_state(state).turn(ACTORS[side], NOON)
+        waits = Side.SENDER if state in WAITS_FOR_SENDER else Side.RECEIVER if state in WAITS_FOR_RECEIVER else None
+        assert turn is (Side.SENDER if state in CAME_BACK and side is not Side.RECEIVER else waits), state
+
+
+@pytest.mark.parametrize("side", ACTORS)
+def test_the_main_step_can_be_taken_and_moves_things_on(side: Side | None) -> None:
+    moving = {"send", "acknowledge", "answer", "accept", "start", "complete", "close"}
+    for state in State:
+        referral = in_state(state)
+        allowed, main = referral.allowed_verbs(ACTORS[side], NOON), referral.main_step(ACTORS[side], NOON)
+        if state in CAME_BACK and side is Side.SENDER:
+            assert main == REFER_AGAIN
+        elif main:
+            assert main in moving
+            assert allowed[0] == main, "what moves things on is offered first"
+        else:
+            assert not moving & set(allowed)
+
+
+def test_whose_turn_it_is_has_something_to_do() -> None:
+    for state in State:
+        referral = in_state(state)
+        for actor in (ACTORS[Side.SENDER], ACTORS[Side.RECEIVER]):
+            if referral.turn(actor, NOON) in referral.sides(actor):
+                assert referral.main_step(actor, NOON), state
+
+
+@pytest.mark.parametrize("state", [state for state in State if state in CAME_BACK])
+def test_what_came_back_is_the_sender_s_turn_until_it_is_followed_up_or_forgotten(state: State) -> None:
+    sender = ACTORS[Side.SENDER]
+    referral = in_state(state)
+    last = NOON + FORGOTTEN - timedelta(seconds=1)
+    assert (referral.is_unanswered(sender, last), referral.turn(sender, last)) == (True, Side.SENDER)
+    assert (referral.is_unanswered(sender, NOON + FORGOTTEN), referral.turn(sender, NOON + FORGOTTEN)) == (False, None)
+    assert referral.main_step(sender, NOON + FORGOTTEN) == REFER_AGAIN, "nobody waits for it, but it is still possible"
+    referral.followed_up = True
+    assert (referral.is_unanswered(sender, NOON), referral.turn(sender, NOON), referral.main_step(sender, NOON)) == (False, None, "")
 
 
 def test_the_sender_may_call_it_an_error_for_a_day_and_a_coordinator_for_ever() -> None:

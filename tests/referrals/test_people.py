@@ -310,6 +310,8 @@ def test_who_was_erased_is_gone_for_everybody(story: Story, service: Service) ->
     assert refusal(lambda: story.shelter.OpenPerson(opening(person.id, referral_id=sent.id))) == gone
     change = people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=people_pb2.Identity(given_name="Back"))
     assert refusal(lambda: story.ngo.UpdateIdentity(change)) == gone
+    plan = people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=people_pb2.SafeContact(channel_code="none"))
+    assert refusal(lambda: story.ngo.SetSafeContact(plan)) == gone
     assert refusal(lambda: story.receipt(person.id)) == gone
     assert refusal(lambda: story.draft(person=person)) == gone
     assert story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events

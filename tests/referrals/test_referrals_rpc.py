@@ -1,10 +1,12 @@
 """Referrals through the real rpc, database and row-level security."""
 
 from datetime import timedelta
+from typing import Any
 
+from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import refusal, refusal_with_fields
-from tests.referrals.conftest import SERVICE, Service, Story
+from tests.referrals.conftest import SERVICE, Client, Service, Story
 
 
 def test_a_referral_goes_from_draft_to_closed(story: Story) -> None:
@@ -18,9 +20,11 @@ def test_a_referral_goes_from_draft_to_closed(story: Story) -> None:
         pb.CompleteReferralRequest(id=referral.id, etag=referral.etag, outcome_code="fully_met", delivered_need_codes=["HOU.EMG"])
     )
     assert referral.state == pb.STATE_COMPLETED
+    completed = referral
     referral = story.ngo.CloseReferral(pb.CloseReferralRequest(id=referral.id, etag=referral.etag, help_came_code="yes"))
     assert referral.state == pb.STATE_CLOSED
     assert not [clock for clock in referral.clocks if not clock.HasField("stop_time")]
+    assert (completed.live, referral.live, story.draft().live) == (True, False, False)
     verbs = [event.verb for event in story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral.id)).events]
     assert verbs == ["drafted", "amended", "sent", "accepted", "started", "completed", "closed"]
 
@@ -126,6 +130,107 @@ def test_a_page_goes_on_with_the_filters_of_the_last_one_only(story: Story) -> N
     token = story.ngo.ListReferrals(outbox).next_page_token
     other = pb.ListReferralsRequest(page_size=1, page_token=token, filter=pb.ReferralFilter(box=pb.BOX_INBOX))
     assert refusal_with_fields(lambda: story.ngo.ListReferrals(other))[2] == {"page_token": "malformed"}
+
+
+def declined(story: Story, **values: Any) -> pb.Referral:
+    sent = story.sent(**values)
+    made: pb.Referral = story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code="no_capacity"))
+    return made
+
+
+def shown(client: Client, **wanted: Any) -> dict[str, pb.Referral]:
+    """All that a filter finds, a page of three at a time; the count says as many."""
+    chosen = pb.ReferralFilter(**wanted)
+    found: dict[str, pb.Referral] = {}
+    token = ""
+    while True:
+        page = client.ListReferrals(pb.ListReferralsRequest(page_size=3, page_token=token, filter=chosen))
+        assert len(page.referrals) == 3 or not page.next_page_token, "no page is short but the last"
+        found |= {referral.id: referral for referral in page.referrals}
+        token = page.next_page_token
+        if not token:
+            assert client.CountReferrals(pb.CountReferralsRequest(filter=chosen)).total == len(found)
+            return found
+
+
+def test_a_no_is_unanswered_until_its_sender_refers_her_again(story: Story) -> None:
+    refused = declined(story)
+    own = shown(story.ngo, box=pb.BOX_OUTBOX, unanswered=True)[refused.id]
+    assert (own.turn, own.main_step, own.unanswered) == (pb.TURN_SENDER, "refer_again", True)
+    draft = story.draft(based_on_id=refused.id)
+    after = story.ngo.GetReferral(pb.GetReferralRequest(id=refused.id))
+    assert (after.turn, after.main_step, after.unanswered) == (pb.TURN_UNSPECIFIED, "", False)
+    assert refused.id not in shown(story.ngo, unanswered=True)
+    story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=draft.id, etag=draft.etag))
+    assert refused.id in shown(story.ngo, unanswered=True), "a follow-up that was an error is none"
+
+
+def test_a_no_that_nobody_answered_for_two_weeks_is_let_rest_and_may_still_be_answered(story: Story) -> None:
+    refused = declined(story)
+    story.service.clock.advance(timedelta(days=14) - timedelta(seconds=1))
+    assert refused.id in shown(story.ngo, unanswered=True)
+    story.service.clock.advance(timedelta(seconds=1))
+    assert refused.id not in shown(story.ngo, unanswered=True)
+    after = story.ngo.GetReferral(pb.GetReferralRequest(id=refused.id))
+    assert (after.turn, after.main_step, after.unanswered) == (pb.TURN_UNSPECIFIED, "refer_again", False)
+
+
+def test_who_said_no_is_not_told_whether_somebody_else_was_asked(story: Story) -> None:
+    refused = declined(story)
+    before = story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id))
+    story.draft(based_on_id=refused.id)
+    assert story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id)) == before
+    assert (before.turn, before.main_step, before.unanswered) == (pb.TURN_UNSPECIFIED, "", False)
+    assert refused.id not in shown(story.shelter, unanswered=True)
+
+
+def test_only_the_sender_s_own_next_referral_answers_a_no(story: Story) -> None:
+    refused = declined(story)
+    person = story.shelter.CreatePerson(people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(channel_code="none")))
+    story.shelter.CreateReferral(pb.CreateReferralRequest(person_id=person.id, based_on_id=refused.id))
+    assert refused.id in shown(story.ngo, unanswered=True)
+
+
+def test_the_network_s_unanswered_are_those_for_whom_no_other_request_was_sent(story: Story) -> None:
+    refused = declined(story)
+    again = story.draft(story.person(), based_on_id=refused.id)
+    seen = shown(story.coordinator, box=pb.BOX_NETWORK, unanswered=True)[refused.id]
+    assert (seen.turn, seen.main_step) == (pb.TURN_SENDER, "")
+    receipt = story.receipt(again.person_id)
+    story.ngo.SendReferral(pb.SendReferralRequest(id=again.id, etag=again.etag, receipt_id=receipt.id))
+    assert refused.id not in shown(story.coordinator, box=pb.BOX_NETWORK, unanswered=True)
+
+
+def test_what_waits_for_me_is_what_says_that_it_is_my_turn(story: Story) -> None:
+    story.draft(), story.accepted(), declined(story)
+    story.draft(based_on_id=declined(story).id)
+    sent = story.sent()
+    story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code="dates"))
+    own = {pb.SIDE_SENDER: pb.TURN_SENDER, pb.SIDE_RECEIVER: pb.TURN_RECEIVER}
+    for client in (story.ngo, story.shelter):
+        somebody_s = [referral for referral in shown(client).values() if referral.turn]
+        mine = {referral.id for referral in somebody_s if referral.turn == own[referral.side]}
+        other = {referral.id for referral in somebody_s} - mine
+        assert mine
+        assert other
+        assert shown(client, waiting_for_me=True).keys() == mine
+        assert shown(client, waiting_for_other=True).keys() == other
+        counts = client.CountReferrals(pb.CountReferralsRequest())
+        assert (counts.waiting_for_me, counts.waiting_for_other) == (len(mine), len(other))
+
+
+def test_what_is_late_is_not_due_soon_and_no_page_of_either_is_short(story: Story) -> None:
+    immediate = {story.sent(urgency=pb.URGENCY_IMMEDIATE).id for _ in range(4)}
+    emergency = {story.sent(urgency=pb.URGENCY_EMERGENCY).id for _ in range(4)}
+    calm = story.sent(urgency=pb.URGENCY_URGENT).id
+    story.service.clock.advance(timedelta(minutes=15, seconds=1))
+    late, soon = shown(story.ngo, late=True), shown(story.ngo, due_soon=True)
+    assert immediate <= late.keys()
+    assert emergency <= soon.keys()
+    assert not late.keys() & soon.keys()
+    assert calm not in late.keys() | soon.keys()
+    counts = story.ngo.CountReferrals(pb.CountReferralsRequest())
+    assert (counts.late, counts.due_soon) == (len(late), len(soon))
 
 
 def test_a_draft_without_consent_can_not_be_sent(story: Story) -> None:

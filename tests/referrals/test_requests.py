@@ -68,7 +68,9 @@ _CONTACT = {"organization_id", "urgency", "pathway_code", "reference_hint", "cre
 ANSWERED = {f"Referral.{field.name}" for field in pb.Referral.DESCRIPTOR.fields if field.name not in _REFERRAL}
 ANSWERED |= {f"Contact.{name}" for name in _CONTACT}
 ANSWERED |= {f"Receipt.{name}" for name in ("id", "recorded_by_worker_id", "create_time", "withdraw_time", "signature")}
-ANSWERED |= {f"Receipt.{name}" for name in ("reason_code", "confirm_time", "confirmed_by_worker_id", "confirm_until_time", "genuine")}
+ANSWERED |= {
+    f"Receipt.{name}" for name in ("reason_code", "confirm_time", "confirmed_by_worker_id", "confirm_until_time", "genuine", "live")
+}
 
 
 def mutations(request: Any, depth: int = 0) -> Iterator[Callable[[Any], None]]:
@@ -195,6 +197,7 @@ def referral_beginnings() -> dict[str, Beginning]:
         "GetReferral": lambda s: (s.ngo, pb.GetReferralRequest(id=s.sent().id)),
         "ListReferrals": lambda s: (s.ngo, pb.ListReferralsRequest(page_size=2, filter=pb.ReferralFilter(box=pb.BOX_OUTBOX))),
         "CountReferrals": lambda s: (s.coordinator, pb.CountReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_NETWORK))),
+        "GetDeadlinePolicy": lambda s: (s.ngo, pb.GetDeadlinePolicyRequest()),
         "ListReferralEvents": lambda s: (s.shelter, pb.ListReferralEventsRequest(referral_id=s.sent().id)),
         "SendReferral": send,
         "SendReferral on an override": override,
@@ -241,6 +244,10 @@ def people_beginnings() -> dict[str, Beginning]:
             id=person.id, etag=person.etag, safe_contact=people_pb2.SafeContact(channel_code="phone")
         )
 
+    def for_referral(story: Story) -> tuple[Client, Any]:
+        sent = story.sent()
+        return story.ngo, people_pb2.ListReceiptsRequest(person_id=sent.person_id, referral_id=sent.id)
+
     return {
         "CreatePerson": lambda s: (s.ngo, people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(channel_code="none"))),
         "GetPerson": lambda s: (s.ngo, people_pb2.GetPersonRequest(id=s.person().id)),
@@ -253,7 +260,7 @@ def people_beginnings() -> dict[str, Beginning]:
             s.service.as_("ngo", "MANAGER"),
             people_pb2.ConfirmReceiptRequest(id=s.receipt(s.child().id, giver="best_interest", assent_code="given").id),
         ),
-        "ListReceipts": lambda s: (s.ngo, people_pb2.ListReceiptsRequest(person_id=s.person().id)),
+        "ListReceipts": for_referral,
         "GetReceipt": lambda s: (s.ngo, people_pb2.GetReceiptRequest(id=s.receipt(s.person().id).id)),
         "WithdrawReceipt": lambda s: (s.ngo, people_pb2.WithdrawReceiptRequest(id=s.receipt(s.person().id).id)),
         "ListReadings": lambda s: (s.ngo, people_pb2.ListReadingsRequest(person_id=s.person().id, page_size=2)),

@@ -27,7 +27,7 @@ WHERE = {
 BY_REFERRAL = {
     method.name: method
     for method in pb.DESCRIPTOR.services_by_name["Referrals"].methods
-    if method.name not in ("CreateReferral", "ListReferrals", "CountReferrals")
+    if method.name not in ("CreateReferral", "ListReferrals", "CountReferrals", "GetDeadlinePolicy")
 }
 BY_PERSON = ("GetPerson", "UpdateIdentity", "SetSafeContact", "ListReceipts", "ListReadings", "CreateReceipt")
 HELD_ONLY = ("UpdateIdentity", "SetSafeContact", "ListReadings", "CreateReceipt")  # a receiver sees the file; these are its holder's

@@ -22,13 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from protos.contract.v1 import contract_pb2 as protos_dot_contract_dot_v1_dot_contract__pb2
 from protos.referrals.v1 import referrals_pb2 as protos_dot_referrals_dot_v1_dot_referrals__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/referrals/v1/contacts.proto\x12\x13\x65nlace.referrals.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\x1a#protos/referrals/v1/referrals.proto\"\x8a\x05\n\x06Triage\x12/\n\ndanger_now\x18\x01 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12/\n\nstill_held\x18\x02 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12.\n\twants_out\x18\x03 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x35\n\x10\x65scape_under_way\x18\x04 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x31\n\x0c\x63hild_unsafe\x18\x05 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x36\n\x11medical_emergency\x18\x06 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x37\n\x12safe_place_tonight\x18\x07 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x37\n\x12\x65xploiters_looking\x18\x08 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x39\n\x14sexual_violence_120h\x18\t \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x35\n\x10need_within_days\x18\n \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x31\n\x0csafe_to_talk\x18\x0b \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x35\n\x10wants_protection\x18\x0c \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\"\xee\x03\n\x07\x43ontact\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x17\n\x0forganization_id\x18\x03 \x01(\t\x12\x14\n\x0cline_country\x18\x04 \x01(\t\x12\x15\n\rcampaign_code\x18\x05 \x01(\t\x12\x11\n\tkind_code\x18\x06 \x01(\t\x12\x14\n\x0cspeaker_code\x18\x07 \x01(\t\x12\x10\n\x08language\x18\x08 \x01(\t\x12+\n\x06triage\x18\t \x01(\x0b\x32\x1b.enlace.referrals.v1.Triage\x12-\n\x07urgency\x18\n \x01(\x0e\x32\x1c.enlace.referrals.v1.Urgency\x12\x14\n\x0cpathway_code\x18\x0b \x01(\t\x12\x14\n\x0coutcome_code\x18\x0c \x01(\t\x12\x12\n\ndepartment\x18\r \x01(\t\x12\x11\n\tneed_code\x18\x0e \x01(\t\x12\x11\n\tperson_id\x18\x0f \x01(\t\x12\x0c\n\x04note\x18\x10 \x01(\t\x12\x16\n\x0ereference_hint\x18\x11 \x01(\t\x12/\n\x0b\x63reate_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x14\x43reateContactRequest\x12-\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x1c.enlace.referrals.v1.Contact\x12\x0b\n\x03pin\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"f\n\x15\x43reateContactResponse\x12-\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x1c.enlace.referrals.v1.Contact\x12\x11\n\treference\x18\x02 \x01(\t\x12\x0b\n\x03pin\x18\x03 \x01(\t\"\x1f\n\x11GetContactRequest\x12\n\n\x02id\x18\x01 \x01(\t\"<\n\x13ListContactsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x14ListContactsResponse\x12.\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32\x1c.enlace.referrals.v1.Contact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x14UpdateContactRequest\x12-\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x1c.enlace.referrals.v1.Contact\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\";\n\x19GetReferenceStatusRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0b\n\x03pin\x18\x02 \x01(\t\"W\n!WithdrawConsentByReferenceRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0b\n\x03pin\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"[\n\x12\x43onfirmHelpRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0b\n\x03pin\x18\x02 \x01(\t\x12\x11\n\thelp_came\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\xac\x01\n\x0fReferenceStatus\x12\x19\n\x11\x63ontact_time_band\x18\x01 \x01(\t\x12\x31\n\x05items\x18\x02 \x03(\x0b\x32\".enlace.referrals.v1.ReferenceItem\x12!\n\x19organizations_with_access\x18\x03 \x01(\x05\x12\x12\n\nfile_count\x18\x04 \x01(\x05\x12\x14\n\x0cmay_withdraw\x18\x05 \x01(\x08\"\x99\x01\n\rReferenceItem\x12\x17\n\x0fneed_group_code\x18\x01 \x01(\t\x12\x13\n\x0bstatus_code\x18\x02 \x01(\t\x12\x13\n\x0bmay_confirm\x18\x03 \x01(\x08\x12\x14\n\x0c\x63onsent_live\x18\x04 \x01(\x08\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*W\n\x06\x41nswer\x12\x16\n\x12\x41NSWER_UNSPECIFIED\x10\x00\x12\x0e\n\nANSWER_YES\x10\x01\x12\r\n\tANSWER_NO\x10\x02\x12\x16\n\x12\x41NSWER_DID_NOT_SAY\x10\x03\x32\xe9\x03\n\x08\x43ontacts\x12\x7f\n\rCreateContact\x12).enlace.referrals.v1.CreateContactRequest\x1a*.enlace.referrals.v1.CreateContactResponse\"\x17\x8a\xb5\x18\x13\x12\x01\x02\x1a\x0e\x63ontacts.write\x12k\n\nGetContact\x12&.enlace.referrals.v1.GetContactRequest\x1a\x1c.enlace.referrals.v1.Contact\"\x17\x8a\xb5\x18\x13\x12\x01\x02\x1a\x0e\x63ontacts.write\x12|\n\x0cListContacts\x12(.enlace.referrals.v1.ListContactsRequest\x1a).enlace.referrals.v1.ListContactsResponse\"\x17\x8a\xb5\x18\x13\x12\x01\x02\x1a\x0e\x63ontacts.write\x12q\n\rUpdateContact\x12).enlace.referrals.v1.UpdateContactRequest\x1a\x1c.enlace.referrals.v1.Contact\"\x17\x8a\xb5\x18\x13\x12\x01\x02\x1a\x0e\x63ontacts.write2\x82\x04\n\nReferences\x12\x9d\x01\n\x12GetReferenceStatus\x12..enlace.referrals.v1.GetReferenceStatusRequest\x1a$.enlace.referrals.v1.ReferenceStatus\"1\x8a\xb5\x18-\x08\x01*\x16reference_or_pin_wrong*\x11too_many_attempts\x12\xad\x01\n\x1aWithdrawConsentByReference\x12\x36.enlace.referrals.v1.WithdrawConsentByReferenceRequest\x1a$.enlace.referrals.v1.ReferenceStatus\"1\x8a\xb5\x18-\x08\x01*\x16reference_or_pin_wrong*\x11too_many_attempts\x12\xa3\x01\n\x0b\x43onfirmHelp\x12\'.enlace.referrals.v1.ConfirmHelpRequest\x1a$.enlace.referrals.v1.ReferenceStatus\"E\x8a\xb5\x18\x41\x08\x01*\x16reference_or_pin_wrong*\x11too_many_attempts*\x12nothing_to_confirmb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/referrals/v1/contacts.proto\x12\x13\x65nlace.referrals.v1\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\x1a#protos/referrals/v1/referrals.proto\"\x8a\x05\n\x06Triage\x12/\n\ndanger_now\x18\x01 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12/\n\nstill_held\x18\x02 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12.\n\twants_out\x18\x03 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x35\n\x10\x65scape_under_way\x18\x04 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x31\n\x0c\x63hild_unsafe\x18\x05 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x36\n\x11medical_emergency\x18\x06 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x37\n\x12safe_place_tonight\x18\x07 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x37\n\x12\x65xploiters_looking\x18\x08 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x39\n\x14sexual_violence_120h\x18\t \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x35\n\x10need_within_days\x18\n \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x31\n\x0csafe_to_talk\x18\x0b \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x35\n\x10wants_protection\x18\x0c \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\"\xee\x03\n\x07\x43ontact\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x17\n\x0forganization_id\x18\x03 \x01(\t\x12\x14\n\x0cline_country\x18\x04 \x01(\t\x12\x15\n\rcampaign_code\x18\x05 \x01(\t\x12\x11\n\tkind_code\x18\x06 \x01(\t\x12\x14\n\x0cspeaker_code\x18\x07 \x01(\t\x12\x10\n\x08language\x18\x08 \x01(\t\x12+\n\x06triage\x18\t \x01(\x0b\x32\x1b.enlace.referrals.v1.Triage\x12-\n\x07urgency\x18\n \x01(\x0e\x32\x1c.enlace.referrals.v1.Urgency\x12\x14\n\x0cpathway_code\x18\x0b \x01(\t\x12\x14\n\x0coutcome_code\x18\x0c \x01(\t\x12\x12\n\ndepartment\x18\r \x01(\t\x12\x11\n\tneed_code\x18\x0e \x01(\t\x12\x11\n\tperson_id\x18\x0f \x01(\t\x12\x0c\n\x04note\x18\x10 \x01(\t\x12\x16\n\x0ereference_hint\x18\x11 \x01(\t\x12/\n\x0b\x63reate_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x14\x43reateContactRequest\x12-\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x1c.enlace.referrals.v1.Contact\x12\x0b\n\x03pin\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"f\n\x15\x43reateContactResponse\x12-\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x1c.enlace.referrals.v1.Contact\x12\x11\n\treference\x18\x02 \x01(\t\x12\x0b\n\x03pin\x18\x03 \x01(\t\"\x1f\n\x11GetContactRequest\x12\n\n\x02id\x18\x01 \x01(\t\"<\n\x13ListContactsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x14ListContactsResponse\x12.\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32\x1c.enlace.referrals.v1.Contact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x14UpdateContactRequest\x12-\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x1c.enlace.referrals.v1.Contact\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\";\n\x19GetReferenceStatusRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0b\n\x03pin\x18\x02 \x01(\t\"W\n!WithdrawConsentByReferenceRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0b\n\x03pin\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"[\n\x12\x43onfirmHelpRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0b\n\x03pin\x18\x02 \x01(\t\x12\x11\n\thelp_came\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\xac\x01\n\x0fReferenceStatus\x12\x19\n\x11\x63ontact_time_band\x18\x01 \x01(\t\x12\x31\n\x05items\x18\x02 \x03(\x0b\x32\".enlace.referrals.v1.ReferenceItem\x12!\n\x19organizations_with_access\x18\x03 \x01(\x05\x12\x12\n\nfile_count\x18\x04 \x01(\x05\x12\x14\n\x0cmay_withdraw\x18\x05 \x01(\x08\"\x99\x01\n\rReferenceItem\x12\x17\n\x0fneed_group_code\x18\x01 \x01(\t\x12\x13\n\x0bstatus_code\x18\x02 \x01(\t\x12\x13\n\x0bmay_confirm\x18\x03 \x01(\x08\x12\x14\n\x0c\x63onsent_live\x18\x04 \x01(\x08\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*W\n\x06\x41nswer\x12\x16\n\x12\x41NSWER_UNSPECIFIED\x10\x00\x12\x0e\n\nANSWER_YES\x10\x01\x12\r\n\tANSWER_NO\x10\x02\x12\x16\n\x12\x41NSWER_DID_NOT_SAY\x10\x03\x32\xf1\x04\n\x08\x43ontacts\x12\xa0\x01\n\rCreateContact\x12).enlace.referrals.v1.CreateContactRequest\x1a*.enlace.referrals.v1.CreateContactResponse\"8\x8a\xb5\x18\x13\x12\x01\x02\x1a\x0e\x63ontacts.write\x82\xd3\xe4\x93\x02\x1b\"\x10/api/v1/contacts:\x07\x63ontact\x12\x88\x01\n\nGetContact\x12&.enlace.referrals.v1.GetContactRequest\x1a\x1c.enlace.referrals.v1.Contact\"4\x8a\xb5\x18\x13\x12\x01\x02\x1a\x0e\x63ontacts.write\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/contacts/{id}\x12\x94\x01\n\x0cListContacts\x12(.enlace.referrals.v1.ListContactsRequest\x1a).enlace.referrals.v1.ListContactsResponse\"/\x8a\xb5\x18\x13\x12\x01\x02\x1a\x0e\x63ontacts.write\x82\xd3\xe4\x93\x02\x12\x12\x10/api/v1/contacts\x12\x9f\x01\n\rUpdateContact\x12).enlace.referrals.v1.UpdateContactRequest\x1a\x1c.enlace.referrals.v1.Contact\"E\x8a\xb5\x18\x13\x12\x01\x02\x1a\x0e\x63ontacts.write\x82\xd3\xe4\x93\x02(2\x1d/api/v1/contacts/{contact.id}:\x07\x63ontact2\xf9\x04\n\nReferences\x12\xc1\x01\n\x12GetReferenceStatus\x12..enlace.referrals.v1.GetReferenceStatusRequest\x1a$.enlace.referrals.v1.ReferenceStatus\"U\x8a\xb5\x18-\x08\x01*\x16reference_or_pin_wrong*\x11too_many_attempts\x82\xd3\xe4\x93\x02\x1e\"\x19/api/v1/references/status:\x01*\x12\xdb\x01\n\x1aWithdrawConsentByReference\x12\x36.enlace.referrals.v1.WithdrawConsentByReferenceRequest\x1a$.enlace.referrals.v1.ReferenceStatus\"_\x8a\xb5\x18-\x08\x01*\x16reference_or_pin_wrong*\x11too_many_attempts\x82\xd3\xe4\x93\x02(\"#/api/v1/references/withdraw-consent:\x01*\x12\xc8\x01\n\x0b\x43onfirmHelp\x12\'.enlace.referrals.v1.ConfirmHelpRequest\x1a$.enlace.referrals.v1.ReferenceStatus\"j\x8a\xb5\x18\x41\x08\x01*\x16reference_or_pin_wrong*\x11too_many_attempts*\x12nothing_to_confirm\x82\xd3\xe4\x93\x02\x1f\"\x1a/api/v1/references/confirm:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,49 +37,49 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.referrals.v1.contact
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CONTACTS'].methods_by_name['CreateContact']._loaded_options = None
-  _globals['_CONTACTS'].methods_by_name['CreateContact']._serialized_options = b'\212\265\030\023\022\001\002\032\016contacts.write'
+  _globals['_CONTACTS'].methods_by_name['CreateContact']._serialized_options = b'\212\265\030\023\022\001\002\032\016contacts.write\202\323\344\223\002\033\"\020/api/v1/contacts:\007contact'
   _globals['_CONTACTS'].methods_by_name['GetContact']._loaded_options = None
-  _globals['_CONTACTS'].methods_by_name['GetContact']._serialized_options = b'\212\265\030\023\022\001\002\032\016contacts.write'
+  _globals['_CONTACTS'].methods_by_name['GetContact']._serialized_options = b'\212\265\030\023\022\001\002\032\016contacts.write\202\323\344\223\002\027\022\025/api/v1/contacts/{id}'
   _globals['_CONTACTS'].methods_by_name['ListContacts']._loaded_options = None
-  _globals['_CONTACTS'].methods_by_name['ListContacts']._serialized_options = b'\212\265\030\023\022\001\002\032\016contacts.write'
+  _globals['_CONTACTS'].methods_by_name['ListContacts']._serialized_options = b'\212\265\030\023\022\001\002\032\016contacts.write\202\323\344\223\002\022\022\020/api/v1/contacts'
   _globals['_CONTACTS'].methods_by_name['UpdateContact']._loaded_options = None
-  _globals['_CONTACTS'].methods_by_name['UpdateContact']._serialized_options = b'\212\265\030\023\022\001\002\032\016contacts.write'
+  _globals['_CONTACTS'].methods_by_name['UpdateContact']._serialized_options = b'\212\265\030\023\022\001\002\032\016contacts.write\202\323\344\223\002(2\035/api/v1/contacts/{contact.id}:\007contact'
   _globals['_REFERENCES'].methods_by_name['GetReferenceStatus']._loaded_options = None
-  _globals['_REFERENCES'].methods_by_name['GetReferenceStatus']._serialized_options = b'\212\265\030-\010\001*\026reference_or_pin_wrong*\021too_many_attempts'
+  _globals['_REFERENCES'].methods_by_name['GetReferenceStatus']._serialized_options = b'\212\265\030-\010\001*\026reference_or_pin_wrong*\021too_many_attempts\202\323\344\223\002\036\"\031/api/v1/references/status:\001*'
   _globals['_REFERENCES'].methods_by_name['WithdrawConsentByReference']._loaded_options = None
-  _globals['_REFERENCES'].methods_by_name['WithdrawConsentByReference']._serialized_options = b'\212\265\030-\010\001*\026reference_or_pin_wrong*\021too_many_attempts'
+  _globals['_REFERENCES'].methods_by_name['WithdrawConsentByReference']._serialized_options = b'\212\265\030-\010\001*\026reference_or_pin_wrong*\021too_many_attempts\202\323\344\223\002(\"#/api/v1/references/withdraw-consent:\001*'
   _globals['_REFERENCES'].methods_by_name['ConfirmHelp']._loaded_options = None
-  _globals['_REFERENCES'].methods_by_name['ConfirmHelp']._serialized_options = b'\212\265\030A\010\001*\026reference_or_pin_wrong*\021too_many_attempts*\022nothing_to_confirm'
-  _globals['_ANSWER']._serialized_start=2463
-  _globals['_ANSWER']._serialized_end=2550
-  _globals['_TRIAGE']._serialized_start=199
-  _globals['_TRIAGE']._serialized_end=849
-  _globals['_CONTACT']._serialized_start=852
-  _globals['_CONTACT']._serialized_end=1346
-  _globals['_CREATECONTACTREQUEST']._serialized_start=1348
-  _globals['_CREATECONTACTREQUEST']._serialized_end=1450
-  _globals['_CREATECONTACTRESPONSE']._serialized_start=1452
-  _globals['_CREATECONTACTRESPONSE']._serialized_end=1554
-  _globals['_GETCONTACTREQUEST']._serialized_start=1556
-  _globals['_GETCONTACTREQUEST']._serialized_end=1587
-  _globals['_LISTCONTACTSREQUEST']._serialized_start=1589
-  _globals['_LISTCONTACTSREQUEST']._serialized_end=1649
-  _globals['_LISTCONTACTSRESPONSE']._serialized_start=1651
-  _globals['_LISTCONTACTSRESPONSE']._serialized_end=1746
-  _globals['_UPDATECONTACTREQUEST']._serialized_start=1749
-  _globals['_UPDATECONTACTREQUEST']._serialized_end=1887
-  _globals['_GETREFERENCESTATUSREQUEST']._serialized_start=1889
-  _globals['_GETREFERENCESTATUSREQUEST']._serialized_end=1948
-  _globals['_WITHDRAWCONSENTBYREFERENCEREQUEST']._serialized_start=1950
-  _globals['_WITHDRAWCONSENTBYREFERENCEREQUEST']._serialized_end=2037
-  _globals['_CONFIRMHELPREQUEST']._serialized_start=2039
-  _globals['_CONFIRMHELPREQUEST']._serialized_end=2130
-  _globals['_REFERENCESTATUS']._serialized_start=2133
-  _globals['_REFERENCESTATUS']._serialized_end=2305
-  _globals['_REFERENCEITEM']._serialized_start=2308
-  _globals['_REFERENCEITEM']._serialized_end=2461
-  _globals['_CONTACTS']._serialized_start=2553
-  _globals['_CONTACTS']._serialized_end=3042
-  _globals['_REFERENCES']._serialized_start=3045
-  _globals['_REFERENCES']._serialized_end=3559
+  _globals['_REFERENCES'].methods_by_name['ConfirmHelp']._serialized_options = b'\212\265\030A\010\001*\026reference_or_pin_wrong*\021too_many_attempts*\022nothing_to_confirm\202\323\344\223\002\037\"\032/api/v1/references/confirm:\001*'
+  _globals['_ANSWER']._serialized_start=2493
+  _globals['_ANSWER']._serialized_end=2580
+  _globals['_TRIAGE']._serialized_start=229
+  _globals['_TRIAGE']._serialized_end=879
+  _globals['_CONTACT']._serialized_start=882
+  _globals['_CONTACT']._serialized_end=1376
+  _globals['_CREATECONTACTREQUEST']._serialized_start=1378
+  _globals['_CREATECONTACTREQUEST']._serialized_end=1480
+  _globals['_CREATECONTACTRESPONSE']._serialized_start=1482
+  _globals['_CREATECONTACTRESPONSE']._serialized_end=1584
+  _globals['_GETCONTACTREQUEST']._serialized_start=1586
+  _globals['_GETCONTACTREQUEST']._serialized_end=1617
+  _globals['_LISTCONTACTSREQUEST']._serialized_start=1619
+  _globals['_LISTCONTACTSREQUEST']._serialized_end=1679
+  _globals['_LISTCONTACTSRESPONSE']._serialized_start=1681
+  _globals['_LISTCONTACTSRESPONSE']._serialized_end=1776
+  _globals['_UPDATECONTACTREQUEST']._serialized_start=1779
+  _globals['_UPDATECONTACTREQUEST']._serialized_end=1917
+  _globals['_GETREFERENCESTATUSREQUEST']._serialized_start=1919
+  _globals['_GETREFERENCESTATUSREQUEST']._serialized_end=1978
+  _globals['_WITHDRAWCONSENTBYREFERENCEREQUEST']._serialized_start=1980
+  _globals['_WITHDRAWCONSENTBYREFERENCEREQUEST']._serialized_end=2067
+  _globals['_CONFIRMHELPREQUEST']._serialized_start=2069
+  _globals['_CONFIRMHELPREQUEST']._serialized_end=2160
+  _globals['_REFERENCESTATUS']._serialized_start=2163
+  _globals['_REFERENCESTATUS']._serialized_end=2335
+  _globals['_REFERENCEITEM']._serialized_start=2338
+  _globals['_REFERENCEITEM']._serialized_end=2491
+  _globals['_CONTACTS']._serialized_start=2583
+  _globals['_CONTACTS']._serialized_end=3208
+  _globals['_REFERENCES']._serialized_start=3211
+  _globals['_REFERENCES']._serialized_end=3844
 # @@protoc_insertion_point(module_scope)

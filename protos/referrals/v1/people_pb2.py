@@ -22,12 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from protos.contract.v1 import contract_pb2 as protos_dot_contract_dot_v1_dot_contract__pb2
 from protos.referrals.v1 import referrals_pb2 as protos_dot_referrals_dot_v1_dot_referrals__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/referrals/v1/people.proto\x12\x13\x65nlace.referrals.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\x1a#protos/referrals/v1/referrals.proto\"\xf6\x01\n\x08Identity\x12\x12\n\ngiven_name\x18\x01 \x01(\t\x12\x13\n\x0b\x66\x61mily_name\x18\x02 \x01(\t\x12\x12\n\nbirth_date\x18\x03 \x01(\t\x12\r\n\x05phone\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12\x13\n\x0bhealth_note\x18\x06 \x01(\t\x12\x19\n\x11\x65xploitation_note\x18\x07 \x01(\t\x12\x13\n\x0b\x66\x61mily_note\x18\x08 \x01(\t\x12\x17\n\x0f\x64ocument_number\x18\t \x01(\t\x12/\n\x06opened\x18\n \x03(\x0e\x32\x1f.enlace.referrals.v1.FieldGroup\"\xfb\x02\n\x06Person\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\x12\x31\n\x06\x63oarse\x18\x05 \x01(\x0b\x32!.enlace.referrals.v1.CoarsePerson\x12\x1f\n\x17trafficking_status_code\x18\x06 \x01(\t\x12\x1c\n\x14\x65xploitation_country\x18\x07 \x01(\t\x12\x14\n\x0chas_identity\x18\x08 \x01(\x08\x12\x36\n\x0csafe_contact\x18\t \x01(\x0b\x32 .enlace.referrals.v1.SafeContact\x12\x0e\n\x06\x65rased\x18\n \x01(\x08\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"u\n\x0bSafeContact\x12\x14\n\x0c\x63hannel_code\x18\x01 \x01(\t\x12\r\n\x05hours\x18\x02 \x01(\t\x12\x11\n\tcode_word\x18\x03 \x01(\t\x12\x11\n\tnever_say\x18\x04 \x01(\t\x12\x1b\n\x13message_may_be_left\x18\x05 \x01(\x08\"\x84\x02\n\x13\x43reatePersonRequest\x12/\n\x08identity\x18\x01 \x01(\x0b\x32\x1d.enlace.referrals.v1.Identity\x12\x31\n\x06\x63oarse\x18\x02 \x01(\x0b\x32!.enlace.referrals.v1.CoarsePerson\x12\x1f\n\x17trafficking_status_code\x18\x03 \x01(\t\x12\x1c\n\x14\x65xploitation_country\x18\x04 \x01(\t\x12\x36\n\x0csafe_contact\x18\x05 \x01(\x0b\x32 .enlace.referrals.v1.SafeContact\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"\x1e\n\x10GetPersonRequest\x12\n\n\x02id\x18\x01 \x01(\t\":\n\x11ListPeopleRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Z\n\x12ListPeopleResponse\x12+\n\x06people\x18\x01 \x03(\x0b\x32\x1b.enlace.referrals.v1.Person\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"v\n\x15UpdateIdentityRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12/\n\x08identity\x18\x03 \x01(\x0b\x32\x1d.enlace.referrals.v1.Identity\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x81\x01\n\x11OpenPersonRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0cpurpose_code\x18\x02 \x01(\t\x12\x35\n\x0c\x66ield_groups\x18\x03 \x03(\x0e\x32\x1f.enlace.referrals.v1.FieldGroup\x12\x13\n\x0breferral_id\x18\x04 \x01(\t\"}\n\x15SetSafeContactRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x36\n\x0csafe_contact\x18\x03 \x01(\x0b\x32 .enlace.referrals.v1.SafeContact\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x8f\x05\n\x07Receipt\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12!\n\x19recipient_organization_id\x18\x03 \x01(\t\x12\x35\n\x0c\x66ield_groups\x18\x04 \x03(\x0e\x32\x1f.enlace.referrals.v1.FieldGroup\x12\x15\n\rpurpose_codes\x18\x05 \x03(\t\x12.\n\nuntil_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ngiver_code\x18\x07 \x01(\t\x12\x13\n\x0b\x61ssent_code\x18\x08 \x01(\t\x12\x13\n\x0bmanner_code\x18\t \x01(\t\x12\x12\n\nin_private\x18\n \x01(\x08\x12\x13\n\x0binterpreter\x18\x0b \x01(\x08\x12\x17\n\x0f\x65xplained_codes\x18\x0c \x03(\t\x12\x1d\n\x15recorded_by_worker_id\x18\r \x01(\t\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rwithdraw_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tsignature\x18\x10 \x01(\t\x12\x13\n\x0breason_code\x18\x11 \x01(\t\x12\x30\n\x0c\x63onfirm_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x16\x63onfirmed_by_worker_id\x18\x13 \x01(\t\x12\x36\n\x12\x63onfirm_until_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07genuine\x18\x15 \x01(\x08\"Y\n\x14\x43reateReceiptRequest\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.enlace.referrals.v1.Receipt\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"7\n\x15\x43onfirmReceiptRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"(\n\x13ListReceiptsRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\"F\n\x14ListReceiptsResponse\x12.\n\x08receipts\x18\x01 \x03(\x0b\x32\x1c.enlace.referrals.v1.Receipt\"\x1f\n\x11GetReceiptRequest\x12\n\n\x02id\x18\x01 \x01(\t\"8\n\x16WithdrawReceiptRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"O\n\x13ListReadingsRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x14ListReadingsResponse\x12.\n\x08readings\x18\x01 \x03(\x0b\x32\x1c.enlace.referrals.v1.Reading\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbc\x01\n\x07Reading\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x10\n\x08\x61\x63tor_id\x18\x03 \x01(\t\x12\x14\n\x0cpurpose_code\x18\x04 \x01(\t\x12\x35\n\x0c\x66ield_groups\x18\x05 \x03(\x0e\x32\x1f.enlace.referrals.v1.FieldGroup\x12\x0f\n\x07\x61llowed\x18\x06 \x01(\x08*\xf6\x01\n\nFieldGroup\x12\x1b\n\x17\x46IELD_GROUP_UNSPECIFIED\x10\x00\x12\x18\n\x14\x46IELD_GROUP_IDENTITY\x10\x01\x12\x17\n\x13\x46IELD_GROUP_CONTACT\x10\x02\x12\x16\n\x12\x46IELD_GROUP_HEALTH\x10\x03\x12\x1c\n\x18\x46IELD_GROUP_EXPLOITATION\x10\x04\x12\x16\n\x12\x46IELD_GROUP_FAMILY\x10\x05\x12\x18\n\x14\x46IELD_GROUP_LOCATION\x10\x06\x12\x19\n\x15\x46IELD_GROUP_DOCUMENTS\x10\x07\x12\x15\n\x11\x46IELD_GROUP_NOTES\x10\x08\x32\x84\r\n\x06People\x12m\n\x0c\x43reatePerson\x12(.enlace.referrals.v1.CreatePersonRequest\x1a\x1b.enlace.referrals.v1.Person\"\x16\x8a\xb5\x18\x12\x12\x02\x01\x02\x1a\x0cpeople.write\x12g\n\tGetPerson\x12%.enlace.referrals.v1.GetPersonRequest\x1a\x1b.enlace.referrals.v1.Person\"\x16\x8a\xb5\x18\x12\x12\x03\x01\x02\x03\x1a\x0bpeople.read\x12t\n\nListPeople\x12&.enlace.referrals.v1.ListPeopleRequest\x1a\'.enlace.referrals.v1.ListPeopleResponse\"\x15\x8a\xb5\x18\x11\x12\x02\x01\x02\x1a\x0bpeople.read\x12\x80\x01\n\x0eUpdateIdentity\x12*.enlace.referrals.v1.UpdateIdentityRequest\x1a\x1b.enlace.referrals.v1.Person\"%\x8a\xb5\x18!\x12\x02\x01\x02\x1a\x0cpeople.write*\rperson_erased\x12\xfd\x01\n\nOpenPerson\x12&.enlace.referrals.v1.OpenPersonRequest\x1a\x1d.enlace.referrals.v1.Identity\"\xa7\x01\x8a\xb5\x18\xa2\x01\x12\x02\x01\x02\x1a\x0bpeople.open*\x0freceipt_missing*\x0freceipt_expired*\x13receipt_unconfirmed*\x17receipt_purpose_differs*\x1breceipt_field_group_differs*\rperson_erased*\x13member_on_probation\x12q\n\x0eSetSafeContact\x12*.enlace.referrals.v1.SetSafeContactRequest\x1a\x1b.enlace.referrals.v1.Person\"\x16\x8a\xb5\x18\x12\x12\x02\x01\x02\x1a\x0cpeople.write\x12\x92\x01\n\rCreateReceipt\x12).enlace.referrals.v1.CreateReceiptRequest\x1a\x1c.enlace.referrals.v1.Receipt\"8\x8a\xb5\x18\x34\x12\x02\x01\x02\x1a\x0cpeople.write*\x11guardian_required*\rperson_erased\x12\xc6\x01\n\x0e\x43onfirmReceipt\x12*.enlace.referrals.v1.ConfirmReceiptRequest\x1a\x1c.enlace.referrals.v1.Receipt\"j\x8a\xb5\x18\x66\x12\x03\x01\x02\x03*\x0freceipt_missing*\x12nothing_to_confirm*\x16second_person_required*\x11receipt_withdrawn*\x0freceipt_expired\x12z\n\x0cListReceipts\x12(.enlace.referrals.v1.ListReceiptsRequest\x1a).enlace.referrals.v1.ListReceiptsResponse\"\x15\x8a\xb5\x18\x11\x12\x02\x01\x02\x1a\x0bpeople.read\x12i\n\nGetReceipt\x12&.enlace.referrals.v1.GetReceiptRequest\x1a\x1c.enlace.referrals.v1.Receipt\"\x15\x8a\xb5\x18\x11\x12\x02\x01\x02\x1a\x0bpeople.read\x12t\n\x0fWithdrawReceipt\x12+.enlace.referrals.v1.WithdrawReceiptRequest\x1a\x1c.enlace.referrals.v1.Receipt\"\x16\x8a\xb5\x18\x12\x12\x02\x01\x02\x1a\x0cpeople.write\x12{\n\x0cListReadings\x12(.enlace.referrals.v1.ListReadingsRequest\x1a).enlace.referrals.v1.ListReadingsResponse\"\x16\x8a\xb5\x18\x12\x12\x03\x01\x02\x03\x1a\x0bpeople.readb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/referrals/v1/people.proto\x12\x13\x65nlace.referrals.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\x1a#protos/referrals/v1/referrals.proto\"\xf6\x01\n\x08Identity\x12\x12\n\ngiven_name\x18\x01 \x01(\t\x12\x13\n\x0b\x66\x61mily_name\x18\x02 \x01(\t\x12\x12\n\nbirth_date\x18\x03 \x01(\t\x12\r\n\x05phone\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12\x13\n\x0bhealth_note\x18\x06 \x01(\t\x12\x19\n\x11\x65xploitation_note\x18\x07 \x01(\t\x12\x13\n\x0b\x66\x61mily_note\x18\x08 \x01(\t\x12\x17\n\x0f\x64ocument_number\x18\t \x01(\t\x12/\n\x06opened\x18\n \x03(\x0e\x32\x1f.enlace.referrals.v1.FieldGroup\"\xfb\x02\n\x06Person\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\x12\x31\n\x06\x63oarse\x18\x05 \x01(\x0b\x32!.enlace.referrals.v1.CoarsePerson\x12\x1f\n\x17trafficking_status_code\x18\x06 \x01(\t\x12\x1c\n\x14\x65xploitation_country\x18\x07 \x01(\t\x12\x14\n\x0chas_identity\x18\x08 \x01(\x08\x12\x36\n\x0csafe_contact\x18\t \x01(\x0b\x32 .enlace.referrals.v1.SafeContact\x12\x0e\n\x06\x65rased\x18\n \x01(\x08\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"u\n\x0bSafeContact\x12\x14\n\x0c\x63hannel_code\x18\x01 \x01(\t\x12\r\n\x05hours\x18\x02 \x01(\t\x12\x11\n\tcode_word\x18\x03 \x01(\t\x12\x11\n\tnever_say\x18\x04 \x01(\t\x12\x1b\n\x13message_may_be_left\x18\x05 \x01(\x08\"\x84\x02\n\x13\x43reatePersonRequest\x12/\n\x08identity\x18\x01 \x01(\x0b\x32\x1d.enlace.referrals.v1.Identity\x12\x31\n\x06\x63oarse\x18\x02 \x01(\x0b\x32!.enlace.referrals.v1.CoarsePerson\x12\x1f\n\x17trafficking_status_code\x18\x03 \x01(\t\x12\x1c\n\x14\x65xploitation_country\x18\x04 \x01(\t\x12\x36\n\x0csafe_contact\x18\x05 \x01(\x0b\x32 .enlace.referrals.v1.SafeContact\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"\x1e\n\x10GetPersonRequest\x12\n\n\x02id\x18\x01 \x01(\t\":\n\x11ListPeopleRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Z\n\x12ListPeopleResponse\x12+\n\x06people\x18\x01 \x03(\x0b\x32\x1b.enlace.referrals.v1.Person\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"v\n\x15UpdateIdentityRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12/\n\x08identity\x18\x03 \x01(\x0b\x32\x1d.enlace.referrals.v1.Identity\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x81\x01\n\x11OpenPersonRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0cpurpose_code\x18\x02 \x01(\t\x12\x35\n\x0c\x66ield_groups\x18\x03 \x03(\x0e\x32\x1f.enlace.referrals.v1.FieldGroup\x12\x13\n\x0breferral_id\x18\x04 \x01(\t\"}\n\x15SetSafeContactRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x36\n\x0csafe_contact\x18\x03 \x01(\x0b\x32 .enlace.referrals.v1.SafeContact\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x9d\x05\n\x07Receipt\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12!\n\x19recipient_organization_id\x18\x03 \x01(\t\x12\x35\n\x0c\x66ield_groups\x18\x04 \x03(\x0e\x32\x1f.enlace.referrals.v1.FieldGroup\x12\x15\n\rpurpose_codes\x18\x05 \x03(\t\x12.\n\nuntil_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ngiver_code\x18\x07 \x01(\t\x12\x13\n\x0b\x61ssent_code\x18\x08 \x01(\t\x12\x13\n\x0bmanner_code\x18\t \x01(\t\x12\x12\n\nin_private\x18\n \x01(\x08\x12\x13\n\x0binterpreter\x18\x0b \x01(\x08\x12\x17\n\x0f\x65xplained_codes\x18\x0c \x03(\t\x12\x1d\n\x15recorded_by_worker_id\x18\r \x01(\t\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rwithdraw_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tsignature\x18\x10 \x01(\t\x12\x13\n\x0breason_code\x18\x11 \x01(\t\x12\x30\n\x0c\x63onfirm_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x16\x63onfirmed_by_worker_id\x18\x13 \x01(\t\x12\x36\n\x12\x63onfirm_until_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07genuine\x18\x15 \x01(\x08\x12\x0c\n\x04live\x18\x16 \x01(\x08\"Y\n\x14\x43reateReceiptRequest\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.enlace.referrals.v1.Receipt\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"7\n\x15\x43onfirmReceiptRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"=\n\x13ListReceiptsRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x13\n\x0breferral_id\x18\x02 \x01(\t\"F\n\x14ListReceiptsResponse\x12.\n\x08receipts\x18\x01 \x03(\x0b\x32\x1c.enlace.referrals.v1.Receipt\"\x1f\n\x11GetReceiptRequest\x12\n\n\x02id\x18\x01 \x01(\t\"8\n\x16WithdrawReceiptRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"O\n\x13ListReadingsRequest\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x14ListReadingsResponse\x12.\n\x08readings\x18\x01 \x03(\x0b\x32\x1c.enlace.referrals.v1.Reading\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbc\x01\n\x07Reading\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x10\n\x08\x61\x63tor_id\x18\x03 \x01(\t\x12\x14\n\x0cpurpose_code\x18\x04 \x01(\t\x12\x35\n\x0c\x66ield_groups\x18\x05 \x03(\x0e\x32\x1f.enlace.referrals.v1.FieldGroup\x12\x0f\n\x07\x61llowed\x18\x06 \x01(\x08*\xf6\x01\n\nFieldGroup\x12\x1b\n\x17\x46IELD_GROUP_UNSPECIFIED\x10\x00\x12\x18\n\x14\x46IELD_GROUP_IDENTITY\x10\x01\x12\x17\n\x13\x46IELD_GROUP_CONTACT\x10\x02\x12\x16\n\x12\x46IELD_GROUP_HEALTH\x10\x03\x12\x1c\n\x18\x46IELD_GROUP_EXPLOITATION\x10\x04\x12\x16\n\x12\x46IELD_GROUP_FAMILY\x10\x05\x12\x18\n\x14\x46IELD_GROUP_LOCATION\x10\x06\x12\x19\n\x15\x46IELD_GROUP_DOCUMENTS\x10\x07\x12\x15\n\x11\x46IELD_GROUP_NOTES\x10\x08\x32\xed\x10\n\x06People\x12\x86\x01\n\x0c\x43reatePerson\x12(.enlace.referrals.v1.CreatePersonRequest\x1a\x1b.enlace.referrals.v1.Person\"/\x8a\xb5\x18\x12\x12\x02\x01\x02\x1a\x0cpeople.write\x82\xd3\xe4\x93\x02\x13\"\x0e/api/v1/people:\x01*\x12\x82\x01\n\tGetPerson\x12%.enlace.referrals.v1.GetPersonRequest\x1a\x1b.enlace.referrals.v1.Person\"1\x8a\xb5\x18\x12\x12\x03\x01\x02\x03\x1a\x0bpeople.read\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/people/{id}\x12\x8a\x01\n\nListPeople\x12&.enlace.referrals.v1.ListPeopleRequest\x1a\'.enlace.referrals.v1.ListPeopleResponse\"+\x8a\xb5\x18\x11\x12\x02\x01\x02\x1a\x0bpeople.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/people\x12\xae\x01\n\x0eUpdateIdentity\x12*.enlace.referrals.v1.UpdateIdentityRequest\x1a\x1b.enlace.referrals.v1.Person\"S\x8a\xb5\x18!\x12\x02\x01\x02\x1a\x0cpeople.write*\rperson_erased\x82\xd3\xe4\x93\x02(2\x1c/api/v1/people/{id}/identity:\x08identity\x12\xa0\x02\n\nOpenPerson\x12&.enlace.referrals.v1.OpenPersonRequest\x1a\x1d.enlace.referrals.v1.Identity\"\xca\x01\x8a\xb5\x18\xa2\x01\x12\x02\x01\x02\x1a\x0bpeople.open*\x0freceipt_missing*\x0freceipt_expired*\x13receipt_unconfirmed*\x17receipt_purpose_differs*\x1breceipt_field_group_differs*\rperson_erased*\x13member_on_probation\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/people/{id}/open:\x01*\x12\xb6\x01\n\x0eSetSafeContact\x12*.enlace.referrals.v1.SetSafeContactRequest\x1a\x1b.enlace.referrals.v1.Person\"[\x8a\xb5\x18!\x12\x02\x01\x02\x1a\x0cpeople.write*\rperson_erased\x82\xd3\xe4\x93\x02\x30\x1a /api/v1/people/{id}/safe-contact:\x0csafe_contact\x12\xce\x01\n\rCreateReceipt\x12).enlace.referrals.v1.CreateReceiptRequest\x1a\x1c.enlace.referrals.v1.Receipt\"t\x8a\xb5\x18\x34\x12\x02\x01\x02\x1a\x0cpeople.write*\x11guardian_required*\rperson_erased\x82\xd3\xe4\x93\x02\x36\"+/api/v1/people/{receipt.person_id}/receipts:\x07receipt\x12\xef\x01\n\x0e\x43onfirmReceipt\x12*.enlace.referrals.v1.ConfirmReceiptRequest\x1a\x1c.enlace.referrals.v1.Receipt\"\x92\x01\x8a\xb5\x18\x66\x12\x03\x01\x02\x03*\x0freceipt_missing*\x12nothing_to_confirm*\x16second_person_required*\x11receipt_withdrawn*\x0freceipt_expired\x82\xd3\xe4\x93\x02\"\"\x1d/api/v1/receipts/{id}/confirm:\x01*\x12\xa5\x01\n\x0cListReceipts\x12(.enlace.referrals.v1.ListReceiptsRequest\x1a).enlace.referrals.v1.ListReceiptsResponse\"@\x8a\xb5\x18\x11\x12\x02\x01\x02\x1a\x0bpeople.read\x82\xd3\xe4\x93\x02%\x12#/api/v1/people/{person_id}/receipts\x12\x86\x01\n\nGetReceipt\x12&.enlace.referrals.v1.GetReceiptRequest\x1a\x1c.enlace.referrals.v1.Receipt\"2\x8a\xb5\x18\x11\x12\x02\x01\x02\x1a\x0bpeople.read\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/receipts/{id}\x12\x9d\x01\n\x0fWithdrawReceipt\x12+.enlace.referrals.v1.WithdrawReceiptRequest\x1a\x1c.enlace.referrals.v1.Receipt\"?\x8a\xb5\x18\x12\x12\x02\x01\x02\x1a\x0cpeople.write\x82\xd3\xe4\x93\x02#\"\x1e/api/v1/receipts/{id}/withdraw:\x01*\x12\xa6\x01\n\x0cListReadings\x12(.enlace.referrals.v1.ListReadingsRequest\x1a).enlace.referrals.v1.ListReadingsResponse\"A\x8a\xb5\x18\x12\x12\x03\x01\x02\x03\x1a\x0bpeople.read\x82\xd3\xe4\x93\x02%\x12#/api/v1/people/{person_id}/readingsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,71 +36,71 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.referrals.v1.people_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PEOPLE'].methods_by_name['CreatePerson']._loaded_options = None
-  _globals['_PEOPLE'].methods_by_name['CreatePerson']._serialized_options = b'\212\265\030\022\022\002\001\002\032\014people.write'
+  _globals['_PEOPLE'].methods_by_name['CreatePerson']._serialized_options = b'\212\265\030\022\022\002\001\002\032\014people.write\202\323\344\223\002\023\"\016/api/v1/people:\001*'
   _globals['_PEOPLE'].methods_by_name['GetPerson']._loaded_options = None
-  _globals['_PEOPLE'].methods_by_name['GetPerson']._serialized_options = b'\212\265\030\022\022\003\001\002\003\032\013people.read'
+  _globals['_PEOPLE'].methods_by_name['GetPerson']._serialized_options = b'\212\265\030\022\022\003\001\002\003\032\013people.read\202\323\344\223\002\025\022\023/api/v1/people/{id}'
   _globals['_PEOPLE'].methods_by_name['ListPeople']._loaded_options = None
-  _globals['_PEOPLE'].methods_by_name['ListPeople']._serialized_options = b'\212\265\030\021\022\002\001\002\032\013people.read'
+  _globals['_PEOPLE'].methods_by_name['ListPeople']._serialized_options = b'\212\265\030\021\022\002\001\002\032\013people.read\202\323\344\223\002\020\022\016/api/v1/people'
   _globals['_PEOPLE'].methods_by_name['UpdateIdentity']._loaded_options = None
-  _globals['_PEOPLE'].methods_by_name['UpdateIdentity']._serialized_options = b'\212\265\030!\022\002\001\002\032\014people.write*\rperson_erased'
+  _globals['_PEOPLE'].methods_by_name['UpdateIdentity']._serialized_options = b'\212\265\030!\022\002\001\002\032\014people.write*\rperson_erased\202\323\344\223\002(2\034/api/v1/people/{id}/identity:\010identity'
   _globals['_PEOPLE'].methods_by_name['OpenPerson']._loaded_options = None
-  _globals['_PEOPLE'].methods_by_name['OpenPerson']._serialized_options = b'\212\265\030\242\001\022\002\001\002\032\013people.open*\017receipt_missing*\017receipt_expired*\023receipt_unconfirmed*\027receipt_purpose_differs*\033receipt_field_group_differs*\rperson_erased*\023member_on_probation'
+  _globals['_PEOPLE'].methods_by_name['OpenPerson']._serialized_options = b'\212\265\030\242\001\022\002\001\002\032\013people.open*\017receipt_missing*\017receipt_expired*\023receipt_unconfirmed*\027receipt_purpose_differs*\033receipt_field_group_differs*\rperson_erased*\023member_on_probation\202\323\344\223\002\035\"\030/api/v1/people/{id}/open:\001*'
   _globals['_PEOPLE'].methods_by_name['SetSafeContact']._loaded_options = None
-  _globals['_PEOPLE'].methods_by_name['SetSafeContact']._serialized_options = b'\212\265\030\022\022\002\001\002\032\014people.write'
+  _globals['_PEOPLE'].methods_by_name['SetSafeContact']._serialized_options = b'\212\265\030!\022\002\001\002\032\014people.write*\rperson_erased\202\323\344\223\0020\032 /api/v1/people/{id}/safe-contact:\014safe_contact'
   _globals['_PEOPLE'].methods_by_name['CreateReceipt']._loaded_options = None
-  _globals['_PEOPLE'].methods_by_name['CreateReceipt']._serialized_options = b'\212\265\0304\022\002\001\002\032\014people.write*\021guardian_required*\rperson_erased'
+  _globals['_PEOPLE'].methods_by_name['CreateReceipt']._serialized_options = b'\212\265\0304\022\002\001\002\032\014people.write*\021guardian_required*\rperson_erased\202\323\344\223\0026\"+/api/v1/people/{receipt.person_id}/receipts:\007receipt'
   _globals['_PEOPLE'].methods_by_name['ConfirmReceipt']._loaded_options = None
-  _globals['_PEOPLE'].methods_by_name['ConfirmReceipt']._serialized_options = b'\212\265\030f\022\003\001\002\003*\017receipt_missing*\022nothing_to_confirm*\026second_person_required*\021receipt_withdrawn*\017receipt_expired'
+  _globals['_PEOPLE'].methods_by_name['ConfirmReceipt']._serialized_options = b'\212\265\030f\022\003\001\002\003*\017receipt_missing*\022nothing_to_confirm*\026second_person_required*\021receipt_withdrawn*\017receipt_expired\202\323\344\223\002\"\"\035/api/v1/receipts/{id}/confirm:\001*'
   _globals['_PEOPLE'].methods_by_name['ListReceipts']._loaded_options = None
-  _globals['_PEOPLE'].methods_by_name['ListReceipts']._serialized_options = b'\212\265\030\021\022\002\001\002\032\013people.read'
+  _globals['_PEOPLE'].methods_by_name['ListReceipts']._serialized_options = b'\212\265\030\021\022\002\001\002\032\013people.read\202\323\344\223\002%\022#/api/v1/people/{person_id}/receipts'
   _globals['_PEOPLE'].methods_by_name['GetReceipt']._loaded_options = None
-  _globals['_PEOPLE'].methods_by_name['GetReceipt']._serialized_options = b'\212\265\030\021\022\002\001\002\032\013people.read'
+  _globals['_PEOPLE'].methods_by_name['GetReceipt']._serialized_options = b'\212\265\030\021\022\002\001\002\032\013people.read\202\323\344\223\002\027\022\025/api/v1/receipts/{id}'
   _globals['_PEOPLE'].methods_by_name['WithdrawReceipt']._loaded_options = None
-  _globals['_PEOPLE'].methods_by_name['WithdrawReceipt']._serialized_options = b'\212\265\030\022\022\002\001\002\032\014people.write'
+  _globals['_PEOPLE'].methods_by_name['WithdrawReceipt']._serialized_options = b'\212\265\030\022\022\002\001\002\032\014people.write\202\323\344\223\002#\"\036/api/v1/receipts/{id}/withdraw:\001*'
   _globals['_PEOPLE'].methods_by_name['ListReadings']._loaded_options = None
-  _globals['_PEOPLE'].methods_by_name['ListReadings']._serialized_options = b'\212\265\030\022\022\003\001\002\003\032\013people.read'
-  _globals['_FIELDGROUP']._serialized_start=3119
-  _globals['_FIELDGROUP']._serialized_end=3365
-  _globals['_IDENTITY']._serialized_start=163
-  _globals['_IDENTITY']._serialized_end=409
-  _globals['_PERSON']._serialized_start=412
-  _globals['_PERSON']._serialized_end=791
-  _globals['_SAFECONTACT']._serialized_start=793
-  _globals['_SAFECONTACT']._serialized_end=910
-  _globals['_CREATEPERSONREQUEST']._serialized_start=913
-  _globals['_CREATEPERSONREQUEST']._serialized_end=1173
-  _globals['_GETPERSONREQUEST']._serialized_start=1175
-  _globals['_GETPERSONREQUEST']._serialized_end=1205
-  _globals['_LISTPEOPLEREQUEST']._serialized_start=1207
-  _globals['_LISTPEOPLEREQUEST']._serialized_end=1265
-  _globals['_LISTPEOPLERESPONSE']._serialized_start=1267
-  _globals['_LISTPEOPLERESPONSE']._serialized_end=1357
-  _globals['_UPDATEIDENTITYREQUEST']._serialized_start=1359
-  _globals['_UPDATEIDENTITYREQUEST']._serialized_end=1477
-  _globals['_OPENPERSONREQUEST']._serialized_start=1480
-  _globals['_OPENPERSONREQUEST']._serialized_end=1609
-  _globals['_SETSAFECONTACTREQUEST']._serialized_start=1611
-  _globals['_SETSAFECONTACTREQUEST']._serialized_end=1736
-  _globals['_RECEIPT']._serialized_start=1739
-  _globals['_RECEIPT']._serialized_end=2394
-  _globals['_CREATERECEIPTREQUEST']._serialized_start=2396
-  _globals['_CREATERECEIPTREQUEST']._serialized_end=2485
-  _globals['_CONFIRMRECEIPTREQUEST']._serialized_start=2487
-  _globals['_CONFIRMRECEIPTREQUEST']._serialized_end=2542
-  _globals['_LISTRECEIPTSREQUEST']._serialized_start=2544
-  _globals['_LISTRECEIPTSREQUEST']._serialized_end=2584
-  _globals['_LISTRECEIPTSRESPONSE']._serialized_start=2586
-  _globals['_LISTRECEIPTSRESPONSE']._serialized_end=2656
-  _globals['_GETRECEIPTREQUEST']._serialized_start=2658
-  _globals['_GETRECEIPTREQUEST']._serialized_end=2689
-  _globals['_WITHDRAWRECEIPTREQUEST']._serialized_start=2691
-  _globals['_WITHDRAWRECEIPTREQUEST']._serialized_end=2747
-  _globals['_LISTREADINGSREQUEST']._serialized_start=2749
-  _globals['_LISTREADINGSREQUEST']._serialized_end=2828
-  _globals['_LISTREADINGSRESPONSE']._serialized_start=2830
-  _globals['_LISTREADINGSRESPONSE']._serialized_end=2925
-  _globals['_READING']._serialized_start=2928
-  _globals['_READING']._serialized_end=3116
-  _globals['_PEOPLE']._serialized_start=3368
-  _globals['_PEOPLE']._serialized_end=5036
+  _globals['_PEOPLE'].methods_by_name['ListReadings']._serialized_options = b'\212\265\030\022\022\003\001\002\003\032\013people.read\202\323\344\223\002%\022#/api/v1/people/{person_id}/readings'
+  _globals['_FIELDGROUP']._serialized_start=3184
+  _globals['_FIELDGROUP']._serialized_end=3430
+  _globals['_IDENTITY']._serialized_start=193
+  _globals['_IDENTITY']._serialized_end=439
+  _globals['_PERSON']._serialized_start=442
+  _globals['_PERSON']._serialized_end=821
+  _globals['_SAFECONTACT']._serialized_start=823
+  _globals['_SAFECONTACT']._serialized_end=940
+  _globals['_CREATEPERSONREQUEST']._serialized_start=943
+  _globals['_CREATEPERSONREQUEST']._serialized_end=1203
+  _globals['_GETPERSONREQUEST']._serialized_start=1205
+  _globals['_GETPERSONREQUEST']._serialized_end=1235
+  _globals['_LISTPEOPLEREQUEST']._serialized_start=1237
+  _globals['_LISTPEOPLEREQUEST']._serialized_end=1295
+  _globals['_LISTPEOPLERESPONSE']._serialized_start=1297
+  _globals['_LISTPEOPLERESPONSE']._serialized_end=1387
+  _globals['_UPDATEIDENTITYREQUEST']._serialized_start=1389
+  _globals['_UPDATEIDENTITYREQUEST']._serialized_end=1507
+  _globals['_OPENPERSONREQUEST']._serialized_start=1510
+  _globals['_OPENPERSONREQUEST']._serialized_end=1639
+  _globals['_SETSAFECONTACTREQUEST']._serialized_start=1641
+  _globals['_SETSAFECONTACTREQUEST']._serialized_end=1766
+  _globals['_RECEIPT']._serialized_start=1769
+  _globals['_RECEIPT']._serialized_end=2438
+  _globals['_CREATERECEIPTREQUEST']._serialized_start=2440
+  _globals['_CREATERECEIPTREQUEST']._serialized_end=2529
+  _globals['_CONFIRMRECEIPTREQUEST']._serialized_start=2531
+  _globals['_CONFIRMRECEIPTREQUEST']._serialized_end=2586
+  _globals['_LISTRECEIPTSREQUEST']._serialized_start=2588
+  _globals['_LISTRECEIPTSREQUEST']._serialized_end=2649
+  _globals['_LISTRECEIPTSRESPONSE']._serialized_start=2651
+  _globals['_LISTRECEIPTSRESPONSE']._serialized_end=2721
+  _globals['_GETRECEIPTREQUEST']._serialized_start=2723
+  _globals['_GETRECEIPTREQUEST']._serialized_end=2754
+  _globals['_WITHDRAWRECEIPTREQUEST']._serialized_start=2756
+  _globals['_WITHDRAWRECEIPTREQUEST']._serialized_end=2812
+  _globals['_LISTREADINGSREQUEST']._serialized_start=2814
+  _globals['_LISTREADINGSREQUEST']._serialized_end=2893
+  _globals['_LISTREADINGSRESPONSE']._serialized_start=2895
+  _globals['_LISTREADINGSRESPONSE']._serialized_end=2990
+  _globals['_READING']._serialized_start=2993
+  _globals['_READING']._serialized_end=3181
+  _globals['_PEOPLE']._serialized_start=3433
+  _globals['_PEOPLE']._serialized_end=5590
 # @@protoc_insertion_point(module_scope)

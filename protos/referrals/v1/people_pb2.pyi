@@ -425,6 +425,7 @@ class Receipt(_message.Message):
     CONFIRMED_BY_WORKER_ID_FIELD_NUMBER: _builtins.int
     CONFIRM_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     GENUINE_FIELD_NUMBER: _builtins.int
+    LIVE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     person_id: _builtins.str
     recipient_organization_id: _builtins.str
@@ -444,6 +445,8 @@ class Receipt(_message.Message):
     confirmed_by_worker_id: _builtins.str
     genuine: _builtins.bool
     """false: the signature does not hold; it opens nothing"""
+    live: _builtins.bool
+    """it opens now what it names"""
     @_builtins.property
     def field_groups(self) -> _containers.RepeatedScalarFieldContainer[Global___FieldGroup.ValueType]: ...
     @_builtins.property
@@ -492,10 +495,11 @@ class Receipt(_message.Message):
         confirmed_by_worker_id: _builtins.str = ...,
         confirm_until_time: _timestamp_pb2.Timestamp | None = ...,
         genuine: _builtins.bool = ...,
+        live: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_time", b"confirm_time", "confirm_until_time", b"confirm_until_time", "create_time", b"create_time", "until_time", b"until_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assent_code", b"assent_code", "confirm_time", b"confirm_time", "confirm_until_time", b"confirm_until_time", "confirmed_by_worker_id", b"confirmed_by_worker_id", "create_time", b"create_time", "explained_codes", b"explained_codes", "field_groups", b"field_groups", "genuine", b"genuine", "giver_code", b"giver_code", "id", b"id", "in_private", b"in_private", "interpreter", b"interpreter", "manner_code", b"manner_code", "person_id", b"person_id", "purpose_codes", b"purpose_codes", "reason_code", b"reason_code", "recipient_organization_id", b"recipient_organization_id", "recorded_by_worker_id", b"recorded_by_worker_id", "signature", b"signature", "until_time", b"until_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assent_code", b"assent_code", "confirm_time", b"confirm_time", "confirm_until_time", b"confirm_until_time", "confirmed_by_worker_id", b"confirmed_by_worker_id", "create_time", b"create_time", "explained_codes", b"explained_codes", "field_groups", b"field_groups", "genuine", b"genuine", "giver_code", b"giver_code", "id", b"id", "in_private", b"in_private", "interpreter", b"interpreter", "live", b"live", "manner_code", b"manner_code", "person_id", b"person_id", "purpose_codes", b"purpose_codes", "reason_code", b"reason_code", "recipient_organization_id", b"recipient_organization_id", "recorded_by_worker_id", b"recorded_by_worker_id", "signature", b"signature", "until_time", b"until_time", "withdraw_time", b"withdraw_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -551,15 +555,18 @@ class ListReceiptsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PERSON_ID_FIELD_NUMBER: _builtins.int
+    REFERRAL_ID_FIELD_NUMBER: _builtins.int
     person_id: _builtins.str
+    referral_id: _builtins.str
     def __init__(
         self,
         *,
         person_id: _builtins.str = ...,
+        referral_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["person_id", b"person_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["person_id", b"person_id", "referral_id", b"referral_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

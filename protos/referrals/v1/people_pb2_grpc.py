@@ -161,7 +161,8 @@ class PeopleServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListReceipts(self, request, context):
-        """Lists the receipts of a person, newest first. The file's organisation; a recipient sees its own.
+        """Lists the receipts of a person, newest first; with referral_id those on which this referral of hers could stand now: SendReferral and
+        AttachConsent would take them. The file's organisation; a recipient sees its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

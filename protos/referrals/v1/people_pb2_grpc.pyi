@@ -55,7 +55,9 @@ class PeopleStub:
     ConfirmReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.ConfirmReceiptRequest, _people_pb2.Receipt]
     """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it."""
     ListReceipts: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListReceiptsRequest, _people_pb2.ListReceiptsResponse]
-    """Lists the receipts of a person, newest first. The file's organisation; a recipient sees its own."""
+    """Lists the receipts of a person, newest first; with referral_id those on which this referral of hers could stand now: SendReferral and
+    AttachConsent would take them. The file's organisation; a recipient sees its own.
+    """
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.GetReceiptRequest, _people_pb2.Receipt]
     """Returns one receipt, signed. The file's organisation or the recipient."""
     WithdrawReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.WithdrawReceiptRequest, _people_pb2.Receipt]
@@ -92,7 +94,9 @@ class PeopleAsyncStub(PeopleStub):
     ConfirmReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.ConfirmReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
     """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it."""
     ListReceipts: _aio.UnaryUnaryMultiCallable[_people_pb2.ListReceiptsRequest, _people_pb2.ListReceiptsResponse]  # type: ignore[assignment]
-    """Lists the receipts of a person, newest first. The file's organisation; a recipient sees its own."""
+    """Lists the receipts of a person, newest first; with referral_id those on which this referral of hers could stand now: SendReferral and
+    AttachConsent would take them. The file's organisation; a recipient sees its own.
+    """
     GetReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.GetReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
     """Returns one receipt, signed. The file's organisation or the recipient."""
     WithdrawReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.WithdrawReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
@@ -180,7 +184,9 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         request: _people_pb2.ListReceiptsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.ListReceiptsResponse, _abc.Awaitable[_people_pb2.ListReceiptsResponse]]:
-        """Lists the receipts of a person, newest first. The file's organisation; a recipient sees its own."""
+        """Lists the receipts of a person, newest first; with referral_id those on which this referral of hers could stand now: SendReferral and
+        AttachConsent would take them. The file's organisation; a recipient sees its own.
+        """
 
     @_abc_1.abstractmethod
     def GetReceipt(

@@ -152,6 +152,26 @@ SIDE_NETWORK: Side.ValueType  # 3
 """coordinator: coarse view"""
 Global___Side: _TypeAlias = Side  # noqa: Y015
 
+class _Turn:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TurnEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Turn.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TURN_UNSPECIFIED: _Turn.ValueType  # 0
+    """nobody's"""
+    TURN_SENDER: _Turn.ValueType  # 1
+    TURN_RECEIVER: _Turn.ValueType  # 2
+
+class Turn(_Turn, metaclass=_TurnEnumTypeWrapper):
+    """Whose turn it is: who is expected to take the next step."""
+
+TURN_UNSPECIFIED: Turn.ValueType  # 0
+"""nobody's"""
+TURN_SENDER: Turn.ValueType  # 1
+TURN_RECEIVER: Turn.ValueType  # 2
+Global___Turn: _TypeAlias = Turn  # noqa: Y015
+
 class _Box:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -256,6 +276,10 @@ class Referral(_message.Message):
     SEND_TIME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    TURN_FIELD_NUMBER: _builtins.int
+    MAIN_STEP_FIELD_NUMBER: _builtins.int
+    UNANSWERED_FIELD_NUMBER: _builtins.int
+    LIVE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     etag: _builtins.str
     code: _builtins.str
@@ -284,6 +308,15 @@ class Referral(_message.Message):
     expected_wait_days: _builtins.int
     based_on_id: _builtins.str
     side: Global___Side.ValueType
+    turn: Global___Turn.ValueType
+    main_step: _builtins.str
+    """The one step of this caller that moves things on: one of allowed_verbs, or refer_again (CreateReferral with based_on_id) where it came back and
+    no other referral of the sender follows it. Empty when there is none.
+    """
+    unanswered: _builtins.bool
+    """it came back (declined, expired, not delivered) within 14 days and the sender has not referred her again; never to its receiver"""
+    live: _builtins.bool
+    """something is still expected of somebody; no draft"""
     @_builtins.property
     def person(self) -> Global___CoarsePerson: ...
     @_builtins.property
@@ -300,7 +333,7 @@ class Referral(_message.Message):
 
     @_builtins.property
     def allowed_verbs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """what this caller may do next: send, acknowledge, accept …"""
+        """what this caller may do next, what moves things on first: acknowledge, accept, ask …"""
 
     @_builtins.property
     def next_due_time(self) -> _timestamp_pb2.Timestamp:
@@ -349,10 +382,14 @@ class Referral(_message.Message):
         send_time: _timestamp_pb2.Timestamp | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        turn: Global___Turn.ValueType = ...,
+        main_step: _builtins.str = ...,
+        unanswered: _builtins.bool = ...,
+        live: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "first_contact_time", b"first_contact_time", "next_due_time", b"next_due_time", "person", b"person", "planned_first_contact_time", b"planned_first_contact_time", "review_time", b"review_time", "send_time", b"send_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_verbs", b"allowed_verbs", "alternative_service_id", b"alternative_service_id", "based_on_id", b"based_on_id", "clocks", b"clocks", "code", b"code", "contact_id", b"contact_id", "create_time", b"create_time", "delivered_need_codes", b"delivered_need_codes", "etag", b"etag", "expected_wait_days", b"expected_wait_days", "first_contact_time", b"first_contact_time", "id", b"id", "need_code", b"need_code", "next_due_time", b"next_due_time", "outcome_code", b"outcome_code", "override_reason_code", b"override_reason_code", "person", b"person", "person_id", b"person_id", "planned_first_contact_time", b"planned_first_contact_time", "question_code", b"question_code", "reason_code", b"reason_code", "receipt_id", b"receipt_id", "receiver_organization_id", b"receiver_organization_id", "responsible_desk_code", b"responsible_desk_code", "responsible_worker_id", b"responsible_worker_id", "review_time", b"review_time", "send_time", b"send_time", "sender_organization_id", b"sender_organization_id", "sender_worker_id", b"sender_worker_id", "service_id", b"service_id", "side", b"side", "state", b"state", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_verbs", b"allowed_verbs", "alternative_service_id", b"alternative_service_id", "based_on_id", b"based_on_id", "clocks", b"clocks", "code", b"code", "contact_id", b"contact_id", "create_time", b"create_time", "delivered_need_codes", b"delivered_need_codes", "etag", b"etag", "expected_wait_days", b"expected_wait_days", "first_contact_time", b"first_contact_time", "id", b"id", "live", b"live", "main_step", b"main_step", "need_code", b"need_code", "next_due_time", b"next_due_time", "outcome_code", b"outcome_code", "override_reason_code", b"override_reason_code", "person", b"person", "person_id", b"person_id", "planned_first_contact_time", b"planned_first_contact_time", "question_code", b"question_code", "reason_code", b"reason_code", "receipt_id", b"receipt_id", "receiver_organization_id", b"receiver_organization_id", "responsible_desk_code", b"responsible_desk_code", "responsible_worker_id", b"responsible_worker_id", "review_time", b"review_time", "send_time", b"send_time", "sender_organization_id", b"sender_organization_id", "sender_worker_id", b"sender_worker_id", "service_id", b"service_id", "side", b"side", "state", b"state", "turn", b"turn", "unanswered", b"unanswered", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -499,16 +536,26 @@ class ReferralFilter(_message.Message):
     WAITING_FOR_OTHER_FIELD_NUMBER: _builtins.int
     PERSON_ID_FIELD_NUMBER: _builtins.int
     CONTACT_ID_FIELD_NUMBER: _builtins.int
+    LATE_FIELD_NUMBER: _builtins.int
+    DUE_SOON_FIELD_NUMBER: _builtins.int
+    UNANSWERED_FIELD_NUMBER: _builtins.int
     box: Global___Box.ValueType
     need_code: _builtins.str
     urgency: Global___Urgency.ValueType
     live: _builtins.bool
     """only states in which something is still expected"""
     waiting_for_me: _builtins.bool
-    """the next step is the caller's organisation's"""
+    """the turn is the caller's organisation's"""
     waiting_for_other: _builtins.bool
+    """the turn is the other side's"""
     person_id: _builtins.str
     contact_id: _builtins.str
+    late: _builtins.bool
+    """a running clock is past due"""
+    due_soon: _builtins.bool
+    """due within four hours, not late"""
+    unanswered: _builtins.bool
+    """see Referral"""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___State.ValueType]: ...
     @_builtins.property
@@ -529,10 +576,13 @@ class ReferralFilter(_message.Message):
         waiting_for_other: _builtins.bool = ...,
         person_id: _builtins.str = ...,
         contact_id: _builtins.str = ...,
+        late: _builtins.bool = ...,
+        due_soon: _builtins.bool = ...,
+        unanswered: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["due_before", b"due_before", "modified_after", b"modified_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "contact_id", b"contact_id", "due_before", b"due_before", "live", b"live", "modified_after", b"modified_after", "need_code", b"need_code", "person_id", b"person_id", "states", b"states", "urgency", b"urgency", "waiting_for_me", b"waiting_for_me", "waiting_for_other", b"waiting_for_other"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "contact_id", b"contact_id", "due_before", b"due_before", "due_soon", b"due_soon", "late", b"late", "live", b"live", "modified_after", b"modified_after", "need_code", b"need_code", "person_id", b"person_id", "states", b"states", "unanswered", b"unanswered", "urgency", b"urgency", "waiting_for_me", b"waiting_for_me", "waiting_for_other", b"waiting_for_other"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -720,6 +770,73 @@ class CountReferralsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CountReferralsResponse: _TypeAlias = CountReferralsResponse  # noqa: Y015
+
+@_typing.final
+class GetDeadlinePolicyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDeadlinePolicyRequest: _TypeAlias = GetDeadlinePolicyRequest  # noqa: Y015
+
+@_typing.final
+class DeadlinePolicy(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEADLINES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def deadlines(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyDeadline]: ...
+    def __init__(
+        self,
+        *,
+        deadlines: _abc.Iterable[Global___PolicyDeadline] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadlines", b"deadlines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeadlinePolicy: _TypeAlias = DeadlinePolicy  # noqa: Y015
+
+@_typing.final
+class PolicyDeadline(_message.Message):
+    """How long one clock runs; a review is due when the receiver says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URGENCY_FIELD_NUMBER: _builtins.int
+    CLOCK_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    WORKING_DAYS_FIELD_NUMBER: _builtins.int
+    urgency: Global___Urgency.ValueType
+    """unspecified: whatever the urgency"""
+    clock: Global___ClockKind.ValueType
+    seconds: _builtins.int
+    working_days: _builtins.int
+    """of the person's country, in the place of seconds"""
+    def __init__(
+        self,
+        *,
+        urgency: Global___Urgency.ValueType = ...,
+        clock: Global___ClockKind.ValueType = ...,
+        seconds: _builtins.int = ...,
+        working_days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "seconds", b"seconds", "urgency", b"urgency", "working_days", b"working_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyDeadline: _TypeAlias = PolicyDeadline  # noqa: Y015
 
 @_typing.final
 class ListReferralEventsRequest(_message.Message):

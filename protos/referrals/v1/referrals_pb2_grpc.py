@@ -60,6 +60,11 @@ class ReferralsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CountReferralsRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CountReferralsResponse.FromString,
                 _registered_method=True)
+        self.GetDeadlinePolicy = channel.unary_unary(
+                '/enlace.referrals.v1.Referrals/GetDeadlinePolicy',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetDeadlinePolicyRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.DeadlinePolicy.FromString,
+                _registered_method=True)
         self.ListReferralEvents = channel.unary_unary(
                 '/enlace.referrals.v1.Referrals/ListReferralEvents',
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.ListReferralEventsRequest.SerializeToString,
@@ -177,6 +182,13 @@ class ReferralsServicer:
 
     def CountReferrals(self, request, context):
         """Counts what Today and the board show, for the same box and filters.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDeadlinePolicy(self, request, context):
+        """Returns the network's policy: how long there is for what is waited for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -326,6 +338,11 @@ def add_ReferralsServicer_to_server(servicer, server):
                     servicer.CountReferrals,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CountReferralsRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CountReferralsResponse.SerializeToString,
+            ),
+            'GetDeadlinePolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDeadlinePolicy,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetDeadlinePolicyRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.DeadlinePolicy.SerializeToString,
             ),
             'ListReferralEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListReferralEvents,
@@ -544,6 +561,33 @@ class Referrals:
             '/enlace.referrals.v1.Referrals/CountReferrals',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.CountReferralsRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.CountReferralsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDeadlinePolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/GetDeadlinePolicy',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.GetDeadlinePolicyRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.DeadlinePolicy.FromString,
             options,
             channel_credentials,
             insecure,

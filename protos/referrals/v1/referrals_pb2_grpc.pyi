@@ -45,6 +45,8 @@ class ReferralsStub:
     """Lists referrals ordered by their next deadline (live ones), else newest first; a page at a time."""
     CountReferrals: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CountReferralsRequest, _referrals_pb2.CountReferralsResponse]
     """Counts what Today and the board show, for the same box and filters."""
+    GetDeadlinePolicy: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]
+    """Returns the network's policy: how long there is for what is waited for."""
     ListReferralEvents: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralEventsRequest, _referrals_pb2.ListReferralEventsResponse]
     """Returns the history: each transition and clock event, who, when, why. Notes are opened like an identity (see People.OpenPerson): for the file's
     organisation, and for the receiver on a live receipt that names the field group notes; that is audited. Else note_withheld says that there is one.
@@ -102,6 +104,8 @@ class ReferralsAsyncStub(ReferralsStub):
     """Lists referrals ordered by their next deadline (live ones), else newest first; a page at a time."""
     CountReferrals: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CountReferralsRequest, _referrals_pb2.CountReferralsResponse]  # type: ignore[assignment]
     """Counts what Today and the board show, for the same box and filters."""
+    GetDeadlinePolicy: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]  # type: ignore[assignment]
+    """Returns the network's policy: how long there is for what is waited for."""
     ListReferralEvents: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralEventsRequest, _referrals_pb2.ListReferralEventsResponse]  # type: ignore[assignment]
     """Returns the history: each transition and clock event, who, when, why. Notes are opened like an identity (see People.OpenPerson): for the file's
     organisation, and for the receiver on a live receipt that names the field group notes; that is audited. Else note_withheld says that there is one.
@@ -186,6 +190,14 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.CountReferralsResponse, _abc.Awaitable[_referrals_pb2.CountReferralsResponse]]:
         """Counts what Today and the board show, for the same box and filters."""
+
+    @_abc_1.abstractmethod
+    def GetDeadlinePolicy(
+        self,
+        request: _referrals_pb2.GetDeadlinePolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.DeadlinePolicy, _abc.Awaitable[_referrals_pb2.DeadlinePolicy]]:
+        """Returns the network's policy: how long there is for what is waited for."""
 
     @_abc_1.abstractmethod
     def ListReferralEvents(

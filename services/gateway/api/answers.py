@@ -1,15 +1,13 @@
 """What a route answers: one thing with its ETag, or a list with the way to its next page."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
 from flask import Response, json, request
-from google.protobuf.message import Message
 from marshmallow import Schema, fields
 
-from services.gateway.api.convert import to_json
 from services.gateway.api.fields import number, text
 
 PREFIX = "/api/v1"
@@ -34,37 +32,22 @@ def list_of(item: type[Schema], name: str) -> type[Schema]:
     return type(name, (Schema,), {"items": listed})
 
 
-def page_fields(given: dict[str, Any]) -> dict[str, Any]:
-    """Cursor and limit as the contracts call them; both are taken out of what was given."""
-    return {"page_token": given.pop("cursor", ""), "page_size": given.pop("limit", 0)}
-
-
-def one(message: Message, *, status: int = 200, location: str = "", more: Mapping[str, Any] | None = None) -> Response:
-    """One thing, with its ETag; 304 where the reader has it already. `more`: what is said once, beside it."""
-    return thing({**to_json(message), **(more or {})}, status=status, location=location)
-
-
-def thing(body: Mapping[str, Any], *, status: int = 200, location: str = "") -> Response:
-    """The same, for what is JSON already."""
+def thing(body: Mapping[str, Any], *, status: int = 200, location: str = "", moves: bool = False) -> Response:
+    """One thing, with its ETag; 304 where the reader has it already, unless it `moves` without a new version."""
     response = answer(body, status)
     if location:
         response.headers["Location"] = f"{PREFIX}{location}"
     reading = request.method in ("GET", "HEAD")
     tag = body.get("etag") or (hashlib.sha256(response.get_data()).hexdigest()[:32] if reading else "")
-    if reading and request.if_none_match.contains_weak(tag):
+    if reading and not moves and request.if_none_match.contains_weak(tag):
         response = Response(status=304)
     if tag:
         response.set_etag(tag)
     return response
 
 
-def items(messages: Iterable[Message], next_token: str = "") -> Response:
-    """A list, or a page of one."""
-    return listed([to_json(message) for message in messages], next_token)
-
-
 def listed(things: list[dict[str, Any]], next_token: str = "", more: Mapping[str, Any] | None = None) -> Response:
-    """The same, for what is JSON already. The next page is named in the body and, where an address can name it, as Link."""
+    """A list, or a page of one. The next page is named in the body and, where an address can name it, as Link."""
     body: dict[str, Any] = {"items": things, **(more or {})}
     if next_token:
         body["next_cursor"] = next_token

@@ -1,21 +1,17 @@
 """/contacts: one call, visit or message to the line, with its triage. It needs no name."""
 
-from typing import Any
-
-from flask import Response
 from marshmallow import Schema
 
 from protos.referrals.v1 import contacts_pb2 as pb
 from protos.referrals.v1.referrals_pb2 import Urgency
 from services.gateway.api import fields
-from services.gateway.api.answers import PageQuery, items, one, page_fields, page_of
-from services.gateway.api.convert import from_json
-from services.gateway.api.patches import completed, mask, patch_of
-from services.gateway.api.reading import if_match, request_key
+from services.gateway.api.answers import PageQuery, page_of
+from services.gateway.api.patches import patch_of
 from services.gateway.api.routes import Routes
-from services.gateway.clients import clients
 
-contacts = Routes("contacts", "The line: contacts with triage; reference and PIN for the caller.")
+contacts = Routes(
+    "contacts", "The line: contacts with triage; reference and PIN for the caller.", pb.DESCRIPTOR.services_by_name["Contacts"]
+)
 
 
 def answer(question: str) -> fields.Text:
@@ -78,52 +74,14 @@ ContactPatch = patch_of(
     "ContactPatch",
     only=("triage", "kind_code", "speaker_code", "outcome_code", "department", "need_code", "person_id", "note", "language"),
 )
-
-
-@contacts.operation(
-    "post", "/contacts", right="contacts.write", answers=NewContactSchema, status=201, takes=NewContactSchema, once=True, wrapped="contact"
+contacts.rpc(
+    "CreateContact",
+    "Record a contact",
+    "Urgency and pathway follow from the triage. `reference` and `pin` are in this answer only: read them out. With both the "
+    "caller can ask on any line, or on the public page, what became of it.",
+    answers=NewContactSchema,
+    takes=NewContactSchema,
 )
-def create_contact(given: dict[str, Any]) -> Response:
-    """Record a contact
-
-    Urgency and pathway follow from the triage. `reference` and `pin` are in this answer only: read them out. With both the caller can ask
-    on any line, or on the public page, what became of it."""
-    pin = given.pop("pin", "")
-    made = clients().contacts.CreateContact(
-        pb.CreateContactRequest(contact=from_json(given, pb.Contact()), pin=pin, request_id=request_key())
-    )
-    return one(made.contact, status=201, location=f"/contacts/{made.contact.id}", more={"reference": made.reference, "pin": made.pin})
-
-
-@contacts.operation("get", "/contacts", right="contacts.write", answers=page_of(ContactSchema, "ContactPage"), query=PageQuery)
-def list_contacts(given: dict[str, Any]) -> Response:
-    """List your line's contacts, newest first"""
-    page = clients().contacts.ListContacts(pb.ListContactsRequest(**page_fields(given)))
-    return items(page.contacts, page.next_page_token)
-
-
-@contacts.operation("get", "/contacts/<opaque:contact_id>", right="contacts.write", answers=ContactSchema)
-def get_contact(contact_id: str) -> Response:
-    """Show a contact"""
-    return one(clients().contacts.GetContact(pb.GetContactRequest(id=contact_id)))
-
-
-@contacts.operation(
-    "patch",
-    "/contacts/<opaque:contact_id>",
-    right="contacts.write",
-    answers=ContactSchema,
-    takes=ContactPatch,
-    etag=True,
-    wrapped="contact",
-)
-def update_contact(given: dict[str, Any], contact_id: str) -> Response:
-    """Save further answers
-
-    The urgency is derived again."""
-    base = if_match()
-    values = completed(given, lambda: clients().contacts.GetContact(pb.GetContactRequest(id=contact_id)))
-    changed = from_json({**values, "id": contact_id, "etag": base}, pb.Contact())
-    return one(
-        clients().contacts.UpdateContact(pb.UpdateContactRequest(contact=changed, update_mask=mask(given), request_id=request_key()))
-    )
+contacts.rpc("ListContacts", "List your line's contacts, newest first", answers=page_of(ContactSchema, "ContactPage"), query=PageQuery)
+contacts.rpc("GetContact", "Show a contact", answers=ContactSchema)
+contacts.rpc("UpdateContact", "Save further answers", "The urgency is derived again.", answers=ContactSchema, takes=ContactPatch)

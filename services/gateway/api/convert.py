@@ -49,7 +49,8 @@ def _prefix(enum: EnumDescriptor) -> str:
     return str(enum.values_by_number[0].name.removesuffix("UNSPECIFIED"))
 
 
-def _is_map(field: Field) -> bool:
+def is_map(field: Field) -> bool:
+    """Whether it is a map."""
     return bool(field.message_type and field.message_type.GetOptions().map_entry)
 
 
@@ -60,7 +61,7 @@ def _is_said(message: Message, field: Field) -> bool:
 
 
 def _out(field: Field, value: Any) -> Any:
-    if _is_map(field):
+    if is_map(field):
         return {key: value[key] for key in sorted(value)}
     if field.is_repeated:
         return [said for item in value if (said := _out_one(field, item)) is not None]
@@ -78,7 +79,7 @@ def _out_one(field: Field, value: Any) -> Any:
 
 
 def _in(message: Message, field: Field, value: Any) -> None:
-    if _is_map(field):
+    if is_map(field):
         getattr(message, field.name).update(value)
     elif field.is_repeated and field.type == FieldDescriptor.TYPE_MESSAGE:
         for item in value:

@@ -1,21 +1,17 @@
 """/services: what members offer, to whom, with how much room; searching and matching."""
 
-from typing import Any
-
-from flask import Response
 from marshmallow import Schema
 
 from protos.partners.v1 import directory_pb2 as pb
 from services.gateway.api import fields
-from services.gateway.api.answers import PageQuery, items, list_of, listed, one, page_fields, page_of
-from services.gateway.api.convert import from_json, to_json
+from services.gateway.api.answers import PageQuery, list_of, page_of
 from services.gateway.api.organizations import TYPE
-from services.gateway.api.patches import completed, mask, patch_of
-from services.gateway.api.reading import if_match, request_key
+from services.gateway.api.patches import patch_of
 from services.gateway.api.routes import Routes
-from services.gateway.clients import clients
 
-directory_services = Routes("services", "What members offer, to whom, and whether there is room.")
+directory_services = Routes(
+    "services", "What members offer, to whom, and whether there is room.", pb.DESCRIPTOR.services_by_name["Directory"]
+)
 GENDER = pb.Gender.DESCRIPTOR
 
 
@@ -74,7 +70,12 @@ ServicePatch = patch_of(
     "ServicePatch",
     only=("name", "description", "need_codes", "country", "department", "languages", "eligibility", "confidential", "phone", "active"),
 )
-ServicePage = page_of(ServiceSchema, "ServicePage")
+
+
+class ServicePage(page_of(ServiceSchema, "ServiceList")):  # type: ignore[misc]
+    """A page of services."""
+
+    total_size = fields.number("How many there are in all.", dump_only=True)
 
 
 class ServiceQuery(PageQuery):
@@ -104,10 +105,8 @@ class ServiceSearchSchema(Schema):
     limit = fields.number("How many at most.", 1, 100)
 
 
-class ServiceSearchPage(ServicePage):  # type: ignore[valid-type,misc]
+class ServiceSearchPage(ServicePage):
     """A page of what was found."""
-
-    total_size = fields.number("How many there are in all.", dump_only=True)
 
 
 class MatchQuestionSchema(Schema):
@@ -140,92 +139,38 @@ class MatchSchema(Schema):
     reasons = fields.many(fields.part(MatchReasonSchema, "A reason."), "Why, by criterion.")
 
 
-@directory_services.operation(
-    "post",
-    "/services",
-    right="directory.write",
+directory_services.rpc(
+    "CreateService",
+    "Add a service",
+    "A manager to the own organisation, a coordinator to any.",
     answers=ServiceSchema,
-    status=201,
     takes=NewServiceSchema,
-    once=True,
-    wrapped="service",
-    refuses=(404,),
 )
-def create_service(given: dict[str, Any]) -> Response:
-    """Add a service
-
-    A manager to the own organisation, a coordinator to any."""
-    request = pb.CreateServiceRequest(service=from_json(given, pb.Service()), request_id=request_key())
-    created = clients().directory.CreateService(request)
-    return one(created, status=201, location=f"/services/{created.id}")
-
-
-@directory_services.operation("get", "/services", right="directory.read", answers=ServicePage, query=ServiceQuery)
-def list_services(given: dict[str, Any]) -> Response:
-    """List services"""
-    request = from_json({**page_fields(given), "need_code": given.pop("need", ""), **given}, pb.SearchServicesRequest())
-    page = clients().directory.SearchServices(request)
-    return items(page.services, page.next_page_token)
-
-
-@directory_services.operation("post", "/services/search", right="directory.read", answers=ServiceSearchPage, takes=ServiceSearchSchema)
-def search_services(given: dict[str, Any]) -> Response:
-    """Find services
-
-    A POST, so that no word stands in an address. To go on, send the same body with `cursor`."""
-    page = clients().directory.SearchServices(from_json({**page_fields(given), **given}, pb.SearchServicesRequest()))
-    return listed([to_json(service) for service in page.services], page.next_page_token, {"total_size": page.total_size})
-
-
-@directory_services.operation(
-    "post", "/services/match", right="directory.read", answers=list_of(MatchSchema, "Matches"), takes=MatchQuestionSchema
+directory_services.rpc("SearchServices", "List services", answers=ServicePage, query=ServiceQuery, operation_id="list_services", verb="get")
+directory_services.rpc(
+    "SearchServices",
+    "Find services",
+    "A POST, so that no word stands in an address. To go on, send the same body with `cursor`.",
+    answers=ServiceSearchPage,
+    takes=ServiceSearchSchema,
+    verb="post",
 )
-def match_services(given: dict[str, Any]) -> Response:
-    """Match services to a need
-
-    Every service of the need with a verdict and the reason per criterion, best first. Nothing is stored."""
-    return items(clients().directory.MatchServices(from_json(given, pb.MatchServicesRequest())).matches)
-
-
-@directory_services.operation("get", "/services/<opaque:service_id>", right="directory.read", answers=ServiceSchema)
-def get_service(service_id: str) -> Response:
-    """Show a service"""
-    return one(clients().directory.GetService(pb.GetServiceRequest(id=service_id)))
-
-
-@directory_services.operation(
-    "patch",
-    "/services/<opaque:service_id>",
-    right="directory.write",
-    answers=ServiceSchema,
-    takes=ServicePatch,
-    etag=True,
-    wrapped="service",
+directory_services.rpc(
+    "MatchServices",
+    "Match services to a need",
+    "Every service of the need with a verdict and the reason per criterion, best first. Nothing is stored.",
+    answers=list_of(MatchSchema, "Matches"),
+    takes=MatchQuestionSchema,
 )
-def update_service(given: dict[str, Any], service_id: str) -> Response:
-    """Change a service
-
-    The manager of its organisation, or the coordinator."""
-    base = if_match()
-    values = completed(given, lambda: clients().directory.GetService(pb.GetServiceRequest(id=service_id)))
-    changed = from_json({**values, "id": service_id, "etag": base}, pb.Service())
-    request = pb.UpdateServiceRequest(service=changed, update_mask=mask(given), request_id=request_key())
-    return one(clients().directory.UpdateService(request))
-
-
-@directory_services.operation(
-    "put",
-    "/services/<opaque:service_id>/capacity",
-    right="directory.write",
+directory_services.rpc("GetService", "Show a service", answers=ServiceSchema)
+directory_services.rpc(
+    "UpdateService", "Change a service", "The manager of its organisation, or the coordinator.", answers=ServiceSchema, takes=ServicePatch
+)
+directory_services.rpc(
+    "SetCapacity",
+    "Say how much room there is now",
+    "Any worker of the organisation. If-Match is optional here: the last word counts.",
     answers=ServiceSchema,
     takes=CapacitySchema,
-    etag=False,
-    wrapped="capacity",
+    etag_needed=False,
 )
-def set_capacity(given: dict[str, Any], service_id: str) -> Response:
-    """Say how much room there is now
-
-    Any worker of the organisation. If-Match is optional here: the last word counts."""
-    capacity = from_json(given, pb.Capacity())
-    request = pb.SetCapacityRequest(id=service_id, etag=if_match(needed=False), capacity=capacity, request_id=request_key())
-    return one(clients().directory.SetCapacity(request))

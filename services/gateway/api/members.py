@@ -1,21 +1,15 @@
 """/invitations, /workers and /api-keys: who works for a member, and the keys of its systems."""
 
-from typing import Any
-
-from flask import Response
 from marshmallow import Schema
 from marshmallow.validate import Length
 
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.gateway.api import fields
-from services.gateway.api.answers import PageQuery, items, list_of, one, page_fields, page_of
-from services.gateway.api.convert import from_json
-from services.gateway.api.reading import if_match, request_key
-from services.gateway.api.routes import MANAGER, PUBLIC, STEERING, Routes
-from services.gateway.clients import clients
+from services.gateway.api.answers import PageQuery, list_of, page_of
+from services.gateway.api.routes import Routes
 
-members = Routes("members", "Who works for a member, and the keys of its systems.")
+members = Routes("members", "Who works for a member, and the keys of its systems.", pb.DESCRIPTOR.services_by_name["Members"])
 SCOPES = (
     "directory.read",
     "directory.write",
@@ -92,98 +86,48 @@ class NewApiKeySchema(ApiKeySchema):
     secret = fields.text("The whole key, shown in this answer only.", example="enl_<id>_<secret>", dump_only=True)
 
 
-@members.operation(
-    "post",
-    "/invitations",
-    right=STEERING,
+members.rpc(
+    "CreateInvitation",
+    "Invite somebody to open an account",
+    "The link goes to her by e-mail, and to nobody else; the answer is the same whether or not the address has an account. A "
+    "coordinator invites the first manager of another organisation, while it has none.",
     answers=InvitationSchema,
-    status=201,
     takes=InvitationSchema,
-    once=True,
-    wrapped="invitation",
-    refuses=(404, 409),
 )
-def create_invitation(given: dict[str, Any]) -> Response:
-    """Invite somebody to open an account
-
-    The link goes to her by e-mail, and to nobody else; the answer is the same whether or not the address has an account. A coordinator invites the first
-    manager of another organisation, while it has none."""
-    request = pb.CreateInvitationRequest(invitation=from_json(given, pb.Invitation()), request_id=request_key())
-    return one(clients().members.CreateInvitation(request), status=201)
-
-
-@members.operation("get", "/invitations", right=MANAGER, answers=list_of(InvitationSchema, "Invitations"))
-def list_invitations() -> Response:
-    """List the invitations to your organisation that can still be accepted"""
-    return items(clients().members.ListInvitations(pb.ListInvitationsRequest()).invitations)
-
-
-@members.operation("post", "/invitations/<opaque:invitation_id>/revoke", right=MANAGER, answers=InvitationSchema, once=True, refuses=(409,))
-def revoke_invitation(invitation_id: str) -> Response:
-    """Revoke an invitation at once"""
-    return one(clients().members.RevokeInvitation(pb.RevokeInvitationRequest(id=invitation_id, request_id=request_key())))
-
-
-@members.operation(
-    "post", "/invitations/accept", right=PUBLIC, answers=None, status=204, takes=AcceptanceSchema, once=True, refuses=(401, 409)
+members.rpc(
+    "ListInvitations",
+    "List the invitations to your organisation that can still be accepted",
+    answers=list_of(InvitationSchema, "Invitations"),
 )
-def accept_invitation(given: dict[str, Any]) -> Response:
-    """Open the account you were invited to
-
-    With a name and password of your own. The link is good for once; one that is used, replaced, too old or unknown is refused in the same way."""
-    clients().members.AcceptInvitation(pb.AcceptInvitationRequest(**given, request_id=request_key()))
-    return Response(status=204)
-
-
-@members.operation("get", "/workers", right=MANAGER, answers=page_of(WorkerSchema, "WorkerPage"), query=PageQuery)
-def list_workers(given: dict[str, Any]) -> Response:
-    """List your organisation's workers"""
-    page = clients().members.ListWorkers(pb.ListWorkersRequest(**page_fields(given)))
-    return items(page.workers, page.next_page_token)
-
-
-@members.operation("post", "/workers/<opaque:worker_id>/suspend", right=MANAGER, answers=WorkerSchema, once=True, etag=True, refuses=(409,))
-def suspend_worker(worker_id: str) -> Response:
-    """Suspend a worker
-
-    Her sessions end at once."""
-    return one(clients().members.SuspendWorker(pb.SuspendWorkerRequest(id=worker_id, etag=if_match(), request_id=request_key())))
-
-
-@members.operation(
-    "post", "/api-keys", right=MANAGER, answers=NewApiKeySchema, status=201, takes=ApiKeySchema, once=True, refuses=(404, 409)
+members.rpc("RevokeInvitation", "Revoke an invitation at once", answers=InvitationSchema)
+members.rpc(
+    "AcceptInvitation",
+    "Open the account you were invited to",
+    "With a name and password of your own. The link is good for once; one that is used, replaced, too old or unknown is refused in "
+    "the same way.",
+    answers=None,
+    takes=AcceptanceSchema,
 )
-def create_api_key(given: dict[str, Any]) -> Response:
-    """Make an API key
-
-    The secret is in this answer only. Two live keys at most, so that one can be changed for the other without a pause."""
-    created = clients().members.CreateApiKey(from_json({**given, "request_id": request_key()}, pb.CreateApiKeyRequest()))
-    return one(created.api_key, status=201, more={"secret": created.secret})
-
-
-@members.operation("get", "/api-keys", right=MANAGER, answers=list_of(ApiKeySchema, "ApiKeys"))
-def list_api_keys() -> Response:
-    """List your organisation's keys, without secrets"""
-    return items(clients().members.ListApiKeys(pb.ListApiKeysRequest()).api_keys)
-
-
-@members.operation("post", "/api-keys/<opaque:api_key_id>/confirm", right=MANAGER, answers=ApiKeySchema, once=True, refuses=(409,))
-def confirm_api_key(api_key_id: str) -> Response:
-    """Confirm a key as the second manager
-
-    A key that may do more than its maker could do in person is good for nothing until then."""
-    return one(clients().members.ConfirmApiKey(pb.ConfirmApiKeyRequest(id=api_key_id, request_id=request_key())))
-
-
-@members.operation("post", "/api-keys/<opaque:api_key_id>/transfer", right=MANAGER, answers=ApiKeySchema, once=True, refuses=(409,))
-def transfer_api_key(api_key_id: str) -> Response:
-    """Take a key over from another manager
-
-    A key falls with the manager with whom it stands; from now on that is the caller."""
-    return one(clients().members.TransferApiKey(pb.TransferApiKeyRequest(id=api_key_id, request_id=request_key())))
-
-
-@members.operation("post", "/api-keys/<opaque:api_key_id>/revoke", right=MANAGER, answers=ApiKeySchema, once=True)
-def revoke_api_key(api_key_id: str) -> Response:
-    """Revoke a key at once"""
-    return one(clients().members.RevokeApiKey(pb.RevokeApiKeyRequest(id=api_key_id, request_id=request_key())))
+members.rpc("ListWorkers", "List your organisation's workers", answers=page_of(WorkerSchema, "WorkerPage"), query=PageQuery)
+members.rpc("SuspendWorker", "Suspend a worker", "Her sessions end at once.", answers=WorkerSchema)
+members.rpc(
+    "CreateApiKey",
+    "Make an API key",
+    "The secret is in this answer only. Two live keys at most, so that one can be changed for the other without a pause.",
+    answers=NewApiKeySchema,
+    takes=ApiKeySchema,
+)
+members.rpc("ListApiKeys", "List your organisation's keys, without secrets", answers=list_of(ApiKeySchema, "ApiKeys"))
+members.rpc(
+    "ConfirmApiKey",
+    "Confirm a key as the second manager",
+    "A key that may do more than its maker could do in person is good for nothing until then.",
+    answers=ApiKeySchema,
+)
+members.rpc(
+    "TransferApiKey",
+    "Take a key over from another manager",
+    "A key falls with the manager with whom it stands; from now on that is the caller.",
+    answers=ApiKeySchema,
+)
+members.rpc("RevokeApiKey", "Revoke a key at once", answers=ApiKeySchema)

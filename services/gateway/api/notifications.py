@@ -2,20 +2,21 @@
 
 from typing import Any
 
-from flask import Response
 from google.protobuf.message import Message
 from marshmallow import Schema
 
 from protos.notifications.v1 import notifications_pb2 as pb
 from protos.referrals.v1.referrals_pb2 import Urgency
 from services.gateway.api import fields
-from services.gateway.api.answers import PageQuery, items, list_of, listed, one, page_fields, page_of, thing
-from services.gateway.api.convert import from_json, to_json
-from services.gateway.api.reading import if_match, request_key
-from services.gateway.api.routes import MANAGER, WORKER, Routes
-from services.gateway.clients import clients
+from services.gateway.api.answers import PageQuery, list_of, page_of
+from services.gateway.api.convert import to_json
+from services.gateway.api.routes import Routes
 
-notifications = Routes("notifications", "What your desk was told, and how it wants to be told. The texts hold nothing personal.")
+notifications = Routes(
+    "notifications",
+    "What your desk was told, and how it wants to be told. The texts hold nothing personal.",
+    pb.DESCRIPTOR.services_by_name["Notifications"],
+)
 
 
 class MessageSchema(Schema):
@@ -67,51 +68,29 @@ class DevelopmentMailSchema(Schema):
     create_time = fields.created()
 
 
-@notifications.operation("get", "/notifications", right="notifications", answers=page_of(MessageSchema, "MessagePage"), query=MessageQuery)
-def list_messages(given: dict[str, Any]) -> Response:
-    """List messages, newest first"""
-    page = clients().notifications.ListMessages(from_json({**page_fields(given), **given}, pb.ListMessagesRequest()))
-    return listed([message_json(message) for message in page.messages], page.next_page_token)
-
-
-@notifications.operation("get", "/notifications/unread", right="notifications", answers=UnreadSchema)
-def count_unread() -> Response:
-    """Count unread messages"""
-    return one(clients().notifications.CountUnread(pb.CountUnreadRequest()))
-
-
-@notifications.operation("post", "/notifications/<opaque:message_id>/read", right="notifications", answers=MessageSchema, once=True)
-def mark_message_read(message_id: str) -> Response:
-    """Mark a message as read"""
-    return thing(message_json(clients().notifications.MarkMessageRead(pb.MarkMessageReadRequest(id=message_id, request_id=request_key()))))
-
-
-@notifications.operation("get", "/desk", right="notifications", answers=DeskSchema, query=DeskQuery, refuses=(404,))
-def get_desk(given: dict[str, Any]) -> Response:
-    """Show how your desk is told"""
-    return one(clients().notifications.GetDesk(pb.GetDeskRequest(**given)))
-
-
-@notifications.operation("put", "/desk", right=MANAGER, answers=DeskSchema, takes=DeskSchema, etag=True, wrapped="desk", refuses=(404,))
-def set_desk(given: dict[str, Any]) -> Response:
-    """Set how your desk is told
-
-    Replaces the whole. A coordinator may name any organisation."""
-    desk = from_json({**given, "etag": if_match()}, pb.Desk())
-    return one(clients().notifications.SetDesk(pb.SetDeskRequest(desk=desk, request_id=request_key())))
-
-
-@notifications.operation(
-    "get", "/development-mails", right=WORKER, answers=list_of(DevelopmentMailSchema, "DevelopmentMails"), refuses=(409,)
-)
-def list_development_mails() -> Response:
-    """List the e-mails that a development set-up kept instead of sending"""
-    return items(clients().notifications.ListDevelopmentMails(pb.ListDevelopmentMailsRequest()).mails)
-
-
 def message_json(message: Message) -> dict[str, Any]:
     """A message, with its urgency in the same words as everywhere here; the service has it as the fact had it (IMMEDIATE)."""
     said = to_json(message)
     if "urgency_code" in said:
         said["urgency_code"] = said["urgency_code"].lower()
     return said
+
+
+notifications.rpc(
+    "ListMessages", "List messages, newest first", answers=page_of(MessageSchema, "MessagePage"), query=MessageQuery, said=message_json
+)
+notifications.rpc("CountUnread", "Count unread messages", answers=UnreadSchema)
+notifications.rpc("MarkMessageRead", "Mark a message as read", answers=MessageSchema, said=message_json)
+notifications.rpc("GetDesk", "Show how your desk is told", answers=DeskSchema, query=DeskQuery)
+notifications.rpc(
+    "SetDesk",
+    "Set how your desk is told",
+    "Replaces the whole. A coordinator may name any organisation.",
+    answers=DeskSchema,
+    takes=DeskSchema,
+)
+notifications.rpc(
+    "ListDevelopmentMails",
+    "List the e-mails that a development set-up kept instead of sending",
+    answers=list_of(DevelopmentMailSchema, "DevelopmentMails"),
+)

@@ -1,20 +1,18 @@
 """/organizations: the members of the coalition, and what the coordinator decides about them."""
 
-from typing import Any
-
-from flask import Response
 from marshmallow import Schema
 
 from protos.partners.v1 import directory_pb2 as pb
 from services.gateway.api import fields
-from services.gateway.api.answers import PageQuery, items, one, page_fields, page_of
-from services.gateway.api.convert import from_json
-from services.gateway.api.patches import mask, patch_of
-from services.gateway.api.reading import if_match, request_key
-from services.gateway.api.routes import COORDINATOR, Routes
-from services.gateway.clients import clients
+from services.gateway.api.answers import PageQuery, page_of
+from services.gateway.api.patches import patch_of
+from services.gateway.api.routes import Routes
 
-organizations = Routes("organizations", "The members of the coalition: ministries, NGOs, shelters, hotlines, parishes.")
+organizations = Routes(
+    "organizations",
+    "The members of the coalition: ministries, NGOs, shelters, hotlines, parishes.",
+    pb.DESCRIPTOR.services_by_name["Directory"],
+)
 TYPE, STATUS = pb.OrganizationType.DESCRIPTOR, pb.OrganizationStatus.DESCRIPTOR
 
 
@@ -71,153 +69,32 @@ class OrganizationQuery(PageQuery):
     status = fields.word(STATUS, "Only in this state.")
 
 
-@organizations.operation(
-    "post",
-    "/organizations",
-    right=COORDINATOR,
-    answers=OrganizationSchema,
-    status=201,
-    takes=OrganizationSchema,
-    once=True,
-    wrapped="organization",
+organizations.rpc(
+    "CreateOrganization", "Register a member", "It begins on probation.", answers=OrganizationSchema, takes=OrganizationSchema
 )
-def create_organization(given: dict[str, Any]) -> Response:
-    """Register a member
-
-    It begins on probation."""
-    request = pb.CreateOrganizationRequest(organization=from_json(given, pb.Organization()), request_id=request_key())
-    created = clients().directory.CreateOrganization(request)
-    return one(created, status=201, location=f"/organizations/{created.id}")
-
-
-@organizations.operation("get", "/organizations", right="directory.read", answers=OrganizationPage, query=OrganizationQuery)
-def list_organizations(given: dict[str, Any]) -> Response:
-    """List members by name"""
-    request = from_json({**page_fields(given), **given}, pb.ListOrganizationsRequest())
-    page = clients().directory.ListOrganizations(request)
-    return items(page.organizations, page.next_page_token)
-
-
-@organizations.operation("get", "/organizations/<opaque:organization_id>", right="directory.read", answers=OrganizationSchema)
-def get_organization(organization_id: str) -> Response:
-    """Show a member"""
-    return one(clients().directory.GetOrganization(pb.GetOrganizationRequest(id=organization_id)))
-
-
-@organizations.operation(
-    "patch",
-    "/organizations/<opaque:organization_id>",
-    right="directory.write",
+organizations.rpc("ListOrganizations", "List members by name", answers=OrganizationPage, query=OrganizationQuery)
+organizations.rpc("GetOrganization", "Show a member", answers=OrganizationSchema)
+organizations.rpc(
+    "UpdateOrganization",
+    "Change a member's entry",
+    "The manager of the organisation, or the coordinator. Type, country and public number are the network's: see propose-change.",
     answers=OrganizationSchema,
     takes=OrganizationPatch,
-    etag=True,
-    wrapped="organization",
-    refuses=(409,),
 )
-def update_organization(given: dict[str, Any], organization_id: str) -> Response:
-    """Change a member's entry
-
-    The manager of the organisation, or the coordinator. Type, country and public number are the network's: see propose-change."""
-    changed = from_json({**given, "id": organization_id, "etag": if_match()}, pb.Organization())
-    request = pb.UpdateOrganizationRequest(organization=changed, update_mask=mask(given), request_id=request_key())
-    return one(clients().directory.UpdateOrganization(request))
-
-
-@organizations.operation(
-    "post",
-    "/organizations/<opaque:organization_id>/propose-change",
-    right=COORDINATOR,
+organizations.rpc(
+    "ProposeOrganizationChange",
+    "Propose to change a member's type, country or public number",
+    "Nothing changes until another person of the coordination confirms.",
     answers=OrganizationSchema,
     takes=NetworkFieldsSchema,
-    once=True,
-    etag=True,
-    wrapped="organization",
 )
-def propose_organization_change(given: dict[str, Any], organization_id: str) -> Response:
-    """Propose to change a member's type, country or public number
-
-    Nothing changes until another person of the coordination confirms."""
-    changed = from_json({**given, "id": organization_id, "etag": if_match()}, pb.Organization())
-    request = pb.ProposeOrganizationChangeRequest(organization=changed, update_mask=mask(given), request_id=request_key())
-    return one(clients().directory.ProposeOrganizationChange(request))
-
-
-@organizations.operation(
-    "post",
-    "/organizations/<opaque:organization_id>/confirm-change",
-    right=COORDINATOR,
+organizations.rpc("ConfirmOrganizationChange", "Confirm what somebody else has proposed", answers=OrganizationSchema)
+organizations.rpc("DropOrganizationChange", "Drop what was proposed", answers=OrganizationSchema)
+organizations.rpc(
+    "ApproveOrganization",
+    "Approve a member",
+    "Its workers may now open identities and see shelters. By another person than who registered it.",
     answers=OrganizationSchema,
-    once=True,
-    etag=True,
-    refuses=(409,),
 )
-def confirm_organization_change(organization_id: str) -> Response:
-    """Confirm what somebody else has proposed"""
-    request = pb.ConfirmOrganizationChangeRequest(id=organization_id, etag=if_match(), request_id=request_key())
-    return one(clients().directory.ConfirmOrganizationChange(request))
-
-
-@organizations.operation(
-    "post",
-    "/organizations/<opaque:organization_id>/drop-change",
-    right=COORDINATOR,
-    answers=OrganizationSchema,
-    once=True,
-    etag=True,
-    refuses=(409,),
-)
-def drop_organization_change(organization_id: str) -> Response:
-    """Drop what was proposed"""
-    request = pb.DropOrganizationChangeRequest(id=organization_id, etag=if_match(), request_id=request_key())
-    return one(clients().directory.DropOrganizationChange(request))
-
-
-@organizations.operation(
-    "post",
-    "/organizations/<opaque:organization_id>/approve",
-    right=COORDINATOR,
-    answers=OrganizationSchema,
-    once=True,
-    etag=True,
-    refuses=(409,),
-)
-def approve_organization(organization_id: str) -> Response:
-    """Approve a member
-
-    Its workers may now open identities and see shelters. By another person than who registered it."""
-    request = pb.ApproveOrganizationRequest(id=organization_id, etag=if_match(), request_id=request_key())
-    return one(clients().directory.ApproveOrganization(request))
-
-
-@organizations.operation(
-    "post",
-    "/organizations/<opaque:organization_id>/suspend",
-    right=COORDINATOR,
-    answers=OrganizationSchema,
-    once=True,
-    etag=True,
-    refuses=(409,),
-)
-def suspend_organization(organization_id: str) -> Response:
-    """Suspend a member
-
-    Its workers and keys are refused everywhere."""
-    request = pb.SuspendOrganizationRequest(id=organization_id, etag=if_match(), request_id=request_key())
-    return one(clients().directory.SuspendOrganization(request))
-
-
-@organizations.operation(
-    "post",
-    "/organizations/<opaque:organization_id>/reinstate",
-    right=COORDINATOR,
-    answers=OrganizationSchema,
-    once=True,
-    etag=True,
-    refuses=(409,),
-)
-def reinstate_organization(organization_id: str) -> Response:
-    """End a suspension
-
-    The member is approved again."""
-    request = pb.ReinstateOrganizationRequest(id=organization_id, etag=if_match(), request_id=request_key())
-    return one(clients().directory.ReinstateOrganization(request))
+organizations.rpc("SuspendOrganization", "Suspend a member", "Its workers and keys are refused everywhere.", answers=OrganizationSchema)
+organizations.rpc("ReinstateOrganization", "End a suspension", "The member is approved again.", answers=OrganizationSchema)

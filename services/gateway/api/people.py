@@ -1,21 +1,19 @@
 """/people: files of people, identity sealed; opening it is an act of its own, with a purpose, and on record."""
 
-from typing import Any
-
-from flask import Response
 from marshmallow import Schema
 from marshmallow.validate import Regexp
 
 from protos.referrals.v1 import people_pb2 as pb
 from services.gateway.api import fields
-from services.gateway.api.answers import PageQuery, items, one, page_fields, page_of
-from services.gateway.api.convert import from_json
+from services.gateway.api.answers import PageQuery, page_of
 from services.gateway.api.patches import patch_of
-from services.gateway.api.reading import if_match, request_key
 from services.gateway.api.routes import Routes
-from services.gateway.clients import clients
 
-people = Routes("people", "Files of people: the coarse part in lists, the identity sealed, every reading on record.")
+people = Routes(
+    "people",
+    "Files of people: the coarse part in lists, the identity sealed, every reading on record.",
+    pb.DESCRIPTOR.services_by_name["People"],
+)
 GROUP = pb.FieldGroup.DESCRIPTOR
 BANDS = ("0-11", "12-17", "18-24", "25-59", "60+")
 GENDERS = ("Feminine", "Masculine", "TransgenderFeminine", "TransgenderMasculine", "NonConforming", "NonSpecifiedUnknown")
@@ -120,91 +118,35 @@ class ReadingSchema(Schema):
 
 
 IdentityPatch = patch_of(IdentitySchema, "IdentityPatch", only=list(IdentitySchema._declared_fields), clearing=False)
-
-
-@people.operation("post", "/people", right="people.write", answers=PersonSchema, status=201, takes=NewPersonSchema, once=True)
-def create_person(given: dict[str, Any]) -> Response:
-    """Open a file
-
-    The identity is sealed at once and is not in this answer."""
-    made = clients().people.CreatePerson(from_json({**given, "request_id": request_key()}, pb.CreatePersonRequest()))
-    return one(made, status=201, location=f"/people/{made.id}")
-
-
-@people.operation("get", "/people", right="people.read", answers=page_of(PersonSchema, "PersonPage"), query=PageQuery)
-def list_people(given: dict[str, Any]) -> Response:
-    """List your organisation's files, newest first, codes only"""
-    page = clients().people.ListPeople(pb.ListPeopleRequest(**page_fields(given)))
-    return items(page.people, page.next_page_token)
-
-
-@people.operation("get", "/people/<opaque:person_id>", right="people.read", answers=PersonSchema)
-def get_person(person_id: str) -> Response:
-    """Show the coarse part of a file
-
-    The file's organisation, or the receiver of a live referral."""
-    return one(clients().people.GetPerson(pb.GetPersonRequest(id=person_id)))
-
-
-@people.operation(
-    "patch",
-    "/people/<opaque:person_id>/identity",
-    right="people.write",
+people.rpc(
+    "CreatePerson", "Open a file", "The identity is sealed at once and is not in this answer.", answers=PersonSchema, takes=NewPersonSchema
+)
+people.rpc(
+    "ListPeople", "List your organisation's files, newest first, codes only", answers=page_of(PersonSchema, "PersonPage"), query=PageQuery
+)
+people.rpc(
+    "GetPerson", "Show the coarse part of a file", "The file's organisation, or the receiver of a live referral.", answers=PersonSchema
+)
+people.rpc(
+    "UpdateIdentity",
+    "Complete or correct the identity",
+    "What is named is replaced. Nothing can be cleared here: null is refused.",
     answers=PersonSchema,
     takes=IdentityPatch,
-    etag=True,
-    wrapped="identity",
-    refuses=(409,),
 )
-def update_identity(given: dict[str, Any], person_id: str) -> Response:
-    """Complete or correct the identity
-
-    What is named is replaced. Nothing can be cleared here: null is refused."""
-    identity = from_json(given, pb.Identity())
-    return one(
-        clients().people.UpdateIdentity(
-            pb.UpdateIdentityRequest(id=person_id, etag=if_match(), identity=identity, request_id=request_key())
-        )
-    )
-
-
-@people.operation(
-    "post", "/people/<opaque:person_id>/open", right="people.open", answers=OpenedIdentitySchema, takes=OpeningSchema, refuses=(409,)
+people.rpc(
+    "OpenPerson",
+    "Open the identity for a purpose",
+    "On record before the first byte leaves. The file's organisation gets what it asks for; a receiver what a live receipt allows: "
+    "recipient, purpose, field groups, time. Keep no copy.",
+    answers=OpenedIdentitySchema,
+    takes=OpeningSchema,
 )
-def open_person(given: dict[str, Any], person_id: str) -> Response:
-    """Open the identity for a purpose
-
-    On record before the first byte leaves. The file's organisation gets what it asks for; a receiver what a live receipt allows: recipient,
-    purpose, field groups, time. Keep no copy."""
-    return one(clients().people.OpenPerson(from_json({**given, "id": person_id}, pb.OpenPersonRequest())))
-
-
-@people.operation(
-    "put",
-    "/people/<opaque:person_id>/safe-contact",
-    right="people.write",
-    answers=PersonSchema,
-    takes=SafeContactPlanSchema,
-    etag=True,
-    wrapped="safe_contact",
-    refuses=(409,),
+people.rpc("SetSafeContact", "Say how, when and whether she may be contacted", answers=PersonSchema, takes=SafeContactPlanSchema)
+people.rpc(
+    "ListReadings",
+    "List who looked at the file",
+    "The refused looks too. The file's organisation.",
+    answers=page_of(ReadingSchema, "ReadingPage"),
+    query=PageQuery,
 )
-def set_safe_contact(given: dict[str, Any], person_id: str) -> Response:
-    """Say how, when and whether she may be contacted"""
-    plan = from_json(given, pb.SafeContact())
-    return one(
-        clients().people.SetSafeContact(
-            pb.SetSafeContactRequest(id=person_id, etag=if_match(), safe_contact=plan, request_id=request_key())
-        )
-    )
-
-
-@people.operation(
-    "get", "/people/<opaque:person_id>/readings", right="people.read", answers=page_of(ReadingSchema, "ReadingPage"), query=PageQuery
-)
-def list_readings(given: dict[str, Any], person_id: str) -> Response:
-    """List who looked at the file
-
-    The refused looks too. The file's organisation."""
-    page = clients().people.ListReadings(pb.ListReadingsRequest(person_id=person_id, **page_fields(given)))
-    return items(page.readings, page.next_page_token)

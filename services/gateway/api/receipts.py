@@ -1,20 +1,16 @@
 """/receipts: a consent given, as a signed record, and its withdrawal."""
 
-from typing import Any
-
-from flask import Response
 from marshmallow import Schema
 
 from protos.referrals.v1 import people_pb2 as pb
 from services.gateway.api import fields
-from services.gateway.api.answers import items, list_of, one
-from services.gateway.api.convert import from_json
+from services.gateway.api.answers import list_of
 from services.gateway.api.people import GROUP
-from services.gateway.api.reading import request_key
-from services.gateway.api.routes import WORKER, Routes
-from services.gateway.clients import clients
+from services.gateway.api.routes import Routes
 
-receipts = Routes("receipts", "Consent as a signed record: to whom, which fields, for what, until when.")
+receipts = Routes(
+    "receipts", "Consent as a signed record: to whom, which fields, for what, until when.", pb.DESCRIPTOR.services_by_name["People"]
+)
 EXPLAINED = ("interview", "purpose", "uses", "research_use", "right_to_data", "storage_time", "how_to_withdraw")
 
 
@@ -46,53 +42,33 @@ class ReceiptSchema(Schema):
     confirmed_by_worker_id = fields.ident("Who that was.", dump_only=True)
     confirm_until_time = fields.time("Until when an override opens without a second person.", dump_only=True)
     genuine = fields.flag("Whether the signature holds; if not, it opens nothing.", dump_only=True)
+    live = fields.flag("Whether it opens now what it names.", dump_only=True)
 
 
-@receipts.operation(
-    "post",
-    "/people/<opaque:person_id>/receipts",
-    right="people.write",
-    answers=ReceiptSchema,
-    status=201,
-    takes=ReceiptSchema,
-    once=True,
-    wrapped="receipt",
-    refuses=(409,),
+class ReceiptQuery(Schema):
+    """Which receipts."""
+
+    referral_id = fields.ident("Only those on which this referral could be sent now.")
+
+
+receipts.rpc("CreateReceipt", "Record a consent", "The file's organisation.", answers=ReceiptSchema, takes=ReceiptSchema)
+receipts.rpc(
+    "ListReceipts",
+    "List a person's receipts, newest first",
+    "The file's organisation; a recipient sees its own.",
+    answers=list_of(ReceiptSchema, "Receipts"),
+    query=ReceiptQuery,
 )
-def create_receipt(given: dict[str, Any], person_id: str) -> Response:
-    """Record a consent
-
-    The file's organisation."""
-    receipt = from_json({**given, "person_id": person_id}, pb.Receipt())
-    made = clients().people.CreateReceipt(pb.CreateReceiptRequest(receipt=receipt, request_id=request_key()))
-    return one(made, status=201, location=f"/receipts/{made.id}")
-
-
-@receipts.operation("get", "/people/<opaque:person_id>/receipts", right="people.read", answers=list_of(ReceiptSchema, "Receipts"))
-def list_receipts(person_id: str) -> Response:
-    """List a person's receipts, newest first
-
-    The file's organisation; a recipient sees its own."""
-    return items(clients().people.ListReceipts(pb.ListReceiptsRequest(person_id=person_id)).receipts)
-
-
-@receipts.operation("get", "/receipts/<opaque:receipt_id>", right="people.read", answers=ReceiptSchema)
-def get_receipt(receipt_id: str) -> Response:
-    """Show a receipt"""
-    return one(clients().people.GetReceipt(pb.GetReceiptRequest(id=receipt_id)))
-
-
-@receipts.operation("post", "/receipts/<opaque:receipt_id>/confirm", right=WORKER, answers=ReceiptSchema, once=True, refuses=(409,))
-def confirm_receipt(receipt_id: str) -> Response:
-    """Confirm a decision in a child's best interest
-
-    Somebody of the file's organisation, other than who recorded it; a person, not a key."""
-    return one(clients().people.ConfirmReceipt(pb.ConfirmReceiptRequest(id=receipt_id, request_id=request_key())))
-
-
-@receipts.operation("post", "/receipts/<opaque:receipt_id>/withdraw", right="people.write", answers=ReceiptSchema, once=True)
-def withdraw_receipt(receipt_id: str) -> Response:
-    """Withdraw a consent
-
-    Referrals that stand on it end at once. On her word, by the file's organisation or the recipient; a second time changes nothing."""
-    return one(clients().people.WithdrawReceipt(pb.WithdrawReceiptRequest(id=receipt_id, request_id=request_key())))
+receipts.rpc("GetReceipt", "Show a receipt", answers=ReceiptSchema)
+receipts.rpc(
+    "ConfirmReceipt",
+    "Confirm a decision in a child's best interest",
+    "Somebody of the file's organisation, other than who recorded it; a person, not a key.",
+    answers=ReceiptSchema,
+)
+receipts.rpc(
+    "WithdrawReceipt",
+    "Withdraw a consent",
+    "Referrals that stand on it end at once. On her word, by the file's organisation or the recipient; a second time changes nothing.",
+    answers=ReceiptSchema,
+)

@@ -1,19 +1,14 @@
 """/references: what a caller may hear and say with her reference and PIN. No account, no key: both together are the credential."""
 
-from typing import Any
-
-from flask import Response
 from marshmallow import Schema
 
 from protos.referrals.v1 import contacts_pb2 as pb
-from services.gateway import origin
 from services.gateway.api import fields
-from services.gateway.api.answers import one
-from services.gateway.api.reading import request_key
-from services.gateway.api.routes import REFERENCE, Routes
-from services.gateway.clients import clients
+from services.gateway.api.routes import Routes
 
-references = Routes("references", "What a caller may hear and say with her reference and PIN.")
+references = Routes(
+    "references", "What a caller may hear and say with her reference and PIN.", pb.DESCRIPTOR.services_by_name["References"]
+)
 STATES = ("being_prepared", "asked", "accepted", "waiting_list", "in_progress", "done", "not_possible", "stopped")
 
 
@@ -50,31 +45,19 @@ class ReferenceStatusSchema(Schema):
     may_withdraw = fields.flag("Whether there is something that a withdrawal would end.")
 
 
-@references.operation("post", "/references/status", right=REFERENCE, answers=ReferenceStatusSchema, takes=ReferenceSchema, refuses=(401,))
-def get_reference_status(given: dict[str, Any]) -> Response:
-    """Say what became of a call
-
-    Ten wrong PINs: two hours' pause, and longer after a hundred. An unknown reference looks like a wrong PIN. A page or app of your own asks from one
-    address for all its callers: 30 wrong ones, then one every ten minutes."""
-    origin.tell()
-    return one(clients().references.GetReferenceStatus(pb.GetReferenceStatusRequest(**given)))
-
-
-@references.operation(
-    "post", "/references/withdraw-consent", right=REFERENCE, answers=ReferenceStatusSchema, takes=ReferenceSchema, once=True, refuses=(401,)
+references.rpc(
+    "GetReferenceStatus",
+    "Say what became of a call",
+    "Ten wrong PINs: two hours' pause, and longer after a hundred. An unknown reference looks like a wrong PIN. A page or app of "
+    "your own asks from one address for all its callers: 30 wrong ones, then one every ten minutes.",
+    answers=ReferenceStatusSchema,
+    takes=ReferenceSchema,
 )
-def withdraw_consent_by_reference(given: dict[str, Any]) -> Response:
-    """Withdraw every consent and override of the person
-
-    Whoever recorded them; what is asked for her ends, and the receivers' access with it, at once."""
-    origin.tell()
-    return one(clients().references.WithdrawConsentByReference(pb.WithdrawConsentByReferenceRequest(**given, request_id=request_key())))
-
-
-@references.operation(
-    "post", "/references/confirm", right=REFERENCE, answers=ReferenceStatusSchema, takes=ConfirmationSchema, once=True, refuses=(401, 409)
+references.rpc(
+    "WithdrawConsentByReference",
+    "Withdraw every consent and override of the person",
+    "Whoever recorded them; what is asked for her ends, and the receivers' access with it, at once.",
+    answers=ReferenceStatusSchema,
+    takes=ReferenceSchema,
 )
-def confirm_help(given: dict[str, Any]) -> Response:
-    """Say whether help came"""
-    origin.tell()
-    return one(clients().references.ConfirmHelp(pb.ConfirmHelpRequest(**given, request_id=request_key())))
+references.rpc("ConfirmHelp", "Say whether help came", answers=ReferenceStatusSchema, takes=ConfirmationSchema)

@@ -4,23 +4,18 @@ Every verb needs If-Match and takes an Idempotency-Key. Which verb is possible i
 referral says it for the caller.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
 
-from flask import Response
-from google.protobuf.message import Message
 from marshmallow import Schema
 
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.api import fields
-from services.gateway.api.answers import one
-from services.gateway.api.convert import from_json
-from services.gateway.api.reading import if_match, request_key
 from services.gateway.api.referrals import ReferralSchema
-from services.gateway.api.routes import STEERING, Routes, View
-from services.gateway.clients import Clients, clients
+from services.gateway.api.routes import Routes
 
-referral_verbs = Routes("referral verbs", "What may happen to a referral; every one needs If-Match.")
+referral_verbs = Routes(
+    "referral verbs", "What may happen to a referral; every one needs If-Match.", pb.DESCRIPTOR.services_by_name["Referrals"]
+)
 
 OVERRIDES = ("life_at_risk", "child_at_risk", "cannot_consent_medically", "court_order", "danger_after_withdrawal")
 QUESTIONS = ("eligibility", "health", "safety", "dependants", "language", "documents", "dates", "other")
@@ -134,66 +129,34 @@ class EnterInErrorSchema(Schema):
     note = fields.note("What was wrong.")
 
 
-class Verb(NamedTuple):
-    """One thing that may happen to a referral."""
-
-    name: str
-    rpc: str
-    request: type[Message]
-    takes: type[Schema] | None
-    summary: str
-    more: str
-    right: str = "referrals.write"
-
-
-VERBS = (
-    Verb("send", "SendReferral", pb.SendReferralRequest, SendSchema, "Send a draft",
-         "Needs need, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an override."),
-    Verb("confirm-override", "ConfirmOverride", pb.ConfirmOverrideRequest, None, "Confirm an override as the second person",
-         "Within 12 hours, or it opens nothing any more. Coordinator, or a manager of the sender; not who sent it, and not a key.", STEERING),
-    Verb("attach-consent", "AttachConsent", pb.AttachConsentRequest, AttachConsentSchema, "Put her consent in the place of an override", "Sender."),
-    Verb("acknowledge", "AcknowledgeReferral", pb.AcknowledgeReferralRequest, None, "Say that it was seen", "Receiver."),
-    Verb("ask", "AskReferral", pb.AskReferralRequest, AskSchema, "Ask the sender", "Receiver; once. The clock to decide pauses."),
-    Verb("answer", "AnswerReferral", pb.AnswerReferralRequest, AnswerSchema, "Answer the receiver's question", "Sender."),
-    Verb("accept", "AcceptReferral", pb.AcceptReferralRequest, AcceptSchema, "Accept", "Receiver."),
-    Verb("waitlist", "WaitlistReferral", pb.WaitlistReferralRequest, WaitlistSchema, "Put on the waiting list", "Receiver."),
-    Verb("decline", "DeclineReferral", pb.DeclineReferralRequest, DeclineSchema, "Decline, with a reason", "Receiver."),
-    Verb("start", "StartReferral", pb.StartReferralRequest, StartSchema, "Say that help has begun", "Receiver."),
-    Verb("complete", "CompleteReferral", pb.CompleteReferralRequest, CompleteSchema, "Say that it is done, with the outcome", "Receiver."),
-    Verb("not-deliver", "NotDeliverReferral", pb.NotDeliverReferralRequest, NotDeliverSchema, "Say that it could not be done", "Receiver."),
-    Verb("close", "CloseReferral", pb.CloseReferralRequest, CloseSchema, "Close what is completed, or open it again",
-         "Sender, coordinator."),
-    Verb("withdraw", "WithdrawReferral", pb.WithdrawReferralRequest, WithdrawSchema, "Withdraw, with a reason",
-         "Sender, coordinator. The receiver's access ends."),
-    Verb("enter-in-error", "EnterReferralInError", pb.EnterReferralInErrorRequest, EnterInErrorSchema, "Mark as entered in error",
-         "Out of all counts. Sender within 24 hours, then the coordinator."),
-)  # fmt: skip
-
-
-def route(verb: Verb) -> View:
-    """The view of a verb."""
-    # By name, so that the table can stand before there are clients; a test checks that every rpc exists.
-    rpc: Callable[[Clients], Any] = lambda them: getattr(them.referrals, verb.rpc)  # noqa: E731
-
-    def act(given: dict[str, Any] | None = None, *, referral_id: str) -> Response:
-        values = {**(given or {}), "id": referral_id, "etag": if_match(), "request_id": request_key()}
-        return one(rpc(clients())(from_json(values, verb.request())))
-
-    act.__name__ = (
-        verb.name.replace("-", "_") if verb.rpc in ("ConfirmOverride", "AttachConsent") else f"{verb.name.replace('-', '_')}_referral"
-    )
-    act.__doc__ = f"{verb.summary}\n\n{verb.more}"
-    return act
-
-
-for verb in VERBS:
-    referral_verbs.operation(
-        "post",
-        f"/referrals/<opaque:referral_id>/{verb.name}",
-        right=verb.right,
-        answers=ReferralSchema,
-        takes=verb.takes,
-        once=True,
-        etag=True,
-        refuses=(409,),
-    )(route(verb))
+step = partial(referral_verbs.rpc, answers=ReferralSchema)
+step(
+    "SendReferral",
+    "Send a draft",
+    "Needs need, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an override.",
+    takes=SendSchema,
+)
+step(
+    "ConfirmOverride",
+    "Confirm an override as the second person",
+    "Within 12 hours, or it opens nothing any more. Coordinator, or a manager of the sender; not who sent it, and not a key.",
+)
+step("AttachConsent", "Put her consent in the place of an override", "Sender.", takes=AttachConsentSchema)
+step("AcknowledgeReferral", "Say that it was seen", "Receiver.")
+step("AskReferral", "Ask the sender", "Receiver; once. The clock to decide pauses.", takes=AskSchema)
+step("AnswerReferral", "Answer the receiver's question", "Sender.", takes=AnswerSchema)
+step("AcceptReferral", "Accept", "Receiver.", takes=AcceptSchema)
+step("WaitlistReferral", "Put on the waiting list", "Receiver.", takes=WaitlistSchema)
+step("DeclineReferral", "Decline, with a reason", "Receiver.", takes=DeclineSchema)
+step("StartReferral", "Say that help has begun", "Receiver.", takes=StartSchema)
+step("CompleteReferral", "Say that it is done, with the outcome", "Receiver.", takes=CompleteSchema)
+step("NotDeliverReferral", "Say that it could not be done", "Receiver.", takes=NotDeliverSchema)
+step("CloseReferral", "Close what is completed, or open it again", "Sender, coordinator.", takes=CloseSchema)
+step("WithdrawReferral", "Withdraw, with a reason", "Sender, coordinator. The receiver's access ends.", takes=WithdrawSchema)
+step(
+    "EnterReferralInError",
+    "Mark as entered in error",
+    "Out of all counts. Sender within 24 hours, then the coordinator.",
+    takes=EnterInErrorSchema,
+    operation_id="enter_in_error_referral",
+)

@@ -1,22 +1,20 @@
 """/referrals: requests to one service, with consent: drafts, lists, history. What may happen to one is in referral_verbs."""
 
-from typing import Any
-
-from flask import Response
 from marshmallow import Schema
 
 from protos.notifications.v1 import notifications_pb2 as notices_pb
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.api import fields
-from services.gateway.api.answers import PageQuery, items, list_of, one, page_fields, page_of
-from services.gateway.api.convert import from_json
-from services.gateway.api.patches import mask, patch_of
+from services.gateway.api.answers import PageQuery, list_of, page_of
+from services.gateway.api.patches import patch_of
 from services.gateway.api.people import CoarsePersonSchema
-from services.gateway.api.reading import if_match, request_key
 from services.gateway.api.routes import Routes
-from services.gateway.clients import clients
 
-referrals = Routes("referrals", "Requests to one service, with consent, from draft to closed, and the clocks that watch them.")
+referrals = Routes(
+    "referrals",
+    "Requests to one service, with consent, from draft to closed, and the clocks that watch them.",
+    pb.DESCRIPTOR.services_by_name["Referrals"],
+)
 STATE, URGENCY, CLOCK = pb.State.DESCRIPTOR, pb.Urgency.DESCRIPTOR, pb.ClockKind.DESCRIPTOR
 
 
@@ -61,12 +59,26 @@ class ReferralSchema(Schema):
     review_time = fields.time("On a waiting list: when it is looked at again.", dump_only=True)
     based_on_id = fields.ident("The referral it follows.", dump_only=True)
     clocks = fields.many(fields.part(ClockSchema, "A clock."), "Running ones first.", dump_only=True)
-    allowed_verbs = fields.many(fields.code("A verb.", example="accept"), "What this caller may do next.", dump_only=True)
+    allowed_verbs = fields.many(
+        fields.code("A verb.", example="accept"), "What this caller may do next, what moves things on first.", dump_only=True
+    )
     side = fields.word(pb.Side.DESCRIPTOR, "On which side you are.", dump_only=True)
     next_due_time = fields.time("Of the earliest running clock.", dump_only=True)
     send_time = fields.time("When it was sent.", dump_only=True)
     create_time = fields.created()
     update_time = fields.updated()
+    turn = fields.word(pb.Turn.DESCRIPTOR, "Whose turn it is: who is expected to take the next step; absent: nobody's.", dump_only=True)
+    main_step = fields.code(
+        "The one step of this caller that moves things on: one of allowed_verbs, or refer_again (a new referral with based_on_id). Absent: none.",
+        example="accept",
+        dump_only=True,
+    )
+    unanswered = fields.flag(
+        "It came back without help (declined, expired, not delivered) within 14 days and its sender has not referred her again."
+        " Never said to its receiver.",
+        dump_only=True,
+    )
+    live = fields.flag("Something is still expected of somebody; a draft is not live.", dump_only=True)
 
 
 class NewReferralSchema(Schema):
@@ -97,6 +109,9 @@ class FilterQuery(Schema):
     waiting_for_other = fields.flag("Only where the next step is the other side's.")
     person_id = fields.ident("Only of this person.")
     contact_id = fields.ident("Only from this contact.")
+    late = fields.flag("Only with a running clock that is past due.")
+    due_soon = fields.flag("Only due within four hours, not late.")
+    unanswered = fields.flag("Only what came back without help and its sender has not referred again, see Referral.")
 
 
 class ReferralQuery(FilterQuery, PageQuery):
@@ -115,6 +130,21 @@ class CountsSchema(Schema):
     by_state = fields.table(fields.number("How many."), "By state.")
     live_by_need_group = fields.table(fields.number("How many."), "Live ones by group of need.")
     live_by_department = fields.table(fields.number("How many."), "Live ones by the person's department.")
+
+
+class PolicyDeadlineSchema(Schema):
+    """How long one clock runs."""
+
+    urgency = fields.word(URGENCY, "For which urgency; absent: for any.", example="emergency")
+    clock = fields.word(CLOCK, "What is due.")
+    seconds = fields.number("How long.", example=3600)
+    working_days = fields.number("In the place of seconds: how many working days of the person's country.", example=0)
+
+
+class DeadlinePolicySchema(Schema):
+    """The network's deadlines. A review on a waiting list is due when the receiver says."""
+
+    deadlines = fields.many(fields.part(PolicyDeadlineSchema, "A deadline."), "By urgency.")
 
 
 class ReferralEventSchema(Schema):
@@ -147,81 +177,41 @@ class NoticeSchema(Schema):
     read_time = fields.time("When it was read; inbox only.")
 
 
-@referrals.operation(
-    "post",
-    "/referrals",
-    right="referrals.write",
+referrals.rpc(
+    "CreateReferral", "Open a draft", "The receiver sees nothing of it until it is sent.", answers=ReferralSchema, takes=NewReferralSchema
+)
+referrals.rpc(
+    "ListReferrals",
+    "List referrals",
+    "Live ones by their next deadline, else newest first.",
+    answers=page_of(ReferralSchema, "ReferralPage"),
+    query=ReferralQuery,
+)
+referrals.rpc("CountReferrals", "Count what a desk has before it", answers=CountsSchema, query=FilterQuery)
+referrals.rpc(
+    "GetDeadlinePolicy",
+    "Show how long there is for what",
+    "The network's policy, by urgency; what a referral's own clocks say is what counts.",
+    answers=DeadlinePolicySchema,
+)
+referrals.rpc(
+    "GetReferral",
+    "Show a referral",
+    "Its sender, its receiver, or (no text, no identity) a coordinator.",
     answers=ReferralSchema,
-    status=201,
-    takes=NewReferralSchema,
-    once=True,
-    refuses=(404, 409),
+    # What follows one that has ended is another referral: whose turn it is changes, and its version does not.
+    moves=lambda found: not found.live and found.state != pb.STATE_DRAFT,
 )
-def create_referral(given: dict[str, Any]) -> Response:
-    """Open a draft
-
-    The receiver sees nothing of it until it is sent."""
-    made = clients().referrals.CreateReferral(from_json({**given, "request_id": request_key()}, pb.CreateReferralRequest()))
-    return one(made, status=201, location=f"/referrals/{made.id}")
-
-
-@referrals.operation("get", "/referrals", right="referrals.read", answers=page_of(ReferralSchema, "ReferralPage"), query=ReferralQuery)
-def list_referrals(given: dict[str, Any]) -> Response:
-    """List referrals
-
-    Live ones by their next deadline, else newest first."""
-    page = clients().referrals.ListReferrals(pb.ListReferralsRequest(**page_fields(given), filter=filter_of(given)))
-    return items(page.referrals, page.next_page_token)
-
-
-@referrals.operation("get", "/referrals/counts", right="referrals.read", answers=CountsSchema, query=FilterQuery)
-def count_referrals(given: dict[str, Any]) -> Response:
-    """Count what a desk has before it"""
-    return one(clients().referrals.CountReferrals(pb.CountReferralsRequest(filter=filter_of(given))))
-
-
-@referrals.operation("get", "/referrals/<opaque:referral_id>", right="referrals.read", answers=ReferralSchema)
-def get_referral(referral_id: str) -> Response:
-    """Show a referral
-
-    Its sender, its receiver, or (no text, no identity) a coordinator."""
-    return one(clients().referrals.GetReferral(pb.GetReferralRequest(id=referral_id)))
-
-
-@referrals.operation(
-    "patch",
-    "/referrals/<opaque:referral_id>",
-    right="referrals.write",
-    answers=ReferralSchema,
-    takes=ReferralPatch,
-    etag=True,
-    wrapped="referral",
-    refuses=(409,),
+referrals.rpc("UpdateReferral", "Change a draft", answers=ReferralSchema, takes=ReferralPatch)
+referrals.rpc(
+    "ListReferralEvents",
+    "Show the history",
+    "Each transition and each event of a clock: who, when, why.",
+    answers=list_of(ReferralEventSchema, "History"),
 )
-def update_referral(given: dict[str, Any], referral_id: str) -> Response:
-    """Change a draft"""
-    changed = from_json({**given, "id": referral_id, "etag": if_match()}, pb.Referral())
-    request = pb.UpdateReferralRequest(referral=changed, update_mask=mask(given), request_id=request_key())
-    return one(clients().referrals.UpdateReferral(request))
-
-
-@referrals.operation(
-    "get", "/referrals/<opaque:referral_id>/history", right="referrals.read", answers=list_of(ReferralEventSchema, "History")
+referrals.rpc(
+    "ListNotices",
+    "Show who was told, and whether it arrived",
+    answers=list_of(NoticeSchema, "Notices"),
+    service=notices_pb.DESCRIPTOR.services_by_name["Notifications"],
 )
-def list_referral_events(referral_id: str) -> Response:
-    """Show the history
-
-    Each transition and each event of a clock: who, when, why."""
-    return items(clients().referrals.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral_id)).events)
-
-
-@referrals.operation("get", "/referrals/<opaque:referral_id>/notices", right="notifications", answers=list_of(NoticeSchema, "Notices"))
-def list_notices(referral_id: str) -> Response:
-    """Show who was told, and whether it arrived"""
-    return items(clients().notifications.ListNotices(notices_pb.ListNoticesRequest(referral_id=referral_id)).notices)
-
-
-def filter_of(given: dict[str, Any]) -> pb.ReferralFilter:
-    """The filter of a query."""
-    named = {"box": "mine", **given, "states": given.get("state", []), "need_code": given.get("need")}
-    return from_json({name: value for name, value in named.items() if name not in ("state", "need")}, pb.ReferralFilter())

@@ -13,7 +13,8 @@ VERSION = "1.0.0"
 DESCRIPTION = """\
 Partner systems join the referral network here. `docs/api.md` tells a referral end to end.
 
-* Credential: `Authorization: Bearer` with an API key (`enl_…`) or a caller token. `x-right` of an operation is the scope or role it needs.
+* Credential: `Authorization: Bearer` with an API key (`enl_…`) or a caller token. `x-right` of an operation is the scope or role it needs,
+  `x-refusals` are its reasons beyond the usual ones.
 * Unknown fields are refused. What is not set is absent, never null. Times are RFC 3339 in UTC. Answers may get new fields at any time.
 * `Idempotency-Key` on POST: the same key and request within 24 hours gets the first answer again; another request with it 422.
 * Changing what has an ETag needs `If-Match` (428 without, 412 when stale). A GET takes `If-None-Match` (304).

@@ -1,15 +1,12 @@
 """/statistics: figures that are safe to publish."""
 
-from flask import Response
 from marshmallow import Schema
 
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.api import fields
-from services.gateway.api.answers import one
 from services.gateway.api.routes import Routes
-from services.gateway.clients import clients
 
-statistics = Routes("statistics", "Figures that are safe to publish.")
+statistics = Routes("statistics", "Figures that are safe to publish.", pb.DESCRIPTOR.services_by_name["Statistics"])
 
 
 class FigureSchema(Schema):
@@ -32,7 +29,4 @@ class PilotFiguresSchema(Schema):
     by_month = fields.many(fields.part(FigureSchema, "A figure."), "By month.")
 
 
-@statistics.operation("get", "/statistics/pilot", right="referrals.read", answers=PilotFiguresSchema)
-def get_pilot_figures() -> Response:
-    """Show the figures of the pilot"""
-    return one(clients().statistics.GetPilotFigures(pb.GetPilotFiguresRequest()))
+statistics.rpc("GetPilotFigures", "Show the figures of the pilot", answers=PilotFiguresSchema)

@@ -1,20 +1,15 @@
 """/taxonomy, /hotlines, /lookups: the words of the network, its public numbers, and names for ids."""
 
-from typing import Any
-
-from flask import Response
 from marshmallow import Schema
 
 from protos.partners.v1 import directory_pb2 as pb
 from services.gateway.api import fields
-from services.gateway.api.answers import list_of, one, thing
-from services.gateway.api.convert import from_json, to_json
+from services.gateway.api.answers import list_of
 from services.gateway.api.directory_services import ServiceSchema
 from services.gateway.api.organizations import OrganizationSchema
-from services.gateway.api.routes import PUBLIC, Routes
-from services.gateway.clients import clients
+from services.gateway.api.routes import Routes
 
-taxonomy = Routes("taxonomy", "The codes of needs, the public numbers, and names for ids.")
+taxonomy = Routes("taxonomy", "The codes of needs, the public numbers, and names for ids.", pb.DESCRIPTOR.services_by_name["Directory"])
 
 
 class TaxonomyTermSchema(Schema):
@@ -51,23 +46,11 @@ class LookupSchema(Schema):
     worker_names = fields.table(fields.text("A name."), "Names by worker id.")
 
 
-@taxonomy.operation("get", "/taxonomy", right=PUBLIC, answers=list_of(TaxonomyTermSchema, "TaxonomyTerms"))
-def list_taxonomy_terms() -> Response:
-    """List the codes of needs
-
-    Groups and sub-codes with their names in three languages. ETag and If-None-Match spare the transfer."""
-    terms = clients().directory.ListTaxonomyTerms(pb.ListTaxonomyTermsRequest()).terms
-    return thing({"items": [to_json(term) for term in terms]})
-
-
-@taxonomy.operation("get", "/hotlines", right=PUBLIC, answers=list_of(HotlineSchema, "Hotlines"))
-def list_hotlines() -> Response:
-    """List the numbers to call, one a country"""
-    lines = clients().directory.ListHotlines(pb.ListHotlinesRequest()).hotlines
-    return thing({"items": [to_json(line) for line in lines]})
-
-
-@taxonomy.operation("post", "/lookups", right="directory.read", answers=LookupSchema, takes=LookupQuestionSchema)
-def look_up(given: dict[str, Any]) -> Response:
-    """Names for many ids at once"""
-    return one(clients().directory.BatchGet(from_json(given, pb.BatchGetRequest())))
+taxonomy.rpc(
+    "ListTaxonomyTerms",
+    "List the codes of needs",
+    "Groups and sub-codes with their names in three languages. ETag and If-None-Match spare the transfer.",
+    answers=list_of(TaxonomyTermSchema, "TaxonomyTerms"),
+)
+taxonomy.rpc("ListHotlines", "List the numbers to call, one a country", answers=list_of(HotlineSchema, "Hotlines"))
+taxonomy.rpc("BatchGet", "Names for many ids at once", answers=LookupSchema, takes=LookupQuestionSchema, operation_id="look_up")

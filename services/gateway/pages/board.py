@@ -4,10 +4,10 @@ from flask import Blueprint, render_template
 
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import names, session
+from services.gateway import access, names, session
 from services.gateway.clients import clients
-from services.gateway.due import due
-from services.gateway.pages.today import FORGOTTEN, chosen, stamp
+from services.gateway.i18n import N_
+from services.gateway.pages.today import chosen
 
 blueprint = Blueprint("board", __name__)
 
@@ -22,14 +22,12 @@ TILES = {
 
 
 @blueprint.get("/board")
+@access.open_to(access.NETWORK, navigation=N_("Tablero"))
 def board() -> str:
     """The page."""
     counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_NETWORK, live=True)))
-    late = listed("late")
-    soon = [row for row in listed("soon") if (clock := due(row)) and clock.level == "soon"]
-    exits = [r.STATE_DECLINED, r.STATE_EXPIRED, r.STATE_NOT_DELIVERED]
-    came_back = r.ReferralFilter(box=r.BOX_NETWORK, states=exits, modified_after=stamp(-FORGOTTEN))
-    refused = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=came_back, page_size=50)).referrals
+    unanswered = r.ReferralFilter(box=r.BOX_NETWORK, unanswered=True)
+    late, soon, refused = listed(chosen("late", r.BOX_NETWORK)), listed(chosen("soon", r.BOX_NETWORK)), listed(unanswered)
     probation = (
         clients()
         .directory.ListOrganizations(d.ListOrganizationsRequest(page_size=20, status=d.ORGANIZATION_STATUS_PROBATION))
@@ -41,6 +39,7 @@ def board() -> str:
         late=late,
         soon=soon,
         refused=refused,
+        unmet=clients().referrals.CountReferrals(r.CountReferralsRequest(filter=unanswered)).total,
         probation=probation,
         names=names.names_of([*late, *soon, *refused]),
         groups=sorted(counts.live_by_need_group.items(), key=lambda item: (-item[1], item[0])),
@@ -50,6 +49,6 @@ def board() -> str:
     )
 
 
-def listed(show: str) -> list[r.Referral]:
-    """The referrals of the network behind one of the numbers."""
-    return list(clients().referrals.ListReferrals(r.ListReferralsRequest(filter=chosen(show, r.BOX_NETWORK), page_size=50)).referrals)
+def listed(wanted: r.ReferralFilter | None) -> list[r.Referral]:
+    """The first fifty behind one of the numbers."""
+    return list(clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted, page_size=50)).referrals)

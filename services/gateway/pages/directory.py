@@ -9,8 +9,9 @@ from werkzeug.wrappers import Response
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
-from services.gateway import forms, session, words
+from services.gateway import access, forms, session, words
 from services.gateway.clients import clients
+from services.gateway.i18n import N_
 
 blueprint = Blueprint("directory", __name__)
 
@@ -22,12 +23,14 @@ def own_services() -> list[d.Service]:
 
 
 @blueprint.get("/directory")
+@access.open_to(access.EVERYONE, navigation=N_("Directorio"))
 def search() -> str:
     """The form, and one's own services with their room."""
     return render_template("directory.html", question=None, answer=None, own=own_services(), errors={})
 
 
 @blueprint.post("/directory")
+@access.open_to(access.EVERYONE)
 def results() -> str | tuple[str, int]:
     """What fits; each page of it is asked for by the form again."""
     question = d.SearchServicesRequest(
@@ -52,6 +55,7 @@ def results() -> str | tuple[str, int]:
 
 
 @blueprint.get("/directory/organizations/<identifier>")
+@access.open_to(access.EVERYONE)
 def organization(identifier: str) -> str:
     """One member and what it offers."""
     return page(identifier, {})
@@ -65,6 +69,7 @@ def page(identifier: str, errors: dict[str, str]) -> str:
 
 
 @blueprint.post("/directory/organizations/<identifier>/<verb>")
+@access.open_to(access.NETWORK)
 def vet(identifier: str, verb: str) -> Response | tuple[str, int]:
     """The coordinator's steps in the life of a member, and what two of them decide about it."""
     directory, once = clients().directory, forms.request_id()
@@ -116,6 +121,7 @@ def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
 
 
 @blueprint.get("/directory/members")
+@access.open_to(access.NETWORK)
 def members() -> str:
     """All members, for the coordinator: who is on probation first."""
     status = words.number("organization_status", request.args.get("status", ""))
@@ -128,6 +134,7 @@ def members() -> str:
 
 
 @blueprint.route("/capacity/<identifier>", methods=["GET", "POST"])
+@access.open_to(access.CARE)
 def capacity(identifier: str) -> Response | str | tuple[str, int]:
     """How much room there is: a number and one of three buttons."""
     service = clients().directory.GetService(d.GetServiceRequest(id=identifier))

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from flask import Blueprint, render_template
 
 from protos.referrals.v1.referrals_pb2 import Figure, GetPilotFiguresRequest
-from services.gateway import i18n, names, words
+from services.gateway import access, i18n, names, words
 from services.gateway.clients import clients
+from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
 
 blueprint = Blueprint("figures", __name__)
@@ -24,6 +25,7 @@ class Bar:
 
 
 @blueprint.get("/figures")
+@access.open_to(access.EVERYONE, navigation=N_("Cifras"))
 def figures() -> str:
     """The page."""
     pilot = clients().statistics.GetPilotFigures(GetPilotFiguresRequest())

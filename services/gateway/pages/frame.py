@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from flask import Flask, g, request, url_for
+from flask import Flask, current_app, g, request, url_for
 
 from chassis.errors import Refusal
 from protos.notifications.v1.notifications_pb2 import CountUnreadRequest
 from protos.partners.v1.directory_pb2 import Service
-from services.gateway import due, i18n, names, rights, session, steps, vocabulary, words
+from services.gateway import access, due, i18n, names, session, steps, vocabulary, words
 from services.gateway.clients import ServiceFault, clients
 from services.gateway.i18n import gettext as _
 
@@ -110,25 +110,14 @@ def here_in(language: str) -> str:
 
 def navigation() -> list[NavigationItem]:
     """The navigation: only what this reader may open."""
-    entries = [
-        ("today.today", _("Hoy")),
-        ("line.queue", _("Línea")),
-        ("referral.listing", _("Remisiones")),
-        ("people.listing", _("Personas")),
-        ("directory.search", _("Directorio")),
-        ("board.board", _("Tablero")),
-        ("figures.figures", _("Cifras")),
-        ("inbox.inbox", _("Buzón")),
-        ("members.listing", _("Equipo")),
-        ("webhooks.listing", _("Sistemas")),
-    ]
     here = (request.endpoint or "").partition(".")[0]
     unread = count_unread()
     me = session.me()
+    pages = {endpoint: page for endpoint in current_app.view_functions if (page := access.of(current_app, endpoint)) and page.navigation}
     return [
-        NavigationItem(label, url_for(endpoint), endpoint.startswith(f"{here}."), unread if endpoint == "inbox.inbox" else 0)
-        for endpoint, label in entries
-        if endpoint in rights.ROLES and me.may(*rights.ROLES[endpoint])
+        NavigationItem(_(page.navigation), url_for(endpoint), endpoint.startswith(f"{here}."), unread if endpoint == "inbox.inbox" else 0)
+        for endpoint, page in pages.items()
+        if me.may(*page.roles)
     ]
 
 

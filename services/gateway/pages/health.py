@@ -5,6 +5,7 @@ Probes hear of this process only: a service that is away must not take the pages
 
 from flask import Blueprint, Response, jsonify, render_template
 
+from services.gateway import access
 from services.gateway.clients import Standing, clients
 from services.gateway.i18n import N_
 
@@ -18,18 +19,21 @@ PARTS = {
 
 
 @blueprint.get("/healthz")
+@access.public
 def alive() -> Response:
     """The process answers."""
     return jsonify(status="alive")
 
 
 @blueprint.get("/readyz")
+@access.public
 def ready() -> Response:
     """The process takes requests; one that is stopping does not even listen."""
     return jsonify(status="ready")
 
 
 @blueprint.get("/status")
+@access.public
 def status() -> str:
     """How each service stands, for people; always 200, for the page itself is there."""
     found = standings()

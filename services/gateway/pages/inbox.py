@@ -4,13 +4,15 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from protos.notifications.v1 import notifications_pb2 as n
-from services.gateway import forms, session
+from services.gateway import access, forms, session
 from services.gateway.clients import clients
+from services.gateway.i18n import N_
 
 blueprint = Blueprint("inbox", __name__)
 
 
 @blueprint.get("/inbox")
+@access.open_to(access.CARE | {access.COORDINATOR}, navigation=N_("Buzón"))
 def inbox() -> str:
     """Messages, newest first."""
     return render({})
@@ -29,6 +31,7 @@ def render(errors: dict[str, str]) -> str:
 
 
 @blueprint.post("/inbox/<identifier>/read")
+@access.open_to(access.CARE | {access.COORDINATOR})
 def read(identifier: str) -> Response:
     """Marks a message read; opens its referral when that was the button."""
     clients().notifications.MarkMessageRead(n.MarkMessageReadRequest(id=identifier, request_id=forms.request_id()))
@@ -38,6 +41,7 @@ def read(identifier: str) -> Response:
 
 
 @blueprint.post("/inbox/desk")
+@access.open_to(access.MANAGERS)
 def desk() -> Response | tuple[str, int]:
     """Sets language and e-mail of the desk."""
     said = n.Desk(

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 
 from chassis.errors import Conflict, Invalid, Unauthenticated
 from protos.partners.v1.members_pb2 import AcceptInvitationRequest
-from services.gateway import forms
+from services.gateway import access, forms
 from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 
@@ -16,12 +16,14 @@ blueprint = Blueprint("invitation", __name__)
 
 
 @blueprint.get("/invitation")
+@access.public
 def form() -> str:
     """The form; whether the link is good is not looked at before it is sent."""
     return render_template("invitation.html", errors={}, problem="")
 
 
 @blueprint.post("/invitation")
+@access.public
 def accept() -> Response | tuple[str, int]:
     """Opens the account, and leads to the sign-in."""
     question = AcceptInvitationRequest(

@@ -5,8 +5,9 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import contacts_pb2 as c
-from services.gateway import forms, session, vocabulary, words
+from services.gateway import access, forms, session, vocabulary, words
 from services.gateway.clients import clients
+from services.gateway.i18n import N_
 
 blueprint = Blueprint("line", __name__)
 CHANGEABLE = ("triage", "kind_code", "speaker_code", "outcome_code", "department", "need_code", "note", "language")
@@ -35,6 +36,7 @@ def contact() -> c.Contact:
 
 
 @blueprint.get("/line")
+@access.open_to(access.LINE, navigation=N_("Línea"))
 def queue() -> str:
     """Contacts, newest first; those still open are what one shift hands to the next."""
     answer = clients().contacts.ListContacts(c.ListContactsRequest(page_size=50, page_token=request.args.get("page", "")))
@@ -42,6 +44,7 @@ def queue() -> str:
 
 
 @blueprint.get("/line/new")
+@access.open_to(access.LINE)
 def new() -> str:
     """An empty triage."""
     me = session.me()
@@ -54,6 +57,7 @@ def page(shown: c.Contact, errors: dict[str, str], reference: str = "", pin: str
 
 
 @blueprint.post("/line/new")
+@access.open_to(access.LINE)
 def create() -> str | tuple[str, int]:
     """Records the contact and shows reference and PIN, once: the answer to this form is the only place where they stand."""
     said = contact()
@@ -67,12 +71,14 @@ def create() -> str | tuple[str, int]:
 
 
 @blueprint.get("/line/<identifier>")
+@access.open_to(access.LINE)
 def show(identifier: str) -> str:
     """One contact, to go on with."""
     return page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)), {})
 
 
 @blueprint.post("/line/<identifier>")
+@access.open_to(access.LINE)
 def save(identifier: str) -> Response | tuple[str, int]:
     """Saves the answers as they are now; the urgency is derived anew by the service."""
     said = contact()

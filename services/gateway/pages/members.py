@@ -5,8 +5,9 @@ from werkzeug.wrappers import Response
 
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
-from services.gateway import forms, session, words
+from services.gateway import access, forms, session, words
 from services.gateway.clients import clients
+from services.gateway.i18n import N_
 
 blueprint = Blueprint("members", __name__)
 SCOPES = (
@@ -17,6 +18,7 @@ GIVEN_ROLES = ("worker", "operator", "manager", "emergency")  # what a manager m
 
 
 @blueprint.get("/members")
+@access.open_to(access.MANAGERS, navigation=N_("Equipo"))
 def listing() -> str:
     """Workers and keys."""
     return render("", {})
@@ -42,6 +44,7 @@ def render(part: str, errors: dict[str, str], secret: str = "") -> str:
 
 
 @blueprint.post("/members/workers")
+@access.open_to(access.MANAGERS)
 def invite() -> Response | tuple[str, int]:
     """Invites somebody to the team; she gets the link by e-mail and chooses her own password."""
     roles = [contract_pb2.Role.ValueType(words.number("role", role)) for role in forms.texts("roles") if role in GIVEN_ROLES]
@@ -54,6 +57,7 @@ def invite() -> Response | tuple[str, int]:
 
 
 @blueprint.post("/members/invitations/<identifier>/revoke")
+@access.open_to(access.MANAGERS)
 def revoke_invitation(identifier: str) -> Response:
     """Ends an invitation that went wrong."""
     clients().members.RevokeInvitation(m.RevokeInvitationRequest(id=identifier, request_id=forms.request_id()))
@@ -61,6 +65,7 @@ def revoke_invitation(identifier: str) -> Response:
 
 
 @blueprint.post("/members/workers/<identifier>/suspend")
+@access.open_to(access.MANAGERS)
 def suspend(identifier: str) -> Response:
     """Ends a worker's access at once."""
     clients().members.SuspendWorker(m.SuspendWorkerRequest(id=identifier, etag=forms.etag(), request_id=forms.request_id()))
@@ -68,6 +73,7 @@ def suspend(identifier: str) -> Response:
 
 
 @blueprint.post("/members/keys")
+@access.open_to(access.MANAGERS)
 def create_key() -> str | tuple[str, int]:
     """Makes a key and shows its secret, once."""
     question = m.CreateApiKeyRequest(
@@ -83,6 +89,7 @@ def create_key() -> str | tuple[str, int]:
 
 
 @blueprint.post("/members/keys/<identifier>/confirm")
+@access.open_to(access.MANAGERS)
 def confirm_key(identifier: str) -> Response:
     """Agrees to a key as the second manager."""
     clients().members.ConfirmApiKey(m.ConfirmApiKeyRequest(id=identifier, request_id=forms.request_id()))
@@ -90,6 +97,7 @@ def confirm_key(identifier: str) -> Response:
 
 
 @blueprint.post("/members/keys/<identifier>/transfer")
+@access.open_to(access.MANAGERS)
 def transfer_key(identifier: str) -> Response:
     """Takes a key over, so that it does not fall with another manager."""
     clients().members.TransferApiKey(m.TransferApiKeyRequest(id=identifier, request_id=forms.request_id()))
@@ -97,6 +105,7 @@ def transfer_key(identifier: str) -> Response:
 
 
 @blueprint.post("/members/keys/<identifier>/revoke")
+@access.open_to(access.MANAGERS)
 def revoke(identifier: str) -> Response:
     """Revokes a key at once."""
     clients().members.RevokeApiKey(m.RevokeApiKeyRequest(id=identifier, request_id=forms.request_id()))

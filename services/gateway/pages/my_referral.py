@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from chassis.errors import Conflict, Exhausted, Invalid, Unauthenticated
 from protos.referrals.v1 import contacts_pb2 as c
-from services.gateway import forms, origin, words
+from services.gateway import access, forms, origin, words
 from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 from services.gateway.i18n import ngettext
@@ -19,6 +19,7 @@ blueprint = Blueprint("my_referral", __name__)
 
 
 @blueprint.get("/my-referral")
+@access.public
 def form() -> str:
     """The form."""
     return render_template("my_referral.html", problem="", reference="")
@@ -53,12 +54,14 @@ def ask_status(reference: str, pin: str) -> c.ReferenceStatus:
 
 
 @blueprint.post("/my-referral")
+@access.public
 def status() -> Response | tuple[str, int]:
     """How things stand, in plain words."""
     return answered(ask_status)
 
 
 @blueprint.post("/my-referral/confirm")
+@access.public
 def confirm() -> Response | tuple[str, int]:
     """Says whether help came."""
     came = forms.text("help_came") == "yes"
@@ -73,6 +76,7 @@ def confirm() -> Response | tuple[str, int]:
 
 
 @blueprint.post("/my-referral/withdraw")
+@access.public
 def withdraw() -> Response | tuple[str, int]:
     """Takes back every consent."""
 

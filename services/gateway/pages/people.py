@@ -7,14 +7,16 @@ from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import forms, i18n, names, session, words
+from services.gateway import access, forms, i18n, names, session, words
 from services.gateway.clients import clients
+from services.gateway.i18n import N_
 from services.gateway.pages import person_form
 
 blueprint = Blueprint("people", __name__)
 
 
 @blueprint.get("/people")
+@access.open_to(access.SENDERS, navigation=N_("Personas"))
 def listing() -> str:
     """Codes only."""
     answer = clients().people.ListPeople(p.ListPeopleRequest(page_size=50, page_token=request.args.get("page", "")))
@@ -22,6 +24,7 @@ def listing() -> str:
 
 
 @blueprint.route("/people/new", methods=["GET", "POST"])
+@access.open_to(access.SENDERS)
 def new() -> Response | str | tuple[str, int]:
     """A file without a referral yet."""
     errors: dict[str, str] = {}
@@ -38,6 +41,7 @@ def new() -> Response | str | tuple[str, int]:
 
 
 @blueprint.get("/people/<identifier>")
+@access.open_to(access.SENDERS)
 def show(identifier: str) -> str:
     """One file. Files of other organisations are reached through their referral, not here."""
     return render(identifier, "", {})
@@ -101,6 +105,7 @@ def alike(reading: p.Reading) -> tuple[object, ...]:
 
 
 @blueprint.post("/people/<identifier>/open")
+@access.open_to(access.SENDERS)
 def open_identity(identifier: str) -> str | tuple[str, int]:
     """Opens the chosen groups for a purpose; shown in this answer only."""
     groups = [p.FieldGroup.ValueType(words.number("field_group", code)) for code in forms.texts("field_groups")]
@@ -117,6 +122,7 @@ def open_identity(identifier: str) -> str | tuple[str, int]:
 
 
 @blueprint.post("/people/<identifier>/identity")
+@access.open_to(access.SENDERS)
 def update(identifier: str) -> Response | tuple[str, int]:
     """Completes the sealed part; what is left empty stays as it is."""
     question = p.UpdateIdentityRequest(id=identifier, etag=forms.etag(), identity=person_form.identity(), request_id=forms.request_id())
@@ -128,6 +134,7 @@ def update(identifier: str) -> Response | tuple[str, int]:
 
 
 @blueprint.post("/people/<identifier>/safe-contact")
+@access.open_to(access.SENDERS)
 def safe_contact(identifier: str) -> Response | tuple[str, int]:
     """Says how she may be contacted."""
     errors = person_form.missing()
@@ -144,6 +151,7 @@ def safe_contact(identifier: str) -> Response | tuple[str, int]:
 
 
 @blueprint.get("/people/receipts/<receipt>")
+@access.open_to(access.SENDERS)
 def receipt(receipt: str) -> str:
     """One receipt, to read and to print."""
     return show_receipt(receipt, {})
@@ -164,6 +172,7 @@ def show_receipt(identifier: str, errors: dict[str, str]) -> str:
 
 
 @blueprint.post("/people/receipts/<receipt>/confirm")
+@access.open_to(access.SENDERS)
 def confirm(receipt: str) -> Response | tuple[str, int]:
     """Agrees, as a second person, to a decision in a child's best interest."""
     try:
@@ -174,6 +183,7 @@ def confirm(receipt: str) -> Response | tuple[str, int]:
 
 
 @blueprint.post("/people/receipts/<receipt>/withdraw")
+@access.open_to(access.SENDERS)
 def withdraw(receipt: str) -> Response:
     """Withdraws a consent on her word; access ends at once."""
     answer = clients().people.WithdrawReceipt(p.WithdrawReceiptRequest(id=receipt, request_id=forms.request_id()))

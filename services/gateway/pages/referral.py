@@ -10,22 +10,11 @@ from protos.notifications.v1.notifications_pb2 import ListNoticesRequest, Notice
 from protos.partners.v1.directory_pb2 import MatchServicesRequest
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import forms, i18n, names, session, steps, verbs, words
+from services.gateway import access, forms, i18n, names, session, steps, verbs, words
 from services.gateway.clients import clients
+from services.gateway.i18n import N_
 
 blueprint = Blueprint("referral", __name__)
-EXITS = ("declined", "withdrawn", "not_delivered", "expired")
-# In which the receiver's access is over.
-ENDED = (
-    r.STATE_CLOSED,
-    r.STATE_DECLINED,
-    r.STATE_WITHDRAWN,
-    r.STATE_CONSENT_WITHDRAWN,
-    r.STATE_NOT_DELIVERED,
-    r.STATE_EXPIRED,
-    r.STATE_REROUTED,
-    r.STATE_ENTERED_IN_ERROR,
-)
 BOXES = {"mine": r.BOX_MINE, "inbox": r.BOX_INBOX, "outbox": r.BOX_OUTBOX, "network": r.BOX_NETWORK}
 
 
@@ -39,6 +28,7 @@ class Filled:
 
 
 @blueprint.get("/referrals")
+@access.open_to(access.EVERYONE, navigation=N_("Remisiones"))
 def listing() -> str:
     """All referrals of this desk, or of the network for a coordinator, with filters that stay in the address: codes only."""
     me = session.me()
@@ -73,6 +63,7 @@ def listing() -> str:
 
 
 @blueprint.get("/referrals/<identifier>")
+@access.open_to(access.EVERYONE)
 def show(identifier: str) -> str:
     """One referral."""
     return render(fetch(identifier), Filled())
@@ -93,7 +84,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
         {referral.service_id, referral.alternative_service_id},
         {referral.sender_worker_id, referral.responsible_worker_id, *(e.actor_id for e in events if e.actor_kind == "worker")},
     )
-    allowed = [verb for verb in steps.verbs(referral) if verb in verbs.VERBS]
+    allowed = [verb for verb in referral.allowed_verbs if verb in verbs.VERBS]
     return render_template(
         "referral.html",
         referral=referral,
@@ -105,9 +96,9 @@ def render(referral: r.Referral, filled: Filled) -> str:
         alternatives=alternatives(referral) if "decline" in allowed else [],
         group_needs=group_needs(referral.need_code),
         openable=openable(referral),
+        elsewhere=referral.main_step in steps.ELSEWHERE,
         filled=filled,
         now=i18n.now(),
-        EXITS=EXITS,
     )
 
 
@@ -118,13 +109,14 @@ def openable(referral: r.Referral) -> list[tuple[str, str]]:
         return []
     if referral.side == r.SIDE_SENDER:
         return groups
+    if not referral.live:
+        return []
     try:
-        receipt = clients().people.GetReceipt(p.GetReceiptRequest(id=referral.receipt_id)) if referral.state not in ENDED else p.Receipt()
+        receipt = clients().people.GetReceipt(p.GetReceiptRequest(id=referral.receipt_id))
     except Refusal:
         return []
-    over = i18n.moment(receipt.withdraw_time) or receipt.until_time.seconds <= int(i18n.now().timestamp()) or not receipt.genuine
     named = {words.code("field_group", group) for group in receipt.field_groups}
-    return [] if over else [(code, word) for code, word in groups if code in named]
+    return [(code, word) for code, word in groups if receipt.live and code in named]
 
 
 def history(referral: r.Referral) -> list[r.ReferralEvent]:
@@ -168,6 +160,7 @@ def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
 
 
 @blueprint.post("/referrals/<identifier>/do/<verb>")
+@access.open_to(access.CARE | {access.COORDINATOR})
 def act(identifier: str, verb: str) -> Response | tuple[str, int]:
     """Takes a step."""
     if verb not in verbs.VERBS:
@@ -186,6 +179,7 @@ def act(identifier: str, verb: str) -> Response | tuple[str, int]:
 
 
 @blueprint.post("/referrals/<identifier>/open")
+@access.open_to(access.CARE)
 def open_person(identifier: str) -> str | tuple[str, int]:
     """Opens what the receipt allows, for a purpose; the answer to this form is the only place where it is shown."""
     referral = fetch(identifier)

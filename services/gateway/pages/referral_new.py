@@ -12,7 +12,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import forms, i18n, names, session, vocabulary, words
+from services.gateway import access, due, forms, i18n, names, session, vocabulary, words
 from services.gateway.clients import clients
 from services.gateway.pages import person_form
 
@@ -44,6 +44,7 @@ def contact_of(identifier: str) -> c.Contact | None:
 
 
 @blueprint.get("/referrals/new")
+@access.open_to(access.SENDERS)
 def person() -> str:
     """Step 1: whom it is for. A contact or a file may be brought along in the address, by opaque id."""
     contact = contact_of(request.args.get("contact", ""))
@@ -61,6 +62,7 @@ def show_person(contact: c.Contact | None, file: p.Person | None, errors: dict[s
 
 
 @blueprint.post("/referrals/new")
+@access.open_to(access.SENDERS)
 def create() -> Response | tuple[str, int]:
     """Opens the file unless there is one, then the draft."""
     contact = contact_of(forms.text("contact"))
@@ -102,6 +104,7 @@ def link(contact: c.Contact | None, person_id: str, once: str) -> None:
 
 
 @blueprint.get("/referrals/<identifier>/draft")
+@access.open_to(access.SENDERS)
 def resume(identifier: str) -> Response:
     """Goes on where something is missing."""
     draft = draft_of(identifier)
@@ -113,6 +116,7 @@ def resume(identifier: str) -> Response:
 
 
 @blueprint.route("/referrals/<identifier>/reroute", methods=["GET", "POST"])
+@access.open_to(access.SENDERS)
 def reroute(identifier: str) -> Response | str:
     """A fresh draft for the same person and need, after a no. The old one stays as it is and is named as its reason."""
     old = draft_of(identifier)
@@ -132,6 +136,7 @@ def reroute(identifier: str) -> Response | str:
 
 
 @blueprint.route("/referrals/<identifier>/need", methods=["GET", "POST"])
+@access.open_to(access.SENDERS)
 def need(identifier: str) -> Response | str | tuple[str, int]:
     """Step 2: what help, how soon."""
     draft = draft_of(identifier)
@@ -145,11 +150,18 @@ def need(identifier: str) -> Response | str | tuple[str, int]:
                 return redirect(url_for("referral_new.services", identifier=identifier), 303)
             except forms.SHOWN_IN_PLACE as refusal:
                 errors = forms.problems(refusal)
-    page = render_template("new_need.html", draft=draft, errors=errors, step="need")
+    page = render_template("new_need.html", draft=draft, errors=errors, step="need", urgency_hints=urgency_hints())
     return (page, 422) if errors else page
 
 
+def urgency_hints() -> dict[str, str]:
+    """When it is how urgent, and how soon the other side then answers."""
+    answers = due.answers(clients().referrals.GetDeadlinePolicy(r.GetDeadlinePolicyRequest()))
+    return {code: f"{words.word('urgency_hint', code)} {answers.get(code, '')}" for code, _word in words.options("urgency")}
+
+
 @blueprint.route("/referrals/<identifier>/services", methods=["GET", "POST"])
+@access.open_to(access.SENDERS)
 def services(identifier: str) -> Response | str | tuple[str, int]:
     """Step 3: which service, with the reasons."""
     draft = draft_of(identifier)
@@ -184,6 +196,7 @@ def match_question(draft: r.Referral) -> d.MatchServicesRequest:
 
 
 @blueprint.route("/referrals/<identifier>/consent", methods=["GET", "POST"])
+@access.open_to(access.SENDERS)
 def consent(identifier: str) -> Response | str | tuple[str, int]:
     """Step 4: the person's consent, read aloud and kept as a receipt, for this one recipient."""
     draft = draft_of(identifier)
@@ -209,7 +222,7 @@ def consent(identifier: str) -> Response | str | tuple[str, int]:
         service=service,
         errors=errors,
         step="consent",
-        receipts=usable(draft, service),
+        receipts=clients().people.ListReceipts(p.ListReceiptsRequest(person_id=draft.person_id, referral_id=draft.id)).receipts,
         minor=draft.person.age_band in ("0-11", "12-17"),
         spoken=spoken,
         script=script(spoken, service.organization_name),
@@ -227,23 +240,6 @@ def script(language: str, organization: str) -> dict[str, object]:
         )
         question = i18n.gettext("¿Está de acuerdo? Puede decir que sí, que no, o que sí a una parte.")
     return {"points": points, "opening": opening, "question": question}
-
-
-def usable(draft: r.Referral, service: d.Service) -> list[p.Receipt]:
-    """Receipts that she already gave for this recipient and that still hold."""
-    receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=draft.person_id)).receipts
-    now = int(i18n.now().timestamp())
-    return [
-        receipt
-        for receipt in receipts
-        if receipt.recipient_organization_id == service.organization_id
-        and receipt.genuine
-        and not receipt.reason_code
-        and (receipt.giver_code != "best_interest" or i18n.moment(receipt.confirm_time))
-        and not i18n.moment(receipt.withdraw_time)
-        and receipt.until_time.seconds > now
-        and any(draft.need_code == code or draft.need_code.startswith(f"{code}.") for code in receipt.purpose_codes)
-    ]
 
 
 def give(draft: r.Referral, service: d.Service) -> p.Receipt:
@@ -274,6 +270,7 @@ def attach(referral: r.Referral, receipt_id: str) -> None:
 
 
 @blueprint.route("/referrals/<identifier>/check", methods=["GET", "POST"])
+@access.open_to(access.SENDERS)
 def check(identifier: str) -> Response | str | tuple[str, int]:
     """Step 5: everything on one page, and send."""
     errors: dict[str, str] = {}

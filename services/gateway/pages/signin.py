@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted, Invalid, Unauthenticated
 from protos.partners.v1.members_pb2 import SignInRequest
-from services.gateway import i18n, origin, session, words
+from services.gateway import access, i18n, origin, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 
@@ -24,6 +24,7 @@ def safe_target(target: str) -> str:
 
 
 @blueprint.get("/sign-in")
+@access.public
 def form() -> Response | str:
     """The form; whoever is in already goes on."""
     if g.me:
@@ -32,6 +33,7 @@ def form() -> Response | str:
 
 
 @blueprint.post("/sign-in")
+@access.public
 def enter() -> Response | tuple[str, int]:
     """Opens a session. Unknown address, wrong password and suspended member sound the same."""
     email, target, device = request.form.get("email", "").strip(), request.form.get("to", ""), origin.device()
@@ -52,6 +54,7 @@ def enter() -> Response | tuple[str, int]:
 
 
 @blueprint.post("/sign-out")
+@access.public
 def leave() -> Response:
     """Ends the session and goes to the first page."""
     session.leave(wait=True)
@@ -61,6 +64,7 @@ def leave() -> Response:
 
 
 @blueprint.route("/quick-exit", methods=["GET", "POST"])
+@access.public
 def quick_exit() -> Response:
     """Ends the session and leads to an everyday page. A plain link does it, so it works without a script and when anything else is broken.
 

@@ -5,13 +5,15 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
 from protos.notifications.v1 import notifications_pb2 as n
-from services.gateway import forms
+from services.gateway import access, forms
 from services.gateway.clients import clients
+from services.gateway.i18n import N_
 
 blueprint = Blueprint("webhooks", __name__)
 
 
 @blueprint.get("/webhooks")
+@access.open_to(access.MANAGERS, navigation=N_("Sistemas"))
 def listing() -> str:
     """All endpoints."""
     return render({})
@@ -24,6 +26,7 @@ def render(errors: dict[str, str], created: n.CreateWebhookResponse | None = Non
 
 
 @blueprint.post("/webhooks")
+@access.open_to(access.MANAGERS)
 def create() -> str | tuple[str, int]:
     """Adds an endpoint and shows its secret, once."""
     kinds = [kind for kind in forms.text("kinds").replace(",", " ").split() if kind]
@@ -35,6 +38,7 @@ def create() -> str | tuple[str, int]:
 
 
 @blueprint.get("/webhooks/<identifier>")
+@access.open_to(access.MANAGERS)
 def show(identifier: str) -> str:
     """One endpoint and its deliveries."""
     webhook = clients().webhooks.GetWebhook(n.GetWebhookRequest(id=identifier))
@@ -45,6 +49,7 @@ def show(identifier: str) -> str:
 
 
 @blueprint.post("/webhooks/<identifier>/test")
+@access.open_to(access.MANAGERS)
 def test(identifier: str) -> Response:
     """Sends a signed sample."""
     clients().webhooks.TestWebhook(n.TestWebhookRequest(id=identifier, request_id=forms.request_id()))
@@ -52,6 +57,7 @@ def test(identifier: str) -> Response:
 
 
 @blueprint.post("/webhooks/<identifier>/switch")
+@access.open_to(access.MANAGERS)
 def switch(identifier: str) -> Response:
     """On or off."""
     changed = n.Webhook(id=identifier, etag=forms.etag(), enabled=forms.flag("enabled"))
@@ -62,6 +68,7 @@ def switch(identifier: str) -> Response:
 
 
 @blueprint.post("/webhooks/<identifier>/remove")
+@access.open_to(access.MANAGERS)
 def remove(identifier: str) -> Response:
     """Takes the endpoint away."""
     clients().webhooks.DeleteWebhook(n.DeleteWebhookRequest(id=identifier, request_id=forms.request_id()))
@@ -69,6 +76,7 @@ def remove(identifier: str) -> Response:
 
 
 @blueprint.post("/webhooks/<identifier>/deliveries/<delivery>/resend")
+@access.open_to(access.MANAGERS)
 def resend(identifier: str, delivery: str) -> Response:
     """Sends one delivery again."""
     clients().webhooks.ResendDelivery(n.ResendDeliveryRequest(id=delivery, request_id=forms.request_id()))

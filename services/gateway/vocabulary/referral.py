@@ -28,10 +28,10 @@ TABLES: dict[str, dict[str, str]] = {
         "normal": N_("Normal"),
     },
     "urgency_hint": {
-        "immediate": N_("Está escapando, la retienen, hay un niño en peligro o una emergencia médica. Respuesta en 15 minutos."),
-        "emergency": N_("No tiene dónde dormir segura, la buscan o hubo violencia sexual en estos 5 días. Respuesta en 1 hora."),
-        "urgent": N_("Está a salvo ahora y necesita ayuda en estos días. Respuesta en 24 horas."),
-        "normal": N_("Ayuda para rehacer su vida: vivienda, estudio, trabajo, papeles. Respuesta en 2 días hábiles."),
+        "immediate": N_("Está escapando, la retienen, hay un niño en peligro o una emergencia médica."),
+        "emergency": N_("No tiene dónde dormir segura, la buscan o hubo violencia sexual en estos 5 días."),
+        "urgent": N_("Está a salvo ahora y necesita ayuda en estos días."),
+        "normal": N_("Ayuda para rehacer su vida: vivienda, estudio, trabajo, papeles."),
     },
     "clock": {
         "acknowledge": N_("confirmar que llegó"),

@@ -83,9 +83,9 @@ class Webhooks:
         found = deliveries.of_webhook(tx, webhook_id, after=after, limit=size + 1)
         return found[:size], [found[size - 1].create_time.isoformat(), found[size - 1].id] if len(found) > size else None
 
-    def resend(self, tx: Transaction, caller: Caller, now: datetime, delivery_id: str) -> Delivery:
-        """Queues a delivery again under its id, whatever became of it."""
+    def resend(self, tx: Transaction, caller: Caller, now: datetime, delivery_id: str, webhook_id: str) -> Delivery:
+        """Queues a delivery again under its id, whatever became of it; of this webhook, if one is named."""
         delivery = deliveries.again(tx, caller.organization_id, delivery_id, now)
-        if delivery is None:
+        if delivery is None or webhook_id not in ("", delivery.webhook_id):
             raise NotFound
         return delivery

@@ -41,6 +41,8 @@ class Calendar(Protocol):
 
 
 LEVELS = (50, 100, 150)
+SOON = timedelta(hours=4)
+"""What is due within it, and not yet late, is due soon."""
 WORKING_DAYS = "working_days"
 
 # Deadlines by urgency: the network's policy. Two working days are counted by the calendar; "same day" is 12 hours, so that a call at 23:50 has a
@@ -76,6 +78,14 @@ _FIXED = {
     DeadlineKind.OVERRIDE_CONFIRM: OVERRIDE_CONFIRM,
     DeadlineKind.OVERRIDE_END: OVERRIDE_END,
 }
+
+
+def policy() -> list[tuple[Urgency | None, DeadlineKind, timedelta | int]]:
+    """The whole policy: for which urgency (None: any), what is waited for, how long (a number: of working days)."""
+    by_urgency: list[tuple[Urgency | None, DeadlineKind, timedelta | int]] = [
+        (urgency, kind, span) for urgency, spans in POLICY.items() for kind, span in spans.items()
+    ]
+    return by_urgency + [(None, kind, span) for kind, span in _FIXED.items()]
 
 
 def due_time(kind: DeadlineKind, urgency: Urgency, start: datetime, calendar: Calendar) -> datetime:

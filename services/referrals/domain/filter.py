@@ -13,6 +13,7 @@ class Filter:
 
     box: str
     organization_id: str
+    now: datetime
     states: tuple[State, ...] = ()
     need_code: str = ""
     urgency: Urgency | None = None
@@ -23,3 +24,6 @@ class Filter:
     waiting_for_other: bool = False
     person_id: str = ""
     contact_id: str = ""
+    late: bool = False
+    due_soon: bool = False
+    unanswered: bool = False

@@ -4,6 +4,7 @@ Data, so that it can be tested exhaustively and drawn. What a step must carry is
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 
 from services.referrals.domain.deadline import DeadlineKind
@@ -43,10 +44,17 @@ class Side(Enum):
 S, K = State, DeadlineKind
 LIVE = frozenset({S.SENT, S.ACKNOWLEDGED, S.INFO_REQUESTED, S.ACCEPTED, S.WAITLISTED, S.IN_PROGRESS, S.COMPLETED})
 """States in which something is still expected of somebody and the receiver may have access."""
+# Whose turn it is. What a receiver said no to is the sender's turn too, until another referral follows it: see CAME_BACK.
 WAITS_FOR_RECEIVER = frozenset({S.SENT, S.ACKNOWLEDGED, S.ACCEPTED, S.WAITLISTED, S.IN_PROGRESS})
 WAITS_FOR_SENDER = frozenset({S.DRAFT, S.INFO_REQUESTED, S.COMPLETED})
 EXITS = frozenset({S.DECLINED, S.WITHDRAWN, S.CONSENT_WITHDRAWN, S.NOT_DELIVERED, S.EXPIRED, S.REROUTED, S.ENTERED_IN_ERROR})
 """Ends other than closed: each carries a reason, where somebody gave one."""
+CAME_BACK = frozenset({S.DECLINED, S.EXPIRED, S.NOT_DELIVERED})
+"""Exits that leave her without help though nobody took the request back: unanswered, until the sender bases another referral on it."""
+FORGOTTEN = timedelta(days=14)
+"""How long an unanswered exit is the sender's turn. Later it still may refer her again, but nobody waits for that any more."""
+REFER_AGAIN = "refer_again"
+"""The main step of an exit that no other referral follows: no row of the table, but a new draft that is based on this one."""
 UNDECIDED = frozenset({S.SENT, S.ACKNOWLEDGED})
 
 
@@ -62,6 +70,7 @@ class Transition:
     starts: tuple[DeadlineKind, ...] = ()
     stops: tuple[DeadlineKind, ...] = ()
     offered: bool = True  # False: part of the life, not yet something a caller can ask for
+    main: bool = False  # True: it moves things on; what asks, delays or ends is possible beside it, and never the first that is offered
 
 
 _ALL = tuple(DeadlineKind)
@@ -70,10 +79,10 @@ _SENDING = frozenset({Side.SENDER, Side.COORDINATOR})
 _CLOSING = frozenset({Side.SENDER, Side.COORDINATOR, Side.PERSON})
 
 TRANSITIONS: tuple[Transition, ...] = (
-    Transition("send", "sent", frozenset({S.DRAFT}), S.SENT, _SENDER, starts=(K.ACKNOWLEDGE, K.DECIDE)),
-    Transition("acknowledge", "acknowledged", frozenset({S.SENT}), S.ACKNOWLEDGED, _RECEIVER, stops=(K.ACKNOWLEDGE,)),
+    Transition("send", "sent", frozenset({S.DRAFT}), S.SENT, _SENDER, starts=(K.ACKNOWLEDGE, K.DECIDE), main=True),
+    Transition("acknowledge", "acknowledged", frozenset({S.SENT}), S.ACKNOWLEDGED, _RECEIVER, stops=(K.ACKNOWLEDGE,), main=True),
     Transition("ask", "info_requested", UNDECIDED, S.INFO_REQUESTED, _RECEIVER, stops=(K.ACKNOWLEDGE,)),
-    Transition("answer", "answered", frozenset({S.INFO_REQUESTED}), S.ACKNOWLEDGED, _SENDER),
+    Transition("answer", "answered", frozenset({S.INFO_REQUESTED}), S.ACKNOWLEDGED, _SENDER, main=True),
     Transition(
         "accept",
         "accepted",
@@ -82,14 +91,19 @@ TRANSITIONS: tuple[Transition, ...] = (
         _RECEIVER,
         starts=(K.FIRST_CONTACT,),
         stops=(K.ACKNOWLEDGE, K.DECIDE, K.REVIEW),
+        main=True,
     ),
     Transition("waitlist", "waitlisted", UNDECIDED, S.WAITLISTED, _RECEIVER, starts=(K.REVIEW,), stops=(K.ACKNOWLEDGE, K.DECIDE)),
     Transition("decline", "declined", UNDECIDED | {S.WAITLISTED}, S.DECLINED, _RECEIVER, stops=_ALL),
     Transition("expire", "expired", UNDECIDED, S.EXPIRED, frozenset({Side.SYSTEM}), stops=_ALL, offered=False),
-    Transition("start", "started", frozenset({S.ACCEPTED}), S.IN_PROGRESS, _RECEIVER, starts=(K.SILENCE,), stops=(K.FIRST_CONTACT,)),
-    Transition("complete", "completed", frozenset({S.IN_PROGRESS}), S.COMPLETED, _RECEIVER, starts=(K.CLOSE,), stops=(K.SILENCE,)),
+    Transition(
+        "start", "started", frozenset({S.ACCEPTED}), S.IN_PROGRESS, _RECEIVER, starts=(K.SILENCE,), stops=(K.FIRST_CONTACT,), main=True
+    ),
+    Transition(
+        "complete", "completed", frozenset({S.IN_PROGRESS}), S.COMPLETED, _RECEIVER, starts=(K.CLOSE,), stops=(K.SILENCE,), main=True
+    ),
     Transition("not_deliver", "not_delivered", frozenset({S.ACCEPTED, S.IN_PROGRESS}), S.NOT_DELIVERED, _RECEIVER, stops=_ALL),
-    Transition("close", "closed", frozenset({S.COMPLETED}), S.CLOSED, _CLOSING, stops=_ALL),
+    Transition("close", "closed", frozenset({S.COMPLETED}), S.CLOSED, _CLOSING, stops=_ALL, main=True),
     Transition(
         "reopen", "reopened", frozenset({S.COMPLETED}), S.IN_PROGRESS, _CLOSING, starts=(K.SILENCE,), stops=(K.CLOSE,), offered=False
     ),

@@ -9,7 +9,19 @@ from services.referrals.domain import codes
 from services.referrals.domain.codes import Check
 from services.referrals.domain.consent import Receipt
 from services.referrals.domain.deadline import Calendar, Deadline, DeadlineKind, Urgency, due_time
-from services.referrals.domain.lifecycle import BY_VERB, EXITS, TRANSITIONS, Side, State, Transition
+from services.referrals.domain.lifecycle import (
+    BY_VERB,
+    CAME_BACK,
+    EXITS,
+    FORGOTTEN,
+    REFER_AGAIN,
+    TRANSITIONS,
+    WAITS_FOR_RECEIVER,
+    WAITS_FOR_SENDER,
+    Side,
+    State,
+    Transition,
+)
 from services.referrals.domain.person import Coarse
 
 ERROR_WINDOW = timedelta(hours=24)
@@ -78,6 +90,7 @@ class Referral:
     review_time: datetime | None = None
     based_on_id: str = ""
     send_time: datetime | None = None
+    followed_up: bool = False  # another referral of this sender is based on it, as far as whoever asks may know
     clocks: list[Deadline] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)  # those that are not yet kept
 
@@ -308,8 +321,37 @@ class Referral:
         return frozenset(found)
 
     def allowed_verbs(self, actor: Actor, now: datetime) -> list[str]:
-        """What this actor may do next."""
-        return [t.verb for t in TRANSITIONS if t.offered and self._possible(t, actor, now)]
+        """What this actor may do next, what moves things on first."""
+        possible = [t for t in TRANSITIONS if t.offered and self._possible(t, actor, now)]
+        return [t.verb for t in sorted(possible, key=lambda t: not t.main)]
+
+    def could_stand_on(self, receipt: Receipt, now: datetime) -> bool:
+        """Whether a consent would do now, to be sent on or to take an override's place."""
+        try:
+            self._check_receipt(receipt, now)
+        except Conflict:
+            return False
+        return not receipt.is_override
+
+    def main_step(self, actor: Actor, now: datetime) -> str:
+        """The one step of this actor that moves things on; empty when there is none."""
+        if self.state in CAME_BACK and not self.followed_up and Side.SENDER in self.sides(actor):
+            return REFER_AGAIN
+        return next((verb for verb in self.allowed_verbs(actor, now) if BY_VERB[verb].main), "")
+
+    def is_unanswered(self, actor: Actor, now: datetime) -> bool:
+        """It came back without help for her, and its sender has not referred her again, nor let it rest for too long.
+
+        Not to the receiver: what is done for her elsewhere is no longer its business, and it sees nothing of it.
+        """
+        is_over_for = self.sides(actor) == {Side.RECEIVER}
+        return self.state in CAME_BACK and not self.followed_up and not is_over_for and now - self.update_time < FORGOTTEN
+
+    def turn(self, actor: Actor, now: datetime) -> Side | None:
+        """Whose turn it is, as this actor may know: the sender's, the receiver's or nobody's."""
+        if self.state in WAITS_FOR_SENDER or self.is_unanswered(actor, now):
+            return Side.SENDER
+        return Side.RECEIVER if self.state in WAITS_FOR_RECEIVER else None
 
     @property
     def next_due_time(self) -> datetime | None:
@@ -340,10 +382,13 @@ class Referral:
         return step
 
     def _stand_on(self, receipt: Receipt, now: datetime) -> None:
+        self._check_receipt(receipt, now)
+        self.receipt_id = receipt.id
+
+    def _check_receipt(self, receipt: Receipt, now: datetime) -> None:
         receipt.check_covers(self.receiver_organization_id, self.need_code, now)
         if not receipt.is_override:
             receipt.check_giver(self.coarse.age_band)
-        self.receipt_id = receipt.id
 
     @staticmethod
     def _check_reason(reason_code: str, allowed: frozenset[str], note: str) -> None:

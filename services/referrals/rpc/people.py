@@ -87,24 +87,24 @@ class PeopleServicer:
             interpreter=found.interpreter,
             explained_codes=tuple(found.explained_codes),
         )
-        return wire.receipt_message(self._usecases.create_receipt(call.tx, call.caller, now, receipt))
+        return wire.receipt_message(self._usecases.create_receipt(call.tx, call.caller, now, receipt), now)
 
     def ConfirmReceipt(self, request: pb.ConfirmReceiptRequest, call: Call) -> pb.Receipt:
-        return wire.receipt_message(
-            self._usecases.confirm_receipt(call.tx, call.caller, call.clock.now(), object_id(request.id), call.trail)
-        )
+        now = call.clock.now()
+        return wire.receipt_message(self._usecases.confirm_receipt(call.tx, call.caller, now, object_id(request.id), call.trail), now)
 
     def ListReceipts(self, request: pb.ListReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
-        receipts = self._usecases.receipts(call.tx, object_id(request.person_id))
-        return pb.ListReceiptsResponse(receipts=[wire.receipt_message(receipt) for receipt in receipts])
+        referral_id = optional_id(request.referral_id, "referral_id")
+        now = call.clock.now()
+        receipts = self._usecases.receipts(call.tx, now, object_id(request.person_id), referral_id)
+        return pb.ListReceiptsResponse(receipts=[wire.receipt_message(receipt, now) for receipt in receipts])
 
     def GetReceipt(self, request: pb.GetReceiptRequest, call: Call) -> pb.Receipt:
-        return wire.receipt_message(self._usecases.receipt(call.tx, object_id(request.id)))
+        return wire.receipt_message(self._usecases.receipt(call.tx, object_id(request.id)), call.clock.now())
 
     def WithdrawReceipt(self, request: pb.WithdrawReceiptRequest, call: Call) -> pb.Receipt:
-        return wire.receipt_message(
-            self._usecases.withdraw_receipt(call.tx, call.caller, call.clock.now(), object_id(request.id), call.trail)
-        )
+        now = call.clock.now()
+        return wire.receipt_message(self._usecases.withdraw_receipt(call.tx, call.caller, now, object_id(request.id), call.trail), now)
 
     def ListReadings(self, request: pb.ListReadingsRequest, call: Call) -> pb.ListReadingsResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, int)

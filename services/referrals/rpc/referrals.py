@@ -10,7 +10,7 @@ from chassis.wire import PageTokens, masked, moment, optional_id, page_size, ver
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.codes import Check
-from services.referrals.domain.deadline import Calendar, Urgency
+from services.referrals.domain.deadline import Calendar, Urgency, policy
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.referral import Actor, Referral
 from services.referrals.usecases import figures
@@ -68,7 +68,7 @@ class ReferralsServicer:
         )
 
     def CountReferrals(self, request: pb.CountReferralsRequest, call: Call) -> pb.CountReferralsResponse:
-        row = self._usecases.count(call.tx, _filter(request.filter, call), call.clock.now())
+        row = self._usecases.count(call.tx, _filter(request.filter, call))
         return pb.CountReferralsResponse(
             late=row["late"],
             due_soon=row["due_soon"],
@@ -79,6 +79,19 @@ class ReferralsServicer:
             by_state=row["by_state"],
             live_by_need_group=row["by_need"],
             live_by_department=row["by_department"],
+        )
+
+    def GetDeadlinePolicy(self, request: pb.GetDeadlinePolicyRequest, call: Call) -> pb.DeadlinePolicy:
+        return pb.DeadlinePolicy(
+            deadlines=[
+                pb.PolicyDeadline(
+                    urgency=wire.URGENCIES.number(urgency),
+                    clock=wire.CLOCKS.number(kind),
+                    seconds=0 if isinstance(span, int) else int(span.total_seconds()),
+                    working_days=span if isinstance(span, int) else 0,
+                )
+                for urgency, kind, span in policy()
+            ]
         )
 
     def ListReferralEvents(self, request: pb.ListReferralEventsRequest, call: Call) -> pb.ListReferralEventsResponse:
@@ -243,6 +256,7 @@ def _filter(message: pb.ReferralFilter, call: Call) -> Filter:
     return Filter(
         box,
         call.caller.organization_id,
+        call.clock.now(),
         states=tuple(wire.STATES.members(message.states, "states")),
         need_code=message.need_code,
         urgency=wire.URGENCIES.member(message.urgency, "urgency"),
@@ -253,4 +267,7 @@ def _filter(message: pb.ReferralFilter, call: Call) -> Filter:
         waiting_for_other=message.waiting_for_other,
         person_id=optional_id(message.person_id, "filter.person_id"),
         contact_id=optional_id(message.contact_id, "filter.contact_id"),
+        late=message.late,
+        due_soon=message.due_soon,
+        unanswered=message.unanswered,
     )

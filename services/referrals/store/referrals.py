@@ -11,9 +11,9 @@ from chassis.errors import NotFound, Stale
 from chassis.sealing import Key
 from chassis.wire import Position
 from services.referrals import wire
-from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
+from services.referrals.domain.deadline import SOON, Deadline, DeadlineKind, Urgency
 from services.referrals.domain.filter import Filter
-from services.referrals.domain.lifecycle import LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER, State
+from services.referrals.domain.lifecycle import CAME_BACK, FORGOTTEN, LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER, State
 from services.referrals.domain.person import Coarse
 from services.referrals.domain.referral import Actor, Event, Referral
 
@@ -124,9 +124,15 @@ def events(tx: Transaction, referral_id: str, key: Key | None) -> list[Event]:
     ]
 
 
+# What Referral.is_unanswered says, in rows. A follow-up that was an error is none.
+_FOLLOWED_UP = (
+    "SELECT 1 FROM referrals next WHERE next.based_on_id = referrals.id AND next.sender_organization_id = referrals.sender_organization_id"
+    " AND next.state <> 'entered_in_error'"
+)
+_UNANSWERED = f"(state = ANY(%(came_back)s) AND update_time > %(forgotten)s AND NOT EXISTS ({_FOLLOWED_UP}))"
 _MINE = (
     "((receiver_organization_id = %(organization)s AND state = ANY(%(for_receiver)s))"
-    " OR (sender_organization_id = %(organization)s AND state = ANY(%(for_sender)s)))"
+    f" OR (sender_organization_id = %(organization)s AND (state = ANY(%(for_sender)s) OR {_UNANSWERED})))"
 )
 _OTHER = (
     "((receiver_organization_id = %(organization)s AND state = ANY(%(for_sender)s) AND state <> 'draft')"
@@ -165,6 +171,12 @@ def _where(wanted: Filter) -> tuple[str, dict[str, Any]]:
         )
     if wanted.contact_id:
         conditions.append("contact_id = %(contact)s AND sender_organization_id = %(organization)s")
+    if wanted.late:
+        conditions.append("next_due_time < %(now)s")
+    if wanted.due_soon:
+        conditions.append("next_due_time >= %(now)s AND next_due_time < %(soon)s")
+    if wanted.unanswered:
+        conditions.append(_UNANSWERED if wanted.box == "network" else f"sender_organization_id = %(organization)s AND {_UNANSWERED}")
     values = {
         "organization": wanted.organization_id,
         "states": [state.value for state in wanted.states],
@@ -177,6 +189,10 @@ def _where(wanted: Filter) -> tuple[str, dict[str, Any]]:
         "for_sender": [state.value for state in WAITS_FOR_SENDER],
         "person": wanted.person_id,
         "contact": wanted.contact_id,
+        "now": wanted.now,
+        "soon": wanted.now + SOON,
+        "came_back": [state.value for state in CAME_BACK],
+        "forgotten": wanted.now - FORGOTTEN,
     }
     return " AND ".join(conditions), values
 
@@ -200,7 +216,7 @@ def find(tx: Transaction, wanted: Filter, limit: int, after: Position | None = N
     return _read(tx, page), [page[-1]["due_key"], page[-1]["update_key"], page[-1]["id"]] if len(rows) > limit else None
 
 
-def count(tx: Transaction, wanted: Filter, now: datetime, soon: datetime) -> Row:
+def count(tx: Transaction, wanted: Filter) -> Row:
     """The figures of Today and the board in one pass."""
     where, values = _where(wanted)
     mine, other = (_MINE, _OTHER) if wanted.box != "network" else ("false", "state = ANY(%(for_receiver)s)")
@@ -215,8 +231,8 @@ def count(tx: Transaction, wanted: Filter, now: datetime, soon: datetime) -> Row
         "   WHERE state = ANY(%(live)s) GROUP BY 1) g) AS by_need,"
         " (SELECT coalesce(jsonb_object_agg(department, n), '{}') FROM (SELECT department, count(*) AS n FROM chosen"
         "   WHERE state = ANY(%(live)s) AND department <> '' GROUP BY 1) d) AS by_department"
-        " FROM chosen",
-        values | {"now": now, "soon": soon},
+        " FROM chosen referrals",
+        values,
     ).fetchone()
     assert row is not None
     return row
@@ -286,6 +302,7 @@ def next_clock_time(tx: Transaction) -> datetime | None:
 
 def _read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
     clocks: dict[str, list[Deadline]] = {}
+    followed_up = _followed_up(tx, [row["id"] for row in rows if State(row["state"]) in CAME_BACK])
     if rows:
         found: Iterable[Row] = tx.execute(
             "SELECT * FROM clocks WHERE referral_id = ANY(%s) ORDER BY referral_id, number", ([row["id"] for row in rows],)
@@ -302,6 +319,15 @@ def _read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
             urgency=Urgency(row["urgency"]) if row["urgency"] else None,
             delivered_need_codes=tuple(row["delivered_need_codes"]),
             clocks=clocks.get(row["id"], []),
+            followed_up=row["id"] in followed_up,
         )
         for row in rows
     ]
+
+
+def _followed_up(tx: Transaction, identifiers: list[str]) -> frozenset[str]:
+    """Those on which another referral of the same sender is based, as far as the scope shows it."""
+    if not identifiers:
+        return frozenset()
+    rows = tx.execute(f"SELECT id FROM referrals WHERE id = ANY(%s) AND EXISTS ({_FOLLOWED_UP})", (identifiers,))
+    return frozenset(row["id"] for row in rows)

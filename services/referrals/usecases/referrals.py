@@ -23,7 +23,6 @@ from services.referrals.store.people import People
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.calendar import CountryCalendar
 
-SOON = timedelta(hours=4)
 PUT_ASIDE = timedelta(minutes=1)
 """When a referral whose clocks could not be fired is looked at again: soon after it is mended, and rarely enough to cost nothing."""
 
@@ -85,9 +84,9 @@ class Referrals:
         """A page."""
         return referrals.find(tx, wanted, limit, after)
 
-    def count(self, tx: Transaction, wanted: Filter, now: datetime) -> Row:
+    def count(self, tx: Transaction, wanted: Filter) -> Row:
         """The figures of Today and the board."""
-        return referrals.count(tx, wanted, now, now + SOON)
+        return referrals.count(tx, wanted)
 
     def history(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]) -> list[Event]:
         """What happened. Notes are about her: they are opened like her identity, and that is on record."""

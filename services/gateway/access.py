@@ -1,0 +1,57 @@
+"""Who may open which page, and where it stands in the navigation: said at its route, above the view.
+
+Deny by default: a page that says nothing answers 404 to everybody and fails the tests. The services check every call again with the caller's own token; this
+only spares people the pages that could never work for them. What lies under /api/ is guarded by services.gateway.api itself.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from flask import Flask
+
+WORKER, OPERATOR, MANAGER, COORDINATOR, AUDITOR = "worker", "operator", "manager", "coordinator", "auditor"
+EVERYONE = frozenset({WORKER, OPERATOR, MANAGER, COORDINATOR, AUDITOR})
+CARE = frozenset({WORKER, OPERATOR, MANAGER})  # whoever works with people and referrals of an organisation
+SENDERS = frozenset({WORKER, OPERATOR})
+LINE = frozenset({OPERATOR})
+MANAGERS = frozenset({MANAGER})
+NETWORK = frozenset({COORDINATOR})
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Access:
+    """Of one page. `roles` is empty for a public one: it needs no session, and shows nothing that belongs to anybody. `navigation` is its label there."""
+
+    roles: frozenset[str] = frozenset()
+    navigation: str = ""
+
+    @property
+    def is_public(self) -> bool:
+        """Whether it needs no session."""
+        return not self.roles
+
+
+def public(view: View) -> View:
+    """Needs no session."""
+    view.access = Access()  # type: ignore[attr-defined]
+    return view
+
+
+def open_to(roles: frozenset[str], *, navigation: str = "") -> Callable[[View], View]:
+    """Needs a session of one of these roles; with a label it stands in the navigation, in the order of the files."""
+
+    def declare(view: View) -> View:
+        view.access = Access(roles, navigation)  # type: ignore[attr-defined]
+        return view
+
+    return declare
+
+
+def of(app: Flask, endpoint: str | None) -> Access | None:
+    """What a page says; None for one that says nothing, which nobody may open. Style and scripts are public."""
+    if endpoint == "static":
+        return Access()
+    found: Access | None = getattr(app.view_functions.get(endpoint or ""), "access", None)
+    return found

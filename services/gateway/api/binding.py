@@ -1,0 +1,165 @@
+"""How an rpc is asked by REST: method and path from its google.api.http, and what its request holds beside the body.
+
+By convention of field names: `etag` is If-Match, `request_id` the Idempotency-Key, `update_mask` the fields of the body, `page_token` and `page_size` are
+`cursor` and `limit`, and what a query names is looked for in the request and in its `filter`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from google.api import annotations_pb2
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from chassis import contract
+from services.gateway.api.answers import PREFIX
+from services.gateway.api.convert import from_json
+from services.gateway.api.patches import completed, mask
+from services.gateway.api.reading import if_match, request_key
+from services.gateway.clients import clients
+from services.gateway.problems import PARAMETERS, REASONS
+
+VERBS = ("get", "post", "put", "patch", "delete")
+_NAMES = {said: name for name, said in PARAMETERS.items()}
+_VARIABLE = re.compile(r"\{([a-z_.]+)\}")
+_SINGULAR = {"people": "person", "deliveries": "delivery", "notifications": "message"}
+Given = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One way to ask an rpc. `body` is `*` (the request), the field that the body is, or empty."""
+
+    rpc: MethodDescriptor
+    verb: str
+    path: str
+    body: str
+
+    @cached_property
+    def rules(self) -> contract.Rules:
+        """Who may call it, and what it refuses with."""
+        return contract.rules(self.rpc)
+
+    @cached_property
+    def variables(self) -> dict[str, str]:
+        """Argument of the view → path of the field, as in referral_id → referral.id."""
+        parts = self.path.split("/")
+        return {_argument(parts[number - 1], match[1]): match[1] for number, part in enumerate(parts) if (match := _VARIABLE.match(part))}
+
+    @cached_property
+    def rule(self) -> str:
+        """The path as Flask writes it, below the prefix."""
+        names = iter(self.variables)
+        return _VARIABLE.sub(lambda _: f"<opaque:{next(names)}>", self.path.removeprefix(PREFIX))
+
+    @cached_property
+    def target(self) -> Any:
+        """The descriptor of the message that the body is."""
+        return self.rpc.input_type if self.body in ("", "*") else self.rpc.input_type.fields_by_name[self.body].message_type
+
+    @property
+    def creates(self) -> bool:
+        """Whether the answer is something new."""
+        return self.verb == "post" and self.rpc.name.startswith("Create")
+
+    @property
+    def takes_etag(self) -> bool:
+        """Whether it changes what has an etag."""
+        places = (self.rpc.input_type, self.target)
+        return self.verb != "get" and not self.creates and any("etag" in place.fields_by_name for place in places)
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it takes an Idempotency-Key."""
+        return self.verb == "post" and "request_id" in self.rpc.input_type.fields_by_name
+
+    @property
+    def statuses(self) -> set[int]:
+        """Those of the refusals that the .proto names."""
+        return {REASONS[reason].status for reason in self.rules.refusals}
+
+    @property
+    def right(self) -> str:
+        """Who may, in a word: the scope of a key, or whose role it takes."""
+        rules = self.rules
+        if rules.public:
+            return (
+                "reference and PIN"
+                if "pin" in self.rpc.input_type.fields_by_name and "reference" in self.rpc.input_type.fields_by_name
+                else "public"
+            )
+        if rules.scope or "WORKER" in rules.roles:
+            return rules.scope or "any worker"
+        return " or ".join(role.lower() for role in ("MANAGER", "COORDINATOR", "AUDITOR") if role in rules.roles)
+
+    def request(self, given: Given, variables: Mapping[str, str], *, etag_needed: bool) -> Any:
+        """What is asked, of a body or query that a schema has let through."""
+        request: Any = GetMessageClass(self.rpc.input_type)()
+        target = request if self.body in ("", "*") else getattr(request, self.body)
+        if target is not request:
+            target.SetInParent()
+        if self.takes_etag:
+            (target if "etag" in self.target.fields_by_name else request).etag = if_match(etag_needed)
+        masked = "update_mask" in self.rpc.input_type.fields_by_name
+        values = completed(given, lambda: self._now(variables)) if masked and self.verb == "patch" else given
+        for name, value in values.items():
+            place, field = next(_places(request, target, name))
+            from_json({field: value}, place)
+        for argument, path in self.variables.items():
+            *outer, field = path.split(".")
+            setattr(getattr(request, outer[0]) if outer else request, field, variables[argument])
+        if masked:
+            request.update_mask.CopyFrom(mask(given))
+        if "request_id" in self.rpc.input_type.fields_by_name:
+            request.request_id = request_key()
+        return request
+
+    def ask(self, request: Message) -> Message:
+        """Asks the rpc in the caller's name."""
+        answer: Message = getattr(getattr(clients(), self.rpc.containing_service.name.lower()), self.rpc.name)(request)
+        return answer
+
+    def where(self, made: Message) -> str:
+        """The path below the prefix of what was made, if it can be read."""
+        reading = self.rpc.containing_service.methods_by_name.get(f"Get{self.rpc.name.removeprefix('Create')}")
+        return "" if reading is None else _VARIABLE.sub(str(getattr(made, "id", "")), bindings(reading)[0].path.removeprefix(PREFIX))
+
+    def _now(self, variables: Mapping[str, str]) -> Message:
+        """What a merge patch is merged with."""
+        reading = self.rpc.containing_service.methods_by_name[f"Get{self.rpc.name.removeprefix('Update')}"]
+        (identifier,) = variables.values()
+        return bindings(reading)[0].ask(GetMessageClass(reading.input_type)(id=identifier))
+
+
+def bindings(rpc: MethodDescriptor) -> list[Binding]:
+    """All ways to ask an rpc by REST, in the order of the .proto; none for an rpc that has none."""
+    options = rpc.GetOptions()
+    if not options.HasExtension(annotations_pb2.http):
+        return []
+    rule = options.Extensions[annotations_pb2.http]
+    return [
+        Binding(rpc, verb, getattr(each, verb), each.body)
+        for each in (rule, *rule.additional_bindings)
+        for verb in VERBS
+        if getattr(each, verb)
+    ]
+
+
+def _argument(collection: str, variable: str) -> str:
+    """referral_id for {id} and {referral.id} below referrals."""
+    field = variable.rpartition(".")[2]
+    return field if field != "id" else f"{_SINGULAR.get(collection, collection.removesuffix('s')).replace('-', '_')}_id"
+
+
+def _places(request: Message, target: Message, name: str) -> Iterator[tuple[Message, str]]:
+    """Where a value goes: into the body's message, the request, or its filter, under its name there."""
+    named = [name, _NAMES.get(name, name)]
+    inner = [getattr(request, "filter")] if "filter" in request.DESCRIPTOR.fields_by_name else []  # noqa: B009  # mypy knows no message's fields
+    for place in (target, request, *inner):
+        for each in named:
+            if each in place.DESCRIPTOR.fields_by_name:
+                yield place, each

@@ -1,4 +1,4 @@
-"""The sub-commands that every service has for operators: doctor, replay, audit verify and witnesses, and dead-letters list, redrive, discard. They work
+"""The sub-commands that every service has for operators: migrate, doctor, replay, audit verify and witnesses, and dead-letters list, redrive, discard. They work
 beside the running service.
 
 Exit codes: 0 done, 1 refused, nothing found, or a trail that is not what it was, 2 a wrong call. What is for a machine is on standard output, progress on standard error.
@@ -23,7 +23,7 @@ from chassis import dead_letters, heads, keys, log, outbox
 from chassis.audit import Head
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
-from chassis.db import Database, Transaction
+from chassis.db import Database, Transaction, migrate
 from chassis.errors import Refusal
 from chassis.kafka import Broker
 from chassis.tokens import SYSTEM
@@ -38,6 +38,10 @@ def add_to(
     main: click.Group, name: str, settings: Callable[[], ServiceSettings], key_files: Sequence[str], migrations: Sequence[Path]
 ) -> None:
     """Adds the sub-commands to those of the service `name`; `settings` reads its settings when one is called, the rest is what it needs to run."""
+
+    @main.command("migrate", help="Bring the database up to date, as the role that owns it. Says what was done.")
+    def migrate_() -> None:
+        click.echo(migrate(settings().migration_url, migrations).strip())
 
     @main.command(help="Say what is missing to run; exit code 1 if something is.")
     @_json

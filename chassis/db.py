@@ -33,7 +33,7 @@ from psycopg_pool import ConnectionPool
 from chassis import deadline
 from chassis.errors import Exhausted, Late, Refusal, Stale, Unavailable
 from chassis.supervisor import Loop
-from chassis.tokens import Caller
+from chassis.tokens import SYSTEM, Caller
 
 Row = dict[str, Any]
 Transaction = psycopg.Connection[Row]
@@ -143,8 +143,13 @@ class Probe:
 class Database:
     """The service's own database, entered as its plain role."""
 
-    def __init__(self, url: str, *, max_size: int = 20) -> None:
+    def __init__(self, url: str, *, view_of: Callable[[Caller], str] = lambda caller: "", max_size: int = 20) -> None:
+        """`view_of` says how much a caller sees, in the words of the service's own row-level security (enlace.view); without it the view is empty.
+
+        The service itself (SYSTEM) always has the view `system`.
+        """
         self._url = url
+        self._view_of = view_of
         self._lock = threading.Lock()
         self._connections: WeakSet[Bounded] = WeakSet()
         self.probe = Probe(lambda: self._connect("enlace-probe"))
@@ -220,7 +225,7 @@ class Database:
 
     def _begin(self, caller: Caller, end: float) -> Bounded:
         """A connection that has answered, in a transaction. One that died while idle (after a restart all have) is put aside for the next."""
-        view = "system" if caller.kind == "system" else "coordinator" if caller.has("COORDINATOR") or caller.has("AUDITOR") else "member"
+        view = "system" if caller.kind == SYSTEM.kind else self._view_of(caller)
         while True:
             left = end - time.monotonic()
             if left <= 0:

@@ -57,7 +57,7 @@ class _Protobuf:
 
 
 def pack(fact: Fact, source: str, signer: Signer) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
-    """Key, body and headers of the Kafka record for a fact said by `source` (e.g. enlace/referrals)."""
+    """Key, body and headers of the Kafka record for a fact said by `source` (enlace/<service>)."""
     extensions = {_EPOCH: fact.epoch, _BASE: fact.base} if fact.epoch else {}
     event = CloudEvent(
         {

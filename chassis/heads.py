@@ -37,7 +37,7 @@ class Heads:
     def __init__(
         self, name: str, database: Database, broker: Broker, signer: Signer, trusted_signers: Mapping[str, SignatureCheck], clock: Clock
     ) -> None:
-        """`trusted_signers` are those of all services, this one included, by source (e.g. enlace/referrals)."""
+        """`trusted_signers` are those of all services, this one included, by source (enlace/<service>)."""
         self._name = name
         self._database = database
         self._broker = broker

@@ -34,7 +34,7 @@ class Fact:
 
     subject: str
     version: int
-    type: str  # enlace.referral.accepted.v1
+    type: str  # enlace.<subject>.<verb>.v1
     payload: bytes  # the protobuf message of the type
     time: datetime
     epoch: int = 0

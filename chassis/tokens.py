@@ -25,7 +25,7 @@ LEEWAY = 1
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. `kind` is worker, key, person (by reference), or system."""
+    """Who asks. `kind` is worker, key, public (it is not known who) or system."""
 
     id: str
     kind: str
@@ -50,7 +50,7 @@ class Issuer:
         self._clock = clock
 
     def issue(self, caller: Caller, audience: str, since: datetime | None = None) -> tuple[str, datetime]:
-        """A token for this caller at this service (e.g. enlace.referrals), and when it ends.
+        """A token for this caller at this service (enlace.<service>), and when it ends.
 
         `since` is a moment before the caller's standing was looked at: a revocation between look and signature must not have a whole lifetime before it.
         """

@@ -1,33 +1,28 @@
 """Starts the notifications service: every object is made here, once, in reading order."""
 
 import sys
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import click
 
 import chassis
-from chassis import commands, heads, keys, log, service_runner
-from chassis.clock import Clock, SystemClock
+from chassis import commands, keys, log, service
+from chassis.clock import Clock
 from chassis.db import Database
-from chassis.db import migrate as bring_up_to_date
-from chassis.heads import Heads
 from chassis.idempotency import IdempotencyStore
-from chassis.kafka import REPLAYS, Broker
-from chassis.relay import Relay, Replays
-from chassis.rpc import Server, Servicer
-from chassis.sealing import Keyring, Signer
+from chassis.rpc import Servicer
+from chassis.sealing import Keyring
 from chassis.subscriber import Subscriber
-from chassis.supervisor import Loop
-from chassis.sweeper import Sweeper
 from chassis.tokens import Verifier
+from chassis.wire import PageTokens
 from protos.notifications.v1 import notifications_pb2
 from services.notifications import config, subscriptions
 from services.notifications.channels.mail import Mailbox, MailSender, Outbox, Smtp
 from services.notifications.channels.webhooks import WebhookSender
 from services.notifications.config import NotificationsSettings
 from services.notifications.rpc import NotificationsServicer, WebhooksServicer
+from services.notifications.store.members import view_of
 from services.notifications.usecases.desks import Desks
 from services.notifications.usecases.members import check_standing
 from services.notifications.usecases.sending import Sending, sweep
@@ -52,12 +47,6 @@ def main() -> None:
     """Sub-commands below."""
 
 
-@main.command(help="Bring the database up to date, as its owner.")
-def migrate() -> None:
-    """Prints what dbmate did."""
-    click.echo(bring_up_to_date(config.load().service.migration_url, MIGRATIONS).strip())
-
-
 @main.command(help="Answer calls, hear and tell facts, send webhooks and e-mails.")
 def serve() -> None:
     """Runs until SIGTERM."""
@@ -68,33 +57,13 @@ def serve() -> None:
 commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS)
 
 
-@dataclass(frozen=True)
-class _Keys:
-    """What of the keys belongs to this service."""
-
-    keyring: Keyring
-    letter_key: Keyring
-    signer: Signer
-    verifier: Verifier
-
-
-def _keys(settings: NotificationsSettings, clock: Clock) -> _Keys:
-    folder = settings.service.keys
-    return _Keys(
-        Keyring(keys.secret(folder, f"sealing.{NAME}")),
-        Keyring(keys.secret(folder, "mail")),
-        Signer(keys.signing(folder, f"facts.{NAME}")),
-        Verifier(keys.verifying(folder, "tokens"), f"enlace.{NAME}", clock),
-    )
-
-
 def servicers(database: Database, keyring: Keyring, verifier: Verifier, clock: Clock, *, development: bool) -> list[Servicer]:
     """The two proto services."""
-    idempotency = IdempotencyStore(keyring)
+    idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     descriptors = notifications_pb2.DESCRIPTOR.services_by_name
     implementations = {
-        "Notifications": NotificationsServicer(Desks(keyring, development=development)),
-        "Webhooks": WebhooksServicer(Webhooks(keyring, development=development)),
+        "Notifications": NotificationsServicer(Desks(keyring, development=development), pages),
+        "Webhooks": WebhooksServicer(Webhooks(keyring, development=development), pages),
     }
     return [
         Servicer(
@@ -113,26 +82,18 @@ def _mailbox(settings: NotificationsSettings, sending: Sending, clock: Clock) ->
 
 def run(settings: NotificationsSettings) -> int:
     """Makes and runs everything."""
-    service = settings.service
-    clock = SystemClock()
-    own = _keys(settings, clock)
-    database = Database(service.database_url)
-    topics = (subscriptions.TOPIC, subscriptions.REFERRALS, subscriptions.PARTNERS)
-    broker = Broker(service, [*topics, REPLAYS, heads.TOPIC])
+    topics = (subscriptions.REFERRALS, subscriptions.PARTNERS)
+    parts = service.make(NAME, subscriptions.TOPIC, settings.service, hears=topics, view_of=view_of)
+    database, clock, development = parts.database, parts.clock, settings.service.development
+    letter_key = Keyring(keys.secret(settings.service.keys, "mail"))
 
-    sending = Sending(database, own.keyring, own.letter_key, public_url=settings.public_url, by_email=settings.by_email)
+    sending = Sending(database, parts.keyring, letter_key, public_url=settings.public_url, by_email=settings.by_email)
     mailbox = _mailbox(settings, sending, clock)
 
     hear_referrals = subscriptions.referrals(clock, public_url=settings.public_url, by_email=settings.by_email)
     hear_partners = subscriptions.partners(clock, by_email=settings.by_email)
     hearing = (("referrals", subscriptions.REFERRALS, hear_referrals), ("partners", subscriptions.PARTNERS, hear_partners))
-    server = Server(
-        service.listen,
-        servicers(database, own.keyring, own.verifier, clock, development=service.development),
-        threads=service.rpc_threads,
-        reflect=service.reflection,
-        caller_rate=service.caller_rate,
-    )
+    server = parts.server(servicers(database, parts.keyring, parts.verifier, clock, development=development))
 
     held = dict.fromkeys((voice for voice, _, _ in hearing), 0)
 
@@ -140,9 +101,8 @@ def run(settings: NotificationsSettings) -> int:
         held[voice] = count
         server.say("facts", not any(held.values()))
 
-    loops: list[Loop] = [
-        Relay(NAME, subscriptions.TOPIC, database, broker, own.signer, clock).loop(),
-        Replays(NAME, subscriptions.TOPIC, database, broker).loop(),
+    loops = [
+        *parts.loops(sweep),
         # One for each topic, so that a replay of members delays no message. What is heard of members may take half a second.
         *(
             Subscriber(
@@ -150,22 +110,20 @@ def run(settings: NotificationsSettings) -> int:
                 [topic],
                 handle,
                 database=database,
-                broker=broker,
-                trusted_signers=keys.trusted_signers(service.keys, voice),
-                keyring=own.keyring,
+                broker=parts.broker,
+                trusted_signers=keys.trusted_signers(settings.service.keys, voice),
+                keyring=parts.keyring,
                 clock=clock,
                 low_latency=voice == "referrals",
                 on_held=partial(say_held, voice),
             ).loop()
             for voice, topic, handle in hearing
         ),
-        WebhookSender(database, sending, clock, slow=False, threads=QUICK_THREADS, development=service.development).loop(),
-        WebhookSender(database, sending, clock, slow=True, threads=SLOW_THREADS, development=service.development).loop(),
+        WebhookSender(database, sending, clock, slow=False, threads=QUICK_THREADS, development=development).loop(),
+        WebhookSender(database, sending, clock, slow=True, threads=SLOW_THREADS, development=development).loop(),
         MailSender(database, sending, mailbox, clock).loop(),
-        Sweeper(database, clock, sweep).loop(),
-        Heads(NAME, database, broker, own.signer, keys.trusted_signers(service.keys), clock).loop(),
     ]
-    return service_runner.run(server, database, broker, loops, metrics_address=service.metrics_listen)
+    return parts.run(server, loops)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The gRPC servicers: between messages and use cases. The contract, and who may call what, is in protos/notifications/v1."""
 
-from chassis.errors import Invalid
 from chassis.ids import object_id
 from chassis.rpc import Call
+from chassis.wire import PageTokens, masked, page_size, version
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import wire
 from services.notifications.domain.desk import Desk
@@ -15,15 +15,16 @@ _CHANGEABLE = ("url", "kinds", "enabled")
 class NotificationsServicer:
     """enlace.notifications.v1.Notifications."""
 
-    def __init__(self, desks: desks.Desks) -> None:
+    def __init__(self, desks: desks.Desks, pages: PageTokens) -> None:
         self._desks = desks
+        self._pages = pages
 
     def ListMessages(self, request: pb.ListMessagesRequest, call: Call) -> pb.ListMessagesResponse:
-        found, token = inbox.list_messages(
-            call.tx, call.caller, unread_only=request.unread_only, page_size=request.page_size, page_token=request.page_token
-        )
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        found, more = inbox.list_messages(call.tx, call.caller, size, after, unread_only=request.unread_only)
         return pb.ListMessagesResponse(
-            messages=[wire.message_answer(message, call.caller.language) for message in found], next_page_token=token
+            messages=[wire.message_answer(message, call.caller.language) for message in found],
+            next_page_token=self._pages.token(request, more),
         )
 
     def CountUnread(self, request: pb.CountUnreadRequest, call: Call) -> pb.CountUnreadResponse:
@@ -38,10 +39,9 @@ class NotificationsServicer:
 
     def SetDesk(self, request: pb.SetDeskRequest, call: Call) -> pb.Desk:
         asked = request.desk
-        if not asked.etag:
-            raise Invalid(("desk.etag", "required"))
+        base = version(asked.etag, "desk.etag")
         desk = Desk(_organization(asked.organization_id), asked.language or DEFAULT, asked.email)
-        return wire.desk_answer(self._desks.set(call.tx, call.caller, call.clock.now(), desk, asked.etag))
+        return wire.desk_answer(self._desks.set(call.tx, call.caller, call.clock.now(), desk, base))
 
     def ListNotices(self, request: pb.ListNoticesRequest, call: Call) -> pb.ListNoticesResponse:
         notices = inbox.list_notices(call.tx, call.caller, object_id(request.referral_id))
@@ -60,8 +60,9 @@ def _organization(text: str) -> str:
 class WebhooksServicer:
     """enlace.notifications.v1.Webhooks."""
 
-    def __init__(self, webhooks: webhooks.Webhooks) -> None:
+    def __init__(self, webhooks: webhooks.Webhooks, pages: PageTokens) -> None:
         self._webhooks = webhooks
+        self._pages = pages
 
     def CreateWebhook(self, request: pb.CreateWebhookRequest, call: Call) -> pb.CreateWebhookResponse:
         webhook, secret = self._webhooks.create(call.tx, call.caller, call.clock.now(), request.webhook.url, request.webhook.kinds)
@@ -74,22 +75,16 @@ class WebhooksServicer:
         return wire.webhook_answer(self._webhooks.get(call.tx, call.caller, object_id(request.id)))
 
     def UpdateWebhook(self, request: pb.UpdateWebhookRequest, call: Call) -> pb.Webhook:
-        asked, mask = request.webhook, set(request.update_mask.paths)
-        if not asked.etag:
-            raise Invalid(("webhook.etag", "required"))
-        if not mask:
-            raise Invalid(("update_mask", "required"))
-        if not mask.issubset(_CHANGEABLE):
-            raise Invalid(("update_mask", "unknown_code"))
+        asked, paths = request.webhook, masked(request.update_mask, _CHANGEABLE)
         webhook = self._webhooks.update(
             call.tx,
             call.caller,
             call.clock.now(),
             object_id(asked.id),
-            asked.etag,
-            url=asked.url if "url" in mask else None,
-            kinds=list(asked.kinds) if "kinds" in mask else None,
-            enabled=asked.enabled if "enabled" in mask else None,
+            version(asked.etag, "webhook.etag"),
+            url=asked.url if "url" in paths else None,
+            kinds=list(asked.kinds) if "kinds" in paths else None,
+            enabled=asked.enabled if "enabled" in paths else None,
         )
         return wire.webhook_answer(webhook)
 
@@ -101,10 +96,12 @@ class WebhooksServicer:
         return wire.delivery_answer(self._webhooks.test(call.tx, call.caller, call.clock.now(), object_id(request.id)))
 
     def ListDeliveries(self, request: pb.ListDeliveriesRequest, call: Call) -> pb.ListDeliveriesResponse:
-        found, token = self._webhooks.list_deliveries(
-            call.tx, call.caller, object_id(request.webhook_id), page_size=request.page_size, page_token=request.page_token
+        webhook_id = object_id(request.webhook_id)
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        found, more = self._webhooks.list_deliveries(call.tx, call.caller, webhook_id, size, after)
+        return pb.ListDeliveriesResponse(
+            deliveries=[wire.delivery_answer(delivery) for delivery in found], next_page_token=self._pages.token(request, more)
         )
-        return pb.ListDeliveriesResponse(deliveries=[wire.delivery_answer(delivery) for delivery in found], next_page_token=token)
 
     def ResendDelivery(self, request: pb.ResendDeliveryRequest, call: Call) -> pb.Delivery:
         return wire.delivery_answer(

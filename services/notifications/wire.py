@@ -1,27 +1,21 @@
-"""Between what a message, a delivery or a webhook is here and what is said of it to others: facts heard and told, protobuf answers, webhook bodies, page tokens.
+"""Between what a message, a delivery or a webhook is here and what is said of it to others: facts heard and told, protobuf answers, webhook bodies.
 
 Limit: it copies from a fact only what is on its own short lists; a field that a fact gains later goes nowhere by itself.
 """
 
-import base64
-import binascii
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from chassis.errors import Invalid
-from chassis.ids import is_id
 from chassis.outbox import Fact
+from chassis.wire import EnumCodec, etag, moment, names, timestamp
 from protos.notifications.v1 import facts_pb2 as told_pb2
 from protos.notifications.v1 import notifications_pb2 as pb
 from protos.partners.v1 import facts_pb2 as partners_pb2
 from protos.partners.v1 import letters_pb2
 from protos.referrals.v1 import facts_pb2 as referrals_facts_pb2
 from protos.referrals.v1 import referrals_pb2
-from services.notifications.domain.delivery import Delivery
+from services.notifications.domain.delivery import Delivery, Status
 from services.notifications.domain.desk import Desk
 from services.notifications.domain.message import Letter, Message, Notice
 from services.notifications.domain.rules import Happening
@@ -30,6 +24,9 @@ from services.notifications.domain.webhook import TEST, Webhook
 
 UNDELIVERABLE = "enlace.message.undeliverable.v1"
 WEBHOOK_DISABLED = "enlace.webhook.disabled.v1"
+_STATUSES = EnumCodec(pb.DeliveryStatus, Status)
+# Of facts heard: a value that is newer than this service is nothing to it, and no reason to refuse the fact.
+_STATES, _URGENCIES, _CLOCKS = names(referrals_pb2.State), names(referrals_pb2.Urgency), names(referrals_pb2.ClockKind)
 
 
 # --- facts heard
@@ -54,13 +51,13 @@ def happening(fact: Fact, body: referrals_facts_pb2.ReferralFact) -> Happening:
         body.referral_id,
         fact.version,
         fact.time,
-        _code(referrals_pb2.Urgency, "URGENCY_", body.urgency),
+        _URGENCIES.get(body.urgency, ""),
         body.sender_organization_id,
         body.sender_worker_id,
         body.receiver_organization_id,
         body.actor_organization_id,
         body.override_used,
-        _code(referrals_pb2.ClockKind, "CLOCK_KIND_", body.clock).lower(),
+        _CLOCKS.get(body.clock, "").lower(),
     )
 
 
@@ -86,7 +83,9 @@ def invitation_fact(fact: Fact) -> partners_pb2.InvitationFact:
 
 def letter_of(body: partners_pb2.InvitationFact) -> Letter:
     """What is to be sent of it."""
-    return Letter(body.invitation_id, body.organization_id, body.sealed_letter, body.expire_time.ToDatetime(UTC))
+    expire_time = moment(body, "expire_time")
+    assert expire_time is not None, "every invitation ends"
+    return Letter(body.invitation_id, body.organization_id, body.sealed_letter, expire_time)
 
 
 def letter(opened: bytes) -> letters_pb2.InvitationLetter:
@@ -117,12 +116,12 @@ def webhook_body(fact: Fact, body: referrals_facts_pb2.ReferralFact, public_url:
     data = {
         "referral_id": body.referral_id,
         "version": fact.version,
-        "state": _code(referrals_pb2.State, "STATE_", body.state).lower(),
-        "urgency": _code(referrals_pb2.Urgency, "URGENCY_", body.urgency).lower(),
+        "state": _STATES.get(body.state, "").lower(),
+        "urgency": _URGENCIES.get(body.urgency, "").lower(),
         "need_code": body.need_code,
         "reason_code": body.reason_code,
-        "clock": _code(referrals_pb2.ClockKind, "CLOCK_KIND_", body.clock).lower(),
-        "due_time": _rfc3339(body.due_time.ToDatetime(UTC)) if body.HasField("due_time") else "",
+        "clock": _CLOCKS.get(body.clock, "").lower(),
+        "due_time": _rfc3339(due) if (due := moment(body, "due_time")) else "",
         "sender_organization_id": body.sender_organization_id,
         "receiver_organization_id": body.receiver_organization_id,
         "service_id": body.service_id,
@@ -155,136 +154,74 @@ def _body(type: str, time: datetime, data: dict[str, Any]) -> str:
 
 def message_answer(message: Message, language: str) -> pb.Message:
     """A message with its text in the reader's language."""
-    answer = pb.Message(
+    return pb.Message(
         id=message.id,
         kind=message.kind,
         text=text(message.kind, language),
         referral_id=message.referral_id,
         urgency_code=message.urgency,
-        create_time=_stamp(message.create_time),
+        create_time=timestamp(message.create_time),
+        read_time=timestamp(message.read_time),
     )
-    if message.read_time:
-        answer.read_time.CopyFrom(_stamp(message.read_time))
-    return answer
 
 
 def notice_answer(notice: Notice) -> pb.Notice:
     """A notice."""
-    answer = pb.Notice(
+    return pb.Notice(
         kind=notice.kind,
         organization_id=notice.organization_id,
         channel=notice.channel,
-        status=_status(notice.status),
-        create_time=_stamp(notice.create_time),
+        status=_STATUSES.number(Status(notice.status)),
+        create_time=timestamp(notice.create_time),
+        delivery_time=timestamp(notice.delivery_time),
+        read_time=timestamp(notice.read_time),
     )
-    if notice.delivery_time:
-        answer.delivery_time.CopyFrom(_stamp(notice.delivery_time))
-    if notice.read_time:
-        answer.read_time.CopyFrom(_stamp(notice.read_time))
-    return answer
 
 
 def desk_answer(desk: Desk) -> pb.Desk:
     """A desk."""
-    return pb.Desk(organization_id=desk.organization_id, language=desk.language, email=desk.email, etag=str(desk.version))
+    return pb.Desk(organization_id=desk.organization_id, language=desk.language, email=desk.email, etag=etag(desk.version))
 
 
 def webhook_answer(webhook: Webhook) -> pb.Webhook:
     """An endpoint, without its secret."""
     return pb.Webhook(
         id=webhook.id,
-        etag=str(webhook.version),
+        etag=etag(webhook.version),
         organization_id=webhook.organization_id,
         url=webhook.url,
         kinds=webhook.kinds,
         enabled=webhook.enabled,
         disabled_reason_code=webhook.disabled_reason,
-        create_time=_stamp(webhook.create_time),
-        update_time=_stamp(webhook.update_time),
+        create_time=timestamp(webhook.create_time),
+        update_time=timestamp(webhook.update_time),
     )
 
 
 def delivery_answer(delivery: Delivery) -> pb.Delivery:
     """A delivery; the body itself is not repeated, only its hash."""
-    answer = pb.Delivery(
+    return pb.Delivery(
         id=delivery.id,
         webhook_id=delivery.webhook_id,
         kind=delivery.kind,
-        status=_status(delivery.status),
+        status=_STATUSES.number(Status(delivery.status)),
         attempts=delivery.attempts,
         last_http_status=delivery.last_code,
         last_error_code=delivery.last_error,
         last_duration_ms=delivery.last_duration_ms,
         body_sha256=delivery.body_sha256,
-        create_time=_stamp(delivery.create_time),
+        create_time=timestamp(delivery.create_time),
+        next_attempt_time=timestamp(delivery.next_attempt_time),
+        delivery_time=timestamp(delivery.delivery_time),
     )
-    if delivery.next_attempt_time:
-        answer.next_attempt_time.CopyFrom(_stamp(delivery.next_attempt_time))
-    if delivery.delivery_time:
-        answer.delivery_time.CopyFrom(_stamp(delivery.delivery_time))
-    return answer
 
 
 def mail_answer(mail: Mail, create_time: datetime) -> pb.DevelopmentMail:
     """An e-mail of the development outbox."""
-    return pb.DevelopmentMail(id=mail.id, recipient=mail.recipient, subject=mail.subject, body=mail.body, create_time=_stamp(create_time))
-
-
-# --- pages: a token is where to go on, opaque to who carries it
-
-
-@dataclass(frozen=True)
-class Position:
-    """The last row of a page, newest first."""
-
-    time: datetime
-    id: str
-
-
-def page_token(position: Position) -> str:
-    """The token for the rows after this one."""
-    return base64.urlsafe_b64encode(f"{position.time.isoformat()}|{position.id}".encode()).decode().rstrip("=")
-
-
-def position(token: str) -> Position | None:
-    """Where to go on; None for the first page; refuses what is no token."""
-    if not token:
-        return None
-    try:
-        time, _, id = base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True).decode().partition("|")
-        moment = datetime.fromisoformat(time)
-        if moment.tzinfo is None or not is_id(id):
-            raise ValueError
-    except (binascii.Error, ValueError) as error:
-        raise Invalid(("page_token", "malformed")) from error
-    return Position(moment, id)
-
-
-def page_size(asked: int, default: int = 50, most: int = 200) -> int:
-    """How many rows a page has."""
-    if asked < 0:
-        raise Invalid(("page_size", "out_of_range"))
-    return min(asked or default, most)
-
-
-def _status(status: str) -> pb.DeliveryStatus.ValueType:
-    return pb.DeliveryStatus.Value(f"DELIVERY_STATUS_{status}")
-
-
-def _code(enum: Any, prefix: str, number: int) -> str:
-    """An enum's value as a code; empty when unspecified, or newer than this service."""
-    try:
-        name = str(enum.Name(number)).removeprefix(prefix)
-    except ValueError:
-        return ""
-    return "" if name == "UNSPECIFIED" else name
+    return pb.DevelopmentMail(
+        id=mail.id, recipient=mail.recipient, subject=mail.subject, body=mail.body, create_time=timestamp(create_time)
+    )
 
 
 def _rfc3339(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _stamp(time: datetime) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(time)
-    return stamp

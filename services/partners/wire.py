@@ -4,38 +4,38 @@ Numbers of enums become the words of the domain; what a newer caller knows and w
 here (E.164) and refused if no such number can exist in their country's plan.
 """
 
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any, TypeVar
+from dataclasses import fields
+from typing import Any
 
 import phonenumbers
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.errors import Invalid
 from chassis.outbox import Fact
+from chassis.wire import EnumCodec, etag, masked, timestamp
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2, letters_pb2, members_pb2
 from services.partners.domain.api_key import ApiKey
 from services.partners.domain.codes import Term
 from services.partners.domain.invitation import Invitation, InvitationEntry
-from services.partners.domain.matching import Match, Question
+from services.partners.domain.matching import Match, Question, Verdict
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationStatus, OrganizationType
 from services.partners.domain.search import Wanted
 from services.partners.domain.service import NOT_STATED, Capacity, Eligibility, Gender, Intake, Service, ServiceEntry
 from services.partners.domain.subject import Subject
-from services.partners.domain.worker import Role, Worker
+from services.partners.domain.worker import Role, Worker, WorkerStatus
 
-W = TypeVar("W", bound=StrEnum)
+TYPES, STATUSES = EnumCodec(pb.OrganizationType, OrganizationType), EnumCodec(pb.OrganizationStatus, OrganizationStatus)
+_GENDERS, _INTAKES, _VERDICTS = EnumCodec(pb.Gender, Gender), EnumCodec(pb.Intake, Intake), EnumCodec(pb.Verdict, Verdict)
+_ROLES, _WORKER_STATUSES = EnumCodec(contract_pb2.Role, Role), EnumCodec(members_pb2.WorkerStatus, WorkerStatus)
 
 
 def organization_entry(message: pb.Organization) -> OrganizationEntry:
     """What a caller says of an organisation."""
     return OrganizationEntry(
         name=message.name.strip(),
-        type=_word(OrganizationType, pb.OrganizationType, message.type, "organization.type"),
+        type=TYPES.member(message.type, "organization.type"),
         country=message.country,
         department=message.department,
         phone=phone("organization.phone", message.phone),
@@ -65,7 +65,7 @@ def service_entry(message: pb.Service, *, active: bool) -> ServiceEntry:
 def capacity(message: pb.Capacity, at: str) -> Capacity:
     """A figure; its time is ours to say."""
     return Capacity(
-        intake=_word(Intake, pb.Intake, message.intake, f"{at}.intake"),
+        intake=_INTAKES.member(message.intake, f"{at}.intake"),
         available=message.available if message.HasField("available") else None,
         maximum=message.maximum if message.HasField("maximum") else None,
         unit=message.unit,
@@ -74,10 +74,8 @@ def capacity(message: pb.Capacity, at: str) -> Capacity:
 
 def invitation_entry(message: members_pb2.Invitation) -> InvitationEntry:
     """What a caller says of whom to invite."""
-    roles = [_word(Role, contract_pb2.Role, role, f"invitation.roles.{number}") for number, role in enumerate(message.roles)]
-    if None in roles:
-        raise Invalid(("invitation.roles", "unknown_code"))
-    return InvitationEntry(message.email.strip(), tuple(role for role in roles if role), message.language or "es")
+    roles = _ROLES.members(message.roles, "invitation.roles")
+    return InvitationEntry(message.email.strip(), tuple(roles), message.language or "es")
 
 
 def question(message: pb.MatchServicesRequest) -> Question:
@@ -87,7 +85,7 @@ def question(message: pb.MatchServicesRequest) -> Question:
         country=message.country,
         department=message.department,
         age=message.age if message.HasField("age") else None,
-        gender=_word(Gender, pb.Gender, message.gender, "gender"),
+        gender=_GENDERS.member(message.gender, "gender"),
         dependants=message.dependants if message.HasField("dependants") else None,
         language=message.language,
         excluded_organization_ids=tuple(message.excluded_organization_ids),
@@ -109,19 +107,15 @@ def wanted(message: pb.SearchServicesRequest) -> Wanted:
     )
 
 
-def type_word(number: int) -> OrganizationType | None:
-    """The type in a filter; None for any."""
-    return _word(OrganizationType, pb.OrganizationType, number, "type")
+def changes(mask: FieldMask, entry: OrganizationEntry | ServiceEntry, *besides: str) -> dict[str, Any]:
+    """The fields that a mask names with their values; `besides` may be named too, though the entry has not got them."""
+    paths = masked(mask, [*(field.name for field in fields(entry)), *besides])
+    return {path: getattr(entry, path, None) for path in sorted(paths)}
 
 
-def status_word(number: int) -> OrganizationStatus | None:
-    """The status in a filter; None for any."""
-    return _word(OrganizationStatus, pb.OrganizationStatus, number, "status")
-
-
-def changes(mask: FieldMask, entry: OrganizationEntry | ServiceEntry) -> dict[str, Any]:
-    """The fields that a mask names with their values; a path that the entry has not is kept, for the domain to refuse."""
-    return {path: getattr(entry, path, None) for path in mask.paths}
+def etag_of(subject: Subject) -> str:
+    """Another one whenever what a reader sees has changed."""
+    return etag(subject.version, *subject.seen_besides())
 
 
 def phone(path: str, text: str) -> str:
@@ -143,18 +137,18 @@ def organization(found: Organization, *, steering: bool = False) -> pb.Organizat
     proposal = None
     if wanted is not None and steering:
         proposal = pb.OrganizationProposal(
-            type=_number(pb.OrganizationType, wanted.type),
+            type=TYPES.number(wanted.type),
             country=wanted.country,
             hotline_number=wanted.hotline_number,
             worker_id=wanted.worker_id,
-            time=moment(wanted.time),
+            time=timestamp(wanted.time),
         )
     return pb.Organization(
         id=found.id,
-        etag=found.etag,
+        etag=etag_of(found),
         name=entry.name,
-        type=_number(pb.OrganizationType, entry.type),
-        status=_number(pb.OrganizationStatus, found.status),
+        type=TYPES.number(entry.type),
+        status=STATUSES.number(found.status),
         country=entry.country,
         department=entry.department,
         phone=entry.phone,
@@ -162,8 +156,8 @@ def organization(found: Organization, *, steering: bool = False) -> pb.Organizat
         languages=entry.languages,
         description=entry.description,
         hotline_number=entry.hotline_number,
-        create_time=moment(found.create_time),
-        update_time=moment(found.update_time),
+        create_time=timestamp(found.create_time),
+        update_time=timestamp(found.update_time),
         registered_by_worker_id=found.registered_by_worker_id if steering else "",
         proposal=proposal,
     )
@@ -174,10 +168,10 @@ def service(found: Service) -> pb.Service:
     entry = found.entry
     return pb.Service(
         id=found.id,
-        etag=found.etag,
+        etag=etag_of(found),
         organization_id=found.organization_id,
         organization_name=found.organization_name,
-        organization_type=_number(pb.OrganizationType, found.organization_type),
+        organization_type=TYPES.number(found.organization_type),
         name=entry.name,
         description=entry.description,
         need_codes=entry.need_codes,
@@ -187,17 +181,17 @@ def service(found: Service) -> pb.Service:
         eligibility=pb.Eligibility(
             minimum_age=entry.eligibility.minimum_age,
             maximum_age=entry.eligibility.maximum_age,
-            genders=[_number(pb.Gender, gender) for gender in entry.eligibility.genders],
+            genders=[_GENDERS.number(gender) for gender in entry.eligibility.genders],
             takes_dependants=entry.eligibility.takes_dependants,
             maximum_dependants=entry.eligibility.maximum_dependants,
         ),
         capacity=_capacity(found.capacity) if found.capacity != NOT_STATED else None,
         confidential=entry.confidential,
         phone="" if entry.confidential else entry.phone,
-        assured_time=moment(found.assured_time),
+        assured_time=timestamp(found.assured_time),
         active=entry.active,
-        create_time=moment(found.create_time),
-        update_time=moment(found.update_time),
+        create_time=timestamp(found.create_time),
+        update_time=timestamp(found.update_time),
     )
 
 
@@ -205,10 +199,8 @@ def match(found: Match, matched: Service) -> pb.Match:
     """A verdict with its reasons."""
     return pb.Match(
         service=service(matched),
-        verdict=_number(pb.Verdict, found.verdict.name),
-        reasons=[
-            pb.MatchReason(criterion=r.criterion, verdict=_number(pb.Verdict, r.verdict.name), reason_code=r.code) for r in found.reasons
-        ],
+        verdict=_VERDICTS.number(found.verdict),
+        reasons=[pb.MatchReason(criterion=r.criterion, verdict=_VERDICTS.number(r.verdict), reason_code=r.code) for r in found.reasons],
     )
 
 
@@ -223,15 +215,15 @@ def worker(found: Worker) -> members_pb2.Worker:
     """A worker, as the own organisation sees one."""
     return members_pb2.Worker(
         id=found.id,
-        etag=found.etag,
+        etag=etag_of(found),
         organization_id=found.organization_id,
         name=found.entry.name,
         email=found.entry.email,
-        roles=[_number(contract_pb2.Role, role) for role in found.entry.roles],
+        roles=[_ROLES.number(role) for role in found.entry.roles],
         language=found.entry.language,
-        status=_number(members_pb2.WorkerStatus, found.status),
-        create_time=moment(found.create_time),
-        update_time=moment(found.update_time),
+        status=_WORKER_STATUSES.number(found.status),
+        create_time=timestamp(found.create_time),
+        update_time=timestamp(found.update_time),
     )
 
 
@@ -241,10 +233,10 @@ def invitation(found: Invitation) -> members_pb2.Invitation:
         id=found.id,
         organization_id=found.organization_id,
         email=found.entry.email,
-        roles=[_number(contract_pb2.Role, role) for role in found.entry.roles],
+        roles=[_ROLES.number(role) for role in found.entry.roles],
         language=found.entry.language,
-        create_time=moment(found.create_time),
-        expire_time=moment(found.expire_time),
+        create_time=timestamp(found.create_time),
+        expire_time=timestamp(found.expire_time),
     )
 
 
@@ -260,10 +252,10 @@ def api_key(found: ApiKey) -> members_pb2.ApiKey:
         organization_id=found.organization_id,
         label=found.entry.label,
         scopes=found.entry.scopes,
-        create_time=moment(found.create_time),
-        expire_time=moment(found.entry.expire_time),
-        last_use_time=moment(found.last_use_time),
-        revoke_time=moment(found.revoke_time),
+        create_time=timestamp(found.create_time),
+        expire_time=timestamp(found.entry.expire_time),
+        last_use_time=timestamp(found.last_use_time),
+        revoke_time=timestamp(found.revoke_time),
         worker_id=found.worker_id,
         unconfirmed=found.unconfirmed,
         confirmed_by_worker_id=found.confirmed_by_worker_id,
@@ -330,27 +322,10 @@ def invitation_facts(found: Invitation, sealed_letter: bytes) -> list[Fact]:
         role_codes=found.entry.roles,
         first_manager=found.first_manager,
         status_code=found.status,
-        expire_time=moment(found.expire_time),
+        expire_time=timestamp(found.expire_time),
         sealed_letter=sealed_letter,
     )
     return _facts(found, "invitation", body.SerializeToString(deterministic=True))
-
-
-def moment(time: datetime | None) -> Timestamp | None:
-    """A time as it is said."""
-    if time is None:
-        return None
-    said = Timestamp()
-    said.FromDatetime(time)
-    return said
-
-
-def time(path: str, said: Timestamp) -> datetime:
-    """A time as it was said; refuses one that no calendar has."""
-    try:
-        return said.ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError) as error:
-        raise Invalid((path, "out_of_range")) from error
 
 
 def _facts(subject: Subject, kind: str, body: bytes) -> list[Fact]:
@@ -362,13 +337,10 @@ def _facts(subject: Subject, kind: str, body: bytes) -> list[Fact]:
 
 
 def _eligibility(message: pb.Eligibility) -> Eligibility:
-    genders = [_word(Gender, pb.Gender, gender, f"service.eligibility.genders.{n}") for n, gender in enumerate(message.genders)]
-    if None in genders:
-        raise Invalid(("service.eligibility.genders", "unknown_code"))
     return Eligibility(
         minimum_age=message.minimum_age if message.HasField("minimum_age") else None,
         maximum_age=message.maximum_age if message.HasField("maximum_age") else None,
-        genders=tuple(gender for gender in genders if gender),
+        genders=tuple(_GENDERS.members(message.genders, "service.eligibility.genders")),
         takes_dependants=message.takes_dependants if message.HasField("takes_dependants") else None,
         maximum_dependants=message.maximum_dependants if message.HasField("maximum_dependants") else None,
     )
@@ -376,26 +348,9 @@ def _eligibility(message: pb.Eligibility) -> Eligibility:
 
 def _capacity(figure: Capacity) -> pb.Capacity:
     return pb.Capacity(
-        intake=_number(pb.Intake, figure.intake),
+        intake=_INTAKES.number(figure.intake),
         available=figure.available,
         maximum=figure.maximum,
         unit=figure.unit,
-        update_time=moment(figure.update_time),
+        update_time=timestamp(figure.update_time),
     )
-
-
-def _prefix(enum: Any) -> str:
-    return str(enum.Name(0)).removesuffix("UNSPECIFIED")
-
-
-def _word(words: type[W], enum: Any, number: int, path: str) -> W | None:
-    if number == 0:
-        return None
-    try:
-        return words(str(enum.Name(number)).removeprefix(_prefix(enum)))
-    except ValueError as error:
-        raise Invalid((path, "unknown_code")) from error
-
-
-def _number(enum: Any, word: Iterable[str] | None) -> Any:
-    return enum.Value(f"{_prefix(enum)}{word}") if word else 0

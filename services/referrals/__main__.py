@@ -7,28 +7,24 @@ from pathlib import Path
 import click
 
 import chassis
-from chassis import commands, guesses, heads, keys, log, service_runner
-from chassis.clock import Clock, SystemClock
+from chassis import commands, guesses, keys, log, service
+from chassis.clock import Clock
 from chassis.config import ServiceSettings
 from chassis.db import Database
-from chassis.db import migrate as bring_up_to_date
 from chassis.guesses import Guesses
-from chassis.heads import Heads
 from chassis.idempotency import IdempotencyStore
-from chassis.kafka import REPLAYS, Broker
-from chassis.relay import Relay, Replays
-from chassis.rpc import Server, Servicer
+from chassis.rpc import Servicer
 from chassis.sealing import Keyring, Signer
 from chassis.subscriber import Subscriber
-from chassis.supervisor import Loop
-from chassis.sweeper import Sweeper
 from chassis.tokens import Verifier
+from chassis.wire import PageTokens
 from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
 from services.referrals import config, subscriptions, wire
 from services.referrals.rpc.contacts import ContactsServicer, ReferencesServicer
 from services.referrals.rpc.people import PeopleServicer
 from services.referrals.rpc.referrals import ReferralsServicer, StatisticsServicer
 from services.referrals.store.contacts import Contacts as ContactBook
+from services.referrals.store.members import view_of
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.contacts import OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, References
@@ -46,20 +42,14 @@ def main() -> None:
     """Sub-commands below."""
 
 
-@main.command(help="Bring the database up to date, as its owner.")
-def migrate() -> None:
-    """Prints what dbmate did."""
-    click.echo(bring_up_to_date(config.read().migration_url, MIGRATIONS).strip())
-
-
 @main.command(help="Answer calls, tell and hear facts, watch the clocks.")
 def serve() -> None:
     """Runs until SIGTERM."""
     log.setup(NAME)
-    sys.exit(run(config.read()))
+    sys.exit(run(config.load()))
 
 
-commands.add_to(main, NAME, config.read, KEYS, MIGRATIONS)
+commands.add_to(main, NAME, config.load, KEYS, MIGRATIONS)
 
 
 @dataclass(frozen=True)
@@ -81,7 +71,7 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
     contacts = Contacts(book, files)
     pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS)
     references = References(book, receipts, referrals, people, pins, clock)
-    idempotency = IdempotencyStore(keyring)
+    idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     servicers = [
         Servicer(
             descriptor,
@@ -93,10 +83,10 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
             check_standing=check_standing,
         )
         for descriptor, servicer in (
-            (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], ReferralsServicer(referrals)),
+            (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], ReferralsServicer(referrals, pages)),
             (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], StatisticsServicer()),
-            (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleServicer(people)),
-            (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts)),
+            (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleServicer(people, pages)),
+            (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts, pages)),
             (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesServicer(references)),
         )
     ]
@@ -105,37 +95,26 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
 
 def run(settings: ServiceSettings) -> int:
     """Makes and runs everything."""
-    clock = SystemClock()
-    keyring = Keyring(keys.secret(settings.keys, f"sealing.{NAME}"))
-    signer = Signer(keys.signing(settings.keys, f"facts.{NAME}"))
-    verifier = Verifier(keys.verifying(settings.keys, "tokens"), f"enlace.{NAME}", clock)
-    database = Database(settings.database_url)
-    broker = Broker(settings, [wire.TOPIC, subscriptions.TOPIC, REPLAYS, heads.TOPIC])
-
-    made = make(database, keyring, signer, verifier, clock)
-    server = Server(
-        settings.listen, made.servicers, threads=settings.rpc_threads, reflect=settings.reflection, caller_rate=settings.caller_rate
-    )
-    loops: list[Loop] = [
-        Relay(NAME, wire.TOPIC, database, broker, signer, clock).loop(),
-        Replays(NAME, wire.TOPIC, database, broker).loop(),
+    parts = service.make(NAME, wire.TOPIC, settings, hears=[subscriptions.TOPIC], view_of=view_of)
+    made = make(parts.database, parts.keyring, parts.signer, parts.verifier, parts.clock)
+    server = parts.server(made.servicers)
+    loops = [
+        *parts.loops(guesses.forget),
         Subscriber(
             NAME,
             [subscriptions.TOPIC],
             subscriptions.hear,
-            database=database,
-            broker=broker,
+            database=parts.database,
+            broker=parts.broker,
             trusted_signers=keys.trusted_signers(settings.keys, "partners"),
-            keyring=keyring,
-            clock=clock,
+            keyring=parts.keyring,
+            clock=parts.clock,
             low_latency=False,  # a suspension may take five seconds to be heard; half a second is far below
             on_held=lambda held: server.say("facts", not held),
         ).loop(),
-        DeadlineScheduler(made.referrals, database, clock).loop(),
-        Sweeper(database, clock, guesses.forget).loop(),
-        Heads(NAME, database, broker, signer, keys.trusted_signers(settings.keys), clock).loop(),
+        DeadlineScheduler(made.referrals, parts.database, parts.clock).loop(),
     ]
-    return service_runner.run(server, database, broker, loops, metrics_address=settings.metrics_listen)
+    return parts.run(server, loops)
 
 
 if __name__ == "__main__":

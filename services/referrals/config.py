@@ -3,7 +3,7 @@
 from chassis.config import ServiceSettings, Settings, service_settings
 
 
-def read() -> ServiceSettings:
+def load() -> ServiceSettings:
     """From the environment; every wrong one is said at once."""
     settings = Settings()
     found = service_settings(settings)

@@ -1,13 +1,11 @@
 """Between what it is here and what is said of it to others: facts for the outbox, messages of the protos, and back."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from chassis.errors import Invalid
 from chassis.outbox import Fact
+from chassis.wire import EnumCodec, etag, names, timestamp
 from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2, referrals_pb2
 from services.referrals.domain.codes import short_code
 from services.referrals.domain.consent import Receipt
@@ -18,81 +16,10 @@ from services.referrals.domain.person import GROUP_OF, Coarse, FieldGroup, Ident
 from services.referrals.domain.referral import Actor, Event, Referral
 
 TOPIC = "enlace.referrals.v1"
-ANSWERS = {0: "", 1: "yes", 2: "no", 3: "did_not_say"}
+STATES, URGENCIES = EnumCodec(referrals_pb2.State, State), EnumCodec(referrals_pb2.Urgency, Urgency)
+CLOCKS, GROUPS = EnumCodec(referrals_pb2.ClockKind, DeadlineKind), EnumCodec(people_pb2.FieldGroup, FieldGroup)
+ANSWERS = {0: ""} | {number: name.lower() for number, name in names(contacts_pb2.Answer).items()}
 _ANSWER_NUMBERS = {word: number for number, word in ANSWERS.items()}
-
-
-def stamp(moment: datetime | None) -> Timestamp | None:
-    """A protobuf timestamp, or None."""
-    if moment is None:
-        return None
-    made = Timestamp()
-    made.FromDatetime(moment)
-    return made
-
-
-def moment(message: Any, name: str) -> datetime | None:
-    """The time in a field, or None when it is not set."""
-    if not message.HasField(name):
-        return None
-    try:
-        found: datetime = getattr(message, name).ToDatetime(tzinfo=UTC)
-    except ValueError as error:
-        raise Invalid((name, "out_of_range")) from error
-    return found
-
-
-def etag(version: int) -> str:
-    """A strong tag of a version."""
-    return f"v{version}"
-
-
-# Enums: the numbers of the proto from the words of the domain, and back.
-
-
-def state_number(state: State) -> referrals_pb2.State.ValueType:
-    """STATE_SENT for State.SENT."""
-    return referrals_pb2.State.Value(f"STATE_{state.name}")
-
-
-def states(numbers: Iterable[int]) -> list[State]:
-    """The states of a filter."""
-    return [State[_name(referrals_pb2.State, number, "STATE_", "states")] for number in numbers]
-
-
-def urgency_number(urgency: Urgency | None) -> referrals_pb2.Urgency.ValueType:
-    """URGENCY_EMERGENCY for Urgency.EMERGENCY."""
-    return referrals_pb2.Urgency.Value(f"URGENCY_{urgency.name}") if urgency else referrals_pb2.URGENCY_UNSPECIFIED
-
-
-def urgency(number: int) -> Urgency | None:
-    """The urgency of a request; None for unspecified."""
-    return Urgency[_name(referrals_pb2.Urgency, number, "URGENCY_", "urgency")] if number else None
-
-
-def clock_number(kind: DeadlineKind | None) -> referrals_pb2.ClockKind.ValueType:
-    """CLOCK_KIND_DECIDE for DeadlineKind.DECIDE."""
-    return referrals_pb2.ClockKind.Value(f"CLOCK_KIND_{kind.name}") if kind else referrals_pb2.CLOCK_KIND_UNSPECIFIED
-
-
-def groups(numbers: Iterable[int]) -> frozenset[FieldGroup]:
-    """The field groups of a request."""
-    return frozenset(FieldGroup[_name(people_pb2.FieldGroup, number, "FIELD_GROUP_", "field_groups")] for number in numbers)
-
-
-def group_numbers(found: Iterable[FieldGroup]) -> list[people_pb2.FieldGroup.ValueType]:
-    """The numbers of field groups, in their order."""
-    return sorted(people_pb2.FieldGroup.Value(f"FIELD_GROUP_{group.name}") for group in found)
-
-
-def _name(enum: Any, number: int, prefix: str, path: str) -> str:
-    try:
-        name = str(enum.Name(number))
-    except ValueError as error:
-        raise Invalid((path, "unknown_code")) from error
-    if name.endswith("_UNSPECIFIED"):
-        raise Invalid((path, "required"))
-    return name.removeprefix(prefix)
 
 
 # Facts
@@ -105,16 +32,16 @@ def referral_facts(referral: Referral, events: Iterable[Event]) -> list[Fact]:
         due = next((clock.due_time for clock in referral.clocks if clock.kind is event.clock and clock.stop_time is None), None)
         message = facts_pb2.ReferralFact(
             referral_id=referral.id,
-            state=state_number(event.to_state),
-            urgency=urgency_number(referral.urgency),
+            state=STATES.number(event.to_state),
+            urgency=URGENCIES.number(referral.urgency),
             need_code=referral.need_code,
             sender_organization_id=referral.sender_organization_id,
             sender_worker_id=referral.sender_worker_id,
             receiver_organization_id=referral.receiver_organization_id,
             service_id=referral.service_id,
             reason_code=event.reason_code,
-            clock=clock_number(event.clock),
-            due_time=stamp(due),
+            clock=CLOCKS.number(event.clock),
+            due_time=timestamp(due),
             actor_organization_id=event.actor.organization_id,
             override_used=bool(referral.override_reason_code),
         )
@@ -129,7 +56,7 @@ def contact_fact(contact: Contact, verb: str) -> Fact:
         organization_id=contact.organization_id,
         line_country_code=contact.line_country,
         kind_code=contact.kind_code,
-        urgency=urgency_number(contact.triage.urgency()),
+        urgency=URGENCIES.number(contact.triage.urgency()),
     )
     return Fact(contact.id, contact.version, f"enlace.contact.{verb}.v1", message.SerializeToString(), contact.update_time)
 
@@ -140,7 +67,7 @@ def receipt_fact(receipt: Receipt, verb: str, time: datetime) -> Fact:
         receipt_id=receipt.id,
         person_id=receipt.person_id,
         recipient_organization_id=receipt.recipient_organization_id,
-        until_time=stamp(receipt.until_time),
+        until_time=timestamp(receipt.until_time),
         reason_code=receipt.reason_code,
     )
     return Fact(receipt.id, receipt.version, f"enlace.receipt.{verb}.v1", message.SerializeToString(), time)
@@ -170,10 +97,10 @@ def coarse(message: referrals_pb2.CoarsePerson) -> Coarse:
 def clock_message(clock: Deadline) -> referrals_pb2.Clock:
     """A paused clock shows as stopped since its pause: nobody is late by it now."""
     return referrals_pb2.Clock(
-        kind=clock_number(clock.kind),
-        start_time=stamp(clock.start_time),
-        due_time=stamp(clock.due_time),
-        stop_time=stamp(clock.stop_time or clock.pause_time),
+        kind=CLOCKS.number(clock.kind),
+        start_time=timestamp(clock.start_time),
+        due_time=timestamp(clock.due_time),
+        stop_time=timestamp(clock.stop_time or clock.pause_time),
         fired_percent=clock.fired_percent,
     )
 
@@ -194,8 +121,8 @@ def referral_message(referral: Referral, actor: Actor, now: datetime) -> referra
         id=referral.id,
         etag=etag(referral.version),
         code=short_code(referral.id),
-        state=state_number(referral.state),
-        urgency=urgency_number(referral.urgency),
+        state=STATES.number(referral.state),
+        urgency=URGENCIES.number(referral.urgency),
         need_code=referral.need_code,
         person_id=referral.person_id if party else "",
         contact_id=referral.contact_id if side == referrals_pb2.SIDE_SENDER else "",
@@ -208,23 +135,23 @@ def referral_message(referral: Referral, actor: Actor, now: datetime) -> referra
         person=coarse_message(referral.coarse),
         responsible_worker_id=referral.responsible_worker_id,
         responsible_desk_code=referral.responsible_desk_code,
-        planned_first_contact_time=stamp(referral.planned_first_contact_time),
-        first_contact_time=stamp(referral.first_contact_time),
+        planned_first_contact_time=timestamp(referral.planned_first_contact_time),
+        first_contact_time=timestamp(referral.first_contact_time),
         reason_code=referral.reason_code,
         question_code=referral.question_code,
         outcome_code=referral.outcome_code,
         delivered_need_codes=referral.delivered_need_codes,
         alternative_service_id=referral.alternative_service_id,
         expected_wait_days=referral.expected_wait_days,
-        review_time=stamp(referral.review_time),
+        review_time=timestamp(referral.review_time),
         based_on_id=referral.based_on_id,
         clocks=[clock_message(clock) for clock in sorted(referral.clocks, key=lambda c: (not c.running, c.due_time))],
         allowed_verbs=referral.allowed_verbs(actor, now),
         side=side,
-        next_due_time=stamp(referral.next_due_time),
-        send_time=stamp(referral.send_time),
-        create_time=stamp(referral.create_time),
-        update_time=stamp(referral.update_time),
+        next_due_time=timestamp(referral.next_due_time),
+        send_time=timestamp(referral.send_time),
+        create_time=timestamp(referral.create_time),
+        update_time=timestamp(referral.update_time),
         turn=referrals_pb2.Turn.Value(f"TURN_{turn.name}") if turn else referrals_pb2.TURN_UNSPECIFIED,
         main_step=referral.main_step(actor, now),
         unanswered=referral.is_unanswered(actor, now),
@@ -237,15 +164,15 @@ def event_message(event: Event) -> referrals_pb2.ReferralEvent:
     return referrals_pb2.ReferralEvent(
         version=event.version,
         verb=event.verb,
-        from_state=state_number(event.from_state),
-        to_state=state_number(event.to_state),
-        time=stamp(event.time),
+        from_state=STATES.number(event.from_state),
+        to_state=STATES.number(event.to_state),
+        time=timestamp(event.time),
         actor_kind=event.actor.kind,
         actor_id=event.actor.id,
         actor_organization_id=event.actor.organization_id,
         reason_code=event.reason_code,
         attribution=event.attribution,
-        clock=clock_number(event.clock),
+        clock=CLOCKS.number(event.clock),
         note=event.note,
         note_withheld=event.note_withheld,
     )
@@ -258,7 +185,7 @@ def identity(message: people_pb2.Identity) -> Identity:
 
 def identity_message(found: Identity, opened: frozenset[FieldGroup]) -> people_pb2.Identity:
     """Only what was opened is filled."""
-    return people_pb2.Identity(**{name: getattr(found, name) for name in GROUP_OF}, opened=group_numbers(opened))
+    return people_pb2.Identity(**{name: getattr(found, name) for name in GROUP_OF}, opened=sorted(map(GROUPS.number, opened)))
 
 
 def safe_contact(message: people_pb2.SafeContact) -> SafeContact:
@@ -278,8 +205,8 @@ def person_message(person: Person, plan: SafeContact | None = None) -> people_pb
         exploitation_country=person.exploitation_country,
         has_identity=person.has_identity,
         erased=person.erased,
-        create_time=stamp(person.create_time),
-        update_time=stamp(person.update_time),
+        create_time=timestamp(person.create_time),
+        update_time=timestamp(person.update_time),
     )
     if plan is not None:
         message.safe_contact.CopyFrom(
@@ -300,9 +227,9 @@ def receipt_message(receipt: Receipt, now: datetime) -> people_pb2.Receipt:
         id=receipt.id,
         person_id=receipt.person_id,
         recipient_organization_id=receipt.recipient_organization_id,
-        field_groups=group_numbers(receipt.field_groups),
+        field_groups=sorted(map(GROUPS.number, receipt.field_groups)),
         purpose_codes=receipt.purpose_codes,
-        until_time=stamp(receipt.until_time),
+        until_time=timestamp(receipt.until_time),
         giver_code=receipt.giver_code,
         assent_code=receipt.assent_code,
         manner_code=receipt.manner_code,
@@ -310,13 +237,13 @@ def receipt_message(receipt: Receipt, now: datetime) -> people_pb2.Receipt:
         interpreter=receipt.interpreter,
         explained_codes=receipt.explained_codes,
         recorded_by_worker_id=receipt.recorded_by_worker_id,
-        create_time=stamp(receipt.create_time),
-        withdraw_time=stamp(receipt.withdraw_time),
+        create_time=timestamp(receipt.create_time),
+        withdraw_time=timestamp(receipt.withdraw_time),
         signature=receipt.signature,
         reason_code=receipt.reason_code,
-        confirm_time=stamp(receipt.confirm_time),
+        confirm_time=timestamp(receipt.confirm_time),
         confirmed_by_worker_id=receipt.confirmed_by_worker_id,
-        confirm_until_time=stamp(receipt.confirm_until),
+        confirm_until_time=timestamp(receipt.confirm_until),
         genuine=receipt.genuine,
         live=receipt.is_live(now),
     )
@@ -340,7 +267,7 @@ def contact_message(contact: Contact, note: str = "") -> contacts_pb2.Contact:
         speaker_code=contact.speaker_code,
         language=contact.language,
         triage=contacts_pb2.Triage(**answers),
-        urgency=urgency_number(contact.triage.urgency()),
+        urgency=URGENCIES.number(contact.triage.urgency()),
         pathway_code=contact.triage.pathway(),
         outcome_code=contact.outcome_code,
         department=contact.department,
@@ -348,6 +275,6 @@ def contact_message(contact: Contact, note: str = "") -> contacts_pb2.Contact:
         person_id=contact.person_id,
         note=note,
         reference_hint=contact.reference_hint,
-        create_time=stamp(contact.create_time),
-        update_time=stamp(contact.update_time),
+        create_time=timestamp(contact.create_time),
+        update_time=timestamp(contact.update_time),
     )

@@ -27,6 +27,7 @@ from services.notifications import subscriptions
 from services.notifications.__main__ import MIGRATIONS, servicers
 from services.notifications.channels.mail import Mailbox, MailSender, Outbox
 from services.notifications.channels.webhooks import WebhookSender
+from services.notifications.store.members import view_of
 from services.notifications.usecases.sending import Sending
 from tests.notifications.receiver import Receiver
 from tests.parts.postgres import Server as PostgresServer
@@ -193,7 +194,7 @@ def served(postgres: PostgresServer, folder: Path, *, development: bool) -> Iter
     place = postgres.database("notifications", MIGRATIONS)
     keys.create(folder, ["notifications"])
     clock = SettableClock(datetime.now(UTC))
-    database = Database(place.url)
+    database = Database(place.url, view_of=view_of)
     database.open()
     keyring = Keyring(keys.secret(folder, "sealing.notifications"))
     letter_key = Keyring(keys.secret(folder, "mail"))

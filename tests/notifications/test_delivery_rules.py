@@ -140,16 +140,16 @@ def webhook() -> Webhook:
 
 
 def test_a_change_based_on_an_older_version_is_refused() -> None:
-    once = change(webhook(), "1", NOW, url=None, kinds=["clock_breached", "clock_breached"], enabled=None, development=False)
+    once = change(webhook(), 1, NOW, url=None, kinds=["clock_breached", "clock_breached"], enabled=None, development=False)
     assert (once.version, once.kinds) == (2, ("clock_breached",))
     with pytest.raises(Stale):
-        change(once, "1", NOW, url=None, kinds=None, enabled=False, development=False)
+        change(once, 1, NOW, url=None, kinds=None, enabled=False, development=False)
 
 
 def test_switched_off_says_by_whom_and_on_again_forgets_it() -> None:
-    off = change(webhook(), "1", NOW, url=None, kinds=None, enabled=False, development=False)
+    off = change(webhook(), 1, NOW, url=None, kinds=None, enabled=False, development=False)
     assert (off.enabled, off.disabled_reason) == (False, "by_owner")
-    on = change(off, "2", NOW, url=None, kinds=None, enabled=True, development=False)
+    on = change(off, 2, NOW, url=None, kinds=None, enabled=True, development=False)
     assert (on.enabled, on.disabled_reason) == (True, "")
 
 

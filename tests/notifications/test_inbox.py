@@ -101,7 +101,7 @@ def test_what_is_no_id_is_not_found_at_every_rpc(service: Service, id: str) -> N
         partial(client.TestWebhook, id=id),
         partial(client.ListDeliveries, webhook_id=id),
         partial(client.ResendDelivery, id=id),
-        partial(client.UpdateWebhook, webhook=pb.Webhook(id=id, etag="1", enabled=True), update_mask=FieldMask(paths=["enabled"])),
+        partial(client.UpdateWebhook, webhook=pb.Webhook(id=id, etag="v1", enabled=True), update_mask=FieldMask(paths=["enabled"])),
     ]
     for ask in asks:
         assert refusal(ask) == ("NOT_FOUND", "not_found")
@@ -181,39 +181,39 @@ def test_desk_and_worker_of_one_organisation_are_one_notice(service: Service) ->
 
 def test_a_desk_is_told_in_spanish_by_the_inbox_until_its_manager_says_otherwise(service: Service) -> None:
     manager = service.as_(RECEIVER, "MANAGER")
-    assert manager.GetDesk() == pb.Desk(organization_id=RECEIVER, language="es", etag="0")
-    set_to = manager.SetDesk(desk=pb.Desk(language="fr", email="mesa@ong.example", etag="0"))
+    assert manager.GetDesk() == pb.Desk(organization_id=RECEIVER, language="es", etag="v0")
+    set_to = manager.SetDesk(desk=pb.Desk(language="fr", email="mesa@ong.example", etag="v0"))
     assert set_to == service.as_(RECEIVER, "WORKER").GetDesk()
-    assert set_to == pb.Desk(organization_id=RECEIVER, language="fr", email="mesa@ong.example", etag="1")
+    assert set_to == pb.Desk(organization_id=RECEIVER, language="fr", email="mesa@ong.example", etag="v1")
     [row] = service.rows("SELECT email FROM desks")
     assert b"mesa" not in bytes(row["email"])
-    manager.SetDesk(desk=pb.Desk(language="es", etag="1"))
+    manager.SetDesk(desk=pb.Desk(language="es", etag="v1"))
     assert manager.GetDesk().email == ""
 
 
 def test_of_two_who_set_a_desk_at_once_one_looks_again(service: Service) -> None:
     manager = service.as_(RECEIVER, "MANAGER")
-    manager.SetDesk(desk=pb.Desk(language="es", email="mesa@ong.example", etag="0"))
-    for etag in ("0", "2", "x"):
+    manager.SetDesk(desk=pb.Desk(language="es", email="mesa@ong.example", etag="v0"))
+    for etag in ("v0", "v2", "1", "x"):
         assert refusal(partial(manager.SetDesk, desk=pb.Desk(language="es", etag=etag))) == ("ABORTED", "stale_etag")
     assert refusal_with_fields(lambda: manager.SetDesk(desk=pb.Desk(language="es")))[2] == {"desk.etag": "required"}
     assert manager.GetDesk().email == "mesa@ong.example"
 
 
 def test_only_a_coordinator_sets_the_desk_of_another_organisation(service: Service) -> None:
-    desk = pb.Desk(organization_id=RECEIVER, language="es", email="mesa@ong.example", etag="0")
+    desk = pb.Desk(organization_id=RECEIVER, language="es", email="mesa@ong.example", etag="v0")
     asked = partial(service.as_(OTHER, "MANAGER").GetDesk, organization_id=RECEIVER)
     assert refusal(asked) == ("NOT_FOUND", "not_found")
-    assert service.as_(COALITION, "COORDINATOR").GetDesk(organization_id=RECEIVER).etag == "0"
+    assert service.as_(COALITION, "COORDINATOR").GetDesk(organization_id=RECEIVER).etag == "v0"
     assert refusal(lambda: service.as_(OTHER, "MANAGER").SetDesk(desk=desk)) == ("NOT_FOUND", "not_found")
     assert refusal(lambda: service.as_(RECEIVER, "WORKER").SetDesk(desk=desk)) == ("PERMISSION_DENIED", "right_missing")
     done = service.as_(COALITION, "COORDINATOR").SetDesk(desk=desk)
     assert done == service.as_(RECEIVER, "WORKER").GetDesk()
-    assert (done.email, done.etag) == ("mesa@ong.example", "1")
+    assert (done.email, done.etag) == ("mesa@ong.example", "v1")
 
 
 def test_a_wrong_desk_says_which_field(service: Service) -> None:
-    desk = pb.Desk(language="xx", email="not an address", etag="0")
+    desk = pb.Desk(language="xx", email="not an address", etag="v0")
     code, _, fields = refusal_with_fields(lambda: service.as_(RECEIVER, "MANAGER").SetDesk(desk=desk))
     assert (code, fields) == ("INVALID_ARGUMENT", {"desk.language": "unknown_code", "desk.email": "malformed"})
 
@@ -221,7 +221,7 @@ def test_a_wrong_desk_says_which_field(service: Service) -> None:
 def calls_of_webhooks(webhook_id: str, delivery_id: str) -> dict[str, dict[str, object]]:
     return {
         "GetWebhook": {"id": webhook_id},
-        "UpdateWebhook": {"webhook": pb.Webhook(id=webhook_id, etag="1"), "update_mask": {"paths": ["kinds"]}},
+        "UpdateWebhook": {"webhook": pb.Webhook(id=webhook_id, etag="v1"), "update_mask": {"paths": ["kinds"]}},
         "TestWebhook": {"id": webhook_id},
         "ListDeliveries": {"webhook_id": webhook_id},
         "ResendDelivery": {"id": delivery_id},
@@ -258,11 +258,11 @@ def test_a_change_needs_the_current_etag_and_a_known_field(service: Service) -> 
         asked = pb.Webhook(id=webhook.id, etag=etag, url="https://10.0.0.1/")
         return refusal_with_fields(lambda: manager.UpdateWebhook(webhook=asked, update_mask={"paths": paths}))
 
-    assert update("0", "kinds")[:2] == ("ABORTED", "stale_etag")
+    assert update("v0", "kinds")[:2] == ("ABORTED", "stale_etag")
     assert update("", "kinds")[2] == {"webhook.etag": "required"}
-    assert update("1", "organization_id")[2] == {"update_mask": "unknown_code"}
-    assert update("1")[2] == {"update_mask": "required"}
-    assert update("1", "url")[2] == {"webhook.url": "out_of_range"}
+    assert update("v1", "organization_id")[2] == {"update_mask": "unknown_code"}
+    assert update("v1")[2] == {"update_mask": "required"}
+    assert update("v1", "url")[2] == {"webhook.url": "out_of_range"}
     assert manager.GetWebhook(id=webhook.id) == webhook
 
 

@@ -423,8 +423,8 @@ def test_a_test_goes_through_the_ordinary_queue_also_to_an_endpoint_that_is_off(
     system = service.receiver()
     made = service.webhook(RECEIVER, system.url)
     manager = service.as_(RECEIVER, "MANAGER")
-    off = manager.UpdateWebhook(webhook=pb.Webhook(id=made.webhook.id, etag="1", enabled=False), update_mask={"paths": ["enabled"]})
-    assert (off.enabled, off.disabled_reason_code, off.etag) == (False, "by_owner", "2")
+    off = manager.UpdateWebhook(webhook=pb.Webhook(id=made.webhook.id, etag="v1", enabled=False), update_mask={"paths": ["enabled"]})
+    assert (off.enabled, off.disabled_reason_code, off.etag) == (False, "by_owner", "v2")
     sample = manager.TestWebhook(id=made.webhook.id)
     service.hear("sent")
     service.send_webhooks()
@@ -438,7 +438,7 @@ def test_what_waits_for_an_endpoint_that_is_switched_off_or_removed_is_discarded
     manager = service.as_(RECEIVER, "MANAGER")
     off, gone = service.webhook(RECEIVER, system.url).webhook, service.webhook(RECEIVER, system.url).webhook
     service.hear("sent")
-    manager.UpdateWebhook(webhook=pb.Webhook(id=off.id, etag="1", enabled=False), update_mask={"paths": ["enabled"]})
+    manager.UpdateWebhook(webhook=pb.Webhook(id=off.id, etag="v1", enabled=False), update_mask={"paths": ["enabled"]})
     manager.DeleteWebhook(id=gone.id)
     assert service.send_webhooks() == 0
     assert [delivery.status for delivery in service.deliveries(off.id)] == [DISCARDED]

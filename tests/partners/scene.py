@@ -20,12 +20,14 @@ from chassis.db import Database, Row
 from chassis.rpc import Server
 from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
+from chassis.wire import PageTokens
 from protos.partners.v1 import directory_pb2_grpc, members_pb2_grpc
 from services.partners import usecases
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationType
 from services.partners.domain.service import Capacity, Eligibility, Intake, Service, ServiceEntry
 from services.partners.domain.worker import Role, Worker, WorkerEntry
 from services.partners.rpc import servicers
+from services.partners.wire import etag_of
 from tests.parts.postgres import Server as Postgres
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -87,6 +89,7 @@ class Scene:
         self.database = Database(self._place.url, max_size=12)
         self.database.open()
         keyring = Keyring(keys.secret(folder, "sealing.partners"))
+        self.pages = PageTokens(keyring)
         self.mail = Keyring(keys.secret(folder, "mail"))
         self.issuer = Issuer(keys.signing(folder, "tokens"), self.clock)
         self.verifier = Verifier(keys.verifying(folder, "tokens"), "enlace.partners", self.clock)
@@ -135,7 +138,7 @@ class Scene:
         said = OrganizationEntry(**({"name": name, "type": type, "country": "NI", "department": "NI-CI"} | entry))
         with self.database.transaction(SYSTEM) as tx:
             made = usecases.create_organization(tx, SYSTEM, self.clock.now(), said)
-            return usecases.approve_organization(tx, SYSTEM, self.clock.now(), made.id, made.etag) if approved else made
+            return usecases.approve_organization(tx, SYSTEM, self.clock.now(), made.id, etag_of(made)) if approved else made
 
     def service(
         self,

@@ -20,6 +20,7 @@ from services.partners import usecases
 from services.partners.domain.invitation import MOST, InvitationEntry
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import Role
+from services.partners.wire import etag_of
 from tests.partners.scene import PASSWORD, Scene, Stubs, refused
 
 EMAIL = "directora@ejemplo.org"
@@ -144,7 +145,7 @@ def test_once_its_last_manager_is_out_an_organisation_has_a_first_one_again(scen
 def test_a_suspended_organisation_gets_no_manager(scene: Scene) -> None:
     new = scene.organization("Casa Nueva")
     made = invite(scene.coordinator, new)
-    suspended = scene.coordinator.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(id=new.id, etag=new.etag))
+    suspended = scene.coordinator.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(id=new.id, etag=etag_of(new)))
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         invite(scene.coordinator, new)
     with refused("UNAUTHENTICATED", "invitation_invalid"):
@@ -407,7 +408,7 @@ def test_whoever_can_be_invited_can_be_written_to() -> None:
         *(({"email": email}, ("invitation.email", "malformed")) for email in NO_ADDRESS),
         ({"email": f"{'x' * 250}@b.org"}, ("invitation.email", "too_long")),
         ({"roles": [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_MANAGER]}, ("invitation.roles", "malformed")),
-        ({"roles": [contract_pb2.ROLE_UNSPECIFIED]}, ("invitation.roles", "unknown_code")),
+        ({"roles": [contract_pb2.ROLE_UNSPECIFIED]}, ("invitation.roles.0", "unknown_code")),
         ({"roles": [9]}, ("invitation.roles.0", "unknown_code")),
         ({"roles": []}, ("invitation.roles", "required")),
         ({"language": "español"}, ("invitation.language", "unknown_code")),

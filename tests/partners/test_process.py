@@ -24,6 +24,7 @@ from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2, directory_pb2_grpc
 from services.partners import config, usecases
 from services.partners.domain.organization import OrganizationEntry, OrganizationType
+from services.partners.wire import etag_of
 from tests.partners.scene import NOON, ROOT
 from tests.parts.brokers import Broker
 from tests.parts.postgres import Database as Place
@@ -60,7 +61,7 @@ def register(place: Place) -> str:
     with database.transaction(SYSTEM) as tx:
         entry = OrganizationEntry("Llama y Vive", OrganizationType.HOTLINE, "NI", hotline_number="133")
         made = usecases.create_organization(tx, SYSTEM, NOON, entry)
-        usecases.approve_organization(tx, SYSTEM, NOON, made.id, made.etag)
+        usecases.approve_organization(tx, SYSTEM, NOON, made.id, etag_of(made))
     database.close()
     return made.id
 

@@ -8,7 +8,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners.domain.service import Eligibility, Intake
 from services.partners.domain.worker import Role
-from services.partners.store import pages, search
+from services.partners.store import search
+from services.partners.wire import etag_of
 from tests.partners.scene import Scene, refused
 
 
@@ -159,7 +160,8 @@ def test_a_planner_that_believes_in_many_where_there_are_few_does_not_mislead(sc
 
 def test_the_total_is_said_also_on_an_empty_page(scene: Scene) -> None:
     scene.service(scene.coalition, "Casa")
-    found = scene.coordinator.SearchServices(pb.SearchServicesRequest(page_token=pages.token(0, "zzz", "zzz")))
+    beyond = scene.pages.token(pb.SearchServicesRequest(), [0, "zzz", "zzz"])
+    found = scene.coordinator.SearchServices(pb.SearchServicesRequest(page_token=beyond))
     assert (list(found.services), found.next_page_token, found.total_size) == ([], "", 1)
 
 
@@ -179,7 +181,7 @@ def test_what_is_not_offered_is_found_by_its_own_members_and_the_coordinator_onl
 def test_a_suspended_members_services_are_not_found_until_it_is_back(scene: Scene) -> None:
     own = scene.organization("Propia")
     scene.service(own, "Casa")
-    suspended = scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=own.id, etag=own.etag))
+    suspended = scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=own.id, etag=etag_of(own)))
     assert names(scene, words="casa") == []
     scene.coordinator.ReinstateOrganization(pb.ReinstateOrganizationRequest(id=own.id, etag=suspended.etag))
     assert names(scene, words="casa") == ["Casa"]
@@ -196,13 +198,13 @@ def test_to_a_member_on_probation_there_are_no_shelters_not_even_in_the_count(sc
     # Nor are its own shelters offered to others before it is approved; it sees them itself.
     assert sorted(names(scene, words="casa")) == ["Casa abierta", "Casa segura"]
     assert [s.id for s in worker.SearchServices(pb.SearchServicesRequest(organization_id=new.id)).services] == [own.id]
-    scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=new.id, etag=new.etag))
+    scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=new.id, etag=etag_of(new)))
     assert worker.SearchServices(pb.SearchServicesRequest(words="casa")).total_size == 3
 
 
 def test_a_changed_service_is_found_by_its_new_words_only(scene: Scene) -> None:
     made = scene.service(scene.coalition, "Consulta", "MED.PRI")
-    change = pb.Service(id=made.id, etag=made.etag, name="Odontología", need_codes=["MED.DENT"])
+    change = pb.Service(id=made.id, etag=etag_of(made), name="Odontología", need_codes=["MED.DENT"])
     scene.coordinator.UpdateService(pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["name", "need_codes"])))
     assert names(scene, words="odontologia") == names(scene, need_code="MED.DENT") == ["Odontología"]
     assert names(scene, words="consulta") == names(scene, need_code="MED.PRI") == []
@@ -211,7 +213,7 @@ def test_a_changed_service_is_found_by_its_new_words_only(scene: Scene) -> None:
 def test_a_renamed_organisations_services_are_found_by_its_new_name(scene: Scene) -> None:
     own = scene.organization("Antigua")
     scene.service(own, "Casa")
-    change = pb.Organization(id=own.id, etag=own.etag, name="Renovada")
+    change = pb.Organization(id=own.id, etag=etag_of(own), name="Renovada")
     scene.coordinator.UpdateOrganization(pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=["name"])))
     assert names(scene, words="renobada") == ["Casa"]
     assert names(scene, words="antigua") == []

@@ -11,6 +11,7 @@ from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases
 from services.partners.domain.worker import Role
 from services.partners.usecases import passwords
+from services.partners.wire import etag_of
 from tests.partners.scene import PASSWORD, Scene, refused
 
 EMAIL = "xiomara@puentes.org"
@@ -217,7 +218,7 @@ def test_a_key_that_is_wrong_revoked_or_expired_is_invalid(member: Scene) -> Non
 def test_a_suspended_members_key_is_invalid(member: Scene) -> None:
     own = member.organization("Luna")
     made = member.by(own, Role.MANAGER).CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=["directory.read"]))
-    member.coordinator.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(id=own.id, etag=own.etag))
+    member.coordinator.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(id=own.id, etag=etag_of(own)))
     with refused("UNAUTHENTICATED", "key_invalid"):
         member.nobody.IssueToken(pb.IssueTokenRequest(api_key=made.secret))
 

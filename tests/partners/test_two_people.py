@@ -6,6 +6,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners.domain.organization import Organization, OrganizationType
 from services.partners.domain.worker import Role
+from services.partners.wire import etag_of
 from tests.partners.scene import Scene, Stubs, refused
 
 NETWORK: list[tuple[str, object]] = [
@@ -16,8 +17,9 @@ NETWORK: list[tuple[str, object]] = [
 
 
 def changing(found: Organization | pb.Organization, **values: object) -> dict[str, object]:
+    tag = found.etag if isinstance(found, pb.Organization) else etag_of(found)
     return {
-        "organization": pb.Organization(id=found.id, etag=found.etag, **values),  # type: ignore[arg-type]
+        "organization": pb.Organization(id=found.id, etag=tag, **values),  # type: ignore[arg-type]
         "update_mask": FieldMask(paths=list(values)),
     }
 

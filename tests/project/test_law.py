@@ -15,8 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from chassis import wire
+from protos.contract.v1 import contract_pb2
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 LINTER = Path(sys.executable).parent / "lint-imports"
+ROLES = set(wire.names(contract_pb2.Role).values())
 SERVICES = ("partners", "referrals", "notifications", "gateway")
 
 # contract: (where the violation is planted, what it says)
@@ -113,3 +117,11 @@ def _lint(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def _all_but_python(folder: str, names: list[str]) -> set[str]:
     return {name for name in names if not (name.endswith(".py") or (Path(folder) / name).is_dir()) or name == "__pycache__"}
+
+
+def test_the_chassis_knows_no_role() -> None:
+    for file in sorted((ROOT / "chassis").rglob("*.py")):
+        words = {
+            node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
+        assert not words & ROLES, file

@@ -18,6 +18,7 @@ from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
 from protos.referrals.v1 import contacts_pb2, contacts_pb2_grpc, people_pb2, people_pb2_grpc, referrals_pb2, referrals_pb2_grpc
 from services.referrals.__main__ import MIGRATIONS, Made, make
 from services.referrals.store import members
+from services.referrals.store.members import view_of
 from services.referrals.usecases import contacts as usecases
 from tests.builders import NOON
 from tests.parts.postgres import Server as PostgresServer
@@ -94,7 +95,7 @@ def service(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) 
     slow, usecases.HASHER = usecases.HASHER, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     keys.create(folder, ["referrals"])
     clock = SettableClock(NOON)
-    database = Database(place.url)
+    database = Database(place.url, view_of=view_of)
     database.open()
     made = make(
         database,

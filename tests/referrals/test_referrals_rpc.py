@@ -123,6 +123,15 @@ def test_pages_go_on_where_the_last_one_ended(story: Story) -> None:
     assert made <= set(found)
 
 
+def test_a_page_goes_on_with_the_filters_of_the_last_one_only(story: Story) -> None:
+    for _ in range(2):
+        story.draft()
+    outbox = pb.ListReferralsRequest(page_size=1, filter=pb.ReferralFilter(box=pb.BOX_OUTBOX))
+    token = story.ngo.ListReferrals(outbox).next_page_token
+    other = pb.ListReferralsRequest(page_size=1, page_token=token, filter=pb.ReferralFilter(box=pb.BOX_INBOX))
+    assert refusal_with_fields(lambda: story.ngo.ListReferrals(other))[2] == {"page_token": "malformed"}
+
+
 def declined(story: Story, **values: Any) -> pb.Referral:
     sent = story.sent(**values)
     made: pb.Referral = story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code="no_capacity"))

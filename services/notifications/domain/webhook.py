@@ -51,7 +51,7 @@ def open_webhook(
 
 def change(
     webhook: Webhook,
-    version: str,
+    version: int,
     now: datetime,
     *,
     url: str | None,
@@ -60,7 +60,7 @@ def change(
     development: bool,
 ) -> Webhook:
     """The endpoint with what is not None changed; switching it on again forgets why it was off."""
-    if version != str(webhook.version):
+    if version != webhook.version:
         raise Stale
     if url is not None:
         check_url(url, development=development)

@@ -8,10 +8,10 @@ attempt would otherwise wait for each other, and PostgreSQL ends one of the two.
 from datetime import datetime
 
 from chassis.db import Row, Transaction
+from chassis.wire import Position
 from services.notifications.domain.delivery import Delivery, EmailClaim, Outcome, Verdict, WebhookClaim
 from services.notifications.domain.texts import Mail
 from services.notifications.domain.webhook import SLOW_MS, TEST, Webhook
-from services.notifications.wire import Position
 
 _SEEN = (
     "id, webhook_id, kind, status, attempts, last_code, last_error, last_duration_ms, encode(sha256(convert_to(body, 'UTF8')), 'hex') AS body_sha256,"
@@ -152,10 +152,11 @@ def again(tx: Transaction, organization_id: str, id: str, now: datetime) -> Deli
 
 def of_webhook(tx: Transaction, webhook_id: str, *, after: Position | None, limit: int) -> list[Delivery]:
     """What was sent to an endpoint, newest first."""
+    time, id = after or (None, "")
     rows: list[Row] = tx.execute(
         f"SELECT {_SEEN} FROM deliveries WHERE webhook_id = %(webhook)s AND (%(time)s::timestamptz IS NULL OR (create_time, id) < (%(time)s, %(id)s))"
         " ORDER BY create_time DESC, id DESC LIMIT %(limit)s",
-        {"webhook": webhook_id, "time": after.time if after else None, "id": after.id if after else "", "limit": limit},
+        {"webhook": webhook_id, "time": time, "id": id, "limit": limit},
     ).fetchall()
     return [Delivery(**row) for row in rows]
 

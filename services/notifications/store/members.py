@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 
 from chassis.db import Transaction
+from chassis.tokens import Caller
 from services.notifications.domain.member import Standing
+
+
+def view_of(caller: Caller) -> str:
+    """How much a caller sees by row-level security: as `coordinator` codes of the whole network, as `member` what is the own organisation's."""
+    return "coordinator" if caller.has("COORDINATOR") or caller.has("AUDITOR") else "member"
 
 
 def keep_organization(tx: Transaction, id: str, status: str) -> None:

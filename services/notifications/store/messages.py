@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from chassis.db import Transaction
+from chassis.wire import Position
 from services.notifications.domain.message import Message, Notice
 from services.notifications.domain.rules import MESSAGE_UNDELIVERABLE, Audience
-from services.notifications.wire import Position
 
 WEBHOOKS, EMAILS = "webhooks", "emails"
 """Who sends webhooks, and who sends e-mails, listens here; heard when the transaction that made some has committed."""
@@ -81,8 +81,8 @@ _READ = (
 
 def inbox(tx: Transaction, who: dict[str, object], *, unread: bool, after: Position | None, limit: int) -> list[Message]:
     """The messages that `who` (organization, me, coordinator) sees, newest first."""
-    place = {"time": after.time if after else None, "id": after.id if after else ""}
-    rows = tx.execute(_LIST, {**who, **place, "unread": unread, "limit": limit}).fetchall()
+    time, id = after or (None, "")
+    rows = tx.execute(_LIST, {**who, "time": time, "id": id, "unread": unread, "limit": limit}).fetchall()
     return [_message(row) for row in rows]
 
 

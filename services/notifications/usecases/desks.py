@@ -26,10 +26,10 @@ class Desks:
         """The caller's; a coordinator may name any."""
         return desks.fetch(tx, self._keyring, self._whose(caller, organization_id))
 
-    def set(self, tx: Transaction, caller: Caller, now: datetime, desk: Desk, etag: str) -> Desk:
-        """The caller's; a coordinator may name any."""
+    def set(self, tx: Transaction, caller: Caller, now: datetime, desk: Desk, version: int) -> Desk:
+        """The caller's; a coordinator may name any. Stale if another version than this is there."""
         before = desks.fetch(tx, self._keyring, self._whose(caller, desk.organization_id))
-        if etag != str(before.version):
+        if version != before.version:
             raise Stale
         after = replace(desk, organization_id=before.organization_id, version=before.version + 1)
         rules.check(after)

@@ -5,17 +5,17 @@ from datetime import datetime
 from chassis.db import Transaction
 from chassis.errors import NotFound
 from chassis.tokens import Caller
-from services.notifications import wire
+from chassis.wire import Position
 from services.notifications.domain.message import Message, Notice
 from services.notifications.store import messages
 
 
-def list_messages(tx: Transaction, caller: Caller, *, unread_only: bool, page_size: int, page_token: str) -> tuple[list[Message], str]:
-    """A page of messages, newest first, and the token of the next page."""
-    size = wire.page_size(page_size)
-    found = messages.inbox(tx, _who(caller), unread=unread_only, after=wire.position(page_token), limit=size + 1)
-    token = wire.page_token(wire.Position(found[size - 1].create_time, found[size - 1].id)) if len(found) > size else ""
-    return found[:size], token
+def list_messages(
+    tx: Transaction, caller: Caller, size: int, after: Position | None, *, unread_only: bool
+) -> tuple[list[Message], Position | None]:
+    """A page of messages, newest first, and where the next page goes on."""
+    found = messages.inbox(tx, _who(caller), unread=unread_only, after=after, limit=size + 1)
+    return found[:size], [found[size - 1].create_time.isoformat(), found[size - 1].id] if len(found) > size else None
 
 
 def count_unread(tx: Transaction, caller: Caller) -> int:

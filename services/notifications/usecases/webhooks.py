@@ -10,6 +10,7 @@ from chassis.errors import NotFound
 from chassis.ids import new_id
 from chassis.sealing import Keyring
 from chassis.tokens import Caller
+from chassis.wire import Position
 from services.notifications import wire
 from services.notifications.domain import webhook as rules
 from services.notifications.domain.delivery import Delivery
@@ -49,7 +50,7 @@ class Webhooks:
         caller: Caller,
         now: datetime,
         webhook_id: str,
-        etag: str,
+        version: int,
         *,
         url: str | None,
         kinds: Sequence[str] | None,
@@ -57,7 +58,7 @@ class Webhooks:
     ) -> Webhook:
         """Changes what is not None. Switched off, it is sent nothing that still waits; what is tested or sent again by hand goes out all the same."""
         before = self.get(tx, caller, webhook_id, to_change=True)
-        after = rules.change(before, etag, now, url=url, kinds=kinds, enabled=enabled, development=self._development)
+        after = rules.change(before, version, now, url=url, kinds=kinds, enabled=enabled, development=self._development)
         webhooks.keep(tx, after)
         if before.enabled and not after.enabled:
             deliveries.discard_of_webhook(tx, webhook_id)
@@ -75,14 +76,12 @@ class Webhooks:
         return deliveries.add_test(tx, new_id(), webhook, wire.test_body(webhook, now), now)
 
     def list_deliveries(
-        self, tx: Transaction, caller: Caller, webhook_id: str, *, page_size: int, page_token: str
-    ) -> tuple[list[Delivery], str]:
-        """A page of what was sent to it, newest first, and the token of the next page."""
+        self, tx: Transaction, caller: Caller, webhook_id: str, size: int, after: Position | None
+    ) -> tuple[list[Delivery], Position | None]:
+        """A page of what was sent to it, newest first, and where the next page goes on."""
         self.get(tx, caller, webhook_id)
-        size = wire.page_size(page_size)
-        found = deliveries.of_webhook(tx, webhook_id, after=wire.position(page_token), limit=size + 1)
-        token = wire.page_token(wire.Position(found[size - 1].create_time, found[size - 1].id)) if len(found) > size else ""
-        return found[:size], token
+        found = deliveries.of_webhook(tx, webhook_id, after=after, limit=size + 1)
+        return found[:size], [found[size - 1].create_time.isoformat(), found[size - 1].id] if len(found) > size else None
 
     def resend(self, tx: Transaction, caller: Caller, now: datetime, delivery_id: str, webhook_id: str) -> Delivery:
         """Queues a delivery again under its id, whatever became of it; of this webhook, if one is named."""

@@ -8,6 +8,7 @@ from chassis.idempotency import IdempotencyStore
 from chassis.rpc import Servicer
 from chassis.sealing import Keyring
 from chassis.tokens import Caller, Issuer, Verifier
+from chassis.wire import PageTokens
 from protos.partners.v1 import directory_pb2, members_pb2
 from services.partners import usecases
 from services.partners.rpc import directory, members, tokens
@@ -15,7 +16,7 @@ from services.partners.rpc import directory, members, tokens
 
 def servicers(database: Database, issuer: Issuer, verifier: Verifier, keyring: Keyring, mail: Keyring, clock: Clock) -> list[Servicer]:
     """The three services of protos/partners/v1. `mail` seals what the notifications service is to bring to one mailbox."""
-    idempotency = IdempotencyStore(keyring)
+    idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
 
     def check_standing(tx: Transaction, caller: Caller) -> None:
         now: datetime = clock.now()
@@ -32,8 +33,8 @@ def servicers(database: Database, issuer: Issuer, verifier: Verifier, keyring: K
             check_standing=check_standing,
         )
         for descriptor, implementation in (
-            (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory()),
-            (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail)),
+            (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(pages)),
+            (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages)),
             (members_pb2.DESCRIPTOR.services_by_name["Tokens"], tokens.Tokens(database, issuer, keyring)),
         )
     ]

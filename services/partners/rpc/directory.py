@@ -2,6 +2,7 @@
 
 from chassis.audit import Entry
 from chassis.rpc import Call
+from chassis.wire import PageTokens, page_size
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners import usecases, wire
 from services.partners.domain.organization import Organization
@@ -9,6 +10,9 @@ from services.partners.domain.organization import Organization
 
 class Directory:
     """One method an rpc of the contract, which says what each does and refuses."""
+
+    def __init__(self, pages: PageTokens) -> None:
+        self._pages = pages
 
     def ListTaxonomyTerms(self, request: pb.ListTaxonomyTermsRequest, call: Call) -> pb.ListTaxonomyTermsResponse:
         return pb.ListTaxonomyTermsResponse(terms=[wire.term(term) for term in usecases.list_terms()])
@@ -32,16 +36,18 @@ class Directory:
         return said
 
     def ListOrganizations(self, request: pb.ListOrganizationsRequest, call: Call) -> pb.ListOrganizationsResponse:
-        found, token = usecases.list_organizations(
+        found, more = usecases.list_organizations(
             call.tx,
             call.caller,
-            page_size=request.page_size,
-            page_token=request.page_token,
+            page_size(request.page_size, default=50, most=200),
+            self._pages.position(request, str, str),
             country=request.country,
-            type=wire.type_word(request.type),
-            status=wire.status_word(request.status),
+            type=wire.TYPES.member(request.type, "type"),
+            status=wire.STATUSES.member(request.status, "status"),
         )
-        return pb.ListOrganizationsResponse(organizations=[self._said(one, call) for one in found], next_page_token=token)
+        return pb.ListOrganizationsResponse(
+            organizations=[self._said(one, call) for one in found], next_page_token=self._pages.token(request, more)
+        )
 
     def UpdateOrganization(self, request: pb.UpdateOrganizationRequest, call: Call) -> pb.Organization:
         given = request.organization
@@ -112,7 +118,7 @@ class Directory:
 
     def UpdateService(self, request: pb.UpdateServiceRequest, call: Call) -> pb.Service:
         given = request.service
-        changes = wire.changes(request.update_mask, wire.service_entry(given, active=given.active))
+        changes = wire.changes(request.update_mask, wire.service_entry(given, active=given.active), "assured_time")
         service = usecases.update_service(call.tx, call.caller, call.clock.now(), given.id, given.etag, changes)
         call.trail.append(Entry("service_change", service.id, detail_codes=tuple(changes)))
         return wire.service(service)
@@ -122,10 +128,11 @@ class Directory:
         return wire.service(usecases.set_capacity(call.tx, call.caller, call.clock.now(), request.id, request.etag, room))
 
     def SearchServices(self, request: pb.SearchServicesRequest, call: Call) -> pb.SearchServicesResponse:
-        found, token, total = usecases.search_services(
-            call.tx, call.caller, wire.wanted(request), page_size=request.page_size, page_token=request.page_token
+        size, after = page_size(request.page_size, default=25, most=100), self._pages.position(request, int, str, str)
+        found, more, total = usecases.search_services(call.tx, call.caller, wire.wanted(request), size, after)
+        return pb.SearchServicesResponse(
+            services=[wire.service(one) for one in found], next_page_token=self._pages.token(request, more), total_size=total
         )
-        return pb.SearchServicesResponse(services=[wire.service(one) for one in found], next_page_token=token, total_size=total)
 
     def MatchServices(self, request: pb.MatchServicesRequest, call: Call) -> pb.MatchServicesResponse:
         found = usecases.match_services(call.tx, call.caller, call.clock.now(), wire.question(request), limit=request.limit)

@@ -4,6 +4,7 @@ from chassis.audit import Entry
 from chassis.errors import Invalid
 from chassis.rpc import Call
 from chassis.sealing import Keyring
+from chassis.wire import PageTokens, moment, page_size
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases, wire
 
@@ -11,8 +12,9 @@ from services.partners import usecases, wire
 class Members:
     """One method an rpc of the contract, which says what each does and refuses."""
 
-    def __init__(self, mail: Keyring) -> None:
+    def __init__(self, mail: Keyring, pages: PageTokens) -> None:
         self._mail = mail
+        self._pages = pages
 
     def CreateInvitation(self, request: pb.CreateInvitationRequest, call: Call) -> pb.Invitation:
         given = request.invitation
@@ -40,8 +42,9 @@ class Members:
         return pb.AcceptInvitationResponse()
 
     def ListWorkers(self, request: pb.ListWorkersRequest, call: Call) -> pb.ListWorkersResponse:
-        found, token = usecases.list_workers(call.tx, call.caller, page_size=request.page_size, page_token=request.page_token)
-        return pb.ListWorkersResponse(workers=[wire.worker(one) for one in found], next_page_token=token)
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        found, more = usecases.list_workers(call.tx, call.caller, size, after)
+        return pb.ListWorkersResponse(workers=[wire.worker(one) for one in found], next_page_token=self._pages.token(request, more))
 
     def SuspendWorker(self, request: pb.SuspendWorkerRequest, call: Call) -> pb.Worker:
         worker = usecases.suspend_worker(call.tx, call.caller, call.clock.now(), request.id, request.etag)
@@ -49,7 +52,7 @@ class Members:
         return wire.worker(worker)
 
     def CreateApiKey(self, request: pb.CreateApiKeyRequest, call: Call) -> pb.CreateApiKeyResponse:
-        expire_time = wire.time("expire_time", request.expire_time) if request.HasField("expire_time") else None
+        expire_time = moment(request, "expire_time")
         key, secret = usecases.create_api_key(
             call.tx, call.caller, call.clock.now(), request.organization_id, request.label.strip(), tuple(request.scopes), expire_time
         )

@@ -9,6 +9,7 @@ from chassis.guesses import Guesses
 from chassis.rpc import Call
 from chassis.sealing import Keyring
 from chassis.tokens import Caller, Issuer
+from chassis.wire import timestamp
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases, wire
 
@@ -33,7 +34,7 @@ class Tokens:
         return pb.SignInResponse(
             session_secret=secret,
             tokens=tokens,
-            token_expire_time=wire.moment(expire_time),
+            token_expire_time=timestamp(expire_time),
             worker=wire.worker(proven.worker) if proven.worker else None,
             organization_name=proven.organization.entry.name,
             organization=wire.organization_ref(proven.organization),
@@ -51,7 +52,7 @@ class Tokens:
         tokens, expire_time = self._issue(proven.caller, now)
         return pb.IssueTokenResponse(
             tokens=tokens,
-            expire_time=wire.moment(expire_time),
+            expire_time=timestamp(expire_time),
             worker=wire.worker(proven.worker) if proven.worker else None,
             organization=wire.organization_ref(proven.organization),
             scopes=sorted(proven.caller.scopes),

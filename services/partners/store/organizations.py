@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from chassis import outbox
 from chassis.db import Row, Transaction
+from chassis.wire import Position
 from services.partners import wire
 from services.partners.domain.organization import ACTIVE, Organization, OrganizationEntry, OrganizationStatus, OrganizationType, Proposal
-from services.partners.store import pages
 from services.partners.store.words import fold
 
 
@@ -67,16 +67,15 @@ def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Organization]:
 
 def listed(
     tx: Transaction,
-    *,
     size: int,
-    page_token: str,
+    after: Position | None,
+    *,
     country: str,
     type: OrganizationType | None,
     status: OrganizationStatus | None,
     all_for: str | None,
-) -> tuple[list[Organization], str]:
-    """A page by name, and the token of the next. Members that are not active are for those who may see all (`all_for` None) or their own."""
-    after = pages.read_token(page_token, (str, str))
+) -> tuple[list[Organization], Position | None]:
+    """A page by name, and where the next page goes on. Members that are not active are for those who may see all (`all_for` None) or their own."""
     rows = tx.execute(
         "SELECT * FROM organizations WHERE (%(after)s::text[] IS NULL OR (name_key, id) > ((%(after)s::text[])[1], (%(after)s::text[])[2]))"
         " AND (%(country)s = '' OR country = %(country)s) AND (%(type)s::text IS NULL OR type = %(type)s)"
@@ -93,7 +92,7 @@ def listed(
         },
     ).fetchall()
     more = len(rows) > size
-    return [read(row) for row in rows[:size]], pages.token(rows[size - 1]["name_key"], rows[size - 1]["id"]) if more else ""
+    return [read(row) for row in rows[:size]], [rows[size - 1]["name_key"], rows[size - 1]["id"]] if more else None
 
 
 def hotlines(tx: Transaction) -> list[Organization]:

@@ -7,26 +7,25 @@ by name, walking the index of names, and the total says 1,000. What the caller m
 from collections.abc import Sequence
 
 from chassis.db import Row, Transaction
+from chassis.wire import Position
 from services.partners.domain.matching import Candidate, Question
 from services.partners.domain.search import Wanted
 from services.partners.domain.service import Service
-from services.partners.store import pages
 from services.partners.store.services import FROM, SEEN, capacity, eligibility, read
 from services.partners.store.taxonomy import taxonomy
 from services.partners.store.words import query
 
 FEW = 1000
 CANDIDATES = 200  # looked at for one match: more than anybody reads, and few enough to stay quick
-_BY_NAME = -1  # in a page token, in the place of the rank: the page before was one of many
+_BY_NAME = -1  # in a position, in the place of the rank: the page before was one of many
 # Two habits of the planner cost more than they save here: reading the whole table, and starting helpers.
 _QUICKLY = "SELECT set_config('enable_seqscan', 'off', true), set_config('max_parallel_workers_per_gather', '0', true)"
 
 
 def find(
-    tx: Transaction, wanted: Wanted, *, size: int, page_token: str, sees_shelters: bool, sees_unlisted: bool
-) -> tuple[list[Service], str, int]:
-    """A page, the token of the next, and how many there are (FEW means: or more)."""
-    after = pages.read_token(page_token, (int, str, str))
+    tx: Transaction, wanted: Wanted, size: int, after: Position | None, *, sees_shelters: bool, sees_unlisted: bool
+) -> tuple[list[Service], Position | None, int]:
+    """A page, where the next page goes on, and how many there are (FEW means: or more)."""
     where, values = _conditions(tx, wanted, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
     values |= {"few": FEW + 1, "size": size + 1, "after": after is not None}
     values |= dict(zip(("after_rank", "after_name", "after_id"), after or (0, "", ""), strict=True))
@@ -43,8 +42,8 @@ def find(
         total = len(rows) if after is None and len(rows) <= size else FEW
     found = [row for row in rows if row["id"]]
     last = found[size - 1] if len(found) > size else None
-    token = pages.token(last["rank"], last["name_key"], last["id"]) if last else ""
-    return [read(row) for row in found[:size]], token, min(total, FEW)
+    more: Position | None = [last["rank"], last["name_key"], last["id"]] if last else None
+    return [read(row) for row in found[:size]], more, min(total, FEW)
 
 
 def candidates(tx: Transaction, question: Question, *, sees_shelters: bool) -> list[Candidate]:

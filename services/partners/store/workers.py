@@ -5,10 +5,11 @@ from datetime import datetime
 
 from chassis import outbox
 from chassis.db import Row, Transaction
+from chassis.wire import Position
 from services.partners import wire
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import ABSOLUTE, IDLE, Role, Worker, WorkerEntry, WorkerStatus, same_email
-from services.partners.store import organizations, pages
+from services.partners.store import organizations
 from services.partners.store.words import fold
 
 
@@ -87,9 +88,8 @@ def names(tx: Transaction, ids: Sequence[str], organization_id: str) -> dict[str
     return {row["id"]: row["name"] for row in rows}
 
 
-def listed(tx: Transaction, organization_id: str, *, size: int, page_token: str) -> tuple[list[Worker], str]:
-    """A page of the organisation's workers by name, and the token of the next."""
-    after = pages.read_token(page_token, (str, str))
+def listed(tx: Transaction, organization_id: str, size: int, after: Position | None) -> tuple[list[Worker], Position | None]:
+    """A page of the organisation's workers by name, and where the next page goes on."""
     rows = tx.execute(
         "SELECT * FROM workers WHERE organization_id = %(of)s"
         " AND (%(after)s::text[] IS NULL OR (name_key, id) > ((%(after)s::text[])[1], (%(after)s::text[])[2]))"
@@ -97,7 +97,7 @@ def listed(tx: Transaction, organization_id: str, *, size: int, page_token: str)
         {"of": organization_id, "after": after, "limit": size + 1},
     ).fetchall()
     more = len(rows) > size
-    return [read(row) for row in rows[:size]], pages.token(rows[size - 1]["name_key"], rows[size - 1]["id"]) if more else ""
+    return [read(row) for row in rows[:size]], [rows[size - 1]["name_key"], rows[size - 1]["id"]] if more else None
 
 
 def is_in_good_standing(tx: Transaction, worker_id: str, organization_id: str) -> bool:

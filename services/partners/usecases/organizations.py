@@ -8,9 +8,11 @@ from chassis.db import Transaction
 from chassis.errors import Conflict, NotFound
 from chassis.ids import is_id, new_id
 from chassis.tokens import Caller
+from chassis.wire import Position, check_etag
+from services.partners import wire
 from services.partners.domain.codes import Check
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationStatus, OrganizationType
-from services.partners.store import organizations, pages, services, workers
+from services.partners.store import organizations, services, workers
 from services.partners.usecases.standing import may_act_for, sees_everything
 
 
@@ -34,20 +36,19 @@ def has_manager(tx: Transaction, id: str) -> bool:
 def list_organizations(
     tx: Transaction,
     caller: Caller,
+    size: int,
+    after: Position | None = None,
     *,
-    page_size: int = 0,
-    page_token: str = "",
     country: str = "",
     type: OrganizationType | None = None,
     status: OrganizationStatus | None = None,
-) -> tuple[list[Organization], str]:
-    """A page by name. Only coordinator and auditor see members that are not active."""
+) -> tuple[list[Organization], Position | None]:
+    """A page by name, and where the next page goes on. Only coordinator and auditor see members that are not active."""
     check = Check()
     check.country("country", country)
     check.done()
-    size = pages.size(page_size, usual=50, most=200)
     all_for = None if sees_everything(caller) else caller.organization_id
-    return organizations.listed(tx, size=size, page_token=page_token, country=country, type=type, status=status, all_for=all_for)
+    return organizations.listed(tx, size, after, country=country, type=type, status=status, all_for=all_for)
 
 
 def list_hotlines(tx: Transaction) -> list[Organization]:
@@ -58,7 +59,7 @@ def list_hotlines(tx: Transaction) -> list[Organization]:
 def update_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, changes: Mapping[str, Any]) -> Organization:
     """Changes its entry."""
     organization = _held(tx, caller, id)
-    organization.check_etag(etag, "organization.etag")
+    check_etag(etag, wire.etag_of(organization), "organization.etag")
     before = organization.entry
     organization.change(changes, now)
     organizations.keep(tx, organization)
@@ -75,7 +76,7 @@ def approve_organization(tx: Transaction, caller: Caller, now: datetime, id: str
 def propose_change(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, changes: Mapping[str, Any]) -> Organization:
     """Proposes to change the network's fields of a member."""
     organization = _held(tx, caller, id)
-    organization.check_etag(etag, "organization.etag")
+    check_etag(etag, wire.etag_of(organization), "organization.etag")
     organization.propose(changes, caller.id, now)
     organizations.keep(tx, organization)
     return organization
@@ -109,7 +110,7 @@ def _live(
     tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, step: Callable[[Organization, datetime], None]
 ) -> Organization:
     organization = _held(tx, caller, id)
-    organization.check_etag(etag)
+    check_etag(etag, wire.etag_of(organization))
     step(organization, now)
     organizations.keep(tx, organization)
     services.refresh_all_of(tx, id, organization.entry.name)

@@ -9,12 +9,14 @@ from chassis.db import Transaction
 from chassis.errors import Invalid, NotFound
 from chassis.ids import is_id, new_id
 from chassis.tokens import Caller
+from chassis.wire import Position, check_etag, page_size
+from services.partners import wire
 from services.partners.domain.codes import Term
 from services.partners.domain.matching import Match, Question, match
 from services.partners.domain.organization import Organization
 from services.partners.domain.search import Wanted
 from services.partners.domain.service import NOT_STATED, Capacity, Service, ServiceEntry
-from services.partners.store import organizations, pages, search, services, workers
+from services.partners.store import organizations, search, services, workers
 from services.partners.store.taxonomy import taxonomy
 from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters
 
@@ -84,7 +86,7 @@ def batch_get(
 def update_service(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, changes: Mapping[str, Any]) -> Service:
     """Changes its entry."""
     service = _held(tx, caller, id)
-    service.check_etag(etag, "service.etag")
+    check_etag(etag, wire.etag_of(service), "service.etag")
     service.change(changes, taxonomy(), now)
     services.keep(tx, service)
     return service
@@ -95,30 +97,29 @@ def set_capacity(tx: Transaction, caller: Caller, now: datetime, id: str, etag: 
     service = _held(tx, caller, id)
     if caller.kind != "system" and service.organization_id != caller.organization_id:
         raise NotFound
-    service.check_etag(etag, required=False)
+    check_etag(etag, wire.etag_of(service), required=False)
     service.set_capacity(capacity, now)
     services.keep_capacity(tx, service)
     return service
 
 
 def search_services(
-    tx: Transaction, caller: Caller, wanted: Wanted, *, page_size: int = 0, page_token: str = ""
-) -> tuple[list[Service], str, int]:
-    """A page of what is found, the token of the next, and how many there are (1,000 means: or more).
+    tx: Transaction, caller: Caller, wanted: Wanted, size: int, after: Position | None
+) -> tuple[list[Service], Position | None, int]:
+    """A page of what is found, where the next page goes on, and how many there are (1,000 means: or more).
 
     A language must be stated to be found; by age and dependants only those are left out that say no. Of one's own organisation, or for the
     coordinator of any one, also what is not offered now is found.
     """
     wanted.check(taxonomy())
-    size = pages.size(page_size, usual=25, most=100)
     if wanted.organization_id and not is_id(wanted.organization_id):
-        return [], "", 0
+        return [], None, 0
     own = wanted.organization_id == caller.organization_id
     return search.find(
         tx,
         wanted,
-        size=size,
-        page_token=page_token,
+        size,
+        after,
         sees_shelters=own or sees_shelters(tx, caller),
         sees_unlisted=bool(wanted.organization_id) and (own or sees_everything(caller)),
     )
@@ -127,7 +128,7 @@ def search_services(
 def match_services(tx: Transaction, caller: Caller, now: datetime, question: Question, *, limit: int = 0) -> list[tuple[Match, Service]]:
     """Services for a need, each with its verdict and reasons, best first. Nothing is kept."""
     question.check(taxonomy())
-    size = pages.size(limit, usual=20, most=100)
+    size = page_size(limit, default=20, most=100, path="limit")
     narrowed = search.candidates(tx, question, sees_shelters=sees_shelters(tx, caller))
     best = match(question, narrowed, now)[:size]
     ids = [found.candidate.service_id for found in best]

@@ -6,8 +6,10 @@ from chassis.db import Transaction
 from chassis.errors import Conflict, NotFound
 from chassis.ids import is_id, new_id
 from chassis.tokens import Caller
+from chassis.wire import Position, check_etag
+from services.partners import wire
 from services.partners.domain.worker import Worker, WorkerEntry, check_password
-from services.partners.store import pages, workers
+from services.partners.store import workers
 from services.partners.usecases.api_keys import revoke_keys_of
 from services.partners.usecases.passwords import hashed
 
@@ -21,9 +23,9 @@ def create_worker(tx: Transaction, now: datetime, organization_id: str, entry: W
     return worker
 
 
-def list_workers(tx: Transaction, caller: Caller, *, page_size: int = 0, page_token: str = "") -> tuple[list[Worker], str]:
-    """A page of the own organisation's workers."""
-    return workers.listed(tx, caller.organization_id, size=pages.size(page_size, usual=50, most=200), page_token=page_token)
+def list_workers(tx: Transaction, caller: Caller, size: int, after: Position | None) -> tuple[list[Worker], Position | None]:
+    """A page of the own organisation's workers by name, and where the next page goes on."""
+    return workers.listed(tx, caller.organization_id, size, after)
 
 
 def suspend_worker(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str = "") -> Worker:
@@ -32,7 +34,7 @@ def suspend_worker(tx: Transaction, caller: Caller, now: datetime, id: str, etag
     # Nobody else's: a coordinator who could take a member's last manager away could invite one of his own.
     if worker is None or (caller.kind != "system" and worker.organization_id != caller.organization_id):
         raise NotFound
-    worker.check_etag(etag, required=False)
+    check_etag(etag, wire.etag_of(worker), required=False)
     worker.suspend(now)
     workers.keep_status(tx, worker)
     workers.end_sessions_of(tx, worker_id=id)

@@ -5,11 +5,11 @@ from typing import Any
 
 from chassis.ids import object_id
 from chassis.rpc import Call
+from chassis.wire import PageTokens, masked, optional_id, page_size, timestamp, version
 from protos.referrals.v1 import contacts_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.contact import Contact
 from services.referrals.domain.lifecycle import State
-from services.referrals.rpc.requests import after, mask, moment_key, optional_id, size, token, version
 from services.referrals.usecases.contacts import Contacts, References
 
 _CHANGEABLE = ("triage", "kind_code", "speaker_code", "outcome_code", "department", "need_code", "person_id", "note", "language")
@@ -18,8 +18,9 @@ _CHANGEABLE = ("triage", "kind_code", "speaker_code", "outcome_code", "departmen
 class ContactsServicer:
     """Answers the rpcs of this name: between messages and use cases."""
 
-    def __init__(self, usecases: Contacts) -> None:
+    def __init__(self, usecases: Contacts, pages: PageTokens) -> None:
         self._usecases = usecases
+        self._pages = pages
 
     def CreateContact(self, request: pb.CreateContactRequest, call: Call) -> pb.CreateContactResponse:
         """See the .proto, as for every method here."""
@@ -43,14 +44,15 @@ class ContactsServicer:
         return wire.contact_message(*self._usecases.get(call.tx, object_id(request.id), call.trail))
 
     def ListContacts(self, request: pb.ListContactsRequest, call: Call) -> pb.ListContactsResponse:
-        contacts, more = self._usecases.page(
-            call.tx, call.caller, size(request.page_size, 50, 200), after(request.page_token, moment_key, object_id)
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        contacts, more = self._usecases.page(call.tx, call.caller, size, after)
+        return pb.ListContactsResponse(
+            contacts=[wire.contact_message(contact) for contact in contacts], next_page_token=self._pages.token(request, more)
         )
-        return pb.ListContactsResponse(contacts=[wire.contact_message(contact) for contact in contacts], next_page_token=token(more))
 
     def UpdateContact(self, request: pb.UpdateContactRequest, call: Call) -> pb.Contact:
         found = request.contact
-        paths = mask(request.update_mask, _CHANGEABLE)
+        paths = masked(request.update_mask, _CHANGEABLE)
         values: dict[str, Any] = {path: getattr(found, path) for path in paths - {"triage", "note"}}
         if "person_id" in paths:
             values["person_id"] = optional_id(found.person_id, "contact.person_id")
@@ -58,7 +60,9 @@ class ContactsServicer:
             values["triage"] = wire.triage(found.triage)
         note = found.note if "note" in paths else None
         return wire.contact_message(
-            *self._usecases.change(call.tx, call.caller, call.clock.now(), object_id(found.id), version(found.etag), values, note)
+            *self._usecases.change(
+                call.tx, call.caller, call.clock.now(), object_id(found.id), version(found.etag, "contact.etag"), values, note
+            )
         )
 
 
@@ -91,7 +95,7 @@ class ReferencesServicer:
                 status_code=status,
                 may_confirm=referral.state is State.COMPLETED,
                 consent_live=live,
-                update_time=wire.stamp(referral.update_time),
+                update_time=timestamp(referral.update_time),
             )
             for referral, status, live in standing.items
         ]

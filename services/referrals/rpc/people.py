@@ -1,22 +1,21 @@
 """People, consents, and the opening of an identity."""
 
-import json
-
 from chassis.ids import object_id
 from chassis.rpc import Call
+from chassis.wire import PageTokens, Position, moment, optional_id, page_size, timestamp, version
 from protos.referrals.v1 import people_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.codes import Check
 from services.referrals.domain.person import FieldGroup
-from services.referrals.rpc.requests import after, moment_key, number_key, optional_id, size, token, version
 from services.referrals.usecases.people import People
 
 
 class PeopleServicer:
     """Answers the rpcs of this name: between messages and use cases."""
 
-    def __init__(self, usecases: People) -> None:
+    def __init__(self, usecases: People, pages: PageTokens) -> None:
         self._usecases = usecases
+        self._pages = pages
 
     def CreatePerson(self, request: pb.CreatePersonRequest, call: Call) -> pb.Person:
         """See the .proto, as for every method here."""
@@ -37,10 +36,11 @@ class PeopleServicer:
         return wire.person_message(*self._usecases.get(call.tx, call.caller, object_id(request.id), call.trail))
 
     def ListPeople(self, request: pb.ListPeopleRequest, call: Call) -> pb.ListPeopleResponse:
-        people, more = self._usecases.page(
-            call.tx, call.caller, size(request.page_size, 50, 200), after(request.page_token, moment_key, object_id)
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        people, more = self._usecases.page(call.tx, call.caller, size, after)
+        return pb.ListPeopleResponse(
+            people=[wire.person_message(person) for person in people], next_page_token=self._pages.token(request, more)
         )
-        return pb.ListPeopleResponse(people=[wire.person_message(person) for person in people], next_page_token=token(more))
 
     def UpdateIdentity(self, request: pb.UpdateIdentityRequest, call: Call) -> pb.Person:
         newer = wire.identity(request.identity)
@@ -49,7 +49,7 @@ class PeopleServicer:
         )
 
     def OpenPerson(self, request: pb.OpenPersonRequest, call: Call) -> pb.Identity:
-        groups = wire.groups(request.field_groups)
+        groups = frozenset(wire.GROUPS.members(request.field_groups, "field_groups"))
         identity = self._usecases.open(
             call.tx,
             call.caller,
@@ -75,10 +75,10 @@ class PeopleServicer:
         receipt = self._usecases.new_receipt(
             call.caller,
             now,
-            wire.moment(found, "until_time"),
+            moment(found, "until_time", "receipt.until_time"),
             person_id=object_id(found.person_id),
             recipient_organization_id=optional_id(found.recipient_organization_id, "receipt.recipient_organization_id"),
-            field_groups=wire.groups(found.field_groups),
+            field_groups=frozenset(wire.GROUPS.members(found.field_groups, "receipt.field_groups")),
             purpose_codes=tuple(found.purpose_codes),
             giver_code=found.giver_code,
             manner_code=found.manner_code,
@@ -107,25 +107,23 @@ class PeopleServicer:
         return wire.receipt_message(self._usecases.withdraw_receipt(call.tx, call.caller, now, object_id(request.id), call.trail), now)
 
     def ListReadings(self, request: pb.ListReadingsRequest, call: Call) -> pb.ListReadingsResponse:
-        limit = size(request.page_size, 50, 200)
-        before = None
-        if key := after(request.page_token, number_key):
-            before = int(json.loads(key)[0])
-        rows = self._usecases.readings(call.tx, call.caller, object_id(request.person_id), limit + 1, before)
-        page = rows[:limit]
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, int)
+        before = int(after[0]) if after else None
+        rows = self._usecases.readings(call.tx, call.caller, object_id(request.person_id), size + 1, before)
+        page = rows[:size]
         readings = [
             pb.Reading(
-                time=wire.stamp(row["time"]),
+                time=timestamp(row["time"]),
                 organization_id=row["organization_id"],
                 actor_id=row["actor_id"],
                 purpose_code=row["purpose_code"],
-                field_groups=wire.group_numbers(FieldGroup(code) for code in row["detail_codes"] if code in _GROUPS),
+                field_groups=sorted(wire.GROUPS.number(FieldGroup(code)) for code in row["detail_codes"] if code in _GROUPS),
                 allowed=row["allowed"],
             )
             for row in page
         ]
-        more = json.dumps([str(page[-1]["sequence"])]) if len(rows) > limit else ""
-        return pb.ListReadingsResponse(readings=readings, next_page_token=token(more))
+        more: Position | None = [page[-1]["sequence"]] if len(rows) > size else None
+        return pb.ListReadingsResponse(readings=readings, next_page_token=self._pages.token(request, more))
 
 
 _GROUPS = frozenset(group.value for group in FieldGroup)

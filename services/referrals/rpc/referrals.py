@@ -6,13 +6,13 @@ from datetime import datetime
 from chassis.errors import Invalid
 from chassis.ids import object_id
 from chassis.rpc import Call
+from chassis.wire import PageTokens, masked, moment, optional_id, page_size, version
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.codes import Check
 from services.referrals.domain.deadline import Calendar, Urgency, policy
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.referral import Actor, Referral
-from services.referrals.rpc.requests import after, due_key, mask, moment_key, optional_id, size, token, version
 from services.referrals.usecases import figures
 from services.referrals.usecases.referrals import Draft, Referrals, actor_of
 
@@ -23,8 +23,9 @@ _AMENDABLE = ("need_code", "urgency", "service_id", "receipt_id", "contact_id")
 class ReferralsServicer:
     """Answers the rpcs of this name: between messages and use cases."""
 
-    def __init__(self, usecases: Referrals) -> None:
+    def __init__(self, usecases: Referrals, pages: PageTokens) -> None:
         self._usecases = usecases
+        self._pages = pages
 
     def CreateReferral(self, request: pb.CreateReferralRequest, call: Call) -> pb.Referral:
         """See the .proto, as for every method here."""
@@ -33,7 +34,7 @@ class ReferralsServicer:
         check.done()
         draft = Draft(
             need_code=request.need_code or None,
-            urgency=wire.urgency(request.urgency),
+            urgency=wire.URGENCIES.member(request.urgency, "urgency"),
             service_id=optional_id(request.service_id, "service_id") or None,
             contact_id=optional_id(request.contact_id, "contact_id") or None,
         )
@@ -42,7 +43,7 @@ class ReferralsServicer:
         return self._pack(made, call)
 
     def UpdateReferral(self, request: pb.UpdateReferralRequest, call: Call) -> pb.Referral:
-        paths = mask(request.update_mask, _AMENDABLE)
+        paths = masked(request.update_mask, _AMENDABLE)
         found = request.referral
         draft = Draft(
             need_code=found.need_code if "need_code" in paths else None,
@@ -51,20 +52,20 @@ class ReferralsServicer:
             receipt_id=optional_id(found.receipt_id, "receipt_id") if "receipt_id" in paths else None,
             contact_id=optional_id(found.contact_id, "contact_id") if "contact_id" in paths else None,
         )
-        changed = self._usecases.amend(call.tx, call.caller, call.clock.now(), object_id(found.id), version(found.etag), draft)
+        changed = self._usecases.amend(
+            call.tx, call.caller, call.clock.now(), object_id(found.id), version(found.etag, "referral.etag"), draft
+        )
         return self._pack(changed, call)
 
     def GetReferral(self, request: pb.GetReferralRequest, call: Call) -> pb.Referral:
         return self._pack(self._usecases.get(call.tx, object_id(request.id)), call)
 
     def ListReferrals(self, request: pb.ListReferralsRequest, call: Call) -> pb.ListReferralsResponse:
-        found, more = self._usecases.find(
-            call.tx,
-            _filter(request.filter, call),
-            size(request.page_size, 50, 200),
-            after(request.page_token, due_key, moment_key, object_id),
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str, str)
+        found, more = self._usecases.find(call.tx, _filter(request.filter, call), size, after)
+        return pb.ListReferralsResponse(
+            referrals=[self._pack(referral, call) for referral in found], next_page_token=self._pages.token(request, more)
         )
-        return pb.ListReferralsResponse(referrals=[self._pack(referral, call) for referral in found], next_page_token=token(more))
 
     def CountReferrals(self, request: pb.CountReferralsRequest, call: Call) -> pb.CountReferralsResponse:
         row = self._usecases.count(call.tx, _filter(request.filter, call))
@@ -84,8 +85,8 @@ class ReferralsServicer:
         return pb.DeadlinePolicy(
             deadlines=[
                 pb.PolicyDeadline(
-                    urgency=wire.urgency_number(urgency),
-                    clock=wire.clock_number(kind),
+                    urgency=wire.URGENCIES.number(urgency),
+                    clock=wire.CLOCKS.number(kind),
                     seconds=0 if isinstance(span, int) else int(span.total_seconds()),
                     working_days=span if isinstance(span, int) else 0,
                 )
@@ -134,14 +135,14 @@ class ReferralsServicer:
         return self._step(request, call, lambda r, actor, now, days: r.answer(actor, now, days, request.note))
 
     def AcceptReferral(self, request: pb.AcceptReferralRequest, call: Call) -> pb.Referral:
-        planned = wire.moment(request, "planned_first_contact_time")
+        planned = moment(request, "planned_first_contact_time")
         worker = optional_id(request.responsible_worker_id, "responsible_worker_id")
         return self._step(
             request, call, lambda r, actor, now, days: r.accept(actor, now, days, worker_id=worker, planned=planned, note=request.note)
         )
 
     def WaitlistReferral(self, request: pb.WaitlistReferralRequest, call: Call) -> pb.Referral:
-        review = wire.moment(request, "review_time")
+        review = moment(request, "review_time")
         return self._step(
             request,
             call,
@@ -159,7 +160,7 @@ class ReferralsServicer:
         )
 
     def StartReferral(self, request: pb.StartReferralRequest, call: Call) -> pb.Referral:
-        first = wire.moment(request, "first_contact_time")
+        first = moment(request, "first_contact_time")
         return self._step(request, call, lambda r, actor, now, days: r.start(actor, now, days, first_contact=first, note=request.note))
 
     def CompleteReferral(self, request: pb.CompleteReferralRequest, call: Call) -> pb.Referral:
@@ -237,7 +238,7 @@ class StatisticsServicer:
 
 
 def _required_urgency(number: int) -> Urgency:
-    found = wire.urgency(number)
+    found = wire.URGENCIES.member(number, "urgency")
     if found is None:
         raise Invalid(("urgency", "required"))
     return found
@@ -256,11 +257,11 @@ def _filter(message: pb.ReferralFilter, call: Call) -> Filter:
         box,
         call.caller.organization_id,
         call.clock.now(),
-        states=tuple(wire.states(message.states)),
+        states=tuple(wire.STATES.members(message.states, "states")),
         need_code=message.need_code,
-        urgency=wire.urgency(message.urgency),
-        due_before=wire.moment(message, "due_before"),
-        modified_after=wire.moment(message, "modified_after"),
+        urgency=wire.URGENCIES.member(message.urgency, "urgency"),
+        due_before=moment(message, "due_before"),
+        modified_after=moment(message, "modified_after"),
         live=message.live,
         waiting_for_me=message.waiting_for_me,
         waiting_for_other=message.waiting_for_other,

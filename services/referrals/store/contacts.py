@@ -7,6 +7,7 @@ from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
 from chassis.sealing import Keyring
+from chassis.wire import Position
 from services.referrals import wire
 from services.referrals.domain.contact import Contact, Triage
 
@@ -49,16 +50,15 @@ class Contacts:
         note = self._keyring.open_bytes(row["note_sealed"], _place(identifier)).decode() if row["note_sealed"] else ""
         return _read(row), note
 
-    def page(self, tx: Transaction, organization_id: str, limit: int, after: str) -> tuple[list[Contact], str]:
-        """The contacts of an organisation, newest first, and the key of the next page."""
-        time, identifier = json.loads(after) if after else ("infinity", "")
+    def page(self, tx: Transaction, organization_id: str, limit: int, after: Position | None) -> tuple[list[Contact], Position | None]:
+        """The contacts of an organisation, newest first, and where the next page goes on."""
+        time, identifier = after or ("infinity", "")
         rows = tx.execute(
             "SELECT *, create_time::text AS key FROM contacts WHERE organization_id = %s AND (create_time < %s::timestamptz"
             " OR (create_time = %s::timestamptz AND id > %s)) ORDER BY create_time DESC, id LIMIT %s",
             (organization_id, time, time, identifier, limit + 1),
         ).fetchall()
-        more = json.dumps([rows[limit - 1]["key"], rows[limit - 1]["id"]]) if len(rows) > limit else ""
-        return [_read(row) for row in rows[:limit]], more
+        return [_read(row) for row in rows[:limit]], [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
 
     def add_reference(self, tx: Transaction, reference: str, contact_id: str, pin_hash: str) -> None:
         """Keeps the fingerprint of a reference with the hash of its PIN."""

@@ -4,6 +4,11 @@ from chassis.db import Transaction
 from chassis.tokens import Caller
 
 
+def view_of(caller: Caller) -> str:
+    """How much a caller sees by row-level security: as `coordinator` codes of the whole network, as `member` what is the own organisation's."""
+    return "coordinator" if caller.has("COORDINATOR") or caller.has("AUDITOR") else "member"
+
+
 def note_member(tx: Transaction, kind: str, identifier: str, active: bool, status: str = "", type_: str = "") -> None:
     """kind: organization, worker or key."""
     tx.execute(

@@ -7,6 +7,7 @@ from typing import Any
 from chassis.db import Row, Transaction, take_turn
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.sealing import Key, Keyring
+from chassis.wire import Position
 from services.referrals.domain.consent import Grant
 from services.referrals.domain.person import Coarse, FieldGroup, Identity, Person, SafeContact
 
@@ -89,16 +90,15 @@ class People:
         """
         take_turn(tx, f"person/{person_id}")
 
-    def page(self, tx: Transaction, organization_id: str, limit: int, after: str) -> tuple[list[Person], str]:
-        """The files of an organisation, newest first, and the key of the next page."""
-        time, identifier = json.loads(after) if after else ("infinity", "")
+    def page(self, tx: Transaction, organization_id: str, limit: int, after: Position | None) -> tuple[list[Person], Position | None]:
+        """The files of an organisation, newest first, and where the next page goes on."""
+        time, identifier = after or ("infinity", "")
         rows = tx.execute(
             "SELECT *, create_time::text AS key FROM people WHERE organization_id = %s AND (create_time < %s::timestamptz"
             " OR (create_time = %s::timestamptz AND id > %s)) ORDER BY create_time DESC, id LIMIT %s",
             (organization_id, time, time, identifier, limit + 1),
         ).fetchall()
-        more = json.dumps([rows[limit - 1]["key"], rows[limit - 1]["id"]]) if len(rows) > limit else ""
-        return [_read(row) for row in rows[:limit]], more
+        return [_read(row) for row in rows[:limit]], [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
 
     def _seal(self, tx: Transaction, key: Key, person_id: str, field: str, value: dict[str, Any]) -> None:
         tx.execute(

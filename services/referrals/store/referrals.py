@@ -1,6 +1,5 @@
 """Referrals with their clocks and history. Row-level security narrows every statement to what the transaction's scope may see."""
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -10,6 +9,7 @@ from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
 from chassis.sealing import Key
+from chassis.wire import Position
 from services.referrals import wire
 from services.referrals.domain.deadline import SOON, Deadline, DeadlineKind, Urgency
 from services.referrals.domain.filter import Filter
@@ -197,11 +197,11 @@ def _where(wanted: Filter) -> tuple[str, dict[str, Any]]:
     return " AND ".join(conditions), values
 
 
-def find(tx: Transaction, wanted: Filter, limit: int, after: str = "") -> tuple[list[Referral], str]:
-    """A page, nearest deadline first, and the key of the next page (empty at the end)."""
+def find(tx: Transaction, wanted: Filter, limit: int, after: Position | None = None) -> tuple[list[Referral], Position | None]:
+    """A page, nearest deadline first, and where the next page goes on."""
     where, values = _where(wanted)
     if after:
-        values["due"], values["updated"], values["after"] = json.loads(after)
+        values["due"], values["updated"], values["after"] = after
         # The first two go in opposite directions, so the row comparison is written out.
         where += (
             " AND (coalesce(next_due_time, 'infinity') > %(due)s::timestamptz OR (coalesce(next_due_time, 'infinity') = %(due)s::timestamptz"
@@ -213,8 +213,7 @@ def find(tx: Transaction, wanted: Filter, limit: int, after: str = "") -> tuple[
         values | {"limit": limit + 1},
     ).fetchall()
     page = rows[:limit]
-    more = json.dumps([page[-1]["due_key"], page[-1]["update_key"], page[-1]["id"]]) if len(rows) > limit else ""
-    return _read(tx, page), more
+    return _read(tx, page), [page[-1]["due_key"], page[-1]["update_key"], page[-1]["id"]] if len(rows) > limit else None
 
 
 def count(tx: Transaction, wanted: Filter) -> Row:

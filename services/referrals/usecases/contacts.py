@@ -14,6 +14,7 @@ from chassis.errors import NotFound, Stale, Unauthenticated
 from chassis.guesses import Budget, Guesses, Origin
 from chassis.ids import new_id
 from chassis.tokens import Caller
+from chassis.wire import Position
 from services.referrals.domain import codes
 from services.referrals.domain.codes import Check
 from services.referrals.domain.contact import PLAIN, Contact, check_pin, new_pin, new_reference, read_reference
@@ -63,7 +64,7 @@ class Contacts:
                 trail.append(Entry("read_contact", contact.person_id, "", (FieldGroup.NOTES.value, f"contact:{identifier}")))
         return contact, note
 
-    def page(self, tx: Transaction, caller: Caller, limit: int, after: str) -> tuple[list[Contact], str]:
+    def page(self, tx: Transaction, caller: Caller, limit: int, after: Position | None) -> tuple[list[Contact], Position | None]:
         """The own line's contacts."""
         return self._book.page(tx, caller.organization_id, limit, after)
 

@@ -10,6 +10,7 @@ from chassis.db import Transaction
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.ids import new_id
 from chassis.tokens import Caller
+from chassis.wire import Position
 from services.referrals.domain.codes import Check
 from services.referrals.domain.consent import DEFAULT, Grant, Receipt
 from services.referrals.domain.person import Coarse, FieldGroup, Identity, Person, SafeContact, age_band
@@ -71,7 +72,7 @@ class People:
             trail.append(Entry("read_safe_contact", identifier, "", (FieldGroup.CONTACT.value,)))
         return person, plan
 
-    def page(self, tx: Transaction, caller: Caller, limit: int, after: str) -> tuple[list[Person], str]:
+    def page(self, tx: Transaction, caller: Caller, limit: int, after: Position | None) -> tuple[list[Person], Position | None]:
         """The own organisation's files."""
         return self._files.page(tx, caller.organization_id, limit, after)
 

@@ -10,6 +10,7 @@ from chassis.db import LOST, Row, Transaction, elevate_to_system_scope, take_tur
 from chassis.errors import Conflict, Invalid, NotAllowed, NotFound, Stale
 from chassis.ids import new_id
 from chassis.tokens import SYSTEM, Caller
+from chassis.wire import Position
 from services.referrals.domain import codes
 from services.referrals.domain.consent import Grant, Receipt
 from services.referrals.domain.deadline import Calendar, Urgency
@@ -79,7 +80,7 @@ class Referrals:
         """One referral in the caller's scope."""
         return referrals.get(tx, identifier)
 
-    def find(self, tx: Transaction, wanted: Filter, limit: int, after: str) -> tuple[list[Referral], str]:
+    def find(self, tx: Transaction, wanted: Filter, limit: int, after: Position | None) -> tuple[list[Referral], Position | None]:
         """A page."""
         return referrals.find(tx, wanted, limit, after)
 

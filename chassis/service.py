@@ -1,0 +1,67 @@
+"""What every service process is made of: each object is made here, once, in reading order. What only one service has stands in its `__main__`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from chassis import heads, keys, service_runner
+from chassis.clock import Clock, SystemClock
+from chassis.config import ServiceSettings
+from chassis.db import Database, Transaction
+from chassis.heads import Heads
+from chassis.kafka import REPLAYS, Broker
+from chassis.relay import Relay, Replays
+from chassis.rpc import Server, Servicer
+from chassis.sealing import Keyring, Signer
+from chassis.supervisor import Loop
+from chassis.sweeper import Sweeper
+from chassis.tokens import Caller, Verifier
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What every service has. `topic` is that of the facts that it tells."""
+
+    name: str
+    topic: str
+    settings: ServiceSettings
+    clock: Clock
+    keyring: Keyring
+    signer: Signer
+    verifier: Verifier
+    database: Database
+    broker: Broker
+
+    def server(self, servicers: Sequence[Servicer]) -> Server:
+        """Answers calls, by the settings."""
+        settings = self.settings
+        return Server(
+            settings.listen, servicers, threads=settings.rpc_threads, reflect=settings.reflection, caller_rate=settings.caller_rate
+        )
+
+    def loops(self, sweep: Callable[[Transaction, datetime], object]) -> list[Loop]:
+        """What goes on in the background of every service: it tells facts, tells them again, forgets what is over (`sweep`), and witnesses trails."""
+        trusted = keys.trusted_signers(self.settings.keys)
+        return [
+            Relay(self.name, self.topic, self.database, self.broker, self.signer, self.clock).loop(),
+            Replays(self.name, self.topic, self.database, self.broker).loop(),
+            Sweeper(self.database, self.clock, sweep).loop(),
+            Heads(self.name, self.database, self.broker, self.signer, trusted, self.clock).loop(),
+        ]
+
+    def run(self, server: Server, loops: Sequence[Loop]) -> int:
+        """Runs until SIGTERM; returns the exit code."""
+        return service_runner.run(server, self.database, self.broker, loops, metrics_address=self.settings.metrics_listen)
+
+
+def make(
+    name: str, topic: str, settings: ServiceSettings, *, hears: Sequence[str] = (), view_of: Callable[[Caller], str] = lambda caller: ""
+) -> Parts:
+    """Nothing is opened or started yet. `hears` are the topics of others; `view_of` as in Database."""
+    clock = SystemClock()
+    keyring = Keyring(keys.secret(settings.keys, f"sealing.{name}"))
+    signer = Signer(keys.signing(settings.keys, f"facts.{name}"))
+    verifier = Verifier(keys.verifying(settings.keys, "tokens"), f"enlace.{name}", clock)
+    database = Database(settings.database_url, view_of=view_of)
+    broker = Broker(settings, [topic, *hears, REPLAYS, heads.TOPIC])
+    return Parts(name, topic, settings, clock, keyring, signer, verifier, database, broker)

@@ -1,0 +1,224 @@
+"""Between what a service works with and what is said in messages, where it is the same for every service: times, enums, etags, page tokens and sizes, masks.
+
+What a caller said wrongly is refused as Invalid with the path of the field, so that each of these is refused alike wherever it stands.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis.errors import Invalid, Stale
+from chassis.ids import is_id
+from chassis.sealing import Keyring
+
+M = TypeVar("M", bound=Enum)
+EnumClass = Any
+"""The class that protoc makes of an enum, e.g. referrals_pb2.State. (Type checkers are told another one for each enum, without a common type.)"""
+Position = list[str | int]
+"""Where a page ended: the sort key of its last row, with which the query for the next page begins."""
+
+_VERSION = re.compile(r"v([0-9]{1,16})")
+_MAC = 16  # bytes: 128 bits, as much as an id
+_LONGEST_TOKEN = 2000  # characters, as the REST interface says; the longest that is given out (two names of 200 characters) stays below
+
+
+# --- times
+
+
+def timestamp(time: datetime | None) -> Timestamp | None:
+    """A time as it is said; None stays unset."""
+    if time is None:
+        return None
+    said = Timestamp()
+    said.FromDatetime(time)
+    return said
+
+
+def moment(message: Message, field: str, path: str = "") -> datetime | None:
+    """The time in a field, in UTC; None when it is not set. Invalid (path, or else the field's name) out_of_range for one that no calendar has."""
+    if not message.HasField(field):
+        return None
+    try:
+        said: Timestamp = getattr(message, field)
+        return said.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise Invalid((path or field, "out_of_range")) from error
+
+
+# --- enums: STATE_SENT is State.SENT. The zero value is called <PREFIX>_UNSPECIFIED, as protobuf's style guide wants it.
+
+
+class EnumCodec(Generic[M]):
+    """Between the values of an enum in a .proto and the members of a Python Enum with the same names, without the prefix.
+
+    TypeError when a member has no value in the .proto. A value without a member is one that the service does not know: refused like a stranger's.
+    """
+
+    def __init__(self, said: EnumClass, members: type[M]) -> None:
+        self._numbers = {members[name]: number for number, name in names(said).items() if name in members.__members__}
+        self._members = {number: member for member, number in self._numbers.items()}
+        if missing := set(members) - self._numbers.keys():
+            raise TypeError(f"{said.DESCRIPTOR.full_name} lacks {sorted(member.name for member in missing)}")
+
+    def number(self, member: M | None) -> Any:
+        """The value of a member; unspecified for None. (Any: each enum's values have a type of their own to a type checker.)"""
+        return 0 if member is None else self._numbers[member]
+
+    def member(self, number: int, path: str) -> M | None:
+        """The member of a value; None for unspecified. Invalid (path, unknown_code) for a value that is newer than we are."""
+        if number == 0:
+            return None
+        if number not in self._members:
+            raise Invalid((path, "unknown_code"))
+        return self._members[number]
+
+    def members(self, numbers: Iterable[int], path: str) -> list[M]:
+        """The members of a list. Invalid (path.INDEX, unknown_code) for the first that is unspecified or unknown."""
+        found = []
+        for index, number in enumerate(numbers):
+            # One is enough: a refusal that named hundreds would be too long for gRPC.
+            if (member := self.member(number, f"{path}.{index}")) is None:
+                raise Invalid((f"{path}.{index}", "unknown_code"))
+            found.append(member)
+        return found
+
+
+def names(said: EnumClass) -> dict[int, str]:
+    """The names of an enum's values without their prefix, by number, without the unspecified one: {2: "SENT"} for STATE_SENT = 2."""
+    prefix = said.Name(0).removesuffix("UNSPECIFIED")
+    return {number: name.removeprefix(prefix) for name, number in said.items() if number}
+
+
+# --- etags: v and the version; and what else a reader sees with it, as a hash
+
+
+def etag(version: int, *seen_besides: str) -> str:
+    """The strong tag of a version. `seen_besides` is what a reader sees with it though it belongs to another object."""
+    if not seen_besides:
+        return f"v{version}"
+    return f"v{version}-{hashlib.sha256(json.dumps(seen_besides).encode()).hexdigest()[:12]}"
+
+
+def version(tag: str, path: str = "etag") -> int:
+    """The version of a tag that says nothing else. Invalid (path, required) for none; Stale for what was never given out."""
+    if not tag:
+        raise Invalid((path, "required"))
+    found = _VERSION.fullmatch(tag)
+    if found is None:
+        raise Stale
+    return int(found[1])
+
+
+def check_etag(tag: str, current: str, path: str = "etag", *, required: bool = True) -> None:
+    """Refuses a change that is based on another tag than the current one: Stale; Invalid (path, required) for none, unless it need not be said."""
+    if not tag and required:
+        raise Invalid((path, "required"))
+    if tag and tag != current:
+        raise Stale
+
+
+# --- pages
+
+
+class PageTokens:
+    """Makes and reads page tokens: where the next page begins, signed with a key of the service, so that only what was given out comes back.
+
+    A token is good for the rpc and the filters of the page before. Signed and not sealed: it says nothing that was not on the page, and the same page
+    has the same token each time, on which the ETag of a list depends.
+    """
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def token(self, request: Message, position: Position | None) -> str:
+        """The token for the page after this position; empty when there is none."""
+        if position is None:
+            return ""
+        said = json.dumps(position, separators=(",", ":"), ensure_ascii=False).encode()
+        return base64.urlsafe_b64encode(self._mac(request, said) + said).decode().rstrip("=")
+
+    def position(self, request: Any, *kinds: type[str] | type[int]) -> Position | None:
+        """The position in a request's `page_token`, a value of each of these kinds; None without a token.
+
+        Invalid (page_token, malformed) for what this service did not give out, or gave out for another rpc or other filters.
+        """
+        text: str = request.page_token
+        if not text:
+            return None
+        try:
+            if len(text) > _LONGEST_TOKEN:
+                raise ValueError
+            found = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            mac, said = found[:_MAC], found[_MAC:]
+            if not hmac.compare_digest(mac, self._mac(request, said)):
+                raise ValueError
+            position: Position = json.loads(said)
+            # Signed by us, and yet another release may have sorted by something else.
+            if [type(value) for value in position] != list(kinds):
+                raise ValueError
+        except (binascii.Error, ValueError) as error:
+            raise Invalid(("page_token", "malformed")) from error
+        return position
+
+    def _mac(self, request: Message, said: bytes) -> bytes:
+        filters = _filters(request)
+        return self._keyring.fingerprint(len(filters).to_bytes(4, "big") + filters + said, "page_token")[:_MAC]
+
+
+def _filters(request: Message) -> bytes:
+    """What a token is bound to: the rpc, by its request's name, and what was asked; not where and how large the page is."""
+    asked = type(request)()
+    asked.CopyFrom(request)
+    for field in ("page_token", "page_size"):
+        asked.ClearField(field)
+    _leave_out_times(asked)
+    return request.DESCRIPTOR.full_name.encode() + b"\0" + asked.SerializeToString(deterministic=True)
+
+
+def _leave_out_times(message: Message) -> None:
+    """Unsets all times: a filter like "due before now" moves while somebody reads the pages, and goes on in the same order."""
+    for field, value in message.ListFields():
+        if field.message_type is None or field.is_repeated:
+            continue
+        if field.message_type.full_name == Timestamp.DESCRIPTOR.full_name:
+            message.ClearField(field.name)
+        else:
+            _leave_out_times(value)
+
+
+def page_size(asked: int, *, default: int, most: int, path: str = "page_size") -> int:
+    """How many rows a page has: as asked, up to the most; 0 is the default. Invalid (path, out_of_range) below 0."""
+    if asked < 0:
+        raise Invalid((path, "out_of_range"))
+    return min(asked or default, most)
+
+
+# --- masks and ids
+
+
+def masked(update_mask: FieldMask, allowed: Collection[str]) -> frozenset[str]:
+    """The fields to change. Invalid (update_mask, required) for none, (update_mask, unknown_code) for one that can't be changed so."""
+    paths = frozenset(update_mask.paths)
+    if not paths:
+        raise Invalid(("update_mask", "required"))
+    if not paths.issubset(allowed):
+        raise Invalid(("update_mask", "unknown_code"))
+    return paths
+
+
+def optional_id(text: str, path: str) -> str:
+    """An id, or empty. Invalid (path, malformed) for what has not the shape of one."""
+    if text and not is_id(text):
+        raise Invalid((path, "malformed"))
+    return text

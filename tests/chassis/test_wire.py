@@ -1,0 +1,234 @@
+"""What is the same in the messages of every service: times, enums, etags, page tokens and sizes, masks; and what of it is refused, and how."""
+
+import base64
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from enum import Enum
+from typing import Any
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis import wire
+from chassis.errors import Invalid, Stale
+from chassis.sealing import Keyring
+from protos.partners.v1 import directory_pb2 as directory
+from protos.partners.v1 import members_pb2 as members
+from protos.referrals.v1 import referrals_pb2 as pb
+
+TOKENS = wire.PageTokens(Keyring(b"k" * 32))
+LATE = datetime(2026, 3, 4, 12, tzinfo=UTC)
+
+
+def violations(ask: Callable[[], object]) -> list[tuple[str, str]]:
+    with pytest.raises(Invalid) as caught:
+        ask()
+    return caught.value.violations
+
+
+# --- times
+
+
+def test_a_time_comes_back_as_it_was_to_the_microsecond_and_in_utc() -> None:
+    there = datetime(2026, 3, 4, 6, 0, 0, 123456, tzinfo=timezone(timedelta(hours=-6)))
+    back = wire.moment(members.ApiKey(expire_time=wire.timestamp(there)), "expire_time")
+    assert back == there
+    assert back is not None
+    assert back.tzinfo is UTC
+
+
+def test_a_time_that_is_not_set_is_none_in_both_directions() -> None:
+    assert wire.timestamp(None) is None
+    assert wire.moment(members.ApiKey(), "expire_time") is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Timestamp(seconds=253_402_300_800),  # the year 10000
+        Timestamp(seconds=-62_135_596_801),  # the year 0
+        Timestamp(seconds=2**63 - 1),
+        Timestamp(nanos=-1),
+        Timestamp(nanos=2_000_000_000),
+    ],
+)
+def test_a_time_that_no_calendar_has_is_out_of_range(said: Timestamp) -> None:
+    key = members.ApiKey(expire_time=said)
+    assert violations(lambda: wire.moment(key, "expire_time")) == [("expire_time", "out_of_range")]
+    assert violations(lambda: wire.moment(key, "expire_time", "key.expire_time")) == [("key.expire_time", "out_of_range")]
+
+
+# --- enums
+
+
+class Intake(Enum):
+    OPEN = "taking people"
+    CLOSED = "taking nobody"
+
+
+INTAKES = wire.EnumCodec(directory.Intake, Intake)
+
+
+def test_an_enum_goes_by_its_names_without_the_prefix() -> None:
+    assert INTAKES.number(Intake.CLOSED) == directory.INTAKE_CLOSED
+    assert INTAKES.member(directory.INTAKE_CLOSED, "intake") is Intake.CLOSED
+    assert wire.names(directory.Intake) == {1: "OPEN", 2: "WAITLIST", 3: "CLOSED"}
+
+
+def test_unspecified_is_none_in_both_directions() -> None:
+    assert INTAKES.member(0, "intake") is None
+    assert INTAKES.number(None) == 0
+
+
+@pytest.mark.parametrize("number", [directory.INTAKE_WAITLIST, 4, 99, -1])
+def test_a_value_without_a_member_is_an_unknown_code(number: int) -> None:
+    assert violations(lambda: INTAKES.member(number, "capacity.intake")) == [("capacity.intake", "unknown_code")]
+
+
+def test_in_a_list_the_first_unknown_or_unspecified_value_is_named() -> None:
+    assert INTAKES.members([3, 1, 3], "intakes") == [Intake.CLOSED, Intake.OPEN, Intake.CLOSED]
+    assert violations(lambda: INTAKES.members([1, 0, 99], "intakes")) == [("intakes.1", "unknown_code")]
+    assert violations(lambda: INTAKES.members([99] * 300, "intakes")) == [("intakes.0", "unknown_code")]
+
+
+def test_a_member_that_no_contract_knows_stops_the_start() -> None:
+    class Wrong(Enum):
+        OPEN = 1
+        AJAR = 2
+
+    with pytest.raises(TypeError, match=r"Intake lacks \['AJAR'\]"):
+        wire.EnumCodec(directory.Intake, Wrong)
+
+
+# --- etags
+
+
+def test_a_tag_says_its_version() -> None:
+    assert [wire.version(wire.etag(number)) for number in (0, 1, 2**40)] == [0, 1, 2**40]
+
+
+@pytest.mark.parametrize("tag", ["1", "v", "v-1", "V1", "v1 ", "v1\n", "v٣", "W/v1", '"v1"', "v1-abc", "v" + "9" * 40, "\x00", "*"])
+def test_a_tag_that_was_never_given_out_is_stale(tag: str) -> None:
+    with pytest.raises(Stale):
+        wire.version(tag)
+    with pytest.raises(Stale):
+        wire.check_etag(tag, wire.etag(1))
+
+
+def test_a_change_without_a_tag_names_the_field_unless_it_may_be_left_out() -> None:
+    assert violations(lambda: wire.version("", "desk.etag")) == [("desk.etag", "required")]
+    assert violations(lambda: wire.check_etag("", "v1", "service.etag")) == [("service.etag", "required")]
+    wire.check_etag("", "v1", required=False)
+
+
+def test_a_tag_is_another_one_when_anything_that_a_reader_sees_is_other() -> None:
+    tags = {
+        wire.etag(1),
+        wire.etag(2),
+        wire.etag(1, "Casa", "NGO"),
+        wire.etag(1, "Casa", "SHELTER"),
+        wire.etag(1, "CasaN", "GO"),
+        wire.etag(1, ""),
+    }
+    assert len(tags) == 6
+    wire.check_etag(wire.etag(1, "Casa"), wire.etag(1, "Casa"))
+    with pytest.raises(Stale):
+        wire.check_etag(wire.etag(1, "Casa"), wire.etag(1, "Hogar"), required=False)
+
+
+# --- page tokens
+
+
+def asked(token: str = "", **filters: Any) -> pb.ListReferralsRequest:
+    return pb.ListReferralsRequest(filter=pb.ReferralFilter(**filters), page_token=token)
+
+
+def test_a_token_brings_back_the_position_that_it_was_given_for() -> None:
+    position: wire.Position = ["Ágora \U0001f4a5", -1, "f" * 32]
+    token = TOKENS.token(asked(), position)
+    assert TOKENS.position(asked(token), str, int, str) == position
+
+
+def test_no_token_is_the_beginning_and_no_position_the_end() -> None:
+    assert TOKENS.position(asked(), str) is None
+    assert TOKENS.token(asked(), None) == ""
+
+
+def test_the_same_page_has_the_same_token_each_time() -> None:
+    assert TOKENS.token(asked(), ["a"]) == TOKENS.token(asked(), ["a"])
+
+
+def test_the_longest_position_fits() -> None:
+    position: wire.Position = [2**31, "\U0001f4a5" * 200, "\U0001f4a5" * 32]
+    assert TOKENS.position(asked(TOKENS.token(asked(), position)), int, str, str) == position
+
+
+def no_tokens() -> list[str]:
+    """What is no token of ours for this list: made up, of another key, changed by one bit, cut, lengthened, written in another way."""
+    token = TOKENS.token(asked(), ["a", "b"])
+    known = base64.urlsafe_b64decode(token + "==")
+    flipped = [bytearray(known) for _ in known]
+    for index, changed in enumerate(flipped):
+        changed[index] ^= 1
+    made_up = ["x", "!!!", "ñ", "\x00", " ", "=", "W10", base64.urlsafe_b64encode(b'["a","b"]').decode(), "A" * 3000, "[" * 3000]
+    forged = [base64.urlsafe_b64encode(bytes(16) + b'["a","b"]').decode(), wire.PageTokens(Keyring(b"o" * 32)).token(asked(), ["a", "b"])]
+    cut = [token[:length] for length in range(1, len(token))]
+    longer = [token + more for more in ("A", "AAAA", "\n", " ", token)]
+    return [*made_up, *forged, *cut, *longer, *(base64.urlsafe_b64encode(changed).decode().rstrip("=") for changed in flipped)]
+
+
+@pytest.mark.parametrize("token", no_tokens())
+def test_what_this_service_did_not_give_out_is_no_page_token(token: str) -> None:
+    assert violations(lambda: TOKENS.position(asked(token), str, str)) == [("page_token", "malformed")]
+
+
+def test_a_token_is_good_for_its_rpc_only() -> None:
+    workers = members.ListWorkersRequest(page_token=TOKENS.token(directory.ListOrganizationsRequest(), ["a", "b"]))
+    assert violations(lambda: TOKENS.position(workers, str, str)) == [("page_token", "malformed")]
+
+
+def test_a_token_is_good_for_its_filters_only() -> None:
+    token = TOKENS.token(asked(need_code="HOU", states=[pb.STATE_SENT]), ["a"])
+    for other in (asked(token), asked(token, need_code="HOU"), asked(token, need_code="MED", states=[pb.STATE_SENT])):
+        assert violations(lambda other=other: TOKENS.position(other, str)) == [("page_token", "malformed")]  # type: ignore[misc]
+    assert TOKENS.position(asked(token, need_code="HOU", states=[pb.STATE_SENT]), str) == ["a"]
+
+
+def test_the_next_page_may_be_larger_and_what_is_late_may_be_later_by_then() -> None:
+    now = wire.timestamp(LATE)
+    token = TOKENS.token(asked(live=True, due_before=now), ["a"])
+    later = asked(token, live=True, due_before=wire.timestamp(LATE + timedelta(minutes=1)))
+    later.page_size = 200
+    assert TOKENS.position(later, str) == ["a"]
+
+
+@pytest.mark.parametrize("kinds", [(), (str,), (str, str), (int, str), (str, int, str)])
+def test_a_position_of_other_kinds_is_one_of_another_release(kinds: tuple[type[str] | type[int], ...]) -> None:
+    token = TOKENS.token(asked(), ["a", 1])
+    assert violations(lambda: TOKENS.position(asked(token), *kinds)) == [("page_token", "malformed")]
+
+
+# --- page sizes, masks, ids
+
+
+def test_a_page_is_as_large_as_asked_up_to_the_most_and_never_negative() -> None:
+    assert [wire.page_size(asked, default=50, most=200) for asked in (0, 1, 200, 201, 2**31 - 1)] == [50, 1, 200, 200, 200]
+    assert violations(lambda: wire.page_size(-1, default=50, most=200)) == [("page_size", "out_of_range")]
+
+
+def test_a_mask_names_at_least_one_field_and_only_those_that_may_be_changed() -> None:
+    allowed = ("name", "phone")
+    assert wire.masked(FieldMask(paths=["phone", "phone"]), allowed) == {"phone"}
+    assert violations(lambda: wire.masked(FieldMask(), allowed)) == [("update_mask", "required")]
+    for path in ("id", "name.first", "", "*", "Ximena"):
+        assert violations(lambda path=path: wire.masked(FieldMask(paths=["name", path]), allowed)) == [  # type: ignore[misc]
+            ("update_mask", "unknown_code")
+        ]
+
+
+def test_an_id_may_be_left_out_and_has_its_shape_otherwise() -> None:
+    assert wire.optional_id("", "person_id") == ""
+    assert wire.optional_id("f" * 32, "person_id") == "f" * 32
+    for text in ("F" * 32, "f" * 31, "\x00"):
+        assert violations(lambda text=text: wire.optional_id(text, "person_id")) == [("person_id", "malformed")]  # type: ignore[misc]

@@ -51,7 +51,7 @@ class Lives:
         return answer
 
     @staticmethod
-    def to(referral: pb.Referral) -> dict[str, str]:
+    def to(referral: pb.Referral) -> dict[str, Any]:
         """What every transition names."""
         return {"id": referral.id, "etag": referral.etag, "request_id": new_id()}
 

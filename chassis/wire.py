@@ -100,6 +100,16 @@ def names(said: EnumClass) -> dict[int, str]:
     return {number: name.removeprefix(prefix) for name, number in said.items() if number}
 
 
+def word(said: EnumClass, number: int, path: str) -> str:
+    """The word of a code list: "no_capacity" for DECLINE_REASON_NO_CAPACITY, empty for unspecified. Invalid (path, unknown_code) for one newer than we are."""
+    if number == 0:
+        return ""
+    known = names(said)
+    if number not in known:
+        raise Invalid((path, "unknown_code"))
+    return known[number].lower()
+
+
 # --- etags: v and the version; and what else a reader sees with it, as a hash
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from flask import url_for
 
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import verbs, words
+from services.gateway import step_forms, words
 from services.gateway.i18n import gettext as _
 from services.gateway.names import Names
 
@@ -33,9 +33,9 @@ def next_step(referral: r.Referral) -> Step | None:
         return Step(_("Seguir y enviar"), url_for("referral_new.resume", identifier=referral.id))
     if step == "refer_again":
         return Step(_("Buscar otro servicio"), url_for("referral_new.reroute", identifier=referral.id))
-    if step not in verbs.VERBS:  # there is none, or it is newer than this gateway
+    if step not in step_forms.STEPS:  # there is none, or it is newer than this gateway
         return None
-    if not verbs.VERBS[step].asks:  # one tap does it
+    if not step_forms.STEPS[step].asks:  # one tap does it
         return Step(words.word("verb", step), url_for("referral.act", identifier=referral.id, verb=step), post=True)
     return Step(words.word("verb", step), url_for("referral.show", identifier=referral.id, _anchor=step))
 

@@ -33,7 +33,16 @@ ENUMS: Mapping[str, tuple[Any, str]] = {
     "role": (contract_pb2.Role, "ROLE_"),
     "worker_status": (members_pb2.WorkerStatus, "WORKER_STATUS_"),
     "delivery": (notifications_pb2.DeliveryStatus, "DELIVERY_STATUS_"),
+    "override_reason": (referrals_pb2.OverrideReason, "OVERRIDE_REASON_"),
+    "question": (referrals_pb2.Question, "QUESTION_"),
+    "decline_reason": (referrals_pb2.DeclineReason, "DECLINE_REASON_"),
+    "withdraw_reason": (referrals_pb2.WithdrawReason, "WITHDRAW_REASON_"),
+    "not_delivered_reason": (referrals_pb2.NotDeliveredReason, "NOT_DELIVERED_REASON_"),
+    "outcome": (referrals_pb2.Outcome, "OUTCOME_"),
+    "help_came": (referrals_pb2.HelpCame, "HELP_CAME_"),
 }
+OFFERED = frozenset({"override_reason", "question", "decline_reason", "withdraw_reason", "not_delivered_reason", "outcome", "help_came"})
+"""Of these the code lists, which forms offer whole."""
 
 
 def code(kind: str, number: int) -> str:

@@ -232,3 +232,11 @@ def test_an_id_may_be_left_out_and_has_its_shape_otherwise() -> None:
     assert wire.optional_id("f" * 32, "person_id") == "f" * 32
     for text in ("F" * 32, "f" * 31, "\x00"):
         assert violations(lambda text=text: wire.optional_id(text, "person_id")) == [("person_id", "malformed")]  # type: ignore[misc]
+
+
+def test_a_code_list_is_said_as_words() -> None:
+    assert wire.word(pb.DeclineReason, pb.DECLINE_REASON_NO_CAPACITY, "reason_code") == "no_capacity"
+    assert wire.word(pb.DeclineReason, 0, "reason_code") == ""
+    with pytest.raises(Invalid) as caught:
+        wire.word(pb.DeclineReason, 99, "reason_code")
+    assert caught.value.violations == [("reason_code", "unknown_code")]

@@ -108,10 +108,12 @@ def by_grpc(told: Told, cast: Cast) -> str:
             told.opened = cast.receiver.people.OpenPerson(asked).given_name
     other = cast.sender.referrals.CreateReferral(cast.draft(person_id))
     sending = pb.SendReferralRequest(
-        id=other.id, etag=other.etag, override_reason_code="life_at_risk", note=text("override note"), request_id=new_id()
+        id=other.id, etag=other.etag, override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note=text("override note"), request_id=new_id()
     )
     sent = cast.sender.referrals.SendReferral(sending)
-    no = pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code="other", note=text("decline note"), request_id=new_id())
+    no = pb.DeclineReferralRequest(
+        id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_OTHER, note=text("decline note"), request_id=new_id()
+    )
     cast.receiver.referrals.DeclineReferral(no)
     return found.id
 

@@ -24,7 +24,7 @@ from services.gateway import access, names
 from services.gateway.app import create_app
 from services.gateway.clients import AUDIENCES, Clients, Standing
 from services.gateway.config import Settings
-from services.gateway.verbs import VERBS
+from services.gateway.step_forms import STEPS
 from tests.gateway.api_gateway import ID, OUTPUTS, STUBS, Played, Stub, filled
 
 ALL_ROLES = (
@@ -72,7 +72,7 @@ def sound(message: Message) -> Message:
     """A filled message with ids and codes that look like ids and codes."""
     for part, value in message.ListFields():
         if part.name == "allowed_verbs":
-            value[:] = list(VERBS)
+            value[:] = list(STEPS)
         if part.message_type is not None and not part.message_type.GetOptions().map_entry:
             for inner in value if part.is_repeated else [value]:
                 if inner.DESCRIPTOR.full_name.startswith("enlace."):

@@ -30,7 +30,7 @@ class Step:
 
 STEPS = (
     Step("AcknowledgeReferral", "acknowledged", False, pb.AcknowledgeReferralRequest),
-    Step("AskReferral", "info_requested", False, lambda **to: pb.AskReferralRequest(question_code="dates", **to)),
+    Step("AskReferral", "info_requested", False, lambda **to: pb.AskReferralRequest(question_code=pb.QUESTION_DATES, **to)),
     Step("AnswerReferral", "answered", True, lambda **to: pb.AnswerReferralRequest(note="Desde hoy.", **to)),
     Step("AcceptReferral", "accepted", False, lambda **to: pb.AcceptReferralRequest(planned_first_contact_time=hence(5 * 3600), **to)),
     Step("StartReferral", "started", False, lambda **to: pb.StartReferralRequest(first_contact_time=hence(-60), **to)),
@@ -38,9 +38,9 @@ STEPS = (
         "CompleteReferral",
         "completed",
         False,
-        lambda **to: pb.CompleteReferralRequest(outcome_code="fully_met", delivered_need_codes=[NEED], **to),
+        lambda **to: pb.CompleteReferralRequest(outcome_code=pb.OUTCOME_FULLY_MET, delivered_need_codes=[NEED], **to),
     ),
-    Step("CloseReferral", "closed", True, lambda **to: pb.CloseReferralRequest(help_came_code="yes", **to)),
+    Step("CloseReferral", "closed", True, lambda **to: pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES, **to)),
 )
 
 

@@ -173,7 +173,11 @@ class Story:
     def overridden(self, reason: str = "life_at_risk", by: Client | None = None, **values: Any) -> referrals_pb2.Referral:
         draft = self.draft(**values)
         request = referrals_pb2.SendReferralRequest(
-            id=draft.id, etag=draft.etag, override_reason_code=reason, note="at the bus station until six", request_id=self.request_id()
+            id=draft.id,
+            etag=draft.etag,
+            override_reason_code=referrals_pb2.OverrideReason.Value(f"OVERRIDE_REASON_{reason.upper()}"),
+            note="at the bus station until six",
+            request_id=self.request_id(),
         )
         made: referrals_pb2.Referral = (by or self.rescuer).SendReferral(request)
         return made

@@ -3,7 +3,8 @@
 from datetime import timedelta
 from pathlib import Path
 
-from services.referrals.domain import codes
+from chassis.wire import names
+from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.deadline import CLOSE, LEVELS, OVERRIDE_CONFIRM, OVERRIDE_END, POLICY, SILENCE, DeadlineKind
 from services.referrals.domain.lifecycle import (
     CAME_BACK,
@@ -44,13 +45,13 @@ CARRIES = {
 """What each step must bring along; the methods of Referral check it."""
 
 _CODES = {
-    "Decline": codes.DECLINE,
-    "Withdraw": codes.WITHDRAW,
-    "Not delivered": codes.NOT_DELIVERED,
-    "Outcome": codes.OUTCOME,
-    "Override": codes.OVERRIDE,
-    "Question": codes.QUESTION,
-    "Help came": codes.HELP_CAME,
+    "Decline": pb.DeclineReason,
+    "Withdraw": pb.WithdrawReason,
+    "Not delivered": pb.NotDeliveredReason,
+    "Outcome": pb.Outcome,
+    "Override": pb.OverrideReason,
+    "Question": pb.Question,
+    "Help came": pb.HelpCame,
 }
 
 
@@ -86,7 +87,10 @@ def page() -> str:
             "",
             "## Reason codes",
             "",
-            *[f"- **{name}**: {', '.join(f'`{code}`' for code in sorted(found))}" for name, found in _CODES.items()],
+            *[
+                f"- **{name}**: {', '.join(f'`{code}`' for code in sorted(name.lower() for name in names(found).values()))}"
+                for name, found in _CODES.items()
+            ],
             "",
         ]
     )

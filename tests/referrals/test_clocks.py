@@ -123,7 +123,7 @@ def test_a_stopped_clock_says_nothing_and_is_not_resumed() -> None:
 def test_a_question_pauses_the_decision_and_the_answer_lets_it_go_on(story: Story, service: Service) -> None:
     sent = story.sent()
     before = decide(sent)
-    asked = story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code="dates"))
+    asked = story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES))
     assert decide(asked).stop_time.ToDatetime(tzinfo=UTC) == NOON
     assert not asked.HasField("next_due_time")
     service.clock.advance(5 * H)
@@ -212,7 +212,7 @@ def test_two_watches_at_once_tell_each_level_once(story: Story, service: Service
 
 def test_a_referral_that_has_ended_is_not_watched_any_more(story: Story, service: Service, quiet: None) -> None:
     sent = story.sent()
-    story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code="moved"))
+    story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED))
     service.clock.advance(100 * H)
     DeadlineScheduler(service.made.referrals, service.database, service.clock).fire()
     assert told(service, sent.id) == []

@@ -137,7 +137,9 @@ def completed(story: Story, sent: pb.Referral) -> pb.Referral:
     start = pb.StartReferralRequest(id=sent.id, etag=accepted.etag)
     start.first_contact_time.FromDatetime(story.service.clock.now())
     started = story.shelter.StartReferral(start)
-    found: pb.Referral = story.shelter.CompleteReferral(pb.CompleteReferralRequest(id=sent.id, etag=started.etag, outcome_code="fully_met"))
+    found: pb.Referral = story.shelter.CompleteReferral(
+        pb.CompleteReferralRequest(id=sent.id, etag=started.etag, outcome_code=pb.OUTCOME_FULLY_MET)
+    )
     return found
 
 
@@ -234,7 +236,7 @@ def test_she_confirms_that_help_came_or_asks_again(story: Story, service: Servic
     assert [item.status_code for item in public.ConfirmHelp(no).items] == ["in_progress"]
     assert [item.status_code for item in public.ConfirmHelp(no).items] == ["in_progress"]  # said twice, done once
     again = operator.GetReferral(pb.GetReferralRequest(id=sent.id))
-    story.shelter.CompleteReferral(pb.CompleteReferralRequest(id=sent.id, etag=again.etag, outcome_code="fully_met"))
+    story.shelter.CompleteReferral(pb.CompleteReferralRequest(id=sent.id, etag=again.etag, outcome_code=pb.OUTCOME_FULLY_MET))
     yes = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True)
     found = public.ConfirmHelp(yes)
     assert [(item.status_code, item.may_confirm) for item in found.items] == [("done", False)]

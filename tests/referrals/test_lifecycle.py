@@ -245,9 +245,9 @@ def test_what_a_step_must_carry_is_missed_before_anything_changes() -> None:
         (State.SENT, lambda r: r.decline(receiver, NOON, DAYS, reason_code="other", alternative_service_id="", note=""), "invalid_fields"),
         (State.ACCEPTED, lambda r: r.start(receiver, NOON, DAYS, first_contact=None, note=""), "invalid_fields"),
         (State.IN_PROGRESS, lambda r: r.complete(receiver, NOON, DAYS, outcome_code="", delivered=[], note=""), "invalid_fields"),
-        (State.ACCEPTED, lambda r: r.not_deliver(receiver, NOON, DAYS, reason_code="moved", note=""), "invalid_fields"),
-        (State.COMPLETED, lambda r: r.close(sender, NOON, DAYS, help_came="perhaps", note=""), "invalid_fields"),
-        (State.SENT, lambda r: r.withdraw(sender, NOON, DAYS, reason_code="no_capacity", note=""), "invalid_fields"),
+        (State.ACCEPTED, lambda r: r.not_deliver(receiver, NOON, DAYS, reason_code="", note=""), "invalid_fields"),
+        (State.COMPLETED, lambda r: r.close(sender, NOON, DAYS, help_came="", note=""), "invalid_fields"),
+        (State.SENT, lambda r: r.withdraw(sender, NOON, DAYS, reason_code="", note=""), "invalid_fields"),
     ]
     for state, act, reason in empty:
         referral = in_state(state)

@@ -36,7 +36,7 @@ def attach(story: Story, referral: pb.Referral, receipt_id: str) -> pb.Referral:
 
 def test_an_override_is_a_right_of_its_own(story: Story, service: Service) -> None:
     draft = story.draft()
-    request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, override_reason_code="life_at_risk", note="in danger")
+    request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="in danger")
     everything = ("people.read", "people.write", "people.open", "referrals.read", "referrals.write")
     for client in (story.ngo, service.as_("ngo", "MANAGER"), service.as_("ngo", "OPERATOR"), service.as_("ngo", scopes=everything)):
         assert refusal(partial(client.SendReferral, request)) == ("PERMISSION_DENIED", "right_missing")
@@ -46,11 +46,10 @@ def test_an_override_is_a_right_of_its_own(story: Story, service: Service) -> No
 
 def test_it_says_why_or_it_is_none(story: Story) -> None:
     draft = story.draft()
-    request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, override_reason_code="she_would_want_it")
-    assert refusal_with_fields(lambda: story.rescuer.SendReferral(request))[2] == {
-        "override_reason_code": "unknown_code",
-        "note": "required",
-    }
+    request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, override_reason_code=pb.OverrideReason.ValueType(99))
+    assert refusal_with_fields(lambda: story.rescuer.SendReferral(request))[2] == {"override_reason_code": "unknown_code"}
+    request.override_reason_code = pb.OVERRIDE_REASON_LIFE_AT_RISK
+    assert refusal_with_fields(lambda: story.rescuer.SendReferral(request))[2] == {"note": "required"}
 
 
 def test_it_opens_for_the_need_of_the_referral_and_no_other_purpose(story: Story) -> None:

@@ -79,7 +79,7 @@ def test_nothing_of_her_stands_anywhere_in_the_database(story: Story, service: S
     person = story.ngo.CreatePerson(request)
     sent = story.sent(person=person)
     asked = story.shelter.AskReferral(
-        pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code="other", note=marked[11], request_id=story.request_id())
+        pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_OTHER, note=marked[11], request_id=story.request_id())
     )
     story.ngo.AnswerReferral(pb.AnswerReferralRequest(id=asked.id, etag=asked.etag, note=marked[12], request_id=story.request_id()))
     assert story.ngo.OpenPerson(opening(person.id, *EVERYTHING)).given_name == "Quetzalli"
@@ -192,11 +192,11 @@ def test_on_an_override_a_receiver_gets_what_it_needs_to_act_and_nothing_of_her_
 
 
 def withdraw(story: Story, sent: pb.Referral) -> None:
-    story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code="moved"))
+    story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED))
 
 
 def decline(story: Story, sent: pb.Referral) -> None:
-    story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code="no_capacity"))
+    story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY))
 
 
 def withdraw_consent(story: Story, sent: pb.Referral) -> None:
@@ -267,7 +267,7 @@ def test_every_look_and_every_refusal_is_on_record_for_those_who_hold_the_file(s
 
 def test_reading_notes_is_a_reading_too(story: Story) -> None:
     sent = story.sent()
-    story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code="dates", note="until when?"))
+    story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES, note="until when?"))
     story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id))
     assert readings(story.ngo, sent.person_id) == [(ORG["ngo"], [G.FIELD_GROUP_NOTES], True)]
 
@@ -321,7 +321,7 @@ def test_who_was_erased_is_gone_for_everybody(story: Story, service: Service) ->
 
 def test_a_coordinator_ends_a_referral_with_a_note_she_can_not_read(story: Story) -> None:
     sent = story.sent()
-    request = pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code="other", note="asked twice by mistake")
+    request = pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_OTHER, note="asked twice by mistake")
     assert story.coordinator.WithdrawReferral(request).state == pb.STATE_WITHDRAWN
     asked = pb.ListReferralEventsRequest(referral_id=sent.id)
     assert [event.note for event in story.ngo.ListReferralEvents(asked).events][-1] == "asked twice by mistake"

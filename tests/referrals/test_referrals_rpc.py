@@ -17,11 +17,11 @@ def test_a_referral_goes_from_draft_to_closed(story: Story) -> None:
     referral = story.shelter.StartReferral(start)
     assert referral.state == pb.STATE_IN_PROGRESS
     referral = story.shelter.CompleteReferral(
-        pb.CompleteReferralRequest(id=referral.id, etag=referral.etag, outcome_code="fully_met", delivered_need_codes=["HOU.EMG"])
+        pb.CompleteReferralRequest(id=referral.id, etag=referral.etag, outcome_code=pb.OUTCOME_FULLY_MET, delivered_need_codes=["HOU.EMG"])
     )
     assert referral.state == pb.STATE_COMPLETED
     completed = referral
-    referral = story.ngo.CloseReferral(pb.CloseReferralRequest(id=referral.id, etag=referral.etag, help_came_code="yes"))
+    referral = story.ngo.CloseReferral(pb.CloseReferralRequest(id=referral.id, etag=referral.etag, help_came_code=pb.HELP_CAME_YES))
     assert referral.state == pb.STATE_CLOSED
     assert not [clock for clock in referral.clocks if not clock.HasField("stop_time")]
     assert (completed.live, referral.live, story.draft().live) == (True, False, False)
@@ -46,7 +46,7 @@ def test_not_yours_and_not_there_look_the_same(story: Story, service: Service) -
 def test_a_stale_etag_is_refused_and_changes_nothing(story: Story) -> None:
     sent = story.sent()
     story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag))
-    late = pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code="no_capacity")
+    late = pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY)
     assert refusal(lambda: story.shelter.DeclineReferral(late)) == ("ABORTED", "stale_etag")
     assert story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_ACKNOWLEDGED
 
@@ -70,7 +70,7 @@ def test_the_sender_can_not_accept_for_the_receiver(story: Story) -> None:
 
 def test_declining_needs_a_known_reason(story: Story) -> None:
     sent = story.sent()
-    request = pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code="do_not_like")
+    request = pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.DeclineReason.ValueType(99))
     assert refusal_with_fields(lambda: story.shelter.DeclineReferral(request)) == (
         "INVALID_ARGUMENT",
         "invalid_fields",
@@ -134,7 +134,9 @@ def test_a_page_goes_on_with_the_filters_of_the_last_one_only(story: Story) -> N
 
 def declined(story: Story, **values: Any) -> pb.Referral:
     sent = story.sent(**values)
-    made: pb.Referral = story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code="no_capacity"))
+    made: pb.Referral = story.shelter.DeclineReferral(
+        pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY)
+    )
     return made
 
 
@@ -205,7 +207,7 @@ def test_what_waits_for_me_is_what_says_that_it_is_my_turn(story: Story) -> None
     story.draft(), story.accepted(), declined(story)
     story.draft(based_on_id=declined(story).id)
     sent = story.sent()
-    story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code="dates"))
+    story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES))
     own = {pb.SIDE_SENDER: pb.TURN_SENDER, pb.SIDE_RECEIVER: pb.TURN_RECEIVER}
     for client in (story.ngo, story.shelter):
         somebody_s = [referral for referral in shown(client).values() if referral.turn]
@@ -243,5 +245,5 @@ def test_a_draft_without_consent_can_not_be_sent(story: Story) -> None:
 
 def test_to_the_police_only_with_a_receipt_that_names_it(story: Story) -> None:
     draft = story.draft(service_id=SERVICE["police_report"], need_code="PRO.ORD")
-    request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, override_reason_code="life_at_risk", note="in danger")
+    request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="in danger")
     assert refusal(lambda: story.rescuer.SendReferral(request)) == ("FAILED_PRECONDITION", "receipt_missing")

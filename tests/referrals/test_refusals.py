@@ -15,16 +15,16 @@ from tests.referrals.test_overrides import confirm
 
 STEPS = [
     pb.AcknowledgeReferralRequest(),
-    pb.AskReferralRequest(question_code="health"),
+    pb.AskReferralRequest(question_code=pb.QUESTION_HEALTH),
     pb.AnswerReferralRequest(note="yes"),
     pb.AcceptReferralRequest(),
     pb.WaitlistReferralRequest(expected_wait_days=3),
-    pb.DeclineReferralRequest(reason_code="no_capacity"),
+    pb.DeclineReferralRequest(reason_code=pb.DECLINE_REASON_NO_CAPACITY),
     pb.StartReferralRequest(),
-    pb.CompleteReferralRequest(outcome_code="fully_met"),
-    pb.NotDeliverReferralRequest(reason_code="person_declined"),
-    pb.CloseReferralRequest(help_came_code="yes"),
-    pb.WithdrawReferralRequest(reason_code="moved"),
+    pb.CompleteReferralRequest(outcome_code=pb.OUTCOME_FULLY_MET),
+    pb.NotDeliverReferralRequest(reason_code=pb.NOT_DELIVERED_REASON_PERSON_DECLINED),
+    pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES),
+    pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED),
     pb.AttachConsentRequest(),
 ]
 
@@ -62,9 +62,9 @@ def test_what_is_no_more_is_not_an_error_again(story: Story) -> None:
 
 def test_one_question_is_the_limit(story: Story) -> None:
     sent = story.sent()
-    asked = story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code="health"))
+    asked = story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_HEALTH))
     answered = story.ngo.AnswerReferral(pb.AnswerReferralRequest(id=sent.id, etag=asked.etag, note="well"))
-    again = pb.AskReferralRequest(id=sent.id, etag=answered.etag, question_code="dates")
+    again = pb.AskReferralRequest(id=sent.id, etag=answered.etag, question_code=pb.QUESTION_DATES)
     assert refusal(lambda: story.shelter.AskReferral(again)) == ("FAILED_PRECONDITION", "already_asked")
 
 

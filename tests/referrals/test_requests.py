@@ -143,13 +143,15 @@ def started(story: Story) -> pb.Referral:
 
 def completed(story: Story) -> pb.Referral:
     found = started(story)
-    made: pb.Referral = story.shelter.CompleteReferral(pb.CompleteReferralRequest(id=found.id, etag=found.etag, outcome_code="fully_met"))
+    made: pb.Referral = story.shelter.CompleteReferral(
+        pb.CompleteReferralRequest(id=found.id, etag=found.etag, outcome_code=pb.OUTCOME_FULLY_MET)
+    )
     return made
 
 
 def asked(story: Story) -> pb.Referral:
     sent = story.sent()
-    made: pb.Referral = story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code="dates"))
+    made: pb.Referral = story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES))
     return made
 
 
@@ -178,7 +180,9 @@ def referral_beginnings() -> dict[str, Beginning]:
 
     def override(story: Story) -> tuple[Client, Any]:
         draft = story.draft()
-        return story.rescuer, pb.SendReferralRequest(id=draft.id, etag=draft.etag, override_reason_code="life_at_risk", note="in danger")
+        return story.rescuer, pb.SendReferralRequest(
+            id=draft.id, etag=draft.etag, override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="in danger"
+        )
 
     def attach(story: Story) -> tuple[Client, Any]:
         sent = story.overridden()
@@ -204,18 +208,20 @@ def referral_beginnings() -> dict[str, Beginning]:
         "ConfirmOverride": one("coordinator", lambda story: story.overridden(), lambda s: pb.ConfirmOverrideRequest()),
         "AttachConsent": attach,
         "AcknowledgeReferral": one("shelter", sent, lambda s: pb.AcknowledgeReferralRequest()),
-        "AskReferral": one("shelter", sent, lambda s: pb.AskReferralRequest(question_code="dates", note="when?")),
+        "AskReferral": one("shelter", sent, lambda s: pb.AskReferralRequest(question_code=pb.QUESTION_DATES, note="when?")),
         "AnswerReferral": one("ngo", asked, lambda s: pb.AnswerReferralRequest(note="tomorrow")),
         "AcceptReferral": one("shelter", sent, lambda s: at(pb.AcceptReferralRequest(), "planned_first_contact_time", s)),
         "WaitlistReferral": one(
             "shelter", sent, lambda s: at(pb.WaitlistReferralRequest(expected_wait_days=3), "review_time", s, timedelta(days=2))
         ),
-        "DeclineReferral": one("shelter", sent, lambda s: pb.DeclineReferralRequest(reason_code="no_capacity")),
+        "DeclineReferral": one("shelter", sent, lambda s: pb.DeclineReferralRequest(reason_code=pb.DECLINE_REASON_NO_CAPACITY)),
         "StartReferral": one("shelter", accepted, lambda s: at(pb.StartReferralRequest(), "first_contact_time", s)),
-        "CompleteReferral": one("shelter", started, lambda s: pb.CompleteReferralRequest(outcome_code="fully_met")),
-        "NotDeliverReferral": one("shelter", accepted, lambda s: pb.NotDeliverReferralRequest(reason_code="capacity_lost")),
-        "CloseReferral": one("ngo", completed, lambda s: pb.CloseReferralRequest(help_came_code="yes")),
-        "WithdrawReferral": one("ngo", sent, lambda s: pb.WithdrawReferralRequest(reason_code="moved")),
+        "CompleteReferral": one("shelter", started, lambda s: pb.CompleteReferralRequest(outcome_code=pb.OUTCOME_FULLY_MET)),
+        "NotDeliverReferral": one(
+            "shelter", accepted, lambda s: pb.NotDeliverReferralRequest(reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST)
+        ),
+        "CloseReferral": one("ngo", completed, lambda s: pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES)),
+        "WithdrawReferral": one("ngo", sent, lambda s: pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED)),
         "EnterReferralInError": one("ngo", sent, lambda s: pb.EnterReferralInErrorRequest(note="a test")),
         "GetPilotFigures": lambda s: (s.ngo, pb.GetPilotFiguresRequest()),
     }

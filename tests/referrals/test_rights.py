@@ -48,7 +48,7 @@ def staged(story: Story, stage: str) -> pb.Referral:
         return story.draft()
     sent = story.sent()
     if stage == "ended":
-        story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code="moved"))
+        story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED))
     return sent
 
 

@@ -78,7 +78,9 @@ def test_no_override_slips_through_while_she_withdraws_by_reference(story: Story
                 person_id=first.person_id, need_code="MED.CHK", urgency=pb.URGENCY_URGENT, service_id=SERVICE["clinic_visit"]
             )
         )
-        request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, override_reason_code="life_at_risk", note="in danger")
+        request = pb.SendReferralRequest(
+            id=draft.id, etag=draft.etag, override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="in danger"
+        )
         sent, withdrawn = at_once(partial(rescuer.SendReferral, request), partial(public.WithdrawConsentByReference, withdrawing(made)))
         assert withdrawn == "OK"
         if state_of(operator, draft) in LIVE:
@@ -113,7 +115,7 @@ def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_incl
     # Neither of these names the contact: one without a consent, one on a consent of its own.
     drafted = draft("clinic_visit", "MED.CHK")
     overridden = rescuer.SendReferral(
-        pb.SendReferralRequest(id=drafted.id, etag=drafted.etag, override_reason_code="life_at_risk", note="bleeding")
+        pb.SendReferralRequest(id=drafted.id, etag=drafted.etag, override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="bleeding")
     )
     drafted = draft("police_report", "PRO.ORD")
     receipt = people_pb2.Receipt(person_id=person.id, recipient_organization_id=ORG["police"], purpose_codes=["PRO"])
@@ -177,7 +179,9 @@ def test_withdrawals_and_steps_at_once_neither_hang_nor_fail(story: Story, servi
             partial(service.public().WithdrawConsentByReference, withdrawing(made)),
             partial(operator.WithdrawReceipt, people_pb2.WithdrawReceiptRequest(id=sent.receipt_id)),
             partial(story.shelter.AcknowledgeReferral, pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)),
-            partial(operator.WithdrawReferral, pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code="moved")),
+            partial(
+                operator.WithdrawReferral, pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
+            ),
         ]
         by_reference, by_worker, *_ = at_once(*acts)
         assert {by_reference, by_worker} == {"OK"}

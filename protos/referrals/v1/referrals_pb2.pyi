@@ -201,6 +201,225 @@ BOX_MINE: Box.ValueType  # 4
 """both of the first two"""
 Global___Box: _TypeAlias = Box  # noqa: Y015
 
+class _OverrideReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OverrideReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OverrideReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OVERRIDE_REASON_UNSPECIFIED: _OverrideReason.ValueType  # 0
+    OVERRIDE_REASON_LIFE_AT_RISK: _OverrideReason.ValueType  # 1
+    OVERRIDE_REASON_CHILD_AT_RISK: _OverrideReason.ValueType  # 2
+    OVERRIDE_REASON_CANNOT_CONSENT_MEDICALLY: _OverrideReason.ValueType  # 3
+    OVERRIDE_REASON_COURT_ORDER: _OverrideReason.ValueType  # 4
+    OVERRIDE_REASON_DANGER_AFTER_WITHDRAWAL: _OverrideReason.ValueType  # 5
+
+class OverrideReason(_OverrideReason, metaclass=_OverrideReasonEnumTypeWrapper):
+    """The code lists. Their words travel in lower case in REST, facts and the history, without the prefix.
+
+    Why a referral is sent without a consent.
+    """
+
+OVERRIDE_REASON_UNSPECIFIED: OverrideReason.ValueType  # 0
+OVERRIDE_REASON_LIFE_AT_RISK: OverrideReason.ValueType  # 1
+OVERRIDE_REASON_CHILD_AT_RISK: OverrideReason.ValueType  # 2
+OVERRIDE_REASON_CANNOT_CONSENT_MEDICALLY: OverrideReason.ValueType  # 3
+OVERRIDE_REASON_COURT_ORDER: OverrideReason.ValueType  # 4
+OVERRIDE_REASON_DANGER_AFTER_WITHDRAWAL: OverrideReason.ValueType  # 5
+Global___OverrideReason: _TypeAlias = OverrideReason  # noqa: Y015
+
+class _Question:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _QuestionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Question.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    QUESTION_UNSPECIFIED: _Question.ValueType  # 0
+    QUESTION_ELIGIBILITY: _Question.ValueType  # 1
+    QUESTION_HEALTH: _Question.ValueType  # 2
+    QUESTION_SAFETY: _Question.ValueType  # 3
+    QUESTION_DEPENDANTS: _Question.ValueType  # 4
+    QUESTION_LANGUAGE: _Question.ValueType  # 5
+    QUESTION_DOCUMENTS: _Question.ValueType  # 6
+    QUESTION_DATES: _Question.ValueType  # 7
+    QUESTION_OTHER: _Question.ValueType  # 8
+
+class Question(_Question, metaclass=_QuestionEnumTypeWrapper):
+    """What a receiver needs to know first."""
+
+QUESTION_UNSPECIFIED: Question.ValueType  # 0
+QUESTION_ELIGIBILITY: Question.ValueType  # 1
+QUESTION_HEALTH: Question.ValueType  # 2
+QUESTION_SAFETY: Question.ValueType  # 3
+QUESTION_DEPENDANTS: Question.ValueType  # 4
+QUESTION_LANGUAGE: Question.ValueType  # 5
+QUESTION_DOCUMENTS: Question.ValueType  # 6
+QUESTION_DATES: Question.ValueType  # 7
+QUESTION_OTHER: Question.ValueType  # 8
+Global___Question: _TypeAlias = Question  # noqa: Y015
+
+class _DeclineReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeclineReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeclineReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DECLINE_REASON_UNSPECIFIED: _DeclineReason.ValueType  # 0
+    DECLINE_REASON_NO_CAPACITY: _DeclineReason.ValueType  # 1
+    DECLINE_REASON_WAITLIST_ONLY: _DeclineReason.ValueType  # 2
+    DECLINE_REASON_NOT_ELIGIBLE_AGE: _DeclineReason.ValueType  # 3
+    DECLINE_REASON_NOT_ELIGIBLE_SEX_OR_GENDER: _DeclineReason.ValueType  # 4
+    DECLINE_REASON_NOT_ELIGIBLE_STATUS: _DeclineReason.ValueType  # 5
+    DECLINE_REASON_CANNOT_TAKE_DEPENDANTS: _DeclineReason.ValueType  # 6
+    DECLINE_REASON_OUT_OF_AREA: _DeclineReason.ValueType  # 7
+    DECLINE_REASON_SERVICE_NOT_OFFERED: _DeclineReason.ValueType  # 8
+    DECLINE_REASON_RISK_CANNOT_BE_MANAGED: _DeclineReason.ValueType  # 9
+    DECLINE_REASON_NEEDS_HIGHER_LEVEL_OF_CARE: _DeclineReason.ValueType  # 10
+    DECLINE_REASON_LANGUAGE_NOT_AVAILABLE: _DeclineReason.ValueType  # 11
+    DECLINE_REASON_ACCESSIBILITY_NOT_AVAILABLE: _DeclineReason.ValueType  # 12
+    DECLINE_REASON_MISSING_INFORMATION: _DeclineReason.ValueType  # 13
+    DECLINE_REASON_DUPLICATE: _DeclineReason.ValueType  # 14
+    DECLINE_REASON_CONSENT_NOT_CONFIRMED: _DeclineReason.ValueType  # 15
+    DECLINE_REASON_CONFLICT_OF_INTEREST: _DeclineReason.ValueType  # 16
+    DECLINE_REASON_TOO_LATE_TO_PLACE: _DeclineReason.ValueType  # 17
+    DECLINE_REASON_FUNDING_ENDED: _DeclineReason.ValueType  # 18
+    DECLINE_REASON_OTHER: _DeclineReason.ValueType  # 19
+
+class DeclineReason(_DeclineReason, metaclass=_DeclineReasonEnumTypeWrapper):
+    """Why a receiver can't; other needs a note."""
+
+DECLINE_REASON_UNSPECIFIED: DeclineReason.ValueType  # 0
+DECLINE_REASON_NO_CAPACITY: DeclineReason.ValueType  # 1
+DECLINE_REASON_WAITLIST_ONLY: DeclineReason.ValueType  # 2
+DECLINE_REASON_NOT_ELIGIBLE_AGE: DeclineReason.ValueType  # 3
+DECLINE_REASON_NOT_ELIGIBLE_SEX_OR_GENDER: DeclineReason.ValueType  # 4
+DECLINE_REASON_NOT_ELIGIBLE_STATUS: DeclineReason.ValueType  # 5
+DECLINE_REASON_CANNOT_TAKE_DEPENDANTS: DeclineReason.ValueType  # 6
+DECLINE_REASON_OUT_OF_AREA: DeclineReason.ValueType  # 7
+DECLINE_REASON_SERVICE_NOT_OFFERED: DeclineReason.ValueType  # 8
+DECLINE_REASON_RISK_CANNOT_BE_MANAGED: DeclineReason.ValueType  # 9
+DECLINE_REASON_NEEDS_HIGHER_LEVEL_OF_CARE: DeclineReason.ValueType  # 10
+DECLINE_REASON_LANGUAGE_NOT_AVAILABLE: DeclineReason.ValueType  # 11
+DECLINE_REASON_ACCESSIBILITY_NOT_AVAILABLE: DeclineReason.ValueType  # 12
+DECLINE_REASON_MISSING_INFORMATION: DeclineReason.ValueType  # 13
+DECLINE_REASON_DUPLICATE: DeclineReason.ValueType  # 14
+DECLINE_REASON_CONSENT_NOT_CONFIRMED: DeclineReason.ValueType  # 15
+DECLINE_REASON_CONFLICT_OF_INTEREST: DeclineReason.ValueType  # 16
+DECLINE_REASON_TOO_LATE_TO_PLACE: DeclineReason.ValueType  # 17
+DECLINE_REASON_FUNDING_ENDED: DeclineReason.ValueType  # 18
+DECLINE_REASON_OTHER: DeclineReason.ValueType  # 19
+Global___DeclineReason: _TypeAlias = DeclineReason  # noqa: Y015
+
+class _WithdrawReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WithdrawReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WithdrawReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WITHDRAW_REASON_UNSPECIFIED: _WithdrawReason.ValueType  # 0
+    WITHDRAW_REASON_MISTAKEN_OR_DUPLICATE: _WithdrawReason.ValueType  # 1
+    WITHDRAW_REASON_INELIGIBLE: _WithdrawReason.ValueType  # 2
+    WITHDRAW_REASON_NOT_ENGAGED: _WithdrawReason.ValueType  # 3
+    WITHDRAW_REASON_NEEDS_MET_ELSEWHERE: _WithdrawReason.ValueType  # 4
+    WITHDRAW_REASON_MOVED: _WithdrawReason.ValueType  # 5
+    WITHDRAW_REASON_WORK_OR_CARE_COMMITMENTS: _WithdrawReason.ValueType  # 6
+    WITHDRAW_REASON_DIED: _WithdrawReason.ValueType  # 7
+    WITHDRAW_REASON_SAFETY_CHANGED: _WithdrawReason.ValueType  # 8
+    WITHDRAW_REASON_PERSON_CHANGED_MIND: _WithdrawReason.ValueType  # 9
+    WITHDRAW_REASON_OTHER: _WithdrawReason.ValueType  # 10
+
+class WithdrawReason(_WithdrawReason, metaclass=_WithdrawReasonEnumTypeWrapper):
+    """Why it is no longer asked for; other needs a note."""
+
+WITHDRAW_REASON_UNSPECIFIED: WithdrawReason.ValueType  # 0
+WITHDRAW_REASON_MISTAKEN_OR_DUPLICATE: WithdrawReason.ValueType  # 1
+WITHDRAW_REASON_INELIGIBLE: WithdrawReason.ValueType  # 2
+WITHDRAW_REASON_NOT_ENGAGED: WithdrawReason.ValueType  # 3
+WITHDRAW_REASON_NEEDS_MET_ELSEWHERE: WithdrawReason.ValueType  # 4
+WITHDRAW_REASON_MOVED: WithdrawReason.ValueType  # 5
+WITHDRAW_REASON_WORK_OR_CARE_COMMITMENTS: WithdrawReason.ValueType  # 6
+WITHDRAW_REASON_DIED: WithdrawReason.ValueType  # 7
+WITHDRAW_REASON_SAFETY_CHANGED: WithdrawReason.ValueType  # 8
+WITHDRAW_REASON_PERSON_CHANGED_MIND: WithdrawReason.ValueType  # 9
+WITHDRAW_REASON_OTHER: WithdrawReason.ValueType  # 10
+Global___WithdrawReason: _TypeAlias = WithdrawReason  # noqa: Y015
+
+class _NotDeliveredReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NotDeliveredReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NotDeliveredReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NOT_DELIVERED_REASON_UNSPECIFIED: _NotDeliveredReason.ValueType  # 0
+    NOT_DELIVERED_REASON_COULD_NOT_CONTACT: _NotDeliveredReason.ValueType  # 1
+    NOT_DELIVERED_REASON_PERSON_DECLINED: _NotDeliveredReason.ValueType  # 2
+    NOT_DELIVERED_REASON_NO_SHOW_REPEATED: _NotDeliveredReason.ValueType  # 3
+    NOT_DELIVERED_REASON_CAPACITY_LOST: _NotDeliveredReason.ValueType  # 4
+    NOT_DELIVERED_REASON_SAFETY_INCIDENT: _NotDeliveredReason.ValueType  # 5
+    NOT_DELIVERED_REASON_PERSON_MISSING: _NotDeliveredReason.ValueType  # 6
+    NOT_DELIVERED_REASON_RETURNED_TO_EXPLOITATION_SUSPECTED: _NotDeliveredReason.ValueType  # 7
+    NOT_DELIVERED_REASON_OTHER: _NotDeliveredReason.ValueType  # 8
+
+class NotDeliveredReason(_NotDeliveredReason, metaclass=_NotDeliveredReasonEnumTypeWrapper):
+    """Why what was accepted did not come about; other needs a note."""
+
+NOT_DELIVERED_REASON_UNSPECIFIED: NotDeliveredReason.ValueType  # 0
+NOT_DELIVERED_REASON_COULD_NOT_CONTACT: NotDeliveredReason.ValueType  # 1
+NOT_DELIVERED_REASON_PERSON_DECLINED: NotDeliveredReason.ValueType  # 2
+NOT_DELIVERED_REASON_NO_SHOW_REPEATED: NotDeliveredReason.ValueType  # 3
+NOT_DELIVERED_REASON_CAPACITY_LOST: NotDeliveredReason.ValueType  # 4
+NOT_DELIVERED_REASON_SAFETY_INCIDENT: NotDeliveredReason.ValueType  # 5
+NOT_DELIVERED_REASON_PERSON_MISSING: NotDeliveredReason.ValueType  # 6
+NOT_DELIVERED_REASON_RETURNED_TO_EXPLOITATION_SUSPECTED: NotDeliveredReason.ValueType  # 7
+NOT_DELIVERED_REASON_OTHER: NotDeliveredReason.ValueType  # 8
+Global___NotDeliveredReason: _TypeAlias = NotDeliveredReason  # noqa: Y015
+
+class _Outcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OUTCOME_UNSPECIFIED: _Outcome.ValueType  # 0
+    OUTCOME_FULLY_MET: _Outcome.ValueType  # 1
+    OUTCOME_PARTLY_MET: _Outcome.ValueType  # 2
+    OUTCOME_ONGOING_WITH_PROVIDER: _Outcome.ValueType  # 3
+    OUTCOME_MET_BY_OTHER: _Outcome.ValueType  # 4
+    OUTCOME_PERSON_ENDED_EARLY: _Outcome.ValueType  # 5
+    OUTCOME_NOT_MET: _Outcome.ValueType  # 6
+
+class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
+    """What came of it."""
+
+OUTCOME_UNSPECIFIED: Outcome.ValueType  # 0
+OUTCOME_FULLY_MET: Outcome.ValueType  # 1
+OUTCOME_PARTLY_MET: Outcome.ValueType  # 2
+OUTCOME_ONGOING_WITH_PROVIDER: Outcome.ValueType  # 3
+OUTCOME_MET_BY_OTHER: Outcome.ValueType  # 4
+OUTCOME_PERSON_ENDED_EARLY: Outcome.ValueType  # 5
+OUTCOME_NOT_MET: Outcome.ValueType  # 6
+Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
+
+class _HelpCame:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HelpCameEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HelpCame.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HELP_CAME_UNSPECIFIED: _HelpCame.ValueType  # 0
+    HELP_CAME_YES: _HelpCame.ValueType  # 1
+    HELP_CAME_NO: _HelpCame.ValueType  # 2
+    HELP_CAME_COULD_NOT_REACH: _HelpCame.ValueType  # 3
+
+class HelpCame(_HelpCame, metaclass=_HelpCameEnumTypeWrapper):
+    """Whether help came; no opens the referral again."""
+
+HELP_CAME_UNSPECIFIED: HelpCame.ValueType  # 0
+HELP_CAME_YES: HelpCame.ValueType  # 1
+HELP_CAME_NO: HelpCame.ValueType  # 2
+HELP_CAME_COULD_NOT_REACH: HelpCame.ValueType  # 3
+Global___HelpCame: _TypeAlias = HelpCame  # noqa: Y015
+
 @_typing.final
 class Clock(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -952,8 +1171,8 @@ class SendReferralRequest(_message.Message):
     request_id: _builtins.str
     receipt_id: _builtins.str
     """empty: the draft's"""
-    override_reason_code: _builtins.str
-    """life_at_risk | child_at_risk | cannot_consent_medically | court_order | danger_after_withdrawal"""
+    override_reason_code: Global___OverrideReason.ValueType
+    """in the place of a receipt"""
     note: _builtins.str
     """required with an override"""
     def __init__(
@@ -963,7 +1182,7 @@ class SendReferralRequest(_message.Message):
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
         receipt_id: _builtins.str = ...,
-        override_reason_code: _builtins.str = ...,
+        override_reason_code: Global___OverrideReason.ValueType = ...,
         note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -1064,16 +1283,16 @@ class AskReferralRequest(_message.Message):
     id: _builtins.str
     etag: _builtins.str
     request_id: _builtins.str
-    question_code: _builtins.str
-    """eligibility | health | safety | dependants | language | documents | dates | other"""
+    question_code: Global___Question.ValueType
     note: _builtins.str
+    """the question; required for other"""
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
-        question_code: _builtins.str = ...,
+        question_code: Global___Question.ValueType = ...,
         note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -1129,9 +1348,7 @@ class AcceptReferralRequest(_message.Message):
     """empty: the desk"""
     note: _builtins.str
     @_builtins.property
-    def planned_first_contact_time(self) -> _timestamp_pb2.Timestamp:
-        """required"""
-
+    def planned_first_contact_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -1168,7 +1385,7 @@ class WaitlistReferralRequest(_message.Message):
     note: _builtins.str
     @_builtins.property
     def review_time(self) -> _timestamp_pb2.Timestamp:
-        """required, in the future"""
+        """in the future"""
 
     def __init__(
         self,
@@ -1201,8 +1418,7 @@ class DeclineReferralRequest(_message.Message):
     id: _builtins.str
     etag: _builtins.str
     request_id: _builtins.str
-    reason_code: _builtins.str
-    """the decline list; `other` needs a note"""
+    reason_code: Global___DeclineReason.ValueType
     alternative_service_id: _builtins.str
     note: _builtins.str
     def __init__(
@@ -1211,7 +1427,7 @@ class DeclineReferralRequest(_message.Message):
         id: _builtins.str = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
-        reason_code: _builtins.str = ...,
+        reason_code: Global___DeclineReason.ValueType = ...,
         alternative_service_id: _builtins.str = ...,
         note: _builtins.str = ...,
     ) -> None: ...
@@ -1237,9 +1453,7 @@ class StartReferralRequest(_message.Message):
     request_id: _builtins.str
     note: _builtins.str
     @_builtins.property
-    def first_contact_time(self) -> _timestamp_pb2.Timestamp:
-        """required"""
-
+    def first_contact_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -1270,8 +1484,7 @@ class CompleteReferralRequest(_message.Message):
     id: _builtins.str
     etag: _builtins.str
     request_id: _builtins.str
-    outcome_code: _builtins.str
-    """fully_met | partly_met | ongoing_with_provider | met_by_other | person_ended_early | not_met"""
+    outcome_code: Global___Outcome.ValueType
     note: _builtins.str
     @_builtins.property
     def delivered_need_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
@@ -1281,7 +1494,7 @@ class CompleteReferralRequest(_message.Message):
         id: _builtins.str = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
-        outcome_code: _builtins.str = ...,
+        outcome_code: Global___Outcome.ValueType = ...,
         delivered_need_codes: _abc.Iterable[_builtins.str] | None = ...,
         note: _builtins.str = ...,
     ) -> None: ...
@@ -1305,7 +1518,7 @@ class NotDeliverReferralRequest(_message.Message):
     id: _builtins.str
     etag: _builtins.str
     request_id: _builtins.str
-    reason_code: _builtins.str
+    reason_code: Global___NotDeliveredReason.ValueType
     note: _builtins.str
     def __init__(
         self,
@@ -1313,7 +1526,7 @@ class NotDeliverReferralRequest(_message.Message):
         id: _builtins.str = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
-        reason_code: _builtins.str = ...,
+        reason_code: Global___NotDeliveredReason.ValueType = ...,
         note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -1336,8 +1549,7 @@ class CloseReferralRequest(_message.Message):
     id: _builtins.str
     etag: _builtins.str
     request_id: _builtins.str
-    help_came_code: _builtins.str
-    """yes | no | could_not_reach"""
+    help_came_code: Global___HelpCame.ValueType
     note: _builtins.str
     def __init__(
         self,
@@ -1345,7 +1557,7 @@ class CloseReferralRequest(_message.Message):
         id: _builtins.str = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
-        help_came_code: _builtins.str = ...,
+        help_came_code: Global___HelpCame.ValueType = ...,
         note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -1368,7 +1580,7 @@ class WithdrawReferralRequest(_message.Message):
     id: _builtins.str
     etag: _builtins.str
     request_id: _builtins.str
-    reason_code: _builtins.str
+    reason_code: Global___WithdrawReason.ValueType
     note: _builtins.str
     def __init__(
         self,
@@ -1376,7 +1588,7 @@ class WithdrawReferralRequest(_message.Message):
         id: _builtins.str = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
-        reason_code: _builtins.str = ...,
+        reason_code: Global___WithdrawReason.ValueType = ...,
         note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015

@@ -17,30 +17,14 @@ referral_verbs = Routes(
     "referral verbs", "What may happen to a referral; every one needs If-Match.", pb.DESCRIPTOR.services_by_name["Referrals"]
 )
 
-OVERRIDES = ("life_at_risk", "child_at_risk", "cannot_consent_medically", "court_order", "danger_after_withdrawal")
-QUESTIONS = ("eligibility", "health", "safety", "dependants", "language", "documents", "dates", "other")
-DECLINES = (
-    "no_capacity", "waitlist_only", "not_eligible_age", "not_eligible_sex_or_gender", "not_eligible_status", "cannot_take_dependants",
-    "out_of_area", "service_not_offered", "risk_cannot_be_managed", "needs_higher_level_of_care", "language_not_available",
-    "accessibility_not_available", "missing_information", "duplicate", "consent_not_confirmed", "conflict_of_interest",
-    "too_late_to_place", "funding_ended", "other",
-)  # fmt: skip
-WITHDRAWALS = (
-    "mistaken_or_duplicate", "ineligible", "not_engaged", "needs_met_elsewhere", "moved", "work_or_care_commitments", "died",
-    "safety_changed", "person_changed_mind", "other",
-)  # fmt: skip
-NOT_DELIVERED = (
-    "could_not_contact", "person_declined", "no_show_repeated", "capacity_lost", "safety_incident", "person_missing",
-    "returned_to_exploitation_suspected", "other",
-)  # fmt: skip
-OUTCOMES = ("fully_met", "partly_met", "ongoing_with_provider", "met_by_other", "person_ended_early", "not_met")
-
 
 class SendSchema(Schema):
     """On what it stands."""
 
     receipt_id = fields.ident("The consent; left out: the draft's.")
-    override_reason_code = fields.code("Why it is sent without a consent; needs the scope referrals.override.", among=OVERRIDES)
+    override_reason_code = fields.word(
+        pb.OverrideReason.DESCRIPTOR, "Why it is sent without a consent; needs the scope referrals.override."
+    )
     note = fields.note("Needed with an override.")
 
 
@@ -53,7 +37,7 @@ class AttachConsentSchema(Schema):
 class AskSchema(Schema):
     """A question."""
 
-    question_code = fields.code("What is asked about.", among=QUESTIONS, required=True)
+    question_code = fields.word(pb.Question.DESCRIPTOR, "What is asked about.", required=True)
     note = fields.note("The question.")
 
 
@@ -82,7 +66,7 @@ class WaitlistSchema(Schema):
 class DeclineSchema(Schema):
     """Why not."""
 
-    reason_code = fields.code("Why; other needs a note.", among=DECLINES, required=True)
+    reason_code = fields.word(pb.DeclineReason.DESCRIPTOR, "Why; other needs a note.", required=True)
     alternative_service_id = fields.ident("A service that may help instead.")
     note = fields.note("For the sender.")
 
@@ -97,7 +81,7 @@ class StartSchema(Schema):
 class CompleteSchema(Schema):
     """What came of it."""
 
-    outcome_code = fields.code("The outcome.", among=OUTCOMES, required=True)
+    outcome_code = fields.word(pb.Outcome.DESCRIPTOR, "The outcome.", required=True)
     delivered_need_codes = fields.many(fields.code("A need.", example="HOU.EMG"), "What was delivered.")
     note = fields.note("For the sender.")
 
@@ -105,21 +89,21 @@ class CompleteSchema(Schema):
 class NotDeliverSchema(Schema):
     """Why it could not be done after all."""
 
-    reason_code = fields.code("Why.", among=NOT_DELIVERED, required=True)
+    reason_code = fields.word(pb.NotDeliveredReason.DESCRIPTOR, "Why.", required=True)
     note = fields.note("For the sender.")
 
 
 class CloseSchema(Schema):
     """Whether help came."""
 
-    help_came_code = fields.code("no opens it again.", among=("yes", "no", "could_not_reach"), required=True)
+    help_came_code = fields.word(pb.HelpCame.DESCRIPTOR, "no opens it again.", required=True)
     note = fields.note("For the receiver.")
 
 
 class WithdrawSchema(Schema):
     """Why it is no longer asked for."""
 
-    reason_code = fields.code("Why.", among=WITHDRAWALS, required=True)
+    reason_code = fields.word(pb.WithdrawReason.DESCRIPTOR, "Why.", required=True)
     note = fields.note("For the receiver.")
 
 

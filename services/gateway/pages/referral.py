@@ -10,7 +10,7 @@ from protos.notifications.v1.notifications_pb2 import ListNoticesRequest, Notice
 from protos.partners.v1.directory_pb2 import MatchServicesRequest
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, forms, i18n, names, session, steps, verbs, words
+from services.gateway import access, forms, i18n, names, session, step_forms, steps, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 
@@ -84,7 +84,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
         {referral.service_id, referral.alternative_service_id},
         {referral.sender_worker_id, referral.responsible_worker_id, *(e.actor_id for e in events if e.actor_kind == "worker")},
     )
-    allowed = [verb for verb in referral.allowed_verbs if verb in verbs.VERBS]
+    allowed = [verb for verb in referral.allowed_verbs if verb in step_forms.STEPS]
     return render_template(
         "referral.html",
         referral=referral,
@@ -92,7 +92,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
         notices=notices,
         names=seen,
         allowed=allowed,
-        VERBS=verbs.VERBS,
+        FORMS=step_forms.STEPS,
         alternatives=alternatives(referral) if "decline" in allowed else [],
         group_needs=group_needs(referral.need_code),
         openable=openable(referral),
@@ -163,12 +163,13 @@ def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
 @access.open_to(access.CARE | {access.COORDINATOR})
 def act(identifier: str, verb: str) -> Response | tuple[str, int]:
     """Takes a step."""
-    if verb not in verbs.VERBS:
+    form = step_forms.STEPS.get(verb)
+    if form is None:
         abort(404)
-    errors = verbs.missing(verb)
+    errors = form.missing()
     if not errors:
         try:
-            verbs.VERBS[verb].rpc(clients())(verbs.request_of(verb, identifier))
+            form.take(clients(), identifier)
         except forms.SHOWN_IN_PLACE as refusal:
             errors = forms.problems(refusal)
     if errors:

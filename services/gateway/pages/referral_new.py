@@ -281,7 +281,7 @@ def check(identifier: str) -> Response | str | tuple[str, int]:
                     id=identifier,
                     etag=forms.etag(),
                     request_id=forms.request_id(),
-                    override_reason_code=forms.text("override_reason_code"),
+                    override_reason_code=r.OverrideReason.ValueType(words.number("override_reason", forms.text("override_reason_code"))),
                     note=forms.text("note"),
                 )
             )

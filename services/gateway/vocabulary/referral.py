@@ -171,7 +171,7 @@ TABLES: dict[str, dict[str, str]] = {
         "died": N_("Falleció"),
         "other": N_("Otro motivo (explíquelo)"),
     },
-    "not_deliver_reason": {
+    "not_delivered_reason": {
         "could_not_contact": N_("No se la pudo contactar"),
         "person_declined": N_("La persona no quiso"),
         "no_show_repeated": N_("No llegó varias veces"),

@@ -4,27 +4,12 @@ import re
 
 from chassis.errors import Invalid
 
-DECLINE = frozenset(
-    "no_capacity waitlist_only not_eligible_age not_eligible_sex_or_gender not_eligible_status cannot_take_dependants out_of_area service_not_offered "
-    "risk_cannot_be_managed needs_higher_level_of_care language_not_available accessibility_not_available missing_information duplicate "
-    "consent_not_confirmed conflict_of_interest too_late_to_place funding_ended other".split()
-)
-WITHDRAW = frozenset(
-    "mistaken_or_duplicate ineligible not_engaged needs_met_elsewhere moved work_or_care_commitments died safety_changed person_changed_mind other".split()
-)
-NOT_DELIVERED = frozenset(
-    "could_not_contact person_declined no_show_repeated capacity_lost safety_incident person_missing returned_to_exploitation_suspected other".split()
-)
-OUTCOME = frozenset("fully_met partly_met ongoing_with_provider met_by_other person_ended_early not_met".split())
-OVERRIDE = frozenset("life_at_risk child_at_risk cannot_consent_medically court_order danger_after_withdrawal".split())
 # The kinds of member that an override reaches: never who may hold a person, charge her or send her away (police, prosecution, migration, consulates),
 # and no kind that this version does not know.
 REACHED_BY_OVERRIDE = frozenset(
     "NGO HEALTH_SERVICE CENTRAL_GOVERNMENT LOCAL_GOVERNMENT LEGAL_SERVICE CORPORATE_BUSINESS SCHOOL_OR_COLLEGE RELIGIOUS SHELTER HOTLINE INTERNATIONAL "
     "COMMUNITY_GROUP".split()
 )
-QUESTION = frozenset("eligibility health safety dependants language documents dates other".split())
-HELP_CAME = frozenset("yes no could_not_reach".split())
 
 AGE_BANDS = ("0-11", "12-17", "18-24", "25-59", "60+")
 GENDERS = frozenset(

@@ -6,7 +6,7 @@ from datetime import datetime
 from chassis.errors import Invalid
 from chassis.ids import object_id
 from chassis.rpc import Call
-from chassis.wire import PageTokens, masked, moment, optional_id, page_size, version
+from chassis.wire import PageTokens, masked, moment, optional_id, page_size, version, word
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.codes import Check
@@ -106,7 +106,7 @@ class ReferralsServicer:
             object_id(request.id),
             version(request.etag),
             receipt_id=optional_id(request.receipt_id, "receipt_id"),
-            override=request.override_reason_code,
+            override=word(pb.OverrideReason, request.override_reason_code, "override_reason_code"),
             note=request.note,
             trail=call.trail,
         )
@@ -129,7 +129,11 @@ class ReferralsServicer:
         return self._step(request, call, lambda r, actor, now, days: r.acknowledge(actor, now, days))
 
     def AskReferral(self, request: pb.AskReferralRequest, call: Call) -> pb.Referral:
-        return self._step(request, call, lambda r, actor, now, days: r.ask(actor, now, days, request.question_code, request.note))
+        return self._step(
+            request,
+            call,
+            lambda r, actor, now, days: r.ask(actor, now, days, word(pb.Question, request.question_code, "question_code"), request.note),
+        )
 
     def AnswerReferral(self, request: pb.AnswerReferralRequest, call: Call) -> pb.Referral:
         return self._step(request, call, lambda r, actor, now, days: r.answer(actor, now, days, request.note))
@@ -155,7 +159,12 @@ class ReferralsServicer:
             request,
             call,
             lambda r, actor, now, days: r.decline(
-                actor, now, days, reason_code=request.reason_code, alternative_service_id=other, note=request.note
+                actor,
+                now,
+                days,
+                reason_code=word(pb.DeclineReason, request.reason_code, "reason_code"),
+                alternative_service_id=other,
+                note=request.note,
             ),
         )
 
@@ -168,23 +177,40 @@ class ReferralsServicer:
             request,
             call,
             lambda r, actor, now, days: r.complete(
-                actor, now, days, outcome_code=request.outcome_code, delivered=request.delivered_need_codes, note=request.note
+                actor,
+                now,
+                days,
+                outcome_code=word(pb.Outcome, request.outcome_code, "outcome_code"),
+                delivered=request.delivered_need_codes,
+                note=request.note,
             ),
         )
 
     def NotDeliverReferral(self, request: pb.NotDeliverReferralRequest, call: Call) -> pb.Referral:
         return self._step(
-            request, call, lambda r, actor, now, days: r.not_deliver(actor, now, days, reason_code=request.reason_code, note=request.note)
+            request,
+            call,
+            lambda r, actor, now, days: r.not_deliver(
+                actor, now, days, reason_code=word(pb.NotDeliveredReason, request.reason_code, "reason_code"), note=request.note
+            ),
         )
 
     def CloseReferral(self, request: pb.CloseReferralRequest, call: Call) -> pb.Referral:
         return self._step(
-            request, call, lambda r, actor, now, days: r.close(actor, now, days, help_came=request.help_came_code, note=request.note)
+            request,
+            call,
+            lambda r, actor, now, days: r.close(
+                actor, now, days, help_came=word(pb.HelpCame, request.help_came_code, "help_came_code"), note=request.note
+            ),
         )
 
     def WithdrawReferral(self, request: pb.WithdrawReferralRequest, call: Call) -> pb.Referral:
         return self._step(
-            request, call, lambda r, actor, now, days: r.withdraw(actor, now, days, reason_code=request.reason_code, note=request.note)
+            request,
+            call,
+            lambda r, actor, now, days: r.withdraw(
+                actor, now, days, reason_code=word(pb.WithdrawReason, request.reason_code, "reason_code"), note=request.note
+            ),
         )
 
     def EnterReferralInError(self, request: pb.EnterReferralInErrorRequest, call: Call) -> pb.Referral:

@@ -1,0 +1,88 @@
+"""The steps of a referral as forms, as the contract has them: every rpc at /referrals/{id}/STEP, with a question for each field of its request.
+
+What is allowed the referral itself says; which steps end something, and look it, stands here.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from google.api import annotations_pb2, field_behavior_pb2
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
+from google.protobuf.message_factory import GetMessageClass
+
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import forms, words
+from services.gateway.clients import Clients
+
+_STEP = "/api/v1/referrals/{id}/"
+_CARRIED = ("id", "etag", "request_id")  # what every form carries along unasked
+_ELSEWHERE = ("send", "attach_consent")  # with pages of their own
+_GRAVE = frozenset({"decline", "not_deliver", "withdraw", "enter_in_error"})
+# Kinds that no type tells.
+_KINDS = {"review_time": "date", "note": "note", "responsible_worker_id": "worker", "alternative_service_id": "service"}
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question of a form. `kind` is choice, note, moment, date, days, worker, needs or service; `table` names the words of a choice."""
+
+    name: str
+    kind: str
+    table: str
+    required: bool
+
+
+@dataclass(frozen=True)
+class StepForm:
+    """A step: its rpc and its questions. `grave` steps end something and look it."""
+
+    rpc: MethodDescriptor
+    asks: tuple[Ask, ...]
+    grave: bool
+
+    def take(self, clients: Clients, identifier: str) -> r.Referral:
+        """Asks for the step that the sent form means."""
+        said = {ask.name: value for ask in self.asks if (value := answer(ask)) not in (None, "", [], 0)}
+        request = GetMessageClass(self.rpc.input_type)(id=identifier, etag=forms.etag(), request_id=forms.request_id(), **said)
+        taken: r.Referral = getattr(clients.referrals, self.rpc.name)(request)
+        return taken
+
+    def missing(self) -> dict[str, str]:
+        """Questions of the form that were left empty, so that the page can say so before a service does."""
+        return {ask.name: words.violation("required") for ask in self.asks if ask.required and answer(ask) in (None, "", [], 0)}
+
+
+def answer(ask: Ask) -> Any:
+    """What was filled in for one question."""
+    if ask.kind in ("moment", "date"):
+        return forms.moment(ask.name)
+    if ask.kind == "days":
+        return forms.whole_number(ask.name)
+    if ask.kind == "needs":
+        return forms.texts(ask.name)
+    return words.number(ask.table, forms.text(ask.name)) if ask.kind == "choice" else forms.text(ask.name)
+
+
+def _ask(field: FieldDescriptor) -> Ask:
+    enum: Any = field.enum_type
+    usual = {FieldDescriptor.TYPE_ENUM: "choice", FieldDescriptor.TYPE_MESSAGE: "moment", FieldDescriptor.TYPE_INT32: "days"}
+    required = field_behavior_pb2.REQUIRED in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+    return Ask(field.name, _KINDS.get(field.name) or usual.get(field.type, "needs"), words.snake(enum.name) if enum else "", required)
+
+
+def _form(step: str, rpc: MethodDescriptor) -> StepForm:
+    asks = [_ask(field) for field in rpc.input_type.fields if field.name not in _CARRIED]
+    return StepForm(rpc, tuple(sorted(asks, key=lambda ask: (ask.kind == "note", not ask.required))), step in _GRAVE)
+
+
+def _steps() -> dict[str, StepForm]:
+    found = {}
+    for rpc in r.DESCRIPTOR.services_by_name["Referrals"].methods:
+        path = rpc.GetOptions().Extensions[annotations_pb2.http].post
+        step = path.removeprefix(_STEP).replace("-", "_")
+        if path.startswith(_STEP) and step not in _ELSEWHERE:
+            found[step] = _form(step, rpc)
+    return found
+
+
+STEPS: dict[str, StepForm] = _steps()

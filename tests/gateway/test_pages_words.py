@@ -17,7 +17,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import due, i18n, step_forms, steps, vocabulary, words
 from services.gateway.names import Names
-from services.notifications.domain import rules
+from services.notifications.domain import notices
 from services.partners.domain import matching
 from services.referrals.domain import codes, lifecycle
 from tests.gateway.api_gateway import ID
@@ -105,7 +105,7 @@ def test_every_enum_value_has_a_word(kind: str) -> None:
         ("contact_kind", codes.CONTACT_KIND),
         ("speaker", codes.SPEAKER),
         ("contact_outcome", codes.OUTCOME_OF_CONTACT),
-        ("notice", rules.KINDS),
+        ("notice", frozenset(notices.BY_KIND)),
         ("verb", frozenset(t.verb for t in lifecycle.TRANSITIONS if t.offered)),
         ("event", frozenset(t.fact for t in lifecycle.TRANSITIONS)),
     ],

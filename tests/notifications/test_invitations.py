@@ -15,7 +15,8 @@ from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import facts_pb2, letters_pb2
 from services.notifications import subscriptions
-from services.notifications.domain.texts import INVITATION_BODIES, INVITATION_SUBJECTS, LANGUAGES, TEXTS
+from services.notifications.domain.notices import BY_KIND
+from services.notifications.domain.texts import INVITATION_BODIES, INVITATION_SUBJECTS, LANGUAGES
 from services.notifications.usecases.sending import sweep
 from tests.notifications.conftest import COALITION, OTHER, PUBLIC_URL, RECEIVER, Service
 from tests.notifications.test_mail import Post, emails, post, smtp
@@ -235,4 +236,4 @@ def test_in_development_the_link_can_be_looked_at(service: Service) -> None:
 
 def test_no_notice_has_a_place_for_a_name() -> None:
     for kind in ("manager_invited", "worker_invited", "account_opened"):
-        assert not [said for said in TEXTS[kind].values() if "{" in said]
+        assert not [language for language in LANGUAGES if "{" in getattr(BY_KIND[kind], language)]

@@ -1,6 +1,130 @@
 """What is said of a referral: its states, steps, clocks and reasons."""
 
+from dataclasses import dataclass
+
 from services.gateway.i18n import N_
+
+
+@dataclass(frozen=True)
+class Step:
+    """The words of one step, together: the button, what it means, what is said when it is taken; and what it is called in the history, by its fact."""
+
+    label: str
+    hint: str  # empty for one with a page of its own
+    done: str
+    fact: str
+    event: str
+
+
+STEPS: dict[str, Step] = {
+    "send": Step(
+        N_("Enviar"),
+        hint="",
+        done=N_("Enviada. Le avisaremos en cuanto respondan."),
+        fact="sent",
+        event=N_("Se envió"),
+    ),
+    "acknowledge": Step(
+        N_("Confirmar que llegó"),
+        hint=N_("Quien la envió sabrá que ustedes ya la vieron. Todavía no se comprometen a nada."),
+        done=N_("Confirmado: quien la envió ya sabe que llegó."),
+        fact="acknowledged",
+        event=N_("Se confirmó que llegó"),
+    ),
+    "accept": Step(
+        N_("Aceptar"),
+        hint=N_("Diga cuándo será el primer contacto. Después podrá abrir los datos que la persona autorizó."),
+        done=N_("Aceptada. Cumpla el primer contacto en el plazo."),
+        fact="accepted",
+        event=N_("La aceptaron"),
+    ),
+    "ask": Step(
+        N_("Pedir un dato"),
+        hint=N_("Una sola vez. El plazo para responder se detiene hasta que le contesten."),
+        done=N_("Pregunta enviada. El plazo está en pausa."),
+        fact="info_requested",
+        event=N_("Pidieron un dato"),
+    ),
+    "waitlist": Step(
+        N_("Poner en lista de espera"),
+        hint=N_("Diga cuánto habrá que esperar y cuándo lo revisarán. Quien la envió puede buscar otro lugar."),
+        done=N_("En lista de espera. Le recordaremos la fecha de revisión."),
+        fact="waitlisted",
+        event=N_("La pusieron en lista de espera"),
+    ),
+    "decline": Step(
+        N_("No podemos recibirla"),
+        hint=N_("Diga por qué. Quien la envió buscará de inmediato otro servicio."),
+        done=N_("Respuesta enviada con su motivo. Gracias por contestar a tiempo."),
+        fact="declined",
+        event=N_("No la pudieron recibir"),
+    ),
+    "answer": Step(
+        N_("Responder la pregunta"),
+        hint=N_("Conteste lo que preguntan, sin nombres ni direcciones si no hacen falta."),
+        done=N_("Respuesta enviada."),
+        fact="answered",
+        event=N_("Se respondió la pregunta"),
+    ),
+    "start": Step(
+        N_("Empezó la atención"),
+        hint=N_("La persona ya fue contactada o atendida por primera vez."),
+        done=N_("Anotado: la atención empezó."),
+        fact="started",
+        event=N_("Empezó la atención"),
+    ),
+    "complete": Step(
+        N_("Terminar la atención"),
+        hint=N_("Diga qué se logró. Quien la envió confirmará con la persona."),
+        done=N_("Terminada. Falta que la persona lo confirme."),
+        fact="completed",
+        event=N_("Terminó la atención"),
+    ),
+    "not_deliver": Step(
+        N_("No se pudo atender"),
+        hint=N_("Se había aceptado, pero no se pudo. Diga por qué, para buscar otra ayuda."),
+        done=N_("Anotado. Quien la envió buscará otra ayuda."),
+        fact="not_delivered",
+        event=N_("No se pudo atender"),
+    ),
+    "close": Step(
+        N_("Confirmar y cerrar"),
+        hint=N_("Pregunte a la persona si la ayuda le llegó, y anote lo que dijo."),
+        done=N_("Anotado."),
+        fact="closed",
+        event=N_("Se confirmó y se cerró"),
+    ),
+    "confirm_override": Step(
+        N_("Confirmar la emergencia"),
+        hint=N_(
+            "Se envió sin preguntarle a ella. Confirme solo si esperar la ponía en peligro; si nadie confirma a tiempo, el acceso se cierra."
+        ),
+        done=N_("Emergencia confirmada."),
+        fact="override_confirmed",
+        event=N_("Otra persona confirmó la emergencia"),
+    ),
+    "attach_consent": Step(
+        N_("Registrar su consentimiento"),
+        hint=N_("Si ya se le pudo preguntar: desde ahora vale lo que ella autorice, y el permiso de emergencia termina."),
+        done=N_("Listo: ahora vale su consentimiento."),
+        fact="consent_attached",
+        event=N_("Ella dio su consentimiento"),
+    ),
+    "withdraw": Step(
+        N_("Retirar la remisión"),
+        hint=N_("El otro lado deja de ver los datos al instante."),
+        done=N_("Retirada. El otro lado ya no ve los datos."),
+        fact="withdrawn",
+        event=N_("Se retiró"),
+    ),
+    "enter_in_error": Step(
+        N_("Anular: se hizo por error"),
+        hint=N_("Sale de todas las cuentas. Solo si nunca debió existir."),
+        done=N_("Anulada."),
+        fact="entered_in_error",
+        event=N_("Se anuló por error"),
+    ),
+}
 
 TABLES: dict[str, dict[str, str]] = {
     "state": {
@@ -43,57 +167,10 @@ TABLES: dict[str, dict[str, str]] = {
         "override_confirm": N_("que otra persona confirme la emergencia"),
         "override_end": N_("tener su consentimiento"),
     },
-    "verb": {
-        "send": N_("Enviar"),
-        "acknowledge": N_("Confirmar que llegó"),
-        "accept": N_("Aceptar"),
-        "ask": N_("Pedir un dato"),
-        "waitlist": N_("Poner en lista de espera"),
-        "decline": N_("No podemos recibirla"),
-        "answer": N_("Responder la pregunta"),
-        "start": N_("Empezó la atención"),
-        "complete": N_("Terminar la atención"),
-        "not_deliver": N_("No se pudo atender"),
-        "close": N_("Confirmar y cerrar"),
-        "confirm_override": N_("Confirmar la emergencia"),
-        "attach_consent": N_("Registrar su consentimiento"),
-        "withdraw": N_("Retirar la remisión"),
-        "enter_in_error": N_("Anular: se hizo por error"),
-    },
-    "verb_hint": {
-        "acknowledge": N_("Quien la envió sabrá que ustedes ya la vieron. Todavía no se comprometen a nada."),
-        "accept": N_("Diga cuándo será el primer contacto. Después podrá abrir los datos que la persona autorizó."),
-        "ask": N_("Una sola vez. El plazo para responder se detiene hasta que le contesten."),
-        "waitlist": N_("Diga cuánto habrá que esperar y cuándo lo revisarán. Quien la envió puede buscar otro lugar."),
-        "decline": N_("Diga por qué. Quien la envió buscará de inmediato otro servicio."),
-        "answer": N_("Conteste lo que preguntan, sin nombres ni direcciones si no hacen falta."),
-        "start": N_("La persona ya fue contactada o atendida por primera vez."),
-        "complete": N_("Diga qué se logró. Quien la envió confirmará con la persona."),
-        "not_deliver": N_("Se había aceptado, pero no se pudo. Diga por qué, para buscar otra ayuda."),
-        "close": N_("Pregunte a la persona si la ayuda le llegó, y anote lo que dijo."),
-        "confirm_override": N_(
-            "Se envió sin preguntarle a ella. Confirme solo si esperar la ponía en peligro; si nadie confirma a tiempo, el acceso se cierra."
-        ),
-        "attach_consent": N_("Si ya se le pudo preguntar: desde ahora vale lo que ella autorice, y el permiso de emergencia termina."),
-        "withdraw": N_("El otro lado deja de ver los datos al instante."),
-        "enter_in_error": N_("Sale de todas las cuentas. Solo si nunca debió existir."),
-    },
+    "verb": {step: said.label for step, said in STEPS.items()},
+    "verb_hint": {step: said.hint for step, said in STEPS.items() if said.hint},
     "done": {
-        "send": N_("Enviada. Le avisaremos en cuanto respondan."),
-        "acknowledge": N_("Confirmado: quien la envió ya sabe que llegó."),
-        "accept": N_("Aceptada. Cumpla el primer contacto en el plazo."),
-        "ask": N_("Pregunta enviada. El plazo está en pausa."),
-        "waitlist": N_("En lista de espera. Le recordaremos la fecha de revisión."),
-        "decline": N_("Respuesta enviada con su motivo. Gracias por contestar a tiempo."),
-        "answer": N_("Respuesta enviada."),
-        "start": N_("Anotado: la atención empezó."),
-        "complete": N_("Terminada. Falta que la persona lo confirme."),
-        "not_deliver": N_("Anotado. Quien la envió buscará otra ayuda."),
-        "close": N_("Anotado."),
-        "withdraw": N_("Retirada. El otro lado ya no ve los datos."),
-        "enter_in_error": N_("Anulada."),
-        "confirm_override": N_("Emergencia confirmada."),
-        "attach_consent": N_("Listo: ahora vale su consentimiento."),
+        **{step: said.done for step, said in STEPS.items()},
         "receipt_confirmed": N_("Confirmado."),
         "saved": N_("Guardado."),
         "opened": N_("Expediente abierto."),
@@ -107,27 +184,13 @@ TABLES: dict[str, dict[str, str]] = {
         "account": N_("Su cuenta está lista. Entre con su correo y su contraseña."),
     },
     "event": {
+        **{said.fact: said.event for said in STEPS.values()},
         "drafted": N_("Se abrió el borrador"),
         "amended": N_("Se corrigió"),
-        "sent": N_("Se envió"),
-        "acknowledged": N_("Se confirmó que llegó"),
-        "info_requested": N_("Pidieron un dato"),
-        "answered": N_("Se respondió la pregunta"),
-        "accepted": N_("La aceptaron"),
-        "waitlisted": N_("La pusieron en lista de espera"),
-        "declined": N_("No la pudieron recibir"),
         "expired": N_("Venció sin respuesta"),
-        "started": N_("Empezó la atención"),
-        "completed": N_("Terminó la atención"),
-        "not_delivered": N_("No se pudo atender"),
-        "closed": N_("Se confirmó y se cerró"),
         "reopened": N_("Se reabrió: la ayuda no había llegado"),
-        "override_confirmed": N_("Otra persona confirmó la emergencia"),
-        "consent_attached": N_("Ella dio su consentimiento"),
-        "withdrawn": N_("Se retiró"),
         "consent_withdrawn": N_("La persona retiró su consentimiento"),
         "rerouted": N_("Pasó a otro servicio"),
-        "entered_in_error": N_("Se anuló por error"),
         "clock_reminded": N_("Recordatorio: va la mitad del plazo"),
         "clock_breached": N_("Se pasó el plazo"),
         "clock_escalated": N_("Se avisó a la coordinación: plazo muy pasado"),

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 from urllib.parse import urlsplit
 
 from chassis.errors import Conflict, Invalid, Stale
-from services.notifications.domain.rules import KINDS
+from services.notifications.domain.notices import BY_KIND
 
 TEST = "enlace.webhook.test.v1"
 LIMIT = 20  # endpoints of one organisation: each multiplies what is sent
@@ -75,7 +75,7 @@ def change(
 
 def check_kinds(kinds: Collection[str]) -> None:
     """Refuses kinds that are never told."""
-    unknown = [(f"webhook.kinds.{number}", "unknown_code") for number, kind in enumerate(kinds) if kind not in KINDS]
+    unknown = [(f"webhook.kinds.{number}", "unknown_code") for number, kind in enumerate(kinds) if kind not in BY_KIND]
     if unknown:
         raise Invalid(*unknown)
 

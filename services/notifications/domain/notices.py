@@ -1,0 +1,250 @@
+"""What somebody is told: one row a notice, with the fact that it follows, who is told, and its text in each language.
+
+The texts are constant, reviewed like code; nothing in them depends on a person, a place or a need. In the inbox, behind a sign-in, they say what happened.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Party(Enum):
+    """A part that somebody has in a referral."""
+
+    RECEIVER = "receiver"
+    SENDER = "sender"  # the desk, and the worker who sent it
+    SENDER_OF_OTHERS_DEED = "sender_of_others_deed"  # the sender, unless it was the sender who did it
+    COORDINATION = "coordination"
+
+
+RECEIVER = (Party.RECEIVER,)
+SENDER = (Party.SENDER,)
+BOTH = (Party.RECEIVER, Party.SENDER)
+RECEIVER_AND_SENDER_OF_OTHERS_DEED = (Party.RECEIVER, Party.SENDER_OF_OTHERS_DEED)
+OVERSEEING = (Party.SENDER, Party.COORDINATION)
+ALL = (Party.RECEIVER, Party.SENDER, Party.COORDINATION)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """`verb` is that of the referral's fact it follows, empty for what has a rule of its own."""
+
+    kind: str
+    verb: str
+    parties: tuple[Party, ...]
+    es: str
+    en: str
+    fr: str
+
+
+NOTICES: tuple[Notice, ...] = (
+    Notice(
+        "referral_sent",
+        "sent",
+        RECEIVER,
+        es="Llegó una remisión para su organización.",
+        en="A referral has arrived for your organisation.",
+        fr="Une orientation est arrivée pour votre organisation.",
+    ),
+    Notice(
+        "referral_amended",
+        "amended",
+        RECEIVER,
+        es="Se corrigió una remisión que su organización recibió.",
+        en="A referral that your organisation received has been corrected.",
+        fr="Une orientation reçue par votre organisation a été corrigée.",
+    ),
+    Notice(
+        "referral_answered",
+        "answered",
+        RECEIVER,
+        es="Respondieron a su pregunta sobre una remisión.",
+        en="Your question about a referral has been answered.",
+        fr="Votre question sur une orientation a reçu une réponse.",
+    ),
+    Notice(
+        "referral_withdrawn",
+        "withdrawn",
+        RECEIVER_AND_SENDER_OF_OTHERS_DEED,
+        es="Se retiró una remisión.",
+        en="A referral has been withdrawn.",
+        fr="Une orientation a été retirée.",
+    ),
+    Notice(
+        "referral_consent_withdrawn",
+        "consent_withdrawn",
+        RECEIVER_AND_SENDER_OF_OTHERS_DEED,
+        es="Se retiró el consentimiento de una remisión: borre lo que haya guardado.",
+        en="The consent of a referral has been withdrawn: delete what you have kept.",
+        fr="Le consentement d'une orientation a été retiré : effacez ce que vous avez gardé.",
+    ),
+    Notice(
+        "referral_closed",
+        "closed",
+        RECEIVER_AND_SENDER_OF_OTHERS_DEED,
+        es="Se cerró una remisión.",
+        en="A referral has been closed.",
+        fr="Une orientation a été close.",
+    ),
+    Notice(
+        "referral_reopened",
+        "reopened",
+        RECEIVER_AND_SENDER_OF_OTHERS_DEED,
+        es="Se reabrió una remisión: la ayuda todavía no llegó.",
+        en="A referral has been reopened: help has not come yet.",
+        fr="Une orientation a été rouverte : l'aide n'est pas encore arrivée.",
+    ),
+    Notice(
+        "referral_acknowledged",
+        "acknowledged",
+        SENDER,
+        es="Recibieron su remisión.",
+        en="Your referral has been received.",
+        fr="Votre orientation a été reçue.",
+    ),
+    Notice(
+        "referral_info_requested",
+        "info_requested",
+        SENDER,
+        es="Piden un dato sobre su remisión.",
+        en="A question was asked about your referral.",
+        fr="Une question est posée sur votre orientation.",
+    ),
+    Notice(
+        "referral_accepted",
+        "accepted",
+        SENDER,
+        es="Aceptaron su remisión.",
+        en="Your referral has been accepted.",
+        fr="Votre orientation a été acceptée.",
+    ),
+    Notice(
+        "referral_waitlisted",
+        "waitlisted",
+        SENDER,
+        es="Su remisión está en lista de espera.",
+        en="Your referral is on a waiting list.",
+        fr="Votre orientation est sur liste d'attente.",
+    ),
+    Notice(
+        "referral_declined",
+        "declined",
+        SENDER,
+        es="No pueden tomar su remisión: busque otro servicio.",
+        en="Your referral was declined: find another service.",
+        fr="Votre orientation a été refusée : cherchez un autre service.",
+    ),
+    Notice(
+        "referral_not_delivered",
+        "not_delivered",
+        SENDER,
+        es="La ayuda de su remisión no se dio: vea el motivo.",
+        en="The help of your referral was not given: see the reason.",
+        fr="L'aide de votre orientation n'a pas été donnée : voyez le motif.",
+    ),
+    Notice(
+        "referral_completed",
+        "completed",
+        SENDER,
+        es="La ayuda de su remisión se dio: confirme que llegó.",
+        en="The help of your referral was given: confirm that it came.",
+        fr="L'aide de votre orientation a été donnée : confirmez qu'elle est arrivée.",
+    ),
+    Notice(
+        "referral_expired",
+        "expired",
+        SENDER,
+        es="Su remisión venció sin respuesta: busque otro servicio.",
+        en="Your referral has expired without an answer: find another service.",
+        fr="Votre orientation a expiré sans réponse : cherchez un autre service.",
+    ),
+    Notice(
+        "referral_override_confirmed",
+        "override_confirmed",
+        SENDER,
+        es="Otra persona confirmó su envío de emergencia.",
+        en="Another person has confirmed your emergency referral.",
+        fr="Une autre personne a confirmé votre orientation d'urgence.",
+    ),
+    Notice(
+        "referral_consent_attached",
+        "consent_attached",
+        RECEIVER,
+        es="Una remisión de emergencia ya tiene consentimiento: vea qué autoriza.",
+        en="An emergency referral now has a consent: see what it allows.",
+        fr="Une orientation d'urgence a maintenant un consentement : voyez ce qu'il permet.",
+    ),
+    Notice(
+        "clock_reminded",
+        "clock_reminded",
+        RECEIVER,
+        es="Un plazo está por cumplirse.",
+        en="A deadline is near.",
+        fr="Un délai approche.",
+    ),
+    Notice(
+        "clock_breached",
+        "clock_breached",
+        BOTH,
+        es="Se pasó un plazo.",
+        en="A deadline has passed.",
+        fr="Un délai est dépassé.",
+    ),
+    Notice(
+        "clock_escalated",
+        "clock_escalated",
+        ALL,
+        es="Un plazo se pasó hace rato: hay que buscar otra salida.",
+        en="A deadline passed long ago: another way must be found.",
+        fr="Un délai est dépassé depuis longtemps : il faut trouver une autre voie.",
+    ),
+    Notice(
+        "override_used",
+        "",
+        (),
+        es="Se envió una remisión de emergencia sin consentimiento: revísela.",
+        en="A referral was sent as an emergency without consent: review it.",
+        fr="Une orientation a été envoyée en urgence sans consentement : examinez-la.",
+    ),
+    Notice(
+        "message_undeliverable",
+        "",
+        (),
+        es="Un aviso no llegó por ningún medio: llame por teléfono.",
+        en="A message reached nobody on any channel: call by telephone.",
+        fr="Un message n'est arrivé par aucun moyen : téléphonez.",
+    ),
+    Notice(
+        "webhook_disabled",
+        "",
+        (),
+        es="Su sistema no respondió en tres días; ya no le enviamos avisos.",
+        en="Your system has not answered for three days; it is no longer notified.",
+        fr="Votre système n'a pas répondu pendant trois jours ; il n'est plus averti.",
+    ),
+    Notice(
+        "manager_invited",
+        "",
+        (),
+        es="La coordinación invitó a quien dirigirá su organización en Enlace. Si no lo esperaban, llamen a la coordinación.",
+        en="The coordination has invited whoever will manage your organisation in Enlace. If you did not expect this, call the coordination.",
+        fr="La coordination a invité la personne qui dirigera votre organisation dans Enlace. Si c'est inattendu, appelez la coordination.",
+    ),
+    Notice(
+        "worker_invited",
+        "",
+        (),
+        es="Alguien de su organización invitó a una persona a abrir una cuenta.",
+        en="Somebody in your organisation has invited a person to open an account.",
+        fr="Quelqu'un de votre organisation a invité une personne à ouvrir un compte.",
+    ),
+    Notice(
+        "account_opened",
+        "",
+        (),
+        es="Una persona invitada abrió su cuenta en su organización.",
+        en="An invited person has opened an account in your organisation.",
+        fr="Une personne invitée a ouvert son compte dans votre organisation.",
+    ),
+)
+BY_KIND = {notice.kind: notice for notice in NOTICES}
+BY_VERB = {notice.verb: notice for notice in NOTICES if notice.verb}

@@ -286,6 +286,7 @@ def test_one_movement_leaves_every_page_and_ends_the_session(browser: Browser, s
     operator.signs_in("operadora@llamayvive.demo")
     operator.page.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), lambda route: route.fulfill(body="weather"))
     operator.page.get_by_text("Salir ya").first.click()
+    expect(operator.page).not_to_have_url(re.compile(r"^http://127\.0\.0\.1"))  # away, before she tries to come back
     operator.goes_to("/today")
     expect(operator.page.locator("#password")).to_be_visible()
     operator.leaves()

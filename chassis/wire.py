@@ -144,8 +144,8 @@ def check_etag(tag: str, current: str, path: str = "etag", *, required: bool = T
 class PageTokens:
     """Makes and reads page tokens: where the next page begins, signed with a key of the service, so that only what was given out comes back.
 
-    A token is good for the rpc and the filters of the page before. Signed and not sealed: it says nothing that was not on the page, and the same page
-    has the same token each time, on which the ETag of a list depends.
+    A token is good for the rpc and the filters of the page before. Signed and not sealed, so that the same page has the same token each
+    time, on which the ETag of a list depends: it says the sort key of the page's last row, so nothing may be sorted by what its reader must not know.
     """
 
     def __init__(self, keyring: Keyring) -> None:

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import grpc
 import requests
-from google.protobuf.json_format import MessageToDict
 
 from protos.partners.v1 import directory_pb2_grpc
 from protos.referrals.v1 import referrals_pb2_grpc
+from services.gateway.api.convert import to_json
 from tests.parts.local_stack import Client, LocalStack
 
 _UNKNOWN = (
@@ -100,10 +100,8 @@ class ByRest:
         if not hasattr(self._sessions, "own"):
             self._sessions.own = requests.Session()
         session: requests.Session = self._sessions.own
-        body = MessageToDict(request, preserving_proto_field_name=True)
+        body = {name: value for name, value in to_json(request).items() if value not in ([], {})}
         id, etag, key = (body.pop(name, "") for name in ("id", "etag", "request_id"))
-        if "urgency" in body:
-            body["urgency"] = body["urgency"].removeprefix("URGENCY_").lower()
         headers = {"Authorization": f"Bearer {client.api_key}", "Idempotency-Key": key} | ({"If-Match": f'"{etag}"'} if etag else {})
         url = f"{self._url}/{id}/{rpc.removesuffix('Referral').lower()}" if id else self._url
 

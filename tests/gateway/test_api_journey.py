@@ -208,7 +208,6 @@ def test_two_who_change_the_same_thing_hear_of_each_other(puentes: Partner) -> N
     path = f"/referrals/{draft['id']}"
     answer = puentes.raw("GET", path)
     tag = answer.headers["ETag"]
-    assert puentes.raw("GET", path, If_None_Match=tag).status_code == 304
     assert puentes.call("PATCH", path, {"urgency": "normal"}, status=428)["reason"] == "etag_required"
     changed = puentes.call("PATCH", path, {"urgency": "normal", "need_code": "HOU.EMG"}, If_Match=tag)
     assert (changed["urgency"], changed["need_code"]) == ("normal", "HOU.EMG")

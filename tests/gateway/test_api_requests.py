@@ -289,7 +289,7 @@ def test_a_change_needs_the_etag_it_is_based_on(system: System, played: Played) 
     path = f"/referrals/{ID}/acknowledge"
     assert system.post(path).json["reason"] == "etag_required"
     assert system.post(path).status_code == 428
-    for never in ('W/"3"', "*", '"3", "4"', "3x y"):
+    for never in ('W/"3"', "*", '"3", "4"', "3x y", '""', '"",""'):
         answer = system.post(path, If_Match=never)
         assert (answer.status_code, answer.json["reason"]) == (412, "stale_etag"), never
     assert system.post(path, If_Match='"3"').status_code == 200
@@ -303,19 +303,27 @@ def test_the_last_word_on_capacity_may_come_without_one(system: System, played: 
 
 
 def test_what_the_reader_has_is_not_sent_again(system: System, played: Played) -> None:
-    played.answers["GetReferral"] = referrals_pb2.Referral(id=ID, etag="7", live=True)
-    first = system.get(f"/referrals/{ID}")
+    played.answers["GetPerson"] = people_pb2.Person(id=ID, etag="7")
+    first = system.get(f"/people/{ID}")
     assert first.headers["ETag"] == '"7"'
-    again = system.get(f"/referrals/{ID}", If_None_Match='"7"')
+    again = system.get(f"/people/{ID}", If_None_Match='"7"')
     assert (again.status_code, again.data) == (304, b"")
-    assert system.get(f"/referrals/{ID}", If_None_Match='"6"').status_code == 200
+    assert system.get(f"/people/{ID}", If_None_Match='"6"').status_code == 200
 
 
-def test_a_referral_that_has_ended_is_always_sent_whole_since_another_may_follow_it(system: System, played: Played) -> None:
-    played.answers["GetReferral"] = referrals_pb2.Referral(id=ID, etag="7", state=referrals_pb2.STATE_DECLINED, unanswered=True)
-    assert system.get(f"/referrals/{ID}", If_None_Match='"7"').json["unanswered"]
-    played.answers["GetReferral"] = referrals_pb2.Referral(id=ID, etag="7", state=referrals_pb2.STATE_DRAFT)
-    assert system.get(f"/referrals/{ID}", If_None_Match='"7"').status_code == 304
+def test_what_may_change_without_a_new_version_is_always_sent_whole(system: System, played: Played) -> None:
+    """What may be done with a referral changes by time and by what follows it; a member gets its first manager without a change of its entry."""
+    played.answers["GetReferral"] = referrals_pb2.Referral(id=ID, etag="7", live=True)
+    assert system.get(f"/referrals/{ID}", If_None_Match='"7"').json["live"]
+    played.answers["GetOrganization"] = directory_pb2.Organization(id=ID, etag="7", has_manager=True)
+    assert system.get(f"/organizations/{ID}", If_None_Match='"7"').json["has_manager"]
+
+
+def test_an_address_travels_only_where_guesses_are_counted(system: System, played: Played) -> None:
+    system.get("/taxonomy")
+    assert played.asked[-1][2].origin == {}
+    system.post("/references/status", {"reference": "7QK4-M2X7", "pin": "4821"})
+    assert played.asked[-1][2].origin["client-address"]
 
 
 def test_what_has_no_version_of_its_own_has_the_hash_of_the_answer(system: System, played: Played) -> None:

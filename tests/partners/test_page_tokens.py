@@ -22,3 +22,17 @@ def test_what_a_database_can_not_compare_with_is_no_page_token(place: object, sc
     ):
         code, _, fields = refusal_with_fields(ask)
         assert (code, fields) == ("INVALID_ARGUMENT", {"page_token": "malformed"})
+
+
+def test_the_longest_names_have_a_token_that_is_taken(scene: Scene) -> None:
+    """Folding makes eighteen letters of this one."""
+    manager = scene.by(scene.organization("ﷺ" * 200), Role.MANAGER)
+    scene.organization("ﷺ" * 199)
+    first = manager.ListOrganizations(directory_pb2.ListOrganizationsRequest(page_size=1))
+    seen, token = [], first.next_page_token
+    while token:
+        assert len(token) <= 2000
+        page = manager.ListOrganizations(directory_pb2.ListOrganizationsRequest(page_size=1, page_token=token))
+        seen += [organization.id for organization in page.organizations]
+        token = page.next_page_token
+    assert len(seen) == len(set(seen)) > 0

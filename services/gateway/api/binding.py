@@ -126,7 +126,9 @@ class Binding:
     def where(self, made: Message) -> str:
         """The path below the prefix of what was made, if it can be read."""
         reading = self.rpc.containing_service.methods_by_name.get(f"Get{self.rpc.name.removeprefix('Create')}")
-        return "" if reading is None else _VARIABLE.sub(str(getattr(made, "id", "")), bindings(reading)[0].path.removeprefix(PREFIX))
+        return (
+            "" if reading is None else _VARIABLE.sub(lambda _: str(getattr(made, "id", "")), bindings(reading)[0].path.removeprefix(PREFIX))
+        )
 
     def _now(self, variables: Mapping[str, str]) -> Message:
         """What a merge patch is merged with."""

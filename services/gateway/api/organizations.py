@@ -73,7 +73,9 @@ organizations.rpc(
     "CreateOrganization", "Register a member", "It begins on probation.", answers=OrganizationSchema, takes=OrganizationSchema
 )
 organizations.rpc("ListOrganizations", "List members by name", answers=OrganizationPage, query=OrganizationQuery)
-organizations.rpc("GetOrganization", "Show a member", answers=OrganizationSchema)
+organizations.rpc(
+    "GetOrganization", "Show a member", answers=OrganizationSchema, moves=True
+)  # its first manager is not a change of the entry
 organizations.rpc(
     "UpdateOrganization",
     "Change a member's entry",

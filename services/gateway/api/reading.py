@@ -119,10 +119,10 @@ def request_key() -> str:
 
 
 def if_match(needed: bool = True) -> str:
-    """The etag that a change is based on. A weak one, several, or `*` name no version, and never match."""
+    """The etag that a change is based on. A weak one, several, an empty one, or `*` name no version, and never match."""
     strong = list(request.if_match.as_set())
-    if len(strong) == 1:
-        return strong[0]
+    if len(strong) == 1 and strong[0]:
+        return str(strong[0])
     if "If-Match" in request.headers:
         raise Stale
     if needed:

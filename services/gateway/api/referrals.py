@@ -199,8 +199,7 @@ referrals.rpc(
     "Show a referral",
     "Its sender, its receiver, or (no text, no identity) a coordinator.",
     answers=ReferralSchema,
-    # What follows one that has ended is another referral: whose turn it is changes, and its version does not.
-    moves=lambda found: not found.live and found.state != pb.STATE_DRAFT,
+    moves=True,  # what may be done next, and whose turn it is, changes by time and by the referral that follows it; its version does not
 )
 referrals.rpc("UpdateReferral", "Change a draft", answers=ReferralSchema, takes=ReferralPatch)
 referrals.rpc(

@@ -59,20 +59,20 @@ class Routes(Blueprint):  # type: ignore[misc]
         verb: str = "",
         etag_needed: bool = True,
         said: Callable[[Message], Given] = to_json,
-        moves: Callable[[Any], bool] = lambda _: False,
+        moves: bool = False,
         service: ServiceDescriptor | None = None,
     ) -> None:
         """Adds the route of an rpc. Method, path, right, headers and refusals are those of its .proto.
 
         `takes` and `query` are what is let through of body and query. `verb` chooses among several ways to ask it, `operation_id` names that one.
-        `said` is what is said of a message, where that is not the message itself; `moves` says of one that it may
+        `said` is what is said of a message, where that is not the message itself; `moves` of one that may
         change without a new etag, and so is never 304; `service` is the rpc's, where it is another than the noun's.
         """
         method = (service or self._service).methods_by_name[name]
         binding = next(each for each in bindings(method) if verb in ("", each.verb))
 
         def view(given: Given | None = None, **variables: str) -> Response:
-            if binding.rules.public:
+            if "too_many_attempts" in binding.rules.refusals:  # who guesses is counted by where she is; nobody else's address travels
                 origin.tell()
             request = binding.request(given or {}, variables, etag_needed=etag_needed)
             return answer_of(binding, binding.ask(request), said, moves)
@@ -128,7 +128,7 @@ class Routes(Blueprint):  # type: ignore[misc]
         self.route(binding.rule, methods=[method], tags=[self.name], endpoint=view.__name__)(admitted)
 
 
-def answer_of(binding: Binding, message: Message, said: Callable[[Message], Given], moves: Callable[[Any], bool]) -> Response:
+def answer_of(binding: Binding, message: Message, said: Callable[[Message], Given], moves: bool) -> Response:
     """What a route answers: nothing, a list or a page of one, one thing, or one thing with what is said once beside it."""
     fields = message.DESCRIPTOR.fields
     if not fields:
@@ -146,12 +146,12 @@ def answer_of(binding: Binding, message: Message, said: Callable[[Message], Give
     inner = next((field for field in fields if field.message_type and "id" in field.message_type.fields_by_name), None)
     if inner is not None and "id" not in rest and len(rest) == len(fields) - 1:
         made = getattr(message, inner.name)
-        return thing({**said(made), **rest}, status=201, location=binding.where(made))
+        return thing({**said(made), **rest}, status=201 if binding.creates else 200, location=binding.where(made))
     return thing(
         said(message),
         status=201 if binding.creates else 200,
         location=binding.where(message) if binding.creates else "",
-        moves=moves(message),
+        moves=moves,
     )
 
 

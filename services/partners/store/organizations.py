@@ -7,7 +7,7 @@ from chassis.db import Row, Transaction
 from chassis.wire import Position
 from services.partners import wire
 from services.partners.domain.organization import ACTIVE, Organization, OrganizationEntry, OrganizationStatus, OrganizationType, Proposal
-from services.partners.store.words import fold
+from services.partners.store.words import sort_key
 
 
 def keep(tx: Transaction, organization: Organization) -> None:
@@ -31,7 +31,7 @@ def keep(tx: Transaction, organization: Organization) -> None:
             "version": organization.version,
             "status": organization.status,
             "name": entry.name,
-            "name_key": fold(entry.name),
+            "name_key": sort_key(entry.name),
             "type": entry.type,
             "country": entry.country,
             "department": entry.department,

@@ -8,7 +8,7 @@ from services.partners import wire
 from services.partners.domain.organization import OrganizationType
 from services.partners.domain.service import Capacity, Eligibility, Gender, Intake, Service, ServiceEntry
 from services.partners.store.taxonomy import taxonomy
-from services.partners.store.words import fold, learn
+from services.partners.store.words import learn, sort_key
 
 _COLUMNS = (
     "id version organization_id name name_key description need_codes country department languages minimum_age maximum_age genders"
@@ -142,7 +142,7 @@ def _values(service: Service) -> Row:
         "version": service.version,
         "organization_id": service.organization_id,
         "name": entry.name,
-        "name_key": fold(entry.name),
+        "name_key": sort_key(entry.name),
         "description": entry.description,
         "need_codes": list(entry.need_codes),
         "country": entry.country,

@@ -20,6 +20,11 @@ def fold(text: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
 
 
+def sort_key(name: str) -> str:
+    """By which names stand in order, and where a page goes on. Folding may make a name many times longer, and a page token must not outgrow its limit."""
+    return fold(name)[:200]
+
+
 def split(text: str) -> list[str]:
     """The words of a text, folded, each once."""
     return list(dict.fromkeys(word[:_MAX_LENGTH] for word in _WORD.findall(fold(text))))

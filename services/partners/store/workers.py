@@ -10,7 +10,7 @@ from services.partners import wire
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import ABSOLUTE, IDLE, Role, Worker, WorkerEntry, WorkerStatus, same_email
 from services.partners.store import organizations
-from services.partners.store.words import fold
+from services.partners.store.words import sort_key
 
 
 def add(tx: Transaction, worker: Worker, password_hash: str) -> bool:
@@ -25,7 +25,7 @@ def add(tx: Transaction, worker: Worker, password_hash: str) -> bool:
             worker.organization_id,
             worker.status,
             entry.name,
-            fold(entry.name),
+            sort_key(entry.name),
             entry.email,
             same_email(entry.email),
             password_hash,
@@ -59,7 +59,7 @@ def renew(tx: Transaction, worker: Worker, password_hash: str) -> None:
             worker.version,
             worker.status,
             entry.name,
-            fold(entry.name),
+            sort_key(entry.name),
             password_hash,
             list(entry.roles),
             entry.language,

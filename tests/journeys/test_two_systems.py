@@ -200,8 +200,8 @@ def test_two_systems_walk_a_referral_by_grpc_with_reflection_alone(stack: Any) -
     sent = referrals.call(name, "SendReferral", ngo, id=draft.id, etag=draft.etag, receipt_id=receipt.id)
     accepted = referrals.call(name, "AcceptReferral", shelter, id=sent.id, etag=sent.etag, planned_first_contact_time=NOW)
     begun = referrals.call(name, "StartReferral", shelter, id=sent.id, etag=accepted.etag, first_contact_time=NOW)
-    done = referrals.call(name, "CompleteReferral", shelter, id=sent.id, etag=begun.etag, outcome_code="fully_met")
-    closed = referrals.call(name, "CloseReferral", ngo, id=sent.id, etag=done.etag, help_came_code="yes")
+    done = referrals.call(name, "CompleteReferral", shelter, id=sent.id, etag=begun.etag, outcome_code="OUTCOME_FULLY_MET")
+    closed = referrals.call(name, "CloseReferral", ngo, id=sent.id, etag=done.etag, help_came_code="HELP_CAME_YES")
     assert closed.state == 9
 
 

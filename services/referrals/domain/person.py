@@ -1,6 +1,6 @@
 """The person who is helped: what may be said of her without saying who she is, and the identity that is sealed."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
 from enum import Enum
 
@@ -144,6 +144,24 @@ class Person:
         """What was erased is gone for everybody."""
         if self.erased:
             raise Conflict("person_erased")
+
+    def identify(self, identity: Identity, now: datetime) -> None:
+        """Notes of her identity, as it is now, what may be said without it: whether there is one, and the age band that follows from it."""
+        self.check_not_erased()
+        self.has_identity = identity.known
+        self.coarse = replace(self.coarse, age_band=age_band(identity.birth_date, now.date()) or self.coarse.age_band)
+        self._changed(now)
+
+    def plan_contact(self, plan: SafeContact, now: datetime) -> None:
+        """Notes over which channel, or that over none, she may be contacted."""
+        self.check_not_erased()
+        plan.check()
+        self.safe_contact_channel = plan.channel_code
+        self._changed(now)
+
+    def _changed(self, now: datetime) -> None:
+        self.version += 1
+        self.update_time = now
 
 
 def age_band(birth_date: str, today: date) -> str:

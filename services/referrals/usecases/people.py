@@ -81,18 +81,14 @@ class People:
         person = self._own(tx, caller, identifier, version)
         newer.check(now.date())
         identity = self._files.identity(tx, Grant.of_file(person, caller.organization_id)).merged(newer)
-        person.has_identity = identity.known
-        person.coarse = replace(person.coarse, age_band=age_band(identity.birth_date, now.date()) or person.coarse.age_band)
-        person.version, person.update_time = person.version + 1, now
+        person.identify(identity, now)
         self._files.change(tx, person, identity=identity)
         return person
 
     def set_safe_contact(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, plan: SafeContact) -> Person:
         """Says how she may be contacted."""
         person = self._own(tx, caller, identifier, version)
-        plan.check()
-        person.safe_contact_channel = plan.channel_code
-        person.version, person.update_time = person.version + 1, now
+        person.plan_contact(plan, now)
         self._files.change(tx, person, plan=plan)
         return person
 

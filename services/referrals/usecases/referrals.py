@@ -15,7 +15,7 @@ from services.referrals.domain import codes
 from services.referrals.domain.consent import Grant, Receipt
 from services.referrals.domain.deadline import Calendar, Urgency
 from services.referrals.domain.filter import Filter
-from services.referrals.domain.lifecycle import LIVE, Side
+from services.referrals.domain.lifecycle import LIVE, Side, State
 from services.referrals.domain.person import FieldGroup, Person
 from services.referrals.domain.referral import PROBATION_LIMIT, Actor, Event, Referral
 from services.referrals.store import contacts, members, referrals
@@ -250,7 +250,7 @@ class Referrals:
         actor = Actor("person", contact_id, "")
         for person_id in sorted({referral.person_id for referral in referrals.of_contact(tx, contact_id)}):
             self._people.hold(tx, person_id)
-        done = [r for r in referrals.of_contact(tx, contact_id, for_update=True) if r.state.value == "completed"]
+        done = [r for r in referrals.of_contact(tx, contact_id, for_update=True) if r.state is State.COMPLETED]
         if not done:
             raise Conflict("nothing_to_confirm")
         for referral in done:

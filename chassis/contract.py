@@ -3,12 +3,14 @@
 The options are those of protos/contract/v1/contract.proto, found by name: the chassis knows no message of its own.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cache
 
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
 _RULES = "enlace.contract.v1.rules"
+_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")  # between the words of an rpc's name
 _EVERY = frozenset(
     "invalid_fields not_found store_unavailable store_busy store_full service_unreachable deadline_exceeded rate_limited too_many_requests".split()
 )
@@ -27,6 +29,11 @@ class Rules:
     public: bool
     recorded: bool
     refusals: frozenset[str]
+
+
+def words_of(rpc: str) -> str:
+    """An rpc's name as a word: send_referral for SendReferral."""
+    return _WORDS.sub("_", rpc).lower()
 
 
 @cache

@@ -34,7 +34,6 @@ from chassis.ids import is_id, new_id
 from chassis.limits import Limiter
 from chassis.tokens import Caller, Verifier
 
-_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")  # between the words of an rpc's name
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")  # ours, or a UUID
 NOBODY = Caller("public", "public", "")
 _DEADLINE = 10.0  # seconds, for a caller that set none
@@ -126,7 +125,7 @@ class Servicer:
         response_class: Any = GetMessageClass(descriptor.output_type)
         mutates = "request_id" in descriptor.input_type.fields_by_name
         name = f"{self.name}/{descriptor.name}"
-        action = _WORDS.sub("_", descriptor.name).lower()
+        action = contract.words_of(descriptor.name)
 
         def handle(sent: bytes, context: grpc.ServicerContext) -> Any:
             started = time.perf_counter()

@@ -7,7 +7,7 @@ By convention of field names: `etag` is If-Match, `request_id` the Idempotency-K
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from google.api import annotations_pb2
@@ -137,18 +137,19 @@ class Binding:
         return bindings(reading)[0].ask(GetMessageClass(reading.input_type)(id=identifier))
 
 
-def bindings(rpc: MethodDescriptor) -> list[Binding]:
+@cache
+def bindings(rpc: MethodDescriptor) -> tuple[Binding, ...]:
     """All ways to ask an rpc by REST, in the order of the .proto; none for an rpc that has none."""
     options = rpc.GetOptions()
     if not options.HasExtension(annotations_pb2.http):
-        return []
+        return ()
     rule = options.Extensions[annotations_pb2.http]
-    return [
+    return tuple(
         Binding(rpc, verb, getattr(each, verb), each.body)
         for each in (rule, *rule.additional_bindings)
         for verb in VERBS
         if getattr(each, verb)
-    ]
+    )
 
 
 def _argument(collection: str, variable: str) -> str:

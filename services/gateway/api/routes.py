@@ -4,7 +4,6 @@ All else is the .proto's: method and path, the right, headers, refusals (see bin
 only whether a credential is needed at all, and stands in the OpenAPI and on the docs page.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
@@ -17,6 +16,7 @@ from marshmallow import Schema
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
+from chassis.contract import words_of
 from chassis.errors import Invalid, Refusal
 from services.gateway import origin
 from services.gateway.api.answers import PREFIX, listed, nothing, thing
@@ -28,7 +28,6 @@ from services.gateway.problems import problem
 
 Given = dict[str, Any]
 View = Callable[..., Response]
-_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")  # between the words of an rpc's name
 
 
 class Opaque(BaseConverter):
@@ -77,7 +76,7 @@ class Routes(Blueprint):  # type: ignore[misc]
             request = binding.request(given or {}, variables, etag_needed=etag_needed)
             return answer_of(binding, binding.ask(request), said, moves)
 
-        view.__name__ = operation_id or _WORDS.sub("_", name).lower()
+        view.__name__ = operation_id or words_of(name)
         view.__doc__ = f"{summary}\n\n{more}" if more else summary
         self._declare(binding, view, answers=answers, takes=takes, query=query, etag_needed=etag_needed)
 

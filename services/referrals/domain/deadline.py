@@ -43,7 +43,6 @@ class Calendar(Protocol):
 LEVELS = (50, 100, 150)
 SOON = timedelta(hours=4)
 """What is due within it, and not yet late, is due soon."""
-WORKING_DAYS = "working_days"
 
 # Deadlines by urgency: the network's policy. Two working days are counted by the calendar; "same day" is 12 hours, so that a call at 23:50 has a
 # deadline that can be met.

@@ -21,13 +21,14 @@ _WITH_TOKEN = frozenset("token_missing token_invalid token_expired right_missing
 class Rules:
     """Of one rpc: any of the roles (workers), or the scope (API keys); `public` needs no token. Each call is on the trail if it is `recorded`.
 
-    `refusals` are the reasons that its .proto names, beyond the usual ones.
+    `unversioned`: what it answers may change without a new etag. `refusals` are the reasons that its .proto names, beyond the usual ones.
     """
 
     roles: frozenset[str]
     scope: str
     public: bool
     recorded: bool
+    unversioned: bool
     refusals: frozenset[str]
 
 
@@ -44,7 +45,7 @@ def rules(method: MethodDescriptor) -> Rules:
         raise TypeError(f"{method.full_name} has no option (contract.v1.rules) that says who may call it")
     names = said.DESCRIPTOR.fields_by_name["roles"].enum_type.values_by_number
     roles = frozenset(names[number].name.removeprefix("ROLE_") for number in said.roles)
-    return Rules(roles, said.scope, said.public, not said.unrecorded, frozenset(said.refusals))
+    return Rules(roles, said.scope, said.public, not said.unrecorded, said.unversioned, frozenset(said.refusals))
 
 
 @cache

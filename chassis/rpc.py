@@ -23,7 +23,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from chassis import audit, contract, deadline, errors, log, metrics
+from chassis import audit, contract, deadline, errors, log, metrics, shape
 from chassis.admission import CallPool, turned_away
 from chassis.clock import Clock
 from chassis.config import CALLER_RATE
@@ -209,11 +209,9 @@ class Servicer:
         with self._database.transaction(caller) as tx:
             if not right.public:
                 self._check_standing(tx, caller)
+            if wrong := shape.violations(request):
+                raise errors.Invalid(*wrong)
             request_id = request.request_id if mutates else ""
-            if len(request_id) > 100:
-                raise errors.Invalid(("request_id", "too_long"))
-            if "\0" in request_id:  # what PostgreSQL can't keep
-                raise errors.Invalid(("request_id", "malformed"))
             kept, asker = None, caller.id
             if request_id:
                 body = request.SerializeToString(deterministic=True)

@@ -212,10 +212,17 @@ def test_only_a_coordinator_sets_the_desk_of_another_organisation(service: Servi
     assert (done.email, done.etag) == ("mesa@ong.example", "v1")
 
 
-def test_a_wrong_desk_says_which_field(service: Service) -> None:
-    desk = pb.Desk(language="xx", email="not an address", etag="v0")
+@pytest.mark.parametrize(
+    ("language", "email", "wrong"),
+    [
+        ("español", "not an address", {"desk.language": "malformed", "desk.email": "malformed"}),
+        ("xx", "", {"desk.language": "unknown_code"}),
+    ],
+)
+def test_a_wrong_desk_says_which_field(language: str, email: str, wrong: dict[str, str], service: Service) -> None:
+    desk = pb.Desk(language=language, email=email, etag="v0")
     code, _, fields = refusal_with_fields(lambda: service.as_(RECEIVER, "MANAGER").SetDesk(desk=desk))
-    assert (code, fields) == ("INVALID_ARGUMENT", {"desk.language": "unknown_code", "desk.email": "malformed"})
+    assert (code, fields) == ("INVALID_ARGUMENT", wrong)
 
 
 def calls_of_webhooks(webhook_id: str, delivery_id: str) -> dict[str, dict[str, object]]:

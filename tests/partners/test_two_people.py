@@ -108,8 +108,8 @@ def test_a_department_of_the_country_before_goes_with_it(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("values", "violation"),
     [
-        ({"name": "Otra"}, ("organization.name", "unknown_code")),
-        ({"country": "Costa Rica"}, ("organization.country", "unknown_code")),
+        ({"name": "Otra"}, ("update_mask", "unknown_code")),
+        ({"country": "Costa Rica"}, ("organization.country", "malformed")),
         ({"type": 0}, ("organization.type", "required")),
         ({"hotline_number": "call me"}, ("organization.hotline_number", "malformed")),
     ],

@@ -47,7 +47,7 @@ def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceipt
         ({"giver_code": ""}, {"receipt.giver_code": "required"}),
         ({"giver_code": "neighbour"}, {"receipt.giver_code": "unknown_code"}),
         ({"manner_code": "presumed"}, {"receipt.manner_code": "unknown_code"}),
-        ({"explained_codes": ["purpose", "the weather"]}, {"receipt.explained_codes[1]": "unknown_code"}),
+        ({"explained_codes": ["purpose", "the weather"]}, {"receipt.explained_codes.1": "unknown_code"}),
         ({"explained_codes": ["purpose"] * 8}, {"receipt.explained_codes": "too_long"}),
         ({"until": NOON}, {"receipt.until_time": "out_of_range"}),
         ({"until": NOON - timedelta(days=1)}, {"receipt.until_time": "out_of_range"}),

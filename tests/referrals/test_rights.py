@@ -12,6 +12,7 @@ from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.partners.domain.api_key import SCOPES
 from tests import rights_table
+from tests.builders import with_what_is_required
 from tests.referrals.conftest import Client, Service, Story
 
 SERVICES = [
@@ -96,7 +97,7 @@ def asking(method: Any, identifier: str) -> Any:
         request.id = identifier
         if "etag" in method.input_type.fields_by_name:
             request.etag = "v0"
-    return request
+    return with_what_is_required(request)
 
 
 @pytest.mark.parametrize("side", rights_table.SIDES)
@@ -129,7 +130,8 @@ def about(method: Any, identifier: str) -> Any:
     names = method.input_type.fields_by_name
     if method.name == "CreateReceipt":
         request.receipt.person_id = identifier
-        request.receipt.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
+        request.receipt.until_time.FromSeconds(1)
+        with_what_is_required(request.receipt)
     elif "person_id" in names:
         request.person_id = identifier
     else:
@@ -138,4 +140,4 @@ def about(method: Any, identifier: str) -> Any:
         request.etag = "v0"
     if method.name == "SetSafeContact":
         request.safe_contact.channel_code = "none"
-    return request
+    return with_what_is_required(request)

@@ -80,7 +80,7 @@ class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Kind.ValueType],
     """ISO 3166-2"""
     KIND_EMAIL: _Kind.ValueType  # 8
     KIND_PHONE: _Kind.ValueType  # 9
-    """E.164, or as it is dialled"""
+    """E.164; written with spaces, too"""
     KIND_PIN: _Kind.ValueType  # 10
     """four digits"""
     KIND_DATE: _Kind.ValueType  # 11
@@ -92,6 +92,8 @@ class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Kind.ValueType],
     KIND_ETAG: _Kind.ValueType  # 15
     KIND_REQUEST_ID: _Kind.ValueType  # 16
     KIND_PAGE_TOKEN: _Kind.ValueType  # 17
+    KIND_DIALLED: _Kind.ValueType  # 18
+    """a phone number as it is dialled in its country"""
 
 class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
     """What a text or number is. Where it is unspecified, the field's name and type say it: see chassis/contract.py."""
@@ -113,7 +115,7 @@ KIND_SUBDIVISION: Kind.ValueType  # 7
 """ISO 3166-2"""
 KIND_EMAIL: Kind.ValueType  # 8
 KIND_PHONE: Kind.ValueType  # 9
-"""E.164, or as it is dialled"""
+"""E.164; written with spaces, too"""
 KIND_PIN: Kind.ValueType  # 10
 """four digits"""
 KIND_DATE: Kind.ValueType  # 11
@@ -125,6 +127,8 @@ KIND_URL: Kind.ValueType  # 14
 KIND_ETAG: Kind.ValueType  # 15
 KIND_REQUEST_ID: Kind.ValueType  # 16
 KIND_PAGE_TOKEN: Kind.ValueType  # 17
+KIND_DIALLED: Kind.ValueType  # 18
+"""a phone number as it is dialled in its country"""
 Global___Kind: _TypeAlias = Kind  # noqa: Y015
 
 @_typing.final
@@ -138,12 +142,15 @@ class Rules(_message.Message):
     SCOPE_FIELD_NUMBER: _builtins.int
     UNRECORDED_FIELD_NUMBER: _builtins.int
     REFUSALS_FIELD_NUMBER: _builtins.int
+    UNVERSIONED_FIELD_NUMBER: _builtins.int
     public: _builtins.bool
     """Needs no token."""
     scope: _builtins.str
     """API keys with this scope, e.g. referrals.read; empty: no key."""
     unrecorded: _builtins.bool
     """Not on the trail: it tells and changes nothing of a person (the directory, counts, messages, tokens). Refused for want of a right it is."""
+    unversioned: _builtins.bool
+    """The answer may change without a new etag of what it is about: REST never says that it is unchanged (304)."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]:
         """Workers with one of these roles."""
@@ -160,10 +167,11 @@ class Rules(_message.Message):
         scope: _builtins.str = ...,
         unrecorded: _builtins.bool = ...,
         refusals: _abc.Iterable[_builtins.str] | None = ...,
+        unversioned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["public", b"public", "refusals", b"refusals", "roles", b"roles", "scope", b"scope", "unrecorded", b"unrecorded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["public", b"public", "refusals", b"refusals", "roles", b"roles", "scope", b"scope", "unrecorded", b"unrecorded", "unversioned", b"unversioned"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -179,12 +187,26 @@ class FieldRules(_message.Message):
     LEAST_FIELD_NUMBER: _builtins.int
     MOST_FIELD_NUMBER: _builtins.int
     EXAMPLE_FIELD_NUMBER: _builtins.int
+    ALWAYS_FIELD_NUMBER: _builtins.int
+    ONLY_FIELD_NUMBER: _builtins.int
+    WITHOUT_FIELD_NUMBER: _builtins.int
+    PRIVATE_FIELD_NUMBER: _builtins.int
     kind: Global___Kind.ValueType
     least: _builtins.int
     """The length of a text in characters, of a list in entries, or the value of a number: at least and at most."""
     most: _builtins.int
     example: _builtins.str
     """As it might be; of a synthetic person only."""
+    always: _builtins.bool
+    """Never absent in an answer."""
+    private: _builtins.bool
+    """About a person, though it names nobody: in no address (a query of REST) and no log."""
+    @_builtins.property
+    def only(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a mask or a message: the fields that may be said in it; empty: all that are not OUTPUT_ONLY, but for `without`."""
+
+    @_builtins.property
+    def without(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -192,10 +214,14 @@ class FieldRules(_message.Message):
         least: _builtins.int | None = ...,
         most: _builtins.int | None = ...,
         example: _builtins.str = ...,
+        always: _builtins.bool = ...,
+        only: _abc.Iterable[_builtins.str] | None = ...,
+        without: _abc.Iterable[_builtins.str] | None = ...,
+        private: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_least", b"_least", "_most", b"_most", "least", b"least", "most", b"most"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_least", b"_least", "_most", b"_most", "example", b"example", "kind", b"kind", "least", b"least", "most", b"most"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_least", b"_least", "_most", b"_most", "always", b"always", "example", b"example", "kind", b"kind", "least", b"least", "most", b"most", "only", b"only", "private", b"private", "without", b"without"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__least: _TypeAlias = _typing.Literal["least"]  # noqa: Y015
     _WhichOneofArgType__least: _TypeAlias = _typing.Literal["_least", b"_least"]  # noqa: Y015

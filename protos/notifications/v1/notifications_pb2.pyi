@@ -48,6 +48,8 @@ Global___DeliveryStatus: _TypeAlias = DeliveryStatus  # noqa: Y015
 
 @_typing.final
 class Message(_message.Message):
+    """A message to your desk."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -58,18 +60,23 @@ class Message(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    """The message."""
     kind: _builtins.str
-    """e.g. referral_sent, referral_accepted, clock_breached"""
+    """What it is about, e.g. referral_sent, referral_accepted, clock_breached."""
     text: _builtins.str
-    """constant per kind, in the caller's language"""
+    """Constant for its kind, in your language."""
     referral_id: _builtins.str
-    """the opaque link"""
+    """The referral it is about."""
     urgency_code: _builtins.str
-    """IMMEDIATE …"""
+    """How urgent that is."""
     @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
     @_builtins.property
-    def read_time(self) -> _timestamp_pb2.Timestamp: ...
+    def read_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was read; absent: unread."""
+
     def __init__(
         self,
         *,
@@ -97,6 +104,7 @@ class ListMessagesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     unread_only: _builtins.bool
+    """Only unread ones."""
     page_size: _builtins.int
     """default 50, at most 200"""
     page_token: _builtins.str
@@ -155,10 +163,13 @@ Global___CountUnreadRequest: _TypeAlias = CountUnreadRequest  # noqa: Y015
 
 @_typing.final
 class CountUnreadResponse(_message.Message):
+    """How many are unread."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     UNREAD_FIELD_NUMBER: _builtins.int
     unread: _builtins.int
+    """How many."""
     def __init__(
         self,
         *,
@@ -196,6 +207,8 @@ Global___MarkMessageReadRequest: _TypeAlias = MarkMessageReadRequest  # noqa: Y0
 
 @_typing.final
 class Desk(_message.Message):
+    """How a desk is told, beside its inbox and its webhooks."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
@@ -203,10 +216,13 @@ class Desk(_message.Message):
     EMAIL_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
+    """Whose desk; absent: your own organisation."""
     language: _builtins.str
+    """Language of the messages."""
     email: _builtins.str
-    """empty: inbox only"""
+    """Where to; absent: inbox only."""
     etag: _builtins.str
+    """The version of what is shown; send it in quotes as If-Match to change it."""
     def __init__(
         self,
         *,
@@ -229,6 +245,7 @@ class GetDeskRequest(_message.Message):
 
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
+    """Another organisation's; for a coordinator only."""
     def __init__(
         self,
         *,
@@ -306,6 +323,8 @@ Global___ListNoticesResponse: _TypeAlias = ListNoticesResponse  # noqa: Y015
 
 @_typing.final
 class Notice(_message.Message):
+    """How somebody was told."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     KIND_FIELD_NUMBER: _builtins.int
@@ -316,18 +335,24 @@ class Notice(_message.Message):
     DELIVERY_TIME_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
+    """What was told."""
     organization_id: _builtins.str
-    """who was told"""
+    """Who was told."""
     channel: _builtins.str
-    """inbox | email | webhook"""
+    """How."""
     status: Global___DeliveryStatus.ValueType
+    """Whether it arrived."""
     @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
     @_builtins.property
-    def delivery_time(self) -> _timestamp_pb2.Timestamp: ...
+    def delivery_time(self) -> _timestamp_pb2.Timestamp:
+        """When it arrived."""
+
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """inbox only"""
+        """When it was read; inbox only."""
 
     def __init__(
         self,
@@ -385,6 +410,8 @@ Global___ListDevelopmentMailsResponse: _TypeAlias = ListDevelopmentMailsResponse
 
 @_typing.final
 class DevelopmentMail(_message.Message):
+    """An e-mail that was kept instead of sent."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -393,11 +420,17 @@ class DevelopmentMail(_message.Message):
     BODY_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    """The e-mail."""
     recipient: _builtins.str
+    """To whom."""
     subject: _builtins.str
+    """Its subject."""
     body: _builtins.str
+    """Its text."""
     @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
     def __init__(
         self,
         *,
@@ -417,6 +450,8 @@ Global___DevelopmentMail: _TypeAlias = DevelopmentMail  # noqa: Y015
 
 @_typing.final
 class Webhook(_message.Message):
+    """An address of a system that is told."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -429,20 +464,29 @@ class Webhook(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    """The webhook."""
     etag: _builtins.str
+    """The version of what is shown; send it in quotes as If-Match to change it."""
     organization_id: _builtins.str
+    """Whose it is."""
     url: _builtins.str
+    """https; no private address, no user info."""
     enabled: _builtins.bool
+    """Whether it is told at all; a new one is."""
     disabled_reason_code: _builtins.str
-    """failing | by_owner | empty"""
+    """Why not."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """empty: all"""
+        """What it is told; empty: all."""
 
     @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
     @_builtins.property
-    def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last changed."""
+
     def __init__(
         self,
         *,
@@ -489,12 +533,14 @@ Global___CreateWebhookRequest: _TypeAlias = CreateWebhookRequest  # noqa: Y015
 
 @_typing.final
 class CreateWebhookResponse(_message.Message):
+    """A webhook just added: the one answer that holds its secret."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     WEBHOOK_FIELD_NUMBER: _builtins.int
     SECRET_FIELD_NUMBER: _builtins.int
     secret: _builtins.str
-    """whsec_…, shown once"""
+    """Checks the signature (whsec_…); shown in this answer only."""
     @_builtins.property
     def webhook(self) -> Global___Webhook: ...
     def __init__(
@@ -653,6 +699,8 @@ Global___TestWebhookRequest: _TypeAlias = TestWebhookRequest  # noqa: Y015
 
 @_typing.final
 class Delivery(_message.Message):
+    """One message to one webhook."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -668,22 +716,35 @@ class Delivery(_message.Message):
     NEXT_ATTEMPT_TIME_FIELD_NUMBER: _builtins.int
     DELIVERY_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """= webhook-id"""
+    """The delivery; sent as webhook-id."""
     webhook_id: _builtins.str
+    """The webhook."""
     kind: _builtins.str
+    """What was told."""
     status: Global___DeliveryStatus.ValueType
+    """Whether it arrived."""
     attempts: _builtins.int
+    """How often it was tried."""
     last_http_status: _builtins.int
+    """The last answer; 0: none."""
     last_error_code: _builtins.str
-    """timeout | connection | http | refused_address | empty"""
+    """Why the last attempt failed."""
     last_duration_ms: _builtins.int
+    """How long the last attempt took."""
     body_sha256: _builtins.str
+    """Hash of the body."""
     @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
     @_builtins.property
-    def next_attempt_time(self) -> _timestamp_pb2.Timestamp: ...
+    def next_attempt_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is tried again."""
+
     @_builtins.property
-    def delivery_time(self) -> _timestamp_pb2.Timestamp: ...
+    def delivery_time(self) -> _timestamp_pb2.Timestamp:
+        """When it arrived."""
+
     def __init__(
         self,
         *,

@@ -210,35 +210,46 @@ class Organization(_message.Message):
     PROPOSAL_FIELD_NUMBER: _builtins.int
     HAS_MANAGER_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    """The organisation."""
     etag: _builtins.str
+    """The version of what is shown; send it in quotes as If-Match to change it."""
     name: _builtins.str
+    """Its name."""
     type: Global___OrganizationType.ValueType
+    """The kind of member."""
     status: Global___OrganizationStatus.ValueType
+    """The life of the member."""
     country: _builtins.str
-    """ISO 3166-1 alpha-2"""
+    """Country, ISO 3166-1 alpha-2."""
     department: _builtins.str
-    """ISO 3166-2, e.g. NI-CI for Chinandega; may be empty"""
+    """Department, ISO 3166-2; absent: the whole country."""
     phone: _builtins.str
-    """E.164, the general number; never that of a confidential place"""
+    """General number, E.164; never that of a confidential place."""
     url: _builtins.str
+    """Its page in the web."""
     description: _builtins.str
+    """What it does, in its own words."""
     hotline_number: _builtins.str
-    """as dialled in the country, for members of type HOTLINE"""
+    """The number that callers find on the public page, as dialled in the country; for members of type hotline."""
     registered_by_worker_id: _builtins.str
-    """for coordinator and auditor only"""
+    """Who registered it; for coordinator and auditor."""
     has_manager: _builtins.bool
-    """whether it has an active one; for coordinator and auditor, in GetOrganization only"""
+    """Whether it has an active manager; for coordinator and auditor, of one organisation."""
     @_builtins.property
     def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """BCP 47"""
+        """Languages spoken, BCP 47."""
 
     @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
     @_builtins.property
-    def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last changed."""
+
     @_builtins.property
     def proposal(self) -> Global___OrganizationProposal:
-        """for coordinator and auditor only; absent: nothing is proposed"""
+        """What is proposed; for coordinator and auditor."""
 
     def __init__(
         self,
@@ -283,11 +294,17 @@ class OrganizationProposal(_message.Message):
     WORKER_ID_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     type: Global___OrganizationType.ValueType
+    """The kind of member."""
     country: _builtins.str
+    """Country, ISO 3166-1 alpha-2."""
     hotline_number: _builtins.str
+    """The number that callers find on the public page, as dialled in the country."""
     worker_id: _builtins.str
+    """Who proposed it."""
     @_builtins.property
-    def time(self) -> _timestamp_pb2.Timestamp: ...
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
     def __init__(
         self,
         *,
@@ -317,14 +334,16 @@ class Eligibility(_message.Message):
     TAKES_DEPENDANTS_FIELD_NUMBER: _builtins.int
     MAXIMUM_DEPENDANTS_FIELD_NUMBER: _builtins.int
     minimum_age: _builtins.int
-    """years, inclusive"""
+    """From this age, in years."""
     maximum_age: _builtins.int
-    """years, inclusive"""
+    """Up to this age, in years."""
     takes_dependants: _builtins.bool
+    """Whether she may bring children or others."""
     maximum_dependants: _builtins.int
+    """How many at most."""
     @_builtins.property
     def genders(self) -> _containers.RepeatedScalarFieldContainer[Global___Gender.ValueType]:
-        """empty: not stated"""
+        """Genders served; empty: not stated."""
 
     def __init__(
         self,
@@ -370,12 +389,17 @@ class Capacity(_message.Message):
     UNIT_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     intake: Global___Intake.ValueType
+    """Whether people are taken now."""
     available: _builtins.int
+    """Free now."""
     maximum: _builtins.int
+    """In all."""
     unit: _builtins.str
-    """beds | places | appointments"""
+    """What is counted."""
     @_builtins.property
-    def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When this was said."""
+
     def __init__(
         self,
         *,
@@ -426,38 +450,57 @@ class Service(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    """The service."""
     etag: _builtins.str
+    """The version of what is shown; send it in quotes as If-Match to change it."""
     organization_id: _builtins.str
+    """Whose it is; absent: your own organisation."""
     organization_name: _builtins.str
+    """Its organisation's name."""
     organization_type: Global___OrganizationType.ValueType
+    """Its organisation's kind."""
     name: _builtins.str
+    """Its name."""
     description: _builtins.str
+    """What it offers."""
     country: _builtins.str
+    """Country, ISO 3166-1 alpha-2."""
     department: _builtins.str
-    """where it is; empty: the whole country"""
+    """Where it is, ISO 3166-2; absent: the whole country."""
     confidential: _builtins.bool
-    """a shelter or safe house: shown by department only"""
+    """A shelter or safe house: shown by department only."""
     phone: _builtins.str
-    """empty for confidential services"""
+    """E.164; absent for confidential services."""
     active: _builtins.bool
+    """Whether it is offered at all; a new one is."""
     @_builtins.property
     def need_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """taxonomy"""
+        """Which needs it meets."""
 
     @_builtins.property
-    def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Languages spoken, BCP 47."""
+
     @_builtins.property
-    def eligibility(self) -> Global___Eligibility: ...
+    def eligibility(self) -> Global___Eligibility:
+        """Whom it takes."""
+
     @_builtins.property
-    def capacity(self) -> Global___Capacity: ...
+    def capacity(self) -> Global___Capacity:
+        """Its room; absent: never said. It changes by PUT …/capacity."""
+
     @_builtins.property
     def assured_time(self) -> _timestamp_pb2.Timestamp:
-        """when the member last confirmed the entry"""
+        """When the member last confirmed the entry."""
 
     @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
     @_builtins.property
-    def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last changed."""
+
     def __init__(
         self,
         *,
@@ -526,6 +569,8 @@ Global___ListTaxonomyTermsResponse: _TypeAlias = ListTaxonomyTermsResponse  # no
 
 @_typing.final
 class TaxonomyTerm(_message.Message):
+    """A need, as the network calls it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -554,15 +599,19 @@ class TaxonomyTerm(_message.Message):
     HTCDS_SPL_TYPES_FIELD_NUMBER: _builtins.int
     LEGAL_BASIS_FIELD_NUMBER: _builtins.int
     code: _builtins.str
+    """The code."""
     parent_code: _builtins.str
-    """empty for a group"""
+    """Its group; absent for a group."""
     legal_basis: _builtins.str
+    """Where the right to it stands."""
     @_builtins.property
     def names(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """by language: es, en, fr"""
+        """Its name by language: es, en, fr."""
 
     @_builtins.property
-    def htcds_spl_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def htcds_spl_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What HTCDS calls it."""
+
     def __init__(
         self,
         *,
@@ -617,14 +666,19 @@ Global___ListHotlinesResponse: _TypeAlias = ListHotlinesResponse  # noqa: Y015
 
 @_typing.final
 class Hotline(_message.Message):
+    """A line one can call."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     COUNTRY_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
     ORGANIZATION_NAME_FIELD_NUMBER: _builtins.int
     country: _builtins.str
+    """Country, ISO 3166-1 alpha-2."""
     number: _builtins.str
+    """As dialled in the country."""
     organization_name: _builtins.str
+    """Who answers."""
     def __init__(
         self,
         *,
@@ -697,8 +751,11 @@ class ListOrganizationsRequest(_message.Message):
     """default 50, at most 200"""
     page_token: _builtins.str
     country: _builtins.str
+    """Only of this country."""
     type: Global___OrganizationType.ValueType
+    """Only of this kind."""
     status: Global___OrganizationStatus.ValueType
+    """Only in this state."""
     def __init__(
         self,
         *,
@@ -970,18 +1027,24 @@ Global___GetServiceRequest: _TypeAlias = GetServiceRequest  # noqa: Y015
 
 @_typing.final
 class BatchGetRequest(_message.Message):
+    """Ids whose names are wanted; 200 in all."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SERVICE_IDS_FIELD_NUMBER: _builtins.int
     ORGANIZATION_IDS_FIELD_NUMBER: _builtins.int
     WORKER_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def service_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def service_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Services; 200 ids in all."""
+
     @_builtins.property
-    def organization_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def organization_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Organisations."""
+
     @_builtins.property
     def worker_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """names come back for workers of the caller's own organisation only"""
+        """Workers; names come back for those of your own organisation only."""
 
     def __init__(
         self,
@@ -1000,6 +1063,8 @@ Global___BatchGetRequest: _TypeAlias = BatchGetRequest  # noqa: Y015
 
 @_typing.final
 class BatchGetResponse(_message.Message):
+    """What is known of the ids; unknown ones are left out."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -1026,11 +1091,17 @@ class BatchGetResponse(_message.Message):
     ORGANIZATIONS_FIELD_NUMBER: _builtins.int
     WORKER_NAMES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___Service]: ...
+    def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___Service]:
+        """The services."""
+
     @_builtins.property
-    def organizations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Organization]: ...
+    def organizations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Organization]:
+        """The organisations."""
+
     @_builtins.property
-    def worker_names(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def worker_names(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Names by worker id."""
+
     def __init__(
         self,
         *,
@@ -1121,19 +1192,26 @@ class SearchServicesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     words: _builtins.str
-    """at most 200 characters"""
+    """Words, without regard to accents."""
     need_code: _builtins.str
+    """A need, with its sub-codes."""
     country: _builtins.str
+    """Only in this country."""
     department: _builtins.str
-    """services of the whole country are included"""
+    """Only in this department; services of the whole country are included."""
     language: _builtins.str
+    """Only where this is spoken."""
     age: _builtins.int
+    """Her age in years."""
     dependants: _builtins.int
+    """How many come with her."""
     has_room: _builtins.bool
+    """Only with room now."""
     page_size: _builtins.int
-    """default 25, at most 100"""
+    """How many at most; never more than 100."""
     page_token: _builtins.str
     organization_id: _builtins.str
+    """Only of this organisation."""
     def __init__(
         self,
         *,
@@ -1173,7 +1251,7 @@ class SearchServicesResponse(_message.Message):
     TOTAL_SIZE_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     total_size: _builtins.int
-    """1000 means a thousand or more"""
+    """How many there are in all; 1000: a thousand or more."""
     @_builtins.property
     def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___Service]: ...
     def __init__(
@@ -1207,17 +1285,24 @@ class MatchServicesRequest(_message.Message):
     EXCLUDED_ORGANIZATION_IDS_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     need_code: _builtins.str
+    """The need."""
     country: _builtins.str
+    """Country, ISO 3166-1 alpha-2."""
     department: _builtins.str
+    """Department, ISO 3166-2."""
     age: _builtins.int
+    """Her age in years."""
     gender: Global___Gender.ValueType
+    """HTCDS prs_Gender."""
     dependants: _builtins.int
+    """How many come with her."""
     language: _builtins.str
+    """A language, BCP 47."""
     limit: _builtins.int
-    """default 20, at most 100"""
+    """How many at most; 20 unless said."""
     @_builtins.property
     def excluded_organization_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """conflict guard: left out without a word"""
+        """Left out without a word: whom she named as unsafe."""
 
     def __init__(
         self,
@@ -1269,16 +1354,23 @@ Global___MatchServicesResponse: _TypeAlias = MatchServicesResponse  # noqa: Y015
 
 @_typing.final
 class Match(_message.Message):
+    """A service with its verdict."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SERVICE_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
+    """The worst of its reasons."""
     @_builtins.property
-    def service(self) -> Global___Service: ...
+    def service(self) -> Global___Service:
+        """The service."""
+
     @_builtins.property
-    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatchReason]: ...
+    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatchReason]:
+        """Why, by criterion."""
+
     def __init__(
         self,
         *,
@@ -1296,16 +1388,19 @@ Global___Match: _TypeAlias = Match  # noqa: Y015
 
 @_typing.final
 class MatchReason(_message.Message):
+    """One criterion, and how it came out."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CRITERION_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     REASON_CODE_FIELD_NUMBER: _builtins.int
     criterion: _builtins.str
-    """need | age | gender | dependants | language | area | room | freshness"""
+    """Which: need, age, gender, dependants, language, area, room, freshness."""
     verdict: Global___Verdict.ValueType
+    """How it came out."""
     reason_code: _builtins.str
-    """e.g. age_in_range, age_not_stated, age_too_low, department_same, room_free, room_none, figure_old"""
+    """Why, e.g. age_in_range, age_not_stated, age_too_low, department_same, room_free, room_none, figure_old."""
     def __init__(
         self,
         *,

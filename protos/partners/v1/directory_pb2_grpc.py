@@ -137,7 +137,7 @@ class DirectoryServicer:
     """
 
     def ListTaxonomyTerms(self, request, context):
-        """Returns the service taxonomy: groups and sub-codes with their names. Needs no token.
+        """Returns the service taxonomy: groups and sub-codes with their names in three languages. Needs no token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -238,7 +238,8 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGet(self, request, context):
-        """Returns the services and organisations with these ids, in any order; unknown ids are left out. At most 200 ids in all.
+        """Returns the names behind many ids: services and organisations, and workers of the caller's own organisation, in any order; unknown ids are left
+        out. At most 200 ids in all.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -252,7 +253,7 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetCapacity(self, request, context):
-        """Says how much room a service has now. Any worker of the organisation.
+        """Says how much room a service has now; without an etag the last word counts. Any worker of the organisation.
         stale_etag: only if an etag was sent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -260,7 +261,8 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SearchServices(self, request, context):
-        """Finds services by words (without accents), need (with its children), area, language, age, dependants, room. Words never enter a log.
+        """Finds services by words (without accents), need (with its children), area, language, age, dependants, room. Words, age and dependants enter no
+        log and no address: by REST they are asked for by POST, and the next page by the same body with `cursor`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

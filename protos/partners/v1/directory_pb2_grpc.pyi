@@ -34,7 +34,7 @@ class DirectoryStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DirectoryAsyncStub: ...
     ListTaxonomyTerms: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListTaxonomyTermsRequest, _directory_pb2.ListTaxonomyTermsResponse]
-    """Returns the service taxonomy: groups and sub-codes with their names. Needs no token."""
+    """Returns the service taxonomy: groups and sub-codes with their names in three languages. Needs no token."""
     ListHotlines: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListHotlinesRequest, _directory_pb2.ListHotlinesResponse]
     """Returns the hotline numbers of the campaign, one per country. Public: needs no token."""
     CreateOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.CreateOrganizationRequest, _directory_pb2.Organization]
@@ -68,15 +68,19 @@ class DirectoryStub:
     GetService: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetServiceRequest, _directory_pb2.Service]
     """Returns one service."""
     BatchGet: _grpc.UnaryUnaryMultiCallable[_directory_pb2.BatchGetRequest, _directory_pb2.BatchGetResponse]
-    """Returns the services and organisations with these ids, in any order; unknown ids are left out. At most 200 ids in all."""
+    """Returns the names behind many ids: services and organisations, and workers of the caller's own organisation, in any order; unknown ids are left
+    out. At most 200 ids in all.
+    """
     UpdateService: _grpc.UnaryUnaryMultiCallable[_directory_pb2.UpdateServiceRequest, _directory_pb2.Service]
     """Changes the fields named in update_mask. Manager of the organisation, or coordinator."""
     SetCapacity: _grpc.UnaryUnaryMultiCallable[_directory_pb2.SetCapacityRequest, _directory_pb2.Service]
-    """Says how much room a service has now. Any worker of the organisation.
+    """Says how much room a service has now; without an etag the last word counts. Any worker of the organisation.
     stale_etag: only if an etag was sent.
     """
     SearchServices: _grpc.UnaryUnaryMultiCallable[_directory_pb2.SearchServicesRequest, _directory_pb2.SearchServicesResponse]
-    """Finds services by words (without accents), need (with its children), area, language, age, dependants, room. Words never enter a log."""
+    """Finds services by words (without accents), need (with its children), area, language, age, dependants, room. Words, age and dependants enter no
+    log and no address: by REST they are asked for by POST, and the next page by the same body with `cursor`.
+    """
     MatchServices: _grpc.UnaryUnaryMultiCallable[_directory_pb2.MatchServicesRequest, _directory_pb2.MatchServicesResponse]
     """Gives every service of the need a verdict with the reason per criterion, best first. Coarse attributes only; nothing is stored."""
 
@@ -86,7 +90,7 @@ class DirectoryAsyncStub(DirectoryStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListTaxonomyTerms: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListTaxonomyTermsRequest, _directory_pb2.ListTaxonomyTermsResponse]  # type: ignore[assignment]
-    """Returns the service taxonomy: groups and sub-codes with their names. Needs no token."""
+    """Returns the service taxonomy: groups and sub-codes with their names in three languages. Needs no token."""
     ListHotlines: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListHotlinesRequest, _directory_pb2.ListHotlinesResponse]  # type: ignore[assignment]
     """Returns the hotline numbers of the campaign, one per country. Public: needs no token."""
     CreateOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.CreateOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
@@ -120,15 +124,19 @@ class DirectoryAsyncStub(DirectoryStub):
     GetService: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetServiceRequest, _directory_pb2.Service]  # type: ignore[assignment]
     """Returns one service."""
     BatchGet: _aio.UnaryUnaryMultiCallable[_directory_pb2.BatchGetRequest, _directory_pb2.BatchGetResponse]  # type: ignore[assignment]
-    """Returns the services and organisations with these ids, in any order; unknown ids are left out. At most 200 ids in all."""
+    """Returns the names behind many ids: services and organisations, and workers of the caller's own organisation, in any order; unknown ids are left
+    out. At most 200 ids in all.
+    """
     UpdateService: _aio.UnaryUnaryMultiCallable[_directory_pb2.UpdateServiceRequest, _directory_pb2.Service]  # type: ignore[assignment]
     """Changes the fields named in update_mask. Manager of the organisation, or coordinator."""
     SetCapacity: _aio.UnaryUnaryMultiCallable[_directory_pb2.SetCapacityRequest, _directory_pb2.Service]  # type: ignore[assignment]
-    """Says how much room a service has now. Any worker of the organisation.
+    """Says how much room a service has now; without an etag the last word counts. Any worker of the organisation.
     stale_etag: only if an etag was sent.
     """
     SearchServices: _aio.UnaryUnaryMultiCallable[_directory_pb2.SearchServicesRequest, _directory_pb2.SearchServicesResponse]  # type: ignore[assignment]
-    """Finds services by words (without accents), need (with its children), area, language, age, dependants, room. Words never enter a log."""
+    """Finds services by words (without accents), need (with its children), area, language, age, dependants, room. Words, age and dependants enter no
+    log and no address: by REST they are asked for by POST, and the next page by the same body with `cursor`.
+    """
     MatchServices: _aio.UnaryUnaryMultiCallable[_directory_pb2.MatchServicesRequest, _directory_pb2.MatchServicesResponse]  # type: ignore[assignment]
     """Gives every service of the need a verdict with the reason per criterion, best first. Coarse attributes only; nothing is stored."""
 
@@ -141,7 +149,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.ListTaxonomyTermsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.ListTaxonomyTermsResponse, _abc.Awaitable[_directory_pb2.ListTaxonomyTermsResponse]]:
-        """Returns the service taxonomy: groups and sub-codes with their names. Needs no token."""
+        """Returns the service taxonomy: groups and sub-codes with their names in three languages. Needs no token."""
 
     @_abc_1.abstractmethod
     def ListHotlines(
@@ -259,7 +267,9 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.BatchGetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.BatchGetResponse, _abc.Awaitable[_directory_pb2.BatchGetResponse]]:
-        """Returns the services and organisations with these ids, in any order; unknown ids are left out. At most 200 ids in all."""
+        """Returns the names behind many ids: services and organisations, and workers of the caller's own organisation, in any order; unknown ids are left
+        out. At most 200 ids in all.
+        """
 
     @_abc_1.abstractmethod
     def UpdateService(
@@ -275,7 +285,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.SetCapacityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Service, _abc.Awaitable[_directory_pb2.Service]]:
-        """Says how much room a service has now. Any worker of the organisation.
+        """Says how much room a service has now; without an etag the last word counts. Any worker of the organisation.
         stale_etag: only if an etag was sent.
         """
 
@@ -285,7 +295,9 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.SearchServicesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.SearchServicesResponse, _abc.Awaitable[_directory_pb2.SearchServicesResponse]]:
-        """Finds services by words (without accents), need (with its children), area, language, age, dependants, room. Words never enter a log."""
+        """Finds services by words (without accents), need (with its children), area, language, age, dependants, room. Words, age and dependants enter no
+        log and no address: by REST they are asked for by POST, and the next page by the same body with `cursor`.
+        """
 
     @_abc_1.abstractmethod
     def MatchServices(

@@ -40,6 +40,8 @@ Global___WorkerStatus: _TypeAlias = WorkerStatus  # noqa: Y015
 
 @_typing.final
 class Worker(_message.Message):
+    """A person with an account."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -53,19 +55,31 @@ class Worker(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    """The worker."""
     etag: _builtins.str
+    """The version of what is shown; send it in quotes as If-Match to change it."""
     organization_id: _builtins.str
+    """Where she works."""
     name: _builtins.str
-    """seen inside the organisation only"""
+    """Her name; seen inside the organisation only."""
     email: _builtins.str
+    """Her e-mail, with which she signs in."""
     language: _builtins.str
+    """Her language, BCP 47."""
     status: Global___WorkerStatus.ValueType
+    """Whether the account is live."""
     @_builtins.property
-    def roles(self) -> _containers.RepeatedScalarFieldContainer[_contract_pb2.Role.ValueType]: ...
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[_contract_pb2.Role.ValueType]:
+        """What she does."""
+
     @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
     @_builtins.property
-    def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last changed."""
+
     def __init__(
         self,
         *,
@@ -90,6 +104,8 @@ Global___Worker: _TypeAlias = Worker  # noqa: Y015
 
 @_typing.final
 class Invitation(_message.Message):
+    """An invitation to open an account. The link goes to the address alone."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -100,19 +116,25 @@ class Invitation(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    """The invitation."""
     organization_id: _builtins.str
-    """empty in a request: the caller's own"""
+    """To which organisation; absent: your own."""
     email: _builtins.str
+    """Where the link goes, and with what she will sign in."""
     language: _builtins.str
-    """of the e-mail and the account"""
+    """The language of e-mail and account, BCP 47."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_contract_pb2.Role.ValueType]:
-        """of a first manager: MANAGER, and perhaps WORKER and OPERATOR"""
+        """What she will do; a first manager is MANAGER, and perhaps WORKER and OPERATOR."""
 
     @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
     @_builtins.property
-    def expire_time(self) -> _timestamp_pb2.Timestamp: ...
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when it is good."""
+
     def __init__(
         self,
         *,
@@ -214,6 +236,8 @@ Global___RevokeInvitationRequest: _TypeAlias = RevokeInvitationRequest  # noqa: 
 
 @_typing.final
 class AcceptInvitationRequest(_message.Message):
+    """What opens the account."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TOKEN_FIELD_NUMBER: _builtins.int
@@ -221,11 +245,11 @@ class AcceptInvitationRequest(_message.Message):
     PASSWORD_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     token: _builtins.str
-    """of the link"""
+    """The secret of the link: what stands behind its #."""
     name: _builtins.str
-    """seen inside the organisation only"""
+    """Your name; seen inside the organisation only."""
     password: _builtins.str
-    """at least 12 characters"""
+    """A password of your own, at least 12 characters."""
     request_id: _builtins.str
     def __init__(
         self,
@@ -330,6 +354,8 @@ Global___SuspendWorkerRequest: _TypeAlias = SuspendWorkerRequest  # noqa: Y015
 
 @_typing.final
 class ApiKey(_message.Message):
+    """A key of a system. Its secret is shown once, when it is made."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -344,27 +370,37 @@ class ApiKey(_message.Message):
     UNCONFIRMED_FIELD_NUMBER: _builtins.int
     CONFIRMED_BY_WORKER_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    """The key."""
     organization_id: _builtins.str
+    """Whose it is."""
     label: _builtins.str
+    """What it is for."""
     worker_id: _builtins.str
-    """the manager with whom it stands and falls"""
+    """The manager with whom it stands and falls."""
     unconfirmed: _builtins.bool
-    """it waits for a second manager"""
+    """Whether it waits for a second manager, and is good for nothing until then."""
     confirmed_by_worker_id: _builtins.str
+    """Who that was."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """directory.read directory.write referrals.read referrals.write referrals.override people.read people.write"""
+        """What it may do."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """people.open contacts.write notifications"""
+        """When it was made."""
 
     @_builtins.property
-    def expire_time(self) -> _timestamp_pb2.Timestamp: ...
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends; left out: in a year."""
+
     @_builtins.property
-    def last_use_time(self) -> _timestamp_pb2.Timestamp: ...
+    def last_use_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was last used."""
+
     @_builtins.property
-    def revoke_time(self) -> _timestamp_pb2.Timestamp: ...
+    def revoke_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was revoked."""
+
     def __init__(
         self,
         *,
@@ -390,6 +426,8 @@ Global___ApiKey: _TypeAlias = ApiKey  # noqa: Y015
 
 @_typing.final
 class CreateApiKeyRequest(_message.Message):
+    """A key of a system, to be made."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     LABEL_FIELD_NUMBER: _builtins.int
@@ -398,14 +436,17 @@ class CreateApiKeyRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     label: _builtins.str
+    """What it is for."""
     request_id: _builtins.str
     organization_id: _builtins.str
-    """empty or the caller's own"""
+    """Absent, or your own organisation."""
     @_builtins.property
-    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it may do."""
+
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """default one year"""
+        """When it ends; absent: in a year."""
 
     def __init__(
         self,
@@ -470,12 +511,14 @@ Global___TransferApiKeyRequest: _TypeAlias = TransferApiKeyRequest  # noqa: Y015
 
 @_typing.final
 class CreateApiKeyResponse(_message.Message):
+    """A key with its secret."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     API_KEY_FIELD_NUMBER: _builtins.int
     SECRET_FIELD_NUMBER: _builtins.int
     secret: _builtins.str
-    """enl_<id>_<secret>, whole, shown once"""
+    """The whole key (enl_<id>_<secret>); shown in this answer only."""
     @_builtins.property
     def api_key(self) -> Global___ApiKey: ...
     def __init__(

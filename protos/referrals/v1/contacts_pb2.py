@@ -23,19 +23,72 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from protos.contract.v1 import contract_pb2 as protos_dot_contract_dot_v1_dot_contract__pb2
 from protos.referrals.v1 import referrals_pb2 as protos_dot_referrals_dot_v1_dot_referrals__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/referrals/v1/contacts.proto\x12\x13\x65nlace.referrals.v1\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\x1a#protos/referrals/v1/referrals.proto\"\x8a\x05\n\x06Triage\x12/\n\ndanger_now\x18\x01 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12/\n\nstill_held\x18\x02 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12.\n\twants_out\x18\x03 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x35\n\x10\x65scape_under_way\x18\x04 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x31\n\x0c\x63hild_unsafe\x18\x05 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x36\n\x11medical_emergency\x18\x06 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x37\n\x12safe_place_tonight\x18\x07 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x37\n\x12\x65xploiters_looking\x18\x08 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x39\n\x14sexual_violence_120h\x18\t \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x35\n\x10need_within_days\x18\n \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x31\n\x0csafe_to_talk\x18\x0b \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x35\n\x10wants_protection\x18\x0c \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\"\xee\x03\n\x07\x43ontact\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x17\n\x0forganization_id\x18\x03 \x01(\t\x12\x14\n\x0cline_country\x18\x04 \x01(\t\x12\x15\n\rcampaign_code\x18\x05 \x01(\t\x12\x11\n\tkind_code\x18\x06 \x01(\t\x12\x14\n\x0cspeaker_code\x18\x07 \x01(\t\x12\x10\n\x08language\x18\x08 \x01(\t\x12+\n\x06triage\x18\t \x01(\x0b\x32\x1b.enlace.referrals.v1.Triage\x12-\n\x07urgency\x18\n \x01(\x0e\x32\x1c.enlace.referrals.v1.Urgency\x12\x14\n\x0cpathway_code\x18\x0b \x01(\t\x12\x14\n\x0coutcome_code\x18\x0c \x01(\t\x12\x12\n\ndepartment\x18\r \x01(\t\x12\x11\n\tneed_code\x18\x0e \x01(\t\x12\x11\n\tperson_id\x18\x0f \x01(\t\x12\x0c\n\x04note\x18\x10 \x01(\t\x12\x16\n\x0ereference_hint\x18\x11 \x01(\t\x12/\n\x0b\x63reate_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x14\x43reateContactRequest\x12-\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x1c.enlace.referrals.v1.Contact\x12\x0b\n\x03pin\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"f\n\x15\x43reateContactResponse\x12-\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x1c.enlace.referrals.v1.Contact\x12\x11\n\treference\x18\x02 \x01(\t\x12\x0b\n\x03pin\x18\x03 \x01(\t\"\x1f\n\x11GetContactRequest\x12\n\n\x02id\x18\x01 \x01(\t\"<\n\x13ListContactsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x14ListContactsResponse\x12.\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32\x1c.enlace.referrals.v1.Contact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x14UpdateContactRequest\x12-\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x1c.enlace.referrals.v1.Contact\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\";\n\x19GetReferenceStatusRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0b\n\x03pin\x18\x02 \x01(\t\"W\n!WithdrawConsentByReferenceRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0b\n\x03pin\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"[\n\x12\x43onfirmHelpRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0b\n\x03pin\x18\x02 \x01(\t\x12\x11\n\thelp_came\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\xac\x01\n\x0fReferenceStatus\x12\x19\n\x11\x63ontact_time_band\x18\x01 \x01(\t\x12\x31\n\x05items\x18\x02 \x03(\x0b\x32\".enlace.referrals.v1.ReferenceItem\x12!\n\x19organizations_with_access\x18\x03 \x01(\x05\x12\x12\n\nfile_count\x18\x04 \x01(\x05\x12\x14\n\x0cmay_withdraw\x18\x05 \x01(\x08\"\x99\x01\n\rReferenceItem\x12\x17\n\x0fneed_group_code\x18\x01 \x01(\t\x12\x13\n\x0bstatus_code\x18\x02 \x01(\t\x12\x13\n\x0bmay_confirm\x18\x03 \x01(\x08\x12\x14\n\x0c\x63onsent_live\x18\x04 \x01(\x08\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*W\n\x06\x41nswer\x12\x16\n\x12\x41NSWER_UNSPECIFIED\x10\x00\x12\x0e\n\nANSWER_YES\x10\x01\x12\r\n\tANSWER_NO\x10\x02\x12\x16\n\x12\x41NSWER_DID_NOT_SAY\x10\x03\x32\xf1\x04\n\x08\x43ontacts\x12\xa0\x01\n\rCreateContact\x12).enlace.referrals.v1.CreateContactRequest\x1a*.enlace.referrals.v1.CreateContactResponse\"8\x8a\xb5\x18\x13\x12\x01\x02\x1a\x0e\x63ontacts.write\x82\xd3\xe4\x93\x02\x1b\"\x10/api/v1/contacts:\x07\x63ontact\x12\x88\x01\n\nGetContact\x12&.enlace.referrals.v1.GetContactRequest\x1a\x1c.enlace.referrals.v1.Contact\"4\x8a\xb5\x18\x13\x12\x01\x02\x1a\x0e\x63ontacts.write\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/contacts/{id}\x12\x94\x01\n\x0cListContacts\x12(.enlace.referrals.v1.ListContactsRequest\x1a).enlace.referrals.v1.ListContactsResponse\"/\x8a\xb5\x18\x13\x12\x01\x02\x1a\x0e\x63ontacts.write\x82\xd3\xe4\x93\x02\x12\x12\x10/api/v1/contacts\x12\x9f\x01\n\rUpdateContact\x12).enlace.referrals.v1.UpdateContactRequest\x1a\x1c.enlace.referrals.v1.Contact\"E\x8a\xb5\x18\x13\x12\x01\x02\x1a\x0e\x63ontacts.write\x82\xd3\xe4\x93\x02(2\x1d/api/v1/contacts/{contact.id}:\x07\x63ontact2\xf9\x04\n\nReferences\x12\xc1\x01\n\x12GetReferenceStatus\x12..enlace.referrals.v1.GetReferenceStatusRequest\x1a$.enlace.referrals.v1.ReferenceStatus\"U\x8a\xb5\x18-\x08\x01*\x16reference_or_pin_wrong*\x11too_many_attempts\x82\xd3\xe4\x93\x02\x1e\"\x19/api/v1/references/status:\x01*\x12\xdb\x01\n\x1aWithdrawConsentByReference\x12\x36.enlace.referrals.v1.WithdrawConsentByReferenceRequest\x1a$.enlace.referrals.v1.ReferenceStatus\"_\x8a\xb5\x18-\x08\x01*\x16reference_or_pin_wrong*\x11too_many_attempts\x82\xd3\xe4\x93\x02(\"#/api/v1/references/withdraw-consent:\x01*\x12\xc8\x01\n\x0b\x43onfirmHelp\x12\'.enlace.referrals.v1.ConfirmHelpRequest\x1a$.enlace.referrals.v1.ReferenceStatus\"j\x8a\xb5\x18\x41\x08\x01*\x16reference_or_pin_wrong*\x11too_many_attempts*\x12nothing_to_confirm\x82\xd3\xe4\x93\x02\x1f\"\x1a/api/v1/references/confirm:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/referrals/v1/contacts.proto\x12\x13\x65nlace.referrals.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\x1a#protos/referrals/v1/referrals.proto\"\x8a\x05\n\x06Triage\x12/\n\ndanger_now\x18\x01 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12/\n\nstill_held\x18\x02 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12.\n\twants_out\x18\x03 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x35\n\x10\x65scape_under_way\x18\x04 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x31\n\x0c\x63hild_unsafe\x18\x05 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x36\n\x11medical_emergency\x18\x06 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x37\n\x12safe_place_tonight\x18\x07 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x37\n\x12\x65xploiters_looking\x18\x08 \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x39\n\x14sexual_violence_120h\x18\t \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x35\n\x10need_within_days\x18\n \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x31\n\x0csafe_to_talk\x18\x0b \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\x12\x35\n\x10wants_protection\x18\x0c \x01(\x0e\x32\x1b.enlace.referrals.v1.Answer\"\x96\x05\n\x07\x43ontact\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x1d\n\x0forganization_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\x0cline_country\x18\x04 \x01(\tB\x05\xe2\x41\x02\x02\x05\x12#\n\rcampaign_code\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x05\x92\xb5\x18\x04\"\x02tv\x12\x1f\n\tkind_code\x18\x06 \x01(\tB\x0c\x92\xb5\x18\x08\"\x06\x63risis\x12\"\n\x0cspeaker_code\x18\x07 \x01(\tB\x0c\x92\xb5\x18\x08\"\x06person\x12\x10\n\x08language\x18\x08 \x01(\t\x12+\n\x06triage\x18\t \x01(\x0b\x32\x1b.enlace.referrals.v1.Triage\x12\x42\n\x07urgency\x18\n \x01(\x0e\x32\x1c.enlace.referrals.v1.UrgencyB\x13\xe2\x41\x01\x03\x92\xb5\x18\x0b\"\temergency\x12\x36\n\x0cpathway_code\x18\x0b \x01(\tB \xe2\x41\x01\x03\x92\xb5\x18\x18\"\x16protection_on_the_line\x12#\n\x0coutcome_code\x18\x0c \x01(\tB\r\x92\xb5\x18\t\"\x07\x61\x64vised\x12\x12\n\ndepartment\x18\r \x01(\t\x12 \n\tneed_code\x18\x0e \x01(\tB\r\x92\xb5\x18\t\"\x07HOU.EMG\x12\x11\n\tperson_id\x18\x0f \x01(\t\x12\x0c\n\x04note\x18\x10 \x01(\t\x12&\n\x0ereference_hint\x18\x11 \x01(\tB\x0e\xe2\x41\x01\x03\x92\xb5\x18\x06\x18\x02\"\x02\x37K\x12\x35\n\x0b\x63reate_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"w\n\x14\x43reateContactRequest\x12>\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x1c.enlace.referrals.v1.ContactB\x0f\x92\xb5\x18\x0b:\tperson_id\x12\x0b\n\x03pin\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x83\x01\n\x15\x43reateContactResponse\x12-\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x1c.enlace.referrals.v1.Contact\x12&\n\treference\x18\x02 \x01(\tB\x13\x92\xb5\x18\x0f\x18\t\"\t7QK4-M2X7(\x01\x12\x13\n\x03pin\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02(\x01\"\x1f\n\x11GetContactRequest\x12\n\n\x02id\x18\x01 \x01(\t\"<\n\x13ListContactsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x14ListContactsResponse\x12.\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32\x1c.enlace.referrals.v1.Contact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x14UpdateContactRequest\x12-\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x1c.enlace.referrals.v1.Contact\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"Z\n\x19GetReferenceStatusRequest\x12*\n\treference\x18\x01 \x01(\tB\x17\xe2\x41\x01\x02\x92\xb5\x18\x0f\x08\r\x18\x14\"\t7QK4-M2X7\x12\x11\n\x03pin\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"v\n!WithdrawConsentByReferenceRequest\x12*\n\treference\x18\x01 \x01(\tB\x17\xe2\x41\x01\x02\x92\xb5\x18\x0f\x08\r\x18\x14\"\t7QK4-M2X7\x12\x11\n\x03pin\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x80\x01\n\x12\x43onfirmHelpRequest\x12*\n\treference\x18\x01 \x01(\tB\x17\xe2\x41\x01\x02\x92\xb5\x18\x0f\x08\r\x18\x14\"\t7QK4-M2X7\x12\x11\n\x03pin\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\thelp_came\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\xb9\x01\n\x0fReferenceStatus\x12&\n\x11\x63ontact_time_band\x18\x01 \x01(\tB\x0b\x92\xb5\x18\x07\"\x05today\x12\x31\n\x05items\x18\x02 \x03(\x0b\x32\".enlace.referrals.v1.ReferenceItem\x12!\n\x19organizations_with_access\x18\x03 \x01(\x05\x12\x12\n\nfile_count\x18\x04 \x01(\x05\x12\x14\n\x0cmay_withdraw\x18\x05 \x01(\x08\"\xc6\x01\n\rReferenceItem\x12$\n\x0fneed_group_code\x18\x01 \x01(\tB\x0b\x92\xb5\x18\x07\"\x03HOU(\x01\x12+\n\x0bstatus_code\x18\x02 \x01(\tB\x16\x92\xb5\x18\x12\"\x0e\x62\x65ing_prepared(\x01\x12\x13\n\x0bmay_confirm\x18\x03 \x01(\x08\x12\x14\n\x0c\x63onsent_live\x18\x04 \x01(\x08\x12\x37\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x92\xb5\x18\x02(\x01*W\n\x06\x41nswer\x12\x16\n\x12\x41NSWER_UNSPECIFIED\x10\x00\x12\x0e\n\nANSWER_YES\x10\x01\x12\r\n\tANSWER_NO\x10\x02\x12\x16\n\x12\x41NSWER_DID_NOT_SAY\x10\x03\x32\xf1\x04\n\x08\x43ontacts\x12\xa0\x01\n\rCreateContact\x12).enlace.referrals.v1.CreateContactRequest\x1a*.enlace.referrals.v1.CreateContactResponse\"8\x8a\xb5\x18\x13\x12\x01\x02\x1a\x0e\x63ontacts.write\x82\xd3\xe4\x93\x02\x1b\"\x10/api/v1/contacts:\x07\x63ontact\x12\x88\x01\n\nGetContact\x12&.enlace.referrals.v1.GetContactRequest\x1a\x1c.enlace.referrals.v1.Contact\"4\x8a\xb5\x18\x13\x12\x01\x02\x1a\x0e\x63ontacts.write\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/contacts/{id}\x12\x94\x01\n\x0cListContacts\x12(.enlace.referrals.v1.ListContactsRequest\x1a).enlace.referrals.v1.ListContactsResponse\"/\x8a\xb5\x18\x13\x12\x01\x02\x1a\x0e\x63ontacts.write\x82\xd3\xe4\x93\x02\x12\x12\x10/api/v1/contacts\x12\x9f\x01\n\rUpdateContact\x12).enlace.referrals.v1.UpdateContactRequest\x1a\x1c.enlace.referrals.v1.Contact\"E\x8a\xb5\x18\x13\x12\x01\x02\x1a\x0e\x63ontacts.write\x82\xd3\xe4\x93\x02(2\x1d/api/v1/contacts/{contact.id}:\x07\x63ontact2\xf9\x04\n\nReferences\x12\xc1\x01\n\x12GetReferenceStatus\x12..enlace.referrals.v1.GetReferenceStatusRequest\x1a$.enlace.referrals.v1.ReferenceStatus\"U\x8a\xb5\x18-\x08\x01*\x16reference_or_pin_wrong*\x11too_many_attempts\x82\xd3\xe4\x93\x02\x1e\"\x19/api/v1/references/status:\x01*\x12\xdb\x01\n\x1aWithdrawConsentByReference\x12\x36.enlace.referrals.v1.WithdrawConsentByReferenceRequest\x1a$.enlace.referrals.v1.ReferenceStatus\"_\x8a\xb5\x18-\x08\x01*\x16reference_or_pin_wrong*\x11too_many_attempts\x82\xd3\xe4\x93\x02(\"#/api/v1/references/withdraw-consent:\x01*\x12\xc8\x01\n\x0b\x43onfirmHelp\x12\'.enlace.referrals.v1.ConfirmHelpRequest\x1a$.enlace.referrals.v1.ReferenceStatus\"j\x8a\xb5\x18\x41\x08\x01*\x16reference_or_pin_wrong*\x11too_many_attempts*\x12nothing_to_confirm\x82\xd3\xe4\x93\x02\x1f\"\x1a/api/v1/references/confirm:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.referrals.v1.contacts_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['organization_id']._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['organization_id']._serialized_options = b'\342A\001\003'
+  _globals['_CONTACT'].fields_by_name['line_country']._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['line_country']._serialized_options = b'\342A\002\002\005'
+  _globals['_CONTACT'].fields_by_name['campaign_code']._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['campaign_code']._serialized_options = b'\342A\001\005\222\265\030\004\"\002tv'
+  _globals['_CONTACT'].fields_by_name['kind_code']._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['kind_code']._serialized_options = b'\222\265\030\010\"\006crisis'
+  _globals['_CONTACT'].fields_by_name['speaker_code']._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['speaker_code']._serialized_options = b'\222\265\030\010\"\006person'
+  _globals['_CONTACT'].fields_by_name['urgency']._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['urgency']._serialized_options = b'\342A\001\003\222\265\030\013\"\temergency'
+  _globals['_CONTACT'].fields_by_name['pathway_code']._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['pathway_code']._serialized_options = b'\342A\001\003\222\265\030\030\"\026protection_on_the_line'
+  _globals['_CONTACT'].fields_by_name['outcome_code']._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['outcome_code']._serialized_options = b'\222\265\030\t\"\007advised'
+  _globals['_CONTACT'].fields_by_name['need_code']._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['need_code']._serialized_options = b'\222\265\030\t\"\007HOU.EMG'
+  _globals['_CONTACT'].fields_by_name['reference_hint']._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['reference_hint']._serialized_options = b'\342A\001\003\222\265\030\006\030\002\"\0027K'
+  _globals['_CONTACT'].fields_by_name['create_time']._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
+  _globals['_CONTACT'].fields_by_name['update_time']._loaded_options = None
+  _globals['_CONTACT'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
+  _globals['_CREATECONTACTREQUEST'].fields_by_name['contact']._loaded_options = None
+  _globals['_CREATECONTACTREQUEST'].fields_by_name['contact']._serialized_options = b'\222\265\030\013:\tperson_id'
+  _globals['_CREATECONTACTRESPONSE'].fields_by_name['reference']._loaded_options = None
+  _globals['_CREATECONTACTRESPONSE'].fields_by_name['reference']._serialized_options = b'\222\265\030\017\030\t\"\t7QK4-M2X7(\001'
+  _globals['_CREATECONTACTRESPONSE'].fields_by_name['pin']._loaded_options = None
+  _globals['_CREATECONTACTRESPONSE'].fields_by_name['pin']._serialized_options = b'\222\265\030\002(\001'
+  _globals['_GETREFERENCESTATUSREQUEST'].fields_by_name['reference']._loaded_options = None
+  _globals['_GETREFERENCESTATUSREQUEST'].fields_by_name['reference']._serialized_options = b'\342A\001\002\222\265\030\017\010\r\030\024\"\t7QK4-M2X7'
+  _globals['_GETREFERENCESTATUSREQUEST'].fields_by_name['pin']._loaded_options = None
+  _globals['_GETREFERENCESTATUSREQUEST'].fields_by_name['pin']._serialized_options = b'\342A\001\002'
+  _globals['_WITHDRAWCONSENTBYREFERENCEREQUEST'].fields_by_name['reference']._loaded_options = None
+  _globals['_WITHDRAWCONSENTBYREFERENCEREQUEST'].fields_by_name['reference']._serialized_options = b'\342A\001\002\222\265\030\017\010\r\030\024\"\t7QK4-M2X7'
+  _globals['_WITHDRAWCONSENTBYREFERENCEREQUEST'].fields_by_name['pin']._loaded_options = None
+  _globals['_WITHDRAWCONSENTBYREFERENCEREQUEST'].fields_by_name['pin']._serialized_options = b'\342A\001\002'
+  _globals['_CONFIRMHELPREQUEST'].fields_by_name['reference']._loaded_options = None
+  _globals['_CONFIRMHELPREQUEST'].fields_by_name['reference']._serialized_options = b'\342A\001\002\222\265\030\017\010\r\030\024\"\t7QK4-M2X7'
+  _globals['_CONFIRMHELPREQUEST'].fields_by_name['pin']._loaded_options = None
+  _globals['_CONFIRMHELPREQUEST'].fields_by_name['pin']._serialized_options = b'\342A\001\002'
+  _globals['_CONFIRMHELPREQUEST'].fields_by_name['help_came']._loaded_options = None
+  _globals['_CONFIRMHELPREQUEST'].fields_by_name['help_came']._serialized_options = b'\342A\001\002'
+  _globals['_REFERENCESTATUS'].fields_by_name['contact_time_band']._loaded_options = None
+  _globals['_REFERENCESTATUS'].fields_by_name['contact_time_band']._serialized_options = b'\222\265\030\007\"\005today'
+  _globals['_REFERENCEITEM'].fields_by_name['need_group_code']._loaded_options = None
+  _globals['_REFERENCEITEM'].fields_by_name['need_group_code']._serialized_options = b'\222\265\030\007\"\003HOU(\001'
+  _globals['_REFERENCEITEM'].fields_by_name['status_code']._loaded_options = None
+  _globals['_REFERENCEITEM'].fields_by_name['status_code']._serialized_options = b'\222\265\030\022\"\016being_prepared(\001'
+  _globals['_REFERENCEITEM'].fields_by_name['update_time']._loaded_options = None
+  _globals['_REFERENCEITEM'].fields_by_name['update_time']._serialized_options = b'\222\265\030\002(\001'
   _globals['_CONTACTS'].methods_by_name['CreateContact']._loaded_options = None
   _globals['_CONTACTS'].methods_by_name['CreateContact']._serialized_options = b'\212\265\030\023\022\001\002\032\016contacts.write\202\323\344\223\002\033\"\020/api/v1/contacts:\007contact'
   _globals['_CONTACTS'].methods_by_name['GetContact']._loaded_options = None
@@ -50,36 +103,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REFERENCES'].methods_by_name['WithdrawConsentByReference']._serialized_options = b'\212\265\030-\010\001*\026reference_or_pin_wrong*\021too_many_attempts\202\323\344\223\002(\"#/api/v1/references/withdraw-consent:\001*'
   _globals['_REFERENCES'].methods_by_name['ConfirmHelp']._loaded_options = None
   _globals['_REFERENCES'].methods_by_name['ConfirmHelp']._serialized_options = b'\212\265\030A\010\001*\026reference_or_pin_wrong*\021too_many_attempts*\022nothing_to_confirm\202\323\344\223\002\037\"\032/api/v1/references/confirm:\001*'
-  _globals['_ANSWER']._serialized_start=2493
-  _globals['_ANSWER']._serialized_end=2580
-  _globals['_TRIAGE']._serialized_start=229
-  _globals['_TRIAGE']._serialized_end=879
-  _globals['_CONTACT']._serialized_start=882
-  _globals['_CONTACT']._serialized_end=1376
-  _globals['_CREATECONTACTREQUEST']._serialized_start=1378
-  _globals['_CREATECONTACTREQUEST']._serialized_end=1480
-  _globals['_CREATECONTACTRESPONSE']._serialized_start=1482
-  _globals['_CREATECONTACTRESPONSE']._serialized_end=1584
-  _globals['_GETCONTACTREQUEST']._serialized_start=1586
-  _globals['_GETCONTACTREQUEST']._serialized_end=1617
-  _globals['_LISTCONTACTSREQUEST']._serialized_start=1619
-  _globals['_LISTCONTACTSREQUEST']._serialized_end=1679
-  _globals['_LISTCONTACTSRESPONSE']._serialized_start=1681
-  _globals['_LISTCONTACTSRESPONSE']._serialized_end=1776
-  _globals['_UPDATECONTACTREQUEST']._serialized_start=1779
-  _globals['_UPDATECONTACTREQUEST']._serialized_end=1917
-  _globals['_GETREFERENCESTATUSREQUEST']._serialized_start=1919
-  _globals['_GETREFERENCESTATUSREQUEST']._serialized_end=1978
-  _globals['_WITHDRAWCONSENTBYREFERENCEREQUEST']._serialized_start=1980
-  _globals['_WITHDRAWCONSENTBYREFERENCEREQUEST']._serialized_end=2067
-  _globals['_CONFIRMHELPREQUEST']._serialized_start=2069
-  _globals['_CONFIRMHELPREQUEST']._serialized_end=2160
-  _globals['_REFERENCESTATUS']._serialized_start=2163
-  _globals['_REFERENCESTATUS']._serialized_end=2335
-  _globals['_REFERENCEITEM']._serialized_start=2338
-  _globals['_REFERENCEITEM']._serialized_end=2491
-  _globals['_CONTACTS']._serialized_start=2583
-  _globals['_CONTACTS']._serialized_end=3208
-  _globals['_REFERENCES']._serialized_start=3211
-  _globals['_REFERENCES']._serialized_end=3844
+  _globals['_ANSWER']._serialized_start=2899
+  _globals['_ANSWER']._serialized_end=2986
+  _globals['_TRIAGE']._serialized_start=262
+  _globals['_TRIAGE']._serialized_end=912
+  _globals['_CONTACT']._serialized_start=915
+  _globals['_CONTACT']._serialized_end=1577
+  _globals['_CREATECONTACTREQUEST']._serialized_start=1579
+  _globals['_CREATECONTACTREQUEST']._serialized_end=1698
+  _globals['_CREATECONTACTRESPONSE']._serialized_start=1701
+  _globals['_CREATECONTACTRESPONSE']._serialized_end=1832
+  _globals['_GETCONTACTREQUEST']._serialized_start=1834
+  _globals['_GETCONTACTREQUEST']._serialized_end=1865
+  _globals['_LISTCONTACTSREQUEST']._serialized_start=1867
+  _globals['_LISTCONTACTSREQUEST']._serialized_end=1927
+  _globals['_LISTCONTACTSRESPONSE']._serialized_start=1929
+  _globals['_LISTCONTACTSRESPONSE']._serialized_end=2024
+  _globals['_UPDATECONTACTREQUEST']._serialized_start=2027
+  _globals['_UPDATECONTACTREQUEST']._serialized_end=2165
+  _globals['_GETREFERENCESTATUSREQUEST']._serialized_start=2167
+  _globals['_GETREFERENCESTATUSREQUEST']._serialized_end=2257
+  _globals['_WITHDRAWCONSENTBYREFERENCEREQUEST']._serialized_start=2259
+  _globals['_WITHDRAWCONSENTBYREFERENCEREQUEST']._serialized_end=2377
+  _globals['_CONFIRMHELPREQUEST']._serialized_start=2380
+  _globals['_CONFIRMHELPREQUEST']._serialized_end=2508
+  _globals['_REFERENCESTATUS']._serialized_start=2511
+  _globals['_REFERENCESTATUS']._serialized_end=2696
+  _globals['_REFERENCEITEM']._serialized_start=2699
+  _globals['_REFERENCEITEM']._serialized_end=2897
+  _globals['_CONTACTS']._serialized_start=2989
+  _globals['_CONTACTS']._serialized_end=3614
+  _globals['_REFERENCES']._serialized_start=3617
+  _globals['_REFERENCES']._serialized_end=4250
 # @@protoc_insertion_point(module_scope)

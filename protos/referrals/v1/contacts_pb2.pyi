@@ -44,6 +44,8 @@ Global___Answer: _TypeAlias = Answer  # noqa: Y015
 
 @_typing.final
 class Triage(_message.Message):
+    """What was asked. Urgency and pathway follow from it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     DANGER_NOW_FIELD_NUMBER: _builtins.int
@@ -59,17 +61,29 @@ class Triage(_message.Message):
     SAFE_TO_TALK_FIELD_NUMBER: _builtins.int
     WANTS_PROTECTION_FIELD_NUMBER: _builtins.int
     danger_now: Global___Answer.ValueType
+    """Danger now? Absent: not asked."""
     still_held: Global___Answer.ValueType
+    """Still held? Absent: not asked."""
     wants_out: Global___Answer.ValueType
+    """Wants out? Absent: not asked."""
     escape_under_way: Global___Answer.ValueType
+    """Escape under way? Absent: not asked."""
     child_unsafe: Global___Answer.ValueType
+    """A child unsafe? Absent: not asked."""
     medical_emergency: Global___Answer.ValueType
+    """Medical emergency? Absent: not asked."""
     safe_place_tonight: Global___Answer.ValueType
+    """A safe place tonight? Absent: not asked."""
     exploiters_looking: Global___Answer.ValueType
+    """Exploiters looking for her? Absent: not asked."""
     sexual_violence_120h: Global___Answer.ValueType
+    """Sexual violence within 120 hours? Absent: not asked."""
     need_within_days: Global___Answer.ValueType
+    """Help needed within days? Absent: not asked."""
     safe_to_talk: Global___Answer.ValueType
+    """Safe to talk now? Absent: not asked."""
     wants_protection: Global___Answer.ValueType
+    """Wants to be protected? Absent: not asked."""
     def __init__(
         self,
         *,
@@ -96,6 +110,8 @@ Global___Triage: _TypeAlias = Triage  # noqa: Y015
 
 @_typing.final
 class Contact(_message.Message):
+    """A contact of the line: one call, visit or message, with its triage. It needs no name."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -118,36 +134,49 @@ class Contact(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    """The contact."""
     etag: _builtins.str
+    """The version of what is shown; send it in quotes as If-Match to change it."""
     organization_id: _builtins.str
+    """The line's organisation."""
     line_country: _builtins.str
-    """ISO 3166-1 of the line that was called"""
+    """Country of the line that was called, ISO 3166-1."""
     campaign_code: _builtins.str
-    """tv | radio | poster | web | friend | authority | other | empty"""
+    """What brought it."""
     kind_code: _builtins.str
-    """crisis | tip | information | unrelated"""
+    """What it is."""
     speaker_code: _builtins.str
-    """person | family | witness | professional | unknown"""
+    """Who speaks."""
     language: _builtins.str
+    """Language spoken, BCP 47."""
     urgency: _referrals_pb2.Urgency.ValueType
-    """derived"""
+    """Derived from the triage."""
     pathway_code: _builtins.str
-    """derived: protection_on_the_line | sexual_violence_120h | child | return_and_reintegration"""
+    """Derived from the triage: the standard order of help."""
     outcome_code: _builtins.str
-    """advised | referred | handed_over | dropped | open"""
+    """How it ended."""
     department: _builtins.str
+    """Department, ISO 3166-2; never a place."""
     need_code: _builtins.str
+    """The need, see /taxonomy."""
     person_id: _builtins.str
+    """Her file, if one was opened."""
     note: _builtins.str
-    """sealed; the organisation's operators only"""
+    """For the line's operators only."""
     reference_hint: _builtins.str
-    """last two characters, to tell two contacts apart"""
+    """Last two characters of the reference, to tell two contacts apart."""
     @_builtins.property
-    def triage(self) -> Global___Triage: ...
+    def triage(self) -> Global___Triage:
+        """What was asked."""
+
     @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
     @_builtins.property
-    def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last changed."""
+
     def __init__(
         self,
         *,
@@ -187,7 +216,7 @@ class CreateContactRequest(_message.Message):
     PIN_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     pin: _builtins.str
-    """four digits chosen by the caller; empty: one is made"""
+    """Four digits the caller chose; absent: they are made."""
     request_id: _builtins.str
     @_builtins.property
     def contact(self) -> Global___Contact: ...
@@ -208,14 +237,17 @@ Global___CreateContactRequest: _TypeAlias = CreateContactRequest  # noqa: Y015
 
 @_typing.final
 class CreateContactResponse(_message.Message):
+    """A contact just recorded: the one answer that holds reference and PIN."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTACT_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
     PIN_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
-    """8 characters, Crockford base 32, the last one checks the others; shown as XXXX-XXXX"""
+    """Read it out: shown in this answer only. Eight characters, Crockford base 32, the last one checks the others; written XXXX-XXXX."""
     pin: _builtins.str
+    """Four digits the caller chose; left out: they are made."""
     @_builtins.property
     def contact(self) -> Global___Contact: ...
     def __init__(
@@ -328,12 +360,16 @@ Global___UpdateContactRequest: _TypeAlias = UpdateContactRequest  # noqa: Y015
 
 @_typing.final
 class GetReferenceStatusRequest(_message.Message):
+    """Her credential. In the body, so that it stands in no address and no log."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     REFERENCE_FIELD_NUMBER: _builtins.int
     PIN_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
+    """Eight characters, with or without the hyphen."""
     pin: _builtins.str
+    """Four digits."""
     def __init__(
         self,
         *,
@@ -350,13 +386,17 @@ Global___GetReferenceStatusRequest: _TypeAlias = GetReferenceStatusRequest  # no
 
 @_typing.final
 class WithdrawConsentByReferenceRequest(_message.Message):
+    """Her credential. In the body, so that it stands in no address and no log."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     REFERENCE_FIELD_NUMBER: _builtins.int
     PIN_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
+    """Eight characters, with or without the hyphen."""
     pin: _builtins.str
+    """Four digits."""
     request_id: _builtins.str
     def __init__(
         self,
@@ -375,6 +415,8 @@ Global___WithdrawConsentByReferenceRequest: _TypeAlias = WithdrawConsentByRefere
 
 @_typing.final
 class ConfirmHelpRequest(_message.Message):
+    """Whether help came."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     REFERENCE_FIELD_NUMBER: _builtins.int
@@ -382,8 +424,11 @@ class ConfirmHelpRequest(_message.Message):
     HELP_CAME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
+    """Eight characters, with or without the hyphen."""
     pin: _builtins.str
+    """Four digits."""
     help_came: _builtins.bool
+    """Yes closes what is completed, no opens it again."""
     request_id: _builtins.str
     def __init__(
         self,
@@ -403,6 +448,8 @@ Global___ConfirmHelpRequest: _TypeAlias = ConfirmHelpRequest  # noqa: Y015
 
 @_typing.final
 class ReferenceStatus(_message.Message):
+    """The plain state: codes only, never a partner's name or place."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTACT_TIME_BAND_FIELD_NUMBER: _builtins.int
@@ -411,13 +458,13 @@ class ReferenceStatus(_message.Message):
     FILE_COUNT_FIELD_NUMBER: _builtins.int
     MAY_WITHDRAW_FIELD_NUMBER: _builtins.int
     contact_time_band: _builtins.str
-    """today | this_week | earlier"""
+    """When she called."""
     organizations_with_access: _builtins.int
-    """that may open her data now, besides those that hold a file"""
+    """How many organisations may open her data now, besides those that hold a file."""
     file_count: _builtins.int
-    """files of hers: each stays with the organisation that opened it"""
+    """How many organisations hold a file of hers; it stays with them."""
     may_withdraw: _builtins.bool
-    """there is something that a withdrawal would end"""
+    """Whether there is something that a withdrawal would end."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReferenceItem]:
         """one per referral of hers; empty: nothing asked for yet"""
@@ -441,6 +488,8 @@ Global___ReferenceStatus: _TypeAlias = ReferenceStatus  # noqa: Y015
 
 @_typing.final
 class ReferenceItem(_message.Message):
+    """One thing that was asked for."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NEED_GROUP_CODE_FIELD_NUMBER: _builtins.int
@@ -449,14 +498,17 @@ class ReferenceItem(_message.Message):
     CONSENT_LIVE_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     need_group_code: _builtins.str
-    """HOU, MED …"""
+    """The group of the need."""
     status_code: _builtins.str
-    """being_prepared | asked | accepted | waiting_list | in_progress | done | not_possible | stopped"""
+    """Where it stands."""
     may_confirm: _builtins.bool
+    """Whether she may say now that help came or not."""
     consent_live: _builtins.bool
-    """its receiver may open her data now"""
+    """Whether the organisation that was asked may open her data now."""
     @_builtins.property
-    def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last changed."""
+
     def __init__(
         self,
         *,

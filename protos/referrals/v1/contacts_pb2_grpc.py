@@ -62,7 +62,8 @@ class ContactsServicer:
     """
 
     def CreateContact(self, request, context):
-        """Records a contact (needs no name), derives the urgency from the triage, and returns reference and PIN to read out: this answer only. Operator.
+        """Records a contact (needs no name), derives urgency and pathway from the triage, and returns reference and PIN, in this answer only: read them
+        out. With both the caller can ask on any line, or on the public page, what became of it. Operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -271,7 +272,8 @@ class ReferencesServicer:
     """
 
     def GetReferenceStatus(self, request, context):
-        """Returns the plain state of what was asked for: codes only, never a partner's name or place.
+        """Returns the plain state of what was asked for: codes only, never a partner's name or place. A page or app of your own asks from one address for
+        all its callers: 30 wrong PINs from it, then one every ten minutes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,9 @@ class ContactsStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ContactsAsyncStub: ...
     CreateContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.CreateContactRequest, _contacts_pb2.CreateContactResponse]
-    """Records a contact (needs no name), derives the urgency from the triage, and returns reference and PIN to read out: this answer only. Operator."""
+    """Records a contact (needs no name), derives urgency and pathway from the triage, and returns reference and PIN, in this answer only: read them
+    out. With both the caller can ask on any line, or on the public page, what became of it. Operator.
+    """
     GetContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.GetContactRequest, _contacts_pb2.Contact]
     """Returns one contact of the caller's organisation."""
     ListContacts: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListContactsRequest, _contacts_pb2.ListContactsResponse]
@@ -48,7 +50,9 @@ class ContactsAsyncStub(ContactsStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.CreateContactRequest, _contacts_pb2.CreateContactResponse]  # type: ignore[assignment]
-    """Records a contact (needs no name), derives the urgency from the triage, and returns reference and PIN to read out: this answer only. Operator."""
+    """Records a contact (needs no name), derives urgency and pathway from the triage, and returns reference and PIN, in this answer only: read them
+    out. With both the caller can ask on any line, or on the public page, what became of it. Operator.
+    """
     GetContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.GetContactRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
     """Returns one contact of the caller's organisation."""
     ListContacts: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListContactsRequest, _contacts_pb2.ListContactsResponse]  # type: ignore[assignment]
@@ -65,7 +69,9 @@ class ContactsServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_pb2.CreateContactRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.CreateContactResponse, _abc.Awaitable[_contacts_pb2.CreateContactResponse]]:
-        """Records a contact (needs no name), derives the urgency from the triage, and returns reference and PIN to read out: this answer only. Operator."""
+        """Records a contact (needs no name), derives urgency and pathway from the triage, and returns reference and PIN, in this answer only: read them
+        out. With both the caller can ask on any line, or on the public page, what became of it. Operator.
+        """
 
     @_abc_1.abstractmethod
     def GetContact(
@@ -105,7 +111,9 @@ class ReferencesStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ReferencesAsyncStub: ...
     GetReferenceStatus: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.GetReferenceStatusRequest, _contacts_pb2.ReferenceStatus]
-    """Returns the plain state of what was asked for: codes only, never a partner's name or place."""
+    """Returns the plain state of what was asked for: codes only, never a partner's name or place. A page or app of your own asks from one address for
+    all its callers: 30 wrong PINs from it, then one every ten minutes.
+    """
     WithdrawConsentByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.WithdrawConsentByReferenceRequest, _contacts_pb2.ReferenceStatus]
     """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once."""
     ConfirmHelp: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ConfirmHelpRequest, _contacts_pb2.ReferenceStatus]
@@ -121,7 +129,9 @@ class ReferencesAsyncStub(ReferencesStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetReferenceStatus: _aio.UnaryUnaryMultiCallable[_contacts_pb2.GetReferenceStatusRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
-    """Returns the plain state of what was asked for: codes only, never a partner's name or place."""
+    """Returns the plain state of what was asked for: codes only, never a partner's name or place. A page or app of your own asks from one address for
+    all its callers: 30 wrong PINs from it, then one every ten minutes.
+    """
     WithdrawConsentByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.WithdrawConsentByReferenceRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
     """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once."""
     ConfirmHelp: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ConfirmHelpRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
@@ -140,7 +150,9 @@ class ReferencesServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_pb2.GetReferenceStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.ReferenceStatus, _abc.Awaitable[_contacts_pb2.ReferenceStatus]]:
-        """Returns the plain state of what was asked for: codes only, never a partner's name or place."""
+        """Returns the plain state of what was asked for: codes only, never a partner's name or place. A page or app of your own asks from one address for
+        all its callers: 30 wrong PINs from it, then one every ten minutes.
+        """
 
     @_abc_1.abstractmethod
     def WithdrawConsentByReference(

@@ -69,25 +69,27 @@ class Identity(_message.Message):
     DOCUMENT_NUMBER_FIELD_NUMBER: _builtins.int
     OPENED_FIELD_NUMBER: _builtins.int
     given_name: _builtins.str
-    """IDENTITY, HTCDS prs_FirstName"""
+    """Group identity; HTCDS prs_FirstName."""
     family_name: _builtins.str
-    """IDENTITY, HTCDS prs_SecondName"""
+    """Group identity; HTCDS prs_SecondName."""
     birth_date: _builtins.str
-    """IDENTITY, YYYY-MM-DD"""
+    """Group identity; RFC 3339 full-date."""
     phone: _builtins.str
-    """CONTACT"""
+    """Group contact; E.164."""
     address: _builtins.str
-    """LOCATION"""
+    """Group location."""
     health_note: _builtins.str
-    """HEALTH"""
+    """Group health."""
     exploitation_note: _builtins.str
-    """EXPLOITATION"""
+    """Group exploitation."""
     family_note: _builtins.str
-    """FAMILY"""
+    """Group family."""
     document_number: _builtins.str
-    """DOCUMENTS"""
+    """Group documents."""
     @_builtins.property
-    def opened(self) -> _containers.RepeatedScalarFieldContainer[Global___FieldGroup.ValueType]: ...
+    def opened(self) -> _containers.RepeatedScalarFieldContainer[Global___FieldGroup.ValueType]:
+        """The groups that were opened."""
+
     def __init__(
         self,
         *,
@@ -112,6 +114,8 @@ Global___Identity: _TypeAlias = Identity  # noqa: Y015
 
 @_typing.final
 class Person(_message.Message):
+    """A file, without who she is."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -127,26 +131,37 @@ class Person(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    """The file."""
     etag: _builtins.str
+    """The version of what is shown; send it in quotes as If-Match to change it."""
     code: _builtins.str
-    """short, for lists: 6 characters"""
+    """Short, for lists: 6 characters."""
     organization_id: _builtins.str
+    """Whose file it is."""
     trafficking_status_code: _builtins.str
-    """HTCDS vic_TraffickingStatus"""
+    """HTCDS vic_TraffickingStatus."""
     exploitation_country: _builtins.str
-    """where she had been taken to"""
+    """Where she had been taken to, ISO 3166-1."""
     has_identity: _builtins.bool
+    """Whether anything is in the sealed part."""
     erased: _builtins.bool
+    """Whether her data were erased."""
     @_builtins.property
-    def coarse(self) -> _referrals_pb2.CoarsePerson: ...
-    @_builtins.property
-    def safe_contact(self) -> Global___SafeContact:
-        """the file's organisation only"""
+    def coarse(self) -> _referrals_pb2.CoarsePerson:
+        """What may be said of her."""
 
     @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def safe_contact(self) -> Global___SafeContact:
+        """The file's organisation only."""
+
     @_builtins.property
-    def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last changed."""
+
     def __init__(
         self,
         *,
@@ -173,6 +188,8 @@ Global___Person: _TypeAlias = Person  # noqa: Y015
 
 @_typing.final
 class SafeContact(_message.Message):
+    """How, when and whether she may be contacted. The system can't send outside it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CHANNEL_CODE_FIELD_NUMBER: _builtins.int
@@ -181,14 +198,15 @@ class SafeContact(_message.Message):
     NEVER_SAY_FIELD_NUMBER: _builtins.int
     MESSAGE_MAY_BE_LEFT_FIELD_NUMBER: _builtins.int
     channel_code: _builtins.str
-    """none | phone | message | visit | through_worker"""
+    """none: no message to her exists."""
     hours: _builtins.str
-    """sealed"""
+    """When. Sealed."""
     code_word: _builtins.str
-    """sealed"""
+    """What to say first. Sealed."""
     never_say: _builtins.str
-    """sealed"""
+    """What never to say. Sealed."""
     message_may_be_left: _builtins.bool
+    """Whether a message may be left."""
     def __init__(
         self,
         *,
@@ -208,6 +226,8 @@ Global___SafeContact: _TypeAlias = SafeContact  # noqa: Y015
 
 @_typing.final
 class CreatePersonRequest(_message.Message):
+    """A file to open; all of it may be left out ("no name yet")."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     IDENTITY_FIELD_NUMBER: _builtins.int
@@ -217,17 +237,21 @@ class CreatePersonRequest(_message.Message):
     SAFE_CONTACT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     trafficking_status_code: _builtins.str
+    """HTCDS vic_TraffickingStatus."""
     exploitation_country: _builtins.str
+    """Where she had been taken to, ISO 3166-1."""
     request_id: _builtins.str
     @_builtins.property
-    def identity(self) -> Global___Identity: ...
+    def identity(self) -> Global___Identity:
+        """The sealed part."""
+
     @_builtins.property
     def coarse(self) -> _referrals_pb2.CoarsePerson:
-        """age_band is derived when birth_date is given"""
+        """What may be said of her; age_band is derived when birth_date is given."""
 
     @_builtins.property
     def safe_contact(self) -> Global___SafeContact:
-        """may come later"""
+        """May come later, before the first referral is sent."""
 
     def __init__(
         self,
@@ -342,6 +366,8 @@ Global___UpdateIdentityRequest: _TypeAlias = UpdateIdentityRequest  # noqa: Y015
 
 @_typing.final
 class OpenPersonRequest(_message.Message):
+    """Why the identity is opened, and how much of it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -350,11 +376,13 @@ class OpenPersonRequest(_message.Message):
     REFERRAL_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     purpose_code: _builtins.str
-    """a need code"""
+    """The purpose, a code of /taxonomy."""
     referral_id: _builtins.str
-    """for a receiver: the referral it acts on"""
+    """For a receiver: the referral it acts on."""
     @_builtins.property
-    def field_groups(self) -> _containers.RepeatedScalarFieldContainer[Global___FieldGroup.ValueType]: ...
+    def field_groups(self) -> _containers.RepeatedScalarFieldContainer[Global___FieldGroup.ValueType]:
+        """Which groups."""
+
     def __init__(
         self,
         *,
@@ -402,6 +430,8 @@ Global___SetSafeContactRequest: _TypeAlias = SetSafeContactRequest  # noqa: Y015
 
 @_typing.final
 class Receipt(_message.Message):
+    """A consent. It is checked at every reading; help never depends on it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -427,49 +457,64 @@ class Receipt(_message.Message):
     GENUINE_FIELD_NUMBER: _builtins.int
     LIVE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    """The receipt."""
     person_id: _builtins.str
+    """Whose consent."""
     recipient_organization_id: _builtins.str
+    """To whom."""
     giver_code: _builtins.str
-    """person | guardian | authority | best_interest; empty on an override"""
+    """Who gave it; under 18 not the person alone. best_interest opens nothing until a second person confirms it. Absent on an override."""
     assent_code: _builtins.str
-    """the child's own word: given | refused | too_young; required under 18"""
+    """The child's own word; required under 18."""
     manner_code: _builtins.str
-    """spoken | written"""
+    """How."""
     in_private: _builtins.bool
+    """Whether nobody else listened."""
     interpreter: _builtins.bool
+    """Whether an interpreter helped."""
     recorded_by_worker_id: _builtins.str
+    """Who recorded it."""
     signature: _builtins.str
-    """Ed25519 over the receipt's canonical form, base64url; verified at every read"""
+    """Ed25519 over the receipt's canonical form, base64url; verified at every reading."""
     reason_code: _builtins.str
-    """why it is an override: nobody was asked. Output only"""
+    """Why it is an override: nobody was asked."""
     confirmed_by_worker_id: _builtins.str
+    """Who that was."""
     genuine: _builtins.bool
-    """false: the signature does not hold; it opens nothing"""
+    """Whether the signature holds; if not, it opens nothing."""
     live: _builtins.bool
-    """it opens now what it names"""
+    """Whether it opens now what it names."""
     @_builtins.property
-    def field_groups(self) -> _containers.RepeatedScalarFieldContainer[Global___FieldGroup.ValueType]: ...
+    def field_groups(self) -> _containers.RepeatedScalarFieldContainer[Global___FieldGroup.ValueType]:
+        """Which groups of fields."""
+
     @_builtins.property
     def purpose_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """need codes; a group code covers its children"""
+        """For what: codes of needs; a group covers its sub-codes."""
 
     @_builtins.property
-    def until_time(self) -> _timestamp_pb2.Timestamp: ...
+    def until_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when; at most a year. Absent: 90 days."""
+
     @_builtins.property
     def explained_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """interview purpose uses research_use right_to_data storage_time how_to_withdraw"""
+        """What was explained: HTCDS' seven points."""
 
     @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
     @_builtins.property
-    def withdraw_time(self) -> _timestamp_pb2.Timestamp: ...
+    def withdraw_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was withdrawn."""
+
     @_builtins.property
     def confirm_time(self) -> _timestamp_pb2.Timestamp:
-        """a second person agreed"""
+        """When a second person agreed."""
 
     @_builtins.property
     def confirm_until_time(self) -> _timestamp_pb2.Timestamp:
-        """of an override: until then it opens without a second person"""
+        """Until when an override opens without a second person."""
 
     def __init__(
         self,
@@ -558,6 +603,7 @@ class ListReceiptsRequest(_message.Message):
     REFERRAL_ID_FIELD_NUMBER: _builtins.int
     person_id: _builtins.str
     referral_id: _builtins.str
+    """Only those on which this referral could be sent now."""
     def __init__(
         self,
         *,
@@ -683,6 +729,8 @@ Global___ListReadingsResponse: _TypeAlias = ListReadingsResponse  # noqa: Y015
 
 @_typing.final
 class Reading(_message.Message):
+    """One look at a file."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TIME_FIELD_NUMBER: _builtins.int
@@ -692,13 +740,21 @@ class Reading(_message.Message):
     FIELD_GROUPS_FIELD_NUMBER: _builtins.int
     ALLOWED_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
+    """Which organisation."""
     actor_id: _builtins.str
+    """Which worker or key."""
     purpose_code: _builtins.str
+    """For what."""
     allowed: _builtins.bool
+    """Whether it was allowed."""
     @_builtins.property
-    def time(self) -> _timestamp_pb2.Timestamp: ...
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
     @_builtins.property
-    def field_groups(self) -> _containers.RepeatedScalarFieldContainer[Global___FieldGroup.ValueType]: ...
+    def field_groups(self) -> _containers.RepeatedScalarFieldContainer[Global___FieldGroup.ValueType]:
+        """Which groups."""
+
     def __init__(
         self,
         *,

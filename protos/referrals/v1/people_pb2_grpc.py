@@ -102,7 +102,7 @@ class PeopleServicer:
     """
 
     def CreatePerson(self, request, context):
-        """Opens a file; identity may be wholly empty ("no name yet"). Worker, operator.
+        """Opens a file; identity may be wholly empty ("no name yet"), is sealed at once, and is not in this answer. Worker, operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,15 +123,15 @@ class PeopleServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateIdentity(self, request, context):
-        """Completes or corrects the identity: a non-empty field replaces, an empty one stays. The file's organisation.
+        """Completes or corrects the identity: a non-empty field replaces, an empty one stays, nothing can be cleared. The file's organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def OpenPerson(self, request, context):
-        """Opens the identity for a purpose; audited before the first byte leaves. The file's organisation gets what it asks for; a receiver what a
-        live receipt allows: recipient, purpose, field group, time. Worker, operator; a key needs the scope people.open.
+        """Opens the identity for a purpose; on record before the first byte leaves. The file's organisation gets what it asks for; a receiver what a live
+        receipt allows: recipient, purpose, field group, time. Keep no copy. Worker, operator; a key needs the scope people.open.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,7 +154,7 @@ class PeopleServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmReceipt(self, request, context):
-        """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it.
+        """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it; a person, not a key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,16 +34,16 @@ class PeopleStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PeopleAsyncStub: ...
     CreatePerson: _grpc.UnaryUnaryMultiCallable[_people_pb2.CreatePersonRequest, _people_pb2.Person]
-    """Opens a file; identity may be wholly empty ("no name yet"). Worker, operator."""
+    """Opens a file; identity may be wholly empty ("no name yet"), is sealed at once, and is not in this answer. Worker, operator."""
     GetPerson: _grpc.UnaryUnaryMultiCallable[_people_pb2.GetPersonRequest, _people_pb2.Person]
     """Returns the coarse part. The file's organisation, or the receiver of a live referral."""
     ListPeople: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListPeopleRequest, _people_pb2.ListPeopleResponse]
     """Lists the files of the caller's organisation, newest first, codes only."""
     UpdateIdentity: _grpc.UnaryUnaryMultiCallable[_people_pb2.UpdateIdentityRequest, _people_pb2.Person]
-    """Completes or corrects the identity: a non-empty field replaces, an empty one stays. The file's organisation."""
+    """Completes or corrects the identity: a non-empty field replaces, an empty one stays, nothing can be cleared. The file's organisation."""
     OpenPerson: _grpc.UnaryUnaryMultiCallable[_people_pb2.OpenPersonRequest, _people_pb2.Identity]
-    """Opens the identity for a purpose; audited before the first byte leaves. The file's organisation gets what it asks for; a receiver what a
-    live receipt allows: recipient, purpose, field group, time. Worker, operator; a key needs the scope people.open.
+    """Opens the identity for a purpose; on record before the first byte leaves. The file's organisation gets what it asks for; a receiver what a live
+    receipt allows: recipient, purpose, field group, time. Keep no copy. Worker, operator; a key needs the scope people.open.
     """
     SetSafeContact: _grpc.UnaryUnaryMultiCallable[_people_pb2.SetSafeContactRequest, _people_pb2.Person]
     """Says how, when and whether she may be contacted. The file's organisation."""
@@ -53,7 +53,7 @@ class PeopleStub:
     invalid_fields: until_time: past, or more than a year away.
     """
     ConfirmReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.ConfirmReceiptRequest, _people_pb2.Receipt]
-    """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it."""
+    """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it; a person, not a key."""
     ListReceipts: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListReceiptsRequest, _people_pb2.ListReceiptsResponse]
     """Lists the receipts of a person, newest first; with referral_id those on which this referral of hers could stand now: SendReferral and
     AttachConsent would take them. The file's organisation; a recipient sees its own.
@@ -73,16 +73,16 @@ class PeopleAsyncStub(PeopleStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreatePerson: _aio.UnaryUnaryMultiCallable[_people_pb2.CreatePersonRequest, _people_pb2.Person]  # type: ignore[assignment]
-    """Opens a file; identity may be wholly empty ("no name yet"). Worker, operator."""
+    """Opens a file; identity may be wholly empty ("no name yet"), is sealed at once, and is not in this answer. Worker, operator."""
     GetPerson: _aio.UnaryUnaryMultiCallable[_people_pb2.GetPersonRequest, _people_pb2.Person]  # type: ignore[assignment]
     """Returns the coarse part. The file's organisation, or the receiver of a live referral."""
     ListPeople: _aio.UnaryUnaryMultiCallable[_people_pb2.ListPeopleRequest, _people_pb2.ListPeopleResponse]  # type: ignore[assignment]
     """Lists the files of the caller's organisation, newest first, codes only."""
     UpdateIdentity: _aio.UnaryUnaryMultiCallable[_people_pb2.UpdateIdentityRequest, _people_pb2.Person]  # type: ignore[assignment]
-    """Completes or corrects the identity: a non-empty field replaces, an empty one stays. The file's organisation."""
+    """Completes or corrects the identity: a non-empty field replaces, an empty one stays, nothing can be cleared. The file's organisation."""
     OpenPerson: _aio.UnaryUnaryMultiCallable[_people_pb2.OpenPersonRequest, _people_pb2.Identity]  # type: ignore[assignment]
-    """Opens the identity for a purpose; audited before the first byte leaves. The file's organisation gets what it asks for; a receiver what a
-    live receipt allows: recipient, purpose, field group, time. Worker, operator; a key needs the scope people.open.
+    """Opens the identity for a purpose; on record before the first byte leaves. The file's organisation gets what it asks for; a receiver what a live
+    receipt allows: recipient, purpose, field group, time. Keep no copy. Worker, operator; a key needs the scope people.open.
     """
     SetSafeContact: _aio.UnaryUnaryMultiCallable[_people_pb2.SetSafeContactRequest, _people_pb2.Person]  # type: ignore[assignment]
     """Says how, when and whether she may be contacted. The file's organisation."""
@@ -92,7 +92,7 @@ class PeopleAsyncStub(PeopleStub):
     invalid_fields: until_time: past, or more than a year away.
     """
     ConfirmReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.ConfirmReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
-    """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it."""
+    """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it; a person, not a key."""
     ListReceipts: _aio.UnaryUnaryMultiCallable[_people_pb2.ListReceiptsRequest, _people_pb2.ListReceiptsResponse]  # type: ignore[assignment]
     """Lists the receipts of a person, newest first; with referral_id those on which this referral of hers could stand now: SendReferral and
     AttachConsent would take them. The file's organisation; a recipient sees its own.
@@ -115,7 +115,7 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         request: _people_pb2.CreatePersonRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.Person, _abc.Awaitable[_people_pb2.Person]]:
-        """Opens a file; identity may be wholly empty ("no name yet"). Worker, operator."""
+        """Opens a file; identity may be wholly empty ("no name yet"), is sealed at once, and is not in this answer. Worker, operator."""
 
     @_abc_1.abstractmethod
     def GetPerson(
@@ -139,7 +139,7 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         request: _people_pb2.UpdateIdentityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.Person, _abc.Awaitable[_people_pb2.Person]]:
-        """Completes or corrects the identity: a non-empty field replaces, an empty one stays. The file's organisation."""
+        """Completes or corrects the identity: a non-empty field replaces, an empty one stays, nothing can be cleared. The file's organisation."""
 
     @_abc_1.abstractmethod
     def OpenPerson(
@@ -147,8 +147,8 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         request: _people_pb2.OpenPersonRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.Identity, _abc.Awaitable[_people_pb2.Identity]]:
-        """Opens the identity for a purpose; audited before the first byte leaves. The file's organisation gets what it asks for; a receiver what a
-        live receipt allows: recipient, purpose, field group, time. Worker, operator; a key needs the scope people.open.
+        """Opens the identity for a purpose; on record before the first byte leaves. The file's organisation gets what it asks for; a receiver what a live
+        receipt allows: recipient, purpose, field group, time. Keep no copy. Worker, operator; a key needs the scope people.open.
         """
 
     @_abc_1.abstractmethod
@@ -176,7 +176,7 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         request: _people_pb2.ConfirmReceiptRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.Receipt, _abc.Awaitable[_people_pb2.Receipt]]:
-        """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it."""
+        """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it; a person, not a key."""
 
     @_abc_1.abstractmethod
     def ListReceipts(

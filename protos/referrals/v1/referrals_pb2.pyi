@@ -422,6 +422,8 @@ Global___HelpCame: _TypeAlias = HelpCame  # noqa: Y015
 
 @_typing.final
 class Clock(_message.Message):
+    """A deadline that is watched."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     KIND_FIELD_NUMBER: _builtins.int
@@ -430,15 +432,20 @@ class Clock(_message.Message):
     STOP_TIME_FIELD_NUMBER: _builtins.int
     FIRED_PERCENT_FIELD_NUMBER: _builtins.int
     kind: Global___ClockKind.ValueType
+    """What is due."""
     fired_percent: _builtins.int
-    """0, 50, 100 or 150: the last level that was told"""
+    """The last level that was told: 0, 50, 100 or 150."""
     @_builtins.property
-    def start_time(self) -> _timestamp_pb2.Timestamp: ...
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it runs."""
+
     @_builtins.property
-    def due_time(self) -> _timestamp_pb2.Timestamp: ...
+    def due_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is due."""
+
     @_builtins.property
     def stop_time(self) -> _timestamp_pb2.Timestamp:
-        """set when it no longer runs"""
+        """When it stopped; absent while it runs."""
 
     def __init__(
         self,
@@ -459,6 +466,8 @@ Global___Clock: _TypeAlias = Clock  # noqa: Y015
 
 @_typing.final
 class Referral(_message.Message):
+    """A referral as its caller may see it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -500,70 +509,107 @@ class Referral(_message.Message):
     UNANSWERED_FIELD_NUMBER: _builtins.int
     LIVE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    """The referral."""
     etag: _builtins.str
+    """The version of what is shown; send it in quotes as If-Match to change it."""
     code: _builtins.str
-    """short, to say on the phone and print: 6 characters"""
+    """Short, to say on the phone and to print: 6 characters."""
     state: Global___State.ValueType
+    """Where it stands."""
     urgency: Global___Urgency.ValueType
+    """How soon: it sets the deadlines."""
     need_code: _builtins.str
+    """The need, see /taxonomy."""
     person_id: _builtins.str
-    """empty for SIDE_NETWORK"""
+    """Whose need; absent in the coordinator's view."""
     contact_id: _builtins.str
-    """sender only"""
+    """The contact it came from; the sender only."""
     sender_organization_id: _builtins.str
+    """Who asks."""
     sender_worker_id: _builtins.str
+    """Which worker asks."""
     receiver_organization_id: _builtins.str
+    """Who is asked."""
     service_id: _builtins.str
+    """The service that is asked."""
     receipt_id: _builtins.str
+    """The consent it stands on."""
     override_reason_code: _builtins.str
+    """Why it was sent without a consent."""
     responsible_worker_id: _builtins.str
+    """Who sees to it."""
     responsible_desk_code: _builtins.str
-    """when no worker is named: desk"""
+    """desk, when no worker is named."""
     reason_code: _builtins.str
-    """of the last exit"""
+    """Of the last exit."""
     question_code: _builtins.str
+    """What was asked."""
     outcome_code: _builtins.str
+    """What came of it."""
     alternative_service_id: _builtins.str
+    """What the receiver proposes instead."""
     expected_wait_days: _builtins.int
+    """On a waiting list: how long; 0: not said."""
     based_on_id: _builtins.str
+    """The referral it follows."""
     side: Global___Side.ValueType
+    """On which side you are."""
     turn: Global___Turn.ValueType
+    """Whose turn it is: who is expected to take the next step; absent: nobody's."""
     main_step: _builtins.str
-    """The one step of this caller that moves things on: one of allowed_verbs, or refer_again (CreateReferral with based_on_id) where it came back and
-    no other referral of the sender follows it. Empty when there is none.
+    """The one step of this caller that moves things on: one of allowed_verbs, or refer_again (a new referral with based_on_id) where it came back and
+    no other referral of the sender follows it. Absent: none.
     """
     unanswered: _builtins.bool
-    """it came back (declined, expired, not delivered) within 14 days and the sender has not referred her again; never to its receiver"""
+    """It came back without help (declined, expired, not delivered) within 14 days and its sender has not referred her again. Never said to its
+    receiver.
+    """
     live: _builtins.bool
-    """something is still expected of somebody; no draft"""
+    """Something is still expected of somebody; a draft is not live."""
     @_builtins.property
-    def person(self) -> Global___CoarsePerson: ...
+    def person(self) -> Global___CoarsePerson:
+        """What may be said of her."""
+
     @_builtins.property
-    def planned_first_contact_time(self) -> _timestamp_pb2.Timestamp: ...
+    def planned_first_contact_time(self) -> _timestamp_pb2.Timestamp:
+        """When she will first be met."""
+
     @_builtins.property
-    def first_contact_time(self) -> _timestamp_pb2.Timestamp: ...
+    def first_contact_time(self) -> _timestamp_pb2.Timestamp:
+        """When she was first met."""
+
     @_builtins.property
-    def delivered_need_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def delivered_need_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was delivered."""
+
     @_builtins.property
-    def review_time(self) -> _timestamp_pb2.Timestamp: ...
+    def review_time(self) -> _timestamp_pb2.Timestamp:
+        """On a waiting list: when it is looked at again."""
+
     @_builtins.property
     def clocks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Clock]:
-        """running ones first"""
+        """Running ones first."""
 
     @_builtins.property
     def allowed_verbs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """what this caller may do next, what moves things on first: acknowledge, accept, ask …"""
+        """What this caller may do next, what moves things on first."""
 
     @_builtins.property
     def next_due_time(self) -> _timestamp_pb2.Timestamp:
-        """of the earliest running clock"""
+        """Of the earliest running clock."""
 
     @_builtins.property
-    def send_time(self) -> _timestamp_pb2.Timestamp: ...
+    def send_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was sent."""
+
     @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
     @_builtins.property
-    def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last changed."""
+
     def __init__(
         self,
         *,
@@ -627,14 +673,17 @@ class CoarsePerson(_message.Message):
     COUNTRY_FIELD_NUMBER: _builtins.int
     DEPARTMENT_FIELD_NUMBER: _builtins.int
     age_band: _builtins.str
-    """0-11 | 12-17 | 18-24 | 25-59 | 60+ | empty"""
+    """Age by band; derived where a birth date is given."""
     gender_code: _builtins.str
-    """HTCDS prs_Gender or empty"""
+    """HTCDS prs_Gender."""
     language: _builtins.str
+    """Her language, BCP 47."""
     dependants: _builtins.int
-    """absent: not known, which is not none"""
+    """How many depend on her."""
     country: _builtins.str
+    """Country, ISO 3166-1."""
     department: _builtins.str
+    """Department, ISO 3166-2."""
     def __init__(
         self,
         *,
@@ -657,6 +706,8 @@ Global___CoarsePerson: _TypeAlias = CoarsePerson  # noqa: Y015
 
 @_typing.final
 class CreateReferralRequest(_message.Message):
+    """A draft."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PERSON_ID_FIELD_NUMBER: _builtins.int
@@ -667,11 +718,17 @@ class CreateReferralRequest(_message.Message):
     BASED_ON_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     person_id: _builtins.str
+    """Whose need: a file of your organisation."""
     contact_id: _builtins.str
+    """The contact it came from."""
     need_code: _builtins.str
+    """The need, see /taxonomy."""
     urgency: Global___Urgency.ValueType
+    """How soon."""
     service_id: _builtins.str
+    """The service to ask."""
     based_on_id: _builtins.str
+    """The referral it follows."""
     request_id: _builtins.str
     def __init__(
         self,
@@ -759,28 +816,36 @@ class ReferralFilter(_message.Message):
     DUE_SOON_FIELD_NUMBER: _builtins.int
     UNANSWERED_FIELD_NUMBER: _builtins.int
     box: Global___Box.ValueType
+    """Inbox: to your organisation; outbox: from it; mine (default): both; network: all; coordinator."""
     need_code: _builtins.str
     urgency: Global___Urgency.ValueType
+    """Only as urgent as this."""
     live: _builtins.bool
-    """only states in which something is still expected"""
+    """Only where something is still expected."""
     waiting_for_me: _builtins.bool
-    """the turn is the caller's organisation's"""
+    """Only where the next step is yours."""
     waiting_for_other: _builtins.bool
-    """the turn is the other side's"""
+    """Only where the next step is the other side's."""
     person_id: _builtins.str
+    """Only of this person."""
     contact_id: _builtins.str
+    """Only from this contact."""
     late: _builtins.bool
-    """a running clock is past due"""
+    """Only with a running clock that is past due."""
     due_soon: _builtins.bool
-    """due within four hours, not late"""
+    """Only due within four hours, not late."""
     unanswered: _builtins.bool
-    """see Referral"""
+    """Only what came back without help and its sender has not referred again, see Referral."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___State.ValueType]: ...
     @_builtins.property
-    def due_before(self) -> _timestamp_pb2.Timestamp: ...
+    def due_before(self) -> _timestamp_pb2.Timestamp:
+        """Only with a clock that runs out before."""
+
     @_builtins.property
-    def modified_after(self) -> _timestamp_pb2.Timestamp: ...
+    def modified_after(self) -> _timestamp_pb2.Timestamp:
+        """Only changed after."""
+
     def __init__(
         self,
         *,
@@ -879,6 +944,8 @@ Global___CountReferralsRequest: _TypeAlias = CountReferralsRequest  # noqa: Y015
 
 @_typing.final
 class CountReferralsResponse(_message.Message):
+    """What a desk has before it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -951,23 +1018,28 @@ class CountReferralsResponse(_message.Message):
     LIVE_BY_NEED_GROUP_FIELD_NUMBER: _builtins.int
     LIVE_BY_DEPARTMENT_FIELD_NUMBER: _builtins.int
     late: _builtins.int
-    """a running clock is past due"""
+    """A running clock is past due."""
     due_soon: _builtins.int
-    """due within four hours, not late"""
+    """Due within four hours, not late."""
     waiting_for_me: _builtins.int
+    """The next step is yours."""
     waiting_for_other: _builtins.int
+    """The next step is the other side's."""
     fresh: _builtins.int
-    """sent, not yet acknowledged"""
+    """Sent, not yet acknowledged."""
     total: _builtins.int
+    """All."""
     @_builtins.property
-    def by_state(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
+    def by_state(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """By state."""
+
     @_builtins.property
     def live_by_need_group(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """HOU: 3 …"""
+        """Live ones by group of need."""
 
     @_builtins.property
     def live_by_department(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """of the person; NI-CI: 4 …"""
+        """Live ones by the person's department."""
 
     def __init__(
         self,
@@ -1007,11 +1079,15 @@ Global___GetDeadlinePolicyRequest: _TypeAlias = GetDeadlinePolicyRequest  # noqa
 
 @_typing.final
 class DeadlinePolicy(_message.Message):
+    """The network's deadlines. A review on a waiting list is due when the receiver says."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     DEADLINES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def deadlines(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyDeadline]: ...
+    def deadlines(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyDeadline]:
+        """By urgency."""
+
     def __init__(
         self,
         *,
@@ -1036,11 +1112,13 @@ class PolicyDeadline(_message.Message):
     SECONDS_FIELD_NUMBER: _builtins.int
     WORKING_DAYS_FIELD_NUMBER: _builtins.int
     urgency: Global___Urgency.ValueType
-    """unspecified: whatever the urgency"""
+    """For which urgency; absent: for any."""
     clock: Global___ClockKind.ValueType
+    """What is due."""
     seconds: _builtins.int
+    """How long."""
     working_days: _builtins.int
-    """of the person's country, in the place of seconds"""
+    """In the place of seconds: how many working days of the person's country."""
     def __init__(
         self,
         *,
@@ -1098,6 +1176,8 @@ Global___ListReferralEventsResponse: _TypeAlias = ListReferralEventsResponse  # 
 
 @_typing.final
 class ReferralEvent(_message.Message):
+    """One transition, or one event of a clock."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     VERSION_FIELD_NUMBER: _builtins.int
@@ -1114,23 +1194,33 @@ class ReferralEvent(_message.Message):
     NOTE_FIELD_NUMBER: _builtins.int
     NOTE_WITHHELD_FIELD_NUMBER: _builtins.int
     version: _builtins.int
+    """Its place in the history."""
     verb: _builtins.str
-    """sent, acknowledged … or clock_reminded, clock_breached, clock_escalated"""
+    """What happened: sent, acknowledged … or clock_reminded, clock_breached, clock_escalated."""
     from_state: Global___State.ValueType
+    """The state before."""
     to_state: Global___State.ValueType
+    """The state after."""
     actor_kind: _builtins.str
-    """worker | key | person | system"""
+    """Who did it."""
     actor_id: _builtins.str
+    """Which worker or key."""
     actor_organization_id: _builtins.str
+    """Of which organisation."""
     reason_code: _builtins.str
+    """Why."""
     attribution: _builtins.str
-    """person | provider | network | system"""
+    """On whose account."""
     clock: Global___ClockKind.ValueType
+    """Which clock."""
     note: _builtins.str
+    """Opened for sender and receiver only; that is on record."""
     note_withheld: _builtins.bool
-    """there is a note that the caller may not open"""
+    """There is a note that the caller may not open."""
     @_builtins.property
-    def time(self) -> _timestamp_pb2.Timestamp: ...
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
     def __init__(
         self,
         *,
@@ -1158,6 +1248,8 @@ Global___ReferralEvent: _TypeAlias = ReferralEvent  # noqa: Y015
 
 @_typing.final
 class SendReferralRequest(_message.Message):
+    """On what it stands."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -1170,11 +1262,11 @@ class SendReferralRequest(_message.Message):
     etag: _builtins.str
     request_id: _builtins.str
     receipt_id: _builtins.str
-    """empty: the draft's"""
+    """The consent; absent: the draft's."""
     override_reason_code: Global___OverrideReason.ValueType
-    """in the place of a receipt"""
+    """Why it is sent without a consent; needs the scope referrals.override."""
     note: _builtins.str
-    """required with an override"""
+    """Needed with an override."""
     def __init__(
         self,
         *,
@@ -1220,6 +1312,8 @@ Global___ConfirmOverrideRequest: _TypeAlias = ConfirmOverrideRequest  # noqa: Y0
 
 @_typing.final
 class AttachConsentRequest(_message.Message):
+    """On what it stands from now on."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -1230,6 +1324,7 @@ class AttachConsentRequest(_message.Message):
     etag: _builtins.str
     request_id: _builtins.str
     receipt_id: _builtins.str
+    """The consent."""
     def __init__(
         self,
         *,
@@ -1273,6 +1368,8 @@ Global___AcknowledgeReferralRequest: _TypeAlias = AcknowledgeReferralRequest  # 
 
 @_typing.final
 class AskReferralRequest(_message.Message):
+    """A question."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -1284,8 +1381,9 @@ class AskReferralRequest(_message.Message):
     etag: _builtins.str
     request_id: _builtins.str
     question_code: Global___Question.ValueType
+    """What is asked about."""
     note: _builtins.str
-    """the question; required for other"""
+    """The question; needed for other."""
     def __init__(
         self,
         *,
@@ -1305,6 +1403,8 @@ Global___AskReferralRequest: _TypeAlias = AskReferralRequest  # noqa: Y015
 
 @_typing.final
 class AnswerReferralRequest(_message.Message):
+    """Its answer."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -1315,6 +1415,7 @@ class AnswerReferralRequest(_message.Message):
     etag: _builtins.str
     request_id: _builtins.str
     note: _builtins.str
+    """The answer."""
     def __init__(
         self,
         *,
@@ -1333,6 +1434,8 @@ Global___AnswerReferralRequest: _TypeAlias = AnswerReferralRequest  # noqa: Y015
 
 @_typing.final
 class AcceptReferralRequest(_message.Message):
+    """Who sees to it, and when."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -1345,10 +1448,13 @@ class AcceptReferralRequest(_message.Message):
     etag: _builtins.str
     request_id: _builtins.str
     responsible_worker_id: _builtins.str
-    """empty: the desk"""
+    """Who sees to it; absent: the desk."""
     note: _builtins.str
+    """For the sender."""
     @_builtins.property
-    def planned_first_contact_time(self) -> _timestamp_pb2.Timestamp: ...
+    def planned_first_contact_time(self) -> _timestamp_pb2.Timestamp:
+        """When she will first be met."""
+
     def __init__(
         self,
         *,
@@ -1369,6 +1475,8 @@ Global___AcceptReferralRequest: _TypeAlias = AcceptReferralRequest  # noqa: Y015
 
 @_typing.final
 class WaitlistReferralRequest(_message.Message):
+    """How long she may have to wait."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -1381,11 +1489,12 @@ class WaitlistReferralRequest(_message.Message):
     etag: _builtins.str
     request_id: _builtins.str
     expected_wait_days: _builtins.int
-    """1 to 365"""
+    """How long, in days."""
     note: _builtins.str
+    """For the sender."""
     @_builtins.property
     def review_time(self) -> _timestamp_pb2.Timestamp:
-        """in the future"""
+        """When it is looked at again; in the future."""
 
     def __init__(
         self,
@@ -1407,6 +1516,8 @@ Global___WaitlistReferralRequest: _TypeAlias = WaitlistReferralRequest  # noqa: 
 
 @_typing.final
 class DeclineReferralRequest(_message.Message):
+    """Why not."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -1419,8 +1530,11 @@ class DeclineReferralRequest(_message.Message):
     etag: _builtins.str
     request_id: _builtins.str
     reason_code: Global___DeclineReason.ValueType
+    """Why; other needs a note."""
     alternative_service_id: _builtins.str
+    """A service that may help instead."""
     note: _builtins.str
+    """For the sender."""
     def __init__(
         self,
         *,
@@ -1441,6 +1555,8 @@ Global___DeclineReferralRequest: _TypeAlias = DeclineReferralRequest  # noqa: Y0
 
 @_typing.final
 class StartReferralRequest(_message.Message):
+    """When help began."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -1452,8 +1568,11 @@ class StartReferralRequest(_message.Message):
     etag: _builtins.str
     request_id: _builtins.str
     note: _builtins.str
+    """For the sender."""
     @_builtins.property
-    def first_contact_time(self) -> _timestamp_pb2.Timestamp: ...
+    def first_contact_time(self) -> _timestamp_pb2.Timestamp:
+        """When she was first met."""
+
     def __init__(
         self,
         *,
@@ -1473,6 +1592,8 @@ Global___StartReferralRequest: _TypeAlias = StartReferralRequest  # noqa: Y015
 
 @_typing.final
 class CompleteReferralRequest(_message.Message):
+    """What came of it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -1485,9 +1606,13 @@ class CompleteReferralRequest(_message.Message):
     etag: _builtins.str
     request_id: _builtins.str
     outcome_code: Global___Outcome.ValueType
+    """The outcome."""
     note: _builtins.str
+    """For the sender."""
     @_builtins.property
-    def delivered_need_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def delivered_need_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was delivered."""
+
     def __init__(
         self,
         *,
@@ -1508,6 +1633,8 @@ Global___CompleteReferralRequest: _TypeAlias = CompleteReferralRequest  # noqa: 
 
 @_typing.final
 class NotDeliverReferralRequest(_message.Message):
+    """Why it could not be done after all."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -1519,7 +1646,9 @@ class NotDeliverReferralRequest(_message.Message):
     etag: _builtins.str
     request_id: _builtins.str
     reason_code: Global___NotDeliveredReason.ValueType
+    """Why."""
     note: _builtins.str
+    """For the sender."""
     def __init__(
         self,
         *,
@@ -1539,6 +1668,8 @@ Global___NotDeliverReferralRequest: _TypeAlias = NotDeliverReferralRequest  # no
 
 @_typing.final
 class CloseReferralRequest(_message.Message):
+    """Whether help came."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -1550,7 +1681,9 @@ class CloseReferralRequest(_message.Message):
     etag: _builtins.str
     request_id: _builtins.str
     help_came_code: Global___HelpCame.ValueType
+    """Whether help came; no opens it again."""
     note: _builtins.str
+    """For the receiver."""
     def __init__(
         self,
         *,
@@ -1570,6 +1703,8 @@ Global___CloseReferralRequest: _TypeAlias = CloseReferralRequest  # noqa: Y015
 
 @_typing.final
 class WithdrawReferralRequest(_message.Message):
+    """Why it is no longer asked for."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -1581,7 +1716,9 @@ class WithdrawReferralRequest(_message.Message):
     etag: _builtins.str
     request_id: _builtins.str
     reason_code: Global___WithdrawReason.ValueType
+    """Why."""
     note: _builtins.str
+    """For the receiver."""
     def __init__(
         self,
         *,
@@ -1601,6 +1738,8 @@ Global___WithdrawReferralRequest: _TypeAlias = WithdrawReferralRequest  # noqa: 
 
 @_typing.final
 class EnterReferralInErrorRequest(_message.Message):
+    """What was wrong."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
@@ -1611,6 +1750,7 @@ class EnterReferralInErrorRequest(_message.Message):
     etag: _builtins.str
     request_id: _builtins.str
     note: _builtins.str
+    """What was wrong."""
     def __init__(
         self,
         *,
@@ -1644,6 +1784,8 @@ Global___GetPilotFiguresRequest: _TypeAlias = GetPilotFiguresRequest  # noqa: Y0
 
 @_typing.final
 class PilotFigures(_message.Message):
+    """The pilot of 2006, counted from the data."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ASSISTED_FIELD_NUMBER: _builtins.int
@@ -1655,23 +1797,29 @@ class PilotFigures(_message.Message):
     BY_NEED_GROUP_FIELD_NUMBER: _builtins.int
     BY_MONTH_FIELD_NUMBER: _builtins.int
     assisted: _builtins.int
+    """People assisted."""
     from_chinandega: _builtins.int
+    """Of them from Chinandega."""
     period_start: _builtins.str
-    """2006-01"""
+    """First month."""
     period_end: _builtins.str
-    """2006-10"""
+    """Last month."""
     @_builtins.property
     def by_country(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
-        """where they had been taken to"""
+        """By the country they had been taken to."""
 
     @_builtins.property
-    def by_department(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]: ...
+    def by_department(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
+        """By department of origin."""
+
     @_builtins.property
     def by_need_group(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
-        """people who got it"""
+        """People who got it, by group of need."""
 
     @_builtins.property
-    def by_month(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]: ...
+    def by_month(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
+        """By month."""
+
     def __init__(
         self,
         *,
@@ -1694,13 +1842,16 @@ Global___PilotFigures: _TypeAlias = PilotFigures  # noqa: Y015
 
 @_typing.final
 class Figure(_message.Message):
+    """One figure."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CODE_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     code: _builtins.str
+    """Of what."""
     count: _builtins.int
-    """-1: fewer than ten"""
+    """How many; -1: fewer than ten."""
     def __init__(
         self,
         *,

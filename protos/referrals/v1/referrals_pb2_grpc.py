@@ -181,14 +181,14 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CountReferrals(self, request, context):
-        """Counts what Today and the board show, for the same box and filters.
+        """Counts what a desk has before it, for the same box and filters as ListReferrals.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetDeadlinePolicy(self, request, context):
-        """Returns the network's policy: how long there is for what is waited for.
+        """Returns the network's policy: how long there is for what is waited for, by urgency. What a referral's own clocks say is what counts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -203,9 +203,9 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SendReferral(self, request, context):
-        """draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an override:
-        the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72 h,
-        and opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
+        """Sends a draft: draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an
+        override: the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72
+        h, and opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
         referral_limit: a member on probation has five.
         override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
         """
@@ -214,7 +214,8 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmOverride(self, request, context):
-        """Confirms an override within 12 h. Coordinator, or a manager of the sender; not who sent it.
+        """Confirms an override as the second person, within 12 h: after that it opens nothing. Coordinator, or a manager of the sender; not who sent it,
+        and not a key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -228,84 +229,85 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AcknowledgeReferral(self, request, context):
-        """sent → acknowledged. Receiver.
+        """Says that a referral was seen: sent → acknowledged. Receiver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AskReferral(self, request, context):
-        """sent | acknowledged → info_requested: a coded question, once. Receiver. Pauses DECIDE.
+        """Asks the sender: sent | acknowledged → info_requested, with a coded question, once. Receiver. Pauses DECIDE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AnswerReferral(self, request, context):
-        """info_requested → acknowledged, with the answer. Sender. Resumes DECIDE.
+        """Answers the receiver's question: info_requested → acknowledged. Sender. Resumes DECIDE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AcceptReferral(self, request, context):
-        """sent | acknowledged | waitlisted → accepted, with the responsible worker or desk and the planned first contact. Receiver.
+        """Accepts a referral: sent | acknowledged | waitlisted → accepted, with the responsible worker or desk and the planned first contact. Receiver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WaitlistReferral(self, request, context):
-        """sent | acknowledged → waitlisted, with the expected wait and the review date. Receiver.
+        """Puts on the waiting list: sent | acknowledged → waitlisted, with the expected wait and the review date. Receiver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeclineReferral(self, request, context):
-        """sent | acknowledged | waitlisted → declined, with a coded reason. Receiver.
+        """Declines a referral: sent | acknowledged | waitlisted → declined, with a coded reason. Receiver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StartReferral(self, request, context):
-        """accepted → in_progress: help has begun. Receiver.
+        """Says that help has begun: accepted → in_progress. Receiver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CompleteReferral(self, request, context):
-        """in_progress → completed, with outcome and delivered services. Receiver.
+        """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def NotDeliverReferral(self, request, context):
-        """accepted | in_progress → not_delivered, with a coded reason. Receiver.
+        """Says that it could not be done: accepted | in_progress → not_delivered, with a coded reason. Receiver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CloseReferral(self, request, context):
-        """completed → closed (help came: yes, could not reach) or back to in_progress (no). Sender, coordinator.
+        """Closes what is completed, or opens it again: completed → closed (help came: yes, could not reach) or back to in_progress (no). Sender,
+        coordinator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawReferral(self, request, context):
-        """any live state → withdrawn, with a coded reason. Sender, coordinator. The receiver's access ends.
+        """Withdraws a referral: any live state → withdrawn, with a coded reason. Sender, coordinator. The receiver's access ends.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EnterReferralInError(self, request, context):
-        """any state → entered_in_error: out of all counts. Sender within 24 h, then coordinator.
+        """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Sender within 24 h, then coordinator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

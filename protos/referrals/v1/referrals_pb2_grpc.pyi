@@ -44,48 +44,52 @@ class ReferralsStub:
     ListReferrals: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralsRequest, _referrals_pb2.ListReferralsResponse]
     """Lists referrals ordered by their next deadline (live ones), else newest first; a page at a time."""
     CountReferrals: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CountReferralsRequest, _referrals_pb2.CountReferralsResponse]
-    """Counts what Today and the board show, for the same box and filters."""
+    """Counts what a desk has before it, for the same box and filters as ListReferrals."""
     GetDeadlinePolicy: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]
-    """Returns the network's policy: how long there is for what is waited for."""
+    """Returns the network's policy: how long there is for what is waited for, by urgency. What a referral's own clocks say is what counts."""
     ListReferralEvents: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralEventsRequest, _referrals_pb2.ListReferralEventsResponse]
     """Returns the history: each transition and clock event, who, when, why. Notes are opened like an identity (see People.OpenPerson): for the file's
     organisation, and for the receiver on a live receipt that names the field group notes; that is audited. Else note_withheld says that there is one.
     """
     SendReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.SendReferralRequest, _referrals_pb2.Referral]
-    """draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an override:
-    the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72 h,
-    and opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
+    """Sends a draft: draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an
+    override: the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72
+    h, and opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
     referral_limit: a member on probation has five.
     override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
     """
     ConfirmOverride: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ConfirmOverrideRequest, _referrals_pb2.Referral]
-    """Confirms an override within 12 h. Coordinator, or a manager of the sender; not who sent it."""
+    """Confirms an override as the second person, within 12 h: after that it opens nothing. Coordinator, or a manager of the sender; not who sent it,
+    and not a key.
+    """
     AttachConsent: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AttachConsentRequest, _referrals_pb2.Referral]
     """Puts her consent in the place of an override. Sender, in any live state."""
     AcknowledgeReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AcknowledgeReferralRequest, _referrals_pb2.Referral]
-    """sent → acknowledged. Receiver."""
+    """Says that a referral was seen: sent → acknowledged. Receiver."""
     AskReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AskReferralRequest, _referrals_pb2.Referral]
-    """sent | acknowledged → info_requested: a coded question, once. Receiver. Pauses DECIDE."""
+    """Asks the sender: sent | acknowledged → info_requested, with a coded question, once. Receiver. Pauses DECIDE."""
     AnswerReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AnswerReferralRequest, _referrals_pb2.Referral]
-    """info_requested → acknowledged, with the answer. Sender. Resumes DECIDE."""
+    """Answers the receiver's question: info_requested → acknowledged. Sender. Resumes DECIDE."""
     AcceptReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AcceptReferralRequest, _referrals_pb2.Referral]
-    """sent | acknowledged | waitlisted → accepted, with the responsible worker or desk and the planned first contact. Receiver."""
+    """Accepts a referral: sent | acknowledged | waitlisted → accepted, with the responsible worker or desk and the planned first contact. Receiver."""
     WaitlistReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.WaitlistReferralRequest, _referrals_pb2.Referral]
-    """sent | acknowledged → waitlisted, with the expected wait and the review date. Receiver."""
+    """Puts on the waiting list: sent | acknowledged → waitlisted, with the expected wait and the review date. Receiver."""
     DeclineReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.DeclineReferralRequest, _referrals_pb2.Referral]
-    """sent | acknowledged | waitlisted → declined, with a coded reason. Receiver."""
+    """Declines a referral: sent | acknowledged | waitlisted → declined, with a coded reason. Receiver."""
     StartReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.StartReferralRequest, _referrals_pb2.Referral]
-    """accepted → in_progress: help has begun. Receiver."""
+    """Says that help has begun: accepted → in_progress. Receiver."""
     CompleteReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CompleteReferralRequest, _referrals_pb2.Referral]
-    """in_progress → completed, with outcome and delivered services. Receiver."""
+    """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver."""
     NotDeliverReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.NotDeliverReferralRequest, _referrals_pb2.Referral]
-    """accepted | in_progress → not_delivered, with a coded reason. Receiver."""
+    """Says that it could not be done: accepted | in_progress → not_delivered, with a coded reason. Receiver."""
     CloseReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CloseReferralRequest, _referrals_pb2.Referral]
-    """completed → closed (help came: yes, could not reach) or back to in_progress (no). Sender, coordinator."""
+    """Closes what is completed, or opens it again: completed → closed (help came: yes, could not reach) or back to in_progress (no). Sender,
+    coordinator.
+    """
     WithdrawReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.WithdrawReferralRequest, _referrals_pb2.Referral]
-    """any live state → withdrawn, with a coded reason. Sender, coordinator. The receiver's access ends."""
+    """Withdraws a referral: any live state → withdrawn, with a coded reason. Sender, coordinator. The receiver's access ends."""
     EnterReferralInError: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.EnterReferralInErrorRequest, _referrals_pb2.Referral]
-    """any state → entered_in_error: out of all counts. Sender within 24 h, then coordinator."""
+    """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Sender within 24 h, then coordinator."""
 
 @_typing.type_check_only
 class ReferralsAsyncStub(ReferralsStub):
@@ -103,48 +107,52 @@ class ReferralsAsyncStub(ReferralsStub):
     ListReferrals: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralsRequest, _referrals_pb2.ListReferralsResponse]  # type: ignore[assignment]
     """Lists referrals ordered by their next deadline (live ones), else newest first; a page at a time."""
     CountReferrals: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CountReferralsRequest, _referrals_pb2.CountReferralsResponse]  # type: ignore[assignment]
-    """Counts what Today and the board show, for the same box and filters."""
+    """Counts what a desk has before it, for the same box and filters as ListReferrals."""
     GetDeadlinePolicy: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]  # type: ignore[assignment]
-    """Returns the network's policy: how long there is for what is waited for."""
+    """Returns the network's policy: how long there is for what is waited for, by urgency. What a referral's own clocks say is what counts."""
     ListReferralEvents: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralEventsRequest, _referrals_pb2.ListReferralEventsResponse]  # type: ignore[assignment]
     """Returns the history: each transition and clock event, who, when, why. Notes are opened like an identity (see People.OpenPerson): for the file's
     organisation, and for the receiver on a live receipt that names the field group notes; that is audited. Else note_withheld says that there is one.
     """
     SendReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.SendReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an override:
-    the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72 h,
-    and opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
+    """Sends a draft: draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an
+    override: the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72
+    h, and opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
     referral_limit: a member on probation has five.
     override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
     """
     ConfirmOverride: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ConfirmOverrideRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """Confirms an override within 12 h. Coordinator, or a manager of the sender; not who sent it."""
+    """Confirms an override as the second person, within 12 h: after that it opens nothing. Coordinator, or a manager of the sender; not who sent it,
+    and not a key.
+    """
     AttachConsent: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AttachConsentRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Puts her consent in the place of an override. Sender, in any live state."""
     AcknowledgeReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AcknowledgeReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """sent → acknowledged. Receiver."""
+    """Says that a referral was seen: sent → acknowledged. Receiver."""
     AskReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AskReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """sent | acknowledged → info_requested: a coded question, once. Receiver. Pauses DECIDE."""
+    """Asks the sender: sent | acknowledged → info_requested, with a coded question, once. Receiver. Pauses DECIDE."""
     AnswerReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AnswerReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """info_requested → acknowledged, with the answer. Sender. Resumes DECIDE."""
+    """Answers the receiver's question: info_requested → acknowledged. Sender. Resumes DECIDE."""
     AcceptReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AcceptReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """sent | acknowledged | waitlisted → accepted, with the responsible worker or desk and the planned first contact. Receiver."""
+    """Accepts a referral: sent | acknowledged | waitlisted → accepted, with the responsible worker or desk and the planned first contact. Receiver."""
     WaitlistReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.WaitlistReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """sent | acknowledged → waitlisted, with the expected wait and the review date. Receiver."""
+    """Puts on the waiting list: sent | acknowledged → waitlisted, with the expected wait and the review date. Receiver."""
     DeclineReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.DeclineReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """sent | acknowledged | waitlisted → declined, with a coded reason. Receiver."""
+    """Declines a referral: sent | acknowledged | waitlisted → declined, with a coded reason. Receiver."""
     StartReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.StartReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """accepted → in_progress: help has begun. Receiver."""
+    """Says that help has begun: accepted → in_progress. Receiver."""
     CompleteReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CompleteReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """in_progress → completed, with outcome and delivered services. Receiver."""
+    """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver."""
     NotDeliverReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.NotDeliverReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """accepted | in_progress → not_delivered, with a coded reason. Receiver."""
+    """Says that it could not be done: accepted | in_progress → not_delivered, with a coded reason. Receiver."""
     CloseReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CloseReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """completed → closed (help came: yes, could not reach) or back to in_progress (no). Sender, coordinator."""
+    """Closes what is completed, or opens it again: completed → closed (help came: yes, could not reach) or back to in_progress (no). Sender,
+    coordinator.
+    """
     WithdrawReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.WithdrawReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """any live state → withdrawn, with a coded reason. Sender, coordinator. The receiver's access ends."""
+    """Withdraws a referral: any live state → withdrawn, with a coded reason. Sender, coordinator. The receiver's access ends."""
     EnterReferralInError: _aio.UnaryUnaryMultiCallable[_referrals_pb2.EnterReferralInErrorRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """any state → entered_in_error: out of all counts. Sender within 24 h, then coordinator."""
+    """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Sender within 24 h, then coordinator."""
 
 class ReferralsServicer(metaclass=_abc_1.ABCMeta):
     """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough."""
@@ -189,7 +197,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.CountReferralsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.CountReferralsResponse, _abc.Awaitable[_referrals_pb2.CountReferralsResponse]]:
-        """Counts what Today and the board show, for the same box and filters."""
+        """Counts what a desk has before it, for the same box and filters as ListReferrals."""
 
     @_abc_1.abstractmethod
     def GetDeadlinePolicy(
@@ -197,7 +205,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.GetDeadlinePolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.DeadlinePolicy, _abc.Awaitable[_referrals_pb2.DeadlinePolicy]]:
-        """Returns the network's policy: how long there is for what is waited for."""
+        """Returns the network's policy: how long there is for what is waited for, by urgency. What a referral's own clocks say is what counts."""
 
     @_abc_1.abstractmethod
     def ListReferralEvents(
@@ -215,9 +223,9 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.SendReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an override:
-        the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72 h,
-        and opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
+        """Sends a draft: draft → sent. Needs need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an
+        override: the role EMERGENCY or the scope referrals.override. An override is for the referral's need, opens what is needed to act, ends after 72
+        h, and opens nothing after 12 h unless ConfirmOverride came; it never reaches police, prosecution, migration or a consulate.
         referral_limit: a member on probation has five.
         override_after_withdrawal: she took her consent to this receiver back: only for danger_after_withdrawal, and by another person than before.
         """
@@ -228,7 +236,9 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.ConfirmOverrideRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """Confirms an override within 12 h. Coordinator, or a manager of the sender; not who sent it."""
+        """Confirms an override as the second person, within 12 h: after that it opens nothing. Coordinator, or a manager of the sender; not who sent it,
+        and not a key.
+        """
 
     @_abc_1.abstractmethod
     def AttachConsent(
@@ -244,7 +254,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.AcknowledgeReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """sent → acknowledged. Receiver."""
+        """Says that a referral was seen: sent → acknowledged. Receiver."""
 
     @_abc_1.abstractmethod
     def AskReferral(
@@ -252,7 +262,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.AskReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """sent | acknowledged → info_requested: a coded question, once. Receiver. Pauses DECIDE."""
+        """Asks the sender: sent | acknowledged → info_requested, with a coded question, once. Receiver. Pauses DECIDE."""
 
     @_abc_1.abstractmethod
     def AnswerReferral(
@@ -260,7 +270,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.AnswerReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """info_requested → acknowledged, with the answer. Sender. Resumes DECIDE."""
+        """Answers the receiver's question: info_requested → acknowledged. Sender. Resumes DECIDE."""
 
     @_abc_1.abstractmethod
     def AcceptReferral(
@@ -268,7 +278,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.AcceptReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """sent | acknowledged | waitlisted → accepted, with the responsible worker or desk and the planned first contact. Receiver."""
+        """Accepts a referral: sent | acknowledged | waitlisted → accepted, with the responsible worker or desk and the planned first contact. Receiver."""
 
     @_abc_1.abstractmethod
     def WaitlistReferral(
@@ -276,7 +286,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.WaitlistReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """sent | acknowledged → waitlisted, with the expected wait and the review date. Receiver."""
+        """Puts on the waiting list: sent | acknowledged → waitlisted, with the expected wait and the review date. Receiver."""
 
     @_abc_1.abstractmethod
     def DeclineReferral(
@@ -284,7 +294,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.DeclineReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """sent | acknowledged | waitlisted → declined, with a coded reason. Receiver."""
+        """Declines a referral: sent | acknowledged | waitlisted → declined, with a coded reason. Receiver."""
 
     @_abc_1.abstractmethod
     def StartReferral(
@@ -292,7 +302,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.StartReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """accepted → in_progress: help has begun. Receiver."""
+        """Says that help has begun: accepted → in_progress. Receiver."""
 
     @_abc_1.abstractmethod
     def CompleteReferral(
@@ -300,7 +310,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.CompleteReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """in_progress → completed, with outcome and delivered services. Receiver."""
+        """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver."""
 
     @_abc_1.abstractmethod
     def NotDeliverReferral(
@@ -308,7 +318,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.NotDeliverReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """accepted | in_progress → not_delivered, with a coded reason. Receiver."""
+        """Says that it could not be done: accepted | in_progress → not_delivered, with a coded reason. Receiver."""
 
     @_abc_1.abstractmethod
     def CloseReferral(
@@ -316,7 +326,9 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.CloseReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """completed → closed (help came: yes, could not reach) or back to in_progress (no). Sender, coordinator."""
+        """Closes what is completed, or opens it again: completed → closed (help came: yes, could not reach) or back to in_progress (no). Sender,
+        coordinator.
+        """
 
     @_abc_1.abstractmethod
     def WithdrawReferral(
@@ -324,7 +336,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.WithdrawReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """any live state → withdrawn, with a coded reason. Sender, coordinator. The receiver's access ends."""
+        """Withdraws a referral: any live state → withdrawn, with a coded reason. Sender, coordinator. The receiver's access ends."""
 
     @_abc_1.abstractmethod
     def EnterReferralInError(
@@ -332,7 +344,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.EnterReferralInErrorRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """any state → entered_in_error: out of all counts. Sender within 24 h, then coordinator."""
+        """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Sender within 24 h, then coordinator."""
 
 def add_ReferralsServicer_to_server(servicer: ReferralsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -1,0 +1,332 @@
+"""What a field of a request may hold, as its .proto says it, and what is wrong with a request: all of it at once, before any method.
+
+The option is (contract.v1.field), found by name; what it leaves out, the field's name and type say. Limit: shapes only. Whether a code exists, an id is
+anybody's, or two fields fit together is for who knows the meaning.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Literal
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+_RULES = "enlace.contract.v1.field"
+_BEHAVIOR = "google.api.field_behavior"
+TIME = Timestamp.DESCRIPTOR.full_name
+MASK = "google.protobuf.FieldMask"
+INT32 = 2**31 - 1
+MAX_SAID = 20  # wrong fields in one refusal: it travels in a trailer of 8 KiB
+# Characters no database text holds (NUL, half a surrogate pair) or that only a mistake puts into a form field.
+FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"  # of a domain's name, RFC 1035
+_TIMES = range(-62_135_596_800, 253_402_300_800)  # seconds of the years 1 to 9999, all that a Timestamp may say
+FieldType = Any  # a FieldDescriptor: its two implementations have no common type
+Violation = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a text is: its pattern (ECMAScript, which is Python's too; None: any), the reason when it fails, and its longest, in characters.
+
+    `long`: the reason for one that is longer. `checks`: what of it a shape may refuse. Nothing of a credential: whatever is wrong with it sounds the
+    same; and of an id only that there is none: what is no id is not there.
+    """
+
+    name: str
+    most: int
+    pattern: str | None = None
+    least: int = 0
+    reason: str = "malformed"
+    example: str = ""
+    format: str = ""
+    long: str = "too_long"
+    checks: Literal["all", "presence", "nothing"] = "all"
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("TEXT", 200),
+        Kind("NOTE", 4000),
+        Kind("ID", 64, r"^[A-Za-z0-9_-]*$", example="5f0c9a4e1b7d42b38c6de0f1a2b3c4d5", checks="presence"),
+        Kind("CODE", 40, r"^[A-Za-z0-9_.+-]*$", reason="unknown_code"),
+        Kind("LANGUAGE", 35, r"^(([a-z]{2,3}|x)(-[A-Za-z0-9]{1,8})*)?$", example="es"),  # RFC 5646, 4.4.1
+        Kind("COUNTRY", 2, r"^([A-Z]{2})?$", example="NI", long="malformed"),
+        Kind("SUBDIVISION", 6, r"^([A-Z]{2}-[A-Z0-9]{1,3})?$", example="NI-CI", long="malformed"),
+        Kind("EMAIL", 254, rf"^([A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(\.{_LABEL})+)?$", example="mesa@casa-esperanza.example"),
+        Kind("PHONE", 40, example="+50500000000"),
+        Kind("DIALLED", 20, r"^([0-9*#+][0-9 *#-]{1,19})?$", example="133"),
+        Kind("PIN", 4, r"^([0-9]{4})?$", example="4821", checks="nothing"),
+        Kind("DATE", 10, r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$", example="2001-02-03", format="date", long="malformed"),
+        Kind("PASSWORD", 200, least=12, format="password"),
+        Kind("SECRET", 200, format="password", checks="nothing"),
+        Kind("URL", 500, r"^(https?://[^\s/]+(/\S*)?)?$", example="https://casa-esperanza.example"),
+        Kind("ETAG", 100, example="v7"),
+        Kind("REQUEST_ID", 100, r"^[\x21\x23-\x7e]*$"),
+        Kind("PAGE_TOKEN", 2000, long="malformed"),
+    )
+}
+# By the end of a field's name; the first that fits.
+_NAMES = (
+    ("request_id", "REQUEST_ID"),
+    ("page_token", "PAGE_TOKEN"),
+    ("etag", "ETAG"),
+    ("_ids", "ID"),
+    ("_id", "ID"),
+    ("_codes", "CODE"),
+    ("_code", "CODE"),
+    ("languages", "LANGUAGE"),
+    ("language", "LANGUAGE"),
+    ("country", "COUNTRY"),
+    ("department", "SUBDIVISION"),
+    ("email", "EMAIL"),
+    ("phone", "PHONE"),
+    ("note", "NOTE"),
+    ("pin", "PIN"),
+    ("password", "PASSWORD"),
+    ("secret", "SECRET"),
+    ("url", "URL"),
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a field may hold. `least` and `most` are of a text's length, of a list's entries or of a number's value; `kind` is of a text, or of a list's texts.
+
+    `required`: in a request. `output_only`: never in one. `immutable`: when it is made and never after. `always`: never absent in an answer.
+    `private`: in no address. `only`: of a mask or a message, the fields that may be said in it; `without`: those that may not. Both empty: what is not output-only.
+    """
+
+    kind: Kind | None
+    least: int
+    most: int
+    example: Any
+    required: bool
+    output_only: bool
+    immutable: bool
+    always: bool
+    only: tuple[str, ...]
+    without: tuple[str, ...]
+    private: bool
+    optional: bool
+
+
+@cache
+def shape(field: FieldType) -> Shape:
+    """What the .proto says of a field. Raises TypeError for a kind that this module does not know."""
+    said = {option.full_name: value for option, value in field.GetOptions().ListFields()}
+    rules = said.get(_RULES)
+    behavior = {_behavior_name(field, number) for number in said.get(_BEHAVIOR, ())}
+    kind = _kind(field, rules) if field.type == FieldDescriptor.TYPE_STRING else None
+    least, most = (0, 50) if field.is_repeated else (kind.least, kind.most) if kind else (0, INT32)
+    if field.type == FieldDescriptor.TYPE_INT64 and not field.is_repeated:
+        most = 2**63 - 1
+    if rules is not None:
+        least = rules.least if rules.HasField("least") else least
+        most = rules.most if rules.HasField("most") else most
+    return Shape(
+        kind=kind,
+        least=least,
+        most=most,
+        example=(rules.example if rules is not None else "") or (kind.example if kind else ""),
+        required="REQUIRED" in behavior,
+        output_only="OUTPUT_ONLY" in behavior,
+        immutable="IMMUTABLE" in behavior,
+        always=rules is not None and rules.always,
+        only=tuple(rules.only) if rules is not None else (),
+        without=tuple(rules.without) if rules is not None else (),
+        private=rules is not None and rules.private,
+        optional="OPTIONAL" in behavior,
+    )
+
+
+def _kind(field: FieldType, rules: Any) -> Kind:
+    number = rules.kind if rules is not None else 0
+    if number:
+        name = rules.DESCRIPTOR.fields_by_name["kind"].enum_type.values_by_number[number].name.removeprefix("KIND_")
+        if name not in KINDS:
+            raise TypeError(f"{field.full_name}: no kind {name}")
+        return KINDS[name]
+    if field.name in ("id", "code"):
+        return KINDS[field.name.upper()]
+    return KINDS[next((kind for end, kind in _NAMES if field.name == end or field.name.endswith(end)), "TEXT")]
+
+
+def _behavior_name(field: FieldType, number: int) -> str:
+    option = next(option for option, _value in field.GetOptions().ListFields() if option.full_name == _BEHAVIOR)
+    return str(option.enum_type.values_by_number[number].name)
+
+
+def is_map(field: FieldType) -> bool:
+    """Whether it is a map."""
+    return bool(field.message_type and field.message_type.GetOptions().map_entry)
+
+
+def violations(request: Message) -> list[Violation]:
+    """What is wrong with a request, as (path of the field, reason): required, malformed, too_short, too_long, out_of_range, unknown_code.
+
+    At most 20. What was said is in none of them.
+    """
+    found = list(_wrong(request, "", _checks(request.DESCRIPTOR)))
+    return found[:MAX_SAID]
+
+
+# --- checks: one for each field that can be wrong, made once for each message
+
+Check = tuple[FieldType, Shape, Callable[[Message, str], Iterator[Violation]]]
+
+
+def _wrong(message: Message, at: str, checks: Collection[Check], *, changes: Collection[str] | None = None) -> Iterator[Violation]:
+    """`changes`: of a message that a mask goes with, the fields that count; what is required is required only of these."""
+    for field, _shape, check in checks:
+        if changes is None or field.name in changes:
+            yield from check(message, f"{at}{field.name}")
+
+
+@cache
+def _checks(descriptor: Descriptor) -> tuple[Check, ...]:
+    masked = "update_mask" in descriptor.fields_by_name
+    found = []
+    for field in descriptor.fields:
+        known = shape(field)
+        if not known.output_only and not is_map(field):
+            found.append((field, known, _check(field, known, masked)))
+    return tuple(found)
+
+
+def _check(field: FieldType, known: Shape, masked: bool) -> Callable[[Message, str], Iterator[Violation]]:
+    name = field.name
+    if field.is_repeated:
+        return _list_check(field, known)
+    if field.type == FieldDescriptor.TYPE_STRING:
+        text = _text_check(known)
+        return lambda message, path: text(getattr(message, name), path)
+    if field.type == FieldDescriptor.TYPE_ENUM:
+        return lambda message, path: _enum(field, getattr(message, name), path, known.required)
+    if field.type == FieldDescriptor.TYPE_MESSAGE:
+        return _message_check(field, known, masked)
+    if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64):
+        return _number_check(field, known)
+    return _nothing
+
+
+def _nothing(_message: Message, _path: str) -> Iterator[Violation]:
+    return iter(())
+
+
+def _text_check(known: Shape) -> Callable[[str, str], Iterator[Violation]]:
+    kind = known.kind
+    assert kind is not None
+    pattern = re.compile(kind.pattern) if kind.pattern else None
+    if kind.checks == "nothing":
+        return lambda _value, _path: iter(())
+
+    def check(value: str, path: str) -> Iterator[Violation]:
+        if not value or (known.required and not value.strip()):
+            if known.required:
+                yield path, "required"
+        elif kind.checks == "presence":
+            return
+        elif len(value) > known.most:
+            yield path, kind.long
+        elif len(value) < known.least:
+            yield path, "too_short"
+        elif FORBIDDEN.search(value) or (pattern and not pattern.fullmatch(value)):
+            yield path, kind.reason
+
+    return check
+
+
+def _number_check(field: FieldType, known: Shape) -> Callable[[Message, str], Iterator[Violation]]:
+    name = field.name
+    most = INT32 if name == "page_size" else known.most  # a page that is too large is made smaller, as AIP-158 wants it
+
+    def check(message: Message, path: str) -> Iterator[Violation]:
+        value = getattr(message, name)
+        if field.has_presence and not message.HasField(name):
+            if known.required:
+                yield path, "required"
+        elif (value or known.required or field.has_presence) and not known.least <= value <= most:
+            yield path, "out_of_range"
+
+    return check
+
+
+def _enum(field: FieldType, value: int, path: str, required: bool) -> Iterator[Violation]:
+    if value not in field.enum_type.values_by_number:
+        yield path, "unknown_code"
+    elif required and not value:
+        yield path, "required"
+
+
+def _list_check(field: FieldType, known: Shape) -> Callable[[Message, str], Iterator[Violation]]:
+    text = _text_check(_each(known)) if known.kind else None
+    checks = _checks_later(field)
+
+    def check(message: Message, path: str) -> Iterator[Violation]:
+        values = getattr(message, field.name)
+        if not values:
+            if known.required:
+                yield path, "required"
+        elif len(values) > known.most:
+            yield path, "too_long"
+        else:
+            for number, value in enumerate(values):
+                at = f"{path}.{number}"
+                if text:
+                    yield from text(value, at)
+                elif field.type == FieldDescriptor.TYPE_ENUM:
+                    yield from _enum(field, value or -1, at, required=True)
+                elif field.type == FieldDescriptor.TYPE_MESSAGE:
+                    yield from _wrong(value, f"{at}.", checks())
+
+    return check
+
+
+def _each(known: Shape) -> Shape:
+    kind = known.kind
+    assert kind is not None
+    return replace(known, least=kind.least, most=kind.most, required=kind.checks == "all")
+
+
+def _checks_later(field: FieldType) -> Callable[[], Collection[Check]]:
+    return lambda: _checks(field.message_type)
+
+
+def _message_check(field: FieldType, known: Shape, masked: bool) -> Callable[[Message, str], Iterator[Violation]]:
+    name = field.name
+    if field.message_type.full_name == TIME:
+        return lambda message, path: _time(message, name, path, known.required)
+    if field.message_type.full_name == MASK:
+        return lambda message, path: _mask(getattr(message, name).paths, path, known)
+
+    def check(message: Message, path: str) -> Iterator[Violation]:
+        if not message.HasField(name):
+            if known.required:
+                yield path, "required"
+            return
+        changes = {each.partition(".")[0] for each in message.update_mask.paths} if masked else None  # type: ignore[attr-defined]
+        yield from _wrong(getattr(message, name), f"{path}.", _checks(field.message_type), changes=changes)
+
+    return check
+
+
+def _time(message: Message, name: str, path: str, required: bool) -> Iterator[Violation]:
+    if not message.HasField(name):
+        if required:
+            yield path, "required"
+    else:
+        said = getattr(message, name)
+        if said.seconds not in _TIMES or not 0 <= said.nanos < 1_000_000_000:
+            yield path, "out_of_range"
+
+
+def _mask(paths: Collection[str], path: str, known: Shape) -> Iterator[Violation]:
+    if not paths:
+        yield path, "required"
+    elif known.only and not set(paths) <= set(known.only):
+        yield path, "unknown_code"

@@ -20,7 +20,6 @@ from standardwebhooks import Webhook
 from chassis import contract
 from services.gateway.api import openapi, openapi_text
 from services.gateway.api.binding import bindings
-from services.gateway.api.members import SCOPES
 from services.gateway.contract_page import SERVICES
 from services.gateway.problems import DOCS, REASONS
 from tests.gateway.api_gateway import ID, OUTPUTS, Played, System, app_with, filled
@@ -30,6 +29,7 @@ DOCUMENT = openapi()
 METHODS = {
     (path, method): operation for path, item in DOCUMENT["paths"].items() for method, operation in item.items() if method != "parameters"
 }
+SCOPES = {contract.rules(rpc).scope for service in SERVICES for rpc in service.methods} - {""}
 OPEN = ("public", "reference and PIN")  # rights that need no credential
 _VARIABLE = re.compile(r"\{[^}]+\}")
 # A session is a browser's, and opens pages; a system has a key, which the gateway exchanges.

@@ -10,46 +10,19 @@ from typing import Any
 from flask import Flask
 
 from services.gateway.api import docs, spec
-from services.gateway.api.contacts import contacts
-from services.gateway.api.directory_services import directory_services
-from services.gateway.api.members import members
-from services.gateway.api.notifications import notifications
-from services.gateway.api.organizations import organizations
-from services.gateway.api.people import people
-from services.gateway.api.receipts import receipts
-from services.gateway.api.references import references
-from services.gateway.api.referral_verbs import referral_verbs
-from services.gateway.api.referrals import referrals
-from services.gateway.api.routes import install
-from services.gateway.api.statistics import statistics
-from services.gateway.api.taxonomy import taxonomy
-from services.gateway.api.webhooks import webhooks
-
-NOUNS = (
-    referrals,
-    referral_verbs,
-    people,
-    receipts,
-    contacts,
-    references,
-    directory_services,
-    organizations,
-    taxonomy,
-    members,
-    notifications,
-    webhooks,
-    statistics,
-)
+from services.gateway.api.routes import Routes, install
+from services.gateway.contract_page import SERVICES
 
 
 def register(app: Flask) -> None:
     """Gives the app the API."""
     app.config.update(spec.settings())
     api = spec.DocumentedApi(app)
-    root = install(app, NOUNS)
+    services = [routes for routes in map(Routes, SERVICES) if routes.has_any]
+    root = install(app, services)
     root.register_views_in_doc(api, app, api.spec, name=root.name, parameters=None)
-    for noun in NOUNS:
-        api.spec.tag({"name": noun.name, "description": noun.description})
+    for routes in services:
+        api.spec.tag({"name": routes.name, "description": routes.description})
     document = api.spec.to_dict()
     app.extensions["openapi"] = document
     docs.install(app, document)

@@ -6,30 +6,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import Response, json, request
-from marshmallow import Schema, fields
-
-from services.gateway.api.fields import number, text
 
 PREFIX = "/api/v1"
-
-
-class PageQuery(Schema):
-    """What every list in pages takes."""
-
-    cursor = text("Where to go on: `next_cursor` of the page before. Opaque, and bound to the same filters.", 2000)
-    limit = number("How many at most.", 1, 200, strict=False)
-
-
-def page_of(item: type[Schema], name: str) -> type[Schema]:
-    """The schema of one page of these."""
-    following = fields.String(metadata={"description": "Where the next page begins; absent on the last one."})
-    return type(name, (list_of(item, name),), {"next_cursor": following})
-
-
-def list_of(item: type[Schema], name: str) -> type[Schema]:
-    """The schema of a list that is always whole."""
-    listed = fields.List(fields.Nested(item), required=True, metadata={"description": "In the order of the list."})
-    return type(name, (Schema,), {"items": listed})
 
 
 def thing(body: Mapping[str, Any], *, status: int = 200, location: str = "", moves: bool = False) -> Response:

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from chassis import contract
+from chassis.shape import shape
 from services.gateway.api.answers import PREFIX
 from services.gateway.api.convert import from_json
 from services.gateway.api.patches import completed, mask
@@ -27,6 +28,12 @@ VERBS = ("get", "post", "put", "patch", "delete")
 _NAMES = {said: name for name, said in PARAMETERS.items()}
 _VARIABLE = re.compile(r"\{([a-z_.]+)\}")
 _SINGULAR = {"people": "person", "deliveries": "delivery", "notifications": "message"}
+# The names of operations that are not those of their rpcs: one of two ways to ask, and names that clients know.
+OPERATIONS = {
+    ("SearchServices", "get"): "list_services",
+    ("BatchGet", "post"): "look_up",
+    ("EnterReferralInError", "post"): "enter_in_error_referral",
+}
 Given = dict[str, Any]
 
 
@@ -73,6 +80,17 @@ class Binding:
         return self.verb != "get" and not self.creates and any("etag" in place.fields_by_name for place in places)
 
     @property
+    def needs_etag(self) -> bool:
+        """Whether it is refused without one: the .proto says where it is optional."""
+        where = self.target if "etag" in self.target.fields_by_name else self.rpc.input_type
+        return "etag" in where.fields_by_name and not shape(where.fields_by_name["etag"]).optional
+
+    @property
+    def operation_id(self) -> str:
+        """Its name in the OpenAPI."""
+        return OPERATIONS.get((self.rpc.name, self.verb)) or contract.words_of(self.rpc.name)
+
+    @property
     def is_repeatable(self) -> bool:
         """Whether it takes an Idempotency-Key."""
         return self.verb == "post" and "request_id" in self.rpc.input_type.fields_by_name
@@ -96,14 +114,14 @@ class Binding:
             return rules.scope or "any worker"
         return " or ".join(role.lower() for role in ("MANAGER", "COORDINATOR", "AUDITOR") if role in rules.roles)
 
-    def request(self, given: Given, variables: Mapping[str, str], *, etag_needed: bool) -> Any:
+    def request(self, given: Given, variables: Mapping[str, str]) -> Any:
         """What is asked, of a body or query that a schema has let through."""
         request: Any = GetMessageClass(self.rpc.input_type)()
         target = request if self.body in ("", "*") else getattr(request, self.body)
         if target is not request:
             target.SetInParent()
         if self.takes_etag:
-            (target if "etag" in self.target.fields_by_name else request).etag = if_match(etag_needed)
+            (target if "etag" in self.target.fields_by_name else request).etag = if_match(self.needs_etag)
         masked = "update_mask" in self.rpc.input_type.fields_by_name
         values = completed(given, lambda: self._now(variables)) if masked and self.verb == "patch" else given
         for name, value in values.items():

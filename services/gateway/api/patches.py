@@ -4,36 +4,15 @@ The contracts' masks name whole fields. So a patch that reaches into an object i
 with it sees to it that nobody changed the thing in between.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
-from marshmallow import RAISE, Schema, fields
 
 from services.gateway.api.convert import to_json
 
 Given = dict[str, Any]
-
-
-def patch_of(schema: type[Schema], name: str, *, only: Sequence[str], clearing: bool = True) -> type[Schema]:
-    """The schema of a merge patch for these fields: each may be left out, and null clears it (unless nothing is to be cleared)."""
-    optional = {field: _optional(schema._declared_fields[field], clearing) for field in only}
-    return type(name, (Schema,), {**optional, "Meta": type("Meta", (), {"unknown": RAISE})})
-
-
-def _optional(field: fields.Field[Any], clearing: bool) -> fields.Field[Any]:
-    options: Given = {"allow_none": clearing, "validate": field.validate, "metadata": field.metadata}
-    if isinstance(field, fields.List):
-        return fields.List(field.inner, **options)
-    if isinstance(field, fields.Nested):
-        inside = type(field.schema)
-        return fields.Nested(
-            patch_of(inside, f"{inside.__name__.removesuffix('Schema')}Patch", only=list(inside._declared_fields)), **options
-        )
-    if isinstance(field, fields.Integer):
-        return fields.Integer(strict=True, **options)
-    return type(field)(**options)
 
 
 def mask(patch: Given) -> FieldMask:

@@ -1,7 +1,7 @@
-"""How a route of the API is declared: an rpc of the contract, what its body or query may hold, and what it answers.
+"""The routes of the API, every one made of an rpc of the contract: method, path, right, headers, refusals (see binding), and its schemas (see schemas).
 
-All else is the .proto's: method and path, the right, headers, refusals (see binding). The service decides, in the caller's own name; here the right says
-only whether a credential is needed at all, and stands in the OpenAPI and on the docs page.
+The service decides, in the caller's own name; here the right says only whether a credential is needed at all, and stands in the OpenAPI and on the docs
+page.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,9 +19,10 @@ from werkzeug.routing import BaseConverter
 from chassis.contract import words_of
 from chassis.errors import Invalid, Refusal
 from services.gateway import origin
+from services.gateway.api import schemas
 from services.gateway.api.answers import PREFIX, listed, nothing, thing
 from services.gateway.api.binding import Binding, bindings
-from services.gateway.api.convert import is_map, to_json
+from services.gateway.api.convert import to_json
 from services.gateway.api.reading import MERGE_PATCH, Nothing, Parser, admit
 from services.gateway.api.spec import response_name
 from services.gateway.problems import problem
@@ -37,63 +38,35 @@ class Opaque(BaseConverter):
 
 
 class Routes(Blueprint):  # type: ignore[misc]
-    """The routes of one noun: rpcs of one service of the contract."""
+    """The routes of one service of the contract: every way to ask an rpc of it by REST, with the schemas that its messages make."""
 
     ARGUMENTS_PARSER = Parser()
 
-    def __init__(self, noun: str, description: str, service: ServiceDescriptor) -> None:
-        super().__init__(noun, __name__, description=description)
-        self._service = service
+    def __init__(self, service: ServiceDescriptor) -> None:
+        super().__init__(words_of(service.name), __name__, description=schemas.comment(service))
+        asked = [binding for rpc in service.methods for binding in bindings(rpc)]
+        self.has_any = bool(asked)
+        for binding in asked:
+            self._add(binding)
 
-    def rpc(
-        self,
-        name: str,
-        summary: str,
-        more: str = "",
-        *,
-        answers: type[Schema] | None,
-        takes: type[Schema] | None = None,
-        query: type[Schema] | None = None,
-        operation_id: str = "",
-        verb: str = "",
-        etag_needed: bool = True,
-        said: Callable[[Message], Given] = to_json,
-        moves: bool = False,
-        service: ServiceDescriptor | None = None,
-    ) -> None:
-        """Adds the route of an rpc. Method, path, right, headers and refusals are those of its .proto.
-
-        `takes` and `query` are what is let through of body and query. `verb` chooses among several ways to ask it, `operation_id` names that one.
-        `said` is what is said of a message, where that is not the message itself; `moves` of one that may
-        change without a new etag, and so is never 304; `service` is the rpc's, where it is another than the noun's.
-        """
-        method = (service or self._service).methods_by_name[name]
-        binding = next(each for each in bindings(method) if verb in ("", each.verb))
+    def _add(self, binding: Binding) -> None:
+        method, takes, query, answers = (
+            binding.verb.upper(),
+            schemas.body(binding),
+            schemas.query(binding),
+            schemas.answer(binding.rpc.output_type),
+        )
+        status = 201 if binding.creates else 204 if answers is None else 200
+        needed = takes is not None and needs_body(takes, method, status)
 
         def view(given: Given | None = None, **variables: str) -> Response:
             if "too_many_attempts" in binding.rules.refusals:  # who guesses is counted by where she is; nobody else's address travels
                 origin.tell()
-            request = binding.request(given or {}, variables, etag_needed=etag_needed)
-            return answer_of(binding, binding.ask(request), said, moves)
+            return answer_of(binding, binding.ask(binding.request(given or {}, variables)))
 
-        view.__name__ = operation_id or words_of(name)
-        view.__doc__ = f"{summary}\n\n{more}" if more else summary
-        self._declare(binding, view, answers=answers, takes=takes, query=query, etag_needed=etag_needed)
-
-    def _declare(
-        self,
-        binding: Binding,
-        view: View,
-        *,
-        answers: type[Schema] | None,
-        takes: type[Schema] | None,
-        query: type[Schema] | None,
-        etag_needed: bool,
-    ) -> None:
-        method = binding.verb.upper()
-        status = 201 if binding.creates else 204 if answers is None else 200
-        needed = takes is not None and needs_body(takes, method, status)
-        etag = etag_needed if binding.takes_etag else None
+        view.__name__ = binding.operation_id
+        summary, _, more = schemas.comment(binding.rpc).partition(". ")
+        view.__doc__ = f"{summary.removesuffix('.')}\n\n{more}" if more else summary.removesuffix(".")
         inner: View = self.response(status, answers)(view)
         if takes is not None:
             kind = MERGE_PATCH if method == "PATCH" else "application/json"
@@ -102,7 +75,7 @@ class Routes(Blueprint):  # type: ignore[misc]
             inner = self.arguments(query, location="query")(inner)
         about = {"x-right": binding.right, "x-refusals": sorted(binding.rules.refusals)}
         inner = self.doc(operationId=view.__name__, **about, **({"security": []} if binding.rules.public else {}))(inner)
-        for refusal in statuses(binding, takes or query, etag):
+        for refusal in statuses(binding, takes or query):
             inner = self.alt_response(refusal, response=response_name(refusal))(inner)
         if method == "GET":
             inner = self.alt_response(304, response="NOT_MODIFIED")(inner)
@@ -119,38 +92,30 @@ class Routes(Blueprint):  # type: ignore[misc]
 
         named = {
             "IDEMPOTENCY_KEY": binding.is_repeatable,
-            "IF_MATCH": etag is True,
-            "IF_MATCH_OPTIONAL": etag is False,
+            "IF_MATCH": binding.takes_etag and binding.needs_etag,
+            "IF_MATCH_OPTIONAL": binding.takes_etag and not binding.needs_etag,
             "IF_NONE_MATCH": method == "GET",
         }
         admitted._apidoc["headers"] = [name for name, needed in named.items() if needed]  # type: ignore[attr-defined]
         self.route(binding.rule, methods=[method], tags=[self.name], endpoint=view.__name__)(admitted)
 
 
-def answer_of(binding: Binding, message: Message, said: Callable[[Message], Given], moves: bool) -> Response:
+def answer_of(binding: Binding, message: Message) -> Response:
     """What a route answers: nothing, a list or a page of one, one thing, or one thing with what is said once beside it."""
-    fields = message.DESCRIPTOR.fields
-    if not fields:
+    output = message.DESCRIPTOR
+    if not output.fields:
         return nothing()
-    listing = next((field for field in fields if field.message_type and field.is_repeated and not is_map(field)), None)
-    rest: Given = {field.name: getattr(message, field.name) for field in fields if not field.message_type}
-    if (
-        listing is not None
-        and message.DESCRIPTOR.name.endswith("Response")
-        and rest.keys() <= {"next_page_token", "total_size"}
-        and len(rest) == len(fields) - 1
-    ):
+    status = 201 if binding.creates else 200
+    listing, wrapped = schemas.listed_field(output), schemas.wrapped_field(output)
+    if listing is not None:
+        rest: Given = {field.name: getattr(message, field.name) for field in output.fields if field is not listing}
         token = rest.pop("next_page_token", "")
-        return listed([said(each) for each in getattr(message, listing.name)], token, rest)
-    inner = next((field for field in fields if field.message_type and "id" in field.message_type.fields_by_name), None)
-    if inner is not None and "id" not in rest and len(rest) == len(fields) - 1:
-        made = getattr(message, inner.name)
-        return thing({**said(made), **rest}, status=201 if binding.creates else 200, location=binding.where(made))
+        return listed([to_json(each) for each in getattr(message, listing.name)], token, rest)
+    if wrapped is not None:
+        said = to_json(message)
+        return thing({**said.pop(wrapped.name, {}), **said}, status=status, location=binding.where(getattr(message, wrapped.name)))
     return thing(
-        said(message),
-        status=201 if binding.creates else 200,
-        location=binding.where(message) if binding.creates else "",
-        moves=moves,
+        to_json(message), status=status, location=binding.where(message) if binding.creates else "", moves=binding.rules.unversioned
     )
 
 
@@ -166,19 +131,19 @@ def needs_body(schema: type[Schema], method: str, status: int) -> bool:
     return method in ("PATCH", "PUT") or status == 201 or any(field.required for field in schema._declared_fields.values())
 
 
-def statuses(binding: Binding, given: type[Schema] | None, etag: bool | None) -> list[int]:
+def statuses(binding: Binding, given: type[Schema] | None) -> list[int]:
     """The refusals a route has by what it takes and by what its rpc refuses."""
     found = {429, 503} | binding.statuses
     found |= set() if binding.rules.public else {401, 403}
     found |= {404} if binding.variables else set()
     found |= {400} if given or binding.is_repeatable else set()
     found |= {422} if binding.is_repeatable else set()
-    found |= {412, 428} if etag else ({412} if etag is False else set())
+    found |= ({412, 428} if binding.needs_etag else {412}) if binding.takes_etag else set()
     return sorted(found)
 
 
-def install(app: Flask, nouns: Sequence[Routes]) -> Blueprint:
-    """Registers the nouns below /api/v1 and answers what no route answers: unknown paths and wrong methods are problems too."""
+def install(app: Flask, services: Sequence[Routes]) -> Blueprint:
+    """Registers the services below /api/v1 and answers what no route answers: unknown paths and wrong methods are problems too."""
     app.url_map.converters["opaque"] = Opaque
 
     def no_route() -> Response | None:
@@ -191,7 +156,7 @@ def install(app: Flask, nouns: Sequence[Routes]) -> Blueprint:
     root._prepare_doc_cbks.append(add_headers)
     for kind in (Refusal, HTTPException, Exception):
         root.register_error_handler(kind, problem)
-    for noun in nouns:
-        root.register_blueprint(noun)
+    for routes in services:
+        root.register_blueprint(routes)
     app.register_blueprint(root)
     return root

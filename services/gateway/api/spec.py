@@ -6,7 +6,6 @@ from flask_smorest import Api
 from marshmallow import Schema, fields
 from werkzeug.http import HTTP_STATUS_CODES
 
-from services.gateway.api.fields import many, number, text
 from services.gateway.problems import MEDIA_TYPE
 
 VERSION = "1.0.0"
@@ -35,24 +34,29 @@ HEADERS = {
 }
 
 
+def _said(description: str, example: str | int | None = None, *, number: bool = False, required: bool = True) -> fields.Field[Any]:
+    metadata = {"description": description, **({} if example is None else {"examples": [example]})}
+    return fields.Integer(required=required, metadata=metadata) if number else fields.String(required=required, metadata=metadata)
+
+
 class ProblemErrorSchema(Schema):
     """One wrong field: one of pointer, parameter and header says where."""
 
-    pointer = text("JSON pointer into the body (RFC 6901); empty: the whole.", example="/need_code")
-    parameter = text("Name of a query parameter.")
-    header = text("Name of a header.")
-    reason = text("Why.", example="unknown_code", required=True)
+    pointer = _said("JSON pointer into the body (RFC 6901); empty: the whole.", "/need_code", required=False)
+    parameter = _said("Name of a query parameter.", required=False)
+    header = _said("Name of a header.", required=False)
+    reason = _said("Why.", "unknown_code")
 
 
 class ProblemSchema(Schema):
     """Why not (RFC 9457)."""
 
-    type = text("Where the reason is explained.", example="/api/v1/docs#invalid_fields", required=True)
-    title = text("What the reason means.", example="Some fields are wrong.", required=True)
-    status = number("The HTTP status.", 400, 599, example=400, required=True)
-    reason = text("A stable word to rely on.", example="invalid_fields", required=True)
-    request_id = text("Tell it to operations.", example="0d5f3c0a9b1e4c7d8e2f60718293a4b5", required=True)
-    errors = many(fields.Nested(ProblemErrorSchema), "Which fields, with reason invalid_fields.")
+    type = _said("Where the reason is explained.", "/api/v1/docs#invalid_fields")
+    title = _said("What the reason means.", "Some fields are wrong.")
+    status = _said("The HTTP status.", 400, number=True)
+    reason = _said("A stable word to rely on.", "invalid_fields")
+    request_id = _said("Tell it to operations.", "0d5f3c0a9b1e4c7d8e2f60718293a4b5")
+    errors = fields.List(fields.Nested(ProblemErrorSchema), metadata={"description": "Which fields, with reason invalid_fields."})
 
 
 def response_name(status: int) -> str:

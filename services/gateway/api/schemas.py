@@ -1,0 +1,322 @@
+"""The schemas of the API, made of the descriptors: what a body or a query may hold, and what an answer says, with the comments of the .proto files.
+
+By convention: a body holds what its message holds but OUTPUT_ONLY fields, the id in the path, the etag (If-Match) and the request_id (Idempotency-Key);
+a query says page_token as `cursor` and page_size as `limit`, and nothing about a person. What is always said in an answer is `required` there.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields
+from marshmallow.validate import Length, OneOf, Range, Regexp
+
+import protos
+from chassis.shape import FORBIDDEN, MASK, TIME, Kind, Shape, is_map, shape
+from services.gateway.api.binding import Binding
+from services.gateway.api.convert import words
+from services.gateway.problems import PARAMETERS
+
+COMMENTS: dict[str, str] = json.loads((Path(protos.__file__).parent / "comments.json").read_text())
+MOST_A_PAGE = 200
+_IN_BODY = {name: PARAMETERS[name] for name in ("page_token", "page_size")}
+_MOMENT = "2026-03-14T09:30:00Z"
+FieldType = Any
+MessageType = Any  # a Descriptor: its two implementations have no common type, nor have those of a field
+AnyField = fields.Field[Any]
+
+
+# --- kinds of value, in JSON
+
+
+class Text(fields.String):
+    """A text without control characters; lengths count characters."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        said = str(super()._deserialize(value, attr, data, **kwargs))
+        if FORBIDDEN.search(said):
+            raise ValidationError("malformed")
+        return said
+
+
+class Time(fields.AwareDateTime):
+    """A time with its zone (RFC 3339), kept in UTC."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        said = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            return said.astimezone(UTC)
+        except OverflowError as error:  # 0001-01-01T00:00:00+14:00
+            raise ValidationError("out_of_range") from error
+
+
+class Flag(fields.Boolean):
+    """true or false, and nothing that merely looks like it (the texts are for query parameters)."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if isinstance(value, bool):
+            return value
+        if value in ("true", "false"):
+            return bool(value == "true")
+        raise ValidationError("malformed")
+
+
+class Whole(Regexp):
+    """A pattern that the whole text has: Python's `$` would let a line end pass, ECMAScript's doesn't."""
+
+    def __call__(self, value: Any) -> Any:
+        if re.fullmatch(self.regex.pattern, value) is None:
+            raise ValidationError(str(self.error))
+        return value
+
+
+# --- what an rpc takes and answers
+
+
+def body(binding: Binding) -> type[Schema] | None:
+    """The schema of a body; None for an rpc that takes none."""
+    if not binding.body:
+        return None
+    request = binding.rpc.input_type
+    patch = binding.verb == "patch"
+    mask = request.fields_by_name.get("update_mask")
+    limits = [shape(each) for each in (mask, request.fields_by_name.get(binding.body)) if each is not None]
+    only, without = [name for each in limits for name in each.only], [name for each in limits for name in each.without]
+    # What goes with a mask may be said in part; a merge patch can clear it, too.
+    make = _partial(clearing=patch) if mask else _partial(clearing=False) if patch else _asked
+    name = f"{binding.target.name}Patch" if patch else f"{request.name.removesuffix('Request')}Body"
+    found = {
+        _IN_BODY.get(field.name, field.name): make(field)
+        for field in _sendable(binding.target, binding)
+        if (not only or field.name in only) and field.name not in without and not (mask and shape(field).immutable)
+    }
+    if binding.body != "*":
+        found |= {field.name: make(field) for field in _sendable(request, binding) if field.name != binding.body}
+    return _schema(name, comment(binding.target), found, RAISE) if found else None
+
+
+def query(binding: Binding) -> type[Schema] | None:
+    """The schema of a query; None for an rpc that takes none."""
+    if binding.verb != "get":
+        return None
+    found = {}
+    for field in _filters(binding.rpc.input_type, binding):
+        known = shape(field)
+        if known.private or (known.kind and known.kind.name in ("NOTE", "PIN", "SECRET", "PASSWORD")):
+            continue  # an address stands in logs and histories
+        made = _asked(field)
+        if isinstance(made, fields.Integer):
+            made.strict = False  # a query is text
+        found[PARAMETERS.get(field.name, field.name)] = made
+    return _schema(f"{binding.rpc.name}Query", "", found, RAISE) if found else None
+
+
+@cache
+def answer(output: MessageType) -> type[Schema] | None:
+    """The schema of an answer; None for one that says nothing."""
+    if not output.fields:
+        return None
+    if listing := listed_field(output):
+        item = listing.message_type
+        whole = "next_page_token" not in output.fields_by_name
+        entries = fields.List(fields.Nested(_answered(item)), required=True, metadata={"description": "In the order of the list."})
+        rest = {field.name: _said(field) for field in output.fields if field is not listing and field.name != "next_page_token"}
+        following = {} if whole else {"next_cursor": Text(metadata={"description": "Where the next page begins; absent on the last one."})}
+        return _schema(f"{item.name}{'List' if whole else 'Page'}", "", {"items": entries, **rest, **following}, EXCLUDE)
+    if wrapped := wrapped_field(output):
+        rest = {field.name: _said(field) for field in output.fields if field is not wrapped}
+        inner = {field.name: _said(field) for field in wrapped.message_type.fields}
+        return _schema(output.name.removesuffix("Response"), comment(output) or comment(wrapped.message_type), inner | rest, EXCLUDE)
+    return _answered(output)
+
+
+def listed_field(output: MessageType) -> FieldType | None:
+    """The field that is the list, in an answer that is a list or a page of one."""
+    rest = [field for field in output.fields if field.name not in ("next_page_token", "total_size")]
+    is_list = len(rest) == 1 and rest[0].is_repeated and rest[0].message_type and not is_map(rest[0]) and output.name.endswith("Response")
+    return rest[0] if is_list else None
+
+
+def wrapped_field(output: MessageType) -> FieldType | None:
+    """The field that is the thing, in an answer that says something once beside it: a secret, a PIN."""
+    things = [
+        field for field in output.fields if field.message_type and not field.is_repeated and "id" in field.message_type.fields_by_name
+    ]
+    return things[0] if len(things) == 1 and len(output.fields) > 1 and "id" not in output.fields_by_name and _flat(output) else None
+
+
+def _flat(output: MessageType) -> bool:
+    return sum(field.message_type is not None for field in output.fields) == 1
+
+
+def comment(named: Any) -> str:
+    """What the .proto says of a message, field or rpc, as sentences."""
+    said = COMMENTS.get(named.full_name, "")
+    return said and said[0].upper() + said[1:] + ("" if said[-1] in ".!?" else ".")
+
+
+@cache
+def _answered(message: Descriptor) -> type[Schema]:
+    return _schema(message.name, comment(message), {field.name: _said(field) for field in message.fields}, EXCLUDE)
+
+
+@cache
+def _asked_part(message: Descriptor) -> type[Schema]:
+    return _schema(f"{message.name}Input", comment(message), {field.name: _asked(field) for field in _sendable(message)}, RAISE)
+
+
+@cache
+def _partial_part(message: Descriptor, clearing: bool) -> type[Schema]:
+    make = _partial(clearing=clearing)
+    return _schema(f"{message.name}Patch", comment(message), {field.name: make(field) for field in _sendable(message)}, RAISE)
+
+
+def _schema(name: str, description: str, found: Mapping[str, AnyField], unknown: str) -> type[Schema]:
+    meta = type("Meta", (), {"unknown": unknown})
+    return type(name, (Schema,), {"__doc__": description, "Meta": meta, **found})
+
+
+def _sendable(message: Descriptor, binding: Binding | None = None) -> Iterator[FieldType]:
+    """The fields that a body may hold."""
+    in_path = {path.rpartition(".")[2] for path in binding.variables.values()} if binding else set()
+    carried = {"id", "etag", "request_id", *in_path}
+    for field in message.fields:
+        if field.name not in carried and not shape(field).output_only and not is_map(field) and _type_name(field) != MASK:
+            yield field
+
+
+def _filters(message: Descriptor, binding: Binding) -> Iterator[FieldType]:
+    for field in _sendable(message, binding):
+        if field.name == "filter":
+            yield from _filters(field.message_type, binding)
+        else:
+            yield field
+
+
+def _type_name(field: FieldType) -> str:
+    return field.message_type.full_name if field.message_type else ""
+
+
+# --- fields
+
+
+def _said(field: FieldType) -> AnyField:
+    """A field of an answer: open to new values but for what it is."""
+    known = shape(field)
+    options: dict[str, Any] = {"required": _is_always_said(field, known), "metadata": _about(field, known)}
+    if is_map(field):
+        value = field.message_type.fields_by_name["value"]
+        return fields.Dict(keys=fields.String(), values=_plain(value, shape(value)), **options)
+    if field.is_repeated:
+        return fields.List(_one_said(field, known), **options)
+    if _is_part(field):
+        return fields.Nested(_answered(field.message_type), **options)
+    return _plain(field, known, **options)
+
+
+def _one_said(field: FieldType, known: Shape) -> AnyField:
+    return fields.Nested(_answered(field.message_type)) if _is_part(field) else _plain(field, known, metadata=_example(field, known))
+
+
+def _asked(field: FieldType) -> AnyField:
+    """A field of a body or query, with all that is checked."""
+    known = shape(field)
+    return _checked(field, known, _asked_part, required=known.required, metadata=_about(field, known))
+
+
+def _partial(*, clearing: bool) -> Callable[[FieldType], AnyField]:
+    """Makes fields of which each may be left out, and null clears it where anything can be cleared."""
+
+    def make(field: FieldType) -> AnyField:
+        known = shape(field)
+        return _checked(
+            field,
+            known,
+            lambda message: _partial_part(message, clearing),
+            allow_none=clearing,
+            required=False,
+            metadata=_about(field, known),
+        )
+
+    return make
+
+
+def _checked(field: FieldType, known: Shape, part: Callable[[Descriptor], type[Schema]], *, required: bool, **options: Any) -> AnyField:
+    options["required"] = required
+    if field.is_repeated:
+        checks = {"validate": _validators(field, known), "metadata": _example(field, known)}
+        inner = fields.Nested(part(field.message_type)) if _is_part(field) else _plain(field, known, **checks)
+        limits = [Length(max=known.most, error="too_long"), *([Length(min=1, error="required")] if required else [])]
+        return fields.List(inner, validate=limits, **options)
+    if _is_part(field):
+        return fields.Nested(part(field.message_type), **options)
+    return _plain(field, known, validate=_validators(field, known, required=required), **options)
+
+
+def _validators(field: FieldType, known: Shape, *, required: bool = False) -> list[Callable[[Any], Any]]:
+    if field.type == FieldDescriptor.TYPE_ENUM:
+        return [OneOf(words(field.enum_type), error="unknown_code")]
+    if known.kind:
+        of_list = field.is_repeated
+        least, most = (known.kind.least, known.kind.most) if of_list else (known.least, known.most)
+        found: list[Callable[[Any], Any]] = [Length(max=most, error="too_long")]
+        if required or of_list or least:
+            found.append(Length(min=max(1, least), error="too_short" if least else "required"))
+        return [*found, *([Whole(known.kind.pattern, error=known.kind.reason)] if known.kind.pattern else [])]
+    if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64):
+        if field.name == "page_size":
+            return [Range(1, MOST_A_PAGE, error="out_of_range")]
+        return [Range(known.least, known.most, error="out_of_range")]
+    return []
+
+
+def _plain(field: FieldType, known: Shape, **options: Any) -> AnyField:
+    if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64):
+        return fields.Integer(strict=True, **options)
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        return Flag(**options)
+    if field.type == FieldDescriptor.TYPE_MESSAGE:
+        return Time(**options)
+    if field.type == FieldDescriptor.TYPE_ENUM and "validate" not in options:
+        options["validate"] = OneOf(words(field.enum_type))
+    return Text(**options)
+
+
+def _is_part(field: FieldType) -> bool:
+    return bool(field.message_type) and _type_name(field) != TIME
+
+
+def _is_always_said(field: FieldType, known: Shape) -> bool:
+    """Whether an answer that holds the message always holds the field: see api/convert.py for what is left out."""
+    if known.always or field.name in ("id", "etag", "create_time"):
+        return True
+    return field.is_repeated or not (field.has_presence or field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM))
+
+
+def _about(field: FieldType, known: Shape) -> dict[str, Any]:
+    said: dict[str, Any] = {"description": comment(field)}
+    kind: Kind | None = None if field.is_repeated else known.kind
+    if kind and kind.format:
+        said["format"] = kind.format
+    if kind and kind.name == "NOTE":
+        said["description"] = f"{said['description']} Sealed; never in a log, a message or a list.".strip()
+    return said if field.is_repeated or _is_part(field) else {**said, **_example(field, known)}
+
+
+def _example(field: FieldType, known: Shape) -> dict[str, Any]:
+    """An example of a field, or of what a list holds; none where none is better."""
+    example: Any = known.example
+    if field.type == FieldDescriptor.TYPE_MESSAGE:
+        example = example or _MOMENT
+    elif field.type == FieldDescriptor.TYPE_ENUM:
+        example = example or words(field.enum_type)[0]
+    elif field.type == FieldDescriptor.TYPE_BOOL:
+        example = True
+    elif not known.kind:
+        example = int(example) if re.fullmatch(r"-?\d+", example) else None
+    return {} if example in ("", None) else {"examples": [example]}

@@ -23,6 +23,7 @@ from services.gateway.api.referrals import referrals
 from services.gateway.api.routes import install
 from services.gateway.api.statistics import statistics
 from services.gateway.api.taxonomy import taxonomy
+from services.gateway.api.tokens import tokens
 from services.gateway.api.webhooks import webhooks
 
 NOUNS = (
@@ -36,6 +37,7 @@ NOUNS = (
     organizations,
     taxonomy,
     members,
+    tokens,
     notifications,
     webhooks,
     statistics,

@@ -124,8 +124,7 @@ def test_the_docs_page_lists_every_operation_and_every_reason_and_runs_nothing(s
     page = system.get("/docs")
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self'")
     assert "<script" not in page.text
-    assert "http://" not in page.text
-    assert "https://" not in page.text
+    assert not re.search(r'(?:src|href)="(?!/api/v1/|#)', page.text)
     for operation in METHODS.values():
         assert f'id="{operation["operationId"]}"' in page.text
     for reason in REASONS:

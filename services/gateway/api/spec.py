@@ -11,7 +11,7 @@ from services.gateway.problems import MEDIA_TYPE
 
 VERSION = "1.0.0"
 DESCRIPTION = """\
-Partner systems join the referral network here. `docs/api.md` tells a referral end to end.
+Partner systems join the referral network here. The guide (`/api/v1/guide`) tells a referral end to end, `/api/v1/guide/versioning` what may change and how.
 
 * Credential: `Authorization: Bearer` with an API key (`enl_…`) or a caller token. `x-right` of an operation is the scope or role it needs,
   `x-refusals` are its reasons beyond the usual ones.

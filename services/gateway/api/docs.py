@@ -23,10 +23,12 @@ th, td { text-align: start; vertical-align: top; padding: .3rem .6rem; border-bo
 @media (max-width: 40rem) {
   .fields thead { display: none } .fields tr { display: block; border-bottom: 1px solid #d5dde0; padding: .4rem 0 }
   .fields td, .fields td.about { display: block; width: auto; border: 0; padding: 0 }
+  .fields td.place, .fields td.kind { display: inline } .fields td.place::after { content: ", " }
 }
 code { font-family: ui-monospace, monospace; font-size: .9em; overflow-wrap: anywhere }
-pre { background: #f3f6f7; padding: .6rem; white-space: pre } pre.said { background: none; padding: 0; white-space: pre-wrap }
-.method { font-weight: 700 } .needed { font-weight: 700 } :target { background: #fff3cd }
+pre { background: #f3f6f7; padding: .6rem; white-space: pre }
+.wide code { overflow-wrap: normal } h1, h2, h3 { overflow-wrap: anywhere }
+.method, .needed { font-weight: 700 } :target { background: #fff3cd } article:target { background: none } article:target h3 { background: #fff3cd }
 """
 
 
@@ -39,7 +41,8 @@ def install(app: Flask, document: dict[str, Any]) -> None:
         return conditional(Response(text, content_type="application/json"))
 
     def page() -> Response:
-        return shown("api_docs.html", document=document, groups=operations(document), reasons=REASONS, here="docs")
+        about = guide.rendered(document["info"]["description"])
+        return shown("api_docs.html", document=document, about=about, groups=operations(document), reasons=REASONS, here="docs")
 
     def guide_page(name: str = "") -> Response:
         found = guide.PAGES[name]

@@ -45,16 +45,21 @@ SERVED = {page.file: f"{PREFIX}/guide/{name}".removesuffix("/") for name, page i
 
 @cache
 def html(name: str) -> str:
-    """A page's text as HTML. Raw HTML in it is shown, not obeyed."""
+    """A page's text as HTML."""
     page = PAGES[name]
+    return rendered((ROOT / page.file).read_text(encoding="utf-8"), posixpath.dirname(page.file))
+
+
+def rendered(text: str, folder: str = "") -> str:
+    """Markdown as HTML; its links are read from a folder of the repository. Raw HTML in it is shown, not obeyed."""
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     for kind, tag in (("table_open", '<div class="wide" tabindex="0"><table>'), ("table_close", "</table></div>")):
         markdown.add_render_rule(kind, _saying(tag))
-    tokens = markdown.parse((ROOT / page.file).read_text(encoding="utf-8"))
+    tokens = markdown.parse(text)
     _name_headings(tokens)
     for token in tokens:
         if token.children:
-            _lead(token.children, posixpath.dirname(page.file))
+            _lead(token.children, folder)
     return str(markdown.renderer.render(tokens, markdown.options, {}))
 
 
@@ -83,7 +88,7 @@ def _lead(children: Sequence[Token], folder: str) -> None:
         if token.type == "link_open":
             file, _, place = str(token.attrGet("href") or "").partition("#")
             there = SERVED.get(posixpath.normpath(posixpath.join(folder, file)))
-            dropped = bool(file) and there is None and "://" not in file
+            dropped = bool(file) and there is None and "://" not in file and not file.startswith(f"{PREFIX}/")
             token.hidden = dropped
             if file and there:
                 token.attrSet("href", f"{there}#{place}" if place else there)

@@ -102,8 +102,8 @@ def _limits(schema: Schema, item: Schema) -> Iterator[str]:
         yield f"at most {item['maxLength']:,} characters"
     if "minimum" in item and "maximum" in item:
         yield f"{item['minimum']:,} to {item['maximum']:,}"
-    if "pattern" in item:
-        yield f"like {item['pattern'].removesuffix(chr(92) + 'Z')}"
+    if "pattern" in item and "format" not in item:
+        yield f"like {item['pattern'].removeprefix('^').removesuffix(chr(92) + 'Z')}"
 
 
 def _resolved(document: Mapping[str, Any], schema: Schema) -> Schema:

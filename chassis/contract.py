@@ -5,10 +5,13 @@ The options are those of protos/contract/v1/contract.proto, found by name: the c
 
 import re
 from dataclasses import dataclass
+from datetime import date, timedelta
 from functools import cache
 
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
+NOTICE = timedelta(days=365)
+"""So long what is deprecated goes on, at least (docs/versioning.md)."""
 _RULES = "enlace.contract.v1.rules"
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")  # between the words of an rpc's name
 _EVERY = frozenset(
@@ -22,6 +25,7 @@ class Rules:
     """Of one rpc: any of the roles (workers), or the scope (API keys); `public` needs no token. Each call is on the trail if it is `recorded`.
 
     `unversioned`: what it answers may change without a new etag. `refusals` are the reasons that its .proto names, beyond the usual ones.
+    One that ends is deprecated since a day, and after another may be gone.
     """
 
     roles: frozenset[str]
@@ -30,6 +34,8 @@ class Rules:
     recorded: bool
     unversioned: bool
     refusals: frozenset[str]
+    deprecate_date: date | None = None
+    sunset_date: date | None = None
 
 
 def words_of(rpc: str) -> str:
@@ -45,7 +51,10 @@ def rules(method: MethodDescriptor) -> Rules:
         raise TypeError(f"{method.full_name} has no option (contract.v1.rules) that says who may call it")
     names = said.DESCRIPTOR.fields_by_name["roles"].enum_type.values_by_number
     roles = frozenset(names[number].name.removeprefix("ROLE_") for number in said.roles)
-    return Rules(roles, said.scope, said.public, not said.unrecorded, said.unversioned, frozenset(said.refusals))
+    ends = [date.fromisoformat(day) if day else None for day in (said.deprecate_date, said.sunset_date)]
+    if (ends[0] is None) != (ends[1] is None) or (ends[0] and ends[1] and ends[1] < ends[0] + NOTICE):
+        raise TypeError(f"{method.full_name}: what is deprecated says since when and until when, a year later at least")
+    return Rules(roles, said.scope, said.public, not said.unrecorded, said.unversioned, frozenset(said.refusals), *ends)
 
 
 @cache

@@ -1,11 +1,11 @@
-"""Starts the gateway: `python -m services.gateway serve`; `openapi` and `rights` print what docs/ holds of the contract."""
+"""Starts the gateway: `python -m services.gateway serve`; `openapi`, `rights` and `codes` print what docs/ holds of the contract."""
 
 import signal
 from types import FrameType
 
 import click
 
-from services.gateway import contract_page, limits, session
+from services.gateway import codes_page, contract_page, limits, session
 from services.gateway.api import openapi_text
 from services.gateway.app import make
 from services.gateway.config import from_environment
@@ -43,6 +43,12 @@ def openapi() -> None:
 def rights() -> None:
     """Prints who may call which rpc and what each refuses with, as it is committed in docs/rights.md."""
     click.echo(contract_page.text(), nl=False)
+
+
+@main.command()
+def codes() -> None:
+    """Prints every code list with its words, as it is committed in docs/codes.md."""
+    click.echo(codes_page.text(), nl=False)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,9 @@ REASONS = {
         "Fetch a fresh one and ask again; nothing was done. For a key or a session the gateway does it.",
     ),
     "key_invalid": Meaning(401, "The API key is unknown, revoked or expired.", "Ask your organisation's manager for a new key."),
+    "sign_in_failed": Meaning(
+        401, "E-mail and password do not belong together, or the account is closed.", "Ask again; an unknown e-mail looks the same."
+    ),
     "session_ended": Meaning(401, "The session has ended.", "Sign in again."),
     "invitation_invalid": Meaning(401, "The invitation is used, replaced, too old or unknown.", "Ask for another."),
     "reference_or_pin_wrong": Meaning(401, "Reference and PIN do not belong together.", "Ask again; an unknown reference looks the same."),

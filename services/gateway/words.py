@@ -67,9 +67,14 @@ def number(kind: str, text: str) -> int:
 def word(kind: str, value: str | int) -> str:
     """The word for a code or an enum's value, in the reader's language."""
     text = code(kind, value) if isinstance(value, int) else value
-    table = vocabulary.TABLES[kind]
-    found = table.get(text) or table.get(text.lower()) or table.get(text.replace("-", "_"))
+    found = spanish(kind, text)
     return _(found) if found else text.replace("_", " ")
+
+
+def spanish(kind: str, text: str) -> str | None:
+    """The word of the table, as it is looked up in the catalogues; None for a code that the table does not know."""
+    table = vocabulary.TABLES[kind]
+    return table.get(text) or table.get(text.lower()) or table.get(text.replace("-", "_"))
 
 
 def snake(text: str) -> str:

@@ -68,7 +68,7 @@ def test_what_is_declared_and_what_is_provoked_are_compared() -> None:
 
 def test_every_declared_refusal_is_explained() -> None:
     declared = {reason for method in METHODS.values() for reason in contract.refusals(method)}
-    assert declared - REASONS.keys() == {"sign_in_failed"}  # nobody signs in by the API
+    assert declared - REASONS.keys() == set()
 
 
 def test_the_page_of_rights_is_fresh() -> None:

@@ -218,3 +218,25 @@ def test_a_token_is_good_at_its_own_service_and_at_no_other(stack: Any) -> None:
         there.call(service, rpc, issued.tokens[f"enlace.{name}"])
         for other in asked.keys() - {name}:
             assert refusal(partial(there.call, service, rpc, issued.tokens[f"enlace.{other}"])) == ("UNAUTHENTICATED", "token_invalid")
+
+
+def test_tokens_by_rest_are_good_by_grpc_for_a_key_and_for_a_session_until_it_ends(stack: Any) -> None:
+    api, account = stack.gateway + "/api/v1", stack.account("puentes")
+
+    def post(path: str, **body: str) -> requests.Response:
+        return requests.post(api + path, json=body, timeout=10)
+
+    directory = ByReflection(stack.demo["grpc"]["partners"])
+    session = post("/sessions", email=account["email"], password=account["password"]).json()["session_secret"]
+    for credential in ({"api_key": stack.api_key("Puentes")}, {"session_secret": session}):
+        issued = post("/tokens", **credential).json()
+        assert issued["organization"]["name"] == "Asociación Puentes"
+        assert ("worker" in issued) == ("session_secret" in credential)
+        directory.call("enlace.partners.v1.Directory", "ListOrganizations", issued["tokens"]["enlace.partners"])
+    assert post("/sessions/end", session_secret=session).status_code == 204
+    refused = post("/tokens", session_secret=session)
+    assert (refused.status_code, refused.json()["reason"]) == (401, "session_ended")
+    wrong = post("/sessions", email="nadie@puentes.demo", password="una frase de prueba")
+    assert (wrong.status_code, wrong.json()["reason"]) == (401, "sign_in_failed")
+    said = "".join(log.read_text(errors="replace") for log in stack.logs.iterdir() if log.is_file())
+    assert not [secret for secret in (session, account["password"], "nadie@puentes.demo") if secret in said]

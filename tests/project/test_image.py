@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from services.gateway.api import guide
 from tests.project.test_interpreters import TESTED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,7 +102,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for path in context():
             for source in sources:
                 if path == source or path.startswith(f"{source}/"):
-                    name = f"{target}{path.removeprefix(source)}" if path != source else Path(path).name
+                    name = f"{target}{path.removeprefix(source)}" if path != source else f"{target}{Path(path).name}"
                     (root / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy(ROOT / path, root / name)
     folders = re.findall(r"compileall -q (.*)", DOCKERFILE)[0].split()
@@ -136,6 +137,11 @@ def test_what_the_image_holds_imports_with_the_run_requirements_alone_and_writes
     done = subprocess.run(command, cwd=image, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in image.rglob("*")} == before
+
+
+@pytest.mark.parametrize("page", guide.PAGES.values(), ids=lambda page: page.file)
+def test_every_page_of_the_guide_travels_with_it(image: Path, page: guide.Page) -> None:
+    assert (image / page.file).read_bytes() == (ROOT / page.file).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["LICENSE", "NOTICE"])

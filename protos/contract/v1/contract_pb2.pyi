@@ -143,6 +143,8 @@ class Rules(_message.Message):
     UNRECORDED_FIELD_NUMBER: _builtins.int
     REFUSALS_FIELD_NUMBER: _builtins.int
     UNVERSIONED_FIELD_NUMBER: _builtins.int
+    DEPRECATE_DATE_FIELD_NUMBER: _builtins.int
+    SUNSET_DATE_FIELD_NUMBER: _builtins.int
     public: _builtins.bool
     """Needs no token."""
     scope: _builtins.str
@@ -151,6 +153,9 @@ class Rules(_message.Message):
     """Not on the trail: it tells and changes nothing of a person (the directory, counts, messages, tokens). Refused for want of a right it is."""
     unversioned: _builtins.bool
     """The answer may change without a new etag of what it is about: REST never says that it is unchanged (304)."""
+    deprecate_date: _builtins.str
+    """Since when it is deprecated and after which day it may be gone, RFC 3339 full-dates: see docs/versioning.md."""
+    sunset_date: _builtins.str
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]:
         """Workers with one of these roles."""
@@ -168,10 +173,12 @@ class Rules(_message.Message):
         unrecorded: _builtins.bool = ...,
         refusals: _abc.Iterable[_builtins.str] | None = ...,
         unversioned: _builtins.bool = ...,
+        deprecate_date: _builtins.str = ...,
+        sunset_date: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["public", b"public", "refusals", b"refusals", "roles", b"roles", "scope", b"scope", "unrecorded", b"unrecorded", "unversioned", b"unversioned"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deprecate_date", b"deprecate_date", "public", b"public", "refusals", b"refusals", "roles", b"roles", "scope", b"scope", "sunset_date", b"sunset_date", "unrecorded", b"unrecorded", "unversioned", b"unversioned"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

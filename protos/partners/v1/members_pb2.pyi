@@ -594,12 +594,16 @@ Global___RevokeApiKeyRequest: _TypeAlias = RevokeApiKeyRequest  # noqa: Y015
 
 @_typing.final
 class SignInRequest(_message.Message):
+    """An account's e-mail and password."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     EMAIL_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
     email: _builtins.str
+    """The e-mail of the account."""
     password: _builtins.str
+    """Its password."""
     def __init__(
         self,
         *,
@@ -616,6 +620,8 @@ Global___SignInRequest: _TypeAlias = SignInRequest  # noqa: Y015
 
 @_typing.final
 class SignInResponse(_message.Message):
+    """A session with its first tokens. The secret is in this answer only."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -645,17 +651,25 @@ class SignInResponse(_message.Message):
     ORGANIZATION_NAME_FIELD_NUMBER: _builtins.int
     ORGANIZATION_FIELD_NUMBER: _builtins.int
     session_secret: _builtins.str
+    """What the session is exchanged with: keep it as you keep a password."""
     organization_name: _builtins.str
+    """Where she works."""
     @_builtins.property
     def tokens(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """by audience: enlace.partners, enlace.referrals, enlace.notifications"""
+        """One caller token (JWT) a service: enlace.partners, enlace.referrals, enlace.notifications."""
 
     @_builtins.property
-    def token_expire_time(self) -> _timestamp_pb2.Timestamp: ...
+    def token_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the tokens end; the session goes on."""
+
     @_builtins.property
-    def worker(self) -> Global___Worker: ...
+    def worker(self) -> Global___Worker:
+        """Who signed in."""
+
     @_builtins.property
-    def organization(self) -> Global___OrganizationRef: ...
+    def organization(self) -> Global___OrganizationRef:
+        """The same, with its id."""
+
     def __init__(
         self,
         *,
@@ -685,9 +699,13 @@ class OrganizationRef(_message.Message):
     COUNTRY_FIELD_NUMBER: _builtins.int
     DEPARTMENT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    """The organisation."""
     name: _builtins.str
+    """Its name."""
     country: _builtins.str
+    """Its country, ISO 3166-1."""
     department: _builtins.str
+    """Its department, ISO 3166-2."""
     def __init__(
         self,
         *,
@@ -706,12 +724,16 @@ Global___OrganizationRef: _TypeAlias = OrganizationRef  # noqa: Y015
 
 @_typing.final
 class IssueTokenRequest(_message.Message):
+    """What is exchanged: one of the two."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_SECRET_FIELD_NUMBER: _builtins.int
     API_KEY_FIELD_NUMBER: _builtins.int
     session_secret: _builtins.str
+    """Of a session: what the sign-in answered."""
     api_key: _builtins.str
+    """An API key, whole: enl_<id>_<secret>."""
     def __init__(
         self,
         *,
@@ -730,6 +752,8 @@ Global___IssueTokenRequest: _TypeAlias = IssueTokenRequest  # noqa: Y015
 
 @_typing.final
 class IssueTokenResponse(_message.Message):
+    """Tokens for whoever brought a key or a session."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -759,21 +783,23 @@ class IssueTokenResponse(_message.Message):
     SCOPES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tokens(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """by audience: enlace.partners, enlace.referrals, enlace.notifications"""
+        """One caller token (JWT) a service: enlace.partners, enlace.referrals, enlace.notifications."""
 
     @_builtins.property
-    def expire_time(self) -> _timestamp_pb2.Timestamp: ...
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When they end: three seconds after they were asked for."""
+
     @_builtins.property
     def worker(self) -> Global___Worker:
-        """for a session"""
+        """Whose session it is; absent for a key."""
 
     @_builtins.property
     def organization(self) -> Global___OrganizationRef:
-        """whose session or key it is"""
+        """Whose key or session it is."""
 
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """for a key"""
+        """What a key may; empty for a session."""
 
     def __init__(
         self,
@@ -794,10 +820,13 @@ Global___IssueTokenResponse: _TypeAlias = IssueTokenResponse  # noqa: Y015
 
 @_typing.final
 class EndSessionRequest(_message.Message):
+    """The session that ends."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_SECRET_FIELD_NUMBER: _builtins.int
     session_secret: _builtins.str
+    """Of the session."""
     def __init__(
         self,
         *,

@@ -605,16 +605,16 @@ class TokensServicer:
         raise NotImplementedError('Method not implemented!')
 
     def IssueToken(self, request, context):
-        """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, which live three seconds: what is revoked ends
-        with them. A service refuses an old one (UNAUTHENTICATED token_expired, before any effect: exchange anew and ask again) and one of another
-        service (token_invalid).
+        """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, which live three seconds, so that what is revoked ends
+        with them; exchange anew every two while you work. A service refuses an old one (UNAUTHENTICATED token_expired, before any effect) and one of
+        another service (token_invalid). By REST a key or a session is sent as it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EndSession(self, request, context):
-        """Ends a session at once; a second call changes nothing.
+        """Ends a session: it gets no token from then on, and those it has end within five seconds. A second call changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

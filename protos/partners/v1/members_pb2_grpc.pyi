@@ -268,12 +268,12 @@ class TokensStub:
     e-mail's count holds.
     """
     IssueToken: _grpc.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]
-    """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, which live three seconds: what is revoked ends
-    with them. A service refuses an old one (UNAUTHENTICATED token_expired, before any effect: exchange anew and ask again) and one of another
-    service (token_invalid).
+    """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, which live three seconds, so that what is revoked ends
+    with them; exchange anew every two while you work. A service refuses an old one (UNAUTHENTICATED token_expired, before any effect) and one of
+    another service (token_invalid). By REST a key or a session is sent as it is.
     """
     EndSession: _grpc.UnaryUnaryMultiCallable[_members_pb2.EndSessionRequest, _members_pb2.EndSessionResponse]
-    """Ends a session at once; a second call changes nothing."""
+    """Ends a session: it gets no token from then on, and those it has end within five seconds. A second call changes nothing."""
 
 @_typing.type_check_only
 class TokensAsyncStub(TokensStub):
@@ -289,12 +289,12 @@ class TokensAsyncStub(TokensStub):
     e-mail's count holds.
     """
     IssueToken: _aio.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]  # type: ignore[assignment]
-    """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, which live three seconds: what is revoked ends
-    with them. A service refuses an old one (UNAUTHENTICATED token_expired, before any effect: exchange anew and ask again) and one of another
-    service (token_invalid).
+    """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, which live three seconds, so that what is revoked ends
+    with them; exchange anew every two while you work. A service refuses an old one (UNAUTHENTICATED token_expired, before any effect) and one of
+    another service (token_invalid). By REST a key or a session is sent as it is.
     """
     EndSession: _aio.UnaryUnaryMultiCallable[_members_pb2.EndSessionRequest, _members_pb2.EndSessionResponse]  # type: ignore[assignment]
-    """Ends a session at once; a second call changes nothing."""
+    """Ends a session: it gets no token from then on, and those it has end within five seconds. A second call changes nothing."""
 
 class TokensServicer(metaclass=_abc_1.ABCMeta):
     """Tokens: how a caller proves who it is. SignIn and IssueToken need no token themselves."""
@@ -319,9 +319,9 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.IssueTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.IssueTokenResponse, _abc.Awaitable[_members_pb2.IssueTokenResponse]]:
-        """Exchanges a session secret or an API key for caller tokens (EdDSA JWT), one for each service, which live three seconds: what is revoked ends
-        with them. A service refuses an old one (UNAUTHENTICATED token_expired, before any effect: exchange anew and ask again) and one of another
-        service (token_invalid).
+        """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, which live three seconds, so that what is revoked ends
+        with them; exchange anew every two while you work. A service refuses an old one (UNAUTHENTICATED token_expired, before any effect) and one of
+        another service (token_invalid). By REST a key or a session is sent as it is.
         """
 
     @_abc_1.abstractmethod
@@ -330,6 +330,6 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.EndSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.EndSessionResponse, _abc.Awaitable[_members_pb2.EndSessionResponse]]:
-        """Ends a session at once; a second call changes nothing."""
+        """Ends a session: it gets no token from then on, and those it has end within five seconds. A second call changes nothing."""
 
 def add_TokensServicer_to_server(servicer: TokensServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

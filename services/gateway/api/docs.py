@@ -1,52 +1,74 @@
-"""The docs page, served by the gateway itself: plain and without script, from the OpenAPI document that is served beside it."""
+"""The reference, served by the gateway itself: plain and without script, from the OpenAPI document that is served beside it."""
 
 from typing import Any
 
 from flask import Blueprint, Flask, Response, json, render_template, request
 
+from services.gateway.api import guide
 from services.gateway.api.answers import PREFIX
+from services.gateway.api.reference import operations
 from services.gateway.problems import REASONS
 
 CSP = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 STYLE = """\
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; padding: 1rem; color: #1b2b34; background: #fff }
-table { border-collapse: collapse; width: 100% }
+a { color: #0b5394 } nav ul { padding: 0; list-style: none } nav.pages li { display: inline-block; margin-inline-end: 1rem }
+nav [aria-current] { font-weight: 700; color: inherit; text-decoration: none }
+h1, h2, h3 { line-height: 1.25 } h2 { margin-top: 2.5rem } h3 { margin: 2rem 0 0; font-size: 1rem } p { margin: .4rem 0; max-width: 50rem }
+main ul, main ol { padding-inline-start: 1.5rem } nav.nouns ul { padding: 0 }
+table { border-collapse: collapse; width: 100%; margin: .6rem 0 }
 th, td { text-align: start; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #d5dde0 }
-code { font-family: ui-monospace, monospace; overflow-wrap: anywhere } h2 { margin-top: 2.5rem } pre { white-space: pre-wrap }
-.method { font-weight: 700 } :target { background: #fff3cd }
+.wide, pre { overflow-x: auto } .wide:focus-visible, pre:focus-visible { outline: 2px solid #0b5394 }
+.wide td { min-width: 6rem } .fields td.about { width: 50% }
+@media (max-width: 40rem) {
+  .fields thead { display: none } .fields tr { display: block; border-bottom: 1px solid #d5dde0; padding: .4rem 0 }
+  .fields td, .fields td.about { display: block; width: auto; border: 0; padding: 0 }
+  .fields td.place, .fields td.kind { display: inline } .fields td.place::after { content: ", " }
+}
+code { font-family: ui-monospace, monospace; font-size: .9em; overflow-wrap: anywhere }
+pre { background: #f3f6f7; padding: .6rem; white-space: pre }
+.wide code { overflow-wrap: normal } h1, h2, h3 { overflow-wrap: anywhere }
+.method, .needed { font-weight: 700 } :target { background: #fff3cd } article:target { background: none } article:target h3 { background: #fff3cd }
 """
 
 
 def install(app: Flask, document: dict[str, Any]) -> None:
-    """Adds /api/v1/openapi.json, /api/v1/docs and its style."""
+    """Adds /api/v1/openapi.json, /api/v1/docs, the guide's pages and their style."""
     pages = Blueprint("api_docs", __name__, url_prefix=PREFIX, template_folder="templates")
     text = json.dumps(document)
 
     def openapi_json() -> Response:
-        response = Response(text, content_type="application/json")
-        response.add_etag()
-        response.make_conditional(request)
-        return response
+        return conditional(Response(text, content_type="application/json"))
 
     def page() -> Response:
-        response = Response(render_template("api_docs.html", document=document, groups=grouped(document), reasons=REASONS))
-        response.headers["Content-Security-Policy"] = CSP
-        return response
+        about = guide.rendered(document["info"]["description"])
+        return shown("api_docs.html", document=document, about=about, groups=operations(document), reasons=REASONS, here="docs")
+
+    def guide_page(name: str = "") -> Response:
+        found = guide.PAGES[name]
+        return shown("api_guide.html", title=found.title, body=guide.html(name), here=name)
 
     def style() -> Response:
-        return Response(STYLE, content_type="text/css; charset=utf-8")
+        return conditional(Response(STYLE, content_type="text/css; charset=utf-8"))
 
     pages.add_url_rule("/openapi.json", view_func=openapi_json)
     pages.add_url_rule("/docs", view_func=page)
     pages.add_url_rule("/docs.css", view_func=style)
+    names = ", ".join(f"'{name}'" for name in guide.PAGES if name)
+    pages.add_url_rule("/guide", view_func=guide_page)
+    pages.add_url_rule(f"/guide/<any({names}):name>", view_func=guide_page)
     app.register_blueprint(pages)
 
 
-def grouped(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """The operations by tag: method, path and what is said of them."""
-    groups: dict[str, list[dict[str, Any]]] = {tag["name"]: [] for tag in document["tags"]}
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            if method != "parameters":
-                groups[operation["tags"][0]].append({"method": method.upper(), "path": path, **operation})
-    return groups
+def shown(template: str, **values: Any) -> Response:
+    """A page that runs nothing and loads nothing but its style."""
+    response = Response(render_template(template, pages=guide.PAGES, **values))
+    response.headers["Content-Security-Policy"] = CSP
+    return conditional(response)
+
+
+def conditional(response: Response) -> Response:
+    """The same, or 304 for who has it."""
+    response.add_etag()
+    response.make_conditional(request)
+    return response

@@ -19,7 +19,7 @@ from werkzeug.routing import BaseConverter
 from chassis.contract import words_of
 from chassis.errors import Invalid, Refusal
 from services.gateway import origin
-from services.gateway.api import schemas
+from services.gateway.api import deprecation, schemas
 from services.gateway.api.answers import PREFIX, listed, nothing, thing
 from services.gateway.api.binding import Binding, bindings
 from services.gateway.api.convert import to_json
@@ -73,7 +73,7 @@ class Routes(Blueprint):  # type: ignore[misc]
             inner = self.arguments(takes, location="json", required=needed, content_type=kind)(inner)
         if query is not None:
             inner = self.arguments(query, location="query")(inner)
-        about = {"x-right": binding.right, "x-refusals": sorted(binding.rules.refusals)}
+        about = {"x-right": binding.right, "x-refusals": sorted(binding.rules.refusals), **deprecation.said(binding.rules)}
         inner = self.doc(operationId=view.__name__, **about, **({"security": []} if binding.rules.public else {}))(inner)
         for refusal in statuses(binding, takes or query):
             inner = self.alt_response(refusal, response=response_name(refusal))(inner)
@@ -82,6 +82,7 @@ class Routes(Blueprint):  # type: ignore[misc]
 
         @wraps(inner)
         def admitted(*args: Any, **kwargs: Any) -> Response:
+            deprecation.tell(binding.rules)
             admit(needs_credential=not binding.rules.public)
             g.wrapped_in = binding.body
             if takes is not None and needed and not request.get_data(cache=True):

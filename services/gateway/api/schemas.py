@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validates_schema
 from marshmallow.validate import Length, OneOf, Range, Regexp
 
 import protos
@@ -73,6 +73,20 @@ class Whole(Regexp):
         if re.fullmatch(self.regex.pattern, value) is None:
             raise ValidationError(str(self.error))
         return value
+
+
+class Object(Schema):
+    """An object of the API. Of fields of which one is sent (a oneof), it refuses a second: nobody could know which is meant."""
+
+    @validates_schema
+    def has_one_of_each(self, given: dict[str, Any], **_options: Any) -> None:
+        """Refuses with malformed, at the last of them."""
+        chosen: dict[str, str] = {}
+        for name in given:
+            if group := self.fields[name].metadata.get("x-one-of"):
+                if group in chosen:
+                    raise ValidationError("malformed", name)
+                chosen[group] = name
 
 
 # --- what an rpc takes and answers
@@ -178,7 +192,7 @@ def _partial_part(message: Descriptor, clearing: bool) -> type[Schema]:
 
 def _schema(name: str, description: str, found: Mapping[str, AnyField], unknown: str) -> type[Schema]:
     meta = type("Meta", (), {"unknown": unknown})
-    return type(name, (Schema,), {"__doc__": description, "Meta": meta, **found})
+    return type(name, (Object,), {"__doc__": description, "Meta": meta, **found})
 
 
 def _sendable(message: Descriptor, binding: Binding | None = None) -> Iterator[FieldType]:
@@ -301,6 +315,8 @@ def _is_always_said(field: FieldType, known: Shape) -> bool:
 def _about(field: FieldType, known: Shape) -> dict[str, Any]:
     said: dict[str, Any] = {"description": comment(field)}
     kind: Kind | None = None if field.is_repeated else known.kind
+    if field.containing_oneof and not field.containing_oneof.name.startswith("_"):  # protoc's own, of an optional field, begins so
+        said["x-one-of"] = field.containing_oneof.name
     if kind and kind.format:
         said["format"] = kind.format
     if kind and kind.name == "NOTE":

@@ -10,10 +10,10 @@ from services.gateway.problems import MEDIA_TYPE
 
 VERSION = "1.0.0"
 DESCRIPTION = """\
-Partner systems join the referral network here. `docs/api.md` tells a referral end to end.
+Partner systems join the referral network here. The [guide](/api/v1/guide) tells a referral end to end, [versions](/api/v1/guide/versioning) what may change and how.
 
-* Credential: `Authorization: Bearer` with an API key (`enl_…`) or a caller token. `x-right` of an operation is the scope or role it needs,
-  `x-refusals` are its reasons beyond the usual ones.
+* Credential: `Authorization: Bearer` with an API key (`enl_…`), a session's secret or a caller token. `x-right` of an operation is the scope
+  or role it needs, `x-refusals` are its reasons beyond the usual ones.
 * Unknown fields are refused. What is not set is absent, never null. Times are RFC 3339 in UTC. Answers may get new fields at any time.
 * `Idempotency-Key` on POST: the same key and request within 24 hours gets the first answer again; another request with it 422.
 * Changing what has an ETag needs `If-Match` (428 without, 412 when stale). A GET takes `If-None-Match` (304).
@@ -103,7 +103,11 @@ def settings() -> dict[str, Any]:
             "security": [{"bearer": []}],
             "components": {
                 "securitySchemes": {
-                    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key (enl_<id>_<secret>) or a caller token (JWT)."}
+                    "bearer": {
+                        "type": "http",
+                        "scheme": "bearer",
+                        "description": "An API key (enl_<id>_<secret>), the secret of a session, or a caller token (JWT).",
+                    }
                 }
             },
         },

@@ -71,7 +71,7 @@ TABLES: dict[str, dict[str, str]] = {
     "role": {
         "worker": N_("Atención"),
         "operator": N_("Línea"),
-        "manager": N_("Dirección"),
+        "manager": N_("Dirección de la organización"),
         "coordinator": N_("Coordinación"),
         "auditor": N_("Auditoría"),
         "emergency": N_("Envío de emergencia sin consentimiento"),

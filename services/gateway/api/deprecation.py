@@ -1,0 +1,37 @@
+"""How a system hears that an operation will end: `Deprecation` (RFC 9745) and `Sunset` (RFC 8594) on its answers, `deprecated` in the OpenAPI document."""
+
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+from flask import Response, after_this_request
+from werkzeug.http import http_date
+
+from chassis.contract import Rules
+from services.gateway.api.answers import PREFIX
+
+LINK = f'<{PREFIX}/guide/versioning>; rel="deprecation"; type="text/html"'
+
+
+def said(rules: Rules) -> dict[str, Any]:
+    """What the document says of it."""
+    if rules.deprecate_date is None or rules.sunset_date is None:
+        return {}
+    return {"deprecated": True, "x-deprecate-date": str(rules.deprecate_date), "x-sunset-date": str(rules.sunset_date)}
+
+
+def tell(rules: Rules) -> None:
+    """Adds the headers to the answer of this request, whatever it will be."""
+    since, until = rules.deprecate_date, rules.sunset_date
+    if since is None or until is None:
+        return
+
+    @after_this_request
+    def add(response: Response) -> Response:
+        response.headers["Deprecation"] = f"@{int(_begin(since).timestamp())}"
+        response.headers["Sunset"] = http_date(_begin(until))
+        response.headers.add("Link", LINK)
+        return response
+
+
+def _begin(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)

@@ -1,0 +1,96 @@
+"""The guide's pages: what docs/ says to those who connect, as HTML. The files are the same that are read in the repository.
+
+A link to another page of the guide leads to it here; one to a file that is not served is shown as plain words.
+"""
+
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from services.gateway.api.answers import PREFIX
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page: the file it is made of, and what it is called in the navigation."""
+
+    file: str
+    title: str
+
+
+PAGES = {
+    "": Page("docs/api.md", "Guide"),
+    "quickstart": Page("docs/quickstart.md", "Quick start"),
+    "grpc": Page("docs/grpc.md", "gRPC"),
+    "codes": Page("docs/codes.md", "Codes"),
+    "rights": Page("docs/rights.md", "Rights"),
+    "contract": Page("protos/README.md", "Contract"),
+    "versioning": Page("docs/versioning.md", "Versions"),
+    "changelog": Page("docs/api_changelog.md", "Changes"),
+}
+SERVED = {page.file: f"{PREFIX}/guide/{name}".removesuffix("/") for name, page in PAGES.items()} | {
+    "docs/openapi.json": f"{PREFIX}/openapi.json"
+}
+
+
+@cache
+def html(name: str) -> str:
+    """A page's text as HTML."""
+    page = PAGES[name]
+    return rendered((ROOT / page.file).read_text(encoding="utf-8"), posixpath.dirname(page.file))
+
+
+def rendered(text: str, folder: str = "") -> str:
+    """Markdown as HTML; its links are read from a folder of the repository. Raw HTML in it is shown, not obeyed."""
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    for kind, tag in (("table_open", '<div class="wide" tabindex="0"><table>'), ("table_close", "</table></div>")):
+        markdown.add_render_rule(kind, _saying(tag))
+    tokens = markdown.parse(text)
+    _name_headings(tokens)
+    for token in tokens:
+        if token.children:
+            _lead(token.children, folder)
+    return str(markdown.renderer.render(tokens, markdown.options, {}))
+
+
+def anchor(heading: str) -> str:
+    """The name of a heading in an address, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def _saying(tag: str) -> Any:
+    return lambda self, tokens, number, options, env: tag + "\n"
+
+
+def _name_headings(tokens: Sequence[Token]) -> None:
+    seen: dict[str, int] = {}
+    for token, inline in pairwise(tokens):
+        if token.type == "heading_open":
+            name = anchor("".join(child.content for child in inline.children or ()))
+            count = seen[name] = seen.get(name, -1) + 1
+            token.attrSet("id", f"{name}-{count}" if count else name)
+
+
+def _lead(children: Sequence[Token], folder: str) -> None:
+    """Has links lead to where the file they name is served."""
+    dropped = False
+    for token in children:
+        if token.type == "link_open":
+            file, _, place = str(token.attrGet("href") or "").partition("#")
+            there = SERVED.get(posixpath.normpath(posixpath.join(folder, file)))
+            dropped = bool(file) and there is None and "://" not in file and not file.startswith(f"{PREFIX}/")
+            token.hidden = dropped
+            if file and there:
+                token.attrSet("href", f"{there}#{place}" if place else there)
+        elif token.type == "link_close":
+            token.hidden = dropped

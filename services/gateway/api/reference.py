@@ -1,0 +1,118 @@
+"""What an operation takes, row by row, read from the OpenAPI document: each field and parameter with its kind, its limits and its words."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Schema = Mapping[str, Any]
+KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "object": "object"}
+FORMATS = {"date-time": "time", "date": "date", "password": "secret"}
+DEPTH = 4  # of objects inside each other; no contract of ours goes deeper
+
+
+@dataclass(frozen=True)
+class Row:
+    """One field or parameter. Of those with the same word in `one_of` one is sent."""
+
+    name: str
+    place: str  # path, query, header or body
+    kind: str
+    required: bool
+    limits: str
+    about: str
+    words: tuple[str, ...]
+    example: str = ""
+    one_of: str = ""
+
+
+def operations(document: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """The operations by tag: method, path, what is said of them, and the rows of what they take."""
+    groups: dict[str, list[dict[str, Any]]] = {tag["name"]: [] for tag in document["tags"]}
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method != "parameters":
+                taken = [
+                    *_parameters(document, [*item.get("parameters", []), *operation.get("parameters", [])]),
+                    *_body(document, operation),
+                ]
+                groups[operation["tags"][0]].append({"method": method.upper(), "path": path, "takes": taken, **operation})
+    return groups
+
+
+def _parameters(document: Mapping[str, Any], said: list[Any]) -> Iterator[Row]:
+    for each in said:
+        parameter = _resolved(document, each)
+        example = {"examples": [parameter["example"]]} if "example" in parameter else {}
+        schema = {**parameter.get("schema", {}), **example}
+        about = parameter.get("description") or "Opaque: from an answer."
+        yield _row(document, parameter["name"], parameter["in"], {**schema, "description": about}, bool(parameter.get("required")))
+
+
+def _body(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Iterator[Row]:
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        yield from _fields(document, content["schema"], "", DEPTH)
+
+
+def _fields(document: Mapping[str, Any], schema: Schema, within: str, depth: int) -> Iterator[Row]:
+    whole = _resolved(document, schema)
+    for name, said in whole.get("properties", {}).items():
+        if said.get("readOnly"):
+            continue
+        yield _row(document, within + name, "body", said, name in whole.get("required", ()))
+        inner = _resolved(document, said)
+        is_list = "items" in inner
+        if depth:
+            yield from _fields(document, inner["items"] if is_list else inner, f"{within}{name}{'[]' if is_list else ''}.", depth - 1)
+
+
+def _row(document: Mapping[str, Any], name: str, place: str, said: Schema, required: bool) -> Row:
+    schema = _resolved(document, said)
+    item = _resolved(document, schema["items"]) if "items" in schema else schema
+    kind = _kind(item)
+    return Row(
+        name,
+        place,
+        f"list: {kind}" if item is not schema else kind,
+        required,
+        ", ".join(_limits(schema, item)),
+        str(said.get("description", "")),
+        tuple(str(word) for word in item.get("enum", ()) if word is not None),
+        str((item.get("examples") or [""])[0]),
+        str(said.get("x-one-of", "")),
+    )
+
+
+def _kind(schema: Schema) -> str:
+    kinds = schema.get("type", "object")
+    named = [kind for kind in ([kinds] if isinstance(kinds, str) else kinds) if kind != "null"]
+    word = "word" if "enum" in schema else FORMATS.get(schema.get("format", ""), KINDS.get(named[0], named[0]))
+    return word if isinstance(kinds, str) or "null" not in kinds else f"{word}, or null to clear it"
+
+
+def _limits(schema: Schema, item: Schema) -> Iterator[str]:
+    if "maxItems" in schema:
+        yield f"at most {schema['maxItems']} entries"
+    if "minItems" in schema:
+        yield f"at least {schema['minItems']}"
+    if "enum" in item:
+        return
+    if "minLength" in item:
+        yield f"at least {item['minLength']} character{'s' if item['minLength'] > 1 else ''}"
+    if "maxLength" in item:
+        yield f"at most {item['maxLength']:,} characters"
+    if "minimum" in item and "maximum" in item:
+        yield f"{item['minimum']:,} to {item['maximum']:,}"
+    if "pattern" in item and "format" not in item:
+        yield f"like {item['pattern'].removeprefix('^').removesuffix(chr(92) + 'Z')}"
+
+
+def _resolved(document: Mapping[str, Any], schema: Schema) -> Schema:
+    """A schema or parameter without references on top."""
+    for part in schema.get("allOf", []):
+        schema = {**schema, **part}
+    found: Any = document
+    if "$ref" not in schema:
+        return schema
+    for name in schema["$ref"].removeprefix("#/").split("/"):
+        found = found[name]
+    return {**found, **{key: value for key, value in schema.items() if key not in ("$ref", "allOf")}}

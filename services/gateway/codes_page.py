@@ -1,0 +1,77 @@
+"""The page of code lists (docs/codes.md): every enum that travels by REST, with its words in three languages, as .proto files and vocabulary give it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, EnumDescriptor
+
+from services.gateway import i18n, vocabulary, words
+from services.gateway.api import convert
+from services.gateway.api.binding import bindings
+from services.gateway.contract_page import SERVICES
+
+HEAD = """\
+# Code lists
+
+Printed by `python -m services.gateway codes` from the `.proto` files and the words of the pages; a test refuses a stale page.
+
+A code travels as the word in the first column by REST, and as the enum value in the second by gRPC. What your system shows to people is yours to
+choose: the words here are those of Enlace's own pages, and free to use. A dash: no page has a word for it.
+
+Lists may grow ([versions](versioning.md)): show a code that you do not know as it is, and do not refuse it.
+
+Not here: needs, which are the taxonomy's (`GET /api/v1/taxonomy`, with their names in the three languages); the reasons of a refusal
+([guide](api.md#when-the-answer-is-no)); countries, departments and languages, which are those of ISO 3166-1, ISO 3166-2 and BCP 47.
+"""
+
+
+def text() -> str:
+    """All lists, by name."""
+    used: dict[str, set[str]] = {}
+    enums: dict[str, EnumDescriptor] = {}
+    seen: set[str] = set()
+    for service in SERVICES:
+        for rpc in service.methods:
+            if bindings(rpc):
+                for message in (rpc.input_type, rpc.output_type):
+                    _walk(message, used, enums, seen)
+    return "\n".join([HEAD, *(line for name in sorted(enums) for line in _list(enums[name], sorted(used[name])))]).rstrip() + "\n"
+
+
+def _walk(message: Descriptor, used: dict[str, set[str]], enums: dict[str, EnumDescriptor], seen: set[str]) -> None:
+    if message.full_name in seen:
+        return
+    seen.add(message.full_name)
+    for field in message.fields:
+        if field.enum_type is not None:
+            enums[field.enum_type.full_name] = field.enum_type
+            used.setdefault(field.enum_type.full_name, set()).add(f"{message.name}.{field.name}")
+        if field.message_type is not None:
+            _walk(field.message_type, used, enums, seen)
+
+
+def _list(enum: EnumDescriptor, fields: list[str]) -> Iterator[str]:
+    kind = _kind(enum)
+    yield f"## {enum.name}"
+    yield ""
+    yield f"`{enum.full_name}`, in {', '.join(f'`{field}`' for field in fields)}."
+    yield ""
+    yield "| code | gRPC | Español | English | Français |"
+    yield "|---|---|---|---|---|"
+    for value in enum.values:
+        said = convert.word(enum, value.number)
+        if said is not None:
+            yield f"| `{said}` | `{value.name}` | {' | '.join(_words(kind, said))} |"
+    yield ""
+
+
+def _kind(enum: EnumDescriptor) -> str:
+    """The table of its words; empty where there is none."""
+    known: dict[str, str] = {wrapper.DESCRIPTOR.full_name: kind for kind, (wrapper, _) in words.ENUMS.items()}
+    named = words.snake(enum.name)
+    return known.get(enum.full_name, named if named in vocabulary.TABLES else "")
+
+
+def _words(kind: str, code: str) -> list[str]:
+    found: Any = words.spanish(kind, code) if kind else None
+    return [i18n.catalogue(language).gettext(found).replace("|", "\\|") if found else "–" for language in i18n.LANGUAGES]

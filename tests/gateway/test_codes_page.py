@@ -1,0 +1,43 @@
+"""The page of code lists is fresh, whole, and in three languages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from protos.partners.v1 import directory_pb2, members_pb2
+from protos.referrals.v1 import people_pb2, referrals_pb2
+from services.gateway import codes_page, i18n
+from services.gateway.words import ENUMS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = codes_page.text()
+
+
+def test_the_committed_page_is_fresh() -> None:
+    assert (ROOT / "docs" / "codes.md").read_text() == PAGE, "run `python -m services.gateway codes > docs/codes.md`"
+
+
+def test_every_code_of_every_list_is_there() -> None:
+    for enum in (
+        referrals_pb2.State,
+        referrals_pb2.DeclineReason,
+        people_pb2.FieldGroup,
+        directory_pb2.OrganizationType,
+        members_pb2.WorkerStatus,
+    ):
+        for name in enum.DESCRIPTOR.values_by_name:
+            assert f"| `{name}` |" in PAGE or name.endswith("_UNSPECIFIED"), name
+
+
+def test_a_list_that_pages_show_has_its_words_in_three_languages() -> None:
+    for kind, (enum, _) in ENUMS.items():
+        section = PAGE.partition(f"\n## {enum.DESCRIPTOR.name}\n")[2].partition("\n## ")[0]
+        rows = [row for row in section.splitlines() if row.startswith("| `")]
+        assert len(rows) == len(enum.DESCRIPTOR.values) - 1, kind
+        assert all(len(row.split(" | ")) == 2 + len(i18n.LANGUAGES) and "–" not in row for row in rows), kind
+
+
+def test_a_word_with_two_meanings_is_two_words() -> None:
+    """In English a manager was an address: in Spanish both are `Dirección`."""
+    assert "| `manager` | `ROLE_MANAGER` | Dirección de la organización | Management | Direction |" in PAGE
+    assert "| `location` | `FIELD_GROUP_LOCATION` | Dirección | Address | Adresse |" in PAGE

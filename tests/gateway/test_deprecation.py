@@ -1,0 +1,70 @@
+"""What ends is told: by headers on every answer, in the OpenAPI document, and never with less than a year's notice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask import Flask, g
+from google.api import annotations_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.descriptor import ServiceDescriptor
+
+from chassis import contract
+from chassis.limits import WINDOW
+from protos.contract.v1 import contract_pb2
+from services.gateway.api import openapi
+from services.gateway.api.routes import Routes, install
+from services.gateway.api.spec import DocumentedApi, settings
+from services.gateway.limits import Limits
+from services.gateway.session import Exchange
+
+SINCE, UNTIL = "2027-01-01", "2028-01-01"
+
+
+def service(package: str, since: str = SINCE, until: str = UNTIL) -> ServiceDescriptor:
+    """A service made now, with one rpc that ends."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name=f"{package}.proto", package=package, dependency=["protos/contract/v1/contract.proto", "google/api/annotations.proto"]
+    )
+    file.message_type.add(name="Empty")
+    method = file.service.add(name="Old").method.add(name="GetOld", input_type=f".{package}.Empty", output_type=f".{package}.Empty")
+    rules = contract_pb2.Rules(scope="referrals.read", deprecate_date=since, sunset_date=until)
+    method.options.Extensions[contract_pb2.rules].CopyFrom(rules)
+    method.options.Extensions[annotations_pb2.http].get = "/api/v1/old"
+    pool: Any = descriptor_pool.Default()
+    found: ServiceDescriptor = pool.AddSerializedFile(file.SerializeToString()).services_by_name["Old"]
+    return found
+
+
+def test_an_operation_that_ends_says_so_on_every_answer_and_in_the_document() -> None:
+    old = Routes(service("ending"))
+    app = Flask(__name__)
+    app.config.update(settings())
+    app.extensions.update(limits=Limits(WINDOW), exchange=Exchange())
+
+    @app.before_request
+    def begin() -> None:
+        g.request_id = ""
+
+    api = DocumentedApi(app)
+    root = install(app, [old])
+    root.register_views_in_doc(api, app, api.spec, name=root.name, parameters=None)
+    answer = app.test_client().get("/api/v1/old")  # 401: told all the same
+    assert answer.status_code == 401
+    assert answer.headers["Deprecation"] == "@1798761600"
+    assert answer.headers["Sunset"] == "Sat, 01 Jan 2028 00:00:00 GMT"
+    assert 'rel="deprecation"' in answer.headers["Link"]
+    said = api.spec.to_dict()["paths"]["/api/v1/old"]["get"]
+    assert (said["deprecated"], said["x-deprecate-date"], said["x-sunset-date"]) == (True, SINCE, UNTIL)
+
+
+@pytest.mark.parametrize(("package", "since", "until"), [("short", SINCE, "2027-12-31"), ("open", SINCE, ""), ("unsaid", "", UNTIL)])
+def test_with_less_than_a_years_notice_it_does_not_start(package: str, since: str, until: str) -> None:
+    with pytest.raises(TypeError, match="a year later at least"):
+        contract.rules(service(f"ending_{package}", since, until).methods_by_name["GetOld"])
+
+
+def test_nothing_is_deprecated_today() -> None:
+    """As docs/versioning.md says. Whoever deprecates something changes that sentence."""
+    assert not [path for path, item in openapi()["paths"].items() for said in item.values() if "deprecated" in said]

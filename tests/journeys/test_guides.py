@@ -1,0 +1,91 @@
+"""The quick start and the gRPC guide do what they say: every block is run against a whole network, and what is printed is what stands behind `# →`."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.parts.local_stack import ROOT
+
+EXPECTED = re.compile(r"# → (.+)$", re.MULTILINE)
+
+
+@pytest.fixture
+def beside(stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that looks like the checkout of somebody who did `make run`."""
+    (tmp_path / "var").symlink_to(stack.var)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def blocks(name: str, language: str) -> str:
+    """All blocks of one language as one text, each line at its place in the file, so that an error names it."""
+    kept, inside = [], False
+    for line in (ROOT / "docs" / name).read_text().splitlines():
+        if line.startswith("```"):
+            inside = line == f"```{language}"
+            line = ""
+        kept.append(line if inside else "")
+    return "\n".join(kept) + "\n"
+
+
+def run_python(name: str) -> None:
+    """Each statement by itself; it must print what stands behind it."""
+    source = blocks(name, "python")
+    lines = source.splitlines()
+    given: dict[str, Any] = {"__name__": "__guide__"}
+    for statement in ast.parse(source).body:
+        said: list[str] = []
+        given["print"] = lambda *words, said=said: said.append(" ".join(map(str, words)))
+        exec(compile(ast.Module([statement], []), f"docs/{name}", "exec"), given)
+        wanted = EXPECTED.findall("\n".join(lines[statement.lineno - 1 : statement.end_lineno]))
+        assert said == wanted, f"docs/{name}:{statement.lineno}"
+
+
+@pytest.mark.parametrize("name", ["quickstart.md", "grpc.md"])
+def test_the_python_of_a_guide_does_what_it_says(beside: Path, name: str) -> None:
+    run_python(name)
+
+
+def test_the_quick_start_in_python_takes_requests_alone() -> None:
+    imported = {
+        module.partition(".")[0]
+        for node in ast.walk(ast.parse(blocks("quickstart.md", "python")))
+        for module in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [a.name for a in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
+    }
+    assert imported - sys.stdlib_module_names == {"requests"}
+
+
+def test_the_quick_start_with_curl_does_what_it_says(beside: Path) -> None:
+    assert shutil.which("curl"), "the quick start needs curl"
+    source = blocks("quickstart.md", "bash")
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", source], capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, f"after {done.stdout!r}: {done.stderr}"
+    assert done.stdout.splitlines() == EXPECTED.findall(source)
+
+
+def test_python_and_curl_walk_the_same_way() -> None:
+    """Each step that has one has the other, and ten minutes hold no more than ten steps."""
+    steps = (ROOT / "docs" / "quickstart.md").read_text().split("\n## ")[1:]
+    assert len(steps) <= 10
+    for step in steps:
+        assert step.count("```python") == step.count("```bash") > 0, step.splitlines()[0]
+
+
+def test_the_webhook_check_of_the_guide_is_the_only_other_code() -> None:
+    """Every block that looks like a program is run by a test: here, and in tests/gateway/test_api_openapi.py."""
+    found = {file.name: len(re.findall(r"^```(?:python|bash)$", file.read_text(), re.MULTILINE)) for file in (ROOT / "docs").glob("*.md")}
+    assert {name: count for name, count in found.items() if count and name not in ("quickstart.md", "grpc.md")} == {"api.md": 1}

@@ -9,6 +9,8 @@ from functools import cache
 
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
+from chassis.wire import words
+
 _RULES = "enlace.contract.v1.rules"
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")  # between the words of an rpc's name
 _EVERY = frozenset(
@@ -44,7 +46,8 @@ def rules(method: MethodDescriptor) -> Rules:
         raise TypeError(f"{method.full_name} has no option (contract.v1.rules) that says who may call it")
     names = said.DESCRIPTOR.fields_by_name["roles"].enum_type.values_by_number
     roles = frozenset(names[number].name.removeprefix("ROLE_") for number in said.roles)
-    return Rules(roles, said.scope, said.public, not said.unrecorded, frozenset(said.refusals))
+    scope = words(said.DESCRIPTOR.fields_by_name["scope"].enum_type).get(said.scope, "")
+    return Rules(roles, scope, said.public, not said.unrecorded, frozenset(said.refusals))
 
 
 @cache

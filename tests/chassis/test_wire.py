@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis import wire
 from chassis.errors import Invalid, Stale
 from chassis.sealing import Keyring
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as directory
 from protos.partners.v1 import members_pb2 as members
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -241,6 +242,11 @@ def test_a_code_list_is_said_as_words() -> None:
     with pytest.raises(Invalid) as caught:
         wire.word(pb.DeclineReason, 99, "reason_code")
     assert caught.value.violations == [("reason_code", "unknown_code")]
+
+
+def test_a_word_of_its_own_is_the_option_of_the_value() -> None:
+    assert wire.words(contract_pb2.Scope.DESCRIPTOR)[contract_pb2.SCOPE_PEOPLE_OPEN] == "people.open"
+    assert wire.words(contract_pb2.Scope.DESCRIPTOR)[contract_pb2.SCOPE_NOTIFICATIONS] == "notifications"  # its name will do
 
 
 def test_each_word_is_that_of_one_value() -> None:

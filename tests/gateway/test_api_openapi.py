@@ -20,10 +20,10 @@ from standardwebhooks import Webhook
 from chassis import contract
 from services.gateway.api import openapi, openapi_text
 from services.gateway.api.binding import bindings
-from services.gateway.api.members import SCOPES
 from services.gateway.contract_page import SERVICES
 from services.gateway.problems import DOCS, REASONS
 from tests.gateway.api_gateway import ID, OUTPUTS, Played, System, app_with, filled
+from tests.rights_table import SCOPES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENT = openapi()

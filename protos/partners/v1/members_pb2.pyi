@@ -352,13 +352,9 @@ class ApiKey(_message.Message):
     """it waits for a second manager"""
     confirmed_by_worker_id: _builtins.str
     @_builtins.property
-    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """directory.read directory.write referrals.read referrals.write referrals.override people.read people.write"""
-
+    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_contract_pb2.Scope.ValueType]: ...
     @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp:
-        """people.open contacts.write notifications"""
-
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -371,7 +367,7 @@ class ApiKey(_message.Message):
         id: _builtins.str = ...,
         organization_id: _builtins.str = ...,
         label: _builtins.str = ...,
-        scopes: _abc.Iterable[_builtins.str] | None = ...,
+        scopes: _abc.Iterable[_contract_pb2.Scope.ValueType] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         last_use_time: _timestamp_pb2.Timestamp | None = ...,
@@ -402,7 +398,7 @@ class CreateApiKeyRequest(_message.Message):
     organization_id: _builtins.str
     """empty or the caller's own"""
     @_builtins.property
-    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_contract_pb2.Scope.ValueType]: ...
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """default one year"""
@@ -411,7 +407,7 @@ class CreateApiKeyRequest(_message.Message):
         self,
         *,
         label: _builtins.str = ...,
-        scopes: _abc.Iterable[_builtins.str] | None = ...,
+        scopes: _abc.Iterable[_contract_pb2.Scope.ValueType] | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         request_id: _builtins.str = ...,
         organization_id: _builtins.str = ...,
@@ -729,7 +725,7 @@ class IssueTokenResponse(_message.Message):
         """whose session or key it is"""
 
     @_builtins.property
-    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_contract_pb2.Scope.ValueType]:
         """for a key"""
 
     def __init__(
@@ -739,7 +735,7 @@ class IssueTokenResponse(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         worker: Global___Worker | None = ...,
         organization: Global___OrganizationRef | None = ...,
-        scopes: _abc.Iterable[_builtins.str] | None = ...,
+        scopes: _abc.Iterable[_contract_pb2.Scope.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "organization", b"organization", "worker", b"worker"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

@@ -10,18 +10,6 @@ from services.gateway.api.answers import PageQuery, list_of, page_of
 from services.gateway.api.routes import Routes
 
 members = Routes("members", "Who works for a member, and the keys of its systems.", pb.DESCRIPTOR.services_by_name["Members"])
-SCOPES = (
-    "directory.read",
-    "directory.write",
-    "referrals.read",
-    "referrals.write",
-    "referrals.override",
-    "people.read",
-    "people.write",
-    "people.open",
-    "contacts.write",
-    "notifications",
-)
 
 
 class WorkerSchema(Schema):
@@ -70,7 +58,7 @@ class ApiKeySchema(Schema):
     id = fields.ident("The key.", dump_only=True)
     organization_id = fields.ident("Whose it is; left out: your own organisation.")
     label = fields.text("What it is for.", 100, example="Intake system", required=True)
-    scopes = fields.many(fields.code("A right.", among=SCOPES), "What it may do.", 20, required=True)
+    scopes = fields.many(fields.word(contract_pb2.Scope.DESCRIPTOR, "A right."), "What it may do.", 20, required=True)
     create_time = fields.created()
     expire_time = fields.time("When it ends; left out: in a year.")
     last_use_time = fields.time("When it was last used.", dump_only=True)

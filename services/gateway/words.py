@@ -41,8 +41,11 @@ ENUMS: Mapping[str, Any] = {
     "not_delivered_reason": referrals_pb2.NotDeliveredReason,
     "outcome": referrals_pb2.Outcome,
     "help_came": referrals_pb2.HelpCame,
+    "unit": directory_pb2.CapacityUnit,
 }
-OFFERED = frozenset({"override_reason", "question", "decline_reason", "withdraw_reason", "not_delivered_reason", "outcome", "help_came"})
+OFFERED = frozenset(
+    {"override_reason", "question", "decline_reason", "withdraw_reason", "not_delivered_reason", "outcome", "help_came", "unit"}
+)
 """Of these the code lists, which forms offer whole."""
 
 

@@ -12,7 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from chassis.errors import Invalid
 from chassis.outbox import Fact
-from chassis.wire import EnumCodec, etag, masked, number, timestamp
+from chassis.wire import EnumCodec, etag, masked, number, timestamp, word
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2, letters_pb2, members_pb2
@@ -68,7 +68,7 @@ def capacity(message: pb.Capacity, at: str) -> Capacity:
         intake=_INTAKES.member(message.intake, f"{at}.intake"),
         available=message.available if message.HasField("available") else None,
         maximum=message.maximum if message.HasField("maximum") else None,
-        unit=message.unit,
+        unit=word(pb.CapacityUnit, message.unit, f"{at}.unit"),
     )
 
 
@@ -200,7 +200,10 @@ def match(found: Match, matched: Service) -> pb.Match:
     return pb.Match(
         service=service(matched),
         verdict=_VERDICTS.number(found.verdict),
-        reasons=[pb.MatchReason(criterion=r.criterion, verdict=_VERDICTS.number(r.verdict), reason_code=r.code) for r in found.reasons],
+        reasons=[
+            pb.MatchReason(criterion=number(pb.Criterion, r.criterion), verdict=_VERDICTS.number(r.verdict), reason_code=r.code)
+            for r in found.reasons
+        ],
     )
 
 
@@ -351,6 +354,6 @@ def _capacity(figure: Capacity) -> pb.Capacity:
         intake=_INTAKES.number(figure.intake),
         available=figure.available,
         maximum=figure.maximum,
-        unit=figure.unit,
+        unit=number(pb.CapacityUnit, figure.unit),
         update_time=timestamp(figure.update_time),
     )

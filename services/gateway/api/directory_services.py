@@ -31,7 +31,7 @@ class CapacitySchema(Schema):
     intake = fields.word(pb.Intake.DESCRIPTOR, "Whether people are taken now.", required=True)
     available = fields.number("Free now.", 0, 100_000, example=3)
     maximum = fields.number("In all.", 0, 100_000, example=12)
-    unit = fields.code("What is counted.", among=("beds", "places", "appointments"))
+    unit = fields.word(pb.CapacityUnit.DESCRIPTOR, "What is counted.")
     update_time = fields.time("When this was said.", dump_only=True)
 
 
@@ -126,7 +126,7 @@ class MatchQuestionSchema(Schema):
 class MatchReasonSchema(Schema):
     """One criterion, and how it came out."""
 
-    criterion = fields.code("need, age, gender, dependants, language, area, room, freshness.", example="age")
+    criterion = fields.word(pb.Criterion.DESCRIPTOR, "By what it is judged.", example="age")
     verdict = fields.word(pb.Verdict.DESCRIPTOR, "How it came out.")
     reason_code = fields.code("Why.", example="age_in_range")
 

@@ -42,6 +42,9 @@ ENUMS: Mapping[str, Any] = {
     "outcome": referrals_pb2.Outcome,
     "help_came": referrals_pb2.HelpCame,
     "unit": directory_pb2.CapacityUnit,
+    "notice_channel": notifications_pb2.NoticeChannel,
+    "disabled_reason": notifications_pb2.DisabledReason,
+    "delivery_error": notifications_pb2.DeliveryError,
 }
 OFFERED = frozenset(
     {"override_reason", "question", "decline_reason", "withdraw_reason", "not_delivered_reason", "outcome", "help_came", "unit"}

@@ -1,15 +1,11 @@
 """/notifications and /desk: what your desk was told, and how it wants to be told."""
 
-from typing import Any
-
-from google.protobuf.message import Message
 from marshmallow import Schema
 
 from protos.notifications.v1 import notifications_pb2 as pb
 from protos.referrals.v1.referrals_pb2 import Urgency
 from services.gateway.api import fields
 from services.gateway.api.answers import PageQuery, list_of, page_of
-from services.gateway.api.convert import to_json
 from services.gateway.api.routes import Routes
 
 notifications = Routes(
@@ -68,19 +64,9 @@ class DevelopmentMailSchema(Schema):
     create_time = fields.created()
 
 
-def message_json(message: Message) -> dict[str, Any]:
-    """A message, with its urgency in the same words as everywhere here; the service has it as the fact had it (IMMEDIATE)."""
-    said = to_json(message)
-    if "urgency_code" in said:
-        said["urgency_code"] = said["urgency_code"].lower()
-    return said
-
-
-notifications.rpc(
-    "ListMessages", "List messages, newest first", answers=page_of(MessageSchema, "MessagePage"), query=MessageQuery, said=message_json
-)
+notifications.rpc("ListMessages", "List messages, newest first", answers=page_of(MessageSchema, "MessagePage"), query=MessageQuery)
 notifications.rpc("CountUnread", "Count unread messages", answers=UnreadSchema)
-notifications.rpc("MarkMessageRead", "Mark a message as read", answers=MessageSchema, said=message_json)
+notifications.rpc("MarkMessageRead", "Mark a message as read", answers=MessageSchema)
 notifications.rpc("GetDesk", "Show how your desk is told", answers=DeskSchema, query=DeskQuery)
 notifications.rpc(
     "SetDesk",

@@ -170,7 +170,7 @@ class NoticeSchema(Schema):
 
     kind = fields.code("What was told.", example="referral_sent")
     organization_id = fields.ident("Who was told.")
-    channel = fields.code("How.", among=("inbox", "email", "webhook"))
+    channel = fields.word(notices_pb.NoticeChannel.DESCRIPTOR, "How.")
     status = fields.word(notices_pb.DeliveryStatus.DESCRIPTOR, "Whether it arrived.", example="delivered")
     create_time = fields.created()
     delivery_time = fields.time("When it arrived.")

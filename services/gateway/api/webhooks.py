@@ -24,7 +24,7 @@ class WebhookSchema(Schema):
     url = fields.text("https; no private address, no user info.", 500, example="https://intake.example/enlace", required=True)
     kinds = fields.many(fields.code("A kind, as in /notifications.", example="referral_sent"), "What it is told; empty: all.")
     enabled = fields.flag("Whether it is told at all.")
-    disabled_reason_code = fields.code("Why not.", among=("failing", "by_owner"), dump_only=True)
+    disabled_reason_code = fields.word(pb.DisabledReason.DESCRIPTOR, "Why not.", dump_only=True)
     create_time = fields.created()
     update_time = fields.updated()
 
@@ -45,7 +45,7 @@ class DeliverySchema(Schema):
     status = fields.word(pb.DeliveryStatus.DESCRIPTOR, "Whether it arrived.", example="delivered")
     attempts = fields.number("How often it was tried.")
     last_http_status = fields.number("The last answer; 0: none.")
-    last_error_code = fields.code("Why the last attempt failed.", among=("timeout", "connection", "http", "refused_address"))
+    last_error_code = fields.word(pb.DeliveryError.DESCRIPTOR, "Why the last attempt failed.")
     last_duration_ms = fields.number("How long the last attempt took.")
     body_sha256 = fields.text("Hash of the body.", 64)
     create_time = fields.created()

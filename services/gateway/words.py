@@ -41,13 +41,30 @@ ENUMS: Mapping[str, Any] = {
     "not_delivered_reason": referrals_pb2.NotDeliveredReason,
     "outcome": referrals_pb2.Outcome,
     "help_came": referrals_pb2.HelpCame,
+    "age_band": referrals_pb2.AgeBand,
+    "person_gender": referrals_pb2.PersonGender,
+    "actor": referrals_pb2.ActorKind,
+    "trafficking_status": people_pb2.TraffickingStatus,
+    "safe_channel": people_pb2.SafeChannel,
+    "giver": people_pb2.Giver,
+    "assent": people_pb2.Assent,
+    "manner": people_pb2.Manner,
+    "explained": people_pb2.Explained,
+    "campaign": contacts_pb2.Campaign,
+    "contact_kind": contacts_pb2.ContactKind,
+    "speaker": contacts_pb2.Speaker,
+    "pathway": contacts_pb2.Pathway,
+    "contact_outcome": contacts_pb2.ContactOutcome,
+    "time_band": contacts_pb2.TimeBand,
+    "reference_status": contacts_pb2.ReferenceState,
     "unit": directory_pb2.CapacityUnit,
     "notice_channel": notifications_pb2.NoticeChannel,
     "disabled_reason": notifications_pb2.DisabledReason,
     "delivery_error": notifications_pb2.DeliveryError,
 }
 OFFERED = frozenset(
-    {"override_reason", "question", "decline_reason", "withdraw_reason", "not_delivered_reason", "outcome", "help_came", "unit"}
+    "override_reason question decline_reason withdraw_reason not_delivered_reason outcome help_came age_band person_gender trafficking_status safe_channel "
+    "giver assent manner explained campaign contact_kind speaker contact_outcome unit".split()
 )
 """Of these the code lists, which forms offer whole."""
 

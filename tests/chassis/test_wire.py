@@ -245,8 +245,11 @@ def test_a_code_list_is_said_as_words() -> None:
 
 
 def test_a_word_of_its_own_is_the_option_of_the_value() -> None:
+    assert list(wire.words(pb.AgeBand.DESCRIPTOR).values()) == ["0-11", "12-17", "18-24", "25-59", "60+"]
     assert wire.words(contract_pb2.Scope.DESCRIPTOR)[contract_pb2.SCOPE_PEOPLE_OPEN] == "people.open"
     assert wire.words(contract_pb2.Scope.DESCRIPTOR)[contract_pb2.SCOPE_NOTIFICATIONS] == "notifications"  # its name will do
+    assert wire.number(pb.PersonGender, "NonConforming") == pb.PERSON_GENDER_NON_CONFORMING
+    assert [wire.number(pb.PersonGender, word) for word in ("", "non_conforming", "NON_CONFORMING")] == [0, 0, 0]
 
 
 def test_each_word_is_that_of_one_value() -> None:

@@ -137,5 +137,5 @@ def about(method: Any, identifier: str) -> Any:
     if "etag" in names:
         request.etag = "v0"
     if method.name == "SetSafeContact":
-        request.safe_contact.channel_code = "none"
+        request.safe_contact.channel_code = people_pb2.SAFE_CHANNEL_NONE
     return request

@@ -4,6 +4,7 @@ from marshmallow import Schema
 from marshmallow.validate import Regexp
 
 from protos.referrals.v1 import people_pb2 as pb
+from protos.referrals.v1.referrals_pb2 import AgeBand, PersonGender
 from services.gateway.api import fields
 from services.gateway.api.answers import PageQuery, page_of
 from services.gateway.api.patches import patch_of
@@ -15,17 +16,13 @@ people = Routes(
     pb.DESCRIPTOR.services_by_name["People"],
 )
 GROUP = pb.FieldGroup.DESCRIPTOR
-BANDS = ("0-11", "12-17", "18-24", "25-59", "60+")
-GENDERS = ("Feminine", "Masculine", "TransgenderFeminine", "TransgenderMasculine", "NonConforming", "NonSpecifiedUnknown")
-TRAFFICKING = ("PossibleVictimOfTrafficking", "ActualVictimOfTrafficking", "NotAVictimOfTrafficking")
-CHANNELS = ("none", "phone", "message", "visit", "through_worker")
 
 
 class CoarsePersonSchema(Schema):
     """What may be said of a person without saying who she is."""
 
-    age_band = fields.code("Age by band; derived where a birth date is given.", among=BANDS)
-    gender_code = fields.code("HTCDS prs_Gender.", among=GENDERS)
+    age_band = fields.word(AgeBand.DESCRIPTOR, "Age by band; derived where a birth date is given.")
+    gender_code = fields.word(PersonGender.DESCRIPTOR, "HTCDS prs_Gender.")
     language = fields.code("Her language, BCP 47.", example="es")
     dependants = fields.number("How many depend on her.", 0, 20, example=1)
     country = fields.code("Country, ISO 3166-1.", example="NI")
@@ -58,7 +55,7 @@ class OpenedIdentitySchema(IdentitySchema):
 class SafeContactSchema(Schema):
     """How, when and whether she may be contacted. The system can't send outside it."""
 
-    channel_code = fields.code("none: no message to her exists.", among=CHANNELS)
+    channel_code = fields.word(pb.SafeChannel.DESCRIPTOR, "none: no message to her exists.")
     hours = fields.text("When. Sealed.", 500)
     code_word = fields.text("What to say first. Sealed.", 500)
     never_say = fields.text("What never to say. Sealed.", 500)
@@ -68,7 +65,7 @@ class SafeContactSchema(Schema):
 class SafeContactPlanSchema(SafeContactSchema):
     """The same, to be set: with its channel."""
 
-    channel_code = fields.code("none: no message to her exists.", among=CHANNELS, required=True)
+    channel_code = fields.word(pb.SafeChannel.DESCRIPTOR, "none: no message to her exists.", required=True)
 
 
 class PersonSchema(Schema):
@@ -79,7 +76,7 @@ class PersonSchema(Schema):
     code = fields.code("Short, for lists.", example="K7M2QX", dump_only=True)
     organization_id = fields.ident("Whose file it is.", dump_only=True)
     coarse = fields.part(CoarsePersonSchema, "What may be said of her.")
-    trafficking_status_code = fields.code("HTCDS vic_TraffickingStatus.", among=TRAFFICKING)
+    trafficking_status_code = fields.word(pb.TraffickingStatus.DESCRIPTOR, "HTCDS vic_TraffickingStatus.")
     exploitation_country = fields.code("Where she had been taken to, ISO 3166-1.", example="SV")
     has_identity = fields.flag("Whether anything is in the sealed part.", dump_only=True)
     safe_contact = fields.part(SafeContactSchema, "The file's organisation only.")
@@ -93,7 +90,7 @@ class NewPersonSchema(Schema):
 
     identity = fields.part(IdentitySchema, "The sealed part.")
     coarse = fields.part(CoarsePersonSchema, "What may be said of her.")
-    trafficking_status_code = fields.code("HTCDS vic_TraffickingStatus.", among=TRAFFICKING)
+    trafficking_status_code = fields.word(pb.TraffickingStatus.DESCRIPTOR, "HTCDS vic_TraffickingStatus.")
     exploitation_country = fields.code("Where she had been taken to, ISO 3166-1.", example="SV")
     safe_contact = fields.part(SafeContactSchema, "May come later, before the first referral is sent.")
 

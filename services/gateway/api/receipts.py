@@ -3,6 +3,7 @@
 from marshmallow import Schema
 
 from protos.referrals.v1 import people_pb2 as pb
+from protos.referrals.v1.referrals_pb2 import OverrideReason
 from services.gateway.api import fields
 from services.gateway.api.answers import list_of
 from services.gateway.api.people import GROUP
@@ -11,7 +12,6 @@ from services.gateway.api.routes import Routes
 receipts = Routes(
     "receipts", "Consent as a signed record: to whom, which fields, for what, until when.", pb.DESCRIPTOR.services_by_name["People"]
 )
-EXPLAINED = ("interview", "purpose", "uses", "research_use", "right_to_data", "storage_time", "how_to_withdraw")
 
 
 class ReceiptSchema(Schema):
@@ -23,21 +23,21 @@ class ReceiptSchema(Schema):
     field_groups = fields.many(fields.word(GROUP, "A field group."), "Which groups of fields.", 10, required=True)
     purpose_codes = fields.many(fields.code("A need; a group covers its sub-codes.", example="HOU"), "For what.", 20, required=True)
     until_time = fields.time("Until when; at most a year. Left out: 90 days.")
-    giver_code = fields.code(
+    giver_code = fields.word(
+        pb.Giver.DESCRIPTOR,
         "Who gave it; under 18 not the person alone. best_interest opens nothing until a second person confirms it. Absent on an override.",
-        among=("person", "guardian", "authority", "best_interest"),
         required=True,
     )
-    assent_code = fields.code("The child's own word; required under 18.", among=("given", "refused", "too_young"))
-    manner_code = fields.code("How.", among=("spoken", "written"), required=True)
+    assent_code = fields.word(pb.Assent.DESCRIPTOR, "The child's own word; required under 18.")
+    manner_code = fields.word(pb.Manner.DESCRIPTOR, "How.", required=True)
     in_private = fields.flag("Whether nobody else listened.")
     interpreter = fields.flag("Whether an interpreter helped.")
-    explained_codes = fields.many(fields.code("A point.", among=EXPLAINED), "What was explained: HTCDS' seven points.", 7)
+    explained_codes = fields.many(fields.word(pb.Explained.DESCRIPTOR, "A point."), "What was explained: HTCDS' seven points.", 7)
     recorded_by_worker_id = fields.ident("Who recorded it.", dump_only=True)
     create_time = fields.created()
     withdraw_time = fields.time("When it was withdrawn.", dump_only=True)
     signature = fields.text("Ed25519 over the receipt's canonical form, base64url; verified at every reading.", dump_only=True)
-    reason_code = fields.code("Why it is an override: nobody was asked.", example="life_at_risk", dump_only=True)
+    reason_code = fields.word(OverrideReason.DESCRIPTOR, "Why it is an override: nobody was asked.", dump_only=True)
     confirm_time = fields.time("When a second person agreed.", dump_only=True)
     confirmed_by_worker_id = fields.ident("Who that was.", dump_only=True)
     confirm_until_time = fields.time("Until when an override opens without a second person.", dump_only=True)

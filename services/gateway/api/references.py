@@ -9,7 +9,6 @@ from services.gateway.api.routes import Routes
 references = Routes(
     "references", "What a caller may hear and say with her reference and PIN.", pb.DESCRIPTOR.services_by_name["References"]
 )
-STATES = ("being_prepared", "asked", "accepted", "waiting_list", "in_progress", "done", "not_possible", "stopped")
 
 
 class ReferenceSchema(Schema):
@@ -29,7 +28,7 @@ class ReferenceItemSchema(Schema):
     """One thing that was asked for."""
 
     need_group_code = fields.code("The group of the need.", example="HOU")
-    status_code = fields.code("Where it stands.", among=STATES)
+    status_code = fields.word(pb.ReferenceState.DESCRIPTOR, "Where it stands.")
     may_confirm = fields.flag("Whether she may say now that help came or not.")
     consent_live = fields.flag("Whether the organisation that was asked may open her data now.")
     update_time = fields.updated()
@@ -38,7 +37,7 @@ class ReferenceItemSchema(Schema):
 class ReferenceStatusSchema(Schema):
     """The plain state: codes only, never a partner's name or place."""
 
-    contact_time_band = fields.code("When she called.", among=("today", "this_week", "earlier"))
+    contact_time_band = fields.word(pb.TimeBand.DESCRIPTOR, "When she called.")
     items = fields.many(fields.part(ReferenceItemSchema, "One thing."), "One per referral; empty: nothing was asked for yet.")
     organizations_with_access = fields.number("How many organisations may open her data now, besides those that hold a file.", example=1)
     file_count = fields.number("How many organisations hold a file of hers; it stays with them.", example=1)

@@ -10,6 +10,8 @@ from functools import cache
 
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
+from chassis.wire import words
+
 NOTICE = timedelta(days=365)
 """So long what is deprecated goes on, at least (docs/versioning.md)."""
 _RULES = "enlace.contract.v1.rules"
@@ -54,7 +56,8 @@ def rules(method: MethodDescriptor) -> Rules:
     ends = [date.fromisoformat(day) if day else None for day in (said.deprecate_date, said.sunset_date)]
     if (ends[0] is None) != (ends[1] is None) or (ends[0] and ends[1] and ends[1] < ends[0] + NOTICE):
         raise TypeError(f"{method.full_name}: what is deprecated says since when and until when, a year later at least")
-    return Rules(roles, said.scope, said.public, not said.unrecorded, said.unversioned, frozenset(said.refusals), *ends)
+    scope = words(said.DESCRIPTOR.fields_by_name["scope"].enum_type).get(said.scope, "")
+    return Rules(roles, scope, said.public, not said.unrecorded, said.unversioned, frozenset(said.refusals), *ends)
 
 
 @cache

@@ -9,11 +9,14 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
+from functools import cache
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
+from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -28,6 +31,7 @@ EnumClass = Any
 Position = list[str | int]
 """Where a page ended: the sort key of its last row, with which the query for the next page begins."""
 
+_WORD = "enlace.contract.v1.word"  # an option of an enum's value, found by name: the chassis knows no message of its own
 _VERSION = re.compile(r"v([0-9]{1,16})")
 _MAC = 16  # bytes: 128 bits, as much as an id
 _LONGEST_TOKEN = 2000  # characters, as the REST interface says; the longest that is given out (two names of 200 characters) stays below
@@ -100,14 +104,44 @@ def names(said: EnumClass) -> dict[int, str]:
     return {number: name.removeprefix(prefix) for name, number in said.items() if number}
 
 
+@cache
+def words(enum: EnumDescriptor) -> Mapping[int, str]:
+    """The words of a code list by number, in its order: {1: "no_capacity"} for DECLINE_REASON_NO_CAPACITY = 1, or what (contract.v1.word) says."""
+    prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    said = {value.number: {field.full_name: text for field, text in value.GetOptions().ListFields()}.get(_WORD) for value in enum.values}
+    return MappingProxyType(
+        {value.number: said[value.number] or value.name.removeprefix(prefix).lower() for value in enum.values if value.number}
+    )
+
+
+@cache
+def numbers(enum: EnumDescriptor) -> Mapping[str, int]:
+    """The numbers of a code list by word."""
+    return MappingProxyType({word: number for number, word in words(enum).items()})
+
+
 def word(said: EnumClass, number: int, path: str) -> str:
-    """The word of a code list: "no_capacity" for DECLINE_REASON_NO_CAPACITY, empty for unspecified. Invalid (path, unknown_code) for one newer than we are."""
+    """The word of a value, empty for unspecified. Invalid (path, unknown_code) for one newer than we are."""
     if number == 0:
         return ""
-    known = names(said)
-    if number not in known:
+    if number not in words(said.DESCRIPTOR):
         raise Invalid((path, "unknown_code"))
-    return known[number].lower()
+    return words(said.DESCRIPTOR)[number]
+
+
+def word_list(said: EnumClass, numbers: Iterable[int], path: str) -> tuple[str, ...]:
+    """The words of values. Invalid (path.INDEX, unknown_code) for the first that is unspecified or unknown."""
+    found = []
+    for index, number in enumerate(numbers):
+        if not (text := word(said, number, f"{path}.{index}")):
+            raise Invalid((f"{path}.{index}", "unknown_code"))
+        found.append(text)
+    return tuple(found)
+
+
+def number(said: EnumClass, word: str) -> Any:
+    """The value of a word; unspecified for none, and for one that is no word of the list. (Any: as for EnumCodec.number.)"""
+    return numbers(said.DESCRIPTOR).get(word, 0)
 
 
 # --- etags: v and the version; and what else a reader sees with it, as a hash

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from chassis.wire import numbers
 from demo.network import Network, id_of
-from services.referrals.domain.codes import EXPLAINED
+from protos.referrals.v1 import people_pb2
 from services.referrals.domain.consent import Receipt
 from services.referrals.domain.deadline import Calendar, Urgency
 from services.referrals.domain.person import FieldGroup, Identity, Person, SafeContact
@@ -81,7 +82,7 @@ class Story:
             recorded_by_worker_id=self.sender.id,
             assent_code="given" if self.file.giver != "person" else "",
             in_private=True,
-            explained_codes=tuple(sorted(EXPLAINED)),
+            explained_codes=tuple(sorted(numbers(people_pb2.Explained.DESCRIPTOR))),
         )
         self.receipt.check(self.file.person.coarse.age_band)
         self.referral.amend(

@@ -15,8 +15,11 @@ from google.protobuf.message_factory import GetMessageClass
 from chassis import audit
 from chassis.db import Database
 from chassis.tokens import SYSTEM
+from chassis.wire import words
+from protos.contract.v1 import contract_pb2
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "rights.md"
+SCOPES = tuple(words(contract_pb2.Scope.DESCRIPTOR).values())
 ROLES = ("WORKER", "OPERATOR", "MANAGER", "COORDINATOR", "AUDITOR", "EMERGENCY")
 SIDES = ("sender", "receiver", "coordinator", "auditor", "another member")
 STAGES = ("draft", "live", "ended")

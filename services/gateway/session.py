@@ -18,7 +18,7 @@ from flask import current_app, g, request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from werkzeug.wrappers import Response
 
-from chassis import log
+from chassis import log, wire
 from chassis.errors import NotAllowed, Refusal, Unauthenticated
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2
@@ -31,6 +31,7 @@ CACHE_SIZE = 2_000
 LEAVE_SECONDS = 3.0
 FORM_SECONDS = 12 * 3600  # the longest session: a form can't outlive it
 UNASKED = ("static", "signin.quick_exit", "health.alive", "health.ready", "health.status")  # they must not wait for anybody
+SCOPE_WORDS = wire.words(contract_pb2.Scope.DESCRIPTOR)
 ROLE_WORDS = {
     contract_pb2.ROLE_WORKER: "worker",
     contract_pb2.ROLE_OPERATOR: "operator",
@@ -105,7 +106,7 @@ class Exchange:
             name=answer.worker.name,
             language=answer.worker.language,
             roles=frozenset(ROLE_WORDS[role] for role in answer.worker.roles if role in ROLE_WORDS),
-            scopes=frozenset(answer.scopes),
+            scopes=frozenset(SCOPE_WORDS[scope] for scope in answer.scopes if scope in SCOPE_WORDS),
             organization_id=answer.organization.id,
             organization_name=answer.organization.name,
             country=answer.organization.country,

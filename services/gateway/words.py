@@ -11,6 +11,7 @@ from typing import Any
 
 from babel import Locale, UnknownLocaleError
 
+from chassis import wire
 from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2
 from protos.partners.v1 import directory_pb2, members_pb2
@@ -18,50 +19,64 @@ from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
 from services.gateway import i18n, vocabulary
 from services.gateway.i18n import gettext as _
 
-# Kinds whose codes are protobuf enums, with the prefix that protobuf wants and people don't.
-ENUMS: Mapping[str, tuple[Any, str]] = {
-    "state": (referrals_pb2.State, "STATE_"),
-    "urgency": (referrals_pb2.Urgency, "URGENCY_"),
-    "clock": (referrals_pb2.ClockKind, "CLOCK_KIND_"),
-    "field_group": (people_pb2.FieldGroup, "FIELD_GROUP_"),
-    "answer": (contacts_pb2.Answer, "ANSWER_"),
-    "organization_type": (directory_pb2.OrganizationType, "ORGANIZATION_TYPE_"),
-    "organization_status": (directory_pb2.OrganizationStatus, "ORGANIZATION_STATUS_"),
-    "gender": (directory_pb2.Gender, "GENDER_"),
-    "intake": (directory_pb2.Intake, "INTAKE_"),
-    "verdict": (directory_pb2.Verdict, "VERDICT_"),
-    "role": (contract_pb2.Role, "ROLE_"),
-    "worker_status": (members_pb2.WorkerStatus, "WORKER_STATUS_"),
-    "delivery": (notifications_pb2.DeliveryStatus, "DELIVERY_STATUS_"),
-    "override_reason": (referrals_pb2.OverrideReason, "OVERRIDE_REASON_"),
-    "question": (referrals_pb2.Question, "QUESTION_"),
-    "decline_reason": (referrals_pb2.DeclineReason, "DECLINE_REASON_"),
-    "withdraw_reason": (referrals_pb2.WithdrawReason, "WITHDRAW_REASON_"),
-    "not_delivered_reason": (referrals_pb2.NotDeliveredReason, "NOT_DELIVERED_REASON_"),
-    "outcome": (referrals_pb2.Outcome, "OUTCOME_"),
-    "help_came": (referrals_pb2.HelpCame, "HELP_CAME_"),
+# Kinds whose codes are protobuf enums.
+ENUMS: Mapping[str, Any] = {
+    "state": referrals_pb2.State,
+    "urgency": referrals_pb2.Urgency,
+    "clock": referrals_pb2.ClockKind,
+    "field_group": people_pb2.FieldGroup,
+    "answer": contacts_pb2.Answer,
+    "organization_type": directory_pb2.OrganizationType,
+    "organization_status": directory_pb2.OrganizationStatus,
+    "gender": directory_pb2.Gender,
+    "intake": directory_pb2.Intake,
+    "verdict": directory_pb2.Verdict,
+    "role": contract_pb2.Role,
+    "worker_status": members_pb2.WorkerStatus,
+    "delivery": notifications_pb2.DeliveryStatus,
+    "override_reason": referrals_pb2.OverrideReason,
+    "question": referrals_pb2.Question,
+    "decline_reason": referrals_pb2.DeclineReason,
+    "withdraw_reason": referrals_pb2.WithdrawReason,
+    "not_delivered_reason": referrals_pb2.NotDeliveredReason,
+    "outcome": referrals_pb2.Outcome,
+    "help_came": referrals_pb2.HelpCame,
+    "age_band": referrals_pb2.AgeBand,
+    "person_gender": referrals_pb2.PersonGender,
+    "actor": referrals_pb2.ActorKind,
+    "trafficking_status": people_pb2.TraffickingStatus,
+    "safe_channel": people_pb2.SafeChannel,
+    "giver": people_pb2.Giver,
+    "assent": people_pb2.Assent,
+    "manner": people_pb2.Manner,
+    "explained": people_pb2.Explained,
+    "campaign": contacts_pb2.Campaign,
+    "contact_kind": contacts_pb2.ContactKind,
+    "speaker": contacts_pb2.Speaker,
+    "pathway": contacts_pb2.Pathway,
+    "contact_outcome": contacts_pb2.ContactOutcome,
+    "time_band": contacts_pb2.TimeBand,
+    "reference_status": contacts_pb2.ReferenceState,
+    "unit": directory_pb2.CapacityUnit,
+    "notice_channel": notifications_pb2.NoticeChannel,
+    "disabled_reason": notifications_pb2.DisabledReason,
+    "delivery_error": notifications_pb2.DeliveryError,
 }
-OFFERED = frozenset({"override_reason", "question", "decline_reason", "withdraw_reason", "not_delivered_reason", "outcome", "help_came"})
+OFFERED = frozenset(
+    "override_reason question decline_reason withdraw_reason not_delivered_reason outcome help_came age_band person_gender trafficking_status safe_channel "
+    "giver assent manner explained campaign contact_kind speaker contact_outcome unit".split()
+)
 """Of these the code lists, which forms offer whole."""
 
 
-def code(kind: str, number: int) -> str:
-    """An enum's value as a lower-case code: STATE_SENT is `sent`, unspecified is empty."""
-    enum, prefix = ENUMS[kind]
-    try:
-        name = str(enum.Name(number)).removeprefix(prefix).lower()
-    except ValueError:
-        return ""
-    return "" if name == "unspecified" else name
+def code(kind: str, value: str | int) -> str:
+    """The word of an enum's value in the contract: STATE_SENT is `sent`, unspecified is empty; what came from a form is one already."""
+    return wire.words(ENUMS[kind].DESCRIPTOR).get(value, "") if isinstance(value, int) else value
 
 
-def number(kind: str, text: str) -> int:
-    """The enum's value of a lower-case code; 0 for what is none."""
-    enum, prefix = ENUMS[kind]
-    try:
-        return int(enum.Value(prefix + text.upper()))
-    except ValueError:
-        return 0
+def number(kind: str, text: str) -> Any:
+    """The enum's value of such a word; 0 for what is none. (Any: each enum's values have a type of their own to a type checker.)"""
+    return wire.number(ENUMS[kind], text)
 
 
 def word(kind: str, value: str | int) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chassis.outbox import Fact
-from chassis.wire import EnumCodec, etag, moment, names, timestamp
+from chassis.wire import EnumCodec, etag, moment, names, number, timestamp, words
 from protos.notifications.v1 import facts_pb2 as told_pb2
 from protos.notifications.v1 import notifications_pb2 as pb
 from protos.partners.v1 import facts_pb2 as partners_pb2
@@ -26,7 +26,12 @@ UNDELIVERABLE = "enlace.message.undeliverable.v1"
 WEBHOOK_DISABLED = "enlace.webhook.disabled.v1"
 _STATUSES = EnumCodec(pb.DeliveryStatus, Status)
 # Of facts heard: a value that is newer than this service is nothing to it, and no reason to refuse the fact.
-_STATES, _URGENCIES, _CLOCKS = names(referrals_pb2.State), names(referrals_pb2.Urgency), names(referrals_pb2.ClockKind)
+_STATES, _URGENCIES, _CLOCKS = (
+    words(referrals_pb2.State.DESCRIPTOR),
+    words(referrals_pb2.Urgency.DESCRIPTOR),
+    words(referrals_pb2.ClockKind.DESCRIPTOR),
+)
+_URGENCY_NAMES = names(referrals_pb2.Urgency)  # as they are kept
 
 
 # --- facts heard
@@ -51,13 +56,13 @@ def happening(fact: Fact, body: referrals_facts_pb2.ReferralFact) -> Happening:
         body.referral_id,
         fact.version,
         fact.time,
-        _URGENCIES.get(body.urgency, ""),
+        _URGENCY_NAMES.get(body.urgency, ""),
         body.sender_organization_id,
         body.sender_worker_id,
         body.receiver_organization_id,
         body.actor_organization_id,
         body.override_used,
-        _CLOCKS.get(body.clock, "").lower(),
+        _CLOCKS.get(body.clock, ""),
     )
 
 
@@ -116,11 +121,11 @@ def webhook_body(fact: Fact, body: referrals_facts_pb2.ReferralFact, public_url:
     data = {
         "referral_id": body.referral_id,
         "version": fact.version,
-        "state": _STATES.get(body.state, "").lower(),
-        "urgency": _URGENCIES.get(body.urgency, "").lower(),
+        "state": _STATES.get(body.state, ""),
+        "urgency": _URGENCIES.get(body.urgency, ""),
         "need_code": body.need_code,
         "reason_code": body.reason_code,
-        "clock": _CLOCKS.get(body.clock, "").lower(),
+        "clock": _CLOCKS.get(body.clock, ""),
         "due_time": _rfc3339(due) if (due := moment(body, "due_time")) else "",
         "sender_organization_id": body.sender_organization_id,
         "receiver_organization_id": body.receiver_organization_id,
@@ -159,7 +164,7 @@ def message_answer(message: Message, language: str) -> pb.Message:
         kind=message.kind,
         text=text(message.kind, language),
         referral_id=message.referral_id,
-        urgency_code=message.urgency,
+        urgency_code=number(referrals_pb2.Urgency, message.urgency.lower()),
         create_time=timestamp(message.create_time),
         read_time=timestamp(message.read_time),
     )
@@ -170,7 +175,7 @@ def notice_answer(notice: Notice) -> pb.Notice:
     return pb.Notice(
         kind=notice.kind,
         organization_id=notice.organization_id,
-        channel=notice.channel,
+        channel=number(pb.NoticeChannel, notice.channel),
         status=_STATUSES.number(Status(notice.status)),
         create_time=timestamp(notice.create_time),
         delivery_time=timestamp(notice.delivery_time),
@@ -192,7 +197,7 @@ def webhook_answer(webhook: Webhook) -> pb.Webhook:
         url=webhook.url,
         kinds=webhook.kinds,
         enabled=webhook.enabled,
-        disabled_reason_code=webhook.disabled_reason,
+        disabled_reason_code=number(pb.DisabledReason, webhook.disabled_reason),
         create_time=timestamp(webhook.create_time),
         update_time=timestamp(webhook.update_time),
     )
@@ -207,7 +212,7 @@ def delivery_answer(delivery: Delivery) -> pb.Delivery:
         status=_STATUSES.number(Status(delivery.status)),
         attempts=delivery.attempts,
         last_http_status=delivery.last_code,
-        last_error_code=delivery.last_error,
+        last_error_code=number(pb.DeliveryError, delivery.last_error),
         last_duration_ms=delivery.last_duration_ms,
         body_sha256=delivery.body_sha256,
         create_time=timestamp(delivery.create_time),

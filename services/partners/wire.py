@@ -12,7 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from chassis.errors import Invalid
 from chassis.outbox import Fact
-from chassis.wire import EnumCodec, etag, masked, timestamp
+from chassis.wire import EnumCodec, etag, masked, number, timestamp, word
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2, letters_pb2, members_pb2
@@ -68,7 +68,7 @@ def capacity(message: pb.Capacity, at: str) -> Capacity:
         intake=_INTAKES.member(message.intake, f"{at}.intake"),
         available=message.available if message.HasField("available") else None,
         maximum=message.maximum if message.HasField("maximum") else None,
-        unit=message.unit,
+        unit=word(pb.CapacityUnit, message.unit, f"{at}.unit"),
     )
 
 
@@ -123,12 +123,12 @@ def phone(path: str, text: str) -> str:
     if not text.strip():
         return ""
     try:
-        number = phonenumbers.parse(text)
+        parsed = phonenumbers.parse(text)
     except phonenumbers.NumberParseException as error:
         raise Invalid((path, "malformed")) from error
-    if not phonenumbers.is_possible_number(number):
+    if not phonenumbers.is_possible_number(parsed):
         raise Invalid((path, "malformed"))
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
 def organization(found: Organization, *, steering: bool = False) -> pb.Organization:
@@ -200,7 +200,10 @@ def match(found: Match, matched: Service) -> pb.Match:
     return pb.Match(
         service=service(matched),
         verdict=_VERDICTS.number(found.verdict),
-        reasons=[pb.MatchReason(criterion=r.criterion, verdict=_VERDICTS.number(r.verdict), reason_code=r.code) for r in found.reasons],
+        reasons=[
+            pb.MatchReason(criterion=number(pb.Criterion, r.criterion), verdict=_VERDICTS.number(r.verdict), reason_code=r.code)
+            for r in found.reasons
+        ],
     )
 
 
@@ -251,7 +254,7 @@ def api_key(found: ApiKey) -> members_pb2.ApiKey:
         id=found.id,
         organization_id=found.organization_id,
         label=found.entry.label,
-        scopes=found.entry.scopes,
+        scopes=[number(contract_pb2.Scope, scope) for scope in found.entry.scopes],
         create_time=timestamp(found.create_time),
         expire_time=timestamp(found.entry.expire_time),
         last_use_time=timestamp(found.last_use_time),
@@ -351,6 +354,6 @@ def _capacity(figure: Capacity) -> pb.Capacity:
         intake=_INTAKES.number(figure.intake),
         available=figure.available,
         maximum=figure.maximum,
-        unit=figure.unit,
+        unit=number(pb.CapacityUnit, figure.unit),
         update_time=timestamp(figure.update_time),
     )

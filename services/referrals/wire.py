@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from chassis.outbox import Fact
-from chassis.wire import EnumCodec, etag, names, timestamp
+from chassis.wire import EnumCodec, etag, number, timestamp, word
 from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2, referrals_pb2
 from services.referrals.domain.codes import short_code
 from services.referrals.domain.consent import Receipt
@@ -18,8 +18,6 @@ from services.referrals.domain.referral import Actor, Event, Referral
 TOPIC = "enlace.referrals.v1"
 STATES, URGENCIES = EnumCodec(referrals_pb2.State, State), EnumCodec(referrals_pb2.Urgency, Urgency)
 CLOCKS, GROUPS = EnumCodec(referrals_pb2.ClockKind, DeadlineKind), EnumCodec(people_pb2.FieldGroup, FieldGroup)
-ANSWERS = {0: ""} | {number: name.lower() for number, name in names(contacts_pb2.Answer).items()}
-_ANSWER_NUMBERS = {word: number for number, word in ANSWERS.items()}
 
 
 # Facts
@@ -79,8 +77,8 @@ def receipt_fact(receipt: Receipt, verb: str, time: datetime) -> Fact:
 def coarse_message(coarse: Coarse) -> referrals_pb2.CoarsePerson:
     """What may be said of her."""
     return referrals_pb2.CoarsePerson(
-        age_band=coarse.age_band,
-        gender_code=coarse.gender_code,
+        age_band=number(referrals_pb2.AgeBand, coarse.age_band),
+        gender_code=number(referrals_pb2.PersonGender, coarse.gender_code),
         language=coarse.language,
         dependants=coarse.dependants,
         country=coarse.country,
@@ -91,7 +89,9 @@ def coarse_message(coarse: Coarse) -> referrals_pb2.CoarsePerson:
 def coarse(message: referrals_pb2.CoarsePerson) -> Coarse:
     """Parses CoarsePerson."""
     dependants = message.dependants if message.HasField("dependants") else None
-    return Coarse(message.age_band, message.gender_code, message.language, dependants, message.country, message.department)
+    age_band = word(referrals_pb2.AgeBand, message.age_band, "coarse.age_band")
+    gender = word(referrals_pb2.PersonGender, message.gender_code, "coarse.gender_code")
+    return Coarse(age_band, gender, message.language, dependants, message.country, message.department)
 
 
 def clock_message(clock: Deadline) -> referrals_pb2.Clock:
@@ -131,15 +131,15 @@ def referral_message(referral: Referral, actor: Actor, now: datetime) -> referra
         receiver_organization_id=referral.receiver_organization_id,
         service_id=referral.service_id,
         receipt_id=referral.receipt_id if party else "",
-        override_reason_code=referral.override_reason_code,
+        override_reason_code=number(referrals_pb2.OverrideReason, referral.override_reason_code),
         person=coarse_message(referral.coarse),
         responsible_worker_id=referral.responsible_worker_id,
         responsible_desk_code=referral.responsible_desk_code,
         planned_first_contact_time=timestamp(referral.planned_first_contact_time),
         first_contact_time=timestamp(referral.first_contact_time),
         reason_code=referral.reason_code,
-        question_code=referral.question_code,
-        outcome_code=referral.outcome_code,
+        question_code=number(referrals_pb2.Question, referral.question_code),
+        outcome_code=number(referrals_pb2.Outcome, referral.outcome_code),
         delivered_need_codes=referral.delivered_need_codes,
         alternative_service_id=referral.alternative_service_id,
         expected_wait_days=referral.expected_wait_days,
@@ -167,11 +167,11 @@ def event_message(event: Event) -> referrals_pb2.ReferralEvent:
         from_state=STATES.number(event.from_state),
         to_state=STATES.number(event.to_state),
         time=timestamp(event.time),
-        actor_kind=event.actor.kind,
+        actor_kind=number(referrals_pb2.ActorKind, event.actor.kind),
         actor_id=event.actor.id,
         actor_organization_id=event.actor.organization_id,
         reason_code=event.reason_code,
-        attribution=event.attribution,
+        attribution=number(referrals_pb2.Attribution, event.attribution),
         clock=CLOCKS.number(event.clock),
         note=event.note,
         note_withheld=event.note_withheld,
@@ -190,7 +190,8 @@ def identity_message(found: Identity, opened: frozenset[FieldGroup]) -> people_p
 
 def safe_contact(message: people_pb2.SafeContact) -> SafeContact:
     """The plan of a request."""
-    return SafeContact(message.channel_code, message.hours, message.code_word, message.never_say, message.message_may_be_left)
+    channel = word(people_pb2.SafeChannel, message.channel_code, "safe_contact.channel_code")
+    return SafeContact(channel, message.hours, message.code_word, message.never_say, message.message_may_be_left)
 
 
 def person_message(person: Person, plan: SafeContact | None = None) -> people_pb2.Person:
@@ -201,7 +202,7 @@ def person_message(person: Person, plan: SafeContact | None = None) -> people_pb
         code=short_code(person.id),
         organization_id=person.organization_id,
         coarse=coarse_message(person.coarse),
-        trafficking_status_code=person.trafficking_status_code,
+        trafficking_status_code=number(people_pb2.TraffickingStatus, person.trafficking_status_code),
         exploitation_country=person.exploitation_country,
         has_identity=person.has_identity,
         erased=person.erased,
@@ -211,7 +212,7 @@ def person_message(person: Person, plan: SafeContact | None = None) -> people_pb
     if plan is not None:
         message.safe_contact.CopyFrom(
             people_pb2.SafeContact(
-                channel_code=plan.channel_code,
+                channel_code=number(people_pb2.SafeChannel, plan.channel_code),
                 hours=plan.hours,
                 code_word=plan.code_word,
                 never_say=plan.never_say,
@@ -230,17 +231,17 @@ def receipt_message(receipt: Receipt, now: datetime) -> people_pb2.Receipt:
         field_groups=sorted(map(GROUPS.number, receipt.field_groups)),
         purpose_codes=receipt.purpose_codes,
         until_time=timestamp(receipt.until_time),
-        giver_code=receipt.giver_code,
-        assent_code=receipt.assent_code,
-        manner_code=receipt.manner_code,
+        giver_code=number(people_pb2.Giver, receipt.giver_code),
+        assent_code=number(people_pb2.Assent, receipt.assent_code),
+        manner_code=number(people_pb2.Manner, receipt.manner_code),
         in_private=receipt.in_private,
         interpreter=receipt.interpreter,
-        explained_codes=receipt.explained_codes,
+        explained_codes=[number(people_pb2.Explained, code) for code in receipt.explained_codes],
         recorded_by_worker_id=receipt.recorded_by_worker_id,
         create_time=timestamp(receipt.create_time),
         withdraw_time=timestamp(receipt.withdraw_time),
         signature=receipt.signature,
-        reason_code=receipt.reason_code,
+        reason_code=number(referrals_pb2.OverrideReason, receipt.reason_code),
         confirm_time=timestamp(receipt.confirm_time),
         confirmed_by_worker_id=receipt.confirmed_by_worker_id,
         confirm_until_time=timestamp(receipt.confirm_until),
@@ -251,25 +252,26 @@ def receipt_message(receipt: Receipt, now: datetime) -> people_pb2.Receipt:
 
 def triage(message: contacts_pb2.Triage) -> Triage:
     """The answers of a request."""
-    return Triage(**{each.name: ANSWERS.get(getattr(message, each.name), "unknown") for each in message.DESCRIPTOR.fields})
+    names = [each.name for each in message.DESCRIPTOR.fields]
+    return Triage(**{name: word(contacts_pb2.Answer, getattr(message, name), f"contact.triage.{name}") for name in names})
 
 
 def contact_message(contact: Contact, note: str = "") -> contacts_pb2.Contact:
     """A contact of the line."""
-    answers: dict[str, Any] = {name: _ANSWER_NUMBERS[word] for name, word in vars(contact.triage).items()}
+    answers: dict[str, Any] = {name: number(contacts_pb2.Answer, said) for name, said in vars(contact.triage).items()}
     return contacts_pb2.Contact(
         id=contact.id,
         etag=etag(contact.version),
         organization_id=contact.organization_id,
         line_country=contact.line_country,
-        campaign_code=contact.campaign_code,
-        kind_code=contact.kind_code,
-        speaker_code=contact.speaker_code,
+        campaign_code=number(contacts_pb2.Campaign, contact.campaign_code),
+        kind_code=number(contacts_pb2.ContactKind, contact.kind_code),
+        speaker_code=number(contacts_pb2.Speaker, contact.speaker_code),
         language=contact.language,
         triage=contacts_pb2.Triage(**answers),
         urgency=URGENCIES.number(contact.triage.urgency()),
-        pathway_code=contact.triage.pathway(),
-        outcome_code=contact.outcome_code,
+        pathway_code=number(contacts_pb2.Pathway, contact.triage.pathway()),
+        outcome_code=number(contacts_pb2.ContactOutcome, contact.outcome_code),
         department=contact.department,
         need_code=contact.need_code,
         person_id=contact.person_id,

@@ -13,9 +13,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis import wire
 from chassis.errors import Invalid, Stale
 from chassis.sealing import Keyring
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as directory
 from protos.partners.v1 import members_pb2 as members
 from protos.referrals.v1 import referrals_pb2 as pb
+from services.gateway import contract_page
 
 TOKENS = wire.PageTokens(Keyring(b"k" * 32))
 LATE = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -240,3 +242,24 @@ def test_a_code_list_is_said_as_words() -> None:
     with pytest.raises(Invalid) as caught:
         wire.word(pb.DeclineReason, 99, "reason_code")
     assert caught.value.violations == [("reason_code", "unknown_code")]
+
+
+def test_a_word_of_its_own_is_the_option_of_the_value() -> None:
+    assert list(wire.words(pb.AgeBand.DESCRIPTOR).values()) == ["0-11", "12-17", "18-24", "25-59", "60+"]
+    assert wire.words(contract_pb2.Scope.DESCRIPTOR)[contract_pb2.SCOPE_PEOPLE_OPEN] == "people.open"
+    assert wire.words(contract_pb2.Scope.DESCRIPTOR)[contract_pb2.SCOPE_NOTIFICATIONS] == "notifications"  # its name will do
+    assert wire.number(pb.PersonGender, "NonConforming") == pb.PERSON_GENDER_NON_CONFORMING
+    assert [wire.number(pb.PersonGender, word) for word in ("", "non_conforming", "NON_CONFORMING")] == [0, 0, 0]
+
+
+def test_each_word_is_that_of_one_value() -> None:
+    for file in contract_page.FILES:
+        for enum in file.DESCRIPTOR.enum_types_by_name.values():
+            assert len(wire.numbers(enum)) == len(enum.values) - 1, enum.full_name
+
+
+def test_the_words_of_a_list_are_said_one_by_one() -> None:
+    known = [pb.OUTCOME_NOT_MET, pb.OUTCOME_FULLY_MET]
+    assert wire.word_list(pb.Outcome, known, "codes") == ("not_met", "fully_met")
+    for wrong in (0, 99):
+        assert violations(lambda wrong=wrong: wire.word_list(pb.Outcome, [*known, wrong], "codes")) == [("codes.2", "unknown_code")]  # type: ignore[misc]

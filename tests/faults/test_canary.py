@@ -87,10 +87,12 @@ def by_grpc(told: Told, cast: Cast) -> str:
         family_note=text("family note"),
         document_number=text("document number"),
     )
-    plan = people_pb2.SafeContact(channel_code="phone", hours=text("hours"), code_word=text("code word"), never_say=text("never say"))
+    plan = people_pb2.SafeContact(
+        channel_code=people_pb2.SAFE_CHANNEL_PHONE, hours=text("hours"), code_word=text("code word"), never_say=text("never say")
+    )
     person_id, receipt_id = cast.person(identity, plan)
     operator = told.stack.worker("operadora@llamayvive")
-    contact = contacts_pb2.Contact(line_country="NI", kind_code="crisis", language="es", note=text("contact note"))
+    contact = contacts_pb2.Contact(line_country="NI", kind_code=contacts_pb2.CONTACT_KIND_CRISIS, language="es", note=text("contact note"))
     heard = operator.contacts.CreateContact(contacts_pb2.CreateContactRequest(contact=contact, request_id=new_id()))
     change = contacts_pb2.Contact(id=heard.contact.id, etag=heard.contact.etag, note=text("second contact note"))
     operator.contacts.UpdateContact(contacts_pb2.UpdateContactRequest(contact=change, update_mask=FieldMask(paths=["note"])))
@@ -126,7 +128,7 @@ def by_wrong_grpc(told: Told, cast: Cast) -> None:
     told.refused("CreatePerson", lambda: people.CreatePerson(people_pb2.CreatePersonRequest(identity=identity, coarse=coarse)))
     long = people_pb2.Identity(health_note=text("note that is too long") * 2000)
     told.refused("CreatePerson long", lambda: people.CreatePerson(people_pb2.CreatePersonRequest(identity=long)))
-    plan = people_pb2.SafeContact(channel_code=text("channel"), hours=text("hours of a refused plan"))
+    plan = people_pb2.SafeContact(hours=text("hours of a refused plan"))
     told.refused("CreatePerson plan", lambda: people.CreatePerson(people_pb2.CreatePersonRequest(safe_contact=plan)))
     told.refused("GetPerson", lambda: people.GetPerson(people_pb2.GetPersonRequest(id=text("person id"))))
     told.refused("CreateReferral", lambda: referrals.CreateReferral(pb.CreateReferralRequest(person_id=text("id"), need_code=text("need"))))

@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from chassis.ids import new_id
+from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2
 from protos.partners.v1 import directory_pb2, members_pb2
 from protos.referrals.v1 import referrals_pb2
@@ -94,7 +95,9 @@ def test_honest_work_goes_on_without_a_refusal_while_no_fact_is_heard(victim: Lo
 
 
 def key_of(manager: Client) -> members_pb2.CreateApiKeyResponse:
-    asked = members_pb2.CreateApiKeyRequest(label="x", scopes=["referrals.read", "notifications"], request_id=new_id())
+    asked = members_pb2.CreateApiKeyRequest(
+        label="x", scopes=[contract_pb2.SCOPE_REFERRALS_READ, contract_pb2.SCOPE_NOTIFICATIONS], request_id=new_id()
+    )
     made: members_pb2.CreateApiKeyResponse = manager.members.CreateApiKey(asked)
     return made
 

@@ -187,7 +187,9 @@ class Work:
             if self._ending.wait(ROOM):
                 return
             word = directory_pb2.SetCapacityRequest(
-                id=cast.service_id, capacity=directory_pb2.Capacity(intake=intake, unit="beds"), request_id=new_id()
+                id=cast.service_id,
+                capacity=directory_pb2.Capacity(intake=intake, unit=directory_pb2.CAPACITY_UNIT_BEDS),
+                request_id=new_id(),
             )
             try:
                 with suppress(NoAnswer):

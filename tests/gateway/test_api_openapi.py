@@ -23,13 +23,13 @@ from services.gateway.api.binding import bindings
 from services.gateway.contract_page import SERVICES
 from services.gateway.problems import DOCS, REASONS
 from tests.gateway.api_gateway import ID, OUTPUTS, Played, System, app_with, filled
+from tests.rights_table import SCOPES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENT = openapi()
 METHODS = {
     (path, method): operation for path, item in DOCUMENT["paths"].items() for method, operation in item.items() if method != "parameters"
 }
-SCOPES = {contract.rules(rpc).scope for service in SERVICES for rpc in service.methods} - {""}
 OPEN = ("public", "reference and PIN")  # rights that need no credential
 _VARIABLE = re.compile(r"\{[^}]+\}")
 NASTY: list[Any] = [

@@ -414,7 +414,8 @@ def test_a_contact_comes_with_reference_and_pin(system: System, played: Played) 
 
 
 def test_the_urgency_of_a_message_is_the_same_word_as_elsewhere(system: System, played: Played) -> None:
-    played.answers["ListMessages"] = notifications_pb2.ListMessagesResponse(messages=[notifications_pb2.Message(urgency_code="IMMEDIATE")])
+    message = notifications_pb2.Message(urgency_code=referrals_pb2.URGENCY_IMMEDIATE)
+    played.answers["ListMessages"] = notifications_pb2.ListMessagesResponse(messages=[message])
     assert system.get("/notifications").json["items"][0]["urgency_code"] == "immediate"
 
 

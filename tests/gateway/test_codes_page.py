@@ -30,11 +30,12 @@ def test_every_code_of_every_list_is_there() -> None:
 
 
 def test_a_list_that_pages_show_has_its_words_in_three_languages() -> None:
-    for kind, (enum, _) in ENUMS.items():
+    for kind, enum in ENUMS.items():
         section = PAGE.partition(f"\n## {enum.DESCRIPTOR.name}\n")[2].partition("\n## ")[0]
         rows = [row for row in section.splitlines() if row.startswith("| `")]
         assert len(rows) == len(enum.DESCRIPTOR.values) - 1, kind
-        assert all(len(row.split(" | ")) == 2 + len(i18n.LANGUAGES) and "–" not in row for row in rows), kind
+        said = [row for row in rows if "`NonSpecifiedUnknown`" not in row]  # what forms call by leaving it out
+        assert all(len(row.split(" | ")) == 2 + len(i18n.LANGUAGES) and "–" not in row for row in said), kind
 
 
 def test_a_word_with_two_meanings_is_two_words() -> None:

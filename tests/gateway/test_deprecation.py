@@ -29,7 +29,7 @@ def service(package: str, since: str = SINCE, until: str = UNTIL) -> ServiceDesc
     )
     file.message_type.add(name="Empty")
     method = file.service.add(name="Old").method.add(name="GetOld", input_type=f".{package}.Empty", output_type=f".{package}.Empty")
-    rules = contract_pb2.Rules(scope="referrals.read", deprecate_date=since, sunset_date=until)
+    rules = contract_pb2.Rules(scope=contract_pb2.SCOPE_REFERRALS_READ, deprecate_date=since, sunset_date=until)
     method.options.Extensions[contract_pb2.rules].CopyFrom(rules)
     method.options.Extensions[annotations_pb2.http].get = "/api/v1/old"
     pool: Any = descriptor_pool.Default()

@@ -104,7 +104,7 @@ def test_a_contact_is_recorded_with_what_was_not_asked_left_open(played: PlayedS
     answer = send(client, "/line/new", danger_now="no", safe_place_tonight="no", safe_to_talk="did_not_say", kind_code="crisis", pin="4821")
     asked = played.last("CreateContact")
     assert asked.contact.triage == c.Triage(danger_now=c.ANSWER_NO, safe_place_tonight=c.ANSWER_NO, safe_to_talk=c.ANSWER_DID_NOT_SAY)
-    assert (asked.contact.line_country, asked.contact.outcome_code, asked.pin) == ("NI", "open", "4821")
+    assert (asked.contact.line_country, asked.contact.outcome_code, asked.pin) == ("NI", c.CONTACT_OUTCOME_OPEN, "4821")
     assert asked.request_id
     assert answer.status_code == 200, "reference and PIN stand in this answer only, so there is no redirect"
     assert "W43P-VWJF" in answer.text
@@ -121,7 +121,11 @@ def test_a_draft_without_a_name_needs_only_the_safe_contact(played: PlayedServic
     assert answer.headers["Location"] == f"/referrals/{ID}/need"
     asked = played.last("CreatePerson")
     assert asked.identity == p.Identity()
-    assert (asked.coarse.age_band, asked.coarse.country, asked.safe_contact.channel_code) == ("18-24", "NI", "none")
+    assert (asked.coarse.age_band, asked.coarse.country, asked.safe_contact.channel_code) == (
+        r.AGE_BAND_18_TO_24,
+        "NI",
+        p.SAFE_CHANNEL_NONE,
+    )
     assert asked.request_id != played.last("CreateReferral").request_id
 
 
@@ -138,7 +142,12 @@ def test_sending_the_same_form_twice_asks_with_the_same_request_ids(played: Play
 
 def test_the_matching_is_asked_with_coarse_attributes_only(played: PlayedServices, client: FlaskClient) -> None:
     coarse = r.CoarsePerson(
-        age_band="12-17", gender_code="TransgenderFeminine", language="es", dependants=1, country="NI", department="NI-CI"
+        age_band=r.AGE_BAND_12_TO_17,
+        gender_code=r.PERSON_GENDER_TRANSGENDER_FEMININE,
+        language="es",
+        dependants=1,
+        country="NI",
+        department="NI-CI",
     )
     played.answers["GetReferral"] = r.Referral(id=ID, etag="1", need_code="HOU.EMG", person=coarse, person_id=ID)
     client.get(f"/referrals/{ID}/services")
@@ -169,7 +178,7 @@ def test_a_consent_is_kept_as_it_was_given(played: PlayedServices, client: Flask
     assert answer.headers["Location"] == f"/referrals/{ID}/check"
     receipt = played.last("CreateReceipt").receipt
     assert list(receipt.field_groups) == [p.FIELD_GROUP_IDENTITY, p.FIELD_GROUP_HEALTH]
-    assert (receipt.giver_code, receipt.assent_code, receipt.in_private) == ("guardian", "given", False)
+    assert (receipt.giver_code, receipt.assent_code, receipt.in_private) == (p.GIVER_GUARDIAN, p.ASSENT_GIVEN, False)
     assert receipt.recipient_organization_id == ID
     assert receipt.until_time.ToJsonString() == "2027-02-01T06:00:00Z", "midnight in Managua"
     assert played.last("UpdateReferral").update_mask.paths == ["receipt_id"]
@@ -275,7 +284,8 @@ def test_room_is_said_with_one_tap(played: PlayedServices, client: FlaskClient) 
 def test_reference_and_pin_never_stand_in_an_address(played: PlayedServices) -> None:
     client = pages(played).test_client()
     played.answers["GetReferenceStatus"] = played.answers["ConfirmHelp"] = c.ReferenceStatus(
-        contact_time_band="today", items=[c.ReferenceItem(need_group_code="HOU", status_code="done", may_confirm=True, consent_live=True)]
+        contact_time_band=c.TIME_BAND_TODAY,
+        items=[c.ReferenceItem(need_group_code="HOU", status_code=c.REFERENCE_STATE_DONE, may_confirm=True, consent_live=True)],
     )
     page = send(client, "/my-referral", reference="w43p-vwjf", pin="4821")
     assert "Nos dicen que la ayuda ya se dio." in page.text

@@ -181,7 +181,7 @@ def test_two_systems_walk_a_referral_by_grpc_with_reflection_alone(stack: Any) -
     ).matches
     service = next(match.service for match in matches if match.service.organization_name == "Albergue Luna Nueva")
     ngo, shelter = ngo["enlace.referrals"], shelter["enlace.referrals"]
-    person = referrals.call("enlace.referrals.v1.People", "CreatePerson", ngo, safe_contact={"channel_code": "none"})
+    person = referrals.call("enlace.referrals.v1.People", "CreatePerson", ngo, safe_contact={"channel_code": "SAFE_CHANNEL_NONE"})
     receipt = referrals.call(
         "enlace.referrals.v1.People",
         "CreateReceipt",
@@ -191,8 +191,8 @@ def test_two_systems_walk_a_referral_by_grpc_with_reflection_alone(stack: Any) -
             "recipient_organization_id": service.organization_id,
             "field_groups": [1],
             "purpose_codes": ["HOU"],
-            "giver_code": "person",
-            "manner_code": "spoken",
+            "giver_code": "GIVER_PERSON",
+            "manner_code": "MANNER_SPOKEN",
         },
     )
     name = "enlace.referrals.v1.Referrals"

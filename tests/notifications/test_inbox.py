@@ -6,10 +6,12 @@ from functools import partial
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from chassis import wire
 from chassis.ids import new_id
 from protos.notifications.v1 import facts_pb2
 from protos.notifications.v1 import notifications_pb2 as pb
 from protos.partners.v1 import facts_pb2 as partners_pb2
+from protos.referrals.v1.referrals_pb2 import URGENCY_IMMEDIATE
 from services.notifications.domain.notices import BY_KIND
 from tests.builders import refusal, refusal_with_fields
 from tests.notifications.conftest import COALITION, OTHER, RECEIVER, SENDER, Client, Service
@@ -26,7 +28,7 @@ def test_the_receivers_desk_reads_what_was_sent_to_it_in_its_readers_language(se
     for language in ("es", "en", "fr"):
         [message] = service.as_(RECEIVER, "WORKER", language=language).ListMessages().messages
         assert message.text == getattr(BY_KIND["referral_sent"], language)
-        assert (message.kind, message.referral_id, message.urgency_code) == ("referral_sent", fact.subject, "IMMEDIATE")
+        assert (message.kind, message.referral_id, message.urgency_code) == ("referral_sent", fact.subject, URGENCY_IMMEDIATE)
         assert message.create_time.ToDatetime().timestamp() == fact.time.replace(tzinfo=None).timestamp()
     assert kinds(service.as_(RECEIVER, scopes=("notifications",))) == ["referral_sent"]
     for stranger in (SENDER, OTHER):
@@ -163,9 +165,9 @@ def test_both_sides_of_a_referral_see_how_its_notices_went_and_nobody_else_does(
     for side in (SENDER, RECEIVER):
         notices = service.as_(side, "WORKER").ListNotices(referral_id=fact.subject).notices
         assert {(notice.channel, notice.organization_id, pb.DeliveryStatus.Name(notice.status)) for notice in notices} == {
-            (channel, RECEIVER, "DELIVERY_STATUS_DELIVERED") for channel in ("inbox", "email", "webhook")
+            (channel, RECEIVER, "DELIVERY_STATUS_DELIVERED") for channel in wire.words(pb.NoticeChannel.DESCRIPTOR)
         }
-        assert [notice.HasField("read_time") for notice in notices if notice.channel == "inbox"] == [True]
+        assert [notice.HasField("read_time") for notice in notices if notice.channel == pb.NOTICE_CHANNEL_INBOX] == [True]
     for stranger in (service.as_(OTHER, "WORKER"), service.as_(COALITION, "COORDINATOR")):
         assert stranger.ListNotices(referral_id=fact.subject).notices == []
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from protos.notifications.v1 import notifications_pb2
-from services.partners.domain.api_key import SCOPES
 from tests import rights_table
 from tests.notifications.conftest import RECEIVER, Service
+from tests.rights_table import SCOPES
 
 SERVICES = list(notifications_pb2.DESCRIPTOR.services_by_name.values())
 

@@ -53,7 +53,7 @@ def test_a_delivery_shows_what_became_of_it(service: Service) -> None:
     assert (waiting.status, waiting.attempts, waiting.kind) == (WAITING, 0, "referral_sent")
     service.send_webhooks()
     [done] = service.deliveries(webhook.id)
-    assert (done.id, done.status, done.attempts, done.last_http_status, done.last_error_code) == (system.got[0].id, DELIVERED, 1, 204, "")
+    assert (done.id, done.status, done.attempts, done.last_http_status, done.last_error_code) == (system.got[0].id, DELIVERED, 1, 204, 0)
     assert done.body_sha256 == hashlib.sha256(system.got[0].body.encode()).hexdigest()
     assert done.HasField("delivery_time")
     assert not done.HasField("next_attempt_time")
@@ -85,7 +85,7 @@ def test_a_failure_is_tried_again_later_under_the_same_id_with_the_same_body(ser
     service.hear("sent")
     assert service.send_webhooks() == 1
     [failed] = service.deliveries(made.webhook.id)
-    assert (failed.status, failed.last_error_code, failed.last_http_status) == (RETRYING, "http", 500)
+    assert (failed.status, failed.last_error_code, failed.last_http_status) == (RETRYING, pb.DELIVERY_ERROR_HTTP, 500)
     assert 3 <= failed.next_attempt_time.seconds - service.clock.now().timestamp() <= 7
     assert service.send_webhooks() == 0
     service.advance(seconds=7)
@@ -123,7 +123,7 @@ def test_a_redirect_is_a_failure_and_is_not_followed(service: Service) -> None:
     service.hear("sent")
     service.send_webhooks()
     [failed] = service.deliveries(made.webhook.id)
-    assert (failed.status, failed.last_http_status, failed.last_error_code) == (RETRYING, 307, "http")
+    assert (failed.status, failed.last_http_status, failed.last_error_code) == (RETRYING, 307, pb.DELIVERY_ERROR_HTTP)
     assert elsewhere.got == []
 
 
@@ -223,7 +223,7 @@ def test_nobody_listening_is_a_connection_error(service: Service) -> None:
     service.hear("sent")
     service.send_webhooks()
     [failed] = service.deliveries(made.webhook.id)
-    assert (failed.status, failed.last_error_code, failed.last_http_status) == (RETRYING, "connection", 0)
+    assert (failed.status, failed.last_error_code, failed.last_http_status) == (RETRYING, pb.DELIVERY_ERROR_CONNECTION, 0)
 
 
 @contextmanager
@@ -370,7 +370,7 @@ def test_after_three_days_of_failing_an_endpoint_is_switched_off_and_its_desk_to
     service.hear("sent")
     service.send_webhooks()
     seen = manager.GetWebhook(id=webhook.id)
-    assert (seen.enabled, seen.disabled_reason_code) == (False, "failing")
+    assert (seen.enabled, seen.disabled_reason_code) == (False, pb.DISABLED_REASON_FAILING)
     assert not {delivery.status for delivery in service.deliveries(webhook.id)} & {WAITING, RETRYING}
     assert "webhook_disabled" in {message.kind for message in manager.ListMessages().messages}
     assert [got.type_() for got in other.got] == ["enlace.referral.sent.v1", "enlace.webhook.disabled.v1"]
@@ -424,7 +424,7 @@ def test_a_test_goes_through_the_ordinary_queue_also_to_an_endpoint_that_is_off(
     made = service.webhook(RECEIVER, system.url)
     manager = service.as_(RECEIVER, "MANAGER")
     off = manager.UpdateWebhook(webhook=pb.Webhook(id=made.webhook.id, etag="v1", enabled=False), update_mask={"paths": ["enabled"]})
-    assert (off.enabled, off.disabled_reason_code, off.etag) == (False, "by_owner", "v2")
+    assert (off.enabled, off.disabled_reason_code, off.etag) == (False, pb.DISABLED_REASON_BY_OWNER, "v2")
     sample = manager.TestWebhook(id=made.webhook.id)
     service.hear("sent")
     service.send_webhooks()
@@ -482,7 +482,7 @@ def test_a_sender_that_is_stopped_does_not_wait_for_who_hangs(service: Service) 
     sender.stop()
     assert sender.join(5)
     [cut] = service.deliveries(made.webhook.id)
-    assert (cut.status, cut.last_error_code) == (RETRYING, "timeout")
+    assert (cut.status, cut.last_error_code) == (RETRYING, pb.DELIVERY_ERROR_TIMEOUT)
 
 
 def test_a_secret_that_can_not_be_opened_stops_nobody_elses_deliveries(service: Service) -> None:

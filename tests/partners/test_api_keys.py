@@ -3,18 +3,22 @@
 import pytest
 
 from chassis.tokens import Caller
+from chassis.wire import number
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2
 from protos.partners.v1 import members_pb2 as pb
-from services.partners.domain.api_key import SCOPES
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import Role
+from services.partners.usecases import scopes
 from tests.partners.scene import Scene, Stubs, refused
+from tests.rights_table import ROLES, SCOPES
 
 OPENING = ["people.open", "people.read"]
 
 
 def make(manager: Stubs, *scopes: str) -> pb.CreateApiKeyResponse:
-    found: pb.CreateApiKeyResponse = manager.CreateApiKey(pb.CreateApiKeyRequest(label="Sistema", scopes=scopes or OPENING))
+    said = [number(contract_pb2.Scope, scope) for scope in scopes or OPENING]
+    found: pb.CreateApiKeyResponse = manager.CreateApiKey(pb.CreateApiKeyRequest(label="Sistema", scopes=said))
     return found
 
 
@@ -36,7 +40,7 @@ def live(scene: Scene, id: str) -> list[tuple[int, str]]:
         ((Role.MANAGER, Role.WORKER), ("referrals.override",), True),
         ((Role.MANAGER, Role.WORKER, Role.EMERGENCY), ("referrals.override",), False),
         ((Role.MANAGER,), ("referrals.read", "referrals.write", "directory.write", "notifications"), False),
-        ((Role.MANAGER,), tuple(SCOPES), True),
+        ((Role.MANAGER,), SCOPES, True),
     ],
 )
 def test_what_its_maker_could_not_do_a_key_can_not_do_alone(
@@ -49,6 +53,11 @@ def test_what_its_maker_could_not_do_a_key_can_not_do_alone(
             exchange(scene, made.secret)
     else:
         exchange(scene, made.secret)
+
+
+def test_every_scope_is_a_right_of_some_role() -> None:
+    assert scopes.of(frozenset(ROLES)) == set(SCOPES)
+    assert not scopes.of(frozenset())
 
 
 def test_a_second_manager_confirms_it_and_not_its_maker(scene: Scene) -> None:
@@ -142,4 +151,4 @@ def test_nobody_makes_a_key_of_another_organisation_a_coordinator_neither(scene:
     other: Organization = scene.organization("Ajena")
     for caller in (scene.coordinator, scene.by(scene.organization("Propia"), Role.MANAGER)):
         with refused("NOT_FOUND", "not_found"):
-            caller.CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=["notifications"], organization_id=other.id))
+            caller.CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_NOTIFICATIONS], organization_id=other.id))

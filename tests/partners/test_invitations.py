@@ -246,7 +246,7 @@ def test_an_invitation_from_before_her_suspension_lets_nobody_in_again(scene: Sc
 def test_a_manager_who_begins_anew_as_something_else_leaves_her_keys_behind(scene: Scene) -> None:
     own = scene.organization("Casa")
     manager, other = scene.by(own, Role.MANAGER), scene.worker(own, Role.MANAGER, email=EMAIL)
-    key = scene.as_worker(other).CreateApiKey(pb.CreateApiKeyRequest(label="Sistema", scopes=["directory.read"])).api_key
+    key = scene.as_worker(other).CreateApiKey(pb.CreateApiKeyRequest(label="Sistema", scopes=[contract_pb2.SCOPE_DIRECTORY_READ])).api_key
     accept(scene, invite(manager, None, contract_pb2.ROLE_WORKER))
     (found,) = [one for one in manager.ListApiKeys(pb.ListApiKeysRequest()).api_keys if one.id == key.id]
     assert found.HasField("revoke_time")

@@ -299,7 +299,9 @@ def test_the_rpc_answers_with_services_verdicts_and_reasons(scene: Scene) -> Non
     )
     found = scene.coordinator.MatchServices(question).matches
     assert [(m.service.name, m.verdict) for m in found] == [("Albergue", pb.VERDICT_FITS), ("Para niños", pb.VERDICT_DOES_NOT_FIT)]
-    assert ("age", pb.VERDICT_DOES_NOT_FIT, "age_too_high") in [(r.criterion, r.verdict, r.reason_code) for r in found[1].reasons]
+    assert (pb.CRITERION_AGE, pb.VERDICT_DOES_NOT_FIT, "age_too_high") in [
+        (r.criterion, r.verdict, r.reason_code) for r in found[1].reasons
+    ]
     assert found[0].service.phone == ""
     question.limit = 1
     assert len(scene.coordinator.MatchServices(question).matches) == 1

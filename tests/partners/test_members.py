@@ -8,11 +8,12 @@ from datetime import UTC, timedelta
 import grpc
 import pytest
 
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2
 from protos.partners.v1 import members_pb2 as pb
-from services.partners.domain.api_key import SCOPES
 from services.partners.domain.worker import Role
 from tests.partners.scene import NOON, Scene, refused
+from tests.rights_table import SCOPES
 
 
 def test_a_key_of_an_organisation_that_is_not_ones_own_is_not_found(scene: Scene) -> None:
@@ -20,7 +21,7 @@ def test_a_key_of_an_organisation_that_is_not_ones_own_is_not_found(scene: Scene
     manager = scene.by(scene.organization("Propia"), Role.MANAGER)
     for id in (other.id, "0" * 32, "x"):
         with refused("NOT_FOUND", "not_found"):
-            manager.CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=["directory.read"], organization_id=id))
+            manager.CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ], organization_id=id))
 
 
 def test_workers_are_listed_by_name_for_their_own_manager(scene: Scene) -> None:
@@ -67,7 +68,9 @@ def test_a_worker_is_suspended_by_the_own_manager_on_what_was_seen(scene: Scene)
 
 def test_a_keys_secret_is_shown_once_and_kept_as_a_hash(scene: Scene) -> None:
     manager = scene.by(scene.organization(), Role.MANAGER)
-    request = pb.CreateApiKeyRequest(label="Sistema de casos", scopes=["people.read", "referrals.write"], request_id="uno")
+    request = pb.CreateApiKeyRequest(
+        label="Sistema de casos", scopes=[contract_pb2.SCOPE_PEOPLE_READ, contract_pb2.SCOPE_REFERRALS_WRITE], request_id="uno"
+    )
     made = manager.CreateApiKey(request)
     assert made.secret.startswith(f"enl_{made.api_key.id}_")
     assert manager.CreateApiKey(request) == made, "the same request gets the same answer, and makes no second key"
@@ -84,12 +87,12 @@ def test_a_keys_secret_is_shown_once_and_kept_as_a_hash(scene: Scene) -> None:
     [
         ({"label": ""}, ("label", "required")),
         ({"scopes": []}, ("scopes", "required")),
-        ({"scopes": ["directory.read", "everything"]}, ("scopes.1", "unknown_code")),
-        ({"scopes": ["directory.read", "directory.read"]}, ("scopes", "malformed")),
+        ({"scopes": [contract_pb2.SCOPE_DIRECTORY_READ, 99]}, ("scopes.1", "unknown_code")),
+        ({"scopes": [contract_pb2.SCOPE_DIRECTORY_READ, contract_pb2.SCOPE_DIRECTORY_READ]}, ("scopes", "malformed")),
     ],
 )
 def test_a_key_that_is_wrong_is_refused_with_the_place(scene: Scene, wrong: dict[str, object], violation: tuple[str, str]) -> None:
-    said = {"label": "x", "scopes": ["directory.read"]} | wrong
+    said = {"label": "x", "scopes": [contract_pb2.SCOPE_DIRECTORY_READ]} | wrong
     with refused("INVALID_ARGUMENT", "invalid_fields") as found:
         scene.coordinator.CreateApiKey(pb.CreateApiKeyRequest(**said))  # type: ignore[arg-type]
     assert found.violations == [violation]
@@ -97,7 +100,7 @@ def test_a_key_that_is_wrong_is_refused_with_the_place(scene: Scene, wrong: dict
 
 @pytest.mark.parametrize("days", [-1, 731, 9_000_000])
 def test_a_key_ends_within_two_years(scene: Scene, days: int) -> None:
-    request = pb.CreateApiKeyRequest(label="x", scopes=["directory.read"])
+    request = pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ])
     request.expire_time.seconds = int(NOON.timestamp()) + days * 86_400
     with refused("INVALID_ARGUMENT", "invalid_fields") as found:
         scene.coordinator.CreateApiKey(request)
@@ -107,7 +110,7 @@ def test_a_key_ends_within_two_years(scene: Scene, days: int) -> None:
 def test_two_live_keys_are_the_limit_and_a_revoked_one_makes_room(scene: Scene) -> None:
     own = scene.organization()
     manager = scene.by(own, Role.MANAGER)
-    request = pb.CreateApiKeyRequest(label="x", scopes=["directory.read"])
+    request = pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ])
 
     def create(_: int) -> str:
         try:
@@ -156,7 +159,7 @@ def test_what_is_done_to_accounts_and_keys_is_on_the_trail(scene: Scene) -> None
     manager = scene.by(own, Role.MANAGER)
     made = scene.worker(own)
     manager.SuspendWorker(pb.SuspendWorkerRequest(id=made.id))
-    key = manager.CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=["directory.read"])).api_key
+    key = manager.CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ])).api_key
     manager.RevokeApiKey(pb.RevokeApiKeyRequest(id=key.id))
     trail = scene.rows("SELECT action, object_id, organization_id FROM audit ORDER BY sequence")
     assert [(row["action"], row["object_id"]) for row in trail] == [

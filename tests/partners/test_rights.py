@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from protos.partners.v1 import directory_pb2, members_pb2
-from services.partners.domain.api_key import SCOPES
 from services.partners.domain.worker import Role
 from tests import rights_table
 from tests.partners.scene import Scene
+from tests.rights_table import SCOPES
 
 SERVICES = [service for file in (directory_pb2.DESCRIPTOR, members_pb2.DESCRIPTOR) for service in file.services_by_name.values()]
 

@@ -161,7 +161,7 @@ def test_any_worker_says_how_much_room_there_is_and_the_server_says_when(scene: 
     room = pb.Capacity(intake=pb.INTAKE_OPEN, available=0, maximum=4)
     room.update_time.FromDatetime(NOON - timedelta(days=9))
     answer = scene.by(own, Role.WORKER).SetCapacity(pb.SetCapacityRequest(id=made.id, capacity=room))
-    assert (answer.capacity.available, answer.capacity.maximum, answer.capacity.unit) == (0, 4, "beds")
+    assert (answer.capacity.available, answer.capacity.maximum, answer.capacity.unit) == (0, 4, pb.CAPACITY_UNIT_BEDS)
     assert answer.capacity.update_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(seconds=30)
     assert scene.facts(made.id)[-1] == (2, "enlace.service.capacity_changed.v1")
     row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 2", made.id)[0]
@@ -176,7 +176,7 @@ def test_any_worker_says_how_much_room_there_is_and_the_server_says_when(scene: 
         (pb.Capacity(intake=UNKNOWN), "capacity.intake", "unknown_code"),
         (pb.Capacity(intake=pb.INTAKE_OPEN, available=-1), "capacity.available", "out_of_range"),
         (pb.Capacity(intake=pb.INTAKE_OPEN, available=5, maximum=4), "capacity.available", "out_of_range"),
-        (pb.Capacity(intake=pb.INTAKE_OPEN, unit="rooms"), "capacity.unit", "unknown_code"),
+        (pb.Capacity(intake=pb.INTAKE_OPEN, unit=pb.CapacityUnit.ValueType(99)), "capacity.unit", "unknown_code"),
     ],
 )
 def test_a_figure_that_is_wrong_is_refused(scene: Scene, room: pb.Capacity, path: str, reason: str) -> None:

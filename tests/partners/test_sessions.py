@@ -6,6 +6,7 @@ import pytest
 
 from chassis.errors import Unauthenticated
 from chassis.tokens import SYSTEM
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases
@@ -183,12 +184,14 @@ def test_a_credential_is_required(scene: Scene) -> None:
 
 def test_a_key_is_good_for_tokens_with_its_scopes(member: Scene) -> None:
     own = member.organization("Luna", languages=("en",))
-    made = member.by(own, Role.MANAGER).CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=["referrals.read", "directory.read"]))
+    made = member.by(own, Role.MANAGER).CreateApiKey(
+        pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_REFERRALS_READ, contract_pb2.SCOPE_DIRECTORY_READ])
+    )
     issued = member.nobody.IssueToken(pb.IssueTokenRequest(api_key=made.secret))
     assert (issued.HasField("worker"), issued.organization.name, list(issued.scopes)) == (
         False,
         "Luna",
-        ["directory.read", "referrals.read"],
+        [contract_pb2.SCOPE_DIRECTORY_READ, contract_pb2.SCOPE_REFERRALS_READ],
     )
     caller = member.verifier.verify(issued.tokens["enlace.partners"])
     assert (caller.id, caller.kind, caller.organization_id, caller.language) == (made.api_key.id, "key", own.id, "en")
@@ -203,7 +206,7 @@ def test_a_key_is_good_for_tokens_with_its_scopes(member: Scene) -> None:
 def test_a_key_that_is_wrong_revoked_or_expired_is_invalid(member: Scene) -> None:
     own = member.organization("Luna")
     manager = member.by(own, Role.MANAGER)
-    keys = [manager.CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=["directory.read"])) for _ in range(2)]
+    keys = [manager.CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ])) for _ in range(2)]
     manager.RevokeApiKey(pb.RevokeApiKeyRequest(id=keys[0].api_key.id))
     whole = keys[1].secret
     other = f"enl_{keys[1].api_key.id}_{'0' * 64}"
@@ -217,7 +220,7 @@ def test_a_key_that_is_wrong_revoked_or_expired_is_invalid(member: Scene) -> Non
 
 def test_a_suspended_members_key_is_invalid(member: Scene) -> None:
     own = member.organization("Luna")
-    made = member.by(own, Role.MANAGER).CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=["directory.read"]))
+    made = member.by(own, Role.MANAGER).CreateApiKey(pb.CreateApiKeyRequest(label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ]))
     member.coordinator.SuspendOrganization(directory_pb2.SuspendOrganizationRequest(id=own.id, etag=etag_of(own)))
     with refused("UNAUTHENTICATED", "key_invalid"):
         member.nobody.IssueToken(pb.IssueTokenRequest(api_key=made.secret))

@@ -69,8 +69,10 @@ class Cast:
         person = self.sender.people.CreatePerson(
             people_pb2.CreatePersonRequest(
                 identity=identity or people_pb2.Identity(given_name="Ejemplo"),
-                coarse=pb.CoarsePerson(age_band="18-24", gender_code="Feminine", language="es", country="NI", department="NI-CI"),
-                safe_contact=plan or people_pb2.SafeContact(channel_code="through_worker"),
+                coarse=pb.CoarsePerson(
+                    age_band=pb.AGE_BAND_18_TO_24, gender_code=pb.PERSON_GENDER_FEMININE, language="es", country="NI", department="NI-CI"
+                ),
+                safe_contact=plan or people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_THROUGH_WORKER),
                 request_id=new_id(),
             )
         )
@@ -85,10 +87,10 @@ class Cast:
             ],
             purpose_codes=[NEED],
             until_time=hence(30 * 86_400),
-            giver_code="person",
-            manner_code="spoken",
+            giver_code=people_pb2.GIVER_PERSON,
+            manner_code=people_pb2.MANNER_SPOKEN,
             in_private=True,
-            explained_codes=["purpose", "uses", "how_to_withdraw"],
+            explained_codes=[people_pb2.EXPLAINED_PURPOSE, people_pb2.EXPLAINED_USES, people_pb2.EXPLAINED_HOW_TO_WITHDRAW],
         )
         given = self.sender.people.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt, request_id=new_id()))
         return person.id, given.id

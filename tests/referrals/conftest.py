@@ -15,6 +15,7 @@ from chassis.db import Database
 from chassis.rpc import Server
 from chassis.sealing import Keyring, Signer
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
+from chassis.wire import number
 from protos.referrals.v1 import contacts_pb2, contacts_pb2_grpc, people_pb2, people_pb2_grpc, referrals_pb2, referrals_pb2_grpc
 from services.referrals.__main__ import MIGRATIONS, Made, make
 from services.referrals.store import members
@@ -142,8 +143,14 @@ class Story:
     def person(self, **identity: Any) -> people_pb2.Person:
         request = people_pb2.CreatePersonRequest(
             identity=people_pb2.Identity(**({"given_name": "Ximena", "phone": "+50581234567"} | identity)),
-            coarse=referrals_pb2.CoarsePerson(age_band="18-24", gender_code="Feminine", language="es", country="NI", department="NI-CI"),
-            safe_contact=people_pb2.SafeContact(channel_code="none"),
+            coarse=referrals_pb2.CoarsePerson(
+                age_band=referrals_pb2.AGE_BAND_18_TO_24,
+                gender_code=referrals_pb2.PERSON_GENDER_FEMININE,
+                language="es",
+                country="NI",
+                department="NI-CI",
+            ),
+            safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE),
             request_id=self.request_id(),
         )
         made: people_pb2.Person = self.ngo.CreatePerson(request)
@@ -188,8 +195,9 @@ class Story:
             recipient_organization_id=values.pop("recipient", ORG["shelter"]),
             field_groups=values.pop("field_groups", [people_pb2.FIELD_GROUP_IDENTITY, people_pb2.FIELD_GROUP_CONTACT]),
             purpose_codes=values.pop("purposes", ["HOU"]),
-            giver_code=values.pop("giver", "person"),
-            manner_code="spoken",
+            giver_code=number(people_pb2.Giver, values.pop("giver", "person")),
+            assent_code=number(people_pb2.Assent, values.pop("assent_code", "")),
+            manner_code=people_pb2.MANNER_SPOKEN,
             in_private=True,
             **values,
         )
@@ -212,7 +220,12 @@ class Story:
 
     def contact(self, **triage: Any) -> contacts_pb2.CreateContactResponse:
         operator = self.service.as_("hotline", "OPERATOR")
-        contact = contacts_pb2.Contact(line_country="NI", kind_code="crisis", speaker_code="person", triage=contacts_pb2.Triage(**triage))
+        contact = contacts_pb2.Contact(
+            line_country="NI",
+            kind_code=contacts_pb2.CONTACT_KIND_CRISIS,
+            speaker_code=contacts_pb2.SPEAKER_PERSON,
+            triage=contacts_pb2.Triage(**triage),
+        )
         made: contacts_pb2.CreateContactResponse = operator.CreateContact(
             contacts_pb2.CreateContactRequest(contact=contact, pin="4821", request_id=self.request_id())
         )

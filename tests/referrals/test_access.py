@@ -176,7 +176,7 @@ def test_a_child_does_not_consent_alone(birth_date: str, story: Story) -> None:
     alone = partial(story.receipt, child.id, assent_code="given")
     assert refusal(alone) == ("FAILED_PRECONDITION", "guardian_required")
     for giver in ("guardian", "authority"):
-        assert story.receipt(child.id, giver=giver, assent_code="refused").assent_code == "refused"
+        assert story.receipt(child.id, giver=giver, assent_code="refused").assent_code == people_pb2.ASSENT_REFUSED
 
 
 def test_a_decision_in_a_childs_best_interest_needs_a_second_person(story: Story, service: Service) -> None:
@@ -258,7 +258,7 @@ def test_the_right_pin_is_never_counted_against_her_though_what_she_asks_is_refu
     nothing = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True)
     for _ in range(7):
         assert refusal(lambda: service.public().ConfirmHelp(nothing)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
-    assert status(service.public(), made).contact_time_band == "today"
+    assert status(service.public(), made).contact_time_band == contacts_pb2.TIME_BAND_TODAY
 
 
 def test_who_is_no_party_can_not_ask_for_what_became_of_a_person(story: Story, service: Service) -> None:

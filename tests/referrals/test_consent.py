@@ -23,8 +23,8 @@ def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceipt
         "recipient_organization_id": ORG["shelter"],
         "field_groups": [people_pb2.FIELD_GROUP_IDENTITY],
         "purpose_codes": ["HOU"],
-        "giver_code": "person",
-        "manner_code": "spoken",
+        "giver_code": people_pb2.GIVER_PERSON,
+        "manner_code": people_pb2.MANNER_SPOKEN,
     }
     until = values.pop("until", None)
     request = people_pb2.CreateReceiptRequest(receipt=people_pb2.Receipt(**(complete | values)))  # type: ignore[arg-type]
@@ -44,15 +44,16 @@ def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceipt
         ({"purpose_codes": []}, {"receipt.purpose_codes": "required"}),
         ({"purpose_codes": ["HOU", "everything"]}, {"receipt.purpose_codes[1]": "unknown_code"}),
         ({"purpose_codes": ["HOU"] * 21}, {"receipt.purpose_codes": "too_long"}),
-        ({"giver_code": ""}, {"receipt.giver_code": "required"}),
-        ({"giver_code": "neighbour"}, {"receipt.giver_code": "unknown_code"}),
-        ({"manner_code": "presumed"}, {"receipt.manner_code": "unknown_code"}),
-        ({"explained_codes": ["purpose", "the weather"]}, {"receipt.explained_codes.1": "unknown_code"}),
-        ({"explained_codes": ["purpose"] * 8}, {"receipt.explained_codes": "too_long"}),
+        ({"giver_code": 0}, {"receipt.giver_code": "required"}),
+        ({"giver_code": 99}, {"receipt.giver_code": "unknown_code"}),
+        ({"manner_code": 99}, {"receipt.manner_code": "unknown_code"}),
+        ({"assent_code": 99}, {"receipt.assent_code": "unknown_code"}),
+        ({"explained_codes": [people_pb2.EXPLAINED_PURPOSE, 99]}, {"receipt.explained_codes.1": "unknown_code"}),
+        ({"explained_codes": [people_pb2.EXPLAINED_PURPOSE] * 8}, {"receipt.explained_codes": "too_long"}),
         ({"until": NOON}, {"receipt.until_time": "out_of_range"}),
         ({"until": NOON - timedelta(days=1)}, {"receipt.until_time": "out_of_range"}),
         ({"until": NOON + timedelta(days=367)}, {"receipt.until_time": "out_of_range"}),
-        ({"giver_code": "", "manner_code": ""}, {"receipt.giver_code": "required", "receipt.manner_code": "required"}),
+        ({"giver_code": 0, "manner_code": 0}, {"receipt.giver_code": "required", "receipt.manner_code": "required"}),
         ({"person_id": ""}, {"receipt.person_id": "required"}),
     ],
 )
@@ -132,7 +133,9 @@ def test_the_consents_that_are_listed_for_a_referral_are_those_on_which_it_can_b
     given = partial(story.receipt, child.id, assent_code="given")
     usable = [given(giver="guardian"), given(giver="authority", purposes=["HOU.EMG"]), given(giver="best_interest")]
     service.as_("ngo", "MANAGER").ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=usable[2].id))
-    soon = request_for(child.id, until=NOON + timedelta(minutes=1), giver_code="guardian", assent_code="given")
+    soon = request_for(
+        child.id, until=NOON + timedelta(minutes=1), giver_code=people_pb2.GIVER_GUARDIAN, assent_code=people_pb2.ASSENT_GIVEN
+    )
     useless = [
         given(giver="guardian", recipient=ORG["clinic"]),
         given(giver="guardian", purposes=["MED"]),
@@ -203,7 +206,11 @@ def test_she_may_tell_the_organisation_that_helps_her(story: Story) -> None:
     withdrawn = story.shelter.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
     assert withdrawn.HasField("withdraw_time")
     events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events
-    assert (events[-1].verb, events[-1].attribution, events[-1].actor_organization_id) == ("consent_withdrawn", "person", ORG["shelter"])
+    assert (events[-1].verb, events[-1].attribution, events[-1].actor_organization_id) == (
+        "consent_withdrawn",
+        pb.ATTRIBUTION_PERSON,
+        ORG["shelter"],
+    )
 
 
 def test_a_withdrawal_ends_every_referral_that_stands_on_the_receipt(story: Story) -> None:

@@ -4,6 +4,7 @@ import itertools
 from dataclasses import fields, replace
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import psycopg
 import pytest
@@ -111,7 +112,9 @@ def referral_for(story: Story, made: contacts_pb2.CreateContactResponse) -> tupl
     """The line opens a file and sends a referral for the contact to the shelter, on a consent."""
     operator = story.service.as_("hotline", "OPERATOR")
     person = operator.CreatePerson(
-        people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(channel_code="none"), request_id=story.request_id())
+        people_pb2.CreatePersonRequest(
+            safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE), request_id=story.request_id()
+        )
     )
     draft = operator.CreateReferral(
         pb.CreateReferralRequest(
@@ -125,7 +128,7 @@ def referral_for(story: Story, made: contacts_pb2.CreateContactResponse) -> tupl
     )
     receipt = people_pb2.Receipt(person_id=person.id, recipient_organization_id=ORG["shelter"], purpose_codes=["HOU"])
     receipt.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
-    receipt.giver_code, receipt.manner_code = "person", "spoken"
+    receipt.giver_code, receipt.manner_code = people_pb2.GIVER_PERSON, people_pb2.MANNER_SPOKEN
     given_ = operator.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt, request_id=story.request_id()))
     return operator.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=given_.id)), operator
 
@@ -149,13 +152,15 @@ def test_any_line_and_anybody_hears_the_state_with_reference_and_pin(story: Stor
     sent, _ = referral_for(story, made)
     for client in (service.public(), service.as_("clinic", "OPERATOR")):
         found = status(client, made)
-        assert found.contact_time_band == "today"
-        assert [(i.need_group_code, i.status_code, i.may_confirm, i.consent_live) for i in found.items] == [("HOU", "asked", False, True)]
+        assert found.contact_time_band == contacts_pb2.TIME_BAND_TODAY
+        assert [(i.need_group_code, i.status_code, i.may_confirm, i.consent_live) for i in found.items] == [
+            ("HOU", contacts_pb2.REFERENCE_STATE_ASKED, False, True)
+        ]
     service.clock.advance(timedelta(days=2))
     completed(story, sent)
     found = status(service.public(), made)
-    assert found.contact_time_band == "this_week"
-    assert [(i.status_code, i.may_confirm) for i in found.items] == [("done", True)]
+    assert found.contact_time_band == contacts_pb2.TIME_BAND_THIS_WEEK
+    assert [(i.status_code, i.may_confirm) for i in found.items] == [(contacts_pb2.REFERENCE_STATE_DONE, True)]
 
 
 def test_the_state_names_nobody_and_no_place(story: Story, service: Service) -> None:
@@ -223,7 +228,7 @@ def test_a_pin_is_four_digits_or_is_made(story: Story, service: Service) -> None
     made = operator.CreateContact(contacts_pb2.CreateContactRequest(contact=contacts_pb2.Contact(line_country="NI")))
     assert len(made.pin) == 4
     assert made.pin.isdigit()
-    assert status(service.public(), made).contact_time_band == "today"
+    assert status(service.public(), made).contact_time_band == contacts_pb2.TIME_BAND_TODAY
 
 
 def test_she_confirms_that_help_came_or_asks_again(story: Story, service: Service) -> None:
@@ -233,17 +238,19 @@ def test_she_confirms_that_help_came_or_asks_again(story: Story, service: Servic
     sent, operator = referral_for(story, made)
     completed(story, sent)
     no = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=False, request_id=story.request_id())
-    assert [item.status_code for item in public.ConfirmHelp(no).items] == ["in_progress"]
-    assert [item.status_code for item in public.ConfirmHelp(no).items] == ["in_progress"]  # said twice, done once
+    assert [item.status_code for item in public.ConfirmHelp(no).items] == [contacts_pb2.REFERENCE_STATE_IN_PROGRESS]
+    assert [item.status_code for item in public.ConfirmHelp(no).items] == [
+        contacts_pb2.REFERENCE_STATE_IN_PROGRESS
+    ]  # said twice, done once
     again = operator.GetReferral(pb.GetReferralRequest(id=sent.id))
     story.shelter.CompleteReferral(pb.CompleteReferralRequest(id=sent.id, etag=again.etag, outcome_code=pb.OUTCOME_FULLY_MET))
     yes = contacts_pb2.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True)
     found = public.ConfirmHelp(yes)
-    assert [(item.status_code, item.may_confirm) for item in found.items] == [("done", False)]
+    assert [(item.status_code, item.may_confirm) for item in found.items] == [(contacts_pb2.REFERENCE_STATE_DONE, False)]
     events = operator.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events
     assert [(e.verb, e.actor_kind, e.actor_id) for e in events if e.verb in ("reopened", "closed")] == [
-        ("reopened", "person", made.contact.id),
-        ("closed", "person", made.contact.id),
+        ("reopened", pb.ACTOR_KIND_PERSON, made.contact.id),
+        ("closed", pb.ACTOR_KIND_PERSON, made.contact.id),
     ]
 
 
@@ -253,7 +260,7 @@ def test_she_withdraws_her_consent_with_the_reference(story: Story, service: Ser
     request = contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
     for _ in range(2):
         found = public.WithdrawConsentByReference(request)
-        assert [(item.status_code, item.consent_live) for item in found.items] == [("stopped", False)]
+        assert [(item.status_code, item.consent_live) for item in found.items] == [(contacts_pb2.REFERENCE_STATE_STOPPED, False)]
     assert operator.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_CONSENT_WITHDRAWN
     assert operator.GetReceipt(people_pb2.GetReceiptRequest(id=sent.receipt_id)).HasField("withdraw_time")
     assert refusal(lambda: story.shelter.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id)))[0] == "NOT_FOUND"
@@ -263,6 +270,27 @@ def test_she_withdraws_her_consent_with_the_reference(story: Story, service: Ser
 
 
 # The operators' side.
+
+
+@pytest.mark.parametrize("name", ["campaign_code", "kind_code", "speaker_code", "outcome_code"])
+def test_a_code_of_a_contact_that_is_none_is_refused(name: str, story: Story, service: Service) -> None:
+    operator, wrong = service.as_("hotline", "OPERATOR"), {"contact." + name: "unknown_code"}
+    new: Any = contacts_pb2.CreateContactRequest(contact=contacts_pb2.Contact(line_country="NI"))
+    setattr(new.contact, name, 99)
+    assert refusal_with_fields(lambda: operator.CreateContact(new))[2] == wrong
+    if name != "campaign_code":
+        made = story.contact().contact
+        change: Any = contacts_pb2.UpdateContactRequest(contact=contacts_pb2.Contact(id=made.id, etag=made.etag))
+        change.update_mask.paths.append(name)
+        setattr(change.contact, name, 99)
+        assert refusal_with_fields(lambda: operator.UpdateContact(change))[2] == wrong
+
+
+def test_an_answer_of_the_triage_that_is_none_is_refused(service: Service) -> None:
+    contact = contacts_pb2.Contact(line_country="NI", triage=contacts_pb2.Triage(danger_now=contacts_pb2.Answer.ValueType(99)))
+    asked = contacts_pb2.CreateContactRequest(contact=contact)
+    refused = refusal_with_fields(lambda: service.as_("hotline", "OPERATOR").CreateContact(asked))
+    assert refused[2] == {"contact.triage.danger_now": "unknown_code"}
 
 
 def test_the_queue_is_the_lines_and_no_other_organisations(story: Story, service: Service) -> None:
@@ -281,12 +309,18 @@ def test_a_colleague_goes_on_where_the_shift_ended(story: Story, service: Servic
     made = story.contact()
     colleague = service.as_("hotline", "OPERATOR", "WORKER")
     request = contacts_pb2.UpdateContactRequest(
-        contact=contacts_pb2.Contact(id=made.contact.id, etag=made.contact.etag, note="calls again at six", outcome_code="advised")
+        contact=contacts_pb2.Contact(
+            id=made.contact.id, etag=made.contact.etag, note="calls again at six", outcome_code=contacts_pb2.CONTACT_OUTCOME_ADVISED
+        )
     )
     request.contact.triage.child_unsafe = contacts_pb2.ANSWER_YES
     request.update_mask.paths.extend(["triage", "note", "outcome_code"])
     changed = colleague.UpdateContact(request)
-    assert (changed.urgency, changed.pathway_code, changed.outcome_code) == (pb.URGENCY_IMMEDIATE, "child", "advised")
+    assert (changed.urgency, changed.pathway_code, changed.outcome_code) == (
+        pb.URGENCY_IMMEDIATE,
+        contacts_pb2.PATHWAY_CHILD,
+        contacts_pb2.CONTACT_OUTCOME_ADVISED,
+    )
     assert colleague.GetContact(contacts_pb2.GetContactRequest(id=made.contact.id)) == changed
     assert refusal(lambda: colleague.UpdateContact(request)) == ("ABORTED", "stale_etag")
     emptied = contacts_pb2.UpdateContactRequest(contact=contacts_pb2.Contact(id=changed.id, etag=changed.etag))
@@ -300,7 +334,7 @@ def test_a_repeated_request_gets_the_same_reference_and_pin(story: Story, servic
     request = contacts_pb2.CreateContactRequest(contact=contacts_pb2.Contact(line_country="NI"), request_id=story.request_id())
     first, second = operator.CreateContact(request), operator.CreateContact(request)
     assert first == second
-    assert status(service.public(), second).contact_time_band == "today"
+    assert status(service.public(), second).contact_time_band == contacts_pb2.TIME_BAND_TODAY
 
 
 def test_a_referral_is_tied_to_a_contact_of_ones_own_line_only(story: Story) -> None:

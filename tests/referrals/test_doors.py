@@ -96,7 +96,7 @@ def test_two_strangers_with_the_same_request_id_do_not_meet(story: Story, servic
         for _ in range(2):  # each says it twice, and it is done once
             withdrawn.append(service.public().WithdrawConsentByReference(request).items[0].status_code)
         assert operator.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_CONSENT_WITHDRAWN
-    assert withdrawn == ["stopped"] * 4
+    assert withdrawn == [contacts_pb2.REFERENCE_STATE_STOPPED] * 4
 
 
 def test_a_stranger_does_not_get_anothers_answer_by_a_request_id(story: Story, service: Service) -> None:

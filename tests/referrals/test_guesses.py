@@ -55,7 +55,7 @@ def test_after_ten_wrong_pins_the_right_one_has_to_wait_too(story: Story, servic
     service.clock.advance(timedelta(minutes=10))
     assert waits(service, made.reference, pin=made.pin) == timedelta(minutes=110)
     service.clock.advance(timedelta(minutes=110))
-    assert ask(service, made.reference, made.pin).contact_time_band == "today"
+    assert ask(service, made.reference, made.pin).contact_time_band == pb.TIME_BAND_TODAY
 
 
 def test_a_reference_that_exists_and_one_that_does_not_answer_alike_whatever_is_tried(story: Story, service: Service) -> None:
@@ -74,7 +74,7 @@ def test_wrong_pins_of_others_do_not_keep_her_out(story: Story, service: Service
     ask(service, made.reference, made.pin, address="192.0.2.7", device=PHONE)
     said(service, made.reference, 20, address="192.0.2.66")
     assert waits(service, made.reference, pin=made.pin, address="192.0.2.67")
-    assert ask(service, made.reference, made.pin, address="192.0.2.68", device=PHONE).contact_time_band == "today"
+    assert ask(service, made.reference, made.pin, address="192.0.2.68", device=PHONE).contact_time_band == pb.TIME_BAND_TODAY
     other = story.contact()
     assert said(service, other.reference, 10, device=PHONE) == {WRONG}
     assert waits(service, other.reference, pin=other.pin, device=PHONE), "the phone is known for her own reference only"
@@ -85,7 +85,7 @@ def test_one_address_may_not_try_a_pin_on_every_reference(story: Story, service:
     for _ in range(30):
         assert said(service, new_reference(), address="192.0.2.99") == {WRONG}
     assert waits(service, made.reference, pin=made.pin, address="192.0.2.99") == timedelta(minutes=10)
-    assert ask(service, made.reference, made.pin, address="192.0.2.98").contact_time_band == "today"
+    assert ask(service, made.reference, made.pin, address="192.0.2.98").contact_time_band == pb.TIME_BAND_TODAY
 
 
 def test_the_right_pin_costs_nothing_also_when_what_she_asks_is_refused(story: Story, service: Service) -> None:
@@ -93,7 +93,7 @@ def test_the_right_pin_costs_nothing_also_when_what_she_asks_is_refused(story: S
     for _ in range(15):
         request = pb.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=True, request_id=story.request_id())
         assert refusal(partial(public.ConfirmHelp, request)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
-    assert ask(service, made.reference, made.pin).contact_time_band == "today"
+    assert ask(service, made.reference, made.pin).contact_time_band == pb.TIME_BAND_TODAY
 
 
 def test_guessing_at_once_does_not_get_round_the_count(story: Story, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

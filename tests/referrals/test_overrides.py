@@ -96,7 +96,7 @@ def test_who_sent_it_is_not_the_second_person(story: Story, service: Service) ->
     assert "confirm_override" not in confirmed.allowed_verbs
     receipt = story.ngo.GetReceipt(people_pb2.GetReceiptRequest(id=sent.receipt_id))
     assert (receipt.confirmed_by_worker_id, receipt.recorded_by_worker_id) == (manager.caller.id, both.caller.id)
-    assert (receipt.reason_code, receipt.giver_code, receipt.genuine) == ("life_at_risk", "", True)
+    assert (receipt.reason_code, receipt.giver_code, receipt.genuine) == (pb.OVERRIDE_REASON_LIFE_AT_RISK, 0, True)
 
 
 def test_its_two_deadlines_are_watched_and_told(story: Story, service: Service) -> None:

@@ -73,7 +73,9 @@ def test_nothing_of_her_stands_anywhere_in_the_database(story: Story, service: S
     marked = [*MARKED.values(), "tecuani-hours", "tecuani-word", "tecuani-never", "ocelotl-note", "ocelotl-answer"]
     request = people_pb2.CreatePersonRequest(
         identity=marked_identity(),
-        safe_contact=people_pb2.SafeContact(channel_code="phone", hours=marked[8], code_word=marked[9], never_say=marked[10]),
+        safe_contact=people_pb2.SafeContact(
+            channel_code=people_pb2.SAFE_CHANNEL_PHONE, hours=marked[8], code_word=marked[9], never_say=marked[10]
+        ),
         request_id=story.request_id(),
     )
     person = story.ngo.CreatePerson(request)
@@ -274,12 +276,12 @@ def test_reading_notes_is_a_reading_too(story: Story) -> None:
 
 def test_how_she_may_be_contacted_is_told_to_her_own_organisation_only(story: Story) -> None:
     sent = story.sent()
-    plan = people_pb2.SafeContact(channel_code="phone", hours="mornings", code_word="jocote", never_say="the shelter")
+    plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, hours="mornings", code_word="jocote", never_say="the shelter")
     person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
     changed = story.ngo.SetSafeContact(people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan))
     assert story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id)).safe_contact == changed.safe_contact == plan
     seen = story.shelter.GetPerson(people_pb2.GetPersonRequest(id=person.id))
-    assert seen.coarse.age_band == "18-24"
+    assert seen.coarse.age_band == pb.AGE_BAND_18_TO_24
     assert not seen.HasField("safe_contact")
     request = people_pb2.SetSafeContactRequest(id=person.id, etag=changed.etag, safe_contact=plan)
     assert refusal(lambda: story.shelter.SetSafeContact(request)) == ("NOT_FOUND", "not_found")
@@ -290,7 +292,7 @@ def test_an_identity_is_completed_and_what_is_not_said_stays(story: Story) -> No
     person = story.person()
     newer = people_pb2.Identity(family_name="Rivas", birth_date="2010-05-01")
     changed = story.ngo.UpdateIdentity(people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=newer))
-    assert changed.coarse.age_band == "12-17"  # follows from the date
+    assert changed.coarse.age_band == pb.AGE_BAND_12_TO_17  # follows from the date
     found = story.ngo.OpenPerson(opening(person.id, IDENTITY, CONTACT))
     assert (found.given_name, found.family_name, found.phone) == ("Ximena", "Rivas", "+50581234567")
     again = people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=newer)
@@ -310,7 +312,9 @@ def test_who_was_erased_is_gone_for_everybody(story: Story, service: Service) ->
     assert refusal(lambda: story.shelter.OpenPerson(opening(person.id, referral_id=sent.id))) == gone
     change = people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=people_pb2.Identity(given_name="Back"))
     assert refusal(lambda: story.ngo.UpdateIdentity(change)) == gone
-    plan = people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=people_pb2.SafeContact(channel_code="none"))
+    plan = people_pb2.SetSafeContactRequest(
+        id=person.id, etag=person.etag, safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
+    )
     assert refusal(lambda: story.ngo.SetSafeContact(plan)) == gone
     assert refusal(lambda: story.receipt(person.id)) == gone
     assert refusal(lambda: story.draft(person=person)) == gone
@@ -328,11 +332,25 @@ def test_a_coordinator_ends_a_referral_with_a_note_she_can_not_read(story: Story
     assert not any(event.note for event in story.coordinator.ListReferralEvents(asked).events)
 
 
+@pytest.mark.parametrize("path", ["coarse.age_band", "coarse.gender_code", "safe_contact.channel_code", "trafficking_status_code"])
+def test_a_code_of_a_person_that_is_none_is_refused(path: str, story: Story) -> None:
+    request: Any = people_pb2.CreatePersonRequest()
+    *outer, name = path.split(".")
+    setattr(getattr(request, outer[0]) if outer else request, name, 99)
+    assert refusal_with_fields(lambda: story.ngo.CreatePerson(request)) == ("INVALID_ARGUMENT", "invalid_fields", {path: "unknown_code"})
+
+
+def test_a_plan_says_how_or_that_there_is_no_way(story: Story) -> None:
+    request = people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(hours="at night"))
+    assert refusal_with_fields(lambda: story.ngo.CreatePerson(request))[2] == {"safe_contact.channel_code": "required"}
+
+
 def test_a_number_that_nobody_said_is_not_known_and_not_none(story: Story) -> None:
     def coarse(dependants: int | None = None) -> pb.CoarsePerson:
         person = story.ngo.CreatePerson(
             people_pb2.CreatePersonRequest(
-                coarse=pb.CoarsePerson(dependants=dependants), safe_contact=people_pb2.SafeContact(channel_code="none")
+                coarse=pb.CoarsePerson(dependants=dependants),
+                safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE),
             )
         )
         sent = story.sent(person=person)

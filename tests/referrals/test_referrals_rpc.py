@@ -106,7 +106,7 @@ def test_the_coordinator_sees_codes_and_no_person(story: Story) -> None:
     sent = story.sent()
     seen = story.coordinator.GetReferral(pb.GetReferralRequest(id=sent.id))
     assert (seen.side, seen.person_id, seen.receipt_id, seen.contact_id) == (pb.SIDE_NETWORK, "", "", "")
-    assert seen.person.age_band == "18-24"
+    assert seen.person.age_band == pb.AGE_BAND_18_TO_24
 
 
 def test_pages_go_on_where_the_last_one_ended(story: Story) -> None:
@@ -188,7 +188,9 @@ def test_who_said_no_is_not_told_whether_somebody_else_was_asked(story: Story) -
 
 def test_only_the_sender_s_own_next_referral_answers_a_no(story: Story) -> None:
     refused = declined(story)
-    person = story.shelter.CreatePerson(people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(channel_code="none")))
+    person = story.shelter.CreatePerson(
+        people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE))
+    )
     story.shelter.CreateReferral(pb.CreateReferralRequest(person_id=person.id, based_on_id=refused.id))
     assert refused.id in shown(story.ngo, unanswered=True)
 

@@ -231,7 +231,7 @@ def people_beginnings() -> dict[str, Beginning]:
     def receipt(story: Story) -> tuple[Client, Any]:
         values = people_pb2.Receipt(person_id=story.person().id, recipient_organization_id=ORG["shelter"], purpose_codes=["HOU"])
         values.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
-        values.giver_code, values.manner_code = "person", "spoken"
+        values.giver_code, values.manner_code = people_pb2.GIVER_PERSON, people_pb2.MANNER_SPOKEN
         return story.ngo, people_pb2.CreateReceiptRequest(receipt=values)
 
     def opened(story: Story) -> tuple[Client, Any]:
@@ -247,7 +247,7 @@ def people_beginnings() -> dict[str, Beginning]:
     def plan(story: Story) -> tuple[Client, Any]:
         person = story.person()
         return story.ngo, people_pb2.SetSafeContactRequest(
-            id=person.id, etag=person.etag, safe_contact=people_pb2.SafeContact(channel_code="phone")
+            id=person.id, etag=person.etag, safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE)
         )
 
     def for_referral(story: Story) -> tuple[Client, Any]:
@@ -255,7 +255,10 @@ def people_beginnings() -> dict[str, Beginning]:
         return story.ngo, people_pb2.ListReceiptsRequest(person_id=sent.person_id, referral_id=sent.id)
 
     return {
-        "CreatePerson": lambda s: (s.ngo, people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(channel_code="none"))),
+        "CreatePerson": lambda s: (
+            s.ngo,
+            people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)),
+        ),
         "GetPerson": lambda s: (s.ngo, people_pb2.GetPersonRequest(id=s.person().id)),
         "ListPeople": lambda s: (s.ngo, people_pb2.ListPeopleRequest(page_size=2)),
         "UpdateIdentity": identity,

@@ -10,10 +10,10 @@ from google.protobuf.message_factory import GetMessageClass
 
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.partners.domain.api_key import SCOPES
 from tests import rights_table
 from tests.builders import with_what_is_required
 from tests.referrals.conftest import Client, Service, Story
+from tests.rights_table import SCOPES
 
 SERVICES = [
     service for file in (pb.DESCRIPTOR, people_pb2.DESCRIPTOR, contacts_pb2.DESCRIPTOR) for service in file.services_by_name.values()
@@ -139,5 +139,5 @@ def about(method: Any, identifier: str) -> Any:
     if "etag" in names:
         request.etag = "v0"
     if method.name == "SetSafeContact":
-        request.safe_contact.channel_code = "none"
+        request.safe_contact.channel_code = people_pb2.SAFE_CHANNEL_NONE
     return with_what_is_required(request)

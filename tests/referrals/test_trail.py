@@ -35,7 +35,7 @@ def test_making_and_changing_a_file_and_its_plan_is_on_record(story: Story, serv
     person = story.ngo.UpdateIdentity(
         people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=people_pb2.Identity(family_name="Inventada"))
     )
-    plan = people_pb2.SafeContact(channel_code="phone", hours="de noche", code_word="mango")
+    plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, hours="de noche", code_word="mango")
     person = story.ngo.SetSafeContact(people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan))
     story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id))
     assert rows(service, before) == [
@@ -48,7 +48,12 @@ def test_making_and_changing_a_file_and_its_plan_is_on_record(story: Story, serv
 # 14
 def test_reading_a_contacts_note_is_on_record_with_the_contact_and_with_the_person(story: Story, service: Service) -> None:
     operator = service.as_("hotline", "OPERATOR")
-    contact = contacts_pb2.Contact(line_country="NI", kind_code="crisis", speaker_code="person", note="llama desde la terminal")
+    contact = contacts_pb2.Contact(
+        line_country="NI",
+        kind_code=contacts_pb2.CONTACT_KIND_CRISIS,
+        speaker_code=contacts_pb2.SPEAKER_PERSON,
+        note="llama desde la terminal",
+    )
     made = operator.CreateContact(contacts_pb2.CreateContactRequest(contact=contact, pin="4821")).contact
     person = operator.CreatePerson(people_pb2.CreatePersonRequest(coarse=pb.CoarsePerson(language="es", country="NI")))
     request = contacts_pb2.UpdateContactRequest(contact=contacts_pb2.Contact(id=made.id, etag=made.etag, person_id=person.id))

@@ -120,7 +120,7 @@ def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_incl
     drafted = draft("police_report", "PRO.ORD")
     receipt = people_pb2.Receipt(person_id=person.id, recipient_organization_id=ORG["police"], purpose_codes=["PRO"])
     receipt.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
-    receipt.giver_code, receipt.manner_code = "person", "spoken"
+    receipt.giver_code, receipt.manner_code = people_pb2.GIVER_PERSON, people_pb2.MANNER_SPOKEN
     given = operator.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt, request_id=story.request_id()))
     unlinked = operator.SendReferral(pb.SendReferralRequest(id=drafted.id, etag=drafted.etag, receipt_id=given.id))
 
@@ -142,7 +142,9 @@ def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_incl
 def test_the_contact_of_a_file_speaks_for_it_also_before_anything_was_asked(story: Story, service: Service) -> None:
     made = story.contact()
     operator = service.as_("hotline", "OPERATOR")
-    hers = operator.CreatePerson(people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(channel_code="none")))
+    hers = operator.CreatePerson(
+        people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE))
+    )
     change = contacts_pb2.UpdateContactRequest(contact=contacts_pb2.Contact(id=made.contact.id, etag=made.contact.etag, person_id=hers.id))
     change.update_mask.paths.append("person_id")
     operator.UpdateContact(change)

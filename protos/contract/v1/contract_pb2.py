@@ -25,19 +25,39 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/contract/v1/contract.proto\x12\x12\x65nlace.contract.v1\x1a google/protobuf/descriptor.proto\"\xb7\x01\n\x05Rules\x12\x0e\n\x06public\x18\x01 \x01(\x08\x12\'\n\x05roles\x18\x02 \x03(\x0e\x32\x18.enlace.contract.v1.Role\x12\r\n\x05scope\x18\x03 \x01(\t\x12\x12\n\nunrecorded\x18\x04 \x01(\x08\x12\x10\n\x08refusals\x18\x05 \x03(\t\x12\x13\n\x0bunversioned\x18\x06 \x01(\x08\x12\x16\n\x0e\x64\x65precate_date\x18\x07 \x01(\t\x12\x13\n\x0bsunset_date\x18\x08 \x01(\t\"\xbf\x01\n\nFieldRules\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.enlace.contract.v1.Kind\x12\x12\n\x05least\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\x04most\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x0f\n\x07\x65xample\x18\x04 \x01(\t\x12\x0e\n\x06\x61lways\x18\x05 \x01(\x08\x12\x0c\n\x04only\x18\x06 \x03(\t\x12\x0f\n\x07without\x18\x07 \x03(\t\x12\x0f\n\x07private\x18\x08 \x01(\x08\x42\x08\n\x06_leastB\x07\n\x05_most*\x8e\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_WORKER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x10\n\x0cROLE_MANAGER\x10\x03\x12\x14\n\x10ROLE_COORDINATOR\x10\x04\x12\x10\n\x0cROLE_AUDITOR\x10\x05\x12\x12\n\x0eROLE_EMERGENCY\x10\x06*\xcb\x02\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tKIND_TEXT\x10\x01\x12\r\n\tKIND_NOTE\x10\x02\x12\x0b\n\x07KIND_ID\x10\x03\x12\r\n\tKIND_CODE\x10\x04\x12\x11\n\rKIND_LANGUAGE\x10\x05\x12\x10\n\x0cKIND_COUNTRY\x10\x06\x12\x14\n\x10KIND_SUBDIVISION\x10\x07\x12\x0e\n\nKIND_EMAIL\x10\x08\x12\x0e\n\nKIND_PHONE\x10\t\x12\x0c\n\x08KIND_PIN\x10\n\x12\r\n\tKIND_DATE\x10\x0b\x12\x11\n\rKIND_PASSWORD\x10\x0c\x12\x0f\n\x0bKIND_SECRET\x10\r\x12\x0c\n\x08KIND_URL\x10\x0e\x12\r\n\tKIND_ETAG\x10\x0f\x12\x13\n\x0fKIND_REQUEST_ID\x10\x10\x12\x13\n\x0fKIND_PAGE_TOKEN\x10\x11\x12\x10\n\x0cKIND_DIALLED\x10\x12:J\n\x05rules\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x19.enlace.contract.v1.Rules:N\n\x05\x66ield\x12\x1d.google.protobuf.FieldOptions\x18\xd2\x86\x03 \x01(\x0b\x32\x1e.enlace.contract.v1.FieldRules:1\n\x04word\x12!.google.protobuf.EnumValueOptions\x18\xd3\x86\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/contract/v1/contract.proto\x12\x12\x65nlace.contract.v1\x1a google/protobuf/descriptor.proto\"\xd2\x01\n\x05Rules\x12\x0e\n\x06public\x18\x01 \x01(\x08\x12\'\n\x05roles\x18\x02 \x03(\x0e\x32\x18.enlace.contract.v1.Role\x12(\n\x05scope\x18\x03 \x01(\x0e\x32\x19.enlace.contract.v1.Scope\x12\x12\n\nunrecorded\x18\x04 \x01(\x08\x12\x10\n\x08refusals\x18\x05 \x03(\t\x12\x13\n\x0bunversioned\x18\x06 \x01(\x08\x12\x16\n\x0e\x64\x65precate_date\x18\x07 \x01(\t\x12\x13\n\x0bsunset_date\x18\x08 \x01(\t\"\xbf\x01\n\nFieldRules\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.enlace.contract.v1.Kind\x12\x12\n\x05least\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\x04most\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x0f\n\x07\x65xample\x18\x04 \x01(\t\x12\x0e\n\x06\x61lways\x18\x05 \x01(\x08\x12\x0c\n\x04only\x18\x06 \x03(\t\x12\x0f\n\x07without\x18\x07 \x03(\t\x12\x0f\n\x07private\x18\x08 \x01(\x08\x42\x08\n\x06_leastB\x07\n\x05_most*\x8e\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_WORKER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x10\n\x0cROLE_MANAGER\x10\x03\x12\x14\n\x10ROLE_COORDINATOR\x10\x04\x12\x10\n\x0cROLE_AUDITOR\x10\x05\x12\x12\n\x0eROLE_EMERGENCY\x10\x06*\xd1\x03\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12,\n\x14SCOPE_DIRECTORY_READ\x10\x01\x1a\x12\x9a\xb5\x18\x0e\x64irectory.read\x12.\n\x15SCOPE_DIRECTORY_WRITE\x10\x02\x1a\x13\x9a\xb5\x18\x0f\x64irectory.write\x12,\n\x14SCOPE_REFERRALS_READ\x10\x03\x1a\x12\x9a\xb5\x18\x0ereferrals.read\x12.\n\x15SCOPE_REFERRALS_WRITE\x10\x04\x1a\x13\x9a\xb5\x18\x0freferrals.write\x12\x34\n\x18SCOPE_REFERRALS_OVERRIDE\x10\x05\x1a\x16\x9a\xb5\x18\x12referrals.override\x12&\n\x11SCOPE_PEOPLE_READ\x10\x06\x1a\x0f\x9a\xb5\x18\x0bpeople.read\x12(\n\x12SCOPE_PEOPLE_WRITE\x10\x07\x1a\x10\x9a\xb5\x18\x0cpeople.write\x12&\n\x11SCOPE_PEOPLE_OPEN\x10\x08\x1a\x0f\x9a\xb5\x18\x0bpeople.open\x12,\n\x14SCOPE_CONTACTS_WRITE\x10\t\x1a\x12\x9a\xb5\x18\x0e\x63ontacts.write\x12\x17\n\x13SCOPE_NOTIFICATIONS\x10\n*\xcb\x02\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tKIND_TEXT\x10\x01\x12\r\n\tKIND_NOTE\x10\x02\x12\x0b\n\x07KIND_ID\x10\x03\x12\r\n\tKIND_CODE\x10\x04\x12\x11\n\rKIND_LANGUAGE\x10\x05\x12\x10\n\x0cKIND_COUNTRY\x10\x06\x12\x14\n\x10KIND_SUBDIVISION\x10\x07\x12\x0e\n\nKIND_EMAIL\x10\x08\x12\x0e\n\nKIND_PHONE\x10\t\x12\x0c\n\x08KIND_PIN\x10\n\x12\r\n\tKIND_DATE\x10\x0b\x12\x11\n\rKIND_PASSWORD\x10\x0c\x12\x0f\n\x0bKIND_SECRET\x10\r\x12\x0c\n\x08KIND_URL\x10\x0e\x12\r\n\tKIND_ETAG\x10\x0f\x12\x13\n\x0fKIND_REQUEST_ID\x10\x10\x12\x13\n\x0fKIND_PAGE_TOKEN\x10\x11\x12\x10\n\x0cKIND_DIALLED\x10\x12:J\n\x05rules\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x19.enlace.contract.v1.Rules:N\n\x05\x66ield\x12\x1d.google.protobuf.FieldOptions\x18\xd2\x86\x03 \x01(\x0b\x32\x1e.enlace.contract.v1.FieldRules:1\n\x04word\x12!.google.protobuf.EnumValueOptions\x18\xd3\x86\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.contract.v1.contract_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=472
-  _globals['_ROLE']._serialized_end=614
-  _globals['_KIND']._serialized_start=617
-  _globals['_KIND']._serialized_end=948
+  _globals['_SCOPE'].values_by_name["SCOPE_DIRECTORY_READ"]._loaded_options = None
+  _globals['_SCOPE'].values_by_name["SCOPE_DIRECTORY_READ"]._serialized_options = b'\232\265\030\016directory.read'
+  _globals['_SCOPE'].values_by_name["SCOPE_DIRECTORY_WRITE"]._loaded_options = None
+  _globals['_SCOPE'].values_by_name["SCOPE_DIRECTORY_WRITE"]._serialized_options = b'\232\265\030\017directory.write'
+  _globals['_SCOPE'].values_by_name["SCOPE_REFERRALS_READ"]._loaded_options = None
+  _globals['_SCOPE'].values_by_name["SCOPE_REFERRALS_READ"]._serialized_options = b'\232\265\030\016referrals.read'
+  _globals['_SCOPE'].values_by_name["SCOPE_REFERRALS_WRITE"]._loaded_options = None
+  _globals['_SCOPE'].values_by_name["SCOPE_REFERRALS_WRITE"]._serialized_options = b'\232\265\030\017referrals.write'
+  _globals['_SCOPE'].values_by_name["SCOPE_REFERRALS_OVERRIDE"]._loaded_options = None
+  _globals['_SCOPE'].values_by_name["SCOPE_REFERRALS_OVERRIDE"]._serialized_options = b'\232\265\030\022referrals.override'
+  _globals['_SCOPE'].values_by_name["SCOPE_PEOPLE_READ"]._loaded_options = None
+  _globals['_SCOPE'].values_by_name["SCOPE_PEOPLE_READ"]._serialized_options = b'\232\265\030\013people.read'
+  _globals['_SCOPE'].values_by_name["SCOPE_PEOPLE_WRITE"]._loaded_options = None
+  _globals['_SCOPE'].values_by_name["SCOPE_PEOPLE_WRITE"]._serialized_options = b'\232\265\030\014people.write'
+  _globals['_SCOPE'].values_by_name["SCOPE_PEOPLE_OPEN"]._loaded_options = None
+  _globals['_SCOPE'].values_by_name["SCOPE_PEOPLE_OPEN"]._serialized_options = b'\232\265\030\013people.open'
+  _globals['_SCOPE'].values_by_name["SCOPE_CONTACTS_WRITE"]._loaded_options = None
+  _globals['_SCOPE'].values_by_name["SCOPE_CONTACTS_WRITE"]._serialized_options = b'\232\265\030\016contacts.write'
+  _globals['_ROLE']._serialized_start=499
+  _globals['_ROLE']._serialized_end=641
+  _globals['_SCOPE']._serialized_start=644
+  _globals['_SCOPE']._serialized_end=1109
+  _globals['_KIND']._serialized_start=1112
+  _globals['_KIND']._serialized_end=1443
   _globals['_RULES']._serialized_start=92
-  _globals['_RULES']._serialized_end=275
-  _globals['_FIELDRULES']._serialized_start=278
-  _globals['_FIELDRULES']._serialized_end=469
+  _globals['_RULES']._serialized_end=302
+  _globals['_FIELDRULES']._serialized_start=305
+  _globals['_FIELDRULES']._serialized_end=496
 # @@protoc_insertion_point(module_scope)

@@ -57,6 +57,40 @@ ROLE_EMERGENCY: Role.ValueType  # 6
 """beside another role: may send a referral on an override"""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
+class _Scope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Scope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SCOPE_UNSPECIFIED: _Scope.ValueType  # 0
+    SCOPE_DIRECTORY_READ: _Scope.ValueType  # 1
+    SCOPE_DIRECTORY_WRITE: _Scope.ValueType  # 2
+    SCOPE_REFERRALS_READ: _Scope.ValueType  # 3
+    SCOPE_REFERRALS_WRITE: _Scope.ValueType  # 4
+    SCOPE_REFERRALS_OVERRIDE: _Scope.ValueType  # 5
+    SCOPE_PEOPLE_READ: _Scope.ValueType  # 6
+    SCOPE_PEOPLE_WRITE: _Scope.ValueType  # 7
+    SCOPE_PEOPLE_OPEN: _Scope.ValueType  # 8
+    SCOPE_CONTACTS_WRITE: _Scope.ValueType  # 9
+    SCOPE_NOTIFICATIONS: _Scope.ValueType  # 10
+
+class Scope(_Scope, metaclass=_ScopeEnumTypeWrapper):
+    """What an API key may do."""
+
+SCOPE_UNSPECIFIED: Scope.ValueType  # 0
+SCOPE_DIRECTORY_READ: Scope.ValueType  # 1
+SCOPE_DIRECTORY_WRITE: Scope.ValueType  # 2
+SCOPE_REFERRALS_READ: Scope.ValueType  # 3
+SCOPE_REFERRALS_WRITE: Scope.ValueType  # 4
+SCOPE_REFERRALS_OVERRIDE: Scope.ValueType  # 5
+SCOPE_PEOPLE_READ: Scope.ValueType  # 6
+SCOPE_PEOPLE_WRITE: Scope.ValueType  # 7
+SCOPE_PEOPLE_OPEN: Scope.ValueType  # 8
+SCOPE_CONTACTS_WRITE: Scope.ValueType  # 9
+SCOPE_NOTIFICATIONS: Scope.ValueType  # 10
+Global___Scope: _TypeAlias = Scope  # noqa: Y015
+
 class _Kind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -147,8 +181,8 @@ class Rules(_message.Message):
     SUNSET_DATE_FIELD_NUMBER: _builtins.int
     public: _builtins.bool
     """Needs no token."""
-    scope: _builtins.str
-    """API keys with this scope, e.g. referrals.read; empty: no key."""
+    scope: Global___Scope.ValueType
+    """API keys with this scope; unspecified: no key."""
     unrecorded: _builtins.bool
     """Not on the trail: it tells and changes nothing of a person (the directory, counts, messages, tokens). Refused for want of a right it is."""
     unversioned: _builtins.bool
@@ -169,7 +203,7 @@ class Rules(_message.Message):
         *,
         public: _builtins.bool = ...,
         roles: _abc.Iterable[Global___Role.ValueType] | None = ...,
-        scope: _builtins.str = ...,
+        scope: Global___Scope.ValueType = ...,
         unrecorded: _builtins.bool = ...,
         refusals: _abc.Iterable[_builtins.str] | None = ...,
         unversioned: _builtins.bool = ...,

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from protos.referrals.v1 import referrals_pb2 as _referrals_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,6 +21,44 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _NoticeChannel:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NoticeChannelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeChannel.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NOTICE_CHANNEL_UNSPECIFIED: _NoticeChannel.ValueType  # 0
+    NOTICE_CHANNEL_INBOX: _NoticeChannel.ValueType  # 1
+    NOTICE_CHANNEL_EMAIL: _NoticeChannel.ValueType  # 2
+    NOTICE_CHANNEL_WEBHOOK: _NoticeChannel.ValueType  # 3
+
+class NoticeChannel(_NoticeChannel, metaclass=_NoticeChannelEnumTypeWrapper):
+    """By which way somebody is told."""
+
+NOTICE_CHANNEL_UNSPECIFIED: NoticeChannel.ValueType  # 0
+NOTICE_CHANNEL_INBOX: NoticeChannel.ValueType  # 1
+NOTICE_CHANNEL_EMAIL: NoticeChannel.ValueType  # 2
+NOTICE_CHANNEL_WEBHOOK: NoticeChannel.ValueType  # 3
+Global___NoticeChannel: _TypeAlias = NoticeChannel  # noqa: Y015
+
+class _DisabledReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DisabledReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DisabledReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DISABLED_REASON_UNSPECIFIED: _DisabledReason.ValueType  # 0
+    DISABLED_REASON_FAILING: _DisabledReason.ValueType  # 1
+    DISABLED_REASON_BY_OWNER: _DisabledReason.ValueType  # 2
+
+class DisabledReason(_DisabledReason, metaclass=_DisabledReasonEnumTypeWrapper):
+    """Why a webhook is told nothing."""
+
+DISABLED_REASON_UNSPECIFIED: DisabledReason.ValueType  # 0
+DISABLED_REASON_FAILING: DisabledReason.ValueType  # 1
+DISABLED_REASON_BY_OWNER: DisabledReason.ValueType  # 2
+Global___DisabledReason: _TypeAlias = DisabledReason  # noqa: Y015
 
 class _DeliveryStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -46,6 +85,28 @@ DELIVERY_STATUS_DEAD: DeliveryStatus.ValueType  # 4
 DELIVERY_STATUS_DISCARDED: DeliveryStatus.ValueType  # 5
 Global___DeliveryStatus: _TypeAlias = DeliveryStatus  # noqa: Y015
 
+class _DeliveryError:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeliveryErrorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeliveryError.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DELIVERY_ERROR_UNSPECIFIED: _DeliveryError.ValueType  # 0
+    DELIVERY_ERROR_TIMEOUT: _DeliveryError.ValueType  # 1
+    DELIVERY_ERROR_CONNECTION: _DeliveryError.ValueType  # 2
+    DELIVERY_ERROR_HTTP: _DeliveryError.ValueType  # 3
+    DELIVERY_ERROR_REFUSED_ADDRESS: _DeliveryError.ValueType  # 4
+
+class DeliveryError(_DeliveryError, metaclass=_DeliveryErrorEnumTypeWrapper):
+    """Why an attempt to deliver failed."""
+
+DELIVERY_ERROR_UNSPECIFIED: DeliveryError.ValueType  # 0
+DELIVERY_ERROR_TIMEOUT: DeliveryError.ValueType  # 1
+DELIVERY_ERROR_CONNECTION: DeliveryError.ValueType  # 2
+DELIVERY_ERROR_HTTP: DeliveryError.ValueType  # 3
+DELIVERY_ERROR_REFUSED_ADDRESS: DeliveryError.ValueType  # 4
+Global___DeliveryError: _TypeAlias = DeliveryError  # noqa: Y015
+
 @_typing.final
 class Message(_message.Message):
     """A message to your desk."""
@@ -67,7 +128,7 @@ class Message(_message.Message):
     """Constant for its kind, in your language."""
     referral_id: _builtins.str
     """The referral it is about."""
-    urgency_code: _builtins.str
+    urgency_code: _referrals_pb2.Urgency.ValueType
     """How urgent that is."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -84,7 +145,7 @@ class Message(_message.Message):
         kind: _builtins.str = ...,
         text: _builtins.str = ...,
         referral_id: _builtins.str = ...,
-        urgency_code: _builtins.str = ...,
+        urgency_code: _referrals_pb2.Urgency.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         read_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
@@ -338,7 +399,7 @@ class Notice(_message.Message):
     """What was told."""
     organization_id: _builtins.str
     """Who was told."""
-    channel: _builtins.str
+    channel: Global___NoticeChannel.ValueType
     """How."""
     status: Global___DeliveryStatus.ValueType
     """Whether it arrived."""
@@ -359,7 +420,7 @@ class Notice(_message.Message):
         *,
         kind: _builtins.str = ...,
         organization_id: _builtins.str = ...,
-        channel: _builtins.str = ...,
+        channel: Global___NoticeChannel.ValueType = ...,
         status: Global___DeliveryStatus.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         delivery_time: _timestamp_pb2.Timestamp | None = ...,
@@ -473,7 +534,7 @@ class Webhook(_message.Message):
     """https; no private address, no user info."""
     enabled: _builtins.bool
     """Whether it is told at all; a new one is."""
-    disabled_reason_code: _builtins.str
+    disabled_reason_code: Global___DisabledReason.ValueType
     """Why not."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -496,7 +557,7 @@ class Webhook(_message.Message):
         url: _builtins.str = ...,
         kinds: _abc.Iterable[_builtins.str] | None = ...,
         enabled: _builtins.bool = ...,
-        disabled_reason_code: _builtins.str = ...,
+        disabled_reason_code: Global___DisabledReason.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
@@ -727,7 +788,7 @@ class Delivery(_message.Message):
     """How often it was tried."""
     last_http_status: _builtins.int
     """The last answer; 0: none."""
-    last_error_code: _builtins.str
+    last_error_code: Global___DeliveryError.ValueType
     """Why the last attempt failed."""
     last_duration_ms: _builtins.int
     """How long the last attempt took."""
@@ -754,7 +815,7 @@ class Delivery(_message.Message):
         status: Global___DeliveryStatus.ValueType = ...,
         attempts: _builtins.int = ...,
         last_http_status: _builtins.int = ...,
-        last_error_code: _builtins.str = ...,
+        last_error_code: Global___DeliveryError.ValueType = ...,
         last_duration_ms: _builtins.int = ...,
         body_sha256: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,

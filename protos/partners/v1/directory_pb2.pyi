@@ -167,6 +167,56 @@ INTAKE_WAITLIST: Intake.ValueType  # 2
 INTAKE_CLOSED: Intake.ValueType  # 3
 Global___Intake: _TypeAlias = Intake  # noqa: Y015
 
+class _CapacityUnit:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CapacityUnitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CapacityUnit.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CAPACITY_UNIT_UNSPECIFIED: _CapacityUnit.ValueType  # 0
+    CAPACITY_UNIT_BEDS: _CapacityUnit.ValueType  # 1
+    CAPACITY_UNIT_PLACES: _CapacityUnit.ValueType  # 2
+    CAPACITY_UNIT_APPOINTMENTS: _CapacityUnit.ValueType  # 3
+
+class CapacityUnit(_CapacityUnit, metaclass=_CapacityUnitEnumTypeWrapper):
+    """What is counted."""
+
+CAPACITY_UNIT_UNSPECIFIED: CapacityUnit.ValueType  # 0
+CAPACITY_UNIT_BEDS: CapacityUnit.ValueType  # 1
+CAPACITY_UNIT_PLACES: CapacityUnit.ValueType  # 2
+CAPACITY_UNIT_APPOINTMENTS: CapacityUnit.ValueType  # 3
+Global___CapacityUnit: _TypeAlias = CapacityUnit  # noqa: Y015
+
+class _Criterion:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CriterionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Criterion.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CRITERION_UNSPECIFIED: _Criterion.ValueType  # 0
+    CRITERION_NEED: _Criterion.ValueType  # 1
+    CRITERION_AGE: _Criterion.ValueType  # 2
+    CRITERION_GENDER: _Criterion.ValueType  # 3
+    CRITERION_DEPENDANTS: _Criterion.ValueType  # 4
+    CRITERION_LANGUAGE: _Criterion.ValueType  # 5
+    CRITERION_AREA: _Criterion.ValueType  # 6
+    CRITERION_ROOM: _Criterion.ValueType  # 7
+    CRITERION_FRESHNESS: _Criterion.ValueType  # 8
+
+class Criterion(_Criterion, metaclass=_CriterionEnumTypeWrapper):
+    """By what a service is judged."""
+
+CRITERION_UNSPECIFIED: Criterion.ValueType  # 0
+CRITERION_NEED: Criterion.ValueType  # 1
+CRITERION_AGE: Criterion.ValueType  # 2
+CRITERION_GENDER: Criterion.ValueType  # 3
+CRITERION_DEPENDANTS: Criterion.ValueType  # 4
+CRITERION_LANGUAGE: Criterion.ValueType  # 5
+CRITERION_AREA: Criterion.ValueType  # 6
+CRITERION_ROOM: Criterion.ValueType  # 7
+CRITERION_FRESHNESS: Criterion.ValueType  # 8
+Global___Criterion: _TypeAlias = Criterion  # noqa: Y015
+
 class _Verdict:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -394,7 +444,7 @@ class Capacity(_message.Message):
     """Free now."""
     maximum: _builtins.int
     """In all."""
-    unit: _builtins.str
+    unit: Global___CapacityUnit.ValueType
     """What is counted."""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
@@ -406,7 +456,7 @@ class Capacity(_message.Message):
         intake: Global___Intake.ValueType = ...,
         available: _builtins.int | None = ...,
         maximum: _builtins.int | None = ...,
-        unit: _builtins.str = ...,
+        unit: Global___CapacityUnit.ValueType = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_available", b"_available", "_maximum", b"_maximum", "available", b"available", "maximum", b"maximum", "update_time", b"update_time"]  # noqa: Y015
@@ -1395,7 +1445,7 @@ class MatchReason(_message.Message):
     CRITERION_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     REASON_CODE_FIELD_NUMBER: _builtins.int
-    criterion: _builtins.str
+    criterion: Global___Criterion.ValueType
     """Which: need, age, gender, dependants, language, area, room, freshness."""
     verdict: Global___Verdict.ValueType
     """How it came out."""
@@ -1404,7 +1454,7 @@ class MatchReason(_message.Message):
     def __init__(
         self,
         *,
-        criterion: _builtins.str = ...,
+        criterion: Global___Criterion.ValueType = ...,
         verdict: Global___Verdict.ValueType = ...,
         reason_code: _builtins.str = ...,
     ) -> None: ...

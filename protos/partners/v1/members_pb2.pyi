@@ -382,7 +382,7 @@ class ApiKey(_message.Message):
     confirmed_by_worker_id: _builtins.str
     """Who that was."""
     @_builtins.property
-    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_contract_pb2.Scope.ValueType]:
         """What it may do."""
 
     @_builtins.property
@@ -407,7 +407,7 @@ class ApiKey(_message.Message):
         id: _builtins.str = ...,
         organization_id: _builtins.str = ...,
         label: _builtins.str = ...,
-        scopes: _abc.Iterable[_builtins.str] | None = ...,
+        scopes: _abc.Iterable[_contract_pb2.Scope.ValueType] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         last_use_time: _timestamp_pb2.Timestamp | None = ...,
@@ -441,7 +441,7 @@ class CreateApiKeyRequest(_message.Message):
     organization_id: _builtins.str
     """Absent, or your own organisation."""
     @_builtins.property
-    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_contract_pb2.Scope.ValueType]:
         """What it may do."""
 
     @_builtins.property
@@ -452,7 +452,7 @@ class CreateApiKeyRequest(_message.Message):
         self,
         *,
         label: _builtins.str = ...,
-        scopes: _abc.Iterable[_builtins.str] | None = ...,
+        scopes: _abc.Iterable[_contract_pb2.Scope.ValueType] | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         request_id: _builtins.str = ...,
         organization_id: _builtins.str = ...,
@@ -798,7 +798,7 @@ class IssueTokenResponse(_message.Message):
         """Whose key or session it is."""
 
     @_builtins.property
-    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_contract_pb2.Scope.ValueType]:
         """What a key may; empty for a session."""
 
     def __init__(
@@ -808,7 +808,7 @@ class IssueTokenResponse(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         worker: Global___Worker | None = ...,
         organization: Global___OrganizationRef | None = ...,
-        scopes: _abc.Iterable[_builtins.str] | None = ...,
+        scopes: _abc.Iterable[_contract_pb2.Scope.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "organization", b"organization", "worker", b"worker"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

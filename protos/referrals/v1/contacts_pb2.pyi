@@ -22,6 +22,176 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Campaign:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CampaignEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Campaign.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CAMPAIGN_UNSPECIFIED: _Campaign.ValueType  # 0
+    CAMPAIGN_TV: _Campaign.ValueType  # 1
+    CAMPAIGN_RADIO: _Campaign.ValueType  # 2
+    CAMPAIGN_POSTER: _Campaign.ValueType  # 3
+    CAMPAIGN_WEB: _Campaign.ValueType  # 4
+    CAMPAIGN_FRIEND: _Campaign.ValueType  # 5
+    CAMPAIGN_AUTHORITY: _Campaign.ValueType  # 6
+    CAMPAIGN_OTHER: _Campaign.ValueType  # 7
+
+class Campaign(_Campaign, metaclass=_CampaignEnumTypeWrapper):
+    """How somebody heard of the line."""
+
+CAMPAIGN_UNSPECIFIED: Campaign.ValueType  # 0
+CAMPAIGN_TV: Campaign.ValueType  # 1
+CAMPAIGN_RADIO: Campaign.ValueType  # 2
+CAMPAIGN_POSTER: Campaign.ValueType  # 3
+CAMPAIGN_WEB: Campaign.ValueType  # 4
+CAMPAIGN_FRIEND: Campaign.ValueType  # 5
+CAMPAIGN_AUTHORITY: Campaign.ValueType  # 6
+CAMPAIGN_OTHER: Campaign.ValueType  # 7
+Global___Campaign: _TypeAlias = Campaign  # noqa: Y015
+
+class _ContactKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContactKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContactKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTACT_KIND_UNSPECIFIED: _ContactKind.ValueType  # 0
+    CONTACT_KIND_CRISIS: _ContactKind.ValueType  # 1
+    CONTACT_KIND_TIP: _ContactKind.ValueType  # 2
+    CONTACT_KIND_INFORMATION: _ContactKind.ValueType  # 3
+    CONTACT_KIND_UNRELATED: _ContactKind.ValueType  # 4
+
+class ContactKind(_ContactKind, metaclass=_ContactKindEnumTypeWrapper):
+    """What a contact is about."""
+
+CONTACT_KIND_UNSPECIFIED: ContactKind.ValueType  # 0
+CONTACT_KIND_CRISIS: ContactKind.ValueType  # 1
+CONTACT_KIND_TIP: ContactKind.ValueType  # 2
+CONTACT_KIND_INFORMATION: ContactKind.ValueType  # 3
+CONTACT_KIND_UNRELATED: ContactKind.ValueType  # 4
+Global___ContactKind: _TypeAlias = ContactKind  # noqa: Y015
+
+class _Speaker:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SpeakerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Speaker.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SPEAKER_UNSPECIFIED: _Speaker.ValueType  # 0
+    SPEAKER_PERSON: _Speaker.ValueType  # 1
+    SPEAKER_FAMILY: _Speaker.ValueType  # 2
+    SPEAKER_WITNESS: _Speaker.ValueType  # 3
+    SPEAKER_PROFESSIONAL: _Speaker.ValueType  # 4
+    SPEAKER_UNKNOWN: _Speaker.ValueType  # 5
+
+class Speaker(_Speaker, metaclass=_SpeakerEnumTypeWrapper):
+    """Who speaks."""
+
+SPEAKER_UNSPECIFIED: Speaker.ValueType  # 0
+SPEAKER_PERSON: Speaker.ValueType  # 1
+SPEAKER_FAMILY: Speaker.ValueType  # 2
+SPEAKER_WITNESS: Speaker.ValueType  # 3
+SPEAKER_PROFESSIONAL: Speaker.ValueType  # 4
+SPEAKER_UNKNOWN: Speaker.ValueType  # 5
+Global___Speaker: _TypeAlias = Speaker  # noqa: Y015
+
+class _Pathway:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PathwayEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Pathway.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PATHWAY_UNSPECIFIED: _Pathway.ValueType  # 0
+    PATHWAY_PROTECTION_ON_THE_LINE: _Pathway.ValueType  # 1
+    PATHWAY_SEXUAL_VIOLENCE_120H: _Pathway.ValueType  # 2
+    PATHWAY_CHILD: _Pathway.ValueType  # 3
+    PATHWAY_RETURN_AND_REINTEGRATION: _Pathway.ValueType  # 4
+
+class Pathway(_Pathway, metaclass=_PathwayEnumTypeWrapper):
+    """The standard order of help that the answers of the triage open."""
+
+PATHWAY_UNSPECIFIED: Pathway.ValueType  # 0
+PATHWAY_PROTECTION_ON_THE_LINE: Pathway.ValueType  # 1
+PATHWAY_SEXUAL_VIOLENCE_120H: Pathway.ValueType  # 2
+PATHWAY_CHILD: Pathway.ValueType  # 3
+PATHWAY_RETURN_AND_REINTEGRATION: Pathway.ValueType  # 4
+Global___Pathway: _TypeAlias = Pathway  # noqa: Y015
+
+class _ContactOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContactOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContactOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTACT_OUTCOME_UNSPECIFIED: _ContactOutcome.ValueType  # 0
+    CONTACT_OUTCOME_ADVISED: _ContactOutcome.ValueType  # 1
+    CONTACT_OUTCOME_REFERRED: _ContactOutcome.ValueType  # 2
+    CONTACT_OUTCOME_HANDED_OVER: _ContactOutcome.ValueType  # 3
+    CONTACT_OUTCOME_DROPPED: _ContactOutcome.ValueType  # 4
+    CONTACT_OUTCOME_OPEN: _ContactOutcome.ValueType  # 5
+
+class ContactOutcome(_ContactOutcome, metaclass=_ContactOutcomeEnumTypeWrapper):
+    """How a contact ended, or that it has not."""
+
+CONTACT_OUTCOME_UNSPECIFIED: ContactOutcome.ValueType  # 0
+CONTACT_OUTCOME_ADVISED: ContactOutcome.ValueType  # 1
+CONTACT_OUTCOME_REFERRED: ContactOutcome.ValueType  # 2
+CONTACT_OUTCOME_HANDED_OVER: ContactOutcome.ValueType  # 3
+CONTACT_OUTCOME_DROPPED: ContactOutcome.ValueType  # 4
+CONTACT_OUTCOME_OPEN: ContactOutcome.ValueType  # 5
+Global___ContactOutcome: _TypeAlias = ContactOutcome  # noqa: Y015
+
+class _TimeBand:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TimeBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TimeBand.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TIME_BAND_UNSPECIFIED: _TimeBand.ValueType  # 0
+    TIME_BAND_TODAY: _TimeBand.ValueType  # 1
+    TIME_BAND_THIS_WEEK: _TimeBand.ValueType  # 2
+    TIME_BAND_EARLIER: _TimeBand.ValueType  # 3
+
+class TimeBand(_TimeBand, metaclass=_TimeBandEnumTypeWrapper):
+    """How long ago somebody called."""
+
+TIME_BAND_UNSPECIFIED: TimeBand.ValueType  # 0
+TIME_BAND_TODAY: TimeBand.ValueType  # 1
+TIME_BAND_THIS_WEEK: TimeBand.ValueType  # 2
+TIME_BAND_EARLIER: TimeBand.ValueType  # 3
+Global___TimeBand: _TypeAlias = TimeBand  # noqa: Y015
+
+class _ReferenceState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReferenceStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReferenceState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REFERENCE_STATE_UNSPECIFIED: _ReferenceState.ValueType  # 0
+    REFERENCE_STATE_BEING_PREPARED: _ReferenceState.ValueType  # 1
+    REFERENCE_STATE_ASKED: _ReferenceState.ValueType  # 2
+    REFERENCE_STATE_ACCEPTED: _ReferenceState.ValueType  # 3
+    REFERENCE_STATE_WAITING_LIST: _ReferenceState.ValueType  # 4
+    REFERENCE_STATE_IN_PROGRESS: _ReferenceState.ValueType  # 5
+    REFERENCE_STATE_DONE: _ReferenceState.ValueType  # 6
+    REFERENCE_STATE_NOT_POSSIBLE: _ReferenceState.ValueType  # 7
+    REFERENCE_STATE_STOPPED: _ReferenceState.ValueType  # 8
+
+class ReferenceState(_ReferenceState, metaclass=_ReferenceStateEnumTypeWrapper):
+    """What a caller hears of a referral."""
+
+REFERENCE_STATE_UNSPECIFIED: ReferenceState.ValueType  # 0
+REFERENCE_STATE_BEING_PREPARED: ReferenceState.ValueType  # 1
+REFERENCE_STATE_ASKED: ReferenceState.ValueType  # 2
+REFERENCE_STATE_ACCEPTED: ReferenceState.ValueType  # 3
+REFERENCE_STATE_WAITING_LIST: ReferenceState.ValueType  # 4
+REFERENCE_STATE_IN_PROGRESS: ReferenceState.ValueType  # 5
+REFERENCE_STATE_DONE: ReferenceState.ValueType  # 6
+REFERENCE_STATE_NOT_POSSIBLE: ReferenceState.ValueType  # 7
+REFERENCE_STATE_STOPPED: ReferenceState.ValueType  # 8
+Global___ReferenceState: _TypeAlias = ReferenceState  # noqa: Y015
+
 class _Answer:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -141,19 +311,19 @@ class Contact(_message.Message):
     """The line's organisation."""
     line_country: _builtins.str
     """Country of the line that was called, ISO 3166-1."""
-    campaign_code: _builtins.str
+    campaign_code: Global___Campaign.ValueType
     """What brought it."""
-    kind_code: _builtins.str
+    kind_code: Global___ContactKind.ValueType
     """What it is."""
-    speaker_code: _builtins.str
+    speaker_code: Global___Speaker.ValueType
     """Who speaks."""
     language: _builtins.str
     """Language spoken, BCP 47."""
     urgency: _referrals_pb2.Urgency.ValueType
     """Derived from the triage."""
-    pathway_code: _builtins.str
+    pathway_code: Global___Pathway.ValueType
     """Derived from the triage: the standard order of help."""
-    outcome_code: _builtins.str
+    outcome_code: Global___ContactOutcome.ValueType
     """How it ended."""
     department: _builtins.str
     """Department, ISO 3166-2; never a place."""
@@ -184,14 +354,14 @@ class Contact(_message.Message):
         etag: _builtins.str = ...,
         organization_id: _builtins.str = ...,
         line_country: _builtins.str = ...,
-        campaign_code: _builtins.str = ...,
-        kind_code: _builtins.str = ...,
-        speaker_code: _builtins.str = ...,
+        campaign_code: Global___Campaign.ValueType = ...,
+        kind_code: Global___ContactKind.ValueType = ...,
+        speaker_code: Global___Speaker.ValueType = ...,
         language: _builtins.str = ...,
         triage: Global___Triage | None = ...,
         urgency: _referrals_pb2.Urgency.ValueType = ...,
-        pathway_code: _builtins.str = ...,
-        outcome_code: _builtins.str = ...,
+        pathway_code: Global___Pathway.ValueType = ...,
+        outcome_code: Global___ContactOutcome.ValueType = ...,
         department: _builtins.str = ...,
         need_code: _builtins.str = ...,
         person_id: _builtins.str = ...,
@@ -457,7 +627,7 @@ class ReferenceStatus(_message.Message):
     ORGANIZATIONS_WITH_ACCESS_FIELD_NUMBER: _builtins.int
     FILE_COUNT_FIELD_NUMBER: _builtins.int
     MAY_WITHDRAW_FIELD_NUMBER: _builtins.int
-    contact_time_band: _builtins.str
+    contact_time_band: Global___TimeBand.ValueType
     """When she called."""
     organizations_with_access: _builtins.int
     """How many organisations may open her data now, besides those that hold a file."""
@@ -472,7 +642,7 @@ class ReferenceStatus(_message.Message):
     def __init__(
         self,
         *,
-        contact_time_band: _builtins.str = ...,
+        contact_time_band: Global___TimeBand.ValueType = ...,
         items: _abc.Iterable[Global___ReferenceItem] | None = ...,
         organizations_with_access: _builtins.int = ...,
         file_count: _builtins.int = ...,
@@ -499,7 +669,7 @@ class ReferenceItem(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     need_group_code: _builtins.str
     """The group of the need."""
-    status_code: _builtins.str
+    status_code: Global___ReferenceState.ValueType
     """Where it stands."""
     may_confirm: _builtins.bool
     """Whether she may say now that help came or not."""
@@ -513,7 +683,7 @@ class ReferenceItem(_message.Message):
         self,
         *,
         need_group_code: _builtins.str = ...,
-        status_code: _builtins.str = ...,
+        status_code: Global___ReferenceState.ValueType = ...,
         may_confirm: _builtins.bool = ...,
         consent_live: _builtins.bool = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,

@@ -52,6 +52,138 @@ FIELD_GROUP_NOTES: FieldGroup.ValueType  # 8
 """free text about her: the notes in the history of a referral"""
 Global___FieldGroup: _TypeAlias = FieldGroup  # noqa: Y015
 
+class _TraffickingStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TraffickingStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TraffickingStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRAFFICKING_STATUS_UNSPECIFIED: _TraffickingStatus.ValueType  # 0
+    TRAFFICKING_STATUS_POSSIBLE_VICTIM_OF_TRAFFICKING: _TraffickingStatus.ValueType  # 1
+    TRAFFICKING_STATUS_ACTUAL_VICTIM_OF_TRAFFICKING: _TraffickingStatus.ValueType  # 2
+    TRAFFICKING_STATUS_NOT_A_VICTIM_OF_TRAFFICKING: _TraffickingStatus.ValueType  # 3
+
+class TraffickingStatus(_TraffickingStatus, metaclass=_TraffickingStatusEnumTypeWrapper):
+    """HTCDS vic_TraffickingStatus, in its words."""
+
+TRAFFICKING_STATUS_UNSPECIFIED: TraffickingStatus.ValueType  # 0
+TRAFFICKING_STATUS_POSSIBLE_VICTIM_OF_TRAFFICKING: TraffickingStatus.ValueType  # 1
+TRAFFICKING_STATUS_ACTUAL_VICTIM_OF_TRAFFICKING: TraffickingStatus.ValueType  # 2
+TRAFFICKING_STATUS_NOT_A_VICTIM_OF_TRAFFICKING: TraffickingStatus.ValueType  # 3
+Global___TraffickingStatus: _TypeAlias = TraffickingStatus  # noqa: Y015
+
+class _SafeChannel:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SafeChannelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SafeChannel.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SAFE_CHANNEL_UNSPECIFIED: _SafeChannel.ValueType  # 0
+    SAFE_CHANNEL_NONE: _SafeChannel.ValueType  # 1
+    SAFE_CHANNEL_PHONE: _SafeChannel.ValueType  # 2
+    SAFE_CHANNEL_MESSAGE: _SafeChannel.ValueType  # 3
+    SAFE_CHANNEL_VISIT: _SafeChannel.ValueType  # 4
+    SAFE_CHANNEL_THROUGH_WORKER: _SafeChannel.ValueType  # 5
+
+class SafeChannel(_SafeChannel, metaclass=_SafeChannelEnumTypeWrapper):
+    """How a person may be contacted."""
+
+SAFE_CHANNEL_UNSPECIFIED: SafeChannel.ValueType  # 0
+SAFE_CHANNEL_NONE: SafeChannel.ValueType  # 1
+SAFE_CHANNEL_PHONE: SafeChannel.ValueType  # 2
+SAFE_CHANNEL_MESSAGE: SafeChannel.ValueType  # 3
+SAFE_CHANNEL_VISIT: SafeChannel.ValueType  # 4
+SAFE_CHANNEL_THROUGH_WORKER: SafeChannel.ValueType  # 5
+Global___SafeChannel: _TypeAlias = SafeChannel  # noqa: Y015
+
+class _Giver:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GiverEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Giver.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GIVER_UNSPECIFIED: _Giver.ValueType  # 0
+    GIVER_PERSON: _Giver.ValueType  # 1
+    GIVER_GUARDIAN: _Giver.ValueType  # 2
+    GIVER_AUTHORITY: _Giver.ValueType  # 3
+    GIVER_BEST_INTEREST: _Giver.ValueType  # 4
+
+class Giver(_Giver, metaclass=_GiverEnumTypeWrapper):
+    """On whose word a consent stands."""
+
+GIVER_UNSPECIFIED: Giver.ValueType  # 0
+GIVER_PERSON: Giver.ValueType  # 1
+GIVER_GUARDIAN: Giver.ValueType  # 2
+GIVER_AUTHORITY: Giver.ValueType  # 3
+GIVER_BEST_INTEREST: Giver.ValueType  # 4
+Global___Giver: _TypeAlias = Giver  # noqa: Y015
+
+class _Assent:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AssentEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Assent.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ASSENT_UNSPECIFIED: _Assent.ValueType  # 0
+    ASSENT_GIVEN: _Assent.ValueType  # 1
+    ASSENT_REFUSED: _Assent.ValueType  # 2
+    ASSENT_TOO_YOUNG: _Assent.ValueType  # 3
+
+class Assent(_Assent, metaclass=_AssentEnumTypeWrapper):
+    """The child's own word."""
+
+ASSENT_UNSPECIFIED: Assent.ValueType  # 0
+ASSENT_GIVEN: Assent.ValueType  # 1
+ASSENT_REFUSED: Assent.ValueType  # 2
+ASSENT_TOO_YOUNG: Assent.ValueType  # 3
+Global___Assent: _TypeAlias = Assent  # noqa: Y015
+
+class _Manner:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MannerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Manner.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MANNER_UNSPECIFIED: _Manner.ValueType  # 0
+    MANNER_SPOKEN: _Manner.ValueType  # 1
+    MANNER_WRITTEN: _Manner.ValueType  # 2
+
+class Manner(_Manner, metaclass=_MannerEnumTypeWrapper):
+    """How a consent was given."""
+
+MANNER_UNSPECIFIED: Manner.ValueType  # 0
+MANNER_SPOKEN: Manner.ValueType  # 1
+MANNER_WRITTEN: Manner.ValueType  # 2
+Global___Manner: _TypeAlias = Manner  # noqa: Y015
+
+class _Explained:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExplainedEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Explained.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXPLAINED_UNSPECIFIED: _Explained.ValueType  # 0
+    EXPLAINED_INTERVIEW: _Explained.ValueType  # 1
+    EXPLAINED_PURPOSE: _Explained.ValueType  # 2
+    EXPLAINED_USES: _Explained.ValueType  # 3
+    EXPLAINED_RESEARCH_USE: _Explained.ValueType  # 4
+    EXPLAINED_RIGHT_TO_DATA: _Explained.ValueType  # 5
+    EXPLAINED_STORAGE_TIME: _Explained.ValueType  # 6
+    EXPLAINED_HOW_TO_WITHDRAW: _Explained.ValueType  # 7
+
+class Explained(_Explained, metaclass=_ExplainedEnumTypeWrapper):
+    """HTCDS' seven points that are explained before a consent is asked for."""
+
+EXPLAINED_UNSPECIFIED: Explained.ValueType  # 0
+EXPLAINED_INTERVIEW: Explained.ValueType  # 1
+EXPLAINED_PURPOSE: Explained.ValueType  # 2
+EXPLAINED_USES: Explained.ValueType  # 3
+EXPLAINED_RESEARCH_USE: Explained.ValueType  # 4
+EXPLAINED_RIGHT_TO_DATA: Explained.ValueType  # 5
+EXPLAINED_STORAGE_TIME: Explained.ValueType  # 6
+EXPLAINED_HOW_TO_WITHDRAW: Explained.ValueType  # 7
+Global___Explained: _TypeAlias = Explained  # noqa: Y015
+
 @_typing.final
 class Identity(_message.Message):
     """The sealed part. Each field belongs to one group; only opened groups come back filled."""
@@ -138,7 +270,7 @@ class Person(_message.Message):
     """Short, for lists: 6 characters."""
     organization_id: _builtins.str
     """Whose file it is."""
-    trafficking_status_code: _builtins.str
+    trafficking_status_code: Global___TraffickingStatus.ValueType
     """HTCDS vic_TraffickingStatus."""
     exploitation_country: _builtins.str
     """Where she had been taken to, ISO 3166-1."""
@@ -170,7 +302,7 @@ class Person(_message.Message):
         code: _builtins.str = ...,
         organization_id: _builtins.str = ...,
         coarse: _referrals_pb2.CoarsePerson | None = ...,
-        trafficking_status_code: _builtins.str = ...,
+        trafficking_status_code: Global___TraffickingStatus.ValueType = ...,
         exploitation_country: _builtins.str = ...,
         has_identity: _builtins.bool = ...,
         safe_contact: Global___SafeContact | None = ...,
@@ -197,7 +329,7 @@ class SafeContact(_message.Message):
     CODE_WORD_FIELD_NUMBER: _builtins.int
     NEVER_SAY_FIELD_NUMBER: _builtins.int
     MESSAGE_MAY_BE_LEFT_FIELD_NUMBER: _builtins.int
-    channel_code: _builtins.str
+    channel_code: Global___SafeChannel.ValueType
     """none: no message to her exists."""
     hours: _builtins.str
     """When. Sealed."""
@@ -210,7 +342,7 @@ class SafeContact(_message.Message):
     def __init__(
         self,
         *,
-        channel_code: _builtins.str = ...,
+        channel_code: Global___SafeChannel.ValueType = ...,
         hours: _builtins.str = ...,
         code_word: _builtins.str = ...,
         never_say: _builtins.str = ...,
@@ -236,7 +368,7 @@ class CreatePersonRequest(_message.Message):
     EXPLOITATION_COUNTRY_FIELD_NUMBER: _builtins.int
     SAFE_CONTACT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
-    trafficking_status_code: _builtins.str
+    trafficking_status_code: Global___TraffickingStatus.ValueType
     """HTCDS vic_TraffickingStatus."""
     exploitation_country: _builtins.str
     """Where she had been taken to, ISO 3166-1."""
@@ -258,7 +390,7 @@ class CreatePersonRequest(_message.Message):
         *,
         identity: Global___Identity | None = ...,
         coarse: _referrals_pb2.CoarsePerson | None = ...,
-        trafficking_status_code: _builtins.str = ...,
+        trafficking_status_code: Global___TraffickingStatus.ValueType = ...,
         exploitation_country: _builtins.str = ...,
         safe_contact: Global___SafeContact | None = ...,
         request_id: _builtins.str = ...,
@@ -462,11 +594,11 @@ class Receipt(_message.Message):
     """Whose consent."""
     recipient_organization_id: _builtins.str
     """To whom."""
-    giver_code: _builtins.str
+    giver_code: Global___Giver.ValueType
     """Who gave it; under 18 not the person alone. best_interest opens nothing until a second person confirms it. Absent on an override."""
-    assent_code: _builtins.str
+    assent_code: Global___Assent.ValueType
     """The child's own word; required under 18."""
-    manner_code: _builtins.str
+    manner_code: Global___Manner.ValueType
     """How."""
     in_private: _builtins.bool
     """Whether nobody else listened."""
@@ -476,7 +608,7 @@ class Receipt(_message.Message):
     """Who recorded it."""
     signature: _builtins.str
     """Ed25519 over the receipt's canonical form, base64url; verified at every reading."""
-    reason_code: _builtins.str
+    reason_code: _referrals_pb2.OverrideReason.ValueType
     """Why it is an override: nobody was asked."""
     confirmed_by_worker_id: _builtins.str
     """Who that was."""
@@ -497,7 +629,7 @@ class Receipt(_message.Message):
         """Until when; at most a year. Absent: 90 days."""
 
     @_builtins.property
-    def explained_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    def explained_codes(self) -> _containers.RepeatedScalarFieldContainer[Global___Explained.ValueType]:
         """What was explained: HTCDS' seven points."""
 
     @_builtins.property
@@ -525,17 +657,17 @@ class Receipt(_message.Message):
         field_groups: _abc.Iterable[Global___FieldGroup.ValueType] | None = ...,
         purpose_codes: _abc.Iterable[_builtins.str] | None = ...,
         until_time: _timestamp_pb2.Timestamp | None = ...,
-        giver_code: _builtins.str = ...,
-        assent_code: _builtins.str = ...,
-        manner_code: _builtins.str = ...,
+        giver_code: Global___Giver.ValueType = ...,
+        assent_code: Global___Assent.ValueType = ...,
+        manner_code: Global___Manner.ValueType = ...,
         in_private: _builtins.bool = ...,
         interpreter: _builtins.bool = ...,
-        explained_codes: _abc.Iterable[_builtins.str] | None = ...,
+        explained_codes: _abc.Iterable[Global___Explained.ValueType] | None = ...,
         recorded_by_worker_id: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         withdraw_time: _timestamp_pb2.Timestamp | None = ...,
         signature: _builtins.str = ...,
-        reason_code: _builtins.str = ...,
+        reason_code: _referrals_pb2.OverrideReason.ValueType = ...,
         confirm_time: _timestamp_pb2.Timestamp | None = ...,
         confirmed_by_worker_id: _builtins.str = ...,
         confirm_until_time: _timestamp_pb2.Timestamp | None = ...,

@@ -172,6 +172,56 @@ TURN_SENDER: Turn.ValueType  # 1
 TURN_RECEIVER: Turn.ValueType  # 2
 Global___Turn: _TypeAlias = Turn  # noqa: Y015
 
+class _AgeBand:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AgeBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AgeBand.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AGE_BAND_UNSPECIFIED: _AgeBand.ValueType  # 0
+    AGE_BAND_0_TO_11: _AgeBand.ValueType  # 1
+    AGE_BAND_12_TO_17: _AgeBand.ValueType  # 2
+    AGE_BAND_18_TO_24: _AgeBand.ValueType  # 3
+    AGE_BAND_25_TO_59: _AgeBand.ValueType  # 4
+    AGE_BAND_60_AND_OVER: _AgeBand.ValueType  # 5
+
+class AgeBand(_AgeBand, metaclass=_AgeBandEnumTypeWrapper):
+    """Years of age; all that is said of a birth date."""
+
+AGE_BAND_UNSPECIFIED: AgeBand.ValueType  # 0
+AGE_BAND_0_TO_11: AgeBand.ValueType  # 1
+AGE_BAND_12_TO_17: AgeBand.ValueType  # 2
+AGE_BAND_18_TO_24: AgeBand.ValueType  # 3
+AGE_BAND_25_TO_59: AgeBand.ValueType  # 4
+AGE_BAND_60_AND_OVER: AgeBand.ValueType  # 5
+Global___AgeBand: _TypeAlias = AgeBand  # noqa: Y015
+
+class _PersonGender:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PersonGenderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PersonGender.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PERSON_GENDER_UNSPECIFIED: _PersonGender.ValueType  # 0
+    PERSON_GENDER_FEMININE: _PersonGender.ValueType  # 1
+    PERSON_GENDER_MASCULINE: _PersonGender.ValueType  # 2
+    PERSON_GENDER_TRANSGENDER_FEMININE: _PersonGender.ValueType  # 3
+    PERSON_GENDER_TRANSGENDER_MASCULINE: _PersonGender.ValueType  # 4
+    PERSON_GENDER_NON_CONFORMING: _PersonGender.ValueType  # 5
+    PERSON_GENDER_NON_SPECIFIED_UNKNOWN: _PersonGender.ValueType  # 6
+
+class PersonGender(_PersonGender, metaclass=_PersonGenderEnumTypeWrapper):
+    """HTCDS prs_Gender, in its words."""
+
+PERSON_GENDER_UNSPECIFIED: PersonGender.ValueType  # 0
+PERSON_GENDER_FEMININE: PersonGender.ValueType  # 1
+PERSON_GENDER_MASCULINE: PersonGender.ValueType  # 2
+PERSON_GENDER_TRANSGENDER_FEMININE: PersonGender.ValueType  # 3
+PERSON_GENDER_TRANSGENDER_MASCULINE: PersonGender.ValueType  # 4
+PERSON_GENDER_NON_CONFORMING: PersonGender.ValueType  # 5
+PERSON_GENDER_NON_SPECIFIED_UNKNOWN: PersonGender.ValueType  # 6
+Global___PersonGender: _TypeAlias = PersonGender  # noqa: Y015
+
 class _Box:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -200,6 +250,50 @@ BOX_NETWORK: Box.ValueType  # 3
 BOX_MINE: Box.ValueType  # 4
 """both of the first two"""
 Global___Box: _TypeAlias = Box  # noqa: Y015
+
+class _ActorKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ActorKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ActorKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ACTOR_KIND_UNSPECIFIED: _ActorKind.ValueType  # 0
+    ACTOR_KIND_WORKER: _ActorKind.ValueType  # 1
+    ACTOR_KIND_KEY: _ActorKind.ValueType  # 2
+    ACTOR_KIND_PERSON: _ActorKind.ValueType  # 3
+    ACTOR_KIND_SYSTEM: _ActorKind.ValueType  # 4
+
+class ActorKind(_ActorKind, metaclass=_ActorKindEnumTypeWrapper):
+    """What took a step."""
+
+ACTOR_KIND_UNSPECIFIED: ActorKind.ValueType  # 0
+ACTOR_KIND_WORKER: ActorKind.ValueType  # 1
+ACTOR_KIND_KEY: ActorKind.ValueType  # 2
+ACTOR_KIND_PERSON: ActorKind.ValueType  # 3
+ACTOR_KIND_SYSTEM: ActorKind.ValueType  # 4
+Global___ActorKind: _TypeAlias = ActorKind  # noqa: Y015
+
+class _Attribution:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AttributionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attribution.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ATTRIBUTION_UNSPECIFIED: _Attribution.ValueType  # 0
+    ATTRIBUTION_PERSON: _Attribution.ValueType  # 1
+    ATTRIBUTION_PROVIDER: _Attribution.ValueType  # 2
+    ATTRIBUTION_NETWORK: _Attribution.ValueType  # 3
+    ATTRIBUTION_SYSTEM: _Attribution.ValueType  # 4
+
+class Attribution(_Attribution, metaclass=_AttributionEnumTypeWrapper):
+    """On whose account an end is counted."""
+
+ATTRIBUTION_UNSPECIFIED: Attribution.ValueType  # 0
+ATTRIBUTION_PERSON: Attribution.ValueType  # 1
+ATTRIBUTION_PROVIDER: Attribution.ValueType  # 2
+ATTRIBUTION_NETWORK: Attribution.ValueType  # 3
+ATTRIBUTION_SYSTEM: Attribution.ValueType  # 4
+Global___Attribution: _TypeAlias = Attribution  # noqa: Y015
 
 class _OverrideReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -534,7 +628,7 @@ class Referral(_message.Message):
     """The service that is asked."""
     receipt_id: _builtins.str
     """The consent it stands on."""
-    override_reason_code: _builtins.str
+    override_reason_code: Global___OverrideReason.ValueType
     """Why it was sent without a consent."""
     responsible_worker_id: _builtins.str
     """Who sees to it."""
@@ -542,9 +636,9 @@ class Referral(_message.Message):
     """desk, when no worker is named."""
     reason_code: _builtins.str
     """Of the last exit."""
-    question_code: _builtins.str
+    question_code: Global___Question.ValueType
     """What was asked."""
-    outcome_code: _builtins.str
+    outcome_code: Global___Outcome.ValueType
     """What came of it."""
     alternative_service_id: _builtins.str
     """What the receiver proposes instead."""
@@ -626,15 +720,15 @@ class Referral(_message.Message):
         receiver_organization_id: _builtins.str = ...,
         service_id: _builtins.str = ...,
         receipt_id: _builtins.str = ...,
-        override_reason_code: _builtins.str = ...,
+        override_reason_code: Global___OverrideReason.ValueType = ...,
         person: Global___CoarsePerson | None = ...,
         responsible_worker_id: _builtins.str = ...,
         responsible_desk_code: _builtins.str = ...,
         planned_first_contact_time: _timestamp_pb2.Timestamp | None = ...,
         first_contact_time: _timestamp_pb2.Timestamp | None = ...,
         reason_code: _builtins.str = ...,
-        question_code: _builtins.str = ...,
-        outcome_code: _builtins.str = ...,
+        question_code: Global___Question.ValueType = ...,
+        outcome_code: Global___Outcome.ValueType = ...,
         delivered_need_codes: _abc.Iterable[_builtins.str] | None = ...,
         alternative_service_id: _builtins.str = ...,
         expected_wait_days: _builtins.int = ...,
@@ -672,9 +766,9 @@ class CoarsePerson(_message.Message):
     DEPENDANTS_FIELD_NUMBER: _builtins.int
     COUNTRY_FIELD_NUMBER: _builtins.int
     DEPARTMENT_FIELD_NUMBER: _builtins.int
-    age_band: _builtins.str
+    age_band: Global___AgeBand.ValueType
     """Age by band; derived where a birth date is given."""
-    gender_code: _builtins.str
+    gender_code: Global___PersonGender.ValueType
     """HTCDS prs_Gender."""
     language: _builtins.str
     """Her language, BCP 47."""
@@ -687,8 +781,8 @@ class CoarsePerson(_message.Message):
     def __init__(
         self,
         *,
-        age_band: _builtins.str = ...,
-        gender_code: _builtins.str = ...,
+        age_band: Global___AgeBand.ValueType = ...,
+        gender_code: Global___PersonGender.ValueType = ...,
         language: _builtins.str = ...,
         dependants: _builtins.int | None = ...,
         country: _builtins.str = ...,
@@ -1201,7 +1295,7 @@ class ReferralEvent(_message.Message):
     """The state before."""
     to_state: Global___State.ValueType
     """The state after."""
-    actor_kind: _builtins.str
+    actor_kind: Global___ActorKind.ValueType
     """Who did it."""
     actor_id: _builtins.str
     """Which worker or key."""
@@ -1209,7 +1303,7 @@ class ReferralEvent(_message.Message):
     """Of which organisation."""
     reason_code: _builtins.str
     """Why."""
-    attribution: _builtins.str
+    attribution: Global___Attribution.ValueType
     """On whose account."""
     clock: Global___ClockKind.ValueType
     """Which clock."""
@@ -1229,11 +1323,11 @@ class ReferralEvent(_message.Message):
         from_state: Global___State.ValueType = ...,
         to_state: Global___State.ValueType = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
-        actor_kind: _builtins.str = ...,
+        actor_kind: Global___ActorKind.ValueType = ...,
         actor_id: _builtins.str = ...,
         actor_organization_id: _builtins.str = ...,
         reason_code: _builtins.str = ...,
-        attribution: _builtins.str = ...,
+        attribution: Global___Attribution.ValueType = ...,
         clock: Global___ClockKind.ValueType = ...,
         note: _builtins.str = ...,
         note_withheld: _builtins.bool = ...,

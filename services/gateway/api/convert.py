@@ -1,6 +1,6 @@
 """Between messages of the contracts and plain JSON, by the descriptor: one converter instead of a copy of every field.
 
-Enums are lower-case words without their prefix ("in_progress"), times RFC 3339 in UTC, maps objects. What is not set is left out: empty
+Enums are the words of their lists ("in_progress"), times RFC 3339 in UTC, maps objects. What is not set is left out: empty
 texts, unspecified enums, absent times and messages; lists, numbers without presence and flags are always said.
 Limit: it knows the kinds of field our contracts use (no bytes, no floats, no oneof beyond plain fields); it validates nothing, the
 schemas do.
@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis import wire
 
 M = TypeVar("M", bound=Message)
 TIME = Timestamp.DESCRIPTOR.full_name
@@ -35,18 +37,12 @@ def from_json(values: Mapping[str, Any], message: M) -> M:
 
 def word(enum: EnumDescriptor, number: int) -> str | None:
     """The word for a value of an enum; None for unspecified, and for a value that is newer than this gateway."""
-    value = enum.values_by_number.get(number)
-    return value.name[len(_prefix(enum)) :].lower() if value and number else None
+    return wire.words(enum).get(number)
 
 
 def words(enum: EnumDescriptor) -> list[str]:
     """All words of an enum, in its order."""
-    return [value.name[len(_prefix(enum)) :].lower() for value in enum.values if value.number]
-
-
-def _prefix(enum: EnumDescriptor) -> str:
-    # The style guide of protobuf: the zero value is called <PREFIX>_UNSPECIFIED.
-    return str(enum.values_by_number[0].name.removesuffix("UNSPECIFIED"))
+    return list(wire.words(enum).values())
 
 
 def is_map(field: Field) -> bool:
@@ -98,7 +94,7 @@ def _in(message: Message, field: Field, value: Any) -> None:
 
 def _in_one(field: Field, value: Any) -> Any:
     if field.type == FieldDescriptor.TYPE_ENUM:
-        return field.enum_type.values_by_name[_prefix(field.enum_type) + value.upper()].number
+        return wire.numbers(field.enum_type)[value]
     return value
 
 

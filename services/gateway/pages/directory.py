@@ -142,7 +142,9 @@ def capacity(identifier: str) -> Response | str | tuple[str, int]:
         abort(404)
     errors: dict[str, str] = {}
     if request.method == "POST":
-        said = d.Capacity(intake=d.Intake.ValueType(words.number("intake", forms.text("intake"))), unit=service.capacity.unit or "places")
+        said = d.Capacity(
+            intake=d.Intake.ValueType(words.number("intake", forms.text("intake"))), unit=service.capacity.unit or d.CAPACITY_UNIT_PLACES
+        )
         for name in ("available", "maximum"):
             if (number := forms.whole_number(name)) is not None:
                 setattr(said, name, number)

@@ -1,6 +1,6 @@
 """What every page shows around its own part: navigation by role, words for codes, form tokens, the unread count."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -88,7 +88,7 @@ def role_choices(roles: Sequence[str]) -> list[tuple[str, str]]:
     return [(role, words.word("role", role)) for role in roles]
 
 
-def scope_choices(scopes: Sequence[str]) -> list[tuple[str, str]]:
+def scope_choices(scopes: Iterable[str]) -> list[tuple[str, str]]:
     """Scopes are names of the API and stay as they are."""
     return [(scope, scope) for scope in scopes]
 

@@ -23,14 +23,14 @@ def contact() -> c.Contact:
     """What the form says of the contact."""
     return c.Contact(
         line_country=forms.text("line_country") or session.me().country,
-        campaign_code=forms.text("campaign_code"),
-        kind_code=forms.text("kind_code"),
-        speaker_code=forms.text("speaker_code"),
+        campaign_code=words.number("campaign", forms.text("campaign_code")),
+        kind_code=words.number("contact_kind", forms.text("kind_code")),
+        speaker_code=words.number("speaker", forms.text("speaker_code")),
         language=forms.text("language"),
         triage=triage(),
         department=forms.text("department"),
         need_code=forms.text("need_code"),
-        outcome_code=forms.text("outcome_code") or "open",
+        outcome_code=words.number("contact_outcome", forms.text("outcome_code")) or c.CONTACT_OUTCOME_OPEN,
         note=forms.text("note"),
     )
 
@@ -48,7 +48,7 @@ def queue() -> str:
 def new() -> str:
     """An empty triage."""
     me = session.me()
-    return page(c.Contact(line_country=me.country, kind_code="crisis", language="es"), errors={})
+    return page(c.Contact(line_country=me.country, kind_code=c.CONTACT_KIND_CRISIS, language="es"), errors={})
 
 
 def page(shown: c.Contact, errors: dict[str, str], reference: str = "", pin: str = "") -> str:

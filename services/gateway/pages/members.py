@@ -3,6 +3,7 @@
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from chassis import wire
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from services.gateway import access, forms, session, words
@@ -10,10 +11,7 @@ from services.gateway.clients import clients
 from services.gateway.i18n import N_
 
 blueprint = Blueprint("members", __name__)
-SCOPES = (
-    "directory.read", "directory.write", "referrals.read", "referrals.write", "referrals.override",
-    "people.read", "people.write", "people.open", "contacts.write", "notifications",
-)  # fmt: skip
+SCOPES = wire.words(contract_pb2.Scope.DESCRIPTOR)
 GIVEN_ROLES = ("worker", "operator", "manager", "emergency")  # what a manager may give; the network's roles are the coordinator's
 
 
@@ -78,7 +76,7 @@ def create_key() -> str | tuple[str, int]:
     """Makes a key and shows its secret, once."""
     question = m.CreateApiKeyRequest(
         label=forms.text("label", 100),
-        scopes=[scope for scope in forms.texts("scopes") if scope in SCOPES],
+        scopes=[number for word in forms.texts("scopes") if (number := wire.number(contract_pb2.Scope, word))],
         request_id=forms.request_id(),
         organization_id=session.me().organization_id,
     )

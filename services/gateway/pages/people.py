@@ -160,7 +160,7 @@ def receipt(receipt: str) -> str:
 def show_receipt(identifier: str, errors: dict[str, str]) -> str:
     """The page; whether a second person is asked for depends on who reads it."""
     found = clients().people.GetReceipt(p.GetReceiptRequest(id=identifier))
-    unconfirmed = found.giver_code == "best_interest" and not i18n.moment(found.confirm_time) and not i18n.moment(found.withdraw_time)
+    unconfirmed = found.giver_code == p.GIVER_BEST_INTEREST and not i18n.moment(found.confirm_time) and not i18n.moment(found.withdraw_time)
     return render_template(
         "receipt.html",
         receipt=found,

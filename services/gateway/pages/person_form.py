@@ -47,8 +47,8 @@ def identity() -> p.Identity:
 def coarse() -> r.CoarsePerson:
     """What may be said without saying who she is."""
     return r.CoarsePerson(
-        age_band=forms.text("age_band"),
-        gender_code=forms.text("gender_code"),
+        age_band=words.number("age_band", forms.text("age_band")),
+        gender_code=words.number("person_gender", forms.text("gender_code")),
         language=forms.text("language") or "es",
         dependants=forms.whole_number("dependants"),
         country=forms.text("country") or session.me().country,
@@ -59,7 +59,7 @@ def coarse() -> r.CoarsePerson:
 def safe_contact() -> p.SafeContact:
     """How, when and whether she may be contacted."""
     return p.SafeContact(
-        channel_code=forms.text("channel_code"),
+        channel_code=words.number("safe_channel", forms.text("channel_code")),
         hours=forms.text("hours"),
         code_word=forms.text("code_word"),
         never_say=forms.text("never_say"),
@@ -72,7 +72,7 @@ def request_of(request_id: str) -> p.CreatePersonRequest:
     return p.CreatePersonRequest(
         identity=identity(),
         coarse=coarse(),
-        trafficking_status_code=forms.text("trafficking_status_code"),
+        trafficking_status_code=words.number("trafficking_status", forms.text("trafficking_status_code")),
         exploitation_country=forms.text("exploitation_country"),
         safe_contact=safe_contact(),
         request_id=request_id,

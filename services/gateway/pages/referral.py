@@ -82,7 +82,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
         {referral.sender_organization_id, referral.receiver_organization_id, *(e.actor_organization_id for e in events)}
         | {n.organization_id for n in notices},
         {referral.service_id, referral.alternative_service_id},
-        {referral.sender_worker_id, referral.responsible_worker_id, *(e.actor_id for e in events if e.actor_kind == "worker")},
+        {referral.sender_worker_id, referral.responsible_worker_id, *(e.actor_id for e in events if e.actor_kind == r.ACTOR_KIND_WORKER)},
     )
     allowed = [verb for verb in referral.allowed_verbs if verb in step_forms.STEPS]
     return render_template(

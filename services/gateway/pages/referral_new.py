@@ -20,7 +20,7 @@ blueprint = Blueprint("referral_new", __name__)
 STEPS = ("person", "need", "services", "consent", "check")
 CONSENT_DAYS = 90
 # The middle of a band: a service's limits are in years, a person's age is often known only roughly.
-BAND_AGES = {"0-11": 7, "12-17": 15, "18-24": 21, "25-59": 40, "60+": 65}
+BAND_AGES = {r.AGE_BAND_0_TO_11: 7, r.AGE_BAND_12_TO_17: 15, r.AGE_BAND_18_TO_24: 21, r.AGE_BAND_25_TO_59: 40, r.AGE_BAND_60_AND_OVER: 65}
 
 
 def draft_of(identifier: str) -> r.Referral:
@@ -184,7 +184,7 @@ def match_question(draft: r.Referral) -> d.MatchServicesRequest:
         need_code=draft.need_code,
         country=person.country or session.me().country,
         department=person.department,
-        gender=d.Gender.ValueType(words.number("gender", words.snake(person.gender_code))),
+        gender=d.Gender.ValueType(words.number("gender", words.snake(words.code("person_gender", person.gender_code)))),
         language=person.language,
         limit=30,
     )
@@ -223,7 +223,7 @@ def consent(identifier: str) -> Response | str | tuple[str, int]:
         errors=errors,
         step="consent",
         receipts=clients().people.ListReceipts(p.ListReceiptsRequest(person_id=draft.person_id, referral_id=draft.id)).receipts,
-        minor=draft.person.age_band in ("0-11", "12-17"),
+        minor=draft.person.age_band in (r.AGE_BAND_0_TO_11, r.AGE_BAND_12_TO_17),
         spoken=spoken,
         script=script(spoken, service.organization_name),
         until=i18n.now() + timedelta(days=CONSENT_DAYS),
@@ -250,12 +250,12 @@ def give(draft: r.Referral, service: d.Service) -> p.Receipt:
         field_groups=[p.FieldGroup.ValueType(words.number("field_group", code)) for code in forms.texts("field_groups")],
         purpose_codes=forms.texts("purpose_codes"),
         until_time=forms.moment("until_time"),
-        giver_code=forms.text("giver_code"),
-        assent_code=forms.text("assent_code"),
-        manner_code=forms.text("manner_code"),
+        giver_code=words.number("giver", forms.text("giver_code")),
+        assent_code=words.number("assent", forms.text("assent_code")),
+        manner_code=words.number("manner", forms.text("manner_code")),
         in_private=forms.flag("in_private"),
         interpreter=forms.flag("interpreter"),
-        explained_codes=forms.texts("explained_codes"),
+        explained_codes=[words.number("explained", code) for code in forms.texts("explained_codes")],
     )
     return clients().people.CreateReceipt(
         p.CreateReceiptRequest(receipt=receipt, request_id=session.part_of(forms.request_id(), "receipt"))

@@ -7,23 +7,7 @@ from datetime import datetime, timedelta
 from chassis.errors import Conflict
 from services.partners.domain.codes import Check
 from services.partners.domain.subject import Subject
-from services.partners.domain.worker import Role
 
-_CASE = frozenset({Role.WORKER, Role.OPERATOR, Role.MANAGER})
-_PEOPLE = frozenset({Role.WORKER, Role.OPERATOR})
-SCOPES: dict[str, frozenset[Role]] = {
-    "directory.read": frozenset(Role),
-    "directory.write": frozenset({Role.MANAGER, Role.COORDINATOR}),
-    "referrals.read": _CASE,
-    "referrals.write": _CASE,
-    "referrals.override": frozenset({Role.EMERGENCY}),
-    "people.read": _PEOPLE,
-    "people.write": _PEOPLE,
-    "people.open": _PEOPLE,
-    "contacts.write": frozenset({Role.OPERATOR}),
-    "notifications": frozenset({Role.WORKER, Role.OPERATOR, Role.MANAGER, Role.COORDINATOR}),
-}
-"""What a key may do, and who may do the same in person: a role of these makes a key with the scope alone; whoever has none needs a second manager."""
 LIVE_KEYS = 2  # one in use and one to rotate to
 USUAL_LIFE = timedelta(days=365)
 LONGEST_LIFE = timedelta(days=2 * 365)
@@ -33,10 +17,10 @@ _WHOLE = re.compile(r"^enl_([0-9a-f]{32})_([0-9a-f]{64})\Z")
 
 @dataclass(frozen=True)
 class Manager:
-    """Who decides about a key."""
+    """Who decides about a key, and the scopes whose rights she has in person: a key with others needs a second manager."""
 
     id: str
-    roles: frozenset[str]
+    scopes: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -54,9 +38,6 @@ class ApiKeyEntry:
         if not self.scopes:
             check.say("scopes", "required")
         check.listed("scopes", self.scopes)
-        for number, scope in enumerate(self.scopes):
-            if scope not in SCOPES:
-                check.say(f"scopes.{number}", "unknown_code")
         if not now < self.expire_time <= now + LONGEST_LIFE:
             check.say("expire_time", "out_of_range")
         check.done()
@@ -118,7 +99,7 @@ class ApiKey(Subject):
 
     def _stand_with(self, manager: Manager) -> None:
         self.worker_id = manager.id
-        self.unconfirmed = not all(SCOPES[scope] & manager.roles for scope in self.entry.scopes)
+        self.unconfirmed = not manager.scopes.issuperset(self.entry.scopes)
 
     def revoke(self, now: datetime) -> None:
         """Ends it; ended again, it stays as it is."""

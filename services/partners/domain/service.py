@@ -14,7 +14,7 @@ from services.partners.domain.organization import OrganizationType, changed
 from services.partners.domain.subject import Subject
 
 SHELTER_NEEDS = frozenset({"HOU.EMG", "HOU.SAFE"})
-UNITS = ("places", "beds", "appointments")  # the first if nothing is said
+USUAL_UNIT = "places"  # if nothing is said
 MAX_DEPENDANTS = 50
 MAX_ROOM = 100_000
 
@@ -77,8 +77,6 @@ class Capacity:
         check.within("capacity.maximum", self.maximum, 0, MAX_ROOM)
         if self.available is not None and self.maximum is not None and self.available > self.maximum:
             check.say("capacity.available", "out_of_range")
-        if self.unit and self.unit not in UNITS:
-            check.say("capacity.unit", "unknown_code")
 
 
 NOT_STATED = Capacity()
@@ -172,7 +170,7 @@ class Service(Subject):
         check = Check(at)
         capacity.check(check)
         check.done()
-        return replace(capacity, unit=capacity.unit or self.capacity.unit or UNITS[0], update_time=now)
+        return replace(capacity, unit=capacity.unit or self.capacity.unit or USUAL_UNIT, update_time=now)
 
 
 def _discreet(entry: ServiceEntry) -> ServiceEntry:

@@ -4,7 +4,8 @@ from chassis.audit import Entry
 from chassis.errors import Invalid
 from chassis.rpc import Call
 from chassis.sealing import Keyring
-from chassis.wire import PageTokens, moment, page_size
+from chassis.wire import PageTokens, moment, page_size, word_list
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases, wire
 
@@ -52,9 +53,9 @@ class Members:
         return wire.worker(worker)
 
     def CreateApiKey(self, request: pb.CreateApiKeyRequest, call: Call) -> pb.CreateApiKeyResponse:
-        expire_time = moment(request, "expire_time")
+        expire_time, scopes = moment(request, "expire_time"), word_list(contract_pb2.Scope, request.scopes, "scopes")
         key, secret = usecases.create_api_key(
-            call.tx, call.caller, call.clock.now(), request.organization_id, request.label.strip(), tuple(request.scopes), expire_time
+            call.tx, call.caller, call.clock.now(), request.organization_id, request.label.strip(), scopes, expire_time
         )
         call.trail.append(Entry("api_key_create", key.id, detail_codes=key.entry.scopes))
         return pb.CreateApiKeyResponse(api_key=wire.api_key(key), secret=secret)

@@ -9,7 +9,8 @@ from chassis.guesses import Guesses
 from chassis.rpc import Call
 from chassis.sealing import Keyring
 from chassis.tokens import Caller, Issuer
-from chassis.wire import timestamp
+from chassis.wire import number, timestamp
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases, wire
 
@@ -55,7 +56,7 @@ class Tokens:
             expire_time=timestamp(expire_time),
             worker=wire.worker(proven.worker) if proven.worker else None,
             organization=wire.organization_ref(proven.organization),
-            scopes=sorted(proven.caller.scopes),
+            scopes=[number(contract_pb2.Scope, scope) for scope in sorted(proven.caller.scopes)],
         )
 
     def EndSession(self, request: pb.EndSessionRequest, call: Call) -> pb.EndSessionResponse:

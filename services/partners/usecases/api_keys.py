@@ -11,6 +11,7 @@ from chassis.ids import is_id, new_id
 from chassis.tokens import Caller
 from services.partners.domain.api_key import USUAL_LIFE, ApiKey, ApiKeyEntry, Manager, full_key
 from services.partners.store import api_keys, organizations
+from services.partners.usecases import scopes as in_person
 from services.partners.usecases.standing import may_act_for
 
 
@@ -96,4 +97,4 @@ def _decides(caller: Caller, organization_id: str) -> bool:
 
 def _manager(caller: Caller) -> Manager | None:
     """Who stands for a key; nobody for one that the network's set-up makes."""
-    return Manager(caller.id, caller.roles) if caller.kind == "worker" else None
+    return Manager(caller.id, in_person.of(caller.roles)) if caller.kind == "worker" else None

@@ -1,4 +1,4 @@
-"""The code lists of referrals: words that travel, so they are fixed; and the checks of a code's shape."""
+"""The checks of what is said: of a code its shape (which words there are the .proto files say), and the few lists that are rules."""
 
 import re
 
@@ -11,23 +11,6 @@ REACHED_BY_OVERRIDE = frozenset(
     "COMMUNITY_GROUP".split()
 )
 
-AGE_BANDS = ("0-11", "12-17", "18-24", "25-59", "60+")
-GENDERS = frozenset(
-    "Feminine Masculine TransgenderFeminine TransgenderMasculine NonConforming NonSpecifiedUnknown".split()
-)  # HTCDS prs_Gender
-TRAFFICKING_STATUS = frozenset(
-    "PossibleVictimOfTrafficking ActualVictimOfTrafficking NotAVictimOfTrafficking".split()
-)  # HTCDS vic_TraffickingStatus
-CHANNELS = frozenset("none phone message visit through_worker".split())
-GIVERS = frozenset("person guardian authority best_interest".split())
-ASSENT = frozenset("given refused too_young".split())
-MANNERS = frozenset("spoken written".split())
-# HTCDS' seven points that are explained before consent is asked.
-EXPLAINED = frozenset("interview purpose uses research_use right_to_data storage_time how_to_withdraw".split())
-CAMPAIGN = frozenset("tv radio poster web friend authority other".split())
-CONTACT_KIND = frozenset("crisis tip information unrelated".split())
-SPEAKER = frozenset("person family witness professional unknown".split())
-OUTCOME_OF_CONTACT = frozenset("open advised referred handed_over dropped".split())
 NEED_GROUPS = frozenset("HOU MED PSS PRO LEG DOC RET FAM MAT EDU LIV LNG INF COM".split())
 
 MAX_NOTE = 4_000  # characters
@@ -48,10 +31,6 @@ class Check:
 
     def __init__(self) -> None:
         self._wrong: list[tuple[str, str]] = []
-
-    def code(self, path: str, value: str, allowed: frozenset[str], *, required: bool = False) -> None:
-        """A word of a code list."""
-        self._say(path, value, value in allowed, "unknown_code", required)
 
     def need(self, path: str, value: str, *, required: bool = False) -> None:
         """A need code by its shape and group; which sub-codes exist is the directory's knowledge."""

@@ -5,13 +5,19 @@ from typing import Any
 
 from chassis.ids import object_id
 from chassis.rpc import Call
-from chassis.wire import PageTokens, masked, optional_id, page_size, timestamp, version
+from chassis.wire import PageTokens, masked, number, optional_id, page_size, timestamp, version, word
 from protos.referrals.v1 import contacts_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.contact import Contact
 from services.referrals.domain.lifecycle import State
 from services.referrals.usecases.contacts import Contacts, References
 
+_CODES: dict[str, Any] = {
+    "campaign_code": pb.Campaign,
+    "kind_code": pb.ContactKind,
+    "speaker_code": pb.Speaker,
+    "outcome_code": pb.ContactOutcome,
+}
 _CHANGEABLE = ("triage", "kind_code", "speaker_code", "outcome_code", "department", "need_code", "person_id", "note", "language")
 
 
@@ -27,15 +33,13 @@ class ContactsServicer:
         found = request.contact
         values: dict[str, Any] = {
             "line_country": found.line_country,
-            "campaign_code": found.campaign_code,
-            "kind_code": found.kind_code,
-            "speaker_code": found.speaker_code,
+            **{name: _code(found, name) for name in _CODES},
             "language": found.language,
             "triage": wire.triage(found.triage),
-            "outcome_code": found.outcome_code or "open",
             "department": found.department,
             "need_code": found.need_code,
         }
+        values["outcome_code"] = values["outcome_code"] or "open"
         contact, reference, pin = self._usecases.create(call.tx, call.caller, call.clock.now(), values, found.note, request.pin)
         shown = f"{reference[:4]}-{reference[4:]}"
         return pb.CreateContactResponse(contact=wire.contact_message(contact, found.note), reference=shown, pin=pin)
@@ -53,7 +57,9 @@ class ContactsServicer:
     def UpdateContact(self, request: pb.UpdateContactRequest, call: Call) -> pb.Contact:
         found = request.contact
         paths = masked(request.update_mask, _CHANGEABLE)
-        values: dict[str, Any] = {path: getattr(found, path) for path in paths - {"triage", "note"}}
+        values: dict[str, Any] = {
+            path: _code(found, path) if path in _CODES else getattr(found, path) for path in paths - {"triage", "note"}
+        }
         if "person_id" in paths:
             values["person_id"] = optional_id(found.person_id, "contact.person_id")
         if "triage" in paths:
@@ -92,7 +98,7 @@ class ReferencesServicer:
         items = [
             pb.ReferenceItem(
                 need_group_code=referral.need_code[:3],
-                status_code=status,
+                status_code=number(pb.ReferenceState, status),
                 may_confirm=referral.state is State.COMPLETED,
                 consent_live=live,
                 update_time=timestamp(referral.update_time),
@@ -100,12 +106,16 @@ class ReferencesServicer:
             for referral, status, live in standing.items
         ]
         return pb.ReferenceStatus(
-            contact_time_band=_band(contact.create_time, call.clock.now()),
+            contact_time_band=number(pb.TimeBand, _band(contact.create_time, call.clock.now())),
             items=items,
             organizations_with_access=len(standing.open_to),
             file_count=standing.files,
             may_withdraw=standing.may_withdraw,
         )
+
+
+def _code(said: pb.Contact, name: str) -> str:
+    return word(_CODES[name], getattr(said, name), f"contact.{name}")
 
 
 def _band(then: datetime, now: datetime) -> str:

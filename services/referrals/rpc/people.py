@@ -2,7 +2,7 @@
 
 from chassis.ids import object_id
 from chassis.rpc import Call
-from chassis.wire import PageTokens, Position, moment, optional_id, page_size, timestamp, version
+from chassis.wire import PageTokens, Position, moment, optional_id, page_size, timestamp, version, word, word_list
 from protos.referrals.v1 import people_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.codes import Check
@@ -26,7 +26,7 @@ class PeopleServicer:
             call.clock.now(),
             wire.identity(request.identity),
             wire.coarse(request.coarse),
-            status_code=request.trafficking_status_code,
+            status_code=word(pb.TraffickingStatus, request.trafficking_status_code, "trafficking_status_code"),
             exploitation_country=request.exploitation_country,
             plan=plan,
         )
@@ -80,12 +80,12 @@ class PeopleServicer:
             recipient_organization_id=optional_id(found.recipient_organization_id, "receipt.recipient_organization_id"),
             field_groups=frozenset(wire.GROUPS.members(found.field_groups, "receipt.field_groups")),
             purpose_codes=tuple(found.purpose_codes),
-            giver_code=found.giver_code,
-            manner_code=found.manner_code,
-            assent_code=found.assent_code,
+            giver_code=word(pb.Giver, found.giver_code, "receipt.giver_code"),
+            manner_code=word(pb.Manner, found.manner_code, "receipt.manner_code"),
+            assent_code=word(pb.Assent, found.assent_code, "receipt.assent_code"),
             in_private=found.in_private,
             interpreter=found.interpreter,
-            explained_codes=tuple(found.explained_codes),
+            explained_codes=word_list(pb.Explained, found.explained_codes, "receipt.explained_codes"),
         )
         return wire.receipt_message(self._usecases.create_receipt(call.tx, call.caller, now, receipt), now)
 

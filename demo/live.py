@@ -73,7 +73,6 @@ def people(network: Network, now: datetime) -> dict[str, File]:
             has_identity=bool(known.given),
             safe_contact_channel=known.channel,
         )
-        person.check()
         plan = SafeContact(known.channel, "de 9 a 11" if known.channel in ("phone", "message") else "", "la tía Chepa", "Enlace, albergue")
         giver = "guardian" if known.age_band == "12-17" else "person"
         files[word] = File(person, Identity(known.given, known.family), plan, known.holder, giver)

@@ -97,7 +97,6 @@ def _file(network: Network, row: Assisted, chance: random.Random) -> File:
         has_identity=True,
         safe_contact_channel="through_worker",
     )
-    person.check()
     identity = Identity(row.given, row.family, row.born, exploitation_note="Le ofrecieron un empleo que no existía.")
     return File(person, identity, SafeContact("through_worker"), row.holder, "guardian" if coarse.age_band == "12-17" else "person")
 

@@ -21,6 +21,8 @@ def with_what_is_required(request: Any) -> Any:
             continue
         if field.message_type and field.message_type.full_name == TIME:
             getattr(request, field.name).FromDatetime(NOON)
+        elif field.message_type and not field.is_repeated:
+            getattr(request, field.name).SetInParent()
         elif field.is_repeated:
             getattr(request, field.name).append(1 if field.enum_type else "f" * 32)
         elif field.enum_type:

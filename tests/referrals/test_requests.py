@@ -242,7 +242,7 @@ def people_beginnings() -> dict[str, Beginning]:
 
     def identity(story: Story) -> tuple[Client, Any]:
         person = story.person()
-        return story.ngo, people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag)
+        return story.ngo, people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=people_pb2.Identity())
 
     def plan(story: Story) -> tuple[Client, Any]:
         person = story.person()

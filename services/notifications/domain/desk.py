@@ -10,7 +10,6 @@ from services.notifications.domain.texts import LANGUAGES
 _EMAIL = re.compile(
     r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)+$"
 )
-_LONGEST = 254  # RFC 5321
 
 
 @dataclass(frozen=True)
@@ -33,9 +32,7 @@ def check(desk: Desk) -> None:
     wrong = []
     if desk.language not in LANGUAGES:
         wrong.append(("desk.language", "unknown_code"))
-    if len(desk.email) > _LONGEST:
-        wrong.append(("desk.email", "too_long"))
-    elif desk.email and not is_address(desk.email):
+    if desk.email and not is_address(desk.email):
         wrong.append(("desk.email", "malformed"))
     if wrong:
         raise Invalid(*wrong)

@@ -34,9 +34,6 @@ class ApiKeyEntry:
     def check(self, now: datetime) -> None:
         """Refuses an entry that is wrong."""
         check = Check()
-        check.text("label", self.label, required=True)
-        if not self.scopes:
-            check.say("scopes", "required")
         check.listed("scopes", self.scopes)
         if not now < self.expire_time <= now + LONGEST_LIFE:
             check.say("expire_time", "out_of_range")

@@ -35,10 +35,7 @@ class InvitationEntry:
         """Refuses an entry that is wrong."""
         check = Check("invitation")
         check.email("email", self.email)
-        if not self.roles:
-            check.say("roles", "required")
         check.listed("roles", self.roles)
-        check.language("language", self.language, required=True)
         check.done()
 
     def check_given_by(self, roles: frozenset[str], *, own: bool) -> None:

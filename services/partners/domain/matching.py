@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 
-from services.partners.domain.codes import MAX_AGE, Check, Taxonomy
-from services.partners.domain.service import MAX_DEPENDANTS, SHELTER_NEEDS, Capacity, Eligibility, Gender, Intake
+from services.partners.domain.codes import Check, Taxonomy
+from services.partners.domain.service import SHELTER_NEEDS, Capacity, Eligibility, Gender, Intake
 
 FRESH_SHELTER = timedelta(hours=24)  # a bed of this morning may be gone tonight
 FRESH = timedelta(days=7)
 ASSURED = timedelta(days=183)  # every entry is to be confirmed each six months
 ANY_AGE = 99  # a service up to this age means everybody
-MAX_EXCLUDED = 100
 
 
 class Verdict(IntEnum):
@@ -53,17 +52,9 @@ class Question:
     def check(self, taxonomy: Taxonomy) -> None:
         """Refuses a question that is wrong."""
         check = Check()
-        if not self.need_code:
-            check.say("need_code", "required")
-        elif not taxonomy.knows(self.need_code):
+        if not taxonomy.knows(self.need_code):
             check.say("need_code", "unknown_code")
-        check.country("country", self.country)
         check.department("department", self.department, self.country)
-        check.within("age", self.age, 0, MAX_AGE)
-        check.within("dependants", self.dependants, 0, MAX_DEPENDANTS)
-        check.language("language", self.language)
-        if len(self.excluded_organization_ids) > MAX_EXCLUDED:
-            check.say("excluded_organization_ids", "too_long")
         check.done()
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from chassis.errors import Conflict, Invalid
-from services.partners.domain.codes import MAX_DESCRIPTION, Check
+from services.partners.domain.codes import Check
 from services.partners.domain.subject import Subject
 
 E = TypeVar("E")
@@ -63,16 +63,9 @@ class OrganizationEntry:
     def check(self) -> None:
         """Refuses an entry that is wrong."""
         check = Check("organization")
-        check.text("name", self.name, required=True)
-        if self.type is None:
-            check.say("type", "required")
-        check.country("country", self.country, required=True)
         check.department("department", self.department, self.country)
         check.phone("phone", self.phone)
-        check.url("url", self.url)
-        check.languages("languages", self.languages)
-        check.text("description", self.description, limit=MAX_DESCRIPTION)
-        check.dialled("hotline_number", self.hotline_number)
+        check.listed("languages", self.languages)
         check.done()
 
 

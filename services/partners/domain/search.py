@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.partners.domain.codes import MAX_AGE, Check, Taxonomy
-from services.partners.domain.service import MAX_DEPENDANTS
-
-MAX_WORDS = 200  # characters
+from services.partners.domain.codes import Check, Taxonomy
 
 
 @dataclass(frozen=True)
@@ -25,12 +22,7 @@ class Wanted:
     def check(self, taxonomy: Taxonomy) -> None:
         """Refuses what can't be looked for."""
         check = Check()
-        check.text("words", self.words, limit=MAX_WORDS)
         if self.need_code and not taxonomy.knows(self.need_code):
             check.say("need_code", "unknown_code")
-        check.country("country", self.country)
         check.department("department", self.department, self.country)
-        check.language("language", self.language)
-        check.within("age", self.age, 0, MAX_AGE)
-        check.within("dependants", self.dependants, 0, MAX_DEPENDANTS)
         check.done()

@@ -9,14 +9,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from services.partners.domain.codes import MAX_AGE, MAX_DESCRIPTION, Check, Taxonomy
+from services.partners.domain.codes import Check, Taxonomy
 from services.partners.domain.organization import OrganizationType, changed
 from services.partners.domain.subject import Subject
 
 SHELTER_NEEDS = frozenset({"HOU.EMG", "HOU.SAFE"})
 USUAL_UNIT = "places"  # if nothing is said
-MAX_DEPENDANTS = 50
-MAX_ROOM = 100_000
 
 
 class Gender(StrEnum):
@@ -49,12 +47,9 @@ class Eligibility:
 
     def check(self, check: Check) -> None:
         """Notes what is wrong."""
-        check.within("eligibility.minimum_age", self.minimum_age, 0, MAX_AGE)
-        check.within("eligibility.maximum_age", self.maximum_age, 0, MAX_AGE)
         if self.minimum_age is not None and self.maximum_age is not None and self.minimum_age > self.maximum_age:
             check.say("eligibility.maximum_age", "out_of_range")
         check.listed("eligibility.genders", self.genders)
-        check.within("eligibility.maximum_dependants", self.maximum_dependants, 0, MAX_DEPENDANTS)
         if self.takes_dependants is False and self.maximum_dependants:
             check.say("eligibility.maximum_dependants", "out_of_range")
 
@@ -71,10 +66,6 @@ class Capacity:
 
     def check(self, check: Check) -> None:
         """Notes what is wrong."""
-        if self.intake is None:
-            check.say("capacity.intake", "required")
-        check.within("capacity.available", self.available, 0, MAX_ROOM)
-        check.within("capacity.maximum", self.maximum, 0, MAX_ROOM)
         if self.available is not None and self.maximum is not None and self.available > self.maximum:
             check.say("capacity.available", "out_of_range")
 
@@ -100,17 +91,12 @@ class ServiceEntry:
     def check(self, taxonomy: Taxonomy) -> None:
         """Refuses an entry that is wrong."""
         check = Check("service")
-        check.text("name", self.name, required=True)
-        check.text("description", self.description, limit=MAX_DESCRIPTION)
-        if not self.need_codes:
-            check.say("need_codes", "required")
         check.listed("need_codes", self.need_codes)
         for number, code in enumerate(self.need_codes):
             if not taxonomy.knows(code):
                 check.say(f"need_codes.{number}", "unknown_code")
-        check.country("country", self.country, required=True)
         check.department("department", self.department, self.country)
-        check.languages("languages", self.languages)
+        check.listed("languages", self.languages)
         self.eligibility.check(check)
         check.phone("phone", self.phone)
         check.done()

@@ -49,12 +49,8 @@ class WorkerEntry:
     def check(self) -> None:
         """Refuses an entry that is wrong."""
         check = Check("worker")
-        check.text("name", self.name, required=True)
         check.email("email", self.email)
-        if not self.roles:
-            check.say("roles", "required")
         check.listed("roles", self.roles)
-        check.language("language", self.language, required=True)
         check.done()
 
 

@@ -14,16 +14,11 @@ REACHED_BY_OVERRIDE = frozenset(
 NEED_GROUPS = frozenset("HOU MED PSS PRO LEG DOC RET FAM MAT EDU LIV LNG INF COM".split())
 
 MAX_NOTE = 4_000  # characters
-MAX_FIELD = 500
 
 MAX_SAID = 20  # wrong fields in one refusal: it travels in a trailer of 8 KiB
-MAX_LANGUAGE = 35  # RFC 5646, 4.4.1
 
 # Always with fullmatch: `$` would let a line end pass.
 _NEED = re.compile(r"[A-Z]{3}(\.[A-Z]{3,5})?")
-_COUNTRY = re.compile(r"[A-Z]{2}")
-_DEPARTMENT = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}")
-_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 class Check:
@@ -35,18 +30,6 @@ class Check:
     def need(self, path: str, value: str, *, required: bool = False) -> None:
         """A need code by its shape and group; which sub-codes exist is the directory's knowledge."""
         self._say(path, value, bool(_NEED.fullmatch(value)) and value[:3] in NEED_GROUPS, "unknown_code", required)
-
-    def country(self, path: str, value: str, *, required: bool = False) -> None:
-        """ISO 3166-1 alpha-2 by its shape."""
-        self._say(path, value, bool(_COUNTRY.fullmatch(value)), "malformed", required)
-
-    def department(self, path: str, value: str) -> None:
-        """ISO 3166-2 by its shape."""
-        self._say(path, value, bool(_DEPARTMENT.fullmatch(value)), "malformed", False)
-
-    def language(self, path: str, value: str) -> None:
-        """BCP 47 by its shape."""
-        self._say(path, value, len(value) <= MAX_LANGUAGE and bool(_LANGUAGE.fullmatch(value)), "malformed", False)
 
     def text(self, path: str, value: str, most: int, *, required: bool = False) -> None:
         """A free text of at most so many characters, without control characters but line ends."""

@@ -73,11 +73,8 @@ class Contact:
     reference_hint: str = ""
 
     def check(self) -> None:
-        """Refuses codes that have not the shape of one."""
+        """Refuses what is no need."""
         check = Check()
-        check.country("contact.line_country", self.line_country, required=True)
-        check.language("contact.language", self.language)
-        check.department("contact.department", self.department)
         check.need("contact.need_code", self.need_code)
         check.done()
 

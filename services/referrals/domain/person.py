@@ -5,7 +5,6 @@ from datetime import date, datetime
 from enum import Enum
 
 from chassis.errors import Conflict
-from services.referrals.domain import codes
 from services.referrals.domain.codes import Check
 
 
@@ -33,15 +32,6 @@ class Coarse:
     country: str = ""
     department: str = ""
 
-    def check(self) -> None:
-        """Refuses what is not a code or a sane number."""
-        check = Check()
-        check.language("coarse.language", self.language)
-        check.that(self.dependants is None or 0 <= self.dependants <= 20, "coarse.dependants", "out_of_range")
-        check.country("coarse.country", self.country)
-        check.department("coarse.department", self.department)
-        check.done()
-
 
 @dataclass(frozen=True)
 class Identity:
@@ -58,11 +48,8 @@ class Identity:
     document_number: str = ""
 
     def check(self, today: date) -> None:
-        """Refuses what is too long or not a date."""
+        """Refuses a birth date that no calendar has, or nobody alive."""
         check = Check()
-        for each in fields(self):
-            most = codes.MAX_NOTE if each.name.endswith("_note") else codes.MAX_FIELD
-            check.text(f"identity.{each.name}", getattr(self, each.name), most)
         born = _date(self.birth_date)
         check.that(not self.birth_date or born is not None, "identity.birth_date", "malformed")
         check.that(born is None or date(1900, 1, 1) <= born <= today, "identity.birth_date", "out_of_range")
@@ -105,14 +92,6 @@ class SafeContact:
     never_say: str = ""
     message_may_be_left: bool = False
 
-    def check(self) -> None:
-        """Refuses a plan without a channel, and over-long texts."""
-        check = Check()
-        check.that(bool(self.channel_code), "safe_contact.channel_code", "required")
-        for name in ("hours", "code_word", "never_say"):
-            check.text(f"safe_contact.{name}", getattr(self, name), codes.MAX_FIELD)
-        check.done()
-
 
 @dataclass
 class Person:
@@ -130,13 +109,6 @@ class Person:
     safe_contact_channel: str = ""
     erased: bool = field(default=False)
 
-    def check(self) -> None:
-        """Refuses codes that have not the shape of one."""
-        check = Check()
-        check.country("exploitation_country", self.exploitation_country)
-        check.done()
-        self.coarse.check()
-
     def check_not_erased(self) -> None:
         """What was erased is gone for everybody."""
         if self.erased:
@@ -152,7 +124,6 @@ class Person:
     def plan_contact(self, plan: SafeContact, now: datetime) -> None:
         """Notes over which channel, or that over none, she may be contacted."""
         self.check_not_erased()
-        plan.check()
         self.safe_contact_channel = plan.channel_code
         self._changed(now)
 

@@ -29,9 +29,6 @@ class ReferralsServicer:
 
     def CreateReferral(self, request: pb.CreateReferralRequest, call: Call) -> pb.Referral:
         """See the .proto, as for every method here."""
-        check = Check()
-        check.that(bool(request.person_id), "person_id", "required")
-        check.done()
         draft = Draft(
             need_code=request.need_code or None,
             urgency=wire.URGENCIES.member(request.urgency, "urgency"),

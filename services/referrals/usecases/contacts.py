@@ -15,8 +15,6 @@ from chassis.guesses import Budget, Guesses, Origin
 from chassis.ids import new_id
 from chassis.tokens import Caller
 from chassis.wire import Position
-from services.referrals.domain import codes
-from services.referrals.domain.codes import Check
 from services.referrals.domain.contact import PLAIN, Contact, check_pin, new_pin, new_reference, read_reference
 from services.referrals.domain.lifecycle import LIVE
 from services.referrals.domain.person import FieldGroup
@@ -50,7 +48,7 @@ class Contacts:
         check_pin(pin)
         reference = new_reference()
         contact = Contact(new_id(), caller.organization_id, now, now, reference_hint=reference[-2:], **values)
-        self._check(contact, note)
+        contact.check()
         self._book.add(tx, contact, note)
         self._book.add_reference(tx, reference, contact.id, HASHER.hash(pin))
         return contact, reference, pin
@@ -78,16 +76,9 @@ class Contacts:
         if (person_id := values.get("person_id")) and self._files.get(tx, person_id).organization_id != caller.organization_id:
             raise NotFound
         contact = replace(contact, **values, version=version + 1, update_time=now)
-        self._check(contact, note or "")
+        contact.check()
         self._book.change(tx, contact, note)
         return contact, old_note if note is None else note
-
-    @staticmethod
-    def _check(contact: Contact, note: str) -> None:
-        contact.check()
-        check = Check()
-        check.text("contact.note", note, codes.MAX_NOTE)
-        check.done()
 
 
 @dataclass

@@ -10,13 +10,15 @@ from typing import Any, TypeVar
 
 from flask import Flask
 
-WORKER, OPERATOR, MANAGER, COORDINATOR, AUDITOR = "worker", "operator", "manager", "coordinator", "auditor"
-EVERYONE = frozenset({WORKER, OPERATOR, MANAGER, COORDINATOR, AUDITOR})
-CARE = frozenset({WORKER, OPERATOR, MANAGER})  # whoever works with people and referrals of an organisation
-SENDERS = frozenset({WORKER, OPERATOR})
-LINE = frozenset({OPERATOR})
-MANAGERS = frozenset({MANAGER})
-NETWORK = frozenset({COORDINATOR})
+from chassis.wire import words
+from protos.contract.v1 import contract_pb2
+
+EVERYONE = frozenset(words(contract_pb2.Role.DESCRIPTOR).values()) - {"emergency"}  # which is beside another role
+CARE = frozenset({"worker", "operator", "manager"})  # whoever works with people and referrals of an organisation
+SENDERS = frozenset({"worker", "operator"})
+LINE = frozenset({"operator"})
+MANAGERS = frozenset({"manager"})
+NETWORK = frozenset({"coordinator"})
 View = TypeVar("View", bound=Callable[..., Any])
 
 

@@ -12,7 +12,7 @@ blueprint = Blueprint("inbox", __name__)
 
 
 @blueprint.get("/inbox")
-@access.open_to(access.CARE | {access.COORDINATOR}, navigation=N_("Buzón"))
+@access.open_to(access.CARE | access.NETWORK, navigation=N_("Buzón"))
 def inbox() -> str:
     """Messages, newest first."""
     return render({})
@@ -31,7 +31,7 @@ def render(errors: dict[str, str]) -> str:
 
 
 @blueprint.post("/inbox/<identifier>/read")
-@access.open_to(access.CARE | {access.COORDINATOR})
+@access.open_to(access.CARE | access.NETWORK)
 def read(identifier: str) -> Response:
     """Marks a message read; opens its referral when that was the button."""
     clients().notifications.MarkMessageRead(n.MarkMessageReadRequest(id=identifier, request_id=forms.request_id()))

@@ -1,10 +1,12 @@
 """Referrals: the list, and one referral with what to do next, its history, the person behind the seal, and whether its notices arrived."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from chassis import wire
 from chassis.errors import Refusal
 from protos.notifications.v1.notifications_pb2 import ListNoticesRequest, Notice
 from protos.partners.v1.directory_pb2 import MatchServicesRequest
@@ -15,7 +17,9 @@ from services.gateway.clients import clients
 from services.gateway.i18n import N_
 
 blueprint = Blueprint("referral", __name__)
-BOXES = {"mine": r.BOX_MINE, "inbox": r.BOX_INBOX, "outbox": r.BOX_OUTBOX, "network": r.BOX_NETWORK}
+BOXES: dict[str, Any] = dict(
+    sorted(wire.numbers(r.Box.DESCRIPTOR).items(), key=lambda box: box[0] != "mine")
+)  # the first is shown when none was asked for
 
 
 @dataclass
@@ -160,7 +164,7 @@ def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
 
 
 @blueprint.post("/referrals/<identifier>/do/<verb>")
-@access.open_to(access.CARE | {access.COORDINATOR})
+@access.open_to(access.CARE | access.NETWORK)
 def act(identifier: str, verb: str) -> Response | tuple[str, int]:
     """Takes a step."""
     form = step_forms.STEPS.get(verb)

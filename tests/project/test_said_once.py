@@ -1,0 +1,101 @@
+"""What the .proto files say stands nowhere else: no code list, no scope and no route is written a second time in Python.
+
+Allowed are the tables of words that people read (test_pages_words compares their keys), the enums of the domains, which import nothing (wire.EnumCodec
+compares them when a service starts), and subsets: a rule about some codes names them.
+"""
+
+import ast
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from chassis import wire
+from services.gateway.api.binding import bindings
+from services.gateway.contract_page import SERVICES
+from tests.parts.local_stack import ROOT
+
+FILES = sorted(
+    path
+    for folder in ("chassis", "services")
+    for path in (ROOT / folder).rglob("*.py")
+    if "vocabulary" not in path.parts and "embedded" not in path.parts
+)
+# Rules of the business that have a word for nearly every code, and say another thing of each.
+RULES = (
+    "services/referrals/domain/codes.py: enlace.partners.v1.OrganizationType",  # whom an override reaches
+    "services/referrals/domain/contact.py: enlace.referrals.v1.Answer",  # the three answers, by name, in the rules of the triage
+    "services/referrals/domain/contact.py: enlace.referrals.v1.State",  # what a caller hears of each state
+    "services/referrals/store/referrals.py: enlace.referrals.v1.Box",  # the condition of each box
+)
+MOST = 0.75  # of a list's words in one literal: that is the list, with what a rule leaves out forgotten
+
+
+def enums() -> dict[str, frozenset[str]]:
+    """The words of every enum that a request or answer names, by its name."""
+    found: dict[str, frozenset[str]] = {}
+    seen: set[str] = set()
+
+    def walk(message: Any) -> None:
+        if message.full_name in seen:
+            return
+        seen.add(message.full_name)
+        for field in message.fields:
+            if field.enum_type is not None:
+                found[field.enum_type.full_name] = frozenset(wire.words(field.enum_type).values())
+            if field.message_type is not None:
+                walk(field.message_type)
+
+    for method in chain.from_iterable(service.methods for service in SERVICES):
+        walk(method.input_type)
+        walk(method.output_type)
+    return found
+
+
+def literals(tree: ast.AST) -> Iterator[frozenset[str]]:
+    """The texts of each collection that is written out, also as a text that is split."""
+    for node in ast.walk(tree):
+        parts: list[ast.expr | None] = []
+        if isinstance(node, ast.List | ast.Tuple | ast.Set):
+            parts = list(node.elts)
+        elif isinstance(node, ast.Dict):
+            parts = list(node.keys)
+        elif isinstance(node, ast.Attribute) and node.attr == "split" and isinstance(node.value, ast.Constant):
+            yield frozenset(str(node.value.value).split())
+        said = frozenset(part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str))
+        if said:
+            yield said
+
+
+def lists_said_again(files: list[Path], lists: dict[str, frozenset[str]]) -> list[str]:
+    found = []
+    for path in files:
+        for said in literals(ast.parse(path.read_text())):
+            for name, codes in lists.items():
+                same = {code for code in codes if code in said or code.upper() in said}
+                if len(same) >= 3 and len(same) >= MOST * len(codes):
+                    found.append(f"{path.relative_to(ROOT)}: {name}")
+    return found
+
+
+def constants(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
+
+
+def test_no_code_list_of_the_contract_is_written_out_again() -> None:
+    assert sorted(lists_said_again(FILES, enums())) == sorted(RULES)
+
+
+def test_no_route_of_the_contract_is_written_out_again() -> None:
+    routes = {binding.path for service in SERVICES for rpc in service.methods for binding in bindings(rpc)}
+    assert [f"{path.relative_to(ROOT)}:{line}: {text}" for path in FILES for line, text in constants(path) if text in routes] == []
+
+
+def test_a_list_that_is_written_out_again_is_found(tmp_path: Path) -> None:
+    file = ROOT / "tests" / "project" / "test_said_once.py"
+    copies = ('ANSWERS = ("yes", "no", "did_not_say")', 'X = {"yes": 1, "no": 2, "did_not_say": 3}', 'X = "yes no did_not_say".split()')
+    for copy in copies:
+        assert list(literals(ast.parse(copy))) == [frozenset({"yes", "no", "did_not_say"})], copy
+    assert lists_said_again([file], {"Answer": frozenset({"yes", "no", "did_not_say"})}) != []

@@ -3,20 +3,66 @@
 Only shape is looked at here (a number is a number, a date a date); what is allowed is the services' to judge.
 """
 
+from typing import Any, TypeVar
+
 from flask import request
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from chassis import wire
 from chassis.errors import Conflict, Invalid, Refusal
+from chassis.shape import TIME, shape
 from services.gateway import i18n, words
 from services.gateway.i18n import gettext as _
 
+M = TypeVar("M", bound=Message)
 # What a page can show in the form itself; everything else becomes an error page.
 SHOWN_IN_PLACE = (Invalid, Conflict)
 
 
-def text(name: str, limit: int = 2000) -> str:
-    """A text without blanks around it; empty when it was not sent."""
-    return request.form.get(name, "").strip()[:limit]
+def filled(message: M) -> M:
+    """Fills a message with what the form brought for its fields, also those of the messages inside it: a field is asked for by its name in the contract.
+
+    What the form left out, and what only a service says, stays as it is.
+    """
+    for field in message.DESCRIPTOR.fields:
+        if field.message_type is not None and field.message_type.full_name != TIME:
+            if not field.is_repeated and _is_asked(field.message_type):
+                getattr(message, field.name).SetInParent()
+                filled(getattr(message, field.name))
+        elif field.name in request.form and not shape(field).output_only:
+            _fill(message, field)
+    return message
+
+
+def _is_asked(message: Any) -> bool:
+    return any(field.name in request.form or (field.message_type is not None and _is_asked(field.message_type)) for field in message.fields)
+
+
+def _fill(message: Message, field: Any) -> None:
+    name = field.name
+    if field.is_repeated:
+        values: list[Any] = texts(name)
+        if field.enum_type is not None:
+            values = [number for value in values if (number := wire.numbers(field.enum_type).get(value))]
+        getattr(message, name).extend(values)
+    elif field.message_type is not None:
+        if (time := moment(name)) is not None:
+            getattr(message, name).CopyFrom(time)
+    elif field.enum_type is not None:
+        setattr(message, name, wire.numbers(field.enum_type).get(text(name), 0))
+    elif field.type == FieldDescriptor.TYPE_BOOL:
+        setattr(message, name, flag(name))
+    elif field.type == FieldDescriptor.TYPE_STRING:
+        setattr(message, name, text(name))
+    elif (number := whole_number(name)) is not None:
+        setattr(message, name, number)
+
+
+def text(name: str) -> str:
+    """A text without blanks around it; empty when it was not sent. It is never cut: the service says when it is too long."""
+    return request.form.get(name, "").strip()
 
 
 def texts(name: str) -> list[str]:
@@ -31,23 +77,23 @@ def flag(name: str) -> bool:
 
 def whole_number(name: str) -> int | None:
     """A whole number, or None when it is empty or none."""
-    value = text(name, 9)
-    return int(value) if value.isdecimal() else None
+    value = text(name)
+    return int(value) if value.isdecimal() and len(value) < 10 else None  # what no field of a contract could hold is none
 
 
 def moment(name: str) -> Timestamp | None:
     """A date or time in the reader's zone."""
-    return i18n.local_to_stamp(text(name, 40))
+    return i18n.local_to_stamp(text(name))
 
 
 def request_id() -> str:
     """What makes sending a form twice act once."""
-    return text("request_id", 64)
+    return text("request_id")
 
 
 def etag() -> str:
     """The version the form was made from."""
-    return text("etag", 100)
+    return text("etag")
 
 
 def problems(refusal: Refusal) -> dict[str, str]:

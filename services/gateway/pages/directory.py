@@ -33,20 +33,7 @@ def search() -> str:
 @access.open_to(access.EVERYONE)
 def results() -> str | tuple[str, int]:
     """What fits; each page of it is asked for by the form again."""
-    question = d.SearchServicesRequest(
-        words=forms.text("words", 200),
-        need_code=forms.text("need_code"),
-        country=forms.text("country"),
-        department=forms.text("department"),
-        language=forms.text("language"),
-        has_room=forms.flag("has_room"),
-        page_size=25,
-        page_token=forms.text("page"),
-    )
-    if (age := forms.whole_number("age")) is not None:
-        question.age = age
-    if (dependants := forms.whole_number("dependants")) is not None:
-        question.dependants = dependants
+    question = forms.filled(d.SearchServicesRequest(page_size=25, page_token=forms.text("page")))
     try:
         answer = clients().directory.SearchServices(question)
     except forms.SHOWN_IN_PLACE as refusal:
@@ -85,13 +72,7 @@ def vet(identifier: str, verb: str) -> Response | tuple[str, int]:
 def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
     """Takes the step; False for one that there is not."""
     if verb == "propose":
-        changed = d.Organization(
-            id=identifier,
-            etag=forms.etag(),
-            type=d.OrganizationType.ValueType(words.number("organization_type", forms.text("type"))),
-            country=forms.text("country"),
-            hotline_number=forms.text("hotline_number"),
-        )
+        changed = forms.filled(d.Organization(id=identifier))
         mask = FieldMask(paths=["type", "country", "hotline_number"])
         directory.ProposeOrganizationChange(d.ProposeOrganizationChangeRequest(organization=changed, update_mask=mask, request_id=once))
     elif verb == "confirm":
@@ -101,7 +82,7 @@ def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
     elif verb == "invite":
         invitation = m.Invitation(
             organization_id=identifier,
-            email=forms.text("email", 300),
+            email=forms.text("email"),
             roles=[
                 contract_pb2.ROLE_MANAGER,
                 contract_pb2.ROLE_WORKER,
@@ -142,12 +123,7 @@ def capacity(identifier: str) -> Response | str | tuple[str, int]:
         abort(404)
     errors: dict[str, str] = {}
     if request.method == "POST":
-        said = d.Capacity(
-            intake=d.Intake.ValueType(words.number("intake", forms.text("intake"))), unit=service.capacity.unit or d.CAPACITY_UNIT_PLACES
-        )
-        for name in ("available", "maximum"):
-            if (number := forms.whole_number(name)) is not None:
-                setattr(said, name, number)
+        said = forms.filled(d.Capacity(unit=service.capacity.unit or d.CAPACITY_UNIT_PLACES))
         try:
             clients().directory.SetCapacity(d.SetCapacityRequest(id=identifier, capacity=said, request_id=forms.request_id()))
             return redirect(url_for("directory.capacity", identifier=identifier, done="capacity"), 303)

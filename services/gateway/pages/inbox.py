@@ -36,7 +36,7 @@ def read(identifier: str) -> Response:
     """Marks a message read; opens its referral when that was the button."""
     clients().notifications.MarkMessageRead(n.MarkMessageReadRequest(id=identifier, request_id=forms.request_id()))
     if forms.text("referral"):
-        return redirect(url_for("referral.show", identifier=forms.text("referral", 64)), 303)
+        return redirect(url_for("referral.show", identifier=forms.text("referral")), 303)
     return redirect(url_for("inbox.inbox", done="read"), 303)
 
 

@@ -27,8 +27,8 @@ def form() -> str:
 def accept() -> Response | tuple[str, int]:
     """Opens the account, and leads to the sign-in."""
     question = AcceptInvitationRequest(
-        token=forms.text("token", 200),
-        name=forms.text("name", 300),
+        token=forms.text("token"),
+        name=forms.text("name"),
         password=request.form.get("password", ""),
         request_id=forms.request_id(),
     )

@@ -5,7 +5,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import contacts_pb2 as c
-from services.gateway import access, forms, session, vocabulary, words
+from services.gateway import access, forms, session
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 
@@ -13,26 +13,12 @@ blueprint = Blueprint("line", __name__)
 CHANGEABLE = ("triage", "kind_code", "speaker_code", "outcome_code", "department", "need_code", "note", "language")
 
 
-def triage() -> c.Triage:
-    """The answers as they are on the form."""
-    answers = {name: c.Answer.ValueType(words.number("answer", forms.text(name))) for name in vocabulary.TABLES["triage"]}
-    return c.Triage(**answers)
-
-
-def contact() -> c.Contact:
+def contact(identifier: str = "") -> c.Contact:
     """What the form says of the contact."""
-    return c.Contact(
-        line_country=forms.text("line_country") or session.me().country,
-        campaign_code=words.number("campaign", forms.text("campaign_code")),
-        kind_code=words.number("contact_kind", forms.text("kind_code")),
-        speaker_code=words.number("speaker", forms.text("speaker_code")),
-        language=forms.text("language"),
-        triage=triage(),
-        department=forms.text("department"),
-        need_code=forms.text("need_code"),
-        outcome_code=words.number("contact_outcome", forms.text("outcome_code")) or c.CONTACT_OUTCOME_OPEN,
-        note=forms.text("note"),
-    )
+    said = forms.filled(c.Contact(id=identifier))
+    said.line_country = said.line_country or session.me().country
+    said.outcome_code = said.outcome_code or c.CONTACT_OUTCOME_OPEN
+    return said
 
 
 @blueprint.get("/line")
@@ -63,7 +49,7 @@ def create() -> str | tuple[str, int]:
     said = contact()
     try:
         answer = clients().contacts.CreateContact(
-            c.CreateContactRequest(contact=said, pin=forms.text("pin", 4), request_id=forms.request_id())
+            c.CreateContactRequest(contact=said, pin=forms.text("pin"), request_id=forms.request_id())
         )
     except forms.SHOWN_IN_PLACE as refusal:
         return page(said, forms.problems(refusal)), 422
@@ -81,8 +67,7 @@ def show(identifier: str) -> str:
 @access.open_to(access.LINE)
 def save(identifier: str) -> Response | tuple[str, int]:
     """Saves the answers as they are now; the urgency is derived anew by the service."""
-    said = contact()
-    said.id, said.etag = identifier, forms.etag()
+    said = contact(identifier)
     try:
         clients().contacts.UpdateContact(
             c.UpdateContactRequest(contact=said, update_mask=FieldMask(paths=list(CHANGEABLE)), request_id=forms.request_id())

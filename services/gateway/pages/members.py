@@ -46,7 +46,7 @@ def render(part: str, errors: dict[str, str], secret: str = "") -> str:
 def invite() -> Response | tuple[str, int]:
     """Invites somebody to the team; she gets the link by e-mail and chooses her own password."""
     roles = [contract_pb2.Role.ValueType(words.number("role", role)) for role in forms.texts("roles") if role in GIVEN_ROLES]
-    invitation = m.Invitation(email=forms.text("email", 300), roles=roles, language=forms.text("language"))
+    invitation = m.Invitation(email=forms.text("email"), roles=roles, language=forms.text("language"))
     try:
         clients().members.CreateInvitation(m.CreateInvitationRequest(invitation=invitation, request_id=forms.request_id()))
     except forms.SHOWN_IN_PLACE as refusal:
@@ -74,12 +74,7 @@ def suspend(identifier: str) -> Response:
 @access.open_to(access.MANAGERS)
 def create_key() -> str | tuple[str, int]:
     """Makes a key and shows its secret, once."""
-    question = m.CreateApiKeyRequest(
-        label=forms.text("label", 100),
-        scopes=[number for word in forms.texts("scopes") if (number := wire.number(contract_pb2.Scope, word))],
-        request_id=forms.request_id(),
-        organization_id=session.me().organization_id,
-    )
+    question = forms.filled(m.CreateApiKeyRequest(organization_id=session.me().organization_id))
     try:
         return render("key", {}, clients().members.CreateApiKey(question).secret)
     except forms.SHOWN_IN_PLACE as refusal:

@@ -29,7 +29,7 @@ def answered(
     ask: Callable[[str, str], c.ReferenceStatus], say: Callable[[c.ReferenceStatus], str] = lambda status: ""
 ) -> Response | tuple[str, int]:
     """Asks with what the form brought, and says what came of it; wrong and unknown sound the same."""
-    reference, pin, device = forms.text("reference", 20), forms.text("pin", 10), origin.device()
+    reference, pin, device = forms.text("reference"), forms.text("pin"), origin.device()
     origin.tell(device)
     try:
         status = ask(reference, pin)

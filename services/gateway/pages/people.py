@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, forms, i18n, names, session, words
+from services.gateway import access, forms, i18n, names, session
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.pages import person_form
@@ -108,24 +108,18 @@ def alike(reading: p.Reading) -> tuple[object, ...]:
 @access.open_to(access.SENDERS)
 def open_identity(identifier: str) -> str | tuple[str, int]:
     """Opens the chosen groups for a purpose; shown in this answer only."""
-    groups = [p.FieldGroup.ValueType(words.number("field_group", code)) for code in forms.texts("field_groups")]
-    errors = {} if groups else {"field_groups": words.violation("required")}
-    if not forms.text("purpose_code"):
-        errors["purpose_code"] = words.violation("required")
-    if not errors:
-        try:
-            question = p.OpenPersonRequest(id=identifier, purpose_code=forms.text("purpose_code"), field_groups=groups)
-            return render(identifier, "open", {}, clients().people.OpenPerson(question))
-        except forms.SHOWN_IN_PLACE as refusal:
-            errors = forms.problems(refusal)
-    return render(identifier, "open", errors), 422
+    try:
+        return render(identifier, "open", {}, clients().people.OpenPerson(forms.filled(p.OpenPersonRequest(id=identifier))))
+    except forms.SHOWN_IN_PLACE as refusal:
+        return render(identifier, "open", forms.problems(refusal)), 422
 
 
 @blueprint.post("/people/<identifier>/identity")
 @access.open_to(access.SENDERS)
 def update(identifier: str) -> Response | tuple[str, int]:
     """Completes the sealed part; what is left empty stays as it is."""
-    question = p.UpdateIdentityRequest(id=identifier, etag=forms.etag(), identity=person_form.identity(), request_id=forms.request_id())
+    question = forms.filled(p.UpdateIdentityRequest(id=identifier))
+    question.identity.SetInParent()
     try:
         clients().people.UpdateIdentity(question)
     except forms.SHOWN_IN_PLACE as refusal:
@@ -139,11 +133,8 @@ def safe_contact(identifier: str) -> Response | tuple[str, int]:
     """Says how she may be contacted."""
     errors = person_form.missing()
     if not errors:
-        question = p.SetSafeContactRequest(
-            id=identifier, etag=forms.etag(), safe_contact=person_form.safe_contact(), request_id=forms.request_id()
-        )
         try:
-            clients().people.SetSafeContact(question)
+            clients().people.SetSafeContact(forms.filled(p.SetSafeContactRequest(id=identifier)))
             return redirect(url_for("people.show", identifier=identifier, done="saved"), 303)
         except forms.SHOWN_IN_PLACE as refusal:
             errors = forms.problems(refusal)

@@ -244,19 +244,7 @@ def script(language: str, organization: str) -> dict[str, object]:
 
 def give(draft: r.Referral, service: d.Service) -> p.Receipt:
     """Records the consent as it was given."""
-    receipt = p.Receipt(
-        person_id=draft.person_id,
-        recipient_organization_id=service.organization_id,
-        field_groups=[p.FieldGroup.ValueType(words.number("field_group", code)) for code in forms.texts("field_groups")],
-        purpose_codes=forms.texts("purpose_codes"),
-        until_time=forms.moment("until_time"),
-        giver_code=words.number("giver", forms.text("giver_code")),
-        assent_code=words.number("assent", forms.text("assent_code")),
-        manner_code=words.number("manner", forms.text("manner_code")),
-        in_private=forms.flag("in_private"),
-        interpreter=forms.flag("interpreter"),
-        explained_codes=[words.number("explained", code) for code in forms.texts("explained_codes")],
-    )
+    receipt = forms.filled(p.Receipt(person_id=draft.person_id, recipient_organization_id=service.organization_id))
     return clients().people.CreateReceipt(
         p.CreateReceiptRequest(receipt=receipt, request_id=session.part_of(forms.request_id(), "receipt"))
     )
@@ -276,15 +264,7 @@ def check(identifier: str) -> Response | str | tuple[str, int]:
     errors: dict[str, str] = {}
     if request.method == "POST":
         try:
-            clients().referrals.SendReferral(
-                r.SendReferralRequest(
-                    id=identifier,
-                    etag=forms.etag(),
-                    request_id=forms.request_id(),
-                    override_reason_code=r.OverrideReason.ValueType(words.number("override_reason", forms.text("override_reason_code"))),
-                    note=forms.text("note"),
-                )
-            )
+            clients().referrals.SendReferral(forms.filled(r.SendReferralRequest(id=identifier)))
             return redirect(url_for("referral.show", identifier=identifier, done="send"), 303)
         except forms.SHOWN_IN_PLACE as refusal:
             errors = forms.problems(refusal)

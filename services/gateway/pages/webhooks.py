@@ -30,7 +30,7 @@ def render(errors: dict[str, str], created: n.CreateWebhookResponse | None = Non
 def create() -> str | tuple[str, int]:
     """Adds an endpoint and shows its secret, once."""
     kinds = [kind for kind in forms.text("kinds").replace(",", " ").split() if kind]
-    said = n.Webhook(url=forms.text("url", 500), kinds=kinds, enabled=True)
+    said = n.Webhook(url=forms.text("url"), kinds=kinds, enabled=True)
     try:
         return render({}, clients().webhooks.CreateWebhook(n.CreateWebhookRequest(webhook=said, request_id=forms.request_id())))
     except forms.SHOWN_IN_PLACE as refusal:

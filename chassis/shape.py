@@ -98,7 +98,8 @@ class Shape:
     """What a field may hold. `least` and `most` are of a text's length, of a list's entries or of a number's value; `kind` is of a text, or of a list's texts.
 
     `required`: in a request. `output_only`: never in one. `immutable`: when it is made and never after. `always`: never absent in an answer.
-    `private`: in no address. `only`: of a mask or a message, the fields that may be said in it; `without`: those that may not. Both empty: what is not output-only.
+    `private`: in no address. `sealed`: kept encrypted. `optional`: an etag without which a change is taken, too.
+    `only`: of a mask or a message, the fields that may be said in it; `without`: those that may not. Both empty: what is not output-only.
     """
 
     kind: Kind | None
@@ -112,6 +113,7 @@ class Shape:
     only: tuple[str, ...]
     without: tuple[str, ...]
     private: bool
+    sealed: bool
     optional: bool
 
 
@@ -140,6 +142,7 @@ def shape(field: FieldType) -> Shape:
         only=tuple(rules.only) if rules is not None else (),
         without=tuple(rules.without) if rules is not None else (),
         private=rules is not None and rules.private,
+        sealed=(rules is not None and rules.sealed) or (kind is not None and kind.name == "NOTE"),
         optional="OPTIONAL" in behavior,
     )
 

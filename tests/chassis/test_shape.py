@@ -9,8 +9,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.shape import KINDS, MAX_SAID, shape, violations
 from protos.contract.v1 import contract_pb2
+from protos.notifications.v1 import facts_pb2 as notifications_facts
 from protos.partners.v1 import directory_pb2, members_pb2
+from protos.partners.v1 import facts_pb2 as partners_facts
 from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
+from protos.referrals.v1 import facts_pb2 as referrals_facts
+from services.gateway.api import schemas
+from services.gateway.api.binding import bindings
 from services.gateway.contract_page import SERVICES
 
 
@@ -111,3 +116,18 @@ def test_every_field_of_the_contract_has_a_shape_that_its_example_keeps() -> Non
 
 def test_every_kind_of_the_contract_is_known() -> None:
     assert {name.removeprefix("KIND_") for name in contract_pb2.Kind.DESCRIPTOR.values_by_name} - {"UNSPECIFIED"} == KINDS.keys()
+
+
+def test_no_fact_can_carry_what_is_sealed() -> None:
+    for file in (partners_facts, referrals_facts, notifications_facts):
+        for fact in file.DESCRIPTOR.message_types_by_name.values():
+            assert [field.name for field in fact.fields if field.message_type is None and shape(field).sealed] == []
+
+
+def test_what_is_sealed_stands_in_no_address() -> None:
+    for service in SERVICES:
+        for method in service.methods:
+            for binding in bindings(method):
+                schema = schemas.query(binding)
+                sealed = {field.name for field in method.input_type.fields if shape(field).sealed or shape(field).private}
+                assert schema is None or sealed.isdisjoint(schema._declared_fields), method.full_name

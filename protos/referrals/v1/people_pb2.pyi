@@ -332,11 +332,11 @@ class SafeContact(_message.Message):
     channel_code: Global___SafeChannel.ValueType
     """none: no message to her exists."""
     hours: _builtins.str
-    """When. Sealed."""
+    """When."""
     code_word: _builtins.str
-    """What to say first. Sealed."""
+    """What to say first."""
     never_say: _builtins.str
-    """What never to say. Sealed."""
+    """What never to say."""
     message_may_be_left: _builtins.bool
     """Whether a message may be left."""
     def __init__(

@@ -121,7 +121,7 @@ def query(binding: Binding) -> type[Schema] | None:
     found = {}
     for field in _filters(binding.rpc.input_type, binding):
         known = shape(field)
-        if known.private or (known.kind and known.kind.name in ("NOTE", "PIN", "SECRET", "PASSWORD")):
+        if known.private or known.sealed or (known.kind and known.kind.name in ("PIN", "SECRET", "PASSWORD")):
             continue  # an address stands in logs and histories
         made = _asked(field)
         if isinstance(made, fields.Integer):
@@ -319,8 +319,8 @@ def _about(field: FieldType, known: Shape) -> dict[str, Any]:
         said["x-one-of"] = field.containing_oneof.name
     if kind and kind.format:
         said["format"] = kind.format
-    if kind and kind.name == "NOTE":
-        said["description"] = f"{said['description']} Sealed; never in a log, a message or a list.".strip()
+    if known.sealed:
+        said["description"] = f"{said['description']} Sealed; never in a log or a message.".strip()
     return said if field.is_repeated or _is_part(field) else {**said, **_example(field, known)}
 
 

@@ -1,6 +1,6 @@
 """Generates the Python code beside the .proto files, and comments.json: what they say of each name, which compiled descriptors no longer hold.
 
-With --check, says whether what is committed is what they give.
+With --check, says whether what is committed is what they give; with --release VERSION, keeps the descriptors as those of a release (released/).
 
 Limit: needs the development requirements (grpcio-tools, mypy-protobuf); the running system only imports the result.
 """
@@ -19,6 +19,7 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMENTS = "protos/comments.json"
+RELEASED = ROOT / "protos" / "released"
 
 
 def compile_all(*options: str) -> None:
@@ -30,9 +31,9 @@ def compile_all(*options: str) -> None:
         raise SystemExit("protoc refused the .proto files; its words are above")
 
 
-def describe(into: Path) -> None:
-    """Writes all descriptors with their comments to one file, as buf reads them: it can't find what lies in a wheel."""
-    compile_all("--include_imports", "--include_source_info", f"--descriptor_set_out={into}")
+def describe(into: Path, *, comments: bool = True) -> None:
+    """Writes all descriptors, with their comments or without, to one file, as buf reads them: it can't find what lies in a wheel."""
+    compile_all("--include_imports", *(["--include_source_info"] if comments else []), f"--descriptor_set_out={into}")
 
 
 def generate(into: Path) -> None:
@@ -108,6 +109,10 @@ def generated(below: Path) -> dict[str, Path]:
 
 def main() -> int:
     """Returns 0 when fresh (or just written), 1 when --check found a difference."""
+    if sys.argv[1:2] == ["--release"]:
+        RELEASED.mkdir(exist_ok=True)
+        describe(RELEASED / f"{sys.argv[2]}.binpb", comments=False)
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         new = Path(folder)
         generate(new)

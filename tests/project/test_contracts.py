@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos import generate
@@ -89,9 +90,38 @@ def test_the_generated_code_is_fresh() -> None:
 
 
 def test_the_protos_keep_to_the_style_that_buf_checks(tmp_path: Path) -> None:
-    buf, image = Path(sys.executable).parent / "buf", tmp_path / "protos.binpb"
+    image = tmp_path / "protos.binpb"
     generate.describe(image)
-    result = subprocess.run(
-        [str(buf), "lint", str(image), "--config", "buf.yaml", "--path", "protos"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    result = run_buf("lint", str(image), "--config", "buf.yaml", "--path", "protos")
     assert result.returncode == 0, result.stdout
+
+
+def test_the_protos_are_formatted_as_buf_formats_them() -> None:
+    result = run_buf("format", "--diff", "--exit-code")
+    assert result.returncode == 0, f"run `buf format -w`:\n{result.stdout}{result.stderr}"
+
+
+@pytest.mark.parametrize("released", sorted(generate.RELEASED.glob("*.binpb")), ids=lambda path: str(path.stem))
+def test_what_was_released_is_still_understood(released: Path, tmp_path: Path) -> None:
+    image = tmp_path / "protos.binpb"
+    generate.describe(image)
+    result = run_buf("breaking", str(image), "--against", str(released), "--config", "buf.yaml")
+    assert result.returncode == 0, result.stdout
+
+
+def test_a_change_that_breaks_what_was_released_is_found(tmp_path: Path) -> None:
+    before, after = tmp_path / "before.binpb", tmp_path / "after.binpb"
+    generate.describe(before)
+    files = FileDescriptorSet.FromString(before.read_bytes())
+    (referrals,) = (file for file in files.file if file.name.endswith("referrals/v1/referrals.proto"))
+    message = next(message for message in referrals.message_type if message.name == "GetReferralRequest")
+    message.field[0].number = 7
+    after.write_bytes(files.SerializeToString())
+    result = run_buf("breaking", str(after), "--against", str(before), "--config", "buf.yaml")
+    assert "GetReferralRequest" in result.stdout
+    assert result.returncode != 0
+
+
+def run_buf(*arguments: str) -> subprocess.CompletedProcess[str]:
+    buf = Path(sys.executable).parent / "buf"
+    return subprocess.run([str(buf), *arguments], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -109,23 +109,23 @@ def verify(tx: Transaction, after: Head, until: int, witnessed: Mapping[int, Ite
 
     Returns the last row with the hash that it should have, and what is wrong up to there. Nothing that the database says of the chain is believed.
     """
-    found: list[Finding] = []
-    place, expected = after.sequence, after.hash
+    findings: list[Finding] = []
+    last, expected = after.sequence, after.hash
     with tx.cursor() as cursor, cursor.copy(_LINES, (after.sequence, until)) as rows:
         for row in rows:
             kept, _, line = bytes(row[:-1]).partition(b"\t")
             sequence = int(line[: line.index(b"\t")])
-            if sequence != place + 1:
-                found.append(Finding(place + 1, "missing"))
+            if sequence != last + 1:
+                findings.append(Finding(last + 1, "missing"))
             digest = sha256(expected + line)
             if digest.hexdigest().encode() != kept:
-                found.append(Finding(sequence, "altered"))
+                findings.append(Finding(sequence, "altered"))
                 expected = bytes.fromhex(kept.decode())  # so that the rows behind it are not all called altered
             else:
                 expected = digest.digest()
             if any(seen != expected for seen in witnessed.get(sequence, ())):
-                found.append(Finding(sequence, "forked"))
-            place = sequence
-    if place < until:
-        found.append(Finding(place + 1, "missing"))
-    return Head(place, expected), found
+                findings.append(Finding(sequence, "forked"))
+            last = sequence
+    if last < until:
+        findings.append(Finding(last + 1, "missing"))
+    return Head(last, expected), findings

@@ -47,11 +47,11 @@ def add_to(
     @_json
     def doctor(as_json: bool) -> None:
         _say_nothing_else()
-        found = _examine(settings(), key_files, migrations)
+        checks = _examine(settings(), key_files, migrations)
         click.echo(
-            json.dumps(found) if as_json else "\n".join(f"{'ok     ' if well else 'MISSING'} {name}" for name, well in found.items())
+            json.dumps(checks) if as_json else "\n".join(f"{'ok     ' if well else 'MISSING'} {name}" for name, well in checks.items())
         )
-        sys.exit(0 if all(found.values()) else 1)
+        sys.exit(0 if all(checks.values()) else 1)
 
     @contextmanager
     def opened() -> Iterator[Database]:
@@ -103,9 +103,9 @@ def add_to(
     @click.option("--json", "_as_json", is_flag=True, help="It always is.")
     def witnesses_(service: str, _as_json: bool) -> None:
         with opened() as database, database.transaction(SYSTEM) as tx:
-            found = list(heads.witnessed(tx, service))
-        click.echo(json.dumps(found, default=_rfc3339))
-        sys.exit(0 if found else 1)
+            witnessed = list(heads.witnessed(tx, service))
+        click.echo(json.dumps(witnessed, default=_rfc3339))
+        sys.exit(0 if witnessed else 1)
 
     @main.group("dead-letters", help="Facts that are held because their handler refused them, and records that could not be read.")
     def letters() -> None:
@@ -115,16 +115,16 @@ def add_to(
     @_json
     def list_(as_json: bool) -> None:
         with opened() as database, database.transaction(SYSTEM) as tx:
-            found = dead_letters.waiting(tx)
+            waiting = dead_letters.waiting(tx)
         if as_json:
-            click.echo(json.dumps([asdict(letter) for letter in found], default=_rfc3339))
+            click.echo(json.dumps([asdict(letter) for letter in waiting], default=_rfc3339))
             return
-        for letter in found:
+        for letter in waiting:
             attempts = f"  tried {letter.attempts} times, next {_rfc3339(letter.next_try_time)}" if letter.next_try_time else ""
             click.echo(
                 f"{letter.kind:<10} {letter.id}  {letter.type or letter.topic}  {letter.reason}  since {_rfc3339(letter.since)}{attempts}"
             )
-        click.echo(f"{len(found)} in all")
+        click.echo(f"{len(waiting)} in all")
 
     def act(name: str, help: str, do: Callable[[Transaction, list[dead_letters.DeadLetter], str, datetime], None], done: str) -> None:
         @letters.command(name, help=help)
@@ -140,11 +140,11 @@ def add_to(
             if not _CODE.fullmatch(reason):
                 raise click.UsageError("--reason is a code of 3 to 40 lower-case letters, digits and _: no sentence, no name")
             with opened() as database, database.transaction(SYSTEM) as tx:
-                found = dead_letters.chosen(dead_letters.waiting(tx), identity=identity, subject=subject)
+                chosen = dead_letters.chosen(dead_letters.waiting(tx), identity=identity, subject=subject)
                 if not dry_run:
-                    do(tx, found, reason, SystemClock().now())
-            click.echo(json.dumps({"count": len(found)}) if as_json else f"{len(found)} {'would be ' if dry_run else ''}{done}")
-            sys.exit(0 if found or everything else 1)
+                    do(tx, chosen, reason, SystemClock().now())
+            click.echo(json.dumps({"count": len(chosen)}) if as_json else f"{len(chosen)} {'would be ' if dry_run else ''}{done}")
+            sys.exit(0 if chosen or everything else 1)
 
     act("redrive", "Try these again now, by the running service.", dead_letters.redrive, "tried again")
     act("discard", "Give these up for ever; the facts behind them go on.", dead_letters.discard, "given up")
@@ -157,18 +157,18 @@ def _say_nothing_else() -> None:
 
 def _examine(settings: ServiceSettings, key_files: Sequence[str], migrations: Sequence[Path]) -> dict[str, bool]:
     """Each thing that the service needs, and whether it is there. Looks, and changes nothing."""
-    found = {f"key {name}": keys.readable(settings.keys, name) for name in key_files}
+    checks = {f"key {name}": keys.readable(settings.keys, name) for name in key_files}
     database = Database(settings.database_url, max_size=2)
     database.open()
-    found["database"] = database.reachable()
-    found["schema"] = found["database"] and _says_yes(database, lambda tx: _has_schema(tx, migrations))
-    found["append-only trail"] = found["schema"] and _says_yes(database, trail.is_append_only)
+    checks["database"] = database.reachable()
+    checks["schema"] = checks["database"] and _says_yes(database, lambda tx: _has_schema(tx, migrations))
+    checks["append-only trail"] = checks["schema"] and _says_yes(database, trail.is_append_only)
     database.close()
     broker = Broker(settings, [])
     broker.start()
-    found["broker"] = broker.wait(5) is not None
+    checks["broker"] = broker.wait(5) is not None
     broker.stop()
-    return found
+    return checks
 
 
 def _has_schema(tx: Transaction, migrations: Sequence[Path]) -> bool:
@@ -197,7 +197,7 @@ def _replay(database: Database, since: datetime | None, dry_run: bool) -> int:
     return count
 
 
-_MOST_TOLD = 100  # places; a trail that is broken in more is broken
+_MOST_TOLD = 100  # findings; a trail that is broken in more places is broken
 _CHUNK = 100_000  # rows in one transaction
 
 
@@ -219,24 +219,24 @@ def _verify(database: Database, seen: Sequence[Head]) -> dict[str, Any]:
     witnessed: dict[int, set[bytes]] = {}
     for one in seen:
         witnessed.setdefault(one.sequence, set()).add(one.hash)
-    place, findings, began = trail.START, list[trail.Finding](), time.monotonic()
+    position, findings, began = trail.START, list[trail.Finding](), time.monotonic()
     with database.transaction(SYSTEM) as tx:
         end = trail.head(tx)
-    while place.sequence < end.sequence:
+    while position.sequence < end.sequence:
         with database.transaction(SYSTEM, timeout=30) as tx:
-            place, found = trail.verify(tx, place, min(end.sequence, place.sequence + _CHUNK), witnessed)
-        findings += found
-        if not found and sys.stderr.isatty():
-            click.echo(f"{place.sequence} of {end.sequence}", err=True)
-        if place.sequence < end.sequence and found and found[-1].reason == "missing":
+            position, chunk_findings = trail.verify(tx, position, min(end.sequence, position.sequence + _CHUNK), witnessed)
+        findings += chunk_findings
+        if not chunk_findings and sys.stderr.isatty():
+            click.echo(f"{position.sequence} of {end.sequence}", err=True)
+        if position.sequence < end.sequence and chunk_findings and chunk_findings[-1].reason == "missing":
             break  # the rest is not there
-    if place != end and not findings:
+    if position != end and not findings:
         findings.append(trail.Finding(end.sequence, "altered"))
-    findings += [trail.Finding(sequence, "cut") for sequence in sorted(witnessed) if sequence > place.sequence]
+    findings += [trail.Finding(sequence, "cut") for sequence in sorted(witnessed) if sequence > position.sequence]
     seconds = time.monotonic() - began
     return {
-        "rows": place.sequence,
-        "rows_per_s": round(place.sequence / seconds) if seconds else 0,
+        "rows": position.sequence,
+        "rows_per_s": round(position.sequence / seconds) if seconds else 0,
         "witnessed": len(witnessed),
         "findings": [asdict(finding) for finding in findings[:_MOST_TOLD]],
         "more_findings": max(0, len(findings) - _MOST_TOLD),

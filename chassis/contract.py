@@ -64,10 +64,10 @@ def rules(method: MethodDescriptor) -> Rules:
 def refusals(method: MethodDescriptor) -> frozenset[str]:
     """Every reason that an rpc may refuse with: the usual ones of its kind, and those that its .proto names."""
     given = rules(method)
-    found = _EVERY | given.refusals | (frozenset() if given.public else _WITH_TOKEN)
+    reasons = _EVERY | given.refusals | (frozenset() if given.public else _WITH_TOKEN)
     if "request_id" in method.input_type.fields_by_name:
-        found |= {"request_id_reused"}
-    return found | {"stale_etag"} if _takes_etag(method.input_type) else found
+        reasons |= {"request_id_reused"}
+    return reasons | {"stale_etag"} if _takes_etag(method.input_type) else reasons
 
 
 def _takes_etag(request: Descriptor) -> bool:

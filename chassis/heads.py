@@ -66,13 +66,13 @@ class Heads:
     def turn(self, going_on: Callable[[], object] = lambda: None) -> list[Finding]:
         """Hears what was said, checks the own trail, and says its head; returns what is wrong with it. Raises BrokerLost."""
         self._hear(going_on)
-        found, epoch, head = self._check()
-        metrics.AUDIT_FINDINGS.set(len(found))
-        for finding in found:
+        findings, epoch, head = self._check()
+        metrics.AUDIT_FINDINGS.set(len(findings))
+        for finding in findings:
             log.get().error("audit_broken", sequence=finding.sequence, reason=finding.reason)
         if head.sequence > 0:
             self._say(epoch, head)
-        return found
+        return findings
 
     def _hear(self, going_on: Callable[[], object]) -> None:
         """Keeps the others' new heads, and remembers our own."""
@@ -107,15 +107,15 @@ class Heads:
                 self._epoch, self._said, self._checked = epoch, START, None
             said = {self._said, *(Head(fact.version, _hash(fact)) for fact in self._heard if fact.epoch == epoch)}
             latest = max(said, key=lambda one: one.sequence)
-            found = _against(tx, said)
+            findings = _against(tx, said)
             # Rows that came since the last look; what a chunk leaves is looked at the next time.
             after = self._checked or latest
             until = min(head.sequence, after.sequence + _ROWS)
-            if not found and until > after.sequence:
-                last, found = audit.verify(tx, after, until, {})
-                self._checked = self._checked if found else last  # what does not fit is found again every time
+            if not findings and until > after.sequence:
+                last, findings = audit.verify(tx, after, until, {})
+                self._checked = self._checked if findings else last  # what does not fit is found again every time
         self._said, self._heard = latest, []
-        return found, epoch, head
+        return findings, epoch, head
 
     def _say(self, epoch: int, head: Head) -> None:
         fact = Fact(self._name, head.sequence, TYPE, BytesValue(value=head.hash).SerializeToString(), self._clock.now(), epoch)
@@ -129,12 +129,14 @@ class Heads:
 def keep(tx: Transaction, heads: Sequence[Fact]) -> None:
     """Keeps other services' heads for ever; two different rows at one place of one trail are a fork, and kept both."""
     for fact in heads:
-        place = (fact.subject, fact.epoch, fact.version)
+        position = (fact.subject, fact.epoch, fact.version)
         tx.execute(
             "INSERT INTO audit_witnesses (service, epoch, sequence, hash, time) VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            (*place, _hash(fact), fact.time),
+            (*position, _hash(fact), fact.time),
         )
-        row = tx.execute("SELECT count(*) AS n FROM audit_witnesses WHERE service = %s AND epoch = %s AND sequence = %s", place).fetchone()
+        row = tx.execute(
+            "SELECT count(*) AS n FROM audit_witnesses WHERE service = %s AND epoch = %s AND sequence = %s", position
+        ).fetchone()
         if row and row["n"] > 1:
             log.get().error("audit_fork_witnessed", where=fact.subject, sequence=fact.version)
 

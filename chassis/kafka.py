@@ -157,11 +157,11 @@ class Broker:
             admin = KafkaAdminClient(**_common(self.settings) | {"request_timeout_ms": _SILENCE_MS})
             known = ""
             while loop.turn():
-                found = str(admin.describe_cluster()["cluster_id"])
-                if found != known or self._failing:  # the second: a topic may have been deleted
+                cluster_id = str(admin.describe_cluster()["cluster_id"])
+                if cluster_id != known or self._failing:  # the second: a topic may have been deleted
                     create_topics(admin, self._topics, self.settings.kafka_replication_factor)
-                    known = found
-                self._set(found)
+                    known = cluster_id
+                self._set(cluster_id)
                 loop.wait(1.0)
         except Exception:
             self._set(None)
@@ -222,7 +222,7 @@ class Producer:
         with _noticing_loss():
             futures = [self._producer.send(topic, key=key, value=value, headers=headers) for key, value, headers in records]
             told = [future.get(timeout=timeout) for future in futures]
-        return {place.partition: place.offset + 1 for place in told}
+        return {metadata.partition: metadata.offset + 1 for metadata in told}
 
     def discard(self) -> None:
         """Throws the producer away at once. A plain close() would wait, time out and leak its thread."""
@@ -248,26 +248,28 @@ def read_from(settings: ServiceSettings, topic: str, begins: Mapping[int, int]) 
             metrics_enabled=False,
         )
         try:
-            places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-            ends = consumer.end_offsets(places)
-            behind = [place for place in places if ends[place] > begins.get(place.partition, 0)]
+            partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+            ends = consumer.end_offsets(partitions)
+            behind = [partition for partition in partitions if ends[partition] > begins.get(partition.partition, 0)]
             consumer.assign(behind)
-            for place in behind:
-                consumer.seek(place, begins.get(place.partition, 0))
+            for partition in behind:
+                consumer.seek(partition, begins.get(partition.partition, 0))
             silent = 0
             while behind:
-                found = [record for records in consumer.poll(timeout_ms=500).values() for record in records]
-                silent = 0 if found else silent + 1
+                batch = [record for records in consumer.poll(timeout_ms=500).values() for record in records]
+                silent = 0 if batch else silent + 1
                 if silent > _SILENT_POLLS:
                     # A broker that is away or forgot everything meanwhile says so here.
-                    if consumer.end_offsets(behind) != {place: ends[place] for place in behind}:
+                    if consumer.end_offsets(behind) != {partition: ends[partition] for partition in behind}:
                         raise BrokerLost("silent")
                     log.get().error(
-                        "records_missing", topic=topic, count=sum(ends[place] - (consumer.position(place) or 0) for place in behind)
+                        "records_missing",
+                        topic=topic,
+                        count=sum(ends[partition] - (consumer.position(partition) or 0) for partition in behind),
                     )
                     return
-                yield found
-                behind = [place for place in behind if (consumer.position(place) or 0) < ends[place]]
+                yield batch
+                behind = [partition for partition in behind if (consumer.position(partition) or 0) < ends[partition]]
         finally:
             _quietly(consumer.close)
 
@@ -344,15 +346,17 @@ class Consumer:
         The embedded broker (Tansu 0.6) makes such holes when it or a sender is killed at the wrong moment. A partition that stands at the same place at
         two looks, though there is more, has one.
         """
-        places = list(self._consumer.assignment())
-        ends = self._consumer.end_offsets(places) if places else {}
-        standing = {place: self._consumer.position(place, timeout_ms=1000) for place in places}
-        behind = {place: at for place, at in standing.items() if at is not None and at < ends[place]}
-        for place, at in behind.items():
-            if self._stood.get(place) == at:
-                log.get().error("records_missing", group=self._group, topic=place.topic, partition=place.partition, count=ends[place] - at)
-                self._consumer.seek(place, ends[place])
-                self._on_missing(place.topic)
+        partitions = list(self._consumer.assignment())
+        ends = self._consumer.end_offsets(partitions) if partitions else {}
+        standing = {partition: self._consumer.position(partition, timeout_ms=1000) for partition in partitions}
+        behind = {partition: at for partition, at in standing.items() if at is not None and at < ends[partition]}
+        for partition, at in behind.items():
+            if self._stood.get(partition) == at:
+                log.get().error(
+                    "records_missing", group=self._group, topic=partition.topic, partition=partition.partition, count=ends[partition] - at
+                )
+                self._consumer.seek(partition, ends[partition])
+                self._on_missing(partition.topic)
         self._stood = behind
 
     def commit(self) -> None:

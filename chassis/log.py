@@ -59,9 +59,9 @@ def get() -> structlog.stdlib.BoundLogger:
 
 def fault(error: BaseException) -> str:
     """An unexpected error as class names and the lines where it was raised, never its message, which may hold what a caller sent."""
-    places = []
+    lines = []
     trace = error.__traceback__
     while trace is not None:
-        places.append(f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}")
+        lines.append(f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}")
         trace = trace.tb_next
-    return f"{type(error).__module__}.{type(error).__name__} at " + " > ".join(places[-6:])
+    return f"{type(error).__module__}.{type(error).__name__} at " + " > ".join(lines[-6:])

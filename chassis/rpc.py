@@ -250,15 +250,15 @@ class Trail(list[audit.Entry]):
 
 def _object(message: Message) -> str:
     """The id that a message is about: its own, that of a resource in it, or the first that it names."""
-    places = [place for place in message.DESCRIPTOR.fields if not place.is_repeated]
-    inner = [getattr(message, place.name) for place in places if place.message_type and message.HasField(place.name)]
+    fields = [field for field in message.DESCRIPTOR.fields if not field.is_repeated]
+    inner = [getattr(message, field.name) for field in fields if field.message_type and message.HasField(field.name)]
     own = [message, *(one for one in inner if "id" in one.DESCRIPTOR.fields_by_name)]
-    named = [getattr(one, place.name) for one in own for place in one.DESCRIPTOR.fields if place.name == "id"]
+    named = [getattr(one, field.name) for one in own for field in one.DESCRIPTOR.fields if field.name == "id"]
     named += [
-        getattr(one, place.name)
+        getattr(one, field.name)
         for one in own
-        for place in one.DESCRIPTOR.fields
-        if place.name.endswith("_id") and place.name != "request_id"
+        for field in one.DESCRIPTOR.fields
+        if field.name.endswith("_id") and field.name != "request_id"
     ]
     return next((value for value in named if isinstance(value, str) and is_id(value)), "")
 

@@ -1,6 +1,6 @@
 """Sealing: AES-256-GCM with a key per subject, wrapped by the service's key-encryption key; Ed25519 signatures over bytes.
 
-Additional data (`place`) binds a sealed value to where it belongs, "table/row/field": moved elsewhere it does not open.
+The `context`, bound as associated data, says where a sealed value belongs, "table/row/field": moved elsewhere it does not open.
 Destroying the wrapped key destroys every copy of what it sealed. Limit: whoever holds the key-encryption key and the database can open all.
 """
 
@@ -18,7 +18,7 @@ _NONCE = 12
 
 
 class CannotOpen(Exception):
-    """Not sealed with this key for this place, or altered. A fault, never an answer."""
+    """Not sealed with this key for this context, or altered. A fault, never an answer."""
 
 
 class Key:
@@ -27,20 +27,20 @@ class Key:
     def __init__(self, secret: bytes) -> None:
         self._cipher = AESGCM(secret)
 
-    def seal(self, value: str, place: str) -> bytes:
-        """The value, sealed for its place."""
+    def seal(self, value: str, context: str) -> bytes:
+        """The value, sealed for its context."""
         nonce = secrets.token_bytes(_NONCE)
-        return _FORMAT + nonce + self._cipher.encrypt(nonce, value.encode(), place.encode())
+        return _FORMAT + nonce + self._cipher.encrypt(nonce, value.encode(), context.encode())
 
-    def open(self, sealed: bytes, place: str) -> str:
-        """The value again; CannotOpen if it was not sealed by this key for this place."""
-        return self._open(sealed, place).decode()
+    def open(self, sealed: bytes, context: str) -> str:
+        """The value again; CannotOpen if it was not sealed by this key for this context."""
+        return self._open(sealed, context).decode()
 
-    def _open(self, sealed: bytes, place: str) -> bytes:
+    def _open(self, sealed: bytes, context: str) -> bytes:
         if sealed[:1] != _FORMAT:
             raise CannotOpen
         try:
-            return self._cipher.decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], place.encode())
+            return self._cipher.decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], context.encode())
         except InvalidTag as error:
             raise CannotOpen from error
 
@@ -52,24 +52,24 @@ class Keyring(Key):
         super().__init__(secret)
         self._secret = secret
 
-    def new_key(self, place: str) -> tuple[Key, bytes]:
+    def new_key(self, context: str) -> tuple[Key, bytes]:
         """A fresh key and its wrapped form, to be stored."""
         secret = secrets.token_bytes(32)
         nonce = secrets.token_bytes(_NONCE)
-        return Key(secret), _FORMAT + nonce + self._cipher.encrypt(nonce, secret, place.encode())
+        return Key(secret), _FORMAT + nonce + self._cipher.encrypt(nonce, secret, context.encode())
 
-    def unwrap(self, wrapped: bytes, place: str) -> Key:
+    def unwrap(self, wrapped: bytes, context: str) -> Key:
         """The key again."""
-        return Key(self._open(wrapped, place))
+        return Key(self._open(wrapped, context))
 
-    def seal_bytes(self, value: bytes, place: str) -> bytes:
-        """Bytes, sealed for their place."""
+    def seal_bytes(self, value: bytes, context: str) -> bytes:
+        """Bytes, sealed for their context."""
         nonce = secrets.token_bytes(_NONCE)
-        return _FORMAT + nonce + self._cipher.encrypt(nonce, value, place.encode())
+        return _FORMAT + nonce + self._cipher.encrypt(nonce, value, context.encode())
 
-    def open_bytes(self, sealed: bytes, place: str) -> bytes:
+    def open_bytes(self, sealed: bytes, context: str) -> bytes:
         """The bytes again."""
-        return self._open(sealed, place)
+        return self._open(sealed, context)
 
     def fingerprint(self, value: bytes, purpose: str) -> bytes:
         """A keyed hash: equal for equal values, useless without the key (a PIN has only 10,000 values)."""

@@ -174,8 +174,7 @@ def violations(request: Message) -> list[Violation]:
 
     At most 20. What was said is in none of them.
     """
-    found = list(_wrong(request, "", _checks(request.DESCRIPTOR)))
-    return found[:MAX_SAID]
+    return list(_wrong(request, "", _checks(request.DESCRIPTOR)))[:MAX_SAID]
 
 
 # --- checks: one for each field that can be wrong, made once for each message
@@ -193,12 +192,12 @@ def _wrong(message: Message, at: str, checks: Collection[Check], *, changes: Col
 @cache
 def _checks(descriptor: Descriptor) -> tuple[Check, ...]:
     masked = "update_mask" in descriptor.fields_by_name
-    found = []
+    checks = []
     for field in descriptor.fields:
         known = shape(field)
         if not known.output_only and not is_map(field):
-            found.append((field, known, _check(field, known, masked)))
-    return tuple(found)
+            checks.append((field, known, _check(field, known, masked)))
+    return tuple(checks)
 
 
 def _check(field: FieldType, known: Shape, masked: bool) -> Callable[[Message, str], Iterator[Violation]]:

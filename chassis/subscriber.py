@@ -144,15 +144,15 @@ class Subscriber:
 
     def _try(self, find: Callable[[Transaction], tuple[Position, Waiting | None]]) -> bool:
         """Applies the fact that `find` finds, if it is the next of its subject, and holds it if that fails. Says whether another waits behind it."""
-        found: Waiting | None = None
+        waiting: Waiting | None = None
 
         def act(tx: Transaction) -> tuple[Position, bool]:
-            nonlocal found
-            position, found = find(tx)
-            if found and position is Position.NEXT:
-                self._handle(tx, found.fact)
-            if found and position in (Position.NEXT, Position.KNOWN):
-                return position, inbox.advance(tx, self._name, found.fact)
+            nonlocal waiting
+            position, waiting = find(tx)
+            if waiting and position is Position.NEXT:
+                self._handle(tx, waiting.fact)
+            if waiting and position in (Position.NEXT, Position.KNOWN):
+                return position, inbox.advance(tx, self._name, waiting.fact)
             return position, False
 
         try:
@@ -160,11 +160,11 @@ class Subscriber:
         except _Stopped:
             raise
         except Exception as error:  # the last resort: a fault in a handler must not stop other subjects
-            if found is None:
+            if waiting is None:
                 raise
-            self._hold(found, error)
+            self._hold(waiting, error)
             position, follows = Position.HELD, False
-        if found is not None:
+        if waiting is not None:
             metrics.FACTS_HEARD.labels(self._name, position.value).inc()
         return follows
 
@@ -240,8 +240,8 @@ class Subscriber:
         missing = sorted({*gaps, *self._doubtful})
         epoch = self._retry_while_unavailable(lambda tx: outbox.meet_store(tx, self._clock))
         restored = not self._retry_while_unavailable(lambda tx: inbox.missed_nothing(tx, self._name, epoch))
-        whole = self._topics if restored else sorted(self._missed)
-        missing += [(topic, "") for topic in whole]
+        entire_topics = self._topics if restored else sorted(self._missed)
+        missing += [(topic, "") for topic in entire_topics]
         # A gap that stays is asked for less and less often: who could close it may be down for days.
         self._patience = min(self._patience * 2, _LONGEST_PATIENCE) if missing else _FIRST_PATIENCE
         if missing:

@@ -89,13 +89,13 @@ class EnumCodec(Generic[M]):
 
     def members(self, numbers: Iterable[int], path: str) -> list[M]:
         """The members of a list. Invalid (path.INDEX, unknown_code) for the first that is unspecified or unknown."""
-        found = []
+        members = []
         for index, number in enumerate(numbers):
             # One is enough: a refusal that named hundreds would be too long for gRPC.
             if (member := self.member(number, f"{path}.{index}")) is None:
                 raise Invalid((f"{path}.{index}", "unknown_code"))
-            found.append(member)
-        return found
+            members.append(member)
+        return members
 
 
 def names(said: EnumClass) -> dict[int, str]:
@@ -131,12 +131,12 @@ def word(said: EnumClass, number: int, path: str) -> str:
 
 def word_list(said: EnumClass, numbers: Iterable[int], path: str) -> tuple[str, ...]:
     """The words of values. Invalid (path.INDEX, unknown_code) for the first that is unspecified or unknown."""
-    found = []
+    words = []
     for index, number in enumerate(numbers):
         if not (text := word(said, number, f"{path}.{index}")):
             raise Invalid((f"{path}.{index}", "unknown_code"))
-        found.append(text)
-    return tuple(found)
+        words.append(text)
+    return tuple(words)
 
 
 def number(said: EnumClass, word: str) -> Any:
@@ -158,10 +158,10 @@ def version(tag: str, path: str = "etag") -> int:
     """The version of a tag that says nothing else. Invalid (path, required) for none; Stale for what was never given out."""
     if not tag:
         raise Invalid((path, "required"))
-    found = _VERSION.fullmatch(tag)
-    if found is None:
+    match = _VERSION.fullmatch(tag)
+    if match is None:
         raise Stale
-    return int(found[1])
+    return int(match[1])
 
 
 def check_etag(tag: str, current: str, path: str = "etag", *, required: bool = True) -> None:
@@ -203,8 +203,8 @@ class PageTokens:
         try:
             if len(text) > _LONGEST_TOKEN:
                 raise ValueError
-            found = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            mac, said = found[:_MAC], found[_MAC:]
+            decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            mac, said = decoded[:_MAC], decoded[_MAC:]
             if not hmac.compare_digest(mac, self._mac(request, said)):
                 raise ValueError
             position: Position = json.loads(said)

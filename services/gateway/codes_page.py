@@ -73,5 +73,5 @@ def _kind(enum: EnumDescriptor) -> str:
 
 
 def _words(kind: str, code: str) -> list[str]:
-    found: Any = words.spanish(kind, code) if kind else None
-    return [i18n.catalogue(language).gettext(found).replace("|", "\\|") if found else "–" for language in i18n.LANGUAGES]
+    spanish: Any = words.spanish(kind, code) if kind else None
+    return [i18n.catalogue(language).gettext(spanish).replace("|", "\\|") if spanish else "–" for language in i18n.LANGUAGES]

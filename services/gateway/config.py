@@ -33,7 +33,7 @@ def from_environment() -> Settings:
     """Reads ENLACE_… variables; says all wrong ones at once."""
     settings = config.Settings()
     host, _, port = settings.text("ENLACE_HTTP_LISTEN", "127.0.0.1:8080").rpartition(":")
-    found = Settings(
+    loaded = Settings(
         host=host,
         port=int(port),
         partners=settings.text("ENLACE_PARTNERS_ADDRESS", "127.0.0.1:9091"),
@@ -50,7 +50,7 @@ def from_environment() -> Settings:
         signing_key=_signing_key(settings.path("ENLACE_KEYS", "var/keys")),
     )
     settings.done()
-    return found
+    return loaded
 
 
 def _signing_key(keys: Path) -> bytes:

@@ -16,21 +16,21 @@ class _Attributes(TypedDict):
 
 def read(name: str) -> str:
     """What it holds; empty if it was not brought."""
-    return request.cookies.get(_whole(name), "")
+    return request.cookies.get(_full_name(name), "")
 
 
 def keep(response: Response, name: str, value: str, max_age: timedelta | None = None) -> None:
     """Sets it; without an age it ends with the browser at the latest."""
-    response.set_cookie(_whole(name), value, max_age=max_age, **_attributes())
+    response.set_cookie(_full_name(name), value, max_age=max_age, **_attributes())
 
 
 def drop(response: Response, name: str) -> None:
     """Takes it away, if it was brought."""
-    if _whole(name) in request.cookies:
-        response.delete_cookie(_whole(name), **_attributes())
+    if _full_name(name) in request.cookies:
+        response.delete_cookie(_full_name(name), **_attributes())
 
 
-def _whole(name: str) -> str:
+def _full_name(name: str) -> str:
     # The prefix pins it to this host over https, which a development machine has not.
     return name if current_app.config["DEVELOPMENT"] else f"__Host-{name}"
 

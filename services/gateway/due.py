@@ -36,8 +36,8 @@ def of(clock: Clock) -> Due:
     if end is None:
         return Due("calm", 100, "", words.word("clock", clock.kind), "")
     remaining = end - now
-    whole = max((end - start).total_seconds(), 1) if start else 1
-    left = round(min(1, max(0, remaining.total_seconds() / whole)) * 100)
+    duration = max((end - start).total_seconds(), 1) if start else 1
+    left = round(min(1, max(0, remaining.total_seconds() / duration)) * 100)
     if remaining < timedelta(0):
         level, text = "late", _("tarde por %(span)s", span=i18n.span(-remaining))
     else:

@@ -87,12 +87,12 @@ def address() -> str:
 
 def network() -> str:
     """Where the request comes from. IPv6: the network of 64 bits, which is one customer's."""
-    found = request.remote_addr or ""
+    remote = request.remote_addr or ""
     try:
-        whole = ipaddress.ip_address(found)
+        address = ipaddress.ip_address(remote)
     except ValueError:
-        return found
-    return str(ipaddress.ip_network((whole, 64), strict=False)) if whole.version == 6 else found
+        return remote
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else remote
 
 
 def tell(response: Response) -> None:

@@ -24,13 +24,13 @@ class Names:
 
     def organization(self, identifier: str) -> str:
         """An organisation's name."""
-        found = self.organizations.get(identifier)
-        return found.name if found else "–"
+        organization = self.organizations.get(identifier)
+        return organization.name if organization else "–"
 
     def service(self, identifier: str) -> str:
         """A service's name."""
-        found = self.services.get(identifier)
-        return found.name if found else "–"
+        service = self.services.get(identifier)
+        return service.name if service else "–"
 
     def worker(self, identifier: str) -> str:
         """A colleague's name; empty for workers of other organisations."""
@@ -68,9 +68,9 @@ class Taxonomy:
         with self._lock:
             fresh = time.monotonic() < self._until
         if not fresh:
-            found = {term.code: term for term in clients().directory.ListTaxonomyTerms(ListTaxonomyTermsRequest()).terms}
+            terms = {term.code: term for term in clients().directory.ListTaxonomyTerms(ListTaxonomyTermsRequest()).terms}
             with self._lock:
-                self._terms, self._until = found, time.monotonic() + TAXONOMY_SECONDS
+                self._terms, self._until = terms, time.monotonic() + TAXONOMY_SECONDS
         return self._terms
 
 

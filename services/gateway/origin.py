@@ -25,8 +25,8 @@ def tell(device: str = "") -> None:
 
 def device() -> str:
     """The device's secret; a fresh one if it brought none."""
-    found = cookies.read(COOKIE)
-    return found if _DEVICE.fullmatch(found) else secrets.token_urlsafe(32)
+    secret = cookies.read(COOKIE)
+    return secret if _DEVICE.fullmatch(secret) else secrets.token_urlsafe(32)
 
 
 def remember(response: Response, device: str) -> None:

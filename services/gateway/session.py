@@ -126,8 +126,8 @@ def fingerprint(secret: str) -> str:
 
 def exchange() -> Exchange:
     """The process's exchange, from within a request."""
-    found: Exchange = current_app.extensions["exchange"]
-    return found
+    exchange: Exchange = current_app.extensions["exchange"]
+    return exchange
 
 
 def read_cookie() -> tuple[str, str]:
@@ -175,10 +175,10 @@ def in_the_name_of(who: SignedIn | None, language: str) -> Caller:
 
 def me() -> SignedIn:
     """Who is signed in; only for pages that need a session."""
-    found: SignedIn | None = g.me
-    if found is None:
+    signed_in: SignedIn | None = g.me
+    if signed_in is None:
         raise Unauthenticated("session_ended")
-    return found
+    return signed_in
 
 
 def leave(wait: bool) -> None:

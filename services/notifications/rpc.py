@@ -21,9 +21,9 @@ class NotificationsServicer:
 
     def ListMessages(self, request: pb.ListMessagesRequest, call: Call) -> pb.ListMessagesResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
-        found, more = inbox.list_messages(call.tx, call.caller, size, after, unread_only=request.unread_only)
+        messages, more = inbox.list_messages(call.tx, call.caller, size, after, unread_only=request.unread_only)
         return pb.ListMessagesResponse(
-            messages=[wire.message_answer(message, call.caller.language) for message in found],
+            messages=[wire.message_answer(message, call.caller.language) for message in messages],
             next_page_token=self._pages.token(request, more),
         )
 
@@ -98,9 +98,9 @@ class WebhooksServicer:
     def ListDeliveries(self, request: pb.ListDeliveriesRequest, call: Call) -> pb.ListDeliveriesResponse:
         webhook_id = object_id(request.webhook_id)
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
-        found, more = self._webhooks.list_deliveries(call.tx, call.caller, webhook_id, size, after)
+        deliveries, more = self._webhooks.list_deliveries(call.tx, call.caller, webhook_id, size, after)
         return pb.ListDeliveriesResponse(
-            deliveries=[wire.delivery_answer(delivery) for delivery in found], next_page_token=self._pages.token(request, more)
+            deliveries=[wire.delivery_answer(delivery) for delivery in deliveries], next_page_token=self._pages.token(request, more)
         )
 
     def ResendDelivery(self, request: pb.ResendDeliveryRequest, call: Call) -> pb.Delivery:

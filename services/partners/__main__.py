@@ -46,12 +46,14 @@ def run(settings: ServiceSettings) -> int:
     return parts.run(server, parts.loops(usecases.sweep))
 
 
-@main.command(help="Register the coordinating organisation and its first coordinator; for a new network. Prints the first password once.")
+@main.command(
+    "found", help="Register the coordinating organisation and its first coordinator; for a new network. Prints the first password once."
+)
 @click.option("--organization", required=True, help="Its name.")
 @click.option("--country", required=True, help="ISO 3166-1, e.g. NI.")
 @click.option("--email", required=True, help="Of the coordinator.")
 @click.option("--name", required=True, help="Of the coordinator.")
-def found(organization: str, country: str, email: str, name: str) -> None:
+def found_network(organization: str, country: str, email: str, name: str) -> None:
     log.setup(NAME, level=logging.CRITICAL)  # the password is the output, and nothing else
     database = Database(config.load().database_url, max_size=2)
     database.open()

@@ -11,6 +11,6 @@ NAME = "partners"
 def load() -> ServiceSettings:
     """Reads the environment; raises WrongSettings naming all that is wrong."""
     settings = Settings()
-    found = service_settings(settings)
+    loaded = service_settings(settings)
     settings.done()
-    return found if found.rpc_threads > 0 else replace(found, rpc_threads=1)
+    return loaded if loaded.rpc_threads > 0 else replace(loaded, rpc_threads=1)

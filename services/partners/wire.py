@@ -131,9 +131,9 @@ def phone(path: str, text: str) -> str:
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
-def organization(found: Organization, *, steering: bool = False) -> pb.Organization:
+def organization(organization: Organization, *, steering: bool = False) -> pb.Organization:
     """An organisation as it is said; what the coordination has to decide only to those who steer or check."""
-    entry, wanted = found.entry, found.proposal
+    entry, wanted = organization.entry, organization.proposal
     proposal = None
     if wanted is not None and steering:
         proposal = pb.OrganizationProposal(
@@ -144,11 +144,11 @@ def organization(found: Organization, *, steering: bool = False) -> pb.Organizat
             time=timestamp(wanted.time),
         )
     return pb.Organization(
-        id=found.id,
-        etag=etag_of(found),
+        id=organization.id,
+        etag=etag_of(organization),
         name=entry.name,
         type=TYPES.number(entry.type),
-        status=STATUSES.number(found.status),
+        status=STATUSES.number(organization.status),
         country=entry.country,
         department=entry.department,
         phone=entry.phone,
@@ -156,22 +156,22 @@ def organization(found: Organization, *, steering: bool = False) -> pb.Organizat
         languages=entry.languages,
         description=entry.description,
         hotline_number=entry.hotline_number,
-        create_time=timestamp(found.create_time),
-        update_time=timestamp(found.update_time),
-        registered_by_worker_id=found.registered_by_worker_id if steering else "",
+        create_time=timestamp(organization.create_time),
+        update_time=timestamp(organization.update_time),
+        registered_by_worker_id=organization.registered_by_worker_id if steering else "",
         proposal=proposal,
     )
 
 
-def service(found: Service) -> pb.Service:
+def service(service: Service) -> pb.Service:
     """A service as it is said."""
-    entry = found.entry
+    entry = service.entry
     return pb.Service(
-        id=found.id,
-        etag=etag_of(found),
-        organization_id=found.organization_id,
-        organization_name=found.organization_name,
-        organization_type=TYPES.number(found.organization_type),
+        id=service.id,
+        etag=etag_of(service),
+        organization_id=service.organization_id,
+        organization_name=service.organization_name,
+        organization_type=TYPES.number(service.organization_type),
         name=entry.name,
         description=entry.description,
         need_codes=entry.need_codes,
@@ -185,150 +185,150 @@ def service(found: Service) -> pb.Service:
             takes_dependants=entry.eligibility.takes_dependants,
             maximum_dependants=entry.eligibility.maximum_dependants,
         ),
-        capacity=_capacity(found.capacity) if found.capacity != NOT_STATED else None,
+        capacity=_capacity(service.capacity) if service.capacity != NOT_STATED else None,
         confidential=entry.confidential,
         phone="" if entry.confidential else entry.phone,
-        assured_time=timestamp(found.assured_time),
+        assured_time=timestamp(service.assured_time),
         active=entry.active,
-        create_time=timestamp(found.create_time),
-        update_time=timestamp(found.update_time),
+        create_time=timestamp(service.create_time),
+        update_time=timestamp(service.update_time),
     )
 
 
-def match(found: Match, matched: Service) -> pb.Match:
+def match(match: Match, matched: Service) -> pb.Match:
     """A verdict with its reasons."""
     return pb.Match(
         service=service(matched),
-        verdict=_VERDICTS.number(found.verdict),
+        verdict=_VERDICTS.number(match.verdict),
         reasons=[
             pb.MatchReason(criterion=number(pb.Criterion, r.criterion), verdict=_VERDICTS.number(r.verdict), reason_code=r.code)
-            for r in found.reasons
+            for r in match.reasons
         ],
     )
 
 
-def term(found: Term) -> pb.TaxonomyTerm:
+def term(term: Term) -> pb.TaxonomyTerm:
     """A code of the taxonomy."""
     return pb.TaxonomyTerm(
-        code=found.code, parent_code=found.parent, names=found.names, htcds_spl_types=found.htcds_types, legal_basis=found.legal_basis
+        code=term.code, parent_code=term.parent, names=term.names, htcds_spl_types=term.htcds_types, legal_basis=term.legal_basis
     )
 
 
-def worker(found: Worker) -> members_pb2.Worker:
+def worker(worker: Worker) -> members_pb2.Worker:
     """A worker, as the own organisation sees one."""
     return members_pb2.Worker(
-        id=found.id,
-        etag=etag_of(found),
-        organization_id=found.organization_id,
-        name=found.entry.name,
-        email=found.entry.email,
-        roles=[_ROLES.number(role) for role in found.entry.roles],
-        language=found.entry.language,
-        status=_WORKER_STATUSES.number(found.status),
-        create_time=timestamp(found.create_time),
-        update_time=timestamp(found.update_time),
+        id=worker.id,
+        etag=etag_of(worker),
+        organization_id=worker.organization_id,
+        name=worker.entry.name,
+        email=worker.entry.email,
+        roles=[_ROLES.number(role) for role in worker.entry.roles],
+        language=worker.entry.language,
+        status=_WORKER_STATUSES.number(worker.status),
+        create_time=timestamp(worker.create_time),
+        update_time=timestamp(worker.update_time),
     )
 
 
-def invitation(found: Invitation) -> members_pb2.Invitation:
+def invitation(invitation: Invitation) -> members_pb2.Invitation:
     """An invitation as its maker sees it: what was said, and until when it is good."""
     return members_pb2.Invitation(
-        id=found.id,
-        organization_id=found.organization_id,
-        email=found.entry.email,
-        roles=[_ROLES.number(role) for role in found.entry.roles],
-        language=found.entry.language,
-        create_time=timestamp(found.create_time),
-        expire_time=timestamp(found.expire_time),
+        id=invitation.id,
+        organization_id=invitation.organization_id,
+        email=invitation.entry.email,
+        roles=[_ROLES.number(role) for role in invitation.entry.roles],
+        language=invitation.entry.language,
+        create_time=timestamp(invitation.create_time),
+        expire_time=timestamp(invitation.expire_time),
     )
 
 
-def letter(found: Invitation, token: str) -> bytes:
+def letter(invitation: Invitation, token: str) -> bytes:
     """What the notifications service needs to bring the link to whom it is for; to be sealed."""
-    return letters_pb2.InvitationLetter(email=found.entry.email, token=token, language=found.entry.language).SerializeToString()
+    return letters_pb2.InvitationLetter(email=invitation.entry.email, token=token, language=invitation.entry.language).SerializeToString()
 
 
-def api_key(found: ApiKey) -> members_pb2.ApiKey:
+def api_key(api_key: ApiKey) -> members_pb2.ApiKey:
     """A key, without its secret."""
     return members_pb2.ApiKey(
-        id=found.id,
-        organization_id=found.organization_id,
-        label=found.entry.label,
-        scopes=[number(contract_pb2.Scope, scope) for scope in found.entry.scopes],
-        create_time=timestamp(found.create_time),
-        expire_time=timestamp(found.entry.expire_time),
-        last_use_time=timestamp(found.last_use_time),
-        revoke_time=timestamp(found.revoke_time),
-        worker_id=found.worker_id,
-        unconfirmed=found.unconfirmed,
-        confirmed_by_worker_id=found.confirmed_by_worker_id,
+        id=api_key.id,
+        organization_id=api_key.organization_id,
+        label=api_key.entry.label,
+        scopes=[number(contract_pb2.Scope, scope) for scope in api_key.entry.scopes],
+        create_time=timestamp(api_key.create_time),
+        expire_time=timestamp(api_key.entry.expire_time),
+        last_use_time=timestamp(api_key.last_use_time),
+        revoke_time=timestamp(api_key.revoke_time),
+        worker_id=api_key.worker_id,
+        unconfirmed=api_key.unconfirmed,
+        confirmed_by_worker_id=api_key.confirmed_by_worker_id,
     )
 
 
-def organization_ref(found: Organization) -> members_pb2.OrganizationRef:
+def organization_ref(organization: Organization) -> members_pb2.OrganizationRef:
     """What a page shows of the signed-in member."""
-    entry = found.entry
-    return members_pb2.OrganizationRef(id=found.id, name=entry.name, country=entry.country, department=entry.department)
+    entry = organization.entry
+    return members_pb2.OrganizationRef(id=organization.id, name=entry.name, country=entry.country, department=entry.department)
 
 
-def organization_facts(found: Organization) -> list[Fact]:
+def organization_facts(organization: Organization) -> list[Fact]:
     """The facts that are still to be told."""
-    entry = found.entry
+    entry = organization.entry
     body = facts_pb2.OrganizationFact(
-        organization_id=found.id,
+        organization_id=organization.id,
         organization_type_code=entry.type or "",
-        status_code=found.status,
+        status_code=organization.status,
         country_code=entry.country,
         department_code=entry.department,
     )
-    return _facts(found, "organization", body.SerializeToString(deterministic=True))
+    return _facts(organization, "organization", body.SerializeToString(deterministic=True))
 
 
-def service_facts(found: Service) -> list[Fact]:
+def service_facts(service: Service) -> list[Fact]:
     """The facts that are still to be told."""
-    entry = found.entry
+    entry = service.entry
     body = facts_pb2.ServiceFact(
-        service_id=found.id,
-        organization_id=found.organization_id,
+        service_id=service.id,
+        organization_id=service.organization_id,
         need_codes=entry.need_codes,
         country_code=entry.country,
         department_code=entry.department,
         active=entry.active,
-        intake_code=found.capacity.intake or "",
+        intake_code=service.capacity.intake or "",
     )
-    return _facts(found, "service", body.SerializeToString(deterministic=True))
+    return _facts(service, "service", body.SerializeToString(deterministic=True))
 
 
-def worker_facts(found: Worker) -> list[Fact]:
+def worker_facts(worker: Worker) -> list[Fact]:
     """The facts that are still to be told."""
     body = facts_pb2.WorkerFact(
-        worker_id=found.id,
-        organization_id=found.organization_id,
-        role_codes=found.entry.roles,
-        language_code=found.entry.language,
-        status_code=found.status,
+        worker_id=worker.id,
+        organization_id=worker.organization_id,
+        role_codes=worker.entry.roles,
+        language_code=worker.entry.language,
+        status_code=worker.status,
     )
-    return _facts(found, "worker", body.SerializeToString(deterministic=True))
+    return _facts(worker, "worker", body.SerializeToString(deterministic=True))
 
 
-def api_key_facts(found: ApiKey) -> list[Fact]:
+def api_key_facts(api_key: ApiKey) -> list[Fact]:
     """The facts that are still to be told."""
-    body = facts_pb2.ApiKeyFact(api_key_id=found.id, organization_id=found.organization_id, live=found.in_force)
-    return _facts(found, "api_key", body.SerializeToString(deterministic=True))
+    body = facts_pb2.ApiKeyFact(api_key_id=api_key.id, organization_id=api_key.organization_id, live=api_key.in_force)
+    return _facts(api_key, "api_key", body.SerializeToString(deterministic=True))
 
 
-def invitation_facts(found: Invitation, sealed_letter: bytes) -> list[Fact]:
+def invitation_facts(invitation: Invitation, sealed_letter: bytes) -> list[Fact]:
     """The facts that are still to be told."""
     body = facts_pb2.InvitationFact(
-        invitation_id=found.id,
-        organization_id=found.organization_id,
-        role_codes=found.entry.roles,
-        first_manager=found.first_manager,
-        status_code=found.status,
-        expire_time=timestamp(found.expire_time),
+        invitation_id=invitation.id,
+        organization_id=invitation.organization_id,
+        role_codes=invitation.entry.roles,
+        first_manager=invitation.first_manager,
+        status_code=invitation.status,
+        expire_time=timestamp(invitation.expire_time),
         sealed_letter=sealed_letter,
     )
-    return _facts(found, "invitation", body.SerializeToString(deterministic=True))
+    return _facts(invitation, "invitation", body.SerializeToString(deterministic=True))
 
 
 def _facts(subject: Subject, kind: str, body: bytes) -> list[Fact]:

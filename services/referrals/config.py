@@ -6,6 +6,6 @@ from chassis.config import ServiceSettings, Settings, service_settings
 def load() -> ServiceSettings:
     """From the environment; every wrong one is said at once."""
     settings = Settings()
-    found = service_settings(settings)
+    loaded = service_settings(settings)
     settings.done()
-    return found
+    return loaded

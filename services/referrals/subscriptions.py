@@ -14,8 +14,8 @@ _TYPE = re.compile(r"enlace\.([a-z_]+)\.[a-z_]+\.v1")
 
 def hear(tx: Transaction, fact: Fact) -> None:
     """One fact of the directory. An unknown kind is held: something new is said that this version can't judge."""
-    found = _TYPE.fullmatch(fact.type)
-    kind = found[1] if found else ""
+    match = _TYPE.fullmatch(fact.type)
+    kind = match[1] if match else ""
     if kind == "organization":
         organization = facts_pb2.OrganizationFact.FromString(fact.payload)
         members.organization_changed(tx, organization.organization_id, organization.status_code, organization.organization_type_code)

@@ -183,9 +183,9 @@ def identity(message: people_pb2.Identity) -> Identity:
     return Identity(**{name: getattr(message, name) for name in GROUP_OF})
 
 
-def identity_message(found: Identity, opened: frozenset[FieldGroup]) -> people_pb2.Identity:
+def identity_message(identity: Identity, opened: frozenset[FieldGroup]) -> people_pb2.Identity:
     """Only what was opened is filled."""
-    return people_pb2.Identity(**{name: getattr(found, name) for name in GROUP_OF}, opened=sorted(map(GROUPS.number, opened)))
+    return people_pb2.Identity(**{name: getattr(identity, name) for name in GROUP_OF}, opened=sorted(map(GROUPS.number, opened)))
 
 
 def safe_contact(message: people_pb2.SafeContact) -> SafeContact:

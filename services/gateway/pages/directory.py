@@ -50,9 +50,9 @@ def organization(identifier: str) -> str:
 
 def page(identifier: str, errors: dict[str, str]) -> str:
     """The page, with what was wrong with a step."""
-    found = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
+    organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     services = clients().directory.SearchServices(d.SearchServicesRequest(organization_id=identifier, page_size=100)).services
-    return render_template("organization.html", organization=found, services=services, errors=errors)
+    return render_template("organization.html", organization=organization, services=services, errors=errors)
 
 
 @blueprint.post("/directory/organizations/<identifier>/<verb>")

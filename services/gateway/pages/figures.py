@@ -38,9 +38,9 @@ def figures() -> str:
     return render_template("figures.html", pilot=pilot, charts=charts, start=month(pilot.period_start), end=month(pilot.period_end))
 
 
-def bars(found: Iterable[Figure], label: Callable[[str], str], in_order: bool = False) -> list[Bar]:
+def bars(figures: Iterable[Figure], label: Callable[[str], str], in_order: bool = False) -> list[Bar]:
     """Rows of a chart. A count under ten is not shown as a number: it could point at somebody."""
-    rows = list(found) if in_order else sorted(found, key=lambda row: -row.count)
+    rows = list(figures) if in_order else sorted(figures, key=lambda row: -row.count)
     most = max([row.count for row in rows] + [10])
     return [
         Bar(

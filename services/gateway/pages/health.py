@@ -36,17 +36,17 @@ def ready() -> Response:
 @access.public
 def status() -> str:
     """How each service stands, for people; always 200, for the page itself is there."""
-    found = standings()
-    parts = [(name, label, *words_of(stands)) for (name, label), stands in zip(PARTS.items(), found, strict=True)]
+    service_standings = standings()
+    parts = [(name, label, *words_of(stands)) for (name, label), stands in zip(PARTS.items(), service_standings, strict=True)]
     return render_template(
-        "status.html", parts=parts, well=all(tone == "done" for *_, tone in parts), held=any(stands.holds for stands in found)
+        "status.html", parts=parts, well=all(tone == "done" for *_, tone in parts), held=any(stands.holds for stands in service_standings)
     )
 
 
 def standings() -> list[Standing]:
     """In the order of the page."""
-    found = clients().standing()
-    return [found[name] for name in PARTS]
+    by_name = clients().standing()
+    return [by_name[name] for name in PARTS]
 
 
 def words_of(stands: Standing) -> tuple[str, str]:

@@ -13,10 +13,10 @@ blueprint = Blueprint("home", __name__)
 def hotlines() -> list[Hotline]:
     """The numbers, Nicaragua's first. The page must open even when the directory is away: then it says to try again."""
     try:
-        found = list(clients().directory.ListHotlines(ListHotlinesRequest()).hotlines)
+        lines = list(clients().directory.ListHotlines(ListHotlinesRequest()).hotlines)
     except (Refusal, ServiceFault):
         return []
-    return sorted(found, key=lambda line: (line.country != "NI", line.country))
+    return sorted(lines, key=lambda line: (line.country != "NI", line.country))
 
 
 @blueprint.get("/")

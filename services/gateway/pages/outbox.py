@@ -13,5 +13,5 @@ blueprint = Blueprint("outbox", __name__)
 @access.open_to(access.EVERYONE)
 def mails() -> str:
     """All of them, newest first; as text, for most lead to what the reader is no party to; an invitation can be followed."""
-    found = clients().notifications.ListDevelopmentMails(ListDevelopmentMailsRequest()).mails
-    return render_template("outbox.html", mails=found)
+    mails = clients().notifications.ListDevelopmentMails(ListDevelopmentMailsRequest()).mails
+    return render_template("outbox.html", mails=mails)

@@ -150,15 +150,17 @@ def receipt(receipt: str) -> str:
 
 def show_receipt(identifier: str, errors: dict[str, str]) -> str:
     """The page; whether a second person is asked for depends on who reads it."""
-    found = clients().people.GetReceipt(p.GetReceiptRequest(id=identifier))
-    unconfirmed = found.giver_code == p.GIVER_BEST_INTEREST and not i18n.moment(found.confirm_time) and not i18n.moment(found.withdraw_time)
+    receipt = clients().people.GetReceipt(p.GetReceiptRequest(id=identifier))
+    unconfirmed = (
+        receipt.giver_code == p.GIVER_BEST_INTEREST and not i18n.moment(receipt.confirm_time) and not i18n.moment(receipt.withdraw_time)
+    )
     return render_template(
         "receipt.html",
-        receipt=found,
+        receipt=receipt,
         errors=errors,
         unconfirmed=unconfirmed,
-        may_confirm=unconfirmed and found.recorded_by_worker_id != session.me().worker_id,
-        names=names.names({found.recipient_organization_id}, (), {found.recorded_by_worker_id, found.confirmed_by_worker_id}),
+        may_confirm=unconfirmed and receipt.recorded_by_worker_id != session.me().worker_id,
+        names=names.names({receipt.recipient_organization_id}, (), {receipt.recorded_by_worker_id, receipt.confirmed_by_worker_id}),
     )
 
 

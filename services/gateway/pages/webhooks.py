@@ -21,8 +21,8 @@ def listing() -> str:
 
 def render(errors: dict[str, str], created: n.CreateWebhookResponse | None = None) -> str:
     """The list; right after one was added, with its secret."""
-    found = clients().webhooks.ListWebhooks(n.ListWebhooksRequest()).webhooks
-    return render_template("webhooks.html", webhooks=found, errors=errors, created=created)
+    webhooks = clients().webhooks.ListWebhooks(n.ListWebhooksRequest()).webhooks
+    return render_template("webhooks.html", webhooks=webhooks, errors=errors, created=created)
 
 
 @blueprint.post("/webhooks")

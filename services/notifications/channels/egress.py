@@ -48,10 +48,10 @@ class Connection:
     def connect(self, asking: HTTPConnection, host: str, port: int) -> socket.socket:
         """Resolves, refuses, connects."""
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise NameResolutionError(host, asking, socket.gaierror("unknown")) from error
-        addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
+        addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in resolved))
         # All of them or none: a name that means inside and outside at once is a trick.
         if not all(may_call(ip_address(address), development=self.development) for address in addresses):
             raise RefusedAddress(asking, "refused")

@@ -1,4 +1,4 @@
-"""Desks: how an organisation is told. The address is sealed for its place: a row copied elsewhere does not open."""
+"""Desks: how an organisation is told. The address is sealed for its context: a row copied elsewhere does not open."""
 
 from datetime import datetime
 
@@ -21,7 +21,7 @@ def fetch(tx: Transaction, keyring: Keyring, organization_id: str) -> Desk:
 
 def keep(tx: Transaction, keyring: Keyring, desk: Desk, now: datetime) -> None:
     """The desk as it shall be, in the place of the version before."""
-    sealed = keyring.seal(desk.email, _place(desk.organization_id)) if desk.email else None
+    sealed = keyring.seal(desk.email, _email_context(desk.organization_id)) if desk.email else None
     changed = tx.execute(
         "INSERT INTO desks (organization_id, language, email, update_time, version) VALUES (%s, %s, %s, %s, %s)"
         " ON CONFLICT (organization_id) DO UPDATE SET language = excluded.language, email = excluded.email, update_time = excluded.update_time,"
@@ -34,8 +34,8 @@ def keep(tx: Transaction, keyring: Keyring, desk: Desk, now: datetime) -> None:
 
 def open_email(keyring: Keyring, organization_id: str, sealed: bytes) -> str:
     """The address in a row."""
-    return keyring.open(sealed, _place(organization_id))
+    return keyring.open(sealed, _email_context(organization_id))
 
 
-def _place(organization_id: str) -> str:
+def _email_context(organization_id: str) -> str:
     return f"desks/{organization_id}/email"

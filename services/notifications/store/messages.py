@@ -16,8 +16,8 @@ _COLUMNS = (
     " sender_organization_id, receiver_organization_id, create_time, read_time"
 )
 
-# One round trip: the path from a fact to a partner's system is counted in milliseconds. A delivery's id is derived from its message and place, so that
-# a fact heard again after a restored backup is sent under the same webhook-id or Message-ID.
+# One round trip: the path from a fact to a partner's system is counted in milliseconds. A delivery's id is derived from its message and destination,
+# so that a fact heard again after a restored backup is sent under the same webhook-id or Message-ID.
 _KEEP = """
 WITH made AS (
     INSERT INTO messages (id, audience, organization_id, worker_id, besides_worker_id, kind, referral_id, urgency,
@@ -27,7 +27,7 @@ WITH made AS (
                          %(receiver_organization_id)s::text[], %(create_time)s::timestamptz[])
     ON CONFLICT (id) DO NOTHING
     RETURNING id, audience, organization_id, kind
-), place AS (
+), destination AS (
     SELECT made.id AS message_id, made.kind, 'webhook' AS channel, w.organization_id, w.id AS webhook_id
     FROM made JOIN webhooks w ON w.organization_id = made.organization_id AND w.enabled AND (w.kinds = '{}' OR made.kind = ANY (w.kinds))
     WHERE made.audience = 'desk'
@@ -43,7 +43,7 @@ WITH made AS (
     INSERT INTO deliveries (id, message_id, channel, organization_id, webhook_id, kind, body, status, next_attempt_time, create_time)
     SELECT left(encode(sha256(convert_to(message_id || '/' || coalesce(webhook_id, organization_id), 'UTF8')), 'hex'), 32),
            message_id, channel, organization_id, webhook_id, kind, CASE channel WHEN 'webhook' THEN %(body)s END, 'WAITING', %(now)s, %(now)s
-    FROM place WHERE NOT EXISTS (SELECT FROM organizations o WHERE o.id = place.organization_id AND o.status IN ('SUSPENDED', 'LEFT'))
+    FROM destination WHERE NOT EXISTS (SELECT FROM organizations o WHERE o.id = destination.organization_id AND o.status IN ('SUSPENDED', 'LEFT'))
     ON CONFLICT (id) DO NOTHING
     RETURNING channel
 )

@@ -1,4 +1,4 @@
-"""Webhooks: the endpoints of partner systems. The secret is sealed for its place."""
+"""Webhooks: the endpoints of partner systems. The secret is sealed for its context."""
 
 from datetime import datetime
 
@@ -23,7 +23,7 @@ def add(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> Non
             webhook.version,
             webhook.create_time,
             webhook.update_time,
-            keyring.seal(secret, _place(webhook.id)),
+            keyring.seal(secret, _secret_context(webhook.id)),
         ),
     )
 
@@ -77,10 +77,10 @@ def switch_off(tx: Transaction, webhook_id: str, failing_before: datetime, now: 
 
 def open_secret(keyring: Keyring, webhook_id: str, sealed: bytes) -> str:
     """The secret in a row."""
-    return keyring.open(sealed, _place(webhook_id))
+    return keyring.open(sealed, _secret_context(webhook_id))
 
 
-def _place(webhook_id: str) -> str:
+def _secret_context(webhook_id: str) -> str:
     return f"webhooks/{webhook_id}/secret"
 
 

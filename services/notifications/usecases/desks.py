@@ -49,13 +49,13 @@ class Desks:
         rows = deliveries.kept_mails(tx, _MAILS)
         return [
             (
-                Mail(row["id"], self._keyring.open(row["recipient"], mail_place(row["id"])), row["subject"], row["body"], ""),
+                Mail(row["id"], self._keyring.open(row["recipient"], mail_context(row["id"])), row["subject"], row["body"], ""),
                 row["create_time"],
             )
             for row in rows
         ]
 
 
-def mail_place(mail_id: str) -> str:
-    """Where a kept e-mail's recipient is sealed for."""
+def mail_context(mail_id: str) -> str:
+    """The context for which a kept e-mail's recipient is sealed."""
     return f"development_mails/{mail_id}/recipient"

@@ -14,8 +14,9 @@ def list_messages(
     tx: Transaction, caller: Caller, size: int, after: Position | None, *, unread_only: bool
 ) -> tuple[list[Message], Position | None]:
     """A page of messages, newest first, and where the next page goes on."""
-    found = messages.inbox(tx, _who(caller), unread=unread_only, after=after, limit=size + 1)
-    return found[:size], [found[size - 1].create_time.isoformat(), found[size - 1].id] if len(found) > size else None
+    inbox_messages = messages.inbox(tx, _who(caller), unread=unread_only, after=after, limit=size + 1)
+    last = inbox_messages[size - 1] if len(inbox_messages) > size else None
+    return inbox_messages[:size], [last.create_time.isoformat(), last.id] if last else None
 
 
 def count_unread(tx: Transaction, caller: Caller) -> int:

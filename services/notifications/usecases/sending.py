@@ -15,7 +15,7 @@ from services.notifications.domain.message import about_disabled, about_unreache
 from services.notifications.domain.texts import Mail, invitation_mail, mail
 from services.notifications.domain.webhook import PATIENCE
 from services.notifications.store import deliveries, desks, letters, messages, webhooks
-from services.notifications.usecases.desks import mail_place
+from services.notifications.usecases.desks import mail_context
 
 WEBHOOKS, EMAILS = messages.WEBHOOKS, messages.EMAILS
 WEBHOOK_LEASE = timedelta(seconds=30)  # an attempt ends after ten
@@ -84,7 +84,7 @@ class Sending:
     def keep_for_development(self, mail: Mail, now: datetime) -> None:
         """Puts an e-mail where the development page shows it."""
         with self._database.transaction(SYSTEM) as tx:
-            deliveries.keep_mail(tx, mail, self._keyring.seal(mail.recipient, mail_place(mail.id)), now)
+            deliveries.keep_mail(tx, mail, self._keyring.seal(mail.recipient, mail_context(mail.id)), now)
 
     def _switch_off_if_hopeless(self, tx: Transaction, webhook_id: str, now: datetime) -> None:
         organization_id = webhooks.switch_off(tx, webhook_id, now - PATIENCE, now)

@@ -80,8 +80,9 @@ class Webhooks:
     ) -> tuple[list[Delivery], Position | None]:
         """A page of what was sent to it, newest first, and where the next page goes on."""
         self.get(tx, caller, webhook_id)
-        found = deliveries.of_webhook(tx, webhook_id, after=after, limit=size + 1)
-        return found[:size], [found[size - 1].create_time.isoformat(), found[size - 1].id] if len(found) > size else None
+        webhook_deliveries = deliveries.of_webhook(tx, webhook_id, after=after, limit=size + 1)
+        last = webhook_deliveries[size - 1] if len(webhook_deliveries) > size else None
+        return webhook_deliveries[:size], [last.create_time.isoformat(), last.id] if last else None
 
     def resend(self, tx: Transaction, caller: Caller, now: datetime, delivery_id: str, webhook_id: str) -> Delivery:
         """Queues a delivery again under its id, whatever became of it; of this webhook, if one is named."""

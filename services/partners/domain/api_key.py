@@ -12,7 +12,7 @@ LIVE_KEYS = 2  # one in use and one to rotate to
 USUAL_LIFE = timedelta(days=365)
 LONGEST_LIFE = timedelta(days=2 * 365)
 TOUCH = timedelta(seconds=60)  # a use is noted at most this often, to spare writes
-_WHOLE = re.compile(r"^enl_([0-9a-f]{32})_([0-9a-f]{64})\Z")
+_KEY_PATTERN = re.compile(r"^enl_([0-9a-f]{32})_([0-9a-f]{64})\Z")
 
 
 @dataclass(frozen=True)
@@ -112,5 +112,5 @@ def full_key(id: str, secret: str) -> str:
 
 def parts(key: str) -> tuple[str, str] | None:
     """Id and secret of a key; None when it has not the shape of one."""
-    match = _WHOLE.match(key)
+    match = _KEY_PATTERN.match(key)
     return (match[1], match[2]) if match else None

@@ -93,7 +93,7 @@ def match(question: Question, candidates: Iterable[Candidate], now: datetime) ->
 def _reasons(question: Question, candidate: Candidate, now: datetime) -> tuple[Reason, ...]:
     stated, figure = candidate.eligibility, candidate.capacity
     old = _figure_is_old(candidate, now)
-    found = [
+    reasons = [
         _need(question.need_code, candidate.need_codes),
         _age(question.age, stated),
         _gender(question.gender, stated),
@@ -103,8 +103,8 @@ def _reasons(question: Question, candidate: Candidate, now: datetime) -> tuple[R
         _freshness(candidate, now, old),
     ]
     if question.language:
-        found.insert(4, _language(question.language, candidate.languages))
-    return tuple(found)
+        reasons.insert(4, _language(question.language, candidate.languages))
+    return tuple(reasons)
 
 
 def _order(match: Match) -> tuple[object, ...]:

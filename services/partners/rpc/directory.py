@@ -36,7 +36,7 @@ class Directory:
         return said
 
     def ListOrganizations(self, request: pb.ListOrganizationsRequest, call: Call) -> pb.ListOrganizationsResponse:
-        found, more = usecases.list_organizations(
+        organizations, more = usecases.list_organizations(
             call.tx,
             call.caller,
             page_size(request.page_size, default=50, most=200),
@@ -46,7 +46,7 @@ class Directory:
             status=wire.STATUSES.member(request.status, "status"),
         )
         return pb.ListOrganizationsResponse(
-            organizations=[self._said(one, call) for one in found], next_page_token=self._pages.token(request, more)
+            organizations=[self._said(one, call) for one in organizations], next_page_token=self._pages.token(request, more)
         )
 
     def UpdateOrganization(self, request: pb.UpdateOrganizationRequest, call: Call) -> pb.Organization:
@@ -109,11 +109,11 @@ class Directory:
         return wire.service(usecases.get_service(call.tx, call.caller, request.id))
 
     def BatchGet(self, request: pb.BatchGetRequest, call: Call) -> pb.BatchGetResponse:
-        found = usecases.batch_get(call.tx, call.caller, request.service_ids, request.organization_ids, request.worker_ids)
+        batch = usecases.batch_get(call.tx, call.caller, request.service_ids, request.organization_ids, request.worker_ids)
         return pb.BatchGetResponse(
-            services=[wire.service(one) for one in found.services],
-            organizations=[wire.organization(one) for one in found.organizations],
-            worker_names=found.worker_names,
+            services=[wire.service(one) for one in batch.services],
+            organizations=[wire.organization(one) for one in batch.organizations],
+            worker_names=batch.worker_names,
         )
 
     def UpdateService(self, request: pb.UpdateServiceRequest, call: Call) -> pb.Service:
@@ -129,11 +129,11 @@ class Directory:
 
     def SearchServices(self, request: pb.SearchServicesRequest, call: Call) -> pb.SearchServicesResponse:
         size, after = page_size(request.page_size, default=25, most=100), self._pages.position(request, int, str, str)
-        found, more, total = usecases.search_services(call.tx, call.caller, wire.wanted(request), size, after)
+        services, more, total = usecases.search_services(call.tx, call.caller, wire.wanted(request), size, after)
         return pb.SearchServicesResponse(
-            services=[wire.service(one) for one in found], next_page_token=self._pages.token(request, more), total_size=total
+            services=[wire.service(one) for one in services], next_page_token=self._pages.token(request, more), total_size=total
         )
 
     def MatchServices(self, request: pb.MatchServicesRequest, call: Call) -> pb.MatchServicesResponse:
-        found = usecases.match_services(call.tx, call.caller, call.clock.now(), wire.question(request), limit=request.limit)
-        return pb.MatchServicesResponse(matches=[wire.match(match, service) for match, service in found])
+        matches = usecases.match_services(call.tx, call.caller, call.clock.now(), wire.question(request), limit=request.limit)
+        return pb.MatchServicesResponse(matches=[wire.match(match, service) for match, service in matches])

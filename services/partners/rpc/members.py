@@ -26,8 +26,8 @@ class Members:
         return wire.invitation(invitation)
 
     def ListInvitations(self, request: pb.ListInvitationsRequest, call: Call) -> pb.ListInvitationsResponse:
-        found = usecases.list_invitations(call.tx, call.caller, call.clock.now())
-        return pb.ListInvitationsResponse(invitations=[wire.invitation(one) for one in found])
+        invitations = usecases.list_invitations(call.tx, call.caller, call.clock.now())
+        return pb.ListInvitationsResponse(invitations=[wire.invitation(one) for one in invitations])
 
     def RevokeInvitation(self, request: pb.RevokeInvitationRequest, call: Call) -> pb.Invitation:
         invitation = usecases.revoke_invitation(call.tx, call.caller, call.clock.now(), request.id)
@@ -44,8 +44,8 @@ class Members:
 
     def ListWorkers(self, request: pb.ListWorkersRequest, call: Call) -> pb.ListWorkersResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
-        found, more = usecases.list_workers(call.tx, call.caller, size, after)
-        return pb.ListWorkersResponse(workers=[wire.worker(one) for one in found], next_page_token=self._pages.token(request, more))
+        workers, more = usecases.list_workers(call.tx, call.caller, size, after)
+        return pb.ListWorkersResponse(workers=[wire.worker(one) for one in workers], next_page_token=self._pages.token(request, more))
 
     def SuspendWorker(self, request: pb.SuspendWorkerRequest, call: Call) -> pb.Worker:
         worker = usecases.suspend_worker(call.tx, call.caller, call.clock.now(), request.id, request.etag)

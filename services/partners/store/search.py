@@ -40,10 +40,10 @@ def find(
         rows = tx.execute(_many(where), values).fetchall()
         # The estimate was wrong if all fit on the first page.
         total = len(rows) if after is None and len(rows) <= size else FEW
-    found = [row for row in rows if row["id"]]
-    last = found[size - 1] if len(found) > size else None
+    hits = [row for row in rows if row["id"]]
+    last = hits[size - 1] if len(hits) > size else None
     more: Position | None = [last["rank"], last["name_key"], last["id"]] if last else None
-    return [read(row) for row in found[:size]], more, min(total, FEW)
+    return [read(row) for row in hits[:size]], more, min(total, FEW)
 
 
 def candidates(tx: Transaction, question: Question, *, sees_shelters: bool) -> list[Candidate]:
@@ -82,9 +82,9 @@ def _conditions(tx: Transaction, wanted: Wanted, *, sees_shelters: bool, sees_un
     if wanted.department:
         where.append("s.facets && %(areas)s")
         values["areas"] = [f"area:{wanted.department}", f"area:{wanted.department[:2]}"]
-    if wanted.words and (found := query(tx, wanted.words)):
+    if wanted.words and (tsquery := query(tx, wanted.words)):
         where.append("s.document @@ %(query)s::tsquery")
-        values["query"] = found
+        values["query"] = tsquery
     if wanted.organization_id:
         where.append("s.organization_id = %(organization)s")
         values["organization"] = wanted.organization_id
@@ -112,11 +112,11 @@ def _estimate(tx: Transaction, where: str, values: Row) -> int:
 def _few(where: str, *, ranked: bool) -> str:
     rank = "(ts_rank(s.document, %(query)s::tsquery) * 1e6)::int" if ranked else "0"
     return (
-        f"WITH found AS MATERIALIZED (SELECT s.id, s.name_key, {rank} AS rank FROM services AS s WHERE {where} LIMIT %(few)s),"
-        " page AS (SELECT * FROM found WHERE NOT %(after)s OR rank < %(after_rank)s"
+        f"WITH hits AS MATERIALIZED (SELECT s.id, s.name_key, {rank} AS rank FROM services AS s WHERE {where} LIMIT %(few)s),"
+        " page AS (SELECT * FROM hits WHERE NOT %(after)s OR rank < %(after_rank)s"
         " OR (rank = %(after_rank)s AND (name_key, id) > (%(after_name)s, %(after_id)s)) ORDER BY rank DESC, name_key, id LIMIT %(size)s)"
         # The total comes also with an empty page.
-        f" SELECT {SEEN}, page.rank, total FROM (SELECT count(*) AS total FROM found) AS counted LEFT JOIN"
+        f" SELECT {SEEN}, page.rank, total FROM (SELECT count(*) AS total FROM hits) AS counted LEFT JOIN"
         f" (page JOIN ({FROM}) ON s.id = page.id) ON true ORDER BY page.rank DESC, s.name_key, s.id"
     )
 

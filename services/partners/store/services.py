@@ -70,8 +70,8 @@ def refresh_all_of(tx: Transaction, organization_id: str, organization_name: str
 
 def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Service | None:
     """One service, held until the transaction ends if it is to be changed."""
-    found = tx.execute(f"SELECT {SEEN} FROM {FROM} WHERE s.id = %s {'FOR UPDATE OF s' if hold else ''}", (id,)).fetchone()
-    return read(found) if found else None
+    row = tx.execute(f"SELECT {SEEN} FROM {FROM} WHERE s.id = %s {'FOR UPDATE OF s' if hold else ''}", (id,)).fetchone()
+    return read(row) if row else None
 
 
 def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Service]:

@@ -32,8 +32,8 @@ def split(text: str) -> list[str]:
 
 def learn(tx: Transaction, texts: Sequence[str]) -> None:
     """Notes the words of these texts. Sorted, so that two writers can't wait for each other."""
-    found = sorted({word for text in texts for word in split(text) if len(word) > 2})
-    tx.execute("INSERT INTO words (word) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (found,))
+    words = sorted({word for text in texts for word in split(text) if len(word) > 2})
+    tx.execute("INSERT INTO words (word) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (words,))
 
 
 def query(tx: Transaction, text: str) -> str:

@@ -85,10 +85,10 @@ def _decide(tx: Transaction, caller: Caller, id: str, act: Callable[[ApiKey, Man
 
 
 def _fetch(tx: Transaction, id: str) -> ApiKey:
-    found = api_keys.fetch(tx, id, hold=True) if is_id(id) else None
-    if found is None:
+    key_and_hash = api_keys.fetch(tx, id, hold=True) if is_id(id) else None
+    if key_and_hash is None:
         raise NotFound
-    return found[0]
+    return key_and_hash[0]
 
 
 def _decides(caller: Caller, organization_id: str) -> bool:

@@ -65,8 +65,8 @@ def revoke_invitation(tx: Transaction, caller: Caller, now: datetime, id: str) -
 def accept_invitation(tx: Transaction, now: datetime, token: str, name: str, password: str) -> tuple[Invitation, Worker]:
     """Opens the account. Only who has the link learns more than that it is good for nothing."""
     mark = _hash(token)
-    found = invitations.by_token(tx, mark)
-    organization = organizations.fetch(tx, found.organization_id, hold="UPDATE") if found else None
+    unlocked_invitation = invitations.by_token(tx, mark)
+    organization = organizations.fetch(tx, unlocked_invitation.organization_id, hold="UPDATE") if unlocked_invitation else None
     invitation = invitations.by_token(tx, mark)  # again, now that nobody else can accept or replace it
     if organization is None or invitation is None or not invitation.is_open(now):
         raise Unauthenticated("invitation_invalid")

@@ -24,7 +24,7 @@ def create_organization(tx: Transaction, caller: Caller, now: datetime, entry: O
 
 def get_organization(tx: Transaction, caller: Caller, id: str) -> Organization:
     """One organisation, whatever its state: history names it."""
-    return _found(organizations.fetch(tx, id) if is_id(id) else None)
+    return _existing(organizations.fetch(tx, id) if is_id(id) else None)
 
 
 def has_manager(tx: Transaction, id: str) -> bool:
@@ -120,10 +120,10 @@ def _person(caller: Caller) -> str:
 
 def _held(tx: Transaction, caller: Caller, id: str) -> Organization:
     """Held to be changed; one that is not the caller's looks like one that does not exist."""
-    return _found(organizations.fetch(tx, id, hold="UPDATE") if is_id(id) and may_act_for(caller, id) else None)
+    return _existing(organizations.fetch(tx, id, hold="UPDATE") if is_id(id) and may_act_for(caller, id) else None)
 
 
-def _found(organization: Organization | None) -> Organization:
+def _existing(organization: Organization | None) -> Organization:
     if organization is None:
         raise NotFound
     return organization

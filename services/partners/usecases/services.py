@@ -131,7 +131,7 @@ def match_services(tx: Transaction, caller: Caller, now: datetime, question: Que
     size = page_size(limit, default=20, most=100, path="limit")
     narrowed = search.candidates(tx, question, sees_shelters=sees_shelters(tx, caller))
     best = match(question, narrowed, now)[:size]
-    ids = [found.candidate.service_id for found in best]
+    ids = [best_match.candidate.service_id for best_match in best]
     return list(zip(best, search.in_order(services.fetch_many(tx, ids), ids), strict=True))
 
 
@@ -143,9 +143,9 @@ def _held(tx: Transaction, caller: Caller, id: str) -> Service:
     return service
 
 
-def _visible(tx: Transaction, caller: Caller, found: list[Service]) -> list[Service]:
+def _visible(tx: Transaction, caller: Caller, unfiltered: list[Service]) -> list[Service]:
     """Without the shelters of others, for members on probation."""
-    hidden = [service for service in found if service.is_shelter and service.organization_id != caller.organization_id]
+    hidden = [service for service in unfiltered if service.is_shelter and service.organization_id != caller.organization_id]
     if not hidden or sees_shelters(tx, caller):
-        return found
-    return [service for service in found if service not in hidden]
+        return unfiltered
+    return [service for service in unfiltered if service not in hidden]

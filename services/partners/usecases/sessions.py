@@ -37,23 +37,23 @@ class Proven:
 def sign_in(tx: Transaction, guesses: Guesses, now: datetime, email: str, password: str, origin: Origin) -> tuple[str, Proven]:
     """Opens a session; returns its secret and whose it is."""
     guess = guesses.begin(same_email(email), origin, now)
-    found = workers.by_email(tx, email) if "\x00" not in email else None
-    right = holds(found[1] if found else None, password)
-    organization = organizations.fetch(tx, found[0].organization_id) if found else None
-    if found is None or organization is None or not right or not _may_enter(found[0], organization):
+    worker_and_hash = workers.by_email(tx, email) if "\x00" not in email else None
+    right = holds(worker_and_hash[1] if worker_and_hash else None, password)
+    organization = organizations.fetch(tx, worker_and_hash[0].organization_id) if worker_and_hash else None
+    if worker_and_hash is None or organization is None or not right or not _may_enter(worker_and_hash[0], organization):
         raise Unauthenticated("sign_in_failed")
     guesses.right(guess, now)
     secret = secrets.token_urlsafe(32)
-    workers.open_session(tx, _hash(secret), found[0].id, now)
-    return secret, _worker(found[0], organization)
+    workers.open_session(tx, _hash(secret), worker_and_hash[0].id, now)
+    return secret, _worker(worker_and_hash[0], organization)
 
 
 def from_session(tx: Transaction, now: datetime, secret: str) -> Proven:
     """Whose session it is; using it keeps it from being idle."""
-    found = workers.session(tx, _hash(secret))
-    if found is None:
+    session = workers.session(tx, _hash(secret))
+    if session is None:
         raise Unauthenticated("session_ended")
-    create_time, last_use_time, worker, organization = found
+    create_time, last_use_time, worker, organization = session
     if not session_lives(create_time, last_use_time, now) or not _may_enter(worker, organization):
         raise Unauthenticated("session_ended")
     if now - last_use_time >= TOUCH:
@@ -61,13 +61,18 @@ def from_session(tx: Transaction, now: datetime, secret: str) -> Proven:
     return _worker(worker, organization)
 
 
-def from_api_key(tx: Transaction, now: datetime, whole: str) -> Proven:
+def from_api_key(tx: Transaction, now: datetime, presented_key: str) -> Proven:
     """Whose key it is."""
-    parts = api_key.parts(whole)
-    found = api_keys.fetch(tx, parts[0]) if parts else None
-    if parts is None or found is None or not hmac.compare_digest(_hash(parts[1]), found[1]) or not found[0].is_live(now):
+    parts = api_key.parts(presented_key)
+    key_and_hash = api_keys.fetch(tx, parts[0]) if parts else None
+    if (
+        parts is None
+        or key_and_hash is None
+        or not hmac.compare_digest(_hash(parts[1]), key_and_hash[1])
+        or not key_and_hash[0].is_live(now)
+    ):
         raise Unauthenticated("key_invalid")
-    key = found[0]
+    key = key_and_hash[0]
     organization = organizations.fetch(tx, key.organization_id)
     if organization is None or not organization.is_active:
         raise Unauthenticated("key_invalid")

@@ -108,8 +108,8 @@ def check_pin(pin: str) -> None:
 def _check_character(body: str) -> str:
     """Luhn modulo 32: finds every single wrong character and nearly every swap of neighbours."""
     total = 0
-    for place, character in enumerate(reversed(body)):
-        value = ALPHABET.index(character) * (2 if place % 2 == 0 else 1)
+    for position, character in enumerate(reversed(body)):
+        value = ALPHABET.index(character) * (2 if position % 2 == 0 else 1)
         total += value // 32 + value % 32
     return ALPHABET[-total % 32]
 

@@ -143,7 +143,7 @@ def age_band(birth_date: str, today: date) -> str:
 
 def _date(text: str) -> date | None:
     try:
-        found = date.fromisoformat(text)
+        parsed = date.fromisoformat(text)
     except ValueError:
         return None
-    return found if found.isoformat() == text else None  # not the other ways of ISO 8601, such as a week
+    return parsed if parsed.isoformat() == text else None  # not the other ways of ISO 8601, such as a week

@@ -30,19 +30,19 @@ class ContactsServicer:
 
     def CreateContact(self, request: pb.CreateContactRequest, call: Call) -> pb.CreateContactResponse:
         """See the .proto, as for every method here."""
-        found = request.contact
+        message = request.contact
         values: dict[str, Any] = {
-            "line_country": found.line_country,
-            **{name: _code(found, name) for name in _CODES},
-            "language": found.language,
-            "triage": wire.triage(found.triage),
-            "department": found.department,
-            "need_code": found.need_code,
+            "line_country": message.line_country,
+            **{name: _code(message, name) for name in _CODES},
+            "language": message.language,
+            "triage": wire.triage(message.triage),
+            "department": message.department,
+            "need_code": message.need_code,
         }
         values["outcome_code"] = values["outcome_code"] or "open"
-        contact, reference, pin = self._usecases.create(call.tx, call.caller, call.clock.now(), values, found.note, request.pin)
+        contact, reference, pin = self._usecases.create(call.tx, call.caller, call.clock.now(), values, message.note, request.pin)
         shown = f"{reference[:4]}-{reference[4:]}"
-        return pb.CreateContactResponse(contact=wire.contact_message(contact, found.note), reference=shown, pin=pin)
+        return pb.CreateContactResponse(contact=wire.contact_message(contact, message.note), reference=shown, pin=pin)
 
     def GetContact(self, request: pb.GetContactRequest, call: Call) -> pb.Contact:
         return wire.contact_message(*self._usecases.get(call.tx, object_id(request.id), call.trail))
@@ -55,19 +55,19 @@ class ContactsServicer:
         )
 
     def UpdateContact(self, request: pb.UpdateContactRequest, call: Call) -> pb.Contact:
-        found = request.contact
+        message = request.contact
         paths = masked(request.update_mask, _CHANGEABLE)
         values: dict[str, Any] = {
-            path: _code(found, path) if path in _CODES else getattr(found, path) for path in paths - {"triage", "note"}
+            path: _code(message, path) if path in _CODES else getattr(message, path) for path in paths - {"triage", "note"}
         }
         if "person_id" in paths:
-            values["person_id"] = optional_id(found.person_id, "contact.person_id")
+            values["person_id"] = optional_id(message.person_id, "contact.person_id")
         if "triage" in paths:
-            values["triage"] = wire.triage(found.triage)
-        note = found.note if "note" in paths else None
+            values["triage"] = wire.triage(message.triage)
+        note = message.note if "note" in paths else None
         return wire.contact_message(
             *self._usecases.change(
-                call.tx, call.caller, call.clock.now(), object_id(found.id), version(found.etag, "contact.etag"), values, note
+                call.tx, call.caller, call.clock.now(), object_id(message.id), version(message.etag, "contact.etag"), values, note
             )
         )
 

@@ -67,21 +67,21 @@ class PeopleServicer:
         return wire.person_message(person, plan)
 
     def CreateReceipt(self, request: pb.CreateReceiptRequest, call: Call) -> pb.Receipt:
-        found, now = request.receipt, call.clock.now()
+        message, now = request.receipt, call.clock.now()
         receipt = self._usecases.new_receipt(
             call.caller,
             now,
-            moment(found, "until_time", "receipt.until_time"),
-            person_id=object_id(found.person_id),
-            recipient_organization_id=optional_id(found.recipient_organization_id, "receipt.recipient_organization_id"),
-            field_groups=frozenset(wire.GROUPS.members(found.field_groups, "receipt.field_groups")),
-            purpose_codes=tuple(found.purpose_codes),
-            giver_code=word(pb.Giver, found.giver_code, "receipt.giver_code"),
-            manner_code=word(pb.Manner, found.manner_code, "receipt.manner_code"),
-            assent_code=word(pb.Assent, found.assent_code, "receipt.assent_code"),
-            in_private=found.in_private,
-            interpreter=found.interpreter,
-            explained_codes=word_list(pb.Explained, found.explained_codes, "receipt.explained_codes"),
+            moment(message, "until_time", "receipt.until_time"),
+            person_id=object_id(message.person_id),
+            recipient_organization_id=optional_id(message.recipient_organization_id, "receipt.recipient_organization_id"),
+            field_groups=frozenset(wire.GROUPS.members(message.field_groups, "receipt.field_groups")),
+            purpose_codes=tuple(message.purpose_codes),
+            giver_code=word(pb.Giver, message.giver_code, "receipt.giver_code"),
+            manner_code=word(pb.Manner, message.manner_code, "receipt.manner_code"),
+            assent_code=word(pb.Assent, message.assent_code, "receipt.assent_code"),
+            in_private=message.in_private,
+            interpreter=message.interpreter,
+            explained_codes=word_list(pb.Explained, message.explained_codes, "receipt.explained_codes"),
         )
         return wire.receipt_message(self._usecases.create_receipt(call.tx, call.caller, now, receipt), now)
 

@@ -47,7 +47,7 @@ class Contacts:
         row = tx.execute("SELECT * FROM contacts WHERE id = %s" + (" FOR UPDATE" if for_update else ""), (identifier,)).fetchone()
         if row is None:
             raise NotFound
-        note = self._keyring.open_bytes(row["note_sealed"], _place(identifier)).decode() if row["note_sealed"] else ""
+        note = self._keyring.open_bytes(row["note_sealed"], _note_context(identifier)).decode() if row["note_sealed"] else ""
         return _read(row), note
 
     def page(self, tx: Transaction, organization_id: str, limit: int, after: Position | None) -> tuple[list[Contact], Position | None]:
@@ -80,7 +80,7 @@ class Contacts:
     def _values(self, contact: Contact, note: str | None) -> dict[str, object]:
         values = asdict(contact)
         values["triage"] = json.dumps(values["triage"])
-        values["note"] = None if note is None else self._keyring.seal_bytes(note.encode(), _place(contact.id))
+        values["note"] = None if note is None else self._keyring.seal_bytes(note.encode(), _note_context(contact.id))
         return values
 
 
@@ -90,7 +90,7 @@ def check_known(tx: Transaction, identifier: str) -> None:
         raise NotFound
 
 
-def _place(contact_id: str) -> str:
+def _note_context(contact_id: str) -> str:
     return f"contacts/{contact_id}/note"
 
 

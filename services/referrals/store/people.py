@@ -29,7 +29,7 @@ class People:
             " %(exploitation_country)s, %(has_identity)s, %(safe_contact_channel)s, %(erased)s, %(create_time)s, %(update_time)s)",
             _values(person),
         )
-        key, wrapped = self._keyring.new_key(_key_place(person.id))
+        key, wrapped = self._keyring.new_key(_key_context(person.id))
         tx.execute("INSERT INTO person_keys (person_id, wrapped) VALUES (%s, %s)", (person.id, wrapped))
         self._seal(tx, key, person.id, "identity", asdict(identity))
         if plan is not None:
@@ -66,12 +66,12 @@ class People:
             raise NotFound
         if row["wrapped"] is None:
             raise Conflict("person_erased")
-        return self._keyring.unwrap(row["wrapped"], _key_place(person_id))
+        return self._keyring.unwrap(row["wrapped"], _key_context(person_id))
 
     def identity(self, tx: Transaction, grant: Grant) -> Identity:
         """The sealed identity, opened as far as the grant goes. Whoever calls this has recorded the reading."""
-        found = self._open(tx, grant.person_id, "identity") if grant.groups else None
-        return Identity(**found).only(grant.groups) if found else Identity()
+        values = self._open(tx, grant.person_id, "identity") if grant.groups else None
+        return Identity(**values).only(grant.groups) if values else Identity()
 
     def note_key(self, tx: Transaction, grant: Grant) -> Key | None:
         """What opens notes about her; None where the grant does not reach them."""
@@ -79,8 +79,8 @@ class People:
 
     def safe_contact(self, tx: Transaction, person_id: str) -> SafeContact | None:
         """The plan, opened; None when nobody asked her yet."""
-        found = self._open(tx, person_id, "safe_contact")
-        return SafeContact(**found) if found else None
+        values = self._open(tx, person_id, "safe_contact")
+        return SafeContact(**values) if values else None
 
     @staticmethod
     def hold(tx: Transaction, person_id: str) -> None:
@@ -110,11 +110,11 @@ class People:
         row = tx.execute("SELECT sealed FROM person_sealed WHERE person_id = %s AND field = %s", (person_id, field)).fetchone()
         if row is None:
             return None
-        found: dict[str, Any] = json.loads(self.key(tx, person_id).open(row["sealed"], f"person_sealed/{person_id}/{field}"))
-        return found
+        values: dict[str, Any] = json.loads(self.key(tx, person_id).open(row["sealed"], f"person_sealed/{person_id}/{field}"))
+        return values
 
 
-def _key_place(person_id: str) -> str:
+def _key_context(person_id: str) -> str:
     return f"person_keys/{person_id}/wrapped"
 
 

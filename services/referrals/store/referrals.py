@@ -81,7 +81,7 @@ def _event_row(referral_id: str, event: Event, key: Key | None) -> tuple[Any, ..
     sealed = None
     if event.note:
         assert key is not None
-        sealed = key.seal(event.note, _note_place(referral_id, event.version))
+        sealed = key.seal(event.note, _note_context(referral_id, event.version))
     return (
         referral_id,
         event.version,
@@ -99,7 +99,7 @@ def _event_row(referral_id: str, event: Event, key: Key | None) -> tuple[Any, ..
     )
 
 
-def _note_place(referral_id: str, version: int) -> str:
+def _note_context(referral_id: str, version: int) -> str:
     return f"referral_events/{referral_id}/{version}/note"
 
 
@@ -117,7 +117,7 @@ def events(tx: Transaction, referral_id: str, key: Key | None) -> list[Event]:
             row["reason_code"],
             row["attribution"],
             DeadlineKind(row["clock"]) if row["clock"] else None,
-            key.open(row["note_sealed"], _note_place(referral_id, row["version"])) if key and row["note_sealed"] else "",
+            key.open(row["note_sealed"], _note_context(referral_id, row["version"])) if key and row["note_sealed"] else "",
             row["note_sealed"] is not None and key is None,
         )
         for row in rows
@@ -304,10 +304,10 @@ def _read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
     clocks: dict[str, list[Deadline]] = {}
     followed_up = _followed_up(tx, [row["id"] for row in rows if State(row["state"]) in CAME_BACK])
     if rows:
-        found: Iterable[Row] = tx.execute(
+        clock_rows: Iterable[Row] = tx.execute(
             "SELECT * FROM clocks WHERE referral_id = ANY(%s) ORDER BY referral_id, number", ([row["id"] for row in rows],)
         )
-        for c in found:
+        for c in clock_rows:
             clocks.setdefault(c["referral_id"], []).append(
                 Deadline(DeadlineKind(c["kind"]), c["start_time"], c["due_time"], c["stop_time"], c["pause_time"], c["fired_percent"])
             )

@@ -112,31 +112,31 @@ class References:
             _matches(self._nobody, pin)
             raise
         guess = self._guesses.begin(cleaned, origin, now)
-        found = self._book.by_reference(tx, cleaned)
-        if found is not None:
-            trail.append(Entry("enter_by_reference", found[0]))
-        if not _matches(found[1] if found else self._nobody, pin) or found is None:
+        id_and_hash = self._book.by_reference(tx, cleaned)
+        if id_and_hash is not None:
+            trail.append(Entry("enter_by_reference", id_and_hash[0]))
+        if not _matches(id_and_hash[1] if id_and_hash else self._nobody, pin) or id_and_hash is None:
             raise Unauthenticated("reference_or_pin_wrong")
         self._guesses.right(guess, now)  # also when what she asks for is then refused
         elevate_to_system_scope(tx)
-        return self._book.get(tx, found[0])[0]
+        return self._book.get(tx, id_and_hash[0])[0]
 
     def standing(self, tx: Transaction, contact: Contact) -> Standing:
         """What was asked for her and who may open what, as it is now."""
         now, people = self._clock.now(), self._people_of(tx, contact)
-        found = Standing(files=len(people))
+        standing = Standing(files=len(people))
         asked = {referral.id: referral for referral in (*referrals.of_people(tx, people), *referrals.of_contact(tx, contact.id))}
         receipts = {receipt.id: receipt for person in people for receipt in self._receipts.of_person(tx, person)}
         for referral in asked.values():
             live = referral.state in LIVE and referral.receipt_id in receipts and receipts[referral.receipt_id].is_live(now)
             if live:
-                found.open_to.add(referral.receiver_organization_id)
+                standing.open_to.add(referral.receiver_organization_id)
             status = PLAIN.get(referral.state.value)
             if status is not None:  # errors are not spoken of
-                found.items.append((referral, status, live))
-            found.may_withdraw |= referral.state in LIVE
-        found.may_withdraw |= any(receipt.is_live(now) for receipt in receipts.values())
-        return found
+                standing.items.append((referral, status, live))
+            standing.may_withdraw |= referral.state in LIVE
+        standing.may_withdraw |= any(receipt.is_live(now) for receipt in receipts.values())
+        return standing
 
     def withdraw_consent(self, tx: Transaction, contact: Contact, trail: list[Entry]) -> None:
         """Ends everything that was allowed or asked for of her, by whomever."""

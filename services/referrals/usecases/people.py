@@ -145,13 +145,13 @@ class People:
     def receipts(self, tx: Transaction, now: datetime, person_id: str, referral_id: str = "") -> list[Receipt]:
         """Those in the caller's scope; with a referral of hers, those on which it could stand."""
         self._files.get(tx, person_id)
-        found = self._receipts.of_person(tx, person_id)
+        receipts = self._receipts.of_person(tx, person_id)
         if not referral_id:
-            return found
+            return receipts
         referral = self._referrals.get(tx, referral_id)
         if referral.person_id != person_id:
             raise NotFound
-        return [receipt for receipt in found if referral.could_stand_on(receipt, now)]
+        return [receipt for receipt in receipts if referral.could_stand_on(receipt, now)]
 
     def receipt(self, tx: Transaction, identifier: str) -> Receipt:
         """One receipt in the caller's scope."""

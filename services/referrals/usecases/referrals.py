@@ -96,10 +96,10 @@ class Referrals:
             key = self._people.note_key(tx, grant)
         except (NotAllowed, NotFound, Conflict):  # the history is there for whoever may see the referral; what was written of her is not
             return referrals.events(tx, identifier, None)
-        found = referrals.events(tx, identifier, key)
-        if any(event.note for event in found):
+        events = referrals.events(tx, identifier, key)
+        if any(event.note for event in events):
             trail.append(Entry("read_notes", referral.person_id, referral.need_code, (FieldGroup.NOTES.value, f"referral:{referral.id}")))
-        return found
+        return events
 
     def grant(
         self, tx: Transaction, caller: Caller, now: datetime, person_id: str, purpose: str, groups: frozenset[FieldGroup], referral_id: str

@@ -20,9 +20,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ReferralFact(_message.Message):
-    """enlace.referral.<verb>.v1 with the verbs of the transition table (drafted, amended, sent, acknowledged, info_requested, answered, accepted,
-    waitlisted, declined, expired, started, completed, not_delivered, closed, reopened, withdrawn, consent_withdrawn, rerouted,
-    entered_in_error, override_confirmed, consent_attached) and of the clocks (clock_reminded, clock_breached, clock_escalated) · key: referral_id
+    """enlace.referral.<verb>.v1 with what becomes true by each step (docs/lifecycle.md), drafted, amended, and the verbs of the clocks
+    (clock_reminded, clock_breached, clock_escalated) · key: referral_id
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -85,7 +85,9 @@ def test_a_public_page_keeps_the_language_in_its_addresses() -> None:
 def test_every_enum_value_has_a_word(kind: str) -> None:
     known, table = set(wire.numbers(words.ENUMS[kind].DESCRIPTOR)), vocabulary.TABLES[kind]
     assert known - table.keys() <= UNSPOKEN
-    if kind in words.OFFERED:  # a form offers the table as it stands
+    if kind in words.OFFERED | {
+        ask.table for form in step_forms.STEPS.values() for ask in form.asks
+    }:  # a form offers the table as it stands
         assert {code for code in table if code} <= known
 
 
@@ -112,6 +114,13 @@ def test_every_reason_of_a_match_has_a_word() -> None:
 
 def test_every_verb_that_may_be_asked_has_its_form() -> None:
     assert step_forms.STEPS.keys() | {"send", "attach_consent"} == {t.verb for t in lifecycle.TRANSITIONS if t.offered}
+
+
+def test_every_question_of_a_step_has_its_words() -> None:
+    for step, form in step_forms.STEPS.items():
+        for ask in form.asks:
+            assert ask.kind != "choice" or ask.table in words.ENUMS, f"{step}: {ask.table}"
+            assert ask.kind in ("note", "service") or ask.name in vocabulary.TABLES["field"], f"{step}: {ask.name}"
 
 
 def test_every_conflict_of_the_services_says_what_to_do() -> None:

@@ -26,7 +26,8 @@ ALL = (Party.RECEIVER, Party.SENDER, Party.COORDINATION)
 
 @dataclass(frozen=True)
 class Notice:
-    """`verb` is that of the referral's fact it follows, empty for what has a rule of its own."""
+    """`verb` is that of the referral's fact it follows, or `fact` one of a contact or receipt (`receipt.given`), which its desk is told; both are empty for
+    what has a rule of its own."""
 
     kind: str
     verb: str
@@ -34,6 +35,7 @@ class Notice:
     es: str
     en: str
     fr: str
+    fact: str = ""
 
 
 NOTICES: tuple[Notice, ...] = (
@@ -246,5 +248,8 @@ NOTICES: tuple[Notice, ...] = (
         fr="Une personne invitée a ouvert son compte dans votre organisation.",
     ),
 )
+SILENT = frozenset({"drafted", "started", "rerouted", "entered_in_error"})
+"""Verbs that are known, and nobody's message: what the sender does alone, and corrections of the record."""
 BY_KIND = {notice.kind: notice for notice in NOTICES}
 BY_VERB = {notice.verb: notice for notice in NOTICES if notice.verb}
+BY_FACT = {notice.fact: notice for notice in NOTICES if notice.fact}

@@ -204,6 +204,30 @@ def test_the_clock_that_is_shown_is_the_earliest_that_runs() -> None:
         assert due.due(r.Referral()) is None
 
 
+def test_what_is_planned_is_said_until_it_has_been() -> None:
+    def ahead(**values: object) -> list[tuple[str, bool]]:
+        referral = r.Referral(live=True)
+        for name, value in values.items():
+            setattr(referral, name, value) if name == "live" else getattr(referral, name).CopyFrom(value)
+        return [(planned.what, planned.past) for planned in due.ahead(referral)]
+
+    later, before = stamp(timedelta(hours=2)), stamp(timedelta(hours=-2))
+    with pages(PlayedServices()).test_request_context("/"):
+        assert ahead(planned_first_contact_time=later) == [("Primer contacto previsto", False)]
+        assert ahead(planned_first_contact_time=before) == [("Primer contacto previsto", True)]
+        assert ahead(planned_first_contact_time=later, first_contact_time=before, appointment_time=later) == [("Cita", False)]
+        assert ahead(appointment_time=before) == [("Cita", True)]
+        assert ahead(appointment_time=before, live=False) == []
+
+
+def test_the_history_says_why_in_the_words_of_the_step_that_asked() -> None:
+    with pages(PlayedServices()).test_request_context("/"):
+        assert steps.why(r.ReferralEvent(verb="appointment_missed", reason_code="no_transport")) == "No tuvo cómo llegar"
+        assert steps.why(r.ReferralEvent(verb="declined", reason_code="no_capacity")) == "No hay lugar"
+        assert steps.why(r.ReferralEvent(verb="appointment_scheduled")) == ""
+        assert steps.why(r.ReferralEvent(verb="newer_than_this_gateway", reason_code="no_capacity")) == ""
+
+
 @pytest.mark.parametrize(
     ("main_step", "label", "post"),
     [

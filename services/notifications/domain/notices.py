@@ -144,6 +144,30 @@ NOTICES: tuple[Notice, ...] = (
         fr="L'aide de votre orientation n'a pas été donnée : voyez le motif.",
     ),
     Notice(
+        "referral_appointment_scheduled",
+        "appointment_scheduled",
+        SENDER,
+        es="Se fijó una cita para su remisión.",
+        en="An appointment was made for your referral.",
+        fr="Un rendez-vous a été fixé pour votre orientation.",
+    ),
+    Notice(
+        "referral_appointment_missed",
+        "appointment_missed",
+        SENDER,
+        es="No se dio una cita de su remisión: vea el motivo.",
+        en="An appointment of your referral was missed: see the reason.",
+        fr="Un rendez-vous de votre orientation a été manqué : voyez le motif.",
+    ),
+    Notice(
+        "referral_appointment_cancelled",
+        "appointment_cancelled",
+        SENDER,
+        es="Se canceló una cita de su remisión: vea el motivo.",
+        en="An appointment of your referral was cancelled: see the reason.",
+        fr="Un rendez-vous de votre orientation a été annulé : voyez le motif.",
+    ),
+    Notice(
         "referral_completed",
         "completed",
         SENDER,
@@ -248,8 +272,8 @@ NOTICES: tuple[Notice, ...] = (
         fr="Une personne invitée a ouvert son compte dans votre organisation.",
     ),
 )
-SILENT = frozenset({"drafted", "started", "rerouted", "entered_in_error"})
-"""Verbs that are known, and nobody's message: what the sender does alone, and corrections of the record."""
+SILENT = frozenset({"drafted", "started", "appointment_attended", "rerouted", "entered_in_error"})
+"""Verbs that are known, and nobody's message: what the sender does alone, what goes as it should, and corrections of the record."""
 BY_KIND = {notice.kind: notice for notice in NOTICES}
 BY_VERB = {notice.verb: notice for notice in NOTICES if notice.verb}
 BY_FACT = {notice.fact: notice for notice in NOTICES if notice.fact}

@@ -63,13 +63,14 @@ def contact_fact(contact: Contact, verb: str) -> Fact:
 
 
 def receipt_fact(receipt: Receipt, verb: str, time: datetime) -> Fact:
-    """given, confirmed, ended or withdrawn."""
+    """given, proposed, confirmed, ended or withdrawn."""
     message = facts_pb2.ReceiptFact(
         receipt_id=receipt.id,
         person_id=receipt.person_id,
         recipient_organization_id=receipt.recipient_organization_id,
         until_time=timestamp(receipt.until_time),
         reason_code=receipt.reason_code,
+        organization_id=receipt.organization_id,
     )
     return Fact(receipt.id, receipt.version, f"enlace.receipt.{verb}.v1", message.SerializeToString(), time)
 

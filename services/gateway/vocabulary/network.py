@@ -100,6 +100,7 @@ TABLES: dict[str, dict[str, str]] = {
         "clock_breached": N_("Plazo vencido"),
         "clock_escalated": N_("Plazo muy pasado"),
         "override_used": N_("Envío sin consentimiento"),
+        "receipt_proposed": N_("Una decisión espera a otra persona"),
         "message_undeliverable": N_("Un aviso no llegó"),
         "webhook_disabled": N_("Un sistema se apagó"),
         "manager_invited": N_("La coordinación invitó a la dirección"),

@@ -232,6 +232,15 @@ NOTICES: tuple[Notice, ...] = (
         fr="Une orientation a été envoyée en urgence sans consentement : examinez-la.",
     ),
     Notice(
+        "receipt_proposed",
+        "",
+        (),
+        es="Una decisión en favor de una niña, un niño o adolescente espera a otra persona: sin su confirmación no abre nada. Está en su expediente.",
+        en="A decision in the interest of a child waits for a second person: without a confirmation it opens nothing. It is in the child's file.",
+        fr="Une décision dans l'intérêt d'un enfant attend une deuxième personne : sans confirmation elle n'ouvre rien. Elle est dans son dossier.",
+        fact="receipt.proposed",
+    ),
+    Notice(
         "message_undeliverable",
         "",
         (),

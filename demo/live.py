@@ -166,10 +166,10 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
     # Accepted: first contact tomorrow; and one that should have been yesterday.
     tell("sugey", "HOU.SAFE", "luna-nueva/camas", URGENT, h(30), (h(29), "send"), (h(26), "acknowledge"), taken(h(20), h(16)))
     tell("gaby", "PSS.CNS", "casa-jicaro/psicologia", EMERGENCY, h(33), (h(32.5), "send"), (h(32), "acknowledge"), taken(h(30), -h(12)))
-    # Help is under way: well; silent for nine days; since yesterday.
-    _begun(tell, "rosa", "PSS.CNS", "tejer-redes/consejeria", NORMAL, d(6), d(3))
+    # Help is under way: well, with an appointment the day after tomorrow; silent for nine days; since yesterday, and an appointment was two hours ago.
+    _begun(tell, "rosa", "PSS.CNS", "tejer-redes/consejeria", NORMAL, d(6), d(3), (h(20), "schedule_appointment", {"time": d(2)}))
     _begun(tell, "elieth", "PSS.PFA", "tejer-redes/primeros-auxilios", URGENT, d(12), d(9))
-    _begun(tell, "elieth", "MED.SRH", "salud-chinandega/reproductiva", URGENT, d(3), d(1))
+    _begun(tell, "elieth", "MED.SRH", "salud-chinandega/reproductiva", URGENT, d(3), d(1), (h(12), "schedule_appointment", {"time": -h(2)}))
     # Done, and somebody must still say whether help came: nine days left; three hours left.
     done = {"outcome_code": "fully_met", "delivered": ("DOC.BIR", "DOC.IDN")}
     _begun(tell, "suyen", "DOC.BIR", "alcaldia-chinandega/registro", NORMAL, d(12), d(9), (d(5), "complete", done))

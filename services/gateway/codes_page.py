@@ -67,9 +67,8 @@ def _list(enum: EnumDescriptor, fields: list[str]) -> Iterator[str]:
 
 def _kind(enum: EnumDescriptor) -> str:
     """The table of its words; empty where there is none."""
-    known: dict[str, str] = {wrapper.DESCRIPTOR.full_name: kind for kind, wrapper in words.ENUMS.items()}
-    named = words.snake(enum.name)
-    return known.get(enum.full_name, named if named in vocabulary.TABLES else "")
+    kind = words.kind_of(enum)
+    return kind if kind in vocabulary.TABLES else ""
 
 
 def _words(kind: str, code: str) -> list[str]:

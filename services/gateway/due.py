@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from protos.referrals.v1.referrals_pb2 import CLOCK_KIND_ACKNOWLEDGE, Clock, DeadlinePolicy, PolicyDeadline, Referral
-from services.gateway import i18n, words
+from services.gateway import i18n, vocabulary, words
 from services.gateway.i18n import gettext as _
 from services.gateway.i18n import ngettext
 
@@ -43,6 +43,25 @@ def of(clock: Clock) -> Due:
     else:
         level, text = ("soon" if remaining < SOON else "calm"), _("vence en %(span)s", span=i18n.span(remaining))
     return Due(level, left, text, words.word("clock", clock.kind), i18n.when(clock.due_time))
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A time that was agreed on; `past`: it is over, and nobody said yet what came of it."""
+
+    what: str
+    at: str
+    past: bool
+
+
+def ahead(referral: Referral) -> list[Planned]:
+    """What is planned and has not been: the times for which the table `ahead` has a word. planned_X_time is over once there is an X_time."""
+    found = []
+    for name in vocabulary.TABLES["ahead"] if referral.live else ():
+        at, happened = i18n.moment(getattr(referral, name)), name.removeprefix("planned_")
+        if at and (happened == name or not i18n.moment(getattr(referral, happened))):
+            found.append(Planned(words.word("ahead", name), i18n.when(getattr(referral, name)), at < i18n.now()))
+    return found
 
 
 def answers(policy: DeadlinePolicy) -> dict[str, str]:

@@ -19,12 +19,19 @@ _CARRIED = ("id", "etag", "request_id")  # what every form carries along unasked
 _ELSEWHERE = ("send", "attach_consent")  # with pages of their own
 _GRAVE = frozenset({"decline", "not_deliver", "withdraw", "enter_in_error"})
 # Kinds that no type tells.
-_KINDS = {"review_time": "date", "note": "note", "responsible_worker_id": "worker", "alternative_service_id": "service"}
+_KINDS = {
+    "planned_first_contact_time": "now",  # most often, so the form begins with it
+    "first_contact_time": "now",
+    "review_time": "date",
+    "note": "note",
+    "responsible_worker_id": "worker",
+    "alternative_service_id": "service",
+}
 
 
 @dataclass(frozen=True)
 class Ask:
-    """One question of a form. `kind` is choice, note, moment, date, days, worker, needs or service; `table` names the words of a choice."""
+    """One question of a form. `kind` is choice, note, moment, now, date, days, worker, needs or service; `table` names the words of a choice."""
 
     name: str
     kind: str
@@ -54,7 +61,7 @@ class StepForm:
 
 def answer(ask: Ask) -> Any:
     """What was filled in for one question."""
-    if ask.kind in ("moment", "date"):
+    if ask.kind in ("moment", "now", "date"):
         return forms.moment(ask.name)
     if ask.kind == "days":
         return forms.whole_number(ask.name)
@@ -67,7 +74,7 @@ def _ask(field: FieldDescriptor) -> Ask:
     enum: Any = field.enum_type
     usual = {FieldDescriptor.TYPE_ENUM: "choice", FieldDescriptor.TYPE_MESSAGE: "moment", FieldDescriptor.TYPE_INT32: "days"}
     required = field_behavior_pb2.REQUIRED in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
-    return Ask(field.name, _KINDS.get(field.name) or usual.get(field.type, "needs"), words.snake(enum.name) if enum else "", required)
+    return Ask(field.name, _KINDS.get(field.name) or usual.get(field.type, "needs"), words.kind_of(enum) if enum else "", required)
 
 
 def _form(step: str, rpc: MethodDescriptor) -> StepForm:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from flask import url_for
 
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import step_forms, words
+from services.gateway import step_forms, vocabulary, words
 from services.gateway.i18n import gettext as _
 from services.gateway.names import Names
 
@@ -49,6 +49,15 @@ def who_acts(referral: r.Referral, names: Names) -> str:
         return _("Le toca a su organización")
     waited_for = referral.sender_organization_id if sender else referral.receiver_organization_id
     return _("Se espera a %(organization)s", organization=names.organization(waited_for))
+
+
+def why(event: r.ReferralEvent) -> str:
+    """The code of an event in words, for a step that asks for one; empty for any other."""
+    for step, form in step_forms.STEPS.items():
+        asked = next((ask for ask in form.asks if ask.kind == "choice"), None)
+        if asked and event.reason_code and vocabulary.STEPS[step].fact == event.verb:
+            return words.word(asked.table, event.reason_code)
+    return ""
 
 
 def tone(referral: r.Referral) -> str:

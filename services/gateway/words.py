@@ -10,6 +10,7 @@ from math import ceil
 from typing import Any
 
 from babel import Locale, UnknownLocaleError
+from google.protobuf.descriptor import EnumDescriptor
 
 from chassis import wire
 from protos.contract.v1 import contract_pb2
@@ -19,54 +20,39 @@ from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
 from services.gateway import i18n, vocabulary
 from services.gateway.i18n import gettext as _
 
-# Kinds whose codes are protobuf enums.
-ENUMS: Mapping[str, Any] = {
-    "state": referrals_pb2.State,
-    "urgency": referrals_pb2.Urgency,
-    "clock": referrals_pb2.ClockKind,
-    "field_group": people_pb2.FieldGroup,
-    "answer": contacts_pb2.Answer,
-    "organization_type": directory_pb2.OrganizationType,
-    "organization_status": directory_pb2.OrganizationStatus,
-    "gender": directory_pb2.Gender,
-    "intake": directory_pb2.Intake,
-    "verdict": directory_pb2.Verdict,
-    "role": contract_pb2.Role,
-    "worker_status": members_pb2.WorkerStatus,
-    "delivery": notifications_pb2.DeliveryStatus,
-    "override_reason": referrals_pb2.OverrideReason,
-    "question": referrals_pb2.Question,
-    "decline_reason": referrals_pb2.DeclineReason,
-    "withdraw_reason": referrals_pb2.WithdrawReason,
-    "not_delivered_reason": referrals_pb2.NotDeliveredReason,
-    "outcome": referrals_pb2.Outcome,
-    "help_came": referrals_pb2.HelpCame,
-    "age_band": referrals_pb2.AgeBand,
-    "person_gender": referrals_pb2.PersonGender,
-    "actor": referrals_pb2.ActorKind,
-    "trafficking_status": people_pb2.TraffickingStatus,
-    "safe_channel": people_pb2.SafeChannel,
-    "giver": people_pb2.Giver,
-    "assent": people_pb2.Assent,
-    "manner": people_pb2.Manner,
-    "explained": people_pb2.Explained,
-    "campaign": contacts_pb2.Campaign,
-    "contact_kind": contacts_pb2.ContactKind,
-    "speaker": contacts_pb2.Speaker,
-    "pathway": contacts_pb2.Pathway,
-    "contact_outcome": contacts_pb2.ContactOutcome,
-    "time_band": contacts_pb2.TimeBand,
-    "reference_status": contacts_pb2.ReferenceState,
-    "unit": directory_pb2.CapacityUnit,
-    "notice_channel": notifications_pb2.NoticeChannel,
-    "disabled_reason": notifications_pb2.DisabledReason,
-    "delivery_error": notifications_pb2.DeliveryError,
+# Tables that are not called as their enum is.
+_SHORT = {
+    "clock_kind": "clock",
+    "actor_kind": "actor",
+    "delivery_status": "delivery",
+    "reference_state": "reference_status",
+    "capacity_unit": "unit",
 }
+
+
+def snake(text: str) -> str:
+    """DeclineReason is the table decline_reason; HTCDS writes TransgenderFeminine where our enums say transgender_feminine."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", text).lower()
+
+
+def kind_of(enum: EnumDescriptor) -> str:
+    """What the table of an enum's words is called."""
+    named = snake(enum.name)
+    return _SHORT.get(named, named)
+
+
+ENUMS: Mapping[str, Any] = {
+    kind: getattr(module, enum.name)
+    for module in (contract_pb2, directory_pb2, members_pb2, referrals_pb2, people_pb2, contacts_pb2, notifications_pb2)
+    for enum in module.DESCRIPTOR.enum_types_by_name.values()
+    if (kind := kind_of(enum)) in vocabulary.TABLES
+}
+"""Kinds whose codes are protobuf enums: those for which the vocabulary has a table of their name."""
 OFFERED = frozenset(
-    "override_reason question decline_reason withdraw_reason not_delivered_reason outcome help_came age_band person_gender trafficking_status safe_channel "
-    "giver assent manner explained campaign contact_kind speaker contact_outcome unit".split()
+    "override_reason age_band person_gender trafficking_status safe_channel giver assent manner explained campaign contact_kind speaker contact_outcome "
+    "unit".split()
 )
-"""Of these the code lists, which forms offer whole."""
+"""Of these the code lists, which forms offer whole; beside those that a step of a referral asks for."""
 
 
 def code(kind: str, value: str | int) -> str:
@@ -90,11 +76,6 @@ def spanish(kind: str, text: str) -> str | None:
     """The word of the table, as it is looked up in the catalogues; None for a code that the table does not know."""
     table = vocabulary.TABLES[kind]
     return table.get(text) or table.get(text.lower()) or table.get(text.replace("-", "_"))
-
-
-def snake(text: str) -> str:
-    """HTCDS writes TransgenderFeminine where our enums say transgender_feminine."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", text).lower()
 
 
 def options(kind: str) -> list[tuple[str, str]]:

@@ -17,12 +17,14 @@ Handler = Callable[[Transaction, Fact], None]
 
 
 def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
-    """Tells of referrals; contacts and receipts are nobody's message."""
+    """Tells of referrals, and of contacts and receipts what has a notice of its own."""
 
     def handle(tx: Transaction, fact: Fact) -> None:
         if wire.verb_of(fact, "referral"):
             hear.referral(tx, fact, clock.now(), public_url=public_url, by_email=by_email)
-        elif not any(wire.verb_of(fact, subject) for subject in ("contact", "receipt")):
+        elif name := next((name for name in ("contact", "receipt") if wire.verb_of(fact, name)), ""):
+            hear.subject(tx, fact, name, clock.now(), by_email=by_email)
+        else:
             raise NewerKind
 
     return handle

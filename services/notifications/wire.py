@@ -66,6 +66,12 @@ def happening(fact: Fact, body: referrals_facts_pb2.ReferralFact) -> Happening:
     )
 
 
+def organization_of(fact: Fact, name: str) -> str:
+    """Whose a contact or a receipt is; empty where the fact does not say it."""
+    body: Any = {"contact": referrals_facts_pb2.ContactFact, "receipt": referrals_facts_pb2.ReceiptFact}[name]
+    return getattr(body.FromString(fact.payload), "organization_id", "")
+
+
 def organization_fact(fact: Fact) -> partners_pb2.OrganizationFact:
     """The body of an organisation's fact."""
     return partners_pb2.OrganizationFact.FromString(fact.payload)
@@ -135,9 +141,9 @@ def webhook_body(fact: Fact, body: referrals_facts_pb2.ReferralFact, public_url:
     return _body(fact.type, fact.time, {key: value for key, value in data.items() if value != ""})
 
 
-def invitation_body(fact: Fact, body: partners_pb2.InvitationFact) -> str:
-    """What an organisation's systems get of an invitation to it."""
-    return _body(fact.type, fact.time, {"invitation_id": body.invitation_id})
+def subject_body(fact: Fact, name: str) -> str:
+    """What an organisation's systems get of an invitation to it, or of what is its own: which one."""
+    return _body(fact.type, fact.time, {f"{name}_id": fact.subject})
 
 
 def test_body(webhook: Webhook, now: datetime) -> str:

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
+from google.protobuf.descriptor import FieldDescriptor
+
 from chassis.outbox import Fact
-from chassis.wire import EnumCodec, etag, number, timestamp, word
+from chassis.wire import EnumCodec, etag, number, numbers, timestamp, word
 from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2, referrals_pb2
 from services.referrals.domain.codes import short_code
 from services.referrals.domain.consent import Receipt
@@ -60,13 +63,14 @@ def contact_fact(contact: Contact, verb: str) -> Fact:
 
 
 def receipt_fact(receipt: Receipt, verb: str, time: datetime) -> Fact:
-    """given, confirmed, ended or withdrawn."""
+    """given, proposed, confirmed, ended or withdrawn."""
     message = facts_pb2.ReceiptFact(
         receipt_id=receipt.id,
         person_id=receipt.person_id,
         recipient_organization_id=receipt.recipient_organization_id,
         until_time=timestamp(receipt.until_time),
         reason_code=receipt.reason_code,
+        organization_id=receipt.organization_id,
     )
     return Fact(receipt.id, receipt.version, f"enlace.receipt.{verb}.v1", message.SerializeToString(), time)
 
@@ -117,46 +121,32 @@ def referral_message(referral: Referral, actor: Actor, now: datetime) -> referra
     )
     party = side != referrals_pb2.SIDE_NETWORK
     turn = referral.turn(actor, now)
-    return referrals_pb2.Referral(
-        id=referral.id,
-        etag=etag(referral.version),
-        code=short_code(referral.id),
-        state=STATES.number(referral.state),
-        urgency=URGENCIES.number(referral.urgency),
-        need_code=referral.need_code,
-        person_id=referral.person_id if party else "",
-        contact_id=referral.contact_id if side == referrals_pb2.SIDE_SENDER else "",
-        sender_organization_id=referral.sender_organization_id,
-        sender_worker_id=referral.sender_worker_id,
-        receiver_organization_id=referral.receiver_organization_id,
-        service_id=referral.service_id,
-        receipt_id=referral.receipt_id if party else "",
-        override_reason_code=number(referrals_pb2.OverrideReason, referral.override_reason_code),
-        person=coarse_message(referral.coarse),
-        responsible_worker_id=referral.responsible_worker_id,
-        responsible_desk_code=referral.responsible_desk_code,
-        planned_first_contact_time=timestamp(referral.planned_first_contact_time),
-        first_contact_time=timestamp(referral.first_contact_time),
-        reason_code=referral.reason_code,
-        question_code=number(referrals_pb2.Question, referral.question_code),
-        outcome_code=number(referrals_pb2.Outcome, referral.outcome_code),
-        delivered_need_codes=referral.delivered_need_codes,
-        alternative_service_id=referral.alternative_service_id,
-        expected_wait_days=referral.expected_wait_days,
-        review_time=timestamp(referral.review_time),
-        based_on_id=referral.based_on_id,
-        clocks=[clock_message(clock) for clock in sorted(referral.clocks, key=lambda c: (not c.running, c.due_time))],
-        allowed_verbs=referral.allowed_verbs(actor, now),
-        side=side,
-        next_due_time=timestamp(referral.next_due_time),
-        send_time=timestamp(referral.send_time),
-        create_time=timestamp(referral.create_time),
-        update_time=timestamp(referral.update_time),
-        turn=referrals_pb2.Turn.Value(f"TURN_{turn.name}") if turn else referrals_pb2.TURN_UNSPECIFIED,
-        main_step=referral.main_step(actor, now),
-        unanswered=referral.is_unanswered(actor, now),
-        live=referral.state in LIVE,
-    )
+    shown: dict[str, Any] = {
+        "etag": etag(referral.version),
+        "code": short_code(referral.id),
+        "person_id": referral.person_id if party else "",
+        "contact_id": referral.contact_id if side == referrals_pb2.SIDE_SENDER else "",
+        "receipt_id": referral.receipt_id if party else "",
+        "person": coarse_message(referral.coarse),
+        "clocks": [clock_message(clock) for clock in sorted(referral.clocks, key=lambda c: (not c.running, c.due_time))],
+        "allowed_verbs": referral.allowed_verbs(actor, now),
+        "side": side,
+        "turn": referrals_pb2.Turn.Value(f"TURN_{turn.name}") if turn else referrals_pb2.TURN_UNSPECIFIED,
+        "main_step": referral.main_step(actor, now),
+        "unanswered": referral.is_unanswered(actor, now),
+        "live": referral.state in LIVE,
+    }
+    plain = [each for each in referrals_pb2.Referral.DESCRIPTOR.fields if each.name not in shown]
+    return referrals_pb2.Referral(**shown, **{each.name: _said(each, getattr(referral, each.name)) for each in plain})
+
+
+def _said(field: FieldDescriptor, value: Any) -> Any:
+    """What is called alike here and in the message, as the message says it: a time, a word of a code list, or as it is."""
+    if isinstance(value, datetime):
+        return timestamp(value)
+    if field.enum_type is None or value is None:
+        return value
+    return numbers(field.enum_type).get(value.value if isinstance(value, Enum) else value, 0)
 
 
 def event_message(event: Event) -> referrals_pb2.ReferralEvent:

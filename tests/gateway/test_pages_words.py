@@ -85,7 +85,9 @@ def test_a_public_page_keeps_the_language_in_its_addresses() -> None:
 def test_every_enum_value_has_a_word(kind: str) -> None:
     known, table = set(wire.numbers(words.ENUMS[kind].DESCRIPTOR)), vocabulary.TABLES[kind]
     assert known - table.keys() <= UNSPOKEN
-    if kind in words.OFFERED:  # a form offers the table as it stands
+    if kind in words.OFFERED | {
+        ask.table for form in step_forms.STEPS.values() for ask in form.asks
+    }:  # a form offers the table as it stands
         assert {code for code in table if code} <= known
 
 
@@ -112,6 +114,13 @@ def test_every_reason_of_a_match_has_a_word() -> None:
 
 def test_every_verb_that_may_be_asked_has_its_form() -> None:
     assert step_forms.STEPS.keys() | {"send", "attach_consent"} == {t.verb for t in lifecycle.TRANSITIONS if t.offered}
+
+
+def test_every_question_of_a_step_has_its_words() -> None:
+    for step, form in step_forms.STEPS.items():
+        for ask in form.asks:
+            assert ask.kind != "choice" or ask.table in words.ENUMS, f"{step}: {ask.table}"
+            assert ask.kind in ("note", "service") or ask.name in vocabulary.TABLES["field"], f"{step}: {ask.name}"
 
 
 def test_every_conflict_of_the_services_says_what_to_do() -> None:
@@ -193,6 +202,30 @@ def test_the_clock_that_is_shown_is_the_earliest_that_runs() -> None:
         assert shown is not None
         assert shown.what == "primer contacto"
         assert due.due(r.Referral()) is None
+
+
+def test_what_is_planned_is_said_until_it_has_been() -> None:
+    def ahead(**values: object) -> list[tuple[str, bool]]:
+        referral = r.Referral(live=True)
+        for name, value in values.items():
+            setattr(referral, name, value) if name == "live" else getattr(referral, name).CopyFrom(value)
+        return [(planned.what, planned.past) for planned in due.ahead(referral)]
+
+    later, before = stamp(timedelta(hours=2)), stamp(timedelta(hours=-2))
+    with pages(PlayedServices()).test_request_context("/"):
+        assert ahead(planned_first_contact_time=later) == [("Primer contacto previsto", False)]
+        assert ahead(planned_first_contact_time=before) == [("Primer contacto previsto", True)]
+        assert ahead(planned_first_contact_time=later, first_contact_time=before, appointment_time=later) == [("Cita", False)]
+        assert ahead(appointment_time=before) == [("Cita", True)]
+        assert ahead(appointment_time=before, live=False) == []
+
+
+def test_the_history_says_why_in_the_words_of_the_step_that_asked() -> None:
+    with pages(PlayedServices()).test_request_context("/"):
+        assert steps.why(r.ReferralEvent(verb="appointment_missed", reason_code="no_transport")) == "No tuvo cómo llegar"
+        assert steps.why(r.ReferralEvent(verb="declined", reason_code="no_capacity")) == "No hay lugar"
+        assert steps.why(r.ReferralEvent(verb="appointment_scheduled")) == ""
+        assert steps.why(r.ReferralEvent(verb="newer_than_this_gateway", reason_code="no_capacity")) == ""
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,12 @@ from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from protos.notifications.v1 import facts_pb2
 from protos.partners.v1 import facts_pb2 as partners_pb2
+from protos.referrals.v1 import facts_pb2 as referrals_pb2
 from services.notifications import subscriptions
 from services.notifications.domain.delivery import Channel, Outcome
+from services.notifications.domain.rules import HISTORY
 from services.notifications.subscriptions import PARTNERS, REFERRALS, TOPIC
-from tests.notifications.conftest import PUBLIC_URL, RECEIVER, Service
+from tests.notifications.conftest import OTHER, PUBLIC_URL, RECEIVER, SENDER, Service
 from tests.notifications.test_invitations import fact as invitation
 from tests.parts import brokers
 
@@ -167,6 +169,40 @@ def test_facts_that_tell_nobody_are_taken_in_so_that_no_gap_is_left(world: World
     contact = Fact(new_id(), 1, "enlace.contact.recorded.v1", b"", world.service.clock.now())
     world.say(contact)
     until(lambda: world.taken_in(contact.subject) == 1)
+
+
+def receipt(service: Service, id: str, version: int, verb: str, **values: Any) -> Fact:
+    """A fact of a receipt for a child whose file the receiver's organisation holds."""
+    body = referrals_pb2.ReceiptFact(**{"receipt_id": id, "organization_id": RECEIVER, "recipient_organization_id": OTHER} | values)
+    return Fact(id, version, f"enlace.receipt.{verb}.v1", body.SerializeToString(), service.clock.now())
+
+
+def test_a_decision_that_waits_for_a_second_person_is_told_once_to_the_desk_that_has_her(world: World) -> None:
+    system, id = world.service.receiver(), new_id()
+    world.service.webhook(RECEIVER, system.url)
+    proposed, confirmed = receipt(world.service, id, 1, "proposed"), receipt(world.service, id, 2, "confirmed")
+    world.say(confirmed)  # ahead of what it follows
+    until(lambda: len(world.service.rows("SELECT FROM inbox_parked WHERE subject = %s", id)) == 1)
+    assert world.kinds() == []
+    world.say(proposed, proposed)
+    world.say(proposed)
+    until(lambda: world.taken_in(id) == 2)
+    assert (world.kinds(RECEIVER), world.kinds(OTHER), world.kinds(SENDER)) == (["receipt_proposed"], [], [])
+    world.service.send_webhooks()
+    [got] = system.got
+    assert id in got.body
+    assert OTHER not in got.body
+
+
+def test_of_other_receipts_nobody_is_told(world: World) -> None:
+    facts = [receipt(world.service, new_id(), 1, verb) for verb in ("given", "a_verb_of_tomorrow")]
+    facts.append(receipt(world.service, new_id(), 1, "proposed", organization_id=""))  # of a teller that does not say whose it is
+    old = receipt(world.service, new_id(), 1, "proposed")
+    facts.append(replace(old, time=old.time - HISTORY - timedelta(seconds=1)))
+    world.say(*facts)
+    for fact in facts:
+        until(lambda subject=fact.subject: world.taken_in(subject) == 1)  # type: ignore[misc]
+    assert world.kinds() == []
 
 
 def test_a_kind_of_fact_that_is_newer_than_this_service_waits_for_it(world: World) -> None:

@@ -46,7 +46,8 @@ def test_what_another_did_to_the_senders_referral_the_sender_hears_too(verb: str
 
 @pytest.mark.parametrize(
     "verb",
-    ["override_confirmed", "acknowledged", "info_requested", "accepted", "waitlisted", "declined", "not_delivered", "completed", "expired"],
+    "override_confirmed acknowledged info_requested accepted waitlisted declined not_delivered completed expired"
+    " appointment_scheduled appointment_missed appointment_cancelled".split(),
 )
 def test_what_the_receiver_does_or_fails_to_do_the_senders_worker_and_desk_hear(verb: str) -> None:
     assert who(told_of(happening(verb, actor=RECEIVER), NOW)) == {TO_SENDER, TO_WORKER}
@@ -73,7 +74,7 @@ def test_an_override_is_told_to_the_coordination_when_it_is_sent() -> None:
     assert who(told_of(happening("accepted", override=True), NOW)) == {TO_SENDER, TO_WORKER}
 
 
-@pytest.mark.parametrize("verb", ["drafted", "started", "rerouted", "entered_in_error", "a_verb_of_tomorrow"])
+@pytest.mark.parametrize("verb", ["drafted", "started", "appointment_attended", "rerouted", "entered_in_error", "a_verb_of_tomorrow"])
 def test_other_facts_tell_nobody(verb: str) -> None:
     assert told_of(happening(verb), NOW) == []
 

@@ -31,6 +31,10 @@ CARRIES = {
     "decline": "decline code (`other` needs a note); perhaps an alternative service",
     "expire": "nothing: the reason is that nobody answered",
     "start": "time of the first contact",
+    "schedule_appointment": "time of the appointment, from an hour ago to 90 days ahead; one is open at a time, and another takes its place",
+    "attend_appointment": "nothing; an open appointment, from an hour before its time on",
+    "miss_appointment": "miss code (`other` needs a note); an open appointment, from an hour before its time on",
+    "cancel_appointment": "cancel code (`other` needs a note); an open appointment",
     "complete": "outcome code, need codes of what was delivered",
     "not_deliver": "not-delivered code (`other` needs a note)",
     "close": "whether help came: `yes` or `could_not_reach`",
@@ -48,6 +52,8 @@ _CODES = {
     "Decline": pb.DeclineReason,
     "Withdraw": pb.WithdrawReason,
     "Not delivered": pb.NotDeliveredReason,
+    "Miss": pb.MissReason,
+    "Cancel": pb.CancelReason,
     "Outcome": pb.Outcome,
     "Override": pb.OverrideReason,
     "Question": pb.Question,
@@ -147,7 +153,10 @@ def _turns() -> list[str]:
 
 
 def _main_step(state: State, side: Side) -> str:
-    return next((f"`{step.verb}`" for step in TRANSITIONS if step.main and state in step.sources and side in step.by), "–")
+    steps = [f"`{step.verb}`" for step in TRANSITIONS if step.main and state in step.sources and side in step.by]
+    if len(steps) > 1:
+        return f"{steps[-1]}; {steps[0]} when the time of an appointment has come"
+    return next(iter(steps), "–")
 
 
 def _target(step: Transition) -> str:
@@ -175,6 +184,8 @@ def _clocks() -> list[str]:
         *[f"| {urgency.value} | " + " | ".join(_span(spans[kind]) for kind in kinds) + " |" for urgency, spans in POLICY.items()],
         "",
         f"`review` is due at the review time that the receiver gave; `silence` after {_span(SILENCE)}; `close` after {_span(CLOSE)}.",
+        "While an appointment is open, `silence` begins at its time and not before it: nobody is asked for news of what is still to come, and who lets it pass"
+        " without a word is asked as ever. What comes of an appointment starts `silence` again; that it is made, missed or cancelled the sender is told.",
         f"An override opens nothing after {_span(OVERRIDE_CONFIRM)} unless a second person confirmed it (`override_confirm`), and nothing after"
         f" {_span(OVERRIDE_END)} (`override_end`) unless a consent took its place.",
         "The first contact for `immediate` is meant for the same day. That is counted as 12 hours, so that a call at 23:50 has a deadline that can be met.",

@@ -9,7 +9,7 @@ import pytest
 from chassis import keys
 from chassis.sealing import SignatureCheck, Signer
 from chassis.tokens import SYSTEM
-from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.person import FieldGroup
 from services.referrals.store.receipts import Receipts
@@ -171,6 +171,16 @@ def test_a_receipt_says_itself_whether_it_opens_anything_now(story: Story, servi
     assert [live(each) for each in (consent.id, decided.id, override)] == [True, True, False], "nobody confirmed the override in time"
     service.clock.advance(timedelta(days=90))
     assert not live(consent.id)
+
+
+def test_a_decision_is_told_as_one_that_waits_for_a_second_person_of_its_organisation(story: Story, service: Service) -> None:
+    decided = story.receipt(story.child().id, giver="best_interest", assent_code="given")
+    service.as_("ngo", "MANAGER").ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=decided.id))
+    with service.database.transaction(SYSTEM) as tx:
+        told = tx.execute("SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (decided.id,)).fetchall()
+    assert [row["type"] for row in told] == ["enlace.receipt.proposed.v1", "enlace.receipt.confirmed.v1"]
+    said = facts_pb2.ReceiptFact.FromString(bytes(told[0]["payload"]))
+    assert (said.receipt_id, said.organization_id, said.recipient_organization_id) == (decided.id, ORG["ngo"], ORG["shelter"])
 
 
 def test_a_consent_is_not_listed_for_another_person_s_referral(story: Story) -> None:

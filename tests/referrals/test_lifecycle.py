@@ -72,6 +72,10 @@ STEPS: dict[str, Step] = {
     "waitlist": lambda r, a, now: r.waitlist(a, now, DAYS, days=3, review=now + timedelta(days=2), note=""),
     "decline": lambda r, a, now: r.decline(a, now, DAYS, reason_code="no_capacity", alternative_service_id="", note=""),
     "start": lambda r, a, now: r.start(a, now, DAYS, first_contact=now, note=""),
+    "schedule_appointment": lambda r, a, now: r.schedule_appointment(a, now, DAYS, time=now + timedelta(days=2), note=""),
+    "attend_appointment": lambda r, a, now: r.attend_appointment(a, now, DAYS, ""),
+    "miss_appointment": lambda r, a, now: r.miss_appointment(a, now, DAYS, reason_code="did_not_come", note=""),
+    "cancel_appointment": lambda r, a, now: r.cancel_appointment(a, now, DAYS, reason_code="by_person", note=""),
     "complete": lambda r, a, now: r.complete(a, now, DAYS, outcome_code="fully_met", delivered=["HOU.EMG"], note=""),
     "not_deliver": lambda r, a, now: r.not_deliver(a, now, DAYS, reason_code="capacity_lost", note=""),
     "close": lambda r, a, now: r.close(a, now, DAYS, help_came="yes", note=""),
@@ -92,8 +96,9 @@ def draft() -> Referral:
 
 
 def in_state(state: State) -> Referral:
-    """A referral that stands there, with a running clock of every kind."""
+    """A referral that stands there, with a running clock of every kind, and an appointment that is now."""
     referral = draft()
+    referral.appointment_time = NOON
     referral.state = state
     referral.clocks = [Deadline(kind, NOON, NOON + timedelta(hours=1)) for kind in DeadlineKind]
     return referral
@@ -174,7 +179,7 @@ def test_whose_turn_it_is_is_one_answer_for_everybody_but_the_receiver_of_what_c
 
 @pytest.mark.parametrize("side", ACTORS)
 def test_the_main_step_can_be_taken_and_moves_things_on(side: Side | None) -> None:
-    moving = {"send", "acknowledge", "answer", "accept", "start", "complete", "close"}
+    moving = {"send", "acknowledge", "answer", "accept", "start", "attend_appointment", "miss_appointment", "complete", "close"}
     for state in State:
         referral = in_state(state)
         allowed, main = referral.allowed_verbs(ACTORS[side], NOON), referral.main_step(ACTORS[side], NOON)
@@ -244,6 +249,10 @@ def test_what_a_step_must_carry_is_missed_before_anything_changes() -> None:
         (State.SENT, lambda r: r.decline(receiver, NOON, DAYS, reason_code="", alternative_service_id="", note=""), "invalid_fields"),
         (State.SENT, lambda r: r.decline(receiver, NOON, DAYS, reason_code="other", alternative_service_id="", note=""), "invalid_fields"),
         (State.ACCEPTED, lambda r: r.start(receiver, NOON, DAYS, first_contact=None, note=""), "invalid_fields"),
+        (State.IN_PROGRESS, lambda r: r.schedule_appointment(receiver, NOON, DAYS, time=None, note=""), "invalid_fields"),
+        (State.IN_PROGRESS, lambda r: r.attend_appointment(receiver, NOON, DAYS, "\0"), "invalid_fields"),
+        (State.IN_PROGRESS, lambda r: r.miss_appointment(receiver, NOON, DAYS, reason_code="", note=""), "invalid_fields"),
+        (State.IN_PROGRESS, lambda r: r.cancel_appointment(receiver, NOON, DAYS, reason_code="other", note=""), "invalid_fields"),
         (State.IN_PROGRESS, lambda r: r.complete(receiver, NOON, DAYS, outcome_code="", delivered=[], note=""), "invalid_fields"),
         (State.ACCEPTED, lambda r: r.not_deliver(receiver, NOON, DAYS, reason_code="", note=""), "invalid_fields"),
         (State.COMPLETED, lambda r: r.close(sender, NOON, DAYS, help_came="", note=""), "invalid_fields"),
@@ -355,6 +364,7 @@ class Life(RuleBasedStateMachine):
         self.override = ""
         self.version = 2
         self.overridden = NOON
+        self.appointment: datetime | None = None
 
     @rule(verb=st.sampled_from([*MODEL, *FORWARD]), side=st.sampled_from(list(ACTORS)))
     def step(self, verb: str, side: Side | None) -> None:
@@ -401,6 +411,23 @@ class Life(RuleBasedStateMachine):
         self.version += 1
         self.override = "confirmed" if verb == "confirm_override" else "replaced"
 
+    @rule(
+        verb=st.sampled_from(["schedule_appointment", "attend_appointment", "miss_appointment", "cancel_appointment"]),
+        side=st.sampled_from([Side.RECEIVER, Side.RECEIVER, *ACTORS]),
+    )
+    def see_to_an_appointment(self, verb: str, side: Side | None) -> None:
+        planned = self.appointment
+        its_time = planned is not None and (verb == "cancel_appointment" or self.now >= planned - timedelta(hours=1))
+        possible = self.state == "in_progress" and side is Side.RECEIVER and (verb == "schedule_appointment" or its_time)
+        try:
+            STEPS[verb](self.referral, ACTORS[side], self.now)
+        except Conflict:
+            assert not possible
+            return
+        assert possible
+        self.version += 1
+        self.appointment = self.now + timedelta(days=2) if verb == "schedule_appointment" else None
+
     @rule(data=st.data())
     def a_step_that_is_offered(self, data: st.DataObject) -> None:
         side = data.draw(st.sampled_from([Side.SENDER, Side.RECEIVER]))
@@ -428,6 +455,16 @@ class Life(RuleBasedStateMachine):
     def model_and_referral_agree(self) -> None:
         assert self.referral.state.value == self.state
         assert self.referral.version == self.version
+
+    @invariant()
+    def an_appointment_is_open_while_help_is_given_and_nobody_asks_for_news_before_it(self) -> None:
+        if self.state != "in_progress":
+            self.appointment = None
+        assert self.referral.appointment_time == self.appointment
+        for clock in self.referral.clocks:
+            if clock.kind is DeadlineKind.SILENCE and clock.running:
+                assert clock.start_time >= (self.appointment or NOON)
+                assert clock.due_time - clock.start_time == timedelta(days=7)
 
     @invariant()
     def the_history_folds_to_the_state_without_a_gap(self) -> None:

@@ -141,6 +141,15 @@ def started(story: Story) -> pb.Referral:
     return made
 
 
+def met(story: Story) -> pb.Referral:
+    """With an appointment that is now."""
+    found = started(story)
+    made: pb.Referral = story.shelter.ScheduleAppointment(
+        at(pb.ScheduleAppointmentRequest(id=found.id, etag=found.etag), "appointment_time", story)
+    )
+    return made
+
+
 def completed(story: Story) -> pb.Referral:
     found = started(story)
     made: pb.Referral = story.shelter.CompleteReferral(
@@ -216,6 +225,10 @@ def referral_beginnings() -> dict[str, Beginning]:
         ),
         "DeclineReferral": one("shelter", sent, lambda s: pb.DeclineReferralRequest(reason_code=pb.DECLINE_REASON_NO_CAPACITY)),
         "StartReferral": one("shelter", accepted, lambda s: at(pb.StartReferralRequest(), "first_contact_time", s)),
+        "ScheduleAppointment": one("shelter", started, lambda s: at(pb.ScheduleAppointmentRequest(), "appointment_time", s)),
+        "AttendAppointment": one("shelter", met, lambda s: pb.AttendAppointmentRequest(note="with her sister")),
+        "MissAppointment": one("shelter", met, lambda s: pb.MissAppointmentRequest(reason_code=pb.MISS_REASON_ILL)),
+        "CancelAppointment": one("shelter", met, lambda s: pb.CancelAppointmentRequest(reason_code=pb.CANCEL_REASON_BY_PERSON)),
         "CompleteReferral": one("shelter", started, lambda s: pb.CompleteReferralRequest(outcome_code=pb.OUTCOME_FULLY_MET)),
         "NotDeliverReferral": one(
             "shelter", accepted, lambda s: pb.NotDeliverReferralRequest(reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST)

@@ -20,9 +20,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ReferralFact(_message.Message):
-    """enlace.referral.<verb>.v1 with the verbs of the transition table (drafted, amended, sent, acknowledged, info_requested, answered, accepted,
-    waitlisted, declined, expired, started, completed, not_delivered, closed, reopened, withdrawn, consent_withdrawn, rerouted,
-    entered_in_error, override_confirmed, consent_attached) and of the clocks (clock_reminded, clock_breached, clock_escalated) · key: referral_id
+    """enlace.referral.<verb>.v1 with what becomes true by each step (docs/lifecycle.md), drafted, amended, and the verbs of the clocks
+    (clock_reminded, clock_breached, clock_escalated) · key: referral_id
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -114,7 +113,9 @@ Global___ContactFact: _TypeAlias = ContactFact  # noqa: Y015
 
 @_typing.final
 class ReceiptFact(_message.Message):
-    """enlace.receipt.{given,confirmed,ended,withdrawn}.v1 · key: receipt_id"""
+    """enlace.receipt.{given,proposed,confirmed,ended,withdrawn}.v1 · key: receipt_id. Proposed: a decision in a child's best interest, which opens nothing
+    until a second person confirms it; notifications tells the desk that one is waited for.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -123,11 +124,14 @@ class ReceiptFact(_message.Message):
     RECIPIENT_ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     UNTIL_TIME_FIELD_NUMBER: _builtins.int
     REASON_CODE_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     receipt_id: _builtins.str
     person_id: _builtins.str
     recipient_organization_id: _builtins.str
     reason_code: _builtins.str
     """of an override"""
+    organization_id: _builtins.str
+    """whose the person's file is"""
     @_builtins.property
     def until_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -138,10 +142,11 @@ class ReceiptFact(_message.Message):
         recipient_organization_id: _builtins.str = ...,
         until_time: _timestamp_pb2.Timestamp | None = ...,
         reason_code: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["until_time", b"until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["person_id", b"person_id", "reason_code", b"reason_code", "receipt_id", b"receipt_id", "recipient_organization_id", b"recipient_organization_id", "until_time", b"until_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id", "person_id", b"person_id", "reason_code", b"reason_code", "receipt_id", b"receipt_id", "recipient_organization_id", b"recipient_organization_id", "until_time", b"until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -494,6 +494,66 @@ OUTCOME_PERSON_ENDED_EARLY: Outcome.ValueType  # 5
 OUTCOME_NOT_MET: Outcome.ValueType  # 6
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
+class _MissReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MissReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MissReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MISS_REASON_UNSPECIFIED: _MissReason.ValueType  # 0
+    MISS_REASON_DID_NOT_COME: _MissReason.ValueType  # 1
+    """and nobody knows why"""
+    MISS_REASON_COULD_NOT_CONTACT: _MissReason.ValueType  # 2
+    MISS_REASON_NO_TRANSPORT: _MissReason.ValueType  # 3
+    MISS_REASON_NOT_SAFE: _MissReason.ValueType  # 4
+    MISS_REASON_ILL: _MissReason.ValueType  # 5
+    MISS_REASON_WORK_OR_CARE_COMMITMENTS: _MissReason.ValueType  # 6
+    MISS_REASON_PERSON_DECLINED: _MissReason.ValueType  # 7
+    MISS_REASON_OTHER: _MissReason.ValueType  # 8
+
+class MissReason(_MissReason, metaclass=_MissReasonEnumTypeWrapper):
+    """Why she was not met; other needs a note."""
+
+MISS_REASON_UNSPECIFIED: MissReason.ValueType  # 0
+MISS_REASON_DID_NOT_COME: MissReason.ValueType  # 1
+"""and nobody knows why"""
+MISS_REASON_COULD_NOT_CONTACT: MissReason.ValueType  # 2
+MISS_REASON_NO_TRANSPORT: MissReason.ValueType  # 3
+MISS_REASON_NOT_SAFE: MissReason.ValueType  # 4
+MISS_REASON_ILL: MissReason.ValueType  # 5
+MISS_REASON_WORK_OR_CARE_COMMITMENTS: MissReason.ValueType  # 6
+MISS_REASON_PERSON_DECLINED: MissReason.ValueType  # 7
+MISS_REASON_OTHER: MissReason.ValueType  # 8
+Global___MissReason: _TypeAlias = MissReason  # noqa: Y015
+
+class _CancelReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CancelReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CancelReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CANCEL_REASON_UNSPECIFIED: _CancelReason.ValueType  # 0
+    CANCEL_REASON_BY_PERSON: _CancelReason.ValueType  # 1
+    """she asked for it"""
+    CANCEL_REASON_BY_PROVIDER: _CancelReason.ValueType  # 2
+    """who would have met her can't"""
+    CANCEL_REASON_NOT_SAFE: _CancelReason.ValueType  # 3
+    CANCEL_REASON_NO_LONGER_NEEDED: _CancelReason.ValueType  # 4
+    CANCEL_REASON_OTHER: _CancelReason.ValueType  # 5
+
+class CancelReason(_CancelReason, metaclass=_CancelReasonEnumTypeWrapper):
+    """Why an appointment will not be; other needs a note."""
+
+CANCEL_REASON_UNSPECIFIED: CancelReason.ValueType  # 0
+CANCEL_REASON_BY_PERSON: CancelReason.ValueType  # 1
+"""she asked for it"""
+CANCEL_REASON_BY_PROVIDER: CancelReason.ValueType  # 2
+"""who would have met her can't"""
+CANCEL_REASON_NOT_SAFE: CancelReason.ValueType  # 3
+CANCEL_REASON_NO_LONGER_NEEDED: CancelReason.ValueType  # 4
+CANCEL_REASON_OTHER: CancelReason.ValueType  # 5
+Global___CancelReason: _TypeAlias = CancelReason  # noqa: Y015
+
 class _HelpCame:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -602,6 +662,7 @@ class Referral(_message.Message):
     MAIN_STEP_FIELD_NUMBER: _builtins.int
     UNANSWERED_FIELD_NUMBER: _builtins.int
     LIVE_FIELD_NUMBER: _builtins.int
+    APPOINTMENT_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The referral."""
     etag: _builtins.str
@@ -704,6 +765,10 @@ class Referral(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it last changed."""
 
+    @_builtins.property
+    def appointment_time(self) -> _timestamp_pb2.Timestamp:
+        """Of the open appointment; absent: there is none."""
+
     def __init__(
         self,
         *,
@@ -745,10 +810,11 @@ class Referral(_message.Message):
         main_step: _builtins.str = ...,
         unanswered: _builtins.bool = ...,
         live: _builtins.bool = ...,
+        appointment_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "first_contact_time", b"first_contact_time", "next_due_time", b"next_due_time", "person", b"person", "planned_first_contact_time", b"planned_first_contact_time", "review_time", b"review_time", "send_time", b"send_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["appointment_time", b"appointment_time", "create_time", b"create_time", "first_contact_time", b"first_contact_time", "next_due_time", b"next_due_time", "person", b"person", "planned_first_contact_time", b"planned_first_contact_time", "review_time", b"review_time", "send_time", b"send_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_verbs", b"allowed_verbs", "alternative_service_id", b"alternative_service_id", "based_on_id", b"based_on_id", "clocks", b"clocks", "code", b"code", "contact_id", b"contact_id", "create_time", b"create_time", "delivered_need_codes", b"delivered_need_codes", "etag", b"etag", "expected_wait_days", b"expected_wait_days", "first_contact_time", b"first_contact_time", "id", b"id", "live", b"live", "main_step", b"main_step", "need_code", b"need_code", "next_due_time", b"next_due_time", "outcome_code", b"outcome_code", "override_reason_code", b"override_reason_code", "person", b"person", "person_id", b"person_id", "planned_first_contact_time", b"planned_first_contact_time", "question_code", b"question_code", "reason_code", b"reason_code", "receipt_id", b"receipt_id", "receiver_organization_id", b"receiver_organization_id", "responsible_desk_code", b"responsible_desk_code", "responsible_worker_id", b"responsible_worker_id", "review_time", b"review_time", "send_time", b"send_time", "sender_organization_id", b"sender_organization_id", "sender_worker_id", b"sender_worker_id", "service_id", b"service_id", "side", b"side", "state", b"state", "turn", b"turn", "unanswered", b"unanswered", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_verbs", b"allowed_verbs", "alternative_service_id", b"alternative_service_id", "appointment_time", b"appointment_time", "based_on_id", b"based_on_id", "clocks", b"clocks", "code", b"code", "contact_id", b"contact_id", "create_time", b"create_time", "delivered_need_codes", b"delivered_need_codes", "etag", b"etag", "expected_wait_days", b"expected_wait_days", "first_contact_time", b"first_contact_time", "id", b"id", "live", b"live", "main_step", b"main_step", "need_code", b"need_code", "next_due_time", b"next_due_time", "outcome_code", b"outcome_code", "override_reason_code", b"override_reason_code", "person", b"person", "person_id", b"person_id", "planned_first_contact_time", b"planned_first_contact_time", "question_code", b"question_code", "reason_code", b"reason_code", "receipt_id", b"receipt_id", "receiver_organization_id", b"receiver_organization_id", "responsible_desk_code", b"responsible_desk_code", "responsible_worker_id", b"responsible_worker_id", "review_time", b"review_time", "send_time", b"send_time", "sender_organization_id", b"sender_organization_id", "sender_worker_id", b"sender_worker_id", "service_id", b"service_id", "side", b"side", "state", b"state", "turn", b"turn", "unanswered", b"unanswered", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1683,6 +1749,144 @@ class StartReferralRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StartReferralRequest: _TypeAlias = StartReferralRequest  # noqa: Y015
+
+@_typing.final
+class ScheduleAppointmentRequest(_message.Message):
+    """When she will be met."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    APPOINTMENT_TIME_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    etag: _builtins.str
+    request_id: _builtins.str
+    note: _builtins.str
+    """For the sender."""
+    @_builtins.property
+    def appointment_time(self) -> _timestamp_pb2.Timestamp:
+        """When; within 90 days."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        appointment_time: _timestamp_pb2.Timestamp | None = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["appointment_time", b"appointment_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["appointment_time", b"appointment_time", "etag", b"etag", "id", b"id", "note", b"note", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScheduleAppointmentRequest: _TypeAlias = ScheduleAppointmentRequest  # noqa: Y015
+
+@_typing.final
+class AttendAppointmentRequest(_message.Message):
+    """She came."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    etag: _builtins.str
+    request_id: _builtins.str
+    note: _builtins.str
+    """For the sender."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "note", b"note", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttendAppointmentRequest: _TypeAlias = AttendAppointmentRequest  # noqa: Y015
+
+@_typing.final
+class MissAppointmentRequest(_message.Message):
+    """Why she was not met."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REASON_CODE_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    etag: _builtins.str
+    request_id: _builtins.str
+    reason_code: Global___MissReason.ValueType
+    """Why; other needs a note."""
+    note: _builtins.str
+    """For the sender."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        reason_code: Global___MissReason.ValueType = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "note", b"note", "reason_code", b"reason_code", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MissAppointmentRequest: _TypeAlias = MissAppointmentRequest  # noqa: Y015
+
+@_typing.final
+class CancelAppointmentRequest(_message.Message):
+    """Why it will not be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REASON_CODE_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    etag: _builtins.str
+    request_id: _builtins.str
+    reason_code: Global___CancelReason.ValueType
+    """Why, and on whose side; other needs a note."""
+    note: _builtins.str
+    """For the sender."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        reason_code: Global___CancelReason.ValueType = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "note", b"note", "reason_code", b"reason_code", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelAppointmentRequest: _TypeAlias = CancelAppointmentRequest  # noqa: Y015
 
 @_typing.final
 class CompleteReferralRequest(_message.Message):

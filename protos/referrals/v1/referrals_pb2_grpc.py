@@ -120,6 +120,26 @@ class ReferralsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.StartReferralRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
                 _registered_method=True)
+        self.ScheduleAppointment = channel.unary_unary(
+                '/enlace.referrals.v1.Referrals/ScheduleAppointment',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.ScheduleAppointmentRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+                _registered_method=True)
+        self.AttendAppointment = channel.unary_unary(
+                '/enlace.referrals.v1.Referrals/AttendAppointment',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.AttendAppointmentRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+                _registered_method=True)
+        self.MissAppointment = channel.unary_unary(
+                '/enlace.referrals.v1.Referrals/MissAppointment',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.MissAppointmentRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+                _registered_method=True)
+        self.CancelAppointment = channel.unary_unary(
+                '/enlace.referrals.v1.Referrals/CancelAppointment',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CancelAppointmentRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+                _registered_method=True)
         self.CompleteReferral = channel.unary_unary(
                 '/enlace.referrals.v1.Referrals/CompleteReferral',
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CompleteReferralRequest.SerializeToString,
@@ -277,6 +297,36 @@ class ReferralsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ScheduleAppointment(self, request, context):
+        """Says when she will be met: in_progress, stays. Receiver. One is open at a time: another takes its place. SILENCE starts again, at its time.
+        appointment_time out_of_range: it is over for more than an hour, or more than 90 days ahead.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AttendAppointment(self, request, context):
+        """Says that she came: in_progress, stays. Receiver, from an hour before the appointment on. It is over, and SILENCE starts again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MissAppointment(self, request, context):
+        """Says that she was not met, with a coded reason: in_progress, stays. Receiver, from an hour before the appointment on. It is over, and SILENCE
+        starts again; the sender is told.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelAppointment(self, request, context):
+        """Says that an appointment will not be, with a coded reason: in_progress, stays. Receiver. SILENCE starts again; the sender is told.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CompleteReferral(self, request, context):
         """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver.
         """
@@ -399,6 +449,26 @@ def add_ReferralsServicer_to_server(servicer, server):
             'StartReferral': grpc.unary_unary_rpc_method_handler(
                     servicer.StartReferral,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.StartReferralRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
+            ),
+            'ScheduleAppointment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScheduleAppointment,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.ScheduleAppointmentRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
+            ),
+            'AttendAppointment': grpc.unary_unary_rpc_method_handler(
+                    servicer.AttendAppointment,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.AttendAppointmentRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
+            ),
+            'MissAppointment': grpc.unary_unary_rpc_method_handler(
+                    servicer.MissAppointment,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.MissAppointmentRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
+            ),
+            'CancelAppointment': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelAppointment,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CancelAppointmentRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
             ),
             'CompleteReferral': grpc.unary_unary_rpc_method_handler(
@@ -886,6 +956,114 @@ class Referrals:
             target,
             '/enlace.referrals.v1.Referrals/StartReferral',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.StartReferralRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScheduleAppointment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/ScheduleAppointment',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.ScheduleAppointmentRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AttendAppointment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/AttendAppointment',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.AttendAppointmentRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MissAppointment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/MissAppointment',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.MissAppointmentRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelAppointment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/CancelAppointment',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.CancelAppointmentRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
             options,
             channel_credentials,

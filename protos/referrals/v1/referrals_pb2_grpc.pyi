@@ -78,6 +78,18 @@ class ReferralsStub:
     """Declines a referral: sent | acknowledged | waitlisted → declined, with a coded reason. Receiver."""
     StartReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.StartReferralRequest, _referrals_pb2.Referral]
     """Says that help has begun: accepted → in_progress. Receiver."""
+    ScheduleAppointment: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ScheduleAppointmentRequest, _referrals_pb2.Referral]
+    """Says when she will be met: in_progress, stays. Receiver. One is open at a time: another takes its place. SILENCE starts again, at its time.
+    appointment_time out_of_range: it is over for more than an hour, or more than 90 days ahead.
+    """
+    AttendAppointment: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AttendAppointmentRequest, _referrals_pb2.Referral]
+    """Says that she came: in_progress, stays. Receiver, from an hour before the appointment on. It is over, and SILENCE starts again."""
+    MissAppointment: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.MissAppointmentRequest, _referrals_pb2.Referral]
+    """Says that she was not met, with a coded reason: in_progress, stays. Receiver, from an hour before the appointment on. It is over, and SILENCE
+    starts again; the sender is told.
+    """
+    CancelAppointment: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CancelAppointmentRequest, _referrals_pb2.Referral]
+    """Says that an appointment will not be, with a coded reason: in_progress, stays. Receiver. SILENCE starts again; the sender is told."""
     CompleteReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CompleteReferralRequest, _referrals_pb2.Referral]
     """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver."""
     NotDeliverReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.NotDeliverReferralRequest, _referrals_pb2.Referral]
@@ -141,6 +153,18 @@ class ReferralsAsyncStub(ReferralsStub):
     """Declines a referral: sent | acknowledged | waitlisted → declined, with a coded reason. Receiver."""
     StartReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.StartReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Says that help has begun: accepted → in_progress. Receiver."""
+    ScheduleAppointment: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ScheduleAppointmentRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
+    """Says when she will be met: in_progress, stays. Receiver. One is open at a time: another takes its place. SILENCE starts again, at its time.
+    appointment_time out_of_range: it is over for more than an hour, or more than 90 days ahead.
+    """
+    AttendAppointment: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AttendAppointmentRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
+    """Says that she came: in_progress, stays. Receiver, from an hour before the appointment on. It is over, and SILENCE starts again."""
+    MissAppointment: _aio.UnaryUnaryMultiCallable[_referrals_pb2.MissAppointmentRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
+    """Says that she was not met, with a coded reason: in_progress, stays. Receiver, from an hour before the appointment on. It is over, and SILENCE
+    starts again; the sender is told.
+    """
+    CancelAppointment: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CancelAppointmentRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
+    """Says that an appointment will not be, with a coded reason: in_progress, stays. Receiver. SILENCE starts again; the sender is told."""
     CompleteReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CompleteReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver."""
     NotDeliverReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.NotDeliverReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
@@ -303,6 +327,42 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
         """Says that help has begun: accepted → in_progress. Receiver."""
+
+    @_abc_1.abstractmethod
+    def ScheduleAppointment(
+        self,
+        request: _referrals_pb2.ScheduleAppointmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
+        """Says when she will be met: in_progress, stays. Receiver. One is open at a time: another takes its place. SILENCE starts again, at its time.
+        appointment_time out_of_range: it is over for more than an hour, or more than 90 days ahead.
+        """
+
+    @_abc_1.abstractmethod
+    def AttendAppointment(
+        self,
+        request: _referrals_pb2.AttendAppointmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
+        """Says that she came: in_progress, stays. Receiver, from an hour before the appointment on. It is over, and SILENCE starts again."""
+
+    @_abc_1.abstractmethod
+    def MissAppointment(
+        self,
+        request: _referrals_pb2.MissAppointmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
+        """Says that she was not met, with a coded reason: in_progress, stays. Receiver, from an hour before the appointment on. It is over, and SILENCE
+        starts again; the sender is told.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelAppointment(
+        self,
+        request: _referrals_pb2.CancelAppointmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
+        """Says that an appointment will not be, with a coded reason: in_progress, stays. Receiver. SILENCE starts again; the sender is told."""
 
     @_abc_1.abstractmethod
     def CompleteReferral(

@@ -2,7 +2,11 @@
 
 from services.gateway.vocabulary import forms, line, network, person, referral
 from services.gateway.vocabulary.departments import DEPARTMENTS
+from services.gateway.vocabulary.referral import STEPS
 
-TABLES: dict[str, dict[str, str]] = referral.TABLES | person.TABLES | line.TABLES | network.TABLES | forms.TABLES
+TABLES: dict[str, dict[str, str]] = {}
+for _part in (referral, person, line, network, forms):
+    for _kind, _words in _part.TABLES.items():  # a table may stand in several files
+        TABLES.setdefault(_kind, {}).update(_words)
 
-__all__ = ["DEPARTMENTS", "TABLES"]
+__all__ = ["DEPARTMENTS", "STEPS", "TABLES"]

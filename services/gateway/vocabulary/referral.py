@@ -1,19 +1,23 @@
 """What is said of a referral: its states, steps, clocks and reasons."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from services.gateway.i18n import N_
 
 
 @dataclass(frozen=True)
 class Step:
-    """The words of one step, together: the button, what it means, what is said when it is taken; and what it is called in the history, by its fact."""
+    """The words of one step, together: the button, what it means, what is said when it is taken, and what it asks; what it is called in the history, by
+    its fact, and in the list of notices, where somebody is told of it."""
 
     label: str
     hint: str  # empty for one with a page of its own
     done: str
     fact: str
     event: str
+    notice: str = ""
+    asks: Mapping[str, str] = field(default_factory=dict)  # the questions that no other form has
 
 
 STEPS: dict[str, Step] = {
@@ -23,6 +27,7 @@ STEPS: dict[str, Step] = {
         done=N_("Enviada. Le avisaremos en cuanto respondan."),
         fact="sent",
         event=N_("Se envió"),
+        notice=N_("Envío"),
     ),
     "acknowledge": Step(
         N_("Confirmar que llegó"),
@@ -30,6 +35,7 @@ STEPS: dict[str, Step] = {
         done=N_("Confirmado: quien la envió ya sabe que llegó."),
         fact="acknowledged",
         event=N_("Se confirmó que llegó"),
+        notice=N_("Recibida"),
     ),
     "accept": Step(
         N_("Aceptar"),
@@ -37,6 +43,8 @@ STEPS: dict[str, Step] = {
         done=N_("Aceptada. Cumpla el primer contacto en el plazo."),
         fact="accepted",
         event=N_("La aceptaron"),
+        notice=N_("Aceptada"),
+        asks={"planned_first_contact_time": N_("Primer contacto"), "responsible_worker_id": N_("Quién se encarga")},
     ),
     "ask": Step(
         N_("Pedir un dato"),
@@ -44,6 +52,8 @@ STEPS: dict[str, Step] = {
         done=N_("Pregunta enviada. El plazo está en pausa."),
         fact="info_requested",
         event=N_("Pidieron un dato"),
+        notice=N_("Piden un dato"),
+        asks={"question_code": N_("Sobre qué pregunta")},
     ),
     "waitlist": Step(
         N_("Poner en lista de espera"),
@@ -51,6 +61,8 @@ STEPS: dict[str, Step] = {
         done=N_("En lista de espera. Le recordaremos la fecha de revisión."),
         fact="waitlisted",
         event=N_("La pusieron en lista de espera"),
+        notice=N_("En lista de espera"),
+        asks={"expected_wait_days": N_("Días de espera"), "review_time": N_("Fecha de revisión")},
     ),
     "decline": Step(
         N_("No podemos recibirla"),
@@ -58,6 +70,7 @@ STEPS: dict[str, Step] = {
         done=N_("Respuesta enviada con su motivo. Gracias por contestar a tiempo."),
         fact="declined",
         event=N_("No la pudieron recibir"),
+        notice=N_("No la pudieron recibir"),
     ),
     "answer": Step(
         N_("Responder la pregunta"),
@@ -65,6 +78,7 @@ STEPS: dict[str, Step] = {
         done=N_("Respuesta enviada."),
         fact="answered",
         event=N_("Se respondió la pregunta"),
+        notice=N_("Respuesta"),
     ),
     "start": Step(
         N_("Empezó la atención"),
@@ -72,6 +86,39 @@ STEPS: dict[str, Step] = {
         done=N_("Anotado: la atención empezó."),
         fact="started",
         event=N_("Empezó la atención"),
+        asks={"first_contact_time": N_("Primer contacto")},
+    ),
+    "schedule_appointment": Step(
+        N_("Fijar una cita"),
+        hint=N_("Diga qué día y a qué hora. Si ya había una cita, esta la reemplaza. Hasta entonces no se le piden noticias."),
+        done=N_("Cita fijada. Quien envió la remisión ya lo sabe."),
+        fact="appointment_scheduled",
+        event=N_("Se fijó una cita"),
+        notice=N_("Cita fijada"),
+        asks={"appointment_time": N_("Día y hora de la cita")},
+    ),
+    "attend_appointment": Step(
+        N_("Anotar que vino a la cita"),
+        hint=N_("La cita se dio. Después puede fijar otra."),
+        done=N_("Anotado: vino a la cita."),
+        fact="appointment_attended",
+        event=N_("Vino a la cita"),
+    ),
+    "miss_appointment": Step(
+        N_("Anotar que no vino a la cita"),
+        hint=N_("Diga por qué, si lo sabe. Le avisaremos a quien envió la remisión."),
+        done=N_("Anotado: no vino. Ya avisamos a quien envió la remisión. Puede fijar otra cita."),
+        fact="appointment_missed",
+        event=N_("No vino a la cita"),
+        notice=N_("No vino a la cita"),
+    ),
+    "cancel_appointment": Step(
+        N_("Cancelar la cita"),
+        hint=N_("Si solo cambia la hora, no la cancele: fije otra cita. Le avisaremos a quien envió la remisión."),
+        done=N_("Cita cancelada. Ya avisamos a quien envió la remisión."),
+        fact="appointment_cancelled",
+        event=N_("Se canceló la cita"),
+        notice=N_("Cita cancelada"),
     ),
     "complete": Step(
         N_("Terminar la atención"),
@@ -79,6 +126,8 @@ STEPS: dict[str, Step] = {
         done=N_("Terminada. Falta que la persona lo confirme."),
         fact="completed",
         event=N_("Terminó la atención"),
+        notice=N_("Atención terminada"),
+        asks={"outcome_code": N_("Resultado"), "delivered_need_codes": N_("Ayuda que se dio")},
     ),
     "not_deliver": Step(
         N_("No se pudo atender"),
@@ -86,6 +135,7 @@ STEPS: dict[str, Step] = {
         done=N_("Anotado. Quien la envió buscará otra ayuda."),
         fact="not_delivered",
         event=N_("No se pudo atender"),
+        notice=N_("No se pudo atender"),
     ),
     "close": Step(
         N_("Confirmar y cerrar"),
@@ -93,6 +143,8 @@ STEPS: dict[str, Step] = {
         done=N_("Anotado."),
         fact="closed",
         event=N_("Se confirmó y se cerró"),
+        notice=N_("Cierre"),
+        asks={"help_came_code": N_("Si la ayuda llegó")},
     ),
     "confirm_override": Step(
         N_("Confirmar la emergencia"),
@@ -102,6 +154,7 @@ STEPS: dict[str, Step] = {
         done=N_("Emergencia confirmada."),
         fact="override_confirmed",
         event=N_("Otra persona confirmó la emergencia"),
+        notice=N_("Emergencia confirmada"),
     ),
     "attach_consent": Step(
         N_("Registrar su consentimiento"),
@@ -109,6 +162,7 @@ STEPS: dict[str, Step] = {
         done=N_("Listo: ahora vale su consentimiento."),
         fact="consent_attached",
         event=N_("Ella dio su consentimiento"),
+        notice=N_("Ya hay consentimiento"),
     ),
     "withdraw": Step(
         N_("Retirar la remisión"),
@@ -116,6 +170,7 @@ STEPS: dict[str, Step] = {
         done=N_("Retirada. El otro lado ya no ve los datos."),
         fact="withdrawn",
         event=N_("Se retiró"),
+        notice=N_("Retiro"),
     ),
     "enter_in_error": Step(
         N_("Anular: se hizo por error"),
@@ -166,6 +221,12 @@ TABLES: dict[str, dict[str, str]] = {
         "close": N_("confirmar que la ayuda llegó"),
         "override_confirm": N_("que otra persona confirme la emergencia"),
         "override_end": N_("tener su consentimiento"),
+    },
+    "field": {name: text for said in STEPS.values() for name, text in said.asks.items()},
+    "notice": {f"referral_{said.fact}": said.notice for said in STEPS.values() if said.notice},
+    "ahead": {
+        "planned_first_contact_time": N_("Primer contacto previsto"),
+        "appointment_time": N_("Cita"),
     },
     "verb": {step: said.label for step, said in STEPS.items()},
     "verb_hint": {step: said.hint for step, said in STEPS.items() if said.hint},
@@ -242,6 +303,23 @@ TABLES: dict[str, dict[str, str]] = {
         "safety_incident": N_("Hubo un incidente de seguridad"),
         "person_missing": N_("No se sabe dónde está"),
         "returned_to_exploitation_suspected": N_("Se teme que la explotan otra vez"),
+        "other": N_("Otro motivo (explíquelo)"),
+    },
+    "miss_reason": {
+        "did_not_come": N_("No vino, y no se sabe por qué"),
+        "could_not_contact": N_("No se la pudo contactar"),
+        "no_transport": N_("No tuvo cómo llegar"),
+        "not_safe": N_("No era seguro para ella"),
+        "ill": N_("Estaba enferma"),
+        "work_or_care_commitments": N_("Su trabajo o su familia no se lo permiten"),
+        "person_declined": N_("La persona no quiso"),
+        "other": N_("Otro motivo (explíquelo)"),
+    },
+    "cancel_reason": {
+        "by_person": N_("Lo pidió la persona"),
+        "by_provider": N_("Nosotros no podemos ese día"),
+        "not_safe": N_("No era seguro para ella"),
+        "no_longer_needed": N_("Ya no hace falta"),
         "other": N_("Otro motivo (explíquelo)"),
     },
     "outcome": {

@@ -88,11 +88,11 @@ def about_disabled(webhook_id: str, organization_id: str, now: datetime) -> Mess
     )
 
 
-def about_invitation(kind: str, invitation_id: str, organization_id: str, time: datetime) -> Message:
-    """To the desk of whom somebody was invited to."""
+def about_subject(kind: str, subject: str, organization_id: str, time: datetime) -> Message:
+    """To the desk whose an invitation, a contact or a receipt is."""
     told = Told(kind, Audience.DESK, organization_id)
     return Message(
-        derived_id(f"{invitation_id}/{time.isoformat()}", told), told.audience, organization_id, "", "", told.kind, "", "", "", "", time
+        derived_id(f"{subject}/{time.isoformat()}", told), told.audience, organization_id, "", "", told.kind, "", "", "", "", time
     )
 
 

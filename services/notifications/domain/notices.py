@@ -26,7 +26,8 @@ ALL = (Party.RECEIVER, Party.SENDER, Party.COORDINATION)
 
 @dataclass(frozen=True)
 class Notice:
-    """`verb` is that of the referral's fact it follows, empty for what has a rule of its own."""
+    """`verb` is that of the referral's fact it follows, or `fact` one of a contact or receipt (`receipt.given`), which its desk is told; both are empty for
+    what has a rule of its own."""
 
     kind: str
     verb: str
@@ -34,6 +35,7 @@ class Notice:
     es: str
     en: str
     fr: str
+    fact: str = ""
 
 
 NOTICES: tuple[Notice, ...] = (
@@ -142,6 +144,30 @@ NOTICES: tuple[Notice, ...] = (
         fr="L'aide de votre orientation n'a pas été donnée : voyez le motif.",
     ),
     Notice(
+        "referral_appointment_scheduled",
+        "appointment_scheduled",
+        SENDER,
+        es="Se fijó una cita para su remisión.",
+        en="An appointment was made for your referral.",
+        fr="Un rendez-vous a été fixé pour votre orientation.",
+    ),
+    Notice(
+        "referral_appointment_missed",
+        "appointment_missed",
+        SENDER,
+        es="No se dio una cita de su remisión: vea el motivo.",
+        en="An appointment of your referral was missed: see the reason.",
+        fr="Un rendez-vous de votre orientation a été manqué : voyez le motif.",
+    ),
+    Notice(
+        "referral_appointment_cancelled",
+        "appointment_cancelled",
+        SENDER,
+        es="Se canceló una cita de su remisión: vea el motivo.",
+        en="An appointment of your referral was cancelled: see the reason.",
+        fr="Un rendez-vous de votre orientation a été annulé : voyez le motif.",
+    ),
+    Notice(
         "referral_completed",
         "completed",
         SENDER,
@@ -206,6 +232,15 @@ NOTICES: tuple[Notice, ...] = (
         fr="Une orientation a été envoyée en urgence sans consentement : examinez-la.",
     ),
     Notice(
+        "receipt_proposed",
+        "",
+        (),
+        es="Una decisión en favor de una niña, un niño o adolescente espera a otra persona: sin su confirmación no abre nada. Está en su expediente.",
+        en="A decision in the interest of a child waits for a second person: without a confirmation it opens nothing. It is in the child's file.",
+        fr="Une décision dans l'intérêt d'un enfant attend une deuxième personne : sans confirmation elle n'ouvre rien. Elle est dans son dossier.",
+        fact="receipt.proposed",
+    ),
+    Notice(
         "message_undeliverable",
         "",
         (),
@@ -246,5 +281,8 @@ NOTICES: tuple[Notice, ...] = (
         fr="Une personne invitée a ouvert son compte dans votre organisation.",
     ),
 )
+SILENT = frozenset({"drafted", "started", "appointment_attended", "rerouted", "entered_in_error"})
+"""Verbs that are known, and nobody's message: what the sender does alone, what goes as it should, and corrections of the record."""
 BY_KIND = {notice.kind: notice for notice in NOTICES}
 BY_VERB = {notice.verb: notice for notice in NOTICES if notice.verb}
+BY_FACT = {notice.fact: notice for notice in NOTICES if notice.fact}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-from services.notifications.domain.notices import ALL, BY_VERB, OVERSEEING, Party
+from services.notifications.domain.notices import ALL, BY_VERB, OVERSEEING, SILENT, Party
 
 # What is older than this when it is heard (a new service, a replay, a demo's made-up past) is history: nobody is woken for it.
 HISTORY = timedelta(days=7)
@@ -50,8 +50,6 @@ class Told:
     worker_id: str = ""
 
 
-# Known, and nobody's message: what the sender does alone, and corrections of the record.
-SILENT = frozenset({"drafted", "started", "rerouted", "entered_in_error"})
 VERBS = SILENT | BY_VERB.keys()
 INVITATION_VERBS = frozenset({"created", "accepted", "replaced", "revoked"})
 

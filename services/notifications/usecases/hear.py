@@ -7,7 +7,8 @@ from chassis.envelope import NewerKind
 from chassis.outbox import Fact
 from services.notifications import wire
 from services.notifications.domain.member import OUT
-from services.notifications.domain.message import about_invitation, messages_of
+from services.notifications.domain.message import about_subject, messages_of
+from services.notifications.domain.notices import BY_FACT
 from services.notifications.domain.rules import HISTORY, INVITATION_VERBS, VERBS, invitation_kind, told_of
 from services.notifications.store import deliveries, letters, members, messages
 
@@ -20,6 +21,14 @@ def referral(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_
         raise NewerKind
     told = messages_of(happening, told_of(happening, now))
     messages.keep(tx, told, wire.webhook_body(fact, body, public_url), now, by_email=by_email)
+
+
+def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: bool) -> None:
+    """Tells the desk whose a contact or a receipt is, of what the table of notices has a row for; all else of them is nobody's message."""
+    notice = BY_FACT.get(f"{name}.{wire.verb_of(fact, name)}")
+    if notice and (desk := wire.organization_of(fact, name)) and now - fact.time <= HISTORY:
+        message = about_subject(notice.kind, fact.subject, desk, fact.time)
+        messages.keep(tx, [message], wire.subject_body(fact, name), now, by_email=by_email)
 
 
 def organization(tx: Transaction, fact: Fact) -> None:
@@ -52,8 +61,8 @@ def invitation(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) ->
     kind = invitation_kind(verb, body.first_manager)
     if kind is None or now - fact.time > HISTORY:
         return
-    message = about_invitation(kind, body.invitation_id, body.organization_id, fact.time)
-    messages.keep(tx, [message], wire.invitation_body(fact, body), now, by_email=by_email)
+    message = about_subject(kind, body.invitation_id, body.organization_id, fact.time)
+    messages.keep(tx, [message], wire.subject_body(fact, "invitation"), now, by_email=by_email)
     letter = wire.letter_of(body)
     if by_email and letter.sealed and letter.expire_time > now:
         letters.keep(tx, message.id, letter, now)

@@ -74,6 +74,7 @@ class Transition:
 
 
 _ALL = tuple(DeadlineKind)
+_HELPING = frozenset({S.IN_PROGRESS})
 _SENDER, _RECEIVER = frozenset({Side.SENDER}), frozenset({Side.RECEIVER})
 _SENDING = frozenset({Side.SENDER, Side.COORDINATOR})
 _CLOSING = frozenset({Side.SENDER, Side.COORDINATOR, Side.PERSON})
@@ -99,6 +100,11 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(
         "start", "started", frozenset({S.ACCEPTED}), S.IN_PROGRESS, _RECEIVER, starts=(K.SILENCE,), stops=(K.FIRST_CONTACT,), main=True
     ),
+    # When the time of an appointment has come, what became of it is the next thing to say.
+    Transition("attend_appointment", "appointment_attended", _HELPING, None, _RECEIVER, starts=(K.SILENCE,), stops=(K.SILENCE,), main=True),
+    Transition("miss_appointment", "appointment_missed", _HELPING, None, _RECEIVER, starts=(K.SILENCE,), stops=(K.SILENCE,), main=True),
+    Transition("schedule_appointment", "appointment_scheduled", _HELPING, None, _RECEIVER, starts=(K.SILENCE,), stops=(K.SILENCE,)),
+    Transition("cancel_appointment", "appointment_cancelled", _HELPING, None, _RECEIVER, starts=(K.SILENCE,), stops=(K.SILENCE,)),
     Transition(
         "complete", "completed", frozenset({S.IN_PROGRESS}), S.COMPLETED, _RECEIVER, starts=(K.CLOSE,), stops=(K.SILENCE,), main=True
     ),

@@ -26,6 +26,10 @@ from services.referrals.domain.person import Coarse
 
 ERROR_WINDOW = timedelta(hours=24)
 PROBATION_LIMIT = 5
+FARTHEST_APPOINTMENT = timedelta(days=90)
+"""How far ahead one may be: until then nobody asks for news."""
+EARLY = timedelta(hours=1)
+"""How long before its time an appointment may have been, and how long ago one that is only noted now may have begun: people come early, and clocks differ."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Referral:
     responsible_desk_code: str = ""
     planned_first_contact_time: datetime | None = None
     first_contact_time: datetime | None = None
+    appointment_time: datetime | None = None  # of the one that is open
     reason_code: str = ""
     question_code: str = ""
     outcome_code: str = ""
@@ -245,6 +250,40 @@ class Referral:
         self.first_contact_time = first_contact
         self._take(step, actor, now, calendar, note=note)
 
+    def schedule_appointment(self, actor: Actor, now: datetime, calendar: Calendar, *, time: datetime | None, note: str) -> None:
+        """She will be met; instead of the appointment that was open, if there was one."""
+        step = self._check_step("schedule_appointment", actor)
+        check = Check()
+        check.that(time is not None, "appointment_time", "required")
+        check.that(time is None or now - EARLY <= time <= now + FARTHEST_APPOINTMENT, "appointment_time", "out_of_range")
+        check.text("note", note, codes.MAX_NOTE)
+        check.done()
+        self.appointment_time = time
+        self._take(step, actor, now, calendar, note=note)
+
+    def attend_appointment(self, actor: Actor, now: datetime, calendar: Calendar, note: str) -> None:
+        """She came."""
+        step = self._check_step("attend_appointment", actor, now)
+        check = Check()
+        check.text("note", note, codes.MAX_NOTE)
+        check.done()
+        self.appointment_time = None
+        self._take(step, actor, now, calendar, note=note)
+
+    def miss_appointment(self, actor: Actor, now: datetime, calendar: Calendar, *, reason_code: str, note: str) -> None:
+        """She was not met."""
+        step = self._check_step("miss_appointment", actor, now)
+        self._check_reason(reason_code, note)
+        self.appointment_time = None
+        self._take(step, actor, now, calendar, reason_code=reason_code, note=note)
+
+    def cancel_appointment(self, actor: Actor, now: datetime, calendar: Calendar, *, reason_code: str, note: str) -> None:
+        """It will not be, and no other in its place for now."""
+        step = self._check_step("cancel_appointment", actor)
+        self._check_reason(reason_code, note)
+        self.appointment_time = None
+        self._take(step, actor, now, calendar, reason_code=reason_code, note=note)
+
     def complete(self, actor: Actor, now: datetime, calendar: Calendar, *, outcome_code: str, delivered: Sequence[str], note: str) -> None:
         """The receiver has done its part."""
         step = self._check_step("complete", actor)
@@ -363,6 +402,9 @@ class Referral:
             return False
         if step.verb == "ask" and self.question_code:
             return False
+        if step.verb in ("attend_appointment", "miss_appointment", "cancel_appointment"):
+            early = now is not None and self.appointment_time is not None and now < self.appointment_time - EARLY
+            return self.appointment_time is not None and (step.verb == "cancel_appointment" or not early)
         if step.verb == "confirm_override":
             open_ = any(now is None or now < clock.due_time for clock in self._running(DeadlineKind.OVERRIDE_CONFIRM))
             return open_ and (actor.coordinates or actor.manages) and actor.id != self.override_worker_id
@@ -413,8 +455,13 @@ class Referral:
         for clock in self._running(*step.stops):
             clock.stop(now)
         for kind in step.starts:
-            self.clocks.append(Deadline(kind, now, self._due(kind, now, calendar)))
+            start = (
+                max(now, self.appointment_time or now) if kind is DeadlineKind.SILENCE else now
+            )  # nobody asks for news before she is met
+            self.clocks.append(Deadline(kind, start, self._due(kind, start, calendar)))
         before, self.state = self.state, step.target or self.state
+        if self.state is not State.IN_PROGRESS:
+            self.appointment_time = None
         if step.target in EXITS:
             self.reason_code = reason_code
         self._note(step.fact, before, self.state, actor, now, reason_code=reason_code, note=note, attribution=attribution)

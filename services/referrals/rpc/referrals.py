@@ -169,6 +169,25 @@ class ReferralsServicer:
         first = moment(request, "first_contact_time")
         return self._step(request, call, lambda r, actor, now, days: r.start(actor, now, days, first_contact=first, note=request.note))
 
+    def ScheduleAppointment(self, request: pb.ScheduleAppointmentRequest, call: Call) -> pb.Referral:
+        time = moment(request, "appointment_time")
+        return self._step(request, call, lambda r, actor, now, days: r.schedule_appointment(actor, now, days, time=time, note=request.note))
+
+    def AttendAppointment(self, request: pb.AttendAppointmentRequest, call: Call) -> pb.Referral:
+        return self._step(request, call, lambda r, actor, now, days: r.attend_appointment(actor, now, days, request.note))
+
+    def MissAppointment(self, request: pb.MissAppointmentRequest, call: Call) -> pb.Referral:
+        reason = word(pb.MissReason, request.reason_code, "reason_code")
+        return self._step(
+            request, call, lambda r, actor, now, days: r.miss_appointment(actor, now, days, reason_code=reason, note=request.note)
+        )
+
+    def CancelAppointment(self, request: pb.CancelAppointmentRequest, call: Call) -> pb.Referral:
+        reason = word(pb.CancelReason, request.reason_code, "reason_code")
+        return self._step(
+            request, call, lambda r, actor, now, days: r.cancel_appointment(actor, now, days, reason_code=reason, note=request.note)
+        )
+
     def CompleteReferral(self, request: pb.CompleteReferralRequest, call: Call) -> pb.Referral:
         return self._step(
             request,
@@ -222,6 +241,10 @@ class ReferralsServicer:
         | pb.WaitlistReferralRequest
         | pb.DeclineReferralRequest
         | pb.StartReferralRequest
+        | pb.ScheduleAppointmentRequest
+        | pb.AttendAppointmentRequest
+        | pb.MissAppointmentRequest
+        | pb.CancelAppointmentRequest
         | pb.CompleteReferralRequest
         | pb.NotDeliverReferralRequest
         | pb.CloseReferralRequest

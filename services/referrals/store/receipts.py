@@ -10,7 +10,7 @@ from chassis.db import Row, Transaction
 from chassis.errors import NotFound
 from chassis.sealing import Signer
 from services.referrals import wire
-from services.referrals.domain.consent import Receipt
+from services.referrals.domain.consent import BEST_INTEREST, Receipt
 from services.referrals.domain.person import FieldGroup
 
 _COLUMNS = [each.name for each in fields(Receipt) if each.name != "genuine"]
@@ -29,9 +29,10 @@ class Receipts:
         self._check = signer.check()
 
     def add(self, tx: Transaction, receipt: Receipt) -> None:
-        """Signs and records."""
+        """Signs and records. A decision in a child's best interest is only proposed: a second person is told that it waits."""
         tx.execute(_INSERT, self._signed(receipt))
-        outbox.keep(tx, [wire.receipt_fact(receipt, "given", receipt.create_time)])
+        verb = "proposed" if receipt.giver_code == BEST_INTEREST else "given"
+        outbox.keep(tx, [wire.receipt_fact(receipt, verb, receipt.create_time)])
 
     def change(self, tx: Transaction, receipt: Receipt, verb: str) -> None:
         """Signs and keeps what was changed: withdrawn, confirmed or ended. The row is locked by whoever asked for it."""

@@ -1,7 +1,7 @@
 """Referrals with their clocks and history. Row-level security narrows every statement to what the transaction's scope may see."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
@@ -17,11 +17,9 @@ from services.referrals.domain.lifecycle import CAME_BACK, FORGOTTEN, LIVE, WAIT
 from services.referrals.domain.person import Coarse
 from services.referrals.domain.referral import Actor, Event, Referral
 
-_PLAIN = (
-    "id version need_code person_id contact_id sender_organization_id sender_worker_id receiver_organization_id service_id receipt_id "
-    "override_reason_code override_worker_id responsible_worker_id responsible_desk_code planned_first_contact_time first_contact_time reason_code question_code "
-    "outcome_code alternative_service_id expected_wait_days review_time based_on_id send_time create_time update_time"
-).split()
+# What a referral has is kept under the same name; what is not a word, a number or a time is said apart.
+_APART = {"coarse", "state", "urgency", "delivered_need_codes", "followed_up", "clocks", "events"}
+_PLAIN = [each.name for each in fields(Referral) if each.name not in _APART]
 _COARSE = "age_band gender_code language dependants country department".split()
 _COLUMNS = [*_PLAIN, *_COARSE, "state", "urgency", "delivered_need_codes", "next_due_time"]
 # Fixed words, joined once: no value ever becomes part of a statement's text.

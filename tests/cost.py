@@ -1,0 +1,75 @@
+"""What a change costs in files: of each commit whose message says `Cost: step` (or fact, resource), the hand-written production files that it touched.
+
+`python -m tests.cost`: prints them beside the goal, newest commit first, and fails when one is above it. The example of docs/contributing.md is found by
+the trailer and not by its hash, so that it may be rebased.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+GOALS = {"step": 7, "fact": 5, "resource": 13}
+"""At most so many files; the tests, the words in other languages and what is printed come on top."""
+_BESIDE = ("docs/", "tests/", "demo/", "bench/")
+_PRINTED = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi", "protos/comments.json")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One commit: what kind of change it is an example of, its subject, and the files that count."""
+
+    kind: str
+    subject: str
+    files: tuple[str, ...]
+
+    @property
+    def goal(self) -> int:
+        """How many files are allowed."""
+        return GOALS[self.kind]
+
+
+def is_counted(path: str) -> bool:
+    """Written by hand, and part of what runs: no test, page of documentation, demo or measure, nothing generated, no translation."""
+    return not path.startswith(_BESIDE) and not path.endswith((*_PRINTED, ".md", ".po"))
+
+
+def counted(paths: Iterable[str]) -> tuple[str, ...]:
+    """Those of a commit's files that count."""
+    return tuple(sorted({path for path in paths if is_counted(path)}))
+
+
+def known() -> list[Cost]:
+    """The examples that the history has, newest first; none where there is no history, or only its end."""
+    found = []
+    for line in _git("log", "--no-merges", "--grep=^Cost: ", "--format=%H%x00%s%x00%(trailers:key=Cost,valueonly,separator=%x2C)"):
+        commit, subject, kind = line.split("\0")
+        if kind in GOALS:
+            found.append(Cost(kind, subject, counted(_git("show", "--no-renames", "--name-only", "--format=", commit))))
+    return found
+
+
+def table(costs: Iterable[Cost]) -> str:
+    """As it is printed."""
+    lines = []
+    for cost in costs:
+        lines += [f"{cost.kind}: {len(cost.files)} of {cost.goal} files · {cost.subject}", *(f"  {file}" for file in cost.files)]
+    return "\n".join(lines)
+
+
+def _git(*words: str) -> list[str]:
+    try:
+        said = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return [line for line in said.splitlines() if line]
+
+
+if __name__ == "__main__":
+    costs = known()
+    print(table(costs) or "The history here has no commit whose message says what it is an example of.")
+    sys.exit(any(len(cost.files) > cost.goal for cost in costs))

@@ -1,0 +1,192 @@
+"""Appointments while help is given: one is open at a time, its history is kept, and no referral is forgotten for it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from chassis.errors import Conflict, Invalid
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.deadline import SILENCE, Deadline, DeadlineKind
+from services.referrals.domain.lifecycle import Side, State
+from services.referrals.domain.referral import Referral
+from services.referrals.usecases.deadlines import DeadlineScheduler
+from tests.builders import NOON, refusal, refusal_with_fields
+from tests.referrals.conftest import ORG, Client, Service, Story
+from tests.referrals.test_lifecycle import ACTORS, DAYS, draft
+from tests.referrals.test_requests import started
+
+H, D = timedelta(hours=1), timedelta(days=1)
+RECEIVER = ACTORS[Side.RECEIVER]
+OF_AN_OPEN_ONE = {"attend_appointment", "miss_appointment", "cancel_appointment"}
+
+
+def begun() -> Referral:
+    """Help is given since noon, and no appointment is open."""
+    referral = draft()
+    referral.state = State.IN_PROGRESS
+    referral.clocks = [Deadline(DeadlineKind.SILENCE, NOON, NOON + SILENCE)]
+    return referral
+
+
+def silence(referral: Referral) -> Deadline:
+    [clock] = [clock for clock in referral.clocks if clock.running]
+    assert clock.kind is DeadlineKind.SILENCE
+    return clock
+
+
+def planned(time: datetime, now: datetime = NOON) -> Referral:
+    referral = begun()
+    referral.schedule_appointment(RECEIVER, now, DAYS, time=time, note="")
+    return referral
+
+
+def offered(referral: Referral, now: datetime) -> set[str]:
+    return OF_AN_OPEN_ONE & set(referral.allowed_verbs(RECEIVER, now))
+
+
+def test_nobody_is_asked_for_news_before_an_appointment_and_whoever_lets_it_pass_is() -> None:
+    time = NOON + 30 * D
+    referral = planned(time)
+    assert referral.fire_clocks(time + 3 * D) == []
+    verbs = [event.verb for days in range(4, 14) for event in referral.fire_clocks(time + days * D)]
+    assert verbs == ["clock_reminded", "clock_breached", "clock_escalated"]
+    assert silence(referral).due_time == time + SILENCE
+
+
+@pytest.mark.parametrize("verb", sorted(OF_AN_OPEN_ONE))
+def test_what_comes_of_an_appointment_ends_it_and_is_news(verb: str) -> None:
+    time = NOON + 2 * D
+    referral = planned(time)
+    if verb == "attend_appointment":
+        referral.attend_appointment(RECEIVER, time, DAYS, "")
+    else:
+        reason = "ill" if verb == "miss_appointment" else "by_provider"
+        getattr(referral, verb)(RECEIVER, time, DAYS, reason_code=reason, note="")
+        assert referral.events[-1].reason_code == reason
+    assert (referral.state, referral.appointment_time, referral.reason_code) == (State.IN_PROGRESS, None, "")
+    assert (silence(referral).start_time, silence(referral).due_time) == (time, time + SILENCE)
+    assert offered(referral, time) == set()
+
+
+def test_another_appointment_takes_the_place_of_the_open_one() -> None:
+    referral = planned(NOON + 2 * D)
+    referral.schedule_appointment(RECEIVER, NOON + H, DAYS, time=NOON + D, note="")
+    assert referral.appointment_time == silence(referral).start_time == NOON + D
+    assert [event.verb for event in referral.events[-2:]] == ["appointment_scheduled", "appointment_scheduled"]
+
+
+@pytest.mark.parametrize(("offset", "fits"), [(-H, True), (-H - timedelta(seconds=1), False), (90 * D, True), (90 * D + H, False)])
+def test_an_appointment_is_within_ninety_days_or_was_just_now(offset: timedelta, fits: bool) -> None:
+    if fits:
+        assert planned(NOON + offset).appointment_time == NOON + offset
+        return
+    with pytest.raises(Invalid) as caught:
+        planned(NOON + offset)
+    assert list(caught.value.violations) == [("appointment_time", "out_of_range")]
+
+
+def test_it_was_or_was_missed_from_an_hour_before_its_time_and_is_cancelled_whenever() -> None:
+    referral = planned(NOON + D)
+    too_early = NOON + D - H - timedelta(seconds=1)
+    assert offered(referral, too_early) == {"cancel_appointment"}
+    with pytest.raises(Conflict, match="illegal_transition"):
+        referral.attend_appointment(RECEIVER, too_early, DAYS, "")
+    with pytest.raises(Conflict, match="illegal_transition"):
+        referral.miss_appointment(RECEIVER, too_early, DAYS, reason_code="ill", note="")
+    assert offered(referral, NOON + D - H) == offered(referral, NOON + 30 * D) == OF_AN_OPEN_ONE
+
+
+def test_when_its_time_has_come_what_became_of_it_is_the_next_thing_to_say() -> None:
+    referral = planned(NOON + D)
+    assert (referral.main_step(RECEIVER, NOON), referral.allowed_verbs(RECEIVER, NOON)[0]) == ("complete", "complete")
+    assert referral.allowed_verbs(RECEIVER, NOON + D)[:3] == ["attend_appointment", "miss_appointment", "complete"]
+    assert referral.main_step(RECEIVER, NOON + D) == "attend_appointment"
+
+
+def test_without_an_open_appointment_there_is_nothing_to_say_of_one() -> None:
+    referral = begun()
+    assert offered(referral, NOON) == set()
+    with pytest.raises(Conflict, match="illegal_transition"):
+        referral.cancel_appointment(RECEIVER, NOON, DAYS, reason_code="by_person", note="")
+
+
+def test_it_ends_with_the_help_and_does_not_come_back() -> None:
+    referral = planned(NOON + D)
+    referral.complete(RECEIVER, NOON, DAYS, outcome_code="fully_met", delivered=[], note="")
+    assert referral.appointment_time is None
+    referral.close(ACTORS[Side.SENDER], NOON + H, DAYS, help_came="no", note="")
+    assert (referral.state, referral.appointment_time, silence(referral).start_time) == (State.IN_PROGRESS, None, NOON + H)
+
+
+# Through the rpc, the database and the watch.
+
+
+def schedule(client: Client, referral: pb.Referral, time: datetime, **values: Any) -> Any:
+    request = pb.ScheduleAppointmentRequest(id=referral.id, etag=referral.etag, **values)
+    request.appointment_time.FromDatetime(time)
+    return client.ScheduleAppointment(request)
+
+
+def test_sender_and_receiver_see_the_open_appointment_and_what_came_of_it(story: Story, service: Service) -> None:
+    made = schedule(story.shelter, started(story), NOON + D)
+    seen = story.ngo.GetReferral(pb.GetReferralRequest(id=made.id))
+    assert seen.appointment_time.ToDatetime(tzinfo=UTC) == NOON + D
+    assert (seen.state, seen.etag) == (pb.STATE_IN_PROGRESS, made.etag)
+    service.clock.advance(D)
+    missed = story.shelter.MissAppointment(
+        pb.MissAppointmentRequest(id=made.id, etag=made.etag, reason_code=pb.MISS_REASON_NO_TRANSPORT, note="the bus did not run")
+    )
+    assert not missed.HasField("appointment_time")
+    events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=made.id)).events
+    assert [(event.verb, event.reason_code) for event in events[-2:]] == [
+        ("appointment_scheduled", ""),
+        ("appointment_missed", "no_transport"),
+    ]
+    assert events[-1].note == "the bus did not run"
+
+
+def test_a_note_of_an_appointment_is_sealed_like_any_other(story: Story, service: Service) -> None:
+    made = schedule(story.shelter, started(story), NOON + D, note="at the side door")
+    with service.database.transaction(SYSTEM) as tx:
+        row = tx.execute(
+            "SELECT note_sealed FROM referral_events WHERE referral_id = %s ORDER BY version DESC LIMIT 1", (made.id,)
+        ).fetchone()
+    assert row is not None
+    assert row["note_sealed"]
+    assert b"side door" not in row["note_sealed"]
+    told = story.coordinator.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=made.id)).events[-1]
+    assert (told.note, told.note_withheld) == ("", True)
+
+
+def test_the_watch_waits_for_the_appointment_and_asks_for_news_after_it(story: Story, service: Service) -> None:
+    watch = DeadlineScheduler(service.made.referrals, service.database, service.clock)
+    watch.fire()
+    made = schedule(story.shelter, started(story), NOON + 20 * D)
+    service.clock.advance(20 * D)
+    watch.fire()
+    assert story.ngo.GetReferral(pb.GetReferralRequest(id=made.id)).etag == made.etag
+    service.clock.advance(SILENCE)
+    watch.fire()
+    last = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=made.id)).events[-1]
+    assert (last.verb, last.clock) == ("clock_breached", pb.CLOCK_KIND_SILENCE)
+
+
+def test_only_the_receiver_sees_to_appointments_and_only_within_reach(story: Story) -> None:
+    found = started(story)
+    assert refusal(lambda: schedule(story.ngo, found, NOON + D)) == ("FAILED_PRECONDITION", "illegal_transition")
+    assert refusal_with_fields(lambda: schedule(story.shelter, found, NOON + 91 * D)) == (
+        "INVALID_ARGUMENT",
+        "invalid_fields",
+        {"appointment_time": "out_of_range"},
+    )
+
+
+def test_a_withdrawn_consent_ends_the_appointment(story: Story) -> None:
+    made = schedule(story.shelter, started(story), NOON + D)
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=made.receipt_id))
+    ended = story.ngo.GetReferral(pb.GetReferralRequest(id=made.id))
+    assert (ended.state, ended.HasField("appointment_time")) == (pb.STATE_CONSENT_WITHDRAWN, False)
+    assert ended.receiver_organization_id == ORG["shelter"]

@@ -215,7 +215,7 @@ def test_a_time_needs_its_zone_and_is_kept_in_utc(system: System, played: Played
         ("POST", "/organizations", "CreateOrganization", "organization.name", {"pointer": "/name"}),
         ("POST", "/organizations", "CreateOrganization", "name", {"pointer": "/name"}),
         ("POST", "/people", "CreatePerson", "identity.birth_date", {"pointer": "/identity/birth_date"}),
-        ("POST", f"/people/{ID}/receipts", "CreateReceipt", "receipt.purpose_codes[1]", {"pointer": "/purpose_codes/1"}),
+        ("POST", f"/people/{ID}/receipts", "CreateReceipt", "receipt.purpose_codes.1", {"pointer": "/purpose_codes/1"}),
         ("PATCH", f"/organizations/{ID}", "UpdateOrganization", "update_mask", {"pointer": ""}),
         ("GET", "/organizations", "ListOrganizations", "page_token", {"parameter": "cursor"}),
         ("GET", "/referrals", "ListReferrals", "filter.need_code", {"parameter": "need"}),

@@ -42,7 +42,7 @@ def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceipt
         ({"field_groups": [99]}, {"receipt.field_groups.0": "unknown_code"}),
         ({"field_groups": [0]}, {"receipt.field_groups.0": "unknown_code"}),
         ({"purpose_codes": []}, {"receipt.purpose_codes": "required"}),
-        ({"purpose_codes": ["HOU", "everything"]}, {"receipt.purpose_codes[1]": "unknown_code"}),
+        ({"purpose_codes": ["HOU", "everything"]}, {"receipt.purpose_codes.1": "unknown_code"}),
         ({"purpose_codes": ["HOU"] * 21}, {"receipt.purpose_codes": "too_long"}),
         ({"giver_code": 0}, {"receipt.giver_code": "required"}),
         ({"giver_code": 99}, {"receipt.giver_code": "unknown_code"}),

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from chassis.shape import shape
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import NOON, refusal, with_what_is_required
+from tests.builders import NOON, refusal, refusal_with_fields, with_what_is_required
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_access import as_owner
 from tests.referrals.test_overrides import confirm
@@ -46,6 +47,17 @@ def test_a_draft_can_only_be_sent(request_: Any, story: Story) -> None:
     if isinstance(asked, pb.AttachConsentRequest):
         asked.receipt_id = story.receipt(draft.person_id).id
     assert refusal(lambda: getattr(story.ngo, step_of(asked))(asked)) == ("FAILED_PRECONDITION", "illegal_transition")
+
+
+@pytest.mark.parametrize("request_", STEPS, ids=step_of)
+def test_a_step_without_what_it_must_carry_says_all_that_is_missing_and_changes_nothing(request_: Any, story: Story) -> None:
+    needed = {field.name for field in request_.DESCRIPTOR.fields if shape(field).required}
+    sent = story.sent()
+    if needed:
+        asked = type(request_)(id=sent.id, etag=sent.etag)
+        code, reason, fields = refusal_with_fields(lambda: getattr(story.ngo, step_of(asked))(asked))
+        assert (code, reason, set(fields)) == ("INVALID_ARGUMENT", "invalid_fields", needed)
+    assert story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id)).etag == sent.etag
 
 
 def test_what_was_sent_is_neither_sent_again_nor_amended(story: Story) -> None:

@@ -13,8 +13,6 @@ REACHED_BY_OVERRIDE = frozenset(
 
 NEED_GROUPS = frozenset("HOU MED PSS PRO LEG DOC RET FAM MAT EDU LIV LNG INF COM".split())
 
-MAX_NOTE = 4_000  # characters
-
 MAX_SAID = 20  # wrong fields in one refusal: it travels in a trailer of 8 KiB
 
 # Always with fullmatch: `$` would let a line end pass.
@@ -30,12 +28,6 @@ class Check:
     def need(self, path: str, value: str, *, required: bool = False) -> None:
         """A need code by its shape and group; which sub-codes exist is the directory's knowledge."""
         self._say(path, value, bool(_NEED.fullmatch(value)) and value[:3] in NEED_GROUPS, "unknown_code", required)
-
-    def text(self, path: str, value: str, most: int, *, required: bool = False) -> None:
-        """A free text of at most so many characters, without control characters but line ends."""
-        if any(ord(character) < 32 and character not in "\n\r\t" for character in value):
-            self._wrong.append((path, "malformed"))
-        self._say(path, value, len(value) <= most, "too_long", required)
 
     def that(self, holds: bool, path: str, reason: str) -> None:
         """Any other condition."""

@@ -102,7 +102,7 @@ class Receipt:
         """Refuses a record that would not stand up, for a person of that age (empty: unknown)."""
         check = Check()
         for number, code in enumerate(self.purpose_codes):
-            check.need(f"receipt.purpose_codes[{number}]", code, required=True)
+            check.need(f"receipt.purpose_codes.{number}", code, required=True)
         check.that(self.create_time < self.until_time <= self.create_time + LONGEST, "receipt.until_time", "out_of_range")
         check.that(bool(self.assent_code) or age_band not in CHILDREN, "receipt.assent_code", "required")
         check.done()

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from chassis.errors import Conflict, Invalid
-from services.referrals.domain import codes
 from services.referrals.domain.codes import Check
 from services.referrals.domain.consent import Receipt
 from services.referrals.domain.deadline import Calendar, Deadline, DeadlineKind, Urgency, due_time
@@ -155,9 +154,7 @@ class Referral:
             raise Conflict("safe_contact_missing")
         if receipt is None:
             raise Conflict("receipt_missing")
-        check = Check()
-        check.text("note", note, codes.MAX_NOTE, required=receipt.is_override)
-        check.done()
+        _check_note(note, needed=receipt.is_override)
         self._stand_on(receipt, now)
         self.override_reason_code = receipt.reason_code
         self.override_worker_id = actor.id if receipt.is_override else ""
@@ -184,10 +181,7 @@ class Referral:
     def ask(self, actor: Actor, now: datetime, calendar: Calendar, question_code: str, note: str) -> None:
         """The receiver needs to know something first; once, so that asking is no way of waiting."""
         step = self._check_step("ask", actor)
-        check = Check()
-        check.that(bool(question_code), "question_code", "required")
-        check.text("note", note, codes.MAX_NOTE, required=question_code == "other")
-        check.done()
+        _check_note(note, needed=question_code == "other")
         if self.question_code:
             raise Conflict("already_asked")
         self.question_code = question_code
@@ -198,9 +192,6 @@ class Referral:
     def answer(self, actor: Actor, now: datetime, calendar: Calendar, note: str) -> None:
         """The sender answers; the time to decide goes on."""
         step = self._check_step("answer", actor)
-        check = Check()
-        check.text("note", note, codes.MAX_NOTE, required=True)
-        check.done()
         for clock in self.clocks:
             clock.resume(now)
         self._take(step, actor, now, calendar, note=note)
@@ -208,13 +199,7 @@ class Referral:
     def accept(self, actor: Actor, now: datetime, calendar: Calendar, *, worker_id: str, planned: datetime | None, note: str) -> None:
         """The receiver takes it on: a worker or the desk answers for it, and the first contact is planned."""
         step = self._check_step("accept", actor)
-        check = Check()
-        check.that(planned is not None, "planned_first_contact_time", "required")
-        check.text("note", note, codes.MAX_NOTE)
-        check.that(
-            planned is None or now - timedelta(days=1) <= planned <= now + timedelta(days=365), "planned_first_contact_time", "out_of_range"
-        )
-        check.done()
+        _check_between("planned_first_contact_time", now - timedelta(days=1), planned, now + timedelta(days=365))
         self.responsible_worker_id = worker_id
         self.responsible_desk_code = "" if worker_id else "desk"
         self.planned_first_contact_time = planned
@@ -223,64 +208,48 @@ class Referral:
     def waitlist(self, actor: Actor, now: datetime, calendar: Calendar, *, days: int, review: datetime | None, note: str) -> None:
         """The receiver would, but not yet: how long, and when it looks again."""
         step = self._check_step("waitlist", actor)
-        check = Check()
-        check.that(1 <= days <= 365, "expected_wait_days", "out_of_range")
-        check.that(review is not None, "review_time", "required")
-        check.that(review is None or now < review <= now + timedelta(days=365), "review_time", "out_of_range")
-        check.text("note", note, codes.MAX_NOTE)
-        check.done()
+        _check_between("review_time", now + timedelta(microseconds=1), review, now + timedelta(days=365))
         self.expected_wait_days, self.review_time = days, review
         self._take(step, actor, now, calendar, note=note)
 
     def decline(self, actor: Actor, now: datetime, calendar: Calendar, *, reason_code: str, alternative_service_id: str, note: str) -> None:
         """The receiver can't: a coded reason, and perhaps who could."""
         step = self._check_step("decline", actor)
-        self._check_reason(reason_code, note)
+        _check_note(note, needed=reason_code == "other")
         self.alternative_service_id = alternative_service_id
         self._take(step, actor, now, calendar, reason_code=reason_code, note=note, attribution="provider")
 
     def start(self, actor: Actor, now: datetime, calendar: Calendar, *, first_contact: datetime | None, note: str) -> None:
         """Help has begun."""
         step = self._check_step("start", actor)
-        check = Check()
-        check.that(first_contact is not None, "first_contact_time", "required")
-        check.that(first_contact is None or first_contact <= now + timedelta(days=60), "first_contact_time", "out_of_range")
-        check.text("note", note, codes.MAX_NOTE)
-        check.done()
+        _check_between("first_contact_time", None, first_contact, now + timedelta(days=60))
         self.first_contact_time = first_contact
         self._take(step, actor, now, calendar, note=note)
 
     def schedule_appointment(self, actor: Actor, now: datetime, calendar: Calendar, *, time: datetime | None, note: str) -> None:
         """She will be met; instead of the appointment that was open, if there was one."""
         step = self._check_step("schedule_appointment", actor)
-        check = Check()
-        check.that(time is not None, "appointment_time", "required")
-        check.that(time is None or now - EARLY <= time <= now + FARTHEST_APPOINTMENT, "appointment_time", "out_of_range")
-        check.text("note", note, codes.MAX_NOTE)
-        check.done()
+        _check_between("appointment_time", now - EARLY, time, now + FARTHEST_APPOINTMENT)
         self.appointment_time = time
         self._take(step, actor, now, calendar, note=note)
 
     def attend_appointment(self, actor: Actor, now: datetime, calendar: Calendar, note: str) -> None:
         """She came."""
         step = self._check_step("attend_appointment", actor, now)
-        check = Check()
-        check.text("note", note, codes.MAX_NOTE)
-        check.done()
         self.appointment_time = None
         self._take(step, actor, now, calendar, note=note)
 
     def miss_appointment(self, actor: Actor, now: datetime, calendar: Calendar, *, reason_code: str, note: str) -> None:
         """She was not met."""
         step = self._check_step("miss_appointment", actor, now)
-        self._check_reason(reason_code, note)
+        _check_note(note, needed=reason_code == "other")
         self.appointment_time = None
         self._take(step, actor, now, calendar, reason_code=reason_code, note=note)
 
     def cancel_appointment(self, actor: Actor, now: datetime, calendar: Calendar, *, reason_code: str, note: str) -> None:
         """It will not be, and no other in its place for now."""
         step = self._check_step("cancel_appointment", actor)
-        self._check_reason(reason_code, note)
+        _check_note(note, needed=reason_code == "other")
         self.appointment_time = None
         self._take(step, actor, now, calendar, reason_code=reason_code, note=note)
 
@@ -288,11 +257,8 @@ class Referral:
         """The receiver has done its part."""
         step = self._check_step("complete", actor)
         check = Check()
-        check.that(bool(outcome_code), "outcome_code", "required")
-        check.that(len(delivered) <= 50, "delivered_need_codes", "too_long")
         for number, code in enumerate(delivered):
-            check.need(f"delivered_need_codes[{number}]", code, required=True)
-        check.text("note", note, codes.MAX_NOTE)
+            check.need(f"delivered_need_codes.{number}", code, required=True)
         check.done()
         self.outcome_code, self.delivered_need_codes = outcome_code, tuple(delivered)
         self._take(step, actor, now, calendar, reason_code=outcome_code, note=note, attribution="provider")
@@ -300,22 +266,18 @@ class Referral:
     def not_deliver(self, actor: Actor, now: datetime, calendar: Calendar, *, reason_code: str, note: str) -> None:
         """What was accepted did not come about."""
         step = self._check_step("not_deliver", actor)
-        self._check_reason(reason_code, note)
+        _check_note(note, needed=reason_code == "other")
         self._take(step, actor, now, calendar, reason_code=reason_code, note=note, attribution="provider")
 
     def close(self, actor: Actor, now: datetime, calendar: Calendar, *, help_came: str, note: str) -> None:
         """The sender or the person says whether help came; "no" opens it again."""
-        check = Check()
-        check.that(bool(help_came), "help_came_code", "required")
-        check.text("note", note, codes.MAX_NOTE)
-        check.done()
         step = self._check_step("reopen" if help_came == "no" else "close", actor)
         self._take(step, actor, now, calendar, reason_code=help_came, note=note)
 
     def withdraw(self, actor: Actor, now: datetime, calendar: Calendar, *, reason_code: str, note: str) -> None:
         """The sender takes it back; the receiver's access ends."""
         step = self._check_step("withdraw", actor)
-        self._check_reason(reason_code, note)
+        _check_note(note, needed=reason_code == "other")
         self._take(step, actor, now, calendar, reason_code=reason_code, note=note, attribution="network")
 
     def withdraw_consent(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
@@ -327,9 +289,6 @@ class Referral:
     def enter_in_error(self, actor: Actor, now: datetime, calendar: Calendar, note: str) -> None:
         """It should not have been; out of all counts."""
         step = self._check_step("enter_in_error", actor, now)
-        check = Check()
-        check.text("note", note, codes.MAX_NOTE)
-        check.done()
         self._take(step, actor, now, calendar, note=note, attribution="network")
 
     def fire_clocks(self, now: datetime) -> list[Event]:
@@ -431,13 +390,6 @@ class Referral:
         if not receipt.is_override:
             receipt.check_giver(self.coarse.age_band)
 
-    @staticmethod
-    def _check_reason(reason_code: str, note: str) -> None:
-        check = Check()
-        check.that(bool(reason_code), "reason_code", "required")
-        check.text("note", note, codes.MAX_NOTE, required=reason_code == "other")
-        check.done()
-
     def _running(self, *kinds: DeadlineKind) -> list[Deadline]:
         return [clock for clock in self.clocks if clock.kind in kinds and clock.stop_time is None]
 
@@ -489,3 +441,14 @@ class Referral:
         self.version += 1
         self.update_time = now
         self.events.append(Event(self.version, verb, before, after, now, actor, reason_code, attribution, clock, note))
+
+
+def _check_note(note: str, *, needed: bool) -> None:
+    """An override says why, and what no code says a note does."""
+    if needed and not note.strip():
+        raise Invalid(("note", "required"))
+
+
+def _check_between(path: str, earliest: datetime | None, time: datetime | None, latest: datetime) -> None:
+    if time is None or not (earliest or time) <= time <= latest:
+        raise Invalid((path, "out_of_range"))

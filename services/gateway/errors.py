@@ -5,7 +5,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from chassis import errors, log
-from services.gateway import session, words
+from services.gateway import kept, session, words
 from services.gateway.i18n import gettext as _
 from services.gateway.problems import RETRY_SECONDS, status_of
 
@@ -71,7 +71,13 @@ def away(refusal: errors.Unavailable) -> Response:
 
 
 def ask_to_sign_in() -> AnyResponse:
-    """Back to the sign-in page, which leads on to where one wanted to go (reading only: a form is not sent twice behind one's back)."""
+    """Back to the sign-in page, which leads on to where one wanted to go. A form is kept there, and offered again: never sent behind one's back."""
+    if request.method == "POST" and (form := kept.sealed()):
+        g.me = None  # it may have ended between this request's beginning and a call
+        g.pop("form_token", None)
+        response: AnyResponse = make_response(render_template("signin.html", to="", ended=1, problem="", kept=form), 401)
+        session.drop_cookie(response)
+        return response
     target = request.path if request.method == "GET" and request.endpoint not in ("signin.leave", "today.today") else None
     response = redirect(url_for("signin.form", to=target, ended=1 if g.get("session_ended") else None))
     if g.get("session_ended"):

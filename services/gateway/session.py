@@ -206,10 +206,29 @@ def form_token() -> str:
     return str(g.form_token)
 
 
+def form_token_of(secret: str, worker_id: str) -> str:
+    """The same for a session that has just begun, before its cookie was brought back."""
+    return str(signer().dumps(_binding(secret, worker_id)))
+
+
 def bound_to() -> str:
     """What a form token is tied to."""
     secret, _ = read_cookie()
-    return fingerprint(secret)[:16] if g.me else "public"
+    return _binding(secret, g.me.worker_id) if g.me else "public"
+
+
+def _binding(secret: str, worker_id: str) -> str:
+    return f"{fingerprint(secret)[:16]}:{worker_id}"
+
+
+def writer_of_form() -> str:
+    """Who wrote this request's form, by the session that it was made for and that has ended since; empty for any other form."""
+    secret, _ = read_cookie()
+    try:
+        mark, _, worker_id = str(signer().loads(request.form.get("form_token", ""), max_age=FORM_SECONDS)).partition(":")
+    except BadSignature:
+        return ""
+    return worker_id if secret and hmac.compare_digest(mark, fingerprint(secret)[:16]) else ""
 
 
 def signer() -> URLSafeTimedSerializer:

@@ -2,12 +2,12 @@
 
 import re
 
-from flask import Blueprint, current_app, g, redirect, render_template, request, url_for
+from flask import Blueprint, current_app, g, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted, Invalid, Unauthenticated
 from protos.partners.v1.members_pb2 import SignInRequest
-from services.gateway import access, i18n, origin, session, words
+from services.gateway import access, i18n, kept, origin, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 
@@ -37,6 +37,7 @@ def form() -> Response | str:
 def enter() -> Response | tuple[str, int]:
     """Opens a session. Unknown address, wrong password and suspended member sound the same."""
     email, target, device = request.form.get("email", "").strip(), request.form.get("to", ""), origin.device()
+    written = request.form.get("kept", "")
     origin.tell(device)
     try:
         answer = clients().tokens.SignIn(SignInRequest(email=email, password=request.form.get("password", "")))
@@ -45,12 +46,16 @@ def enter() -> Response | tuple[str, int]:
     except Exhausted as refusal:
         problem, status = words.wait(refusal.retry_after), 429
     else:
-        response = redirect(safe_target(target), 303)
+        form = kept.opened(written, answer.worker.id) if written else None
+        response: Response = redirect(safe_target(target), 303)
+        if form is not None:
+            token = session.form_token_of(answer.session_secret, answer.worker.id)
+            response = make_response(render_template("kept.html", form=form, token=token))
         language = request.args.get("lang", "")
         session.set_cookie(response, answer.session_secret, language if language in i18n.LANGUAGES else "")
         origin.remember(response, device)
         return response
-    return render_template("signin.html", to=target, ended=None, problem=problem, email=email), status
+    return render_template("signin.html", to=target, ended=None, problem=problem, email=email, kept=written), status
 
 
 @blueprint.post("/sign-out")

@@ -1,5 +1,6 @@
 """Who she is: sealed where it is kept, opened for a purpose, and every look on record."""
 
+import re
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -9,9 +10,11 @@ import pytest
 
 from chassis import keys
 from chassis.sealing import CannotOpen, Keyring
+from chassis.shape import KINDS
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.codes import Check
 from services.referrals.domain.consent import Grant
 from services.referrals.domain.person import FieldGroup
 from services.referrals.store import members
@@ -361,3 +364,12 @@ def test_a_number_that_nobody_said_is_not_known_and_not_none(story: Story) -> No
     alone = coarse(dependants=0)
     assert (alone.HasField("dependants"), alone.dependants) == (True, 0)
     assert coarse(dependants=2).dependants == 2
+
+
+@pytest.mark.parametrize("language", ["es", "miq", "es-NI", "x-au-1", "zh-min-nan"])
+def test_a_language_is_whatever_the_contract_and_the_directory_take_for_one(language: str) -> None:
+    """A private one (x-…) could be sent, by its .proto, and was refused for a person alone."""
+    check = Check()
+    check.language("language", language)
+    check.done()
+    assert re.fullmatch(KINDS["LANGUAGE"].pattern or "", language)

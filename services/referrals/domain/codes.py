@@ -23,7 +23,7 @@ MAX_LANGUAGE = 35  # RFC 5646, 4.4.1
 _NEED = re.compile(r"[A-Z]{3}(\.[A-Z]{3,5})?")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _DEPARTMENT = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}")
-_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+_LANGUAGE = re.compile(r"([a-z]{2,3}|x)(-[A-Za-z0-9]{1,8})*")  # RFC 5646, with what is private (x-…)
 
 
 class Check:

@@ -288,12 +288,21 @@ def test_a_malformed_key_is_refused(system: System, key: str) -> None:
 def test_a_change_needs_the_etag_it_is_based_on(system: System, played: Played) -> None:
     path = f"/referrals/{ID}/acknowledge"
     assert system.post(path).json["reason"] == "etag_required"
+    assert system.post(path).json["errors"] == [{"header": "If-Match", "reason": "required"}]
     assert system.post(path).status_code == 428
     for never in ('W/"3"', "*", '"3", "4"', "3x y", '""', '"",""'):
         answer = system.post(path, If_Match=never)
         assert (answer.status_code, answer.json["reason"]) == (412, "stale_etag"), never
     assert system.post(path, If_Match='"3"').status_code == 200
     assert played.last("AcknowledgeReferral").etag == "3"
+
+
+def test_what_a_service_says_of_an_etag_or_a_request_id_is_said_of_the_header(system: System, played: Played) -> None:
+    played.answers["UpdateWebhook"] = Invalid(("webhook.etag", "malformed"))
+    answer = system.call("PATCH", f"/webhooks/{ID}", {"enabled": False}, If_Match='"x"')
+    assert answer.json["errors"] == [{"header": "If-Match", "reason": "malformed"}]
+    played.answers["CreatePerson"] = Invalid(("request_id", "malformed"))
+    assert system.post("/people", {}).json["errors"] == [{"header": "Idempotency-Key", "reason": "malformed"}]
 
 
 def test_the_last_word_on_capacity_may_come_without_one(system: System, played: Played) -> None:

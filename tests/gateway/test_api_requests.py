@@ -305,6 +305,18 @@ def test_what_a_service_says_of_an_etag_or_a_request_id_is_said_of_the_header(sy
     assert system.post("/people", {}).json["errors"] == [{"header": "Idempotency-Key", "reason": "malformed"}]
 
 
+@pytest.mark.parametrize("path", ["/referrals/counts", "/referrals/deadlines", "/services/match", "/services/search", "/services"])
+def test_options_name_only_what_the_document_has(system: System, path: str) -> None:
+    documented = json.loads((ROOT / "docs" / "openapi.json").read_text())["paths"][f"/api/v1{path}"]
+    there = {method.upper() for method in documented if method != "parameters"}
+    there |= {"OPTIONS"} | ({"HEAD"} if "GET" in there else set())
+    options, wrong = system.call("OPTIONS", path), system.call("DELETE", path)
+    assert (options.status_code, set(options.allow)) == (200, there)
+    assert (wrong.status_code, set(wrong.allow)) == (405, there)
+    if "GET" not in there:
+        assert system.get(path).status_code == 405
+
+
 def test_the_last_word_on_capacity_may_come_without_one(system: System, played: Played) -> None:
     assert system.call("PUT", f"/services/{ID}/capacity", {"intake": "open", "available": 0}).status_code == 200
     asked = played.last("SetCapacity")

@@ -25,16 +25,22 @@ from services.gateway.api.binding import Binding, bindings
 from services.gateway.api.convert import to_json
 from services.gateway.api.reading import MERGE_PATCH, Nothing, Parser, admit
 from services.gateway.api.spec import response_name
+from services.gateway.contract_page import SERVICES
 from services.gateway.problems import problem
 
 Given = dict[str, Any]
 View = Callable[..., Response]
 
 
-class Opaque(BaseConverter):
-    """An id in a path: what has another shape can't exist."""
+ID = "[A-Za-z0-9_-]{1,64}"
+_PATHS = [each.path for service in SERVICES for rpc in service.methods for each in bindings(rpc)]
+_WORDS = {part for path in _PATHS for part in path.split("/") if part and "{" not in part}
 
-    regex = r"[A-Za-z0-9_-]{1,64}"
+
+class Opaque(BaseConverter):
+    """An id in a path: what has another shape can't exist. The word of another path is none, or that path would offer this one's methods too."""
+
+    regex = rf"(?!(?:{'|'.join(sorted(_WORDS))})\Z){ID}"
 
 
 class Routes(Blueprint):  # type: ignore[misc]

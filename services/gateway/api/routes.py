@@ -158,7 +158,7 @@ def needs_body(schema: type[Schema], method: str, status: int) -> bool:
 
 def statuses(binding: Binding, given: type[Schema] | None) -> list[int]:
     """The refusals a route has by what it takes and by what its rpc refuses."""
-    found = {429, 503} | binding.statuses
+    found = {429, 503, 504} | binding.statuses
     found |= set() if binding.rules.public else {401, 403}
     found |= {404} if binding.variables else set()
     found |= {400} if given or binding.is_repeatable else set()

@@ -92,7 +92,7 @@ ANSWERED = {
     "SUNSET": ("Sunset", "When it may be gone (RFC 8594).", "Sat, 01 Jan 2028 00:00:00 GMT", True),
 }
 ALWAYS = ("X_REQUEST_ID", "RATE_LIMIT", "RATE_LIMIT_POLICY")
-_WITH_STATUS = {304: ("ETAG",), 401: ("WWW_AUTHENTICATE",), 429: ("RETRY_AFTER",), 503: ("RETRY_AFTER",)}
+_WITH_STATUS = {304: ("ETAG",), 401: ("WWW_AUTHENTICATE",), 429: ("RETRY_AFTER",), 503: ("RETRY_AFTER",), 504: ("RETRY_AFTER",)}
 
 
 def _said(description: str, example: str | int | None = None, *, number: bool = False, required: bool = True) -> fields.Field[Any]:

@@ -67,7 +67,7 @@ KINDS = {
         Kind("URL", 500, r"^(https?://[^\s/]+(/\S*)?)?$", example="https://casa-esperanza.example"),
         Kind("ETAG", 100, example="v7"),
         Kind("REQUEST_ID", 100, r"^[\x21\x23-\x7e]*$"),
-        Kind("PAGE_TOKEN", 2000, long="malformed"),
+        Kind("PAGE_TOKEN", 2000, r"^[A-Za-z0-9_-]*$", long="malformed"),
     )
 }
 # By the end of a field's name; the first that fits.
@@ -97,6 +97,8 @@ _NAMES = (
 class Shape:
     """What a field may hold. `least` and `most` are of a text's length, of a list's entries or of a number's value; `kind` is of a text, or of a list's texts.
 
+    `distinct`: nothing twice in a list, which the service that keeps it checks.
+
     `required`: in a request. `output_only`: never in one. `immutable`: when it is made and never after. `always`: never absent in an answer.
     `private`: in no address. `sealed`: kept encrypted. `optional`: an etag without which a change is taken, too.
     `only`: of a mask or a message, the fields that may be said in it; `without`: those that may not. Both empty: what is not output-only.
@@ -114,6 +116,7 @@ class Shape:
     without: tuple[str, ...]
     private: bool
     sealed: bool
+    distinct: bool
     optional: bool
 
 
@@ -143,6 +146,7 @@ def shape(field: FieldType) -> Shape:
         without=tuple(rules.without) if rules is not None else (),
         private=rules is not None and rules.private,
         sealed=(rules is not None and rules.sealed) or (kind is not None and kind.name == "NOTE"),
+        distinct=rules is not None and rules.distinct,
         optional="OPTIONAL" in behavior,
     )
 

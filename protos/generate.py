@@ -50,7 +50,7 @@ def generate(into: Path) -> None:
     described = into / "described.binpb"
     describe(described)
     (into / COMMENTS).write_text(json.dumps(comments(described), indent=1, ensure_ascii=False) + "\n")
-    for name in ("contract", "facts", "letters"):
+    for name in ("contract", "facts", "letters", "told"):
         for path in into.glob(f"protos/*/v1/{name}_pb2_grpc.py*"):
             path.unlink()  # no rpc in them; an empty module would only be one more file to read
 

@@ -17,7 +17,10 @@ from chassis import errors, log
 DOCS = "/api/v1/docs"
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5  # a service that restarts is back within that time
+WRONG_HEADERS = {"etag_required": [("If-Match", "required")]}
 HEADERS = ("Authorization", "Idempotency-Key", "If-Match", "If-None-Match")
+# Fields of our contracts that a request by REST carries in a header.
+CARRIED = {"etag": "If-Match", "request_id": "Idempotency-Key"}
 # A name that a programmer gave; anything else in a field's place may be a person's.
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
 # What our contracts call otherwise than our query parameters.
@@ -163,7 +166,8 @@ def request_id() -> str:
 
 
 def _of_refusal(error: errors.Refusal) -> Response:
-    response = _answer(status_of(error), error.reason, violations=error.violations if isinstance(error, errors.Invalid) else [])
+    violations = error.violations if isinstance(error, errors.Invalid) else WRONG_HEADERS.get(error.reason, [])
+    response = _answer(status_of(error), error.reason, violations=violations)
     if isinstance(error, errors.Exhausted):
         response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
     elif isinstance(error, errors.Unavailable):
@@ -216,6 +220,8 @@ def location_of(field: str) -> dict[str, str]:
         if not (NAME.match(part) or part.isdecimal()):
             break
         parts.append(part)
+    if parts and parts[-1] in CARRIED:
+        return {"header": CARRIED[parts[-1]]}
     if parts and parts[0] == g.get("wrapped_in") and len(parts) > 1:
         parts = parts[1:]
     if request.method in ("GET", "HEAD", "DELETE"):

@@ -18,10 +18,16 @@ from openapi_spec_validator import validate
 from standardwebhooks import Webhook
 
 from chassis import contract
+from chassis.outbox import Fact
+from chassis.wire import etag
+from protos.referrals.v1 import facts_pb2 as referral_facts_pb2
 from services.gateway.api import openapi, openapi_text
 from services.gateway.api.binding import bindings
 from services.gateway.contract_page import SERVICES
 from services.gateway.problems import DOCS, REASONS
+from services.notifications import wire
+from services.notifications.domain.notices import BY_KIND
+from services.notifications.domain.webhook import Webhook as Endpoint
 from tests.gateway.api_gateway import ID, OUTPUTS, Played, System, app_with, filled
 from tests.rights_table import SCOPES
 
@@ -165,6 +171,87 @@ def test_the_guides_way_to_check_a_webhook_works() -> None:
     assert not given["is_ours"](secret, signed, body.encode() + b" ")
     assert not given["is_ours"](secret, {**signed, "webhook-timestamp": "1700000000"}, body.encode())
     assert not given["is_ours"]("whsec_" + base64.b64encode(b"x" * 24).decode(), signed, body.encode())
+
+
+def test_every_kind_that_a_webhook_is_told_of_is_in_the_document() -> None:
+    """The service keeps the list; message_undeliverable is for the coordination's inbox alone."""
+    kinds = {kind for kind in BY_KIND if kind != "message_undeliverable"}
+    assert DOCUMENT["webhooks"].keys() == kinds | {"webhook_test"}
+    types = {name: data_of(name)["properties"]["type"]["const"] for name in DOCUMENT["webhooks"]}
+    assert {kind: types[kind] for kind in kinds if BY_KIND[kind].verb} == {
+        kind: f"enlace.referral.{notice.verb}.v1" for kind, notice in BY_KIND.items() if notice.verb
+    }
+    assert (types["override_used"], types["webhook_disabled"]) == ("enlace.referral.sent.v1", wire.WEBHOOK_DISABLED)
+    assert {types[kind] for kind in ("manager_invited", "worker_invited")} == {"enlace.invitation.created.v1"}
+    assert (types["account_opened"], types["receipt_proposed"]) == ("enlace.invitation.accepted.v1", "enlace.receipt.proposed.v1")
+
+
+def test_what_a_webhook_is_told_is_documented_to_the_last_field() -> None:
+    def fact(type: str) -> Fact:
+        return Fact(ID, 4, type, b"", datetime.now(UTC))
+
+    referral: Any = filled(referral_facts_pb2.ReferralFact)
+    hook = Endpoint(ID, ID, "https://partner.example/", (), True, "", 1, datetime.now(UTC), datetime.now(UTC))
+    bodies = {
+        "referral_accepted": wire.webhook_body(fact("enlace.referral.accepted.v1"), referral, "https://enlace.example"),
+        "referral_sent": wire.webhook_body(
+            fact("enlace.referral.sent.v1"), referral_facts_pb2.ReferralFact(referral_id=ID), "https://enlace.example"
+        ),
+        "account_opened": wire.subject_body(fact("enlace.invitation.accepted.v1"), "invitation"),
+        "receipt_proposed": wire.subject_body(fact("enlace.receipt.proposed.v1"), "receipt"),
+        "webhook_test": wire.test_body(hook, datetime.now(UTC)),
+        "webhook_disabled": wire.disabled_body(ID, datetime.now(UTC)),
+    }
+    for kind, body in bodies.items():
+        schema = data_of(kind)
+        data = {**resolve(schema["properties"]["data"]), "additionalProperties": False}
+        closed = {**schema, "additionalProperties": False, "properties": {**schema["properties"], "data": data}}
+        assert [f"{kind} {error.json_path}: {error.message}" for error in Draft202012Validator(closed).iter_errors(json.loads(body))] == []
+    assert (
+        json.loads(bodies["referral_accepted"])["data"].keys()
+        == resolve(data_of("referral_accepted")["properties"]["data"])["properties"].keys()
+    )
+
+
+def data_of(kind: str) -> dict[str, Any]:
+    """The schema of a webhook's body."""
+    return body_of(DOCUMENT["webhooks"][kind]["post"]["requestBody"])
+
+
+def test_answers_have_the_headers_that_the_document_says(system: System, played: Played) -> None:
+    """schemathesis holds all answers of a stack against it (test_api_fuzz.py); here is that they are said at all, where they belong."""
+    headers = {place: operation["responses"][min(operation["responses"])].get("headers", {}) for place, operation in METHODS.items()}
+    for (path, method), said in headers.items():
+        assert {"X-Request-Id", "RateLimit", "RateLimit-Policy"} <= said.keys(), path
+        assert method != "get" or "ETag" in said, path
+    assert "Location" in headers["/api/v1/people", "post"]
+    assert "Link" in headers["/api/v1/referrals", "get"]
+    assert "Link" not in headers["/api/v1/taxonomy", "get"]
+    parts = DOCUMENT["components"]["responses"]
+    assert "WWW-Authenticate" in parts["UNAUTHORIZED"]["headers"]
+    assert (
+        "Retry-After"
+        in parts["TOO_MANY_REQUESTS"]["headers"].keys()
+        & parts["SERVICE_UNAVAILABLE"]["headers"].keys()
+        & parts["GATEWAY_TIMEOUT"]["headers"].keys()
+    )
+    problems = [said for name, said in parts.items() if name != "NOT_MODIFIED"]
+    assert all(body_of(said) == {"$ref": "#/components/schemas/Problem"} for said in problems)
+
+
+def test_an_example_never_makes_a_second_request_the_first_one_again() -> None:
+    parameters = DOCUMENT["components"]["parameters"]
+    assert not {"example", "examples"} & parameters["IDEMPOTENCY_KEY"].keys()
+    assert parameters["IF_MATCH"]["example"] == parameters["IF_NONE_MATCH"]["example"] == '"v7"'
+    assert etag(7) == "v7"
+
+
+@pytest.mark.parametrize(("path", "body"), [("/services/{}", {}), ("/webhooks/{}", {}), ("/organizations/{}/propose-change", None)])
+def test_an_empty_change_is_refused_and_the_document_says_so(system: System, path: str, body: Any) -> None:
+    method = "post" if body is None else "patch"
+    operation = next(said for (place, verb), said in METHODS.items() if verb == method and _VARIABLE.sub("{}", place) == f"/api/v1{path}")
+    assert operation["requestBody"]["required"]
+    assert resolve(body_of(operation["requestBody"]))["minProperties"] == 1
 
 
 # How a request is made from the document

@@ -180,6 +180,12 @@ def test_a_wrong_field_is_named_with_its_reason(system: System, played: Played, 
     assert [rpc for rpc, _, _ in played.asked] == ["IssueToken"]
 
 
+def test_a_whole_number_may_have_a_point(system: System, played: Played) -> None:
+    """In JSON 24.0 is one; some languages write every number so."""
+    assert system.post("/services/search", {"age": 24.0}).status_code == 200
+    assert played.last("SearchServices").age == 24
+
+
 def test_what_somebody_typed_is_never_repeated(system: System) -> None:
     answer = system.post("/people", {"identity": {"María López": 1, "birth_date": "Chinandega"}, "coarse": {"age_band": "Managua"}})
     assert answer.status_code == 400
@@ -288,12 +294,33 @@ def test_a_malformed_key_is_refused(system: System, key: str) -> None:
 def test_a_change_needs_the_etag_it_is_based_on(system: System, played: Played) -> None:
     path = f"/referrals/{ID}/acknowledge"
     assert system.post(path).json["reason"] == "etag_required"
+    assert system.post(path).json["errors"] == [{"header": "If-Match", "reason": "required"}]
     assert system.post(path).status_code == 428
     for never in ('W/"3"', "*", '"3", "4"', "3x y", '""', '"",""'):
         answer = system.post(path, If_Match=never)
         assert (answer.status_code, answer.json["reason"]) == (412, "stale_etag"), never
     assert system.post(path, If_Match='"3"').status_code == 200
     assert played.last("AcknowledgeReferral").etag == "3"
+
+
+def test_what_a_service_says_of_an_etag_or_a_request_id_is_said_of_the_header(system: System, played: Played) -> None:
+    played.answers["UpdateWebhook"] = Invalid(("webhook.etag", "malformed"))
+    answer = system.call("PATCH", f"/webhooks/{ID}", {"enabled": False}, If_Match='"x"')
+    assert answer.json["errors"] == [{"header": "If-Match", "reason": "malformed"}]
+    played.answers["CreatePerson"] = Invalid(("request_id", "malformed"))
+    assert system.post("/people", {}).json["errors"] == [{"header": "Idempotency-Key", "reason": "malformed"}]
+
+
+@pytest.mark.parametrize("path", ["/referrals/counts", "/referrals/deadlines", "/services/match", "/services/search", "/services"])
+def test_options_name_only_what_the_document_has(system: System, path: str) -> None:
+    documented = json.loads((ROOT / "docs" / "openapi.json").read_text())["paths"][f"/api/v1{path}"]
+    there = {method.upper() for method in documented if method != "parameters"}
+    there |= {"OPTIONS"} | ({"HEAD"} if "GET" in there else set())
+    options, wrong = system.call("OPTIONS", path), system.call("DELETE", path)
+    assert (options.status_code, set(options.allow)) == (200, there)
+    assert (wrong.status_code, set(wrong.allow)) == (405, there)
+    if "GET" not in there:
+        assert system.get(path).status_code == 405
 
 
 def test_the_last_word_on_capacity_may_come_without_one(system: System, played: Played) -> None:
@@ -338,17 +365,17 @@ def test_what_has_no_version_of_its_own_has_the_hash_of_the_answer(system: Syste
 
 def test_the_next_page_is_a_link_that_keeps_the_filters(system: System, played: Played) -> None:
     played.answers["ListReferrals"] = referrals_pb2.ListReferralsResponse(
-        next_page_token="a+b=/&", referrals=[referrals_pb2.Referral(id=ID)]
+        next_page_token="a-b_C9", referrals=[referrals_pb2.Referral(id=ID)]
     )
     answer = system.get("/referrals?state=sent&state=accepted&limit=1&cursor=old")
-    assert answer.json["next_cursor"] == "a+b=/&"
+    assert answer.json["next_cursor"] == "a-b_C9"
     link = answer.headers["Link"]
     assert link.endswith('>; rel="next"')
     followed = link.removeprefix("</api/v1").removesuffix('>; rel="next"')
     played.answers["ListReferrals"] = referrals_pb2.ListReferralsResponse()
     last = system.get(followed)
     asked = played.last("ListReferrals")
-    assert (asked.page_token, asked.page_size, list(asked.filter.states)) == ("a+b=/&", 1, [2, 5])
+    assert (asked.page_token, asked.page_size, list(asked.filter.states)) == ("a-b_C9", 1, [2, 5])
     assert "Link" not in last.headers
     assert last.json == {"items": []}
 
@@ -387,6 +414,12 @@ def test_a_patch_may_say_its_type(api: Flask, played: Played) -> None:
     answer = api.test_client().patch(f"/api/v1/webhooks/{ID}", data=json.dumps({"enabled": False}), content_type=kind, headers=headers)
     assert answer.status_code == 200
     assert list(played.last("UpdateWebhook").update_mask.paths) == ["enabled"]
+
+
+@pytest.mark.parametrize(("value", "reason"), [(None, "malformed"), ("", "required")])
+def test_what_is_required_is_not_cleared_by_a_patch(system: System, value: str | None, reason: str) -> None:
+    answer = system.call("PATCH", f"/webhooks/{ID}", {"url": value}, If_Match='"1"')
+    assert answer.json["errors"] == [{"pointer": "/url", "reason": reason}]
 
 
 def test_nothing_of_an_identity_is_cleared_by_a_patch(system: System) -> None:

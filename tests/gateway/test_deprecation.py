@@ -56,6 +56,7 @@ def test_an_operation_that_ends_says_so_on_every_answer_and_in_the_document() ->
     assert answer.headers["Sunset"] == "Sat, 01 Jan 2028 00:00:00 GMT"
     assert 'rel="deprecation"' in answer.headers["Link"]
     said = api.spec.to_dict()["paths"]["/api/v1/old"]["get"]
+    assert {"Deprecation", "Sunset"} <= said["responses"]["204"]["headers"].keys()
     assert (said["deprecated"], said["x-deprecate-date"], said["x-sunset-date"]) == (True, SINCE, UNTIL)
 
 

@@ -233,6 +233,7 @@ class FieldRules(_message.Message):
     WITHOUT_FIELD_NUMBER: _builtins.int
     PRIVATE_FIELD_NUMBER: _builtins.int
     SEALED_FIELD_NUMBER: _builtins.int
+    DISTINCT_FIELD_NUMBER: _builtins.int
     kind: Global___Kind.ValueType
     least: _builtins.int
     """The length of a text in characters, of a list in entries, or the value of a number: at least and at most."""
@@ -245,6 +246,8 @@ class FieldRules(_message.Message):
     """About a person, though it names nobody: in no address (a query of REST) and no log."""
     sealed: _builtins.bool
     """About a person, and kept encrypted with her own key; a KIND_NOTE always is. Never in a fact, a log or a message."""
+    distinct: _builtins.bool
+    """Of a list: nothing is in it twice."""
     @_builtins.property
     def only(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Of a mask or a message: the fields that may be said in it; empty: all that are not OUTPUT_ONLY, but for `without`."""
@@ -263,10 +266,11 @@ class FieldRules(_message.Message):
         without: _abc.Iterable[_builtins.str] | None = ...,
         private: _builtins.bool = ...,
         sealed: _builtins.bool = ...,
+        distinct: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_least", b"_least", "_most", b"_most", "least", b"least", "most", b"most"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_least", b"_least", "_most", b"_most", "always", b"always", "example", b"example", "kind", b"kind", "least", b"least", "most", b"most", "only", b"only", "private", b"private", "sealed", b"sealed", "without", b"without"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_least", b"_least", "_most", b"_most", "always", b"always", "distinct", b"distinct", "example", b"example", "kind", b"kind", "least", b"least", "most", b"most", "only", b"only", "private", b"private", "sealed", b"sealed", "without", b"without"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__least: _TypeAlias = _typing.Literal["least"]  # noqa: Y015
     _WhichOneofArgType__least: _TypeAlias = _typing.Literal["_least", b"_least"]  # noqa: Y015

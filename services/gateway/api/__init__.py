@@ -9,8 +9,8 @@ from typing import Any
 
 from flask import Flask
 
-from services.gateway.api import docs, spec
-from services.gateway.api.routes import Routes, install
+from services.gateway.api import docs, schemas, spec
+from services.gateway.api.routes import ID, Opaque, Routes, install
 from services.gateway.contract_page import SERVICES
 
 
@@ -18,12 +18,16 @@ def register(app: Flask) -> None:
     """Gives the app the API."""
     app.config.update(spec.settings())
     api = spec.DocumentedApi(app)
+    api.register_converter(Opaque, lambda _: {"type": "string", "pattern": f"^{ID}$"})
     services = [routes for routes in map(Routes, SERVICES) if routes.has_any]
     root = install(app, services)
     root.register_views_in_doc(api, app, api.spec, name=root.name, parameters=None)
     for routes in services:
         api.spec.tag({"name": routes.name, "description": routes.description})
-    document = api.spec.to_dict()
+    webhooks = spec.told(api.spec)
+    document = {**api.spec.to_dict(), "webhooks": webhooks}
+    for name, said in schemas.OF_THE_WHOLE.items():
+        document["components"]["schemas"][name].update(said)
     app.extensions["openapi"] = document
     docs.install(app, document)
 

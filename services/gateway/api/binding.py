@@ -143,10 +143,17 @@ class Binding:
 
     def where(self, made: Message) -> str:
         """The path below the prefix of what was made, if it can be read."""
-        reading = self.rpc.containing_service.methods_by_name.get(f"Get{self.rpc.name.removeprefix('Create')}")
-        return (
-            "" if reading is None else _VARIABLE.sub(lambda _: str(getattr(made, "id", "")), bindings(reading)[0].path.removeprefix(PREFIX))
-        )
+        path = bindings(self._reading)[0].path.removeprefix(PREFIX) if self._reading else ""
+        return _VARIABLE.sub(lambda _: str(getattr(made, "id", "")), path)
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether what it makes can be read."""
+        return self._reading is not None
+
+    @property
+    def _reading(self) -> MethodDescriptor | None:
+        return self.rpc.containing_service.methods_by_name.get(f"Get{self.rpc.name.removeprefix('Create')}")
 
     def _now(self, variables: Mapping[str, str]) -> Message:
         """What a merge patch is merged with."""

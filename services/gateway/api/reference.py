@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from services.gateway.api.schemas import FILLED, PLAIN
+
 Schema = Mapping[str, Any]
 KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "object": "object"}
 FORMATS = {"date-time": "time", "date": "date", "password": "secret"}
@@ -102,8 +104,8 @@ def _limits(schema: Schema, item: Schema) -> Iterator[str]:
         yield f"at most {item['maxLength']:,} characters"
     if "minimum" in item and "maximum" in item:
         yield f"{item['minimum']:,} to {item['maximum']:,}"
-    if "pattern" in item and "format" not in item:
-        yield f"like {item['pattern'].removeprefix('^').removesuffix(chr(92) + 'Z')}"
+    if item.get("pattern", PLAIN) not in (PLAIN, FILLED) and "format" not in item:
+        yield f"like {item['pattern'].removeprefix('^').removesuffix('$')}"
 
 
 def _resolved(document: Mapping[str, Any], schema: Schema) -> Schema:

@@ -4,7 +4,7 @@ The service decides, in the caller's own name; here the right says only whether 
 page.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from typing import Any
 
@@ -24,17 +24,23 @@ from services.gateway.api.answers import PREFIX, listed, nothing, thing
 from services.gateway.api.binding import Binding, bindings
 from services.gateway.api.convert import to_json
 from services.gateway.api.reading import MERGE_PATCH, Nothing, Parser, admit
-from services.gateway.api.spec import response_name
+from services.gateway.api.spec import answered, response_name
+from services.gateway.contract_page import SERVICES
 from services.gateway.problems import problem
 
 Given = dict[str, Any]
 View = Callable[..., Response]
 
 
-class Opaque(BaseConverter):
-    """An id in a path: what has another shape can't exist."""
+ID = "[A-Za-z0-9_-]{1,64}"
+_PATHS = [each.path for service in SERVICES for rpc in service.methods for each in bindings(rpc)]
+_WORDS = {part for path in _PATHS for part in path.split("/") if part and "{" not in part}
 
-    regex = r"[A-Za-z0-9_-]{1,64}"
+
+class Opaque(BaseConverter):
+    """An id in a path: what has another shape can't exist. The word of another path is none, or that path would offer this one's methods too."""
+
+    regex = rf"(?!(?:{'|'.join(sorted(_WORDS))})\Z){ID}"
 
 
 class Routes(Blueprint):  # type: ignore[misc]
@@ -67,7 +73,7 @@ class Routes(Blueprint):  # type: ignore[misc]
         view.__name__ = binding.operation_id
         summary, _, more = schemas.comment(binding.rpc).partition(". ")
         view.__doc__ = f"{summary.removesuffix('.')}\n\n{more}" if more else summary.removesuffix(".")
-        inner: View = self.response(status, answers)(view)
+        inner: View = self.response(status, answers, headers=answered(*answer_headers(binding, answers)))(view)
         if takes is not None:
             kind = MERGE_PATCH if method == "PATCH" else "application/json"
             inner = self.arguments(takes, location="json", required=needed, content_type=kind)(inner)
@@ -120,6 +126,19 @@ def answer_of(binding: Binding, message: Message) -> Response:
     )
 
 
+def answer_headers(binding: Binding, answers: type[Schema] | None) -> Iterator[str]:
+    """Which headers a route's answer has beside those of every one."""
+    fields = answers._declared_fields if answers else {}
+    if fields and (binding.verb == "get" or "etag" in fields):
+        yield "ETAG"
+    if binding.creates and binding.is_readable:
+        yield "LOCATION"
+    if binding.verb == "get" and "next_cursor" in fields:
+        yield "LINK"
+    if deprecation.said(binding.rules):
+        yield from ("DEPRECATION", "SUNSET")
+
+
 def add_headers(doc: dict[str, Any], doc_info: dict[str, Any], **_others: Any) -> dict[str, Any]:
     """Adds a route's headers to its OpenAPI; last, for flask-smorest sets parameters anew from the schemas."""
     if doc_info.get("headers"):
@@ -129,12 +148,17 @@ def add_headers(doc: dict[str, Any], doc_info: dict[str, Any], **_others: Any) -
 
 def needs_body(schema: type[Schema], method: str, status: int) -> bool:
     """Whether the body can't be left out: what changes or makes something says what, if only {}."""
-    return method in ("PATCH", "PUT") or status == 201 or any(field.required for field in schema._declared_fields.values())
+    return (
+        method in ("PATCH", "PUT")
+        or status == 201
+        or schema.__name__ in schemas.OF_THE_WHOLE
+        or any(field.required for field in schema._declared_fields.values())
+    )
 
 
 def statuses(binding: Binding, given: type[Schema] | None) -> list[int]:
     """The refusals a route has by what it takes and by what its rpc refuses."""
-    found = {429, 503} | binding.statuses
+    found = {429, 503, 504} | binding.statuses
     found |= set() if binding.rules.public else {401, 403}
     found |= {404} if binding.variables else set()
     found |= {400} if given or binding.is_repeatable else set()

@@ -25,6 +25,10 @@ from services.gateway.problems import PARAMETERS
 COMMENTS: dict[str, str] = json.loads((Path(protos.__file__).parent / "comments.json").read_text())
 MOST_A_PAGE = 200
 _IN_BODY = {name: PARAMETERS[name] for name in ("page_token", "page_size")}
+_NEVER = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f"  # FORBIDDEN in a pattern; half a surrogate pair is no JSON
+PLAIN, FILLED = rf"^[^{_NEVER}]*$", rf"^[^{_NEVER}]*[^{_NEVER}\s][^{_NEVER}]*$"  # the second: more than spaces
+OF_THE_WHOLE: dict[str, dict[str, int]] = {}  # what the document says of a body as a whole, by its schema's name
+_EXACT = 2**53  # numbers from here on are not exact in JSON
 _MOMENT = "2026-03-14T09:30:00Z"
 FieldType = Any
 MessageType = Any  # a Descriptor: its two implementations have no common type, nor have those of a field
@@ -42,6 +46,14 @@ class Text(fields.String):
         if FORBIDDEN.search(said):
             raise ValidationError("malformed")
         return said
+
+
+class Number(fields.Integer):
+    """A whole number; 3.0 is one in JSON."""
+
+    def _validated(self, value: Any) -> Any:
+        whole = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
+        return super()._validated(int(value) if whole else value)
 
 
 class Time(fields.AwareDateTime):
@@ -111,7 +123,17 @@ def body(binding: Binding) -> type[Schema] | None:
     }
     if binding.body != "*":
         found |= {field.name: make(field) for field in _sendable(request, binding) if field.name != binding.body}
-    return _schema(name, comment(binding.target), found, RAISE) if found else None
+    if not found:
+        return None
+    made = _schema(name, comment(binding.target), found, RAISE)
+    if mask or _is_one_of(found):  # an empty mask is refused, and so is none of those of which one is sent
+        OF_THE_WHOLE[made.__name__] = {"minProperties": 1, **({} if mask else {"maxProperties": 1})}
+    return made
+
+
+def _is_one_of(found: Mapping[str, AnyField]) -> bool:
+    groups = {field.metadata.get("x-one-of") for field in found.values()}
+    return len(groups) == 1 and groups != {None}
 
 
 def query(binding: Binding) -> type[Schema] | None:
@@ -138,7 +160,7 @@ def answer(output: MessageType) -> type[Schema] | None:
     if listing := listed_field(output):
         item = listing.message_type
         whole = "next_page_token" not in output.fields_by_name
-        entries = fields.List(fields.Nested(_answered(item)), required=True, metadata={"description": "In the order of the list."})
+        entries = fields.List(fields.Nested(said(item)), required=True, metadata={"description": "In the order of the list."})
         rest = {field.name: _said(field) for field in output.fields if field is not listing and field.name != "next_page_token"}
         following = {} if whole else {"next_cursor": Text(metadata={"description": "Where the next page begins; absent on the last one."})}
         return _schema(f"{item.name}{'List' if whole else 'Page'}", "", {"items": entries, **rest, **following}, EXCLUDE)
@@ -146,7 +168,7 @@ def answer(output: MessageType) -> type[Schema] | None:
         rest = {field.name: _said(field) for field in output.fields if field is not wrapped}
         inner = {field.name: _said(field) for field in wrapped.message_type.fields}
         return _schema(output.name.removesuffix("Response"), comment(output) or comment(wrapped.message_type), inner | rest, EXCLUDE)
-    return _answered(output)
+    return said(output)
 
 
 def listed_field(output: MessageType) -> FieldType | None:
@@ -175,7 +197,8 @@ def comment(named: Any) -> str:
 
 
 @cache
-def _answered(message: Descriptor) -> type[Schema]:
+def said(message: Descriptor) -> type[Schema]:
+    """The schema of a message as it is told."""
     return _schema(message.name, comment(message), {field.name: _said(field) for field in message.fields}, EXCLUDE)
 
 
@@ -229,18 +252,18 @@ def _said(field: FieldType) -> AnyField:
     if field.is_repeated:
         return fields.List(_one_said(field, known), **options)
     if _is_part(field):
-        return fields.Nested(_answered(field.message_type), **options)
+        return fields.Nested(said(field.message_type), **options)
     return _plain(field, known, **options)
 
 
 def _one_said(field: FieldType, known: Shape) -> AnyField:
-    return fields.Nested(_answered(field.message_type)) if _is_part(field) else _plain(field, known, metadata=_example(field, known))
+    return fields.Nested(said(field.message_type)) if _is_part(field) else _plain(field, known, metadata=_example(field, known))
 
 
 def _asked(field: FieldType) -> AnyField:
     """A field of a body or query, with all that is checked."""
     known = shape(field)
-    return _checked(field, known, _asked_part, required=known.required, metadata=_about(field, known))
+    return _checked(field, known, _asked_part, required=known.required, metadata=_about(field, known, asked=True))
 
 
 def _partial(*, clearing: bool) -> Callable[[FieldType], AnyField]:
@@ -252,12 +275,19 @@ def _partial(*, clearing: bool) -> Callable[[FieldType], AnyField]:
             field,
             known,
             lambda message: _partial_part(message, clearing),
-            allow_none=clearing,
+            allow_none=clearing and not _can_not_be_empty(field, known),
             required=False,
-            metadata=_about(field, known),
+            metadata=_about(field, known, asked=True),
         )
 
     return make
+
+
+def _can_not_be_empty(field: FieldType, known: Shape) -> bool:
+    """Whether null would be refused in a merge patch, too."""
+    return known.required and (
+        field.has_presence or field.is_repeated or field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM)
+    )
 
 
 def _checked(field: FieldType, known: Shape, part: Callable[[Descriptor], type[Schema]], *, required: bool, **options: Any) -> AnyField:
@@ -265,11 +295,11 @@ def _checked(field: FieldType, known: Shape, part: Callable[[Descriptor], type[S
     if field.is_repeated:
         checks = {"validate": _validators(field, known), "metadata": _example(field, known)}
         inner = fields.Nested(part(field.message_type)) if _is_part(field) else _plain(field, known, **checks)
-        limits = [Length(max=known.most, error="too_long"), *([Length(min=1, error="required")] if required else [])]
+        limits = [Length(max=known.most, error="too_long"), *([Length(min=1, error="required")] if known.required else [])]
         return fields.List(inner, validate=limits, **options)
     if _is_part(field):
         return fields.Nested(part(field.message_type), **options)
-    return _plain(field, known, validate=_validators(field, known, required=required), **options)
+    return _plain(field, known, validate=_validators(field, known, required=known.required), **options)
 
 
 def _validators(field: FieldType, known: Shape, *, required: bool = False) -> list[Callable[[Any], Any]]:
@@ -281,7 +311,7 @@ def _validators(field: FieldType, known: Shape, *, required: bool = False) -> li
         found: list[Callable[[Any], Any]] = [Length(max=most, error="too_long")]
         if required or of_list or least:
             found.append(Length(min=max(1, least), error="too_short" if least else "required"))
-        return [*found, *([Whole(known.kind.pattern, error=known.kind.reason)] if known.kind.pattern else [])]
+        return [*found, Whole(known.kind.pattern or PLAIN, error=known.kind.reason)]
     if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64):
         if field.name == "page_size":
             return [Range(1, MOST_A_PAGE, error="out_of_range")]
@@ -291,7 +321,7 @@ def _validators(field: FieldType, known: Shape, *, required: bool = False) -> li
 
 def _plain(field: FieldType, known: Shape, **options: Any) -> AnyField:
     if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64):
-        return fields.Integer(strict=True, **options)
+        return Number(strict=True, **options)
     if field.type == FieldDescriptor.TYPE_BOOL:
         return Flag(**options)
     if field.type == FieldDescriptor.TYPE_MESSAGE:
@@ -312,13 +342,17 @@ def _is_always_said(field: FieldType, known: Shape) -> bool:
     return field.is_repeated or not (field.has_presence or field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_ENUM))
 
 
-def _about(field: FieldType, known: Shape) -> dict[str, Any]:
+def _about(field: FieldType, known: Shape, *, asked: bool = False) -> dict[str, Any]:
     said: dict[str, Any] = {"description": comment(field)}
     kind: Kind | None = None if field.is_repeated else known.kind
     if field.containing_oneof and not field.containing_oneof.name.startswith("_"):  # protoc's own, of an optional field, begins so
         said["x-one-of"] = field.containing_oneof.name
-    if kind and kind.format:
+    if kind and known.required and asked and not kind.pattern and kind.checks == "all":
+        said["pattern"] = FILLED
+    if kind and kind.format and not (asked and kind.pattern and not known.required):  # what may be empty is no date
         said["format"] = kind.format
+    if known.distinct:
+        said["uniqueItems"] = True
     if known.sealed:
         said["description"] = f"{said['description']} Sealed; never in a log or a message.".strip()
     return said if field.is_repeated or _is_part(field) else {**said, **_example(field, known)}

@@ -6,7 +6,14 @@ from flask_smorest import Api
 from marshmallow import Schema, fields
 from werkzeug.http import HTTP_STATUS_CODES
 
-from services.gateway.problems import MEDIA_TYPE
+from chassis import wire
+from chassis.shape import KINDS
+from protos.notifications.v1 import told_pb2
+from services.gateway.api import schemas
+from services.gateway.problems import MEDIA_TYPE, RETRY_SECONDS
+
+Said = dict[str, Any]
+KIND = told_pb2.ToldKind.DESCRIPTOR
 
 VERSION = "1.0.0"
 DESCRIPTION = """\
@@ -21,17 +28,71 @@ Partner systems join the referral network here. The [guide](/api/v1/guide) tells
 * PATCH is a merge patch (RFC 7396): `application/merge-patch+json` or `application/json`.
 * A body is at most 64 kB.
 """
-HEADERS = {
-    "IDEMPOTENCY_KEY": (
-        "Idempotency-Key",
-        "1 to 100 visible characters, fresh for each new request.",
-        False,
-        "6f1b6c1e-7c0e-4b55-9a55-1d1f5d0d7a10",
-    ),
-    "IF_MATCH": ("If-Match", "The ETag of the version that the change is based on.", True, '"7"'),
-    "IF_MATCH_OPTIONAL": ("If-Match", "The ETag of the version that the change is based on.", False, '"7"'),
-    "IF_NONE_MATCH": ("If-None-Match", "The ETag of the version that is known: then 304 unless it has changed.", False, '"7"'),
+_ETAG = f'"{KINDS["ETAG"].example}"'
+_BASED_ON = {"name": "If-Match", "description": "The ETag of the version that the change is based on.", "example": _ETAG}
+_ONE_TAG = {"type": "string", "pattern": '^"[!#-~]{1,100}"$'}
+# What a request may bring. An Idempotency-Key has no example: sent twice it is the same request, or 422.
+HEADERS: dict[str, Said] = {
+    "IDEMPOTENCY_KEY": {
+        "name": "Idempotency-Key",
+        "description": "1 to 100 visible characters, fresh for each new request (a UUID, say); the same again only to repeat the same request.",
+        "schema": {"type": "string", "pattern": '^"?[!#-~]{1,100}"?$'},
+    },
+    "IF_MATCH": {**_BASED_ON, "required": True, "schema": _ONE_TAG},
+    "IF_MATCH_OPTIONAL": {**_BASED_ON, "schema": _ONE_TAG},
+    "IF_NONE_MATCH": {
+        "name": "If-None-Match",
+        "description": "The ETag of the version that is known: then 304 unless it has changed.",
+        "schema": {"type": "string"},
+        "example": _ETAG,
+    },
+    "WEBHOOK_ID": {
+        "name": "webhook-id",
+        "description": "The delivery; the same when it is sent again.",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": KINDS["ID"].example,
+    },
+    "WEBHOOK_TIMESTAMP": {
+        "name": "webhook-timestamp",
+        "description": "When it was sent, in seconds since 1970: believe none that is five minutes old.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+        "example": "1793570100",
+    },
+    "WEBHOOK_SIGNATURE": {
+        "name": "webhook-signature",
+        "description": "`v1,` and the HMAC-SHA256, in Base64, of id, timestamp and body with dots between; more than one with spaces between.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^v1,[A-Za-z0-9+/]+=*( v1,[A-Za-z0-9+/]+=*)*$"},
+    },
 }
+# What an answer brings: name, what it says, an example, whether it is always there.
+ANSWERED = {
+    "X_REQUEST_ID": ("X-Request-Id", "Tell it to operations.", KINDS["ID"].example, True),
+    "RATE_LIMIT": (
+        "RateLimit",
+        "What is left of the quota (`r`), and in how many seconds it is whole again (`t`).",
+        '"caller";r=47;t=1',
+        False,
+    ),
+    "RATE_LIMIT_POLICY": (
+        "RateLimit-Policy",
+        "The quota: `q` requests in `w` seconds, of a caller or an address.",
+        '"caller";q=50;w=2',
+        False,
+    ),
+    "ETAG": ("ETag", "The version; for If-Match and If-None-Match.", _ETAG, True),
+    "LOCATION": ("Location", "Where it can be read.", f"/api/v1/people/{KINDS['ID'].example}", True),
+    "LINK": ("Link", 'The next page, rel="next"; absent on the last one.', '</api/v1/referrals?cursor=AbC>; rel="next"', False),
+    "RETRY_AFTER": ("Retry-After", "In how many seconds to ask again.", str(RETRY_SECONDS), True),
+    "WWW_AUTHENTICATE": ("WWW-Authenticate", "Which kind of credential.", 'Bearer realm="enlace"', True),
+    "ALLOW": ("Allow", "The methods that are offered; with 405.", "GET, HEAD, OPTIONS", False),
+    "DEPRECATION": ("Deprecation", "Since when it is deprecated (RFC 9745).", "@1798761600", True),
+    "SUNSET": ("Sunset", "When it may be gone (RFC 8594).", "Sat, 01 Jan 2028 00:00:00 GMT", True),
+}
+ALWAYS = ("X_REQUEST_ID", "RATE_LIMIT", "RATE_LIMIT_POLICY")
+_WITH_STATUS = {304: ("ETAG",), 401: ("WWW_AUTHENTICATE",), 429: ("RETRY_AFTER",), 503: ("RETRY_AFTER",), 504: ("RETRY_AFTER",)}
 
 
 def _said(description: str, example: str | int | None = None, *, number: bool = False, required: bool = True) -> fields.Field[Any]:
@@ -64,6 +125,11 @@ def response_name(status: int) -> str:
     return HTTP_STATUS_CODES[status].upper().replace(" ", "_")
 
 
+def answered(*names: str) -> dict[str, str]:
+    """The headers of an answer, beside those of every one."""
+    return {ANSWERED[name][0]: name for name in (*ALWAYS, *names)}
+
+
 class DocumentedApi(Api):  # type: ignore[misc]
     """flask-smorest, with problem+json for every refusal, and without its handler that would answer for the pages too."""
 
@@ -73,22 +139,55 @@ class DocumentedApi(Api):  # type: ignore[misc]
         pass
 
     def _register_responses(self) -> None:
+        for name, (_, description, example, required) in ANSWERED.items():
+            said: Said = {"description": description, "required": required, "schema": {"type": "string"}, "example": example}
+            self.spec.components.header(name, said, lazy=True)
         for status, phrase in HTTP_STATUS_CODES.items():
-            said: dict[str, Any] = {"description": phrase}
+            said = {"description": phrase, "headers": answered(*_WITH_STATUS.get(status, ()))}
             if status >= 400:
                 said["content"] = {MEDIA_TYPE: {"schema": ProblemSchema}}
             self.spec.components.response(response_name(status), said, lazy=True)
-        self.spec.components.response(
-            "DEFAULT_ERROR", {"description": "Any other problem", "content": {MEDIA_TYPE: {"schema": ProblemSchema}}}, lazy=True
-        )
+        other = {"description": "Any other problem", "headers": answered("ALLOW"), "content": {MEDIA_TYPE: {"schema": ProblemSchema}}}
+        self.spec.components.response("DEFAULT_ERROR", other, lazy=True)
 
     def _register_pagination_header(self) -> None:
         pass
 
     def _register_etag_headers(self) -> None:
-        for key, (name, description, required, example) in HEADERS.items():
-            said = {"name": name, "description": description, "required": required, "schema": {"type": "string"}, "example": example}
-            self.spec.components.parameter(key, "header", said, lazy=True)
+        for key, said in HEADERS.items():
+            self.spec.components.parameter(key, "header", {"required": False, **said}, lazy=True)
+
+
+def told(spec: Any) -> Said:
+    """The document's `webhooks`: every kind that an endpoint can be told of, with its body."""
+    found = {}
+    for number, type_ in wire.words(KIND).items():
+        value = KIND.values_by_number[number]
+        name = value.name.removeprefix("TOLD_KIND_").lower()
+        data = schemas.said(told_pb2.DESCRIPTOR.message_types_by_name[f"{type_.split('.')[1].capitalize()}Told"])
+        if data.__name__ not in spec.components.schemas:
+            spec.components.schema(data.__name__, schema=data)
+        properties = {
+            "type": {"const": type_, "description": "What it tells."},
+            "timestamp": {"type": "string", "format": "date-time", "description": "When it came about."},
+            "data": {"$ref": f"#/components/schemas/{data.__name__}"},
+        }
+        schema = {"type": "object", "required": list(properties), "properties": properties}
+        found[name] = {
+            "post": {
+                "operationId": f"told_{name}",
+                "summary": schemas.COMMENTS[f"{KIND.full_name}.{value.name}"].removesuffix("."),
+                "tags": ["webhooks"],
+                "security": [],
+                "parameters": [spec.components.get_ref("parameter", f"WEBHOOK_{part}") for part in ("ID", "TIMESTAMP", "SIGNATURE")],
+                "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+                "responses": {
+                    "2XX": {"description": "Taken"},
+                    "default": {"description": "Not taken: it is sent again, for three days at most"},
+                },
+            }
+        }
+    return found
 
 
 def settings() -> dict[str, Any]:

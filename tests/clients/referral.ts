@@ -1,0 +1,75 @@
+// A referral as two systems do it, with nothing but the types that openapi-typescript makes of docs/openapi.json.
+// node made/referral.js GATEWAY SENDER_KEY RECEIVER_KEY prints the state that it reached.
+import createClient, { type Client } from "openapi-fetch";
+import type { components, paths } from "./api.js";
+
+type Referral = components["schemas"]["Referral"];
+type Problem = components["schemas"]["Problem"];
+const [gateway, senderKey, receiverKey] = process.argv.slice(2);
+
+function system(key: string | undefined): Client<paths> {
+  return createClient<paths>({ baseUrl: gateway ?? "", headers: { Authorization: `Bearer ${key}` } });
+}
+
+/** What an answer holds; whoever is refused hears the reason. */
+function held<T>(answer: { data?: T; error?: Problem | undefined; response: Response }): T {
+  if (answer.data === undefined) throw new Error(`${answer.response.status} ${answer.error?.reason}: ${JSON.stringify(answer.error?.errors)}`);
+  return answer.data;
+}
+
+function fresh(): { "Idempotency-Key": string } {
+  return { "Idempotency-Key": crypto.randomUUID() };
+}
+
+/** The referral in a path, the version in a header. */
+function step(referral: Referral): { path: { referral_id: string }; header: { "If-Match": string; "Idempotency-Key": string } } {
+  return { path: { referral_id: referral.id }, header: { "If-Match": `"${referral.etag}"`, ...fresh() } };
+}
+
+const sender = system(senderKey);
+const receiver = system(receiverKey);
+
+const found = held(await sender.POST("/api/v1/services/search", { body: { words: "Luna Nueva" } }));
+const service = found.items.find((each) => each.need_codes.some((code) => code.startsWith("HOU")));
+const need = service?.need_codes.find((code) => code.startsWith("HOU"));
+if (!service || !need || !service.organization_id) throw new Error("nobody offers a bed");
+
+const person = held(
+  await sender.POST("/api/v1/people", {
+    params: { header: fresh() },
+    body: {
+      identity: { given_name: "Ejemplo" },
+      coarse: { age_band: "18-24", language: "es", department: "NI-CI" },
+      safe_contact: { channel_code: "none" },
+    },
+  }),
+);
+const receipt = held(
+  await sender.POST("/api/v1/people/{person_id}/receipts", {
+    params: { path: { person_id: person.id }, header: fresh() },
+    body: {
+      recipient_organization_id: service.organization_id,
+      field_groups: ["identity", "contact"],
+      purpose_codes: [need],
+      giver_code: "person",
+      manner_code: "spoken",
+    },
+  }),
+);
+const draft = held(
+  await sender.POST("/api/v1/referrals", {
+    params: { header: fresh() },
+    body: { person_id: person.id, need_code: need, urgency: "emergency", service_id: service.id },
+  }),
+);
+const sent = held(await sender.POST("/api/v1/referrals/{referral_id}/send", { params: step(draft), body: { receipt_id: receipt.id } }));
+
+const arrived = held(await receiver.GET("/api/v1/referrals/{referral_id}", { params: { path: { referral_id: sent.id } } }));
+const seen = held(await receiver.POST("/api/v1/referrals/{referral_id}/acknowledge", { params: step(arrived) }));
+const accepted = held(
+  await receiver.POST("/api/v1/referrals/{referral_id}/accept", {
+    params: step(seen),
+    body: { planned_first_contact_time: new Date(Date.now() + 3_600_000).toISOString() },
+  }),
+);
+console.log(accepted.state);

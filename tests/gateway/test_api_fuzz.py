@@ -1,0 +1,121 @@
+"""schemathesis against a running stack: whatever the document allows is answered as the document says, whatever it forbids is refused, for everybody.
+
+Its checks and what is said of them are in fuzz.toml. The examples are the same each time. Nobody and the auditor try every operation; the others those that
+their rights open, for the rest is a 403 that the auditor has seen. All the edges of each schema ("coverage") are tried by nobody and by those who together
+may do everything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+from chassis import contract
+from services.gateway.api.binding import bindings
+from services.gateway.contract_page import SERVICES
+from tests.gateway.fuzz_checks import is_about_the_meaning
+from tests.parts.local_stack import ROOT, LocalStack
+
+ROLES = {
+    "WORKER": "trabajadora@puentes",
+    "OPERATOR": "operadora@llamayvive",
+    "MANAGER": "jefa@llamayvive",
+    "COORDINATOR": "coordinacion@coalicion",
+}
+AUDITOR = "auditoria@coalicion"
+EDGES = {"nobody", "operator", "manager", "coordinator", "key of Asociación Puentes"}
+HOTLINE = ["contacts.write", "directory.write", "directory.read"]
+# Whoever ends her own session is nobody from then on; test_api_tokens.py ends some.
+LEFT_OUT = {"end_session"}
+EXAMPLES = "3"
+
+
+@pytest.fixture(scope="module")
+def own_stack() -> Iterator[LocalStack]:
+    """One that may be left in any state."""
+    made = LocalStack()
+    try:
+        yield made.start()
+    finally:
+        made.stop()
+
+
+def session_of(stack: LocalStack, words: str) -> str:
+    """The secret of a session."""
+    account = stack.account(words)
+    said = {"email": account["email"], "password": account["password"]}
+    return str(requests.post(f"{stack.gateway}/api/v1/sessions", json=said, timeout=20).json()["session_secret"])
+
+
+def key_with(stack: LocalStack, manager: str, scopes: list[str]) -> str:
+    """A key that a manager makes."""
+    headers = {"Authorization": f"Bearer {session_of(stack, manager)}"}
+    answer = requests.post(f"{stack.gateway}/api/v1/api-keys", json={"label": "fuzz", "scopes": scopes}, headers=headers, timeout=20)
+    return str(answer.json()["secret"])
+
+
+def opened_by(*, role: str = "", scopes: list[str] | None = None) -> set[str]:
+    """The operations that a role or a key with these scopes may ask."""
+    found = set()
+    for rpc in (rpc for service in SERVICES for rpc in service.methods):
+        rules = contract.rules(rpc)
+        if role in rules.roles or (rules.scope and rules.scope in (scopes or ())):
+            found |= {binding.operation_id for binding in bindings(rpc)}
+    return found - LEFT_OUT
+
+
+@pytest.mark.alone
+@pytest.mark.timeout(600)
+def test_schemathesis_finds_nothing_whoever_asks(own_stack: LocalStack, tmp_path: Path) -> None:
+    keys = {f"key of {key['organization']}": (str(key["key"]), opened_by(scopes=key["scopes"])) for key in own_stack.demo["api_keys"]}
+    callers = {
+        "nobody": ("", set()),
+        "auditor": (session_of(own_stack, AUDITOR), set()),
+        **{role.lower(): (session_of(own_stack, words), opened_by(role=role)) for role, words in ROLES.items()},
+        **keys,
+        "key of the hotline": (key_with(own_stack, ROLES["MANAGER"], HOTLINE), opened_by(scopes=HOTLINE)),
+    }
+    with ThreadPoolExecutor(2) as two:
+        said = dict(
+            zip(callers, two.map(lambda name: fuzz(own_stack, tmp_path, *callers[name], edges=name in EDGES), callers), strict=True)
+        )
+    assert {name: text for name, (code, text) in said.items() if code} == {}
+    cases = {name: int(count[1]) if (count := re.search(r"(\d+) generated", text)) else 0 for name, (_, text) in said.items()}
+    assert min(cases.values()) > 20, cases  # it did run
+    assert all(cases[name] > 1000 for name in EDGES), cases
+
+
+def fuzz(stack: LocalStack, folder: Path, credential: str, operations: set[str], *, edges: bool) -> tuple[int, str]:
+    """Its exit code and what it said. All operations for none."""
+    command = [str(Path(sys.executable).parent / "st"), "--no-color", "--config-file", str(Path(__file__).with_name("fuzz.toml")), "run"]
+    command += [str(ROOT / "docs" / "openapi.json"), "--url", stack.gateway, "--max-examples", EXAMPLES]
+    command += [word for name in sorted(operations) for word in ("--include-operation-id", name)]
+    command += [word for name in sorted(LEFT_OUT) for word in ("--exclude-operation-id", name) if not operations]
+    command += ["--header", f"Authorization: Bearer {credential}"] if credential else []
+    command += ["--phases", "examples,coverage,fuzzing,stateful" if edges else "examples,fuzzing,stateful"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    return run.returncode, run.stdout + run.stderr
+
+
+def test_only_a_refusal_that_no_document_can_foresee_is_let_pass() -> None:
+    def wrong(reason: str, **place: str) -> bool:
+        return is_about_the_meaning(400, {"reason": "invalid_fields", "errors": [{**place, "reason": reason}]})
+
+    assert is_about_the_meaning(412, {"reason": "stale_etag"})
+    assert wrong("unknown_code", pointer="/need_codes/0")
+    assert wrong("malformed", pointer="/excluded_organization_ids/3")
+    assert wrong("malformed", parameter="cursor")
+    assert not wrong("malformed", pointer="/name")
+    assert not wrong("too_long", pointer="/note")
+    assert not wrong("required", pointer="")
+    assert not is_about_the_meaning(400, {"reason": "malformed_json"})
+    assert not is_about_the_meaning(500, {"reason": "fault"})

@@ -75,9 +75,8 @@ def ask_to_sign_in() -> AnyResponse:
     if request.method == "POST" and (form := kept.sealed()):
         g.me = None  # it may have ended between this request's beginning and a call
         g.pop("form_token", None)
-        response: AnyResponse = make_response(render_template("signin.html", to="", ended=1, problem="", kept=form), 401)
-        session.drop_cookie(response)
-        return response
+        # The cookie stays: a page that saves by itself asks more than once, and the form is its writer's by the session that it was made for.
+        return make_response(render_template("signin.html", to="", ended=1, problem="", kept=form), 401)
     target = request.path if request.method == "GET" and request.endpoint not in ("signin.leave", "today.today") else None
     response = redirect(url_for("signin.form", to=target, ended=1 if g.get("session_ended") else None))
     if g.get("session_ended"):

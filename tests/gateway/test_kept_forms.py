@@ -32,17 +32,22 @@ def client(played: PlayedServices) -> FlaskClient:
 def written(client: FlaskClient, played: PlayedServices, note: str = NOTE) -> TestResponse:
     """What is answered to a contact that is sent after the session has ended."""
     token = token_of(client.get("/line/new").text)
-    played.standing_answer = played.answers["IssueToken"]  # type: ignore[attr-defined]
-    played.answers["IssueToken"] = errors.Unauthenticated("session_ended")
+    played.answers["IssueToken"] = ended
     client.application.extensions["exchange"].forget(SECRET)
     data = {"form_token": token, "request_id": ONCE, "note": note, "danger_now": "yes", "kind_code": "crisis"}
     return client.post("/line/new", data=data)
 
 
+def ended(request: m.IssueTokenRequest) -> m.IssueTokenResponse:
+    """The first session has ended, another has not."""
+    if request.session_secret == SECRET:
+        raise errors.Unauthenticated("session_ended")
+    return signed_in(contract_pb2.ROLE_OPERATOR)
+
+
 def sign_in(client: FlaskClient, played: PlayedServices, page: str, worker_id: str = "") -> TestResponse:
     """Signs in on that page again."""
     issued = signed_in(contract_pb2.ROLE_OPERATOR)
-    played.answers["IssueToken"] = issued
     played.answers["SignIn"] = m.SignInResponse(session_secret="fresh", worker=m.Worker(id=worker_id or issued.worker.id))
     return client.post("/sign-in", data={"email": "a@b.demo", "password": "p", "form_token": token_of(page), "kept": kept_in(page)})
 
@@ -53,10 +58,10 @@ def kept_in(page: str) -> str:
 
 
 def test_what_was_written_is_offered_again_and_sent_only_by_its_writer(client: FlaskClient, played: PlayedServices) -> None:
-    ended = written(client, played)
-    assert ended.status_code == 401
-    assert "no se perdió" in ended.text
-    again = sign_in(client, played, ended.text)
+    page = written(client, played)
+    assert page.status_code == 401
+    assert "no se perdió" in page.text
+    again = sign_in(client, played, page.text)
     assert again.status_code == 200
     assert "CreateContact" not in {rpc for rpc, _, _ in played.asked}, "nothing is sent behind her back"
     fields = {name: html.unescape(value) for name, value in re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', again.text)}
@@ -98,9 +103,9 @@ def test_what_is_not_ours_is_not_offered(spoil: object, client: FlaskClient, pla
 
 
 def test_what_is_too_long_to_come_back_is_not_promised(client: FlaskClient, played: PlayedServices) -> None:
-    ended = written(client, played, note="x" * 41_000)
-    assert "no se perdió" not in ended.text
-    assert "/sign-in" in ended.headers["Location"]
+    page = written(client, played, note="x" * 41_000)
+    assert "no se perdió" not in page.text
+    assert "/sign-in" in page.headers["Location"]
 
 
 def test_a_form_of_another_session_is_not_kept(client: FlaskClient, played: PlayedServices) -> None:

@@ -10,7 +10,7 @@ from services.gateway.clients import clients
 from services.gateway.i18n import N_
 
 blueprint = Blueprint("line", __name__)
-CHANGEABLE = ("triage", "kind_code", "speaker_code", "outcome_code", "department", "need_code", "note", "language")
+CHANGEABLE = ("triage", "kind_code", "speaker_code", "outcome_code", "campaign_code", "department", "need_code", "note", "language")
 
 
 def contact(identifier: str = "") -> c.Contact:

@@ -18,7 +18,18 @@ _CODES: dict[str, Any] = {
     "speaker_code": pb.Speaker,
     "outcome_code": pb.ContactOutcome,
 }
-_CHANGEABLE = ("triage", "kind_code", "speaker_code", "outcome_code", "department", "need_code", "person_id", "note", "language")
+_CHANGEABLE = (
+    "triage",
+    "kind_code",
+    "speaker_code",
+    "outcome_code",
+    "campaign_code",
+    "department",
+    "need_code",
+    "person_id",
+    "note",
+    "language",
+)
 
 
 class ContactsServicer:

@@ -32,7 +32,8 @@ class Contacts:
     def change(self, tx: Transaction, contact: Contact, note: str | None) -> None:
         """Writes a new version; the note only if given."""
         changed = tx.execute(
-            "UPDATE contacts SET version = %(version)s, kind_code = %(kind_code)s, speaker_code = %(speaker_code)s, language = %(language)s,"
+            "UPDATE contacts SET version = %(version)s, campaign_code = %(campaign_code)s, kind_code = %(kind_code)s,"
+            " speaker_code = %(speaker_code)s, language = %(language)s,"
             " triage = %(triage)s::jsonb, outcome_code = %(outcome_code)s, department = %(department)s, need_code = %(need_code)s,"
             " person_id = %(person_id)s, update_time = %(update_time)s, note_sealed = coalesce(%(note)s, note_sealed)"
             " WHERE id = %(id)s AND version = %(version)s - 1",

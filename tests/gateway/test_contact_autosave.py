@@ -1,0 +1,138 @@
+"""A call that breaks off loses nothing: in a real browser, a contact is saved at each answer, and the reference is there from the first one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from chassis import errors
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import members_pb2 as m
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import referrals_pb2 as r
+from tests.gateway.pages_gateway import SECRET, PlayedServices, pages, served, signed_in
+from tests.gateway.test_kept_forms import ended
+from tests.gateway.test_pages_in_browser import FLAGS, open_pages
+
+ID = "ab" * 16
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+class Line(PlayedServices):
+    """Services that keep one contact as the page saved it last."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.version = 0
+        self.contact = c.Contact()
+        self.answers["CreateContact"] = lambda request: c.CreateContactResponse(
+            contact=self.kept(request.contact), reference="W43P-VWJF", pin="4821"
+        )
+        self.answers["UpdateContact"] = self.update
+        self.answers["GetContact"] = lambda _request: self.contact
+
+    def kept(self, contact: c.Contact) -> c.Contact:
+        self.version += 1
+        self.contact = c.Contact()
+        self.contact.CopyFrom(contact)
+        self.contact.id, self.contact.etag, self.contact.urgency = ID, f"v{self.version}", r.URGENCY_EMERGENCY
+        self.contact.update_time.GetCurrentTime()
+        return self.contact
+
+    def update(self, request: c.UpdateContactRequest) -> c.Contact:
+        if request.contact.etag != self.contact.etag:
+            raise errors.Stale
+        return self.kept(request.contact)
+
+
+@pytest.fixture
+def line() -> Line:
+    return Line()
+
+
+@pytest.fixture
+def page(browser: Browser, line: Line) -> Iterator[Page]:
+    with served(pages(line)) as site:
+        context = browser.new_context(locale="es-NI")
+        page = open_pages(context, site, signed=True)
+        page.goto(f"{site}/line/new")
+        yield page
+        context.close()
+
+
+def answer(page: Page, question: str, said: str) -> None:
+    page.locator(f"#{question} label", has=page.locator(f"input[value='{said}']")).click()
+
+
+def asked(line: Line, rpc: str) -> int:
+    return sum(name == rpc for name, _, _ in line.asked)
+
+
+def test_the_first_answer_makes_the_contact_and_gives_the_reference(page: Page, line: Line) -> None:
+    answer(page, "danger_now", "yes")
+    expect(page.locator("#saved")).to_contain_text("Guardado")
+    expect(page.locator("#readout")).to_contain_text("W43P-VWJF")
+    assert line.contact.triage.danger_now == c.ANSWER_YES
+    assert page.url.endswith(f"/line/{ID}")
+    assert page.locator("[name=pin]").count() == 0, "it is made now"
+    expect(page.locator("p.save button")).to_have_text("Guardar")
+
+
+def test_each_further_answer_and_what_is_typed_is_saved_on_the_version_before(page: Page, line: Line) -> None:
+    answer(page, "danger_now", "yes")
+    expect(page.locator("#readout")).to_contain_text("4821")
+    answer(page, "still_held", "no")
+    page.locator("[name=note]").fill("llama desde la terminal")
+    expect(page.locator("form[data-autosave] [name=etag]")).to_have_value("v3", timeout=15_000)
+    assert (line.contact.triage.danger_now, line.contact.triage.still_held) == (c.ANSWER_YES, c.ANSWER_NO)
+    assert line.contact.note == "llama desde la terminal"
+    expect(page.locator("#readout")).to_contain_text("W43P-VWJF")  # what is said once stays while the call goes on
+    assert asked(line, "CreateContact") == 1
+
+
+def test_quick_answers_make_one_contact_and_none_is_lost(page: Page, line: Line) -> None:
+    for question in ("danger_now", "still_held", "wants_out", "child_unsafe"):
+        answer(page, question, "no")
+    expect(page.locator("#readout")).to_contain_text("W43P-VWJF")
+    page.wait_for_load_state("networkidle")
+    assert asked(line, "CreateContact") == 1
+    said = line.contact.triage
+    assert {said.danger_now, said.still_held, said.wants_out, said.child_unsafe} == {c.ANSWER_NO}
+
+
+def test_an_ended_session_is_said_and_what_was_written_comes_back_after_signing_in(page: Page, line: Line) -> None:
+    answer(page, "danger_now", "yes")
+    expect(page.locator("#saved")).to_contain_text("Guardado")
+    line.answers["IssueToken"] = ended
+    page.wait_for_timeout(1300)  # so long the gateway remembers a session: its clock is the process's own
+    page.locator("[name=note]").fill("vuelvo a las seis")
+    expect(page.locator("#saved")).to_contain_text("Su sesión terminó")
+    page.click("p.save button")
+    expect(page.locator("main")).to_contain_text("no se perdió")
+    line.answers["SignIn"] = m.SignInResponse(session_secret="fresh", worker=signed_in(contract_pb2.ROLE_OPERATOR).worker)
+    page.fill("#email", "rosa@puentes.demo")
+    page.fill("#password", SECRET)
+    page.click("main button")
+    page.get_by_role("button", name="Guardarlo ahora").click()
+    page.wait_for_url(f"**/line/{ID}**")
+    assert line.contact.note == "vuelvo a las seis"
+    assert asked(line, "CreateContact") == 1
+
+
+def test_without_a_connection_the_page_says_so_and_saves_with_the_next_answer(page: Page, line: Line) -> None:
+    page.context.set_offline(True)
+    answer(page, "danger_now", "yes")
+    expect(page.locator("#saved")).to_contain_text("no hay conexión")
+    page.context.set_offline(False)
+    answer(page, "still_held", "yes")
+    expect(page.locator("#saved")).to_contain_text("Guardado")
+    assert (line.contact.triage.danger_now, line.contact.triage.still_held) == (c.ANSWER_YES, c.ANSWER_YES)

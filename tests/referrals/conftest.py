@@ -26,6 +26,7 @@ from tests.parts.postgres import Server as PostgresServer
 
 ORG = {name: f"{number:032x}" for number, name in enumerate(["hotline", "ngo", "shelter", "clinic", "police", "coalition"], start=1)}
 SERVICE = {name: f"{number:032x}" for number, name in enumerate(["shelter_bed", "clinic_visit", "police_report"], start=101)}
+SEVEN_POINTS = [point for point in people_pb2.Explained.values() if point]
 SERVICE_OWNER = {"shelter_bed": "shelter", "clinic_visit": "clinic", "police_report": "police"}
 
 
@@ -199,6 +200,7 @@ class Story:
             assent_code=number(people_pb2.Assent, values.pop("assent_code", "")),
             manner_code=people_pb2.MANNER_SPOKEN,
             in_private=True,
+            explained_codes=values.pop("explained_codes", SEVEN_POINTS),
             **values,
         )
         made: people_pb2.Receipt = self.ngo.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt, request_id=self.request_id()))

@@ -630,7 +630,7 @@ class Receipt(_message.Message):
 
     @_builtins.property
     def explained_codes(self) -> _containers.RepeatedScalarFieldContainer[Global___Explained.ValueType]:
-        """What was explained: HTCDS' seven points."""
+        """What was explained: HTCDS' seven points, all of them."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

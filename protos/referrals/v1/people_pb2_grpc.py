@@ -147,7 +147,8 @@ class PeopleServicer:
     def CreateReceipt(self, request, context):
         """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
         interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
-        invalid_fields: until_time: past, or more than a year away.
+        Whoever gives it was told all seven points of explained_codes, or it is no consent; a decision in the child's best interest is nobody's word.
+        invalid_fields: until_time: past, or more than a year away; explained_codes: a point is missing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,7 +50,8 @@ class PeopleStub:
     CreateReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.CreateReceiptRequest, _people_pb2.Receipt]
     """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
     interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
-    invalid_fields: until_time: past, or more than a year away.
+    Whoever gives it was told all seven points of explained_codes, or it is no consent; a decision in the child's best interest is nobody's word.
+    invalid_fields: until_time: past, or more than a year away; explained_codes: a point is missing.
     """
     ConfirmReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.ConfirmReceiptRequest, _people_pb2.Receipt]
     """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it; a person, not a key."""
@@ -89,7 +90,8 @@ class PeopleAsyncStub(PeopleStub):
     CreateReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.CreateReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
     """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
     interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
-    invalid_fields: until_time: past, or more than a year away.
+    Whoever gives it was told all seven points of explained_codes, or it is no consent; a decision in the child's best interest is nobody's word.
+    invalid_fields: until_time: past, or more than a year away; explained_codes: a point is missing.
     """
     ConfirmReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.ConfirmReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
     """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it; a person, not a key."""
@@ -167,7 +169,8 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_people_pb2.Receipt, _abc.Awaitable[_people_pb2.Receipt]]:
         """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
         interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
-        invalid_fields: until_time: past, or more than a year away.
+        Whoever gives it was told all seven points of explained_codes, or it is no consent; a decision in the child's best interest is nobody's word.
+        invalid_fields: until_time: past, or more than a year away; explained_codes: a point is missing.
         """
 
     @_abc_1.abstractmethod

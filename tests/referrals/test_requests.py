@@ -278,6 +278,8 @@ def people_beginnings() -> dict[str, Beginning]:
         "UpdateIdentity": identity,
         "OpenPerson": opened,
         "SetSafeContact": plan,
+        "GetSafeContact": lambda s: (s.shelter, people_pb2.GetSafeContactRequest(referral_id=s.sent().id)),
+        "OpenSafeContact": lambda s: (s.shelter, people_pb2.OpenSafeContactRequest(referral_id=s.sent().id)),
         "CreateReceipt": receipt,
         "ConfirmReceipt": lambda s: (
             s.service.as_("ngo", "MANAGER"),

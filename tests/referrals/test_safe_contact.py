@@ -114,7 +114,8 @@ def test_a_member_on_probation_hears_nothing_of_the_plan(story: Story, on_probat
 def test_who_does_not_work_with_people_hears_nothing_of_the_plan(story: Story, service: Service) -> None:
     referral = sent(story)
     missing = ("PERMISSION_DENIED", "right_missing")
-    for roles in (("MANAGER",), ("COORDINATOR",), ("AUDITOR",)):
+    steering: tuple[tuple[str, ...], ...] = (("MANAGER",), ("COORDINATOR",), ("AUDITOR",))
+    for roles in steering:
         assert said(service.as_("shelter", *roles), referral) == [missing] * 2
     assert said(service.as_("shelter", scopes=("people.read",)), referral) == [missing] * 2
     for roles in (("COORDINATOR", "WORKER"), ("AUDITOR", "WORKER")):  # to whom no person exists

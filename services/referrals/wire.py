@@ -184,6 +184,17 @@ def safe_contact(message: people_pb2.SafeContact) -> SafeContact:
     return SafeContact(channel, message.hours, message.code_word, message.never_say, message.message_may_be_left)
 
 
+def safe_contact_message(plan: SafeContact) -> people_pb2.SafeContact:
+    """How she may be contacted."""
+    return people_pb2.SafeContact(
+        channel_code=number(people_pb2.SafeChannel, plan.channel_code),
+        hours=plan.hours,
+        code_word=plan.code_word,
+        never_say=plan.never_say,
+        message_may_be_left=plan.message_may_be_left,
+    )
+
+
 def person_message(person: Person, plan: SafeContact | None = None) -> people_pb2.Person:
     """The file's coarse part; the plan for its own organisation only."""
     message = people_pb2.Person(
@@ -200,15 +211,7 @@ def person_message(person: Person, plan: SafeContact | None = None) -> people_pb
         update_time=timestamp(person.update_time),
     )
     if plan is not None:
-        message.safe_contact.CopyFrom(
-            people_pb2.SafeContact(
-                channel_code=number(people_pb2.SafeChannel, plan.channel_code),
-                hours=plan.hours,
-                code_word=plan.code_word,
-                never_say=plan.never_say,
-                message_may_be_left=plan.message_may_be_left,
-            )
-        )
+        message.safe_contact.CopyFrom(safe_contact_message(plan))
     return message
 
 

@@ -339,10 +339,10 @@ def no_override_came_after_a_withdrawal(books: Books) -> list[str]:
 
 
 def every_reading_was_covered(books: Books) -> list[str]:
-    """What another organisation than the file's opened, identity or notes, a receipt named at that moment."""
+    """What another organisation than the file's opened, identity, notes or the safe-contact plan, a receipt named at that moment."""
     rows = books.referrals.execute(
-        "SELECT a.sequence, a.action FROM audit a JOIN people p ON p.id = a.object_id WHERE a.action IN ('open_identity', 'read_notes') AND a.allowed"
-        " AND a.time >= %s AND a.organization_id <> p.organization_id AND NOT EXISTS (SELECT FROM receipts c WHERE c.person_id = a.object_id"
+        "SELECT a.sequence, a.action FROM audit a JOIN people p ON p.id = a.object_id WHERE a.action IN ('open_identity', 'read_notes', 'read_safe_contact')"
+        " AND a.allowed AND a.time >= %s AND a.organization_id <> p.organization_id AND NOT EXISTS (SELECT FROM receipts c WHERE c.person_id = a.object_id"
         " AND c.recipient_organization_id = a.organization_id AND a.time >= c.create_time AND a.time < c.until_time"
         " AND (c.withdraw_time IS NULL OR a.time <= c.withdraw_time)"
         " AND c.field_groups @> ARRAY(SELECT code FROM unnest(a.detail_codes) AS code WHERE code NOT LIKE 'referral:%%'))",

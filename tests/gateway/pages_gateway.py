@@ -52,6 +52,11 @@ class PlayedServices(Played):
     def __post_init__(self) -> None:
         for rpc, output in OUTPUTS.items():
             self.answers.setdefault(rpc, sound(filled(GetMessageClass(output))))
+        self.answers["BatchGet"] = d.BatchGetResponse(
+            organizations=[d.Organization(id=ID, name="Casa Puentes", status=d.ORGANIZATION_STATUS_APPROVED)],
+            services=[d.Service(id=ID, name="Albergue")],
+            worker_names={ID: "Rosa Méndez"},
+        )
         self.answers["IssueToken"] = signed_in(*ALL_ROLES)
         self.answers["SignIn"] = m.SignInResponse(session_secret=SECRET)
         self.answers["ListTaxonomyTerms"] = taxonomy()

@@ -134,7 +134,7 @@ def a_sent_referral(sender: Partner, receiver: Partner) -> Any:
         "giver_code": "person",
         "manner_code": "spoken",
         "in_private": True,
-        "explained_codes": ["purpose", "uses", "how_to_withdraw"],
+        "explained_codes": ["interview", "purpose", "uses", "research_use", "right_to_data", "storage_time", "how_to_withdraw"],
     }
     receipt = sender.post(f"/people/{person['id']}/receipts", consent, status=201)
     wanted = {"person_id": person["id"], "need_code": need, "urgency": "urgent", "service_id": service["id"]}

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.datastructures import MultiDict
 from werkzeug.test import TestResponse
 
 from chassis import errors
@@ -16,7 +17,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import vocabulary
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, referral, token_of
+from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, referral, signed_in, token_of
 
 
 @pytest.fixture
@@ -27,6 +28,13 @@ def played() -> PlayedServices:
 @pytest.fixture
 def client(played: PlayedServices) -> FlaskClient:
     return enter(pages(played).test_client())
+
+
+@pytest.fixture
+def worker(played: PlayedServices) -> FlaskClient:
+    """Who works with people, and has no other task."""
+    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
+    return enter(pages(played).test_client(), "a-worker")
 
 
 def send(client: FlaskClient, form: str, to: str = "", **fields: object) -> TestResponse:
@@ -163,25 +171,149 @@ def test_the_matching_is_asked_with_coarse_attributes_only(played: PlayedService
     )
 
 
-def test_a_consent_is_kept_as_it_was_given(played: PlayedServices, client: FlaskClient) -> None:
-    answer = send(
-        client,
-        f"/referrals/{ID}/consent",
-        explained_codes=["interview", "purpose"],
-        field_groups=["identity", "health"],
-        purpose_codes=["HOU.EMG"],
-        until_time="2027-02-01",
-        giver_code="guardian",
-        manner_code="spoken",
-        assent_code="given",
-    )
+SEVEN = list(vocabulary.TABLES["explained"])
+NO_TO_ALL = {f"answer_{group}": "no" for group in vocabulary.TABLES["field_group"]}
+ANSWERS = {**NO_TO_ALL, "answer_identity": "yes", "answer_health": "yes"}
+GIVEN = {"giver_code": "person", "assent_code": "given", "manner_code": "spoken", "in_private": "1", "until_time": "2027-02-01"}
+CONSENT = f"/referrals/{ID}/consent"
+
+
+def hidden_fields(page: str) -> MultiDict[str, str]:
+    """What travels in the one form of a page of the consent."""
+    form = next(form for form in re.findall(r'<form method="post".*?</form>', page, re.DOTALL) if 'name="recipient"' in form)
+    return MultiDict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', form))
+
+
+def go_on(client: FlaskClient, page: TestResponse, **fields: object) -> TestResponse:
+    """Sends the page with what is filled in, as a browser would."""
+    data = hidden_fields(page.text)
+    for name, value in fields.items():
+        data.setlist(name, value if isinstance(value, list) else [str(value)])
+    return client.post(CONSENT, data=data)
+
+
+def ticked(page: TestResponse) -> int:
+    return len(re.findall(r"<input[^>]* checked", page.text))
+
+
+def asked(played: PlayedServices, rpc: str) -> int:
+    return sum(rpc == one for one, _, _ in played.asked)
+
+
+def test_a_consent_is_kept_as_it_was_given_and_only_at_the_last_of_three_pages(played: PlayedServices, client: FlaskClient) -> None:
+    first = client.get(CONSENT)
+    second = go_on(client, first, explained_codes=SEVEN)
+    third = go_on(client, second, purpose_codes="HOU.EMG", **ANSWERS)
+    assert [page.status_code for page in (first, second, third)] == [200] * 3
+    assert [ticked(page) for page in (first, second, third)] == [0] * 3, "nothing is answered before she answers"
+    assert (asked(played, "CreateReceipt"), asked(played, "UpdateReferral")) == (0, 0)
+    answer = go_on(client, third, **GIVEN)
     assert answer.headers["Location"] == f"/referrals/{ID}/check"
     receipt = played.last("CreateReceipt").receipt
     assert list(receipt.field_groups) == [p.FIELD_GROUP_IDENTITY, p.FIELD_GROUP_HEALTH]
-    assert (receipt.giver_code, receipt.assent_code, receipt.in_private) == (p.GIVER_GUARDIAN, p.ASSENT_GIVEN, False)
-    assert receipt.recipient_organization_id == ID
+    assert {number for number in p.Explained.values() if number} == set(receipt.explained_codes)
+    assert (receipt.giver_code, receipt.manner_code, receipt.in_private) == (p.GIVER_PERSON, p.MANNER_SPOKEN, True)
+    assert (receipt.recipient_organization_id, list(receipt.purpose_codes)) == (ID, ["HOU.EMG"])
     assert receipt.until_time.ToJsonString() == "2027-02-01T06:00:00Z", "midnight in Managua"
     assert played.last("UpdateReferral").update_mask.paths == ["receipt_id"]
+    go_on(client, third, **GIVEN)
+    first_, again = [request.request_id for rpc, request, _ in played.asked if rpc == "CreateReceipt"]
+    assert first_ == again, "sent twice it is one receipt"
+
+
+def test_a_point_that_was_not_said_is_named_and_the_others_stay_ticked(played: PlayedServices, client: FlaskClient) -> None:
+    answer = go_on(client, client.get(CONSENT), explained_codes=SEVEN[1:])
+    assert answer.status_code == 422
+    assert f'href="#point_{SEVEN[0]}"' in answer.text
+    assert f'href="#point_{SEVEN[1]}"' not in answer.text
+    assert ticked(answer) == 6
+
+
+def test_every_group_is_answered_yes_or_no(client: FlaskClient) -> None:
+    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
+    answer = go_on(client, second, purpose_codes="HOU", answer_identity="yes", answer_health="no")
+    assert answer.status_code == 422
+    open_ = set(re.findall(r'href="#(answer_\w+)"', answer.text))
+    assert open_ == NO_TO_ALL.keys() - {"answer_identity", "answer_health"}
+    assert ticked(answer) == 2
+
+
+def test_who_says_yes_to_nothing_gives_no_consent_and_gets_help_all_the_same(played: PlayedServices, client: FlaskClient) -> None:
+    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
+    answer = go_on(client, second, purpose_codes="HOU", **NO_TO_ALL)
+    assert "Sin su permiso no se envía nada; puede recibir ayuda igual." in answer.text
+    back = go_on(client, answer, back="1")
+    assert ticked(back) == len(NO_TO_ALL), "her answers are there to be changed"
+    assert asked(played, "CreateReceipt") == 0
+
+
+def test_back_keeps_what_was_said_on_every_page(client: FlaskClient) -> None:
+    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
+    third = go_on(client, second, purpose_codes="HOU", **ANSWERS)
+    second = go_on(client, third, back="1", **GIVEN)
+    assert ticked(second) == len(ANSWERS)
+    first = go_on(client, second, back="1", purpose_codes="HOU", **ANSWERS)
+    assert ticked(first) == 7
+    third = go_on(client, go_on(client, first, explained_codes=SEVEN), purpose_codes="HOU", **ANSWERS)
+    assert ticked(third) == 4, "who gave it, the own word of a child, how, and that nobody listened"
+    assert 'value="2027-02-01"' in third.text
+
+
+def test_no_page_can_be_left_out(played: PlayedServices, client: FlaskClient) -> None:
+    start = hidden_fields(client.get(CONSENT).text)
+    for said, wanted in (({}, "point_uses"), ({"explained_codes": SEVEN}, "answer_identity")):
+        answer = client.post(CONSENT, data={**start.to_dict(), "page": "manner", **GIVEN, **said})
+        assert answer.status_code == 422
+        assert f'href="#{wanted}"' in answer.text
+    assert asked(played, "CreateReceipt") == 0
+
+
+def test_how_it_was_given_must_be_said(played: PlayedServices, client: FlaskClient) -> None:
+    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
+    answer = go_on(client, go_on(client, second, purpose_codes="HOU", **ANSWERS))
+    assert answer.status_code == 422
+    assert {"giver_code", "manner_code"} <= set(re.findall(r'href="#(\w+)"', answer.text))
+    assert asked(played, "CreateReceipt") == 0
+
+
+def test_what_was_explained_about_one_organisation_is_no_consent_for_another(played: PlayedServices, client: FlaskClient) -> None:
+    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
+    third = go_on(client, second, purpose_codes="HOU", **ANSWERS)
+    played.answers["GetService"] = d.Service(id=ID, organization_id="b" * 32, name="Otro")
+    answer = go_on(client, third, **GIVEN)
+    assert answer.status_code == 422
+    assert "Cambió el servicio" in answer.text
+    assert (ticked(answer), asked(played, "CreateReceipt")) == (0, 0)
+
+
+def test_for_a_child_its_own_word_is_asked_for_and_who_can_not_be_told_is_decided_for_by_two(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    child = r.Referral(
+        id=ID, etag="1", state=r.STATE_DRAFT, person_id=ID, service_id=ID, person=r.CoarsePerson(age_band=r.AGE_BAND_0_TO_11)
+    )
+    played.answers["GetReferral"] = child
+    second = go_on(client, client.get(CONSENT), unasked="1")
+    third = go_on(client, second, purpose_codes="HOU", **ANSWERS)
+    assert 'value="guardian"' not in third.text
+    assert go_on(client, third, giver_code="best_interest", manner_code="spoken").status_code == 422
+    go_on(client, third, giver_code="best_interest", manner_code="spoken", assent_code="too_young")
+    receipt = played.last("CreateReceipt").receipt
+    assert (receipt.giver_code, receipt.assent_code, list(receipt.explained_codes)) == (p.GIVER_BEST_INTEREST, p.ASSENT_TOO_YOUNG, [])
+
+
+def test_a_consent_that_the_service_refuses_comes_back_on_its_page(played: PlayedServices, client: FlaskClient) -> None:
+    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
+    third = go_on(client, second, purpose_codes="HOU", **ANSWERS)
+    for refusal, shown in (
+        (errors.Invalid(("receipt.until_time", "out_of_range")), 'href="#until_time"'),
+        (errors.Invalid(("receipt.explained_codes", "required")), "Léale esto"),
+        (errors.Conflict("guardian_required"), "Es menor de edad"),
+    ):
+        played.answers["CreateReceipt"] = refusal
+        answer = go_on(client, third, **GIVEN)
+        assert answer.status_code == 422
+        assert shown in answer.text
 
 
 def test_the_consents_that_are_offered_are_those_that_the_service_names_for_this_referral(
@@ -247,14 +379,78 @@ def test_an_identity_is_shown_only_in_the_answer_that_opened_it(played: PlayedSe
 
 @pytest.mark.parametrize(("live", "receipt_live"), [(True, True), (True, False), (False, True)])
 def test_a_receiver_is_offered_to_open_what_the_receipt_names_while_both_are_live(
-    live: bool, receipt_live: bool, played: PlayedServices, client: FlaskClient
+    live: bool, receipt_live: bool, played: PlayedServices, worker: FlaskClient
 ) -> None:
     played.answers["GetReferral"] = r.Referral(id=ID, etag="1", side=r.SIDE_RECEIVER, person_id=ID, receipt_id=ID, live=live)
     played.answers["GetReceipt"] = p.Receipt(id=ID, field_groups=[p.FIELD_GROUP_HEALTH], live=receipt_live)
-    page = client.get(f"/referrals/{ID}").text
+    page = worker.get(f"/referrals/{ID}").text
     assert ('value="health"' in page) == (live and receipt_live)
     assert ("Ahora no hay datos" in page) == (not (live and receipt_live))
     assert 'value="identity"' not in page
+
+
+def test_who_may_not_open_anybody_is_not_offered_to(played: PlayedServices, worker: FlaskClient) -> None:
+    page = f"/referrals/{ID}"
+    assert f"{page}/open" in worker.get(page).text
+    steering = enter(pages(PlayedServices()).test_client())
+    assert f"{page}/open" not in steering.get(page).text, "who steers or checks the network"
+    played.answers["BatchGet"].organizations[0].status = d.ORGANIZATION_STATUS_PROBATION  # type: ignore[union-attr]
+    text = worker.get(page).text
+    assert f"{page}/open" not in text
+    assert "Su organización está a prueba" in text
+
+
+PLAN = p.SafeContact(
+    channel_code=p.SAFE_CHANNEL_PHONE, hours="de 9 a 11", code_word="tía Chepa", never_say="Enlace", message_may_be_left=True
+)
+
+
+def test_how_she_may_be_called_stands_before_what_one_can_do_and_what_is_sealed_takes_one_press(
+    played: PlayedServices, worker: FlaskClient
+) -> None:
+    played.answers["GetSafeContact"] = p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE)
+    played.answers["OpenSafeContact"] = PLAN
+    page = worker.get(f"/referrals/{ID}").text
+    assert page.index("Llamarla por teléfono") < page.index("Qué hacer ahora")
+    assert "no dejar" in page
+    assert "OpenSafeContact" not in {rpc for rpc, _, _ in played.asked}
+    opened = send(worker, f"/referrals/{ID}", f"/referrals/{ID}/safe-contact")
+    assert all(word in opened.text for word in ("de 9 a 11", "tía Chepa", "Enlace", "se puede dejar", "Quedó anotado"))
+    assert played.last("OpenSafeContact").referral_id == ID
+    assert "tía Chepa" not in worker.get(f"/referrals/{ID}").text
+
+
+def test_that_nobody_may_call_her_is_said_and_nothing_is_offered(played: PlayedServices, worker: FlaskClient) -> None:
+    played.answers["GetSafeContact"] = p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE)
+    page = worker.get(f"/referrals/{ID}").text
+    assert "No la contacte: nadie puede llamarla." in page
+    assert "Ver cómo contactarla" not in page
+
+
+@pytest.mark.parametrize(
+    ("refusal", "says"),
+    [
+        (errors.Conflict("receipt_field_group_differs"), "Ella no autorizó que ustedes la contacten."),
+        (errors.Conflict("receipt_expired"), "El permiso para contactarla ya venció."),
+        (errors.NotAllowed("member_on_probation"), "Su organización está a prueba y no ve cómo contactarla."),
+        (errors.NotAllowed("right_missing"), ""),
+        (errors.NotFound(), ""),
+    ],
+)
+def test_where_the_plan_is_closed_the_page_says_why_and_not_to_call(
+    refusal: errors.Refusal, says: str, played: PlayedServices, worker: FlaskClient
+) -> None:
+    played.answers["GetSafeContact"] = refusal
+    page = worker.get(f"/referrals/{ID}").text
+    assert says in page
+    assert ("No la llame" in page) == bool(says)
+    assert "Ver cómo contactarla" not in page
+
+
+def test_of_a_referral_that_ended_no_plan_is_asked_for(played: PlayedServices, worker: FlaskClient) -> None:
+    played.answers["GetReferral"] = r.Referral(id=ID, etag="1", side=r.SIDE_RECEIVER, state=r.STATE_CLOSED)
+    assert worker.get(f"/referrals/{ID}").status_code == 200
+    assert asked(played, "GetSafeContact") == 0
 
 
 def test_the_printed_slip_has_the_code_and_no_name(played: PlayedServices, client: FlaskClient) -> None:

@@ -91,16 +91,27 @@ class Operator(Actor):
         return re.sub(r"^https?://[^/]+", "", self.page.url).split("?")[0]
 
     def keeps_her_consent(self, *groups: str) -> None:
-        """Nothing is ticked before she answers."""
-        assert self.page.locator("main input:checked").count() == 0
+        """Read aloud, answered and given, a page each; nothing is ticked before she answers."""
+        self.finds_nothing_ticked()
+        self.presses("Ya le expliqué los siete puntos")
+        self.sees("Falta algo")
         for box in self.page.locator("input[name=explained_codes]").all():
             box.check()
-        for group in groups:
-            self.chooses("field_groups", group)
+        self.presses("Ya le expliqué los siete puntos")
+        self.finds_nothing_ticked()
+        for group in self.page.locator("main input[value=yes]").all():
+            name = group.get_attribute("name") or ""
+            self.chooses(name, "yes" if name.removeprefix("answer_") in groups else "no")
+        self.presses("Guardar sus respuestas y seguir")
+        self.finds_nothing_ticked()
         self.chooses("giver_code", "person")
         self.chooses("manner_code", "spoken")
         self.page.check("main input[name=in_private]")
         self.presses("Guardar el consentimiento y seguir")
+
+    def finds_nothing_ticked(self) -> None:
+        expect(self.page.get_by_role("heading", level=1)).to_be_visible()
+        assert self.page.locator("main input:checked").count() == 0
 
     def drafts_a_referral_to(self, shelter_service: str) -> None:
         """Up to the question of her consent."""
@@ -177,6 +188,7 @@ def test_a_caller_at_midnight_gets_a_bed_and_hears_of_it(browser: Browser, stack
     shelter.finds_it_on_today(code)
     shelter.goes_to(referral)
     shelter.sees("taxi")
+    shelter.sees("No la contacte: nadie puede llamarla.")
     shelter.accepts()
     shelter.opens_who_she_is()
     caller.hears(reference, pin, "Dijeron que sí")

@@ -120,6 +120,7 @@ def test_two_systems_walk_a_referral_by_rest_and_hear_of_it_by_signed_webhooks(s
                 "purpose_codes": [need],
                 "giver_code": "person",
                 "manner_code": "spoken",
+                "explained_codes": ["interview", "purpose", "uses", "research_use", "right_to_data", "storage_time", "how_to_withdraw"],
             },
         )
         draft = ngo.call(
@@ -193,6 +194,7 @@ def test_two_systems_walk_a_referral_by_grpc_with_reflection_alone(stack: Any) -
             "purpose_codes": ["HOU"],
             "giver_code": "GIVER_PERSON",
             "manner_code": "MANNER_SPOKEN",
+            "explained_codes": [1, 2, 3, 4, 5, 6, 7],
         },
     )
     name = "enlace.referrals.v1.Referrals"

@@ -90,7 +90,7 @@ class Cast:
             giver_code=people_pb2.GIVER_PERSON,
             manner_code=people_pb2.MANNER_SPOKEN,
             in_private=True,
-            explained_codes=[people_pb2.EXPLAINED_PURPOSE, people_pb2.EXPLAINED_USES, people_pb2.EXPLAINED_HOW_TO_WITHDRAW],
+            explained_codes=[point for point in people_pb2.Explained.values() if point],
         )
         given = self.sender.people.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt, request_id=new_id()))
         return person.id, given.id

@@ -26,6 +26,7 @@ from tests.parts.postgres import Server as PostgresServer
 
 ORG = {name: f"{number:032x}" for number, name in enumerate(["hotline", "ngo", "shelter", "clinic", "police", "coalition"], start=1)}
 SERVICE = {name: f"{number:032x}" for number, name in enumerate(["shelter_bed", "clinic_visit", "police_report"], start=101)}
+SEVEN_POINTS = [point for point in people_pb2.Explained.values() if point]
 SERVICE_OWNER = {"shelter_bed": "shelter", "clinic_visit": "clinic", "police_report": "police"}
 
 
@@ -141,6 +142,8 @@ class Story:
         return f"request-{next(self.numbers)}"
 
     def person(self, **identity: Any) -> people_pb2.Person:
+        """With a name and a number; nobody may call her, unless another `plan` says how."""
+        plan = identity.pop("plan", people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE))
         request = people_pb2.CreatePersonRequest(
             identity=people_pb2.Identity(**({"given_name": "Ximena", "phone": "+50581234567"} | identity)),
             coarse=referrals_pb2.CoarsePerson(
@@ -150,7 +153,7 @@ class Story:
                 country="NI",
                 department="NI-CI",
             ),
-            safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE),
+            safe_contact=plan,
             request_id=self.request_id(),
         )
         made: people_pb2.Person = self.ngo.CreatePerson(request)
@@ -199,14 +202,17 @@ class Story:
             assent_code=number(people_pb2.Assent, values.pop("assent_code", "")),
             manner_code=people_pb2.MANNER_SPOKEN,
             in_private=True,
+            explained_codes=values.pop("explained_codes", SEVEN_POINTS),
             **values,
         )
         made: people_pb2.Receipt = self.ngo.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt, request_id=self.request_id()))
         return made
 
     def sent(self, **values: Any) -> referrals_pb2.Referral:
+        """On a consent to identity and contact, unless other `field_groups` are named."""
+        groups = {"field_groups": values.pop("field_groups")} if "field_groups" in values else {}
         draft = self.draft(**values)
-        receipt = self.receipt(draft.person_id)
+        receipt = self.receipt(draft.person_id, **groups)
         request = referrals_pb2.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id, request_id=self.request_id())
         made: referrals_pb2.Referral = self.ngo.SendReferral(request)
         return made

@@ -6,15 +6,16 @@ from functools import partial
 
 import pytest
 
-from chassis import keys
+from chassis import keys, wire
 from chassis.sealing import SignatureCheck, Signer
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.consent import EXPLAINED
 from services.referrals.domain.person import FieldGroup
 from services.referrals.store.receipts import Receipts
 from tests.builders import NOON, refusal, refusal_with_fields
-from tests.referrals.conftest import ORG, Service, Story
+from tests.referrals.conftest import ORG, SEVEN_POINTS, Service, Story
 
 
 def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceiptRequest:
@@ -25,6 +26,7 @@ def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceipt
         "purpose_codes": ["HOU"],
         "giver_code": people_pb2.GIVER_PERSON,
         "manner_code": people_pb2.MANNER_SPOKEN,
+        "explained_codes": SEVEN_POINTS,
     }
     until = values.pop("until", None)
     request = people_pb2.CreateReceiptRequest(receipt=people_pb2.Receipt(**(complete | values)))  # type: ignore[arg-type]
@@ -50,6 +52,9 @@ def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceipt
         ({"assent_code": 99}, {"receipt.assent_code": "unknown_code"}),
         ({"explained_codes": [people_pb2.EXPLAINED_PURPOSE, 99]}, {"receipt.explained_codes.1": "unknown_code"}),
         ({"explained_codes": [people_pb2.EXPLAINED_PURPOSE] * 8}, {"receipt.explained_codes": "too_long"}),
+        ({"explained_codes": []}, {"receipt.explained_codes": "required"}),
+        ({"explained_codes": SEVEN_POINTS[:6]}, {"receipt.explained_codes": "required"}),
+        ({"explained_codes": [*SEVEN_POINTS[:6], people_pb2.EXPLAINED_INTERVIEW]}, {"receipt.explained_codes": "required"}),
         ({"until": NOON}, {"receipt.until_time": "out_of_range"}),
         ({"until": NOON - timedelta(days=1)}, {"receipt.until_time": "out_of_range"}),
         ({"until": NOON + timedelta(days=367)}, {"receipt.until_time": "out_of_range"}),
@@ -60,6 +65,24 @@ def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceipt
 def test_a_record_that_would_not_stand_up_is_refused(wrong: dict[str, object], said: dict[str, str], story: Story) -> None:
     request = request_for(story.person().id, **wrong)
     assert refusal_with_fields(lambda: story.ngo.CreateReceipt(request)) == ("INVALID_ARGUMENT", "invalid_fields", said)
+
+
+def test_the_seven_points_are_those_of_the_contract() -> None:
+    assert set(wire.numbers(people_pb2.Explained.DESCRIPTOR)) == EXPLAINED
+
+
+@pytest.mark.parametrize("point", SEVEN_POINTS)
+@pytest.mark.parametrize("giver", ["person", "guardian", "authority"])
+def test_whoever_was_not_told_every_point_has_agreed_to_nothing(giver: str, point: int, story: Story) -> None:
+    person = story.person() if giver == "person" else story.child()
+    told = [one for one in SEVEN_POINTS if one != point]
+    given = partial(story.receipt, person.id, giver=giver, assent_code="" if giver == "person" else "given", explained_codes=told)
+    assert refusal_with_fields(given)[2] == {"receipt.explained_codes": "required"}
+
+
+def test_a_decision_in_a_childs_best_interest_is_nobodys_word_and_needs_no_explaining(story: Story) -> None:
+    decided = story.receipt(story.child().id, giver="best_interest", assent_code="too_young", explained_codes=[])
+    assert not decided.explained_codes
 
 
 def test_a_consent_holds_ninety_days_unless_said_otherwise_and_at_most_a_year(story: Story) -> None:

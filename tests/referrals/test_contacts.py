@@ -19,7 +19,7 @@ from services.referrals.domain.contact import ALPHABET, DID_NOT_SAY, NO, NOT_ASK
 from services.referrals.domain.deadline import Urgency
 from services.referrals.domain.lifecycle import State
 from tests.builders import refusal, refusal_with_fields
-from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
+from tests.referrals.conftest import ORG, SERVICE, SEVEN_POINTS, Client, Service, Story
 
 WRONG = ("UNAUTHENTICATED", "reference_or_pin_wrong")
 QUESTIONS = [each.name for each in fields(Triage)]
@@ -129,6 +129,7 @@ def referral_for(story: Story, made: contacts_pb2.CreateContactResponse) -> tupl
     receipt = people_pb2.Receipt(person_id=person.id, recipient_organization_id=ORG["shelter"], purpose_codes=["HOU"])
     receipt.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
     receipt.giver_code, receipt.manner_code = people_pb2.GIVER_PERSON, people_pb2.MANNER_SPOKEN
+    receipt.explained_codes.extend(SEVEN_POINTS)
     given_ = operator.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt, request_id=story.request_id()))
     return operator.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=given_.id)), operator
 

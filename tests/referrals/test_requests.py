@@ -245,6 +245,7 @@ def people_beginnings() -> dict[str, Beginning]:
         values = people_pb2.Receipt(person_id=story.person().id, recipient_organization_id=ORG["shelter"], purpose_codes=["HOU"])
         values.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
         values.giver_code, values.manner_code = people_pb2.GIVER_PERSON, people_pb2.MANNER_SPOKEN
+        values.explained_codes.extend(point for point in people_pb2.Explained.values() if point)
         return story.ngo, people_pb2.CreateReceiptRequest(receipt=values)
 
     def opened(story: Story) -> tuple[Client, Any]:
@@ -277,6 +278,8 @@ def people_beginnings() -> dict[str, Beginning]:
         "UpdateIdentity": identity,
         "OpenPerson": opened,
         "SetSafeContact": plan,
+        "GetSafeContact": lambda s: (s.shelter, people_pb2.GetSafeContactRequest(referral_id=s.sent().id)),
+        "OpenSafeContact": lambda s: (s.shelter, people_pb2.OpenSafeContactRequest(referral_id=s.sent().id)),
         "CreateReceipt": receipt,
         "ConfirmReceipt": lambda s: (
             s.service.as_("ngo", "MANAGER"),

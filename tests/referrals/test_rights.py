@@ -30,6 +30,7 @@ BY_REFERRAL = {
     for method in pb.DESCRIPTOR.services_by_name["Referrals"].methods
     if method.name not in ("CreateReferral", "ListReferrals", "CountReferrals", "GetDeadlinePolicy")
 }
+BY_REFERRAL_OF_PEOPLE = ("GetSafeContact", "OpenSafeContact")
 BY_PERSON = ("GetPerson", "UpdateIdentity", "SetSafeContact", "ListReceipts", "ListReadings", "CreateReceipt")
 HELD_ONLY = ("UpdateIdentity", "SetSafeContact", "ListReadings", "CreateReceipt")  # a receiver sees the file; these are its holder's
 UNKNOWN = "f" * 32
@@ -120,6 +121,25 @@ def test_a_file_exists_where_the_page_says_and_elsewhere_looks_like_none(stage: 
             assert there[0] in ("OK", "ABORTED", "INVALID_ARGUMENT"), (rpc, there)
 
 
+@pytest.mark.parametrize("side", rights_table.SIDES)
+@pytest.mark.parametrize("stage", rights_table.STAGES)
+def test_the_safe_contact_plan_exists_where_the_file_does_and_elsewhere_looks_like_none(
+    stage: str, side: str, story: Story, service: Service
+) -> None:
+    table = {row.rpc: row for row in rights_table.rows("enlace.referrals.v1.People")}
+    referral, (organization, role) = staged(story, stage), WHERE[side]
+    client = service.as_(organization, role)
+    for rpc in BY_REFERRAL_OF_PEOPLE:
+        there, elsewhere = (call(client, rpc, about(pb_methods("People")[rpc], identifier)) for identifier in (referral.id, UNKNOWN))
+        if not table[rpc].lets_in(role):
+            assert there[0] == elsewhere[0] == "PERMISSION_DENIED", rpc
+        elif not rights_table.exists("file of a person")[stage, side]:
+            assert there == elsewhere, rpc
+            assert there[0] == "NOT_FOUND", rpc
+        else:
+            assert there[0] == "OK", (rpc, there)
+
+
 def pb_methods(name: str) -> dict[str, Any]:
     return {method.name: method for method in people_pb2.DESCRIPTOR.services_by_name[name].methods}
 
@@ -132,6 +152,8 @@ def about(method: Any, identifier: str) -> Any:
         request.receipt.person_id = identifier
         request.receipt.until_time.FromSeconds(1)
         with_what_is_required(request.receipt)
+    elif method.name in BY_REFERRAL_OF_PEOPLE:
+        request.referral_id = identifier
     elif "person_id" in names:
         request.person_id = identifier
     else:

@@ -12,7 +12,7 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import refusal
-from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
+from tests.referrals.conftest import ORG, SERVICE, SEVEN_POINTS, Client, Service, Story
 from tests.referrals.test_contacts import referral_for, status
 
 RACES = 200
@@ -121,6 +121,7 @@ def test_her_reference_ends_everything_of_hers_overrides_and_other_consents_incl
     receipt = people_pb2.Receipt(person_id=person.id, recipient_organization_id=ORG["police"], purpose_codes=["PRO"])
     receipt.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
     receipt.giver_code, receipt.manner_code = people_pb2.GIVER_PERSON, people_pb2.MANNER_SPOKEN
+    receipt.explained_codes.extend(SEVEN_POINTS)
     given = operator.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt, request_id=story.request_id()))
     unlinked = operator.SendReferral(pb.SendReferralRequest(id=drafted.id, etag=drafted.etag, receipt_id=given.id))
 

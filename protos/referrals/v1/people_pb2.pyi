@@ -284,7 +284,7 @@ class Person(_message.Message):
 
     @_builtins.property
     def safe_contact(self) -> Global___SafeContact:
-        """The file's organisation only."""
+        """The file's organisation only; a receiver asks by GetSafeContact."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -561,6 +561,46 @@ class SetSafeContactRequest(_message.Message):
 Global___SetSafeContactRequest: _TypeAlias = SetSafeContactRequest  # noqa: Y015
 
 @_typing.final
+class GetSafeContactRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERRAL_ID_FIELD_NUMBER: _builtins.int
+    referral_id: _builtins.str
+    """A referral of hers, to the caller's organisation or from it."""
+    def __init__(
+        self,
+        *,
+        referral_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["referral_id", b"referral_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSafeContactRequest: _TypeAlias = GetSafeContactRequest  # noqa: Y015
+
+@_typing.final
+class OpenSafeContactRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERRAL_ID_FIELD_NUMBER: _builtins.int
+    referral_id: _builtins.str
+    """A referral of hers, to the caller's organisation or from it; its need is the purpose."""
+    def __init__(
+        self,
+        *,
+        referral_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["referral_id", b"referral_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenSafeContactRequest: _TypeAlias = OpenSafeContactRequest  # noqa: Y015
+
+@_typing.final
 class Receipt(_message.Message):
     """A consent. It is checked at every reading; help never depends on it."""
 
@@ -630,7 +670,7 @@ class Receipt(_message.Message):
 
     @_builtins.property
     def explained_codes(self) -> _containers.RepeatedScalarFieldContainer[Global___Explained.ValueType]:
-        """What was explained: HTCDS' seven points."""
+        """What was explained: HTCDS' seven points, all of them."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

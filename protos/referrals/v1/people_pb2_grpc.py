@@ -65,6 +65,16 @@ class PeopleStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.SetSafeContactRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.Person.FromString,
                 _registered_method=True)
+        self.GetSafeContact = channel.unary_unary(
+                '/enlace.referrals.v1.People/GetSafeContact',
+                request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.GetSafeContactRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.SafeContact.FromString,
+                _registered_method=True)
+        self.OpenSafeContact = channel.unary_unary(
+                '/enlace.referrals.v1.People/OpenSafeContact',
+                request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.OpenSafeContactRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.SafeContact.FromString,
+                _registered_method=True)
         self.CreateReceipt = channel.unary_unary(
                 '/enlace.referrals.v1.People/CreateReceipt',
                 request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.CreateReceiptRequest.SerializeToString,
@@ -144,10 +154,27 @@ class PeopleServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSafeContact(self, request, context):
+        """Says to whoever may call her how: the channel, and whether a message may be left; not what is sealed. The file's organisation; the receiver of a live
+        referral whose receipt names the group contact, for who may open people. That nobody may call her (none) is said to the receiver of any live referral.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenSafeContact(self, request, context):
+        """Opens the whole plan: also hours, code word and what never to say. On record before the first byte leaves, like OpenPerson: she can hear who looked.
+        The file's organisation; the receiver of a live referral whose receipt names the group contact. Keep no copy. The number to call is OpenPerson's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateReceipt(self, request, context):
         """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
         interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
-        invalid_fields: until_time: past, or more than a year away.
+        Whoever gives it was told all seven points of explained_codes, or it is no consent; a decision in the child's best interest is nobody's word.
+        invalid_fields: until_time: past, or more than a year away; explained_codes: a point is missing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -222,6 +249,16 @@ def add_PeopleServicer_to_server(servicer, server):
                     servicer.SetSafeContact,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.SetSafeContactRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.Person.SerializeToString,
+            ),
+            'GetSafeContact': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSafeContact,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.GetSafeContactRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.SafeContact.SerializeToString,
+            ),
+            'OpenSafeContact': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenSafeContact,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.OpenSafeContactRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.SafeContact.SerializeToString,
             ),
             'CreateReceipt': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateReceipt,
@@ -417,6 +454,60 @@ class People:
             '/enlace.referrals.v1.People/SetSafeContact',
             protos_dot_referrals_dot_v1_dot_people__pb2.SetSafeContactRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_people__pb2.Person.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSafeContact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.People/GetSafeContact',
+            protos_dot_referrals_dot_v1_dot_people__pb2.GetSafeContactRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_people__pb2.SafeContact.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenSafeContact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.People/OpenSafeContact',
+            protos_dot_referrals_dot_v1_dot_people__pb2.OpenSafeContactRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_people__pb2.SafeContact.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,10 +47,19 @@ class PeopleStub:
     """
     SetSafeContact: _grpc.UnaryUnaryMultiCallable[_people_pb2.SetSafeContactRequest, _people_pb2.Person]
     """Says how, when and whether she may be contacted. The file's organisation."""
+    GetSafeContact: _grpc.UnaryUnaryMultiCallable[_people_pb2.GetSafeContactRequest, _people_pb2.SafeContact]
+    """Says to whoever may call her how: the channel, and whether a message may be left; not what is sealed. The file's organisation; the receiver of a live
+    referral whose receipt names the group contact, for who may open people. That nobody may call her (none) is said to the receiver of any live referral.
+    """
+    OpenSafeContact: _grpc.UnaryUnaryMultiCallable[_people_pb2.OpenSafeContactRequest, _people_pb2.SafeContact]
+    """Opens the whole plan: also hours, code word and what never to say. On record before the first byte leaves, like OpenPerson: she can hear who looked.
+    The file's organisation; the receiver of a live referral whose receipt names the group contact. Keep no copy. The number to call is OpenPerson's.
+    """
     CreateReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.CreateReceiptRequest, _people_pb2.Receipt]
     """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
     interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
-    invalid_fields: until_time: past, or more than a year away.
+    Whoever gives it was told all seven points of explained_codes, or it is no consent; a decision in the child's best interest is nobody's word.
+    invalid_fields: until_time: past, or more than a year away; explained_codes: a point is missing.
     """
     ConfirmReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.ConfirmReceiptRequest, _people_pb2.Receipt]
     """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it; a person, not a key."""
@@ -86,10 +95,19 @@ class PeopleAsyncStub(PeopleStub):
     """
     SetSafeContact: _aio.UnaryUnaryMultiCallable[_people_pb2.SetSafeContactRequest, _people_pb2.Person]  # type: ignore[assignment]
     """Says how, when and whether she may be contacted. The file's organisation."""
+    GetSafeContact: _aio.UnaryUnaryMultiCallable[_people_pb2.GetSafeContactRequest, _people_pb2.SafeContact]  # type: ignore[assignment]
+    """Says to whoever may call her how: the channel, and whether a message may be left; not what is sealed. The file's organisation; the receiver of a live
+    referral whose receipt names the group contact, for who may open people. That nobody may call her (none) is said to the receiver of any live referral.
+    """
+    OpenSafeContact: _aio.UnaryUnaryMultiCallable[_people_pb2.OpenSafeContactRequest, _people_pb2.SafeContact]  # type: ignore[assignment]
+    """Opens the whole plan: also hours, code word and what never to say. On record before the first byte leaves, like OpenPerson: she can hear who looked.
+    The file's organisation; the receiver of a live referral whose receipt names the group contact. Keep no copy. The number to call is OpenPerson's.
+    """
     CreateReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.CreateReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
     """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
     interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
-    invalid_fields: until_time: past, or more than a year away.
+    Whoever gives it was told all seven points of explained_codes, or it is no consent; a decision in the child's best interest is nobody's word.
+    invalid_fields: until_time: past, or more than a year away; explained_codes: a point is missing.
     """
     ConfirmReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.ConfirmReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
     """Confirms a decision in a child's best interest. Somebody of the file's organisation, other than who recorded it; a person, not a key."""
@@ -160,6 +178,26 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         """Says how, when and whether she may be contacted. The file's organisation."""
 
     @_abc_1.abstractmethod
+    def GetSafeContact(
+        self,
+        request: _people_pb2.GetSafeContactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_people_pb2.SafeContact, _abc.Awaitable[_people_pb2.SafeContact]]:
+        """Says to whoever may call her how: the channel, and whether a message may be left; not what is sealed. The file's organisation; the receiver of a live
+        referral whose receipt names the group contact, for who may open people. That nobody may call her (none) is said to the receiver of any live referral.
+        """
+
+    @_abc_1.abstractmethod
+    def OpenSafeContact(
+        self,
+        request: _people_pb2.OpenSafeContactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_people_pb2.SafeContact, _abc.Awaitable[_people_pb2.SafeContact]]:
+        """Opens the whole plan: also hours, code word and what never to say. On record before the first byte leaves, like OpenPerson: she can hear who looked.
+        The file's organisation; the receiver of a live referral whose receipt names the group contact. Keep no copy. The number to call is OpenPerson's.
+        """
+
+    @_abc_1.abstractmethod
     def CreateReceipt(
         self,
         request: _people_pb2.CreateReceiptRequest,
@@ -167,7 +205,8 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_people_pb2.Receipt, _abc.Awaitable[_people_pb2.Receipt]]:
         """Records a consent. The file's organisation. For somebody under 18 a guardian or an authority gives it, or a decision in the child's best
         interest, which opens nothing until a second person confirms it; the child's own word is recorded beside it (assent_code).
-        invalid_fields: until_time: past, or more than a year away.
+        Whoever gives it was told all seven points of explained_codes, or it is no consent; a decision in the child's best interest is nobody's word.
+        invalid_fields: until_time: past, or more than a year away; explained_codes: a point is missing.
         """
 
     @_abc_1.abstractmethod

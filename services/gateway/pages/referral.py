@@ -9,10 +9,10 @@ from werkzeug.wrappers import Response
 from chassis import wire
 from chassis.errors import Refusal
 from protos.notifications.v1.notifications_pb2 import ListNoticesRequest, Notice
-from protos.partners.v1.directory_pb2 import MatchServicesRequest
+from protos.partners.v1.directory_pb2 import ORGANIZATION_STATUS_PROBATION, MatchServicesRequest
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, forms, i18n, names, session, step_forms, steps, words
+from services.gateway import access, forms, i18n, names, session, step_forms, steps, vocabulary, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 
@@ -29,6 +29,7 @@ class Filled:
     verb: str = ""
     errors: dict[str, str] = field(default_factory=dict)
     identity: p.Identity | None = None
+    plan: p.SafeContact | None = None
 
 
 @blueprint.get("/referrals")
@@ -88,6 +89,8 @@ def render(referral: r.Referral, filled: Filled) -> str:
         {referral.service_id, referral.alternative_service_id},
         {referral.sender_worker_id, referral.responsible_worker_id, *(e.actor_id for e in events if e.actor_kind == r.ACTOR_KIND_WORKER)},
     )
+    probation = is_on_probation(seen)
+    plan, no_plan = safe_contact(referral, filled)
     allowed = [verb for verb in referral.allowed_verbs if verb in step_forms.STEPS]
     return render_template(
         "referral.html",
@@ -99,17 +102,42 @@ def render(referral: r.Referral, filled: Filled) -> str:
         FORMS=step_forms.STEPS,
         alternatives=alternatives(referral) if "decline" in allowed else [],
         group_needs=group_needs(referral.need_code),
-        openable=openable(referral),
+        openable=[] if probation else openable(referral),
+        probation=probation,
+        plan=plan,
+        no_plan=no_plan,
+        may_open=may_open(),
         elsewhere=referral.main_step in steps.ELSEWHERE,
         filled=filled,
         now=i18n.now(),
     )
 
 
+def is_on_probation(seen: names.Names) -> bool:
+    """Whether the reader's organisation may not open anybody yet; it is one of the two of the page."""
+    own = seen.organizations.get(session.me().organization_id)
+    return own is not None and own.status == ORGANIZATION_STATUS_PROBATION
+
+
+def may_open() -> bool:
+    """Who works with people; who steers or checks the network never does."""
+    return session.me().may("worker", "operator") and not session.me().may("coordinator", "auditor")
+
+
+def safe_contact(referral: r.Referral, filled: Filled) -> tuple[p.SafeContact | None, str]:
+    """How she may be called, for whoever may call her; else why that is not said, where it is good to know."""
+    if filled.plan or not (referral.live and referral.person_id):
+        return filled.plan, ""
+    try:
+        return clients().people.GetSafeContact(p.GetSafeContactRequest(referral_id=referral.id)), ""
+    except Refusal as refusal:
+        return None, words.word("no_plan", refusal.reason) if refusal.reason in vocabulary.TABLES["no_plan"] else ""
+
+
 def openable(referral: r.Referral) -> list[tuple[str, str]]:
     """The field groups that this reader may open now: of one's own file all, of another's what the receipt names. The service decides again."""
     groups = [(code, word) for code, word in words.options("field_group") if code != "notes"]  # those are in the history
-    if not session.me().may("worker", "operator"):
+    if not may_open():
         return []
     if referral.side == r.SIDE_SENDER:
         return groups
@@ -199,3 +227,15 @@ def open_person(identifier: str) -> str | tuple[str, int]:
     except (*forms.SHOWN_IN_PLACE,) as refusal:
         return render(referral, Filled("open", forms.problems(refusal))), 422
     return render(referral, Filled("open", {}, identity))
+
+
+@blueprint.post("/referrals/<identifier>/safe-contact")
+@access.open_to(access.SENDERS)
+def open_safe_contact(identifier: str) -> str | tuple[str, int]:
+    """Opens how she may be called; shown in this answer only, and on record."""
+    referral = fetch(identifier)
+    try:
+        plan = clients().people.OpenSafeContact(p.OpenSafeContactRequest(referral_id=identifier))
+    except forms.SHOWN_IN_PLACE as refusal:
+        return render(referral, Filled("safe_contact", forms.problems(refusal))), 422
+    return render(referral, Filled("safe_contact", plan=plan))

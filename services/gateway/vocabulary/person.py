@@ -5,7 +5,7 @@ from services.gateway.i18n import N_
 TABLES: dict[str, dict[str, str]] = {
     "field_group": {
         "identity": N_("Nombre y fecha de nacimiento"),
-        "contact": N_("Teléfono"),
+        "contact": N_("Teléfono y cómo contactarla"),
         "health": N_("Salud"),
         "exploitation": N_("Lo que vivió"),
         "family": N_("Familia"),
@@ -56,6 +56,14 @@ TABLES: dict[str, dict[str, str]] = {
         "visit": N_("Visitarla"),
         "through_worker": N_("Solo a través de quien la atiende"),
         "none": N_("No contactarla por ningún medio"),
+    },
+    "no_plan": {
+        "receipt_field_group_differs": N_("Ella no autorizó que ustedes la contacten. No la llame: hable con quien la envió."),
+        "receipt_missing": N_("No hay un permiso válido para contactarla. No la llame: hable con quien la envió."),
+        "receipt_expired": N_("El permiso para contactarla ya venció. No la llame: hable con quien la envió."),
+        "receipt_unconfirmed": N_("El permiso de emergencia no se confirmó. No la llame: hable con quien la envió."),
+        "member_on_probation": N_("Su organización está a prueba y no ve cómo contactarla. No la llame: hable con quien la envió."),
+        "safe_contact_missing": N_("Falta decir cómo se la puede contactar sin peligro. Pregúnteselo antes de llamarla."),
     },
     "explained": {
         "interview": N_("Puede no contestar, hacer una pausa o terminar cuando quiera."),

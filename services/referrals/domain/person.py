@@ -82,6 +82,10 @@ GROUP_OF: dict[str, FieldGroup] = {
 }
 
 
+NOBODY_CALLS = "none"
+"""The channel of a plan by which she must not be contacted at all."""
+
+
 @dataclass(frozen=True)
 class SafeContact:
     """How she may be contacted, or that she can't be."""
@@ -107,6 +111,7 @@ class Person:
     exploitation_country: str = ""
     has_identity: bool = False
     safe_contact_channel: str = ""
+    message_may_be_left: bool = False
     erased: bool = field(default=False)
 
     def check_not_erased(self) -> None:
@@ -122,10 +127,16 @@ class Person:
         self._changed(now)
 
     def plan_contact(self, plan: SafeContact, now: datetime) -> None:
-        """Notes over which channel, or that over none, she may be contacted."""
+        """Notes of the plan what is not sealed: the channel, or that there is none, and whether a message may be left."""
         self.check_not_erased()
-        self.safe_contact_channel = plan.channel_code
+        self.safe_contact_channel, self.message_may_be_left = plan.channel_code, plan.message_may_be_left
         self._changed(now)
+
+    def contact_outline(self) -> SafeContact:
+        """What of the plan is not sealed; refuses when nobody asked her yet."""
+        if not self.safe_contact_channel:
+            raise Conflict("safe_contact_missing")
+        return SafeContact(self.safe_contact_channel, message_may_be_left=self.message_may_be_left)
 
     def _changed(self, now: datetime) -> None:
         self.version += 1

@@ -66,6 +66,14 @@ class PeopleServicer:
         person = self._usecases.set_safe_contact(call.tx, call.caller, call.clock.now(), object_id(request.id), version(request.etag), plan)
         return wire.person_message(person, plan)
 
+    def GetSafeContact(self, request: pb.GetSafeContactRequest, call: Call) -> pb.SafeContact:
+        plan = self._usecases.safe_contact(call.tx, call.caller, call.clock.now(), object_id(request.referral_id))
+        return wire.safe_contact_message(plan)
+
+    def OpenSafeContact(self, request: pb.OpenSafeContactRequest, call: Call) -> pb.SafeContact:
+        plan = self._usecases.open_safe_contact(call.tx, call.caller, call.clock.now(), object_id(request.referral_id), call.trail)
+        return wire.safe_contact_message(plan)
+
     def CreateReceipt(self, request: pb.CreateReceiptRequest, call: Call) -> pb.Receipt:
         message, now = request.receipt, call.clock.now()
         receipt = self._usecases.new_receipt(

@@ -24,9 +24,10 @@ class People:
         """Opens a file."""
         tx.execute(
             "INSERT INTO people (id, organization_id, version, age_band, gender_code, language, dependants, country, department, trafficking_status_code,"
-            " exploitation_country, has_identity, safe_contact_channel, erased, create_time, update_time) VALUES (%(id)s, %(organization_id)s, %(version)s,"
+            " exploitation_country, has_identity, safe_contact_channel, message_may_be_left, erased, create_time, update_time)"
+            " VALUES (%(id)s, %(organization_id)s, %(version)s,"
             " %(age_band)s, %(gender_code)s, %(language)s, %(dependants)s, %(country)s, %(department)s, %(trafficking_status_code)s,"
-            " %(exploitation_country)s, %(has_identity)s, %(safe_contact_channel)s, %(erased)s, %(create_time)s, %(update_time)s)",
+            " %(exploitation_country)s, %(has_identity)s, %(safe_contact_channel)s, %(message_may_be_left)s, %(erased)s, %(create_time)s, %(update_time)s)",
             _values(person),
         )
         key, wrapped = self._keyring.new_key(_key_context(person.id))
@@ -47,7 +48,8 @@ class People:
         changed = tx.execute(
             "UPDATE people SET version = %(version)s, age_band = %(age_band)s, gender_code = %(gender_code)s, language = %(language)s,"
             " dependants = %(dependants)s, country = %(country)s, department = %(department)s, has_identity = %(has_identity)s,"
-            " safe_contact_channel = %(safe_contact_channel)s, erased = %(erased)s, update_time = %(update_time)s"
+            " safe_contact_channel = %(safe_contact_channel)s, message_may_be_left = %(message_may_be_left)s, erased = %(erased)s,"
+            " update_time = %(update_time)s"
             " WHERE id = %(id)s AND version = %(version)s - 1",
             _values(person),
         ).rowcount
@@ -77,9 +79,9 @@ class People:
         """What opens notes about her; None where the grant does not reach them."""
         return self.key(tx, grant.person_id) if FieldGroup.NOTES in grant.groups else None
 
-    def safe_contact(self, tx: Transaction, person_id: str) -> SafeContact | None:
-        """The plan, opened; None when nobody asked her yet."""
-        values = self._open(tx, person_id, "safe_contact")
+    def safe_contact(self, tx: Transaction, grant: Grant) -> SafeContact | None:
+        """The plan, opened; None when nobody asked her yet, or where the grant does not reach it. Whoever calls this has recorded the reading."""
+        values = self._open(tx, grant.person_id, "safe_contact") if FieldGroup.CONTACT in grant.groups else None
         return SafeContact(**values) if values else None
 
     @staticmethod
@@ -136,5 +138,6 @@ def _read(row: Row) -> Person:
         exploitation_country=row["exploitation_country"],
         has_identity=row["has_identity"],
         safe_contact_channel=row["safe_contact_channel"],
+        message_may_be_left=row["message_may_be_left"],
         erased=row["erased"],
     )

@@ -13,7 +13,7 @@ from chassis.tokens import Caller
 from chassis.wire import Position
 from services.referrals.domain.codes import Check
 from services.referrals.domain.consent import DEFAULT, Grant, Receipt
-from services.referrals.domain.person import Coarse, FieldGroup, Identity, Person, SafeContact, age_band
+from services.referrals.domain.person import NOBODY_CALLS, Coarse, FieldGroup, Identity, Person, SafeContact, age_band
 from services.referrals.domain.referral import Actor
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
@@ -55,6 +55,7 @@ class People:
             exploitation_country=exploitation_country,
             has_identity=identity.known,
             safe_contact_channel=plan.channel_code if plan else "",
+            message_may_be_left=plan is not None and plan.message_may_be_left,
         )
         self._files.add(tx, person, identity, plan)
         return person
@@ -64,7 +65,7 @@ class People:
         person = self._files.get(tx, identifier)
         if person.organization_id != caller.organization_id or person.erased:
             return person, None
-        plan = self._files.safe_contact(tx, identifier)
+        plan = self._files.safe_contact(tx, Grant.of_file(person, caller.organization_id))
         if plan is not None:
             trail.append(Entry("read_safe_contact", identifier, "", (FieldGroup.CONTACT.value,)))
         return person, plan
@@ -88,6 +89,30 @@ class People:
         person.plan_contact(plan, now)
         self._files.change(tx, person, plan=plan)
         return person
+
+    def safe_contact(self, tx: Transaction, caller: Caller, now: datetime, referral_id: str) -> SafeContact:
+        """How the person of a referral may be contacted, as far as it is not sealed.
+
+        That nobody may call her is told to whoever might, on any receipt or none: it keeps her safe and says nothing about her.
+        """
+        referral = self._referrals.get(tx, referral_id)
+        person = self._referrals.party(tx, caller, referral)
+        plan = person.contact_outline()
+        if plan.channel_code != NOBODY_CALLS:
+            self._referrals.contact_grant(tx, caller, now, referral, person)
+        return plan
+
+    def open_safe_contact(self, tx: Transaction, caller: Caller, now: datetime, referral_id: str, trail: list[Entry]) -> SafeContact:
+        """The same with what is sealed. The reading is noted first, like that of an identity."""
+        referral = self._referrals.get(tx, referral_id)
+        trail.append(
+            Entry("read_safe_contact", referral.person_id, referral.need_code, (FieldGroup.CONTACT.value, f"referral:{referral.id}"))
+        )
+        person = self._referrals.party(tx, caller, referral)
+        plan = self._files.safe_contact(tx, self._referrals.contact_grant(tx, caller, now, referral, person))
+        if plan is None:
+            raise Conflict("safe_contact_missing")
+        return plan
 
     def open(
         self,

@@ -116,7 +116,7 @@ class Referrals:
         if not referral_id:
             raise Invalid(("referral_id", "required"))
         referral = referrals.get(tx, referral_id)
-        if referral.person_id != person.id or referral.receiver_organization_id != caller.organization_id or referral.state not in LIVE:
+        if referral.person_id != person.id or not _receives(caller, referral):
             raise NotFound
         person.check_not_erased()
         if not referral.receipt_id:
@@ -128,6 +128,20 @@ class Referrals:
         if grant.person_id != person.id:
             raise Conflict("receipt_missing")
         return grant
+
+    def contact_grant(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral, person: Person) -> Grant:
+        """The field group by which she is contacted, for the need of this referral. Whoever holds her file has it as it stands there."""
+        if person.organization_id == caller.organization_id:
+            return Grant.of_file(person, caller.organization_id)
+        return self.grant(tx, caller, now, referral.person_id, referral.need_code, frozenset({FieldGroup.CONTACT}), referral.id)
+
+    def party(self, tx: Transaction, caller: Caller, referral: Referral) -> Person:
+        """The person of a referral, for the organisation that holds her file, and for the receiver while it is live; NotFound for anybody else."""
+        person = self._people.get(tx, referral.person_id)
+        if person.organization_id != caller.organization_id and not _receives(caller, referral):
+            raise NotFound
+        person.check_not_erased()
+        return person
 
     @staticmethod
     def _check_reached(tx: Transaction, organization_id: str) -> None:
@@ -327,6 +341,10 @@ class Referrals:
             receipt_id=fields.receipt_id,
             contact_id=fields.contact_id,
         )
+
+
+def _receives(caller: Caller, referral: Referral) -> bool:
+    return referral.receiver_organization_id == caller.organization_id and referral.state in LIVE
 
 
 def check_opens_people(tx: Transaction, caller: Caller) -> None:

@@ -112,6 +112,47 @@ def test_a_contact_is_recorded_with_what_was_not_asked_left_open(played: PlayedS
     assert f"/referrals/new?contact={ID}" in answer.text
 
 
+@pytest.mark.parametrize(("language", "said"), [("es", "Sin valorar"), ("en", "Not assessed"), ("fr", "Non évaluée")])
+def test_a_contact_of_which_nothing_is_known_is_never_called_normal(
+    played: PlayedServices, client: FlaskClient, language: str, said: str
+) -> None:
+    unknown = c.Contact(id=ID, etag="1", outcome_code=c.CONTACT_OUTCOME_OPEN, reference_hint="7K")
+    played.answers["ListContacts"] = c.ListContactsResponse(contacts=[unknown])
+    played.answers["GetContact"] = unknown
+    for page in ("/line", "/line/new", f"/line/{ID}"):
+        shown = client.get(f"{page}?lang={language}").text
+        assert said in shown
+        assert ">Normal" not in shown
+
+
+def test_what_nobody_assessed_stands_on_top_of_the_queue(played: PlayedServices, client: FlaskClient) -> None:
+    done, is_open = c.CONTACT_OUTCOME_ADVISED, c.CONTACT_OUTCOME_OPEN
+    contacts = [
+        c.Contact(id="1" * 32, outcome_code=done, urgency=r.URGENCY_UNSPECIFIED),
+        c.Contact(id="2" * 32, outcome_code=is_open, urgency=r.URGENCY_NORMAL),
+        c.Contact(id="3" * 32, outcome_code=is_open, urgency=r.URGENCY_IMMEDIATE),
+        c.Contact(id="4" * 32, outcome_code=is_open),
+        c.Contact(id="5" * 32, outcome_code=done, urgency=r.URGENCY_IMMEDIATE),
+    ]
+    played.answers["ListContacts"] = c.ListContactsResponse(contacts=contacts)
+    assert re.findall(r'href="/line/(\d)\1+"', client.get("/line").text) == ["4", "3", "2", "1", "5"]
+
+
+def test_a_draft_from_a_contact_that_nobody_assessed_has_no_urgency_until_somebody_chooses(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetContact"] = c.Contact(id=ID, etag="1", person_id=ID)
+    send(client, "/referrals/new", contact=ID, person=ID)
+    assert played.last("CreateReferral").urgency == r.URGENCY_UNSPECIFIED
+    played.answers["GetReferral"] = r.Referral(id=ID, etag="1", state=r.STATE_DRAFT, side=r.SIDE_SENDER, need_code="HOU.EMG")
+    assert client.get(f"/referrals/{ID}/draft").headers["Location"] == f"/referrals/{ID}/need"
+    shown = client.get(f"/referrals/{ID}/need").text
+    assert not re.search(r'name="urgency" value="\w+" checked', shown)
+    answer = send(client, f"/referrals/{ID}/need", need_code="HOU.EMG")
+    assert answer.status_code == 422
+    assert 'href="#urgency"' in answer.text
+
+
 def test_a_draft_without_a_name_needs_only_the_safe_contact(played: PlayedServices, client: FlaskClient) -> None:
     answer = send(client, "/referrals/new")
     assert answer.status_code == 422

@@ -320,9 +320,9 @@ class Contact(_message.Message):
     language: _builtins.str
     """Language spoken, BCP 47."""
     urgency: _referrals_pb2.Urgency.ValueType
-    """Derived from the triage."""
+    """Derived from the triage; absent: not assessed, for no question that decides it was answered with yes or no."""
     pathway_code: Global___Pathway.ValueType
-    """Derived from the triage: the standard order of help."""
+    """Derived from the triage: the standard order of help. Absent: not assessed."""
     outcome_code: Global___ContactOutcome.ValueType
     """How it ended."""
     department: _builtins.str

@@ -205,6 +205,7 @@ TABLES: dict[str, dict[str, str]] = {
         "emergency": N_("Emergencia"),
         "urgent": N_("Urgente"),
         "normal": N_("Normal"),
+        "": N_("Sin valorar"),
     },
     "urgency_hint": {
         "immediate": N_("Está escapando, la retienen, hay un niño en peligro o una emergencia médica."),

@@ -339,6 +339,20 @@ def test_reference_and_pin_never_stand_in_an_address(played: PlayedServices) -> 
     assert played.last("ConfirmHelp") == c.ConfirmHelpRequest(reference="w43p-vwjf", pin="4821", help_came=False, request_id="1" * 32)
 
 
+@pytest.mark.parametrize("language", ["es", "en", "fr"])
+def test_she_is_told_of_contact_only_where_her_plan_and_a_live_request_allow_it(played: PlayedServices, language: str) -> None:
+    client = pages(played).test_client()
+    promise = {"es": "Se pondrán en contacto", "en": "They will get in touch", "fr": "On prendra contact"}[language]
+    for state in c.ReferenceState.values():
+        for may in (False, True):
+            item = c.ReferenceItem(need_group_code="HOU", status_code=state, may_be_contacted=may)
+            played.answers["GetReferenceStatus"] = c.ReferenceStatus(contact_time_band=c.TIME_BAND_TODAY, items=[item])
+            page = send(client, f"/my-referral?lang={language}", reference="w43p-vwjf", pin="4821").text
+            assert (promise in page) == (may and state == c.REFERENCE_STATE_ACCEPTED)
+    said = vocabulary.TABLES["reference_status"].values()
+    assert not [text for text in said if re.search("pronto|contacto|buscamos|estamos buscando|la llamar", text, re.IGNORECASE)]
+
+
 def test_a_wrong_pin_and_an_unknown_reference_sound_the_same(played: PlayedServices) -> None:
     client = pages(played).test_client()
     played.answers["GetReferenceStatus"] = errors.Unauthenticated("reference_or_pin_wrong")

@@ -198,7 +198,56 @@ def test_the_state_names_nobody_and_no_place(story: Story, service: Service) -> 
         "may_confirm",
         "consent_live",
         "update_time",
+        "may_be_contacted",
     }
+
+
+def test_contact_is_promised_only_where_it_is_live_and_every_plan_of_hers_names_a_way(story: Story, service: Service) -> None:
+    def promised() -> list[bool]:
+        return [item.may_be_contacted for item in status(service.public(), made).items]
+
+    def plan(channel: people_pb2.SafeChannel.ValueType) -> None:
+        file = operator.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
+        request = people_pb2.SetSafeContactRequest(id=file.id, etag=file.etag)
+        request.safe_contact.channel_code = channel
+        operator.SetSafeContact(request)
+
+    made = story.contact()
+    sent, operator = referral_for(story, made)
+    assert promised() == [False], "her plan says that nobody may"
+    plan(people_pb2.SAFE_CHANNEL_PHONE)
+    assert promised() == [True]
+    plan(people_pb2.SAFE_CHANNEL_NONE)
+    assert promised() == [False]
+    plan(people_pb2.SAFE_CHANNEL_THROUGH_WORKER)
+    assert promised() == [True]
+    operator.CreateReferral(
+        pb.CreateReferralRequest(
+            person_id=operator.CreatePerson(people_pb2.CreatePersonRequest(request_id=story.request_id())).id,
+            contact_id=made.contact.id,
+            request_id=story.request_id(),
+        )
+    )
+    assert promised() == [False, False], "in another file of hers nobody asked her yet"
+    service.public().WithdrawConsentByReference(contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin))
+    assert not any(promised())
+
+
+@pytest.mark.parametrize("end", ["decline", "consent"])
+def test_nobody_is_said_to_come_once_nothing_is_live(end: str, story: Story, service: Service) -> None:
+    made = story.contact()
+    sent, operator = referral_for(story, made)
+    file = operator.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
+    request = people_pb2.SetSafeContactRequest(id=file.id, etag=file.etag)
+    request.safe_contact.channel_code = people_pb2.SAFE_CHANNEL_VISIT
+    operator.SetSafeContact(request)
+    assert [item.may_be_contacted for item in status(service.public(), made).items] == [True]
+    if end == "decline":
+        reason = pb.DECLINE_REASON_NO_CAPACITY
+        story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=reason))
+    else:
+        service.clock.advance(timedelta(days=400))
+    assert [item.may_be_contacted for item in status(service.public(), made).items] == [False]
 
 
 def test_every_state_but_an_error_has_a_plain_word() -> None:

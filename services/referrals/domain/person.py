@@ -109,6 +109,11 @@ class Person:
     safe_contact_channel: str = ""
     erased: bool = field(default=False)
 
+    @property
+    def may_be_contacted(self) -> bool:
+        """Her plan names a way; not while nobody asked her, and not when she said that there is none."""
+        return self.safe_contact_channel not in ("", "none")
+
     def check_not_erased(self) -> None:
         """What was erased is gone for everybody."""
         if self.erased:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskClient
@@ -14,7 +15,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import vocabulary
+from services.gateway import i18n, vocabulary
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, referral, token_of
 
@@ -393,13 +394,53 @@ def test_the_figures_hide_small_counts(played: PlayedServices, client: FlaskClie
 
 
 def test_today_does_not_let_a_no_be_forgotten(played: PlayedServices, client: FlaskClient) -> None:
-    refused = r.Referral(id="a" * 32, state=r.STATE_DECLINED, side=r.SIDE_SENDER, need_code="HOU.EMG", main_step="refer_again")
+    refused = unanswered("a" * 32, r.URGENCY_EMERGENCY, 3)
 
     def listed(request: r.ListReferralsRequest) -> r.ListReferralsResponse:
         return r.ListReferralsResponse(referrals=[refused] if request.filter.unanswered else [])
 
     played.answers["ListReferrals"] = listed
-    assert f"/referrals/{refused.id}/reroute" in client.get("/today").text
+    shown = client.get("/today").text
+    assert f"/referrals/{refused.id}/reroute" in shown
+    assert "buscar otro servicio" in shown
+
+
+def unanswered(identifier: str, urgency: r.Urgency.ValueType, hours: int) -> r.Referral:
+    """It came back, with so many hours left to find another service."""
+    came_back = r.Referral(id=identifier, state=r.STATE_DECLINED, side=r.SIDE_SENDER, urgency=urgency, need_code="HOU.EMG")
+    came_back.main_step, came_back.unanswered = "refer_again", True
+    came_back.next_due_time.FromDatetime(i18n.now().replace(tzinfo=None) + timedelta(hours=hours))
+    clock = came_back.clocks.add(kind=r.CLOCK_KIND_REPLACE, due_time=came_back.next_due_time)
+    clock.start_time.FromDatetime(i18n.now().replace(tzinfo=None))
+    return came_back
+
+
+@pytest.mark.parametrize("page", ["/today", "/board"])
+def test_a_declined_emergency_stands_above_what_is_less_urgent_whatever_their_clocks_say(
+    page: str, played: PlayedServices, client: FlaskClient
+) -> None:
+    rows = [
+        unanswered("1" * 32, r.URGENCY_NORMAL, 1),
+        unanswered("2" * 32, r.URGENCY_EMERGENCY, 20),
+        unanswered("3" * 32, r.URGENCY_EMERGENCY, 9),
+        unanswered("4" * 32, r.URGENCY_IMMEDIATE, 30),
+    ]
+
+    def listed(request: r.ListReferralsRequest) -> r.ListReferralsResponse:
+        return r.ListReferralsResponse(referrals=rows if request.filter.unanswered else [])
+
+    played.answers["ListReferrals"] = listed
+    shown = client.get(page).text
+    assert "Sin servicio: buscar otro" in shown
+    assert re.findall(r'<h3><a href="/referrals/(\d)\1+"', shown) == ["4", "3", "2", "1"]
+
+
+def test_who_looks_for_another_service_goes_on_with_the_draft_that_was_begun(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["GetReferral"] = unanswered(ID, r.URGENCY_EMERGENCY, 3)
+    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[r.Referral(id="b" * 32, based_on_id="c" * 32)])
+    assert "Ver qué otros servicios hay" in client.get(f"/referrals/{ID}/reroute").text
+    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[r.Referral(id="b" * 32, based_on_id=ID)])
+    assert client.get(f"/referrals/{ID}/reroute").headers["Location"] == f"/referrals/{'b' * 32}/draft"
 
 
 @pytest.mark.parametrize("page", ["/today?show=late", "/today?show=soon", "/board"])

@@ -139,7 +139,7 @@ class References:
             live = referral.state in LIVE and referral.receipt_id in receipts and receipts[referral.receipt_id].is_live(now)
             if live:
                 standing.open_to.add(referral.receiver_organization_id)
-            status = PLAIN.get(referral.state.value)
+            status = "stopped" if referral.need_close_reason_code else PLAIN.get(referral.state.value)
             if status is not None:  # errors are not spoken of
                 standing.items.append((referral, status, live))
             standing.may_withdraw |= referral.state in LIVE

@@ -56,7 +56,7 @@ class StepForm:
 
     def missing(self) -> dict[str, str]:
         """Questions of the form that were left empty, so that the page can say so before a service does."""
-        return {ask.name: words.violation("required") for ask in self.asks if ask.required and answer(ask) in (None, "", [], 0)}
+        return {ask.name: words.violation("required", ask.name) for ask in self.asks if ask.required and answer(ask) in (None, "", [], 0)}
 
 
 def answer(ask: Ask) -> Any:

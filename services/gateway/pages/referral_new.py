@@ -147,7 +147,7 @@ def need(identifier: str) -> Response | str | tuple[str, int]:
     errors: dict[str, str] = {}
     if request.method == "POST":
         code, urgency = forms.text("need_code"), words.number("urgency", forms.text("urgency"))
-        errors = {name: words.violation("required") for name, value in (("need_code", code), ("urgency", urgency)) if not value}
+        errors = {name: words.violation("required", name) for name, value in (("need_code", code), ("urgency", urgency)) if not value}
         if not errors:
             try:
                 change(draft, forms.etag(), need_code=code, urgency=urgency)
@@ -240,7 +240,7 @@ def script(language: str, organization: str) -> dict[str, object]:
     with flask_babel.force_locale(language):
         points = [(code, i18n.gettext(text)) for code, text in vocabulary.TABLES["explained"].items()]
         opening = i18n.gettext(
-            "Le pido permiso para contarle su caso a %(organization)s. Antes le explico siete cosas:", organization=organization
+            "Le pido permiso para contarle su situación a %(organization)s. Antes le explico siete cosas:", organization=organization
         )
         question = i18n.gettext("¿Está de acuerdo? Puede decir que sí, que no, o que sí a una parte.")
     return {"points": points, "opening": opening, "question": question}

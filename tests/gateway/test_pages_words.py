@@ -298,7 +298,7 @@ def test_what_is_another_s_turn_is_said_and_has_no_button() -> None:
                 assert steps.next_step(referral) is None
     assert not any(words_ for (turn, _side), words_ in said.items() if turn == r.TURN_UNSPECIFIED)
     assert said[r.TURN_SENDER, r.SIDE_SENDER] == said[r.TURN_RECEIVER, r.SIDE_RECEIVER] == "Le toca a su organización"
-    assert said[r.TURN_SENDER, r.SIDE_RECEIVER] == said[r.TURN_SENDER, r.SIDE_NETWORK] == "Esperamos respuesta de Albergue"
+    assert said[r.TURN_SENDER, r.SIDE_RECEIVER] == said[r.TURN_SENDER, r.SIDE_NETWORK] == "Le toca a Albergue"
     assert said[r.TURN_RECEIVER, r.SIDE_SENDER] == said[r.TURN_RECEIVER, r.SIDE_NETWORK] == "Esperamos respuesta de Clínica"
 
 

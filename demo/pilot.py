@@ -117,9 +117,10 @@ def _stories(network: Network, calendar: Calendar, row: Assisted, file: File, ch
         if group == "HOU" and row.family in _TURNED_AWAY:
             answered = asked + timedelta(hours=2, minutes=chance.randint(0, 59))
             story.take(answered, "decline", reason_code="no_capacity", alternative_service_id=network.offers["casa-amanecer", "camas"].id)
-            yield story
             asked = answered + timedelta(minutes=chance.randint(10, 90))
-            story = ask(asked, ("casa-amanecer", "camas"), based_on=story.referral.id)
+            following = ask(asked, ("casa-amanecer", "camas"), based_on=story.referral.id)
+            yield story.followed_by(following)
+            story = following
         done = _helped(story, asked, group, chance)
         if group == "RET":
             free = done

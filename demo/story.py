@@ -117,6 +117,14 @@ class Story:
         getattr(self.referral, verb)(actor, at, self.calendar, **words, **notes)
         return self
 
+    def followed_by(self, other: Story) -> Story:
+        """Another referral was sent after this one came back."""
+        at = other.referral.send_time or other.at
+        self._turn(at)
+        self.referral.followed_up = True
+        self.referral.watch_need(at)
+        return self
+
     def withdraw_consent(self, at: datetime) -> Story:
         """The person takes her consent back; what stood on it ends."""
         self._turn(at)

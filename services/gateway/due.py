@@ -13,7 +13,7 @@ SOON = timedelta(hours=4)
 
 @dataclass(frozen=True)
 class Due:
-    """One running deadline. `level` is late, soon or calm; `left` is the share of time that is left, 0 to 100."""
+    """One running deadline. `level` is late, soon or calm; `left` is the share of time that is left, 0 to 100; `text` is the time left, or lost."""
 
     level: str
     left: int
@@ -39,9 +39,9 @@ def of(clock: Clock) -> Due:
     duration = max((end - start).total_seconds(), 1) if start else 1
     left = round(min(1, max(0, remaining.total_seconds() / duration)) * 100)
     if remaining < timedelta(0):
-        level, text = "late", _("tarde por %(span)s", span=i18n.span(-remaining))
+        level, text = "late", _("%(span)s de atraso", span=i18n.span(-remaining))
     else:
-        level, text = ("soon" if remaining < SOON else "calm"), _("vence en %(span)s", span=i18n.span(remaining))
+        level, text = ("soon" if remaining < SOON else "calm"), i18n.span(remaining)
     return Due(level, left, text, words.word("clock", clock.kind), i18n.when(clock.due_time))
 
 

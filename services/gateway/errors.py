@@ -29,7 +29,7 @@ def refused(refusal: errors.Refusal) -> AnyResponse:
         return not_found()
     if isinstance(refusal, errors.Invalid):
         listed = "; ".join(f"{words.field(field)}: {words.violation(reason)}" for field, reason in refusal.violations)
-        return page(422, _("Falta algo o algo no está bien"), listed or _("Revise lo que escribió y envíelo otra vez."))
+        return page(422, _("Hay un problema"), listed or _("Revise lo que escribió y envíelo otra vez."))
     if isinstance(refusal, errors.Stale):
         return page(
             409,

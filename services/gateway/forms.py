@@ -99,6 +99,6 @@ def etag() -> str:
 def problems(refusal: Refusal) -> dict[str, str]:
     """What to write in the summary and beside the fields. Keys with a leading underscore belong to no field."""
     if isinstance(refusal, Invalid):
-        messages = {field.rsplit(".", 1)[-1]: words.violation(reason) for field, reason in refusal.violations}
+        messages = {(name := field.rsplit(".", 1)[-1]): words.violation(reason, name) for field, reason in refusal.violations}
         return messages or {"_form": _("Revise lo que escribió y envíelo otra vez.")}
     return {"_form": words.conflict(refusal.reason)}

@@ -140,16 +140,13 @@ def ago(stamp: Timestamp | None) -> str:
 
 
 def span(length: timedelta) -> str:
-    """A length of time in the two units that matter: 3 d 4 h, 2 h 10 min, 12 min."""
-    minutes = max(0, int(length.total_seconds()) // 60)
-    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
-    if days >= 14:
-        return ngettext("%(num)d día", "%(num)d días", days)
-    if days:
-        return f"{days} d {hours} h" if hours else f"{days} d"
-    if hours:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    return f"{minutes} min"
+    """A length of time as it is said: 12 min, 2 h 10, 22 h, 3 days."""
+    hours, minutes = divmod(max(0, int(length.total_seconds()) // 60), 60)
+    if hours >= 48:
+        return ngettext("%(num)d día", "%(num)d días", hours // 24)
+    if hours >= 12 or (hours and not minutes):
+        return f"{hours} h"
+    return f"{hours} h {minutes:02d}" if hours else f"{minutes} min"
 
 
 def local_to_stamp(text: str) -> Timestamp | None:

@@ -17,7 +17,7 @@ from services.gateway.clients import Clients
 _STEP = "/api/v1/referrals/{id}/"
 _CARRIED = ("id", "etag", "request_id")  # what every form carries along unasked
 _ELSEWHERE = ("send", "attach_consent")  # with pages of their own
-_GRAVE = frozenset({"decline", "not_deliver", "withdraw", "enter_in_error"})
+_GRAVE = frozenset({"decline", "not_deliver", "withdraw", "close_need", "enter_in_error"})
 # Kinds that no type tells.
 _KINDS = {
     "planned_first_contact_time": "now",  # most often, so the form begins with it
@@ -56,7 +56,7 @@ class StepForm:
 
     def missing(self) -> dict[str, str]:
         """Questions of the form that were left empty, so that the page can say so before a service does."""
-        return {ask.name: words.violation("required") for ask in self.asks if ask.required and answer(ask) in (None, "", [], 0)}
+        return {ask.name: words.violation("required", ask.name) for ask in self.asks if ask.required and answer(ask) in (None, "", [], 0)}
 
 
 def answer(ask: Ask) -> Any:

@@ -48,7 +48,8 @@ def who_acts(referral: r.Referral, names: Names) -> str:
     if referral.side == (r.SIDE_SENDER if sender else r.SIDE_RECEIVER):
         return _("Le toca a su organización")
     waited_for = referral.sender_organization_id if sender else referral.receiver_organization_id
-    return _("Se espera a %(organization)s", organization=names.organization(waited_for))
+    name = names.organization(waited_for)
+    return _("Le toca a %(organization)s", organization=name) if sender else _("Esperamos respuesta de %(organization)s", organization=name)
 
 
 def why(event: r.ReferralEvent) -> str:

@@ -106,8 +106,10 @@ def field(path: str) -> str:
     return word("field", path.rsplit(".", 1)[-1])
 
 
-def violation(reason: str) -> str:
-    """What is wrong with a field, and what to do."""
+def violation(reason: str, name: str = "") -> str:
+    """What is wrong with a field, and what to do; of one that was left empty what is asked there."""
+    if reason == "required" and name in vocabulary.TABLES["missing"]:
+        return word("missing", name)
     return word("violation", reason) if reason in vocabulary.TABLES["violation"] else _("no es válido")
 
 

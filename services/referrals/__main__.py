@@ -70,7 +70,7 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
     people = People(files, referrals, receipts)
     contacts = Contacts(book, files)
     pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS)
-    references = References(book, receipts, referrals, people, pins, clock)
+    references = References(book, files, receipts, referrals, people, pins, clock)
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     servicers = [
         Servicer(

@@ -120,7 +120,7 @@ def referral_message(referral: Referral, actor: Actor, now: datetime) -> referra
         else referrals_pb2.SIDE_NETWORK
     )
     party = side != referrals_pb2.SIDE_NETWORK
-    turn = referral.turn(actor, now)
+    turn, clocks = referral.turn(actor), referral.clocks_for(actor)
     shown: dict[str, Any] = {
         "etag": etag(referral.version),
         "code": short_code(referral.id),
@@ -128,12 +128,16 @@ def referral_message(referral: Referral, actor: Actor, now: datetime) -> referra
         "contact_id": referral.contact_id if side == referrals_pb2.SIDE_SENDER else "",
         "receipt_id": referral.receipt_id if party else "",
         "person": coarse_message(referral.coarse),
-        "clocks": [clock_message(clock) for clock in sorted(referral.clocks, key=lambda c: (not c.running, c.due_time))],
+        "clocks": [clock_message(clock) for clock in clocks],
+        "next_due_time": timestamp(min((clock.due_time for clock in clocks if clock.running), default=None)),
         "allowed_verbs": referral.allowed_verbs(actor, now),
         "side": side,
         "turn": referrals_pb2.Turn.Value(f"TURN_{turn.name}") if turn else referrals_pb2.TURN_UNSPECIFIED,
         "main_step": referral.main_step(actor, now),
-        "unanswered": referral.is_unanswered(actor, now),
+        "unanswered": referral.is_unanswered(actor),
+        "need_close_reason_code": 0
+        if referral.is_receiver_alone(actor)
+        else number(referrals_pb2.NeedCloseReason, referral.need_close_reason_code),
         "live": referral.state in LIVE,
     }
     plain = [each for each in referrals_pb2.Referral.DESCRIPTOR.fields if each.name not in shown]

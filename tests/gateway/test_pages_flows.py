@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskClient
@@ -15,7 +16,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import vocabulary
+from services.gateway import i18n, vocabulary
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, referral, signed_in, token_of
 
@@ -118,6 +119,47 @@ def test_a_contact_is_recorded_with_what_was_not_asked_left_open(played: PlayedS
     assert "W43P-VWJF" in answer.text
     assert "4821" in answer.text
     assert f"/referrals/new?contact={ID}" in answer.text
+
+
+@pytest.mark.parametrize(("language", "said"), [("es", "Sin valorar"), ("en", "Not assessed"), ("fr", "Non évaluée")])
+def test_a_contact_of_which_nothing_is_known_is_never_called_normal(
+    played: PlayedServices, client: FlaskClient, language: str, said: str
+) -> None:
+    unknown = c.Contact(id=ID, etag="1", outcome_code=c.CONTACT_OUTCOME_OPEN, reference_hint="7K")
+    played.answers["ListContacts"] = c.ListContactsResponse(contacts=[unknown])
+    played.answers["GetContact"] = unknown
+    for page in ("/line", "/line/new", f"/line/{ID}"):
+        shown = client.get(f"{page}?lang={language}").text
+        assert said in shown
+        assert ">Normal" not in shown
+
+
+def test_what_nobody_assessed_stands_on_top_of_the_queue(played: PlayedServices, client: FlaskClient) -> None:
+    done, is_open = c.CONTACT_OUTCOME_ADVISED, c.CONTACT_OUTCOME_OPEN
+    contacts = [
+        c.Contact(id="1" * 32, outcome_code=done, urgency=r.URGENCY_UNSPECIFIED),
+        c.Contact(id="2" * 32, outcome_code=is_open, urgency=r.URGENCY_NORMAL),
+        c.Contact(id="3" * 32, outcome_code=is_open, urgency=r.URGENCY_IMMEDIATE),
+        c.Contact(id="4" * 32, outcome_code=is_open),
+        c.Contact(id="5" * 32, outcome_code=done, urgency=r.URGENCY_IMMEDIATE),
+    ]
+    played.answers["ListContacts"] = c.ListContactsResponse(contacts=contacts)
+    assert re.findall(r'href="/line/(\d)\1+"', client.get("/line").text) == ["4", "3", "2", "1", "5"]
+
+
+def test_a_draft_from_a_contact_that_nobody_assessed_has_no_urgency_until_somebody_chooses(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetContact"] = c.Contact(id=ID, etag="1", person_id=ID)
+    send(client, "/referrals/new", contact=ID, person=ID)
+    assert played.last("CreateReferral").urgency == r.URGENCY_UNSPECIFIED
+    played.answers["GetReferral"] = r.Referral(id=ID, etag="1", state=r.STATE_DRAFT, side=r.SIDE_SENDER, need_code="HOU.EMG")
+    assert client.get(f"/referrals/{ID}/draft").headers["Location"] == f"/referrals/{ID}/need"
+    shown = client.get(f"/referrals/{ID}/need").text
+    assert not re.search(r'name="urgency" value="\w+" checked', shown)
+    answer = send(client, f"/referrals/{ID}/need", need_code="HOU.EMG")
+    assert answer.status_code == 422
+    assert 'href="#urgency"' in answer.text
 
 
 def test_a_draft_without_a_name_needs_only_the_safe_contact(played: PlayedServices, client: FlaskClient) -> None:
@@ -494,6 +536,20 @@ def test_reference_and_pin_never_stand_in_an_address(played: PlayedServices) -> 
     assert played.last("ConfirmHelp") == c.ConfirmHelpRequest(reference="w43p-vwjf", pin="4821", help_came=False, request_id="1" * 32)
 
 
+@pytest.mark.parametrize("language", ["es", "en", "fr"])
+def test_she_is_told_of_contact_only_where_her_plan_and_a_live_request_allow_it(played: PlayedServices, language: str) -> None:
+    client = pages(played).test_client()
+    promise = {"es": "Se pondrán en contacto", "en": "They will get in touch", "fr": "On prendra contact"}[language]
+    for state in c.ReferenceState.values():
+        for may in (False, True):
+            item = c.ReferenceItem(need_group_code="HOU", status_code=state, may_be_contacted=may)
+            played.answers["GetReferenceStatus"] = c.ReferenceStatus(contact_time_band=c.TIME_BAND_TODAY, items=[item])
+            page = send(client, f"/my-referral?lang={language}", reference="w43p-vwjf", pin="4821").text
+            assert (promise in page) == (may and state == c.REFERENCE_STATE_ACCEPTED)
+    said = vocabulary.TABLES["reference_status"].values()
+    assert not [text for text in said if re.search("pronto|contacto|buscamos|estamos buscando|la llamar", text, re.IGNORECASE)]
+
+
 def test_a_wrong_pin_and_an_unknown_reference_sound_the_same(played: PlayedServices) -> None:
     client = pages(played).test_client()
     played.answers["GetReferenceStatus"] = errors.Unauthenticated("reference_or_pin_wrong")
@@ -534,13 +590,53 @@ def test_the_figures_hide_small_counts(played: PlayedServices, client: FlaskClie
 
 
 def test_today_does_not_let_a_no_be_forgotten(played: PlayedServices, client: FlaskClient) -> None:
-    refused = r.Referral(id="a" * 32, state=r.STATE_DECLINED, side=r.SIDE_SENDER, need_code="HOU.EMG", main_step="refer_again")
+    refused = unanswered("a" * 32, r.URGENCY_EMERGENCY, 3)
 
     def listed(request: r.ListReferralsRequest) -> r.ListReferralsResponse:
         return r.ListReferralsResponse(referrals=[refused] if request.filter.unanswered else [])
 
     played.answers["ListReferrals"] = listed
-    assert f"/referrals/{refused.id}/reroute" in client.get("/today").text
+    shown = client.get("/today").text
+    assert f"/referrals/{refused.id}/reroute" in shown
+    assert "buscar otro servicio" in shown
+
+
+def unanswered(identifier: str, urgency: r.Urgency.ValueType, hours: int) -> r.Referral:
+    """It came back, with so many hours left to find another service."""
+    came_back = r.Referral(id=identifier, state=r.STATE_DECLINED, side=r.SIDE_SENDER, urgency=urgency, need_code="HOU.EMG")
+    came_back.main_step, came_back.unanswered = "refer_again", True
+    came_back.next_due_time.FromDatetime(i18n.now().replace(tzinfo=None) + timedelta(hours=hours))
+    clock = came_back.clocks.add(kind=r.CLOCK_KIND_REPLACE, due_time=came_back.next_due_time)
+    clock.start_time.FromDatetime(i18n.now().replace(tzinfo=None))
+    return came_back
+
+
+@pytest.mark.parametrize("page", ["/today", "/board"])
+def test_a_declined_emergency_stands_above_what_is_less_urgent_whatever_their_clocks_say(
+    page: str, played: PlayedServices, client: FlaskClient
+) -> None:
+    rows = [
+        unanswered("1" * 32, r.URGENCY_NORMAL, 1),
+        unanswered("2" * 32, r.URGENCY_EMERGENCY, 20),
+        unanswered("3" * 32, r.URGENCY_EMERGENCY, 9),
+        unanswered("4" * 32, r.URGENCY_IMMEDIATE, 30),
+    ]
+
+    def listed(request: r.ListReferralsRequest) -> r.ListReferralsResponse:
+        return r.ListReferralsResponse(referrals=rows if request.filter.unanswered else [])
+
+    played.answers["ListReferrals"] = listed
+    shown = client.get(page).text
+    assert "Sin servicio: buscar otro" in shown
+    assert re.findall(r'<h3><a href="/referrals/(\d)\1+"', shown) == ["4", "3", "2", "1"]
+
+
+def test_who_looks_for_another_service_goes_on_with_the_draft_that_was_begun(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["GetReferral"] = unanswered(ID, r.URGENCY_EMERGENCY, 3)
+    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[r.Referral(id="b" * 32, based_on_id="c" * 32)])
+    assert "Ver qué otros servicios hay" in client.get(f"/referrals/{ID}/reroute").text
+    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[r.Referral(id="b" * 32, based_on_id=ID)])
+    assert client.get(f"/referrals/{ID}/reroute").headers["Location"] == f"/referrals/{'b' * 32}/draft"
 
 
 @pytest.mark.parametrize("page", ["/today?show=late", "/today?show=soon", "/board"])

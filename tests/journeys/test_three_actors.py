@@ -145,8 +145,8 @@ class ShelterWorker(Actor):
         self.sees(code)
 
     def accepts(self) -> None:
-        self.presses("Confirmar que llegó|Acusar|Recibida")
-        self.sees("Recibida")
+        self.presses("Ya la vimos")
+        self.sees("Vista")
         self.page.locator("#accept form button").click()
         self.sees("Aceptada")
 
@@ -157,7 +157,7 @@ class ShelterWorker(Actor):
 
     def begins_and_completes(self) -> None:
         self.page.locator("#start form button").click()
-        self.sees("En atención")
+        self.sees("En curso")
         self.chooses("outcome_code", "fully_met")
         self.page.locator("#complete form button").click()
         self.sees("Terminada")

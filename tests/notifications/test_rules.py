@@ -66,6 +66,19 @@ def test_a_clock_climbs_a_ladder_and_an_immediate_one_takes_all_steps_at_once(ve
     assert who(told_of(happening(verb, actor="", urgency="IMMEDIATE"), NOW)) == {TO_RECEIVER, TO_SENDER, TO_WORKER, TO_COORDINATION}
 
 
+@pytest.mark.parametrize("urgency", ["NORMAL", "IMMEDIATE"])
+@pytest.mark.parametrize("verb", ["clock_reminded", "clock_breached", "clock_escalated"])
+def test_that_nobody_found_another_service_is_no_news_to_who_said_no(verb: str, urgency: str) -> None:
+    heard = who(told_of(replace(happening(verb, actor="", urgency=urgency), clock="replace"), NOW))
+    overseen = {TO_COORDINATION} if verb == "clock_escalated" or urgency == "IMMEDIATE" else set()
+    assert heard == {TO_SENDER, TO_WORKER} | overseen
+
+
+def test_the_sender_hears_that_the_coordination_closed_a_need_and_the_receiver_never() -> None:
+    assert who(told_of(happening("need_closed", actor=COORDINATOR), NOW)) == {TO_SENDER, TO_WORKER}
+    assert who(told_of(happening("need_closed", actor=SENDER), NOW)) == set()
+
+
 def test_an_override_is_told_to_the_coordination_when_it_is_sent() -> None:
     told = told_of(happening("sent", override=True), NOW)
     assert who(told) == {TO_RECEIVER, TO_SENDER, TO_COORDINATION}
@@ -87,7 +100,7 @@ def test_nobody_learns_of_a_draft_whatever_happens_to_it(verb: str) -> None:
 @pytest.mark.parametrize("verb", sorted(BY_VERB))
 def test_history_wakes_nobody(verb: str) -> None:
     assert told_of(happening(verb, time=NOW - HISTORY - timedelta(seconds=1)), NOW) == []
-    assert told_of(happening(verb, time=NOW - HISTORY), NOW) != []
+    assert told_of(happening(verb, time=NOW - HISTORY, actor=COORDINATOR), NOW) != []
 
 
 def test_an_organisation_that_refers_to_itself_is_told_once() -> None:

@@ -8,7 +8,6 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.deadline import CLOSE, LEVELS, OVERRIDE_CONFIRM, OVERRIDE_END, POLICY, SILENCE, DeadlineKind
 from services.referrals.domain.lifecycle import (
     CAME_BACK,
-    FORGOTTEN,
     LIVE,
     REFER_AGAIN,
     TRANSITIONS,
@@ -37,6 +36,7 @@ CARRIES = {
     "cancel_appointment": "cancel code (`other` needs a note); an open appointment",
     "complete": "outcome code, need codes of what was delivered",
     "not_deliver": "not-delivered code (`other` needs a note)",
+    "close_need": "need-close code (`other` needs a note), while nobody follows it up; the receiver sees nothing of it",
     "close": "whether help came: `yes` or `could_not_reach`",
     "reopen": "whether help came: `no`",
     "confirm_override": "nothing but who: a coordinator or a manager of the sender, not who sent it, while `override_confirm` runs",
@@ -52,6 +52,7 @@ _CODES = {
     "Decline": pb.DeclineReason,
     "Withdraw": pb.WithdrawReason,
     "Not delivered": pb.NotDeliveredReason,
+    "Need close": pb.NeedCloseReason,
     "Miss": pb.MissReason,
     "Cancel": pb.CancelReason,
     "Outcome": pb.Outcome,
@@ -137,7 +138,7 @@ def _turns() -> list[str]:
         turn = "receiver" if state in WAITS_FOR_RECEIVER else "sender" if state in WAITS_FOR_SENDER else "nobody"
         steps = [_main_step(state, side) for side in (Side.SENDER, Side.RECEIVER, Side.COORDINATOR)]
         if state in CAME_BACK:
-            turn, steps[0] = "sender while unanswered, then nobody", f"`{REFER_AGAIN}` until another referral follows"
+            turn, steps[0] = "sender while unanswered, then nobody", f"`{REFER_AGAIN}` while the need is open"
         if steps != ["–"] * 3 or turn != "nobody":
             rows.append(f"| {state.value} | {turn} | {' | '.join(steps)} |")
     return [
@@ -145,9 +146,10 @@ def _turns() -> list[str]:
         "",
         "A referral says it itself, for whoever asks: `turn`, `main_step`, `allowed_verbs`, `unanswered`;"
         " the filters `waiting_for_me` and `waiting_for_other` go by the turn.",
-        f"Unanswered is what came back ({_names(CAME_BACK)}) within {_span(FORGOTTEN)} and what no other referral of its sender is based on; one that was entered in"
-        " error does not count. Not to its receiver, for whom it is over: that the sender looks elsewhere is no news to it.",
-        f"`{REFER_AGAIN}` is no step of this referral: the sender opens a draft with `based_on_id`, also later than that.",
+        f"Unanswered, an open need, is what came back ({_names(CAME_BACK)}) until its sender sent another referral that is based on it (one that was entered in error"
+        " does not count), or somebody closed the need by name (`close_need`). No time ends it. Not to its receiver, for whom it is over: that the sender looks"
+        " elsewhere is no news to it.",
+        f"`{REFER_AGAIN}` is no step of this referral: the sender opens a draft with `based_on_id`. While that is a draft, the need is as open as before.",
         "In every other state it is nobody's turn.",
     ]
 
@@ -177,7 +179,7 @@ def _effect(step: Transition) -> str:
 
 
 def _clocks() -> list[str]:
-    kinds = (DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE, DeadlineKind.FIRST_CONTACT)
+    kinds = (DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE, DeadlineKind.FIRST_CONTACT, DeadlineKind.REPLACE)
     return [
         "| urgency | " + " | ".join(kind.value for kind in kinds) + " |",
         "|---" * (len(kinds) + 1) + "|",
@@ -186,6 +188,8 @@ def _clocks() -> list[str]:
         f"`review` is due at the review time that the receiver gave; `silence` after {_span(SILENCE)}; `close` after {_span(CLOSE)}.",
         "While an appointment is open, `silence` begins at its time and not before it: nobody is asked for news of what is still to come, and who lets it pass"
         " without a word is asked as ever. What comes of an appointment starts `silence` again; that it is made, missed or cancelled the sender is told.",
+        "`replace` begins when a referral comes back without help, and is about its sender alone: it stops when another referral that is based on it is sent, goes"
+        " on when that is entered in error, and ends when the need is closed by name. What came back before there was this clock is an open need without one.",
         f"An override opens nothing after {_span(OVERRIDE_CONFIRM)} unless a second person confirmed it (`override_confirm`), and nothing after"
         f" {_span(OVERRIDE_END)} (`override_end`) unless a consent took its place.",
         "The first contact for `immediate` is meant for the same day. That is counted as 12 hours, so that a call at 23:50 has a deadline that can be met.",

@@ -46,7 +46,14 @@ def test_the_policy_that_is_told_is_the_one_by_which_clocks_run(story: Story) ->
         for each in story.ngo.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest()).deadlines
     }
     for urgency in (pb.URGENCY_NORMAL, pb.URGENCY_URGENT, pb.URGENCY_EMERGENCY, pb.URGENCY_IMMEDIATE):
-        clocks = story.accepted(urgency=urgency).clocks
+        accepted = story.accepted(urgency=urgency)
+        clocks = story.ngo.GetReferral(
+            pb.GetReferralRequest(
+                id=story.shelter.NotDeliverReferral(
+                    pb.NotDeliverReferralRequest(id=accepted.id, etag=accepted.etag, reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST)
+                ).id
+            )
+        ).clocks
         assert {clock.kind for clock in clocks} == {kind for asked, kind in told if asked == urgency}
         for clock in clocks:
             assert clock.due_time.ToDatetime() - clock.start_time.ToDatetime() == told[urgency, clock.kind]

@@ -13,9 +13,20 @@ from hypothesis import strategies as st
 
 from chassis.errors import Unauthenticated
 from chassis.tokens import SYSTEM
-from protos.referrals.v1 import contacts_pb2, people_pb2
+from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.contact import ALPHABET, DID_NOT_SAY, NO, NOT_ASKED, PLAIN, YES, Triage, new_reference, read_reference
+from services.referrals.domain.contact import (
+    ALPHABET,
+    DECIDING,
+    DID_NOT_SAY,
+    NO,
+    NOT_ASKED,
+    PLAIN,
+    YES,
+    Triage,
+    new_reference,
+    read_reference,
+)
 from services.referrals.domain.deadline import Urgency
 from services.referrals.domain.lifecycle import State
 from tests.builders import refusal, refusal_with_fields
@@ -32,7 +43,9 @@ TRIAGES = st.builds(Triage, **{name: st.sampled_from([YES, NO, DID_NOT_SAY, NOT_
 @pytest.mark.parametrize(
     ("answers", "urgency", "pathway"),
     [
-        ({}, Urgency.NORMAL, "return_and_reintegration"),
+        ({}, None, ""),
+        ({"danger_now": NO}, Urgency.NORMAL, "return_and_reintegration"),
+        ({"safe_place_tonight": YES}, Urgency.NORMAL, "return_and_reintegration"),
         ({"danger_now": YES}, Urgency.IMMEDIATE, "protection_on_the_line"),
         ({"escape_under_way": YES}, Urgency.IMMEDIATE, "protection_on_the_line"),
         ({"medical_emergency": YES}, Urgency.IMMEDIATE, "protection_on_the_line"),
@@ -48,11 +61,14 @@ TRIAGES = st.builds(Triage, **{name: st.sampled_from([YES, NO, DID_NOT_SAY, NOT_
         ({"sexual_violence_120h": YES, "danger_now": YES}, Urgency.IMMEDIATE, "sexual_violence_120h"),
         ({"sexual_violence_120h": YES, "child_unsafe": YES}, Urgency.IMMEDIATE, "child"),
         ({"need_within_days": YES}, Urgency.URGENT, "return_and_reintegration"),
-        ({"safe_to_talk": NO}, Urgency.NORMAL, "return_and_reintegration"),
-        (dict.fromkeys(QUESTIONS, DID_NOT_SAY), Urgency.NORMAL, "return_and_reintegration"),
+        ({"safe_to_talk": NO}, None, ""),
+        ({"wants_out": YES}, None, ""),
+        (dict.fromkeys(QUESTIONS, DID_NOT_SAY), None, ""),
     ],
 )
-def test_the_answers_say_how_urgent_it_is_and_what_order_of_help_they_open(answers: dict[str, str], urgency: Urgency, pathway: str) -> None:
+def test_the_answers_say_how_urgent_it_is_and_what_order_of_help_they_open(
+    answers: dict[str, str], urgency: Urgency | None, pathway: str
+) -> None:
     triage = Triage(**answers)
     assert (triage.urgency(), triage.pathway()) == (urgency, pathway)
 
@@ -61,8 +77,15 @@ def test_the_answers_say_how_urgent_it_is_and_what_order_of_help_they_open(answe
 def test_what_was_not_said_never_lowers_the_urgency(triage: Triage, question: str) -> None:
     unsaid = replace(triage, **{question: DID_NOT_SAY}).urgency()
     said = [replace(triage, **{question: answer}).urgency() for answer in (YES, NO)]
-    assert unsaid.rank >= min(found.rank for found in said)
+    ranks = [found.rank for found in said if found]
+    assert unsaid is None or unsaid.rank >= min(ranks)
     assert unsaid is replace(triage, **{question: NOT_ASKED}).urgency()
+
+
+@given(TRIAGES)
+def test_nothing_is_normal_before_something_is_known(triage: Triage) -> None:
+    known = any(getattr(triage, name) in (YES, NO) for name in DECIDING)
+    assert (triage.urgency() is not None) == known == bool(triage.pathway())
 
 
 # The reference.
@@ -176,7 +199,56 @@ def test_the_state_names_nobody_and_no_place(story: Story, service: Service) -> 
         "may_confirm",
         "consent_live",
         "update_time",
+        "may_be_contacted",
     }
+
+
+def test_contact_is_promised_only_where_it_is_live_and_every_plan_of_hers_names_a_way(story: Story, service: Service) -> None:
+    def promised() -> list[bool]:
+        return [item.may_be_contacted for item in status(service.public(), made).items]
+
+    def plan(channel: people_pb2.SafeChannel.ValueType) -> None:
+        file = operator.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
+        request = people_pb2.SetSafeContactRequest(id=file.id, etag=file.etag)
+        request.safe_contact.channel_code = channel
+        operator.SetSafeContact(request)
+
+    made = story.contact()
+    sent, operator = referral_for(story, made)
+    assert promised() == [False], "her plan says that nobody may"
+    plan(people_pb2.SAFE_CHANNEL_PHONE)
+    assert promised() == [True]
+    plan(people_pb2.SAFE_CHANNEL_NONE)
+    assert promised() == [False]
+    plan(people_pb2.SAFE_CHANNEL_THROUGH_WORKER)
+    assert promised() == [True]
+    operator.CreateReferral(
+        pb.CreateReferralRequest(
+            person_id=operator.CreatePerson(people_pb2.CreatePersonRequest(request_id=story.request_id())).id,
+            contact_id=made.contact.id,
+            request_id=story.request_id(),
+        )
+    )
+    assert promised() == [False, False], "in another file of hers nobody asked her yet"
+    service.public().WithdrawConsentByReference(contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin))
+    assert not any(promised())
+
+
+@pytest.mark.parametrize("end", ["decline", "consent"])
+def test_nobody_is_said_to_come_once_nothing_is_live(end: str, story: Story, service: Service) -> None:
+    made = story.contact()
+    sent, operator = referral_for(story, made)
+    file = operator.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
+    request = people_pb2.SetSafeContactRequest(id=file.id, etag=file.etag)
+    request.safe_contact.channel_code = people_pb2.SAFE_CHANNEL_VISIT
+    operator.SetSafeContact(request)
+    assert [item.may_be_contacted for item in status(service.public(), made).items] == [True]
+    if end == "decline":
+        reason = pb.DECLINE_REASON_NO_CAPACITY
+        story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=reason))
+    else:
+        service.clock.advance(timedelta(days=400))
+    assert [item.may_be_contacted for item in status(service.public(), made).items] == [False]
 
 
 def test_every_state_but_an_error_has_a_plain_word() -> None:
@@ -271,6 +343,20 @@ def test_she_withdraws_her_consent_with_the_reference(story: Story, service: Ser
 
 
 # The operators' side.
+
+
+def test_a_contact_is_not_assessed_until_something_is_known(story: Story, service: Service) -> None:
+    operator, made = service.as_("hotline", "OPERATOR"), story.contact(danger_now=contacts_pb2.ANSWER_DID_NOT_SAY).contact
+    assert (made.urgency, made.pathway_code) == (pb.URGENCY_UNSPECIFIED, contacts_pb2.PATHWAY_UNSPECIFIED)
+    listed = {each.id: each.urgency for each in operator.ListContacts(contacts_pb2.ListContactsRequest()).contacts}
+    assert listed[made.id] == pb.URGENCY_UNSPECIFIED
+    change = contacts_pb2.UpdateContactRequest(contact=contacts_pb2.Contact(id=made.id, etag=made.etag))
+    change.contact.triage.danger_now = contacts_pb2.ANSWER_NO
+    change.update_mask.paths.append("triage")
+    assert operator.UpdateContact(change).urgency == pb.URGENCY_NORMAL
+    with service.database.transaction(SYSTEM) as tx:
+        told = tx.execute("SELECT payload FROM outbox WHERE subject = %s ORDER BY version", (made.id,)).fetchall()
+    assert [facts_pb2.ContactFact.FromString(bytes(row["payload"])).urgency for row in told] == [pb.URGENCY_UNSPECIFIED, pb.URGENCY_NORMAL]
 
 
 @pytest.mark.parametrize("name", ["campaign_code", "kind_code", "speaker_code", "outcome_code"])

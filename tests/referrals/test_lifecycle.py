@@ -16,7 +16,6 @@ from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
 from services.referrals.domain.lifecycle import (
     BY_VERB,
     CAME_BACK,
-    FORGOTTEN,
     LIVE,
     REFER_AGAIN,
     TRANSITIONS,
@@ -78,6 +77,7 @@ STEPS: dict[str, Step] = {
     "cancel_appointment": lambda r, a, now: r.cancel_appointment(a, now, DAYS, reason_code="by_person", note=""),
     "complete": lambda r, a, now: r.complete(a, now, DAYS, outcome_code="fully_met", delivered=["HOU.EMG"], note=""),
     "not_deliver": lambda r, a, now: r.not_deliver(a, now, DAYS, reason_code="capacity_lost", note=""),
+    "close_need": lambda r, a, now: r.close_need(a, now, DAYS, reason_code="met_elsewhere", note=""),
     "close": lambda r, a, now: r.close(a, now, DAYS, help_came="yes", note=""),
     "reopen": lambda r, a, now: r.close(a, now, DAYS, help_came="no", note=""),
     "confirm_override": lambda r, a, now: r.confirm_override(a, now, DAYS),
@@ -159,7 +159,7 @@ def test_a_withdrawn_consent_ends_what_is_live_whoever_passes_it_on_and_leaves_t
 
 def test_an_end_is_left_only_by_being_an_error() -> None:
     for row in TRANSITIONS:
-        assert row.verb == "enter_in_error" or not row.sources & TERMINAL, row.verb
+        assert row.verb == "enter_in_error" or row.target is None or not row.sources & TERMINAL, row.verb
     assert not [row.verb for row in TRANSITIONS if State.ENTERED_IN_ERROR in row.sources]
 
 
@@ -172,7 +172,7 @@ def test_every_state_waits_for_one_side_or_is_an_end() -> None:
 @pytest.mark.parametrize("side", ACTORS)
 def test_whose_turn_it_is_is_one_answer_for_everybody_but_the_receiver_of_what_came_back(side: Side | None) -> None:
     for state in State:
-        turn = in_state(state).turn(ACTORS[side], NOON)
+        turn = in_state(state).turn(ACTORS[side])
         waits = Side.SENDER if state in WAITS_FOR_SENDER else Side.RECEIVER if state in WAITS_FOR_RECEIVER else None
         assert turn is (Side.SENDER if state in CAME_BACK and side is not Side.RECEIVER else waits), state
 
@@ -196,20 +196,61 @@ def test_whose_turn_it_is_has_something_to_do() -> None:
     for state in State:
         referral = in_state(state)
         for actor in (ACTORS[Side.SENDER], ACTORS[Side.RECEIVER]):
-            if referral.turn(actor, NOON) in referral.sides(actor):
+            if referral.turn(actor) in referral.sides(actor):
                 assert referral.main_step(actor, NOON), state
 
 
 @pytest.mark.parametrize("state", [state for state in State if state in CAME_BACK])
-def test_what_came_back_is_the_sender_s_turn_until_it_is_followed_up_or_forgotten(state: State) -> None:
-    sender = ACTORS[Side.SENDER]
+@pytest.mark.parametrize("end", ["followed up", "closed by name"])
+def test_what_came_back_is_the_sender_s_turn_until_it_is_followed_up_or_closed_by_name(state: State, end: str) -> None:
+    sender, receiver = ACTORS[Side.SENDER], ACTORS[Side.RECEIVER]
     referral = in_state(state)
-    last = NOON + FORGOTTEN - timedelta(seconds=1)
-    assert (referral.is_unanswered(sender, last), referral.turn(sender, last)) == (True, Side.SENDER)
-    assert (referral.is_unanswered(sender, NOON + FORGOTTEN), referral.turn(sender, NOON + FORGOTTEN)) == (False, None)
-    assert referral.main_step(sender, NOON + FORGOTTEN) == REFER_AGAIN, "nobody waits for it, but it is still possible"
+    assert (referral.is_unanswered(sender), referral.turn(sender)) == (True, Side.SENDER)
+    assert (referral.is_unanswered(receiver), referral.turn(receiver)) == (False, None)
+    years = NOON + timedelta(days=700)
+    assert referral.main_step(sender, years) == REFER_AGAIN, "no time ends it"
+    assert "close_need" in referral.allowed_verbs(sender, years)
+    if end == "followed up":
+        referral.followed_up = True
+    else:
+        STEPS["close_need"](referral, sender, years)
+    assert (referral.is_unanswered(sender), referral.turn(sender), referral.main_step(sender, NOON)) == (False, None, "")
+    with pytest.raises(Conflict, match="illegal_transition"):
+        STEPS["close_need"](referral, sender, years)
+
+
+def test_a_need_is_looked_after_by_a_clock_that_its_receiver_does_not_see() -> None:
+    for verb, state in (("decline", State.SENT), ("not_deliver", State.ACCEPTED)):
+        referral = in_state(state)
+        STEPS[verb](referral, ACTORS[Side.RECEIVER], NOON)
+        [clock] = [clock for clock in referral.clocks if clock.running]
+        assert (clock.kind, clock.start_time, clock.due_time) == (DeadlineKind.REPLACE, NOON, NOON + timedelta(hours=24))
+        assert referral.next_due_time == clock.due_time
+        assert [event.verb for event in referral.fire_clocks(NOON + timedelta(hours=24))] == ["clock_breached"]
+        STEPS["close_need"](referral, ACTORS[Side.COORDINATOR], NOON)
+        assert referral.next_due_time is None
+        for side in (Side.SENDER, Side.COORDINATOR):
+            assert referral.events_for(ACTORS[side], referral.events) == referral.events
+            assert referral.clocks_for(ACTORS[side])[-1].kind in {clock.kind for clock in referral.clocks}
+        known = referral.events_for(ACTORS[Side.RECEIVER], referral.events)
+        assert {event.verb for event in referral.events} - {event.verb for event in known} == {"clock_breached", "need_closed"}
+        assert DeadlineKind.REPLACE not in {clock.kind for clock in referral.clocks_for(ACTORS[Side.RECEIVER])}
+
+
+def test_the_clock_of_a_need_stops_with_what_follows_and_goes_on_when_that_was_an_error() -> None:
+    referral = in_state(State.SENT)
+    referral.clocks = []
+    STEPS["decline"](referral, ACTORS[Side.RECEIVER], NOON)
+    due = referral.next_due_time
     referral.followed_up = True
-    assert (referral.is_unanswered(sender, NOON), referral.turn(sender, NOON), referral.main_step(sender, NOON)) == (False, None, "")
+    referral.watch_need(NOON + timedelta(hours=1))
+    assert referral.next_due_time is None
+    referral.followed_up = False
+    referral.watch_need(NOON + timedelta(hours=2))
+    assert referral.next_due_time == due
+    STEPS["enter_in_error"](referral, ACTORS[Side.COORDINATOR], NOON)
+    referral.watch_need(NOON + timedelta(hours=3))
+    assert referral.next_due_time is None
 
 
 def test_the_sender_may_call_it_an_error_for_a_day_and_a_coordinator_for_ever() -> None:
@@ -246,6 +287,7 @@ def test_what_a_step_must_carry_is_missed_before_anything_changes() -> None:
         (State.SENT, lambda r: r.decline(receiver, NOON, DAYS, reason_code="other", alternative_service_id="", note=""), "invalid_fields"),
         (State.ACCEPTED, lambda r: r.start(receiver, NOON, DAYS, first_contact=None, note=""), "invalid_fields"),
         (State.IN_PROGRESS, lambda r: r.schedule_appointment(receiver, NOON, DAYS, time=None, note=""), "invalid_fields"),
+        (State.DECLINED, lambda r: r.close_need(sender, NOON, DAYS, reason_code="other", note=""), "invalid_fields"),
         (State.IN_PROGRESS, lambda r: r.cancel_appointment(receiver, NOON, DAYS, reason_code="other", note=""), "invalid_fields"),
     ]
     for state, act, reason in empty:
@@ -331,6 +373,7 @@ MODEL: dict[str, tuple[str, str, set[Side]]] = {
     "reopen": ("completed", "in_progress", CLOSING),
     "withdraw": ("sent acknowledged info_requested accepted waitlisted in_progress completed", "withdrawn", SENDING),
 }
+BACK = {"declined", "not_delivered"}
 TIMED = {
     "sent",
     "acknowledged",
@@ -355,6 +398,7 @@ class Life(RuleBasedStateMachine):
         self.version = 2
         self.overridden = NOON
         self.appointment: datetime | None = None
+        self.need_is_open = False
 
     @rule(verb=st.sampled_from([*MODEL, *FORWARD]), side=st.sampled_from(list(ACTORS)))
     def step(self, verb: str, side: Side | None) -> None:
@@ -367,6 +411,18 @@ class Life(RuleBasedStateMachine):
             return
         assert possible
         self.state, self.version, self.asked = target, self.version + 1, self.asked or verb == "ask"
+        self.need_is_open = target in BACK
+
+    @rule(side=st.sampled_from(list(ACTORS)))
+    def close_the_need(self, side: Side | None) -> None:
+        possible = self.need_is_open and side in SENDING
+        try:
+            STEPS["close_need"](self.referral, ACTORS[side], self.now)
+        except Conflict:
+            assert not possible
+            return
+        assert possible
+        self.need_is_open, self.version = False, self.version + 1
 
     @rule(side=st.sampled_from(list(ACTORS)))
     def send_on_an_override(self, side: Side | None) -> None:
@@ -469,7 +525,7 @@ class Life(RuleBasedStateMachine):
     def a_clock_runs_or_somebody_else_is_asked(self) -> None:
         every = [clock.kind for clock in self.referral.clocks if clock.running]
         running = [kind for kind in every if kind not in (DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END)]
-        assert bool(running) == (self.state in TIMED)
+        assert bool(running) == (self.state in TIMED or self.need_is_open)
         live = self.state in MODEL["withdraw"][0].split()
         assert (DeadlineKind.OVERRIDE_CONFIRM in every) == (live and self.override == "open")
         assert (DeadlineKind.OVERRIDE_END in every) == (live and self.override in ("open", "confirmed"))

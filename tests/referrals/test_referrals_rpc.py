@@ -1,10 +1,13 @@
 """Referrals through the real rpc, database and row-level security."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
+
+import pytest
 
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.usecases.deadlines import DeadlineScheduler
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import SERVICE, Client, Service, Story
 
@@ -160,27 +163,87 @@ def test_a_no_is_unanswered_until_its_sender_refers_her_again(story: Story) -> N
     own = shown(story.ngo, box=pb.BOX_OUTBOX, unanswered=True)[refused.id]
     assert (own.turn, own.main_step, own.unanswered) == (pb.TURN_SENDER, "refer_again", True)
     draft = story.draft(based_on_id=refused.id)
+    assert refused.id in shown(story.ngo, unanswered=True), "nobody was asked yet"
+    sent = story.ngo.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=story.receipt(draft.person_id).id, request_id=story.request_id())
+    )
     after = story.ngo.GetReferral(pb.GetReferralRequest(id=refused.id))
-    assert (after.turn, after.main_step, after.unanswered) == (pb.TURN_UNSPECIFIED, "", False)
+    assert (after.turn, after.main_step, after.unanswered, after.HasField("next_due_time")) == (pb.TURN_UNSPECIFIED, "", False, False)
     assert refused.id not in shown(story.ngo, unanswered=True)
-    story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=draft.id, etag=draft.etag))
-    assert refused.id in shown(story.ngo, unanswered=True), "a follow-up that was an error is none"
+    story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag))
+    again = shown(story.ngo, unanswered=True)[refused.id]
+    assert again.next_due_time == own.next_due_time, "a follow-up that was an error is none"
 
 
-def test_a_no_that_nobody_answered_for_two_weeks_is_let_rest_and_may_still_be_answered(story: Story) -> None:
+@pytest.mark.parametrize("closes", ["ngo", "coordinator"])
+def test_no_time_ends_a_need_but_somebody_with_a_reason_may(closes: str, story: Story) -> None:
     refused = declined(story)
-    story.service.clock.advance(timedelta(days=14) - timedelta(seconds=1))
+    story.service.clock.advance(timedelta(days=400))
     assert refused.id in shown(story.ngo, unanswered=True)
-    story.service.clock.advance(timedelta(seconds=1))
+    request = pb.CloseNeedRequest(id=refused.id, etag=refused.etag, reason_code=pb.NEED_CLOSE_REASON_NO_SERVICE_FOUND, note="nobody")
+    closed = getattr(story, closes).CloseNeed(request)
+    assert (closed.state, closed.unanswered, closed.need_close_reason_code) == (
+        pb.STATE_DECLINED,
+        False,
+        pb.NEED_CLOSE_REASON_NO_SERVICE_FOUND,
+    )
+    assert (closed.turn, closed.main_step, closed.HasField("next_due_time")) == (pb.TURN_UNSPECIFIED, "", False)
     assert refused.id not in shown(story.ngo, unanswered=True)
-    after = story.ngo.GetReferral(pb.GetReferralRequest(id=refused.id))
-    assert (after.turn, after.main_step, after.unanswered) == (pb.TURN_UNSPECIFIED, "refer_again", False)
+    seen = story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id))
+    assert seen.need_close_reason_code == pb.NEED_CLOSE_REASON_UNSPECIFIED
+    told = {
+        name: [e.verb for e in client.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=refused.id)).events]
+        for name, client in (("ngo", story.ngo), ("shelter", story.shelter))
+    }
+    assert ("need_closed" in told["ngo"], "need_closed" in told["shelter"]) == (True, False)
+
+
+def test_a_declined_emergency_has_a_clock_that_its_sender_and_the_network_see_and_count(story: Story) -> None:
+    emergency, normal = declined(story, urgency=pb.URGENCY_EMERGENCY), declined(story, urgency=pb.URGENCY_NORMAL)
+    seers = ((story.ngo, pb.BOX_MINE), (story.ngo, pb.BOX_OUTBOX), (story.coordinator, pb.BOX_NETWORK))
+    own = shown(story.ngo, unanswered=True)
+    spans = {
+        urgency: own[found.id].next_due_time.ToDatetime(tzinfo=UTC) - story.service.clock.now()
+        for urgency, found in (("emergency", emergency), ("normal", normal))
+    }
+    assert spans == {"emergency": timedelta(hours=24), "normal": timedelta(days=14)}
+    story.service.clock.advance(timedelta(hours=21))
+    for client, box in seers:
+        assert emergency.id in shown(client, box=box, due_soon=True)
+        assert normal.id not in shown(client, box=box, due_soon=True)
+    story.service.clock.advance(timedelta(hours=3, seconds=1))
+    for client, box in seers:
+        assert emergency.id in shown(client, box=box, late=True)
+        counts = client.CountReferrals(pb.CountReferralsRequest(filter=pb.ReferralFilter(box=box)))
+        assert counts.late == len(shown(client, box=box, late=True))
+        assert counts.due_soon == len(shown(client, box=box, due_soon=True))
+
+
+def test_to_who_said_no_the_clock_of_the_need_is_not_there(story: Story) -> None:
+    refused = declined(story, urgency=pb.URGENCY_IMMEDIATE)
+    story.service.clock.advance(timedelta(hours=2))
+    DeadlineScheduler(story.service.made.referrals, story.service.database, story.service.clock).fire()
+    seen = story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id))
+    assert not seen.HasField("next_due_time")
+    assert pb.CLOCK_KIND_REPLACE not in {clock.kind for clock in seen.clocks}
+    assert "close_need" not in seen.allowed_verbs
+    for box in (pb.BOX_INBOX, pb.BOX_MINE):
+        for chosen in ({"late": True}, {"due_soon": True}, {"unanswered": True}):
+            assert refused.id not in shown(story.shelter, box=box, **chosen)
+        assert refused.id in shown(story.shelter, box=box)
+        counts = story.shelter.CountReferrals(pb.CountReferralsRequest(filter=pb.ReferralFilter(box=box)))
+        assert counts.late == len(shown(story.shelter, box=box, late=True))
+    for client, hears in ((story.shelter, False), (story.ngo, True)):
+        events = client.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=refused.id)).events
+        assert (pb.CLOCK_KIND_REPLACE in {event.clock for event in events}) == hears
 
 
 def test_who_said_no_is_not_told_whether_somebody_else_was_asked(story: Story) -> None:
     refused = declined(story)
     before = story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id))
-    story.draft(based_on_id=refused.id)
+    again = story.draft(based_on_id=refused.id)
+    assert story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id)) == before
+    story.ngo.SendReferral(pb.SendReferralRequest(id=again.id, etag=again.etag, receipt_id=story.receipt(again.person_id).id))
     assert story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id)) == before
     assert (before.turn, before.main_step, before.unanswered) == (pb.TURN_UNSPECIFIED, "", False)
     assert refused.id not in shown(story.shelter, unanswered=True)

@@ -29,6 +29,7 @@ STEPS = [
     pb.CompleteReferralRequest(outcome_code=pb.OUTCOME_FULLY_MET),
     pb.NotDeliverReferralRequest(reason_code=pb.NOT_DELIVERED_REASON_PERSON_DECLINED),
     pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES),
+    pb.CloseNeedRequest(reason_code=pb.NEED_CLOSE_REASON_DIED),
     pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED),
     pb.AttachConsentRequest(),
 ]

@@ -150,6 +150,14 @@ def met(story: Story) -> pb.Referral:
     return made
 
 
+def back(story: Story) -> pb.Referral:
+    sent = story.sent()
+    made: pb.Referral = story.shelter.DeclineReferral(
+        pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY)
+    )
+    return made
+
+
 def completed(story: Story) -> pb.Referral:
     found = started(story)
     made: pb.Referral = story.shelter.CompleteReferral(
@@ -234,6 +242,7 @@ def referral_beginnings() -> dict[str, Beginning]:
             "shelter", accepted, lambda s: pb.NotDeliverReferralRequest(reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST)
         ),
         "CloseReferral": one("ngo", completed, lambda s: pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES)),
+        "CloseNeed": one("ngo", back, lambda s: pb.CloseNeedRequest(reason_code=pb.NEED_CLOSE_REASON_MOVED)),
         "WithdrawReferral": one("ngo", sent, lambda s: pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED)),
         "EnterReferralInError": one("ngo", sent, lambda s: pb.EnterReferralInErrorRequest(note="a test")),
         "GetPilotFigures": lambda s: (s.ngo, pb.GetPilotFiguresRequest()),

@@ -320,9 +320,9 @@ class Contact(_message.Message):
     language: _builtins.str
     """Language spoken, BCP 47."""
     urgency: _referrals_pb2.Urgency.ValueType
-    """Derived from the triage."""
+    """Derived from the triage; absent: not assessed, for no question that decides it was answered with yes or no."""
     pathway_code: Global___Pathway.ValueType
-    """Derived from the triage: the standard order of help."""
+    """Derived from the triage: the standard order of help. Absent: not assessed."""
     outcome_code: Global___ContactOutcome.ValueType
     """How it ended."""
     department: _builtins.str
@@ -667,6 +667,7 @@ class ReferenceItem(_message.Message):
     MAY_CONFIRM_FIELD_NUMBER: _builtins.int
     CONSENT_LIVE_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    MAY_BE_CONTACTED_FIELD_NUMBER: _builtins.int
     need_group_code: _builtins.str
     """The group of the need."""
     status_code: Global___ReferenceState.ValueType
@@ -675,6 +676,10 @@ class ReferenceItem(_message.Message):
     """Whether she may say now that help came or not."""
     consent_live: _builtins.bool
     """Whether the organisation that was asked may open her data now."""
+    may_be_contacted: _builtins.bool
+    """Whether somebody may get in touch with her for it: it is live, its consent too, and every safe-contact plan of hers names a way. Only then may she be
+    told that somebody will.
+    """
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it last changed."""
@@ -687,10 +692,11 @@ class ReferenceItem(_message.Message):
         may_confirm: _builtins.bool = ...,
         consent_live: _builtins.bool = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        may_be_contacted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_live", b"consent_live", "may_confirm", b"may_confirm", "need_group_code", b"need_group_code", "status_code", b"status_code", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_live", b"consent_live", "may_be_contacted", b"may_be_contacted", "may_confirm", b"may_confirm", "need_group_code", b"need_group_code", "status_code", b"status_code", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -94,6 +94,7 @@ class ContactFact(_message.Message):
     line_country_code: _builtins.str
     kind_code: _builtins.str
     urgency: _referrals_pb2.Urgency.ValueType
+    """absent: not assessed"""
     def __init__(
         self,
         *,

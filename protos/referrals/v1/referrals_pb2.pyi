@@ -113,6 +113,8 @@ class _ClockKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClockKind.V
     """a second person confirms an override"""
     CLOCK_KIND_OVERRIDE_END: _ClockKind.ValueType  # 8
     """an override ends"""
+    CLOCK_KIND_REPLACE: _ClockKind.ValueType  # 9
+    """another service is found for what came back without help; the receiver does not see it"""
 
 class ClockKind(_ClockKind, metaclass=_ClockKindEnumTypeWrapper):
     """A deadline that is watched."""
@@ -128,6 +130,8 @@ CLOCK_KIND_OVERRIDE_CONFIRM: ClockKind.ValueType  # 7
 """a second person confirms an override"""
 CLOCK_KIND_OVERRIDE_END: ClockKind.ValueType  # 8
 """an override ends"""
+CLOCK_KIND_REPLACE: ClockKind.ValueType  # 9
+"""another service is found for what came back without help; the receiver does not see it"""
 Global___ClockKind: _TypeAlias = ClockKind  # noqa: Y015
 
 class _Side:
@@ -468,6 +472,40 @@ NOT_DELIVERED_REASON_RETURNED_TO_EXPLOITATION_SUSPECTED: NotDeliveredReason.Valu
 NOT_DELIVERED_REASON_OTHER: NotDeliveredReason.ValueType  # 8
 Global___NotDeliveredReason: _TypeAlias = NotDeliveredReason  # noqa: Y015
 
+class _NeedCloseReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NeedCloseReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NeedCloseReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NEED_CLOSE_REASON_UNSPECIFIED: _NeedCloseReason.ValueType  # 0
+    NEED_CLOSE_REASON_MET_ELSEWHERE: _NeedCloseReason.ValueType  # 1
+    NEED_CLOSE_REASON_PERSON_DECLINED: _NeedCloseReason.ValueType  # 2
+    NEED_CLOSE_REASON_COULD_NOT_CONTACT: _NeedCloseReason.ValueType  # 3
+    NEED_CLOSE_REASON_PERSON_MISSING: _NeedCloseReason.ValueType  # 4
+    NEED_CLOSE_REASON_MOVED: _NeedCloseReason.ValueType  # 5
+    NEED_CLOSE_REASON_DIED: _NeedCloseReason.ValueType  # 6
+    NEED_CLOSE_REASON_NO_SERVICE_FOUND: _NeedCloseReason.ValueType  # 7
+    """her need stays unmet"""
+    NEED_CLOSE_REASON_MISTAKEN_OR_DUPLICATE: _NeedCloseReason.ValueType  # 8
+    NEED_CLOSE_REASON_OTHER: _NeedCloseReason.ValueType  # 9
+
+class NeedCloseReason(_NeedCloseReason, metaclass=_NeedCloseReasonEnumTypeWrapper):
+    """Why nobody looks for another service any more; other needs a note."""
+
+NEED_CLOSE_REASON_UNSPECIFIED: NeedCloseReason.ValueType  # 0
+NEED_CLOSE_REASON_MET_ELSEWHERE: NeedCloseReason.ValueType  # 1
+NEED_CLOSE_REASON_PERSON_DECLINED: NeedCloseReason.ValueType  # 2
+NEED_CLOSE_REASON_COULD_NOT_CONTACT: NeedCloseReason.ValueType  # 3
+NEED_CLOSE_REASON_PERSON_MISSING: NeedCloseReason.ValueType  # 4
+NEED_CLOSE_REASON_MOVED: NeedCloseReason.ValueType  # 5
+NEED_CLOSE_REASON_DIED: NeedCloseReason.ValueType  # 6
+NEED_CLOSE_REASON_NO_SERVICE_FOUND: NeedCloseReason.ValueType  # 7
+"""her need stays unmet"""
+NEED_CLOSE_REASON_MISTAKEN_OR_DUPLICATE: NeedCloseReason.ValueType  # 8
+NEED_CLOSE_REASON_OTHER: NeedCloseReason.ValueType  # 9
+Global___NeedCloseReason: _TypeAlias = NeedCloseReason  # noqa: Y015
+
 class _Outcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -663,6 +701,7 @@ class Referral(_message.Message):
     UNANSWERED_FIELD_NUMBER: _builtins.int
     LIVE_FIELD_NUMBER: _builtins.int
     APPOINTMENT_TIME_FIELD_NUMBER: _builtins.int
+    NEED_CLOSE_REASON_CODE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The referral."""
     etag: _builtins.str
@@ -713,14 +752,16 @@ class Referral(_message.Message):
     """Whose turn it is: who is expected to take the next step; absent: nobody's."""
     main_step: _builtins.str
     """The one step of this caller that moves things on: one of allowed_verbs, or refer_again (a new referral with based_on_id) where it came back and
-    no other referral of the sender follows it. Absent: none.
+    her need is still open. Absent: none.
     """
     unanswered: _builtins.bool
-    """It came back without help (declined, expired, not delivered) within 14 days and its sender has not referred her again. Never said to its
-    receiver.
+    """It came back without help (declined, expired, not delivered), its sender has not sent another referral that is based on it, and nobody closed the
+    need by name. No time ends it. Never said to its receiver.
     """
     live: _builtins.bool
     """Something is still expected of somebody; a draft is not live."""
+    need_close_reason_code: Global___NeedCloseReason.ValueType
+    """It came back, and why nobody looks for another service."""
     @_builtins.property
     def person(self) -> Global___CoarsePerson:
         """What may be said of her."""
@@ -811,10 +852,11 @@ class Referral(_message.Message):
         unanswered: _builtins.bool = ...,
         live: _builtins.bool = ...,
         appointment_time: _timestamp_pb2.Timestamp | None = ...,
+        need_close_reason_code: Global___NeedCloseReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["appointment_time", b"appointment_time", "create_time", b"create_time", "first_contact_time", b"first_contact_time", "next_due_time", b"next_due_time", "person", b"person", "planned_first_contact_time", b"planned_first_contact_time", "review_time", b"review_time", "send_time", b"send_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_verbs", b"allowed_verbs", "alternative_service_id", b"alternative_service_id", "appointment_time", b"appointment_time", "based_on_id", b"based_on_id", "clocks", b"clocks", "code", b"code", "contact_id", b"contact_id", "create_time", b"create_time", "delivered_need_codes", b"delivered_need_codes", "etag", b"etag", "expected_wait_days", b"expected_wait_days", "first_contact_time", b"first_contact_time", "id", b"id", "live", b"live", "main_step", b"main_step", "need_code", b"need_code", "next_due_time", b"next_due_time", "outcome_code", b"outcome_code", "override_reason_code", b"override_reason_code", "person", b"person", "person_id", b"person_id", "planned_first_contact_time", b"planned_first_contact_time", "question_code", b"question_code", "reason_code", b"reason_code", "receipt_id", b"receipt_id", "receiver_organization_id", b"receiver_organization_id", "responsible_desk_code", b"responsible_desk_code", "responsible_worker_id", b"responsible_worker_id", "review_time", b"review_time", "send_time", b"send_time", "sender_organization_id", b"sender_organization_id", "sender_worker_id", b"sender_worker_id", "service_id", b"service_id", "side", b"side", "state", b"state", "turn", b"turn", "unanswered", b"unanswered", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_verbs", b"allowed_verbs", "alternative_service_id", b"alternative_service_id", "appointment_time", b"appointment_time", "based_on_id", b"based_on_id", "clocks", b"clocks", "code", b"code", "contact_id", b"contact_id", "create_time", b"create_time", "delivered_need_codes", b"delivered_need_codes", "etag", b"etag", "expected_wait_days", b"expected_wait_days", "first_contact_time", b"first_contact_time", "id", b"id", "live", b"live", "main_step", b"main_step", "need_close_reason_code", b"need_close_reason_code", "need_code", b"need_code", "next_due_time", b"next_due_time", "outcome_code", b"outcome_code", "override_reason_code", b"override_reason_code", "person", b"person", "person_id", b"person_id", "planned_first_contact_time", b"planned_first_contact_time", "question_code", b"question_code", "reason_code", b"reason_code", "receipt_id", b"receipt_id", "receiver_organization_id", b"receiver_organization_id", "responsible_desk_code", b"responsible_desk_code", "responsible_worker_id", b"responsible_worker_id", "review_time", b"review_time", "send_time", b"send_time", "sender_organization_id", b"sender_organization_id", "sender_worker_id", b"sender_worker_id", "service_id", b"service_id", "side", b"side", "state", b"state", "turn", b"turn", "unanswered", b"unanswered", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -995,7 +1037,7 @@ class ReferralFilter(_message.Message):
     due_soon: _builtins.bool
     """Only due within four hours, not late."""
     unanswered: _builtins.bool
-    """Only what came back without help and its sender has not referred again, see Referral."""
+    """Only what came back without help and still waits for another service, see Referral."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___State.ValueType]: ...
     @_builtins.property
@@ -2033,6 +2075,41 @@ class WithdrawReferralRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WithdrawReferralRequest: _TypeAlias = WithdrawReferralRequest  # noqa: Y015
+
+@_typing.final
+class CloseNeedRequest(_message.Message):
+    """Why nobody looks further."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REASON_CODE_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    etag: _builtins.str
+    request_id: _builtins.str
+    reason_code: Global___NeedCloseReason.ValueType
+    """Why; other needs a note."""
+    note: _builtins.str
+    """For the history, where the sender reads it."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        reason_code: Global___NeedCloseReason.ValueType = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "note", b"note", "reason_code", b"reason_code", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseNeedRequest: _TypeAlias = CloseNeedRequest  # noqa: Y015
 
 @_typing.final
 class EnterReferralInErrorRequest(_message.Message):

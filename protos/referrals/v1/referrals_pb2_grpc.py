@@ -160,6 +160,11 @@ class ReferralsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.WithdrawReferralRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
                 _registered_method=True)
+        self.CloseNeed = channel.unary_unary(
+                '/enlace.referrals.v1.Referrals/CloseNeed',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CloseNeedRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+                _registered_method=True)
         self.EnterReferralInError = channel.unary_unary(
                 '/enlace.referrals.v1.Referrals/EnterReferralInError',
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.EnterReferralInErrorRequest.SerializeToString,
@@ -356,6 +361,14 @@ class ReferralsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CloseNeed(self, request, context):
+        """Says why nobody looks for another service any more for somebody whose referral came back without help (declined, expired, not delivered): stays where
+        it is, and is no longer unanswered. Sender, coordinator. REPLACE stops. The receiver hears nothing of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EnterReferralInError(self, request, context):
         """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Sender within 24 h, then coordinator.
         """
@@ -489,6 +502,11 @@ def add_ReferralsServicer_to_server(servicer, server):
             'WithdrawReferral': grpc.unary_unary_rpc_method_handler(
                     servicer.WithdrawReferral,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.WithdrawReferralRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
+            ),
+            'CloseNeed': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseNeed,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CloseNeedRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
             ),
             'EnterReferralInError': grpc.unary_unary_rpc_method_handler(
@@ -1172,6 +1190,33 @@ class Referrals:
             target,
             '/enlace.referrals.v1.Referrals/WithdrawReferral',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.WithdrawReferralRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseNeed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/CloseNeed',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.CloseNeedRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
             options,
             channel_credentials,

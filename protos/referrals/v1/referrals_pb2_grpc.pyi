@@ -100,6 +100,10 @@ class ReferralsStub:
     """
     WithdrawReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.WithdrawReferralRequest, _referrals_pb2.Referral]
     """Withdraws a referral: any live state → withdrawn, with a coded reason. Sender, coordinator. The receiver's access ends."""
+    CloseNeed: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CloseNeedRequest, _referrals_pb2.Referral]
+    """Says why nobody looks for another service any more for somebody whose referral came back without help (declined, expired, not delivered): stays where
+    it is, and is no longer unanswered. Sender, coordinator. REPLACE stops. The receiver hears nothing of it.
+    """
     EnterReferralInError: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.EnterReferralInErrorRequest, _referrals_pb2.Referral]
     """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Sender within 24 h, then coordinator."""
 
@@ -175,6 +179,10 @@ class ReferralsAsyncStub(ReferralsStub):
     """
     WithdrawReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.WithdrawReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Withdraws a referral: any live state → withdrawn, with a coded reason. Sender, coordinator. The receiver's access ends."""
+    CloseNeed: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CloseNeedRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
+    """Says why nobody looks for another service any more for somebody whose referral came back without help (declined, expired, not delivered): stays where
+    it is, and is no longer unanswered. Sender, coordinator. REPLACE stops. The receiver hears nothing of it.
+    """
     EnterReferralInError: _aio.UnaryUnaryMultiCallable[_referrals_pb2.EnterReferralInErrorRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Sender within 24 h, then coordinator."""
 
@@ -397,6 +405,16 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
         """Withdraws a referral: any live state → withdrawn, with a coded reason. Sender, coordinator. The receiver's access ends."""
+
+    @_abc_1.abstractmethod
+    def CloseNeed(
+        self,
+        request: _referrals_pb2.CloseNeedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
+        """Says why nobody looks for another service any more for somebody whose referral came back without help (declined, expired, not delivered): stays where
+        it is, and is no longer unanswered. Sender, coordinator. REPLACE stops. The receiver hears nothing of it.
+        """
 
     @_abc_1.abstractmethod
     def EnterReferralInError(

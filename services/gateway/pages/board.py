@@ -7,7 +7,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, names, session
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
-from services.gateway.pages.today import chosen
+from services.gateway.pages.today import came_back, chosen
 
 blueprint = Blueprint("board", __name__)
 
@@ -25,9 +25,15 @@ TILES = {
 @access.open_to(access.NETWORK, navigation=N_("Tablero"))
 def board() -> str:
     """The page."""
-    counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_NETWORK, live=True)))
-    unanswered = r.ReferralFilter(box=r.BOX_NETWORK, unanswered=True)
-    late, soon, refused = listed(chosen("late", r.BOX_NETWORK)), listed(chosen("soon", r.BOX_NETWORK)), listed(unanswered)
+    counts, live, unmet = (
+        clients().referrals.CountReferrals(r.CountReferralsRequest(filter=wanted))
+        for wanted in (
+            r.ReferralFilter(box=r.BOX_NETWORK),
+            r.ReferralFilter(box=r.BOX_NETWORK, live=True),
+            r.ReferralFilter(box=r.BOX_NETWORK, unanswered=True),
+        )
+    )
+    late, soon, refused = listed(chosen("late", r.BOX_NETWORK)), listed(chosen("soon", r.BOX_NETWORK)), came_back(r.BOX_NETWORK)
     probation = (
         clients()
         .directory.ListOrganizations(d.ListOrganizationsRequest(page_size=20, status=d.ORGANIZATION_STATUS_PROBATION))
@@ -39,7 +45,8 @@ def board() -> str:
         late=late,
         soon=soon,
         refused=refused,
-        unmet=clients().referrals.CountReferrals(r.CountReferralsRequest(filter=unanswered)).total,
+        live=live.total,
+        unmet=unmet.total,
         probation=probation,
         names=names.names_of([*late, *soon, *refused]),
         groups=sorted(counts.live_by_need_group.items(), key=lambda item: (-item[1], item[0])),

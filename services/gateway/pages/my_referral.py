@@ -71,7 +71,7 @@ def confirm() -> Response | tuple[str, int]:
             c.ConfirmHelpRequest(reference=reference, pin=pin, help_came=came, request_id=forms.request_id())
         )
 
-    thanks = _("Gracias por decirlo.") if came else _("Gracias por decirlo. Avisamos para que la ayuda le llegue.")
+    thanks = _("Gracias por decirlo.") if came else _("Gracias por decirlo. Ya avisamos de que la ayuda no le llegó.")
     return answered(ask, lambda status: thanks)
 
 

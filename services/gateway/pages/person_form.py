@@ -22,7 +22,7 @@ class Values:
 
 def missing() -> dict[str, str]:
     """The one thing that can't wait: how to reach her without harm."""
-    return {} if forms.text("channel_code") else {"channel_code": words.violation("required")}
+    return {} if forms.text("channel_code") else {"channel_code": words.violation("required", "channel_code")}
 
 
 def request_of(request_id: str) -> p.CreatePersonRequest:

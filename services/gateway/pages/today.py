@@ -13,8 +13,8 @@ blueprint = Blueprint("today", __name__)
 def chosen(show: str, box: r.Box.ValueType) -> r.ReferralFilter | None:
     """The filter behind one of the four numbers; None where there is no such number."""
     return {
-        "late": r.ReferralFilter(box=box, live=True, late=True),
-        "soon": r.ReferralFilter(box=box, live=True, due_soon=True),
+        "late": r.ReferralFilter(box=box, late=True),
+        "soon": r.ReferralFilter(box=box, due_soon=True),
         "waiting": r.ReferralFilter(box=box, live=True, waiting_for_other=True),
         "new": r.ReferralFilter(box=box, states=[r.STATE_SENT]),
     }.get(show)
@@ -25,10 +25,11 @@ def turn_of(box: r.Box.ValueType) -> r.ReferralFilter:
     return r.ReferralFilter(box=box, live=True, waiting_for_me=box != r.BOX_NETWORK)
 
 
-def came_back() -> list[r.Referral]:
-    """Own referrals that came back with a no and for which nothing new was begun yet: nobody's clock watches them, so Today must."""
-    unanswered = r.ReferralFilter(box=r.BOX_OUTBOX, unanswered=True)
-    return list(clients().referrals.ListReferrals(r.ListReferralsRequest(filter=unanswered, page_size=50)).referrals)
+def came_back(box: r.Box.ValueType) -> list[r.Referral]:
+    """Referrals that came back without help and still wait for another service: the most urgent first, of those the nearest deadline."""
+    unanswered = r.ReferralFilter(box=box, unanswered=True)
+    rows = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=unanswered, page_size=200)).referrals
+    return sorted(rows, key=lambda row: (-row.urgency, not row.next_due_time.seconds, row.next_due_time.seconds))
 
 
 @blueprint.get("/today")
@@ -41,10 +42,11 @@ def today() -> str:
     wanted = chosen(show, box)
     if wanted is None:
         show, wanted = "", turn_of(box)
-    counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(box=box, live=True)))
+    counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(box=box)))
     answer = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted, page_size=50, page_token=request.args.get("page", "")))
     rows = list(answer.referrals)
-    unanswered = came_back() if not show and box == r.BOX_MINE and me.may("worker", "operator") else []
+    watched = not show and (me.may("worker", "operator") or box == r.BOX_NETWORK)
+    unanswered = came_back(r.BOX_OUTBOX if box == r.BOX_MINE else box) if watched else []
     return render_template(
         "today.html",
         counts=counts,

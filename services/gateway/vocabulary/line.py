@@ -56,12 +56,15 @@ TABLES: dict[str, dict[str, str]] = {
     "reference_status": {
         "being_prepared": N_("Se está preparando su pedido."),
         "asked": N_("Ya se pidió la ayuda. Estamos esperando la respuesta."),
-        "accepted": N_("Dijeron que sí. Pronto se pondrán en contacto como usted pidió."),
-        "waiting_list": N_("Está en lista de espera. Seguimos pendientes."),
+        "accepted": N_("Dijeron que sí. Llame a la línea para saber cuándo y cómo seguir."),
+        "waiting_list": N_("Está en lista de espera."),
         "in_progress": N_("La ayuda ya empezó."),
         "done": N_("Nos dicen que la ayuda ya se dio."),
-        "not_possible": N_("Ese lugar no puede. Estamos buscando otro."),
+        "not_possible": N_("Ahí no se pudo. Llame a la línea para saber de otro lugar."),
         "stopped": N_("Este pedido se detuvo."),
+    },
+    "reference_contact": {
+        "accepted": N_("Dijeron que sí. Se pondrán en contacto con usted solo como usted pidió."),
     },
     "time_band": {"today": N_("hoy"), "this_week": N_("esta semana"), "earlier": N_("hace más de una semana")},
 }

@@ -22,7 +22,7 @@ TABLES: dict[str, dict[str, str]] = {
         "community_group": N_("Grupo comunitario"),
     },
     "organization_status": {
-        "probation": N_("A prueba"),
+        "probation": N_("En período de prueba"),
         "approved": N_("Aprobada"),
         "suspended": N_("Suspendida"),
         "left": N_("Se retiró"),
@@ -76,7 +76,7 @@ TABLES: dict[str, dict[str, str]] = {
         "auditor": N_("Auditoría"),
         "emergency": N_("Envío de emergencia sin consentimiento"),
     },
-    "worker_status": {"active": N_("Activa"), "suspended": N_("Suspendida")},
+    "worker_status": {"active": N_("Cuenta activa"), "suspended": N_("Cuenta suspendida")},
     "delivery": {
         "waiting": N_("En camino"),
         "delivered": N_("Llegó"),

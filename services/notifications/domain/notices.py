@@ -144,6 +144,14 @@ NOTICES: tuple[Notice, ...] = (
         fr="L'aide de votre orientation n'a pas été donnée : voyez le motif.",
     ),
     Notice(
+        "referral_need_closed",
+        "need_closed",
+        (Party.SENDER_OF_OTHERS_DEED,),
+        es="La coordinación cerró la búsqueda de otro servicio para una remisión: vea el motivo.",
+        en="The coordination closed the search for another service for a referral: see the reason.",
+        fr="La coordination a clos la recherche d'un autre service pour une orientation : voyez le motif.",
+    ),
+    Notice(
         "referral_appointment_scheduled",
         "appointment_scheduled",
         SENDER,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-from services.notifications.domain.notices import ALL, BY_VERB, OVERSEEING, SILENT, Party
+from services.notifications.domain.notices import ALL, BY_VERB, OVERSEEING, SENDER, SILENT, Party
 
 # What is older than this when it is heard (a new service, a replay, a demo's made-up past) is history: nobody is woken for it.
 HISTORY = timedelta(days=7)
@@ -76,6 +76,8 @@ def told_of(happening: Happening, now: datetime) -> list[Told]:
     kind, parties = notice.kind, notice.parties
     if happening.clock.startswith("override_"):
         parties = OVERSEEING  # the receiver can do nothing about it
+    elif happening.clock == "replace":  # to its receiver it is over
+        parties = OVERSEEING if happening.verb == "clock_escalated" or happening.urgency == "IMMEDIATE" else SENDER
     elif happening.verb.startswith("clock_") and happening.urgency == "IMMEDIATE":
         parties = ALL  # no time for a ladder
     told = [recipient for party in parties for recipient in _recipients(kind, party, happening)]

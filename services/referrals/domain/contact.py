@@ -10,6 +10,11 @@ from services.referrals.domain.deadline import Urgency
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32: no I, L, O, U
 YES, NO, DID_NOT_SAY, NOT_ASKED = "yes", "no", "did_not_say", ""
+DECIDING = (
+    "danger_now still_held escape_under_way child_unsafe medical_emergency safe_place_tonight exploiters_looking sexual_violence_120h need_within_days"
+    " wants_protection"
+).split()
+"""Questions that decide the urgency once one of them is answered with yes or no; whether she wants out only says what being held means."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,8 @@ class Triage:
     safe_to_talk: str = ""
     wants_protection: str = ""
 
-    def urgency(self) -> Urgency:
-        """The most urgent rule that holds. What was not said never lowers it."""
+    def urgency(self) -> Urgency | None:
+        """The most urgent rule that holds. What was not said never lowers it; while nothing is known that decides it, there is none."""
         held = self.still_held == YES and self.wants_out != NO
         if YES in (self.danger_now, self.escape_under_way, self.child_unsafe, self.medical_emergency, self.wants_protection) or held:
             return Urgency.IMMEDIATE
@@ -38,17 +43,17 @@ class Triage:
             return Urgency.EMERGENCY
         if self.need_within_days == YES or self.still_held == YES:
             return Urgency.URGENT
-        return Urgency.NORMAL
+        return Urgency.NORMAL if any(getattr(self, name) in (YES, NO) for name in DECIDING) else None
 
     def pathway(self) -> str:
-        """The standard order of help that the answers open."""
+        """The standard order of help that the answers open; empty while nothing is known that decides it."""
         if self.child_unsafe == YES:
             return "child"
         if self.sexual_violence_120h == YES:
             return "sexual_violence_120h"
         if self.urgency() is Urgency.IMMEDIATE:
             return "protection_on_the_line"
-        return "return_and_reintegration"
+        return "return_and_reintegration" if self.urgency() else ""
 
 
 @dataclass

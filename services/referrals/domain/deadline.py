@@ -31,6 +31,7 @@ class DeadlineKind(Enum):
     CLOSE = "close"
     OVERRIDE_CONFIRM = "override_confirm"
     OVERRIDE_END = "override_end"
+    REPLACE = "replace"
 
 
 class Calendar(Protocol):
@@ -64,6 +65,8 @@ POLICY: dict[Urgency, dict[DeadlineKind, timedelta | int]] = {
     },
     Urgency.NORMAL: {DeadlineKind.ACKNOWLEDGE: 2, DeadlineKind.DECIDE: timedelta(days=14), DeadlineKind.FIRST_CONTACT: timedelta(days=14)},
 }
+for _spans in POLICY.values():  # what came back without help is looked for elsewhere as soon as somebody would have had to decide
+    _spans[DeadlineKind.REPLACE] = _spans[DeadlineKind.DECIDE]
 # Which day it is: the network's countries keep UTC-6 all year (Panama is an hour ahead). Friday evening in Managua is Saturday in UTC.
 OFFICE_TIME = timezone(timedelta(hours=-6))
 SILENCE = timedelta(days=7)
@@ -147,6 +150,10 @@ class Deadline:
             self.start_time += shift
             self.due_time += shift
             self.pause_time = None
+
+    def go_on(self) -> None:
+        """It is waited for after all, until the same time."""
+        self.stop_time = None
 
     def fire(self, now: datetime) -> int | None:
         """Notes the highest level that is reached by now and not yet told; None when there is none. A level that was slept through is not told late."""

@@ -4,7 +4,6 @@ Data, so that it can be tested exhaustively and drawn. What a step must carry is
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import Enum
 
 from services.referrals.domain.deadline import DeadlineKind
@@ -50,9 +49,7 @@ WAITS_FOR_SENDER = frozenset({S.DRAFT, S.INFO_REQUESTED, S.COMPLETED})
 EXITS = frozenset({S.DECLINED, S.WITHDRAWN, S.CONSENT_WITHDRAWN, S.NOT_DELIVERED, S.EXPIRED, S.REROUTED, S.ENTERED_IN_ERROR})
 """Ends other than closed: each carries a reason, where somebody gave one."""
 CAME_BACK = frozenset({S.DECLINED, S.EXPIRED, S.NOT_DELIVERED})
-"""Exits that leave her without help though nobody took the request back: unanswered, until the sender bases another referral on it."""
-FORGOTTEN = timedelta(days=14)
-"""How long an unanswered exit is the sender's turn. Later it still may refer her again, but nobody waits for that any more."""
+"""Exits that leave her without help though nobody took the request back: an open need, until another referral follows or somebody closes it by name."""
 REFER_AGAIN = "refer_again"
 """The main step of an exit that no other referral follows: no row of the table, but a new draft that is based on this one."""
 UNDECIDED = frozenset({S.SENT, S.ACKNOWLEDGED})
@@ -74,6 +71,7 @@ class Transition:
 
 
 _ALL = tuple(DeadlineKind)
+_REPLACED = (K.REPLACE,)
 _HELPING = frozenset({S.IN_PROGRESS})
 _SENDER, _RECEIVER = frozenset({Side.SENDER}), frozenset({Side.RECEIVER})
 _SENDING = frozenset({Side.SENDER, Side.COORDINATOR})
@@ -95,8 +93,8 @@ TRANSITIONS: tuple[Transition, ...] = (
         main=True,
     ),
     Transition("waitlist", "waitlisted", UNDECIDED, S.WAITLISTED, _RECEIVER, starts=(K.REVIEW,), stops=(K.ACKNOWLEDGE, K.DECIDE)),
-    Transition("decline", "declined", UNDECIDED | {S.WAITLISTED}, S.DECLINED, _RECEIVER, stops=_ALL),
-    Transition("expire", "expired", UNDECIDED, S.EXPIRED, frozenset({Side.SYSTEM}), stops=_ALL, offered=False),
+    Transition("decline", "declined", UNDECIDED | {S.WAITLISTED}, S.DECLINED, _RECEIVER, starts=_REPLACED, stops=_ALL),
+    Transition("expire", "expired", UNDECIDED, S.EXPIRED, frozenset({Side.SYSTEM}), starts=_REPLACED, stops=_ALL, offered=False),
     Transition(
         "start", "started", frozenset({S.ACCEPTED}), S.IN_PROGRESS, _RECEIVER, starts=(K.SILENCE,), stops=(K.FIRST_CONTACT,), main=True
     ),
@@ -108,7 +106,16 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(
         "complete", "completed", frozenset({S.IN_PROGRESS}), S.COMPLETED, _RECEIVER, starts=(K.CLOSE,), stops=(K.SILENCE,), main=True
     ),
-    Transition("not_deliver", "not_delivered", frozenset({S.ACCEPTED, S.IN_PROGRESS}), S.NOT_DELIVERED, _RECEIVER, stops=_ALL),
+    Transition(
+        "not_deliver",
+        "not_delivered",
+        frozenset({S.ACCEPTED, S.IN_PROGRESS}),
+        S.NOT_DELIVERED,
+        _RECEIVER,
+        starts=_REPLACED,
+        stops=_ALL,
+    ),
+    Transition("close_need", "need_closed", CAME_BACK, None, _SENDING, stops=_REPLACED),
     Transition("close", "closed", frozenset({S.COMPLETED}), S.CLOSED, _CLOSING, stops=_ALL, main=True),
     Transition(
         "reopen", "reopened", frozenset({S.COMPLETED}), S.IN_PROGRESS, _CLOSING, starts=(K.SILENCE,), stops=(K.CLOSE,), offered=False

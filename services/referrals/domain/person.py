@@ -114,6 +114,11 @@ class Person:
     message_may_be_left: bool = False
     erased: bool = field(default=False)
 
+    @property
+    def may_be_contacted(self) -> bool:
+        """Her plan names a way; not while nobody asked her, and not when she said that there is none."""
+        return self.safe_contact_channel not in ("", "none")
+
     def check_not_erased(self) -> None:
         """What was erased is gone for everybody."""
         if self.erased:

@@ -1,6 +1,6 @@
 """The referral: a request to one service. A method is a step of its life: allowed, it changes and notes an event; not allowed, it refuses and changes nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -12,7 +12,6 @@ from services.referrals.domain.lifecycle import (
     BY_VERB,
     CAME_BACK,
     EXITS,
-    FORGOTTEN,
     REFER_AGAIN,
     TRANSITIONS,
     WAITS_FOR_RECEIVER,
@@ -94,7 +93,8 @@ class Referral:
     review_time: datetime | None = None
     based_on_id: str = ""
     send_time: datetime | None = None
-    followed_up: bool = False  # another referral of this sender is based on it, as far as whoever asks may know
+    need_close_reason_code: str = ""
+    followed_up: bool = False  # another referral of this sender was sent that is based on it
     clocks: list[Deadline] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)  # those that are not yet kept
 
@@ -269,6 +269,22 @@ class Referral:
         _check_note(note, needed=reason_code == "other")
         self._take(step, actor, now, calendar, reason_code=reason_code, note=note, attribution="provider")
 
+    def close_need(self, actor: Actor, now: datetime, calendar: Calendar, *, reason_code: str, note: str) -> None:
+        """It came back, and nobody looks for another service any more: somebody says why."""
+        step = self._check_step("close_need", actor)
+        _check_note(note, needed=reason_code == "other")
+        self.need_close_reason_code = reason_code
+        self._take(step, actor, now, calendar, reason_code=reason_code, note=note)
+
+    def watch_need(self, now: datetime) -> None:
+        """The clock of what came back stops when another referral follows, and goes on when that was an error."""
+        for clock in self.clocks:
+            if clock.kind is DeadlineKind.REPLACE and self.state in CAME_BACK:
+                if self.need_is_open:
+                    clock.go_on()
+                else:
+                    clock.stop(now)
+
     def close(self, actor: Actor, now: datetime, calendar: Calendar, *, help_came: str, note: str) -> None:
         """The sender or the person says whether help came; "no" opens it again."""
         step = self._check_step("reopen" if help_came == "no" else "close", actor)
@@ -332,21 +348,37 @@ class Referral:
 
     def main_step(self, actor: Actor, now: datetime) -> str:
         """The one step of this actor that moves things on; empty when there is none."""
-        if self.state in CAME_BACK and not self.followed_up and Side.SENDER in self.sides(actor):
+        if self.need_is_open and Side.SENDER in self.sides(actor):
             return REFER_AGAIN
         return next((verb for verb in self.allowed_verbs(actor, now) if BY_VERB[verb].main), "")
 
-    def is_unanswered(self, actor: Actor, now: datetime) -> bool:
-        """It came back without help for her, and its sender has not referred her again, nor let it rest for too long.
+    @property
+    def need_is_open(self) -> bool:
+        """It came back without help for her, and its sender has not referred her again, nor has anybody said why not. No time ends it."""
+        return self.state in CAME_BACK and not self.followed_up and not self.need_close_reason_code
 
-        Not to the receiver: what is done for her elsewhere is no longer its business, and it sees nothing of it.
-        """
-        is_over_for = self.sides(actor) == {Side.RECEIVER}
-        return self.state in CAME_BACK and not self.followed_up and not is_over_for and now - self.update_time < FORGOTTEN
+    def is_unanswered(self, actor: Actor) -> bool:
+        """Her need is open, as this actor may know."""
+        return self.need_is_open and not self.is_receiver_alone(actor)
 
-    def turn(self, actor: Actor, now: datetime) -> Side | None:
+    def is_receiver_alone(self, actor: Actor) -> bool:
+        """To whom what is done for her elsewhere is no business: it sees nothing of it."""
+        return self.sides(actor) == {Side.RECEIVER}
+
+    def events_for(self, actor: Actor, events: Iterable[Event]) -> list[Event]:
+        """Those of a history that this actor may know of."""
+        hidden = self.is_receiver_alone(actor)
+        return [event for event in events if not (hidden and (event.clock is DeadlineKind.REPLACE or event.verb == "need_closed"))]
+
+    def clocks_for(self, actor: Actor) -> list[Deadline]:
+        """The clocks that this actor may know of, running ones first."""
+        hidden = self.is_receiver_alone(actor)
+        known = [clock for clock in self.clocks if not (hidden and clock.kind is DeadlineKind.REPLACE)]
+        return sorted(known, key=lambda clock: (not clock.running, clock.due_time))
+
+    def turn(self, actor: Actor) -> Side | None:
         """Whose turn it is, as this actor may know: the sender's, the receiver's or nobody's."""
-        if self.state in WAITS_FOR_SENDER or self.is_unanswered(actor, now):
+        if self.state in WAITS_FOR_SENDER or self.is_unanswered(actor):
             return Side.SENDER
         return Side.RECEIVER if self.state in WAITS_FOR_RECEIVER else None
 
@@ -360,6 +392,8 @@ class Referral:
         if self.state not in step.sources or not step.by & sides:
             return False
         if step.verb == "ask" and self.question_code:
+            return False
+        if step.verb == "close_need" and not self.need_is_open:
             return False
         if step.verb in ("attend_appointment", "miss_appointment", "cancel_appointment"):
             early = now is not None and self.appointment_time is not None and now < self.appointment_time - EARLY

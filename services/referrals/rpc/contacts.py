@@ -113,6 +113,7 @@ class ReferencesServicer:
                 may_confirm=referral.state is State.COMPLETED,
                 consent_live=live,
                 update_time=timestamp(referral.update_time),
+                may_be_contacted=live and standing.may_be_contacted,
             )
             for referral, status, live in standing.items
         ]

@@ -229,6 +229,10 @@ class ReferralsServicer:
             ),
         )
 
+    def CloseNeed(self, request: pb.CloseNeedRequest, call: Call) -> pb.Referral:
+        reason = word(pb.NeedCloseReason, request.reason_code, "reason_code")
+        return self._step(request, call, lambda r, actor, now, days: r.close_need(actor, now, days, reason_code=reason, note=request.note))
+
     def EnterReferralInError(self, request: pb.EnterReferralInErrorRequest, call: Call) -> pb.Referral:
         return self._step(request, call, lambda r, actor, now, days: r.enter_in_error(actor, now, days, request.note))
 
@@ -249,13 +253,14 @@ class ReferralsServicer:
         | pb.NotDeliverReferralRequest
         | pb.CloseReferralRequest
         | pb.WithdrawReferralRequest
+        | pb.CloseNeedRequest
         | pb.EnterReferralInErrorRequest,
         call: Call,
         take: Callable[[Referral, Actor, datetime, Calendar], None],
     ) -> pb.Referral:
         actor, now = actor_of(call.caller), call.clock.now()
         referral = self._usecases.step(
-            call.tx, object_id(request.id), version(request.etag), lambda found, days: take(found, actor, now, days)
+            call.tx, now, object_id(request.id), version(request.etag), lambda found, days: take(found, actor, now, days)
         )
         return self._pack(referral, call)
 

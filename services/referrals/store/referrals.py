@@ -13,7 +13,7 @@ from chassis.wire import Position
 from services.referrals import wire
 from services.referrals.domain.deadline import SOON, Deadline, DeadlineKind, Urgency
 from services.referrals.domain.filter import Filter
-from services.referrals.domain.lifecycle import CAME_BACK, FORGOTTEN, LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER, State
+from services.referrals.domain.lifecycle import CAME_BACK, LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER, State
 from services.referrals.domain.person import Coarse
 from services.referrals.domain.referral import Actor, Event, Referral
 
@@ -54,18 +54,8 @@ def keep(tx: Transaction, referral: Referral, key: Key | None) -> None:
     }
     if tx.execute(_INSERT if was == 0 else _UPDATE, values).rowcount != 1:
         raise Stale
+    _write_clocks(tx, referral)
     with tx.cursor() as cursor:
-        if referral.clocks:
-            cursor.executemany(
-                "INSERT INTO clocks (referral_id, number, kind, start_time, due_time, stop_time, pause_time, fired_percent, next_time)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (referral_id, number) DO UPDATE SET start_time = excluded.start_time,"
-                " due_time = excluded.due_time, stop_time = excluded.stop_time, pause_time = excluded.pause_time,"
-                " fired_percent = excluded.fired_percent, next_time = excluded.next_time",
-                [
-                    (referral.id, n, c.kind.value, c.start_time, c.due_time, c.stop_time, c.pause_time, c.fired_percent, c.next_time)
-                    for n, c in enumerate(referral.clocks)
-                ],
-            )
         cursor.executemany(
             "INSERT INTO referral_events (referral_id, version, verb, from_state, to_state, time, actor_kind, actor_id, organization_id, reason_code,"
             " attribution, clock, note_sealed) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
@@ -73,6 +63,29 @@ def keep(tx: Transaction, referral: Referral, key: Key | None) -> None:
         )
     outbox.keep(tx, wire.referral_facts(referral, events))
     tx.execute("SELECT pg_notify('clocks', '')")
+
+
+def keep_clocks(tx: Transaction, referral: Referral) -> None:
+    """Writes the clocks of a referral to which nothing else happened: it stays the version that it is."""
+    _write_clocks(tx, referral)
+    tx.execute("UPDATE referrals SET next_due_time = %s WHERE id = %s", (referral.next_due_time, referral.id))
+    tx.execute("SELECT pg_notify('clocks', '')")
+
+
+def _write_clocks(tx: Transaction, referral: Referral) -> None:
+    if not referral.clocks:
+        return
+    with tx.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO clocks (referral_id, number, kind, start_time, due_time, stop_time, pause_time, fired_percent, next_time)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (referral_id, number) DO UPDATE SET start_time = excluded.start_time,"
+            " due_time = excluded.due_time, stop_time = excluded.stop_time, pause_time = excluded.pause_time,"
+            " fired_percent = excluded.fired_percent, next_time = excluded.next_time",
+            [
+                (referral.id, n, c.kind.value, c.start_time, c.due_time, c.stop_time, c.pause_time, c.fired_percent, c.next_time)
+                for n, c in enumerate(referral.clocks)
+            ],
+        )
 
 
 def _event_row(referral_id: str, event: Event, key: Key | None) -> tuple[Any, ...]:
@@ -122,12 +135,12 @@ def events(tx: Transaction, referral_id: str, key: Key | None) -> list[Event]:
     ]
 
 
-# What Referral.is_unanswered says, in rows. A follow-up that was an error is none.
+# What Referral.need_is_open says, in rows. A follow-up that was not sent yet, or was an error, is none.
 _FOLLOWED_UP = (
     "SELECT 1 FROM referrals next WHERE next.based_on_id = referrals.id AND next.sender_organization_id = referrals.sender_organization_id"
-    " AND next.state <> 'entered_in_error'"
+    " AND next.send_time IS NOT NULL AND next.state <> 'entered_in_error'"
 )
-_UNANSWERED = f"(state = ANY(%(came_back)s) AND update_time > %(forgotten)s AND NOT EXISTS ({_FOLLOWED_UP}))"
+_UNANSWERED = f"(state = ANY(%(came_back)s) AND need_close_reason_code = '' AND NOT EXISTS ({_FOLLOWED_UP}))"
 _MINE = (
     "((receiver_organization_id = %(organization)s AND state = ANY(%(for_receiver)s))"
     f" OR (sender_organization_id = %(organization)s AND (state = ANY(%(for_sender)s) OR {_UNANSWERED})))"
@@ -138,6 +151,14 @@ _OTHER = (
 )
 
 
+# When it is due as who asks may know: to a receiver what came back is over. In the network, and among one's own, all is known.
+_DUE = "(CASE WHEN state = ANY(%(came_back)s) AND sender_organization_id <> %(organization)s THEN NULL ELSE next_due_time END)"
+
+
+def _due(wanted: Filter) -> str:
+    return _DUE if wanted.box in ("inbox", "mine") and not wanted.live else "next_due_time"
+
+
 def _where(wanted: Filter) -> tuple[str, dict[str, Any]]:
     boxes = {
         "inbox": "receiver_organization_id = %(organization)s AND state <> 'draft'",
@@ -145,7 +166,7 @@ def _where(wanted: Filter) -> tuple[str, dict[str, Any]]:
         "mine": "(sender_organization_id = %(organization)s OR (receiver_organization_id = %(organization)s AND state <> 'draft'))",
         "network": "state <> 'draft'",
     }
-    conditions = [boxes[wanted.box]]
+    conditions, due = [boxes[wanted.box]], _due(wanted)
     if wanted.states:
         conditions.append("state = ANY(%(states)s)")
     if wanted.need_code:
@@ -153,7 +174,7 @@ def _where(wanted: Filter) -> tuple[str, dict[str, Any]]:
     if wanted.urgency:
         conditions.append("urgency = %(urgency)s")
     if wanted.due_before:
-        conditions.append("next_due_time < %(due_before)s")
+        conditions.append(f"{due} < %(due_before)s")
     if wanted.modified_after:
         conditions.append("update_time > %(modified_after)s")
     if wanted.live:
@@ -170,9 +191,9 @@ def _where(wanted: Filter) -> tuple[str, dict[str, Any]]:
     if wanted.contact_id:
         conditions.append("contact_id = %(contact)s AND sender_organization_id = %(organization)s")
     if wanted.late:
-        conditions.append("next_due_time < %(now)s")
+        conditions.append(f"{due} < %(now)s")
     if wanted.due_soon:
-        conditions.append("next_due_time >= %(now)s AND next_due_time < %(soon)s")
+        conditions.append(f"{due} >= %(now)s AND {due} < %(soon)s")
     if wanted.unanswered:
         conditions.append(_UNANSWERED if wanted.box == "network" else f"sender_organization_id = %(organization)s AND {_UNANSWERED}")
     values = {
@@ -190,7 +211,6 @@ def _where(wanted: Filter) -> tuple[str, dict[str, Any]]:
         "now": wanted.now,
         "soon": wanted.now + SOON,
         "came_back": [state.value for state in CAME_BACK],
-        "forgotten": wanted.now - FORGOTTEN,
     }
     return " AND ".join(conditions), values
 
@@ -198,16 +218,17 @@ def _where(wanted: Filter) -> tuple[str, dict[str, Any]]:
 def find(tx: Transaction, wanted: Filter, limit: int, after: Position | None = None) -> tuple[list[Referral], Position | None]:
     """A page, nearest deadline first, and where the next page goes on."""
     where, values = _where(wanted)
+    order = f"coalesce({_due(wanted)}, 'infinity')"
     if after:
         values["due"], values["updated"], values["after"] = after
         # The first two go in opposite directions, so the row comparison is written out.
         where += (
-            " AND (coalesce(next_due_time, 'infinity') > %(due)s::timestamptz OR (coalesce(next_due_time, 'infinity') = %(due)s::timestamptz"
+            f" AND ({order} > %(due)s::timestamptz OR ({order} = %(due)s::timestamptz"
             " AND (update_time < %(updated)s::timestamptz OR (update_time = %(updated)s::timestamptz AND id > %(after)s))))"
         )
     rows = tx.execute(
-        "SELECT *, coalesce(next_due_time, 'infinity')::text AS due_key, update_time::text AS update_key FROM referrals"
-        f" WHERE {where} ORDER BY coalesce(next_due_time, 'infinity'), update_time DESC, id LIMIT %(limit)s",
+        f"SELECT *, {order}::text AS due_key, update_time::text AS update_key FROM referrals"
+        f" WHERE {where} ORDER BY {order}, update_time DESC, id LIMIT %(limit)s",
         values | {"limit": limit + 1},
     ).fetchall()
     page = rows[:limit]
@@ -217,11 +238,12 @@ def find(tx: Transaction, wanted: Filter, limit: int, after: Position | None = N
 def count(tx: Transaction, wanted: Filter) -> Row:
     """The figures of Today and the board in one pass."""
     where, values = _where(wanted)
+    due = _due(wanted)
     mine, other = (_MINE, _OTHER) if wanted.box != "network" else ("false", "state = ANY(%(for_receiver)s)")
     row = tx.execute(
         "WITH chosen AS (SELECT * FROM referrals WHERE " + where + ")"
-        " SELECT count(*) FILTER (WHERE next_due_time < %(now)s) AS late,"
-        " count(*) FILTER (WHERE next_due_time >= %(now)s AND next_due_time < %(soon)s) AS due_soon,"
+        f" SELECT count(*) FILTER (WHERE {due} < %(now)s) AS late,"
+        f" count(*) FILTER (WHERE {due} >= %(now)s AND {due} < %(soon)s) AS due_soon,"
         f" count(*) FILTER (WHERE {mine}) AS waiting_for_me, count(*) FILTER (WHERE {other}) AS waiting_for_other,"
         " count(*) FILTER (WHERE state = 'sent') AS fresh, count(*) AS total,"
         " (SELECT coalesce(jsonb_object_agg(state, n), '{}') FROM (SELECT state, count(*) AS n FROM chosen GROUP BY state) s) AS by_state,"

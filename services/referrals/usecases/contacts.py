@@ -83,19 +83,26 @@ class Contacts:
 
 @dataclass
 class Standing:
-    """How things stand for a caller; (referral, plain status, whether its receiver may open her data now) for each request."""
+    """How things stand for a caller; (referral, plain status, whether its receiver may open her data now) for each request.
+
+    `may_be_contacted`: every plan of hers, in whosever file, names a way.
+    """
 
     files: int
     items: list[tuple[Referral, str, bool]] = field(default_factory=list)
     open_to: set[str] = field(default_factory=set)  # organisations besides those that hold a file
     may_withdraw: bool = False
+    may_be_contacted: bool = False
 
 
 class References:
     """The caller's side: reference and PIN are the credential."""
 
-    def __init__(self, book: Book, receipts: Receipts, requests: Referrals, people: People, guesses: Guesses, clock: Clock) -> None:
+    def __init__(
+        self, book: Book, files: Files, receipts: Receipts, requests: Referrals, people: People, guesses: Guesses, clock: Clock
+    ) -> None:
         self._book = book
+        self._files = files
         self._receipts = receipts
         self._referrals = requests
         self._people = people
@@ -125,13 +132,14 @@ class References:
         """What was asked for her and who may open what, as it is now."""
         now, people = self._clock.now(), self._people_of(tx, contact)
         standing = Standing(files=len(people))
+        standing.may_be_contacted = bool(people) and all(self._files.get(tx, person).may_be_contacted for person in people)
         asked = {referral.id: referral for referral in (*referrals.of_people(tx, people), *referrals.of_contact(tx, contact.id))}
         receipts = {receipt.id: receipt for person in people for receipt in self._receipts.of_person(tx, person)}
         for referral in asked.values():
             live = referral.state in LIVE and referral.receipt_id in receipts and receipts[referral.receipt_id].is_live(now)
             if live:
                 standing.open_to.add(referral.receiver_organization_id)
-            status = PLAIN.get(referral.state.value)
+            status = "stopped" if referral.need_close_reason_code else PLAIN.get(referral.state.value)
             if status is not None:  # errors are not spoken of
                 standing.items.append((referral, status, live))
             standing.may_withdraw |= referral.state in LIVE

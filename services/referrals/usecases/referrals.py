@@ -95,8 +95,8 @@ class Referrals:
             grant = self.grant(tx, caller, now, referral.person_id, referral.need_code, frozenset({FieldGroup.NOTES}), referral.id)
             key = self._people.note_key(tx, grant)
         except (NotAllowed, NotFound, Conflict):  # the history is there for whoever may see the referral; what was written of her is not
-            return referrals.events(tx, identifier, None)
-        events = referrals.events(tx, identifier, key)
+            return referral.events_for(actor_of(caller), referrals.events(tx, identifier, None))
+        events = referral.events_for(actor_of(caller), referrals.events(tx, identifier, key))
         if any(event.note for event in events):
             trail.append(Entry("read_notes", referral.person_id, referral.need_code, (FieldGroup.NOTES.value, f"referral:{referral.id}")))
         return events
@@ -185,6 +185,7 @@ class Referrals:
             )
         )
         self._keep(tx, referral)
+        self._watch_need(tx, referral, now)
         return referral
 
     def _check_limit(self, tx: Transaction, organization_id: str) -> None:
@@ -245,11 +246,13 @@ class Referrals:
         self._keep(tx, referral)
         return referral
 
-    def step(self, tx: Transaction, identifier: str, version: int, take: Callable[[Referral, Calendar], None]) -> Referral:
+    def step(self, tx: Transaction, now: datetime, identifier: str, version: int, take: Callable[[Referral, Calendar], None]) -> Referral:
         """Any other step: `take` asks the referral to make it."""
         referral = self._fetch(tx, identifier, version)
         take(referral, self._calendar(referral))
         self._keep(tx, referral)
+        if referral.state is State.ENTERED_IN_ERROR:
+            self._watch_need(tx, referral, now)
         return referral
 
     def withdraw_consent(self, tx: Transaction, actor: Actor, now: datetime, person_id: str, receipt_id: str = "") -> None:
@@ -297,6 +300,16 @@ class Referrals:
             trail += [Entry("fire_clock", identifier, "", (event.verb,)) for event in events]
         audit.record(tx, SYSTEM, now, trail)
         return fired
+
+    @staticmethod
+    def _watch_need(tx: Transaction, following: Referral, now: datetime) -> None:
+        """What a referral follows is no open need any more once that was sent, and is one again when it was an error."""
+        if not following.based_on_id or following.send_time is None:
+            return
+        before = referrals.get(tx, following.based_on_id, for_update=True)
+        if before.sender_organization_id == following.sender_organization_id:
+            before.watch_need(now)
+            referrals.keep_clocks(tx, before)
 
     def _fetch(self, tx: Transaction, identifier: str, version: int, *, hold: bool = False) -> Referral:
         """`hold`: after the person's turn, for what gives or uses a consent."""

@@ -13,7 +13,7 @@ CODE := $(wildcard chassis protos services demo bench tests)
 # Tests of one file stay together, so what a module sets up is set up once.
 PYTEST ?= -n 2 --dist loadfile
 
-.PHONY: help run test check hooks times lint format types law fresh protos requirements bench soak image clean system-packages
+.PHONY: help run test check hooks times lint format types law fresh protos requirements bench soak image release clean system-packages
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -30,6 +30,10 @@ else
 	$(PY) -m pytest -m alone
 	$(PY) -m tests.refusals
 endif
+
+release: $(VENV)/.dev ## Keep the contract as that of a release (VERSION=0.2.0): from then on nothing of it may break
+	$(PY) -m protos.generate --release $(VERSION)
+	$(PY) -m services.gateway openapi > protos/released/$(VERSION).openapi.json
 
 check: $(VENV)/.dev lint types law fresh ## The inner loop, under a minute: style, types, the import law, tests of the domain and of what changed
 	$(PY) -m pytest -q $(PYTEST) -m "not alone" $$($(PY) -m tests.changed $(ARGS))

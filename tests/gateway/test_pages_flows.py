@@ -439,7 +439,7 @@ def test_who_may_not_open_anybody_is_not_offered_to(played: PlayedServices, work
     played.answers["BatchGet"].organizations[0].status = d.ORGANIZATION_STATUS_PROBATION  # type: ignore[union-attr]
     text = worker.get(page).text
     assert f"{page}/open" not in text
-    assert "Su organización está a prueba" in text
+    assert "Su organización está en período de prueba" in text
 
 
 PLAN = p.SafeContact(
@@ -474,7 +474,7 @@ def test_that_nobody_may_call_her_is_said_and_nothing_is_offered(played: PlayedS
     [
         (errors.Conflict("receipt_field_group_differs"), "Ella no autorizó que ustedes la contacten."),
         (errors.Conflict("receipt_expired"), "El permiso para contactarla ya venció."),
-        (errors.NotAllowed("member_on_probation"), "Su organización está a prueba y no ve cómo contactarla."),
+        (errors.NotAllowed("member_on_probation"), "Su organización está en período de prueba y no ve cómo contactarla."),
         (errors.NotAllowed("right_missing"), ""),
         (errors.NotFound(), ""),
     ],

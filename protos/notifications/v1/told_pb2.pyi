@@ -86,6 +86,8 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """The appointment will not be."""
     TOLD_KIND_RECEIPT_PROPOSED: _ToldKind.ValueType  # 30
     """A decision in a child's best interest waits for a second person of your organisation."""
+    TOLD_KIND_REFERRAL_NEED_CLOSED: _ToldKind.ValueType  # 31
+    """The sender closed the need that had come back without help, with a reason."""
     TOLD_KIND_WEBHOOK_TEST: _ToldKind.ValueType  # 26
     """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 
@@ -151,6 +153,8 @@ TOLD_KIND_REFERRAL_APPOINTMENT_CANCELLED: ToldKind.ValueType  # 29
 """The appointment will not be."""
 TOLD_KIND_RECEIPT_PROPOSED: ToldKind.ValueType  # 30
 """A decision in a child's best interest waits for a second person of your organisation."""
+TOLD_KIND_REFERRAL_NEED_CLOSED: ToldKind.ValueType  # 31
+"""The sender closed the need that had come back without help, with a reason."""
 TOLD_KIND_WEBHOOK_TEST: ToldKind.ValueType  # 26
 """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 Global___ToldKind: _TypeAlias = ToldKind  # noqa: Y015

@@ -15,7 +15,7 @@ from services.gateway.problems import MEDIA_TYPE, RETRY_SECONDS
 Said = dict[str, Any]
 KIND = told_pb2.ToldKind.DESCRIPTOR
 
-VERSION = "1.0.0"
+VERSION = "0.1.0"
 DESCRIPTION = """\
 Partner systems join the referral network here. The [guide](/api/v1/guide) tells a referral end to end, [versions](/api/v1/guide/versioning) what may change and how.
 

@@ -62,7 +62,9 @@ TABLES: dict[str, dict[str, str]] = {
         "receipt_missing": N_("No hay un permiso válido para contactarla. No la llame: hable con quien la envió."),
         "receipt_expired": N_("El permiso para contactarla ya venció. No la llame: hable con quien la envió."),
         "receipt_unconfirmed": N_("El permiso de emergencia no se confirmó. No la llame: hable con quien la envió."),
-        "member_on_probation": N_("Su organización está a prueba y no ve cómo contactarla. No la llame: hable con quien la envió."),
+        "member_on_probation": N_(
+            "Su organización está en período de prueba y no ve cómo contactarla. No la llame: hable con quien la envió."
+        ),
         "safe_contact_missing": N_("Falta decir cómo se la puede contactar sin peligro. Pregúnteselo antes de llamarla."),
     },
     "explained": {

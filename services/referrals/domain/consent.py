@@ -16,8 +16,8 @@ LONGEST = timedelta(days=366)
 DEFAULT = timedelta(days=90)
 BEST_INTEREST = "best_interest"
 CHILDREN = frozenset({"0-11", "12-17"})
-EXPLAINED = frozenset({"interview", "purpose", "uses", "research_use", "right_to_data", "storage_time", "how_to_withdraw"})
-"""HTCDS' seven points: who was not told all of them has agreed to nothing."""
+POINTS = 7
+"""HTCDS' points, the contract's enum Explained: who was not told all of them has agreed to nothing."""
 OVERRIDE_GROUPS = frozenset({FieldGroup.IDENTITY, FieldGroup.CONTACT, FieldGroup.HEALTH, FieldGroup.LOCATION, FieldGroup.NOTES})
 """What is needed to act: nothing of her story, her family or her papers."""
 
@@ -106,7 +106,7 @@ class Receipt:
         for number, code in enumerate(self.purpose_codes):
             check.need(f"receipt.purpose_codes.{number}", code, required=True)
         check.that(self.create_time < self.until_time <= self.create_time + LONGEST, "receipt.until_time", "out_of_range")
-        heard = self.giver_code == BEST_INTEREST or EXPLAINED.issubset(self.explained_codes)
+        heard = self.giver_code == BEST_INTEREST or len(set(self.explained_codes)) == POINTS
         check.that(heard, "receipt.explained_codes", "required")
         check.that(bool(self.assent_code) or age_band not in CHILDREN, "receipt.assent_code", "required")
         check.done()

@@ -56,12 +56,12 @@ class Planned:
 
 def ahead(referral: Referral) -> list[Planned]:
     """What is planned and has not been: the times for which the table `ahead` has a word. planned_X_time is over once there is an X_time."""
-    found = []
+    planned = []
     for name in vocabulary.TABLES["ahead"] if referral.live else ():
         at, happened = i18n.moment(getattr(referral, name)), name.removeprefix("planned_")
         if at and (happened == name or not i18n.moment(getattr(referral, happened))):
-            found.append(Planned(words.word("ahead", name), i18n.when(getattr(referral, name)), at < i18n.now()))
-    return found
+            planned.append(Planned(words.word("ahead", name), i18n.when(getattr(referral, name)), at < i18n.now()))
+    return planned
 
 
 def answers(policy: DeadlinePolicy) -> dict[str, str]:

@@ -83,13 +83,13 @@ def _form(step: str, rpc: MethodDescriptor) -> StepForm:
 
 
 def _steps() -> dict[str, StepForm]:
-    found = {}
+    forms_by_step = {}
     for rpc in r.DESCRIPTOR.services_by_name["Referrals"].methods:
         path = rpc.GetOptions().Extensions[annotations_pb2.http].post
         step = path.removeprefix(_STEP).replace("-", "_")
         if path.startswith(_STEP) and step not in _ELSEWHERE:
-            found[step] = _form(step, rpc)
-    return found
+            forms_by_step[step] = _form(step, rpc)
+    return forms_by_step
 
 
 STEPS: dict[str, StepForm] = _steps()

@@ -68,8 +68,8 @@ def number(kind: str, text: str) -> Any:
 def word(kind: str, value: str | int) -> str:
     """The word for a code or an enum's value, in the reader's language."""
     text = code(kind, value) if isinstance(value, int) else value
-    found = spanish(kind, text)
-    return _(found) if found else text.replace("_", " ")
+    spanish_word = spanish(kind, text)
+    return _(spanish_word) if spanish_word else text.replace("_", " ")
 
 
 def spanish(kind: str, text: str) -> str | None:
@@ -115,8 +115,8 @@ def violation(reason: str, name: str = "") -> str:
 
 def conflict(reason: str) -> str:
     """Why something is not possible now, and what to do."""
-    found = vocabulary.TABLES["conflict"].get(reason)
-    return _(found) if found else _("No es posible en este estado. Vuelva a abrir la página para ver qué se puede hacer.")
+    advice = vocabulary.TABLES["conflict"].get(reason)
+    return _(advice) if advice else _("No es posible en este estado. Vuelva a abrir la página para ver qué se puede hacer.")
 
 
 def wait(seconds: float) -> str:

@@ -76,8 +76,8 @@ class Binding:
     @property
     def takes_etag(self) -> bool:
         """Whether it changes what has an etag."""
-        places = (self.rpc.input_type, self.target)
-        return self.verb != "get" and not self.creates and any("etag" in place.fields_by_name for place in places)
+        messages = (self.rpc.input_type, self.target)
+        return self.verb != "get" and not self.creates and any("etag" in message.fields_by_name for message in messages)
 
     @property
     def needs_etag(self) -> bool:
@@ -125,8 +125,8 @@ class Binding:
         masked = "update_mask" in self.rpc.input_type.fields_by_name
         values = completed(given, lambda: self._now(variables)) if masked and self.verb == "patch" else given
         for name, value in values.items():
-            place, field = next(_places(request, target, name))
-            from_json({field: value}, place)
+            message, field = next(_places(request, target, name))
+            from_json({field: value}, message)
         for argument, path in self.variables.items():
             *outer, field = path.split(".")
             setattr(getattr(request, outer[0]) if outer else request, field, variables[argument])
@@ -187,7 +187,7 @@ def _places(request: Message, target: Message, name: str) -> Iterator[tuple[Mess
     """Where a value goes: into the body's message, the request, or its filter, under its name there."""
     named = [name, _NAMES.get(name, name)]
     inner = [getattr(request, "filter")] if "filter" in request.DESCRIPTOR.fields_by_name else []  # noqa: B009  # mypy knows no message's fields
-    for place in (target, request, *inner):
+    for message in (target, request, *inner):
         for each in named:
-            if each in place.DESCRIPTOR.fields_by_name:
-                yield place, each
+            if each in message.DESCRIPTOR.fields_by_name:
+                yield message, each

@@ -45,8 +45,8 @@ def install(app: Flask, document: dict[str, Any]) -> None:
         return shown("api_docs.html", document=document, about=about, groups=operations(document), reasons=REASONS, here="docs")
 
     def guide_page(name: str = "") -> Response:
-        found = guide.PAGES[name]
-        return shown("api_guide.html", title=found.title, body=guide.html(name), here=name)
+        chosen = guide.PAGES[name]
+        return shown("api_guide.html", title=chosen.title, body=guide.html(name), here=name)
 
     def style() -> Response:
         return conditional(Response(STYLE, content_type="text/css; charset=utf-8"))

@@ -86,11 +86,11 @@ def _lead(children: Sequence[Token], folder: str) -> None:
     dropped = False
     for token in children:
         if token.type == "link_open":
-            file, _, place = str(token.attrGet("href") or "").partition("#")
+            file, _, fragment = str(token.attrGet("href") or "").partition("#")
             there = SERVED.get(posixpath.normpath(posixpath.join(folder, file)))
             dropped = bool(file) and there is None and "://" not in file and not file.startswith(f"{PREFIX}/")
             token.hidden = dropped
             if file and there:
-                token.attrSet("href", f"{there}#{place}" if place else there)
+                token.attrSet("href", f"{there}#{fragment}" if fragment else there)
         elif token.type == "link_close":
             token.hidden = dropped

@@ -57,8 +57,8 @@ class Parser(FlaskParser):
     def handle_error(self, error: ValidationError, req: Request, schema: Schema, **_options: Any) -> NoReturn:
         """Raises what a schema found; webargs says in front where it looked (json, query)."""
         where = error.messages if isinstance(error.messages, dict) else {"json": error.messages}
-        found = [violation for messages in where.values() for violation in violations(messages)]
-        raise Invalid(*dict.fromkeys(found))
+        wrong = [violation for messages in where.values() for violation in violations(messages)]
+        raise Invalid(*dict.fromkeys(wrong))
 
 
 def _no_number(_constant: str) -> NoReturn:
@@ -68,11 +68,11 @@ def _no_number(_constant: str) -> NoReturn:
 def violations(messages: Any, path: tuple[str, ...] = ()) -> list[tuple[str, str]]:
     """What marshmallow found, as (field path, reason word). Names that no programmer gave are left out of the path."""
     if isinstance(messages, Mapping):
-        found = []
+        wrong = []
         for name, inner in messages.items():
             named = isinstance(name, int) or bool(NAME.match(str(name)))
-            found += violations(inner, (*path, str(name)) if named else path)  # _schema: the object as a whole
-        return found
+            wrong += violations(inner, (*path, str(name)) if named else path)  # _schema: the object as a whole
+        return wrong
     return [(".".join(path), WORDS.get(word, word if REASON.match(word) else "malformed")) for word in messages[:1]]
 
 

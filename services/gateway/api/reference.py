@@ -56,11 +56,11 @@ def _body(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Iterator
 
 
 def _fields(document: Mapping[str, Any], schema: Schema, within: str, depth: int) -> Iterator[Row]:
-    whole = _resolved(document, schema)
-    for name, said in whole.get("properties", {}).items():
+    resolved = _resolved(document, schema)
+    for name, said in resolved.get("properties", {}).items():
         if said.get("readOnly"):
             continue
-        yield _row(document, within + name, "body", said, name in whole.get("required", ()))
+        yield _row(document, within + name, "body", said, name in resolved.get("required", ()))
         inner = _resolved(document, said)
         is_list = "items" in inner
         if depth:
@@ -112,9 +112,9 @@ def _resolved(document: Mapping[str, Any], schema: Schema) -> Schema:
     """A schema or parameter without references on top."""
     for part in schema.get("allOf", []):
         schema = {**schema, **part}
-    found: Any = document
+    referred: Any = document
     if "$ref" not in schema:
         return schema
     for name in schema["$ref"].removeprefix("#/").split("/"):
-        found = found[name]
-    return {**found, **{key: value for key, value in schema.items() if key not in ("$ref", "allOf")}}
+        referred = referred[name]
+    return {**referred, **{key: value for key, value in schema.items() if key not in ("$ref", "allOf")}}

@@ -158,13 +158,13 @@ def needs_body(schema: type[Schema], method: str, status: int) -> bool:
 
 def statuses(binding: Binding, given: type[Schema] | None) -> list[int]:
     """The refusals a route has by what it takes and by what its rpc refuses."""
-    found = {429, 503, 504} | binding.statuses
-    found |= set() if binding.rules.public else {401, 403}
-    found |= {404} if binding.variables else set()
-    found |= {400} if given or binding.is_repeatable else set()
-    found |= {422} if binding.is_repeatable else set()
-    found |= ({412, 428} if binding.needs_etag else {412}) if binding.takes_etag else set()
-    return sorted(found)
+    refusals = {429, 503, 504} | binding.statuses
+    refusals |= set() if binding.rules.public else {401, 403}
+    refusals |= {404} if binding.variables else set()
+    refusals |= {400} if given or binding.is_repeatable else set()
+    refusals |= {422} if binding.is_repeatable else set()
+    refusals |= ({412, 428} if binding.needs_etag else {412}) if binding.takes_etag else set()
+    return sorted(refusals)
 
 
 def install(app: Flask, services: Sequence[Routes]) -> Blueprint:

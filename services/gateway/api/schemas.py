@@ -52,8 +52,8 @@ class Number(fields.Integer):
     """A whole number; 3.0 is one in JSON."""
 
     def _validated(self, value: Any) -> Any:
-        whole = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
-        return super()._validated(int(value) if whole else value)
+        is_whole = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
+        return super()._validated(int(value) if is_whole else value)
 
 
 class Time(fields.AwareDateTime):
@@ -116,23 +116,23 @@ def body(binding: Binding) -> type[Schema] | None:
     # What goes with a mask may be said in part; a merge patch can clear it, too.
     make = _partial(clearing=patch) if mask else _partial(clearing=False) if patch else _asked
     name = f"{binding.target.name}Patch" if patch else f"{request.name.removesuffix('Request')}Body"
-    found = {
+    fields_by_name = {
         _IN_BODY.get(field.name, field.name): make(field)
         for field in _sendable(binding.target, binding)
         if (not only or field.name in only) and field.name not in without and not (mask and shape(field).immutable)
     }
     if binding.body != "*":
-        found |= {field.name: make(field) for field in _sendable(request, binding) if field.name != binding.body}
-    if not found:
+        fields_by_name |= {field.name: make(field) for field in _sendable(request, binding) if field.name != binding.body}
+    if not fields_by_name:
         return None
-    made = _schema(name, comment(binding.target), found, RAISE)
-    if mask or _is_one_of(found):  # an empty mask is refused, and so is none of those of which one is sent
+    made = _schema(name, comment(binding.target), fields_by_name, RAISE)
+    if mask or _is_one_of(fields_by_name):  # an empty mask is refused, and so is none of those of which one is sent
         OF_THE_WHOLE[made.__name__] = {"minProperties": 1, **({} if mask else {"maxProperties": 1})}
     return made
 
 
-def _is_one_of(found: Mapping[str, AnyField]) -> bool:
-    groups = {field.metadata.get("x-one-of") for field in found.values()}
+def _is_one_of(fields_by_name: Mapping[str, AnyField]) -> bool:
+    groups = {field.metadata.get("x-one-of") for field in fields_by_name.values()}
     return len(groups) == 1 and groups != {None}
 
 
@@ -140,7 +140,7 @@ def query(binding: Binding) -> type[Schema] | None:
     """The schema of a query; None for an rpc that takes none."""
     if binding.verb != "get":
         return None
-    found = {}
+    fields_by_name = {}
     for field in _filters(binding.rpc.input_type, binding):
         known = shape(field)
         if known.private or known.sealed or (known.kind and known.kind.name in ("PIN", "SECRET", "PASSWORD")):
@@ -148,8 +148,8 @@ def query(binding: Binding) -> type[Schema] | None:
         made = _asked(field)
         if isinstance(made, fields.Integer):
             made.strict = False  # a query is text
-        found[PARAMETERS.get(field.name, field.name)] = made
-    return _schema(f"{binding.rpc.name}Query", "", found, RAISE) if found else None
+        fields_by_name[PARAMETERS.get(field.name, field.name)] = made
+    return _schema(f"{binding.rpc.name}Query", "", fields_by_name, RAISE) if fields_by_name else None
 
 
 @cache
@@ -159,11 +159,13 @@ def answer(output: MessageType) -> type[Schema] | None:
         return None
     if listing := listed_field(output):
         item = listing.message_type
-        whole = "next_page_token" not in output.fields_by_name
+        is_unpaged = "next_page_token" not in output.fields_by_name
         entries = fields.List(fields.Nested(said(item)), required=True, metadata={"description": "In the order of the list."})
         rest = {field.name: _said(field) for field in output.fields if field is not listing and field.name != "next_page_token"}
-        following = {} if whole else {"next_cursor": Text(metadata={"description": "Where the next page begins; absent on the last one."})}
-        return _schema(f"{item.name}{'List' if whole else 'Page'}", "", {"items": entries, **rest, **following}, EXCLUDE)
+        following = (
+            {} if is_unpaged else {"next_cursor": Text(metadata={"description": "Where the next page begins; absent on the last one."})}
+        )
+        return _schema(f"{item.name}{'List' if is_unpaged else 'Page'}", "", {"items": entries, **rest, **following}, EXCLUDE)
     if wrapped := wrapped_field(output):
         rest = {field.name: _said(field) for field in output.fields if field is not wrapped}
         inner = {field.name: _said(field) for field in wrapped.message_type.fields}
@@ -213,9 +215,9 @@ def _partial_part(message: Descriptor, clearing: bool) -> type[Schema]:
     return _schema(f"{message.name}Patch", comment(message), {field.name: make(field) for field in _sendable(message)}, RAISE)
 
 
-def _schema(name: str, description: str, found: Mapping[str, AnyField], unknown: str) -> type[Schema]:
+def _schema(name: str, description: str, fields_by_name: Mapping[str, AnyField], unknown: str) -> type[Schema]:
     meta = type("Meta", (), {"unknown": unknown})
-    return type(name, (Object,), {"__doc__": description, "Meta": meta, **found})
+    return type(name, (Object,), {"__doc__": description, "Meta": meta, **fields_by_name})
 
 
 def _sendable(message: Descriptor, binding: Binding | None = None) -> Iterator[FieldType]:
@@ -308,10 +310,10 @@ def _validators(field: FieldType, known: Shape, *, required: bool = False) -> li
     if known.kind:
         of_list = field.is_repeated
         least, most = (known.kind.least, known.kind.most) if of_list else (known.least, known.most)
-        found: list[Callable[[Any], Any]] = [Length(max=most, error="too_long")]
+        validators: list[Callable[[Any], Any]] = [Length(max=most, error="too_long")]
         if required or of_list or least:
-            found.append(Length(min=max(1, least), error="too_short" if least else "required"))
-        return [*found, Whole(known.kind.pattern or PLAIN, error=known.kind.reason)]
+            validators.append(Length(min=max(1, least), error="too_short" if least else "required"))
+        return [*validators, Whole(known.kind.pattern or PLAIN, error=known.kind.reason)]
     if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64):
         if field.name == "page_size":
             return [Range(1, MOST_A_PAGE, error="out_of_range")]

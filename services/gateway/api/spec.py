@@ -160,7 +160,7 @@ class DocumentedApi(Api):  # type: ignore[misc]
 
 def told(spec: Any) -> Said:
     """The document's `webhooks`: every kind that an endpoint can be told of, with its body."""
-    found = {}
+    webhooks = {}
     for number, type_ in wire.words(KIND).items():
         value = KIND.values_by_number[number]
         name = value.name.removeprefix("TOLD_KIND_").lower()
@@ -173,7 +173,7 @@ def told(spec: Any) -> Said:
             "data": {"$ref": f"#/components/schemas/{data.__name__}"},
         }
         schema = {"type": "object", "required": list(properties), "properties": properties}
-        found[name] = {
+        webhooks[name] = {
             "post": {
                 "operationId": f"told_{name}",
                 "summary": schemas.COMMENTS[f"{KIND.full_name}.{value.name}"].removesuffix("."),
@@ -187,7 +187,7 @@ def told(spec: Any) -> Said:
                 },
             }
         }
-    return found
+    return webhooks
 
 
 def settings() -> dict[str, Any]:

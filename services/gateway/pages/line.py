@@ -26,10 +26,10 @@ def contact(identifier: str = "") -> c.Contact:
 def queue() -> str:
     """A page of contacts: those still open, which one shift hands to the next, above the others; of those, what nobody assessed yet on top."""
     answer = clients().contacts.ListContacts(c.ListContactsRequest(page_size=50, page_token=request.args.get("page", "")))
-    return render_template("line.html", contacts=sorted(answer.contacts, key=place), next_page=answer.next_page_token)
+    return render_template("line.html", contacts=sorted(answer.contacts, key=queue_order), next_page=answer.next_page_token)
 
 
-def place(contact: c.Contact) -> tuple[bool, bool, int]:
+def queue_order(contact: c.Contact) -> tuple[bool, bool, int]:
     """Where a contact stands in the queue: open ones first, of them those without an urgency, for it may be anything, then the most urgent."""
     is_open = contact.outcome_code in (c.CONTACT_OUTCOME_UNSPECIFIED, c.CONTACT_OUTCOME_OPEN)
     return (not is_open, is_open and bool(contact.urgency), -contact.urgency if is_open else 0)

@@ -43,14 +43,14 @@ def listing() -> str:
     box = box if box in boxes else boxes[0]
     state, need, urgency = (request.args.get(name, "") for name in ("state", "need", "urgency"))
     live = request.args.get("all", "") == "" and not state
-    found = r.ReferralFilter(
+    wanted = r.ReferralFilter(
         box=BOXES[box],
         states=[r.State.ValueType(words.number("state", state))] if state else [],
         need_code=need,
         urgency=r.Urgency.ValueType(words.number("urgency", urgency)),
         live=live,
     )
-    answer = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=found, page_size=50, page_token=request.args.get("page", "")))
+    answer = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted, page_size=50, page_token=request.args.get("page", "")))
     kept = {key: value for key, value in request.args.items() if key in ("box", "state", "need", "urgency", "all")}
     return render_template(
         "referrals.html",
@@ -169,8 +169,8 @@ def notices_of(referral: r.Referral) -> list[Notice]:
 def group_needs(code: str) -> list[tuple[str, str]]:
     """The needs of the same group, for what was delivered."""
     group = code.partition(".")[0]
-    found = next((children for known, _name, children in names.needs() if known == group), [])
-    return found or [(code, names.need(code))]
+    needs = next((children for known, _name, children in names.needs() if known == group), [])
+    return needs or [(code, names.need(code))]
 
 
 def alternatives(referral: r.Referral) -> list[tuple[str, str]]:

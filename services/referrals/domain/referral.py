@@ -320,18 +320,18 @@ class Referral:
 
     def sides(self, actor: Actor) -> frozenset[Side]:
         """On which sides an actor stands."""
-        found = set()
+        sides = set()
         if actor.kind == "person":
-            found.add(Side.PERSON)
+            sides.add(Side.PERSON)
         if actor.kind == "system":
-            found.add(Side.SYSTEM)
+            sides.add(Side.SYSTEM)
         if actor.organization_id and actor.organization_id == self.sender_organization_id:
-            found.add(Side.SENDER)
+            sides.add(Side.SENDER)
         if actor.organization_id and actor.organization_id == self.receiver_organization_id and self.state is not State.DRAFT:
-            found.add(Side.RECEIVER)
+            sides.add(Side.RECEIVER)
         if actor.coordinates:
-            found.add(Side.COORDINATOR)
-        return frozenset(found)
+            sides.add(Side.COORDINATOR)
+        return frozenset(sides)
 
     def allowed_verbs(self, actor: Actor, now: datetime) -> list[str]:
         """What this actor may do next, what moves things on first."""

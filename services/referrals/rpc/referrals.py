@@ -41,16 +41,16 @@ class ReferralsServicer:
 
     def UpdateReferral(self, request: pb.UpdateReferralRequest, call: Call) -> pb.Referral:
         paths = masked(request.update_mask, _AMENDABLE)
-        found = request.referral
+        sent = request.referral
         draft = Draft(
-            need_code=found.need_code if "need_code" in paths else None,
-            urgency=_required_urgency(found.urgency) if "urgency" in paths else None,
-            service_id=optional_id(found.service_id, "service_id") if "service_id" in paths else None,
-            receipt_id=optional_id(found.receipt_id, "receipt_id") if "receipt_id" in paths else None,
-            contact_id=optional_id(found.contact_id, "contact_id") if "contact_id" in paths else None,
+            need_code=sent.need_code if "need_code" in paths else None,
+            urgency=_required_urgency(sent.urgency) if "urgency" in paths else None,
+            service_id=optional_id(sent.service_id, "service_id") if "service_id" in paths else None,
+            receipt_id=optional_id(sent.receipt_id, "receipt_id") if "receipt_id" in paths else None,
+            contact_id=optional_id(sent.contact_id, "contact_id") if "contact_id" in paths else None,
         )
         changed = self._usecases.amend(
-            call.tx, call.caller, call.clock.now(), object_id(found.id), version(found.etag, "referral.etag"), draft
+            call.tx, call.caller, call.clock.now(), object_id(sent.id), version(sent.etag, "referral.etag"), draft
         )
         return self._pack(changed, call)
 
@@ -59,9 +59,9 @@ class ReferralsServicer:
 
     def ListReferrals(self, request: pb.ListReferralsRequest, call: Call) -> pb.ListReferralsResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str, str)
-        found, more = self._usecases.find(call.tx, _filter(request.filter, call), size, after)
+        referrals, more = self._usecases.find(call.tx, _filter(request.filter, call), size, after)
         return pb.ListReferralsResponse(
-            referrals=[self._pack(referral, call) for referral in found], next_page_token=self._pages.token(request, more)
+            referrals=[self._pack(referral, call) for referral in referrals], next_page_token=self._pages.token(request, more)
         )
 
     def CountReferrals(self, request: pb.CountReferralsRequest, call: Call) -> pb.CountReferralsResponse:
@@ -260,7 +260,7 @@ class ReferralsServicer:
     ) -> pb.Referral:
         actor, now = actor_of(call.caller), call.clock.now()
         referral = self._usecases.step(
-            call.tx, now, object_id(request.id), version(request.etag), lambda found, days: take(found, actor, now, days)
+            call.tx, now, object_id(request.id), version(request.etag), lambda referral, days: take(referral, actor, now, days)
         )
         return self._pack(referral, call)
 
@@ -274,25 +274,26 @@ class StatisticsServicer:
 
     def GetPilotFigures(self, request: pb.GetPilotFiguresRequest, call: Call) -> pb.PilotFigures:
         """See the .proto."""
-        found = figures.pilot(call.tx)
+        counts = figures.pilot(call.tx)
         lists = {
-            name: [pb.Figure(code=code, count=count) for code, count in found[name]] for name in ("by_country", "by_department", "by_month")
+            name: [pb.Figure(code=code, count=count) for code, count in counts[name]]
+            for name in ("by_country", "by_department", "by_month")
         }
         return pb.PilotFigures(
-            assisted=found["assisted"],
-            from_chinandega=found["from_chinandega"],
+            assisted=counts["assisted"],
+            from_chinandega=counts["from_chinandega"],
             period_start="2006-01",
             period_end="2006-10",
-            by_need_group=[pb.Figure(code=code, count=count) for code, count in found["by_need"]],
+            by_need_group=[pb.Figure(code=code, count=count) for code, count in counts["by_need"]],
             **lists,
         )
 
 
 def _required_urgency(number: int) -> Urgency:
-    found = wire.URGENCIES.member(number, "urgency")
-    if found is None:
+    urgency = wire.URGENCIES.member(number, "urgency")
+    if urgency is None:
         raise Invalid(("urgency", "required"))
-    return found
+    return urgency
 
 
 def _filter(message: pb.ReferralFilter, call: Call) -> Filter:

@@ -56,8 +56,11 @@ def rules(method: MethodDescriptor) -> Rules:
     ends = [date.fromisoformat(day) if day else None for day in (said.deprecate_date, said.sunset_date)]
     if (ends[0] is None) != (ends[1] is None) or (ends[0] and ends[1] and ends[1] < ends[0] + NOTICE):
         raise TypeError(f"{method.full_name}: what is deprecated says since when and until when, a year later at least")
+    reasons = words(said.DESCRIPTOR.fields_by_name["refusals"].enum_type)
     scope = words(said.DESCRIPTOR.fields_by_name["scope"].enum_type).get(said.scope, "")
-    return Rules(roles, scope, said.public, not said.unrecorded, said.unversioned, frozenset(said.refusals), *ends)
+    return Rules(
+        roles, scope, said.public, not said.unrecorded, said.unversioned, frozenset(reasons[number] for number in said.refusals), *ends
+    )
 
 
 @cache

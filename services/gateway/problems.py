@@ -5,6 +5,7 @@ Limit: a reason that a service invents and this table does not know is passed on
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
 from chassis import errors, log
+from chassis.wire import words
+from protos.contract.v1 import contract_pb2
+from services.gateway.comments import COMMENTS
 
 DOCS = "/api/v1/docs"
 MEDIA_TYPE = "application/problem+json"
@@ -40,102 +44,15 @@ class HttpRefusal(errors.Refusal):
     """A refusal that only HTTP knows: body, header or method."""
 
 
-# In the order of the documentation: who asks, what is asked, the state of things, later again.
-REASONS = {
-    "token_missing": Meaning(
-        401, "No credential was sent.", "Send `Authorization: Bearer` with an API key, a session secret or a caller token."
-    ),
-    "token_invalid": Meaning(
-        401,
-        "The credential is not one of ours.",
-        "Check that the key is whole (enl_, id and secret), and that a caller token is for this service.",
-    ),
-    "token_expired": Meaning(
-        401,
-        "The caller token has expired.",
-        "Fetch a fresh one and ask again; nothing was done. For a key or a session the gateway does it.",
-    ),
-    "key_invalid": Meaning(401, "The API key is unknown, revoked or expired.", "Ask your organisation's manager for a new key."),
-    "sign_in_failed": Meaning(
-        401, "E-mail and password do not belong together, or the account is closed.", "Ask again; an unknown e-mail looks the same."
-    ),
-    "session_ended": Meaning(401, "The session has ended.", "Sign in again."),
-    "invitation_invalid": Meaning(401, "The invitation is used, replaced, too old or unknown.", "Ask for another."),
-    "reference_or_pin_wrong": Meaning(401, "Reference and PIN do not belong together.", "Ask again; an unknown reference looks the same."),
-    "right_missing": Meaning(403, "The role or scope has no right to this.", "Ask for a key with the scope that the operation names."),
-    "organization_not_active": Meaning(403, "The member is suspended or has left.", "Speak to the coordinator."),
-    "member_on_probation": Meaning(403, "A member on probation does not open identities.", "Wait for the approval by the coordinator."),
-    "not_found": Meaning(404, "It does not exist, or it is not yours.", "Check the id; the two cases look the same on purpose."),
-    "method_not_allowed": Meaning(405, "This method is not offered here.", "Use one that `Allow` names."),
-    "malformed_json": Meaning(400, "The body is not JSON.", "Send one JSON object in UTF-8, without NaN or Infinity."),
-    "malformed_request": Meaning(400, "The request is not understood.", "Check path, headers and query."),
-    "content_type_unsupported": Meaning(
-        415, "The body is of another type.", "Send application/json, or application/merge-patch+json to PATCH."
-    ),
-    "body_too_large": Meaning(413, "The body is larger than 64 kB.", "Send less."),
-    "invalid_fields": Meaning(400, "Some fields are wrong.", "`errors` names each by pointer, parameter or header, with a reason."),
-    "etag_required": Meaning(428, "A change needs the version it is based on.", "Read it, and send its ETag as If-Match."),
-    "stale_etag": Meaning(412, "It has changed since you read it.", "Read it again and decide anew."),
-    "request_id_reused": Meaning(422, "This Idempotency-Key came before with another request.", "Use a fresh key for each new request."),
-    "illegal_transition": Meaning(409, "Not possible in this state, or not for your side.", "Read it again; `allowed_verbs` says what is."),
-    "already_asked": Meaning(409, "A question was asked before; one is the limit.", "Decide, or call the sender."),
-    "not_a_draft": Meaning(409, "Only a draft can be changed.", "Withdraw it and open a new one."),
-    "incomplete_draft": Meaning(409, "Need, urgency or service is missing.", "Complete the draft with PATCH."),
-    "service_unknown": Meaning(409, "The service is inactive or not known yet.", "Choose another, or try again in a few seconds."),
-    "safe_contact_missing": Meaning(409, "There is no safe-contact plan for the person.", "PUT one; `none` is a plan."),
-    "receipt_missing": Meaning(
-        409, "No consent covers this.", "Record a receipt for the recipient, or send on an override if you have that right."
-    ),
-    "receipt_expired": Meaning(409, "The consent has run out.", "Ask the person again, and record a new receipt."),
-    "receipt_withdrawn": Meaning(409, "The consent was withdrawn.", "Respect it; a new receipt needs a new consent."),
-    "receipt_recipient_differs": Meaning(409, "The consent is for another organisation.", "Record a receipt for this recipient."),
-    "receipt_purpose_differs": Meaning(409, "The consent is for another purpose.", "Record a receipt that names this need."),
-    "receipt_field_group_differs": Meaning(
-        409, "The consent does not cover these field groups.", "Ask for fewer, or record a new receipt."
-    ),
-    "receipt_unconfirmed": Meaning(409, "A second person has not confirmed it.", "Have somebody else confirm it, or record a consent."),
-    "guardian_required": Meaning(
-        409, "A child does not consent alone.", "Record the guardian's or authority's consent, or a decision in its best interest."
-    ),
-    "two_people_required": Meaning(
-        409, "Type, country and public number are the network's.", "Propose the change; another person of the coordination confirms it."
-    ),
-    "second_person_required": Meaning(409, "Who began it can't confirm it.", "Have somebody else do it."),
-    "override_after_withdrawal": Meaning(
-        409, "She took her consent to this receiver back.", "Respect it; a new danger needs its own reason and another person."
-    ),
-    "receiver_not_active": Meaning(409, "The receiving member is suspended or has left.", "Choose another service."),
-    "person_erased": Meaning(409, "The person's data were erased.", "Nothing can bring them back."),
-    "referral_limit": Meaning(409, "A member on probation has five live referrals at most.", "Wait for an answer or the approval."),
-    "nothing_to_confirm": Meaning(409, "Nothing waits for a confirmation.", "Read it again: somebody may have confirmed it."),
-    "email_taken": Meaning(
-        409, "Your address has an account at another organization.", "Sign in with it, or be invited with another address."
-    ),
-    "manager_exists": Meaning(409, "The organisation has a manager.", "She invites its people herself."),
-    "too_many_invitations": Meaning(409, "Twenty invitations in 72 hours are the limit.", "Wait until one has run out."),
-    "too_many_keys": Meaning(409, "Two live keys are the limit.", "Revoke one."),
-    "too_many_webhooks": Meaning(409, "Twenty webhooks are the limit.", "Remove one, or tell more kinds to one."),
-    "not_in_development": Meaning(409, "Only a development set-up keeps e-mails.", "Look into the mailbox instead."),
-    "too_many_attempts": Meaning(429, "Too many wrong attempts.", "Wait for Retry-After."),
-    "rate_limited": Meaning(429, "You asked more often than your share.", "Wait for Retry-After; `RateLimit` says how much is left."),
-    "too_many_requests": Meaning(429, "Too much for now.", "Wait for Retry-After."),
-    "store_full": Meaning(429, "There is no room for more facts just now.", "Wait for Retry-After; tell operations."),
-    "store_busy": Meaning(503, "Others change the same thing just now; nothing was written.", "Send the same request again."),
-    "store_unavailable": Meaning(
-        503, "A database is away; nothing was written.", "Send the same request with the same Idempotency-Key again."
-    ),
-    "service_unreachable": Meaning(
-        503, "The connection to a service was lost.", "Send the same request with the same Idempotency-Key again."
-    ),
-    "service_away": Meaning(
-        503, "A service is known to be away; nothing was sent to it.", "Send the same request with the same Idempotency-Key again."
-    ),
-    "service_busy": Meaning(
-        503, "A service has as much to do as it can; nothing was sent to it.", "Send the same request with the same Idempotency-Key again."
-    ),
-    "deadline_exceeded": Meaning(504, "A service did not answer in time.", "Send the same request with the same Idempotency-Key again."),
-    "fault": Meaning(500, "Something broke here.", "Tell operations the request id."),
-}
+def _meanings() -> Iterator[tuple[str, Meaning]]:
+    for number, word in words(contract_pb2.Reason.DESCRIPTOR).items():
+        value = contract_pb2.Reason.DESCRIPTOR.values_by_number[number]
+        title, _, remedy = COMMENTS[f"{contract_pb2.Reason.DESCRIPTOR.full_name}.{value.name}"].partition(". ")
+        yield word, Meaning(value.GetOptions().Extensions[contract_pb2.http_status], f"{title}.", remedy)
+
+
+REASONS = dict(_meanings())
+"""Every reason of the contract, in its order: who asks, what is asked, the state of things, later again."""
 KINDS: tuple[tuple[type[errors.Refusal], int], ...] = (
     (errors.Unauthenticated, 401),
     (errors.NotAllowed, 403),

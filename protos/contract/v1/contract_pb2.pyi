@@ -91,6 +91,258 @@ SCOPE_CONTACTS_WRITE: Scope.ValueType  # 9
 SCOPE_NOTIFICATIONS: Scope.ValueType  # 10
 Global___Scope: _TypeAlias = Scope  # noqa: Y015
 
+class _Reason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REASON_UNSPECIFIED: _Reason.ValueType  # 0
+    REASON_TOKEN_MISSING: _Reason.ValueType  # 1
+    """No credential was sent. Send `Authorization: Bearer` with an API key, a session secret or a caller token."""
+    REASON_TOKEN_INVALID: _Reason.ValueType  # 2
+    """The credential is not one of ours. Check that the key is whole (enl_, id and secret), and that a caller token is for this service."""
+    REASON_TOKEN_EXPIRED: _Reason.ValueType  # 3
+    """The caller token has expired. Fetch a fresh one and ask again; nothing was done. For a key or a session the gateway does it."""
+    REASON_KEY_INVALID: _Reason.ValueType  # 4
+    """The API key is unknown, revoked or expired. Ask your organisation's manager for a new key."""
+    REASON_SIGN_IN_FAILED: _Reason.ValueType  # 5
+    """E-mail and password do not belong together, or the account is closed. Ask again; an unknown e-mail looks the same."""
+    REASON_SESSION_ENDED: _Reason.ValueType  # 6
+    """The session has ended. Sign in again."""
+    REASON_INVITATION_INVALID: _Reason.ValueType  # 7
+    """The invitation is used, replaced, too old or unknown. Ask for another."""
+    REASON_REFERENCE_OR_PIN_WRONG: _Reason.ValueType  # 8
+    """Reference and PIN do not belong together. Ask again; an unknown reference looks the same."""
+    REASON_RIGHT_MISSING: _Reason.ValueType  # 9
+    """The role or scope has no right to this. Ask for a key with the scope that the operation names."""
+    REASON_ORGANIZATION_NOT_ACTIVE: _Reason.ValueType  # 10
+    """The member is suspended or has left. Speak to the coordinator."""
+    REASON_MEMBER_ON_PROBATION: _Reason.ValueType  # 11
+    """A member on probation does not open identities. Wait for the approval by the coordinator."""
+    REASON_NOT_FOUND: _Reason.ValueType  # 12
+    """It does not exist, or it is not yours. Check the id; the two cases look the same on purpose."""
+    REASON_METHOD_NOT_ALLOWED: _Reason.ValueType  # 13
+    """This method is not offered here. Use one that `Allow` names."""
+    REASON_MALFORMED_JSON: _Reason.ValueType  # 14
+    """The body is not JSON. Send one JSON object in UTF-8, without NaN or Infinity."""
+    REASON_MALFORMED_REQUEST: _Reason.ValueType  # 15
+    """The request is not understood. Check path, headers and query."""
+    REASON_CONTENT_TYPE_UNSUPPORTED: _Reason.ValueType  # 16
+    """The body is of another type. Send application/json, or application/merge-patch+json to PATCH."""
+    REASON_BODY_TOO_LARGE: _Reason.ValueType  # 17
+    """The body is larger than 64 kB. Send less."""
+    REASON_INVALID_FIELDS: _Reason.ValueType  # 18
+    """Some fields are wrong. `errors` names each by pointer, parameter or header, with a reason."""
+    REASON_ETAG_REQUIRED: _Reason.ValueType  # 19
+    """A change needs the version it is based on. Read it, and send its ETag as If-Match."""
+    REASON_STALE_ETAG: _Reason.ValueType  # 20
+    """It has changed since you read it. Read it again and decide anew."""
+    REASON_REQUEST_ID_REUSED: _Reason.ValueType  # 21
+    """This Idempotency-Key came before with another request. Use a fresh key for each new request."""
+    REASON_ILLEGAL_TRANSITION: _Reason.ValueType  # 22
+    """Not possible in this state, or not for your side. Read it again; `allowed_verbs` says what is."""
+    REASON_ALREADY_ASKED: _Reason.ValueType  # 23
+    """A question was asked before; one is the limit. Decide, or call the sender."""
+    REASON_NOT_A_DRAFT: _Reason.ValueType  # 24
+    """Only a draft can be changed. Withdraw it and open a new one."""
+    REASON_INCOMPLETE_DRAFT: _Reason.ValueType  # 25
+    """Need, urgency or service is missing. Complete the draft with PATCH."""
+    REASON_SERVICE_UNKNOWN: _Reason.ValueType  # 26
+    """The service is inactive or not known yet. Choose another, or try again in a few seconds."""
+    REASON_SAFE_CONTACT_MISSING: _Reason.ValueType  # 27
+    """There is no safe-contact plan for the person. PUT one; `none` is a plan."""
+    REASON_RECEIPT_MISSING: _Reason.ValueType  # 28
+    """No consent covers this. Record a receipt for the recipient, or send on an override if you have that right."""
+    REASON_RECEIPT_EXPIRED: _Reason.ValueType  # 29
+    """The consent has run out. Ask the person again, and record a new receipt."""
+    REASON_RECEIPT_WITHDRAWN: _Reason.ValueType  # 30
+    """The consent was withdrawn. Respect it; a new receipt needs a new consent."""
+    REASON_RECEIPT_RECIPIENT_DIFFERS: _Reason.ValueType  # 31
+    """The consent is for another organisation. Record a receipt for this recipient."""
+    REASON_RECEIPT_PURPOSE_DIFFERS: _Reason.ValueType  # 32
+    """The consent is for another purpose. Record a receipt that names this need."""
+    REASON_RECEIPT_FIELD_GROUP_DIFFERS: _Reason.ValueType  # 33
+    """The consent does not cover these field groups. Ask for fewer, or record a new receipt."""
+    REASON_RECEIPT_UNCONFIRMED: _Reason.ValueType  # 34
+    """A second person has not confirmed it. Have somebody else confirm it, or record a consent."""
+    REASON_GUARDIAN_REQUIRED: _Reason.ValueType  # 35
+    """A child does not consent alone. Record the guardian's or authority's consent, or a decision in its best interest."""
+    REASON_TWO_PEOPLE_REQUIRED: _Reason.ValueType  # 36
+    """Type, country and public number are the network's. Propose the change; another person of the coordination confirms it."""
+    REASON_SECOND_PERSON_REQUIRED: _Reason.ValueType  # 37
+    """Who began it can't confirm it. Have somebody else do it."""
+    REASON_OVERRIDE_AFTER_WITHDRAWAL: _Reason.ValueType  # 38
+    """She took her consent to this receiver back. Respect it; a new danger needs its own reason and another person."""
+    REASON_RECEIVER_NOT_ACTIVE: _Reason.ValueType  # 39
+    """The receiving member is suspended or has left. Choose another service."""
+    REASON_PERSON_ERASED: _Reason.ValueType  # 40
+    """The person's data were erased. Nothing can bring them back."""
+    REASON_REFERRAL_LIMIT: _Reason.ValueType  # 41
+    """A member on probation has five live referrals at most. Wait for an answer or the approval."""
+    REASON_NOTHING_TO_CONFIRM: _Reason.ValueType  # 42
+    """Nothing waits for a confirmation. Read it again: somebody may have confirmed it."""
+    REASON_EMAIL_TAKEN: _Reason.ValueType  # 43
+    """Your address has an account at another organization. Sign in with it, or be invited with another address."""
+    REASON_MANAGER_EXISTS: _Reason.ValueType  # 44
+    """The organisation has a manager. She invites its people herself."""
+    REASON_TOO_MANY_INVITATIONS: _Reason.ValueType  # 45
+    """Twenty invitations in 72 hours are the limit. Wait until one has run out."""
+    REASON_TOO_MANY_KEYS: _Reason.ValueType  # 46
+    """Two live keys are the limit. Revoke one."""
+    REASON_TOO_MANY_WEBHOOKS: _Reason.ValueType  # 47
+    """Twenty webhooks are the limit. Remove one, or tell more kinds to one."""
+    REASON_NOT_IN_DEVELOPMENT: _Reason.ValueType  # 48
+    """Only a development set-up keeps e-mails. Look into the mailbox instead."""
+    REASON_TOO_MANY_ATTEMPTS: _Reason.ValueType  # 49
+    """Too many wrong attempts. Wait for Retry-After."""
+    REASON_RATE_LIMITED: _Reason.ValueType  # 50
+    """You asked more often than your share. Wait for Retry-After; `RateLimit` says how much is left."""
+    REASON_TOO_MANY_REQUESTS: _Reason.ValueType  # 51
+    """Too much for now. Wait for Retry-After."""
+    REASON_STORE_FULL: _Reason.ValueType  # 52
+    """There is no room for more facts just now. Wait for Retry-After; tell operations."""
+    REASON_STORE_BUSY: _Reason.ValueType  # 53
+    """Others change the same thing just now; nothing was written. Send the same request again."""
+    REASON_STORE_UNAVAILABLE: _Reason.ValueType  # 54
+    """A database is away; nothing was written. Send the same request with the same Idempotency-Key again."""
+    REASON_SERVICE_UNREACHABLE: _Reason.ValueType  # 55
+    """The connection to a service was lost. Send the same request with the same Idempotency-Key again."""
+    REASON_SERVICE_AWAY: _Reason.ValueType  # 56
+    """A service is known to be away; nothing was sent to it. Send the same request with the same Idempotency-Key again."""
+    REASON_SERVICE_BUSY: _Reason.ValueType  # 57
+    """A service has as much to do as it can; nothing was sent to it. Send the same request with the same Idempotency-Key again."""
+    REASON_DEADLINE_EXCEEDED: _Reason.ValueType  # 58
+    """A service did not answer in time. Send the same request with the same Idempotency-Key again."""
+    REASON_FAULT: _Reason.ValueType  # 59
+    """Something broke here. Tell operations the request id."""
+
+class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
+    """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
+    means and what its reader does about it.
+    """
+
+REASON_UNSPECIFIED: Reason.ValueType  # 0
+REASON_TOKEN_MISSING: Reason.ValueType  # 1
+"""No credential was sent. Send `Authorization: Bearer` with an API key, a session secret or a caller token."""
+REASON_TOKEN_INVALID: Reason.ValueType  # 2
+"""The credential is not one of ours. Check that the key is whole (enl_, id and secret), and that a caller token is for this service."""
+REASON_TOKEN_EXPIRED: Reason.ValueType  # 3
+"""The caller token has expired. Fetch a fresh one and ask again; nothing was done. For a key or a session the gateway does it."""
+REASON_KEY_INVALID: Reason.ValueType  # 4
+"""The API key is unknown, revoked or expired. Ask your organisation's manager for a new key."""
+REASON_SIGN_IN_FAILED: Reason.ValueType  # 5
+"""E-mail and password do not belong together, or the account is closed. Ask again; an unknown e-mail looks the same."""
+REASON_SESSION_ENDED: Reason.ValueType  # 6
+"""The session has ended. Sign in again."""
+REASON_INVITATION_INVALID: Reason.ValueType  # 7
+"""The invitation is used, replaced, too old or unknown. Ask for another."""
+REASON_REFERENCE_OR_PIN_WRONG: Reason.ValueType  # 8
+"""Reference and PIN do not belong together. Ask again; an unknown reference looks the same."""
+REASON_RIGHT_MISSING: Reason.ValueType  # 9
+"""The role or scope has no right to this. Ask for a key with the scope that the operation names."""
+REASON_ORGANIZATION_NOT_ACTIVE: Reason.ValueType  # 10
+"""The member is suspended or has left. Speak to the coordinator."""
+REASON_MEMBER_ON_PROBATION: Reason.ValueType  # 11
+"""A member on probation does not open identities. Wait for the approval by the coordinator."""
+REASON_NOT_FOUND: Reason.ValueType  # 12
+"""It does not exist, or it is not yours. Check the id; the two cases look the same on purpose."""
+REASON_METHOD_NOT_ALLOWED: Reason.ValueType  # 13
+"""This method is not offered here. Use one that `Allow` names."""
+REASON_MALFORMED_JSON: Reason.ValueType  # 14
+"""The body is not JSON. Send one JSON object in UTF-8, without NaN or Infinity."""
+REASON_MALFORMED_REQUEST: Reason.ValueType  # 15
+"""The request is not understood. Check path, headers and query."""
+REASON_CONTENT_TYPE_UNSUPPORTED: Reason.ValueType  # 16
+"""The body is of another type. Send application/json, or application/merge-patch+json to PATCH."""
+REASON_BODY_TOO_LARGE: Reason.ValueType  # 17
+"""The body is larger than 64 kB. Send less."""
+REASON_INVALID_FIELDS: Reason.ValueType  # 18
+"""Some fields are wrong. `errors` names each by pointer, parameter or header, with a reason."""
+REASON_ETAG_REQUIRED: Reason.ValueType  # 19
+"""A change needs the version it is based on. Read it, and send its ETag as If-Match."""
+REASON_STALE_ETAG: Reason.ValueType  # 20
+"""It has changed since you read it. Read it again and decide anew."""
+REASON_REQUEST_ID_REUSED: Reason.ValueType  # 21
+"""This Idempotency-Key came before with another request. Use a fresh key for each new request."""
+REASON_ILLEGAL_TRANSITION: Reason.ValueType  # 22
+"""Not possible in this state, or not for your side. Read it again; `allowed_verbs` says what is."""
+REASON_ALREADY_ASKED: Reason.ValueType  # 23
+"""A question was asked before; one is the limit. Decide, or call the sender."""
+REASON_NOT_A_DRAFT: Reason.ValueType  # 24
+"""Only a draft can be changed. Withdraw it and open a new one."""
+REASON_INCOMPLETE_DRAFT: Reason.ValueType  # 25
+"""Need, urgency or service is missing. Complete the draft with PATCH."""
+REASON_SERVICE_UNKNOWN: Reason.ValueType  # 26
+"""The service is inactive or not known yet. Choose another, or try again in a few seconds."""
+REASON_SAFE_CONTACT_MISSING: Reason.ValueType  # 27
+"""There is no safe-contact plan for the person. PUT one; `none` is a plan."""
+REASON_RECEIPT_MISSING: Reason.ValueType  # 28
+"""No consent covers this. Record a receipt for the recipient, or send on an override if you have that right."""
+REASON_RECEIPT_EXPIRED: Reason.ValueType  # 29
+"""The consent has run out. Ask the person again, and record a new receipt."""
+REASON_RECEIPT_WITHDRAWN: Reason.ValueType  # 30
+"""The consent was withdrawn. Respect it; a new receipt needs a new consent."""
+REASON_RECEIPT_RECIPIENT_DIFFERS: Reason.ValueType  # 31
+"""The consent is for another organisation. Record a receipt for this recipient."""
+REASON_RECEIPT_PURPOSE_DIFFERS: Reason.ValueType  # 32
+"""The consent is for another purpose. Record a receipt that names this need."""
+REASON_RECEIPT_FIELD_GROUP_DIFFERS: Reason.ValueType  # 33
+"""The consent does not cover these field groups. Ask for fewer, or record a new receipt."""
+REASON_RECEIPT_UNCONFIRMED: Reason.ValueType  # 34
+"""A second person has not confirmed it. Have somebody else confirm it, or record a consent."""
+REASON_GUARDIAN_REQUIRED: Reason.ValueType  # 35
+"""A child does not consent alone. Record the guardian's or authority's consent, or a decision in its best interest."""
+REASON_TWO_PEOPLE_REQUIRED: Reason.ValueType  # 36
+"""Type, country and public number are the network's. Propose the change; another person of the coordination confirms it."""
+REASON_SECOND_PERSON_REQUIRED: Reason.ValueType  # 37
+"""Who began it can't confirm it. Have somebody else do it."""
+REASON_OVERRIDE_AFTER_WITHDRAWAL: Reason.ValueType  # 38
+"""She took her consent to this receiver back. Respect it; a new danger needs its own reason and another person."""
+REASON_RECEIVER_NOT_ACTIVE: Reason.ValueType  # 39
+"""The receiving member is suspended or has left. Choose another service."""
+REASON_PERSON_ERASED: Reason.ValueType  # 40
+"""The person's data were erased. Nothing can bring them back."""
+REASON_REFERRAL_LIMIT: Reason.ValueType  # 41
+"""A member on probation has five live referrals at most. Wait for an answer or the approval."""
+REASON_NOTHING_TO_CONFIRM: Reason.ValueType  # 42
+"""Nothing waits for a confirmation. Read it again: somebody may have confirmed it."""
+REASON_EMAIL_TAKEN: Reason.ValueType  # 43
+"""Your address has an account at another organization. Sign in with it, or be invited with another address."""
+REASON_MANAGER_EXISTS: Reason.ValueType  # 44
+"""The organisation has a manager. She invites its people herself."""
+REASON_TOO_MANY_INVITATIONS: Reason.ValueType  # 45
+"""Twenty invitations in 72 hours are the limit. Wait until one has run out."""
+REASON_TOO_MANY_KEYS: Reason.ValueType  # 46
+"""Two live keys are the limit. Revoke one."""
+REASON_TOO_MANY_WEBHOOKS: Reason.ValueType  # 47
+"""Twenty webhooks are the limit. Remove one, or tell more kinds to one."""
+REASON_NOT_IN_DEVELOPMENT: Reason.ValueType  # 48
+"""Only a development set-up keeps e-mails. Look into the mailbox instead."""
+REASON_TOO_MANY_ATTEMPTS: Reason.ValueType  # 49
+"""Too many wrong attempts. Wait for Retry-After."""
+REASON_RATE_LIMITED: Reason.ValueType  # 50
+"""You asked more often than your share. Wait for Retry-After; `RateLimit` says how much is left."""
+REASON_TOO_MANY_REQUESTS: Reason.ValueType  # 51
+"""Too much for now. Wait for Retry-After."""
+REASON_STORE_FULL: Reason.ValueType  # 52
+"""There is no room for more facts just now. Wait for Retry-After; tell operations."""
+REASON_STORE_BUSY: Reason.ValueType  # 53
+"""Others change the same thing just now; nothing was written. Send the same request again."""
+REASON_STORE_UNAVAILABLE: Reason.ValueType  # 54
+"""A database is away; nothing was written. Send the same request with the same Idempotency-Key again."""
+REASON_SERVICE_UNREACHABLE: Reason.ValueType  # 55
+"""The connection to a service was lost. Send the same request with the same Idempotency-Key again."""
+REASON_SERVICE_AWAY: Reason.ValueType  # 56
+"""A service is known to be away; nothing was sent to it. Send the same request with the same Idempotency-Key again."""
+REASON_SERVICE_BUSY: Reason.ValueType  # 57
+"""A service has as much to do as it can; nothing was sent to it. Send the same request with the same Idempotency-Key again."""
+REASON_DEADLINE_EXCEEDED: Reason.ValueType  # 58
+"""A service did not answer in time. Send the same request with the same Idempotency-Key again."""
+REASON_FAULT: Reason.ValueType  # 59
+"""Something broke here. Tell operations the request id."""
+Global___Reason: _TypeAlias = Reason  # noqa: Y015
+
 class _Kind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -195,7 +447,7 @@ class Rules(_message.Message):
         """Workers with one of these roles."""
 
     @_builtins.property
-    def refusals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    def refusals(self) -> _containers.RepeatedScalarFieldContainer[Global___Reason.ValueType]:
         """The reasons that it may refuse with beyond the usual ones, which every rpc of its kind has: see protos/README.md."""
 
     def __init__(
@@ -205,7 +457,7 @@ class Rules(_message.Message):
         roles: _abc.Iterable[Global___Role.ValueType] | None = ...,
         scope: Global___Scope.ValueType = ...,
         unrecorded: _builtins.bool = ...,
-        refusals: _abc.Iterable[_builtins.str] | None = ...,
+        refusals: _abc.Iterable[Global___Reason.ValueType] | None = ...,
         unversioned: _builtins.bool = ...,
         deprecate_date: _builtins.str = ...,
         sunset_date: _builtins.str = ...,
@@ -285,8 +537,11 @@ Global___FieldRules: _TypeAlias = FieldRules  # noqa: Y015
 
 RULES_FIELD_NUMBER: _builtins.int
 FIELD_FIELD_NUMBER: _builtins.int
+HTTP_STATUS_FIELD_NUMBER: _builtins.int
 WORD_FIELD_NUMBER: _builtins.int
 rules: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Rules]
 field: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___FieldRules]
+http_status: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.int]
+"""Of a Reason: its HTTP status."""
 word: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.str]
 """The word of a value in REST, facts and the history, where it is another than its name in lower case without the prefix."""

@@ -25,6 +25,7 @@ from services.gateway.api.binding import Binding, bindings
 from services.gateway.api.convert import to_json
 from services.gateway.api.reading import MERGE_PATCH, Nothing, Parser, admit
 from services.gateway.api.spec import answered, response_name
+from services.gateway.comments import comment
 from services.gateway.contract_page import SERVICES
 from services.gateway.problems import problem
 
@@ -49,7 +50,7 @@ class Routes(Blueprint):  # type: ignore[misc]
     ARGUMENTS_PARSER = Parser()
 
     def __init__(self, service: ServiceDescriptor) -> None:
-        super().__init__(words_of(service.name), __name__, description=schemas.comment(service))
+        super().__init__(words_of(service.name), __name__, description=comment(service))
         asked = [binding for rpc in service.methods for binding in bindings(rpc)]
         self.has_any = bool(asked)
         for binding in asked:
@@ -71,7 +72,7 @@ class Routes(Blueprint):  # type: ignore[misc]
             return answer_of(binding, binding.ask(binding.request(given or {}, variables)))
 
         view.__name__ = binding.operation_id
-        summary, _, more = schemas.comment(binding.rpc).partition(". ")
+        summary, _, more = comment(binding.rpc).partition(". ")
         view.__doc__ = f"{summary.removesuffix('.')}\n\n{more}" if more else summary.removesuffix(".")
         inner: View = self.response(status, answers, headers=answered(*answer_headers(binding, answers)))(view)
         if takes is not None:

@@ -4,25 +4,22 @@ By convention: a body holds what its message holds but OUTPUT_ONLY fields, the i
 a query says page_token as `cursor` and page_size as `limit`, and nothing about a person. What is always said in an answer is `required` there.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validates_schema
 from marshmallow.validate import Length, OneOf, Range, Regexp
 
-import protos
 from chassis.shape import FORBIDDEN, MASK, TIME, Kind, Shape, is_map, shape
 from services.gateway.api.binding import Binding
 from services.gateway.api.convert import words
+from services.gateway.comments import comment
 from services.gateway.problems import PARAMETERS
 
-COMMENTS: dict[str, str] = json.loads((Path(protos.__file__).parent / "comments.json").read_text())
 MOST_A_PAGE = 200
 _IN_BODY = {name: PARAMETERS[name] for name in ("page_token", "page_size")}
 _NEVER = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f"  # FORBIDDEN in a pattern; half a surrogate pair is no JSON
@@ -190,12 +187,6 @@ def wrapped_field(output: MessageType) -> FieldType | None:
 
 def _flat(output: MessageType) -> bool:
     return sum(field.message_type is not None for field in output.fields) == 1
-
-
-def comment(named: Any) -> str:
-    """What the .proto says of a message, field or rpc, as sentences."""
-    said = COMMENTS.get(named.full_name, "")
-    return said and said[0].upper() + said[1:] + ("" if said[-1] in ".!?" else ".")
 
 
 @cache

@@ -10,6 +10,7 @@ from chassis import wire
 from chassis.shape import KINDS
 from protos.notifications.v1 import told_pb2
 from services.gateway.api import schemas
+from services.gateway.comments import COMMENTS
 from services.gateway.problems import MEDIA_TYPE, RETRY_SECONDS
 
 Said = dict[str, Any]
@@ -176,7 +177,7 @@ def told(spec: Any) -> Said:
         webhooks[name] = {
             "post": {
                 "operationId": f"told_{name}",
-                "summary": schemas.COMMENTS[f"{KIND.full_name}.{value.name}"].removesuffix("."),
+                "summary": COMMENTS[f"{KIND.full_name}.{value.name}"].removesuffix("."),
                 "tags": ["webhooks"],
                 "security": [],
                 "parameters": [spec.components.get_ref("parameter", f"WEBHOOK_{part}") for part in ("ID", "TIMESTAMP", "SIGNATURE")],

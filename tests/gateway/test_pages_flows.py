@@ -358,6 +358,13 @@ def test_a_consent_that_the_service_refuses_comes_back_on_its_page(played: Playe
         assert shown in answer.text
 
 
+def test_to_read_it_in_another_language_unticks_nothing(played: PlayedServices, client: FlaskClient) -> None:
+    again = go_on(client, client.get(CONSENT), explained_codes=SEVEN[:3], speak="fr")
+    assert again.status_code == 200
+    assert ("faire une pause" in again.text, ticked(again)) == (True, 3)
+    assert "faire une pause" in go_on(client, again, explained_codes=SEVEN[:4]).text, "and goes on in it"
+
+
 def test_the_consents_that_are_offered_are_those_that_the_service_names_for_this_referral(
     played: PlayedServices, client: FlaskClient
 ) -> None:

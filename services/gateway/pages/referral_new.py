@@ -210,7 +210,8 @@ def consent(identifier: str) -> Response | str | tuple[str, int]:
         return redirect(url_for("referral_new.services", identifier=identifier))
     recipient, minor = service.organization_id, draft.person.age_band in (r.AGE_BAND_0_TO_11, r.AGE_BAND_12_TO_17)
     page, errors = "points", dict[str, str]()
-    if request.method == "POST":
+    speak = forms.text("speak")  # to read it in another language; what was ticked stays
+    if request.method == "POST" and not speak:
         receipt_id = forms.text("receipt_id")
         page, errors = ("", errors) if receipt_id else consent_form.turn(recipient, minor)
         if not page:
@@ -219,7 +220,7 @@ def consent(identifier: str) -> Response | str | tuple[str, int]:
             except forms.SHOWN_IN_PLACE as refusal:
                 errors = forms.problems(refusal)
                 page = "points" if receipt_id else consent_form.page_of(errors)
-    spoken = request.values.get("read", "") or draft.person.language
+    spoken = speak or request.values.get("read", "") or draft.person.language
     spoken = spoken if spoken in i18n.LANGUAGES else i18n.language()
     shown = render_template(
         "new_consent.html",

@@ -152,8 +152,10 @@ def test_health_answers_while_the_database_stands_still(world: World, postgres: 
         calls = world.ask_many(THREADS * 2, timeout=2)
         until(lambda: world.looks(reporter) == NOT_SERVING, 3)
         assert world.says("live") == SERVING
-        codes = {call.exception().code() for call in calls}
-        assert codes <= {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE}
+        # One or two may come through: a process that is stopped stops at the end of what it is doing.
+        errors = [error for call in calls if (error := call.exception()) is not None]
+        assert len(errors) > THREADS
+        assert {error.code() for error in errors} <= {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE}
         assert refusal(world.ask) == ("UNAVAILABLE", "store_unavailable")
     until(lambda: world.looks(reporter) == SERVING, 2)
     assert world.ask() == members_pb2.EndSessionResponse()

@@ -53,6 +53,7 @@ const receipt = held(
       purpose_codes: [need],
       giver_code: "person",
       manner_code: "spoken",
+      explained_codes: ["interview", "purpose", "uses", "research_use", "right_to_data", "storage_time", "how_to_withdraw"],
     },
   }),
 );

@@ -141,6 +141,8 @@ def test_the_keyboard_alone_takes_a_contact(browser: Browser, site: str) -> None
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.tagName") == "SUMMARY"  # a PIN of her own, before the first answer makes one
+    page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.name") == "safe_to_talk"
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Enter")

@@ -94,7 +94,7 @@ class Operator(Actor):
         """Read aloud, answered and given, a page each; nothing is ticked before she answers."""
         self.finds_nothing_ticked()
         self.presses("Ya le expliqué los siete puntos")
-        self.sees("Falta algo")
+        self.sees("Hay un problema")
         for box in self.page.locator("input[name=explained_codes]").all():
             box.check()
         self.presses("Ya le expliqué los siete puntos")

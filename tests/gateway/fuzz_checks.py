@@ -11,9 +11,11 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 # Refusals of a request that the document allows, by status and reason: another version is there now, or another request with the same key.
 MEANING = {(412, "stale_etag"), (422, "request_id_reused")}
 # The same of wrong fields: whether a time has come, two fields go together, an id or a page exists, a birthday is in the calendar; how many ids are asked for
-# in all; that an urgency is never taken back. What is in a list that is kept elsewhere is unknown_code, of any field.
+# in all; that an urgency is never taken back, an adult's consent names all points, a child's its word, and `other` says which. What is in a list that is kept
+# elsewhere is unknown_code, of any field.
 FIELDS = re.compile(
-    r"out_of_range of (.*_time|maximum_.*)|malformed of (.*_ids?|cursor|birth_date|api_key|phone|url)|too_long of service_ids|required of urgency"
+    r"out_of_range of (.*_time|maximum_.*)|malformed of (.*_ids?|cursor|birth_date|api_key|phone|url)|too_long of service_ids|"
+    r"required of (urgency|explained_codes|assent_code|note)"
 )
 
 

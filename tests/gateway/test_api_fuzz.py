@@ -114,6 +114,7 @@ def test_only_a_refusal_that_no_document_can_foresee_is_let_pass() -> None:
     assert wrong("unknown_code", pointer="/need_codes/0")
     assert wrong("malformed", pointer="/excluded_organization_ids/3")
     assert wrong("malformed", parameter="cursor")
+    assert wrong("required", pointer="/explained_codes")
     assert not wrong("malformed", pointer="/name")
     assert not wrong("too_long", pointer="/note")
     assert not wrong("required", pointer="")

@@ -5,9 +5,10 @@ anybody's, or two fields fit together is for who knows the meaning.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from typing import Any, Literal
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -21,7 +22,8 @@ MASK = "google.protobuf.FieldMask"
 INT32 = 2**31 - 1
 MAX_SAID = 20  # wrong fields in one refusal: it travels in a trailer of 8 KiB
 # Characters no database text holds (NUL, half a surrogate pair) or that only a mistake puts into a form field.
-FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f"
+FORBIDDEN = re.compile(rf"[{CONTROL}\ud800-\udfff]")
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"  # of a domain's name, RFC 1035
 _TIMES = range(-62_135_596_800, 253_402_300_800)  # seconds of the years 1 to 9999, all that a Timestamp may say
 FieldType = Any  # a FieldDescriptor: its two implementations have no common type
@@ -178,33 +180,30 @@ def violations(request: Message) -> list[Violation]:
 
     At most 20. What was said is in none of them.
     """
-    return list(_wrong(request, "", _checks(request.DESCRIPTOR)))[:MAX_SAID]
+    return list(islice(_wrong(request, "", _checks(request.DESCRIPTOR)), MAX_SAID))
 
 
 # --- checks: one for each field that can be wrong, made once for each message
 
-Check = tuple[FieldType, Shape, Callable[[Message, str], Iterator[Violation]]]
+Check = Callable[[Message, str], Iterator[Violation]]
 
 
-def _wrong(message: Message, at: str, checks: Collection[Check], *, changes: Collection[str] | None = None) -> Iterator[Violation]:
+def _wrong(message: Message, at: str, checks: Mapping[str, Check], *, changes: Collection[str] | None = None) -> Iterator[Violation]:
     """`changes`: of a message that a mask goes with, the fields that count; what is required is required only of these."""
-    for field, _shape, check in checks:
-        if changes is None or field.name in changes:
-            yield from check(message, f"{at}{field.name}")
+    for name, check in checks.items():
+        if changes is None or name in changes:
+            yield from check(message, f"{at}{name}")
 
 
 @cache
-def _checks(descriptor: Descriptor) -> tuple[Check, ...]:
+def _checks(descriptor: Descriptor) -> dict[str, Check]:
     masked = "update_mask" in descriptor.fields_by_name
-    checks = []
-    for field in descriptor.fields:
-        known = shape(field)
-        if not known.output_only and not is_map(field):
-            checks.append((field, known, _check(field, known, masked)))
-    return tuple(checks)
+    return {
+        field.name: _check(field, shape(field), masked) for field in descriptor.fields if not shape(field).output_only and not is_map(field)
+    }
 
 
-def _check(field: FieldType, known: Shape, masked: bool) -> Callable[[Message, str], Iterator[Violation]]:
+def _check(field: FieldType, known: Shape, masked: bool) -> Check:
     name = field.name
     if field.is_repeated:
         return _list_check(field, known)
@@ -247,7 +246,7 @@ def _text_check(known: Shape) -> Callable[[str, str], Iterator[Violation]]:
     return check
 
 
-def _number_check(field: FieldType, known: Shape) -> Callable[[Message, str], Iterator[Violation]]:
+def _number_check(field: FieldType, known: Shape) -> Check:
     name = field.name
     most = INT32 if name == "page_size" else known.most  # a page that is too large is made smaller, as AIP-158 wants it
 
@@ -269,9 +268,8 @@ def _enum(field: FieldType, value: int, path: str, required: bool) -> Iterator[V
         yield path, "required"
 
 
-def _list_check(field: FieldType, known: Shape) -> Callable[[Message, str], Iterator[Violation]]:
+def _list_check(field: FieldType, known: Shape) -> Check:
     text = _text_check(_each(known)) if known.kind else None
-    checks = _checks_later(field)
 
     def check(message: Message, path: str) -> Iterator[Violation]:
         values = getattr(message, field.name)
@@ -288,7 +286,7 @@ def _list_check(field: FieldType, known: Shape) -> Callable[[Message, str], Iter
                 elif field.type == FieldDescriptor.TYPE_ENUM:
                     yield from _enum(field, value or -1, at, required=True)
                 elif field.type == FieldDescriptor.TYPE_MESSAGE:
-                    yield from _wrong(value, f"{at}.", checks())
+                    yield from _wrong(value, f"{at}.", _checks(field.message_type))
 
     return check
 
@@ -299,11 +297,7 @@ def _each(known: Shape) -> Shape:
     return replace(known, least=kind.least, most=kind.most, required=kind.checks == "all")
 
 
-def _checks_later(field: FieldType) -> Callable[[], Collection[Check]]:
-    return lambda: _checks(field.message_type)
-
-
-def _message_check(field: FieldType, known: Shape, masked: bool) -> Callable[[Message, str], Iterator[Violation]]:
+def _message_check(field: FieldType, known: Shape, masked: bool) -> Check:
     name = field.name
     if field.message_type.full_name == TIME:
         return lambda message, path: _time(message, name, path, known.required)

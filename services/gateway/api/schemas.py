@@ -14,7 +14,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validates_schema
 from marshmallow.validate import Length, OneOf, Range, Regexp
 
-from chassis.shape import FORBIDDEN, MASK, TIME, Kind, Shape, is_map, shape
+from chassis.shape import CONTROL, FORBIDDEN, MASK, TIME, Kind, Shape, is_map, shape
 from services.gateway.api.binding import Binding
 from services.gateway.api.convert import words
 from services.gateway.comments import comment
@@ -22,8 +22,8 @@ from services.gateway.problems import PARAMETERS
 
 MOST_A_PAGE = 200
 _IN_BODY = {name: PARAMETERS[name] for name in ("page_token", "page_size")}
-_NEVER = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f"  # FORBIDDEN in a pattern; half a surrogate pair is no JSON
-PLAIN, FILLED = rf"^[^{_NEVER}]*$", rf"^[^{_NEVER}]*[^{_NEVER}\s][^{_NEVER}]*$"  # the second: more than spaces
+# FORBIDDEN in a pattern; half a surrogate pair is no JSON. The second: more than spaces.
+PLAIN, FILLED = rf"^[^{CONTROL}]*$", rf"^[^{CONTROL}]*[^{CONTROL}\s][^{CONTROL}]*$"
 OF_THE_WHOLE: dict[str, dict[str, int]] = {}  # what the document says of a body as a whole, by its schema's name
 _EXACT = 2**53  # numbers from here on are not exact in JSON
 _MOMENT = "2026-03-14T09:30:00Z"
@@ -179,14 +179,10 @@ def listed_field(output: MessageType) -> FieldType | None:
 
 def wrapped_field(output: MessageType) -> FieldType | None:
     """The field that is the thing, in an answer that says something once beside it: a secret, a PIN."""
-    things = [
-        field for field in output.fields if field.message_type and not field.is_repeated and "id" in field.message_type.fields_by_name
-    ]
-    return things[0] if len(things) == 1 and len(output.fields) > 1 and "id" not in output.fields_by_name and _flat(output) else None
-
-
-def _flat(output: MessageType) -> bool:
-    return sum(field.message_type is not None for field in output.fields) == 1
+    parts = [field for field in output.fields if field.message_type]
+    if len(parts) != 1 or len(output.fields) == 1 or "id" in output.fields_by_name:
+        return None
+    return parts[0] if not parts[0].is_repeated and "id" in parts[0].message_type.fields_by_name else None
 
 
 @cache

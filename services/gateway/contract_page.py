@@ -6,12 +6,9 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from chassis import contract
 from protos.contract.v1 import contract_pb2
-from protos.notifications.v1 import notifications_pb2
-from protos.partners.v1 import directory_pb2, members_pb2
-from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
+from services.gateway.clients import FILES
 
-FILES = (directory_pb2, members_pb2, referrals_pb2, people_pb2, contacts_pb2, notifications_pb2)
-SERVICES: tuple[ServiceDescriptor, ...] = tuple(service for file in FILES for service in file.DESCRIPTOR.services_by_name.values())
+SERVICES: tuple[ServiceDescriptor, ...] = tuple(service for file in FILES for service in file.services_by_name.values())
 # EMERGENCY opens no rpc by itself: the page says in a sentence what it is for.
 _COLUMNS = tuple(
     name.removeprefix("ROLE_") for name in contract_pb2.Role.DESCRIPTOR.values_by_name if name not in ("ROLE_UNSPECIFIED", "ROLE_EMERGENCY")

@@ -12,12 +12,11 @@ from typing import Any, TypeVar
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import wire
+from chassis.shape import TIME, is_map
 
 M = TypeVar("M", bound=Message)
-TIME = Timestamp.DESCRIPTOR.full_name
 Field = Any  # a FieldDescriptor: its two implementations have no common type
 
 
@@ -43,11 +42,6 @@ def word(enum: EnumDescriptor, number: int) -> str | None:
 def words(enum: EnumDescriptor) -> list[str]:
     """All words of an enum, in its order."""
     return list(wire.words(enum).values())
-
-
-def is_map(field: Field) -> bool:
-    """Whether it is a map."""
-    return bool(field.message_type and field.message_type.GetOptions().map_entry)
 
 
 def _is_said(message: Message, field: Field) -> bool:

@@ -6,10 +6,12 @@ What is allowed the referral itself says; which steps end something, and look it
 from dataclasses import dataclass
 from typing import Any
 
-from google.api import annotations_pb2, field_behavior_pb2
+from google.api import annotations_pb2
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from chassis.shape import shape
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import forms, words
 from services.gateway.clients import Clients
@@ -49,32 +51,23 @@ class StepForm:
 
     def take(self, clients: Clients, identifier: str) -> r.Referral:
         """Asks for the step that the sent form means."""
-        said = {ask.name: value for ask in self.asks if (value := answer(ask)) not in (None, "", [], 0)}
-        request = GetMessageClass(self.rpc.input_type)(id=identifier, etag=forms.etag(), request_id=forms.request_id(), **said)
-        taken: r.Referral = getattr(clients.referrals, self.rpc.name)(request)
+        taken: r.Referral = getattr(clients.referrals, self.rpc.name)(self._sent(id=identifier))
         return taken
 
     def missing(self) -> dict[str, str]:
         """Questions of the form that were left empty, so that the page can say so before a service does."""
-        return {ask.name: words.violation("required", ask.name) for ask in self.asks if ask.required and answer(ask) in (None, "", [], 0)}
+        filled = {field.name for field, _value in self._sent().ListFields()}
+        return {ask.name: words.violation("required", ask.name) for ask in self.asks if ask.required and ask.name not in filled}
 
-
-def answer(ask: Ask) -> Any:
-    """What was filled in for one question."""
-    if ask.kind in ("moment", "now", "date"):
-        return forms.moment(ask.name)
-    if ask.kind == "days":
-        return forms.whole_number(ask.name)
-    if ask.kind == "needs":
-        return forms.texts(ask.name)
-    return words.number(ask.table, forms.text(ask.name)) if ask.kind == "choice" else forms.text(ask.name)
+    def _sent(self, **known: str) -> Message:
+        return forms.filled(GetMessageClass(self.rpc.input_type)(**known))
 
 
 def _ask(field: FieldDescriptor) -> Ask:
     enum: Any = field.enum_type
     usual = {FieldDescriptor.TYPE_ENUM: "choice", FieldDescriptor.TYPE_MESSAGE: "moment", FieldDescriptor.TYPE_INT32: "days"}
-    required = field_behavior_pb2.REQUIRED in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
-    return Ask(field.name, _KINDS.get(field.name) or usual.get(field.type, "needs"), words.kind_of(enum) if enum else "", required)
+    kind = _KINDS.get(field.name) or usual.get(field.type, "needs")
+    return Ask(field.name, kind, words.kind_of(enum) if enum else "", shape(field).required)
 
 
 def _form(step: str, rpc: MethodDescriptor) -> StepForm:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from chassis import errors
 from protos.contract.v1 import contract_pb2
@@ -14,17 +14,9 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.pages_gateway import SECRET, PlayedServices, pages, served, signed_in
 from tests.gateway.test_kept_forms import ended
-from tests.gateway.test_pages_in_browser import FLAGS, open_pages
+from tests.gateway.test_pages_in_browser import open_pages
 
 ID = "ab" * 16
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
-        yield browser
-        browser.close()
 
 
 class Line(PlayedServices):

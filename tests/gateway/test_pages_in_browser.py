@@ -8,7 +8,7 @@ from typing import Any
 
 import axe_playwright_python
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
@@ -16,16 +16,7 @@ from services.gateway import access
 from tests.gateway.pages_gateway import EXIT, SECRET, PlayedServices, pages, routes, served
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
-FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
 WIDTHS = (320, 390, 1280)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

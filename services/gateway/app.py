@@ -4,8 +4,10 @@ Deny by default: a route that does not say who may open it does not exist. Nothi
 address may carry an opaque id, a form may carry a life.
 """
 
+import gzip
 import importlib
 import time
+from functools import lru_cache
 from pathlib import Path
 
 from flask import Flask, Response, abort, current_app, g, request
@@ -89,12 +91,33 @@ def finish(response: Response) -> Response:
     headers["Referrer-Policy"] = "no-referrer"
     if request.endpoint != "static":
         headers["Cache-Control"] = "no-store"
+    elif response.status_code == 200:
+        compress(response)
     if guarded_by_the_api():
         limits.tell(response)
     else:
         page_headers(response)
     tell(response.status_code, time.monotonic() - g.started)
     return response
+
+
+def compress(response: Response) -> None:
+    """Sends style, script and icons compressed to whoever takes it: a phone on 2G pays for each kilobyte.
+
+    Pages are not: one that is compressed tells by its length whether what a reader is made to send stands in it (BREACH).
+    """
+    response.headers["Vary"] = "Accept-Encoding"
+    if request.accept_encodings.quality("gzip") and "Content-Range" not in response.headers:
+        response.direct_passthrough = False
+        response.set_data(compressed(response.get_data()))
+        response.headers["Content-Encoding"] = "gzip"
+        response.headers.pop("ETag", None)  # it is that of the file as it lies there
+
+
+@lru_cache(maxsize=32)
+def compressed(data: bytes) -> bytes:
+    """The bytes, compressed once in a process."""
+    return gzip.compress(data, mtime=0)
 
 
 def tell(status: int, seconds: float) -> None:

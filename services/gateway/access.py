@@ -24,10 +24,14 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Access:
-    """Of one page. `roles` is empty for a public one: it needs no session, and shows nothing that belongs to anybody. `navigation` is its label there."""
+    """Of one page. `roles` is empty for a public one: it needs no session, and shows nothing that belongs to anybody.
+
+    `navigation` is its label in the navigation, `section` the group where it stands there.
+    """
 
     roles: frozenset[str] = frozenset()
     navigation: str = ""
+    section: str = ""
 
     @property
     def is_public(self) -> bool:
@@ -41,11 +45,11 @@ def public(view: View) -> View:
     return view
 
 
-def open_to(roles: frozenset[str], *, navigation: str = "") -> Callable[[View], View]:
-    """Needs a session of one of these roles; with a label it stands in the navigation, in the order of the files."""
+def open_to(roles: frozenset[str], *, navigation: str = "", section: str = "work") -> Callable[[View], View]:
+    """Needs a session of one of these roles; with a label it stands in a section (work, network, organization) of the navigation, in the order of the files."""
 
     def declare(view: View) -> View:
-        view.access = Access(roles, navigation)  # type: ignore[attr-defined]
+        view.access = Access(roles, navigation, section)  # type: ignore[attr-defined]
         return view
 
     return declare

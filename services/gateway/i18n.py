@@ -127,10 +127,22 @@ def when(stamp: Timestamp | None) -> str:
     return str(format_datetime(local, pattern, locale=locale()))
 
 
+def later(stamp: Timestamp | None, hours: int) -> str:
+    """The day and time so many hours after, for what medicine allows."""
+    at = moment(stamp)
+    return str(format_datetime((at + timedelta(hours=hours)).astimezone(zone()), "EEE d MMM, HH:mm", locale=locale())) if at else "–"
+
+
 def day(stamp: Timestamp | None) -> str:
     """A date in the reader's form."""
     at = moment(stamp)
     return str(format_datetime(at.astimezone(zone()), "d MMM y", locale=locale())) if at else "–"
+
+
+def long_day(at: datetime) -> str:
+    """A date with its weekday, without the year."""
+    pattern = {"en": "EEEE d MMMM", "fr": "EEEE d MMMM"}.get(language(), "EEEE d 'de' MMMM")
+    return str(format_datetime(at.astimezone(zone()), pattern, locale=locale()))
 
 
 def ago(stamp: Timestamp | None) -> str:

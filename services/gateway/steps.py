@@ -10,11 +10,36 @@ from services.gateway.i18n import gettext as _
 from services.gateway.names import Names
 
 ELSEWHERE = ("send", "refer_again")  # main steps that are pages of their own, not a form on the referral's
-TONES = {
-    r.STATE_CLOSED: "done", r.STATE_ACCEPTED: "done", r.STATE_IN_PROGRESS: "done", r.STATE_COMPLETED: "done",
-    r.STATE_DECLINED: "late", r.STATE_EXPIRED: "late", r.STATE_NOT_DELIVERED: "late", r.STATE_CONSENT_WITHDRAWN: "late",
-    r.STATE_SENT: "soon", r.STATE_INFO_REQUESTED: "soon", r.STATE_WAITLISTED: "soon",
+ICONS = {
+    "draft": "draft", "sent": "referral", "acknowledged": "seen", "info_requested": "question", "waitlisted": "wait", "accepted": "done",
+    "in_progress": "help", "completed": "done", "closed": "done",
 }  # fmt: skip
+
+
+# The way of a referral that ends well, and how far along it each state is.
+_WAY = ("sent", "acknowledged", "accepted", "in_progress", "closed")
+_REACHED = {"draft": -1, "info_requested": 1, "waitlisted": 2, "completed": 3}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One of the points of a referral's way. `look` is past, stopped or empty; `here` is where it stands."""
+
+    text: str
+    look: str
+    here: bool
+
+
+def progress(referral: r.Referral) -> list[Point]:
+    """Where a referral stands on its way: five points, or how far it came and that it stopped."""
+    state = words.code("state", referral.state)
+    if state not in _WAY and state not in _REACHED:
+        return [Point(words.word("state", "sent"), "past", False), Point(words.word("state", state), "stopped", True)]
+    reached = _REACHED.get(state, _WAY.index(state) if state in _WAY else 0)
+    return [
+        Point(words.word("state", state if at == reached else point), "past" if at < reached else "", at == reached)
+        for at, point in enumerate(_WAY)
+    ]
 
 
 @dataclass(frozen=True)
@@ -61,6 +86,6 @@ def why(event: r.ReferralEvent) -> str:
     return ""
 
 
-def tone(referral: r.Referral) -> str:
-    """The colour of the state's pill: done, stopped, waiting or plain; the word says it too."""
-    return TONES.get(referral.state, "plain")
+def state_icon(referral: r.Referral) -> str:
+    """The symbol beside the word of a state; what came to nothing has a cross."""
+    return ICONS.get(words.code("state", referral.state), "close")

@@ -96,6 +96,11 @@ def language(tag: str) -> str:
         return tag or "–"
 
 
+def spelled(reference: str) -> str:
+    """A reference as one says it over a bad line."""
+    return ", ".join(word("spelling", sign) if sign.isalpha() else sign for sign in reference if sign.isalnum())
+
+
 def department(subdivision: str) -> str:
     """A department's name; they are the same in all languages."""
     return vocabulary.DEPARTMENTS.get(subdivision, subdivision) or "–"

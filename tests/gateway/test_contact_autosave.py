@@ -62,6 +62,7 @@ def page(browser: Browser, line: Line) -> Iterator[Page]:
 
 
 def answer(page: Page, question: str, said: str) -> None:
+    page.locator(f"[data-question={question}]").click()
     page.locator(f"#{question} label", has=page.locator(f"input[value='{said}']")).click()
 
 

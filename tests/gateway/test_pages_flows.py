@@ -461,10 +461,10 @@ def test_how_she_may_be_called_stands_before_what_one_can_do_and_what_is_sealed_
     played.answers["OpenSafeContact"] = PLAN
     page = worker.get(f"/referrals/{ID}").text
     assert page.index("Llamarla por teléfono") < page.index("Qué hacer ahora")
-    assert "no dejar" in page
+    assert "No deje recado" in page
     assert "OpenSafeContact" not in {rpc for rpc, _, _ in played.asked}
     opened = send(worker, f"/referrals/{ID}", f"/referrals/{ID}/safe-contact")
-    assert all(word in opened.text for word in ("de 9 a 11", "tía Chepa", "Enlace", "se puede dejar", "Quedó anotado"))
+    assert all(word in opened.text for word in ("de 9 a 11", "tía Chepa", "Enlace", "Se puede dejar recado", "Quedó anotado"))
     assert played.last("OpenSafeContact").referral_id == ID
     assert "tía Chepa" not in worker.get(f"/referrals/{ID}").text
 

@@ -104,9 +104,9 @@ def test_the_navigation_leads_nowhere_in_vain(played: PlayedServices) -> None:
     ):
         played.answers["IssueToken"] = signed_in(role)
         client = enter(pages(played).test_client())
-        nav = re.search(r'<nav class="places".*?</nav>', client.get("/today").text, re.DOTALL)
-        assert nav
-        for path in re.findall(r'href="([^"]+)"', nav[0]):
+        nav = re.findall(r'<nav class="(?:rail|tabs)".*?</nav>', client.get("/today").text, re.DOTALL)
+        assert len(nav) == 2
+        for path in re.findall(r'href="(/[^"]+)"', "".join(nav)):
             assert client.get(path).status_code == 200, (role, path)
 
 

@@ -4,6 +4,7 @@ from flask import Flask
 
 from services.gateway.pages import (
     board,
+    components,
     directory,
     figures,
     frame,
@@ -37,9 +38,9 @@ NOUNS = (
     directory,
     board,
     figures,
-    inbox,
     members,
     webhooks,
+    inbox,
 )
 
 
@@ -50,3 +51,4 @@ def register(app: Flask) -> None:
         app.register_blueprint(noun.blueprint)
     if app.config["DEVELOPMENT"]:
         app.register_blueprint(outbox.blueprint)
+        app.register_blueprint(components.blueprint)

@@ -22,7 +22,7 @@ TILES = {
 
 
 @blueprint.get("/board")
-@access.open_to(access.NETWORK, navigation=N_("Tablero"))
+@access.open_to(access.NETWORK, navigation=N_("Tablero"), section="network")
 def board() -> str:
     """The page."""
     counts, live, unmet = (

@@ -23,7 +23,7 @@ def own_services() -> list[d.Service]:
 
 
 @blueprint.get("/directory")
-@access.open_to(access.EVERYONE, navigation=N_("Directorio"))
+@access.open_to(access.EVERYONE, navigation=N_("Directorio"), section="network")
 def search() -> str:
     """The form, and one's own services with their room."""
     return render_template("directory.html", question=None, answer=None, own=own_services(), errors={})
@@ -126,6 +126,8 @@ def capacity(identifier: str) -> Response | str | tuple[str, int]:
         said = forms.filled(d.Capacity(unit=service.capacity.unit or d.CAPACITY_UNIT_PLACES))
         try:
             clients().directory.SetCapacity(d.SetCapacityRequest(id=identifier, capacity=said, request_id=forms.request_id()))
+            if forms.text("back") == "today":
+                return redirect(url_for("today.today", done="capacity"), 303)
             return redirect(url_for("directory.capacity", identifier=identifier, done="capacity"), 303)
         except forms.SHOWN_IN_PLACE as refusal:
             errors = forms.problems(refusal)

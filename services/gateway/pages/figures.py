@@ -25,7 +25,7 @@ class Bar:
 
 
 @blueprint.get("/figures")
-@access.open_to(access.EVERYONE, navigation=N_("Cifras"))
+@access.open_to(access.EVERYONE, navigation=N_("Cifras"), section="network")
 def figures() -> str:
     """The page."""
     pilot = clients().statistics.GetPilotFigures(GetPilotFiguresRequest())

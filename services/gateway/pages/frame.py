@@ -17,15 +17,18 @@ from services.gateway.i18n import gettext as _
 SPOKEN = ("es", "en", "fr", "miq", "qu", "pt", "zh")
 COUNTRIES = ("NI", "CR", "SV", "GT", "HN", "MX", "US", "PA", "EC", "PE", "CO", "ES")
 OLD_FIGURE = timedelta(hours=24)
+PARTS = {"referral": ("referral_new",)}  # pages of another file that belong to an entry
 
 
 @dataclass(frozen=True)
 class NavigationItem:
-    """One entry of the navigation."""
+    """One entry of the navigation. `icon` is its symbol in the sprite, called as the file of the page is."""
 
     label: str
     href: str
     here: bool
+    icon: str
+    section: str = ""
     count: int = 0
 
 
@@ -39,6 +42,8 @@ def install(app: Flask) -> None:
         country=words.country,
         department=words.department,
         language_name=words.language,
+        spelled=words.spelled,
+        later=i18n.later,
         when=i18n.when,
         ago=i18n.ago,
         day=i18n.day,
@@ -52,7 +57,8 @@ def install(app: Flask) -> None:
         next_step=steps.next_step,
         who_acts=steps.who_acts,
         why=steps.why,
-        tone=steps.tone,
+        state_icon=steps.state_icon,
+        progress=steps.progress,
         form_token=session.form_token,
         new_request_id=session.new_request_id,
         LANGUAGES=i18n.LANGUAGES,
@@ -72,7 +78,8 @@ def context() -> dict[str, object]:
     return {
         "me": me,
         "lang": i18n.language(),
-        "navigation": navigation() if me else [],
+        "navigation": (entries := navigation() if me else []),
+        "tabs": tabs(entries) if me else [],
         "done": request.args.get("done", ""),
         "endpoint": request.endpoint or "",
         "LANGUAGE_CHOICES": [(tag, words.language(tag)) for tag in SPOKEN],
@@ -117,10 +124,28 @@ def navigation() -> list[NavigationItem]:
     me = session.me()
     pages = {endpoint: page for endpoint in current_app.view_functions if (page := access.of(current_app, endpoint)) and page.navigation}
     return [
-        NavigationItem(_(page.navigation), url_for(endpoint), endpoint.startswith(f"{here}."), unread if endpoint == "inbox.inbox" else 0)
+        NavigationItem(
+            _(page.navigation),
+            url_for(endpoint),
+            here in (file, *PARTS.get(file, ())),
+            file,
+            page.section,
+            unread if file == "inbox" else 0,
+        )
         for endpoint, page in pages.items()
-        if me.may(*page.roles)
+        if me.may(*page.roles) and (file := endpoint.partition(".")[0])
     ]
+
+
+def tabs(entries: Sequence[NavigationItem]) -> list[NavigationItem]:
+    """The tabs of a phone: what is used most, with what one begins in the middle; whatever else there is stands behind the last one."""
+    by_file = {entry.icon: entry for entry in entries}
+    shown = [by_file[file] for file in ("today", "line" if "line" in by_file else "referral", "directory") if file in by_file]
+    if session.me().may("operator"):
+        shown.insert(2, NavigationItem(_("Nuevo contacto"), url_for("line.new"), False, "plus"))
+    elif session.me().may("worker"):
+        shown.insert(2, NavigationItem(_("Nueva remisión"), url_for("referral_new.person"), False, "plus"))
+    return shown
 
 
 def count_unread() -> int:

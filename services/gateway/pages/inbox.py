@@ -12,7 +12,7 @@ blueprint = Blueprint("inbox", __name__)
 
 
 @blueprint.get("/inbox")
-@access.open_to(access.CARE | access.NETWORK, navigation=N_("Buzón"))
+@access.open_to(access.CARE | access.NETWORK, navigation=N_("Avisos"), section="organization")
 def inbox() -> str:
     """Messages, newest first."""
     return render({})

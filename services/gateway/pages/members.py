@@ -16,7 +16,7 @@ GIVEN_ROLES = ("worker", "operator", "manager", "emergency")  # what a manager m
 
 
 @blueprint.get("/members")
-@access.open_to(access.MANAGERS, navigation=N_("Equipo"))
+@access.open_to(access.MANAGERS, navigation=N_("Equipo"), section="organization")
 def listing() -> str:
     """Workers and keys."""
     return render("", {})

@@ -1,22 +1,31 @@
-"""Today, the start: what needs this reader now, in one list ordered by the clock, under four numbers that are links."""
+"""Today, the start: what needs this reader now, in groups by the clock, under four numbers each of which opens exactly the rows it counts."""
+
+from collections.abc import Iterable
+from datetime import timedelta
 
 from flask import Blueprint, render_template, request
 
+from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, names, session
+from services.gateway import access, i18n, names, session
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 
 blueprint = Blueprint("today", __name__)
 
 
+HOUR = timedelta(hours=1)
+
+
 def chosen(show: str, box: r.Box.ValueType) -> r.ReferralFilter | None:
-    """The filter behind one of the four numbers; None where there is no such number."""
+    """The filter behind one of the numbers: of a desk what waits for it, in the network whatever lives; None where there is no such number."""
+    mine = box != r.BOX_NETWORK
     return {
-        "late": r.ReferralFilter(box=box, late=True),
-        "soon": r.ReferralFilter(box=box, due_soon=True),
+        "late": r.ReferralFilter(box=box, late=True, waiting_for_me=mine),
+        "soon": r.ReferralFilter(box=box, due_soon=True, waiting_for_me=mine),
+        "new": r.ReferralFilter(box=box, states=[r.STATE_SENT], waiting_for_me=mine),
+        "running": r.ReferralFilter(box=box, states=[r.STATE_IN_PROGRESS]),
         "waiting": r.ReferralFilter(box=box, live=True, waiting_for_other=True),
-        "new": r.ReferralFilter(box=box, states=[r.STATE_SENT]),
     }.get(show)
 
 
@@ -32,6 +41,31 @@ def came_back(box: r.Box.ValueType) -> list[r.Referral]:
     return sorted(rows, key=lambda row: (-row.urgency, not row.next_due_time.seconds, row.next_due_time.seconds))
 
 
+def within_the_hour(rows: Iterable[r.Referral]) -> tuple[list[r.Referral], list[r.Referral]]:
+    """What can't wait: due within the hour, or past due where a life may hang on it; and the others."""
+    now, later, limit = list[r.Referral](), list[r.Referral](), i18n.now() + HOUR
+    for row in rows:
+        due = i18n.moment(row.next_due_time)
+        pressing = due is not None and due < limit and (due > i18n.now() or row.urgency >= r.URGENCY_EMERGENCY)
+        (now if pressing else later).append(row)
+    return sorted(now, key=lambda row: (-row.urgency, row.next_due_time.seconds)), later
+
+
+def counted(box: r.Box.ValueType) -> r.CountReferralsResponse:
+    """The numbers of the tiles: of a desk only what is its own turn."""
+    return clients().referrals.CountReferrals(
+        r.CountReferralsRequest(filter=r.ReferralFilter(box=box, waiting_for_me=box != r.BOX_NETWORK))
+    )
+
+
+def beds() -> list[d.Service]:
+    """The services of the reader's organisation that say how many beds they have."""
+    if not session.me().may("worker", "manager"):
+        return []
+    question = d.SearchServicesRequest(organization_id=session.me().organization_id, page_size=100)
+    return [one for one in clients().directory.SearchServices(question).services if one.capacity.unit == d.CAPACITY_UNIT_BEDS]
+
+
 @blueprint.get("/today")
 @access.open_to(access.EVERYONE, navigation=N_("Hoy"))
 def today() -> str:
@@ -42,18 +76,23 @@ def today() -> str:
     wanted = chosen(show, box)
     if wanted is None:
         show, wanted = "", turn_of(box)
-    counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(box=box)))
     answer = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted, page_size=50, page_token=request.args.get("page", "")))
-    rows = list(answer.referrals)
+    whole = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(box=box)))
     watched = not show and (me.may("worker", "operator") or box == r.BOX_NETWORK)
     unanswered = came_back(r.BOX_OUTBOX if box == r.BOX_MINE else box) if watched else []
+    open_needs = {row.id for row in unanswered}
+    now, later = within_the_hour(row for row in answer.referrals if row.id not in open_needs)
     return render_template(
         "today.html",
-        counts=counts,
-        rows_=rows,
+        counts=whole if box == r.BOX_NETWORK else counted(box),
+        whole=whole,
+        now=[] if show else now,
+        later=list(answer.referrals) if show else later,
         unanswered=unanswered,
-        names=names.names_of([*rows, *unanswered]),
+        beds=[] if show else beds(),
+        names=names.names_of([*answer.referrals, *unanswered]),
         show=show,
         network=box == r.BOX_NETWORK,
+        date=i18n.long_day(i18n.now()),
         next_page=answer.next_page_token,
     )

@@ -13,7 +13,7 @@ blueprint = Blueprint("webhooks", __name__)
 
 
 @blueprint.get("/webhooks")
-@access.open_to(access.MANAGERS, navigation=N_("Sistemas"))
+@access.open_to(access.MANAGERS, navigation=N_("Sistemas"), section="organization")
 def listing() -> str:
     """All endpoints."""
     return render({})

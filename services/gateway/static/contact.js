@@ -5,7 +5,7 @@
   const form = document.querySelector("form[data-autosave]");
   const status = document.getElementById("saved");
   if (!form || !status) return;
-  let saving = false, again = false, timer = 0;
+  let saving = false, again = false, timer = 0, stopped = false;
   if (status.hidden) { status.textContent = status.dataset.ready; status.hidden = false; }  // without this script it would not be true
   const say = (text, bad) => { status.textContent = text; status.classList.toggle("bad", Boolean(bad)); };
   const take = (page) => {
@@ -18,13 +18,16 @@
       if (form.elements[name]) form.elements[name].value = fresh.value;
       else form.append(document.importNode(fresh, true));
     }
-    for (const name of ["heading", "readout", "steps"]) {
+    for (const name of ["heading", "readout", "enough", "standing"]) {
       const mine = document.getElementById(name), fresh = page.getElementById(name);
-      if (mine && fresh && fresh.childElementCount) mine.replaceChildren(...document.importNode(fresh, true).childNodes);
+      if (!mine || !fresh || (name === "readout" && !fresh.childElementCount)) continue;
+      mine.replaceChildren(...document.importNode(fresh, true).childNodes);
+      mine.toggleAttribute("data-enough", fresh.hasAttribute("data-enough"));
     }
     if (sent.elements.pin === undefined && form.elements.pin) form.elements.pin.closest("details").remove();
     form.querySelector(".save button").textContent = sent.querySelector(".save button").textContent;
     history.replaceState(null, "", sent.getAttribute("action"));
+    if (enough() && panes[at] !== about && !stopped) { stopped = true; show(panes.length - 1, true); }  // the questions stop: one acts now
     say(page.getElementById("saved").textContent);
     return true;
   };
@@ -43,6 +46,61 @@
     saving = false;
     if (again) { again = false; save(); }
   };
+  // One question at a time: a list of all of them, the one that is asked, and keys for its answers. Without this script they stand below each other.
+  const questions = [...form.querySelectorAll(".questions fieldset")], about = document.getElementById("about");
+  const panes = [...questions, about], list = form.querySelector(".asked ol");
+  let at = -1;
+  const said = (pane) => pane.querySelector("input:checked")?.value || "";
+  const mark = () => panes.forEach((pane, index) => {
+    const button = list.children[index].firstChild, choice = pane.querySelector("input:checked");
+    button.lastChild.textContent = pane !== about && said(pane) ? choice.parentNode.textContent.trim() : "";
+    button.classList.toggle("answered", pane !== about && Boolean(said(pane)));
+    if (index === at) button.setAttribute("aria-current", "step"); else button.removeAttribute("aria-current");
+  });
+  const show = (index, focus) => {
+    at = index;
+    panes.forEach((pane, place) => { pane.hidden = place !== at; });
+    mark();
+    if (focus) (panes[at] === about ? about.querySelector("select") : panes[at]).focus();
+  };
+  const enough = () => document.getElementById("standing").hasAttribute("data-enough");
+  const next = (from) => {
+    const open = enough() ? -1 : panes.findIndex((pane, index) => index > from && (pane === about || !said(pane)));
+    show(open < 0 ? panes.length - 1 : open, true);
+  };
+  panes.forEach((pane, index) => {
+    const item = document.createElement("li"), button = document.createElement("button");
+    const title = document.createElement("span"), answer = document.createElement("b");
+    title.textContent = pane === about ? about.dataset.title : pane.querySelector("legend").textContent;
+    button.type = "button";
+    button.dataset.question = pane.id;
+    button.append(title, answer);
+    button.addEventListener("click", () => show(index, true));
+    item.append(button);
+    list.append(item);
+    pane.tabIndex = -1;
+  });
+  form.classList.add("paced");
+  list.parentNode.hidden = false;
+  const first = questions.findIndex((pane) => !said(pane));
+  show(first < 0 || enough() ? panes.length - 1 : first, false);
+  const keys = { 1: "yes", 2: "no", 3: "did_not_say", 0: "" };
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest?.("textarea, select, input:not([type=radio])");
+    if (typing || event.ctrlKey || event.altKey || event.metaKey || !(event.key in keys) || panes[at] === about) return;
+    event.preventDefault();
+    const choice = [...panes[at].querySelectorAll("input")].find((input) => input.value === keys[event.key]);
+    const from = at;
+    choice.checked = true;
+    mark();
+    if (event.key !== "0") save();
+    next(from);
+  });
+  form.addEventListener("click", (event) => {  // a tap on an answer goes on; the arrow keys of a radio group (detail 0) do not
+    const from = at;
+    if (event.detail && event.target.closest(".questions .choice")) setTimeout(() => { if (at === from) next(from); }, 250);
+  });
+  form.addEventListener("change", mark);
   form.addEventListener("change", save);
   form.addEventListener("input", (event) => {
     if (event.target.type === "radio" || event.target.tagName === "SELECT") return;

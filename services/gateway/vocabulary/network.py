@@ -3,6 +3,7 @@
 from services.gateway.i18n import N_
 
 TABLES: dict[str, dict[str, str]] = {
+    "section": {"work": N_("Trabajo"), "network": N_("Red"), "organization": N_("Mi organización")},
     "organization_type": {
         "ngo": N_("ONG"),
         "law_enforcement": N_("Policía"),

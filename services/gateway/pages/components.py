@@ -1,0 +1,50 @@
+"""Every component of the pages in each of its states, in development: who changes the look opens this page first."""
+
+from datetime import datetime, timedelta
+
+from flask import Blueprint, render_template
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import access, due, i18n, names
+
+blueprint = Blueprint("components", __name__)
+EXAMPLE = "0" * 32
+# Share of a deadline's time that is gone, and its length in minutes: calm, soon, nearly over, late.
+DEADLINES = ((0.1, 7200), (0.5, 180), (0.9, 15), (2.9, 1440))
+
+
+@blueprint.get("/components")
+@access.open_to(access.EVERYONE)
+def components() -> str:
+    """The page."""
+    rows = [row(state) for state in list(r.State.values())[1:]]
+    return render_template(
+        "components.html", rows_=rows, names=names.names_of(rows), deadlines=[due.of(clock(*deadline)) for deadline in DEADLINES]
+    )
+
+
+def row(state: int) -> r.Referral:
+    """A referral in this state, with the urgencies and deadlines in turn."""
+    return r.Referral(
+        id=EXAMPLE,
+        code="4BGZ42",
+        state=r.State.ValueType(state),
+        urgency=r.Urgency.ValueType(state % 5),
+        need_code="HOU.EMG",
+        side=r.Side.ValueType(state % 3 + 1),
+        clocks=[clock(*DEADLINES[state % 4])] if state % 5 else [],
+    )
+
+
+def clock(gone: float, minutes: int) -> r.Clock:
+    """A running deadline."""
+    start = i18n.now() - timedelta(minutes=gone * minutes)
+    return r.Clock(kind=r.CLOCK_KIND_DECIDE, start_time=stamp(start), due_time=stamp(start + timedelta(minutes=minutes)))
+
+
+def stamp(at: datetime) -> Timestamp:
+    """A time as the contract has it."""
+    made = Timestamp()
+    made.FromDatetime(at.replace(tzinfo=None))
+    return made

@@ -237,6 +237,7 @@ def referral_beginnings() -> dict[str, Beginning]:
         "AttendAppointment": one("shelter", met, lambda s: pb.AttendAppointmentRequest(note="with her sister")),
         "MissAppointment": one("shelter", met, lambda s: pb.MissAppointmentRequest(reason_code=pb.MISS_REASON_ILL)),
         "CancelAppointment": one("shelter", met, lambda s: pb.CancelAppointmentRequest(reason_code=pb.CANCEL_REASON_BY_PERSON)),
+        "AddNote": one("shelter", started, lambda s: pb.AddNoteRequest(note="she is well")),
         "CompleteReferral": one("shelter", started, lambda s: pb.CompleteReferralRequest(outcome_code=pb.OUTCOME_FULLY_MET)),
         "NotDeliverReferral": one(
             "shelter", accepted, lambda s: pb.NotDeliverReferralRequest(reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST)

@@ -188,6 +188,9 @@ class ReferralsServicer:
             request, call, lambda r, actor, now, days: r.cancel_appointment(actor, now, days, reason_code=reason, note=request.note)
         )
 
+    def AddNote(self, request: pb.AddNoteRequest, call: Call) -> pb.Referral:
+        return self._step(request, call, lambda r, actor, now, days: r.add_note(actor, now, days, request.note))
+
     def CompleteReferral(self, request: pb.CompleteReferralRequest, call: Call) -> pb.Referral:
         return self._step(
             request,
@@ -249,6 +252,7 @@ class ReferralsServicer:
         | pb.AttendAppointmentRequest
         | pb.MissAppointmentRequest
         | pb.CancelAppointmentRequest
+        | pb.AddNoteRequest
         | pb.CompleteReferralRequest
         | pb.NotDeliverReferralRequest
         | pb.CloseReferralRequest

@@ -324,7 +324,7 @@ class Contact(_message.Message):
     pathway_code: Global___Pathway.ValueType
     """Derived from the triage: the standard order of help. Absent: not assessed."""
     outcome_code: Global___ContactOutcome.ValueType
-    """How it ended."""
+    """How it ended. Open and referred follow the referrals that came from it: open while one is a draft or came back without help, else referred."""
     department: _builtins.str
     """Department, ISO 3166-2; never a place."""
     need_code: _builtins.str

@@ -285,6 +285,7 @@ def people_beginnings() -> dict[str, Beginning]:
         ),
         "GetPerson": lambda s: (s.ngo, people_pb2.GetPersonRequest(id=s.person().id)),
         "ListPeople": lambda s: (s.ngo, people_pb2.ListPeopleRequest(page_size=2)),
+        "SearchPeople": lambda s: (s.ngo, people_pb2.SearchPeopleRequest(name="Ximena")),
         "UpdateIdentity": identity,
         "OpenPerson": opened,
         "SetSafeContact": plan,
@@ -320,7 +321,12 @@ def line_beginnings() -> dict[str, Beginning]:
 
         return beginning
 
+    def known(story: Story) -> tuple[Client, Any]:
+        made = story.contact()
+        return operator(story), contacts_pb2.GetContactByReferenceRequest(reference=made.reference, pin=made.pin)
+
     return {
+        "GetContactByReference": known,
         "CreateContact": lambda s: (
             operator(s),
             contacts_pb2.CreateContactRequest(contact=contacts_pb2.Contact(line_country="NI"), pin="4821"),

@@ -500,6 +500,32 @@ class ListContactsResponse(_message.Message):
 Global___ListContactsResponse: _TypeAlias = ListContactsResponse  # noqa: Y015
 
 @_typing.final
+class GetContactByReferenceRequest(_message.Message):
+    """Her credential. In the body, so that it stands in no address and no log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    PIN_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """Eight characters, with or without the hyphen."""
+    pin: _builtins.str
+    """Four digits."""
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        pin: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pin", b"pin", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetContactByReferenceRequest: _TypeAlias = GetContactByReferenceRequest  # noqa: Y015
+
+@_typing.final
 class UpdateContactRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

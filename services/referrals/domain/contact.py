@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from chassis.errors import Unauthenticated
-from services.referrals.domain.codes import Check
+from services.referrals.domain.codes import ALPHABET, Check, as_meant
 from services.referrals.domain.deadline import Urgency
 from services.referrals.domain.lifecycle import State
 from services.referrals.domain.referral import Referral
 
-ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32: no I, L, O, U
 OPEN, REFERRED = "open", "referred"
 YES, NO, DID_NOT_SAY, NOT_ASKED = "yes", "no", "did_not_say", ""
 DECIDING = (
@@ -108,8 +107,8 @@ def new_reference() -> str:
 
 
 def read_reference(text: str) -> str:
-    """The reference as it was meant: case, spaces and hyphens don't matter, I and L are read as 1, O as 0. A typing error refuses like a wrong PIN."""
-    cleaned = text.upper().translate({ord("I"): "1", ord("L"): "1", ord("O"): "0", ord("-"): None, ord(" "): None})
+    """The reference as it was meant. A typing error refuses like a wrong PIN."""
+    cleaned = as_meant(text)
     if len(cleaned) != 8 or any(c not in ALPHABET for c in cleaned) or _check_character(cleaned[:7]) != cleaned[7]:
         raise Unauthenticated("reference_or_pin_wrong")
     return cleaned

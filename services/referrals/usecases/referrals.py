@@ -384,10 +384,15 @@ def _receives(caller: Caller, referral: Referral) -> bool:
 
 
 def check_opens_people(tx: Transaction, caller: Caller) -> None:
-    """Who works with people may open one; who steers or checks the network never does, nor does a member on probation."""
-    if caller.has("COORDINATOR") or caller.has("AUDITOR"):
-        raise NotAllowed("right_missing")
+    """Who works with people may open one, if anybody of theirs may."""
     if not (caller.has("WORKER") or caller.has("OPERATOR") or "people.open" in caller.scopes):
+        raise NotAllowed("right_missing")
+    check_knows_people(tx, caller)
+
+
+def check_knows_people(tx: Transaction, caller: Caller) -> None:
+    """Who steers or checks the network never hears who somebody is, nor does a member on probation."""
+    if caller.has("COORDINATOR") or caller.has("AUDITOR"):
         raise NotAllowed("right_missing")
     if members.organization(tx, caller.organization_id)[0] == "PROBATION":
         raise NotAllowed("member_on_probation")

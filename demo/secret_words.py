@@ -7,7 +7,8 @@ import random
 
 from chassis.errors import Unauthenticated
 from chassis.sealing import Keyring
-from services.referrals.domain.contact import ALPHABET, read_reference
+from services.referrals.domain.codes import ALPHABET
+from services.referrals.domain.contact import read_reference
 
 # Short words without accents, easy to type on any keyboard.
 _WORDS = (

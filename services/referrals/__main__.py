@@ -29,6 +29,7 @@ from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.contacts import OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, References
 from services.referrals.usecases.deadlines import DeadlineScheduler
+from services.referrals.usecases.names import OF_A_SEARCHER, NameNoter, Names
 from services.referrals.usecases.people import People
 from services.referrals.usecases.referrals import Referrals, check_standing
 
@@ -60,6 +61,7 @@ class Made:
     referrals: Referrals
     people: People
     contacts: Contacts
+    names: NameNoter
 
 
 def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifier, clock: Clock) -> Made:
@@ -71,6 +73,7 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
     contacts = Contacts(book, files)
     pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS)
     references = References(book, files, receipts, referrals, people, pins, clock)
+    names = Names(files, Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER), clock)
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     servicers = [
         Servicer(
@@ -85,12 +88,12 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
         for descriptor, servicer in (
             (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], ReferralsServicer(referrals, pages)),
             (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], StatisticsServicer()),
-            (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleServicer(people, pages)),
-            (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts, pages)),
+            (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleServicer(people, names, pages)),
+            (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts, references, pages)),
             (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesServicer(references)),
         )
     ]
-    return Made(servicers, referrals, people, contacts)
+    return Made(servicers, referrals, people, contacts, NameNoter(files, database, clock))
 
 
 def run(settings: ServiceSettings) -> int:
@@ -113,6 +116,7 @@ def run(settings: ServiceSettings) -> int:
             on_held=lambda held: server.say("facts", not held),
         ).loop(),
         DeadlineScheduler(made.referrals, parts.database, parts.clock).loop(),
+        made.names.loop(),
     ]
     return parts.run(server, loops)
 

@@ -128,6 +128,7 @@ def test_a_contact_of_which_nothing_is_known_is_never_called_normal(
     unknown = c.Contact(id=ID, etag="1", outcome_code=c.CONTACT_OUTCOME_OPEN, reference_hint="7K")
     played.answers["ListContacts"] = c.ListContactsResponse(contacts=[unknown])
     played.answers["GetContact"] = unknown
+    played.answers["ListReferrals"] = r.ListReferralsResponse()
     for page in ("/line", "/line/new", f"/line/{ID}"):
         shown = client.get(f"{page}?lang={language}").text
         assert said in shown
@@ -145,6 +146,23 @@ def test_what_nobody_assessed_stands_on_top_of_the_queue(played: PlayedServices,
     ]
     played.answers["ListContacts"] = c.ListContactsResponse(contacts=contacts)
     assert re.findall(r'href="/line/(\d)\1+"', client.get("/line").text) == ["4", "3", "2", "1", "5"]
+
+
+def test_a_contact_shows_what_was_asked_for_in_its_name_and_what_to_do_about_what_came_back(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    back = r.Referral(id="b" * 32, code="4BGZ42", state=r.STATE_DECLINED, side=r.SIDE_SENDER, main_step="refer_again", unanswered=True)
+    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[back])
+    shown = client.get(f"/line/{ID}").text
+    assert played.last("ListReferrals").filter == r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=ID)
+    block = shown[shown.index('id="referrals"') : shown.index("</section>", shown.index('id="referrals"'))]
+    assert {f"/referrals/{'b' * 32}", f"/referrals/{'b' * 32}/reroute"} <= set(re.findall(r'href="([^"?#]+)', block))
+    assert "No la pudieron recibir" in block
+    played.answers["ListReferrals"] = r.ListReferralsResponse()
+    assert 'id="referrals"' not in client.get(f"/line/{ID}").text
+    before = len(played.asked)
+    assert 'id="referrals"' not in client.get("/line/new").text
+    assert "ListReferrals" not in {rpc for rpc, _, _ in played.asked[before:]}
 
 
 def test_a_draft_from_a_contact_that_nobody_assessed_has_no_urgency_until_somebody_chooses(
@@ -395,6 +413,17 @@ def test_a_step_is_taken_with_the_version_it_was_seen_in(played: PlayedServices,
     asked = played.last("AcceptReferral")
     assert (asked.id, asked.etag) == (ID, "e1")
     assert asked.planned_first_contact_time.ToJsonString() == "2026-12-01T14:30:00Z"
+
+
+def test_who_is_asked_for_news_finds_the_form_that_gives_it_open(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["GetReferral"] = r.Referral(
+        id=ID, etag="e1", state=r.STATE_IN_PROGRESS, side=r.SIDE_RECEIVER, main_step="add_note", allowed_verbs=["add_note", "complete"]
+    )
+    assert re.search(r'<details class="card" id="add_note" open>', client.get(f"/referrals/{ID}").text)
+    assert 'href="#add_note-note"' in send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/add_note").text
+    answer = send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/add_note", note="Está bien")
+    assert answer.headers["Location"] == f"/referrals/{ID}?done=add_note"
+    assert played.last("AddNote").note == "Está bien"
 
 
 def test_a_step_without_what_it_must_carry_is_asked_again_beside_the_field(played: PlayedServices, client: FlaskClient) -> None:

@@ -269,6 +269,7 @@ def test_the_history_says_why_in_the_words_of_the_step_that_asked() -> None:
         ("accept", "Aceptar", False),
         ("answer", "Responder la pregunta", False),
         ("start", "Anotar el primer contacto", False),
+        ("add_note", "Dar noticias", False),
         ("complete", "Terminar la atención", False),
         ("close", "Confirmar y cerrar", False),
         ("refer_again", "Buscar otro servicio", False),

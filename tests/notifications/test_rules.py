@@ -79,6 +79,11 @@ def test_the_sender_hears_that_the_coordination_closed_a_need_and_the_receiver_n
     assert who(told_of(happening("need_closed", actor=SENDER), NOW)) == set()
 
 
+def test_a_note_is_told_to_the_side_that_did_not_write_it() -> None:
+    assert who(told_of(happening("note_added", actor=RECEIVER), NOW)) == {TO_SENDER, TO_WORKER}
+    assert who(told_of(happening("note_added", actor=SENDER), NOW)) == {TO_RECEIVER}
+
+
 def test_an_override_is_told_to_the_coordination_when_it_is_sent() -> None:
     told = told_of(happening("sent", override=True), NOW)
     assert who(told) == {TO_RECEIVER, TO_SENDER, TO_COORDINATION}

@@ -5,7 +5,16 @@ from pathlib import Path
 
 from chassis.wire import names
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.deadline import CLOSE, LEVELS, OVERRIDE_CONFIRM, OVERRIDE_END, POLICY, SILENCE, DeadlineKind
+from services.referrals.domain.deadline import (
+    CLOSE,
+    LEVELS,
+    OVERRIDE_CONFIRM,
+    OVERRIDE_END,
+    POLICY,
+    SILENCE,
+    SILENCE_AFTER_NEWS,
+    DeadlineKind,
+)
 from services.referrals.domain.lifecycle import (
     CAME_BACK,
     LIVE,
@@ -34,6 +43,7 @@ CARRIES = {
     "attend_appointment": "nothing; an open appointment, from an hour before its time on",
     "miss_appointment": "miss code (`other` needs a note); an open appointment, from an hour before its time on",
     "cancel_appointment": "cancel code (`other` needs a note); an open appointment",
+    "add_note": "note; the other side is told of it",
     "complete": "outcome code, need codes of what was delivered",
     "not_deliver": "not-delivered code (`other` needs a note)",
     "close_need": "need-close code (`other` needs a note), while nobody follows it up; the receiver sees nothing of it",
@@ -156,8 +166,8 @@ def _turns() -> list[str]:
 
 def _main_step(state: State, side: Side) -> str:
     steps = [f"`{step.verb}`" for step in TRANSITIONS if step.main and state in step.sources and side in step.by]
-    if len(steps) > 1:
-        return f"{steps[-1]}; {steps[0]} when the time of an appointment has come"
+    if state is State.IN_PROGRESS and steps:
+        return f"{steps[-1]}; {steps[0]} when the time of an appointment has come, else `add_note` when `silence` has run out"
     return next(iter(steps), "–")
 
 
@@ -175,6 +185,8 @@ def _effect(step: Transition) -> str:
         words.append("pauses decide")
     if step.verb == "answer":
         words.append("resumes decide")
+    if step.verb == "add_note":
+        words.append("the receiver's while help is given stops and starts silence")
     return "; ".join(words)
 
 
@@ -185,9 +197,11 @@ def _clocks() -> list[str]:
         "|---" * (len(kinds) + 1) + "|",
         *[f"| {urgency.value} | " + " | ".join(_span(spans[kind]) for kind in kinds) + " |" for urgency, spans in POLICY.items()],
         "",
-        f"`review` is due at the review time that the receiver gave; `silence` after {_span(SILENCE)}; `close` after {_span(CLOSE)}.",
+        f"`review` is due at the review time that the receiver gave; `silence` after {_span(SILENCE)}, and"
+        f" {_span(SILENCE_AFTER_NEWS)} after news; `close` after {_span(CLOSE)}.",
         "While an appointment is open, `silence` begins at its time and not before it: nobody is asked for news of what is still to come, and who lets it pass"
         " without a word is asked as ever. What comes of an appointment starts `silence` again; that it is made, missed or cancelled the sender is told.",
+        "News is that she came to an appointment, or a note of the receiver (`add_note`), while no other appointment is open.",
         "`replace` begins when a referral comes back without help, and is about its sender alone: it stops when another referral that is based on it is sent, goes"
         " on when that is entered in error, and ends when the need is closed by name. What came back before there was this clock is an open need without one.",
         f"An override opens nothing after {_span(OVERRIDE_CONFIRM)} unless a second person confirmed it (`override_confirm`), and nothing after"

@@ -9,7 +9,7 @@ from chassis.errors import Conflict, Invalid
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.deadline import SILENCE, Deadline, DeadlineKind
+from services.referrals.domain.deadline import SILENCE, SILENCE_AFTER_NEWS, Deadline, DeadlineKind
 from services.referrals.domain.lifecycle import Side, State
 from services.referrals.domain.referral import Referral
 from services.referrals.usecases.deadlines import DeadlineScheduler
@@ -67,7 +67,8 @@ def test_what_comes_of_an_appointment_ends_it_and_is_news(verb: str) -> None:
         getattr(referral, verb)(RECEIVER, time, DAYS, reason_code=reason, note="")
         assert referral.events[-1].reason_code == reason
     assert (referral.state, referral.appointment_time, referral.reason_code) == (State.IN_PROGRESS, None, "")
-    assert (silence(referral).start_time, silence(referral).due_time) == (time, time + SILENCE)
+    span = SILENCE_AFTER_NEWS if verb == "attend_appointment" else SILENCE
+    assert (silence(referral).start_time, silence(referral).due_time) == (time, time + span)
     assert offered(referral, time) == set()
 
 

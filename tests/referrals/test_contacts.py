@@ -15,8 +15,8 @@ from chassis.errors import Unauthenticated
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.codes import ALPHABET
 from services.referrals.domain.contact import (
-    ALPHABET,
     DECIDING,
     DID_NOT_SAY,
     NO,

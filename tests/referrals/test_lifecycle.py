@@ -75,6 +75,7 @@ STEPS: dict[str, Step] = {
     "attend_appointment": lambda r, a, now: r.attend_appointment(a, now, DAYS, ""),
     "miss_appointment": lambda r, a, now: r.miss_appointment(a, now, DAYS, reason_code="did_not_come", note=""),
     "cancel_appointment": lambda r, a, now: r.cancel_appointment(a, now, DAYS, reason_code="by_person", note=""),
+    "add_note": lambda r, a, now: r.add_note(a, now, DAYS, "she is well"),
     "complete": lambda r, a, now: r.complete(a, now, DAYS, outcome_code="fully_met", delivered=["HOU.EMG"], note=""),
     "not_deliver": lambda r, a, now: r.not_deliver(a, now, DAYS, reason_code="capacity_lost", note=""),
     "close_need": lambda r, a, now: r.close_need(a, now, DAYS, reason_code="met_elsewhere", note=""),
@@ -399,6 +400,7 @@ class Life(RuleBasedStateMachine):
         self.overridden = NOON
         self.appointment: datetime | None = None
         self.need_is_open = False
+        self.silence = 7
 
     @rule(verb=st.sampled_from([*MODEL, *FORWARD]), side=st.sampled_from(list(ACTORS)))
     def step(self, verb: str, side: Side | None) -> None:
@@ -412,6 +414,7 @@ class Life(RuleBasedStateMachine):
         assert possible
         self.state, self.version, self.asked = target, self.version + 1, self.asked or verb == "ask"
         self.need_is_open = target in BACK
+        self.silence = 7 if verb in ("start", "reopen") else self.silence
 
     @rule(side=st.sampled_from(list(ACTORS)))
     def close_the_need(self, side: Side | None) -> None:
@@ -473,6 +476,20 @@ class Life(RuleBasedStateMachine):
         assert possible
         self.version += 1
         self.appointment = self.now + timedelta(days=2) if verb == "schedule_appointment" else None
+        self.silence = 30 if verb == "attend_appointment" else 7
+
+    @rule(side=st.sampled_from([Side.RECEIVER, *ACTORS]))
+    def write_a_note(self, side: Side | None) -> None:
+        possible = self.state in MODEL["withdraw"][0].split() and side in (Side.SENDER, Side.RECEIVER)
+        try:
+            STEPS["add_note"](self.referral, ACTORS[side], self.now)
+        except Conflict:
+            assert not possible
+            return
+        assert possible
+        self.version += 1
+        if self.state == "in_progress" and side is Side.RECEIVER:
+            self.silence = 7 if self.appointment else 30
 
     @rule(data=st.data())
     def a_step_that_is_offered(self, data: st.DataObject) -> None:
@@ -510,7 +527,7 @@ class Life(RuleBasedStateMachine):
         for clock in self.referral.clocks:
             if clock.kind is DeadlineKind.SILENCE and clock.running:
                 assert clock.start_time >= (self.appointment or NOON)
-                assert clock.due_time - clock.start_time == timedelta(days=7)
+                assert clock.due_time - clock.start_time == timedelta(days=self.silence)
 
     @invariant()
     def the_history_folds_to_the_state_without_a_gap(self) -> None:

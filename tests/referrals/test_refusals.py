@@ -26,6 +26,7 @@ STEPS = [
     pb.AttendAppointmentRequest(),
     pb.MissAppointmentRequest(reason_code=pb.MISS_REASON_DID_NOT_COME),
     pb.CancelAppointmentRequest(reason_code=pb.CANCEL_REASON_BY_PERSON),
+    pb.AddNoteRequest(note="she is well"),
     pb.CompleteReferralRequest(outcome_code=pb.OUTCOME_FULLY_MET),
     pb.NotDeliverReferralRequest(reason_code=pb.NOT_DELIVERED_REASON_PERSON_DECLINED),
     pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES),

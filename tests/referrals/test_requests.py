@@ -237,6 +237,7 @@ def referral_beginnings() -> dict[str, Beginning]:
         "AttendAppointment": one("shelter", met, lambda s: pb.AttendAppointmentRequest(note="with her sister")),
         "MissAppointment": one("shelter", met, lambda s: pb.MissAppointmentRequest(reason_code=pb.MISS_REASON_ILL)),
         "CancelAppointment": one("shelter", met, lambda s: pb.CancelAppointmentRequest(reason_code=pb.CANCEL_REASON_BY_PERSON)),
+        "AddNote": one("shelter", started, lambda s: pb.AddNoteRequest(note="she is well")),
         "CompleteReferral": one("shelter", started, lambda s: pb.CompleteReferralRequest(outcome_code=pb.OUTCOME_FULLY_MET)),
         "NotDeliverReferral": one(
             "shelter", accepted, lambda s: pb.NotDeliverReferralRequest(reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST)
@@ -284,6 +285,7 @@ def people_beginnings() -> dict[str, Beginning]:
         ),
         "GetPerson": lambda s: (s.ngo, people_pb2.GetPersonRequest(id=s.person().id)),
         "ListPeople": lambda s: (s.ngo, people_pb2.ListPeopleRequest(page_size=2)),
+        "SearchPeople": lambda s: (s.ngo, people_pb2.SearchPeopleRequest(name="Ximena")),
         "UpdateIdentity": identity,
         "OpenPerson": opened,
         "SetSafeContact": plan,
@@ -319,7 +321,12 @@ def line_beginnings() -> dict[str, Beginning]:
 
         return beginning
 
+    def known(story: Story) -> tuple[Client, Any]:
+        made = story.contact()
+        return operator(story), contacts_pb2.GetContactByReferenceRequest(reference=made.reference, pin=made.pin)
+
     return {
+        "GetContactByReference": known,
         "CreateContact": lambda s: (
             operator(s),
             contacts_pb2.CreateContactRequest(contact=contacts_pb2.Contact(line_country="NI"), pin="4821"),

@@ -13,8 +13,8 @@ from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.referrals.conftest import ORG, Service, Story
 
-WALLED = ("people", "person_keys", "person_sealed", "contacts", "receipts", "referrals", "clocks", "referral_events")
-HERS = ("people", "person_keys", "person_sealed", "receipts")
+WALLED = ("people", "person_keys", "person_sealed", "person_names", "contacts", "receipts", "referrals", "clocks", "referral_events")
+HERS = ("people", "person_keys", "person_sealed", "person_names", "receipts")
 
 
 @contextmanager
@@ -105,6 +105,7 @@ def test_sender_and_receiver_see_what_is_theirs(service: Service, full: dict[str
     with scoped(service, "shelter") as connection:
         theirs = seen(connection)
         assert (theirs["people"], theirs["person_keys"], theirs["referrals"], theirs["receipts"]) == (1, 1, 1, 1)
+        assert theirs["person_names"] == 0, "by her name only her own organisation finds her"
         assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []
     with scoped(service, "hotline") as connection:
         line = seen(connection)
@@ -115,7 +116,7 @@ def test_sender_and_receiver_see_what_is_theirs(service: Service, full: dict[str
 def test_a_coordinator_sees_referrals_and_nobody_in_them(service: Service, full: dict[str, int]) -> None:
     with scoped(service, "coalition", "coordinator") as connection:
         found = seen(connection)
-        assert [found[table] for table in (*HERS, "contacts")] == [0, 0, 0, 0, 0]
+        assert [found[table] for table in (*HERS, "contacts")] == [0, 0, 0, 0, 0, 0]
         assert found["referrals"] >= 1
         assert found["clocks"] == full["clocks"]
         assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []

@@ -324,7 +324,7 @@ class Contact(_message.Message):
     pathway_code: Global___Pathway.ValueType
     """Derived from the triage: the standard order of help. Absent: not assessed."""
     outcome_code: Global___ContactOutcome.ValueType
-    """How it ended."""
+    """How it ended. Open and referred follow the referrals that came from it: open while one is a draft or came back without help, else referred."""
     department: _builtins.str
     """Department, ISO 3166-2; never a place."""
     need_code: _builtins.str
@@ -498,6 +498,32 @@ class ListContactsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListContactsResponse: _TypeAlias = ListContactsResponse  # noqa: Y015
+
+@_typing.final
+class GetContactByReferenceRequest(_message.Message):
+    """Her credential. In the body, so that it stands in no address and no log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    PIN_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """Eight characters, with or without the hyphen."""
+    pin: _builtins.str
+    """Four digits."""
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        pin: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pin", b"pin", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetContactByReferenceRequest: _TypeAlias = GetContactByReferenceRequest  # noqa: Y015
 
 @_typing.final
 class UpdateContactRequest(_message.Message):

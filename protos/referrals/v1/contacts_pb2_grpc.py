@@ -50,6 +50,11 @@ class ContactsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListContactsRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListContactsResponse.FromString,
                 _registered_method=True)
+        self.GetContactByReference = channel.unary_unary(
+                '/enlace.referrals.v1.Contacts/GetContactByReference',
+                request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.GetContactByReferenceRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.Contact.FromString,
+                _registered_method=True)
         self.UpdateContact = channel.unary_unary(
                 '/enlace.referrals.v1.Contacts/UpdateContact',
                 request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.UpdateContactRequest.SerializeToString,
@@ -83,6 +88,14 @@ class ContactsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetContactByReference(self, request, context):
+        """Returns the contact of a caller who tells her reference and PIN, without its note. One of the caller's organisation; any other is not found.
+        reference_or_pin_wrong, too_many_attempts: as for References.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateContact(self, request, context):
         """Saves further triage answers, outcome or person; the urgency is derived again.
         """
@@ -107,6 +120,11 @@ def add_ContactsServicer_to_server(servicer, server):
                     servicer.ListContacts,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListContactsRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListContactsResponse.SerializeToString,
+            ),
+            'GetContactByReference': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetContactByReference,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.GetContactByReferenceRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.Contact.SerializeToString,
             ),
             'UpdateContact': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateContact,
@@ -196,6 +214,33 @@ class Contacts:
             '/enlace.referrals.v1.Contacts/ListContacts',
             protos_dot_referrals_dot_v1_dot_contacts__pb2.ListContactsRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_contacts__pb2.ListContactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetContactByReference(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Contacts/GetContactByReference',
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.GetContactByReferenceRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.Contact.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,10 @@ class ContactsStub:
     """Returns one contact of the caller's organisation."""
     ListContacts: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListContactsRequest, _contacts_pb2.ListContactsResponse]
     """Lists the contacts of the caller's organisation, newest first; any operator works the same queue."""
+    GetContactByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.GetContactByReferenceRequest, _contacts_pb2.Contact]
+    """Returns the contact of a caller who tells her reference and PIN, without its note. One of the caller's organisation; any other is not found.
+    reference_or_pin_wrong, too_many_attempts: as for References.
+    """
     UpdateContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.UpdateContactRequest, _contacts_pb2.Contact]
     """Saves further triage answers, outcome or person; the urgency is derived again."""
 
@@ -57,6 +61,10 @@ class ContactsAsyncStub(ContactsStub):
     """Returns one contact of the caller's organisation."""
     ListContacts: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListContactsRequest, _contacts_pb2.ListContactsResponse]  # type: ignore[assignment]
     """Lists the contacts of the caller's organisation, newest first; any operator works the same queue."""
+    GetContactByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.GetContactByReferenceRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
+    """Returns the contact of a caller who tells her reference and PIN, without its note. One of the caller's organisation; any other is not found.
+    reference_or_pin_wrong, too_many_attempts: as for References.
+    """
     UpdateContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.UpdateContactRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
     """Saves further triage answers, outcome or person; the urgency is derived again."""
 
@@ -88,6 +96,16 @@ class ContactsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.ListContactsResponse, _abc.Awaitable[_contacts_pb2.ListContactsResponse]]:
         """Lists the contacts of the caller's organisation, newest first; any operator works the same queue."""
+
+    @_abc_1.abstractmethod
+    def GetContactByReference(
+        self,
+        request: _contacts_pb2.GetContactByReferenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.Contact, _abc.Awaitable[_contacts_pb2.Contact]]:
+        """Returns the contact of a caller who tells her reference and PIN, without its note. One of the caller's organisation; any other is not found.
+        reference_or_pin_wrong, too_many_attempts: as for References.
+        """
 
     @_abc_1.abstractmethod
     def UpdateContact(

@@ -50,6 +50,11 @@ class PeopleStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListPeopleRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListPeopleResponse.FromString,
                 _registered_method=True)
+        self.SearchPeople = channel.unary_unary(
+                '/enlace.referrals.v1.People/SearchPeople',
+                request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.SearchPeopleRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.SearchPeopleResponse.FromString,
+                _registered_method=True)
         self.UpdateIdentity = channel.unary_unary(
                 '/enlace.referrals.v1.People/UpdateIdentity',
                 request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.UpdateIdentityRequest.SerializeToString,
@@ -127,6 +132,15 @@ class PeopleServicer:
 
     def ListPeople(self, request, context):
         """Lists the files of the caller's organisation, newest first, codes only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchPeople(self, request, context):
+        """Finds files of the caller's organisation by a name: those that have every word of it, spelt so or alike (Jimena, Ximena), newest first, 20 at most.
+        Codes only: the name stays sealed. Who never opens a person (OpenPerson) finds none. On record, with each file that was found.
+        too_many_attempts: a worker or key has 20 searches, then one in five minutes, so that nobody tries out names.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -234,6 +248,11 @@ def add_PeopleServicer_to_server(servicer, server):
                     servicer.ListPeople,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListPeopleRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListPeopleResponse.SerializeToString,
+            ),
+            'SearchPeople': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchPeople,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.SearchPeopleRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.SearchPeopleResponse.SerializeToString,
             ),
             'UpdateIdentity': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateIdentity,
@@ -373,6 +392,33 @@ class People:
             '/enlace.referrals.v1.People/ListPeople',
             protos_dot_referrals_dot_v1_dot_people__pb2.ListPeopleRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_people__pb2.ListPeopleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchPeople(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.People/SearchPeople',
+            protos_dot_referrals_dot_v1_dot_people__pb2.SearchPeopleRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_people__pb2.SearchPeopleResponse.FromString,
             options,
             channel_credentials,
             insecure,

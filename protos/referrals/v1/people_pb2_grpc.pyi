@@ -39,6 +39,11 @@ class PeopleStub:
     """Returns the coarse part. The file's organisation, or the receiver of a live referral."""
     ListPeople: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListPeopleRequest, _people_pb2.ListPeopleResponse]
     """Lists the files of the caller's organisation, newest first, codes only."""
+    SearchPeople: _grpc.UnaryUnaryMultiCallable[_people_pb2.SearchPeopleRequest, _people_pb2.SearchPeopleResponse]
+    """Finds files of the caller's organisation by a name: those that have every word of it, spelt so or alike (Jimena, Ximena), newest first, 20 at most.
+    Codes only: the name stays sealed. Who never opens a person (OpenPerson) finds none. On record, with each file that was found.
+    too_many_attempts: a worker or key has 20 searches, then one in five minutes, so that nobody tries out names.
+    """
     UpdateIdentity: _grpc.UnaryUnaryMultiCallable[_people_pb2.UpdateIdentityRequest, _people_pb2.Person]
     """Completes or corrects the identity: a non-empty field replaces, an empty one stays, nothing can be cleared. The file's organisation."""
     OpenPerson: _grpc.UnaryUnaryMultiCallable[_people_pb2.OpenPersonRequest, _people_pb2.Identity]
@@ -87,6 +92,11 @@ class PeopleAsyncStub(PeopleStub):
     """Returns the coarse part. The file's organisation, or the receiver of a live referral."""
     ListPeople: _aio.UnaryUnaryMultiCallable[_people_pb2.ListPeopleRequest, _people_pb2.ListPeopleResponse]  # type: ignore[assignment]
     """Lists the files of the caller's organisation, newest first, codes only."""
+    SearchPeople: _aio.UnaryUnaryMultiCallable[_people_pb2.SearchPeopleRequest, _people_pb2.SearchPeopleResponse]  # type: ignore[assignment]
+    """Finds files of the caller's organisation by a name: those that have every word of it, spelt so or alike (Jimena, Ximena), newest first, 20 at most.
+    Codes only: the name stays sealed. Who never opens a person (OpenPerson) finds none. On record, with each file that was found.
+    too_many_attempts: a worker or key has 20 searches, then one in five minutes, so that nobody tries out names.
+    """
     UpdateIdentity: _aio.UnaryUnaryMultiCallable[_people_pb2.UpdateIdentityRequest, _people_pb2.Person]  # type: ignore[assignment]
     """Completes or corrects the identity: a non-empty field replaces, an empty one stays, nothing can be cleared. The file's organisation."""
     OpenPerson: _aio.UnaryUnaryMultiCallable[_people_pb2.OpenPersonRequest, _people_pb2.Identity]  # type: ignore[assignment]
@@ -150,6 +160,17 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.ListPeopleResponse, _abc.Awaitable[_people_pb2.ListPeopleResponse]]:
         """Lists the files of the caller's organisation, newest first, codes only."""
+
+    @_abc_1.abstractmethod
+    def SearchPeople(
+        self,
+        request: _people_pb2.SearchPeopleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_people_pb2.SearchPeopleResponse, _abc.Awaitable[_people_pb2.SearchPeopleResponse]]:
+        """Finds files of the caller's organisation by a name: those that have every word of it, spelt so or alike (Jimena, Ximena), newest first, 20 at most.
+        Codes only: the name stays sealed. Who never opens a person (OpenPerson) finds none. On record, with each file that was found.
+        too_many_attempts: a worker or key has 20 searches, then one in five minutes, so that nobody tries out names.
+        """
 
     @_abc_1.abstractmethod
     def UpdateIdentity(

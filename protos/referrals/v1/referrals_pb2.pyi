@@ -1017,6 +1017,7 @@ class ReferralFilter(_message.Message):
     LATE_FIELD_NUMBER: _builtins.int
     DUE_SOON_FIELD_NUMBER: _builtins.int
     UNANSWERED_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
     box: Global___Box.ValueType
     """Inbox: to your organisation; outbox: from it; mine (default): both; network: all; coordinator."""
     need_code: _builtins.str
@@ -1038,6 +1039,8 @@ class ReferralFilter(_message.Message):
     """Only due within four hours, not late."""
     unanswered: _builtins.bool
     """Only what came back without help and still waits for another service, see Referral."""
+    code: _builtins.str
+    """Only with this code, as somebody said it: case, spaces and hyphens don't matter, I and L are read as 1, O as 0. Two may have the same."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___State.ValueType]: ...
     @_builtins.property
@@ -1065,10 +1068,11 @@ class ReferralFilter(_message.Message):
         late: _builtins.bool = ...,
         due_soon: _builtins.bool = ...,
         unanswered: _builtins.bool = ...,
+        code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["due_before", b"due_before", "modified_after", b"modified_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "contact_id", b"contact_id", "due_before", b"due_before", "due_soon", b"due_soon", "late", b"late", "live", b"live", "modified_after", b"modified_after", "need_code", b"need_code", "person_id", b"person_id", "states", b"states", "unanswered", b"unanswered", "urgency", b"urgency", "waiting_for_me", b"waiting_for_me", "waiting_for_other", b"waiting_for_other"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "code", b"code", "contact_id", b"contact_id", "due_before", b"due_before", "due_soon", b"due_soon", "late", b"late", "live", b"live", "modified_after", b"modified_after", "need_code", b"need_code", "person_id", b"person_id", "states", b"states", "unanswered", b"unanswered", "urgency", b"urgency", "waiting_for_me", b"waiting_for_me", "waiting_for_other", b"waiting_for_other"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1929,6 +1933,37 @@ class CancelAppointmentRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelAppointmentRequest: _TypeAlias = CancelAppointmentRequest  # noqa: Y015
+
+@_typing.final
+class AddNoteRequest(_message.Message):
+    """How it goes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    etag: _builtins.str
+    request_id: _builtins.str
+    note: _builtins.str
+    """For the other side."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "note", b"note", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddNoteRequest: _TypeAlias = AddNoteRequest  # noqa: Y015
 
 @_typing.final
 class CompleteReferralRequest(_message.Message):

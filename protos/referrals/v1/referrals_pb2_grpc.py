@@ -140,6 +140,11 @@ class ReferralsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CancelAppointmentRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
                 _registered_method=True)
+        self.AddNote = channel.unary_unary(
+                '/enlace.referrals.v1.Referrals/AddNote',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.AddNoteRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+                _registered_method=True)
         self.CompleteReferral = channel.unary_unary(
                 '/enlace.referrals.v1.Referrals/CompleteReferral',
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CompleteReferralRequest.SerializeToString,
@@ -213,7 +218,8 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetDeadlinePolicy(self, request, context):
-        """Returns the network's policy: how long there is for what is waited for, by urgency. What a referral's own clocks say is what counts.
+        """Returns the network's policy: how long there is for what is waited for, by urgency; silence is the first one, and 30 days after news. What a
+        referral's own clocks say is what counts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -327,6 +333,14 @@ class ReferralsServicer:
 
     def CancelAppointment(self, request, context):
         """Says that an appointment will not be, with a coded reason: in_progress, stays. Receiver. SILENCE starts again; the sender is told.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddNote(self, request, context):
+        """Writes to the other side: any live state, stays. Sender, receiver; the other one is told that there is a note. The receiver's, while help is given, is
+        news: SILENCE starts again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -482,6 +496,11 @@ def add_ReferralsServicer_to_server(servicer, server):
             'CancelAppointment': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelAppointment,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CancelAppointmentRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
+            ),
+            'AddNote': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddNote,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.AddNoteRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
             ),
             'CompleteReferral': grpc.unary_unary_rpc_method_handler(
@@ -1082,6 +1101,33 @@ class Referrals:
             target,
             '/enlace.referrals.v1.Referrals/CancelAppointment',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.CancelAppointmentRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddNote(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/AddNote',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.AddNoteRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
             options,
             channel_credentials,

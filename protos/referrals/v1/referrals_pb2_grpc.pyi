@@ -46,7 +46,9 @@ class ReferralsStub:
     CountReferrals: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CountReferralsRequest, _referrals_pb2.CountReferralsResponse]
     """Counts what a desk has before it, for the same box and filters as ListReferrals."""
     GetDeadlinePolicy: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]
-    """Returns the network's policy: how long there is for what is waited for, by urgency. What a referral's own clocks say is what counts."""
+    """Returns the network's policy: how long there is for what is waited for, by urgency; silence is the first one, and 30 days after news. What a
+    referral's own clocks say is what counts.
+    """
     ListReferralEvents: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralEventsRequest, _referrals_pb2.ListReferralEventsResponse]
     """Returns the history: each transition and clock event, who, when, why. Notes are opened like an identity (see People.OpenPerson): for the file's
     organisation, and for the receiver on a live receipt that names the field group notes; that is audited. Else note_withheld says that there is one.
@@ -90,6 +92,10 @@ class ReferralsStub:
     """
     CancelAppointment: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CancelAppointmentRequest, _referrals_pb2.Referral]
     """Says that an appointment will not be, with a coded reason: in_progress, stays. Receiver. SILENCE starts again; the sender is told."""
+    AddNote: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AddNoteRequest, _referrals_pb2.Referral]
+    """Writes to the other side: any live state, stays. Sender, receiver; the other one is told that there is a note. The receiver's, while help is given, is
+    news: SILENCE starts again.
+    """
     CompleteReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CompleteReferralRequest, _referrals_pb2.Referral]
     """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver."""
     NotDeliverReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.NotDeliverReferralRequest, _referrals_pb2.Referral]
@@ -125,7 +131,9 @@ class ReferralsAsyncStub(ReferralsStub):
     CountReferrals: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CountReferralsRequest, _referrals_pb2.CountReferralsResponse]  # type: ignore[assignment]
     """Counts what a desk has before it, for the same box and filters as ListReferrals."""
     GetDeadlinePolicy: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]  # type: ignore[assignment]
-    """Returns the network's policy: how long there is for what is waited for, by urgency. What a referral's own clocks say is what counts."""
+    """Returns the network's policy: how long there is for what is waited for, by urgency; silence is the first one, and 30 days after news. What a
+    referral's own clocks say is what counts.
+    """
     ListReferralEvents: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralEventsRequest, _referrals_pb2.ListReferralEventsResponse]  # type: ignore[assignment]
     """Returns the history: each transition and clock event, who, when, why. Notes are opened like an identity (see People.OpenPerson): for the file's
     organisation, and for the receiver on a live receipt that names the field group notes; that is audited. Else note_withheld says that there is one.
@@ -169,6 +177,10 @@ class ReferralsAsyncStub(ReferralsStub):
     """
     CancelAppointment: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CancelAppointmentRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Says that an appointment will not be, with a coded reason: in_progress, stays. Receiver. SILENCE starts again; the sender is told."""
+    AddNote: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AddNoteRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
+    """Writes to the other side: any live state, stays. Sender, receiver; the other one is told that there is a note. The receiver's, while help is given, is
+    news: SILENCE starts again.
+    """
     CompleteReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CompleteReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver."""
     NotDeliverReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.NotDeliverReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
@@ -237,7 +249,9 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.GetDeadlinePolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.DeadlinePolicy, _abc.Awaitable[_referrals_pb2.DeadlinePolicy]]:
-        """Returns the network's policy: how long there is for what is waited for, by urgency. What a referral's own clocks say is what counts."""
+        """Returns the network's policy: how long there is for what is waited for, by urgency; silence is the first one, and 30 days after news. What a
+        referral's own clocks say is what counts.
+        """
 
     @_abc_1.abstractmethod
     def ListReferralEvents(
@@ -371,6 +385,16 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
         """Says that an appointment will not be, with a coded reason: in_progress, stays. Receiver. SILENCE starts again; the sender is told."""
+
+    @_abc_1.abstractmethod
+    def AddNote(
+        self,
+        request: _referrals_pb2.AddNoteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
+        """Writes to the other side: any live state, stays. Sender, receiver; the other one is told that there is a note. The receiver's, while help is given, is
+        news: SILENCE starts again.
+        """
 
     @_abc_1.abstractmethod
     def CompleteReferral(

@@ -5,7 +5,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import contacts_pb2 as c
-from services.gateway import access, forms, session
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import access, forms, names, session
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 
@@ -45,7 +46,17 @@ def new() -> str:
 
 def page(shown: c.Contact, errors: dict[str, str], reference: str = "", pin: str = "") -> str:
     """The contact with its triage; `reference` and `pin` only right after it was recorded."""
-    return render_template("contact.html", contact=shown, errors=errors, reference=reference, pin=pin)
+    asked = asked_for(shown.id)
+    seen = names.names_of(asked)
+    return render_template("contact.html", contact=shown, errors=errors, reference=reference, pin=pin, referrals=asked, names=seen)
+
+
+def asked_for(identifier: str) -> list[r.Referral]:
+    """The referrals that came from a contact, what is due first."""
+    if not identifier:
+        return []
+    wanted = r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=identifier)
+    return list(clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted)).referrals)
 
 
 @blueprint.post("/line/new")

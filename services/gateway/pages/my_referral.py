@@ -22,13 +22,22 @@ blueprint = Blueprint("my_referral", __name__)
 @access.public
 def form() -> str:
     """The form."""
-    return render_template("my_referral.html", problem="", reference="")
+    return asked_again("", "")
+
+
+def asked_again(problem: str, reference: str) -> str:
+    """The form, with what was wrong."""
+    return render_template("my_referral.html", problem=problem, reference=reference)
 
 
 def answered(
-    ask: Callable[[str, str], c.ReferenceStatus], say: Callable[[c.ReferenceStatus], str] = lambda status: ""
+    ask: Callable[[str, str], c.ReferenceStatus],
+    say: Callable[[c.ReferenceStatus], str] = lambda status: "",
+    *,
+    again: Callable[[str, str], str] = asked_again,
+    contact_of: Callable[[str, str], str] = lambda reference, pin: "",
 ) -> Response | tuple[str, int]:
-    """Asks with what the form brought, and says what came of it; wrong and unknown sound the same."""
+    """Asks with what the form brought, and says what came of it; wrong and unknown sound the same. `again` shows the form it came from."""
     reference, pin, device = forms.text("reference"), forms.text("pin"), origin.device()
     origin.tell(device)
     try:
@@ -38,12 +47,15 @@ def answered(
         problem = _(
             "La referencia y el PIN no coinciden. Revise cada letra y número. Tras varios intentos hay que esperar; mientras tanto puede llamar."
         )
-        return render_template("my_referral.html", problem=problem, reference=reference), 401
+        return again(problem, reference), 401
     except Exhausted as refusal:
-        return render_template("my_referral.html", problem=words.wait(refusal.retry_after), reference=reference), 429
+        return again(words.wait(refusal.retry_after), reference), 429
     except Conflict as refusal:
         said, status = words.conflict(refusal.reason), ask_status(reference, pin)
-    response = make_response(render_template("my_status.html", status=status, reference=reference, pin=pin, said=said))
+    contact_id = contact_of(reference, pin)
+    response = make_response(
+        render_template("my_status.html", status=status, reference=reference, pin=pin, said=said, contact_id=contact_id)
+    )
     origin.remember(response, device)
     return response
 

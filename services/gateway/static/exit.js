@@ -1,4 +1,4 @@
-// Quick exit by pressing Shift three times within a second and a half, and without leaving this page in the tab's history.
+// On every page: quick exit by pressing Shift three times within a second and a half, without leaving this page in the tab's history; the key / searches.
 "use strict";
 (() => {
   const link = document.getElementById("exit");
@@ -14,6 +14,12 @@
   document.addEventListener("keydown", (event) => { if (event.key !== "Shift") presses = []; });
   // A page that comes back by the Back button after leaving is asked for anew, and then needs a session.
   window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+  document.addEventListener("keydown", (event) => {
+    const field = document.getElementById("q-top");
+    if (event.key !== "/" || !field || event.target.closest("input, textarea, select")) return;
+    event.preventDefault();
+    field.focus();
+  });
   const problems = document.getElementById("problems");
   if (problems) problems.focus();
 })();

@@ -38,6 +38,7 @@ TABLES: dict[str, dict[str, str]] = {
         "available": N_("Lugares libres"),
         "maximum": N_("Lugares en total"),
         "words": N_("Palabras"),
+        "q": N_("Qué busca"),
         "service_id": N_("Servicio"),
         "line_country": N_("País de la línea"),
         "kind_code": N_("Qué tipo de contacto"),
@@ -46,6 +47,7 @@ TABLES: dict[str, dict[str, str]] = {
         "scopes": N_("Permisos"),
     },
     "missing": {
+        "q": N_("escriba un código, una referencia o un nombre"),
         "channel_code": N_("elija cómo se la puede contactar"),
         "need_code": N_("elija qué ayuda necesita"),
         "urgency": N_("elija qué tan pronto la necesita"),

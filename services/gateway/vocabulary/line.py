@@ -41,7 +41,7 @@ TABLES: dict[str, dict[str, str]] = {
         "X": N_("X de Xilófono"),
         "Y": N_("Y de Yate"),
         "Z": N_("Z de Zapato"),
-    },  # fmt: skip
+    },
     "answer": {"yes": N_("Sí"), "no": N_("No"), "did_not_say": N_("No dijo"), "": N_("Sin preguntar")},
     "contact_kind": {
         "crisis": N_("Pide ayuda para sí o para otra persona"),

@@ -120,6 +120,14 @@ STEPS: dict[str, Step] = {
         event=N_("Se canceló la cita"),
         notice=N_("Cita cancelada"),
     ),
+    "add_note": Step(
+        N_("Dar noticias"),
+        hint=N_("Escriba cómo va o qué cambió, sin nombres ni direcciones si no hacen falta. Le avisaremos al otro lado."),
+        done=N_("Nota guardada. Ya avisamos al otro lado."),
+        fact="note_added",
+        event=N_("Dieron noticias"),
+        notice=N_("Noticias"),
+    ),
     "complete": Step(
         N_("Terminar la atención"),
         hint=N_("Diga qué se logró. Quien la envió confirmará con la persona."),

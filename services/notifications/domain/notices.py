@@ -11,6 +11,7 @@ class Party(Enum):
     """A part that somebody has in a referral."""
 
     RECEIVER = "receiver"
+    RECEIVER_OF_OTHERS_DEED = "receiver_of_others_deed"  # the receiver, unless it was the receiver who did it
     SENDER = "sender"  # the desk, and the worker who sent it
     SENDER_OF_OTHERS_DEED = "sender_of_others_deed"  # the sender, unless it was the sender who did it
     COORDINATION = "coordination"
@@ -20,6 +21,7 @@ RECEIVER = (Party.RECEIVER,)
 SENDER = (Party.SENDER,)
 BOTH = (Party.RECEIVER, Party.SENDER)
 RECEIVER_AND_SENDER_OF_OTHERS_DEED = (Party.RECEIVER, Party.SENDER_OF_OTHERS_DEED)
+OTHER_SIDE = (Party.RECEIVER_OF_OTHERS_DEED, Party.SENDER_OF_OTHERS_DEED)
 OVERSEEING = (Party.SENDER, Party.COORDINATION)
 ALL = (Party.RECEIVER, Party.SENDER, Party.COORDINATION)
 
@@ -174,6 +176,14 @@ NOTICES: tuple[Notice, ...] = (
         es="Se canceló una cita de su remisión: vea el motivo.",
         en="An appointment of your referral was cancelled: see the reason.",
         fr="Un rendez-vous de votre orientation a été annulé : voyez le motif.",
+    ),
+    Notice(
+        "referral_note_added",
+        "note_added",
+        OTHER_SIDE,
+        es="Hay una nota nueva en una remisión.",
+        en="There is a new note on a referral.",
+        fr="Il y a une nouvelle note sur une orientation.",
     ),
     Notice(
         "referral_completed",

@@ -89,7 +89,9 @@ def told_of(happening: Happening, now: datetime) -> list[Told]:
 def _recipients(kind: str, party: Party, happening: Happening) -> Sequence[Told]:
     if party is Party.COORDINATION:
         return [Told(kind, Audience.COORDINATION)]
-    if party is Party.RECEIVER:
+    if party is Party.RECEIVER_OF_OTHERS_DEED and happening.actor_organization_id == happening.receiver_organization_id:
+        return []
+    if party in (Party.RECEIVER, Party.RECEIVER_OF_OTHERS_DEED):
         return _desk(kind, happening.receiver_organization_id)
     if party is Party.SENDER_OF_OTHERS_DEED and happening.actor_organization_id == happening.sender_organization_id:
         return []

@@ -47,8 +47,24 @@ class Check:
             self._wrong.append((path, reason))
 
 
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32: no I, L, O, U
+
+
+def as_meant(text: str) -> str:
+    """What was said in this alphabet, as it was meant: case, spaces and hyphens don't matter, I and L are read as 1, O as 0."""
+    return text.upper().translate({ord("I"): "1", ord("L"): "1", ord("O"): "0", ord("-"): None, ord(" "): None})
+
+
 def short_code(identifier: str) -> str:
-    """Six characters to say on the phone, from an id: enough to tell a page of rows apart, not to find anything by."""
-    alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+    """Six characters to say on the phone, from an id: enough to tell a page of rows apart. Two may have the same."""
     number = int(identifier[:8], 16)
-    return "".join(alphabet[(number >> shift) & 31] for shift in range(0, 30, 5))
+    return "".join(ALPHABET[(number >> shift) & 31] for shift in range(0, 30, 5))
+
+
+def beginnings_of(code: str) -> list[str]:
+    """The first eight characters that an id with this code may have: two of their 32 bits are not in it. Empty for what is no code."""
+    meant = as_meant(code)
+    if len(meant) != 6 or any(character not in ALPHABET for character in meant):
+        return []
+    number = sum(ALPHABET.index(character) << shift for character, shift in zip(meant, range(0, 30, 5), strict=True))
+    return [f"{number | high << 30:08x}" for high in range(4)]

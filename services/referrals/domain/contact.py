@@ -1,14 +1,17 @@
 """The line: a contact with its triage, the urgency that follows from it, and the reference by which the caller is known without a name."""
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from chassis.errors import Unauthenticated
-from services.referrals.domain.codes import Check
+from services.referrals.domain.codes import ALPHABET, Check, as_meant
 from services.referrals.domain.deadline import Urgency
+from services.referrals.domain.lifecycle import State
+from services.referrals.domain.referral import Referral
 
-ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32: no I, L, O, U
+OPEN, REFERRED = "open", "referred"
 YES, NO, DID_NOT_SAY, NOT_ASKED = "yes", "no", "did_not_say", ""
 DECIDING = (
     "danger_now still_held escape_under_way child_unsafe medical_emergency safe_place_tonight exploiters_looking sexual_violence_120h need_within_days"
@@ -71,7 +74,7 @@ class Contact:
     speaker_code: str = ""
     language: str = ""
     triage: Triage = field(default_factory=Triage)
-    outcome_code: str = "open"
+    outcome_code: str = OPEN
     department: str = ""
     need_code: str = ""
     person_id: str = ""
@@ -83,6 +86,19 @@ class Contact:
         check.need("contact.need_code", self.need_code)
         check.done()
 
+    def follow(self, asked: Iterable[Referral], now: datetime) -> bool:
+        """Goes by what was asked for in its name: open while one is a draft or came back and nobody looked further, else referred.
+
+        What an operator wrote instead (advised, handed over, dropped) stays. Returns whether anything changed.
+        """
+        counted = [referral for referral in asked if referral.state is not State.ENTERED_IN_ERROR]
+        waits = not counted or any(referral.state is State.DRAFT or referral.need_is_open for referral in counted)
+        outcome = OPEN if waits else REFERRED
+        if self.outcome_code not in (OPEN, REFERRED) or self.outcome_code == outcome:
+            return False
+        self.outcome_code, self.version, self.update_time = outcome, self.version + 1, now
+        return True
+
 
 def new_reference() -> str:
     """Seven random characters (35 bits) and one that checks them."""
@@ -91,8 +107,8 @@ def new_reference() -> str:
 
 
 def read_reference(text: str) -> str:
-    """The reference as it was meant: case, spaces and hyphens don't matter, I and L are read as 1, O as 0. A typing error refuses like a wrong PIN."""
-    cleaned = text.upper().translate({ord("I"): "1", ord("L"): "1", ord("O"): "0", ord("-"): None, ord(" "): None})
+    """The reference as it was meant. A typing error refuses like a wrong PIN."""
+    cleaned = as_meant(text)
     if len(cleaned) != 8 or any(c not in ALPHABET for c in cleaned) or _check_character(cleaned[:7]) != cleaned[7]:
         raise Unauthenticated("reference_or_pin_wrong")
     return cleaned

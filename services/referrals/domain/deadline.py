@@ -70,6 +70,8 @@ for _spans in POLICY.values():  # what came back without help is looked for else
 # Which day it is: the network's countries keep UTC-6 all year (Panama is an hour ahead). Friday evening in Managua is Saturday in UTC.
 OFFICE_TIME = timezone(timedelta(hours=-6))
 SILENCE = timedelta(days=7)
+SILENCE_AFTER_NEWS = timedelta(days=30)
+"""In the place of SILENCE once there was news and no appointment is open."""
 CLOSE = timedelta(days=14)
 OVERRIDE_CONFIRM = timedelta(hours=12)
 """In which a second person confirms an override, or it opens nothing any more: the next shift is there by then."""

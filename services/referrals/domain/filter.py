@@ -27,3 +27,4 @@ class Filter:
     late: bool = False
     due_soon: bool = False
     unanswered: bool = False
+    code: str = ""

@@ -68,6 +68,7 @@ class Transition:
     stops: tuple[DeadlineKind, ...] = ()
     offered: bool = True  # False: part of the life, not yet something a caller can ask for
     main: bool = False  # True: it moves things on; what asks, delays or ends is possible beside it, and never the first that is offered
+    news: bool = False  # True: it tells how she is, so that the next SILENCE may be a long one
 
 
 _ALL = tuple(DeadlineKind)
@@ -99,8 +100,20 @@ TRANSITIONS: tuple[Transition, ...] = (
         "start", "started", frozenset({S.ACCEPTED}), S.IN_PROGRESS, _RECEIVER, starts=(K.SILENCE,), stops=(K.FIRST_CONTACT,), main=True
     ),
     # When the time of an appointment has come, what became of it is the next thing to say.
-    Transition("attend_appointment", "appointment_attended", _HELPING, None, _RECEIVER, starts=(K.SILENCE,), stops=(K.SILENCE,), main=True),
+    Transition(
+        "attend_appointment",
+        "appointment_attended",
+        _HELPING,
+        None,
+        _RECEIVER,
+        starts=(K.SILENCE,),
+        stops=(K.SILENCE,),
+        main=True,
+        news=True,
+    ),
     Transition("miss_appointment", "appointment_missed", _HELPING, None, _RECEIVER, starts=(K.SILENCE,), stops=(K.SILENCE,), main=True),
+    # The receiver's while help is given is news: it starts SILENCE again, and is the next thing to say once that has run out.
+    Transition("add_note", "note_added", LIVE, None, frozenset({Side.SENDER, Side.RECEIVER}), news=True),
     Transition("schedule_appointment", "appointment_scheduled", _HELPING, None, _RECEIVER, starts=(K.SILENCE,), stops=(K.SILENCE,)),
     Transition("cancel_appointment", "appointment_cancelled", _HELPING, None, _RECEIVER, starts=(K.SILENCE,), stops=(K.SILENCE,)),
     Transition(

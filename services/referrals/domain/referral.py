@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from chassis.errors import Conflict, Invalid
 from services.referrals.domain.codes import Check
 from services.referrals.domain.consent import Receipt
-from services.referrals.domain.deadline import Calendar, Deadline, DeadlineKind, Urgency, due_time
+from services.referrals.domain.deadline import SILENCE_AFTER_NEWS, Calendar, Deadline, DeadlineKind, Urgency, due_time
 from services.referrals.domain.lifecycle import (
     BY_VERB,
     CAME_BACK,
@@ -253,6 +253,13 @@ class Referral:
         self.appointment_time = None
         self._take(step, actor, now, calendar, reason_code=reason_code, note=note)
 
+    def add_note(self, actor: Actor, now: datetime, calendar: Calendar, note: str) -> None:
+        """Either side writes to the other. What the receiver writes while help is given is news: SILENCE starts again."""
+        step = self._check_step("add_note", actor)
+        if self.state is State.IN_PROGRESS and Side.RECEIVER in self.sides(actor):
+            step = replace(step, starts=(DeadlineKind.SILENCE,), stops=(DeadlineKind.SILENCE,))
+        self._take(step, actor, now, calendar, note=note)
+
     def complete(self, actor: Actor, now: datetime, calendar: Calendar, *, outcome_code: str, delivered: Sequence[str], note: str) -> None:
         """The receiver has done its part."""
         step = self._check_step("complete", actor)
@@ -336,7 +343,7 @@ class Referral:
     def allowed_verbs(self, actor: Actor, now: datetime) -> list[str]:
         """What this actor may do next, what moves things on first."""
         possible = [t for t in TRANSITIONS if t.offered and self._possible(t, actor, now)]
-        return [t.verb for t in sorted(possible, key=lambda t: not t.main)]
+        return [t.verb for t in sorted(possible, key=lambda t: not self._moves_on(t, actor, now))]
 
     def could_stand_on(self, receipt: Receipt, now: datetime) -> bool:
         """Whether a consent would do now, to be sent on or to take an override's place."""
@@ -350,7 +357,7 @@ class Referral:
         """The one step of this actor that moves things on; empty when there is none."""
         if self.need_is_open and Side.SENDER in self.sides(actor):
             return REFER_AGAIN
-        return next((verb for verb in self.allowed_verbs(actor, now) if BY_VERB[verb].main), "")
+        return next((verb for verb in self.allowed_verbs(actor, now) if self._moves_on(BY_VERB[verb], actor, now)), "")
 
     @property
     def need_is_open(self) -> bool:
@@ -386,6 +393,11 @@ class Referral:
     def next_due_time(self) -> datetime | None:
         """Of the earliest running clock."""
         return min((clock.due_time for clock in self.clocks if clock.running), default=None)
+
+    def _moves_on(self, step: Transition, actor: Actor, now: datetime) -> bool:
+        if step.verb == "add_note":  # when news is overdue
+            return Side.RECEIVER in self.sides(actor) and any(clock.due_time <= now for clock in self._running(DeadlineKind.SILENCE))
+        return step.main
 
     def _possible(self, step: Transition, actor: Actor, now: datetime | None) -> bool:
         sides = self.sides(actor)
@@ -444,7 +456,8 @@ class Referral:
             start = (
                 max(now, self.appointment_time or now) if kind is DeadlineKind.SILENCE else now
             )  # nobody asks for news before she is met
-            self.clocks.append(Deadline(kind, start, self._due(kind, start, calendar)))
+            long = kind is DeadlineKind.SILENCE and step.news and self.appointment_time is None
+            self.clocks.append(Deadline(kind, start, start + SILENCE_AFTER_NEWS if long else self._due(kind, start, calendar)))
         before, self.state = self.state, step.target or self.state
         if self.state is not State.IN_PROGRESS:
             self.appointment_time = None

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from chassis.errors import NotFound
 from chassis.ids import object_id
 from chassis.rpc import Call
 from chassis.wire import PageTokens, masked, number, optional_id, page_size, timestamp, version, word
@@ -35,8 +36,9 @@ _CHANGEABLE = (
 class ContactsServicer:
     """Answers the rpcs of this name: between messages and use cases."""
 
-    def __init__(self, usecases: Contacts, pages: PageTokens) -> None:
+    def __init__(self, usecases: Contacts, references: References, pages: PageTokens) -> None:
         self._usecases = usecases
+        self._references = references
         self._pages = pages
 
     def CreateContact(self, request: pb.CreateContactRequest, call: Call) -> pb.CreateContactResponse:
@@ -64,6 +66,12 @@ class ContactsServicer:
         return pb.ListContactsResponse(
             contacts=[wire.contact_message(contact) for contact in contacts], next_page_token=self._pages.token(request, more)
         )
+
+    def GetContactByReference(self, request: pb.GetContactByReferenceRequest, call: Call) -> pb.Contact:
+        contact = self._references.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+        if contact.organization_id != call.caller.organization_id:
+            raise NotFound
+        return wire.contact_message(contact)
 
     def UpdateContact(self, request: pb.UpdateContactRequest, call: Call) -> pb.Contact:
         message = request.contact

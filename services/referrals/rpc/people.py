@@ -6,14 +6,16 @@ from chassis.wire import PageTokens, Position, moment, optional_id, page_size, t
 from protos.referrals.v1 import people_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.person import FieldGroup
+from services.referrals.usecases.names import Names
 from services.referrals.usecases.people import People
 
 
 class PeopleServicer:
     """Answers the rpcs of this name: between messages and use cases."""
 
-    def __init__(self, usecases: People, pages: PageTokens) -> None:
+    def __init__(self, usecases: People, names: Names, pages: PageTokens) -> None:
         self._usecases = usecases
+        self._names = names
         self._pages = pages
 
     def CreatePerson(self, request: pb.CreatePersonRequest, call: Call) -> pb.Person:
@@ -40,6 +42,10 @@ class PeopleServicer:
         return pb.ListPeopleResponse(
             people=[wire.person_message(person) for person in people], next_page_token=self._pages.token(request, more)
         )
+
+    def SearchPeople(self, request: pb.SearchPeopleRequest, call: Call) -> pb.SearchPeopleResponse:
+        people, more = self._names.find(call.tx, call.caller, request.name, call.trail)
+        return pb.SearchPeopleResponse(people=[wire.person_message(person) for person in people], incomplete=more)
 
     def UpdateIdentity(self, request: pb.UpdateIdentityRequest, call: Call) -> pb.Person:
         newer = wire.identity(request.identity)

@@ -9,7 +9,7 @@ from chassis.rpc import Call
 from chassis.wire import PageTokens, masked, moment, optional_id, page_size, version, word
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import wire
-from services.referrals.domain.codes import Check
+from services.referrals.domain.codes import Check, beginnings_of
 from services.referrals.domain.deadline import Calendar, Urgency, policy
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.referral import Actor, Referral
@@ -188,6 +188,9 @@ class ReferralsServicer:
             request, call, lambda r, actor, now, days: r.cancel_appointment(actor, now, days, reason_code=reason, note=request.note)
         )
 
+    def AddNote(self, request: pb.AddNoteRequest, call: Call) -> pb.Referral:
+        return self._step(request, call, lambda r, actor, now, days: r.add_note(actor, now, days, request.note))
+
     def CompleteReferral(self, request: pb.CompleteReferralRequest, call: Call) -> pb.Referral:
         return self._step(
             request,
@@ -249,6 +252,7 @@ class ReferralsServicer:
         | pb.AttendAppointmentRequest
         | pb.MissAppointmentRequest
         | pb.CancelAppointmentRequest
+        | pb.AddNoteRequest
         | pb.CompleteReferralRequest
         | pb.NotDeliverReferralRequest
         | pb.CloseReferralRequest
@@ -302,6 +306,7 @@ def _filter(message: pb.ReferralFilter, call: Call) -> Filter:
         raise Invalid(("filter.box", "unknown_code"))
     check = Check()
     check.need("filter.need_code", message.need_code)
+    check.that(not message.code or bool(beginnings_of(message.code)), "filter.code", "malformed")
     check.done()
     if box == "network" and not (call.caller.has("COORDINATOR") or call.caller.has("AUDITOR")):
         box = "mine"  # who may not see the network asks for what is its own: row-level security would show no more either
@@ -322,4 +327,5 @@ def _filter(message: pb.ReferralFilter, call: Call) -> Filter:
         late=message.late,
         due_soon=message.due_soon,
         unanswered=message.unanswered,
+        code=message.code,
     )

@@ -85,6 +85,23 @@ class Contacts:
         return values
 
 
+def hold(tx: Transaction, identifier: str) -> Contact:
+    """A contact without its note, for this transaction to change; NotFound outside the scope."""
+    row = tx.execute("SELECT * FROM contacts WHERE id = %s FOR UPDATE", (identifier,)).fetchone()
+    if row is None:
+        raise NotFound
+    return _read(row)
+
+
+def keep_outcome(tx: Transaction, contact: Contact) -> None:
+    """Writes how a held contact stands, as a new version of it."""
+    tx.execute(
+        "UPDATE contacts SET outcome_code = %s, version = %s, update_time = %s WHERE id = %s",
+        (contact.outcome_code, contact.version, contact.update_time, contact.id),
+    )
+    outbox.keep(tx, [wire.contact_fact(contact, "changed")])
+
+
 def check_known(tx: Transaction, identifier: str) -> None:
     """NotFound when there is no such contact in the scope."""
     if tx.execute("SELECT 1 FROM contacts WHERE id = %s", (identifier,)).fetchone() is None:

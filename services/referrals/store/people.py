@@ -1,6 +1,7 @@
 """Files of persons: coarse rows, the person's own key, and what is sealed with it."""
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
@@ -8,6 +9,7 @@ from chassis.db import Row, Transaction, take_turn
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.sealing import Key, Keyring
 from chassis.wire import Position
+from services.referrals.domain import names
 from services.referrals.domain.consent import Grant
 from services.referrals.domain.person import Coarse, FieldGroup, Identity, Person, SafeContact
 
@@ -32,7 +34,7 @@ class People:
         )
         key, wrapped = self._keyring.new_key(_key_context(person.id))
         tx.execute("INSERT INTO person_keys (person_id, wrapped) VALUES (%s, %s)", (person.id, wrapped))
-        self._seal(tx, key, person.id, "identity", asdict(identity))
+        self._seal_identity(tx, key, person, identity)
         if plan is not None:
             self._seal(tx, key, person.id, "safe_contact", asdict(plan))
 
@@ -57,7 +59,7 @@ class People:
             raise Stale
         key = self.key(tx, person.id)
         if identity is not None:
-            self._seal(tx, key, person.id, "identity", asdict(identity))
+            self._seal_identity(tx, key, person, identity)
         if plan is not None:
             self._seal(tx, key, person.id, "safe_contact", asdict(plan))
 
@@ -101,6 +103,51 @@ class People:
             (organization_id, time, time, identifier, limit + 1),
         ).fetchall()
         return [_read(row) for row in rows[:limit]], [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
+
+    def named(self, tx: Transaction, organization_id: str, words: Collection[str], limit: int) -> list[Person]:
+        """The files of an organisation that have all these words in their names, newest first; none for no words."""
+        marks = self._marks(organization_id, words)
+        rows = tx.execute(
+            "SELECT * FROM people WHERE NOT erased AND organization_id = %(organization)s AND id IN (SELECT person_id FROM person_names"
+            " WHERE organization_id = %(organization)s AND mark = ANY(%(marks)s) GROUP BY person_id HAVING count(*) = %(all)s)"
+            " ORDER BY create_time DESC, id LIMIT %(limit)s",
+            {"organization": organization_id, "marks": marks, "all": len(marks), "limit": limit},
+        )
+        return [_read(row) for row in rows]
+
+    def without_names(self, tx: Transaction, limit: int) -> list[Person]:
+        """Files whose words were not noted by the rules of today; claimed for this transaction, so that two processes take different ones."""
+        rows = tx.execute(
+            "SELECT * FROM people WHERE names_form BETWEEN 0 AND %s AND NOT erased ORDER BY names_form, id LIMIT %s FOR UPDATE SKIP LOCKED",
+            (names.FORM - 1, limit),
+        )
+        return [_read(row) for row in rows]
+
+    def note_names(self, tx: Transaction, person: Person) -> None:
+        """Opens an identity for its words alone. Whoever calls this has it on record."""
+        self._note_names(tx, person, self.identity(tx, Grant.of_file(person, person.organization_id)))
+
+    @staticmethod
+    def put_names_aside(tx: Transaction, person: Person) -> None:
+        """Its words can't be noted: it is not looked at again until the rules change by hand."""
+        tx.execute("UPDATE people SET names_form = -1 WHERE id = %s", (person.id,))
+
+    def _seal_identity(self, tx: Transaction, key: Key, person: Person, identity: Identity) -> None:
+        self._seal(tx, key, person.id, "identity", asdict(identity))
+        self._note_names(tx, person, identity)
+
+    def _note_names(self, tx: Transaction, person: Person, identity: Identity) -> None:
+        tx.execute("DELETE FROM person_names WHERE person_id = %s", (person.id,))
+        marks = self._marks(person.organization_id, names.words_of(identity.given_name, identity.family_name))
+        with tx.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO person_names (person_id, organization_id, mark) VALUES (%s, %s, %s)",
+                [(person.id, person.organization_id, mark) for mark in marks],
+            )
+        tx.execute("UPDATE people SET names_form = %s WHERE id = %s", (names.FORM, person.id))
+
+    def _marks(self, organization_id: str, words: Collection[str]) -> list[bytes]:
+        return sorted(self._keyring.fingerprint(word.encode(), f"names/{organization_id}") for word in words)
 
     def _seal(self, tx: Transaction, key: Key, person_id: str, field: str, value: dict[str, Any]) -> None:
         tx.execute(

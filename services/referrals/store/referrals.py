@@ -11,6 +11,7 @@ from chassis.errors import NotFound, Stale
 from chassis.sealing import Key
 from chassis.wire import Position
 from services.referrals import wire
+from services.referrals.domain.codes import beginnings_of
 from services.referrals.domain.deadline import SOON, Deadline, DeadlineKind, Urgency
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import CAME_BACK, LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER, State
@@ -196,7 +197,10 @@ def _where(wanted: Filter) -> tuple[str, dict[str, Any]]:
         conditions.append(f"{due} >= %(now)s AND {due} < %(soon)s")
     if wanted.unanswered:
         conditions.append(_UNANSWERED if wanted.box == "network" else f"sender_organization_id = %(organization)s AND {_UNANSWERED}")
+    if wanted.code:
+        conditions.append("left(id, 8) = ANY(%(beginnings)s)")
     values = {
+        "beginnings": beginnings_of(wanted.code),
         "organization": wanted.organization_id,
         "states": [state.value for state in wanted.states],
         "need": wanted.need_code,

@@ -64,6 +64,7 @@ class Referrals:
         if draft != Draft():
             self._amend(tx, referral, actor, now, draft)
         referrals.keep(tx, referral, None)
+        self._tell_contacts(tx, now, referral.contact_id)
         return referral
 
     def amend(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, draft: Draft) -> Referral:
@@ -72,8 +73,11 @@ class Referrals:
         actor = actor_of(caller)
         if Side.SENDER not in referral.sides(actor):
             raise NotFound
+        before = referral.contact_id
         self._amend(tx, referral, actor, now, draft)
         referrals.keep(tx, referral, None)
+        if referral.contact_id != before:
+            self._tell_contacts(tx, now, before, referral.contact_id)
         return referral
 
     def get(self, tx: Transaction, identifier: str) -> Referral:
@@ -185,7 +189,7 @@ class Referrals:
             )
         )
         self._keep(tx, referral)
-        self._watch_need(tx, referral, now)
+        self._tell_contacts(tx, now, referral.contact_id, self._watch_need(tx, referral, now))
         return referral
 
     def _check_limit(self, tx: Transaction, organization_id: str) -> None:
@@ -249,18 +253,23 @@ class Referrals:
     def step(self, tx: Transaction, now: datetime, identifier: str, version: int, take: Callable[[Referral, Calendar], None]) -> Referral:
         """Any other step: `take` asks the referral to make it."""
         referral = self._fetch(tx, identifier, version)
+        stood = referral.state, referral.need_is_open
         take(referral, self._calendar(referral))
         self._keep(tx, referral)
-        if referral.state is State.ENTERED_IN_ERROR:
-            self._watch_need(tx, referral, now)
+        followed = self._watch_need(tx, referral, now) if referral.state is State.ENTERED_IN_ERROR else ""
+        if (referral.state, referral.need_is_open) != stood:
+            self._tell_contacts(tx, now, referral.contact_id, followed)
         return referral
 
     def withdraw_consent(self, tx: Transaction, actor: Actor, now: datetime, person_id: str, receipt_id: str = "") -> None:
         """Ends every live referral that stands on a receipt, or all of a person. Her turn is held."""
+        touched = set()
         for identifier in referrals.live_of_person(tx, person_id, receipt_id):
             referral = referrals.get(tx, identifier, for_update=True)
             referral.withdraw_consent(actor, now, self._calendar(referral))
             self._keep(tx, referral)
+            touched.add(referral.contact_id)
+        self._tell_contacts(tx, now, *touched)
 
     def confirm_help(self, tx: Transaction, now: datetime, contact_id: str, help_came: bool) -> None:
         """The person's own word on what was completed for her."""
@@ -273,6 +282,7 @@ class Referrals:
         for referral in done:
             referral.close(actor, now, self._calendar(referral), help_came="yes" if help_came else "no", note="")
             self._keep(tx, referral)
+        self._tell_contacts(tx, now, contact_id)
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[Event]:
         """Notes the clock levels that are reached; returns the events. Claimed rows are this transaction's alone.
@@ -302,14 +312,27 @@ class Referrals:
         return fired
 
     @staticmethod
-    def _watch_need(tx: Transaction, following: Referral, now: datetime) -> None:
-        """What a referral follows is no open need any more once that was sent, and is one again when it was an error."""
+    def _watch_need(tx: Transaction, following: Referral, now: datetime) -> str:
+        """What a referral follows is no open need any more once that was sent, and is one again when it was an error. Returns the contact it came from."""
         if not following.based_on_id or following.send_time is None:
-            return
+            return ""
         before = referrals.get(tx, following.based_on_id, for_update=True)
         if before.sender_organization_id == following.sender_organization_id:
             before.watch_need(now)
             referrals.keep_clocks(tx, before)
+        return before.contact_id
+
+    @staticmethod
+    def _tell_contacts(tx: Transaction, now: datetime, *identifiers: str) -> None:
+        """How a contact of the line stands follows from what was asked for in its name, whoever moved it.
+
+        Last in a transaction: it lifts the scope, and whoever holds a contact waits for no referral.
+        """
+        for identifier in sorted({*identifiers} - {""}):
+            elevate_to_system_scope(tx)  # a receiver, by whose no it is open again, sees no contact of the line
+            contact = contacts.hold(tx, identifier)
+            if contact.follow(referrals.of_contact(tx, identifier), now):
+                contacts.keep_outcome(tx, contact)
 
     def _fetch(self, tx: Transaction, identifier: str, version: int, *, hold: bool = False) -> Referral:
         """`hold`: after the person's turn, for what gives or uses a consent."""
@@ -361,10 +384,15 @@ def _receives(caller: Caller, referral: Referral) -> bool:
 
 
 def check_opens_people(tx: Transaction, caller: Caller) -> None:
-    """Who works with people may open one; who steers or checks the network never does, nor does a member on probation."""
-    if caller.has("COORDINATOR") or caller.has("AUDITOR"):
-        raise NotAllowed("right_missing")
+    """Who works with people may open one, if anybody of theirs may."""
     if not (caller.has("WORKER") or caller.has("OPERATOR") or "people.open" in caller.scopes):
+        raise NotAllowed("right_missing")
+    check_knows_people(tx, caller)
+
+
+def check_knows_people(tx: Transaction, caller: Caller) -> None:
+    """Who steers or checks the network never hears who somebody is, nor does a member on probation."""
+    if caller.has("COORDINATOR") or caller.has("AUDITOR"):
         raise NotAllowed("right_missing")
     if members.organization(tx, caller.organization_id)[0] == "PROBATION":
         raise NotAllowed("member_on_probation")

@@ -1,0 +1,76 @@
+"""Names: finding a file of one's own organisation by one, and noting the words of files from before there was this search."""
+
+from datetime import timedelta
+
+from chassis import audit, log, metrics
+from chassis.audit import Entry
+from chassis.clock import Clock
+from chassis.db import LOST, Database, Transaction
+from chassis.guesses import Budget, Guesses, Origin
+from chassis.supervisor import Loop
+from chassis.tokens import SYSTEM, Caller
+from services.referrals.domain.names import words_of
+from services.referrals.domain.person import Person
+from services.referrals.store.people import People as Files
+from services.referrals.usecases.referrals import check_knows_people
+
+MOST_FOUND = 20
+OF_A_SEARCHER = Budget(20, timedelta(minutes=5), timedelta(0))
+"""Enough for a busy night; of the usual given names of a country a worker can try 300 a day, and each try is on record."""
+_BATCH = 50
+_PAUSE = 600.0  # seconds between two looks when there is nothing to note
+
+
+class Names:
+    """The search."""
+
+    def __init__(self, files: Files, searches: Guesses, clock: Clock) -> None:
+        self._files = files
+        self._searches = searches
+        self._clock = clock
+
+    def find(self, tx: Transaction, caller: Caller, name: str, trail: list[Entry]) -> tuple[list[Person], bool]:
+        """Files of the caller's organisation that have every word of a name, newest first, and whether there are more. Found or not, it is counted."""
+        trail.append(Entry("search_people", caller.organization_id))
+        check_knows_people(tx, caller)
+        self._searches.begin(caller.id, Origin(), self._clock.now())
+        found = self._files.named(tx, caller.organization_id, words_of(name), MOST_FOUND + 1)
+        trail += [Entry("search_people", person.id) for person in found[:MOST_FOUND]]
+        return found[:MOST_FOUND], len(found) > MOST_FOUND
+
+
+class NameNoter:
+    """Opens each file whose words were not noted yet, once; several processes share the work by claiming rows."""
+
+    def __init__(self, files: Files, database: Database, clock: Clock) -> None:
+        self._files = files
+        self._database = database
+        self._clock = clock
+
+    def loop(self) -> Loop:
+        """Until stopped; a database that went away is waited for."""
+        return Loop("names", self._work, waits_for=LOST)
+
+    def note(self) -> int:
+        """A batch; returns how many files it has looked at, none when all are done."""
+        with self._database.transaction(SYSTEM, timeout=30) as tx:
+            people = self._files.without_names(tx, _BATCH)
+            trail = []
+            for person in people:
+                try:
+                    with tx.transaction():
+                        self._files.note_names(tx, person)
+                except LOST:
+                    raise
+                except Exception as error:  # one that does not open must not keep the others from being found
+                    metrics.ROWS_PUT_ASIDE.labels("names").inc()
+                    log.get().error("names_put_aside", person_id=person.id, fault=log.fault(error))
+                    self._files.put_names_aside(tx, person)
+                trail.append(Entry("note_names", person.id))
+            audit.record(tx, SYSTEM, self._clock.now(), trail)
+        return len(people)
+
+    def _work(self, loop: Loop) -> None:
+        while loop.turn():
+            if not self.note():
+                loop.wait(_PAUSE)

@@ -1,0 +1,173 @@
+"""A contact of the line stands as what was asked for in its name stands: open while there is something to do, referred when it is on its way."""
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.__main__ import MIGRATIONS
+from services.referrals.domain.contact import Contact
+from services.referrals.domain.lifecycle import Side, State
+from tests.builders import NOON
+from tests.referrals.conftest import Service, Story
+from tests.referrals.test_contacts import completed, referral_for
+from tests.referrals.test_lifecycle import ACTORS, STEPS, draft, in_state
+
+OPEN, REFERRED, ADVISED = c.CONTACT_OUTCOME_OPEN, c.CONTACT_OUTCOME_REFERRED, c.CONTACT_OUTCOME_ADVISED
+
+
+def contact(outcome: str = "open") -> Contact:
+    return Contact("contact", "line", NOON, NOON, outcome_code=outcome)
+
+
+@pytest.mark.parametrize("state", [state for state in State if state not in (State.DRAFT, State.ENTERED_IN_ERROR)])
+def test_it_is_referred_unless_what_was_asked_for_came_back(state: State) -> None:
+    came_back = state in (State.DECLINED, State.EXPIRED, State.NOT_DELIVERED)
+    for before in ("open", "referred"):
+        found = contact(before)
+        assert found.follow([in_state(state)], NOON) == (found.outcome_code != before)
+        assert found.outcome_code == ("open" if came_back else "referred")
+        assert found.version == 1 + (found.outcome_code != before)
+
+
+def test_one_thing_that_is_still_to_do_keeps_it_open() -> None:
+    back = in_state(State.DECLINED)
+    for waiting in (draft(), back):
+        found = contact("referred")
+        assert found.follow([in_state(State.CLOSED), waiting], NOON)
+        assert found.outcome_code == "open"
+    STEPS["close_need"](back, ACTORS[Side.SENDER], NOON)
+    assert found.follow([back], NOON)
+    assert found.outcome_code == "referred", "somebody said by name why nobody looks further"
+
+
+def test_an_error_is_nothing_that_was_asked_for() -> None:
+    found = contact("referred")
+    assert found.follow([in_state(State.ENTERED_IN_ERROR)], NOON)
+    assert found.outcome_code == "open"
+
+
+@pytest.mark.parametrize("written", ["advised", "handed_over", "dropped"])
+def test_what_an_operator_wrote_stays(written: str) -> None:
+    for state in State:
+        found = contact(written)
+        assert not found.follow([in_state(state)], NOON)
+        assert (found.outcome_code, found.version) == (written, 1)
+
+
+# Through the rpcs and the database: the receiver, who sees no contact, moves it too.
+
+
+def outcome(operator: Any, made: c.CreateContactResponse) -> c.ContactOutcome.ValueType:
+    found: c.ContactOutcome.ValueType = operator.GetContact(c.GetContactRequest(id=made.contact.id)).outcome_code
+    return found
+
+
+def no(story: Story, sent: pb.Referral) -> pb.Referral:
+    made: pb.Referral = story.shelter.DeclineReferral(
+        pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY)
+    )
+    return made
+
+
+def again(story: Story, operator: Any, back: pb.Referral) -> pb.Referral:
+    """A draft for the same person that follows what came back, of the same contact."""
+    made: pb.Referral = operator.CreateReferral(
+        pb.CreateReferralRequest(
+            person_id=back.person_id,
+            contact_id=operator.GetReferral(pb.GetReferralRequest(id=back.id)).contact_id,
+            need_code=back.need_code,
+            urgency=back.urgency,
+            service_id=back.service_id,
+            based_on_id=back.id,
+            request_id=story.request_id(),
+        )
+    )
+    return made
+
+
+def test_it_leaves_the_open_queue_with_what_is_sent_and_comes_back_with_a_no(story: Story, service: Service) -> None:
+    made = story.contact()
+    sent, operator = referral_for(story, made)
+    assert outcome(operator, made) == REFERRED
+    back = no(story, sent)
+    assert outcome(operator, made) == OPEN
+    follows = again(story, operator, back)
+    assert outcome(operator, made) == OPEN, "nobody was asked yet"
+    operator.SendReferral(pb.SendReferralRequest(id=follows.id, etag=follows.etag, receipt_id=sent.receipt_id))
+    assert outcome(operator, made) == REFERRED
+    with service.database.transaction(SYSTEM) as tx:
+        told = [row["type"] for row in tx.execute("SELECT type FROM outbox WHERE subject = %s ORDER BY version", (made.contact.id,))]
+    assert told == ["enlace.contact.recorded.v1", *["enlace.contact.changed.v1"] * 3]
+
+
+def test_a_draft_alone_moves_nothing_and_a_second_one_opens_it_again(story: Story) -> None:
+    made = story.contact()
+    sent, operator = referral_for(story, made)
+    assert outcome(operator, made) == REFERRED
+    request = pb.CreateReferralRequest(person_id=sent.person_id, contact_id=made.contact.id, request_id=story.request_id())
+    second = operator.CreateReferral(request)
+    assert outcome(operator, made) == OPEN
+    operator.EnterReferralInError(pb.EnterReferralInErrorRequest(id=second.id, etag=second.etag))
+    assert outcome(operator, made) == REFERRED
+
+
+def test_when_all_is_closed_by_her_own_word_nothing_is_left_open(story: Story, service: Service) -> None:
+    made = story.contact()
+    sent, operator = referral_for(story, made)
+    completed(story, sent)
+    for came in (False, True):
+        if came:
+            current = operator.GetReferral(pb.GetReferralRequest(id=sent.id))
+            story.shelter.CompleteReferral(pb.CompleteReferralRequest(id=sent.id, etag=current.etag, outcome_code=pb.OUTCOME_FULLY_MET))
+        service.public().ConfirmHelp(
+            c.ConfirmHelpRequest(reference=made.reference, pin=made.pin, help_came=came, request_id=story.request_id())
+        )
+        assert outcome(operator, made) == REFERRED
+    assert operator.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_CLOSED
+
+
+def test_a_withdrawn_consent_leaves_nothing_to_do(story: Story) -> None:
+    made = story.contact()
+    sent, operator = referral_for(story, made)
+    operator.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
+    assert outcome(operator, made) == REFERRED
+
+
+def test_what_an_operator_wrote_is_not_overwritten_by_what_comes_later(story: Story) -> None:
+    made = story.contact()
+    sent, operator = referral_for(story, made)
+    current = operator.GetContact(c.GetContactRequest(id=made.contact.id))
+    request = c.UpdateContactRequest(contact=c.Contact(id=current.id, etag=current.etag, outcome_code=ADVISED))
+    request.update_mask.paths.append("outcome_code")
+    operator.UpdateContact(request)
+    no(story, sent)
+    assert outcome(operator, made) == ADVISED
+
+
+def test_a_note_or_a_clock_changes_nothing_that_an_operator_left_open(story: Story) -> None:
+    made = story.contact()
+    sent, operator = referral_for(story, made)
+    current = operator.GetContact(c.GetContactRequest(id=made.contact.id))
+    request = c.UpdateContactRequest(contact=c.Contact(id=current.id, etag=current.etag, outcome_code=OPEN))
+    request.update_mask.paths.append("outcome_code")
+    operator.UpdateContact(request)
+    story.shelter.AddNote(pb.AddNoteRequest(id=sent.id, etag=sent.etag, note="when does she come?"))
+    assert outcome(operator, made) == OPEN
+
+
+def test_what_stood_open_before_stands_as_it_would_now(story: Story, service: Service) -> None:
+    on_its_way, came_back, prepared = story.contact(), story.contact(), story.contact()
+    _, operator = referral_for(story, on_its_way)
+    no(story, referral_for(story, came_back)[0])
+    again(story, operator, referral_for(story, prepared)[0])
+    up = (MIGRATIONS[1] / "20261128000001_contact_outcome.sql").read_text().split("-- migrate:down")[0]
+    mine = [made.contact.id for made in (on_its_way, came_back, prepared)]
+    with psycopg.connect(service.migration_url) as owner:
+        owner.execute("UPDATE contacts SET outcome_code = 'open' WHERE id = ANY(%s)", (mine,))
+        owner.execute(up)
+    assert [outcome(operator, made) for made in (on_its_way, came_back, prepared)] == [REFERRED, OPEN, OPEN]

@@ -1,0 +1,115 @@
+"""Notes between the two sides: a page that asks for news has a step that gives it."""
+
+from datetime import timedelta
+
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.deadline import SILENCE, SILENCE_AFTER_NEWS
+from services.referrals.domain.lifecycle import Side, State
+from services.referrals.domain.referral import Referral
+from services.referrals.usecases.deadlines import DeadlineScheduler
+from tests.builders import NOON, refusal, refusal_with_fields
+from tests.referrals.conftest import Client, Service, Story
+from tests.referrals.test_appointments import D, begun, planned, silence
+from tests.referrals.test_lifecycle import ACTORS, DAYS
+from tests.referrals.test_requests import started
+
+SENDER, RECEIVER = ACTORS[Side.SENDER], ACTORS[Side.RECEIVER]
+
+
+def test_what_the_receiver_writes_is_news_and_what_the_sender_writes_is_not() -> None:
+    referral = begun()
+    referral.add_note(SENDER, NOON + D, DAYS, "her sister asks")
+    assert (silence(referral).start_time, silence(referral).due_time) == (NOON, NOON + SILENCE)
+    referral.add_note(RECEIVER, NOON + 2 * D, DAYS, "she is well")
+    assert (silence(referral).start_time, silence(referral).due_time) == (NOON + 2 * D, NOON + 2 * D + SILENCE_AFTER_NEWS)
+    assert (referral.state, [event.verb for event in referral.events[-2:]]) == (State.IN_PROGRESS, ["note_added", "note_added"])
+
+
+def test_news_of_today_puts_off_no_question_about_the_appointment_to_come() -> None:
+    referral = planned(NOON + 3 * D)
+    referral.add_note(RECEIVER, NOON + D, DAYS, "she is well")
+    assert (referral.appointment_time, silence(referral).due_time) == (NOON + 3 * D, NOON + 3 * D + SILENCE)
+
+
+def test_before_help_is_given_a_note_moves_no_clock() -> None:
+    referral = begun()
+    referral.state = State.COMPLETED
+    clocks = list(referral.clocks)
+    referral.add_note(RECEIVER, NOON + D, DAYS, "she left her coat")
+    assert (referral.clocks, referral.clocks[0].running) == (clocks, True)
+
+
+def main_steps(referral: Referral, days: int) -> tuple[str, str]:
+    now = NOON + days * D
+    step = referral.main_step(RECEIVER, now)
+    assert referral.allowed_verbs(RECEIVER, now)[0] == step
+    return step, referral.main_step(SENDER, now)
+
+
+def test_when_silence_has_run_out_news_is_the_next_thing_the_receiver_has_to_give() -> None:
+    referral = begun()
+    assert main_steps(referral, 6) == ("complete", "")
+    assert main_steps(referral, 7) == ("add_note", "")
+    referral.add_note(RECEIVER, NOON + 7 * D, DAYS, "she is well")
+    assert main_steps(referral, 36) == ("complete", "")
+    assert main_steps(referral, 37) == ("add_note", "")
+    assert main_steps(planned(NOON + D), 8) == ("attend_appointment", ""), "what became of the appointment is the news"
+
+
+# Through the rpc, the database and the watch.
+
+
+def write(client: Client, referral: pb.Referral, note: str = "she is well") -> pb.Referral:
+    made: pb.Referral = client.AddNote(pb.AddNoteRequest(id=referral.id, etag=referral.etag, note=note))
+    return made
+
+
+def test_the_watch_asks_for_news_the_note_gives_it_and_both_sides_read_it(story: Story, service: Service) -> None:
+    watch = DeadlineScheduler(service.made.referrals, service.database, service.clock)
+    found = started(story)
+    service.clock.advance(SILENCE)
+    watch.fire()
+    late = story.shelter.GetReferral(pb.GetReferralRequest(id=found.id))
+    assert (late.main_step, late.allowed_verbs[0]) == ("add_note", "add_note")
+    after = write(story.shelter, late)
+    assert (after.state, after.main_step) == (pb.STATE_IN_PROGRESS, "complete")
+    answered = write(story.ngo, after, "thank you")
+    assert answered.next_due_time == after.next_due_time
+    service.clock.advance(SILENCE_AFTER_NEWS / 2 - timedelta(seconds=1))
+    watch.fire()
+    assert story.ngo.GetReferral(pb.GetReferralRequest(id=found.id)).etag == answered.etag
+    events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=found.id)).events[-2:]
+    assert [(event.verb, event.note) for event in events] == [("note_added", "she is well"), ("note_added", "thank you")]
+
+
+def test_a_note_is_sealed_and_told_as_ids_only(story: Story, service: Service) -> None:
+    made = write(story.shelter, started(story), "at the side door")
+    with service.database.transaction(SYSTEM) as tx:
+        row = tx.execute(
+            "SELECT note_sealed FROM referral_events WHERE referral_id = %s ORDER BY version DESC LIMIT 1", (made.id,)
+        ).fetchone()
+        fact = tx.execute("SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version DESC LIMIT 1", (made.id,)).fetchone()
+    assert row is not None
+    assert fact is not None
+    assert b"side door" not in row["note_sealed"]
+    assert fact["type"] == "enlace.referral.note_added.v1"
+    assert b"side door" not in fact["payload"]
+    told = story.coordinator.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=made.id)).events[-1]
+    assert (told.note, told.note_withheld) == ("", True)
+
+
+def test_only_the_two_sides_write(story: Story) -> None:
+    found = started(story)
+    clinic = story.service.as_("clinic", "WORKER")
+    assert refusal(lambda: write(clinic, found)) == ("NOT_FOUND", "not_found")
+    assert refusal(lambda: write(story.coordinator, found)) == ("PERMISSION_DENIED", "right_missing")
+
+
+def test_an_empty_note_is_none_and_after_the_end_there_is_nobody_to_write_to(story: Story) -> None:
+    found = started(story)
+    assert refusal_with_fields(lambda: write(story.shelter, found, "")) == ("INVALID_ARGUMENT", "invalid_fields", {"note": "required"})
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=found.receipt_id))
+    ended = story.ngo.GetReferral(pb.GetReferralRequest(id=found.id))
+    assert refusal(lambda: write(story.ngo, ended)) == ("FAILED_PRECONDITION", "illegal_transition")

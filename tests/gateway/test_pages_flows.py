@@ -144,8 +144,12 @@ def test_what_nobody_assessed_stands_on_top_of_the_queue(played: PlayedServices,
         c.Contact(id="4" * 32, outcome_code=is_open),
         c.Contact(id="5" * 32, outcome_code=done, urgency=r.URGENCY_IMMEDIATE),
     ]
-    played.answers["ListContacts"] = c.ListContactsResponse(contacts=contacts)
-    assert re.findall(r'href="/line/(\d)\1+"', client.get("/line").text) == ["4", "3", "2", "1", "5"]
+    played.answers["ListContacts"] = lambda asked: c.ListContactsResponse(
+        contacts=[contact for contact in contacts if asked.outcome_code in (c.CONTACT_OUTCOME_UNSPECIFIED, contact.outcome_code)]
+    )
+    rows = re.findall(r'<h3><a href="/line/(\d)\1+"', client.get("/line").text)
+    assert rows == ["4", "3", "2", "1", "5"]
+    assert re.findall(r'<h3><a href="/line/(\d)\1+"', client.get("/today").text) == ["4", "3", "2"], "open ones first, before all else"
 
 
 def test_a_contact_shows_what_was_asked_for_in_its_name_and_what_to_do_about_what_came_back(

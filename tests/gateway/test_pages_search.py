@@ -141,7 +141,7 @@ def test_the_contact_of_another_line_is_not_there(played: PlayedServices, operat
     played.answers["GetContactByReference"] = errors.NotFound()
     answer = status(operator)
     assert answer.status_code == 200
-    assert 'href="/line/' not in answer.text.split("<main", 1)[1]
+    assert 'href="/line/' not in answer.text.split("<main", 1)[1].split("</main>")[0]
 
 
 def test_a_worker_who_is_no_operator_hears_how_it_stands_and_nothing_of_the_contact(played: PlayedServices) -> None:

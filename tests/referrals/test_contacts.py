@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -343,6 +344,20 @@ def test_she_withdraws_her_consent_with_the_reference(story: Story, service: Ser
 
 
 # The operators' side.
+
+
+def test_the_open_contacts_are_found_among_all_others(story: Story, service: Service) -> None:
+    operator, waits, done = service.as_("hotline", "OPERATOR"), story.contact().contact, story.contact().contact
+    ended = contacts_pb2.Contact(id=done.id, etag=done.etag, outcome_code=contacts_pb2.CONTACT_OUTCOME_ADVISED)
+    operator.UpdateContact(contacts_pb2.UpdateContactRequest(contact=ended, update_mask=FieldMask(paths=["outcome_code"])))
+
+    def listed(outcome: contacts_pb2.ContactOutcome.ValueType) -> set[str]:
+        question = contacts_pb2.ListContactsRequest(outcome_code=outcome, page_size=200)
+        return {contact.id for contact in operator.ListContacts(question).contacts} & {waits.id, done.id}
+
+    assert listed(contacts_pb2.CONTACT_OUTCOME_OPEN) == {waits.id}
+    assert listed(contacts_pb2.CONTACT_OUTCOME_ADVISED) == {done.id}
+    assert listed(contacts_pb2.CONTACT_OUTCOME_UNSPECIFIED) == {waits.id, done.id}
 
 
 def test_a_contact_is_not_assessed_until_something_is_known(story: Story, service: Service) -> None:

@@ -25,15 +25,16 @@ def contact(identifier: str = "") -> c.Contact:
 @blueprint.get("/line")
 @access.open_to(access.LINE, navigation=N_("Línea"))
 def queue() -> str:
-    """A page of contacts: those still open, which one shift hands to the next, above the others; of those, what nobody assessed yet on top."""
+    """The contacts still open, which one shift hands to the next, above a page of the others."""
     answer = clients().contacts.ListContacts(c.ListContactsRequest(page_size=50, page_token=request.args.get("page", "")))
-    return render_template("line.html", contacts=sorted(answer.contacts, key=queue_order), next_page=answer.next_page_token)
+    others = [contact for contact in answer.contacts if contact.outcome_code != c.CONTACT_OUTCOME_OPEN]
+    return render_template("line.html", waiting=still_open(), others=others, next_page=answer.next_page_token)
 
 
-def queue_order(contact: c.Contact) -> tuple[bool, bool, int]:
-    """Where a contact stands in the queue: open ones first, of them those without an urgency, for it may be anything, then the most urgent."""
-    is_open = contact.outcome_code in (c.CONTACT_OUTCOME_UNSPECIFIED, c.CONTACT_OUTCOME_OPEN)
-    return (not is_open, is_open and bool(contact.urgency), -contact.urgency if is_open else 0)
+def still_open() -> list[c.Contact]:
+    """The open contacts of the line: those without an urgency first, for it may be anything, then the most urgent, of those the newest."""
+    question = c.ListContactsRequest(outcome_code=c.CONTACT_OUTCOME_OPEN, page_size=200)
+    return sorted(clients().contacts.ListContacts(question).contacts, key=lambda contact: (bool(contact.urgency), -contact.urgency))
 
 
 @blueprint.get("/line/new")

@@ -10,6 +10,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, i18n, names, session
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
+from services.gateway.pages.line import still_open
 
 blueprint = Blueprint("today", __name__)
 
@@ -90,6 +91,7 @@ def today() -> str:
         later=list(answer.referrals) if show else later,
         unanswered=unanswered,
         beds=[] if show else beds(),
+        contacts=still_open() if me.may("operator") and not show else [],
         names=names.names_of([*answer.referrals, *unanswered]),
         show=show,
         network=box == r.BOX_NETWORK,

@@ -62,7 +62,8 @@ class ContactsServicer:
 
     def ListContacts(self, request: pb.ListContactsRequest, call: Call) -> pb.ListContactsResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
-        contacts, more = self._usecases.page(call.tx, call.caller, size, after)
+        outcome = word(pb.ContactOutcome, request.outcome_code, "outcome_code")
+        contacts, more = self._usecases.page(call.tx, call.caller, outcome, size, after)
         return pb.ListContactsResponse(
             contacts=[wire.contact_message(contact) for contact in contacts], next_page_token=self._pages.token(request, more)
         )

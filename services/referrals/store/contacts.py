@@ -51,13 +51,16 @@ class Contacts:
         note = self._keyring.open_bytes(row["note_sealed"], _note_context(identifier)).decode() if row["note_sealed"] else ""
         return _read(row), note
 
-    def page(self, tx: Transaction, organization_id: str, limit: int, after: Position | None) -> tuple[list[Contact], Position | None]:
-        """The contacts of an organisation, newest first, and where the next page goes on."""
+    def page(
+        self, tx: Transaction, organization_id: str, outcome_code: str, limit: int, after: Position | None
+    ) -> tuple[list[Contact], Position | None]:
+        """The contacts of an organisation, with one outcome where it is given, newest first, and where the next page goes on."""
         time, identifier = after or ("infinity", "")
         rows = tx.execute(
-            "SELECT *, create_time::text AS key FROM contacts WHERE organization_id = %s AND (create_time < %s::timestamptz"
-            " OR (create_time = %s::timestamptz AND id > %s)) ORDER BY create_time DESC, id LIMIT %s",
-            (organization_id, time, time, identifier, limit + 1),
+            "SELECT *, create_time::text AS key FROM contacts WHERE organization_id = %s"
+            f"{' AND outcome_code = %s' if outcome_code else ''}"
+            " AND (create_time < %s::timestamptz OR (create_time = %s::timestamptz AND id > %s)) ORDER BY create_time DESC, id LIMIT %s",
+            (organization_id, *([outcome_code] if outcome_code else []), time, time, identifier, limit + 1),
         ).fetchall()
         return [_read(row) for row in rows[:limit]], [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
 

@@ -62,9 +62,11 @@ class Contacts:
                 trail.append(Entry("read_contact", contact.person_id, "", (FieldGroup.NOTES.value, f"contact:{identifier}")))
         return contact, note
 
-    def page(self, tx: Transaction, caller: Caller, limit: int, after: Position | None) -> tuple[list[Contact], Position | None]:
-        """The own line's contacts."""
-        return self._book.page(tx, caller.organization_id, limit, after)
+    def page(
+        self, tx: Transaction, caller: Caller, outcome_code: str, limit: int, after: Position | None
+    ) -> tuple[list[Contact], Position | None]:
+        """The own line's contacts, with one outcome where it is given."""
+        return self._book.page(tx, caller.organization_id, outcome_code, limit, after)
 
     def change(
         self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, values: dict[str, Any], note: str | None

@@ -210,7 +210,12 @@ def match(match: Match, matched: Service) -> pb.Match:
 def term(term: Term) -> pb.TaxonomyTerm:
     """A code of the taxonomy."""
     return pb.TaxonomyTerm(
-        code=term.code, parent_code=term.parent, names=term.names, htcds_spl_types=term.htcds_types, legal_basis=term.legal_basis
+        code=term.code,
+        parent_code=term.parent,
+        names=term.names,
+        htcds_spl_types=term.htcds_types,
+        legal_basis=term.legal_basis,
+        synonyms=[pb.Synonyms(language=language, words=words) for language, words in term.synonyms.items()],
     )
 
 

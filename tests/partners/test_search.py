@@ -150,11 +150,11 @@ def test_pages_together_are_the_whole_without_doubles(scene: Scene, words: str, 
 
 
 def test_a_planner_that_believes_in_many_where_there_are_few_does_not_mislead(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    scene.service(scene.coalition, "Casa")
+    scene.service(scene.coalition, "Luna")
     scene.service(scene.coalition, "Albergue")
     monkeypatch.setattr(search, "_estimate", lambda *_: 10**6)
-    assert names(scene) == ["Albergue", "Casa"]
-    assert names(scene, words="casa") == ["Casa"]
+    assert names(scene) == ["Albergue", "Luna"]
+    assert names(scene, words="luna") == ["Luna"]
     assert names(scene, words="zzzzzz") == []
 
 
@@ -203,11 +203,11 @@ def test_to_a_member_on_probation_there_are_no_shelters_not_even_in_the_count(sc
 
 
 def test_a_changed_service_is_found_by_its_new_words_only(scene: Scene) -> None:
-    made = scene.service(scene.coalition, "Consulta", "MED.PRI")
+    made = scene.service(scene.coalition, "Jornada", "MED.PRI")
     change = pb.Service(id=made.id, etag=etag_of(made), name="Odontología", need_codes=["MED.DENT"])
     scene.coordinator.UpdateService(pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["name", "need_codes"])))
     assert names(scene, words="odontologia") == names(scene, need_code="MED.DENT") == ["Odontología"]
-    assert names(scene, words="consulta") == names(scene, need_code="MED.PRI") == []
+    assert names(scene, words="jornada") == names(scene, need_code="MED.PRI") == []
 
 
 def test_a_renamed_organisations_services_are_found_by_its_new_name(scene: Scene) -> None:

@@ -648,6 +648,7 @@ class TaxonomyTerm(_message.Message):
     NAMES_FIELD_NUMBER: _builtins.int
     HTCDS_SPL_TYPES_FIELD_NUMBER: _builtins.int
     LEGAL_BASIS_FIELD_NUMBER: _builtins.int
+    SYNONYMS_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """The code."""
     parent_code: _builtins.str
@@ -662,6 +663,10 @@ class TaxonomyTerm(_message.Message):
     def htcds_spl_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What HTCDS calls it."""
 
+    @_builtins.property
+    def synonyms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Synonyms]:
+        """What people say who mean it; those of its group are meant as well."""
+
     def __init__(
         self,
         *,
@@ -670,14 +675,43 @@ class TaxonomyTerm(_message.Message):
         names: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         htcds_spl_types: _abc.Iterable[_builtins.str] | None = ...,
         legal_basis: _builtins.str = ...,
+        synonyms: _abc.Iterable[Global___Synonyms] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "htcds_spl_types", b"htcds_spl_types", "legal_basis", b"legal_basis", "names", b"names", "parent_code", b"parent_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "htcds_spl_types", b"htcds_spl_types", "legal_basis", b"legal_basis", "names", b"names", "parent_code", b"parent_code", "synonyms", b"synonyms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TaxonomyTerm: _TypeAlias = TaxonomyTerm  # noqa: Y015
+
+@_typing.final
+class Synonyms(_message.Message):
+    """Everyday words and short phrases of one language."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    language: _builtins.str
+    """The language: es, en, fr."""
+    @_builtins.property
+    def words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In lower case, with their accents."""
+
+    def __init__(
+        self,
+        *,
+        language: _builtins.str = ...,
+        words: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Synonyms: _TypeAlias = Synonyms  # noqa: Y015
 
 @_typing.final
 class ListHotlinesRequest(_message.Message):

@@ -361,4 +361,5 @@ def _capacity(figure: Capacity) -> pb.Capacity:
         maximum=figure.maximum,
         unit=number(pb.CapacityUnit, figure.unit),
         update_time=timestamp(figure.update_time),
+        declined_time=timestamp(figure.declined_time),
     )

@@ -438,6 +438,7 @@ class Capacity(_message.Message):
     MAXIMUM_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    DECLINED_TIME_FIELD_NUMBER: _builtins.int
     intake: Global___Intake.ValueType
     """Whether people are taken now."""
     available: _builtins.int
@@ -450,6 +451,10 @@ class Capacity(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When this was said."""
 
+    @_builtins.property
+    def declined_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last declined somebody for lack of room after it had said this: ask before you rely on it. Absent: it has not."""
+
     def __init__(
         self,
         *,
@@ -458,10 +463,11 @@ class Capacity(_message.Message):
         maximum: _builtins.int | None = ...,
         unit: Global___CapacityUnit.ValueType = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        declined_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_available", b"_available", "_maximum", b"_maximum", "available", b"available", "maximum", b"maximum", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_available", b"_available", "_maximum", b"_maximum", "available", b"available", "declined_time", b"declined_time", "maximum", b"maximum", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_available", b"_available", "_maximum", b"_maximum", "available", b"available", "intake", b"intake", "maximum", b"maximum", "unit", b"unit", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_available", b"_available", "_maximum", b"_maximum", "available", b"available", "declined_time", b"declined_time", "intake", b"intake", "maximum", b"maximum", "unit", b"unit", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__available: _TypeAlias = _typing.Literal["available"]  # noqa: Y015
     _WhichOneofArgType__available: _TypeAlias = _typing.Literal["_available", b"_available"]  # noqa: Y015
@@ -1484,7 +1490,7 @@ class MatchReason(_message.Message):
     verdict: Global___Verdict.ValueType
     """How it came out."""
     reason_code: _builtins.str
-    """Why, e.g. age_in_range, age_not_stated, age_too_low, department_same, room_free, room_none, figure_old."""
+    """Why, e.g. age_in_range, age_not_stated, age_too_low, department_same, room_free, room_none, room_declined, figure_old."""
     def __init__(
         self,
         *,

@@ -62,6 +62,7 @@ TABLES: dict[str, dict[str, str]] = {
         "room_not_for_all": N_("no alcanza para todos los que vienen"),
         "room_waitlist": N_("solo lista de espera"),
         "room_closed": N_("dijo que no recibe ahora"),
+        "room_declined": N_("rechazó por falta de lugar: pregunte antes"),
         "room_not_stated": N_("no ha dicho si hay lugar"),
         "figure_fresh": N_("el dato es reciente"),
         "figure_old": N_("el dato es viejo: llame antes"),

@@ -13,7 +13,7 @@ from services.partners.store.words import learn, sort_key
 
 _COLUMNS = (
     "id version organization_id name name_key description need_codes country department languages minimum_age maximum_age genders"
-    " takes_dependants maximum_dependants intake available maximum unit capacity_time confidential phone assured_time active create_time"
+    " takes_dependants maximum_dependants intake available maximum unit capacity_time declined_time confidential phone assured_time active create_time"
     " update_time"
 ).split()
 _FIXED = ("id", "organization_id", "create_time")
@@ -50,7 +50,8 @@ def keep_capacity(tx: Transaction, service: Service) -> None:
     """Writes a new figure with its fact; the search knows nothing of figures, so it stays as it is."""
     figure = service.capacity
     tx.execute(
-        "UPDATE services SET version = %s, update_time = %s, intake = %s, available = %s, maximum = %s, unit = %s, capacity_time = %s WHERE id = %s",
+        "UPDATE services SET version = %s, update_time = %s, intake = %s, available = %s, maximum = %s, unit = %s, capacity_time = %s,"
+        " declined_time = %s WHERE id = %s",
         (
             service.version,
             service.update_time,
@@ -59,6 +60,7 @@ def keep_capacity(tx: Transaction, service: Service) -> None:
             figure.maximum,
             figure.unit,
             figure.update_time,
+            figure.declined_time,
             service.id,
         ),
     )
@@ -133,7 +135,7 @@ def eligibility(row: Row) -> Eligibility:
 def capacity(row: Row) -> Capacity:
     """Its room."""
     intake = Intake(row["intake"]) if row["intake"] else None
-    return Capacity(intake, row["available"], row["maximum"], row["unit"], row["capacity_time"])
+    return Capacity(intake, row["available"], row["maximum"], row["unit"], row["capacity_time"], row["declined_time"])
 
 
 def facets(entry: ServiceEntry) -> list[str]:
@@ -184,6 +186,7 @@ def _values(service: Service) -> Row:
         "maximum": figure.maximum,
         "unit": figure.unit,
         "capacity_time": figure.update_time,
+        "declined_time": figure.declined_time,
         "confidential": entry.confidential,
         "phone": entry.phone,
         "assured_time": service.assured_time,

@@ -101,6 +101,7 @@ def wanted(message: pb.SearchServicesRequest) -> Wanted:
         department=message.department,
         language=message.language,
         age=message.age if message.HasField("age") else None,
+        gender=_GENDERS.member(message.gender, "gender"),
         dependants=message.dependants if message.HasField("dependants") else None,
         has_room=message.has_room,
         organization_id=message.organization_id,

@@ -6,7 +6,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from protos.partners.v1 import directory_pb2 as pb
-from services.partners.domain.service import Eligibility, Intake
+from services.partners.domain.service import Eligibility, Gender, Intake
 from services.partners.domain.worker import Role
 from services.partners.store import search
 from services.partners.wire import etag_of
@@ -101,6 +101,15 @@ def test_by_age_and_dependants_only_those_are_left_out_that_say_no(scene: Scene)
     assert names(scene, dependants=0) == ["Adultas", "Jóvenes", "No dicho"]
     assert names(scene, dependants=1) == ["Jóvenes", "No dicho"]
     assert names(scene, dependants=2) == ["No dicho"]
+
+
+def test_by_gender_only_those_are_left_out_that_say_whom_they_serve_and_not_her(scene: Scene) -> None:
+    scene.service(scene.coalition, "Mujeres", eligibility=Eligibility(genders=(Gender.FEMININE, Gender.TRANSGENDER_FEMININE)))
+    scene.service(scene.coalition, "Hombres", eligibility=Eligibility(genders=(Gender.MASCULINE,)))
+    scene.service(scene.coalition, "No dicho", eligibility=Eligibility())
+    assert names(scene, gender=pb.GENDER_FEMININE) == ["Mujeres", "No dicho"]
+    assert names(scene, gender=pb.GENDER_MASCULINE) == ["Hombres", "No dicho"]
+    assert names(scene) == ["Hombres", "Mujeres", "No dicho"]
 
 
 def test_room_is_what_is_open_with_a_figure(scene: Scene) -> None:

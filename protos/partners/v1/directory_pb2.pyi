@@ -1281,6 +1281,7 @@ class SearchServicesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    GENDER_FIELD_NUMBER: _builtins.int
     words: _builtins.str
     """Words, without regard to accents."""
     need_code: _builtins.str
@@ -1302,6 +1303,8 @@ class SearchServicesRequest(_message.Message):
     page_token: _builtins.str
     organization_id: _builtins.str
     """Only of this organisation."""
+    gender: Global___Gender.ValueType
+    """Her gender; only those are left out that say whom they serve, and not her."""
     def __init__(
         self,
         *,
@@ -1316,10 +1319,11 @@ class SearchServicesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         organization_id: _builtins.str = ...,
+        gender: Global___Gender.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "age", b"age", "dependants", b"dependants"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "age", b"age", "country", b"country", "department", b"department", "dependants", b"dependants", "has_room", b"has_room", "language", b"language", "need_code", b"need_code", "organization_id", b"organization_id", "page_size", b"page_size", "page_token", b"page_token", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "age", b"age", "country", b"country", "department", b"department", "dependants", b"dependants", "gender", b"gender", "has_room", b"has_room", "language", b"language", "need_code", b"need_code", "organization_id", b"organization_id", "page_size", b"page_size", "page_token", b"page_token", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__age: _TypeAlias = _typing.Literal["age"]  # noqa: Y015
     _WhichOneofArgType__age: _TypeAlias = _typing.Literal["_age", b"_age"]  # noqa: Y015

@@ -38,6 +38,8 @@ def install(app: Flask) -> None:
         code_of=words.code,
         country=words.country,
         department=words.department,
+        place=words.place,
+        served=words.people,
         language_name=words.language,
         when=i18n.when,
         ago=i18n.ago,

@@ -69,6 +69,21 @@ TABLES: dict[str, dict[str, str]] = {
         "figure_none": N_("no hay dato de lugar"),
         "entry_not_confirmed": N_("no confirma sus datos desde hace meses"),
     },
+    # Languages for which Babel has no name.
+    "language": {
+        "miq": N_("miskito"),
+        "yan": N_("mayangna"),
+        "sum": N_("mayangna"),
+        "ulw": N_("ulwa"),
+        "rma": N_("rama"),
+        "cab": N_("garífuna"),
+        "bzk": N_("criollo de la Costa Caribe"),
+        "kek": N_("q’eqchi’"),
+        "mam": N_("mam"),
+        "sgn": N_("lengua de señas"),
+        "ncs": N_("lengua de señas de Nicaragua"),
+        "x-lsn": N_("lengua de señas de Nicaragua"),
+    },
     "role": {
         "worker": N_("Atención"),
         "operator": N_("Línea"),

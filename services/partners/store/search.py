@@ -92,6 +92,9 @@ def _conditions(tx: Transaction, wanted: Wanted, *, sees_shelters: bool, sees_un
     if wanted.age is not None:
         where.append("(s.minimum_age IS NULL OR s.minimum_age <= %(age)s) AND (s.maximum_age IS NULL OR s.maximum_age >= %(age)s)")
         values["age"] = wanted.age
+    if wanted.gender is not None:
+        where.append("(s.genders = '{}' OR s.genders @> %(genders)s)")
+        values["genders"] = [wanted.gender]
     if wanted.dependants:
         where.append(
             "(s.takes_dependants IS NULL OR s.takes_dependants) AND (s.maximum_dependants IS NULL OR s.maximum_dependants >= %(dependants)s)"

@@ -115,7 +115,7 @@ def search_services(
 ) -> tuple[list[Service], Position | None, int]:
     """A page of what is found, where the next page goes on, and how many there are (1,000 means: or more).
 
-    A language must be stated to be found; by age and dependants only those are left out that say no. Of one's own organisation, or for the
+    A language must be stated to be found; by age, gender and dependants only those are left out that say no. Of one's own organisation, or for the
     coordinator of any one, also what is not offered now is found.
     """
     wanted.check(taxonomy())

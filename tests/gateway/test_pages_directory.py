@@ -76,7 +76,7 @@ def test_a_service_that_declined_for_lack_of_room_does_not_say_that_there_is_som
     page = found(client, played, capacity=room(declined=True))
     assert ">Hay lugar</span>" not in page
     assert ">Pregunte si hay lugar</span> rechazó por falta de lugar hace 2 h 10" in page
-    assert "antes dijo: hay lugar" in page
+    assert "antes dijo: hay lugar, camas: 2" in page
     assert ">Sin lugar</span>" in found(client, played, capacity=room(declined=True, intake=d.INTAKE_CLOSED))
 
 

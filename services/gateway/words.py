@@ -5,7 +5,7 @@ it is: better a strange word than a broken page.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any
 
@@ -85,15 +85,20 @@ def options(kind: str) -> list[tuple[str, str]]:
 
 def country(alpha2: str) -> str:
     """A country's name."""
-    return str(i18n.locale().territories.get(alpha2, alpha2)) if alpha2 else "–"
+    return str(i18n.locale().territories.get(alpha2) or _("otro país")) if alpha2 else "–"
 
 
 def language(tag: str) -> str:
-    """A language's name in the reader's language."""
+    """A language's name in the reader's language; of one that neither Babel nor our table knows, that it is another one."""
+    if not tag:
+        return "–"
+    base = tag.lower() if tag.startswith("x-") else tag.lower().partition("-")[0]
+    if base in vocabulary.TABLES["language"]:
+        return word("language", base)
     try:
-        return str(Locale.parse(tag, sep="-").get_display_name(i18n.language()) or tag)
+        return str(Locale.parse(tag, sep="-").get_display_name(i18n.language()) or _("otro idioma"))
     except (ValueError, UnknownLocaleError):
-        return tag or "–"
+        return str(i18n.locale().languages.get(base) or _("otro idioma"))
 
 
 def spelled(reference: str) -> str:
@@ -102,8 +107,20 @@ def spelled(reference: str) -> str:
 
 
 def department(subdivision: str) -> str:
-    """A department's name; they are the same in all languages."""
-    return vocabulary.DEPARTMENTS.get(subdivision, subdivision) or "–"
+    """A department's name, the same in all languages; of one that is not in our table, the country."""
+    return vocabulary.DEPARTMENTS.get(subdivision) or country(subdivision.partition("-")[0])
+
+
+def place(subdivision: str, alpha2: str) -> str:
+    """Where something is: department and country, or the country alone."""
+    named = vocabulary.DEPARTMENTS.get(subdivision)
+    return f"{named}, {country(alpha2)}" if named else country(alpha2)
+
+
+def people(genders: Sequence[int]) -> str:
+    """Whom a service takes: all people, or of which genders; empty where it has not said."""
+    said = {code("gender", gender): word("gender", gender).lower() for gender in genders}
+    return _("todas las personas") if said.keys() >= vocabulary.TABLES["gender"].keys() else ", ".join(said.values())
 
 
 def field(path: str) -> str:

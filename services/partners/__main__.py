@@ -13,8 +13,9 @@ from chassis.config import ServiceSettings
 from chassis.db import Database
 from chassis.errors import Invalid, Refusal
 from chassis.sealing import Keyring
+from chassis.subscriber import Subscriber
 from chassis.tokens import SYSTEM, Issuer
-from services.partners import config, usecases, wire
+from services.partners import config, subscriptions, usecases, wire
 from services.partners.config import NAME, TOPIC
 from services.partners.domain.organization import OrganizationEntry, OrganizationType
 from services.partners.domain.worker import Role, WorkerEntry
@@ -22,7 +23,15 @@ from services.partners.rpc import servicers
 
 HERE = Path(__file__).resolve().parent
 MIGRATIONS = [HERE.parent.parent / "chassis" / "migrations", HERE / "migrations"]
-KEYS = ("tokens.jwk", "tokens.pub.jwk", f"facts.{NAME}.jwk", f"facts.{NAME}.pub.jwk", f"sealing.{NAME}.key", "mail.key")
+KEYS = (
+    "tokens.jwk",
+    "tokens.pub.jwk",
+    f"facts.{NAME}.jwk",
+    f"facts.{NAME}.pub.jwk",
+    f"sealing.{NAME}.key",
+    "mail.key",
+    "facts.referrals.pub.jwk",
+)
 
 
 @click.group(help="The partner directory and its members.")
@@ -30,7 +39,7 @@ def main() -> None:
     """Sub-commands below."""
 
 
-@main.command(help="Answer calls and tell facts, until SIGTERM.")
+@main.command(help="Answer calls, tell and hear facts, until SIGTERM.")
 def serve() -> None:
     """Runs until SIGTERM."""
     log.setup(NAME)
@@ -39,11 +48,26 @@ def serve() -> None:
 
 def run(settings: ServiceSettings) -> int:
     """Makes and runs everything."""
-    parts = service.make(NAME, TOPIC, settings)
+    parts = service.make(NAME, TOPIC, settings, hears=[subscriptions.TOPIC])
     mail = Keyring(keys.secret(settings.keys, "mail"))
     issuer = Issuer(keys.signing(settings.keys, "tokens"), parts.clock)
     server = parts.server(servicers(parts.database, issuer, parts.verifier, parts.keyring, mail, parts.clock))
-    return parts.run(server, parts.loops(usecases.sweep))
+    loops = [
+        *parts.loops(usecases.sweep),
+        Subscriber(
+            NAME,
+            [subscriptions.TOPIC],
+            subscriptions.hear,
+            database=parts.database,
+            broker=parts.broker,
+            trusted_signers=keys.trusted_signers(settings.keys, "referrals"),
+            keyring=parts.keyring,
+            clock=parts.clock,
+            low_latency=False,  # whether a figure is doubtful may be heard half a second later
+            on_held=lambda held: server.say("facts", not held),
+        ).loop(),
+    ]
+    return parts.run(server, loops)
 
 
 @main.command(

@@ -101,6 +101,7 @@ def wanted(message: pb.SearchServicesRequest) -> Wanted:
         department=message.department,
         language=message.language,
         age=message.age if message.HasField("age") else None,
+        gender=_GENDERS.member(message.gender, "gender"),
         dependants=message.dependants if message.HasField("dependants") else None,
         has_room=message.has_room,
         organization_id=message.organization_id,
@@ -210,7 +211,12 @@ def match(match: Match, matched: Service) -> pb.Match:
 def term(term: Term) -> pb.TaxonomyTerm:
     """A code of the taxonomy."""
     return pb.TaxonomyTerm(
-        code=term.code, parent_code=term.parent, names=term.names, htcds_spl_types=term.htcds_types, legal_basis=term.legal_basis
+        code=term.code,
+        parent_code=term.parent,
+        names=term.names,
+        htcds_spl_types=term.htcds_types,
+        legal_basis=term.legal_basis,
+        synonyms=[pb.Synonyms(language=language, words=words) for language, words in term.synonyms.items()],
     )
 
 
@@ -356,4 +362,5 @@ def _capacity(figure: Capacity) -> pb.Capacity:
         maximum=figure.maximum,
         unit=number(pb.CapacityUnit, figure.unit),
         update_time=timestamp(figure.update_time),
+        declined_time=timestamp(figure.declined_time),
     )

@@ -419,11 +419,13 @@ def test_a_step_is_taken_with_the_version_it_was_seen_in(played: PlayedServices,
     assert asked.planned_first_contact_time.ToJsonString() == "2026-12-01T14:30:00Z"
 
 
-def test_who_is_asked_for_news_finds_the_form_that_gives_it_open(played: PlayedServices, client: FlaskClient) -> None:
+def test_who_is_asked_for_news_finds_the_form_that_gives_it_first(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["GetReferral"] = r.Referral(
         id=ID, etag="e1", state=r.STATE_IN_PROGRESS, side=r.SIDE_RECEIVER, main_step="add_note", allowed_verbs=["add_note", "complete"]
     )
-    assert re.search(r'<details class="card" id="add_note" open>', client.get(f"/referrals/{ID}").text)
+    assert re.search(
+        r'<details class="first"><summary>Dar noticias</summary><form method="post" id="add_note"', client.get(f"/referrals/{ID}").text
+    )
     assert 'href="#add_note-note"' in send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/add_note").text
     answer = send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/add_note", note="Está bien")
     assert answer.headers["Location"] == f"/referrals/{ID}?done=add_note"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from chassis import keys
 from chassis.db import Database
 from chassis.embedded.process import free_port
-from chassis.kafka import Consumer
+from chassis.envelope import pack
+from chassis.ids import new_id
+from chassis.kafka import Consumer, Producer
+from chassis.outbox import Fact
+from chassis.sealing import Signer
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2, directory_pb2_grpc
-from services.partners import config, usecases
+from protos.referrals.v1 import facts_pb2
+from services.partners import config, subscriptions, usecases
 from services.partners.domain.organization import OrganizationEntry, OrganizationType
+from services.partners.domain.service import Capacity, Intake, ServiceEntry
 from services.partners.wire import etag_of
 from tests.partners.scene import NOON, ROOT
 from tests.parts.brokers import Broker
@@ -40,7 +47,7 @@ def place(postgres: Server) -> Iterator[Place]:
 
 @pytest.fixture
 def environment(place: Place, embedded_broker: Broker, tmp_path: Path) -> dict[str, str]:
-    keys.create(tmp_path / "keys", ["partners"])
+    keys.create(tmp_path / "keys", ["partners", "referrals"])
     return os.environ | {
         "ENLACE_DATABASE_URL": place.url,
         "ENLACE_MIGRATION_URL": place.migration_url,
@@ -102,6 +109,44 @@ def test_it_migrates_serves_tells_its_facts_and_ends_cleanly(
         started = time.monotonic()
         assert serving.wait(15) == 0
     assert time.monotonic() - started < 10
+
+
+def test_it_hears_that_a_service_declined_for_lack_of_room(
+    place: Place, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command(environment, "migrate").returncode == 0
+    owner = register(place)
+    database = Database(place.url, max_size=2)
+    database.open()
+    with database.transaction(SYSTEM) as tx:
+        room = Capacity(Intake.OPEN, 3)
+        service = usecases.create_service(tx, SYSTEM, NOON, owner, ServiceEntry("Albergue", ("HOU.EMG",)), room)
+    said = facts_pb2.ReferralFact(service_id=service.id, reason_code="no_capacity", actor_organization_id=owner)
+    later = NOON + timedelta(hours=2)
+    fact = Fact(new_id(), 1, "enlace.referral.declined.v1", said.SerializeToString(), later)
+    signer = Signer(keys.signing(Path(environment["ENLACE_KEYS"]), "facts.referrals"))
+    serving = subprocess.Popen([sys.executable, "-m", "services.partners", "serve"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        with grpc.insecure_channel(environment["ENLACE_LISTEN"]) as channel:
+            for name in ("broker", "loop/subscriber-partners"):
+                wait_until_serving(health_pb2_grpc.HealthStub(channel), name)
+        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", environment["KAFKA_BOOTSTRAP_SERVERS"])
+        producer = Producer(config.load())
+        key, body, headers = pack(fact, "enlace/referrals", signer)
+        producer.send_all(subscriptions.TOPIC, [(key, body, headers)])
+        producer.discard()
+        end = time.monotonic() + 60
+        heard = None
+        while heard is None and time.monotonic() < end:
+            time.sleep(0.1)
+            with database.transaction(SYSTEM) as tx:
+                row = tx.execute("SELECT declined_time FROM services WHERE id = %s", (service.id,)).fetchone()
+                heard = row["declined_time"] if row else None
+        assert heard == later
+    finally:
+        serving.send_signal(signal.SIGTERM)
+        assert serving.wait(15) == 0
+        database.close()
 
 
 def wait_until_serving(health: Any, name: str) -> None:

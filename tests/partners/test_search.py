@@ -6,7 +6,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from protos.partners.v1 import directory_pb2 as pb
-from services.partners.domain.service import Eligibility, Intake
+from services.partners.domain.service import Eligibility, Gender, Intake
 from services.partners.domain.worker import Role
 from services.partners.store import search
 from services.partners.wire import etag_of
@@ -103,6 +103,15 @@ def test_by_age_and_dependants_only_those_are_left_out_that_say_no(scene: Scene)
     assert names(scene, dependants=2) == ["No dicho"]
 
 
+def test_by_gender_only_those_are_left_out_that_say_whom_they_serve_and_not_her(scene: Scene) -> None:
+    scene.service(scene.coalition, "Mujeres", eligibility=Eligibility(genders=(Gender.FEMININE, Gender.TRANSGENDER_FEMININE)))
+    scene.service(scene.coalition, "Hombres", eligibility=Eligibility(genders=(Gender.MASCULINE,)))
+    scene.service(scene.coalition, "No dicho", eligibility=Eligibility())
+    assert names(scene, gender=pb.GENDER_FEMININE) == ["Mujeres", "No dicho"]
+    assert names(scene, gender=pb.GENDER_MASCULINE) == ["Hombres", "No dicho"]
+    assert names(scene) == ["Hombres", "Mujeres", "No dicho"]
+
+
 def test_room_is_what_is_open_with_a_figure(scene: Scene) -> None:
     scene.service(scene.coalition, "Libre", room=1)
     scene.service(scene.coalition, "Lleno", room=0)
@@ -150,11 +159,11 @@ def test_pages_together_are_the_whole_without_doubles(scene: Scene, words: str, 
 
 
 def test_a_planner_that_believes_in_many_where_there_are_few_does_not_mislead(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    scene.service(scene.coalition, "Casa")
+    scene.service(scene.coalition, "Luna")
     scene.service(scene.coalition, "Albergue")
     monkeypatch.setattr(search, "_estimate", lambda *_: 10**6)
-    assert names(scene) == ["Albergue", "Casa"]
-    assert names(scene, words="casa") == ["Casa"]
+    assert names(scene) == ["Albergue", "Luna"]
+    assert names(scene, words="luna") == ["Luna"]
     assert names(scene, words="zzzzzz") == []
 
 
@@ -203,11 +212,11 @@ def test_to_a_member_on_probation_there_are_no_shelters_not_even_in_the_count(sc
 
 
 def test_a_changed_service_is_found_by_its_new_words_only(scene: Scene) -> None:
-    made = scene.service(scene.coalition, "Consulta", "MED.PRI")
+    made = scene.service(scene.coalition, "Jornada", "MED.PRI")
     change = pb.Service(id=made.id, etag=etag_of(made), name="Odontología", need_codes=["MED.DENT"])
     scene.coordinator.UpdateService(pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["name", "need_codes"])))
     assert names(scene, words="odontologia") == names(scene, need_code="MED.DENT") == ["Odontología"]
-    assert names(scene, words="consulta") == names(scene, need_code="MED.PRI") == []
+    assert names(scene, words="jornada") == names(scene, need_code="MED.PRI") == []
 
 
 def test_a_renamed_organisations_services_are_found_by_its_new_name(scene: Scene) -> None:

@@ -165,6 +165,11 @@ def test_a_record_that_nobody_can_read_holds_nobody_up_and_is_thrown_away(operat
     assert "unreadable" in operator.does(UNREADABLE, "list")
     assert operator.does(UNREADABLE, "discard", ID=found[1]) == "1 given up\n"
     assert operator.does(HELD, "list") == "0 in all\n"
+    # Partners hears the topic too, and has kept its own.
+    until(lambda: bool(scenes.rows("partners", "SELECT FROM dead_letters")), 90)
+    [kept] = scenes.rows("partners", "SELECT id FROM dead_letters")
+    discard = operator.told(UNREADABLE, "discard", ID=kept["id"])
+    assert operator.run(discard.replace("notifications", "partners")) == "1 given up\n"
 
 
 def test_a_replay_is_heard_whole_and_tells_nobody_twice(operator: Operator, scenes: Scenes) -> None:

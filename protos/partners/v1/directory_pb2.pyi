@@ -438,6 +438,7 @@ class Capacity(_message.Message):
     MAXIMUM_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    DECLINED_TIME_FIELD_NUMBER: _builtins.int
     intake: Global___Intake.ValueType
     """Whether people are taken now."""
     available: _builtins.int
@@ -450,6 +451,10 @@ class Capacity(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When this was said."""
 
+    @_builtins.property
+    def declined_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last declined somebody for lack of room after it had said this: ask before you rely on it. Absent: it has not."""
+
     def __init__(
         self,
         *,
@@ -458,10 +463,11 @@ class Capacity(_message.Message):
         maximum: _builtins.int | None = ...,
         unit: Global___CapacityUnit.ValueType = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        declined_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_available", b"_available", "_maximum", b"_maximum", "available", b"available", "maximum", b"maximum", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_available", b"_available", "_maximum", b"_maximum", "available", b"available", "declined_time", b"declined_time", "maximum", b"maximum", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_available", b"_available", "_maximum", b"_maximum", "available", b"available", "intake", b"intake", "maximum", b"maximum", "unit", b"unit", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_available", b"_available", "_maximum", b"_maximum", "available", b"available", "declined_time", b"declined_time", "intake", b"intake", "maximum", b"maximum", "unit", b"unit", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__available: _TypeAlias = _typing.Literal["available"]  # noqa: Y015
     _WhichOneofArgType__available: _TypeAlias = _typing.Literal["_available", b"_available"]  # noqa: Y015
@@ -648,6 +654,7 @@ class TaxonomyTerm(_message.Message):
     NAMES_FIELD_NUMBER: _builtins.int
     HTCDS_SPL_TYPES_FIELD_NUMBER: _builtins.int
     LEGAL_BASIS_FIELD_NUMBER: _builtins.int
+    SYNONYMS_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """The code."""
     parent_code: _builtins.str
@@ -662,6 +669,10 @@ class TaxonomyTerm(_message.Message):
     def htcds_spl_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What HTCDS calls it."""
 
+    @_builtins.property
+    def synonyms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Synonyms]:
+        """What people say who mean it; those of its group are meant as well."""
+
     def __init__(
         self,
         *,
@@ -670,14 +681,43 @@ class TaxonomyTerm(_message.Message):
         names: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         htcds_spl_types: _abc.Iterable[_builtins.str] | None = ...,
         legal_basis: _builtins.str = ...,
+        synonyms: _abc.Iterable[Global___Synonyms] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "htcds_spl_types", b"htcds_spl_types", "legal_basis", b"legal_basis", "names", b"names", "parent_code", b"parent_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "htcds_spl_types", b"htcds_spl_types", "legal_basis", b"legal_basis", "names", b"names", "parent_code", b"parent_code", "synonyms", b"synonyms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TaxonomyTerm: _TypeAlias = TaxonomyTerm  # noqa: Y015
+
+@_typing.final
+class Synonyms(_message.Message):
+    """Everyday words and short phrases of one language."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    language: _builtins.str
+    """The language: es, en, fr."""
+    @_builtins.property
+    def words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In lower case, with their accents."""
+
+    def __init__(
+        self,
+        *,
+        language: _builtins.str = ...,
+        words: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Synonyms: _TypeAlias = Synonyms  # noqa: Y015
 
 @_typing.final
 class ListHotlinesRequest(_message.Message):
@@ -1241,6 +1281,7 @@ class SearchServicesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    GENDER_FIELD_NUMBER: _builtins.int
     words: _builtins.str
     """Words, without regard to accents."""
     need_code: _builtins.str
@@ -1262,6 +1303,8 @@ class SearchServicesRequest(_message.Message):
     page_token: _builtins.str
     organization_id: _builtins.str
     """Only of this organisation."""
+    gender: Global___Gender.ValueType
+    """Her gender; only those are left out that say whom they serve, and not her."""
     def __init__(
         self,
         *,
@@ -1276,10 +1319,11 @@ class SearchServicesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         organization_id: _builtins.str = ...,
+        gender: Global___Gender.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "age", b"age", "dependants", b"dependants"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "age", b"age", "country", b"country", "department", b"department", "dependants", b"dependants", "has_room", b"has_room", "language", b"language", "need_code", b"need_code", "organization_id", b"organization_id", "page_size", b"page_size", "page_token", b"page_token", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "age", b"age", "country", b"country", "department", b"department", "dependants", b"dependants", "gender", b"gender", "has_room", b"has_room", "language", b"language", "need_code", b"need_code", "organization_id", b"organization_id", "page_size", b"page_size", "page_token", b"page_token", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__age: _TypeAlias = _typing.Literal["age"]  # noqa: Y015
     _WhichOneofArgType__age: _TypeAlias = _typing.Literal["_age", b"_age"]  # noqa: Y015
@@ -1450,7 +1494,7 @@ class MatchReason(_message.Message):
     verdict: Global___Verdict.ValueType
     """How it came out."""
     reason_code: _builtins.str
-    """Why, e.g. age_in_range, age_not_stated, age_too_low, department_same, room_free, room_none, figure_old."""
+    """Why, e.g. age_in_range, age_not_stated, age_too_low, department_same, room_free, room_none, room_declined, figure_old."""
     def __init__(
         self,
         *,

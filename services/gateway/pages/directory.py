@@ -12,6 +12,7 @@ from protos.partners.v1 import members_pb2 as m
 from services.gateway import access, forms, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
+from services.gateway.i18n import gettext as _
 
 blueprint = Blueprint("directory", __name__)
 
@@ -25,8 +26,47 @@ def own_services() -> list[d.Service]:
 @blueprint.get("/directory")
 @access.open_to(access.EVERYONE, navigation=N_("Directorio"), section="network")
 def search() -> str:
-    """The form, and one's own services with their room."""
-    return render_template("directory.html", question=None, answer=None, own=own_services(), errors={})
+    """The form, needs to begin with, and one's own services with their room."""
+    return found(d.SearchServicesRequest(), None)
+
+
+def found(question: d.SearchServicesRequest, answer: d.SearchServicesResponse | None, errors: dict[str, str] | None = None) -> str:
+    """The page with what was asked and found; None: nothing was asked, or it could not be."""
+    asked = answer is not None or errors
+    return render_template(
+        "directory.html",
+        question=question,
+        answer=answer,
+        chips=chips(question),
+        own=[] if asked else own_services(),
+        narrowed=any(getattr(question, name) for name in ("need_code", "country", "language")) or question.HasField("age"),
+        errors=errors or {},
+    )
+
+
+def chips(question: d.SearchServicesRequest) -> list[tuple[str, str, bool]]:
+    """Filters of one tap: name, label, whether it is on. "Open now" is not among them: the directory knows no hours."""
+    here = session.me().department
+    made = [("room", _("Hay lugar"), question.has_room)]
+    if here:
+        made.append(("here", words.department(here), question.department == here))
+    return [*made, ("mothers", _("Mujeres con hijos"), question.gender == d.GENDER_FEMININE and question.dependants > 0)]
+
+
+def tap(question: d.SearchServicesRequest, chip: str) -> None:
+    """Puts a filter on, or takes it off again."""
+    on = {name: is_on for name, _label, is_on in chips(question)}.get(chip)
+    if on is None:
+        return
+    if chip == "room":
+        question.has_room = not on
+    elif chip == "here":
+        question.department = "" if on else session.me().department
+    elif on:
+        question.ClearField("gender")
+        question.ClearField("dependants")
+    else:
+        question.gender, question.dependants = d.GENDER_FEMININE, max(1, question.dependants)
 
 
 @blueprint.post("/directory")
@@ -34,11 +74,11 @@ def search() -> str:
 def results() -> str | tuple[str, int]:
     """What fits; each page of it is asked for by the form again."""
     question = forms.filled(d.SearchServicesRequest(page_size=25, page_token=forms.text("page")))
+    tap(question, forms.text("chip"))
     try:
-        answer = clients().directory.SearchServices(question)
+        return found(question, clients().directory.SearchServices(question))
     except forms.SHOWN_IN_PLACE as refusal:
-        return render_template("directory.html", question=question, answer=None, own=[], errors=forms.problems(refusal)), 422
-    return render_template("directory.html", question=question, answer=answer, own=[], errors={})
+        return found(question, None, forms.problems(refusal)), 422
 
 
 @blueprint.get("/directory/organizations/<identifier>")

@@ -41,6 +41,8 @@ def install(app: Flask) -> None:
         code_of=words.code,
         country=words.country,
         department=words.department,
+        place=words.place,
+        served=words.people,
         language_name=words.language,
         spelled=words.spelled,
         later=i18n.later,

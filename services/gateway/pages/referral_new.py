@@ -29,13 +29,13 @@ def draft_of(identifier: str) -> r.Referral:
     return clients().referrals.GetReferral(r.GetReferralRequest(id=identifier))
 
 
-def change(draft: r.Referral, etag: str, **fields: object) -> r.Referral:
-    """Writes some fields of the draft."""
+def change(draft: r.Referral, etag: str, once: str = "", **fields: object) -> r.Referral:
+    """Writes some fields of the draft; `once` where a form writes twice."""
     changed = r.Referral(id=draft.id, etag=etag or draft.etag)
     for name, value in fields.items():
         setattr(changed, name, value)
     return clients().referrals.UpdateReferral(
-        r.UpdateReferralRequest(referral=changed, update_mask=FieldMask(paths=list(fields)), request_id=forms.request_id())
+        r.UpdateReferralRequest(referral=changed, update_mask=FieldMask(paths=list(fields)), request_id=once or forms.request_id())
     )
 
 
@@ -47,7 +47,7 @@ def contact_of(identifier: str) -> c.Contact | None:
 @blueprint.get("/referrals/new")
 @access.open_to(access.SENDERS)
 def person() -> str:
-    """Step 1: whom it is for. A contact or a file may be brought along in the address, by opaque id."""
+    """Step 1: whom it is for. A contact, a file or the service that was chosen in the directory may be brought along in the address, by opaque id."""
     contact = contact_of(request.args.get("contact", ""))
     known = request.args.get("person", "") or (contact.person_id if contact else "")
     file = clients().people.GetPerson(p.GetPersonRequest(id=known)) if known else None
@@ -58,8 +58,21 @@ def show_person(contact: c.Contact | None, file: p.Person | None, errors: dict[s
     """Renders step 1."""
     start = {"language": contact.language, "department": contact.department, "country": contact.line_country} if contact else {}
     return render_template(
-        "new_person.html", contact=contact, file=file, errors=errors, step="person", draft=None, person=person_form.Values(start)
+        "new_person.html",
+        contact=contact,
+        file=file,
+        errors=errors,
+        step="person",
+        draft=None,
+        person=person_form.Values(start),
+        brought=brought(),
     )
+
+
+def brought() -> d.Service | None:
+    """The service that was chosen in the directory, before anything was known of the person; None too where there is no such service (any more)."""
+    identifier = request.args.get("service", "")
+    return names.names(services=[identifier]).services.get(identifier) if identifier else None
 
 
 @blueprint.post("/referrals/new")
@@ -84,7 +97,7 @@ def create() -> Response | tuple[str, int]:
                     request_id=session.part_of(once, "referral"),
                 )
             )
-            return redirect(url_for("referral_new.need", identifier=draft.id), 303)
+            return redirect(url_for("referral_new.need", identifier=draft.id, service=request.args.get("service") or None), 303)
         except forms.SHOWN_IN_PLACE as refusal:
             errors = forms.problems(refusal)
     file = clients().people.GetPerson(p.GetPersonRequest(id=known)) if known else None
@@ -151,12 +164,41 @@ def need(identifier: str) -> Response | str | tuple[str, int]:
         errors = {name: words.violation("required", name) for name, value in (("need_code", code), ("urgency", urgency)) if not value}
         if not errors:
             try:
-                change(draft, forms.etag(), need_code=code, urgency=urgency)
-                return redirect(url_for("referral_new.services", identifier=identifier), 303)
+                return take_along(change(draft, forms.etag(), need_code=code, urgency=urgency))
             except forms.SHOWN_IN_PLACE as refusal:
                 errors = forms.problems(refusal)
-    page = render_template("new_need.html", draft=draft, errors=errors, step="need", urgency_hints=urgency_hints())
+    chosen = brought()
+    offered = [] if chosen is None else list(chosen.need_codes)
+    page = render_template(
+        "new_need.html",
+        draft=draft,
+        errors=errors,
+        step="need",
+        urgency_hints=urgency_hints(),
+        brought=chosen,
+        offered=offered,
+        need_code=draft.need_code or (offered[0] if len(offered) == 1 else ""),
+    )
     return (page, 422) if errors else page
+
+
+def take_along(draft: r.Referral) -> Response:
+    """Chooses the service that was brought along, unless it says that it does not take this person or this need: then the others stand beside the reasons."""
+    chosen = request.args.get("service", "")
+    if chosen and verdict_of(draft, chosen) in (d.VERDICT_FITS, d.VERDICT_ASK):
+        try:
+            change(draft, "", session.part_of(forms.request_id(), "service"), service_id=chosen)
+            return redirect(url_for("referral_new.consent", identifier=draft.id), 303)
+        except forms.SHOWN_IN_PLACE:
+            pass  # it went meanwhile: the page of services says so
+    return redirect(url_for("referral_new.services", identifier=draft.id, service=chosen or None), 303)
+
+
+def verdict_of(draft: r.Referral, service_id: str) -> int:
+    """How a service fits; 0 for one that does not give this help."""
+    question = match_question(draft)
+    question.limit = 100
+    return next((match.verdict for match in clients().directory.MatchServices(question).matches if match.service.id == service_id), 0)
 
 
 def urgency_hints() -> dict[str, str]:
@@ -178,7 +220,7 @@ def services(identifier: str) -> Response | str | tuple[str, int]:
         except forms.SHOWN_IN_PLACE as refusal:
             errors = forms.problems(refusal)
     matches = list(clients().directory.MatchServices(match_question(draft)).matches) if draft.need_code else []
-    page = render_template("new_services.html", draft=draft, errors=errors, step="services", matches=matches)
+    page = render_template("new_services.html", draft=draft, errors=errors, step="services", matches=matches, brought=brought())
     return (page, 422) if errors else page
 
 

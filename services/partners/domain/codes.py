@@ -6,7 +6,7 @@ taxonomy is the one list that is known here.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chassis.errors import Invalid
 
@@ -66,6 +66,8 @@ class Term:
     names: Mapping[str, str]
     htcds_types: tuple[str, ...]
     legal_basis: str
+    synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By language what people say who mean it: everyday words and short phrases."""
 
 
 class Taxonomy:
@@ -88,5 +90,11 @@ class Taxonomy:
 
     def words(self, codes: Iterable[str]) -> str:
         """The names of the codes and their groups in all languages, for the search."""
-        known = [self.terms[code] for code in self.with_parents(codes) if code in self.terms]
-        return " ".join(name for term in known for name in term.names.values())
+        return " ".join(name for term in self._known(codes) for name in term.names.values())
+
+    def synonyms(self, codes: Iterable[str]) -> str:
+        """What people say for the codes and their groups, in all languages, for the search."""
+        return " ".join(word for term in self._known(codes) for words in term.synonyms.values() for word in words)
+
+    def _known(self, codes: Iterable[str]) -> list[Term]:
+        return [self.terms[code] for code in self.with_parents(codes) if code in self.terms]

@@ -184,11 +184,14 @@ def _room(dependants: int | None, figure: Capacity, old: bool) -> Reason:
         return Reason("room", Verdict.DOES_NOT_FIT, "room_closed", 1)
     if figure.intake is Intake.WAITLIST:
         return Reason("room", Verdict.ASK, "room_waitlist", 3)
+    if figure.available == 0 and not old and figure.intake is not None:
+        return Reason("room", Verdict.DOES_NOT_FIT, "room_none")
+    if figure.declined_time is not None:
+        return Reason("room", Verdict.ASK, "room_declined", 4)  # it may have been for another size of family: ask
     if figure.intake is None or figure.available is None:
         return Reason("room", Verdict.ASK, "room_not_stated", 2)
     if figure.available == 0:
-        # "None" of long ago rules nobody out.
-        return Reason("room", Verdict.ASK, "room_none", 4) if old else Reason("room", Verdict.DOES_NOT_FIT, "room_none")
+        return Reason("room", Verdict.ASK, "room_none", 4)  # "none" of long ago rules nobody out
     if figure.unit == "beds" and figure.available < 1 + (dependants or 0):
         return Reason("room", Verdict.ASK, "room_not_for_all", 1)
     return Reason("room", Verdict.FITS, "room_free")

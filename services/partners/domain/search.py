@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from services.partners.domain.codes import Check, Taxonomy
+from services.partners.domain.service import Gender
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Wanted:
     department: str = ""
     language: str = ""
     age: int | None = None
+    gender: Gender | None = None
     dependants: int | None = None
     has_room: bool = False
     organization_id: str = ""

@@ -63,6 +63,8 @@ class Capacity:
     maximum: int | None = None
     unit: str = ""
     update_time: datetime | None = None
+    declined_time: datetime | None = None
+    """When somebody was last declined for lack of room after this was said: whoever relies on the figure asks first."""
 
     def check(self, check: Check) -> None:
         """Notes what is wrong."""
@@ -143,20 +145,29 @@ class Service(Subject):
         self.capacity = self._stamped(capacity, now)
         self.note("capacity_changed", now)
 
+    def doubt_capacity(self, declined: datetime) -> bool:
+        """Somebody was declined for lack of room: the figure stays what was said, and is doubtful until it is said anew. False: nothing to doubt, or no news."""
+        known = self.capacity.declined_time or self.capacity.update_time
+        if known is None or declined <= known:
+            return False
+        self.capacity = replace(self.capacity, declined_time=declined)
+        return True
+
     @property
     def is_shelter(self) -> bool:
         """What members on probation neither see nor offer."""
         return self.entry.confidential or not SHELTER_NEEDS.isdisjoint(self.entry.need_codes)
 
     def seen_besides(self) -> tuple[str, ...]:
-        """Its organisation's name and type."""
-        return self.organization_name, self.organization_type or ""
+        """Its organisation's name and type, and that its figure is in doubt: no fact of its own tells it."""
+        declined = self.capacity.declined_time
+        return self.organization_name, self.organization_type or "", declined.isoformat() if declined else ""
 
     def _stamped(self, capacity: Capacity, now: datetime, at: str = "") -> Capacity:
         check = Check(at)
         capacity.check(check)
         check.done()
-        return replace(capacity, unit=capacity.unit or self.capacity.unit or USUAL_UNIT, update_time=now)
+        return replace(capacity, unit=capacity.unit or self.capacity.unit or USUAL_UNIT, update_time=now, declined_time=None)
 
 
 def _discreet(entry: ServiceEntry) -> ServiceEntry:

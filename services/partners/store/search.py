@@ -54,11 +54,12 @@ def candidates(tx: Transaction, question: Question, *, sees_shelters: bool) -> l
     tx.execute(_QUICKLY)
     rows = tx.execute(
         "SELECT id, name_key, need_codes, department, languages, minimum_age, maximum_age, genders, takes_dependants, maximum_dependants,"
-        " intake, available, maximum, unit, capacity_time, assured_time FROM services"
+        " intake, available, maximum, unit, capacity_time, declined_time, assured_time FROM services"
         " WHERE listed AND facets && %(needs)s"
         + (" AND facets @> %(country)s" if question.country else "")
         + " AND NOT organization_id = ANY(%(excluded)s) AND (%(sees_shelters)s OR NOT shelter)"
-        " ORDER BY intake IS NOT DISTINCT FROM 'CLOSED', department NOT IN (%(department)s, ''), available > 0 DESC NULLS LAST,"
+        " ORDER BY intake IS NOT DISTINCT FROM 'CLOSED', department NOT IN (%(department)s, ''),"
+        " (available > 0 AND declined_time IS NULL) DESC NULLS LAST,"
         " capacity_time DESC NULLS LAST, id LIMIT %(limit)s",
         {
             "needs": needs,
@@ -91,13 +92,16 @@ def _conditions(tx: Transaction, wanted: Wanted, *, sees_shelters: bool, sees_un
     if wanted.age is not None:
         where.append("(s.minimum_age IS NULL OR s.minimum_age <= %(age)s) AND (s.maximum_age IS NULL OR s.maximum_age >= %(age)s)")
         values["age"] = wanted.age
+    if wanted.gender is not None:
+        where.append("(s.genders = '{}' OR s.genders @> %(genders)s)")
+        values["genders"] = [wanted.gender]
     if wanted.dependants:
         where.append(
             "(s.takes_dependants IS NULL OR s.takes_dependants) AND (s.maximum_dependants IS NULL OR s.maximum_dependants >= %(dependants)s)"
         )
         values["dependants"] = wanted.dependants
     if wanted.has_room:
-        where.append("s.intake = 'OPEN' AND s.available > 0")
+        where.append("s.intake = 'OPEN' AND s.available > 0 AND s.declined_time IS NULL")
     if not sees_shelters:
         where.append("NOT s.shelter")
     return " AND ".join(where), values

@@ -1,5 +1,6 @@
 """Services: kept with what the search needs to know of them, fetched, and held while they change."""
 
+import json
 from collections.abc import Sequence
 
 from chassis import outbox
@@ -7,12 +8,12 @@ from chassis.db import Row, Transaction
 from services.partners import wire
 from services.partners.domain.organization import OrganizationType
 from services.partners.domain.service import Capacity, Eligibility, Gender, Intake, Service, ServiceEntry
-from services.partners.store.taxonomy import taxonomy
+from services.partners.store.taxonomy import edition, taxonomy, type_synonyms
 from services.partners.store.words import learn, sort_key
 
 _COLUMNS = (
     "id version organization_id name name_key description need_codes country department languages minimum_age maximum_age genders"
-    " takes_dependants maximum_dependants intake available maximum unit capacity_time confidential phone assured_time active create_time"
+    " takes_dependants maximum_dependants intake available maximum unit capacity_time declined_time confidential phone assured_time active create_time"
     " update_time"
 ).split()
 _FIXED = ("id", "organization_id", "create_time")
@@ -23,13 +24,17 @@ _MADE = {
     "facets": "%(facets)s",
     "listed": f"%(active)s AND {_OFFERED}",
     "document": "setweight(to_tsvector('enlace', %(name)s), 'A') || setweight(to_tsvector('enlace', o.name), 'B')"
-    " || setweight(to_tsvector('enlace', %(need_words)s), 'C') || setweight(to_tsvector('enlace', %(description)s), 'D')",
+    " || setweight(to_tsvector('enlace', %(need_words)s), 'C') || setweight(to_tsvector('enlace', %(description)s), 'D')"
+    # Stripped, so that each word counts once, and no more than where a description has it.
+    " || strip(to_tsvector('enlace', %(synonyms)s || ' ' || coalesce(%(type_synonyms)s::jsonb ->> o.type, '')))",
+    "edition": "%(edition)s",
 }
 _KEEP = (
     f"INSERT INTO services ({', '.join([*_COLUMNS, *_MADE])})"
     f" SELECT {', '.join([*(f'%({name})s' for name in _COLUMNS), *_MADE.values()])} FROM organizations AS o WHERE o.id = %(organization_id)s"
     f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS, *_MADE) if name not in _FIXED)}"
 )
+AT_ONCE = 500  # services whose words are made anew in one go: held for less than a second
 FROM = "services AS s JOIN organizations AS o ON o.id = s.organization_id"
 SEEN = ", ".join(f"s.{name}" for name in _COLUMNS) + ", o.name AS organization_name, o.type AS organization_type"
 
@@ -37,7 +42,7 @@ SEEN = ", ".join(f"s.{name}" for name in _COLUMNS) + ", o.name AS organization_n
 def keep(tx: Transaction, service: Service) -> None:
     """Writes the service with its facts, and what the search knows of it."""
     tx.execute(_KEEP, _values(service))
-    learn(tx, [service.entry.name, service.entry.description, service.organization_name, taxonomy().words(service.entry.need_codes)])
+    learn(tx, [service.entry.name, service.entry.description, service.organization_name, *_words_of(service)])
     _tell(tx, service)
 
 
@@ -45,7 +50,8 @@ def keep_capacity(tx: Transaction, service: Service) -> None:
     """Writes a new figure with its fact; the search knows nothing of figures, so it stays as it is."""
     figure = service.capacity
     tx.execute(
-        "UPDATE services SET version = %s, update_time = %s, intake = %s, available = %s, maximum = %s, unit = %s, capacity_time = %s WHERE id = %s",
+        "UPDATE services SET version = %s, update_time = %s, intake = %s, available = %s, maximum = %s, unit = %s, capacity_time = %s,"
+        " declined_time = %s WHERE id = %s",
         (
             service.version,
             service.update_time,
@@ -54,6 +60,7 @@ def keep_capacity(tx: Transaction, service: Service) -> None:
             figure.maximum,
             figure.unit,
             figure.update_time,
+            figure.declined_time,
             service.id,
         ),
     )
@@ -63,9 +70,17 @@ def keep_capacity(tx: Transaction, service: Service) -> None:
 def refresh_all_of(tx: Transaction, organization_id: str, organization_name: str) -> None:
     """After a change of the organisation: its services are found by its new name, or are no longer found."""
     held = tx.execute(f"SELECT {SEEN} FROM {FROM} WHERE o.id = %s ORDER BY s.id FOR UPDATE OF s", (organization_id,)).fetchall()
-    with tx.cursor() as cursor:
-        cursor.executemany(_KEEP, [_values(read(row)) for row in held])
+    _refresh(tx, held)
     learn(tx, [organization_name])
+
+
+def refresh_outdated(tx: Transaction) -> int:
+    """Makes anew what the search knows of services, where it was made from an earlier taxonomy; returns of how many, AT_ONCE at most."""
+    held = tx.execute(
+        f"SELECT {SEEN} FROM {FROM} WHERE s.edition <> %s ORDER BY s.id LIMIT %s FOR UPDATE OF s SKIP LOCKED", (edition(), AT_ONCE)
+    ).fetchall()
+    _refresh(tx, held)
+    return len(held)
 
 
 def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Service | None:
@@ -120,7 +135,7 @@ def eligibility(row: Row) -> Eligibility:
 def capacity(row: Row) -> Capacity:
     """Its room."""
     intake = Intake(row["intake"]) if row["intake"] else None
-    return Capacity(intake, row["available"], row["maximum"], row["unit"], row["capacity_time"])
+    return Capacity(intake, row["available"], row["maximum"], row["unit"], row["capacity_time"], row["declined_time"])
 
 
 def facets(entry: ServiceEntry) -> list[str]:
@@ -133,6 +148,19 @@ def facets(entry: ServiceEntry) -> list[str]:
         f"area:{entry.department or entry.country}",
         *(f"language:{tag}" for tag in sorted(spoken)),
     ]
+
+
+def _refresh(tx: Transaction, held: Sequence[Row]) -> None:
+    services = [read(row) for row in held]
+    with tx.cursor() as cursor:
+        cursor.executemany(_KEEP, [_values(service) for service in services])
+    learn(tx, [words for service in services for words in _words_of(service)])
+
+
+def _words_of(service: Service) -> list[str]:
+    """What it is found by though it does not say so itself."""
+    codes = service.entry.need_codes
+    return [taxonomy().words(codes), taxonomy().synonyms(codes), type_synonyms().get(service.organization_type or "", "")]
 
 
 def _values(service: Service) -> Row:
@@ -158,6 +186,7 @@ def _values(service: Service) -> Row:
         "maximum": figure.maximum,
         "unit": figure.unit,
         "capacity_time": figure.update_time,
+        "declined_time": figure.declined_time,
         "confidential": entry.confidential,
         "phone": entry.phone,
         "assured_time": service.assured_time,
@@ -166,6 +195,9 @@ def _values(service: Service) -> Row:
         "update_time": service.update_time,
         "shelter": service.is_shelter,
         "need_words": taxonomy().words(entry.need_codes),
+        "synonyms": taxonomy().synonyms(entry.need_codes),
+        "type_synonyms": json.dumps(type_synonyms()),
+        "edition": edition(),
         "facets": facets(entry),
     }
 

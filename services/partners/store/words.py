@@ -8,6 +8,12 @@ from difflib import SequenceMatcher
 from chassis.db import Transaction
 
 _WORD = re.compile(r"[^\W_]+")
+# How people ask, in three languages: "necesito un abogado". Left out where more is said, for no service says it of itself.
+_ASKING = frozenset(
+    "necesito necesita necesitamos busco busca buscamos quiero quiere queremos ayuda ayudar ayudarla urgente favor"
+    " i we she he they a an the to for of with my her his our is are in need needs want wants looking help please urgent"
+    " je j nous elle il on un une le la les l d du des de pour avec ma mon sa son ses est besoin cherche veut aide aider urgent svp".split()
+)
 _MAX_WORDS = 8  # of one search; more only slow it down
 _MAX_LENGTH = 40
 _CANDIDATES = 10
@@ -37,13 +43,16 @@ def learn(tx: Transaction, texts: Sequence[str]) -> None:
 
 
 def query(tx: Transaction, text: str) -> str:
-    """The text as a tsquery: every word must be found, whole or as a beginning, or one that resembles it if nobody has written it so.
+    """The text as a tsquery: every word must be found, whole, or as a beginning of one or one that resembles it if nobody has written it so.
 
     Empty if it holds no word that says anything.
     """
-    typed = split(text)[:_MAX_WORDS]
+    typed = split(text)
+    typed = ([word for word in typed if word not in _ASKING] or typed)[:_MAX_WORDS]
     if not typed:
         return ""
+    # The stem of a whole word is no beginning: that of "comida" is "com", with which "community" begins as well.
+    whole = {row["word"] for row in tx.execute("SELECT word FROM words WHERE word = ANY(%s)", (typed,))}
     tx.execute("SELECT set_config('pg_trgm.similarity_threshold', '0.2', true)")
     rows = tx.execute(
         "SELECT typed, word FROM unnest(%s::text[]) AS typed"
@@ -52,7 +61,7 @@ def query(tx: Transaction, text: str) -> str:
         (typed, _CANDIDATES),
     ).fetchall()
     alike = {word: _closest(word, [row["word"] for row in rows if row["typed"] == word]) for word in typed}
-    parts = ["(" + " | ".join([f"{word}:*" if len(word) > 2 else word, *alike[word]]) + ")" for word in typed]
+    parts = ["(" + " | ".join([word if len(word) < 3 or word in whole else f"{word}:*", *alike[word]]) + ")" for word in typed]
     made = tx.execute("SELECT to_tsquery('enlace', %s)::text AS query", (" & ".join(parts),)).fetchone()
     return str(made["query"]) if made else ""
 

@@ -23,6 +23,7 @@ from services.partners.usecases.organizations import (
 from services.partners.usecases.services import (
     batch_get,
     create_service,
+    doubt_capacity,
     get_service,
     list_terms,
     match_services,
@@ -48,6 +49,7 @@ __all__ = [
     "create_organization",
     "create_service",
     "create_worker",
+    "doubt_capacity",
     "drop_change",
     "end_session",
     "from_api_key",

@@ -1,12 +1,15 @@
-"""What is taken away when its time is over: ended sessions, old guesses, invitations that ran out. Answered requests are chassis.sweeper's."""
+"""What is taken away when its time is over: ended sessions, old guesses, invitations that ran out. Answered requests are chassis.sweeper's.
+
+And what follows a new taxonomy: the words by which services are found.
+"""
 
 from datetime import datetime
 
 from chassis import guesses
 from chassis.db import Transaction
-from services.partners.store import invitations, workers
+from services.partners.store import invitations, services, workers
 
 
 def sweep(tx: Transaction, now: datetime) -> int:
-    """Takes it away; returns how many rows."""
-    return workers.forget_sessions(tx, now) + guesses.forget(tx, now) + invitations.forget(tx, now)
+    """Takes it away, or makes it anew; returns how many rows."""
+    return services.refresh_outdated(tx) + workers.forget_sessions(tx, now) + guesses.forget(tx, now) + invitations.forget(tx, now)

@@ -103,12 +103,19 @@ def set_capacity(tx: Transaction, caller: Caller, now: datetime, id: str, etag: 
     return service
 
 
+def doubt_capacity(tx: Transaction, id: str, organization_id: str, declined: datetime) -> None:
+    """Its own organisation declined somebody for lack of room. What others say of it changes nothing, nor does what is older than its figure."""
+    service = services.fetch(tx, id, hold=True)
+    if service is not None and service.organization_id == organization_id and service.doubt_capacity(declined):
+        services.keep_capacity(tx, service)
+
+
 def search_services(
     tx: Transaction, caller: Caller, wanted: Wanted, size: int, after: Position | None
 ) -> tuple[list[Service], Position | None, int]:
     """A page of what is found, where the next page goes on, and how many there are (1,000 means: or more).
 
-    A language must be stated to be found; by age and dependants only those are left out that say no. Of one's own organisation, or for the
+    A language must be stated to be found; by age, gender and dependants only those are left out that say no. Of one's own organisation, or for the
     coordinator of any one, also what is not offered now is found.
     """
     wanted.check(taxonomy())

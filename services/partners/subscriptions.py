@@ -1,0 +1,25 @@
+"""What it hears from referrals: that a service declined somebody for lack of room, so that the directory does not go on saying there is some."""
+
+import re
+
+from chassis.db import Transaction
+from chassis.envelope import NewerKind
+from chassis.outbox import Fact
+from chassis.wire import words
+from protos.referrals.v1 import facts_pb2, referrals_pb2
+from services.partners import usecases
+
+TOPIC = "enlace.referrals.v1"
+_TYPE = re.compile(r"enlace\.(referral|contact|receipt)\.[a-z_]+\.v1")
+_DECLINED = "enlace.referral.declined.v1"
+_NO_ROOM = words(referrals_pb2.DeclineReason.DESCRIPTOR)[referrals_pb2.DECLINE_REASON_NO_CAPACITY]
+
+
+def hear(tx: Transaction, fact: Fact) -> None:
+    """One fact of referrals. An unknown kind is held: something new is said that this version can't judge."""
+    if fact.type == _DECLINED:
+        said = facts_pb2.ReferralFact.FromString(fact.payload)
+        if said.reason_code == _NO_ROOM:
+            usecases.doubt_capacity(tx, said.service_id, said.actor_organization_id, fact.time)
+    elif not _TYPE.fullmatch(fact.type):
+        raise NewerKind

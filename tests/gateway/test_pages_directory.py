@@ -1,0 +1,256 @@
+"""The directory's pages: what they ask of the services, and what they show of room, places, languages and people."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from html.parser import HTMLParser
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.datastructures import MultiDict
+
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import i18n, words
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import PlayedServices, enter, pages, referral, signed_in
+from tests.gateway.test_pages_flows import send
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    return PlayedServices()
+
+
+@pytest.fixture
+def client(played: PlayedServices) -> FlaskClient:
+    return enter(pages(played).test_client())
+
+
+class Fields(HTMLParser):
+    """What a browser would send of each form of a page that posts to the directory, but for the button."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[list[tuple[str, str]]] = []
+        self._ours = False
+        self._select = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        said = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self._ours = said.get("action") == "/directory"
+            self.found += [[]] if self._ours else []
+        elif tag == "input" and self._ours:
+            self.found[-1].append((said["name"], said.get("value", "")))
+        elif tag == "select":
+            self._select = said["name"]
+        elif tag == "option" and self._ours and "selected" in said:
+            self.found[-1].append((self._select, said["value"]))
+
+
+def room(**said: object) -> d.Capacity:
+    """Open with two beds since this morning; declined two hours ago where that is said."""
+    made = d.Capacity(intake=d.INTAKE_OPEN, available=2, unit=d.CAPACITY_UNIT_BEDS)
+    made.update_time.FromDatetime(i18n.now() - timedelta(hours=5))
+    if said.pop("declined", False):
+        made.declined_time.FromDatetime(i18n.now() - timedelta(hours=2, minutes=10))
+    made.MergeFrom(d.Capacity(**said))  # type: ignore[arg-type]
+    return made
+
+
+def found(client: FlaskClient, played: PlayedServices, **service: object) -> str:
+    """The page of results with this one service."""
+    said = d.Service(id=ID, organization_id=ID, name="Albergue", country="NI", need_codes=["HOU.EMG"])
+    said.MergeFrom(d.Service(**service))  # type: ignore[arg-type]
+    played.answers["SearchServices"] = d.SearchServicesResponse(services=[said], total_size=1)
+    return send(client, "/directory", words="albergue").text
+
+
+def test_a_service_that_declined_for_lack_of_room_does_not_say_that_there_is_some(client: FlaskClient, played: PlayedServices) -> None:
+    assert ">Hay lugar</span>" in found(client, played, capacity=room())
+    page = found(client, played, capacity=room(declined=True))
+    assert ">Hay lugar</span>" not in page
+    assert ">Pregunte si hay lugar</span> rechazó por falta de lugar hace 2 h 10" in page
+    assert "antes dijo: hay lugar, camas: 2" in page
+    assert ">Sin lugar</span>" in found(client, played, capacity=room(declined=True, intake=d.INTAKE_CLOSED))
+
+
+def test_whoever_chooses_a_service_sees_it_too(client: FlaskClient, played: PlayedServices) -> None:
+    reason = d.MatchReason(criterion=d.CRITERION_ROOM, verdict=d.VERDICT_ASK, reason_code="room_declined")
+    service = d.Service(id=ID, name="Albergue", capacity=room(declined=True))
+    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[d.Match(service=service, verdict=d.VERDICT_ASK, reasons=[reason])])
+    page = client.get(f"/referrals/{ID}/services").text
+    assert "rechazó por falta de lugar hace 2 h 10" in page
+    assert "rechazó por falta de lugar: pregunte antes" in page
+
+
+@pytest.mark.parametrize(
+    ("side", "reason", "done", "led"),
+    [
+        (r.SIDE_RECEIVER, "no_capacity", "decline", True),
+        (r.SIDE_RECEIVER, "not_eligible", "decline", False),
+        (r.SIDE_SENDER, "no_capacity", "decline", False),
+        (r.SIDE_RECEIVER, "no_capacity", "", False),
+    ],
+)
+def test_who_declines_for_lack_of_room_is_led_to_say_whether_there_is_some(
+    client: FlaskClient, played: PlayedServices, side: r.Side.ValueType, reason: str, done: str, led: bool
+) -> None:
+    played.answers["GetReferral"] = referral(side=side, state=r.STATE_DECLINED, reason_code=reason)
+    page = client.get(f"/referrals/{ID}?done={done}").text
+    assert (f'href="/capacity/{ID}"' in page) is led
+
+
+def test_where_nothing_is_searched_the_needs_are_tiles_that_search(client: FlaskClient, played: PlayedServices) -> None:
+    played.asked.clear()
+    page = client.get("/directory").text
+    assert re.findall(r'<button class="tile" name="need_code" value="([^"]+)">([^<]+)<', page) == [("HOU", "Vivienda")]
+    answer = send(client, "/directory", need_code="HOU")
+    assert played.last("SearchServices").need_code == "HOU"
+    assert 'class="tile"' not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("chip", "asked"),
+    [
+        ("room", d.SearchServicesRequest(has_room=True)),
+        ("here", d.SearchServicesRequest(department="NI-CI")),
+        ("mothers", d.SearchServicesRequest(gender=d.GENDER_FEMININE, dependants=1)),
+        ("something else", d.SearchServicesRequest()),
+    ],
+)
+def test_a_chip_is_a_filter_of_one_tap_that_another_tap_takes_off(
+    client: FlaskClient, played: PlayedServices, chip: str, asked: d.SearchServicesRequest
+) -> None:
+    page = send(client, "/directory", words="casa", chip=chip).text
+    asked.MergeFrom(d.SearchServicesRequest(words="casa", page_size=25))
+    assert played.last("SearchServices") == asked
+    pressed = re.findall(r'name="chip" value="(\w+)" aria-pressed="true"', page)
+    assert pressed == ([chip] if chip != "something else" else [])
+    form = Fields(page).found[0]
+    client.post("/directory", data=MultiDict([*form, ("chip", chip)]))
+    assert played.last("SearchServices") == d.SearchServicesRequest(words="casa", page_size=25)
+
+
+def test_the_next_page_asks_for_the_same(client: FlaskClient, played: PlayedServices) -> None:
+    said = {"words": "casa", "need_code": "HOU", "language": "es", "age": "19", "dependants": "2", "gender": "feminine", "has_room": "1"}
+    page = send(client, "/directory", **said).text
+    first = played.last("SearchServices")
+    client.post("/directory", data=MultiDict(Fields(page).found[-1]))
+    again = played.last("SearchServices")
+    assert again.page_token
+    again.page_token = ""
+    assert again == first
+
+
+def test_a_service_for_all_people_does_not_read_out_every_gender(client: FlaskClient, played: PlayedServices) -> None:
+    everybody = d.Eligibility(genders=[g for g in d.Gender.values() if g])
+    page = found(client, played, eligibility=everybody)
+    assert "· todas las personas" in page
+    assert "mujer trans" not in page
+    page = found(client, played, eligibility=d.Eligibility(genders=[d.GENDER_FEMININE, d.GENDER_TRANSGENDER_FEMININE]))
+    assert "· mujer, mujer trans" in page
+    assert "todas las personas" not in page
+
+
+@pytest.mark.parametrize(
+    ("tag", "said"),
+    [
+        ("miq", "miskito"),
+        ("x-lsn", "lengua de señas de Nicaragua"),
+        ("qu", "quechua"),
+        ("es-NI", "español (Nicaragua)"),
+        ("ht", "criollo haitiano"),
+        ("x-abc", "otro idioma"),
+        ("zzz", "otro idioma"),
+        ("", "–"),
+    ],
+)
+def test_no_language_is_a_code(client: FlaskClient, tag: str, said: str) -> None:
+    with client.application.test_request_context():
+        assert words.language(tag) == said
+
+
+@pytest.mark.parametrize(
+    ("subdivision", "country", "said", "where"),
+    [
+        ("NI-CI", "NI", "Chinandega", "Chinandega, Nicaragua"),
+        ("US-CA", "US", "Estados Unidos", "Estados Unidos"),
+        ("", "CR", "–", "Costa Rica"),
+        ("QX-1", "QX", "otro país", "otro país"),
+    ],
+)
+def test_no_place_is_a_code(client: FlaskClient, subdivision: str, country: str, said: str, where: str) -> None:
+    with client.application.test_request_context():
+        assert words.department(subdivision).startswith(said)
+        assert words.place(subdivision, country).startswith(where)
+
+
+def test_no_code_stands_on_a_result(client: FlaskClient, played: PlayedServices) -> None:
+    page = found(
+        client, played, country="US", department="US-CA", languages=["miq", "x-lsn"], eligibility=d.Eligibility(genders=[d.GENDER_FEMININE])
+    )
+    shown = re.sub(r"<[^>]+>", " ", re.findall(r'<li class="row two">.*?</li>', page, re.DOTALL)[0])
+    assert not re.search(r"miq|x-lsn|US|GENDER|_", shown)
+
+
+def test_a_result_leads_to_a_referral_that_goes_there_if_it_fits(client: FlaskClient, played: PlayedServices) -> None:
+    page = found(client, played, organization_id="f" * 32, active=True)
+    assert f'href="/referrals/new?service={ID}"' in page
+    bed = d.Service(id=ID, name="Albergue", organization_name="Casa Puentes", need_codes=["HOU.EMG"])
+    played.answers["BatchGet"] = d.BatchGetResponse(services=[bed])
+    first = client.get(f"/referrals/new?service={ID}").text
+    assert "Para remitir a: <b>Albergue</b> · Casa Puentes" in first
+    answer = send(client, f"/referrals/new?service={ID}", channel_code="phone")
+    assert answer.headers["Location"] == f"/referrals/{ID}/need?service={ID}"
+    played.answers["GetReferral"] = r.Referral(id=ID, etag="e", side=r.SIDE_SENDER, state=r.STATE_DRAFT)
+    step = client.get(answer.headers["Location"]).text
+    assert '<option value="HOU.EMG" selected>' in step
+    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[d.Match(service=bed, verdict=d.VERDICT_ASK)])
+    played.answers["UpdateReferral"] = r.Referral(id=ID, etag="f", need_code="HOU.EMG")
+    answer = send(client, f"/referrals/{ID}/need?service={ID}", need_code="HOU.EMG", urgency="urgent")
+    assert answer.headers["Location"] == f"/referrals/{ID}/consent"
+    need, service = (request for rpc, request, _ in played.asked if rpc == "UpdateReferral")
+    assert (need.update_mask.paths, service.update_mask.paths) == (["need_code", "urgency"], ["service_id"])
+    assert (service.referral.service_id, service.referral.etag) == (ID, "f")
+    assert need.request_id != service.request_id
+
+
+@pytest.mark.parametrize("matches", [True, False])
+def test_where_it_does_not_fit_that_is_said_and_others_stand_beside(client: FlaskClient, played: PlayedServices, matches: bool) -> None:
+    played.answers["BatchGet"] = d.BatchGetResponse(services=[d.Service(id=ID, name="Albergue")])
+    no = d.MatchReason(criterion=d.CRITERION_AGE, verdict=d.VERDICT_DOES_NOT_FIT, reason_code="age_too_low")
+    young = d.Match(service=d.Service(id=ID, name="Albergue"), verdict=d.VERDICT_DOES_NOT_FIT, reasons=[no])
+    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[young] if matches else [])
+    answer = send(client, f"/referrals/{ID}/need?service={ID}", need_code="HOU.EMG", urgency="urgent")
+    assert answer.headers["Location"] == f"/referrals/{ID}/services?service={ID}"
+    assert len([rpc for rpc, _, _ in played.asked if rpc == "UpdateReferral"]) == 1
+    page = client.get(answer.headers["Location"]).text
+    assert "Albergue no puede recibirla:" in page
+    assert ("es demasiado joven para este servicio." in page) is matches
+    assert ("no está entre los que dan esta ayuda." in page) is not matches
+
+
+def test_a_service_that_is_not_there_any_more_is_no_reason_to_stop(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["BatchGet"] = d.BatchGetResponse()
+    page = client.get(f"/referrals/new?service={ID}")
+    assert page.status_code == 200
+    assert "Para remitir a:" not in page.text
+
+
+def test_who_goes_to_look_for_the_persons_file_keeps_the_service(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["GetPerson"] = p.Person(id=ID, organization_id=ID)
+    assert f'href="/people?service={ID}"' in client.get(f"/referrals/new?service={ID}").text
+    assert f'href="/people/{ID}?service={ID}"' in client.get(f"/people?service={ID}").text
+    assert f'href="/referrals/new?person={ID}&amp;service={ID}"' in client.get(f"/people/{ID}?service={ID}").text
+
+
+def test_who_sends_nobody_is_not_offered_to(played: PlayedServices) -> None:
+    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
+    client = enter(pages(played).test_client())
+    assert "Remitir aquí" not in found(client, played, organization_id="f" * 32, active=True)

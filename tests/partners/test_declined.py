@@ -1,0 +1,186 @@
+"""Who declines for lack of room puts her own figure in doubt, until she says it anew; nobody else can, and no fact of before."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from google.protobuf.message import DecodeError
+
+from chassis.envelope import NewerKind
+from chassis.ids import new_id
+from chassis.outbox import Fact
+from chassis.tokens import SYSTEM
+from protos.partners.v1 import directory_pb2 as pb
+from protos.referrals.v1 import facts_pb2
+from services.partners import subscriptions
+from services.partners.domain.organization import Organization
+from services.partners.domain.service import Service
+from services.partners.domain.worker import Role
+from tests.partners.scene import NOON, Scene, refused
+
+WOMAN = {"need_code": "HOU.EMG", "country": "NI", "department": "NI-CI", "age": 24, "gender": pb.GENDER_FEMININE, "dependants": 0}
+
+
+class Shelter:
+    """An organisation with one service that said at noon that there is room; it is two o'clock."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.organization: Organization = scene.organization("Casa Puentes")
+        self.service: Service = scene.service(self.organization, "Albergue")
+        self.staff = scene.by(self.organization, Role.WORKER, Role.MANAGER)
+        scene.later(hours=2)
+
+    def hear(
+        self, verb: str = "declined", *, reason: str = "no_capacity", by: str = "", service: str = "", at: datetime | None = None
+    ) -> None:
+        said = facts_pb2.ReferralFact(
+            referral_id=new_id(),
+            service_id=service or self.service.id,
+            reason_code=reason,
+            actor_organization_id=by or self.organization.id,
+            receiver_organization_id=self.organization.id,
+        )
+        self.fact(f"enlace.referral.{verb}.v1", said.SerializeToString(), at)
+
+    def fact(self, type_: str, body: bytes, at: datetime | None = None) -> None:
+        with self.scene.database.transaction(SYSTEM) as tx:
+            subscriptions.hear(tx, Fact(new_id(), 1, type_, body, at or self.scene.clock.now()))
+
+    def seen(self) -> pb.Service:
+        found: pb.Service = self.scene.coordinator.GetService(pb.GetServiceRequest(id=self.service.id))
+        return found
+
+    @property
+    def declined(self) -> timedelta | None:
+        """How long after noon, as everybody sees it."""
+        room = self.seen().capacity
+        return room.declined_time.ToDatetime(NOON.tzinfo) - NOON if room.HasField("declined_time") else None
+
+    def room(self) -> tuple[str, str]:
+        """Name of the first that matches, and what is said of its room."""
+        first = self.scene.coordinator.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches[0]  # type: ignore[arg-type]
+        return first.service.name, next(reason.reason_code for reason in first.reasons if reason.criterion == pb.CRITERION_ROOM)
+
+
+@pytest.fixture
+def shelter(scene: Scene) -> Shelter:
+    return Shelter(scene)
+
+
+def test_who_declines_for_lack_of_room_puts_her_figure_in_doubt_and_does_not_change_it(shelter: Shelter) -> None:
+    before = shelter.seen()
+    assert shelter.declined is None
+    shelter.hear()
+    after = shelter.seen()
+    assert shelter.declined == timedelta(hours=2)
+    assert (after.capacity.intake, after.capacity.available) == (pb.INTAKE_OPEN, 3)
+    assert after.capacity.update_time == before.capacity.update_time
+    assert after.active
+    assert after.etag != before.etag  # a reader sees something else
+    assert [kind for _, kind in shelter.scene.facts(shelter.service.id)] == ["enlace.service.registered.v1"]
+
+
+def test_until_she_says_anew_whether_there_is_room(shelter: Shelter) -> None:
+    shelter.hear()
+    shelter.scene.later(minutes=1)
+    shelter.staff.SetCapacity(pb.SetCapacityRequest(id=shelter.service.id, capacity=pb.Capacity(intake=pb.INTAKE_OPEN, available=1)))
+    assert shelter.declined is None
+    shelter.hear(at=NOON + timedelta(hours=2))  # told late, or again
+    assert shelter.declined is None
+    assert shelter.room() == ("Albergue", "room_free")
+
+
+def test_what_comes_twice_or_in_the_wrong_order_is_as_if_it_came_once(shelter: Shelter) -> None:
+    for minutes in (70, 100, 100, 80, 70):
+        shelter.hear(at=NOON + timedelta(minutes=minutes))
+    assert shelter.declined == timedelta(minutes=100)
+
+
+def test_a_decline_of_before_the_figure_doubts_nothing(shelter: Shelter) -> None:
+    for at in (NOON - timedelta(hours=1), NOON):
+        shelter.hear(at=at)
+    assert shelter.declined is None
+
+
+@pytest.mark.parametrize("reason", ["not_eligible", "other", "", "NO_CAPACITY", "no_capacity_at_all"])
+def test_another_reason_says_nothing_of_room(shelter: Shelter, reason: str) -> None:
+    shelter.hear(reason=reason)
+    assert shelter.declined is None
+
+
+@pytest.mark.parametrize("verb", ["accepted", "waitlisted", "expired", "withdrawn", "drafted"])
+def test_no_other_step_says_anything_of_room(shelter: Shelter, verb: str) -> None:
+    shelter.hear(verb)
+    assert shelter.declined is None
+
+
+def test_nobody_else_can_put_it_in_doubt(shelter: Shelter) -> None:
+    other = shelter.scene.organization("Ajena")
+    shelter.hear(by=other.id)
+    shelter.hear(by=shelter.scene.coalition.id)
+    assert shelter.declined is None
+
+
+def test_a_service_that_is_not_known_or_never_said_its_room_is_passed_over(shelter: Shelter) -> None:
+    shelter.hear(service=new_id())
+    silent = shelter.staff.CreateService(pb.CreateServiceRequest(service=pb.Service(name="Ropero", need_codes=["MAT.NFI"])))
+    shelter.hear(service=silent.id)
+    assert not shelter.scene.coordinator.GetService(pb.GetServiceRequest(id=silent.id)).HasField("capacity")
+
+
+def test_it_ranks_below_those_with_room_and_is_not_among_those_that_surely_have_some(shelter: Shelter) -> None:
+    shelter.scene.service(shelter.scene.organization("Zaguán"), "Zaguán", room=1)
+    assert shelter.room() == ("Albergue", "room_free")
+    shelter.hear()
+    assert shelter.room() == ("Zaguán", "room_free")
+    matches = shelter.scene.coordinator.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches  # type: ignore[arg-type]
+    reasons = {reason.reason_code: reason.verdict for reason in matches[1].reasons}
+    assert reasons["room_declined"] == pb.VERDICT_ASK
+    with_room = shelter.scene.coordinator.SearchServices(pb.SearchServicesRequest(has_room=True)).services
+    assert [service.name for service in with_room] == ["Zaguán"]
+    assert shelter.scene.coordinator.SearchServices(pb.SearchServicesRequest()).total_size == 2
+
+
+def test_a_closed_one_stays_closed_and_a_full_one_full(shelter: Shelter) -> None:
+    for room, says in (
+        (pb.Capacity(intake=pb.INTAKE_CLOSED), "room_closed"),
+        (pb.Capacity(intake=pb.INTAKE_OPEN, available=0), "room_none"),
+    ):
+        shelter.staff.SetCapacity(pb.SetCapacityRequest(id=shelter.service.id, capacity=room))
+        shelter.scene.later(minutes=1)
+        shelter.hear()
+        assert shelter.room() == ("Albergue", says)
+
+
+def test_what_was_read_before_it_came_into_doubt_is_stale(shelter: Shelter) -> None:
+    before = shelter.seen().etag
+    shelter.hear()
+    open_again = pb.SetCapacityRequest(id=shelter.service.id, etag=before, capacity=pb.Capacity(intake=pb.INTAKE_OPEN))
+    with refused("ABORTED", "stale_etag"):
+        shelter.staff.SetCapacity(open_again)
+
+
+def test_who_sends_the_time_herself_changes_nothing(shelter: Shelter) -> None:
+    room = pb.Capacity(intake=pb.INTAKE_OPEN, available=2)
+    room.declined_time.FromDatetime(NOON + timedelta(days=1))
+    shelter.staff.SetCapacity(pb.SetCapacityRequest(id=shelter.service.id, capacity=room))
+    assert shelter.declined is None
+
+
+@pytest.mark.parametrize("type_", ["enlace.contact.recorded.v1", "enlace.receipt.given.v1", "enlace.referral.something_new.v1"])
+def test_what_does_not_matter_here_is_heard_and_passed_over(shelter: Shelter, type_: str) -> None:
+    shelter.fact(type_, b"")
+    assert shelter.declined is None
+
+
+@pytest.mark.parametrize("type_", ["enlace.weather.changed.v1", "enlace.referral.declined.v2", "other.referral.declined.v1", ""])
+def test_a_kind_of_fact_that_is_newer_than_this_service_is_held(shelter: Shelter, type_: str) -> None:
+    with pytest.raises(NewerKind):
+        shelter.fact(type_, b"")
+
+
+def test_a_body_that_can_not_be_read_is_refused(shelter: Shelter) -> None:
+    with pytest.raises(DecodeError):
+        shelter.fact("enlace.referral.declined.v1", b"\xff\xff\xff")

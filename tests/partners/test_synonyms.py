@@ -1,0 +1,161 @@
+"""Synonyms of needs: what a person says finds what she means. The data first, then the search on the real database."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import services.partners
+from chassis.sweeper import Sweeper
+from protos.partners.v1 import directory_pb2 as pb
+from services.partners import usecases
+from services.partners.domain.organization import OrganizationType
+from services.partners.store import services as kept
+from services.partners.store.taxonomy import taxonomy
+from services.partners.store.words import fold
+from tests.partners.scene import Scene
+
+DATA = json.loads((Path(services.partners.__file__).parent / "data" / "synonyms.json").read_text(encoding="utf-8"))
+LANGUAGES = ("es", "en", "fr")
+# They mean more than one kind of help, and whoever says them has to see both.
+ON_PURPOSE = {"violencia", "violence", "pasaje"}
+
+
+def found(scene: Scene, words: str) -> list[str]:
+    """Names, in their order."""
+    return [service.name for service in scene.coordinator.SearchServices(pb.SearchServicesRequest(words=words)).services]
+
+
+def met(scene: Scene, words: str) -> set[str]:
+    """The needs of what is found."""
+    services = scene.coordinator.SearchServices(pb.SearchServicesRequest(words=words, page_size=100)).services
+    return {code for service in services for code in service.need_codes}
+
+
+def test_every_need_has_synonyms_in_each_language() -> None:
+    assert list(DATA["needs"]) == list(taxonomy().terms)
+    for code, term in taxonomy().terms.items():
+        assert tuple(term.synonyms) == LANGUAGES, code
+        for language, words in term.synonyms.items():
+            assert 4 <= len(words) <= 12, (code, language)
+            assert len({fold(word) for word in words}) == len(words), (code, language)
+
+
+def test_every_kind_of_organisation_has_synonyms_in_each_language() -> None:
+    assert set(DATA["organization_types"]) == set(OrganizationType)
+    assert {tuple(said) for said in DATA["organization_types"].values()} == {LANGUAGES}
+
+
+def test_no_synonym_names_two_unrelated_needs_unless_on_purpose() -> None:
+    meant: dict[str, set[str]] = defaultdict(set)
+    for code, term in taxonomy().terms.items():
+        for words in term.synonyms.values():
+            for word in words:
+                meant[fold(word)].add(code)
+    groups = {word: {taxonomy().parent(code) or code for code in codes} for word, codes in meant.items()}
+    assert {word for word, of in groups.items() if len(of) > 1} == ON_PURPOSE
+    twice = [word for word, codes in meant.items() for code in codes if taxonomy().parent(code) in codes]
+    assert twice == []  # a group's words find what is in it already
+
+
+@pytest.fixture
+def network(scene: Scene) -> Scene:
+    """A service for each need, with a name that says nothing; one of them of a convent."""
+    nuns = scene.organization("Hermandad de la Luz", type=OrganizationType.RELIGIOUS)
+    for number, code in enumerate(taxonomy().terms):
+        scene.service(nuns if code == "HOU.TRANS" else scene.coalition, f"Servicio {number}", code)
+    return scene
+
+
+SAID = {
+    "abogado": "LEG",
+    "ABOGADAS": "LEG",
+    "necesito un abogado": "LEG",
+    "I need a lawyer": "LEG",
+    "besoin d'un avocat": "LEG",
+    "avogado": "LEG",
+    "dentista": "MED.DENT",
+    "dentitsa": "MED.DENT",
+    "dolor de muelas": "MED.DENT",
+    "dormir": "HOU",
+    "dónde dormir": "HOU",
+    "pasar la noche": "HOU.EMG",
+    "comida": "MAT.FOD",
+    "hambre": "MAT.FOD",
+    "pasaporte": "DOC.TRV",
+    "papeles": "DOC",
+    "cédula": "DOC.IDN",
+    "trabajo": "LIV",
+    "psicóloga": "PSS",
+    "sicologa": "PSS",
+    "quitarse la vida": "PSS.PSY",
+    "la violaron": "MED.SVC",
+    "embarasada": "MED.MAT",
+    "pañales": "MAT.NFI",
+    "guardería": "FAM.DEP",
+    "volver a casa": "RET",
+    "saldo": "MAT.COM",
+    "sordos": "LNG.SGN",
+    "préstamo": "LIV.FIN",
+}
+
+
+def test_what_a_person_says_finds_what_she_means(network: Scene) -> None:
+    for words, need in SAID.items():
+        meant = {need, *(code for code, term in taxonomy().terms.items() if term.parent == need)}
+        assert meant <= met(network, words), words
+
+
+def test_what_has_nothing_to_do_with_it_is_not_found(network: Scene) -> None:
+    for words, group in {"dentista": "MED", "comida": "MAT", "abogada": "LEG", "pasaporte": "DOC"}.items():
+        assert {code.partition(".")[0] for code in met(network, words)} == {group}, words
+
+
+def test_every_synonym_finds_its_need(network: Scene) -> None:
+    for code, term in taxonomy().terms.items():
+        for words in term.synonyms.values():
+            for word in words:
+                assert code in met(network, word), (code, word)
+
+
+def test_who_says_it_in_its_own_words_comes_first(scene: Scene) -> None:
+    scene.service(scene.coalition, "Ayuda a mujeres", "MED.DENT")
+    scene.service(scene.coalition, "Brigada", "MED.DENT", description="Atiende una dentista los jueves")
+    scene.service(scene.coalition, "Consultorio del dentista", "MED.DENT")
+    # What is only written in a description counts no less than the need itself.
+    scene.service(scene.coalition, "Alcaldía", "MED.PRI", description="También hay dentista")
+    assert found(scene, "dentista") == ["Consultorio del dentista", "Alcaldía", "Ayuda a mujeres", "Brigada"]
+
+
+def test_nuns_are_found_by_the_kind_of_their_organisation(network: Scene) -> None:
+    for words in ("monjas", "monja", "MONJAS", "mongas", "nuns", "religieuses", "convento"):
+        assert "HOU.TRANS" in met(network, words), words
+        assert "HOU.EMG" not in met(network, words), words
+
+
+def test_partner_systems_get_the_synonyms_with_the_taxonomy(scene: Scene) -> None:
+    terms = {term.code: term for term in scene.nobody.ListTaxonomyTerms(pb.ListTaxonomyTermsRequest()).terms}
+    said = {synonyms.language: list(synonyms.words) for synonyms in terms["MED.DENT"].synonyms}
+    assert tuple(said) == LANGUAGES
+    assert "dentista" in said["es"]
+
+
+def test_after_an_update_of_the_words_services_are_found_by_the_new_ones(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = scene.service(scene.coalition, "Jornada", "MED.DENT")
+    facts = scene.facts(made.id)
+    terms = taxonomy().terms
+    monkeypatch.setitem(terms, "MED.DENT", replace(terms["MED.DENT"], synonyms={"es": ("jolgorio",)}))
+    assert found(scene, "jolgorio") == []
+    monkeypatch.setattr(kept, "edition", lambda: "another")
+    sweeper = Sweeper(scene.database, scene.clock, usecases.sweep)
+    sweeper.sweep()
+    assert found(scene, "jolgorio") == ["Jornada"]
+    assert found(scene, "dentista") == []
+    assert scene.facts(made.id) == facts  # it says nothing new
+    written = scene.rows("SELECT xmin::text FROM services")
+    sweeper.sweep()
+    assert scene.rows("SELECT xmin::text FROM services") == written

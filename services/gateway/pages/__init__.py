@@ -12,6 +12,7 @@ from services.gateway.pages import (
     inbox,
     invitation,
     line,
+    live,
     members,
     my_referral,
     outbox,
@@ -40,6 +41,7 @@ NOUNS = (
     inbox,
     members,
     webhooks,
+    live,
 )
 
 

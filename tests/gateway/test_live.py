@@ -214,12 +214,20 @@ def test_a_click_right_after_a_page_asked_by_itself_counts_as_use(client: FlaskC
     assert asked(played, "IssueToken") == before, "a use is good enough for what asks by itself"
 
 
-def test_who_signed_out_is_asked_to_sign_in_whatever_was_remembered(client: FlaskClient, played: PlayedServices) -> None:
-    client.get("/live", headers={"Passive": "1"})
-    client.application.extensions["exchange"].forget(SECRET)
+@pytest.mark.parametrize(("path", "headers"), [("/live", {}), ("/live", {"Passive": "1"}), ("/today", {"Passive": "1"})])
+def test_an_ended_session_is_told_to_the_script_and_the_cookie_stays_for_what_is_being_written(
+    client: FlaskClient, app: Flask, played: PlayedServices, path: str, headers: dict[str, str]
+) -> None:
+    app.extensions["exchange"].forget(SECRET)
     played.answers["IssueToken"] = errors.Unauthenticated("session_ended")
-    answer = client.get("/live", headers={"Passive": "1"})
-    assert (answer.status_code, answer.location.partition("?")[0]) == (302, "/sign-in")
+    answer = client.get(path, headers=headers)
+    assert (answer.status_code, answer.data, "Set-Cookie" in answer.headers) == (401, b"", False)
+
+
+def test_without_a_script_an_ended_session_leads_to_the_sign_in(client: FlaskClient, app: Flask, played: PlayedServices) -> None:
+    app.extensions["exchange"].forget(SECRET)
+    played.answers["IssueToken"] = errors.Unauthenticated("session_ended")
+    assert client.get("/today?auto=1").location == "/sign-in?ended=1"
 
 
 def test_a_referral_that_did_not_change_opens_no_note_again(client: FlaskClient, played: PlayedServices) -> None:

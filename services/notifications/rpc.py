@@ -28,7 +28,7 @@ class NotificationsServicer:
         )
 
     def CountUnread(self, request: pb.CountUnreadRequest, call: Call) -> pb.CountUnreadResponse:
-        return pb.CountUnreadResponse(unread=inbox.count_unread(call.tx, call.caller))
+        return pb.CountUnreadResponse(unread=inbox.count_unread(call.tx, call.caller), version=inbox.unread_version(call.tx, call.caller))
 
     def MarkMessageRead(self, request: pb.MarkMessageReadRequest, call: Call) -> pb.Message:
         message = inbox.mark_read(call.tx, call.caller, call.clock.now(), object_id(request.id))

@@ -229,16 +229,20 @@ class CountUnreadResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     UNREAD_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     unread: _builtins.int
     """How many."""
+    version: _builtins.str
+    """Opaque: another one when a message to anybody of the caller's organisation came or was read, so that one question does for all its workers."""
     def __init__(
         self,
         *,
         unread: _builtins.int = ...,
+        version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["unread", b"unread"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["unread", b"unread", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1269,6 +1269,43 @@ class CountReferralsResponse(_message.Message):
 Global___CountReferralsResponse: _TypeAlias = CountReferralsResponse  # noqa: Y015
 
 @_typing.final
+class GetQueueVersionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetQueueVersionRequest: _TypeAlias = GetQueueVersionRequest  # noqa: Y015
+
+@_typing.final
+class QueueVersion(_message.Message):
+    """As what a caller's lists stand now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """Opaque: only whether it is the same means something."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueueVersion: _TypeAlias = QueueVersion  # noqa: Y015
+
+@_typing.final
 class GetDeadlinePolicyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

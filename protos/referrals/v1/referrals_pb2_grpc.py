@@ -60,6 +60,11 @@ class ReferralsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CountReferralsRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CountReferralsResponse.FromString,
                 _registered_method=True)
+        self.GetQueueVersion = channel.unary_unary(
+                '/enlace.referrals.v1.Referrals/GetQueueVersion',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetQueueVersionRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.QueueVersion.FromString,
+                _registered_method=True)
         self.GetDeadlinePolicy = channel.unary_unary(
                 '/enlace.referrals.v1.Referrals/GetDeadlinePolicy',
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetDeadlinePolicyRequest.SerializeToString,
@@ -212,6 +217,14 @@ class ReferralsServicer:
 
     def CountReferrals(self, request, context):
         """Counts what a desk has before it, for the same box and filters as ListReferrals.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetQueueVersion(self, request, context):
+        """Says by one opaque text whether anything changed in what the caller's lists of referrals and contacts show: ask it often, and the lists when it
+        differs. A coordinator or auditor hears of the whole network.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -417,6 +430,11 @@ def add_ReferralsServicer_to_server(servicer, server):
                     servicer.CountReferrals,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CountReferralsRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CountReferralsResponse.SerializeToString,
+            ),
+            'GetQueueVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetQueueVersion,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetQueueVersionRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.QueueVersion.SerializeToString,
             ),
             'GetDeadlinePolicy': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDeadlinePolicy,
@@ -670,6 +688,33 @@ class Referrals:
             '/enlace.referrals.v1.Referrals/CountReferrals',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.CountReferralsRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.CountReferralsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetQueueVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/GetQueueVersion',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.GetQueueVersionRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.QueueVersion.FromString,
             options,
             channel_credentials,
             insecure,

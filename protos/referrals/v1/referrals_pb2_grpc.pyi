@@ -45,6 +45,10 @@ class ReferralsStub:
     """Lists referrals ordered by their next deadline (live ones), else newest first; a page at a time."""
     CountReferrals: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CountReferralsRequest, _referrals_pb2.CountReferralsResponse]
     """Counts what a desk has before it, for the same box and filters as ListReferrals."""
+    GetQueueVersion: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetQueueVersionRequest, _referrals_pb2.QueueVersion]
+    """Says by one opaque text whether anything changed in what the caller's lists of referrals and contacts show: ask it often, and the lists when it
+    differs. A coordinator or auditor hears of the whole network.
+    """
     GetDeadlinePolicy: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]
     """Returns the network's policy: how long there is for what is waited for, by urgency; silence is the first one, and 30 days after news. What a
     referral's own clocks say is what counts.
@@ -130,6 +134,10 @@ class ReferralsAsyncStub(ReferralsStub):
     """Lists referrals ordered by their next deadline (live ones), else newest first; a page at a time."""
     CountReferrals: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CountReferralsRequest, _referrals_pb2.CountReferralsResponse]  # type: ignore[assignment]
     """Counts what a desk has before it, for the same box and filters as ListReferrals."""
+    GetQueueVersion: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetQueueVersionRequest, _referrals_pb2.QueueVersion]  # type: ignore[assignment]
+    """Says by one opaque text whether anything changed in what the caller's lists of referrals and contacts show: ask it often, and the lists when it
+    differs. A coordinator or auditor hears of the whole network.
+    """
     GetDeadlinePolicy: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]  # type: ignore[assignment]
     """Returns the network's policy: how long there is for what is waited for, by urgency; silence is the first one, and 30 days after news. What a
     referral's own clocks say is what counts.
@@ -242,6 +250,16 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.CountReferralsResponse, _abc.Awaitable[_referrals_pb2.CountReferralsResponse]]:
         """Counts what a desk has before it, for the same box and filters as ListReferrals."""
+
+    @_abc_1.abstractmethod
+    def GetQueueVersion(
+        self,
+        request: _referrals_pb2.GetQueueVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.QueueVersion, _abc.Awaitable[_referrals_pb2.QueueVersion]]:
+        """Says by one opaque text whether anything changed in what the caller's lists of referrals and contacts show: ask it often, and the lists when it
+        differs. A coordinator or auditor hears of the whole network.
+        """
 
     @_abc_1.abstractmethod
     def GetDeadlinePolicy(

@@ -93,6 +93,17 @@ def unread(tx: Transaction, who: dict[str, object]) -> int:
     return int(row["unread"])
 
 
+def unread_version(tx: Transaction, who: dict[str, object]) -> str:
+    """How many are unread in the whole organisation, whoever they are for, and a sum of their ids."""
+    row = tx.execute(
+        "SELECT count(*) || '.' || coalesce(sum(hashtext(id)), 0) AS version FROM messages WHERE read_time IS NULL"
+        " AND (organization_id = %(organization)s OR (audience = 'coordination' AND organization_id = '' AND %(coordinator)s))",
+        who,
+    ).fetchone()
+    assert row is not None
+    return str(row["version"])
+
+
 def mark_read(tx: Transaction, who: dict[str, object], message_id: str, now: datetime) -> Message | None:
     """The message, read now unless it was before; None when `who` does not see it."""
     row = tx.execute(_READ, {**who, "message": message_id, "now": now}).fetchone()

@@ -24,6 +24,11 @@ def count_unread(tx: Transaction, caller: Caller) -> int:
     return messages.unread(tx, _who(caller))
 
 
+def unread_version(tx: Transaction, caller: Caller) -> str:
+    """Another text when the unread messages of anybody in the caller's organisation are others."""
+    return messages.unread_version(tx, _who(caller))
+
+
 def mark_read(tx: Transaction, caller: Caller, now: datetime, message_id: str) -> Message:
     """Reads one; a second reading changes nothing."""
     message = messages.mark_read(tx, _who(caller), message_id, now)

@@ -78,6 +78,9 @@ class ReferralsServicer:
             live_by_department=row["by_department"],
         )
 
+    def GetQueueVersion(self, request: pb.GetQueueVersionRequest, call: Call) -> pb.QueueVersion:
+        return pb.QueueVersion(version=self._usecases.queue_version(call.tx, call.caller))
+
     def GetDeadlinePolicy(self, request: pb.GetDeadlinePolicyRequest, call: Call) -> pb.DeadlinePolicy:
         return pb.DeadlinePolicy(
             deadlines=[

@@ -262,6 +262,31 @@ def count(tx: Transaction, wanted: Filter) -> Row:
     return row
 
 
+# Not the greatest time alone: of two changes at once the one that began first may be committed last, and it would never be seen. Among the newest it is,
+# as long as fewer change in the five seconds that a transaction may take. Each branch reads so many rows by an index that is in this order.
+_NEWEST = "SELECT id, version FROM {} WHERE {} ORDER BY update_time DESC LIMIT 64"
+_OWN = " UNION ALL ".join(
+    f"({_NEWEST.format(*branch)})"
+    for branch in (
+        ("referrals", "sender_organization_id = %(organization)s"),
+        ("referrals", "receiver_organization_id = %(organization)s AND state <> 'draft'"),
+        ("contacts", "organization_id = %(organization)s"),
+    )
+)
+_NETWORK = f"{_OWN} UNION ALL ({_NEWEST.format('referrals', 'true')})"
+
+
+def queue_version(tx: Transaction, organization_id: str, *, network: bool) -> str:
+    """A digest of what changed last among the referrals and contacts of an organisation; with `network`, among all that the scope shows."""
+    newest = _NETWORK if network else _OWN
+    row = tx.execute(
+        f"SELECT md5(coalesce(string_agg(id || version, ',' ORDER BY id, version), '')) AS version FROM ({newest}) AS newest",
+        {"organization": organization_id},
+    ).fetchone()
+    assert row is not None
+    return str(row["version"])
+
+
 def live_of_person(tx: Transaction, person_id: str, receipt_id: str = "") -> list[str]:
     """Live referrals of a person; only those that stand on a receipt, if one is given."""
     rows = tx.execute(

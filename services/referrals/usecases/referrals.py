@@ -92,6 +92,10 @@ class Referrals:
         """The figures of Today and the board."""
         return referrals.count(tx, wanted)
 
+    def queue_version(self, tx: Transaction, caller: Caller) -> str:
+        """Another text when something changed in what the caller's lists show."""
+        return referrals.queue_version(tx, caller.organization_id, network=members.view_of(caller) == "coordinator")
+
     def history(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]) -> list[Event]:
         """What happened. Notes are about her: they are opened like her identity, and that is on record."""
         referral = referrals.get(tx, identifier)

@@ -139,6 +139,12 @@ def day(stamp: Timestamp | None) -> str:
     return str(format_datetime(at.astimezone(zone()), "d MMM y", locale=locale())) if at else "–"
 
 
+def dated(stamp: Timestamp | None) -> str:
+    """A time with its whole date, for paper: it is read on another day."""
+    at = moment(stamp)
+    return str(format_datetime(at.astimezone(zone()), "d MMMM y, HH:mm", locale=locale())) if at else "–"
+
+
 def long_day(at: datetime) -> str:
     """A date with its weekday, without the year."""
     pattern = {"en": "EEEE d MMMM", "fr": "EEEE d MMMM"}.get(language(), "EEEE d 'de' MMMM")

@@ -543,6 +543,9 @@ def test_the_printed_slip_has_the_code_and_no_name(played: PlayedServices, clien
     assert slip
     assert played.answers["GetReferral"].code in slip[0]  # type: ignore[union-attr]
     assert "Rosa" not in slip[0]
+    assert 'class="qr"' in slip[0]
+    assert "hoy" not in slip[0], "a date that holds tomorrow"
+    assert not re.search(r"<(button|form|input)", slip[0])
 
 
 def test_what_is_searched_for_is_in_no_address(played: PlayedServices, client: FlaskClient) -> None:

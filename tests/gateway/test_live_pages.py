@@ -115,8 +115,8 @@ def test_the_step_that_is_being_written_on_a_referral_stays_while_its_history_gr
     with served(pages(desk)) as site:
         page = open_pages(context, site, signed=True)
         page.goto(f"{site}/referrals/{'ab' * 16}")
-        page.evaluate("document.querySelectorAll('#steps details').forEach((part) => { part.open = true; })")
-        page.locator("#steps textarea").first.fill("ya viene en camino")
+        page.evaluate("document.querySelectorAll('#do details').forEach((part) => { part.open = true; })")
+        page.locator("#do textarea").first.fill("ya viene en camino")
         events = page.locator("#timeline li")
         before = events.count()
         shown = desk.answers["GetReferral"]
@@ -127,7 +127,7 @@ def test_the_step_that_is_being_written_on_a_referral_stays_while_its_history_gr
         found.events.add().CopyFrom(found.events[0])
         desk.version += 1
         expect(events).to_have_count(before + 1, timeout=SOON)
-        expect(page.locator("#steps textarea").first).to_have_value("ya viene en camino")
+        expect(page.locator("#do textarea").first).to_have_value("ya viene en camino")
         expect(page.locator("#live")).to_have_text("La página cambió")
         page.goto("about:blank")
 

@@ -67,15 +67,22 @@ class Operator(Actor):
     def takes_a_contact_without_a_name(self) -> tuple[str, str]:
         """Returns what she reads out: reference and PIN."""
         self.goes_to("/line/new")
-        self.chooses("danger_now", "no")
-        self.chooses("safe_place_tonight", "no")
-        self.chooses("exploiters_looking", "did_not_say")
+        self.answers("danger_now", "no")
+        expect(self.page.locator(".readout b")).to_have_count(2)
+        said = self.page.locator(".readout b").all_inner_texts()
+        self.answers("safe_place_tonight", "no")
+        self.answers("exploiters_looking", "did_not_say")
+        self.page.locator("[data-question=about]").click()
         self.page.select_option("[name=speaker_code]", "person")
         self.page.select_option("[name=need_code]", "HOU.EMG")
-        self.presses("Guardar y dar referencia")
+        self.presses("^Guardar$")
         self.sees("Emergencia")
-        said = self.page.locator(".readout b").all_inner_texts()
         return said[0], said[1]
+
+    def answers(self, question: str, said: str) -> None:
+        """One question of the list, which stands in the middle then."""
+        self.page.locator(f"[data-question={question}]").click()
+        self.chooses(question, said)
 
     def refers_the_caller_to(self, shelter_service: str) -> str:
         """The five steps; returns the address of the referral."""
@@ -147,19 +154,25 @@ class ShelterWorker(Actor):
     def accepts(self) -> None:
         self.presses("Ya la vimos")
         self.sees("Vista")
-        self.page.locator("#accept form button").click()
+        self.fills_in("accept")
         self.sees("Aceptada")
 
+    def fills_in(self, step: str) -> None:
+        """Opens the form of a step where it stands, and sends it as it is."""
+        self.page.locator(f"#form-{step} > summary").click()
+        self.page.locator(f"#{step} button").click()
+
     def opens_who_she_is(self) -> None:
-        self.page.locator("details", has_text="Abrir sus datos").last.locator("summary").click()
+        self.page.locator("details", has_text="Elegir qué abrir").last.locator("summary").click()
         self.presses("Abrir y dejar constancia")
         self.sees("Yolanda")
 
     def begins_and_completes(self) -> None:
-        self.page.locator("#start form button").click()
+        self.fills_in("start")
         self.sees("En curso")
+        self.page.locator("#form-complete > summary").click()
         self.chooses("outcome_code", "fully_met")
-        self.page.locator("#complete form button").click()
+        self.page.locator("#complete button").click()
         self.sees("Terminada")
 
 

@@ -57,6 +57,10 @@ class Actor:
     def sees(self, words: str) -> None:
         expect(self.page.get_by_role("main")).to_contain_text(words)
 
+    def finds_it(self, state: str) -> None:
+        """The referral on the page stands there now, of the points of its way."""
+        expect(self.page.locator(".steps [aria-current]")).to_contain_text(state)
+
     def leaves(self) -> None:
         self.context.close()
 
@@ -67,22 +71,15 @@ class Operator(Actor):
     def takes_a_contact_without_a_name(self) -> tuple[str, str]:
         """Returns what she reads out: reference and PIN."""
         self.goes_to("/line/new")
-        self.answers("danger_now", "no")
-        expect(self.page.locator(".readout b")).to_have_count(2)
-        said = self.page.locator(".readout b").all_inner_texts()
-        self.answers("safe_place_tonight", "no")
-        self.answers("exploiters_looking", "did_not_say")
-        self.page.locator("[data-question=about]").click()
+        self.chooses("danger_now", "no")
+        self.chooses("safe_place_tonight", "no")
+        self.chooses("exploiters_looking", "did_not_say")
         self.page.select_option("[name=speaker_code]", "person")
         self.page.select_option("[name=need_code]", "HOU.EMG")
-        self.presses("^Guardar$")
+        self.presses("Guardar y dar referencia")
         self.sees("Emergencia")
+        said = self.page.locator(".readout b").all_inner_texts()
         return said[0], said[1]
-
-    def answers(self, question: str, said: str) -> None:
-        """One question of the list, which stands in the middle then."""
-        self.page.locator(f"[data-question={question}]").click()
-        self.chooses(question, said)
 
     def refers_the_caller_to(self, shelter_service: str) -> str:
         """The five steps; returns the address of the referral."""
@@ -91,7 +88,7 @@ class Operator(Actor):
         self.sees("Revise y envíe")
         self.page.fill("[name=note]", "Llega en taxi hacia la medianoche.")
         self.presses("Enviar la remisión")
-        self.sees("Enviada")
+        self.finds_it("Enviada")
         return self.where()
 
     def where(self) -> str:
@@ -153,9 +150,9 @@ class ShelterWorker(Actor):
 
     def accepts(self) -> None:
         self.presses("Ya la vimos")
-        self.sees("Vista")
+        self.finds_it("Vista")
         self.fills_in("accept")
-        self.sees("Aceptada")
+        self.finds_it("Aceptada")
 
     def fills_in(self, step: str) -> None:
         """Opens the form of a step where it stands, and sends it as it is."""
@@ -169,11 +166,11 @@ class ShelterWorker(Actor):
 
     def begins_and_completes(self) -> None:
         self.fills_in("start")
-        self.sees("En curso")
+        self.finds_it("En curso")
         self.page.locator("#form-complete > summary").click()
         self.chooses("outcome_code", "fully_met")
         self.page.locator("#complete button").click()
-        self.sees("Terminada")
+        self.finds_it("Terminada")
 
 
 class Caller(Actor):
@@ -214,14 +211,14 @@ def test_a_caller_at_midnight_gets_a_bed_and_hears_of_it(browser: Browser, stack
     assert "taxi" not in coordinator.page.content()
 
     operator.goes_to(referral)
-    operator.sees("Aceptada")
+    operator.finds_it("Aceptada")
     shelter.goes_to(referral)
     shelter.begins_and_completes()
 
     caller.hears(reference, pin, "¿Le llegó la ayuda?")
     caller.presses("Sí, me llegó")
     operator.goes_to(referral)
-    operator.sees("Cerrada")
+    operator.finds_it("Cerrada")
     for actor in (operator, shelter, coordinator, caller):
         actor.leaves()
 
@@ -251,7 +248,7 @@ def test_an_emergency_is_confirmed_by_a_second_person_and_her_word_ends_it_and_i
     caller.sees("ninguna otra organización puede abrir ya sus datos")
     caller.sees("Quien abrió su expediente lo conserva")
     shelter.goes_to(referral)
-    shelter.sees("Consentimiento retirado")
+    shelter.finds_it("Consentimiento retirado")
     assert "terminal" not in shelter.page.content()
     assert shelter.page.get_by_text("Abrir sus datos").count() == 0
 

@@ -424,7 +424,8 @@ def test_who_is_asked_for_news_finds_the_form_that_gives_it_first(played: Played
         id=ID, etag="e1", state=r.STATE_IN_PROGRESS, side=r.SIDE_RECEIVER, main_step="add_note", allowed_verbs=["add_note", "complete"]
     )
     assert re.search(
-        r'<details class="first"><summary>Dar noticias</summary><form method="post" id="add_note"', client.get(f"/referrals/{ID}").text
+        r'<details class="first" id="form-add_note"><summary>Dar noticias</summary><form method="post" id="add_note"',
+        client.get(f"/referrals/{ID}").text,
     )
     assert 'href="#add_note-note"' in send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/add_note").text
     answer = send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/add_note", note="Está bien")

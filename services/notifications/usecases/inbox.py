@@ -37,6 +37,11 @@ def mark_read(tx: Transaction, caller: Caller, now: datetime, message_id: str) -
     return message
 
 
+def mark_all_read(tx: Transaction, caller: Caller, now: datetime, until: datetime) -> None:
+    """Reads all up to the newest that was seen; what came in since stays unread."""
+    messages.mark_all_read(tx, _who(caller), until, now)
+
+
 def list_notices(tx: Transaction, caller: Caller, referral_id: str) -> list[Notice]:
     """How the messages about a referral went; none for who is not a side of it, as for a referral that does not exist."""
     return messages.notices(tx, referral_id, caller.organization_id)

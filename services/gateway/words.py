@@ -19,6 +19,7 @@ from protos.partners.v1 import directory_pb2, members_pb2
 from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
 from services.gateway import i18n, vocabulary
 from services.gateway.i18n import gettext as _
+from services.gateway.vocabulary import departments
 
 # Tables that are not called as their enum is.
 _SHORT = {
@@ -104,6 +105,12 @@ def spelled(reference: str) -> str:
 def department(subdivision: str) -> str:
     """A department's name; they are the same in all languages."""
     return vocabulary.DEPARTMENTS.get(subdivision, subdivision) or "–"
+
+
+def department_short(subdivision: str) -> str:
+    """The same where there is room for six letters."""
+    name = department(subdivision)
+    return departments.SHORT.get(subdivision) or (name if len(name) <= 6 else f"{name[:4].strip()}.")
 
 
 def field(path: str) -> str:

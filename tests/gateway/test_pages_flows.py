@@ -647,9 +647,8 @@ def unanswered(identifier: str, urgency: r.Urgency.ValueType, hours: int) -> r.R
     return came_back
 
 
-@pytest.mark.parametrize("page", ["/today", "/board"])
 def test_a_declined_emergency_stands_above_what_is_less_urgent_whatever_their_clocks_say(
-    page: str, played: PlayedServices, client: FlaskClient
+    played: PlayedServices, client: FlaskClient
 ) -> None:
     rows = [
         unanswered("1" * 32, r.URGENCY_NORMAL, 1),
@@ -662,7 +661,7 @@ def test_a_declined_emergency_stands_above_what_is_less_urgent_whatever_their_cl
         return r.ListReferralsResponse(referrals=rows if request.filter.unanswered else [])
 
     played.answers["ListReferrals"] = listed
-    shown = client.get(page).text
+    shown = client.get("/today").text
     assert "Sin servicio: buscar otro" in shown
     assert re.findall(r'<h3><a href="/referrals/(\d)\1+"', shown) == ["4", "3", "2", "1"]
 
@@ -675,7 +674,7 @@ def test_who_looks_for_another_service_goes_on_with_the_draft_that_was_begun(pla
     assert client.get(f"/referrals/{ID}/reroute").headers["Location"] == f"/referrals/{'b' * 32}/draft"
 
 
-@pytest.mark.parametrize("page", ["/today?show=late", "/today?show=soon", "/board"])
+@pytest.mark.parametrize("page", ["/today?show=late", "/today?show=soon"])
 def test_what_is_late_or_due_soon_is_chosen_by_the_service_and_shown_whole(page: str, played: PlayedServices, client: FlaskClient) -> None:
     asked: list[r.ReferralFilter] = []
 
@@ -690,7 +689,6 @@ def test_what_is_late_or_due_soon_is_chosen_by_the_service_and_shown_whole(page:
     assert [(wanted.late, wanted.due_soon, wanted.unanswered) for wanted in asked] == {
         "/today?show=late": [(True, False, False)],
         "/today?show=soon": [(False, True, False)],
-        "/board": [(True, False, False), (False, True, False), (False, False, True)],
     }[page]
 
 

@@ -41,6 +41,7 @@ def install(app: Flask) -> None:
         code_of=words.code,
         country=words.country,
         department=words.department,
+        department_short=words.department_short,
         language_name=words.language,
         spelled=words.spelled,
         later=i18n.later,

@@ -133,9 +133,14 @@ def strip(referrals: Iterable[Referral], now: datetime, span: timedelta) -> Stri
 
 @dataclass(frozen=True)
 class Bar:
-    """One row of a chart: what it is about, how much in words, its share of the longest, 0 to 100; `hidden`: too few to say, and so without a length."""
+    """One row of a chart: what it is about, how much in words, its share of the longest, 0 to 100.
+
+    `hidden`: too few to say, and so without a length; `short` is the label where there is room for a few letters.
+    """
 
     label: str
     text: str
     share: float = 0
     hidden: bool = False
+    code: str = ""
+    short: str = ""

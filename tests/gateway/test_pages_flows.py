@@ -614,17 +614,6 @@ def test_the_calls_go_out_in_the_worker_s_name_and_language(played: PlayedServic
     assert caller.request_id
 
 
-def test_the_figures_hide_small_counts(played: PlayedServices, client: FlaskClient) -> None:
-    figures = [r.Figure(code="NI-LE", count=-1), r.Figure(code="NI-CI", count=13)]
-    played.answers["GetPilotFigures"] = r.PilotFigures(
-        assisted=26, from_chinandega=13, period_start="2006-01", period_end="2006-10", by_department=figures
-    )
-    page = client.get("/figures").text
-    assert "De enero 2006 a octubre 2006" in page
-    assert "menos de diez" in page
-    assert ">-1<" not in page
-
-
 def test_today_does_not_let_a_no_be_forgotten(played: PlayedServices, client: FlaskClient) -> None:
     refused = unanswered("a" * 32, r.URGENCY_EMERGENCY, 3)
 

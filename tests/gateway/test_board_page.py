@@ -125,13 +125,15 @@ def test_each_dot_has_its_words_for_who_does_not_see_it(played: PlayedServices, 
     assert listed == [(f"{1:032x}", "Inmediata"), (f"{2:032x}", "Normal")]
 
 
-def test_who_answers_slowly_is_seen_with_what_it_left_without_an_answer(played: PlayedServices, client: FlaskClient) -> None:
-    times = [r.ResponseTime(organization_id=SENDER, sent=6, answered=5, median_seconds=7800)]
+def test_who_answers_slowly_is_seen_with_what_it_left_without_an_answer_and_nobody_is_left_out(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    times = [r.ResponseTime(organization_id=f"{n:032x}", sent=6, answered=5, median_seconds=7800 - n) for n in range(20)]
     times.append(r.ResponseTime(organization_id=RECEIVER, sent=2))
     played.answers["GetResponseTimes"] = r.ResponseTimes(organizations=times)
     page = client.get("/board").text
     assert "2 h 10 · 5 de 6" in page
-    assert "ninguna de 2" in page
+    assert (page.count(" · 5 de 6"), page.count("ninguna de 2")) == (20, 1)
 
 
 @pytest.mark.parametrize(

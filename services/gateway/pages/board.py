@@ -1,5 +1,6 @@
 """The coordinator's board: where help is missing, what is due, who answers how soon, and what can't wait. Codes and counts of the whole network, never a name."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -36,7 +37,7 @@ def board() -> str:
     now, needs = i18n.now(), pictures.heat(counts.unanswered)
     upcoming = due_between(now, now + AHEAD)
     known = names.names_of(answer.referrals)
-    known.organizations |= names.names(time.organization_id for time in times[:SLOWEST]).organizations
+    known.organizations |= names.names(time.organization_id for time in times).organizations
     probation = (
         clients()
         .directory.ListOrganizations(d.ListOrganizationsRequest(page_size=20, status=d.ORGANIZATION_STATUS_PROBATION))
@@ -54,7 +55,8 @@ def board() -> str:
         map_=pictures.map_of(COUNTRY, dict(needs.by_department)),
         upcoming=upcoming,
         strip_=pictures.strip(upcoming, now, AHEAD),
-        times=bars(times[:SLOWEST], known),
+        times=bars(times, known),
+        slowest=SLOWEST,
         probation=probation,
     )
 
@@ -67,7 +69,7 @@ def due_between(start: datetime, end: datetime) -> list[r.Referral]:
     return list(clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted, page_size=200)).referrals)
 
 
-def bars(times: list[r.ResponseTime], known: names.Names) -> list[pictures.Bar]:
+def bars(times: Sequence[r.ResponseTime], known: names.Names) -> list[pictures.Bar]:
     """How soon organisations answer: the median, and how many of those that were sent."""
     longest = max((time.median_seconds for time in times), default=0) or 1
     return [

@@ -20,6 +20,7 @@ from protos.partners.v1 import directory_pb2, members_pb2
 from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
 from services.gateway import i18n, vocabulary
 from services.gateway.i18n import gettext as _
+from services.gateway.vocabulary import departments
 
 # Tables that are not called as their enum is.
 _SHORT = {
@@ -127,6 +128,12 @@ def people(genders: Sequence[int]) -> str:
     """Whom a service takes: all people, or of which genders; empty where it has not said."""
     said = {code("gender", gender): word("gender", gender).lower() for gender in genders}
     return _("todas las personas") if said.keys() >= vocabulary.TABLES["gender"].keys() else ", ".join(said.values())
+
+
+def department_short(subdivision: str) -> str:
+    """The same where there is room for six letters."""
+    name = department(subdivision)
+    return departments.SHORT.get(subdivision) or (name if len(name) <= 6 else f"{name[:4].strip()}.")
 
 
 def field(path: str) -> str:

@@ -38,7 +38,7 @@ def open_pages(context: BrowserContext, site: str, signed: bool) -> Page:
 
 def paths(signed: bool) -> list[str]:
     """The addresses that are pages, of the public part or of the rest."""
-    skipped = {"live.version", "home.icon", "home.robots", "health.alive", "health.ready", "referral_new.resume"}
+    skipped = {"live.version", "home.icon", "home.robots", "health.alive", "health.ready", "referral_new.resume", "figures.table"}
     app = pages(PlayedServices())
     found = [(path, access.of(app, endpoint)) for endpoint, path in routes(app) if endpoint not in skipped]
     return [path for path, page in found if page and page.is_public != signed]

@@ -42,7 +42,7 @@ class ReferralsStub:
     GetReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetReferralRequest, _referrals_pb2.Referral]
     """Returns one referral of which the caller's organisation is sender or receiver, or any to a coordinator (no text, no identity)."""
     ListReferrals: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralsRequest, _referrals_pb2.ListReferralsResponse]
-    """Lists referrals ordered by their next deadline (live ones), else newest first; a page at a time."""
+    """Lists referrals ordered by their next deadline (live ones), else newest first, or by urgency; a page at a time."""
     CountReferrals: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CountReferralsRequest, _referrals_pb2.CountReferralsResponse]
     """Counts what a desk has before it, for the same box and filters as ListReferrals."""
     GetQueueVersion: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetQueueVersionRequest, _referrals_pb2.QueueVersion]
@@ -131,7 +131,7 @@ class ReferralsAsyncStub(ReferralsStub):
     GetReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Returns one referral of which the caller's organisation is sender or receiver, or any to a coordinator (no text, no identity)."""
     ListReferrals: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralsRequest, _referrals_pb2.ListReferralsResponse]  # type: ignore[assignment]
-    """Lists referrals ordered by their next deadline (live ones), else newest first; a page at a time."""
+    """Lists referrals ordered by their next deadline (live ones), else newest first, or by urgency; a page at a time."""
     CountReferrals: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CountReferralsRequest, _referrals_pb2.CountReferralsResponse]  # type: ignore[assignment]
     """Counts what a desk has before it, for the same box and filters as ListReferrals."""
     GetQueueVersion: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetQueueVersionRequest, _referrals_pb2.QueueVersion]  # type: ignore[assignment]
@@ -241,7 +241,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.ListReferralsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.ListReferralsResponse, _abc.Awaitable[_referrals_pb2.ListReferralsResponse]]:
-        """Lists referrals ordered by their next deadline (live ones), else newest first; a page at a time."""
+        """Lists referrals ordered by their next deadline (live ones), else newest first, or by urgency; a page at a time."""
 
     @_abc_1.abstractmethod
     def CountReferrals(
@@ -479,6 +479,10 @@ class StatisticsStub:
     """Returns the figures of the 2006 pilot, counted from the data: people assisted, their department of origin, country of return, help given.
     Counts under ten are returned as -1 ("fewer than ten"), but for the pilot's totals, which were published in 2006.
     """
+    GetResponseTimes: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetResponseTimesRequest, _referrals_pb2.ResponseTimes]
+    """Returns how soon each organisation answered what was sent to it in the last 30 days: until it said that it saw it, asked or decided. Ids and times
+    of the whole network; the coordination only.
+    """
 
 @_typing.type_check_only
 class StatisticsAsyncStub(StatisticsStub):
@@ -488,6 +492,10 @@ class StatisticsAsyncStub(StatisticsStub):
     GetPilotFigures: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetPilotFiguresRequest, _referrals_pb2.PilotFigures]  # type: ignore[assignment]
     """Returns the figures of the 2006 pilot, counted from the data: people assisted, their department of origin, country of return, help given.
     Counts under ten are returned as -1 ("fewer than ten"), but for the pilot's totals, which were published in 2006.
+    """
+    GetResponseTimes: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetResponseTimesRequest, _referrals_pb2.ResponseTimes]  # type: ignore[assignment]
+    """Returns how soon each organisation answered what was sent to it in the last 30 days: until it said that it saw it, asked or decided. Ids and times
+    of the whole network; the coordination only.
     """
 
 class StatisticsServicer(metaclass=_abc_1.ABCMeta):
@@ -501,6 +509,16 @@ class StatisticsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_referrals_pb2.PilotFigures, _abc.Awaitable[_referrals_pb2.PilotFigures]]:
         """Returns the figures of the 2006 pilot, counted from the data: people assisted, their department of origin, country of return, help given.
         Counts under ten are returned as -1 ("fewer than ten"), but for the pilot's totals, which were published in 2006.
+        """
+
+    @_abc_1.abstractmethod
+    def GetResponseTimes(
+        self,
+        request: _referrals_pb2.GetResponseTimesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.ResponseTimes, _abc.Awaitable[_referrals_pb2.ResponseTimes]]:
+        """Returns how soon each organisation answered what was sent to it in the last 30 days: until it said that it saw it, asked or decided. Ids and times
+        of the whole network; the coordination only.
         """
 
 def add_StatisticsServicer_to_server(servicer: StatisticsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -43,6 +43,7 @@ def install(app: Flask) -> None:
         department=words.department,
         place=words.place,
         served=words.people,
+        department_short=words.department_short,
         language_name=words.language,
         spelled=words.spelled,
         qr=words.qr,

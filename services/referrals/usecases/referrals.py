@@ -84,9 +84,11 @@ class Referrals:
         """One referral in the caller's scope."""
         return referrals.get(tx, identifier)
 
-    def find(self, tx: Transaction, wanted: Filter, limit: int, after: Position | None) -> tuple[list[Referral], Position | None]:
+    def find(
+        self, tx: Transaction, wanted: Filter, limit: int, after: Position | None, *, by_urgency: bool
+    ) -> tuple[list[Referral], Position | None]:
         """A page."""
-        return referrals.find(tx, wanted, limit, after)
+        return referrals.find(tx, wanted, limit, after, by_urgency=by_urgency)
 
     def count(self, tx: Transaction, wanted: Filter) -> Row:
         """The figures of Today and the board."""

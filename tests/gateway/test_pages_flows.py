@@ -565,6 +565,21 @@ def test_room_is_said_with_one_tap(played: PlayedServices, client: FlaskClient) 
     assert not asked.HasField("available")
 
 
+def test_one_bed_fewer_is_said_of_the_number_that_stood_there(played: PlayedServices, client: FlaskClient) -> None:
+    room = d.Capacity(unit=d.CAPACITY_UNIT_BEDS, available=3, maximum=12, intake=d.INTAKE_OPEN)
+    shelter = d.Service(id=ID, etag="v7", name="Albergue", organization_id=played.answers["GetService"].organization_id, capacity=room)
+    played.answers["SearchServices"], played.answers["GetService"] = d.SearchServicesResponse(services=[shelter]), shelter
+    page = client.get("/today").text
+    assert re.search(r'name="etag" value="v7">.*?name="available" value="2">', page, re.DOTALL)
+    answer = send(client, "/today", f"/capacity/{ID}", etag="v7", available="2", maximum="12", intake="open", back="today")
+    assert answer.headers["Location"] == "/today?done=capacity"
+    assert (played.last("SetCapacity").etag, played.last("SetCapacity").capacity.available) == ("v7", 2)
+    played.answers["SetCapacity"] = errors.Stale()
+    late = send(client, "/today", f"/capacity/{ID}", etag="v7", available="2", maximum="12", intake="open", back="today")
+    assert late.status_code == 422
+    assert "Otra persona acaba de decirlo" in late.text
+
+
 def test_reference_and_pin_never_stand_in_an_address(played: PlayedServices) -> None:
     client = pages(played).test_client()
     played.answers["GetReferenceStatus"] = played.answers["ConfirmHelp"] = c.ReferenceStatus(

@@ -6,6 +6,7 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
+from chassis.errors import Stale
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
@@ -165,10 +166,14 @@ def capacity(identifier: str) -> Response | str | tuple[str, int]:
     if request.method == "POST":
         said = forms.filled(d.Capacity(unit=service.capacity.unit or d.CAPACITY_UNIT_PLACES))
         try:
-            clients().directory.SetCapacity(d.SetCapacityRequest(id=identifier, capacity=said, request_id=forms.request_id()))
+            clients().directory.SetCapacity(
+                d.SetCapacityRequest(id=identifier, etag=forms.etag(), capacity=said, request_id=forms.request_id())
+            )
             if forms.text("back") == "today":
                 return redirect(url_for("today.today", done="capacity"), 303)
             return redirect(url_for("directory.capacity", identifier=identifier, done="capacity"), 303)
+        except Stale:  # one more and one fewer are said of the number that stood there
+            errors = {"_form": _("Otra persona acaba de decirlo: mire cuánto lugar dice ahora, y corríjalo si no es así.")}
         except forms.SHOWN_IN_PLACE as refusal:
             errors = forms.problems(refusal)
     page = render_template("capacity.html", service=service, errors=errors)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench import facts, fair, local_stack, pages, search, trail, transitions
+from bench import facts, fair, live, local_stack, pages, search, trail, transitions
 from bench.figures import BY_NAME, Measured, table
 from tests.parts.local_stack import LocalStack
 
@@ -18,6 +18,7 @@ PARTS = {
     "transition": transitions.measure,
     "webhook": facts.measure_webhook,
     "page": pages.measure,
+    "live": live.measure,
     "relay": facts.measure_relay,
     "trail": trail.measure,
     "fair": fair.measure,

@@ -43,6 +43,8 @@ FIGURES = (
     Figure("audit_verify_rows_per_s", "1/s"),
     Figure("page_ms_p99", "ms", 50),
     Figure("page_kb_max", "kB", 30),
+    Figure("live_core_percent", "%", 10),
+    Figure("live_changes_core_percent", "%"),
     Figure("fair_ms_p99", "ms"),
     Figure("search_100k_ms_p99", "ms", 10),
     Figure("match_100k_ms_p99", "ms", 25),

@@ -35,7 +35,16 @@ ROLES = {
     "auditor": "auditoria@coalicion.demo",
 }
 BY_EVERYBODY = {"today.today", "referral.show"}
-NO_PAGES = {"static", "signin.quick_exit", "home.icon", "home.robots", "health.alive", "health.ready", "referral_new.resume"}
+NO_PAGES = {
+    "static",
+    "live.version",
+    "signin.quick_exit",
+    "home.icon",
+    "home.robots",
+    "health.alive",
+    "health.ready",
+    "referral_new.resume",
+}
 PATIENCE = 60  # pages that a role opens at most
 
 

@@ -5,7 +5,7 @@ from types import FrameType
 
 import click
 
-from services.gateway import codes_page, contract_page, limits, session
+from services.gateway import codes_page, contract_page, limits, live, session
 from services.gateway.api import openapi_text
 from services.gateway.app import make
 from services.gateway.config import from_environment
@@ -23,7 +23,7 @@ def serve() -> None:
     settings = from_environment()
     app = make(settings)
     refuse = limits.refusal(app.extensions["limits"], session.fingerprint)
-    server = Server(app, f"{settings.host}:{settings.port}", settings.proxies, refuse=refuse)
+    server = Server(app, f"{settings.host}:{settings.port}", settings.proxies, refuse=refuse, know=live.at_the_door(app))
 
     def stop(number: int, frame: FrameType | None) -> None:
         server.stop()

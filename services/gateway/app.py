@@ -20,6 +20,7 @@ from chassis.ids import new_id
 from services.gateway import access, errors, i18n, limits, pages, session
 from services.gateway.clients import Clients
 from services.gateway.config import Settings
+from services.gateway.live import Live, live
 
 GUARDED_BY_THE_API = ("/api/", "/hsds")
 PROBES = ("/healthz", "/readyz")
@@ -49,6 +50,7 @@ def create_app(settings: Settings, clients: Clients | None = None) -> Flask:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.extensions["clients"] = clients or Clients(settings.partners, settings.referrals, settings.notifications)
     app.extensions["exchange"] = session.Exchange()
+    app.extensions["live"] = Live(settings.signing_key)
     app.extensions["limits"] = limits.Limits(settings.caller_rate)
     i18n.install(app)
     app.before_request(begin)
@@ -75,6 +77,7 @@ def begin() -> None:
         return
     page = access.of(current_app, request.endpoint)
     session.recognise(needed=page is None or not page.is_public)
+    g.live_version = live().last(g.me) if g.me else ""  # from before its data are read: what changes meanwhile is another one
     if request.endpoint is None:
         raise request.routing_exception or NotFound()
     if page is None or not (page.is_public or session.me().may(*page.roles)):

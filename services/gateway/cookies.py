@@ -16,21 +16,22 @@ class _Attributes(TypedDict):
 
 def read(name: str) -> str:
     """What it holds; empty if it was not brought."""
-    return request.cookies.get(_full_name(name), "")
+    return request.cookies.get(full_name(name), "")
 
 
 def keep(response: Response, name: str, value: str, max_age: timedelta | None = None) -> None:
     """Sets it; without an age it ends with the browser at the latest."""
-    response.set_cookie(_full_name(name), value, max_age=max_age, **_attributes())
+    response.set_cookie(full_name(name), value, max_age=max_age, **_attributes())
 
 
 def drop(response: Response, name: str) -> None:
     """Takes it away, if it was brought."""
-    if _full_name(name) in request.cookies:
-        response.delete_cookie(_full_name(name), **_attributes())
+    if full_name(name) in request.cookies:
+        response.delete_cookie(full_name(name), **_attributes())
 
 
-def _full_name(name: str) -> str:
+def full_name(name: str) -> str:
+    """As it is sent."""
     # The prefix pins it to this host over https, which a development machine has not.
     return name if current_app.config["DEVELOPMENT"] else f"__Host-{name}"
 

@@ -13,13 +13,16 @@ SOON = timedelta(hours=4)
 
 @dataclass(frozen=True)
 class Due:
-    """One running deadline. `level` is late, soon or calm; `left` is the share of time that is left, 0 to 100; `text` is the time left, or lost."""
+    """One running deadline. `level` is late, soon or calm; `left` is the share of time that is left, 0 to 100; `text` is the time left, or lost;
+    `until` is when it is due, in seconds since 1970, `length` how long it runs in seconds."""
 
     level: str
     left: int
     text: str
     what: str
     at: str
+    until: int = 0
+    length: int = 1
 
 
 def due(referral: Referral) -> Due | None:
@@ -42,7 +45,7 @@ def of(clock: Clock) -> Due:
         level, text = "late", _("%(span)s de atraso", span=i18n.span(-remaining))
     else:
         level, text = ("soon" if remaining < SOON else "calm"), i18n.span(remaining)
-    return Due(level, left, text, words.word("clock", clock.kind), i18n.when(clock.due_time))
+    return Due(level, left, text, words.word("clock", clock.kind), i18n.when(clock.due_time), clock.due_time.seconds, int(duration))
 
 
 @dataclass(frozen=True)

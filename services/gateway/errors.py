@@ -77,6 +77,9 @@ def ask_to_sign_in() -> AnyResponse:
         g.pop("form_token", None)
         # The cookie stays: a page that saves by itself asks more than once, and the form is its writer's by the session that it was made for.
         return make_response(render_template("signin.html", to="", ended=1, problem="", kept=form), 401)
+    if request.headers.get("Passive") or request.endpoint == "live.version":
+        # Said to a script, and the cookie stays for the same reason: a form on the open page is its writer's by it.
+        return make_response("", 401)
     target = request.path if request.method == "GET" and request.endpoint not in ("signin.leave", "today.today") else None
     response = redirect(url_for("signin.form", to=target, ended=1 if g.get("session_ended") else None))
     if g.get("session_ended"):

@@ -110,13 +110,18 @@ def moment(stamp: Timestamp | None) -> datetime | None:
     return stamp.ToDatetime(tzinfo=UTC)
 
 
+def time_of_day(at: datetime) -> str:
+    """The time of day."""
+    return str(format_time(at.astimezone(zone()), "HH:mm", locale=locale()))
+
+
 def when(stamp: Timestamp | None) -> str:
     """A time in the reader's form: today and yesterday by name, everything else with its date."""
     at = moment(stamp)
     if at is None:
         return "–"
     local, today = at.astimezone(zone()), now().astimezone(zone()).date()
-    clock = format_time(local, "HH:mm", locale=locale())
+    clock = time_of_day(at)
     if local.date() == today:
         return gettext("hoy, %(clock)s", clock=clock)
     if local.date() == today - timedelta(days=1):
@@ -137,6 +142,12 @@ def day(stamp: Timestamp | None) -> str:
     """A date in the reader's form."""
     at = moment(stamp)
     return str(format_datetime(at.astimezone(zone()), "d MMM y", locale=locale())) if at else "–"
+
+
+def dated(stamp: Timestamp | None) -> str:
+    """A time with its whole date, for paper: it is read on another day."""
+    at = moment(stamp)
+    return str(format_datetime(at.astimezone(zone()), "d MMMM y, HH:mm", locale=locale())) if at else "–"
 
 
 def long_day(at: datetime) -> str:

@@ -41,18 +41,18 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Refused:
-    """An answer to what is refused before Flask has to do with it."""
+class Reply:
+    """An answer that is known before Flask has to do with the request."""
 
     status: str
     headers: dict[str, str]
     body: bytes
 
 
-def refusal(limits: Limits, mark: Callable[[str], str]) -> Callable[[str, str], Refused | None]:
+def refusal(limits: Limits, mark: Callable[[str], str]) -> Callable[[str, str], Reply | None]:
     """Makes what refuses a system by path and Authorization if it has nothing left. Such an answer is neither logged nor timed."""
 
-    def refuse(path: str, authorization: str) -> Refused | None:
+    def refuse(path: str, authorization: str) -> Reply | None:
         sent = authorization.partition(" ")[2] if path.startswith("/api/") else ""
         quota = limits.of_caller(mark(sent)) if sent else None
         if quota is None or not quota.wait:
@@ -66,7 +66,7 @@ def refusal(limits: Limits, mark: Callable[[str], str]) -> Callable[[str, str], 
             "Retry-After": str(max(1, round(quota.wait))),
             **fields("caller", quota),
         }
-        return Refused("429 TOO MANY REQUESTS", headers, json.dumps(body_of(429, "rate_limited", request_id)).encode())
+        return Reply("429 TOO MANY REQUESTS", headers, json.dumps(body_of(429, "rate_limited", request_id)).encode())
 
     return refuse
 

@@ -10,7 +10,7 @@ import resource
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Flask
@@ -21,7 +21,7 @@ from waitress.task import ErrorTask, Task, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import RequestEntityTooLarge
 
 from services.gateway.gates import THREADS
-from services.gateway.limits import Refused
+from services.gateway.limits import Reply
 
 ARRIVAL_SECONDS = 20.0  # for a whole request, from its first byte; 64 kB take 11 s at 50 kbit/s
 SILENCE_SECONDS = 10.0  # without a byte within a request
@@ -59,15 +59,16 @@ class Answer(Task):  # type: ignore[misc]
 
     def execute(self) -> None:
         """Called by `service`."""
-        refused: Refused = self.request.refused
-        self.status, self.response_headers = refused.status, [*refused.headers.items()]
-        self.content_length = len(refused.body)
-        self.write(refused.body)
+        reply: Reply = self.request.reply
+        self.status, self.response_headers = reply.status, [*reply.headers.items()]
+        self.content_length = len(reply.body)
+        self.close_on_finish = "Connection" in reply.headers
+        self.write(reply.body)
 
 
 def by_the_app_or_without(channel: "Channel", request: Any) -> Task:
     """What answers a whole request."""
-    return Answer(channel, request) if hasattr(request, "refused") else WSGITask(channel, request)
+    return Answer(channel, request) if hasattr(request, "reply") else WSGITask(channel, request)
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
@@ -136,13 +137,21 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     clock = staticmethod(time.monotonic)
 
     def __init__(
-        self, app: Flask, address: str, proxies: int = 0, *, refuse: Callable[[str, str], Refused | None] = lambda path, authorization: None
+        self,
+        app: Flask,
+        address: str,
+        proxies: int = 0,
+        *,
+        refuse: Callable[[str, str], Reply | None] = lambda path, authorization: None,
+        know: Callable[[str, Mapping[str, str]], Reply | None] = lambda path, headers: None,
     ) -> None:
         """`address` is host:port, of IPv6 with the host in brackets. Behind `proxies` of our own, REMOTE_ADDR is whom the outermost of them saw.
 
         `refuse` says by path and Authorization whether a request is refused before the app has to do with it: a flood must cost next to nothing.
+        `know` answers by path and headers (NAMED_SO) what is asked so often that it must cost as little.
         """
-        self._refuse = refuse
+        self._refuse, self._know = refuse, know
+        self._known = deque[Channel]()  # whose answer is known already
         self._refused = deque[tuple[float, Channel]]()  # and when each is answered
         logging.getLogger("waitress").setLevel(logging.CRITICAL)  # its lines hold paths, which hold ids
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -171,9 +180,14 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     def add_task(self, channel: Channel) -> None:
         """A request is whole: to the workers, to the lane of those that never wait, or refused in a moment, for which no worker is needed."""
         request = channel.requests[0]
+        known = None if request.error else self._know(request.path, request.headers)
+        if known:
+            request.reply = known
+            self._known.append(channel)
+            return
         refused = None if request.error else self._refuse(request.path, request.headers.get("AUTHORIZATION", ""))
         if refused:
-            request.refused = refused
+            request.reply = refused
             late = len(self._refused) < REFUSED_WAITING
             self._refused.append((self.clock() + (REFUSAL_SECONDS if late else 0.0), channel))
             return
@@ -213,7 +227,9 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         """What the sockets bring within so many seconds, and the refusals that are due."""
         if self._refused:
             seconds = min(seconds, max(0.0, self._refused[0][0] - self.clock()))
-        wasyncore.poll2(seconds, self._map)
+        wasyncore.poll2(0.0 if self._known else seconds, self._map)
+        while self._known:
+            self._known.popleft().service()
         while self._refused and self._refused[0][0] <= self.clock():
             self._refused.popleft()[1].service()
 

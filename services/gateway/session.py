@@ -68,12 +68,13 @@ class Exchange:
     """Secrets against caller tokens, remembered for a few seconds by the secret's hash."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[float, SignedIn]] = {}
+        self._known: dict[tuple[str, bool], tuple[float, SignedIn]] = {}  # by the mark, and whether it was asked passively
         self._lock = Lock()
 
-    def session(self, secret: str) -> SignedIn:
-        """Who this session is. Raises Unauthenticated when it has ended."""
-        return replace(self._ask(members_pb2.IssueTokenRequest(session_secret=secret), secret), secret=secret)
+    def session(self, secret: str, *, passive: bool = False) -> SignedIn:
+        """Who this session is; `passive`: a page asks by itself, which is no use of it. Raises Unauthenticated when it has ended."""
+        question = members_pb2.IssueTokenRequest(session_secret=secret, passive=passive)
+        return replace(self._ask(question, secret), secret=secret)
 
     def api_key(self, key: str) -> SignedIn:
         """Whose key this is. Raises Unauthenticated when it is unknown, revoked or expired."""
@@ -81,21 +82,26 @@ class Exchange:
 
     def knows(self, secret: str) -> bool:
         """Whether partners vouched for it just now."""
-        with self._lock:
-            return time.monotonic() < self._known.get(fingerprint(secret), (0.0, None))[0]
+        return self._recall(fingerprint(secret), passive=True) is not None
 
     def forget(self, secret: str) -> None:
         """Drops what is remembered, at sign-out."""
         with self._lock:
-            self._known.pop(fingerprint(secret), None)
+            for passive in (False, True):
+                self._known.pop((fingerprint(secret), passive), None)
 
     def _ask(self, question: members_pb2.IssueTokenRequest, secret: str) -> SignedIn:
-        mark, now = fingerprint(secret), time.monotonic()
+        mark = fingerprint(secret)
+        return self._recall(mark, passive=question.passive) or self._fetch(question, mark, time.monotonic())
+
+    def _recall(self, mark: str, *, passive: bool) -> SignedIn | None:
+        """What is remembered; what was asked passively is no answer to a use, or a click would not count as one."""
         with self._lock:
-            until, known = self._known.get(mark, (0.0, None))
-        if known is not None and now < until:
-            return known
-        return self._fetch(question, mark, now)
+            for how in (False, True)[: 1 + passive]:
+                until, known = self._known.get((mark, how), (0.0, None))
+                if known is not None and time.monotonic() < until:
+                    return known
+        return None
 
     def _fetch(self, question: members_pb2.IssueTokenRequest, mark: str, now: float) -> SignedIn:
         answer = clients().tokens.IssueToken(question)
@@ -115,7 +121,7 @@ class Exchange:
         with self._lock:
             if len(self._known) >= CACHE_SIZE:
                 self._known.clear()
-            self._known[mark] = (now + CACHE_SECONDS, fresh)
+            self._known[mark, question.passive] = (now + CACHE_SECONDS, fresh)
         return fresh
 
 
@@ -159,13 +165,18 @@ def recognise(needed: bool) -> None:
         limits.admit(mark, exchange().knows(secret))
     if secret and request.endpoint not in UNASKED:
         try:
-            g.me = exchange().session(secret)
+            g.me = exchange().session(secret, passive=asked_by_itself())
         except Unauthenticated:
             g.session_ended = True
         except (Refusal, ServiceFault):
             if needed:
                 raise
     calling.set(in_the_name_of(g.me, i18n.language()))
+
+
+def asked_by_itself() -> bool:
+    """Whether nobody did anything: an open page looks whether it is behind. Who says so wrongly only ends her own session sooner."""
+    return request.headers.get("Passive") == "1" or (request.method == "GET" and "auto" in request.args)
 
 
 def in_the_name_of(who: SignedIn | None, language: str) -> Caller:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any
 
+import segno
 from babel import Locale, UnknownLocaleError
 from google.protobuf.descriptor import EnumDescriptor
 
@@ -19,6 +20,7 @@ from protos.partners.v1 import directory_pb2, members_pb2
 from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
 from services.gateway import i18n, vocabulary
 from services.gateway.i18n import gettext as _
+from services.gateway.vocabulary import departments
 
 # Tables that are not called as their enum is.
 _SHORT = {
@@ -106,6 +108,11 @@ def spelled(reference: str) -> str:
     return ", ".join(word("spelling", sign) if sign.isalpha() else sign for sign in reference if sign.isalnum())
 
 
+def qr(code: str) -> str:
+    """An opaque code as a QR symbol, for paper: inline SVG (modules only, nothing of the code as text), correction M, a quiet zone of four modules (ISO/IEC 18004)."""
+    return str(segno.make(code, micro=False, error="m").svg_inline(scale=4, border=4, svgclass="qr", lineclass=None))
+
+
 def department(subdivision: str) -> str:
     """A department's name, the same in all languages; of one that is not in our table, the country."""
     return vocabulary.DEPARTMENTS.get(subdivision) or country(subdivision.partition("-")[0])
@@ -121,6 +128,12 @@ def people(genders: Sequence[int]) -> str:
     """Whom a service takes: all people, or of which genders; empty where it has not said."""
     said = {code("gender", gender): word("gender", gender).lower() for gender in genders}
     return _("todas las personas") if said.keys() >= vocabulary.TABLES["gender"].keys() else ", ".join(said.values())
+
+
+def department_short(subdivision: str) -> str:
+    """The same where there is room for six letters."""
+    name = department(subdivision)
+    return departments.SHORT.get(subdivision) or (name if len(name) <= 6 else f"{name[:4].strip()}.")
 
 
 def field(path: str) -> str:

@@ -2,7 +2,7 @@
 
 from chassis.ids import object_id
 from chassis.rpc import Call
-from chassis.wire import PageTokens, masked, page_size, version
+from chassis.wire import PageTokens, masked, moment, page_size, version
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import wire
 from services.notifications.domain.desk import Desk
@@ -28,11 +28,17 @@ class NotificationsServicer:
         )
 
     def CountUnread(self, request: pb.CountUnreadRequest, call: Call) -> pb.CountUnreadResponse:
-        return pb.CountUnreadResponse(unread=inbox.count_unread(call.tx, call.caller))
+        return pb.CountUnreadResponse(unread=inbox.count_unread(call.tx, call.caller), version=inbox.unread_version(call.tx, call.caller))
 
     def MarkMessageRead(self, request: pb.MarkMessageReadRequest, call: Call) -> pb.Message:
         message = inbox.mark_read(call.tx, call.caller, call.clock.now(), object_id(request.id))
         return wire.message_answer(message, call.caller.language)
+
+    def MarkAllMessagesRead(self, request: pb.MarkAllMessagesReadRequest, call: Call) -> pb.CountUnreadResponse:
+        until = moment(request, "until_time")
+        assert until  # it is required
+        inbox.mark_all_read(call.tx, call.caller, call.clock.now(), until)
+        return self.CountUnread(pb.CountUnreadRequest(), call)
 
     def GetDesk(self, request: pb.GetDeskRequest, call: Call) -> pb.Desk:
         return wire.desk_answer(self._desks.get(call.tx, call.caller, _organization(request.organization_id)))

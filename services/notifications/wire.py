@@ -63,6 +63,7 @@ def happening(fact: Fact, body: referrals_facts_pb2.ReferralFact) -> Happening:
         body.actor_organization_id,
         body.override_used,
         _CLOCKS.get(body.clock, ""),
+        body.need_code,
     )
 
 
@@ -173,6 +174,7 @@ def message_answer(message: Message, language: str) -> pb.Message:
         urgency_code=number(referrals_pb2.Urgency, message.urgency.lower()),
         create_time=timestamp(message.create_time),
         read_time=timestamp(message.read_time),
+        need_code=message.need_code,
     )
 
 

@@ -23,7 +23,7 @@ def stranger(api: Flask) -> System:
 
 
 @pytest.mark.parametrize("credential", [{"api_key": KEY}, {"session_secret": SESSION}])
-def test_a_key_or_a_session_is_exchanged_for_a_token_of_each_service(stranger: System, played: Played, credential: dict[str, str]) -> None:
+def test_a_key_or_a_session_is_exchanged_for_a_token_of_each_service(stranger: System, played: Played, credential: dict[str, Any]) -> None:
     answer = stranger.post("/tokens", credential)
     assert answer.status_code == 200
     assert answer.json["tokens"] == dict.fromkeys(AUDIENCES, JWT)

@@ -447,7 +447,8 @@ def test_who_is_asked_for_news_finds_the_form_that_gives_it_first(played: Played
         id=ID, etag="e1", state=r.STATE_IN_PROGRESS, side=r.SIDE_RECEIVER, main_step="add_note", allowed_verbs=["add_note", "complete"]
     )
     assert re.search(
-        r'<details class="first"><summary>Dar noticias</summary><form method="post" id="add_note"', client.get(f"/referrals/{ID}").text
+        r'<details class="first" id="form-add_note"><summary>Dar noticias</summary><form method="post" id="add_note"',
+        client.get(f"/referrals/{ID}").text,
     )
     assert 'href="#add_note-note"' in send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/add_note").text
     answer = send(client, f"/referrals/{ID}", f"/referrals/{ID}/do/add_note", note="Está bien")
@@ -566,6 +567,9 @@ def test_the_printed_slip_has_the_code_and_no_name(played: PlayedServices, clien
     assert slip
     assert played.answers["GetReferral"].code in slip[0]  # type: ignore[union-attr]
     assert "Rosa" not in slip[0]
+    assert 'class="qr"' in slip[0]
+    assert "hoy" not in slip[0], "a date that holds tomorrow"
+    assert not re.search(r"<(button|form|input)", slip[0])
 
 
 def test_what_is_searched_for_is_in_no_address(played: PlayedServices, client: FlaskClient) -> None:
@@ -643,17 +647,6 @@ def test_the_calls_go_out_in_the_worker_s_name_and_language(played: PlayedServic
     assert caller.request_id
 
 
-def test_the_figures_hide_small_counts(played: PlayedServices, client: FlaskClient) -> None:
-    figures = [r.Figure(code="NI-LE", count=-1), r.Figure(code="NI-CI", count=13)]
-    played.answers["GetPilotFigures"] = r.PilotFigures(
-        assisted=26, from_chinandega=13, period_start="2006-01", period_end="2006-10", by_department=figures
-    )
-    page = client.get("/figures").text
-    assert "De enero 2006 a octubre 2006" in page
-    assert "menos de diez" in page
-    assert ">-1<" not in page
-
-
 def test_today_does_not_let_a_no_be_forgotten(played: PlayedServices, client: FlaskClient) -> None:
     refused = unanswered("a" * 32, r.URGENCY_EMERGENCY, 3)
 
@@ -676,9 +669,8 @@ def unanswered(identifier: str, urgency: r.Urgency.ValueType, hours: int) -> r.R
     return came_back
 
 
-@pytest.mark.parametrize("page", ["/today", "/board"])
 def test_a_declined_emergency_stands_above_what_is_less_urgent_whatever_their_clocks_say(
-    page: str, played: PlayedServices, client: FlaskClient
+    played: PlayedServices, client: FlaskClient
 ) -> None:
     rows = [
         unanswered("1" * 32, r.URGENCY_NORMAL, 1),
@@ -691,7 +683,7 @@ def test_a_declined_emergency_stands_above_what_is_less_urgent_whatever_their_cl
         return r.ListReferralsResponse(referrals=rows if request.filter.unanswered else [])
 
     played.answers["ListReferrals"] = listed
-    shown = client.get(page).text
+    shown = client.get("/today").text
     assert "Sin servicio: buscar otro" in shown
     assert re.findall(r'<h3><a href="/referrals/(\d)\1+"', shown) == ["4", "3", "2", "1"]
 
@@ -704,7 +696,7 @@ def test_who_looks_for_another_service_goes_on_with_the_draft_that_was_begun(pla
     assert client.get(f"/referrals/{ID}/reroute").headers["Location"] == f"/referrals/{'b' * 32}/draft"
 
 
-@pytest.mark.parametrize("page", ["/today?show=late", "/today?show=soon", "/board"])
+@pytest.mark.parametrize("page", ["/today?show=late", "/today?show=soon"])
 def test_what_is_late_or_due_soon_is_chosen_by_the_service_and_shown_whole(page: str, played: PlayedServices, client: FlaskClient) -> None:
     asked: list[r.ReferralFilter] = []
 
@@ -719,7 +711,6 @@ def test_what_is_late_or_due_soon_is_chosen_by_the_service_and_shown_whole(page:
     assert [(wanted.late, wanted.due_soon, wanted.unanswered) for wanted in asked] == {
         "/today?show=late": [(True, False, False)],
         "/today?show=soon": [(False, True, False)],
-        "/board": [(True, False, False), (False, True, False), (False, False, True)],
     }[page]
 
 

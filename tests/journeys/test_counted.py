@@ -177,7 +177,7 @@ def test_a_shelter_on_a_phone_is_one_tap_from_a_notice_to_its_referral_and_three
     assert shelter.done("shelter on a phone, taps from a notice to its referral", 1) == 1
     shelter.clicks(".stick button, .stick a")
     shelter.sees("Vista")
-    shelter.clicks("#do details.first > summary")
+    shelter.clicks("#form-accept > summary")
     shelter.clicks("#accept button")
     shelter.sees("Aceptada")
     assert shelter.done("shelter on a phone, taps to accept it", 3) <= 3
@@ -217,7 +217,7 @@ def test_a_parish_without_javascript_receives_acknowledges_and_accepts(hand: Cal
     row = parish.page.locator("main .row", has_text=code)
     expect(row).to_contain_text("Vista")
     parish.clicks(row.get_by_role("link").first)
-    parish.clicks("#do details.first > summary")
+    parish.clicks("#form-accept > summary")
     parish.clicks("#accept button")
     parish.sees("Aceptada")
     assert parish.done("parish without JavaScript, taps from Hoy to acknowledge and accept", 4) <= 4

@@ -89,7 +89,7 @@ def test_a_new_member_gets_its_first_manager(browser: Browser, stack: LocalStack
     page.fill("#email", email)
     page.fill("#password", PASSWORD)
     page.get_by_role("main").get_by_role("button", name="Entrar").click()
-    expect(page.locator(".who")).to_contain_text(f"Petrona Lacayo · {name}")
+    expect(page.locator(".account summary")).to_contain_text(f"Petrona Lacayo · {name}")
     until(lambda: "abrió su cuenta" in _inbox(page, stack), 30, lambda: _inbox(page, stack))
     assert "La coordinación invitó a quien dirigirá su organización" in _inbox(page, stack)
     page.goto(f"{stack.gateway}/members")

@@ -57,6 +57,10 @@ class Actor:
     def sees(self, words: str) -> None:
         expect(self.page.get_by_role("main")).to_contain_text(words)
 
+    def finds_it(self, state: str) -> None:
+        """The referral on the page stands there now, of the points of its way."""
+        expect(self.page.locator(".steps [aria-current]")).to_contain_text(state)
+
     def leaves(self) -> None:
         self.context.close()
 
@@ -84,7 +88,7 @@ class Operator(Actor):
         self.sees("Revise y envíe")
         self.page.fill("[name=note]", "Llega en taxi hacia la medianoche.")
         self.presses("Enviar la remisión")
-        self.sees("Enviada")
+        self.finds_it("Enviada")
         return self.where()
 
     def where(self) -> str:
@@ -143,21 +147,27 @@ class ShelterWorker(Actor):
 
     def accepts(self) -> None:
         self.presses("Ya la vimos")
-        self.sees("Vista")
-        self.page.locator("#accept form button").click()
-        self.sees("Aceptada")
+        self.finds_it("Vista")
+        self.fills_in("accept")
+        self.finds_it("Aceptada")
+
+    def fills_in(self, step: str) -> None:
+        """Opens the form of a step where it stands, and sends it as it is."""
+        self.page.locator(f"#form-{step} > summary").click()
+        self.page.locator(f"#{step} button").click()
 
     def opens_who_she_is(self) -> None:
-        self.page.locator("details", has_text="Abrir sus datos").last.locator("summary").click()
+        self.page.locator("details", has_text="Elegir qué abrir").last.locator("summary").click()
         self.presses("Abrir y dejar constancia")
         self.sees("Yolanda")
 
     def begins_and_completes(self) -> None:
-        self.page.locator("#start form button").click()
-        self.sees("En curso")
+        self.fills_in("start")
+        self.finds_it("En curso")
+        self.page.locator("#form-complete > summary").click()
         self.chooses("outcome_code", "fully_met")
-        self.page.locator("#complete form button").click()
-        self.sees("Terminada")
+        self.page.locator("#complete button").click()
+        self.finds_it("Terminada")
 
 
 class Caller(Actor):
@@ -198,14 +208,14 @@ def test_a_caller_at_midnight_gets_a_bed_and_hears_of_it(browser: Browser, stack
     assert "taxi" not in coordinator.page.content()
 
     operator.goes_to(referral)
-    operator.sees("Aceptada")
+    operator.finds_it("Aceptada")
     shelter.goes_to(referral)
     shelter.begins_and_completes()
 
     caller.hears(reference, pin, "¿Le llegó la ayuda?")
     caller.presses("Sí, me llegó")
     operator.goes_to(referral)
-    operator.sees("Cerrada")
+    operator.finds_it("Cerrada")
     for actor in (operator, shelter, coordinator, caller):
         actor.leaves()
 
@@ -235,7 +245,7 @@ def test_an_emergency_is_confirmed_by_a_second_person_and_her_word_ends_it_and_i
     caller.sees("ninguna otra organización puede abrir ya sus datos")
     caller.sees("Quien abrió su expediente lo conserva")
     shelter.goes_to(referral)
-    shelter.sees("Consentimiento retirado")
+    shelter.finds_it("Consentimiento retirado")
     assert "terminal" not in shelter.page.content()
     assert shelter.page.get_by_text("Abrir sus datos").count() == 0
 

@@ -48,6 +48,43 @@ def test_the_sending_worker_sees_one_message_and_her_colleagues_another(service:
     assert own.CountUnread().unread == 0
 
 
+def test_all_that_was_seen_is_read_at_once_and_what_came_meanwhile_is_not(service: Service) -> None:
+    first = service.hear("sent")
+    client, stranger = service.as_(RECEIVER, "WORKER"), service.as_(OTHER, "WORKER")
+    service.hear("sent", receiver_organization_id=OTHER)
+    seen = client.ListMessages().messages[0]
+    assert seen.referral_id == first.subject
+    assert seen.need_code == "HOU.EMG"
+    service.advance(minutes=1)
+    service.hear("withdrawn", first.subject)
+    assert client.MarkAllMessagesRead(until_time=seen.create_time).unread == 1
+    assert [bool(message.HasField("read_time")) for message in client.ListMessages().messages] == [False, True]
+    assert stranger.CountUnread().unread == 1, "another desk's are its own"
+    assert refusal(client.MarkAllMessagesRead)[0] == "INVALID_ARGUMENT"
+
+
+def test_one_version_tells_a_whole_organisation_that_somebodys_messages_are_others(service: Service) -> None:
+    worker = new_id()
+    own, colleague, stranger = service.as_(SENDER, "WORKER", id=worker), service.as_(SENDER, "WORKER"), service.as_(OTHER, "WORKER")
+    seen, elsewhere = {colleague.CountUnread().version}, stranger.CountUnread().version
+    service.hear("accepted", sender_worker_id=worker)
+    seen.add(colleague.CountUnread().version)
+    [hers] = own.ListMessages().messages
+    own.MarkMessageRead(id=hers.id)
+    seen.add(colleague.CountUnread().version)
+    assert len(seen) == 3
+    assert own.CountUnread().version == colleague.CountUnread().version
+    assert stranger.CountUnread().version == elsewhere
+
+
+def test_the_version_of_the_coordination_moves_with_what_climbs_the_ladder(service: Service) -> None:
+    coordinator, desk = service.as_(COALITION, "COORDINATOR"), service.as_(COALITION, "WORKER")
+    before = coordinator.CountUnread().version, desk.CountUnread().version
+    service.hear("sent", override_used=True)
+    after = coordinator.CountUnread().version, desk.CountUnread().version
+    assert (after[0] != before[0], after[1] == before[1]) == (True, True)
+
+
 def test_the_coordination_is_told_of_what_climbs_the_ladder(service: Service) -> None:
     service.hear("sent", override_used=True)
     service.advance(hours=1)

@@ -132,6 +132,18 @@ def test_a_session_ends_after_a_quarter_of_an_hour_of_silence(member: Scene) -> 
         token_of(member, secret)
 
 
+def test_a_page_that_asks_by_itself_does_not_keep_a_session_from_being_idle(member: Scene) -> None:
+    secret = sign_in(member).session_secret
+    passive = pb.IssueTokenRequest(session_secret=secret, passive=True)
+    for _ in range(2):
+        member.later(minutes=7)
+        assert member.nobody.IssueToken(passive).tokens
+    member.later(minutes=1)
+    for asked in (passive, pb.IssueTokenRequest(session_secret=secret)):
+        with refused("UNAUTHENTICATED", "session_ended"):
+            member.nobody.IssueToken(asked)
+
+
 def test_a_session_ends_after_twelve_hours_however_busy(member: Scene) -> None:
     secret = sign_in(member).session_secret
     for _ in range(12 * 6 - 1):

@@ -125,3 +125,10 @@ def test_the_chassis_knows_no_role() -> None:
             node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant) and isinstance(node.value, str)
         }
         assert not words & ROLES, file
+
+
+@pytest.mark.parametrize("service", ["partners", "referrals", "notifications"])
+def test_no_two_migrations_have_one_version(service: str) -> None:
+    # dbmate applies both and fails at the second: two branches that each added one meet like that
+    versions = [path.name.partition("_")[0] for path in (ROOT / "services" / service / "migrations").glob("*.sql")]
+    assert len(versions) == len(set(versions)) > 1

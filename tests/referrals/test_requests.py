@@ -218,6 +218,7 @@ def referral_beginnings() -> dict[str, Beginning]:
         "GetReferral": lambda s: (s.ngo, pb.GetReferralRequest(id=s.sent().id)),
         "ListReferrals": lambda s: (s.ngo, pb.ListReferralsRequest(page_size=2, filter=pb.ReferralFilter(box=pb.BOX_OUTBOX))),
         "CountReferrals": lambda s: (s.coordinator, pb.CountReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_NETWORK))),
+        "GetQueueVersion": lambda s: (s.ngo, pb.GetQueueVersionRequest()),
         "GetDeadlinePolicy": lambda s: (s.ngo, pb.GetDeadlinePolicyRequest()),
         "ListReferralEvents": lambda s: (s.shelter, pb.ListReferralEventsRequest(referral_id=s.sent().id)),
         "SendReferral": send,
@@ -247,6 +248,7 @@ def referral_beginnings() -> dict[str, Beginning]:
         "WithdrawReferral": one("ngo", sent, lambda s: pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED)),
         "EnterReferralInError": one("ngo", sent, lambda s: pb.EnterReferralInErrorRequest(note="a test")),
         "GetPilotFigures": lambda s: (s.ngo, pb.GetPilotFiguresRequest()),
+        "GetResponseTimes": lambda s: (s.coordinator, pb.GetResponseTimesRequest()),
     }
 
 

@@ -120,6 +120,7 @@ class Message(_message.Message):
     URGENCY_CODE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
+    NEED_CODE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The message."""
     kind: _builtins.str
@@ -130,6 +131,8 @@ class Message(_message.Message):
     """The referral it is about."""
     urgency_code: _referrals_pb2.Urgency.ValueType
     """How urgent that is."""
+    need_code: _builtins.str
+    """The need that the referral is about, see /taxonomy."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -148,10 +151,11 @@ class Message(_message.Message):
         urgency_code: _referrals_pb2.Urgency.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         read_time: _timestamp_pb2.Timestamp | None = ...,
+        need_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "id", b"id", "kind", b"kind", "read_time", b"read_time", "referral_id", b"referral_id", "text", b"text", "urgency_code", b"urgency_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "id", b"id", "kind", b"kind", "need_code", b"need_code", "read_time", b"read_time", "referral_id", b"referral_id", "text", b"text", "urgency_code", b"urgency_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -229,20 +233,49 @@ class CountUnreadResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     UNREAD_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     unread: _builtins.int
     """How many."""
+    version: _builtins.str
+    """Opaque: another one when a message to anybody of the caller's organisation came or was read, so that one question does for all its workers."""
     def __init__(
         self,
         *,
         unread: _builtins.int = ...,
+        version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["unread", b"unread"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["unread", b"unread", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CountUnreadResponse: _TypeAlias = CountUnreadResponse  # noqa: Y015
+
+@_typing.final
+class MarkAllMessagesReadRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def until_time(self) -> _timestamp_pb2.Timestamp:
+        """Of the newest message that was seen."""
+
+    def __init__(
+        self,
+        *,
+        until_time: _timestamp_pb2.Timestamp | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["until_time", b"until_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "until_time", b"until_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MarkAllMessagesReadRequest: _TypeAlias = MarkAllMessagesReadRequest  # noqa: Y015
 
 @_typing.final
 class MarkMessageReadRequest(_message.Message):

@@ -50,6 +50,11 @@ class NotificationsStub:
                 request_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.MarkMessageReadRequest.SerializeToString,
                 response_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.Message.FromString,
                 _registered_method=True)
+        self.MarkAllMessagesRead = channel.unary_unary(
+                '/enlace.notifications.v1.Notifications/MarkAllMessagesRead',
+                request_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.MarkAllMessagesReadRequest.SerializeToString,
+                response_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.CountUnreadResponse.FromString,
+                _registered_method=True)
         self.GetDesk = channel.unary_unary(
                 '/enlace.notifications.v1.Notifications/GetDesk',
                 request_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.GetDeskRequest.SerializeToString,
@@ -92,6 +97,13 @@ class NotificationsServicer:
 
     def MarkMessageRead(self, request, context):
         """Marks one message read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MarkAllMessagesRead(self, request, context):
+        """Marks every message read that the caller sees and that is not newer than the one she saw last: what came in meanwhile stays unread.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,6 +155,11 @@ def add_NotificationsServicer_to_server(servicer, server):
                     servicer.MarkMessageRead,
                     request_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.MarkMessageReadRequest.FromString,
                     response_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.Message.SerializeToString,
+            ),
+            'MarkAllMessagesRead': grpc.unary_unary_rpc_method_handler(
+                    servicer.MarkAllMessagesRead,
+                    request_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.MarkAllMessagesReadRequest.FromString,
+                    response_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.CountUnreadResponse.SerializeToString,
             ),
             'GetDesk': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDesk,
@@ -247,6 +264,33 @@ class Notifications:
             '/enlace.notifications.v1.Notifications/MarkMessageRead',
             protos_dot_notifications_dot_v1_dot_notifications__pb2.MarkMessageReadRequest.SerializeToString,
             protos_dot_notifications_dot_v1_dot_notifications__pb2.Message.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MarkAllMessagesRead(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.notifications.v1.Notifications/MarkAllMessagesRead',
+            protos_dot_notifications_dot_v1_dot_notifications__pb2.MarkAllMessagesReadRequest.SerializeToString,
+            protos_dot_notifications_dot_v1_dot_notifications__pb2.CountUnreadResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,8 @@ class NotificationsStub:
     """Counts the unread ones."""
     MarkMessageRead: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.MarkMessageReadRequest, _notifications_pb2.Message]
     """Marks one message read."""
+    MarkAllMessagesRead: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.MarkAllMessagesReadRequest, _notifications_pb2.CountUnreadResponse]
+    """Marks every message read that the caller sees and that is not newer than the one she saw last: what came in meanwhile stays unread."""
     GetDesk: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.GetDeskRequest, _notifications_pb2.Desk]
     """Returns how the caller's desk is told: language and e-mail."""
     SetDesk: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.SetDeskRequest, _notifications_pb2.Desk]
@@ -61,6 +63,8 @@ class NotificationsAsyncStub(NotificationsStub):
     """Counts the unread ones."""
     MarkMessageRead: _aio.UnaryUnaryMultiCallable[_notifications_pb2.MarkMessageReadRequest, _notifications_pb2.Message]  # type: ignore[assignment]
     """Marks one message read."""
+    MarkAllMessagesRead: _aio.UnaryUnaryMultiCallable[_notifications_pb2.MarkAllMessagesReadRequest, _notifications_pb2.CountUnreadResponse]  # type: ignore[assignment]
+    """Marks every message read that the caller sees and that is not newer than the one she saw last: what came in meanwhile stays unread."""
     GetDesk: _aio.UnaryUnaryMultiCallable[_notifications_pb2.GetDeskRequest, _notifications_pb2.Desk]  # type: ignore[assignment]
     """Returns how the caller's desk is told: language and e-mail."""
     SetDesk: _aio.UnaryUnaryMultiCallable[_notifications_pb2.SetDeskRequest, _notifications_pb2.Desk]  # type: ignore[assignment]
@@ -98,6 +102,14 @@ class NotificationsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.Message, _abc.Awaitable[_notifications_pb2.Message]]:
         """Marks one message read."""
+
+    @_abc_1.abstractmethod
+    def MarkAllMessagesRead(
+        self,
+        request: _notifications_pb2.MarkAllMessagesReadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notifications_pb2.CountUnreadResponse, _abc.Awaitable[_notifications_pb2.CountUnreadResponse]]:
+        """Marks every message read that the caller sees and that is not newer than the one she saw last: what came in meanwhile stays unread."""
 
     @_abc_1.abstractmethod
     def GetDesk(

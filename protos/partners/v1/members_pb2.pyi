@@ -730,19 +730,23 @@ class IssueTokenRequest(_message.Message):
 
     SESSION_SECRET_FIELD_NUMBER: _builtins.int
     API_KEY_FIELD_NUMBER: _builtins.int
+    PASSIVE_FIELD_NUMBER: _builtins.int
     session_secret: _builtins.str
     """Of a session: what the sign-in answered."""
     api_key: _builtins.str
     """An API key, whole: enl_<id>_<secret>."""
+    passive: _builtins.bool
+    """A program asks by itself, and nobody did anything: the session does not count as used, so that a page left open becomes idle. For a session only."""
     def __init__(
         self,
         *,
         session_secret: _builtins.str = ...,
         api_key: _builtins.str = ...,
+        passive: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "credential", b"credential", "session_secret", b"session_secret"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "credential", b"credential", "session_secret", b"session_secret"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "credential", b"credential", "passive", b"passive", "session_secret", b"session_secret"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_credential: _TypeAlias = _typing.Literal["session_secret", "api_key"]  # noqa: Y015
     _WhichOneofArgType_credential: _TypeAlias = _typing.Literal["credential", b"credential"]  # noqa: Y015

@@ -255,6 +255,28 @@ BOX_MINE: Box.ValueType  # 4
 """both of the first two"""
 Global___Box: _TypeAlias = Box  # noqa: Y015
 
+class _Order:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Order.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ORDER_UNSPECIFIED: _Order.ValueType  # 0
+    ORDER_DUE: _Order.ValueType  # 1
+    """the nearest deadline, then what changed last; the default"""
+    ORDER_URGENCY: _Order.ValueType  # 2
+    """the most urgent, of those the nearest deadline"""
+
+class Order(_Order, metaclass=_OrderEnumTypeWrapper):
+    """What comes first in a list of referrals."""
+
+ORDER_UNSPECIFIED: Order.ValueType  # 0
+ORDER_DUE: Order.ValueType  # 1
+"""the nearest deadline, then what changed last; the default"""
+ORDER_URGENCY: Order.ValueType  # 2
+"""the most urgent, of those the nearest deadline"""
+Global___Order: _TypeAlias = Order  # noqa: Y015
+
 class _ActorKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1018,6 +1040,8 @@ class ReferralFilter(_message.Message):
     DUE_SOON_FIELD_NUMBER: _builtins.int
     UNANSWERED_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
+    PRESSING_FIELD_NUMBER: _builtins.int
+    DUE_AFTER_FIELD_NUMBER: _builtins.int
     box: Global___Box.ValueType
     """Inbox: to your organisation; outbox: from it; mine (default): both; network: all; coordinator."""
     need_code: _builtins.str
@@ -1041,6 +1065,8 @@ class ReferralFilter(_message.Message):
     """Only what came back without help and still waits for another service, see Referral."""
     code: _builtins.str
     """Only with this code, as somebody said it: case, spaces and hyphens don't matter, I and L are read as 1, O as 0. Two may have the same."""
+    pressing: _builtins.bool
+    """Only what can't wait: late, due within four hours, or unanswered."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___State.ValueType]: ...
     @_builtins.property
@@ -1050,6 +1076,10 @@ class ReferralFilter(_message.Message):
     @_builtins.property
     def modified_after(self) -> _timestamp_pb2.Timestamp:
         """Only changed after."""
+
+    @_builtins.property
+    def due_after(self) -> _timestamp_pb2.Timestamp:
+        """Only with a clock that runs out then or later."""
 
     def __init__(
         self,
@@ -1069,10 +1099,12 @@ class ReferralFilter(_message.Message):
         due_soon: _builtins.bool = ...,
         unanswered: _builtins.bool = ...,
         code: _builtins.str = ...,
+        pressing: _builtins.bool = ...,
+        due_after: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["due_before", b"due_before", "modified_after", b"modified_after"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_after", b"due_after", "due_before", b"due_before", "modified_after", b"modified_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "code", b"code", "contact_id", b"contact_id", "due_before", b"due_before", "due_soon", b"due_soon", "late", b"late", "live", b"live", "modified_after", b"modified_after", "need_code", b"need_code", "person_id", b"person_id", "states", b"states", "unanswered", b"unanswered", "urgency", b"urgency", "waiting_for_me", b"waiting_for_me", "waiting_for_other", b"waiting_for_other"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "code", b"code", "contact_id", b"contact_id", "due_after", b"due_after", "due_before", b"due_before", "due_soon", b"due_soon", "late", b"late", "live", b"live", "modified_after", b"modified_after", "need_code", b"need_code", "person_id", b"person_id", "pressing", b"pressing", "states", b"states", "unanswered", b"unanswered", "urgency", b"urgency", "waiting_for_me", b"waiting_for_me", "waiting_for_other", b"waiting_for_other"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1085,9 +1117,12 @@ class ListReferralsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """default 50, at most 200"""
     page_token: _builtins.str
+    order_by: Global___Order.ValueType
+    """due (default): the nearest deadline first; urgency: the most urgent first, of those the nearest deadline."""
     @_builtins.property
     def filter(self) -> Global___ReferralFilter: ...
     def __init__(
@@ -1096,10 +1131,11 @@ class ListReferralsRequest(_message.Message):
         filter: Global___ReferralFilter | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        order_by: Global___Order.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1223,6 +1259,7 @@ class CountReferralsResponse(_message.Message):
     BY_STATE_FIELD_NUMBER: _builtins.int
     LIVE_BY_NEED_GROUP_FIELD_NUMBER: _builtins.int
     LIVE_BY_DEPARTMENT_FIELD_NUMBER: _builtins.int
+    UNANSWERED_FIELD_NUMBER: _builtins.int
     late: _builtins.int
     """A running clock is past due."""
     due_soon: _builtins.int
@@ -1247,6 +1284,10 @@ class CountReferralsResponse(_message.Message):
     def live_by_department(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Live ones by the person's department."""
 
+    @_builtins.property
+    def unanswered(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnansweredNeed]:
+        """Unanswered ones by group of need and the person's department."""
+
     def __init__(
         self,
         *,
@@ -1259,14 +1300,82 @@ class CountReferralsResponse(_message.Message):
         by_state: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         live_by_need_group: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         live_by_department: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        unanswered: _abc.Iterable[Global___UnansweredNeed] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_state", b"by_state", "due_soon", b"due_soon", "fresh", b"fresh", "late", b"late", "live_by_department", b"live_by_department", "live_by_need_group", b"live_by_need_group", "total", b"total", "waiting_for_me", b"waiting_for_me", "waiting_for_other", b"waiting_for_other"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_state", b"by_state", "due_soon", b"due_soon", "fresh", b"fresh", "late", b"late", "live_by_department", b"live_by_department", "live_by_need_group", b"live_by_need_group", "total", b"total", "unanswered", b"unanswered", "waiting_for_me", b"waiting_for_me", "waiting_for_other", b"waiting_for_other"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CountReferralsResponse: _TypeAlias = CountReferralsResponse  # noqa: Y015
+
+@_typing.final
+class UnansweredNeed(_message.Message):
+    """How often a need is without an answer somewhere."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NEED_GROUP_CODE_FIELD_NUMBER: _builtins.int
+    DEPARTMENT_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    need_group_code: _builtins.str
+    """The group of need, see /taxonomy; absent: none was chosen."""
+    department: _builtins.str
+    """Department, ISO 3166-2; absent: not known."""
+    count: _builtins.int
+    """How many referrals."""
+    def __init__(
+        self,
+        *,
+        need_group_code: _builtins.str = ...,
+        department: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "department", b"department", "need_group_code", b"need_group_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnansweredNeed: _TypeAlias = UnansweredNeed  # noqa: Y015
+
+@_typing.final
+class GetQueueVersionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetQueueVersionRequest: _TypeAlias = GetQueueVersionRequest  # noqa: Y015
+
+@_typing.final
+class QueueVersion(_message.Message):
+    """As what a caller's lists stand now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """Opaque: only whether it is the same means something."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueueVersion: _TypeAlias = QueueVersion  # noqa: Y015
 
 @_typing.final
 class GetDeadlinePolicyRequest(_message.Message):
@@ -2275,3 +2384,76 @@ class Figure(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Figure: _TypeAlias = Figure  # noqa: Y015
+
+@_typing.final
+class GetResponseTimesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetResponseTimesRequest: _TypeAlias = GetResponseTimesRequest  # noqa: Y015
+
+@_typing.final
+class ResponseTimes(_message.Message):
+    """How soon organisations answered in the last 30 days."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def organizations(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResponseTime]:
+        """Whoever was sent something, the slowest first; who answered nothing last."""
+
+    def __init__(
+        self,
+        *,
+        organizations: _abc.Iterable[Global___ResponseTime] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organizations", b"organizations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResponseTimes: _TypeAlias = ResponseTimes  # noqa: Y015
+
+@_typing.final
+class ResponseTime(_message.Message):
+    """How soon one organisation answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
+    ANSWERED_FIELD_NUMBER: _builtins.int
+    MEDIAN_SECONDS_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    """Which organisation."""
+    sent: _builtins.int
+    """How many referrals were sent to it."""
+    answered: _builtins.int
+    """How many of them it answered so far."""
+    median_seconds: _builtins.int
+    """From sending to its answer, half of them sooner; 0: it answered none."""
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        sent: _builtins.int = ...,
+        answered: _builtins.int = ...,
+        median_seconds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "median_seconds", b"median_seconds", "organization_id", b"organization_id", "sent", b"sent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResponseTime: _TypeAlias = ResponseTime  # noqa: Y015

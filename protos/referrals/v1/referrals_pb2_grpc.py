@@ -60,6 +60,11 @@ class ReferralsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CountReferralsRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CountReferralsResponse.FromString,
                 _registered_method=True)
+        self.GetQueueVersion = channel.unary_unary(
+                '/enlace.referrals.v1.Referrals/GetQueueVersion',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetQueueVersionRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.QueueVersion.FromString,
+                _registered_method=True)
         self.GetDeadlinePolicy = channel.unary_unary(
                 '/enlace.referrals.v1.Referrals/GetDeadlinePolicy',
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetDeadlinePolicyRequest.SerializeToString,
@@ -204,7 +209,7 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListReferrals(self, request, context):
-        """Lists referrals ordered by their next deadline (live ones), else newest first; a page at a time.
+        """Lists referrals ordered by their next deadline (live ones), else newest first, or by urgency; a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -212,6 +217,14 @@ class ReferralsServicer:
 
     def CountReferrals(self, request, context):
         """Counts what a desk has before it, for the same box and filters as ListReferrals.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetQueueVersion(self, request, context):
+        """Says by one opaque text whether anything changed in what the caller's lists of referrals and contacts show: ask it often, and the lists when it
+        differs. A coordinator or auditor hears of the whole network.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -417,6 +430,11 @@ def add_ReferralsServicer_to_server(servicer, server):
                     servicer.CountReferrals,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CountReferralsRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CountReferralsResponse.SerializeToString,
+            ),
+            'GetQueueVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetQueueVersion,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetQueueVersionRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.QueueVersion.SerializeToString,
             ),
             'GetDeadlinePolicy': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDeadlinePolicy,
@@ -670,6 +688,33 @@ class Referrals:
             '/enlace.referrals.v1.Referrals/CountReferrals',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.CountReferralsRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.CountReferralsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetQueueVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/GetQueueVersion',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.GetQueueVersionRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.QueueVersion.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1317,6 +1362,11 @@ class StatisticsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetPilotFiguresRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.PilotFigures.FromString,
                 _registered_method=True)
+        self.GetResponseTimes = channel.unary_unary(
+                '/enlace.referrals.v1.Statistics/GetResponseTimes',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetResponseTimesRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.ResponseTimes.FromString,
+                _registered_method=True)
 
 
 class StatisticsServicer:
@@ -1331,6 +1381,14 @@ class StatisticsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetResponseTimes(self, request, context):
+        """Returns how soon each organisation answered what was sent to it in the last 30 days: until it said that it saw it, asked or decided. Ids and times
+        of the whole network; the coordination only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StatisticsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1338,6 +1396,11 @@ def add_StatisticsServicer_to_server(servicer, server):
                     servicer.GetPilotFigures,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetPilotFiguresRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.PilotFigures.SerializeToString,
+            ),
+            'GetResponseTimes': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetResponseTimes,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetResponseTimesRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.ResponseTimes.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1368,6 +1431,33 @@ class Statistics:
             '/enlace.referrals.v1.Statistics/GetPilotFigures',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.GetPilotFiguresRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.PilotFigures.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetResponseTimes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Statistics/GetResponseTimes',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.GetResponseTimesRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.ResponseTimes.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,9 +42,13 @@ class ReferralsStub:
     GetReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetReferralRequest, _referrals_pb2.Referral]
     """Returns one referral of which the caller's organisation is sender or receiver, or any to a coordinator (no text, no identity)."""
     ListReferrals: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralsRequest, _referrals_pb2.ListReferralsResponse]
-    """Lists referrals ordered by their next deadline (live ones), else newest first; a page at a time."""
+    """Lists referrals ordered by their next deadline (live ones), else newest first, or by urgency; a page at a time."""
     CountReferrals: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CountReferralsRequest, _referrals_pb2.CountReferralsResponse]
     """Counts what a desk has before it, for the same box and filters as ListReferrals."""
+    GetQueueVersion: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetQueueVersionRequest, _referrals_pb2.QueueVersion]
+    """Says by one opaque text whether anything changed in what the caller's lists of referrals and contacts show: ask it often, and the lists when it
+    differs. A coordinator or auditor hears of the whole network.
+    """
     GetDeadlinePolicy: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]
     """Returns the network's policy: how long there is for what is waited for, by urgency; silence is the first one, and 30 days after news. What a
     referral's own clocks say is what counts.
@@ -127,9 +131,13 @@ class ReferralsAsyncStub(ReferralsStub):
     GetReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Returns one referral of which the caller's organisation is sender or receiver, or any to a coordinator (no text, no identity)."""
     ListReferrals: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralsRequest, _referrals_pb2.ListReferralsResponse]  # type: ignore[assignment]
-    """Lists referrals ordered by their next deadline (live ones), else newest first; a page at a time."""
+    """Lists referrals ordered by their next deadline (live ones), else newest first, or by urgency; a page at a time."""
     CountReferrals: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CountReferralsRequest, _referrals_pb2.CountReferralsResponse]  # type: ignore[assignment]
     """Counts what a desk has before it, for the same box and filters as ListReferrals."""
+    GetQueueVersion: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetQueueVersionRequest, _referrals_pb2.QueueVersion]  # type: ignore[assignment]
+    """Says by one opaque text whether anything changed in what the caller's lists of referrals and contacts show: ask it often, and the lists when it
+    differs. A coordinator or auditor hears of the whole network.
+    """
     GetDeadlinePolicy: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]  # type: ignore[assignment]
     """Returns the network's policy: how long there is for what is waited for, by urgency; silence is the first one, and 30 days after news. What a
     referral's own clocks say is what counts.
@@ -233,7 +241,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.ListReferralsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.ListReferralsResponse, _abc.Awaitable[_referrals_pb2.ListReferralsResponse]]:
-        """Lists referrals ordered by their next deadline (live ones), else newest first; a page at a time."""
+        """Lists referrals ordered by their next deadline (live ones), else newest first, or by urgency; a page at a time."""
 
     @_abc_1.abstractmethod
     def CountReferrals(
@@ -242,6 +250,16 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.CountReferralsResponse, _abc.Awaitable[_referrals_pb2.CountReferralsResponse]]:
         """Counts what a desk has before it, for the same box and filters as ListReferrals."""
+
+    @_abc_1.abstractmethod
+    def GetQueueVersion(
+        self,
+        request: _referrals_pb2.GetQueueVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.QueueVersion, _abc.Awaitable[_referrals_pb2.QueueVersion]]:
+        """Says by one opaque text whether anything changed in what the caller's lists of referrals and contacts show: ask it often, and the lists when it
+        differs. A coordinator or auditor hears of the whole network.
+        """
 
     @_abc_1.abstractmethod
     def GetDeadlinePolicy(
@@ -461,6 +479,10 @@ class StatisticsStub:
     """Returns the figures of the 2006 pilot, counted from the data: people assisted, their department of origin, country of return, help given.
     Counts under ten are returned as -1 ("fewer than ten"), but for the pilot's totals, which were published in 2006.
     """
+    GetResponseTimes: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetResponseTimesRequest, _referrals_pb2.ResponseTimes]
+    """Returns how soon each organisation answered what was sent to it in the last 30 days: until it said that it saw it, asked or decided. Ids and times
+    of the whole network; the coordination only.
+    """
 
 @_typing.type_check_only
 class StatisticsAsyncStub(StatisticsStub):
@@ -470,6 +492,10 @@ class StatisticsAsyncStub(StatisticsStub):
     GetPilotFigures: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetPilotFiguresRequest, _referrals_pb2.PilotFigures]  # type: ignore[assignment]
     """Returns the figures of the 2006 pilot, counted from the data: people assisted, their department of origin, country of return, help given.
     Counts under ten are returned as -1 ("fewer than ten"), but for the pilot's totals, which were published in 2006.
+    """
+    GetResponseTimes: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetResponseTimesRequest, _referrals_pb2.ResponseTimes]  # type: ignore[assignment]
+    """Returns how soon each organisation answered what was sent to it in the last 30 days: until it said that it saw it, asked or decided. Ids and times
+    of the whole network; the coordination only.
     """
 
 class StatisticsServicer(metaclass=_abc_1.ABCMeta):
@@ -483,6 +509,16 @@ class StatisticsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_referrals_pb2.PilotFigures, _abc.Awaitable[_referrals_pb2.PilotFigures]]:
         """Returns the figures of the 2006 pilot, counted from the data: people assisted, their department of origin, country of return, help given.
         Counts under ten are returned as -1 ("fewer than ten"), but for the pilot's totals, which were published in 2006.
+        """
+
+    @_abc_1.abstractmethod
+    def GetResponseTimes(
+        self,
+        request: _referrals_pb2.GetResponseTimesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.ResponseTimes, _abc.Awaitable[_referrals_pb2.ResponseTimes]]:
+        """Returns how soon each organisation answered what was sent to it in the last 30 days: until it said that it saw it, asked or decided. Ids and times
+        of the whole network; the coordination only.
         """
 
 def add_StatisticsServicer_to_server(servicer: StatisticsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -13,6 +13,7 @@ from services.gateway.pages import (
     inbox,
     invitation,
     line,
+    live,
     members,
     my_referral,
     outbox,
@@ -43,6 +44,7 @@ NOUNS = (
     members,
     webhooks,
     inbox,
+    live,
 )
 
 

@@ -1,39 +1,43 @@
-"""The coordinator's board: what is late, what will be, what is asked for and where. Codes and counts of the whole network, never a name."""
+"""The coordinator's board: where help is missing, what is due, who answers how soon, and what can't wait. Codes and counts of the whole network, never a name."""
 
-from flask import Blueprint, render_template
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flask import Blueprint, render_template, request
 
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, names, session
+from services.gateway import access, i18n, names, pictures
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
-from services.gateway.pages.today import came_back, chosen
+from services.gateway.i18n import gettext as _
 
 blueprint = Blueprint("board", __name__)
 
-# Nicaragua's departments as tiles, roughly where they lie: column, row, and a name that fits.
-TILES = {
-    "NI-MD": (1, 0, "Madriz"), "NI-NS": (2, 0, "N. Segovia"), "NI-JI": (3, 0, "Jinotega"), "NI-AN": (4, 0, "Caribe N."),
-    "NI-CI": (0, 1, "Chinandega"), "NI-ES": (1, 1, "Estelí"), "NI-MT": (2, 1, "Matagalpa"), "NI-BO": (3, 1, "Boaco"),
-    "NI-AS": (4, 1, "Caribe S."), "NI-LE": (0, 2, "León"), "NI-MN": (1, 2, "Managua"), "NI-MS": (2, 2, "Masaya"),
-    "NI-CO": (3, 2, "Chontales"), "NI-SJ": (4, 2, "San Juan"), "NI-CA": (1, 3, "Carazo"), "NI-GR": (2, 3, "Granada"),
-    "NI-RI": (3, 3, "Rivas"),
-}  # fmt: skip
+COUNTRY = "NI"
+AHEAD = timedelta(hours=12)
+SLOWEST = 8
 
 
 @blueprint.get("/board")
 @access.open_to(access.NETWORK, navigation=N_("Tablero"), section="network")
 def board() -> str:
-    """The page."""
-    counts, live, unmet = (
-        clients().referrals.CountReferrals(r.CountReferralsRequest(filter=wanted))
-        for wanted in (
-            r.ReferralFilter(box=r.BOX_NETWORK),
-            r.ReferralFilter(box=r.BOX_NETWORK, live=True),
-            r.ReferralFilter(box=r.BOX_NETWORK, unanswered=True),
+    """The page; from its second page on the queue alone."""
+    token = request.args.get("page", "")
+    answer = clients().referrals.ListReferrals(
+        r.ListReferralsRequest(
+            filter=r.ReferralFilter(box=r.BOX_NETWORK, pressing=True), order_by=r.ORDER_URGENCY, page_size=50, page_token=token
         )
     )
-    late, soon, refused = listed(chosen("late", r.BOX_NETWORK)), listed(chosen("soon", r.BOX_NETWORK)), came_back(r.BOX_NETWORK)
+    if token:
+        return render_template("board.html", queue=answer, names=names.names_of(answer.referrals), callee=callee, first=False)
+    counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_NETWORK)))
+    times = clients().statistics.GetResponseTimes(r.GetResponseTimesRequest()).organizations
+    now, needs = i18n.now(), pictures.heat(counts.unanswered)
+    upcoming = due_between(now, now + AHEAD)
+    known = names.names_of(answer.referrals)
+    known.organizations |= names.names(time.organization_id for time in times).organizations
     probation = (
         clients()
         .directory.ListOrganizations(d.ListOrganizationsRequest(page_size=20, status=d.ORGANIZATION_STATUS_PROBATION))
@@ -41,21 +45,66 @@ def board() -> str:
     )
     return render_template(
         "board.html",
+        queue=answer,
+        names=known,
+        callee=callee,
+        first=True,
         counts=counts,
-        late=late,
-        soon=soon,
-        refused=refused,
-        live=live.total,
-        unmet=unmet.total,
+        live=sum(counts.live_by_need_group.values()),
+        needs=needs,
+        map_=pictures.map_of(COUNTRY, dict(needs.by_department)),
+        upcoming=upcoming,
+        strip_=pictures.strip(upcoming, now, AHEAD),
+        times=bars(times, known),
+        slowest=SLOWEST,
         probation=probation,
-        names=names.names_of([*late, *soon, *refused]),
-        groups=sorted(counts.live_by_need_group.items(), key=lambda item: (-item[1], item[0])),
-        departments=sorted(counts.live_by_department.items(), key=lambda item: (-item[1], item[0])),
-        tiles=TILES,
-        own=session.me(),
     )
 
 
-def listed(wanted: r.ReferralFilter | None) -> list[r.Referral]:
-    """The first fifty behind one of the numbers."""
-    return list(clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted, page_size=50)).referrals)
+def due_between(start: datetime, end: datetime) -> list[r.Referral]:
+    """What is due in that time, the nearest deadline first; as many as a page may have."""
+    wanted = r.ReferralFilter(box=r.BOX_NETWORK)
+    wanted.due_after.FromDatetime(start.replace(tzinfo=None))
+    wanted.due_before.FromDatetime(end.replace(tzinfo=None))
+    return list(clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted, page_size=200)).referrals)
+
+
+def bars(times: Sequence[r.ResponseTime], known: names.Names) -> list[pictures.Bar]:
+    """How soon organisations answer: the median, and how many of those that were sent."""
+    longest = max((time.median_seconds for time in times), default=0) or 1
+    return [
+        pictures.Bar(
+            known.organization(time.organization_id),
+            _(
+                "%(span)s · %(answered)d de %(sent)d",
+                span=i18n.span(timedelta(seconds=time.median_seconds)),
+                answered=time.answered,
+                sent=time.sent,
+            )
+            if time.answered
+            else _("ninguna de %(sent)d", sent=time.sent),
+            round(time.median_seconds / longest * 100, 1),
+        )
+        for time in times
+    ]
+
+
+@dataclass(frozen=True)
+class Callee:
+    """Whom to call about a referral."""
+
+    name: str
+    phone: str
+
+
+def callee(referral: r.Referral, known: names.Names) -> Callee | None:
+    """The desk whose turn it is, where the directory has a number for it. Of a confidential service, or one that is not shown, there is none to give."""
+    if referral.turn == r.TURN_SENDER:
+        organization = known.organizations.get(referral.sender_organization_id)
+        phone = organization.phone if organization else ""
+    elif referral.turn == r.TURN_RECEIVER:
+        organization, service = known.organizations.get(referral.receiver_organization_id), known.services.get(referral.service_id)
+        phone = "" if service is None or service.confidential else service.phone or (organization.phone if organization else "")
+    else:
+        return None
+    return Callee(organization.name, phone) if organization and phone else None

@@ -43,10 +43,13 @@ def install(app: Flask) -> None:
         department=words.department,
         place=words.place,
         served=words.people,
+        department_short=words.department_short,
         language_name=words.language,
         spelled=words.spelled,
+        qr=words.qr,
         later=i18n.later,
         when=i18n.when,
+        dated=i18n.dated,
         ago=i18n.ago,
         day=i18n.day,
         moment=i18n.moment,
@@ -82,10 +85,22 @@ def context() -> dict[str, object]:
         "lang": i18n.language(),
         "navigation": (entries := navigation() if me else []),
         "tabs": tabs(entries) if me else [],
+        "live": live_page() if me else None,
         "done": request.args.get("done", ""),
         "endpoint": request.endpoint or "",
         "LANGUAGE_CHOICES": [(tag, words.language(tag)) for tag in SPOKEN],
         "COUNTRY_CHOICES": [(code, words.country(code)) for code in COUNTRIES],
+    }
+
+
+def live_page() -> dict[str, object]:
+    """What live.js must know: where this page is to be had anew (one that answered a form can't be: the inbox has the same bell), how new it is, and the
+    time and zone here."""
+    return {
+        "page": "" if request.method == "GET" else url_for("inbox.inbox"),
+        "version": g.get("live_version", ""),
+        "now": int(i18n.now().timestamp()),
+        "zone": str(i18n.zone()),
     }
 
 
@@ -115,7 +130,7 @@ def here_in(language: str) -> str:
     rule = request.url_rule
     if rule is None or "GET" not in (rule.methods or ()):
         return url_for("today.today" if g.get("me") else "home.home", lang=language)
-    kept = {key: value for key, value in request.args.items() if key not in ("lang", "done")}
+    kept = {key: value for key, value in request.args.items() if key not in ("lang", "done", "auto")}
     return url_for(request.endpoint or "home.home", **{**(request.view_args or {}), **kept, "lang": language})
 
 

@@ -30,6 +30,15 @@ def render(errors: dict[str, str]) -> str:
     )
 
 
+@blueprint.post("/inbox/read")
+@access.open_to(access.CARE | access.NETWORK)
+def read_all() -> Response:
+    """Marks all read that stood there; what came in meanwhile stays unread."""
+    seen = n.MarkAllMessagesReadRequest(until_time=forms.moment("until_time"), request_id=forms.request_id())
+    clients().notifications.MarkAllMessagesRead(seen)
+    return redirect(url_for("inbox.inbox", done="read"), 303)
+
+
 @blueprint.post("/inbox/<identifier>/read")
 @access.open_to(access.CARE | access.NETWORK)
 def read(identifier: str) -> Response:

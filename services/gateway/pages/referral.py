@@ -69,9 +69,12 @@ def listing() -> str:
 
 @blueprint.get("/referrals/<identifier>")
 @access.open_to(access.EVERYONE)
-def show(identifier: str) -> str:
-    """One referral."""
-    return render(fetch(identifier), Filled())
+def show(identifier: str) -> str | tuple[str, int]:
+    """One referral. A page that asks by itself and has this version gets nothing: its notes would be opened, on record, though nobody looked anew."""
+    referral = fetch(identifier)
+    if session.asked_by_itself() and request.headers.get("If-None-Match") == referral.etag:
+        return "", 304
+    return render(referral, Filled())
 
 
 def fetch(identifier: str) -> r.Referral:

@@ -59,3 +59,18 @@ DEPARTMENTS: dict[str, str] = {
     "PE-ARE": "Arequipa",
     "PE-PUN": "Puno",
 }
+
+# What a column is wide enough for, where the beginning of the name would not do.
+SHORT: dict[str, str] = {
+    "NI-AN": "C.Nte.",
+    "NI-AS": "C.Sur",
+    "NI-CO": "Chon.",
+    "NI-ES": "Estelí",
+    "NI-GR": "Gran.",
+    "NI-MS": "Masa.",
+    "NI-MT": "Mata.",
+    "NI-NS": "N.Seg.",
+    "NI-SJ": "S.Juan",
+    "NI-MD": "Madriz",
+    "NI-CA": "Carazo",
+}

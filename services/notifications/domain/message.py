@@ -23,6 +23,7 @@ class Message:
     receiver_organization_id: str
     create_time: datetime
     read_time: datetime | None = None
+    need_code: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def messages_of(happening: Happening, told: list[Told]) -> list[Message]:
             happening.sender_organization_id,
             happening.receiver_organization_id,
             happening.time,
+            need_code=happening.need_code,
         )
         for one in told
     ]
@@ -77,7 +79,9 @@ def about_unreached(message: Message, now: datetime) -> Message:
     told = Told(MESSAGE_UNDELIVERABLE, Audience.COORDINATION)
     identity = derived_id(message.id, told)
     parties = (message.sender_organization_id, message.receiver_organization_id)
-    return Message(identity, told.audience, "", "", "", told.kind, message.referral_id, message.urgency, *parties, now)
+    return Message(
+        identity, told.audience, "", "", "", told.kind, message.referral_id, message.urgency, *parties, now, need_code=message.need_code
+    )
 
 
 def about_disabled(webhook_id: str, organization_id: str, now: datetime) -> Message:

@@ -38,6 +38,7 @@ class Happening:
     actor_organization_id: str
     override_used: bool
     clock: str = ""  # override_confirm, decide …: of a clock event
+    need_code: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ WEBHOOKS, EMAILS = "webhooks", "emails"
 
 _COLUMNS = (
     "id, audience, organization_id, worker_id, besides_worker_id, kind, referral_id, urgency,"
-    " sender_organization_id, receiver_organization_id, create_time, read_time"
+    " sender_organization_id, receiver_organization_id, create_time, read_time, need_code"
 )
 
 # One round trip: the path from a fact to a partner's system is counted in milliseconds. A delivery's id is derived from its message and destination,
@@ -21,10 +21,10 @@ _COLUMNS = (
 _KEEP = """
 WITH made AS (
     INSERT INTO messages (id, audience, organization_id, worker_id, besides_worker_id, kind, referral_id, urgency,
-                          sender_organization_id, receiver_organization_id, create_time)
+                          sender_organization_id, receiver_organization_id, create_time, need_code)
     SELECT * FROM unnest(%(id)s::text[], %(audience)s::text[], %(organization_id)s::text[], %(worker_id)s::text[], %(besides_worker_id)s::text[],
                          %(kind)s::text[], %(referral_id)s::text[], %(urgency)s::text[], %(sender_organization_id)s::text[],
-                         %(receiver_organization_id)s::text[], %(create_time)s::timestamptz[])
+                         %(receiver_organization_id)s::text[], %(create_time)s::timestamptz[], %(need_code)s::text[])
     ON CONFLICT (id) DO NOTHING
     RETURNING id, audience, organization_id, kind
 ), destination AS (
@@ -56,7 +56,7 @@ def keep(tx: Transaction, messages: Sequence[Message], body: str, now: datetime,
     if not messages:
         return
     columns = ("id", "organization_id", "worker_id", "besides_worker_id", "kind", "referral_id", "urgency")
-    parties = ("sender_organization_id", "receiver_organization_id", "create_time")
+    parties = ("sender_organization_id", "receiver_organization_id", "create_time", "need_code")
     values = {name: [getattr(message, name) for message in messages] for name in (*columns, *parties)}
     audiences = [message.audience.value for message in messages]
     tx.execute(_KEEP, {**values, "audience": audiences, "body": body, "now": now, "by_email": by_email})
@@ -77,6 +77,11 @@ _READ = (
     + " OR ".join(f"({side})" for side in _SIDES)
     + f") RETURNING {_COLUMNS}"
 )
+_READ_ALL = (
+    "UPDATE messages SET read_time = %(now)s WHERE read_time IS NULL AND create_time <= %(until)s AND ("
+    + " OR ".join(f"({side})" for side in _SIDES)
+    + ")"
+)
 
 
 def inbox(tx: Transaction, who: dict[str, object], *, unread: bool, after: Position | None, limit: int) -> list[Message]:
@@ -93,10 +98,26 @@ def unread(tx: Transaction, who: dict[str, object]) -> int:
     return int(row["unread"])
 
 
+def unread_version(tx: Transaction, who: dict[str, object]) -> str:
+    """How many are unread in the whole organisation, whoever they are for, and a sum of their ids."""
+    row = tx.execute(
+        "SELECT count(*) || '.' || coalesce(sum(hashtext(id)), 0) AS version FROM messages WHERE read_time IS NULL"
+        " AND (organization_id = %(organization)s OR (audience = 'coordination' AND organization_id = '' AND %(coordinator)s))",
+        who,
+    ).fetchone()
+    assert row is not None
+    return str(row["version"])
+
+
 def mark_read(tx: Transaction, who: dict[str, object], message_id: str, now: datetime) -> Message | None:
     """The message, read now unless it was before; None when `who` does not see it."""
     row = tx.execute(_READ, {**who, "message": message_id, "now": now}).fetchone()
     return _message(row) if row else None
+
+
+def mark_all_read(tx: Transaction, who: dict[str, object], until: datetime, now: datetime) -> None:
+    """Reads all that `who` sees and that is not newer than `until`."""
+    tx.execute(_READ_ALL, {**who, "until": until, "now": now})
 
 
 def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[Notice]:

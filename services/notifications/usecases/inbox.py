@@ -24,12 +24,22 @@ def count_unread(tx: Transaction, caller: Caller) -> int:
     return messages.unread(tx, _who(caller))
 
 
+def unread_version(tx: Transaction, caller: Caller) -> str:
+    """Another text when the unread messages of anybody in the caller's organisation are others."""
+    return messages.unread_version(tx, _who(caller))
+
+
 def mark_read(tx: Transaction, caller: Caller, now: datetime, message_id: str) -> Message:
     """Reads one; a second reading changes nothing."""
     message = messages.mark_read(tx, _who(caller), message_id, now)
     if message is None:
         raise NotFound
     return message
+
+
+def mark_all_read(tx: Transaction, caller: Caller, now: datetime, until: datetime) -> None:
+    """Reads all up to the newest that was seen; what came in since stays unread."""
+    messages.mark_all_read(tx, _who(caller), until, now)
 
 
 def list_notices(tx: Transaction, caller: Caller, referral_id: str) -> list[Notice]:

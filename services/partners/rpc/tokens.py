@@ -45,7 +45,7 @@ class Tokens:
         now = call.clock.now()
         match request.WhichOneof("credential"):
             case "session_secret":
-                proven = usecases.from_session(call.tx, now, request.session_secret)
+                proven = usecases.from_session(call.tx, now, request.session_secret, passive=request.passive)
             case "api_key":
                 proven = usecases.from_api_key(call.tx, now, request.api_key)
             case _:

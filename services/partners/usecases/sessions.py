@@ -48,15 +48,15 @@ def sign_in(tx: Transaction, guesses: Guesses, now: datetime, email: str, passwo
     return secret, _worker(worker_and_hash[0], organization)
 
 
-def from_session(tx: Transaction, now: datetime, secret: str) -> Proven:
-    """Whose session it is; using it keeps it from being idle."""
+def from_session(tx: Transaction, now: datetime, secret: str, *, passive: bool = False) -> Proven:
+    """Whose session it is; using it keeps it from being idle, unless it was `passive`: a page asked by itself."""
     session = workers.session(tx, _hash(secret))
     if session is None:
         raise Unauthenticated("session_ended")
     create_time, last_use_time, worker, organization = session
     if not session_lives(create_time, last_use_time, now) or not _may_enter(worker, organization):
         raise Unauthenticated("session_ended")
-    if now - last_use_time >= TOUCH:
+    if not passive and now - last_use_time >= TOUCH:
         workers.touch_session(tx, _hash(secret), now)
     return _worker(worker, organization)
 

@@ -18,6 +18,7 @@ class Filter:
     need_code: str = ""
     urgency: Urgency | None = None
     due_before: datetime | None = None
+    due_after: datetime | None = None
     modified_after: datetime | None = None
     live: bool = False
     waiting_for_me: bool = False
@@ -27,4 +28,5 @@ class Filter:
     late: bool = False
     due_soon: bool = False
     unanswered: bool = False
+    pressing: bool = False
     code: str = ""

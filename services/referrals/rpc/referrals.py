@@ -58,8 +58,11 @@ class ReferralsServicer:
         return self._pack(self._usecases.get(call.tx, object_id(request.id)), call)
 
     def ListReferrals(self, request: pb.ListReferralsRequest, call: Call) -> pb.ListReferralsResponse:
-        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str, str)
-        referrals, more = self._usecases.find(call.tx, _filter(request.filter, call), size, after)
+        if request.order_by not in pb.Order.values():
+            raise Invalid(("order_by", "unknown_code"))
+        by_urgency, size = request.order_by == pb.ORDER_URGENCY, page_size(request.page_size, default=50, most=200)
+        after = self._pages.position(request, *([int] if by_urgency else []), str, str, str)
+        referrals, more = self._usecases.find(call.tx, _filter(request.filter, call), size, after, by_urgency=by_urgency)
         return pb.ListReferralsResponse(
             referrals=[self._pack(referral, call) for referral in referrals], next_page_token=self._pages.token(request, more)
         )
@@ -76,7 +79,11 @@ class ReferralsServicer:
             by_state=row["by_state"],
             live_by_need_group=row["by_need"],
             live_by_department=row["by_department"],
+            unanswered=[pb.UnansweredNeed(need_group_code=need, department=place, count=n) for need, place, n in row["unanswered"]],
         )
+
+    def GetQueueVersion(self, request: pb.GetQueueVersionRequest, call: Call) -> pb.QueueVersion:
+        return pb.QueueVersion(version=self._usecases.queue_version(call.tx, call.caller))
 
     def GetDeadlinePolicy(self, request: pb.GetDeadlinePolicyRequest, call: Call) -> pb.DeadlinePolicy:
         return pb.DeadlinePolicy(
@@ -292,6 +299,9 @@ class StatisticsServicer:
             **lists,
         )
 
+    def GetResponseTimes(self, request: pb.GetResponseTimesRequest, call: Call) -> pb.ResponseTimes:
+        return pb.ResponseTimes(organizations=[pb.ResponseTime(**row) for row in figures.response_times(call.tx, call.clock.now())])
+
 
 def _required_urgency(number: int) -> Urgency:
     urgency = wire.URGENCIES.member(number, "urgency")
@@ -318,6 +328,7 @@ def _filter(message: pb.ReferralFilter, call: Call) -> Filter:
         need_code=message.need_code,
         urgency=wire.URGENCIES.member(message.urgency, "urgency"),
         due_before=moment(message, "due_before"),
+        due_after=moment(message, "due_after"),
         modified_after=moment(message, "modified_after"),
         live=message.live,
         waiting_for_me=message.waiting_for_me,
@@ -327,5 +338,6 @@ def _filter(message: pb.ReferralFilter, call: Call) -> Filter:
         late=message.late,
         due_soon=message.due_soon,
         unanswered=message.unanswered,
+        pressing=message.pressing,
         code=message.code,
     )

@@ -84,13 +84,19 @@ class Referrals:
         """One referral in the caller's scope."""
         return referrals.get(tx, identifier)
 
-    def find(self, tx: Transaction, wanted: Filter, limit: int, after: Position | None) -> tuple[list[Referral], Position | None]:
+    def find(
+        self, tx: Transaction, wanted: Filter, limit: int, after: Position | None, *, by_urgency: bool
+    ) -> tuple[list[Referral], Position | None]:
         """A page."""
-        return referrals.find(tx, wanted, limit, after)
+        return referrals.find(tx, wanted, limit, after, by_urgency=by_urgency)
 
     def count(self, tx: Transaction, wanted: Filter) -> Row:
         """The figures of Today and the board."""
         return referrals.count(tx, wanted)
+
+    def queue_version(self, tx: Transaction, caller: Caller) -> str:
+        """Another text when something changed in what the caller's lists show."""
+        return referrals.queue_version(tx, caller.organization_id, network=members.view_of(caller) == "coordinator")
 
     def history(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]) -> list[Event]:
         """What happened. Notes are about her: they are opened like her identity, and that is on record."""

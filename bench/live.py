@@ -1,0 +1,197 @@
+"""Open pages: what 200 viewers of Today cost while nothing happens, and while one referral a second is sent."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+import requests
+
+from bench.figures import Measured
+from bench.local_stack import family
+from bench.pages import sign_in
+from chassis.ids import new_id
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.parts.local_stack import LocalStack
+from tests.parts.stories import Cast
+
+ORGANIZATIONS, EACH = 20, 10
+SECONDS = 60
+_TICK = os.sysconf("SC_CLK_TCK")
+
+# A process of its own, plain sockets: what it costs to be a viewer must not be taken for what it costs to serve one. It asks as static/live.js does.
+_VIEWERS = r"""
+import asyncio, json, random, sys, time
+host, port, cookies = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
+polls, pages, statuses, waits, idle = 0, 0, {}, [], {}
+
+async def ask(path, cookie, **headers):
+    if not (line := idle.pop(cookie, None)):
+        line = await asyncio.open_connection(host, port)
+    reader, writer = line
+    sent = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\nPassive: 1\r\n{sent}\r\n".encode())
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    status = head.split(" ", 2)[1]
+    statuses[status] = statuses.get(status, 0) + 1
+    length = int(head.lower().partition("content-length: ")[2].split("\r\n")[0])
+    body = await reader.readexactly(length)
+    if "connection: close" in head.lower():
+        writer.close()
+    else:
+        idle[cookie] = line
+    return body if status == "200" else b""
+
+async def view(cookie):
+    global polls, pages
+    await asyncio.sleep(random.random() * 2.5)
+    version, ticket = None, ""
+    while True:
+        begin = time.monotonic()
+        said = json.loads(await ask("/live", cookie, **({"Live_Ticket": ticket} if ticket else {})) or "{}")
+        waits.append(time.monotonic() - begin)
+        polls += 1
+        ticket = said.get("ticket", ticket)
+        if said and version is not None and said["version"] != version:
+            said = said if await ask("/today", cookie) else {}
+            pages += 1
+        version = said.get("version", version)
+        await asyncio.sleep(2.5 + random.random() * 0.3)
+
+async def main():
+    viewers = [asyncio.create_task(view(cookie)) for cookie in cookies]
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+    failed = [str(one.exception()) for one in viewers if one.done()]
+    waits.sort()
+    print(json.dumps({"polls": polls, "pages": pages, "statuses": statuses, "failed": failed, "p99_ms": 1000 * waits[len(waits) * 99 // 100]}), flush=True)
+
+asyncio.run(main())
+"""
+
+
+def measure(stack: LocalStack) -> list[Measured]:
+    """Each share of a core is what all processes took beside what they take without viewers."""
+    cookies = sessions(stack)
+    senders = Senders(stack)
+    idle, _ = share(stack, SECONDS / 3)
+    with viewers(stack, cookies) as stop:
+        share(stack, 10)  # connections, the first page of each
+        still, _ = share(stack, SECONDS)
+        quiet = stop()
+    working, _ = share(stack, SECONDS / 2, senders.send)
+    with viewers(stack, cookies) as stop:
+        share(stack, 10)
+        moving, sent = share(stack, SECONDS, senders.send)
+        busy = stop()
+    assert not quiet["failed"] + busy["failed"], (quiet, busy)
+    for name, said in (("quiet", quiet), ("busy", busy)):
+        print(f"  live, {name}: {said}", file=sys.stderr)
+    fetched = busy["pages"] / max(1, sent)
+    return [
+        Measured(
+            "live_core_percent",
+            100 * (still - idle),
+            f"{len(cookies)} viewers of {ORGANIZATIONS} organisations at the pages' own rate, nothing happens; p99 of an answer {quiet['p99_ms']:.0f} ms",
+        ),
+        Measured(
+            "live_changes_core_percent",
+            100 * (moving - working),
+            f"the same while a referral a second is sent, each by another organisation to one and the same: {fetched:.0f} pages are fetched anew for each; "
+            f"p99 of an answer {busy['p99_ms']:.0f} ms; beside: nothing happens",
+            100 * (still - idle),
+        ),
+    ]
+
+
+def sessions(stack: LocalStack) -> list[str]:
+    """Cookies: of a person each of so many organisations, some sessions each."""
+    people: dict[str, str] = {}
+    for account in stack.demo["accounts"]:
+        people.setdefault(account["organization"], account["email"])
+    found = []
+    for email in list(people.values())[:ORGANIZATIONS] * EACH:
+        with requests.Session() as session:
+            sign_in(session, stack, email)
+            found.append("; ".join(f"{cookie.name}={cookie.value}" for cookie in session.cookies))
+    return found
+
+
+class Senders:
+    """Organisations that each have drafts to send, all to one receiver."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        cast = Cast(stack)
+        self._ready = []
+        for account in stack.demo["accounts"]:
+            if account["role"] not in ("WORKER", "worker"):
+                continue
+            cast.sender = stack.worker(account["email"])
+            try:
+                person_id, receipt_id = cast.person()
+                drafts = [cast.sender.referrals.CreateReferral(cast.draft(person_id)) for _ in range(SECONDS // 5)]
+            except grpc.RpcError:  # on probation, or not one that sends
+                continue
+            self._ready.append([(cast.sender, draft, receipt_id) for draft in drafts])
+        self._next = itertools.chain.from_iterable(itertools.zip_longest(*self._ready))
+
+    def send(self) -> None:
+        """The next one."""
+        client, draft, receipt_id = next(one for one in self._next if one)
+        client.referrals.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt_id, request_id=new_id()))
+
+
+def share(stack: LocalStack, seconds: float, each_second: Callable[[], None] = lambda: None) -> tuple[float, int]:
+    """Of a core, by all processes of the stack; and how many seconds there were."""
+    begin, before, turns = time.monotonic(), spent(stack), 0
+    while (left := begin + seconds - time.monotonic()) > 0:
+        if left >= 1:
+            each_second()
+            turns += 1
+        time.sleep(max(0.0, min(begin + turns, begin + seconds) - time.monotonic()) if turns else left)
+    return (sum(now - before.get(pid, 0) for pid, now in spent(stack).items())) / (time.monotonic() - begin), turns
+
+
+def spent(stack: LocalStack) -> dict[int, float]:
+    """Seconds of processor time that each process has taken so far."""
+    found = {}
+    for pid in family(int(stack.state["pid"])):
+        try:
+            words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        found[pid] = (int(words[11]) + int(words[12])) / _TICK
+    return found
+
+
+@contextmanager
+def viewers(stack: LocalStack, cookies: list[str]) -> Iterator[Callable[[], dict[str, Any]]]:
+    """They look until what is yielded is called, which tells what they got."""
+    where = urlsplit(stack.gateway)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _VIEWERS, str(where.hostname), str(where.port), json.dumps(cookies)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def stop() -> dict[str, Any]:
+        said, _ = process.communicate("\n", 30)
+        found: dict[str, Any] = json.loads(re.sub(r"^[^{]*", "", said))
+        return found
+
+    try:
+        yield stop
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,113 @@
+"""Whether an open page is behind: asked by every one of them every few seconds, so it must cost next to nothing, and answered from memory.
+
+The services are asked once for all viewers of an organisation. A page proves by a *ticket* whose viewer it is: signed, bound to its session, for a
+minute; no service is asked for it. So a session that has ended may hear for that minute that something changed, and never what.
+"""
+
+import hmac
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from threading import Lock
+
+from flask import Flask, current_app
+from itsdangerous import BadSignature, TimestampSigner
+from werkzeug.http import parse_cookie
+
+from services.gateway import cookies, session
+from services.gateway.limits import Reply
+
+PATH = "/live"
+TICKET_SECONDS = 60
+FRESH_SECONDS = 2.0  # so old an answer may be before the services are asked again; with the pages' 2.5 s a change is seen within five
+KEPT_SECONDS = 5.0  # so old it may be while one viewer asks them, or they don't answer
+# Closed after each answer: hundreds of connections that are kept would cost more at each turn of the server than the few that come anew.
+_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Connection": "close"}
+_NETWORK = ("coordinator", "auditor")
+
+
+@dataclass
+class _Heard:
+    version: str
+    at: float
+    asked: float
+
+
+class Live:
+    """What the lists of each group of viewers stand at, as far as this process was told."""
+
+    def __init__(self, signing_key: bytes, now: Callable[[], float] = time.monotonic) -> None:
+        self._signer = TimestampSigner(signing_key, salt="live", digest_method=sha256)
+        self._heard: dict[str, _Heard] = {}
+        self._lock = Lock()
+        self._now = now
+
+    def ticket(self, who: session.SignedIn) -> str:
+        """Proof that this session sees what it sees."""
+        return self._signer.sign(f"{session.fingerprint(who.secret)[:16]}:{_group(who)}").decode()
+
+    def last(self, who: session.SignedIn) -> str:
+        """The version that was heard last, however long ago; empty if none was. A page says that it is at least as new."""
+        heard = self._heard.get(_group(who))
+        return heard.version if heard else ""
+
+    def version(self, who: session.SignedIn, ask: Callable[[], str]) -> str:
+        """The version now: remembered, or asked of the services."""
+        group = _group(who)
+        with self._lock:
+            heard = self._heard.get(group)
+            if heard and self._now() - heard.at < FRESH_SECONDS:
+                return heard.version
+        began = self._now()
+        version = ask()
+        with self._lock:
+            self._heard[group] = _Heard(version, began, began)
+        return version
+
+    def known(self, secret: str, ticket: str) -> str | None:
+        """The version for whoever brings this ticket of hers, from memory; None if the services must be asked, which one viewer does for all."""
+        try:
+            mark, _, group = self._signer.unsign(ticket, max_age=TICKET_SECONDS).decode().partition(":")
+        except BadSignature:
+            return None
+        if not hmac.compare_digest(mark, session.fingerprint(secret)[:16]):
+            return None
+        with self._lock:
+            heard, now = self._heard.get(group), self._now()
+            if heard is None or now - heard.at > KEPT_SECONDS:
+                return None
+            if now - heard.asked > FRESH_SECONDS:
+                heard.asked = now
+                return None
+            return heard.version
+
+
+def _group(who: session.SignedIn) -> str:
+    """Those for whom something changes at the same time: an organisation's workers; apart those of them who see the network."""
+    return "/".join([who.organization_id, *(role for role in _NETWORK if role in who.roles)])
+
+
+def live() -> Live:
+    """The process's, from within a request."""
+    live: Live = current_app.extensions["live"]
+    return live
+
+
+def at_the_door(app: Flask) -> Callable[[str, Mapping[str, str]], Reply | None]:
+    """Makes what answers a page with a good ticket before Flask has to do with it, by path and headers. Neither logged, timed nor counted."""
+    memory: Live = app.extensions["live"]
+    with app.app_context():
+        cookie = cookies.full_name(session.COOKIE)
+
+    def know(path: str, headers: Mapping[str, str]) -> Reply | None:
+        if path != PATH or "LIVE_TICKET" not in headers:
+            return None
+        secret = parse_cookie(headers.get("COOKIE", "")).get(cookie, "").partition("~")[0]
+        version = memory.known(secret, headers["LIVE_TICKET"])
+        if version is None:
+            return None
+        return Reply("200 OK", _HEADERS, json.dumps({"version": version}).encode())
+
+    return know

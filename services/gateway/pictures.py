@@ -1,0 +1,146 @@
+"""Pictures that are drawn here and not by a script: what stands where on a map, in a table of shades, on a strip of hours. Each has its words beside it."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+from protos.referrals.v1.referrals_pb2 import Referral, UnansweredNeed
+from services.gateway import i18n, vocabulary, words
+
+SHADES = 5
+COLUMNS = 5  # as many departments as a phone's width holds beside the names of the needs
+STACKED = 6  # dots above one another; what is more is a number
+STEPS = 48  # places on a strip
+
+
+def shade(count: int, most: int) -> int:
+    """Which of the shades a count has, 0 for none to 5 for the most; where all counts are small none is the darkest."""
+    return min(SHADES, max(1, round(SHADES * count / max(most, SHADES)))) if count > 0 else 0
+
+
+@dataclass(frozen=True)
+class Area:
+    """A department on the map: its outline, the place of its number, how many, and its shade."""
+
+    code: str
+    path: str
+    x: int
+    y: int
+    count: int
+    shade: int
+
+
+@dataclass(frozen=True)
+class Map:
+    """A country by departments, in the units of its outlines."""
+
+    width: int
+    height: int
+    areas: list[Area]
+
+
+@cache
+def _outlines(country: str) -> tuple[int, int, tuple[tuple[str, str, int, int], ...]]:
+    read = json.loads((Path(__file__).parent / "maps" / f"{country.lower()}.json").read_text())
+    return read["width"], read["height"], tuple((each["code"], each["path"], *each["label"]) for each in read["subdivisions"])
+
+
+def map_of(country: str, counts: dict[str, int]) -> Map:
+    """The map of a country with a count in each department."""
+    width, height, outlines = _outlines(country)
+    most = max(counts.values(), default=0)
+    return Map(
+        width, height, [Area(code, path, x, y, counts.get(code, 0), shade(counts.get(code, 0), most)) for code, path, x, y in outlines]
+    )
+
+
+@dataclass(frozen=True)
+class Heat:
+    """Needs by department: the departments with most of them, whether others follow in a last column, and a row for each group of needs."""
+
+    departments: list[str]
+    others: bool
+    rows: list[tuple[str, list[tuple[int, int]]]]
+    by_department: list[tuple[str, int]]
+    total: int
+
+
+def heat(needs: Iterable[UnansweredNeed]) -> Heat:
+    """The table of shades, what there is most of first."""
+    cells, places, groups = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
+    for need in needs:
+        cells[need.need_group_code, need.department] += need.count
+        places[need.department] += need.count
+        groups[need.need_group_code] += need.count
+    ranked = sorted(places, key=lambda place: (-places[place], place))
+    shown = ranked if len(ranked) <= COLUMNS + 1 else ranked[:COLUMNS]
+    numbers = {
+        group: [cells[group, place] for place in shown] + [sum(cells[group, place] for place in ranked[len(shown) :])] * (shown != ranked)
+        for group in sorted(groups, key=lambda group: (-groups[group], group))
+    }
+    most = max((count for row in numbers.values() for count in row), default=0)
+    rows = [(group, [(count, shade(count, most)) for count in row]) for group, row in numbers.items()]
+    return Heat(shown, shown != ranked, rows, [(place, places[place]) for place in ranked], sum(places.values()))
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A deadline on the strip: how far along it in per cent, in which row from below, with which urgency; `more` for those that have no dot of their own."""
+
+    at: float
+    row: int
+    urgency: str
+    more: int = 0
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Deadlines of the next hours: dots, times of day under them (per cent and words), how many rows of dots, and how many of each urgency."""
+
+    dots: list[Dot]
+    hours: list[tuple[float, str]]
+    rows: int
+    by_urgency: list[tuple[str, int]]
+
+
+def strip(referrals: Iterable[Referral], now: datetime, span: timedelta) -> Strip:
+    """The deadlines within `span` from now on; the most urgent are lowest."""
+    places: dict[int, list[str]] = {}
+    for referral in referrals:
+        due = i18n.moment(referral.next_due_time)
+        if due is not None and now <= due < now + span:
+            places.setdefault(int((due - now) / span * STEPS), []).append(words.code("urgency", referral.urgency))
+    rank = {code: at for at, code in enumerate(vocabulary.TABLES["urgency"])}
+    dots = []
+    for place, urgencies in places.items():
+        at = round((place + 0.5) / STEPS * 100, 2)
+        urgencies.sort(key=lambda urgency: rank[urgency])
+        dots += [Dot(at, row, urgency) for row, urgency in enumerate(urgencies[:STACKED])]
+        if len(urgencies) > STACKED:
+            dots.append(Dot(at, STACKED, "", len(urgencies) - STACKED))
+    counted = Counter(urgency for urgencies in places.values() for urgency in urgencies)
+    return Strip(
+        dots,
+        [(quarter * 25.0, i18n.time_of_day(now + span * quarter / 4)) for quarter in range(1, 5)],
+        max((dot.row + 1 for dot in dots), default=0),
+        sorted(counted.items(), key=lambda item: rank[item[0]]),
+    )
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One row of a chart: what it is about, how much in words, its share of the longest, 0 to 100.
+
+    `hidden`: too few to say, and so without a length; `short` is the label where there is room for a few letters.
+    """
+
+    label: str
+    text: str
+    share: float = 0
+    hidden: bool = False
+    code: str = ""
+    short: str = ""

@@ -1,0 +1,175 @@
+// An open page moves by itself: every few seconds it asks whether it is behind, and takes over what is marked data-live from a fresh one.
+// What is being written or pressed stays as it is until it is done. What moved is said once, in one sentence.
+"use strict";
+(() => {
+  const say = document.getElementById("live"), stale = document.getElementById("live-stale"), sound = document.getElementById("sound");
+  if (!say || !stale) return;
+  const words = say.dataset, ahead = words.now * 1000 - Date.now();  // the clock here may be wrong
+  const EVERY = 2500, HIDDEN = 15000, SLOWEST = 30000, SILENCE = 15000, USED = 60000;
+  let version = words.version, ticket = "", heard = Date.now(), failed = 0, behind = false, asking = false, over = false, timer = 0;
+  let acted = 0, told = Date.now(), pressed = 0;  // when the reader did something, when the server heard so, when she pressed
+  const pending = new Map();  // parts that are new, and wait until nobody writes in the old ones
+
+  const count = (text, n) => text.replace("{n}", n);
+  const time = () => new Intl.DateTimeFormat(document.documentElement.lang, { hour: "2-digit", minute: "2-digit", timeZone: words.zone })
+    .format(heard + ahead);
+  // Only what the reader does keeps her session: a page that is left open becomes idle.
+  const ask = (url, headers) => {
+    const used = acted > told && Date.now() - told > USED;
+    if (used) told = Date.now();
+    return fetch(url, { headers: { ...(used ? {} : { Passive: "1" }), ...headers }, redirect: "manual", cache: "no-store", signal: AbortSignal.timeout?.(8000) });
+  };
+  const ended = (answer) => answer.type === "opaqueredirect" || answer.status === 401;
+  const show = (text) => { stale.textContent = text; stale.hidden = !text; };
+
+  const end = () => {
+    over = true;
+    show(count(words.ended, time()) + " ");
+    stale.append(Object.assign(document.createElement("a"), { href: words.signin, textContent: words.enter }));
+  };
+
+  // -- what is on the page ------------------------------------------------------------------------------------------------------------------
+  const bare = (region, without) => {
+    const copy = region.cloneNode(true);
+    copy.querySelectorAll(without).forEach((part) => part.remove());
+    copy.querySelectorAll("details").forEach((part) => part.removeAttribute("open"));
+    return copy.innerHTML;
+  };
+  const ANEW = "[name=form_token], [name=request_id]";  // other ones on each page
+  const written = (field) => field.matches("select") ? [...field.options].some((one) => one.selected !== one.defaultSelected && one.value)
+    : field.type === "hidden" ? false : field.matches("[type=checkbox], [type=radio]") ? field.checked !== field.defaultChecked : field.value !== field.defaultValue;
+  const busy = (region) => Date.now() - pressed < 1000 || (region.contains(document.activeElement) && document.activeElement.matches("input, select, textarea"))
+    || [...region.querySelectorAll("input, select, textarea")].some(written);
+  const rows = (region) => new Map([...region.querySelectorAll(".row")].map((row) => [row.querySelector("a[href]")?.getAttribute("href"), row]));
+  const name = (part) => part?.closest("a[href]")?.getAttribute("href") || part?.closest("form")?.getAttribute("action") || part?.closest("details")?.id;
+  const named = (region, wanted) => [...region.querySelectorAll("a[href], form button, summary")].find((part) => wanted && name(part) === wanted);
+
+  const swap = (region, fresh) => {
+    const focus = region.contains(document.activeElement) ? name(document.activeElement) : "";
+    const open = [...region.querySelectorAll("details")].map((part) => part.open);
+    const held = [...region.querySelectorAll("a[href]")].find((part) => part.getBoundingClientRect().top >= 0);
+    const top = held?.getBoundingClientRect().top;
+    region.replaceChildren(...document.importNode(fresh, true).childNodes);
+    Object.assign(region.dataset, fresh.dataset);
+    const folded = [...region.querySelectorAll("details")];
+    if (folded.length === open.length) folded.forEach((part, n) => { part.open = open[n]; });
+    if (focus) named(region, focus)?.focus({ preventScroll: true });
+    const moved = held && named(region, name(held))?.getBoundingClientRect().top;
+    if (moved !== undefined && moved !== top && top < innerHeight) scrollBy(0, moved - top);
+  };
+
+  const take = (page) => {
+    let fresh = 0, changed = false, immediate = false;
+    const here = document.querySelector("#sections [aria-current]")?.getAttribute("href");
+    for (const link of page.querySelectorAll("#sections a")) {  // it may be another page's
+      link.removeAttribute("aria-current");
+      if (link.getAttribute("href") === here) link.setAttribute("aria-current", "true");
+    }
+    for (const region of document.querySelectorAll("[data-live]")) {
+      const anew = page.getElementById(region.id);
+      pending.delete(region.id);
+      if (!anew || bare(region, ANEW) === bare(anew, ANEW)) continue;
+      const before = rows(region), after = [...rows(anew)].filter(([href]) => !before.has(href));
+      if (region.dataset.live !== "bell") changed ||= bare(region, `${ANEW}, [data-due]`) !== bare(anew, `${ANEW}, [data-due]`);
+      fresh += after.length;
+      immediate ||= after.some(([, row]) => row.dataset.urgency === "immediate");
+      if (busy(region)) pending.set(region.id, anew);
+      else swap(region, anew);
+    }
+    if (!words.page) document.title = page.title;
+    if (changed) say.textContent = fresh === 1 ? words.one : fresh ? count(words.many, fresh) : words.changed;
+    if (immediate) beep();
+    tick();
+  };
+  const catchUp = () => {
+    for (const [id, anew] of pending) {
+      const region = document.getElementById(id);
+      if (busy(region)) continue;
+      pending.delete(id);
+      swap(region, anew);
+    }
+  };
+
+  // -- asking -------------------------------------------------------------------------------------------------------------------------------
+  const renew = async () => {
+    behind = false;
+    const here = document.querySelector("main [data-live]") && !words.page;
+    const etag = here && document.querySelector("[data-etag]")?.dataset.etag;
+    const answer = await ask(here ? location.href : words.page || words.inbox, etag ? { "If-None-Match": etag } : {});
+    if (ended(answer)) return end();
+    if (answer.status === 404 && here && ![...document.querySelectorAll("main [data-live]")].some(busy)) return location.reload();
+    if (answer.status >= 500 || answer.status === 429) throw new Error();
+    if (answer.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"));
+  };
+  const poll = async () => {
+    if (asking) return;
+    asking = true;
+    clearTimeout(timer);
+    try {
+      const used = acted > told && Date.now() - told > USED;  // with a ticket nobody would hear of it
+      const answer = await ask("/live", ticket && !used ? { "Live-Ticket": ticket } : {});
+      if (ended(answer)) return end();
+      if (!answer.ok) throw new Error();
+      const said = await answer.json();
+      ticket = said.ticket || ticket;
+      if (said.version !== version || behind) await renew();
+      version = said.version;
+      heard = Date.now(); failed = 0;
+      if (!over) show("");
+    } catch {
+      failed += 1;
+      if (Date.now() - heard > SILENCE) show(count(words.away, time()));
+    }
+    asking = false;
+    const pause = Math.min(SLOWEST, (document.hidden ? HIDDEN : EVERY) * 2 ** Math.min(failed, 4));
+    if (!over) timer = setTimeout(poll, failed > 2 ? pause : Math.min(pause, HIDDEN) + Math.random() * 300);
+  };
+  const now = () => { if (!over && !document.hidden) poll(); };
+  document.addEventListener("visibilitychange", now);
+  window.addEventListener("online", now);
+  for (const kind of ["pointerdown", "keydown", "input", "wheel"]) document.addEventListener(kind, () => { acted = Date.now(); }, { passive: true });
+  document.addEventListener("pointerdown", () => { pressed = Date.now(); }, { passive: true });
+
+  // -- clocks: below twelve hours they show minutes -------------------------------------------------------------------------------------------
+  const tick = () => {
+    for (const clock of document.querySelectorAll("[data-due]")) {
+      const left = clock.dataset.due - (Date.now() + ahead) / 1000, minutes = Math.floor(Math.abs(left) / 60), hours = Math.floor(minutes / 60);
+      const level = left < 0 ? "late" : left < 4 * 3600 ? "soon" : "calm", text = clock.querySelector("[data-left]");
+      if (!clock.classList.contains(level)) {
+        clock.classList.remove("late", "soon", "calm");
+        clock.classList.add(level);
+        behind = true;  // it may belong elsewhere in the list now
+      }
+      const ring = clock.querySelector("circle + circle"), share = Math.max(0, Math.min(100, Math.round((left / clock.dataset.length) * 100)));
+      if (ring) ring.setAttribute("stroke-dasharray", `${left < 0 ? 100 : share} 100`);
+      if (hours >= 12 || !text) continue;
+      const span = !hours ? `${minutes} min` : minutes % 60 ? `${hours} h ${String(minutes % 60).padStart(2, "0")}` : `${hours} h`;
+      const said = left < 0 ? count(words.late, span) : span;
+      if (text.textContent !== said) text.textContent = said;
+    }
+  };
+  setInterval(() => { tick(); catchUp(); }, 1000);
+
+  // -- a sound for what is immediate, if this browser's reader wants it -----------------------------------------------------------------------
+  const wanted = () => { try { return localStorage.getItem("sound") === "1"; } catch { return false; } };
+  const beep = () => {
+    if (!sound || !wanted()) return;
+    const audio = new AudioContext(), tone = audio.createOscillator(), volume = audio.createGain();
+    volume.gain.value = 0.2;
+    tone.connect(volume).connect(audio.destination);
+    tone.start();
+    tone.stop(audio.currentTime + 0.4);
+    tone.onended = () => audio.close();
+  };
+  if (sound && window.AudioContext) {
+    const button = sound.querySelector("button");
+    button.setAttribute("aria-pressed", String(wanted()));
+    sound.hidden = false;
+    button.addEventListener("click", () => {
+      try { localStorage.setItem("sound", wanted() ? "0" : "1"); } catch { return; }
+      button.setAttribute("aria-pressed", String(wanted()));
+      beep();
+    });
+  }
+  poll();
+})();

@@ -1,0 +1,9 @@
+-- migrate:up
+-- Pages that are open ask every few seconds whether anything changed: by what changed last.
+CREATE INDEX referrals_sender_changed ON referrals (sender_organization_id, update_time DESC);
+CREATE INDEX referrals_receiver_changed ON referrals (receiver_organization_id, update_time DESC);
+CREATE INDEX referrals_changed ON referrals (update_time DESC);
+CREATE INDEX contacts_changed ON contacts (organization_id, update_time DESC);
+
+-- migrate:down
+DROP INDEX contacts_changed, referrals_changed, referrals_receiver_changed, referrals_sender_changed;

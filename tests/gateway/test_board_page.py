@@ -1,0 +1,180 @@
+"""The coordinator's board: where help is missing, what is due, who answers how soon, what can't wait, and whom to call about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from flask.testing import FlaskClient
+
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import i18n, pictures, vocabulary, words
+from tests.builders import NOON
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import PlayedServices, enter, pages
+
+SENDER, RECEIVER = "a" * 32, "b" * 32
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    return PlayedServices()
+
+
+@pytest.fixture
+def client(played: PlayedServices) -> FlaskClient:
+    return enter(pages(played).test_client())
+
+
+def due_in(minutes: int, urgency: r.Urgency.ValueType = r.URGENCY_URGENT, number: int = 1) -> r.Referral:
+    found = r.Referral(id=f"{number:032x}", code="4BGZ42", urgency=urgency, state=r.STATE_SENT, need_code="HOU.EMG", service_id=ID)
+    found.sender_organization_id, found.receiver_organization_id, found.turn = SENDER, RECEIVER, r.TURN_RECEIVER
+    found.next_due_time.FromDatetime((i18n.now() + timedelta(minutes=minutes)).replace(tzinfo=None))
+    return found
+
+
+def answering(queue: list[r.Referral], upcoming: list[r.Referral], more: str = "") -> Callable[..., r.ListReferralsResponse]:
+    def listed(request: r.ListReferralsRequest) -> r.ListReferralsResponse:
+        if request.filter.pressing:
+            return r.ListReferralsResponse(referrals=queue, next_page_token=more)
+        return r.ListReferralsResponse(referrals=upcoming)
+
+    return listed
+
+
+def unanswered(*needs: tuple[str, str, int]) -> list[r.UnansweredNeed]:
+    return [r.UnansweredNeed(need_group_code=group, department=place, count=count) for group, place, count in needs]
+
+
+def test_the_queue_is_ordered_by_the_service_and_goes_on_behind_a_link(played: PlayedServices, client: FlaskClient) -> None:
+    rows = [due_in(5, number=number) for number in range(50)]
+    played.answers["ListReferrals"] = answering(rows, [], more="the-next")
+    page = client.get("/board").text
+    assert re.findall(r'<h3><a href="/referrals/(\w+)"', page) == [row.id for row in rows]
+    asked = next(request for rpc, request, _ in played.asked if rpc == "ListReferrals")
+    assert (asked.order_by, asked.filter) == (r.ORDER_URGENCY, r.ReferralFilter(box=r.BOX_NETWORK, pressing=True))
+    assert 'href="/board?page=the-next"' in page
+    second = client.get("/board?page=the-next").text
+    assert played.last("ListReferrals").page_token == "the-next"
+    assert all(f"/referrals/{row.id}" in second for row in rows)
+    assert ("<path" in second, "Volver al comienzo" in second) == (False, True)
+
+
+def test_nothing_is_shown_as_an_empty_box(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["ListReferrals"], played.answers["CountReferrals"] = answering([], []), r.CountReferralsResponse()
+    played.answers["GetResponseTimes"], played.answers["ListOrganizations"] = r.ResponseTimes(), d.ListOrganizationsResponse()
+    page = client.get("/board").text
+    for said in ("Todo pedido tiene quien lo atienda.", "Ningún plazo vence en las próximas 12 horas.", "Nada que no pueda esperar."):
+        assert said in page
+    for drawn in ("<path", "<circle", "<table", "Cuánto tardan", "período de prueba"):
+        assert drawn not in page
+
+
+def test_a_department_is_as_dark_on_the_map_as_its_unmet_need_and_the_table_says_the_same(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    needs = unanswered(("HOU", "NI-CI", 6), ("MED", "NI-CI", 4), ("HOU", "NI-LE", 2), ("HOU", "", 1), ("HOU", "HN-CH", 1))
+    played.answers["CountReferrals"] = r.CountReferralsResponse(unanswered=needs)
+    page = client.get("/board").text
+    shades = dict(re.findall(r'<path class="(s\d)" d="[^"]+"><title>([^<]+)</title>', page))
+    assert len(re.findall(r"<path class", page)) == 17
+    assert (shades["s5"], shades["s1"]) == ("Chinandega: 10", "León: 2")
+    assert "14 sin servicio" in page
+    table = re.findall(r"<tr><td>([^<]+)</td><td class=\"n\">(\d+)</td></tr>", page)
+    assert table == [("Chinandega", "10"), ("León", "2"), ("No se sabe dónde", "1"), ("HN-CH", "1")]
+
+
+def test_needs_are_shown_by_department_and_those_that_have_no_column_are_in_the_last(played: PlayedServices) -> None:
+    places = [("NI-CI", 9), ("NI-LE", 8), ("NI-MN", 7), ("NI-NS", 6), ("NI-MD", 5), ("NI-ES", 4), ("NI-RI", 3)]
+    heat = pictures.heat(unanswered(*(("HOU", place, count) for place, count in places), ("MED", "NI-RI", 1)))
+    assert (heat.departments, heat.others) == ([place for place, _ in places[:5]], True)
+    assert [(group, [count for count, _ in cells]) for group, cells in heat.rows] == [
+        ("HOU", [9, 8, 7, 6, 5, 7]),
+        ("MED", [0, 0, 0, 0, 0, 1]),
+    ]
+    assert heat.total == sum(count for _, count in places) + 1
+    few = pictures.heat(unanswered(("HOU", "NI-CI", 1)))
+    assert (few.others, few.rows) == (False, [("HOU", [(1, 1)])]), "one alone is not the darkest"
+
+
+def test_every_deadline_of_the_next_hours_is_a_dot_or_counted_above_them() -> None:
+    rows = [due_at(hours, urgency) for hours, urgency in ((0, r.URGENCY_NORMAL), (0, r.URGENCY_IMMEDIATE), (6, r.URGENCY_URGENT))]
+    outside = [due_at(-0.1, r.URGENCY_URGENT), due_at(12, r.URGENCY_URGENT)]
+    with pages(PlayedServices()).test_request_context():
+        strip = pictures.strip([*rows, *outside], NOON, timedelta(hours=12))
+        many = pictures.strip([due_at(1, r.URGENCY_URGENT) for _ in range(10)], NOON, timedelta(hours=12))
+    assert [(dot.at, dot.row, dot.urgency) for dot in strip.dots] == [(1.04, 0, "immediate"), (1.04, 1, "normal"), (51.04, 0, "urgent")]
+    assert (strip.rows, strip.by_urgency) == (2, [("immediate", 1), ("urgent", 1), ("normal", 1)])
+    assert len([dot for dot in many.dots if not dot.more]) + sum(dot.more for dot in many.dots) == 10
+
+
+def due_at(hours: float, urgency: r.Urgency.ValueType) -> r.Referral:
+    found = due_in(0, urgency)
+    found.next_due_time.FromDatetime((NOON + timedelta(hours=hours)).replace(tzinfo=None))
+    return found
+
+
+def test_each_dot_has_its_words_for_who_does_not_see_it(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["ListReferrals"] = answering([], [due_in(30, r.URGENCY_IMMEDIATE, 1), due_in(90, r.URGENCY_NORMAL, 2)])
+    page = client.get("/board").text
+    assert len(re.findall("<circle class", page)) == 2
+    listed = re.findall(r"<li>[^<]+ · <a class=\"code\" href=\"/referrals/(\w+)\">4BGZ42</a> · Albergue · (\w+)</li>", page)
+    assert listed == [(f"{1:032x}", "Inmediata"), (f"{2:032x}", "Normal")]
+
+
+def test_who_answers_slowly_is_seen_with_what_it_left_without_an_answer_and_nobody_is_left_out(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    times = [r.ResponseTime(organization_id=f"{n:032x}", sent=6, answered=5, median_seconds=7800 - n) for n in range(20)]
+    times.append(r.ResponseTime(organization_id=RECEIVER, sent=2))
+    played.answers["GetResponseTimes"] = r.ResponseTimes(organizations=times)
+    page = client.get("/board").text
+    assert "2 h 10 · 5 de 6" in page
+    assert (page.count(" · 5 de 6"), page.count("ninguna de 2")) == (20, 1)
+
+
+@pytest.mark.parametrize(
+    ("turn", "confidential", "service_phone", "called"),
+    [
+        (r.TURN_RECEIVER, False, "+50520000001", "+50520000001"),
+        (r.TURN_RECEIVER, False, "", "+50520000003"),
+        (r.TURN_RECEIVER, True, "", None),
+        (r.TURN_RECEIVER, True, "+50520000001", None),  # which no directory should say
+        (r.TURN_SENDER, True, "", "+50520000002"),
+        (r.TURN_UNSPECIFIED, False, "+50520000001", None),
+    ],
+)
+def test_the_desk_whose_turn_it_is_can_be_called_unless_its_service_is_confidential(
+    turn: r.Turn.ValueType, confidential: bool, service_phone: str, called: str | None, played: PlayedServices, client: FlaskClient
+) -> None:
+    row = due_in(5)
+    row.turn = turn
+    played.answers["ListReferrals"] = answering([row], [])
+    organizations = [
+        d.Organization(id=SENDER, name="Raíces", phone="+50520000002"),
+        d.Organization(id=RECEIVER, name="Luna", phone="+50520000003"),
+    ]
+    service = d.Service(id=ID, name="Camas", confidential=confidential, phone=service_phone)
+    played.answers["BatchGet"] = d.BatchGetResponse(organizations=organizations, services=[service])
+    assert re.findall(r'href="tel:([^"]+)"', client.get("/board").text) == ([called] if called else [])
+
+
+def test_of_a_service_that_is_not_shown_there_is_no_number(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["ListReferrals"] = answering([due_in(5)], [])
+    played.answers["BatchGet"] = d.BatchGetResponse(organizations=[d.Organization(id=RECEIVER, name="Luna", phone="+50520000003")])
+    assert "tel:" not in client.get("/board").text
+
+
+def test_the_map_knows_the_departments_by_the_codes_of_the_words() -> None:
+    drawn = {area.code for area in pictures.map_of("NI", {}).areas}
+    assert drawn == {code for code in vocabulary.DEPARTMENTS if code.startswith("NI-")}
+
+
+def test_the_short_name_of_a_department_fits_its_column() -> None:
+    short = {code: words.department_short(code) for code in vocabulary.DEPARTMENTS}
+    assert {name for name in short.values() if len(name) > 6} == set()
+    of_one_country = [name for code, name in short.items() if code.startswith("NI-")]
+    assert len(of_one_country) == len(set(of_one_country))

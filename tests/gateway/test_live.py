@@ -1,0 +1,260 @@
+"""Open pages ask whether they are behind: from memory, by a ticket of one's own session, and without keeping anybody signed in."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import requests
+from flask import Flask
+from flask.testing import FlaskClient
+
+from chassis import errors
+from protos.contract.v1 import contract_pb2
+from protos.notifications.v1 import notifications_pb2 as n
+from protos.partners.v1 import members_pb2 as m
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import live as door
+from services.gateway.gates import THREADS
+from services.gateway.live import FRESH_SECONDS, KEPT_SECONDS, Live
+from services.gateway.session import SignedIn
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, signed_in
+from tests.gateway.served_gateway import NAMES, Gateway, Service, crowd, hanging
+from tests.parts.local_stack import until
+
+ROSA = SignedIn({}, organization_id="a" * 32, secret="rosa", roles=frozenset({"worker"}))
+
+
+class Time:
+    """A clock that the test turns."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def live(time: Time) -> Live:
+    return Live(b"k" * 32, time)
+
+
+def heard(live: Live, version: str = "1", who: SignedIn = ROSA) -> str:
+    """Has a version fetched; returns a ticket."""
+    assert live.version(who, lambda: version) == version
+    return live.ticket(who)
+
+
+def test_who_brings_a_ticket_of_her_session_is_answered_from_memory(live: Live) -> None:
+    assert live.known("rosa", heard(live)) == "1"
+
+
+def test_one_viewer_asks_for_all_of_an_organisation(live: Live, time: Time) -> None:
+    colleague = replace(ROSA, secret="ana")
+    heard(live)
+    assert live.version(colleague, lambda: pytest.fail("asked again")) == "1"
+    time.now += FRESH_SECONDS + 0.1
+    assert live.known("rosa", live.ticket(ROSA)) is None, "she asks"
+    assert live.known("ana", live.ticket(colleague)) == "1", "and the other needs not"
+    heard(live, "2")
+    assert live.known("ana", live.ticket(colleague)) == "2"
+
+
+def test_what_nobody_could_ask_for_is_not_told_as_if_it_were_new(live: Live, time: Time) -> None:
+    ticket = heard(live)
+    time.now += KEPT_SECONDS + 0.1
+    assert live.known("rosa", ticket) is None
+    assert live.last(ROSA) == "1"  # a page is at least as new as that
+
+
+def test_another_organisation_or_another_view_has_another_version(live: Live) -> None:
+    heard(live)
+    heard(live, "network", coordinator := replace(ROSA, roles=frozenset({"worker", "coordinator"})))
+    heard(live, "other", stranger := replace(ROSA, organization_id="b" * 32))
+    assert [live.last(who) for who in (ROSA, coordinator, stranger)] == ["1", "network", "other"]
+
+
+@pytest.mark.parametrize("ticket", ["", "x", "rosa:aaa.x.y"])
+def test_a_ticket_that_is_made_up_opens_nothing(live: Live, ticket: str) -> None:
+    heard(live)
+    assert live.known("rosa", ticket) is None
+
+
+def test_a_ticket_of_another_session_or_another_key_opens_nothing(live: Live) -> None:
+    ticket = heard(live)
+    assert live.known("ana", ticket) is None
+    assert live.known("rosa", Live(b"x" * 32).ticket(ROSA)) is None
+
+
+def test_a_ticket_ends_after_a_minute(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticket = heard(live)
+    begun = live._signer.get_timestamp()
+    monkeypatch.setattr(live._signer, "get_timestamp", lambda: begun + door.TICKET_SECONDS)
+    assert live.known("rosa", ticket) == "1"
+    monkeypatch.setattr(live._signer, "get_timestamp", lambda: begun + door.TICKET_SECONDS + 1)
+    assert live.known("rosa", ticket) is None
+
+
+def test_neither_a_worker_nor_a_connection_is_held_for_a_viewer(tmp_path: Path) -> None:
+    """A gateway whose every worker waits for a service still answers whoever has a ticket."""
+    over, service = threading.Event(), Service()
+    gateway = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"))
+    with ExitStack() as cleanup:
+        cleanup.callback(service.stop)
+        cleanup.callback(gateway.process.stop)
+        cleanup.callback(over.set)
+        viewer = cleanup.enter_context(requests.Session())
+        viewer.cookies.set("s", SECRET)
+        first = viewer.get(f"{gateway.url}/live", timeout=5)
+        said = first.json()
+        assert "X-Request-Id" in first.headers, "the app answered"
+        service.answer = hanging(over)
+        cleanup.enter_context(crowd(THREADS + 4, lambda: gateway.api("people")))
+        until(lambda: service.asked.count("ListPeople") + service.asked.count("IssueToken") > 2)
+        asked = len(service.asked)
+        answer = viewer.get(f"{gateway.url}/live", headers={"Live-Ticket": said["ticket"]}, timeout=1)
+        assert (answer.json(), "X-Request-Id" in answer.headers) == ({"version": said["version"]}, False)
+        assert answer.headers["Connection"] == "close"
+        assert service.asked[asked:].count("GetQueueVersion") == 0
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    return PlayedServices()
+
+
+@pytest.fixture
+def app(played: PlayedServices) -> Flask:
+    return pages(played)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return enter(app.test_client())
+
+
+def said(client: FlaskClient) -> dict[str, str]:
+    """What the app answers a page."""
+    found: dict[str, str] = json.loads(client.get("/live").data)
+    return found
+
+
+def asked(played: PlayedServices, rpc: str) -> int:
+    return sum(name == rpc for name, _, _ in played.asked)
+
+
+def test_the_version_is_of_referrals_contacts_and_messages_and_the_page_knows_it(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["GetQueueVersion"] = r.QueueVersion(version="q")
+    played.answers["CountUnread"] = n.CountUnreadResponse(unread=3, version="u")
+    assert 'data-version=""' in client.get("/today").text
+    assert said(client)["version"] == "q.u"
+    assert client.get("/live").headers["Cache-Control"] == "no-store"
+    assert 'data-version="q.u"' in client.get("/today").text
+
+
+def test_the_door_answers_whoever_has_a_ticket_without_the_app(client: FlaskClient, app: Flask, played: PlayedServices) -> None:
+    know = door.at_the_door(app)
+    ours = said(client)
+    headers = {"COOKIE": f"s={SECRET}~es", "LIVE_TICKET": ours["ticket"]}
+    reply = know("/live", headers)
+    assert reply is not None
+    assert (reply.status, json.loads(reply.body), reply.headers["Cache-Control"]) == ("200 OK", {"version": ours["version"]}, "no-store")
+    for path, sent in (("/today", headers), ("/live", headers | {"COOKIE": "s=other"}), ("/live", {"COOKIE": headers["COOKIE"]})):
+        assert know(path, sent) is None
+    assert asked(played, "GetQueueVersion") == 1
+
+
+def test_messages_that_can_not_be_counted_stop_no_list_and_referrals_that_are_away_are_said(
+    client: FlaskClient, app: Flask, played: PlayedServices
+) -> None:
+    played.answers["GetQueueVersion"] = r.QueueVersion(version="q")
+    played.answers["CountUnread"] = errors.Unavailable("service_unreachable")
+    assert said(client)["version"] == "q."
+    app.extensions["live"]._heard.clear()
+    played.answers["GetQueueVersion"] = errors.Unavailable("service_unreachable")
+    assert client.get("/live").status_code == 503
+
+
+def test_an_auditor_who_has_no_messages_is_not_refused_any(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_AUDITOR)
+    before = asked(played, "CountUnread")
+    assert client.get("/live").status_code == 200
+    assert asked(played, "CountUnread") == before
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "passive"),
+    [("/today", {"Passive": "1"}, True), ("/live", {"Passive": "1"}, True), ("/today?auto=1", {}, True), ("/today", {}, False)],
+)
+def test_what_a_page_asks_by_itself_is_no_use_of_the_session(
+    client: FlaskClient, app: Flask, played: PlayedServices, path: str, headers: dict[str, str], passive: bool
+) -> None:
+    app.extensions["exchange"]._known.clear()
+    assert client.get(path, headers=headers).status_code == 200
+    assert played.last("IssueToken") == m.IssueTokenRequest(session_secret=SECRET, passive=passive)
+
+
+def test_a_click_right_after_a_page_asked_by_itself_counts_as_use(client: FlaskClient, app: Flask, played: PlayedServices) -> None:
+    app.extensions["exchange"]._known.clear()
+    client.get("/live", headers={"Passive": "1"})
+    client.get("/today")
+    assert not played.last("IssueToken").passive
+    before = asked(played, "IssueToken")
+    client.get("/live", headers={"Passive": "1"})
+    assert asked(played, "IssueToken") == before, "a use is good enough for what asks by itself"
+
+
+@pytest.mark.parametrize(("path", "headers"), [("/live", {}), ("/live", {"Passive": "1"}), ("/today", {"Passive": "1"})])
+def test_an_ended_session_is_told_to_the_script_and_the_cookie_stays_for_what_is_being_written(
+    client: FlaskClient, app: Flask, played: PlayedServices, path: str, headers: dict[str, str]
+) -> None:
+    app.extensions["exchange"].forget(SECRET)
+    played.answers["IssueToken"] = errors.Unauthenticated("session_ended")
+    answer = client.get(path, headers=headers)
+    assert (answer.status_code, answer.data, "Set-Cookie" in answer.headers) == (401, b"", False)
+
+
+def test_without_a_script_an_ended_session_leads_to_the_sign_in(client: FlaskClient, app: Flask, played: PlayedServices) -> None:
+    app.extensions["exchange"].forget(SECRET)
+    played.answers["IssueToken"] = errors.Unauthenticated("session_ended")
+    assert client.get("/today?auto=1").location == "/sign-in?ended=1"
+
+
+def test_a_referral_that_did_not_change_opens_no_note_again(client: FlaskClient, played: PlayedServices) -> None:
+    page = client.get(f"/referrals/{ID}").text
+    etag = page.split('data-etag="')[1].split('"')[0]
+    before = asked(played, "ListReferralEvents")
+    answer = client.get(f"/referrals/{ID}", headers={"Passive": "1", "If-None-Match": etag})
+    assert (answer.status_code, answer.data, asked(played, "ListReferralEvents")) == (304, b"", before)
+    assert client.get(f"/referrals/{ID}", headers={"Passive": "1", "If-None-Match": "older"}).status_code == 200
+    assert client.get(f"/referrals/{ID}", headers={"If-None-Match": etag}).status_code == 200, "a reader who asks is answered"
+
+
+def test_without_a_script_today_comes_anew_by_itself_and_by_a_link_and_no_other_page_does(client: FlaskClient) -> None:
+    page = client.get("/today?show=late").text
+    assert '<noscript><meta http-equiv="refresh" content="60; url=/today?show=late&amp;auto=1"></noscript>' in page
+    assert '<a href="/today?show=late">Actualizar</a>' in page
+    assert "http-equiv" not in client.get("/referrals").text
+
+
+def test_the_title_of_today_has_the_number_of_what_waits(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["CountReferrals"] = r.CountReferralsResponse(waiting_for_me=3)
+    assert "<title>(3) Hoy</title>" in client.get("/today").text
+    played.answers["CountReferrals"] = r.CountReferralsResponse()
+    assert "<title>Hoy</title>" in client.get("/today").text
+
+
+def test_a_page_that_answered_a_form_is_not_asked_for_again(client: FlaskClient) -> None:
+    page = client.post("/line/new", data={"form_token": "x"})
+    assert page.status_code == 403
+    assert 'data-page="/inbox"' in page.text

@@ -1,0 +1,182 @@
+"""In a real browser: an open page takes over what changed and says so once, leaves alone what is being written, and says when it is no longer live."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from chassis import errors
+from protos.partners.v1 import members_pb2 as m
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import referrals_pb2 as r
+from tests.gateway.pages_gateway import ALL_ROLES, PlayedServices, pages, referral, served, signed_in
+from tests.gateway.test_pages_in_browser import open_pages
+
+SOON = 8_000  # ms: a page asks every 2.5 s, a version is remembered for 2
+
+
+class Desk(PlayedServices):
+    """Services with a list that grows, and a version that says so."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.rows: list[r.Referral] = []
+        self.version = 0
+        self.passive: list[bool] = []
+        self.session = signed_in(*ALL_ROLES)
+        self.answers["ListReferrals"] = lambda asked: r.ListReferralsResponse(referrals=[] if asked.filter.unanswered else self.rows)
+        self.answers["CountReferrals"] = lambda _: r.CountReferralsResponse(waiting_for_me=len(self.rows))
+        self.answers["ListContacts"] = c.ListContactsResponse()
+        self.answers["GetQueueVersion"] = lambda _: r.QueueVersion(version=str(self.version))
+        self.answers["IssueToken"] = self.issue
+
+    def issue(self, request: m.IssueTokenRequest) -> m.IssueTokenResponse:
+        self.passive.append(request.passive)
+        return self.session
+
+    def comes(self, urgency: r.Urgency.ValueType = r.URGENCY_IMMEDIATE, due: timedelta = timedelta(minutes=15)) -> r.Referral:
+        """One more on top."""
+        number = len(self.rows) + 1
+        until = Timestamp()
+        until.FromDatetime(datetime.now(UTC) + due)
+        row = referral()
+        row.id, row.code, row.urgency = f"{number:032x}", f"R-{number:04d}", urgency
+        del row.clocks[:]
+        row.clocks.add(kind=r.CLOCK_KIND_ACKNOWLEDGE, due_time=until).start_time.GetCurrentTime()
+        self.rows.insert(0, row)
+        self.version += 1
+        return row
+
+
+@pytest.fixture
+def desk() -> Desk:
+    made = Desk()
+    made.comes()
+    return made
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    made = browser.new_context(locale="es-NI")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def today(desk: Desk, context: BrowserContext) -> Iterator[Page]:
+    with served(pages(desk)) as site:
+        page = open_pages(context, site, signed=True)
+        with page.expect_response("**/live"):
+            page.reload()
+        page.reload()  # now the gateway knows a version: the page asks for itself only when there is another one
+        expect(page.locator(".row")).to_have_count(1)
+        expect(page.locator("#live")).not_to_have_attribute("data-version", "")
+        yield page
+        page.goto("about:blank")
+
+
+def test_a_new_referral_is_there_is_said_once_and_counted_in_the_title(today: Page, desk: Desk) -> None:
+    expect(today).to_have_title("(1) Hoy")
+    desk.comes()
+    expect(today.locator(".row")).to_have_count(2, timeout=SOON)
+    expect(today.locator("#live")).to_have_text("Entró 1 remisión nueva")
+    expect(today).to_have_title("(2) Hoy")
+    assert True in desk.passive
+
+
+def test_focus_stays_on_the_row_that_moved(today: Page, desk: Desk) -> None:
+    first = today.locator(".row h3 a").first
+    first.focus()
+    wanted = first.get_attribute("href")
+    desk.comes()
+    expect(today.locator(".row")).to_have_count(2, timeout=SOON)
+    assert today.evaluate("document.activeElement.getAttribute('href')") == wanted
+    assert today.locator(".row h3 a").nth(1).get_attribute("href") == wanted
+
+
+def test_what_is_being_written_stays_and_what_is_new_comes_when_it_is_done(today: Page, desk: Desk) -> None:
+    """Today has no field; one is put into its list, as a page to come may have it."""
+    today.evaluate("document.getElementById('work').insertAdjacentHTML('beforeend', '<input id=note aria-label=nota>')")
+    today.fill("#note", "llega a las seis")
+    desk.comes()
+    expect(today.locator("#live")).to_have_text("Entró 1 remisión nueva", timeout=SOON)
+    expect(today.locator("#note")).to_have_value("llega a las seis")
+    expect(today.locator(".row")).to_have_count(1)
+    today.fill("#note", "")
+    today.locator("h1").click()
+    expect(today.locator(".row")).to_have_count(2, timeout=SOON)
+
+
+def test_the_step_that_is_being_written_on_a_referral_stays_while_its_history_grows(desk: Desk, context: BrowserContext) -> None:
+    with served(pages(desk)) as site:
+        page = open_pages(context, site, signed=True)
+        page.goto(f"{site}/referrals/{'ab' * 16}")
+        page.evaluate("document.querySelectorAll('#do details').forEach((part) => { part.open = true; })")
+        page.locator("#do textarea").first.fill("ya viene en camino")
+        events = page.locator("#timeline li")
+        before = events.count()
+        shown = desk.answers["GetReferral"]
+        assert isinstance(shown, r.Referral)
+        shown.etag, shown.need_code = "other", "HOU"
+        found = desk.answers["ListReferralEvents"]
+        assert isinstance(found, r.ListReferralEventsResponse)
+        found.events.add().CopyFrom(found.events[0])
+        desk.version += 1
+        expect(events).to_have_count(before + 1, timeout=SOON)
+        expect(page.locator("#do textarea").first).to_have_value("ya viene en camino")
+        expect(page.locator("#live")).to_have_text("La página cambió")
+        page.goto("about:blank")
+
+
+def test_a_clock_moves_each_minute_and_turns_late_without_a_word_from_the_server(desk: Desk, context: BrowserContext) -> None:
+    with served(pages(desk)) as site:
+        page = context.new_page()
+        page.clock.install()
+        page.close()
+        page = open_pages(context, site, signed=True)
+        clock = page.locator(".clock [data-left]")
+        expect(clock).to_have_text("14 min")
+        page.clock.fast_forward(5 * 60_000)
+        expect(clock).to_have_text("9 min")
+        page.clock.fast_forward(10 * 60_000 + 5_000)
+        expect(clock).to_have_text("0 min de atraso")
+        expect(page.locator(".clock.late")).to_have_count(1)
+        page.goto("about:blank")
+
+
+def test_a_page_that_hears_nothing_says_since_when(today: Page) -> None:
+    today.context.set_offline(True)
+    expect(today.locator("#live-stale")).to_contain_text("Sin conexión: lo que ve es de las", timeout=40_000)
+    today.context.set_offline(False)
+    expect(today.locator("#live-stale")).to_be_hidden(timeout=SOON)
+
+
+def test_an_ended_session_is_said_and_nothing_is_asked_any_more(today: Page, desk: Desk) -> None:
+    desk.answers["IssueToken"] = errors.Unauthenticated("session_ended")
+    expect(today.locator("#live-stale")).to_contain_text("Su sesión terminó", timeout=SOON)
+    expect(today.locator("#live-stale a")).to_have_attribute("href", "/sign-in")
+    expect(today.locator(".row")).to_have_count(1)
+
+
+def test_the_sound_is_off_until_it_is_wanted_and_only_immediate_ones_make_it(today: Page, desk: Desk) -> None:
+    today.evaluate(
+        "() => { window.beeps = 0; window.AudioContext = class extends AudioContext { constructor() { super(); window.beeps += 1; } }; }"
+    )
+    button = today.get_by_role("button", name="Sonido para inmediatas")
+    expect(button).to_have_attribute("aria-pressed", "false")
+    desk.comes()
+    expect(today.locator(".row")).to_have_count(2, timeout=SOON)
+    assert today.evaluate("beeps") == 0
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "true")
+    assert today.evaluate("beeps") == 1, "so that she knows it"
+    desk.comes(r.URGENCY_NORMAL)
+    expect(today.locator(".row")).to_have_count(3, timeout=SOON)
+    assert today.evaluate("beeps") == 1
+    desk.comes()
+    expect(today.locator(".row")).to_have_count(4, timeout=SOON)
+    assert today.evaluate("beeps") == 2

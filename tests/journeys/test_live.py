@@ -1,0 +1,89 @@
+"""Two who work at the same time: what one sends is on the other's open page within seconds, without a reload, while a third thing she writes stays."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from chassis.ids import new_id
+from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.journeys.test_three_actors import FLAGS
+from tests.parts.local_stack import LocalStack
+from tests.parts.stories import Cast
+
+WITHIN = 8_000  # ms; five seconds, and what a busy machine adds
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def shelter(browser: Browser, stack: LocalStack) -> Iterator[Page]:
+    """Petrona, signed in."""
+    context = browser.new_context(locale="es-NI")
+    context.set_default_timeout(15_000)
+    page, account = context.new_page(), stack.account("albergue@lunanueva")
+    page.goto(f"{stack.gateway}/sign-in")
+    page.fill("#email", account["email"])
+    page.fill("#password", account["password"])
+    page.get_by_role("main").get_by_role("button").click()
+    page.wait_for_url("**/today")
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def cast(stack: LocalStack) -> Cast:
+    return Cast(stack)
+
+
+def send(cast: Cast) -> pb.Referral:
+    """What the other one does meanwhile."""
+    person_id, receipt_id = cast.person(people_pb2.Identity(given_name="Ejemplo"))
+    draft = cast.sender.referrals.CreateReferral(cast.draft(person_id))
+    sent: pb.Referral = cast.sender.referrals.SendReferral(
+        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt_id, request_id=new_id())
+    )
+    return sent
+
+
+def row(page: Page, referral: pb.Referral) -> Any:
+    return page.locator(".row", has=page.locator(f"a[href='/referrals/{referral.id}']"))
+
+
+def test_what_is_sent_appears_on_the_receivers_open_page_and_is_counted(shelter: Page, cast: Cast) -> None:
+    shelter.evaluate("window.same = true")
+    sent = send(cast)
+    expect(row(shelter, sent)).to_be_visible(timeout=WITHIN)
+    expect(shelter.locator("#live")).to_have_text("Entró 1 remisión nueva")
+    assert shelter.evaluate("window.same"), "without a reload"
+    assert shelter.title().startswith("(")
+
+
+def test_while_she_writes_a_step_the_other_side_goes_on_and_nothing_she_wrote_is_lost(shelter: Page, cast: Cast, stack: LocalStack) -> None:
+    sent = send(cast)
+    shelter.goto(f"{stack.gateway}/referrals/{sent.id}")
+    shelter.locator("#ask summary").click()
+    note = shelter.locator("#ask textarea")
+    note.fill("¿Viene con sus hijos?")
+    before = shelter.locator("#timeline li").count()
+    cast.receiver.referrals.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag, request_id=new_id()))
+    expect(shelter.locator("#timeline li")).to_have_count(before + 1, timeout=WITHIN)
+    expect(note).to_have_value("¿Viene con sus hijos?")
+    expect(note).to_be_focused()
+
+
+def test_the_bell_counts_on_a_page_that_has_no_list(shelter: Page, cast: Cast, stack: LocalStack) -> None:
+    shelter.goto(f"{stack.gateway}/people")
+    bell = shelter.locator("#places a[href='/inbox']")
+    before = bell.inner_text()
+    send(cast)
+    expect(bell).not_to_have_text(before, timeout=WITHIN)
+    expect(shelter.locator("#places [aria-current]")).to_have_attribute("href", "/people")

@@ -1,0 +1,68 @@
+"""The version of what one's lists show: another one whenever something in them changed, and blind for what is none of one's business."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.usecases.deadlines import DeadlineScheduler
+from tests.referrals.conftest import Client, Service, Story
+
+
+def version(client: Client) -> str:
+    answer: pb.QueueVersion = client.GetQueueVersion(pb.GetQueueVersionRequest())
+    return answer.version
+
+
+def versions(story: Story) -> dict[str, str]:
+    clients = {"ngo": story.ngo, "shelter": story.shelter, "clinic": story.service.as_("clinic", "WORKER"), "network": story.coordinator}
+    return {name: version(client) for name, client in clients.items()}
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_it_stays_while_nothing_happens(story: Story) -> None:
+    story.sent()
+    before = versions(story)
+    story.service.clock.advance(timedelta(seconds=1))
+    assert versions(story) == before
+
+
+def test_a_draft_is_its_senders_alone_and_what_is_sent_concerns_both_sides_and_the_network(story: Story) -> None:
+    before = versions(story)
+    draft = story.draft()
+    drafted = versions(story)
+    assert changed(before, drafted) == {"ngo"}
+    receipt = story.receipt(draft.person_id)
+    story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+    assert changed(drafted, versions(story)) == {"ngo", "shelter", "network"}
+
+
+def test_a_clock_that_runs_out_is_a_change(story: Story) -> None:
+    story.sent()
+    before = versions(story)
+    story.service.clock.advance(timedelta(days=3))
+    DeadlineScheduler(story.service.made.referrals, story.service.database, story.service.clock).fire()
+    assert changed(before, versions(story)) == {"ngo", "shelter", "network"}
+
+
+def test_a_contact_of_the_line_is_its_own_organisations(story: Story, service: Service) -> None:
+    operator = service.as_("hotline", "OPERATOR")
+    before, others = version(operator), versions(story)
+    operator.CreateContact(c.CreateContactRequest(contact=c.Contact(line_country="NI", kind_code=c.CONTACT_KIND_CRISIS)))
+    assert version(operator) != before
+    assert versions(story) == others
+
+
+def test_of_two_at_once_the_one_that_began_first_and_came_last_is_seen(story: Story) -> None:
+    """Its time is older than the greatest one that was already seen."""
+    early, late = story.sent(), story.sent()
+    story.service.clock.advance(timedelta(seconds=2))
+    story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=late.id, etag=late.etag))
+    before = versions(story)
+    story.service.clock.advance(timedelta(seconds=-1))
+    story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=early.id, etag=early.etag))
+    assert changed(before, versions(story)) == {"ngo", "shelter", "network"}

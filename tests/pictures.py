@@ -38,6 +38,7 @@ BY_EVERYBODY = {"today.today", "referral.show"}
 NO_PAGES = {
     "static",
     "live.version",
+    "figures.table",
     "signin.quick_exit",
     "home.icon",
     "home.robots",

@@ -13,7 +13,7 @@ CODE := $(wildcard chassis protos services demo bench tests)
 # Tests of one file stay together, so what a module sets up is set up once.
 PYTEST ?= -n 2 --dist loadfile
 
-.PHONY: help run test check hooks times lint format types law fresh protos requirements bench soak image release clean system-packages
+.PHONY: help run test check hooks times lint format types law fresh protos requirements bench soak pictures image release clean system-packages
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -69,6 +69,9 @@ bench: $(VENV)/.dev ## Measure the figures on this machine (ONLY=transition for 
 
 soak: $(VENV)/.dev ## 20,000 transitions under 600 faults, and what is left of them (ARGS="--transitions N --faults N --seed N"); takes half an hour
 	@$(PY) -m tests.faults.soak $(ARGS)
+
+pictures: $(VENV)/.dev ## Photograph every page on a phone, on a desk, in the dark and on paper, into build/pictures (ARGS="--docs": those of the README)
+	@$(PY) -m tests.pictures $(ARGS)
 
 image: ## The container image, one for all services
 	docker build --tag enlace .

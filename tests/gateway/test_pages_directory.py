@@ -206,6 +206,7 @@ def test_a_result_leads_to_a_referral_that_goes_there_if_it_fits(client: FlaskCl
     played.answers["BatchGet"] = d.BatchGetResponse(services=[bed])
     first = client.get(f"/referrals/new?service={ID}").text
     assert "Para remitir a: <b>Albergue</b> · Casa Puentes" in first
+    played.answers["CreateReferral"] = r.Referral(id=ID, etag="d")
     answer = send(client, f"/referrals/new?service={ID}", channel_code="phone")
     assert answer.headers["Location"] == f"/referrals/{ID}/need?service={ID}"
     played.answers["GetReferral"] = r.Referral(id=ID, etag="e", side=r.SIDE_SENDER, state=r.STATE_DRAFT)

@@ -184,11 +184,19 @@ def test_a_draft_from_a_contact_that_nobody_assessed_has_no_urgency_until_somebo
     assert 'href="#urgency"' in answer.text
 
 
+def test_what_the_contact_said_is_not_asked_again(played: PlayedServices, client: FlaskClient) -> None:
+    for need_code, wanted in (("HOU.EMG", "services"), ("HOU", "need"), ("", "need")):
+        played.answers["CreateReferral"] = r.Referral(id=ID, etag="1", need_code=need_code, urgency=r.URGENCY_EMERGENCY)
+        answer = send(client, "/referrals/new", contact=ID, person=ID)
+        assert answer.headers["Location"] == f"/referrals/{ID}/{wanted}"
+
+
 def test_a_draft_without_a_name_needs_only_the_safe_contact(played: PlayedServices, client: FlaskClient) -> None:
     answer = send(client, "/referrals/new")
     assert answer.status_code == 422
     assert 'href="#channel_code"' in answer.text
     assert "CreatePerson" not in {rpc for rpc, _, _ in played.asked}
+    played.answers["CreateReferral"] = r.Referral(id=ID, etag="1")
     answer = send(client, "/referrals/new", channel_code="none", age_band="18-24")
     assert answer.headers["Location"] == f"/referrals/{ID}/need"
     asked = played.last("CreatePerson")
@@ -300,6 +308,21 @@ def test_every_group_is_answered_yes_or_no(client: FlaskClient) -> None:
     open_ = set(re.findall(r'href="#(answer_\w+)"', answer.text))
     assert open_ == NO_TO_ALL.keys() - {"answer_identity", "answer_health"}
     assert ticked(answer) == 2
+
+
+def test_no_to_the_rest_is_a_no_to_whatever_was_not_answered(played: PlayedServices, client: FlaskClient) -> None:
+    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
+    third = go_on(client, second, purpose_codes="HOU", answer_identity="yes", answer_health="no", no_to_the_rest="1")
+    assert third.status_code == 200
+    go_on(client, third, **GIVEN)
+    assert list(played.last("CreateReceipt").receipt.field_groups) == [p.FIELD_GROUP_IDENTITY]
+
+
+def test_no_to_everything_gives_no_consent_either(played: PlayedServices, client: FlaskClient) -> None:
+    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
+    answer = go_on(client, second, purpose_codes="HOU", no_to_the_rest="1")
+    assert "Sin su permiso no se envía nada" in answer.text
+    assert asked(played, "CreateReceipt") == 0
 
 
 def test_who_says_yes_to_nothing_gives_no_consent_and_gets_help_all_the_same(played: PlayedServices, client: FlaskClient) -> None:

@@ -125,10 +125,7 @@ class Operator(Actor):
         self.page.select_option("[name=gender_code]", "Feminine")
         self.page.select_option("[name=department]", "NI-CI")
         self.chooses("channel_code", "none")
-        self.presses("Guardar y seguir")
-        self.page.select_option("[name=need_code]", "HOU.EMG")
-        self.chooses("urgency", "emergency")
-        self.presses("Guardar y buscar servicio")
+        self.presses("Guardar y seguir")  # what help, and how soon, the contact said already
         self.page.locator("li", has_text=shelter_service).get_by_role("button").first.click()
 
     def sends_in_an_emergency(self, note: str) -> str:

@@ -51,3 +51,13 @@ def words_of(group: click.Group, before: str = "") -> list[str]:
     for name, command in group.commands.items():
         found += words_of(command, f"{before}{name} ") if isinstance(command, click.Group) else [before + name]
     return found
+
+
+def test_every_link_of_the_readme_leads_somewhere_and_its_pictures_are_small() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = {link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link}
+    assert links
+    assert not [link for link in links if link and not (ROOT / link).exists()]
+    pictures = set((ROOT / "docs" / "pictures").iterdir())
+    assert pictures == {ROOT / link for link in links if link.endswith(".png")}
+    assert not [picture.name for picture in pictures if picture.stat().st_size > 120_000]

@@ -18,7 +18,7 @@ POINTS = tuple(vocabulary.TABLES["explained"])
 ANSWERS = {f"answer_{code}": code for code in vocabulary.TABLES["field_group"]}
 ASKED: Mapping[str, tuple[str, ...]] = {
     "points": ("explained_codes",),
-    "answers": (*ANSWERS, "purpose_codes"),
+    "answers": (*ANSWERS, "purpose_codes", "no_to_the_rest"),
     "manner": ("until_time", "giver_code", "assent_code", "manner_code", "in_private", "interpreter"),
 }
 """The pages, with what each asks."""
@@ -51,7 +51,8 @@ def _missing(page: str, minor: bool) -> dict[str, str]:
         said = forms.texts("explained_codes")
         return {f"point_{code}": _("falta; márquelo cuando se lo haya explicado") for code in POINTS if code not in said}
     if page == "answers":
-        open_ = {name: _("falta su respuesta: sí o no") for name in ANSWERS if forms.text(name) not in ("yes", "no")}
+        rest = "no" if forms.flag("no_to_the_rest") else ""
+        open_ = {name: _("falta su respuesta: sí o no") for name in ANSWERS if (forms.text(name) or rest) not in ("yes", "no")}
         return open_ | ({} if forms.text("purpose_codes") else {"purpose_codes": required})
     asked = ("giver_code", "assent_code", "manner_code") if minor else ("giver_code", "manner_code")
     return {name: required for name in asked if not forms.text(name)}

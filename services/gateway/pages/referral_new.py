@@ -97,11 +97,18 @@ def create() -> Response | tuple[str, int]:
                     request_id=session.part_of(once, "referral"),
                 )
             )
+            if draft.urgency and is_one_need(draft.need_code):  # the contact said both: not asked again
+                return take_along(draft)
             return redirect(url_for("referral_new.need", identifier=draft.id, service=request.args.get("service") or None), 303)
         except forms.SHOWN_IN_PLACE as refusal:
             errors = forms.problems(refusal)
     file = clients().people.GetPerson(p.GetPersonRequest(id=known)) if known else None
     return show_person(contact, file, errors), 422
+
+
+def is_one_need(code: str) -> bool:
+    """Whether a referral can ask for it: a contact may name a whole group of needs only."""
+    return bool(code) and not any(code == group and within for group, _name, within in names.needs())
 
 
 def link(contact: c.Contact | None, person_id: str, once: str) -> None:

@@ -42,7 +42,7 @@ TABLES: dict[str, dict[str, str]] = {
         "Y": N_("Y de Yate"),
         "Z": N_("Z de Zapato"),
     },
-    "answer": {"yes": N_("Sí"), "no": N_("No"), "did_not_say": N_("No dijo"), "": N_("Sin preguntar")},
+    "answer": {"yes": N_("Sí"), "no": N_("No"), "did_not_say": N_("No dijo"), "": N_("Saltar")},
     "contact_kind": {
         "crisis": N_("Pide ayuda para sí o para otra persona"),
         "tip": N_("Da un aviso"),

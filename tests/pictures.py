@@ -1,0 +1,263 @@
+"""Pictures of every page: `python -m tests.pictures` starts the stack with its demo network and photographs what each role sees, into build/pictures.
+
+A role opens the pages that need nothing else, and goes on by their links: the first referral, contact, person, receipt … that it meets. Each page is
+taken once, by the first role that may open it; Hoy and a referral, which differ, by every role. `build/pictures/index.html` shows them all; `--docs` renews
+those of the README in docs/pictures instead. A page that no link leads to is named at the end, and the exit code is then 1.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from flask import Flask
+from playwright.sync_api import Browser, Page, sync_playwright
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
+
+from services.gateway import access
+from tests.gateway.pages_gateway import PlayedServices, pages, routes
+from tests.parts.local_stack import ROOT, LocalStack
+
+OUT, DOCS = ROOT / "build" / "pictures", ROOT / "docs" / "pictures"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+# The demo account of each role; whoever comes first takes the pages that all may open. Nobody signs in for the public ones.
+ROLES = {
+    "public": "",
+    "operator": "operadora@llamayvive.demo",
+    "shelter": "albergue@lunanueva.demo",
+    "manager": "gestion@puentes.demo",
+    "coordinator": "coordinacion@coalicion.demo",
+    "auditor": "auditoria@coalicion.demo",
+}
+BY_EVERYBODY = {"today.today", "referral.show"}
+NO_PAGES = {
+    "static",
+    "live.version",
+    "figures.table",
+    "signin.quick_exit",
+    "home.icon",
+    "home.robots",
+    "health.alive",
+    "health.ready",
+    "referral_new.resume",
+}
+PATIENCE = 60  # pages that a role opens at most
+
+
+class Size(NamedTuple):
+    """How a page is looked at."""
+
+    width: int
+    scheme: Literal["light", "dark"] = "light"
+    media: Literal["screen", "print"] = "screen"
+
+
+SIZES = {"phone": Size(360), "desk": Size(1280), "dark": Size(1280, "dark"), "print": Size(794, media="print")}
+# name of the file: role, endpoint, size; the part of the page that one sees without scrolling
+IN_DOCS = {
+    "today": ("shelter", "today.today", "desk"),
+    "today-phone": ("shelter", "today.today", "phone"),
+    "contact": ("operator", "line.show", "desk"),
+    "referral": ("shelter", "referral.show", "desk"),
+    "board-dark": ("coordinator", "board.board", "dark"),
+    "home-phone": ("public", "home.home", "phone"),
+}
+
+
+class Walk:
+    """A role's way through the site, by links; it sees each page (by its endpoint) once."""
+
+    def __init__(self, page: Page, site: str, app: Flask, role: str) -> None:
+        self.page, self.site, self.role = page, site, role
+        self._app, self._urls = app, app.url_map.bind("")
+        self.seen: set[str] = set()
+        self._opened: set[str] = set()
+
+    def signs_in(self, account: dict[str, Any]) -> None:
+        self.page.goto(f"{self.site}/sign-in")
+        self.page.fill("#email", account["email"])
+        self.page.fill("#password", account["password"])
+        self.page.click("main button")
+        self.page.wait_for_url("**/today**")
+
+    def endpoint(self, path: str) -> str:
+        """Which page an address is, if it is one."""
+        try:
+            return str(self._urls.match(path.split("?")[0].split("#")[0], method="GET")[0])
+        except (HTTPException, RequestRedirect):
+            return ""
+
+    def may(self, endpoint: str) -> bool:
+        allowed = access.of(self._app, endpoint)
+        return allowed is not None and endpoint not in NO_PAGES and allowed.is_public == (self.role == "public")
+
+    def pages(self, start: list[str]) -> Iterator[str]:
+        """Endpoint after endpoint, with the page open. Where its first person, say, has no receipt, it looks for the link on the pages of the next ones."""
+        waiting, spare = [path for path in start if "<" not in path], list[str]()
+        while waiting or (spare and self._left()):
+            path = waiting.pop(0) if waiting else spare.pop(0)
+            asked = self.endpoint(path)
+            if not self.may(asked) or path in self._opened:
+                continue
+            if asked in self.seen and waiting:
+                spare.append(path)
+                continue
+            self._opened.add(path)
+            answer = self.page.goto(self.site + path)
+            if answer is None or not answer.ok:
+                continue
+            links: list[str] = self.page.eval_on_selector_all("main a[href], nav a[href]", "all => all.map(a => a.getAttribute('href'))")
+            waiting += [link for link in links if link.startswith("/") and link not in self._opened]
+            endpoint = self.endpoint(self.page.url.removeprefix(self.site))
+            if endpoint not in self.seen:
+                self.seen.add(endpoint)
+                yield endpoint
+
+    def _left(self) -> set[str]:
+        return (
+            {rule.endpoint for rule in self._app.url_map.iter_rules() if self.may(rule.endpoint)} - self.seen
+            if len(self._opened) < PATIENCE
+            else set()
+        )
+
+
+def drafts_a_referral(page: Page, site: str) -> str:
+    """Nobody of the demo network has left a draft, and the pages of a new referral are a draft's."""
+    page.goto(f"{site}/referrals/new")
+    page.check("main [name=channel_code][value=none]")
+    page.click("main p.save button")
+    page.select_option("main [name=need_code]", "HOU.EMG")
+    page.check("main [name=urgency][value=emergency]")
+    page.click("main p.save button")
+    page.locator("main [name=service_id]").first.click()
+    return page.url
+
+
+def connects_a_system(page: Page, site: str) -> str:
+    """Nobody of the demo network has a webhook either."""
+    page.goto(f"{site}/webhooks")
+    page.fill("main [name=url]", "https://partner.example/hook")
+    page.click("main form.card button")
+    return page.url
+
+
+PREPARED = {"operator": drafts_a_referral, "manager": connects_a_system}
+
+
+def answers(walk: Walk, stack: LocalStack) -> Iterator[str]:
+    """The pages that only a form leads to, by names of their own, with the page open."""
+    page = walk.page
+    if walk.role == "public":
+        known = stack.demo["references"][0]
+        page.goto(f"{stack.gateway}/my-referral")
+        page.fill("#reference", known["reference"])
+        page.fill("#pin", known["pin"])
+        page.click("main form button")
+        yield "my_referral_status"
+    if walk.role == "operator":
+        page.goto(drafts_a_referral(page, stack.gateway))
+        for box in page.locator("main [name=explained_codes]").all():
+            box.check()
+        page.click("main p.save button")
+        yield "referral_new_consent_answers"
+        for box in page.locator("main input[value=yes]").all():
+            box.check()
+        page.click("main p.save button")
+        yield "referral_new_consent_manner"
+
+
+def looks(page: Page, size: Size) -> None:
+    page.set_viewport_size({"width": size.width, "height": 800})
+    page.emulate_media(media=size.media, color_scheme=size.scheme)
+
+
+def whole(page: Page, size: Size, file: Path) -> None:
+    """In a window as high as the page: what sticks to its edges then stands where it belongs."""
+    looks(page, size)
+    page.set_viewport_size({"width": size.width, "height": max(800, page.evaluate("document.documentElement.scrollHeight"))})
+    page.screenshot(path=file)
+
+
+def take_all(browser: Browser, stack: LocalStack, app: Flask) -> list[str]:
+    """Every picture; returns the pages that could not be reached."""
+    starts = [rule.rule for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ())]
+    taken: set[str] = set()
+    shown: list[Path] = []
+    for role, email in ROLES.items():
+        context = browser.new_context(locale="es-NI")
+        walk = Walk(context.new_page(), stack.gateway, app, role)
+        if email:
+            walk.signs_in(stack.account(email))
+        if role in PREPARED:
+            starts.append(PREPARED[role](walk.page, stack.gateway).removeprefix(stack.gateway))
+        walk.seen = taken - BY_EVERYBODY
+        for name in itertools.chain(walk.pages(starts), answers(walk, stack)):
+            for size in SIZES:
+                file = OUT / f"{role}-{name.replace('.', '_')}-{size}.png"
+                whole(walk.page, SIZES[size], file)
+                shown.append(file)
+            looks(walk.page, SIZES["desk"])
+        taken |= walk.seen
+        context.close()
+    (OUT / "index.html").write_text(index(shown), encoding="utf-8")
+    return sorted({endpoint for endpoint, _ in routes(app)} - taken - NO_PAGES)
+
+
+def index(files: list[Path]) -> str:
+    """One page with all of them, a row a page."""
+    rows: dict[str, list[Path]] = {}
+    for file in files:
+        rows.setdefault(file.stem.rsplit("-", 1)[0], []).append(file)
+    picture = '<a href="{0}"><img src="{0}" alt="{0}" loading="lazy"></a>'.format
+    shown = "".join(f"<h2>{escape(name)}</h2>" + "".join(picture(file.name) for file in row) for name, row in rows.items())
+    style = (
+        "img{height:24rem;max-width:45%;object-fit:cover;object-position:top;border:1px solid #999;margin:.2rem}body{font-family:system-ui}"
+    )
+    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Pages</title><style>{style}</style>{shown}</html>\n'
+
+
+def take_for_docs(browser: Browser, stack: LocalStack, app: Flask) -> list[str]:
+    """The README's: small enough to be kept with the code. Returns those that could not be taken."""
+    DOCS.mkdir(parents=True, exist_ok=True)
+    missing = []
+    for name, (role, endpoint, how) in IN_DOCS.items():
+        size = SIZES[how]
+        context = browser.new_context(locale="es-NI", device_scale_factor=0.75 if size.width > 1000 else 1)
+        walk = Walk(context.new_page(), stack.gateway, app, role)
+        if role != "public":
+            walk.signs_in(stack.account(ROLES[role]))
+        looks(walk.page, size)
+        if endpoint in walk.pages(["/", "/today", "/line", "/referrals", "/board"]):
+            walk.page.screenshot(path=DOCS / f"{name}.png")
+        else:
+            missing.append(name)
+        context.close()
+    return missing
+
+
+def main() -> int:
+    """Exit code 1 and their names when pages were not reached."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    stack = LocalStack()
+    try:
+        stack.start()
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+            take = take_for_docs if "--docs" in sys.argv[1:] else take_all
+            missing = take(browser, stack, pages(PlayedServices()))
+            browser.close()
+    finally:
+        stack.stop()
+    print(f"Pictures: {DOCS if '--docs' in sys.argv[1:] else OUT / 'index.html'}")
+    if missing:
+        print("Not reached: " + ", ".join(missing))
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -590,7 +590,7 @@ def test_room_is_said_with_one_tap(played: PlayedServices, client: FlaskClient) 
 
 def test_one_bed_fewer_is_said_of_the_number_that_stood_there(played: PlayedServices, client: FlaskClient) -> None:
     room = d.Capacity(unit=d.CAPACITY_UNIT_BEDS, available=3, maximum=12, intake=d.INTAKE_OPEN)
-    shelter = d.Service(id=ID, etag="v7", name="Albergue", organization_id=played.answers["GetService"].organization_id, capacity=room)
+    shelter = d.Service(id=ID, etag="v7", name="Albergue", organization_id=ID, capacity=room)
     played.answers["SearchServices"], played.answers["GetService"] = d.SearchServicesResponse(services=[shelter]), shelter
     page = client.get("/today").text
     assert re.search(r'name="etag" value="v7">.*?name="available" value="2">', page, re.DOTALL)

@@ -17,6 +17,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import i18n, vocabulary
+from services.notifications.domain import notices
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, referral, signed_in, token_of
 
@@ -603,6 +604,17 @@ def test_one_bed_fewer_is_said_of_the_number_that_stood_there(played: PlayedServ
     assert "Otra persona acaba de decirlo" in late.text
 
 
+def test_a_system_is_told_of_the_kinds_that_are_ticked_or_of_all(played: PlayedServices, client: FlaskClient) -> None:
+    ticked = ["referral_sent", "clock_breached"]
+    send(client, "/webhooks", url="https://sistema.example/enlace", kinds=ticked)
+    assert list(played.last("CreateWebhook").webhook.kinds) == ticked
+    send(client, "/webhooks", url="https://sistema.example/enlace")
+    assert list(played.last("CreateWebhook").webhook.kinds) == []
+    page = client.get("/webhooks").text
+    coordination = {"message_undeliverable"}  # no system is told of it
+    assert set(re.findall(r'name="kinds" value="(\w+)"', page)) == {notice.kind for notice in notices.NOTICES} - coordination
+
+
 def test_reference_and_pin_never_stand_in_an_address(played: PlayedServices) -> None:
     client = pages(played).test_client()
     played.answers["GetReferenceStatus"] = played.answers["ConfirmHelp"] = c.ReferenceStatus(
@@ -649,10 +661,17 @@ def test_the_first_page_opens_when_the_directory_is_away(played: PlayedServices)
     assert "Ahora no podemos mostrar los números" in answer.text
 
 
-def test_the_numbers_can_be_dialled_and_nicaragua_s_is_first(played: PlayedServices) -> None:
-    lines = [d.Hotline(country=country, number=number) for country, number in (("CR", "911"), ("NI", "133"))]
+def test_the_numbers_can_be_dialled_and_that_of_the_country_one_is_in_is_first(played: PlayedServices) -> None:
+    lines = [d.Hotline(country=country, number=number) for country, number in (("CR", "911"), ("NI", "133"), ("PE", "000-1334"))]
     played.answers["ListHotlines"] = d.ListHotlinesResponse(hotlines=lines)
-    assert re.findall(r'href="tel:(\d+)"', pages(played).test_client().get("/").text) == ["133", "911"]
+    client = pages(played).test_client()
+
+    def numbers(spoken: str) -> list[str]:
+        return re.findall(r'href="tel:([\d-]+)"', client.get("/", headers={"Accept-Language": spoken}).text)
+
+    assert numbers("es") == numbers("es-NI") == numbers("zh-Hans") == ["133", "911", "000-1334"]
+    assert numbers("es-CR,es;q=0.9") == ["911", "133", "000-1334"]
+    assert client.get("/").text.count("de demostración: no contesta") == 1
 
 
 def test_the_calls_go_out_in_the_worker_s_name_and_language(played: PlayedServices, client: FlaskClient) -> None:

@@ -4,8 +4,10 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
+from chassis import wire
 from protos.notifications.v1 import notifications_pb2 as n
-from services.gateway import access, forms
+from protos.notifications.v1 import told_pb2
+from services.gateway import access, forms, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 
@@ -22,15 +24,23 @@ def listing() -> str:
 def render(errors: dict[str, str], created: n.CreateWebhookResponse | None = None) -> str:
     """The list; right after one was added, with its secret."""
     webhooks = clients().webhooks.ListWebhooks(n.ListWebhooksRequest()).webhooks
-    return render_template("webhooks.html", webhooks=webhooks, errors=errors, created=created)
+    return render_template("webhooks.html", webhooks=webhooks, errors=errors, created=created, kinds=kinds())
+
+
+def kinds() -> list[tuple[str, str]]:
+    """What an endpoint may be told of, with its words: the contract's list."""
+    return [
+        (kind, words.word("notice", kind))
+        for kind in (name.lower() for name in wire.names(told_pb2.ToldKind).values())
+        if kind != "webhook_test"
+    ]
 
 
 @blueprint.post("/webhooks")
 @access.open_to(access.MANAGERS)
 def create() -> str | tuple[str, int]:
     """Adds an endpoint and shows its secret, once."""
-    kinds = [kind for kind in forms.text("kinds").replace(",", " ").split() if kind]
-    said = n.Webhook(url=forms.text("url"), kinds=kinds, enabled=True)
+    said = n.Webhook(url=forms.text("url"), kinds=forms.texts("kinds"), enabled=True)
     try:
         return render({}, clients().webhooks.CreateWebhook(n.CreateWebhookRequest(webhook=said, request_id=forms.request_id())))
     except forms.SHOWN_IN_PLACE as refusal:

@@ -203,7 +203,7 @@ def test_a_caller_at_midnight_gets_a_bed_and_hears_of_it(browser: Browser, stack
     coordinator.signs_in("coordinacion@coalicion.demo")
     coordinator.goes_to("/board")
     coordinator.goes_to(referral)
-    coordinator.sees("La coordinación no ve quién es.")
+    coordinator.sees("Quien ve toda la red no ve quién es.")
     assert "Yolanda" not in coordinator.page.content()
     assert "taxi" not in coordinator.page.content()
 

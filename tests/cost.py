@@ -44,11 +44,14 @@ def counted(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 def known() -> list[Cost]:
-    """The examples that the history has, newest first; none where there is no history, or only its end."""
-    found = []
+    """The examples that the history has and docs/contributing.md names, newest first; none where there is no history, or only its end.
+
+    A commit that did more than one thing may say what it cost too; it is no example of how to do one.
+    """
+    found, page = [], " ".join((ROOT / "docs" / "contributing.md").read_text(encoding="utf-8").split())
     for line in _git("log", "--no-merges", "--grep=^Cost: ", "--format=%H%x00%s%x00%(trailers:key=Cost,valueonly,separator=%x2C)"):
         commit, subject, kind = line.split("\0")
-        if kind in GOALS:
+        if kind in GOALS and subject in page:
             found.append(Cost(kind, subject, counted(_git("show", "--no-renames", "--name-only", "--format=", commit))))
     return found
 

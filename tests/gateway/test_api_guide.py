@@ -139,7 +139,8 @@ def test_a_row_says_kind_limits_words_and_what_it_is() -> None:
     assert (send["referral_id"].place, send["referral_id"].required) == ("path", True)
     assert "identity.given_name" in person
     assert patch["urgency"].kind == "word, or null to clear it"
-    assert {row.one_of for row in token.values()} == {"credential"}
+    assert {row.one_of for row in token.values()} == {"credential", ""}
+    assert [name for name, row in token.items() if not row.one_of] == ["passive"]
     receipt = TAKES["create_receipt"]
     assert (receipt["field_groups"].kind, receipt["field_groups"].limits) == ("list: word", "at most 10 entries, at least 1")
     assert receipt["field_groups"].required

@@ -193,6 +193,7 @@ def test_a_coordinator_is_one_click_from_what_is_late(hand: Callable[..., Hand])
     assert coordinator.done("coordinator, clicks from Hoy to all that is late", 1) == 1
     coordinator.page.goto(f"{coordinator.site}/today")
     coordinator.clicks(coordinator.page.locator("nav.rail").get_by_role("link", name="Tablero"))
+    expect(coordinator.page.get_by_role("heading", level=1)).to_have_text("Tablero de la red", timeout=15_000)
     expect(coordinator.page.locator("main .clock.late").first).to_be_visible()
     assert coordinator.done("coordinator, clicks from Hoy to the board, where it stands too", 1) == 1
 

@@ -70,7 +70,7 @@ def test_what_is_sent_appears_on_the_receivers_open_page_and_is_counted(shelter:
 def test_while_she_writes_a_step_the_other_side_goes_on_and_nothing_she_wrote_is_lost(shelter: Page, cast: Cast, stack: LocalStack) -> None:
     sent = send(cast)
     shelter.goto(f"{stack.gateway}/referrals/{sent.id}")
-    shelter.locator("#ask summary").click()
+    shelter.locator("#form-ask > summary").click()
     note = shelter.locator("#ask textarea")
     note.fill("¿Viene con sus hijos?")
     before = shelter.locator("#timeline li").count()
@@ -82,8 +82,8 @@ def test_while_she_writes_a_step_the_other_side_goes_on_and_nothing_she_wrote_is
 
 def test_the_bell_counts_on_a_page_that_has_no_list(shelter: Page, cast: Cast, stack: LocalStack) -> None:
     shelter.goto(f"{stack.gateway}/people")
-    bell = shelter.locator("#places a[href='/inbox']")
+    bell = shelter.locator("#sections a[href='/inbox']")
     before = bell.inner_text()
     send(cast)
     expect(bell).not_to_have_text(before, timeout=WITHIN)
-    expect(shelter.locator("#places [aria-current]")).to_have_attribute("href", "/people")
+    expect(shelter.locator("#sections [aria-current]")).to_have_attribute("href", "/people")

@@ -11,11 +11,12 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 # Refusals of a request that the document allows, by status and reason: another version is there now, or another request with the same key.
 MEANING = {(412, "stale_etag"), (422, "request_id_reused")}
 # The same of wrong fields: whether a time has come, two fields go together, an id or a page exists, a birthday is in the calendar; how many ids are asked for
-# in all; that an urgency is never taken back, an adult's consent names all points, a child's its word, and `other` says which. What is in a list that is kept
-# elsewhere is unknown_code, of any field.
+# in all; that an urgency is never taken back, an adult's consent names all points, a child's its word, and `other` says which; that a referral's code is
+# taken as it is said, and that a token is asked for by one of two credentials, beside which there is a third field. What is in a list that is kept elsewhere
+# is unknown_code, of any field.
 FIELDS = re.compile(
-    r"out_of_range of (.*_time|maximum_.*)|malformed of (.*_ids?|cursor|birth_date|api_key|phone|url)|too_long of service_ids|"
-    r"required of (urgency|explained_codes|assent_code|note)"
+    r"out_of_range of (.*_time|maximum_.*)|malformed of (.*_ids?|cursor|birth_date|api_key|phone|url|code)|too_long of service_ids|"
+    r"required of (urgency|explained_codes|assent_code|note|credential)"
 )
 
 

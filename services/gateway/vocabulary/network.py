@@ -120,7 +120,6 @@ TABLES: dict[str, dict[str, str]] = {
         "receipt_proposed": N_("Una decisión espera a otra persona"),
         "message_undeliverable": N_("Un aviso no llegó"),
         "webhook_disabled": N_("Un sistema se apagó"),
-        "webhook_test": N_("Prueba"),
         "manager_invited": N_("La coordinación invitó a la dirección"),
         "worker_invited": N_("Se invitó a alguien"),
         "account_opened": N_("Se abrió una cuenta"),

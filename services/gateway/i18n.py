@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import flask_babel
 from babel import Locale
-from babel.dates import format_datetime, format_time
+from babel.dates import format_datetime
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
@@ -110,9 +110,14 @@ def moment(stamp: Timestamp | None) -> datetime | None:
     return stamp.ToDatetime(tzinfo=UTC)
 
 
+def written(at: datetime, pattern: str) -> str:
+    """A time in the reader's zone and language, by a pattern of CLDR."""
+    return str(format_datetime(at.astimezone(zone()), pattern, locale=locale()))
+
+
 def time_of_day(at: datetime) -> str:
     """The time of day."""
-    return str(format_time(at.astimezone(zone()), "HH:mm", locale=locale()))
+    return written(at, "HH:mm")
 
 
 def when(stamp: Timestamp | None) -> str:
@@ -129,31 +134,31 @@ def when(stamp: Timestamp | None) -> str:
     if local.date() == today + timedelta(days=1):
         return gettext("mañana, %(clock)s", clock=clock)
     pattern = "d MMM, HH:mm" if local.year == today.year else "d MMM y, HH:mm"
-    return str(format_datetime(local, pattern, locale=locale()))
+    return written(at, pattern)
 
 
 def later(stamp: Timestamp | None, hours: int) -> str:
     """The day and time so many hours after, for what medicine allows."""
     at = moment(stamp)
-    return str(format_datetime((at + timedelta(hours=hours)).astimezone(zone()), "EEE d MMM, HH:mm", locale=locale())) if at else "–"
+    return written(at + timedelta(hours=hours), "EEE d MMM, HH:mm") if at else "–"
 
 
 def day(stamp: Timestamp | None) -> str:
     """A date in the reader's form."""
     at = moment(stamp)
-    return str(format_datetime(at.astimezone(zone()), "d MMM y", locale=locale())) if at else "–"
+    return written(at, "d MMM y") if at else "–"
 
 
 def dated(stamp: Timestamp | None) -> str:
     """A time with its whole date, for paper: it is read on another day."""
     at = moment(stamp)
-    return str(format_datetime(at.astimezone(zone()), "d MMMM y, HH:mm", locale=locale())) if at else "–"
+    return written(at, "d MMMM y, HH:mm") if at else "–"
 
 
 def long_day(at: datetime) -> str:
     """A date with its weekday, without the year."""
     pattern = {"en": "EEEE d MMMM", "fr": "EEEE d MMMM"}.get(language(), "EEEE d 'de' MMMM")
-    return str(format_datetime(at.astimezone(zone()), pattern, locale=locale()))
+    return written(at, pattern)
 
 
 def ago(stamp: Timestamp | None) -> str:

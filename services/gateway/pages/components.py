@@ -1,10 +1,10 @@
 """Every component of the pages in each of its states, in development: who changes the look opens this page first."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from flask import Blueprint, render_template
-from google.protobuf.timestamp_pb2 import Timestamp
 
+from chassis.wire import timestamp
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, due, i18n, names
 
@@ -40,11 +40,4 @@ def row(state: int) -> r.Referral:
 def clock(gone: float, minutes: int) -> r.Clock:
     """A running deadline."""
     start = i18n.now() - timedelta(minutes=gone * minutes)
-    return r.Clock(kind=r.CLOCK_KIND_DECIDE, start_time=stamp(start), due_time=stamp(start + timedelta(minutes=minutes)))
-
-
-def stamp(at: datetime) -> Timestamp:
-    """A time as the contract has it."""
-    made = Timestamp()
-    made.FromDatetime(at.replace(tzinfo=None))
-    return made
+    return r.Clock(kind=r.CLOCK_KIND_DECIDE, start_time=timestamp(start), due_time=timestamp(start + timedelta(minutes=minutes)))

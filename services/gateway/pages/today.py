@@ -10,6 +10,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, i18n, names, session
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
+from services.gateway.pages.directory import own_services
 from services.gateway.pages.line import still_open
 
 blueprint = Blueprint("today", __name__)
@@ -63,8 +64,7 @@ def beds() -> list[d.Service]:
     """The services of the reader's organisation that say how many beds they have."""
     if not session.me().may("worker", "manager"):
         return []
-    question = d.SearchServicesRequest(organization_id=session.me().organization_id, page_size=100)
-    return [one for one in clients().directory.SearchServices(question).services if one.capacity.unit == d.CAPACITY_UNIT_BEDS]
+    return [service for service in own_services() if service.capacity.unit == d.CAPACITY_UNIT_BEDS]
 
 
 @blueprint.get("/today")

@@ -70,18 +70,11 @@ _SIDES = (
     "audience = 'worker' AND worker_id = %(me)s",
     "audience = 'coordination' AND %(coordinator)s",
 )
+_SEEN = " OR ".join(f"({side})" for side in _SIDES)
 _LIST = " UNION ALL ".join(f"(SELECT {_COLUMNS} FROM messages WHERE {side}{_PAGE}{_ORDER})" for side in _SIDES) + _ORDER
 _COUNT = "SELECT " + " + ".join(f"(SELECT count(*) FROM messages WHERE {side} AND read_time IS NULL)" for side in _SIDES) + " AS unread"
-_READ = (
-    "UPDATE messages SET read_time = coalesce(read_time, %(now)s) WHERE id = %(message)s AND ("
-    + " OR ".join(f"({side})" for side in _SIDES)
-    + f") RETURNING {_COLUMNS}"
-)
-_READ_ALL = (
-    "UPDATE messages SET read_time = %(now)s WHERE read_time IS NULL AND create_time <= %(until)s AND ("
-    + " OR ".join(f"({side})" for side in _SIDES)
-    + ")"
-)
+_READ = f"UPDATE messages SET read_time = coalesce(read_time, %(now)s) WHERE id = %(message)s AND ({_SEEN}) RETURNING {_COLUMNS}"
+_READ_ALL = f"UPDATE messages SET read_time = %(now)s WHERE read_time IS NULL AND create_time <= %(until)s AND ({_SEEN})"
 
 
 def inbox(tx: Transaction, who: dict[str, object], *, unread: bool, after: Position | None, limit: int) -> list[Message]:

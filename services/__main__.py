@@ -30,7 +30,7 @@ import click
 from chassis import keys
 from chassis.embedded.broker import Broker
 from chassis.embedded.postgres import Login, Postgres
-from chassis.embedded.process import Failed, Process, free_port, is_free
+from chassis.embedded.process import Failed, Process, claim_port, free_port
 from chassis.embedded.supervisor import CALM, Part, Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -344,7 +344,7 @@ def _write_secret(file: Path, content: str) -> None:
 
 
 def _next_free(port: int) -> int:
-    return next((number for number in range(port, port + 100) if is_free(HOST, number)), None) or free_port(HOST)
+    return next((number for number in range(port, port + 100) if claim_port(HOST, number)), None) or free_port(HOST)
 
 
 def _serves_http(address: str) -> bool:

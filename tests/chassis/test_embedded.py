@@ -134,6 +134,13 @@ class TestProcess:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", port))
 
+    def test_no_port_is_given_twice_before_anybody_listens_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        first = free_port()
+        drawn = iter([first - 20_000, first - 20_000, first - 20_001])
+        monkeypatch.setattr("chassis.embedded.process.secrets.randbelow", lambda _: next(drawn))
+        monkeypatch.setattr("chassis.embedded.process.is_free", lambda *_: True)
+        assert free_port() == first - 1
+
 
 def _dsn(engine: Postgres, login: Login, database: str = "kept") -> str:
     return engine.url(database, login)

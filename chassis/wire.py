@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from functools import cache
@@ -190,7 +190,7 @@ class PageTokens:
         if position is None:
             return ""
         said = json.dumps(position, separators=(",", ":"), ensure_ascii=False).encode()
-        return base64.urlsafe_b64encode(self._mac(request, said) + said).decode().rstrip("=")
+        return _signed_text(self._mac(request, said), said)
 
     def position(self, request: Any, *kinds: type[str] | type[int]) -> Position | None:
         """The position in a request's `page_token`, a value of each of these kinds; None without a token.
@@ -201,10 +201,7 @@ class PageTokens:
         if not text:
             return None
         try:
-            if len(text) > _LONGEST_TOKEN:
-                raise ValueError
-            decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            mac, said = decoded[:_MAC], decoded[_MAC:]
+            mac, said = _read_signed_text(text)
             if not hmac.compare_digest(mac, self._mac(request, said)):
                 raise ValueError
             position: Position = json.loads(said)
@@ -218,6 +215,54 @@ class PageTokens:
     def _mac(self, request: Message, said: bytes) -> bytes:
         filters = _filters(request)
         return self._keyring.fingerprint(len(filters).to_bytes(4, "big") + filters + said, "page_token")[:_MAC]
+
+
+class WatchTokens:
+    """Proves for a while that its holder was shown how a scope stands, so that he may hear whether that changed without being asked again who he is.
+
+    Signed by the service and readable: the scope is its holder's own, and no name.
+    """
+
+    SECONDS = 60
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def token(self, scope: str, now: datetime) -> str:
+        """Good for `SECONDS` from now."""
+        said = f"{int(now.timestamp()) + self.SECONDS}:{scope}".encode()
+        return _signed_text(self._mac(said), said)
+
+    def versions(self, tokens: Iterable[str], now: datetime, ask: Callable[[str], str]) -> list[str]:
+        """The version of each token's scope; empty for one that this service did not give, or whose time is over. A scope is asked for once."""
+        scopes = [self._scope(token, now) for token in tokens]
+        known = {scope: ask(scope) for scope in sorted({scope for scope in scopes if scope is not None})}
+        return ["" if scope is None else known[scope] for scope in scopes]
+
+    def _scope(self, token: str, now: datetime) -> str | None:
+        try:
+            mac, said = _read_signed_text(token)
+        except (binascii.Error, ValueError):
+            return None
+        if not hmac.compare_digest(mac, self._mac(said)):
+            return None
+        end, _, scope = said.decode().partition(":")
+        return scope if now.timestamp() < int(end) else None
+
+    def _mac(self, said: bytes) -> bytes:
+        return self._keyring.fingerprint(said, "watch_token")[:_MAC]
+
+
+def _signed_text(mac: bytes, said: bytes) -> str:
+    return base64.urlsafe_b64encode(mac + said).decode().rstrip("=")
+
+
+def _read_signed_text(text: str) -> tuple[bytes, bytes]:
+    """The signature and what is signed. Raises binascii.Error or ValueError."""
+    if len(text) > _LONGEST_TOKEN:
+        raise ValueError
+    decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    return decoded[:_MAC], decoded[_MAC:]
 
 
 def _filters(request: Message) -> bytes:

@@ -1,7 +1,8 @@
 """Whether an open page is behind: asked by every one of them every few seconds, so it must cost next to nothing, and answered from memory.
 
-The services are asked once for all viewers of an organisation. A page proves by a *ticket* whose viewer it is: signed, bound to its session, for a
-minute; no service is asked for it. So a session that has ended may hear for that minute that something changed, and never what.
+The services are asked once for all viewers of all organisations, by the watch tokens that each gave to one of its own viewers. A page proves by a
+*ticket* whose viewer it is: signed, bound to its session, for a minute; no service is asked for it. So a session that has ended may hear for that minute
+that something changed, and never what.
 """
 
 import hmac
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from threading import Lock
+from typing import NamedTuple
 
 from flask import Flask, current_app
 from itsdangerous import BadSignature, TimestampSigner
@@ -23,16 +25,30 @@ PATH = "/live"
 TICKET_SECONDS = 60
 FRESH_SECONDS = 2.0  # so old an answer may be before the services are asked again; with the pages' 2.5 s a change is seen within five
 KEPT_SECONDS = 5.0  # so old it may be while one viewer asks them, or they don't answer
+RENEW_SECONDS = 45.0  # of the 60 that a watch token is good: then one of the organisation's own viewers asks
+LEFT_SECONDS = 10.0  # nobody looks any more: nothing is asked for them
+MOST = 500  # watch tokens that a service takes at once
 # Closed after each answer: hundreds of connections that are kept would cost more at each turn of the server than the few that come anew.
 _HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Connection": "close"}
 _NETWORK = ("coordinator", "auditor")
+_BELL = ("worker", "operator", "manager", "coordinator")
+
+
+class Answer(NamedTuple):
+    """How the services' lists stand, and with which tokens that may be asked again: the second is empty for who has no messages, both when a service is away."""
+
+    queue: str
+    unread: str
+    tokens: tuple[str, str]
 
 
 @dataclass
 class _Heard:
-    version: str
+    answer: Answer
     at: float
-    asked: float
+    named: float  # when it was asked in a viewer's own name
+    polled: float  # when somebody looked
+    sent: float = 0.0  # when somebody was sent to ask in her own name
 
 
 class Live:
@@ -41,6 +57,7 @@ class Live:
     def __init__(self, signing_key: bytes, now: Callable[[], float] = time.monotonic) -> None:
         self._signer = TimestampSigner(signing_key, salt="live", digest_method=sha256)
         self._heard: dict[str, _Heard] = {}
+        self._sent = 0.0  # when somebody was sent to ask for all
         self._lock = Lock()
         self._now = now
 
@@ -51,20 +68,31 @@ class Live:
     def last(self, who: session.SignedIn) -> str:
         """The version that was heard last, however long ago; empty if none was. A page says that it is at least as new."""
         heard = self._heard.get(_group(who))
-        return heard.version if heard else ""
+        return _text(heard.answer) if heard else ""
 
-    def version(self, who: session.SignedIn, ask: Callable[[], str]) -> str:
-        """The version now: remembered, or asked of the services."""
-        group = _group(who)
+    def version(
+        self, who: session.SignedIn, ask: Callable[[], Answer], ask_for_all: Callable[[list[tuple[str, str]]], list[Answer]]
+    ) -> str:
+        """The version now: remembered, asked for all who look, or asked in this viewer's name when her organisation's tokens are old or refused."""
+        group, began = _group(who), self._now()
         with self._lock:
             heard = self._heard.get(group)
-            if heard and self._now() - heard.at < FRESH_SECONDS:
-                return heard.version
-        began = self._now()
-        version = ask()
+            if heard and began - heard.at < FRESH_SECONDS:
+                return _text(heard.answer)
+            watched = [name for name, one in self._heard.items() if began - one.polled < LEFT_SECONDS and any(one.answer.tokens)][:MOST]
+            tokens = [self._heard[name].answer.tokens for name in watched]
+        if heard and began - heard.named < RENEW_SECONDS and group in watched:
+            answers = ask_for_all(tokens)
+            with self._lock:
+                for name, answer in zip(watched, answers, strict=True):
+                    if answer.queue:  # empty: that organisation's own viewers ask
+                        self._heard[name].answer, self._heard[name].at = answer, began
+                if heard.at == began:
+                    return _text(heard.answer)
+        answer = ask()
         with self._lock:
-            self._heard[group] = _Heard(version, began, began)
-        return version
+            self._heard[group] = _Heard(answer, began, began, began)
+        return _text(answer)
 
     def known(self, secret: str, ticket: str) -> str | None:
         """The version for whoever brings this ticket of hers, from memory; None if the services must be asked, which one viewer does for all."""
@@ -76,17 +104,32 @@ class Live:
             return None
         with self._lock:
             heard, now = self._heard.get(group), self._now()
-            if heard is None or now - heard.at > KEPT_SECONDS:
+            if heard is None:
                 return None
-            if now - heard.asked > FRESH_SECONDS:
-                heard.asked = now
+            heard.polled = now
+            if now - heard.at > KEPT_SECONDS:
                 return None
-            return heard.version
+            if now - heard.named > RENEW_SECONDS and now - heard.sent > FRESH_SECONDS:
+                heard.sent = now
+                return None
+            if now - heard.at > FRESH_SECONDS and now - self._sent > FRESH_SECONDS:
+                self._sent = now
+                return None
+            return _text(heard.answer)
+
+
+def _text(answer: Answer) -> str:
+    return f"{answer.queue}.{answer.unread}"
 
 
 def _group(who: session.SignedIn) -> str:
-    """Those for whom something changes at the same time: an organisation's workers; apart those of them who see the network."""
-    return "/".join([who.organization_id, *(role for role in _NETWORK if role in who.roles)])
+    """Those for whom something changes at the same time: an organisation's workers; apart those of them who see the network, or have no messages."""
+    return "/".join([who.organization_id, *(role for role in _NETWORK if role in who.roles), *(["bell"] if has_bell(who) else [])])
+
+
+def has_bell(who: session.SignedIn) -> bool:
+    """Whether messages come to her."""
+    return who.may(*_BELL)
 
 
 def live() -> Live:

@@ -15,7 +15,7 @@ from chassis.rpc import Servicer
 from chassis.sealing import Keyring
 from chassis.subscriber import Subscriber
 from chassis.tokens import Verifier
-from chassis.wire import PageTokens
+from chassis.wire import PageTokens, WatchTokens
 from protos.notifications.v1 import notifications_pb2
 from services.notifications import config, subscriptions
 from services.notifications.channels.mail import Mailbox, MailSender, Outbox, Smtp
@@ -62,7 +62,7 @@ def servicers(database: Database, keyring: Keyring, verifier: Verifier, clock: C
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     descriptors = notifications_pb2.DESCRIPTOR.services_by_name
     implementations = {
-        "Notifications": NotificationsServicer(Desks(keyring, development=development), pages),
+        "Notifications": NotificationsServicer(Desks(keyring, development=development), pages, WatchTokens(keyring)),
         "Webhooks": WebhooksServicer(Webhooks(keyring, development=development), pages),
     }
     return [

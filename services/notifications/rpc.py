@@ -1,8 +1,10 @@
 """The gRPC servicers: between messages and use cases. The contract, and who may call what, is in protos/notifications/v1."""
 
+from functools import partial
+
 from chassis.ids import object_id
 from chassis.rpc import Call
-from chassis.wire import PageTokens, masked, moment, page_size, version
+from chassis.wire import PageTokens, WatchTokens, masked, moment, page_size, version
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import wire
 from services.notifications.domain.desk import Desk
@@ -15,9 +17,10 @@ _CHANGEABLE = ("url", "kinds", "enabled")
 class NotificationsServicer:
     """enlace.notifications.v1.Notifications."""
 
-    def __init__(self, desks: desks.Desks, pages: PageTokens) -> None:
+    def __init__(self, desks: desks.Desks, pages: PageTokens, watch: WatchTokens) -> None:
         self._desks = desks
         self._pages = pages
+        self._watch = watch
 
     def ListMessages(self, request: pb.ListMessagesRequest, call: Call) -> pb.ListMessagesResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
@@ -28,7 +31,13 @@ class NotificationsServicer:
         )
 
     def CountUnread(self, request: pb.CountUnreadRequest, call: Call) -> pb.CountUnreadResponse:
-        return pb.CountUnreadResponse(unread=inbox.count_unread(call.tx, call.caller), version=inbox.unread_version(call.tx, call.caller))
+        scope, unread = inbox.scope(call.caller), inbox.count_unread(call.tx, call.caller)
+        token = self._watch.token(scope, call.clock.now())
+        return pb.CountUnreadResponse(unread=unread, version=inbox.unread_version(call.tx, scope), watch_token=token)
+
+    def BatchGetUnreadVersions(self, request: pb.BatchGetUnreadVersionsRequest, call: Call) -> pb.BatchGetUnreadVersionsResponse:
+        ask = partial(inbox.unread_version, call.tx)
+        return pb.BatchGetUnreadVersionsResponse(versions=self._watch.versions(request.watch_tokens, call.clock.now(), ask))
 
     def MarkMessageRead(self, request: pb.MarkMessageReadRequest, call: Call) -> pb.Message:
         message = inbox.mark_read(call.tx, call.caller, call.clock.now(), object_id(request.id))

@@ -17,7 +17,7 @@ from chassis.rpc import Servicer
 from chassis.sealing import Keyring, Signer
 from chassis.subscriber import Subscriber
 from chassis.tokens import Verifier
-from chassis.wire import PageTokens
+from chassis.wire import PageTokens, WatchTokens
 from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
 from services.referrals import config, subscriptions, wire
 from services.referrals.rpc.contacts import ContactsServicer, ReferencesServicer
@@ -86,7 +86,7 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
             check_standing=check_standing,
         )
         for descriptor, servicer in (
-            (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], ReferralsServicer(referrals, pages)),
+            (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], ReferralsServicer(referrals, pages, WatchTokens(keyring))),
             (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], StatisticsServicer()),
             (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleServicer(people, names, pages)),
             (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts, references, pages)),

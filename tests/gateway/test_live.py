@@ -7,6 +7,7 @@ import threading
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import requests
@@ -20,7 +21,7 @@ from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import live as door
 from services.gateway.gates import THREADS
-from services.gateway.live import FRESH_SECONDS, KEPT_SECONDS, Live
+from services.gateway.live import FRESH_SECONDS, KEPT_SECONDS, LEFT_SECONDS, RENEW_SECONDS, Answer, Live
 from services.gateway.session import SignedIn
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, signed_in
@@ -49,39 +50,88 @@ def live(time: Time) -> Live:
     return Live(b"k" * 32, time)
 
 
-def heard(live: Live, version: str = "1", who: SignedIn = ROSA) -> str:
-    """Has a version fetched; returns a ticket."""
-    assert live.version(who, lambda: version) == version
+def answer(version: str, tokens: tuple[str, str] = ("", "")) -> Answer:
+    return Answer(version, "", tokens)
+
+
+def nobody_asks(*_: object) -> NoReturn:
+    pytest.fail("asked again")
+
+
+def heard(live: Live, version: str = "1", who: SignedIn = ROSA, tokens: tuple[str, str] = ("", "")) -> str:
+    """Has a version fetched in her own name; returns a ticket."""
+    assert live.version(who, lambda: answer(version, tokens), nobody_asks) == f"{version}."
     return live.ticket(who)
 
 
 def test_who_brings_a_ticket_of_her_session_is_answered_from_memory(live: Live) -> None:
-    assert live.known("rosa", heard(live)) == "1"
+    assert live.known("rosa", heard(live)) == "1."
 
 
 def test_one_viewer_asks_for_all_of_an_organisation(live: Live, time: Time) -> None:
     colleague = replace(ROSA, secret="ana")
     heard(live)
-    assert live.version(colleague, lambda: pytest.fail("asked again")) == "1"
+    assert live.version(colleague, nobody_asks, nobody_asks) == "1."
     time.now += FRESH_SECONDS + 0.1
     assert live.known("rosa", live.ticket(ROSA)) is None, "she asks"
-    assert live.known("ana", live.ticket(colleague)) == "1", "and the other needs not"
+    assert live.known("ana", live.ticket(colleague)) == "1.", "and the other needs not"
     heard(live, "2")
-    assert live.known("ana", live.ticket(colleague)) == "2"
+    assert live.known("ana", live.ticket(colleague)) == "2."
 
 
 def test_what_nobody_could_ask_for_is_not_told_as_if_it_were_new(live: Live, time: Time) -> None:
     ticket = heard(live)
     time.now += KEPT_SECONDS + 0.1
     assert live.known("rosa", ticket) is None
-    assert live.last(ROSA) == "1"  # a page is at least as new as that
+    assert live.last(ROSA) == "1."  # a page is at least as new as that
+
+
+ANA = replace(ROSA, organization_id="b" * 32, secret="ana")
+OURS, THEIRS = ("queue a", "bell a"), ("queue b", "bell b")
+
+
+def test_one_viewer_asks_for_every_organisation_at_which_somebody_looks(live: Live, time: Time) -> None:
+    rosa, ana = heard(live, "1", ROSA, OURS), heard(live, "2", ANA, THEIRS)
+    heard(live, "3", replace(ROSA, organization_id="c" * 32), ("queue c", "bell c"))
+    for _ in range(4):
+        time.now += LEFT_SECONDS / 4
+        live.known("rosa", rosa), live.known("ana", ana)
+    asked: list[list[tuple[str, str]]] = []
+
+    def for_all(tokens: list[tuple[str, str]]) -> list[Answer]:
+        asked.append(tokens)
+        return [answer("new", each) for each in tokens]
+
+    assert live.version(ROSA, nobody_asks, for_all) == "new."
+    assert asked == [[OURS, THEIRS]], "not for whom nobody looked for ten seconds"
+    assert live.known("ana", ana) == "new."
+    time.now += FRESH_SECONDS + 0.1
+    assert [live.known("ana", ana), live.known("rosa", rosa)] == [None, "new."], "one of all is sent to ask"
+
+
+def test_who_has_tokens_that_are_refused_asks_in_her_own_name(live: Live, time: Time) -> None:
+    heard(live, "1", ROSA, OURS)
+    time.now += FRESH_SECONDS + 0.1
+    assert live.version(ROSA, lambda: answer("own", THEIRS), lambda tokens: [answer("", each) for each in tokens]) == "own."
+    time.now += FRESH_SECONDS + 0.1
+    assert live.version(ROSA, nobody_asks, lambda tokens: [answer(str(tokens[0]), tokens[0])]) == f"{THEIRS}."
+
+
+def test_tokens_are_renewed_by_a_viewer_of_their_own_before_they_end(live: Live, time: Time) -> None:
+    rosa, ana = heard(live, "1", ROSA, OURS), heard(live, "2", ANA, THEIRS)
+    time.now += RENEW_SECONDS + 0.1
+    live._heard[door._group(ANA)].at = live._heard[door._group(ROSA)].at = time.now  # others asked for all just now
+    assert (live.known("rosa", rosa), live.known("rosa", rosa)) == (None, "1."), "she is sent once"
+    assert live.known("ana", ana) is None, "and of the others one as well"
+    time.now += FRESH_SECONDS + 0.1
+    assert live.version(ROSA, lambda: answer("own", OURS), nobody_asks) == "own."
 
 
 def test_another_organisation_or_another_view_has_another_version(live: Live) -> None:
     heard(live)
     heard(live, "network", coordinator := replace(ROSA, roles=frozenset({"worker", "coordinator"})))
     heard(live, "other", stranger := replace(ROSA, organization_id="b" * 32))
-    assert [live.last(who) for who in (ROSA, coordinator, stranger)] == ["1", "network", "other"]
+    assert [live.last(who) for who in (ROSA, coordinator, stranger)] == ["1.", "network.", "other."]
 
 
 @pytest.mark.parametrize("ticket", ["", "x", "rosa:aaa.x.y"])
@@ -100,7 +150,7 @@ def test_a_ticket_ends_after_a_minute(live: Live, monkeypatch: pytest.MonkeyPatc
     ticket = heard(live)
     begun = live._signer.get_timestamp()
     monkeypatch.setattr(live._signer, "get_timestamp", lambda: begun + door.TICKET_SECONDS)
-    assert live.known("rosa", ticket) == "1"
+    assert live.known("rosa", ticket) == "1."
     monkeypatch.setattr(live._signer, "get_timestamp", lambda: begun + door.TICKET_SECONDS + 1)
     assert live.known("rosa", ticket) is None
 
@@ -171,6 +221,24 @@ def test_the_door_answers_whoever_has_a_ticket_without_the_app(client: FlaskClie
     assert (reply.status, json.loads(reply.body), reply.headers["Cache-Control"]) == ("200 OK", {"version": ours["version"]}, "no-store")
     for path, sent in (("/today", headers), ("/live", headers | {"COOKIE": "s=other"}), ("/live", {"COOKIE": headers["COOKIE"]})):
         assert know(path, sent) is None
+    assert asked(played, "GetQueueVersion") == 1
+
+
+def test_the_services_are_asked_by_the_tokens_that_they_gave(
+    client: FlaskClient, played: PlayedServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "FRESH_SECONDS", 0.0)
+    played.answers["GetQueueVersion"] = r.QueueVersion(version="q", watch_token="tq")
+    played.answers["CountUnread"] = n.CountUnreadResponse(unread=3, version="u", watch_token="tu")
+    played.answers["BatchGetQueueVersions"] = lambda asked: r.BatchGetQueueVersionsResponse(
+        versions=[f"for {one}" for one in asked.watch_tokens]
+    )
+    played.answers["BatchGetUnreadVersions"] = lambda asked: n.BatchGetUnreadVersionsResponse(
+        versions=[f"for {one}" for one in asked.watch_tokens]
+    )
+    assert [said(client)["version"], said(client)["version"]] == ["q.u", "for tq.for tu"]
+    played.answers["BatchGetUnreadVersions"] = errors.Unavailable("service_unreachable")
+    assert said(client)["version"] == "for tq."
     assert asked(played, "GetQueueVersion") == 1
 
 

@@ -53,6 +53,8 @@ class Client:
 
     def metadata(self) -> list[tuple[str, str]]:
         """What a call in this caller's name carries."""
+        if self.caller.kind == "public":
+            return []
         return [("authorization", f"Bearer {self._issuer.issue(self.caller, 'enlace.notifications')[0]}")]
 
 
@@ -75,6 +77,10 @@ class Service:
         """A worker with roles, or a key with scopes."""
         kind = "key" if scopes else "worker"
         return Client(Caller(id or new_id(), kind, organization, frozenset(roles), frozenset(scopes), language), self.channel, self.issuer)
+
+    def public(self) -> Client:
+        """Nobody in particular."""
+        return Client(Caller("public", "public", ""), self.channel, self.issuer)
 
     def fact(self, verb: str, referral: str = "", *, time: datetime | None = None, **values: Any) -> Fact:
         """A fact of the referrals service, next version of its referral."""

@@ -77,6 +77,18 @@ def test_one_version_tells_a_whole_organisation_that_somebodys_messages_are_othe
     assert stranger.CountUnread().version == elsewhere
 
 
+def test_by_their_watch_tokens_many_are_told_at_once_what_each_would_be_told(service: Service) -> None:
+    clients = [service.as_(SENDER, "WORKER"), service.as_(OTHER, "WORKER"), service.as_(COALITION, "COORDINATOR")]
+    tokens = [client.CountUnread().watch_token for client in clients]
+    before = list(service.public().BatchGetUnreadVersions(watch_tokens=[*tokens, "made up"]).versions)
+    assert before == [*(client.CountUnread().version for client in clients), ""]
+    service.hear("accepted")
+    after = list(service.public().BatchGetUnreadVersions(watch_tokens=tokens).versions)
+    assert [old != new for old, new in zip(before, after, strict=False)] == [True, False, False]
+    service.advance(minutes=1)
+    assert list(service.public().BatchGetUnreadVersions(watch_tokens=tokens).versions) == ["", "", ""]
+
+
 def test_the_version_of_the_coordination_moves_with_what_climbs_the_ladder(service: Service) -> None:
     coordinator, desk = service.as_(COALITION, "COORDINATOR"), service.as_(COALITION, "WORKER")
     before = coordinator.CountUnread().version, desk.CountUnread().version

@@ -66,3 +66,34 @@ def test_of_two_at_once_the_one_that_began_first_and_came_last_is_seen(story: St
     story.service.clock.advance(timedelta(seconds=-1))
     story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=early.id, etag=early.etag))
     assert changed(before, versions(story)) == {"ngo", "shelter", "network"}
+
+
+def watched(service: Service, *tokens: str) -> list[str]:
+    """What anybody hears who has these tokens."""
+    answer: pb.BatchGetQueueVersionsResponse = service.public().BatchGetQueueVersions(pb.BatchGetQueueVersionsRequest(watch_tokens=tokens))
+    return list(answer.versions)
+
+
+def watch_token(client: Client) -> str:
+    answer: pb.QueueVersion = client.GetQueueVersion(pb.GetQueueVersionRequest())
+    return answer.watch_token
+
+
+def test_by_their_watch_tokens_many_are_told_at_once_what_each_would_be_told(story: Story) -> None:
+    story.sent()
+    clients = (story.ngo, story.shelter, story.service.as_("clinic", "WORKER"), story.coordinator)
+    tokens = [watch_token(client) for client in clients]
+    before = watched(story.service, *tokens, tokens[0])
+    assert before == [*(version(client) for client in clients), version(story.ngo)]
+    story.draft()
+    after = watched(story.service, *tokens, tokens[0])
+    assert [old != new for old, new in zip(before, after, strict=True)] == [True, False, False, False, True]
+
+
+def test_a_watch_token_is_good_for_a_minute_and_a_made_up_one_for_nothing(story: Story) -> None:
+    token, theirs = watch_token(story.ngo), watch_token(story.shelter)
+    story.service.clock.advance(timedelta(seconds=59))
+    forged = [token[:-1] + ("A" if token[-1] != "A" else "B"), theirs[:22] + token[22:], "x", "="]
+    assert watched(story.service, *forged, token) == ["", "", "", "", version(story.ngo)]
+    story.service.clock.advance(timedelta(seconds=1))
+    assert watched(story.service, token) == [""]

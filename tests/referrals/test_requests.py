@@ -219,6 +219,10 @@ def referral_beginnings() -> dict[str, Beginning]:
         "ListReferrals": lambda s: (s.ngo, pb.ListReferralsRequest(page_size=2, filter=pb.ReferralFilter(box=pb.BOX_OUTBOX))),
         "CountReferrals": lambda s: (s.coordinator, pb.CountReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_NETWORK))),
         "GetQueueVersion": lambda s: (s.ngo, pb.GetQueueVersionRequest()),
+        "BatchGetQueueVersions": lambda s: (
+            s.service.public(),
+            pb.BatchGetQueueVersionsRequest(watch_tokens=[s.ngo.GetQueueVersion(pb.GetQueueVersionRequest()).watch_token]),
+        ),
         "GetDeadlinePolicy": lambda s: (s.ngo, pb.GetDeadlinePolicyRequest()),
         "ListReferralEvents": lambda s: (s.shelter, pb.ListReferralEventsRequest(referral_id=s.sent().id)),
         "SendReferral": send,

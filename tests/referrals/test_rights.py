@@ -28,7 +28,8 @@ WHERE = {
 BY_REFERRAL = {
     method.name: method
     for method in pb.DESCRIPTOR.services_by_name["Referrals"].methods
-    if method.name not in ("CreateReferral", "ListReferrals", "CountReferrals", "GetQueueVersion", "GetDeadlinePolicy")
+    if method.name
+    not in ("CreateReferral", "ListReferrals", "CountReferrals", "GetQueueVersion", "BatchGetQueueVersions", "GetDeadlinePolicy")
 }
 BY_REFERRAL_OF_PEOPLE = ("GetSafeContact", "OpenSafeContact")
 BY_PERSON = ("GetPerson", "UpdateIdentity", "SetSafeContact", "ListReceipts", "ListReadings", "CreateReceipt")

@@ -234,23 +234,73 @@ class CountUnreadResponse(_message.Message):
 
     UNREAD_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    WATCH_TOKEN_FIELD_NUMBER: _builtins.int
     unread: _builtins.int
     """How many."""
     version: _builtins.str
     """Opaque: another one when a message to anybody of the caller's organisation came or was read, so that one question does for all its workers."""
+    watch_token: _builtins.str
+    """For a minute it is enough to ask for this version again, whoever asks: it tells that something changed, and nothing else."""
     def __init__(
         self,
         *,
         unread: _builtins.int = ...,
         version: _builtins.str = ...,
+        watch_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["unread", b"unread", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["unread", b"unread", "version", b"version", "watch_token", b"watch_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CountUnreadResponse: _TypeAlias = CountUnreadResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetUnreadVersionsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCH_TOKENS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def watch_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What CountUnread gave."""
+
+    def __init__(
+        self,
+        *,
+        watch_tokens: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["watch_tokens", b"watch_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetUnreadVersionsRequest: _TypeAlias = BatchGetUnreadVersionsRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetUnreadVersionsResponse(_message.Message):
+    """As what the unread messages stand now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In the order of the tokens; empty where one is past its minute or was not given here."""
+
+    def __init__(
+        self,
+        *,
+        versions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetUnreadVersionsResponse: _TypeAlias = BatchGetUnreadVersionsResponse  # noqa: Y015
 
 @_typing.final
 class MarkAllMessagesReadRequest(_message.Message):

@@ -45,6 +45,11 @@ class NotificationsStub:
                 request_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.CountUnreadRequest.SerializeToString,
                 response_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.CountUnreadResponse.FromString,
                 _registered_method=True)
+        self.BatchGetUnreadVersions = channel.unary_unary(
+                '/enlace.notifications.v1.Notifications/BatchGetUnreadVersions',
+                request_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.BatchGetUnreadVersionsRequest.SerializeToString,
+                response_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.BatchGetUnreadVersionsResponse.FromString,
+                _registered_method=True)
         self.MarkMessageRead = channel.unary_unary(
                 '/enlace.notifications.v1.Notifications/MarkMessageRead',
                 request_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.MarkMessageReadRequest.SerializeToString,
@@ -90,6 +95,13 @@ class NotificationsServicer:
 
     def CountUnread(self, request, context):
         """Counts the unread ones.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetUnreadVersions(self, request, context):
+        """Says for many callers at once which version CountUnread gives, by the watch tokens that it gave them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -150,6 +162,11 @@ def add_NotificationsServicer_to_server(servicer, server):
                     servicer.CountUnread,
                     request_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.CountUnreadRequest.FromString,
                     response_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.CountUnreadResponse.SerializeToString,
+            ),
+            'BatchGetUnreadVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetUnreadVersions,
+                    request_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.BatchGetUnreadVersionsRequest.FromString,
+                    response_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.BatchGetUnreadVersionsResponse.SerializeToString,
             ),
             'MarkMessageRead': grpc.unary_unary_rpc_method_handler(
                     servicer.MarkMessageRead,
@@ -237,6 +254,33 @@ class Notifications:
             '/enlace.notifications.v1.Notifications/CountUnread',
             protos_dot_notifications_dot_v1_dot_notifications__pb2.CountUnreadRequest.SerializeToString,
             protos_dot_notifications_dot_v1_dot_notifications__pb2.CountUnreadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetUnreadVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.notifications.v1.Notifications/BatchGetUnreadVersions',
+            protos_dot_notifications_dot_v1_dot_notifications__pb2.BatchGetUnreadVersionsRequest.SerializeToString,
+            protos_dot_notifications_dot_v1_dot_notifications__pb2.BatchGetUnreadVersionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,8 @@ class NotificationsStub:
     """Lists the messages to the caller's desk, to the caller, or (coordinator) to the coordination, newest first."""
     CountUnread: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.CountUnreadRequest, _notifications_pb2.CountUnreadResponse]
     """Counts the unread ones."""
+    BatchGetUnreadVersions: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.BatchGetUnreadVersionsRequest, _notifications_pb2.BatchGetUnreadVersionsResponse]
+    """Says for many callers at once which version CountUnread gives, by the watch tokens that it gave them."""
     MarkMessageRead: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.MarkMessageReadRequest, _notifications_pb2.Message]
     """Marks one message read."""
     MarkAllMessagesRead: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.MarkAllMessagesReadRequest, _notifications_pb2.CountUnreadResponse]
@@ -61,6 +63,8 @@ class NotificationsAsyncStub(NotificationsStub):
     """Lists the messages to the caller's desk, to the caller, or (coordinator) to the coordination, newest first."""
     CountUnread: _aio.UnaryUnaryMultiCallable[_notifications_pb2.CountUnreadRequest, _notifications_pb2.CountUnreadResponse]  # type: ignore[assignment]
     """Counts the unread ones."""
+    BatchGetUnreadVersions: _aio.UnaryUnaryMultiCallable[_notifications_pb2.BatchGetUnreadVersionsRequest, _notifications_pb2.BatchGetUnreadVersionsResponse]  # type: ignore[assignment]
+    """Says for many callers at once which version CountUnread gives, by the watch tokens that it gave them."""
     MarkMessageRead: _aio.UnaryUnaryMultiCallable[_notifications_pb2.MarkMessageReadRequest, _notifications_pb2.Message]  # type: ignore[assignment]
     """Marks one message read."""
     MarkAllMessagesRead: _aio.UnaryUnaryMultiCallable[_notifications_pb2.MarkAllMessagesReadRequest, _notifications_pb2.CountUnreadResponse]  # type: ignore[assignment]
@@ -94,6 +98,14 @@ class NotificationsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.CountUnreadResponse, _abc.Awaitable[_notifications_pb2.CountUnreadResponse]]:
         """Counts the unread ones."""
+
+    @_abc_1.abstractmethod
+    def BatchGetUnreadVersions(
+        self,
+        request: _notifications_pb2.BatchGetUnreadVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notifications_pb2.BatchGetUnreadVersionsResponse, _abc.Awaitable[_notifications_pb2.BatchGetUnreadVersionsResponse]]:
+        """Says for many callers at once which version CountUnread gives, by the watch tokens that it gave them."""
 
     @_abc_1.abstractmethod
     def MarkMessageRead(

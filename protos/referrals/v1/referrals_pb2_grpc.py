@@ -65,6 +65,11 @@ class ReferralsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetQueueVersionRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.QueueVersion.FromString,
                 _registered_method=True)
+        self.BatchGetQueueVersions = channel.unary_unary(
+                '/enlace.referrals.v1.Referrals/BatchGetQueueVersions',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.BatchGetQueueVersionsRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.BatchGetQueueVersionsResponse.FromString,
+                _registered_method=True)
         self.GetDeadlinePolicy = channel.unary_unary(
                 '/enlace.referrals.v1.Referrals/GetDeadlinePolicy',
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetDeadlinePolicyRequest.SerializeToString,
@@ -225,6 +230,13 @@ class ReferralsServicer:
     def GetQueueVersion(self, request, context):
         """Says by one opaque text whether anything changed in what the caller's lists of referrals and contacts show: ask it often, and the lists when it
         differs. A coordinator or auditor hears of the whole network.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetQueueVersions(self, request, context):
+        """Says for many callers at once what GetQueueVersion says for each, by the watch tokens that it gave them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -435,6 +447,11 @@ def add_ReferralsServicer_to_server(servicer, server):
                     servicer.GetQueueVersion,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetQueueVersionRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.QueueVersion.SerializeToString,
+            ),
+            'BatchGetQueueVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetQueueVersions,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.BatchGetQueueVersionsRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.BatchGetQueueVersionsResponse.SerializeToString,
             ),
             'GetDeadlinePolicy': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDeadlinePolicy,
@@ -715,6 +732,33 @@ class Referrals:
             '/enlace.referrals.v1.Referrals/GetQueueVersion',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.GetQueueVersionRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.QueueVersion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetQueueVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/BatchGetQueueVersions',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.BatchGetQueueVersionsRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.BatchGetQueueVersionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

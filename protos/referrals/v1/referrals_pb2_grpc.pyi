@@ -49,6 +49,8 @@ class ReferralsStub:
     """Says by one opaque text whether anything changed in what the caller's lists of referrals and contacts show: ask it often, and the lists when it
     differs. A coordinator or auditor hears of the whole network.
     """
+    BatchGetQueueVersions: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.BatchGetQueueVersionsRequest, _referrals_pb2.BatchGetQueueVersionsResponse]
+    """Says for many callers at once what GetQueueVersion says for each, by the watch tokens that it gave them."""
     GetDeadlinePolicy: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]
     """Returns the network's policy: how long there is for what is waited for, by urgency; silence is the first one, and 30 days after news. What a
     referral's own clocks say is what counts.
@@ -138,6 +140,8 @@ class ReferralsAsyncStub(ReferralsStub):
     """Says by one opaque text whether anything changed in what the caller's lists of referrals and contacts show: ask it often, and the lists when it
     differs. A coordinator or auditor hears of the whole network.
     """
+    BatchGetQueueVersions: _aio.UnaryUnaryMultiCallable[_referrals_pb2.BatchGetQueueVersionsRequest, _referrals_pb2.BatchGetQueueVersionsResponse]  # type: ignore[assignment]
+    """Says for many callers at once what GetQueueVersion says for each, by the watch tokens that it gave them."""
     GetDeadlinePolicy: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]  # type: ignore[assignment]
     """Returns the network's policy: how long there is for what is waited for, by urgency; silence is the first one, and 30 days after news. What a
     referral's own clocks say is what counts.
@@ -260,6 +264,14 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         """Says by one opaque text whether anything changed in what the caller's lists of referrals and contacts show: ask it often, and the lists when it
         differs. A coordinator or auditor hears of the whole network.
         """
+
+    @_abc_1.abstractmethod
+    def BatchGetQueueVersions(
+        self,
+        request: _referrals_pb2.BatchGetQueueVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.BatchGetQueueVersionsResponse, _abc.Awaitable[_referrals_pb2.BatchGetQueueVersionsResponse]]:
+        """Says for many callers at once what GetQueueVersion says for each, by the watch tokens that it gave them."""
 
     @_abc_1.abstractmethod
     def GetDeadlinePolicy(

@@ -4,11 +4,11 @@ from flask import Blueprint, jsonify
 from werkzeug.wrappers import Response
 
 from chassis.errors import Refusal
-from protos.notifications.v1.notifications_pb2 import CountUnreadRequest
-from protos.referrals.v1.referrals_pb2 import GetQueueVersionRequest
+from protos.notifications.v1.notifications_pb2 import BatchGetUnreadVersionsRequest, CountUnreadRequest
+from protos.referrals.v1.referrals_pb2 import BatchGetQueueVersionsRequest, GetQueueVersionRequest
 from services.gateway import access, session
 from services.gateway.clients import ServiceFault, clients
-from services.gateway.live import PATH, live
+from services.gateway.live import PATH, Answer, has_bell, live
 
 blueprint = Blueprint("live", __name__)
 
@@ -18,19 +18,28 @@ blueprint = Blueprint("live", __name__)
 def version() -> Response:
     """The version of what this reader's pages show, and a ticket with which it is cheap to ask again."""
     me = session.me()
-    return jsonify(version=live().version(me, _asked), ticket=live().ticket(me))
+    return jsonify(version=live().version(me, _asked, _asked_for_all), ticket=live().ticket(me))
 
 
-def _asked() -> str:
-    queue = clients().referrals.GetQueueVersion(GetQueueVersionRequest(), timeout=2.0).version
-    return f"{queue}.{_messages()}"
-
-
-def _messages() -> str:
-    """Of the bell; it is not worth that lists stand still when it can't be had."""
-    if not session.me().may("worker", "operator", "manager", "coordinator"):
-        return ""
+def _asked() -> Answer:
+    queue = clients().referrals.GetQueueVersion(GetQueueVersionRequest(), timeout=2.0)
+    if not has_bell(session.me()):
+        return Answer(queue.version, "", (queue.watch_token, ""))
     try:
-        return str(clients().notifications.CountUnread(CountUnreadRequest(), timeout=1.0).version)
+        unread = clients().notifications.CountUnread(CountUnreadRequest(), timeout=1.0)
+    except (Refusal, ServiceFault):  # the bell is not worth that lists stand still
+        return Answer(queue.version, "", ("", ""))
+    return Answer(queue.version, unread.version, (queue.watch_token, unread.watch_token))
+
+
+def _asked_for_all(tokens: list[tuple[str, str]]) -> list[Answer]:
+    """By the tokens of each: one question to each service."""
+    queues, bells = zip(*tokens, strict=True)
+    versions = clients().referrals.BatchGetQueueVersions(BatchGetQueueVersionsRequest(watch_tokens=queues), timeout=2.0).versions
+    try:
+        unread = list(
+            clients().notifications.BatchGetUnreadVersions(BatchGetUnreadVersionsRequest(watch_tokens=bells), timeout=1.0).versions
+        )
     except (Refusal, ServiceFault):
-        return ""
+        unread = [""] * len(bells)
+    return [Answer(*one) for one in zip(versions, unread, tokens, strict=True)]

@@ -91,12 +91,12 @@ def unread(tx: Transaction, who: dict[str, object]) -> int:
     return int(row["unread"])
 
 
-def unread_version(tx: Transaction, who: dict[str, object]) -> str:
-    """How many are unread in the whole organisation, whoever they are for, and a sum of their ids."""
+def unread_version(tx: Transaction, organization_id: str, *, coordination: bool) -> str:
+    """How many are unread in the whole organisation, whoever they are for, and a sum of their ids; with `coordination`, those to it as well."""
     row = tx.execute(
         "SELECT count(*) || '.' || coalesce(sum(hashtext(id)), 0) AS version FROM messages WHERE read_time IS NULL"
-        " AND (organization_id = %(organization)s OR (audience = 'coordination' AND organization_id = '' AND %(coordinator)s))",
-        who,
+        " AND (organization_id = %s OR (audience = 'coordination' AND organization_id = '' AND %s))",
+        (organization_id, coordination),
     ).fetchone()
     assert row is not None
     return str(row["version"])

@@ -2,12 +2,14 @@
 
 from datetime import datetime
 
-from chassis.db import Transaction
+from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import NotFound
 from chassis.tokens import Caller
 from chassis.wire import Position
 from services.notifications.domain.message import Message, Notice
 from services.notifications.store import messages
+
+_AND_COORDINATION = "+coordination"
 
 
 def list_messages(
@@ -24,9 +26,15 @@ def count_unread(tx: Transaction, caller: Caller) -> int:
     return messages.unread(tx, _who(caller))
 
 
-def unread_version(tx: Transaction, caller: Caller) -> str:
-    """Another text when the unread messages of anybody in the caller's organisation are others."""
-    return messages.unread_version(tx, _who(caller))
+def scope(caller: Caller) -> str:
+    """Whose unread messages change together with the caller's: those of everybody in his organisation."""
+    return f"{caller.organization_id}{_AND_COORDINATION if caller.has('COORDINATOR') else ''}"
+
+
+def unread_version(tx: Transaction, scope: str) -> str:
+    """Another text when the unread messages of anybody in a scope are others. In the scope of the whole service, so that it is the same whoever asks."""
+    elevate_to_system_scope(tx)
+    return messages.unread_version(tx, scope.removesuffix(_AND_COORDINATION), coordination=scope.endswith(_AND_COORDINATION))
 
 
 def mark_read(tx: Transaction, caller: Caller, now: datetime, message_id: str) -> Message:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from chassis.errors import Invalid
 from chassis.ids import object_id
 from chassis.rpc import Call
-from chassis.wire import PageTokens, masked, moment, optional_id, page_size, version, word
+from chassis.wire import PageTokens, WatchTokens, masked, moment, optional_id, page_size, version, word
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.codes import Check, beginnings_of
@@ -23,9 +24,10 @@ _AMENDABLE = ("need_code", "urgency", "service_id", "receipt_id", "contact_id")
 class ReferralsServicer:
     """Answers the rpcs of this name: between messages and use cases."""
 
-    def __init__(self, usecases: Referrals, pages: PageTokens) -> None:
+    def __init__(self, usecases: Referrals, pages: PageTokens, watch: WatchTokens) -> None:
         self._usecases = usecases
         self._pages = pages
+        self._watch = watch
 
     def CreateReferral(self, request: pb.CreateReferralRequest, call: Call) -> pb.Referral:
         """See the .proto, as for every method here."""
@@ -83,7 +85,12 @@ class ReferralsServicer:
         )
 
     def GetQueueVersion(self, request: pb.GetQueueVersionRequest, call: Call) -> pb.QueueVersion:
-        return pb.QueueVersion(version=self._usecases.queue_version(call.tx, call.caller))
+        scope = self._usecases.queue_scope(call.caller)
+        return pb.QueueVersion(version=self._usecases.queue_version(call.tx, scope), watch_token=self._watch.token(scope, call.clock.now()))
+
+    def BatchGetQueueVersions(self, request: pb.BatchGetQueueVersionsRequest, call: Call) -> pb.BatchGetQueueVersionsResponse:
+        ask = partial(self._usecases.queue_version, call.tx)
+        return pb.BatchGetQueueVersionsResponse(versions=self._watch.versions(request.watch_tokens, call.clock.now(), ask))
 
     def GetDeadlinePolicy(self, request: pb.GetDeadlinePolicyRequest, call: Call) -> pb.DeadlinePolicy:
         return pb.DeadlinePolicy(

@@ -297,15 +297,15 @@ _OWN = " UNION ALL ".join(
         ("contacts", "organization_id = %(organization)s"),
     )
 )
-_NETWORK = f"{_OWN} UNION ALL ({_NEWEST.format('referrals', 'true')})"
+_NETWORK = f"{_OWN} UNION ALL ({_NEWEST.format('referrals', 'state <> %(draft)s')})"
 
 
 def queue_version(tx: Transaction, organization_id: str, *, network: bool) -> str:
-    """A digest of what changed last among the referrals and contacts of an organisation; with `network`, among all that the scope shows."""
+    """A digest of what changed last among the referrals and contacts of an organisation; with `network`, of all that are not drafts."""
     newest = _NETWORK if network else _OWN
     row = tx.execute(
         f"SELECT md5(coalesce(string_agg(id || version, ',' ORDER BY id, version), '')) AS version FROM ({newest}) AS newest",
-        {"organization": organization_id},
+        {"organization": organization_id, "draft": State.DRAFT.value},
     ).fetchone()
     assert row is not None
     return str(row["version"])

@@ -23,6 +23,8 @@ from services.referrals.store.people import People
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.calendar import CountryCalendar
 
+_AND_NETWORK = "+network"
+
 PUT_ASIDE = timedelta(minutes=1)
 """When a referral whose clocks could not be fired is looked at again: soon after it is mended, and rarely enough to cost nothing."""
 
@@ -94,9 +96,14 @@ class Referrals:
         """The figures of Today and the board."""
         return referrals.count(tx, wanted)
 
-    def queue_version(self, tx: Transaction, caller: Caller) -> str:
-        """Another text when something changed in what the caller's lists show."""
-        return referrals.queue_version(tx, caller.organization_id, network=members.view_of(caller) == "coordinator")
+    def queue_scope(self, caller: Caller) -> str:
+        """Whose lists change together with the caller's."""
+        return f"{caller.organization_id}{_AND_NETWORK if members.view_of(caller) == 'coordinator' else ''}"
+
+    def queue_version(self, tx: Transaction, scope: str) -> str:
+        """Another text when something changed in what the lists of a scope show. In the scope of the whole service, so that it is the same whoever asks."""
+        elevate_to_system_scope(tx)
+        return referrals.queue_version(tx, scope.removesuffix(_AND_NETWORK), network=scope.endswith(_AND_NETWORK))
 
     def history(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]) -> list[Event]:
         """What happened. Notes are about her: they are opened like her identity, and that is on record."""

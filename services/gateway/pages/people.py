@@ -141,6 +141,22 @@ def safe_contact(identifier: str) -> Response | tuple[str, int]:
     return render(identifier, "safe", errors), 422
 
 
+@blueprint.post("/people/<identifier>/withdraw")
+@access.open_to(access.SENDERS)
+def withdraw_all(identifier: str) -> Response | tuple[str, int]:
+    """Withdraws all that is in force, on her word. Sent again after it broke off, it goes on with those that are left."""
+    request_id = forms.request_id()
+    try:
+        for receipt in clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts:
+            if not i18n.moment(receipt.withdraw_time):
+                clients().people.WithdrawReceipt(
+                    p.WithdrawReceiptRequest(id=receipt.id, request_id=session.part_of(request_id, receipt.id))
+                )
+    except forms.SHOWN_IN_PLACE as refusal:
+        return render(identifier, "withdraw", forms.problems(refusal)), 422
+    return redirect(url_for("people.show", identifier=identifier, done="receipts_withdrawn"), 303)
+
+
 @blueprint.get("/people/receipts/<receipt>")
 @access.open_to(access.SENDERS)
 def receipt(receipt: str) -> str:
@@ -180,4 +196,6 @@ def confirm(receipt: str) -> Response | tuple[str, int]:
 def withdraw(receipt: str) -> Response:
     """Withdraws a consent on her word; access ends at once."""
     answer = clients().people.WithdrawReceipt(p.WithdrawReceiptRequest(id=receipt, request_id=forms.request_id()))
+    if request.form.get("back") == "file":
+        return redirect(url_for("people.show", identifier=answer.person_id, done="receipt_withdrawn"), 303)
     return redirect(url_for("people.receipt", receipt=answer.id, done="receipt_withdrawn"), 303)

@@ -254,6 +254,7 @@ TABLES: dict[str, dict[str, str]] = {
         "saved": N_("Guardado."),
         "opened": N_("Expediente abierto."),
         "receipt_withdrawn": N_("Consentimiento retirado. El acceso terminó."),
+        "receipts_withdrawn": N_("Todo retirado. Ya nadie fuera de su organización puede abrir sus datos."),
         "capacity": N_("Guardado. Gracias: así nadie pierde tiempo llamando."),
         "read": N_("Marcado como leído."),
         "tested": N_("Prueba enviada. Mire abajo si llegó."),

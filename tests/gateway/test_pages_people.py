@@ -1,0 +1,90 @@
+"""The files of one's own organisation: who knows what of a person, and how that is ended on her word."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask.testing import FlaskClient
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis import errors
+from protos.referrals.v1 import people_pb2 as p
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import PlayedServices, enter, pages, token_of
+
+LATER = Timestamp(seconds=4_000_000_000)
+OPEN, OTHER, ENDED = ("b" * 32, "c" * 32, "d" * 32)
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    played = PlayedServices()
+    played.answers["GetPerson"] = p.Person(id=ID, code="MFSA9D", organization_id=ID, etag="1")
+    played.answers["ListReceipts"] = p.ListReceiptsResponse(
+        receipts=[
+            p.Receipt(id=OPEN, person_id=ID, recipient_organization_id=OPEN, genuine=True, until_time=LATER),
+            p.Receipt(id=OTHER, person_id=ID, recipient_organization_id=OTHER, genuine=True, until_time=LATER),
+            p.Receipt(id=ENDED, person_id=ID, recipient_organization_id=ENDED, genuine=True, until_time=LATER, withdraw_time=LATER),
+        ]
+    )
+    played.answers["WithdrawReceipt"] = lambda asked: p.Receipt(id=asked.id, person_id=ID)
+    return played
+
+
+@pytest.fixture
+def client(played: PlayedServices) -> FlaskClient:
+    return enter(pages(played).test_client())
+
+
+def form(page: str, to: str) -> dict[str, str]:
+    """The fields of the form that goes there."""
+    inside = page[page.index(f'action="{to}"') :]
+    return dict(re.findall(r'name="(\w+)" value="([^"]*)"', inside[: inside.index("</form>")]))
+
+
+def withdrawn(played: PlayedServices) -> list[str]:
+    return [asked.id for rpc, asked, _ in played.asked if rpc == "WithdrawReceipt"]
+
+
+def test_one_consent_is_ended_where_one_reads_who_knows_what(played: PlayedServices, client: FlaskClient) -> None:
+    page = client.get(f"/people/{ID}").text
+    assert f"/people/receipts/{ENDED}/withdraw" not in page, "what is ended is not ended again"
+    to = f"/people/receipts/{OPEN}/withdraw"
+    answer = client.post(to, data=form(page, to))
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/people/{ID}?done=receipt_withdrawn")
+    assert withdrawn(played) == [OPEN]
+
+
+def test_all_are_ended_at_once_and_a_form_that_broke_off_goes_on_with_what_is_left(played: PlayedServices, client: FlaskClient) -> None:
+    to = f"/people/{ID}/withdraw"
+    fields = form(client.get(f"/people/{ID}").text, to)
+    with_one_away = iter([p.Receipt(id=OPEN, person_id=ID), errors.Stale()])
+
+    def withdraw(_: object) -> p.Receipt:
+        answer = next(with_one_away)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    played.answers["WithdrawReceipt"] = withdraw
+    assert client.post(to, data=fields).status_code in (409, 412, 422)
+    played.answers["WithdrawReceipt"] = lambda asked: p.Receipt(id=asked.id, person_id=ID)
+    answer = client.post(to, data=fields)
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/people/{ID}?done=receipts_withdrawn")
+    assert withdrawn(played) == [OPEN, OTHER, OPEN, OTHER]
+    once = [asked.request_id for rpc, asked, _ in played.asked if rpc == "WithdrawReceipt"]
+    assert once[:2] == once[2:], "each is the same call again, which acts once"
+    assert once[0] != once[1]
+
+
+def test_who_is_not_the_holder_of_a_file_ends_nothing_from_it(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["GetPerson"] = p.Person(id=ID, code="MFSA9D", organization_id="e" * 32, etag="1")
+    page = client.get(f"/people/{ID}").text
+    assert "/withdraw" not in page
+
+
+def test_a_file_is_searched_for_by_a_form_that_is_posted(client: FlaskClient) -> None:
+    page = client.get("/people").text
+    assert token_of(page)
+    assert re.search(r'<form method="post" action="/search"[^>]*role="search"', page.split("<main", 1)[1])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import re
 import shutil
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,15 +14,21 @@ import axe_playwright_python
 import pytest
 from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, Page
+from werkzeug.datastructures import MultiDict
 
+from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from services.gateway import access
+from services.gateway.clients import READING_VERBS
+from tests.gateway.api_gateway import OUTPUTS
 from tests.gateway.pages_gateway import EXIT, SECRET, PlayedServices, enter, pages, routes, served, signed_in
 from tests.parts import html
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 WIDTHS = (320, 390, 1280)
+_FORM = re.compile(r'<form method="post"(?: action="([^"]*)")?[^>]*>(.*?)</form>', re.S)
+_FIELD = re.compile(r'<input (?:id="[^"]*" )?(?:type="(hidden)" )?name="([^"]+)"[^>]*? value="([^"]*)"')
 ROLES = ("", "worker", "operator", "manager", "coordinator", "auditor")  # nobody first
 
 
@@ -84,15 +92,21 @@ def faults_of(browser: Browser, site: str, addresses: list[str], scheme: Literal
     found: list[str] = []
     for path in addresses:
         page.goto(site + path)
-        page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-        page.evaluate(AXE)
-        result: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        found += [f"{path}: {v['impact']} {v['id']} {v['nodes'][0]['html'][:120]}" for v in result["violations"]]
-        for width in WIDTHS if scheme == "light" else ():
-            page.set_viewport_size({"width": width, "height": 800})
-            if page.evaluate("document.documentElement.scrollWidth") > width:
-                found.append(f"{path}: wider than {width}px")
+        found += [f"{path}: {fault}" for fault in faults_shown(page, WIDTHS if scheme == "light" else ())]
     context.close()
+    return found
+
+
+def faults_shown(page: Page, widths: tuple[int, ...] = WIDTHS) -> list[str]:
+    """Of the page that is open."""
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    page.evaluate(AXE)
+    result: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    found = [f"{v['impact']} {v['id']} {v['nodes'][0]['html'][:120]}" for v in result["violations"]]
+    for width in widths:
+        page.set_viewport_size({"width": width, "height": 800})
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            found.append(f"wider than {width}px")
     return found
 
 
@@ -104,7 +118,52 @@ def test_every_page_is_valid_html() -> None:
     shown = {path: (nobody if page.is_public else somebody).get(path) for path, page in all_pages()}
     whole = {path: answer.text for path, answer in shown.items() if answer.status_code == 200}
     assert shown.keys() - whole.keys() == {path for path in shown if path.endswith("/reroute")}, "it leads on to a draft that was begun"
-    assert html.faults(whole) == []
+    assert html.faults(whole | answers_to_forms()) == []
+
+
+@functools.cache
+def answers_to_forms() -> dict[str, str]:
+    """What is shown in answer to every form of every page, where that is a page and not the way to one: sent as it stands, sent empty, and refused."""
+    works, refuses = pages(PlayedServices()), pages(Refusing())
+    found: dict[str, str] = {}
+    for path, page in all_pages():
+        shown = enter(works.test_client()).get(path).text if not page.is_public else works.test_client().get(path).text
+        for action, inside in _FORM.findall(shown):
+            fields = [(unescape(name), unescape(value), kind == "hidden") for kind, name, value in _FIELD.findall(inside)]
+            for how, app in (("as it stands", works), ("empty", works), ("refused", refuses)):
+                client = enter(app.test_client()) if not page.is_public else app.test_client()
+                client.get(path)  # public forms bring a cookie of their own
+                sent = MultiDict((name, value) for name, value, hidden in fields if hidden or how != "empty")
+                answer = client.post(unescape(action) or path, data=sent)
+                if answer.status_code in (200, 409, 422) and answer.mimetype == "text/html":
+                    found.setdefault(f"POST {unescape(action) or path} {how}", answer.text)
+    assert len(found) > 40, "the pages that only an answer to a form shows"
+    return found
+
+
+class Refusing(PlayedServices):
+    """Services that tell everything and take nothing."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        kept = ("IssueToken", "SignIn")
+        self.answers |= {
+            rpc: errors.Invalid(("note", "required")) for rpc in OUTPUTS if not rpc.startswith(READING_VERBS) and rpc not in kept
+        }
+
+
+def test_axe_finds_nothing_in_what_is_shown_in_answer_to_a_form(browser: Browser, site: str) -> None:
+    context = browser.new_context(locale="es-NI", bypass_csp=True)
+    page = context.new_page()
+    found: list[str] = []
+    shown = ""
+    page.route(f"{site}/shown", lambda route: route.fulfill(body=shown, content_type="text/html; charset=utf-8"))
+    for name, text in answers_to_forms().items():
+        shown = text
+        page.goto(f"{site}/shown")
+        found += [f"{name}: {fault}" for fault in faults_shown(page)]
+    context.close()
+    assert found == []
 
 
 def test_no_page_breaks_its_own_policy(browser: Browser, site: str) -> None:

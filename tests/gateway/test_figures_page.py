@@ -85,10 +85,10 @@ NETWORK = Figures(
     counted_until="2026-Q3",
     total=70,
     by_quarter=[Figure(code="2026-Q1", count=30), Figure(code="2026-Q2", count=-1), Figure(code="2026-Q3", count=40)],
-    by_origin_country=[Figure(code="NI", count=45), Figure(code="HN", count=25)],
-    by_destination_country=[Figure(code="SV", count=45), Figure(code="NI", count=25)],
+    by_exploitation_country=[Figure(code="SV", count=45), Figure(code="NI", count=25)],
+    by_country=[Figure(code="NI", count=45), Figure(code="HN", count=25)],
     by_need_group=[Figure(code="HOU", count=70)],
-    routes=[Route(origin_country="NI", destination_country="SV", count=45), Route(origin_country="HN", destination_country="NI", count=25)],
+    routes=[Route(exploitation_country="SV", country="NI", count=45), Route(exploitation_country="NI", country="HN", count=25)],
     periods=["2025", "2026"],
     countries=["HN", "NI", "SV"],
     need_group_codes=["HOU"],
@@ -169,8 +169,8 @@ def test_the_file_of_the_network_says_what_it_holds_how_it_was_counted_and_when(
     rows = list(csv.reader(StringIO(answer.text.removeprefix("\ufeff"))))
     said = {(table, code): (word, people) for table, code, word, people in rows[1:]}
     assert said["total", "all"][1] == "70"
-    assert said["route", "NI>SV"] == ("Nicaragua → El Salvador", "45")
-    assert (said["quarter", "2026-Q2"][1], said["route", "other"][1], said["origin", "HN"][1]) == ("<10", "<10", "25")
+    assert said["route", "SV>NI"] == ("El Salvador → Nicaragua", "45")
+    assert (said["quarter", "2026-Q2"][1], said["route", "other"][1], said["country", "HN"][1]) == ("<10", "<10", "25")
     assert (said["note", "period"][0], said["note", "country"][0], said["note", "counted_until"][0]) == ("2026", "NI", "2026-Q3")
     assert re.fullmatch(r"20\d\d-\d\d-\d\d", said["note", "date"][0])
     assert "de cinco en cinco" in said["note", "method"][0]

@@ -51,7 +51,7 @@ def small(of: Counts) -> list[Cell]:
 
 def numbers(told: Answer) -> Iterable[int]:
     yield told.total
-    for table in (told.by_quarter, told.by_origin, told.by_destination, told.by_need_group):
+    for table in (told.by_quarter, told.by_exploitation_country, told.by_country, told.by_need_group):
         yield from (count for _, count in table)
     yield from (count for _, count in told.routes)
 
@@ -116,7 +116,7 @@ def test_every_number_is_few_or_a_sum_of_fives_from_ten_on_and_never_too_much(of
     for question, told in zip(QUESTIONS, all_that_is_told(of), strict=True):
         assert all(number == FEW or (number >= SMALLEST and number % STEP == 0) for number in numbers(told))
         assert told.total <= sum(count for cell, count in of.items() if question.covers(cell))
-        tables = [told.by_quarter, told.by_origin, told.by_destination, told.by_need_group, told.routes]
+        tables = [told.by_quarter, told.by_exploitation_country, told.by_country, told.by_need_group, told.routes]
         assert {sum(max(count, 0) for _, count in table) for table in tables} == {max(told.total, 0)}  # type: ignore[attr-defined]
 
 
@@ -141,10 +141,10 @@ def test_who_narrows_the_question_gets_the_same_cells() -> None:
     }
     whole = answer(kept, UNTIL, Question())
     assert (whole.total, whole.by_quarter) == (70, [("2025-Q4", 20), ("2026-Q1", FEW), ("2026-Q2", 50)])
-    assert (whole.routes, whole.by_origin) == ([(("NI", "SV"), 45), (("HN", "NI"), 25)], [("NI", 45), ("HN", 25)])
+    assert (whole.routes, whole.by_exploitation_country) == ([(("NI", "SV"), 45), (("HN", "NI"), 25)], [("NI", 45), ("HN", 25)])
     assert (whole.years, whole.countries, whole.need_groups) == (["2025", "2026"], ["HN", "NI", "SV"], ["HOU", "MED"])
     narrow = answer(kept, UNTIL, Question("2026", "HN", "MED"))
-    assert (narrow.total, narrow.by_quarter, narrow.by_destination) == (25, [("2026-Q1", FEW), ("2026-Q2", 25)], [("NI", 25)])
+    assert (narrow.total, narrow.by_quarter, narrow.by_country) == (25, [("2026-Q1", FEW), ("2026-Q2", 25)], [("NI", 25)])
     assert (narrow.years, narrow.countries) == (whole.years, whole.countries)
     nothing = answer(kept, UNTIL, Question("2031"))
     assert (nothing.total, nothing.by_quarter, nothing.routes) == (FEW, [], [])

@@ -73,8 +73,8 @@ def test_of_what_was_helped_only_what_ten_people_share_is_told_and_to_everybody_
     story.service.clock.set(SUMMER)
     told = figures(story.service)
     assert (told.total, told.counted_until, rows(told.by_quarter)) == (10, "2026-Q2", {"2026-Q2": 10})
-    assert (rows(told.by_need_group), rows(told.by_origin_country)) == ({"HOU": 10}, {"NI": 10})
-    assert [(route.origin_country, route.destination_country, route.count) for route in told.routes] == [("NI", "SV", 10)]
+    assert (rows(told.by_need_group), rows(told.by_country)) == ({"HOU": 10}, {"NI": 10})
+    assert [(route.exploitation_country, route.country, route.count) for route in told.routes] == [("SV", "NI", 10)]
     assert (list(told.periods), list(told.countries), list(told.need_group_codes)) == (["2026"], ["NI", "SV"], ["HOU"])
     for client in (story.ngo, story.coordinator, story.service.as_("ngo", scopes=("directory.read",))):
         assert client.GetFigures(pb.GetFiguresRequest()) == told
@@ -129,8 +129,8 @@ def test_what_is_too_little_is_nowhere_in_the_database_and_nothing_published_can
     story.service.clock.set(SUMMER)
     figures(story.service)
     with story.service.database.transaction(SYSTEM) as tx:
-        kept = tx.execute("SELECT quarter, origin, destination, need_group, people FROM published_figures").fetchall()
-    assert [tuple(row.values()) for row in kept] == [("2026-Q2", "NI", "GT", "HOU", 10)]
+        kept = tx.execute("SELECT quarter, exploitation_country, country, need_group, people FROM published_figures").fetchall()
+    assert [tuple(row.values()) for row in kept] == [("2026-Q2", "GT", "NI", "HOU", 10)]
     with psycopg.connect(story.service.database_url) as connection:
         for sentence in ("UPDATE published_figures SET people = 20", "DELETE FROM published_figures", "DELETE FROM figure_counts"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -2424,8 +2424,8 @@ class Figures(_message.Message):
     COUNTED_UNTIL_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
     BY_QUARTER_FIELD_NUMBER: _builtins.int
-    BY_ORIGIN_COUNTRY_FIELD_NUMBER: _builtins.int
-    BY_DESTINATION_COUNTRY_FIELD_NUMBER: _builtins.int
+    BY_EXPLOITATION_COUNTRY_FIELD_NUMBER: _builtins.int
+    BY_COUNTRY_FIELD_NUMBER: _builtins.int
     BY_NEED_GROUP_FIELD_NUMBER: _builtins.int
     ROUTES_FIELD_NUMBER: _builtins.int
     PERIODS_FIELD_NUMBER: _builtins.int
@@ -2440,12 +2440,12 @@ class Figures(_message.Message):
         """Each quarter that was asked for, in order, from the first with a figure on."""
 
     @_builtins.property
-    def by_origin_country(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
-        """By the country they are from, the greatest first, as in the lists that follow."""
+    def by_exploitation_country(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
+        """By the country where they had been taken, the greatest first, as in the lists that follow."""
 
     @_builtins.property
-    def by_destination_country(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
-        """By the country where they had been taken."""
+    def by_country(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
+        """By the country where they are, as their files say."""
 
     @_builtins.property
     def by_need_group(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
@@ -2473,8 +2473,8 @@ class Figures(_message.Message):
         counted_until: _builtins.str = ...,
         total: _builtins.int = ...,
         by_quarter: _abc.Iterable[Global___Figure] | None = ...,
-        by_origin_country: _abc.Iterable[Global___Figure] | None = ...,
-        by_destination_country: _abc.Iterable[Global___Figure] | None = ...,
+        by_exploitation_country: _abc.Iterable[Global___Figure] | None = ...,
+        by_country: _abc.Iterable[Global___Figure] | None = ...,
         by_need_group: _abc.Iterable[Global___Figure] | None = ...,
         routes: _abc.Iterable[Global___Route] | None = ...,
         periods: _abc.Iterable[_builtins.str] | None = ...,
@@ -2483,7 +2483,7 @@ class Figures(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_destination_country", b"by_destination_country", "by_need_group", b"by_need_group", "by_origin_country", b"by_origin_country", "by_quarter", b"by_quarter", "counted_until", b"counted_until", "countries", b"countries", "need_group_codes", b"need_group_codes", "periods", b"periods", "routes", b"routes", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_country", b"by_country", "by_exploitation_country", b"by_exploitation_country", "by_need_group", b"by_need_group", "by_quarter", b"by_quarter", "counted_until", b"counted_until", "countries", b"countries", "need_group_codes", b"need_group_codes", "periods", b"periods", "routes", b"routes", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2495,25 +2495,25 @@ class Route(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    ORIGIN_COUNTRY_FIELD_NUMBER: _builtins.int
-    DESTINATION_COUNTRY_FIELD_NUMBER: _builtins.int
+    EXPLOITATION_COUNTRY_FIELD_NUMBER: _builtins.int
+    COUNTRY_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
-    origin_country: _builtins.str
-    """Where they are from, ISO 3166-1."""
-    destination_country: _builtins.str
-    """Where they had been taken."""
+    exploitation_country: _builtins.str
+    """Where they had been taken, ISO 3166-1."""
+    country: _builtins.str
+    """Where they are."""
     count: _builtins.int
     """How many, at least."""
     def __init__(
         self,
         *,
-        origin_country: _builtins.str = ...,
-        destination_country: _builtins.str = ...,
+        exploitation_country: _builtins.str = ...,
+        country: _builtins.str = ...,
         count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "destination_country", b"destination_country", "origin_country", b"origin_country"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "country", b"country", "exploitation_country", b"exploitation_country"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

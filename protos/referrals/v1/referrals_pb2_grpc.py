@@ -1387,7 +1387,7 @@ class StatisticsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetFigures(self, request, context):
-        """Returns the network's figures that anybody may know: people helped, by quarter, route (the country they are from, the country where they had been taken)
+        """Returns the network's figures that anybody may know: people helped, by quarter, route (the country where they had been taken, the country where they are)
         and group of need. A quarter is counted once, a week after its end, and stays as it was counted. Of its cells (quarter, route and group) those with
         fewer than ten people are left out, the others rounded down to a multiple of five; every number here is a sum of such cells, whatever is asked for. So
         it says "at least", and nothing can be found by subtracting answers. Somebody counts once in each cell that she is in. Public: needs no token.

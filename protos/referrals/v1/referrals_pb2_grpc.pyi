@@ -480,7 +480,7 @@ class StatisticsStub:
     Counts under ten are returned as -1 ("fewer than ten"), but for the pilot's totals, which were published in 2006.
     """
     GetFigures: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetFiguresRequest, _referrals_pb2.Figures]
-    """Returns the network's figures that anybody may know: people helped, by quarter, route (the country they are from, the country where they had been taken)
+    """Returns the network's figures that anybody may know: people helped, by quarter, route (the country where they had been taken, the country where they are)
     and group of need. A quarter is counted once, a week after its end, and stays as it was counted. Of its cells (quarter, route and group) those with
     fewer than ten people are left out, the others rounded down to a multiple of five; every number here is a sum of such cells, whatever is asked for. So
     it says "at least", and nothing can be found by subtracting answers. Somebody counts once in each cell that she is in. Public: needs no token.
@@ -500,7 +500,7 @@ class StatisticsAsyncStub(StatisticsStub):
     Counts under ten are returned as -1 ("fewer than ten"), but for the pilot's totals, which were published in 2006.
     """
     GetFigures: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetFiguresRequest, _referrals_pb2.Figures]  # type: ignore[assignment]
-    """Returns the network's figures that anybody may know: people helped, by quarter, route (the country they are from, the country where they had been taken)
+    """Returns the network's figures that anybody may know: people helped, by quarter, route (the country where they had been taken, the country where they are)
     and group of need. A quarter is counted once, a week after its end, and stays as it was counted. Of its cells (quarter, route and group) those with
     fewer than ten people are left out, the others rounded down to a multiple of five; every number here is a sum of such cells, whatever is asked for. So
     it says "at least", and nothing can be found by subtracting answers. Somebody counts once in each cell that she is in. Public: needs no token.
@@ -529,7 +529,7 @@ class StatisticsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.GetFiguresRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Figures, _abc.Awaitable[_referrals_pb2.Figures]]:
-        """Returns the network's figures that anybody may know: people helped, by quarter, route (the country they are from, the country where they had been taken)
+        """Returns the network's figures that anybody may know: people helped, by quarter, route (the country where they had been taken, the country where they are)
         and group of need. A quarter is counted once, a week after its end, and stays as it was counted. Of its cells (quarter, route and group) those with
         fewer than ten people are left out, the others rounded down to a multiple of five; every number here is a sum of such cells, whatever is asked for. So
         it says "at least", and nothing can be found by subtracting answers. Somebody counts once in each cell that she is in. Public: needs no token.

@@ -114,8 +114,8 @@ def today() -> str:
 def method() -> str:
     """How the network's are counted."""
     return _(
-        "Cuenta a las personas que recibieron una ayuda en el trimestre, a cada una una vez por trimestre, ruta y tipo de ayuda. Ruta es el país de donde es y el país "
-        "a donde la habían llevado; si no se sabe alguno, no se cuenta. De cada trimestre, ruta y tipo de ayuda se publica solo lo que comparten diez personas o más, "
+        "Cuenta a las personas que recibieron una ayuda en el trimestre, a cada una una vez por trimestre, ruta y tipo de ayuda. Ruta es el país a donde la habían "
+        "llevado y el país donde está; si no se sabe alguno, no se cuenta. De cada trimestre, ruta y tipo de ayuda se publica solo lo que comparten diez personas o más, "
         "redondeado hacia abajo de cinco en cinco, porque lo menor podría señalar a alguien; todo lo demás son sumas de eso. Por eso cada cifra dice «al menos», y «<10» "
         "quiere decir que en ninguna de sus partes hay diez, o que no hay nadie. Un trimestre se cuenta una sola vez, una semana después de terminar, y ya no cambia."
     )
@@ -134,14 +134,14 @@ def charts(asked: r.GetFiguresRequest, told: r.Figures, whole: bool = False) -> 
     if told.total < 0:
         return []
     quarters = list(told.by_quarter)[0 if whole else -COLUMNS :]
-    routes = [r.Figure(code=f"{each.origin_country}>{each.destination_country}", count=each.count) for each in told.routes]
-    drawn = pictures.arcs((each.origin_country, each.destination_country, each.count) for each in told.routes)
+    routes = [r.Figure(code=f"{each.exploitation_country}>{each.country}", count=each.count) for each in told.routes]
+    drawn = pictures.arcs((each.exploitation_country, each.country, each.count) for each in told.routes)
     made = [
         Chart("quarter", _("Por trimestre"), bars(quarters, quarter, in_order=True, short=quarter_short), columns=True),
-        Chart("route", _("De dónde son y a dónde las habían llevado"), [*bars(routes, route), rest("route")], arcs=drawn),
+        Chart("route", _("De dónde vienen y dónde están"), [*bars(routes, route), rest("route")], arcs=drawn),
         Chart("need", _("Qué ayuda recibieron"), [*bars(told.by_need_group, names.need), rest("need")]),
-        Chart("origin", _("De dónde son"), [*bars(told.by_origin_country, words.country), rest("origin")]),
-        Chart("destination", _("A dónde las habían llevado"), [*bars(told.by_destination_country, words.country), rest("destination")]),
+        Chart("taken_to", _("A dónde las habían llevado"), [*bars(told.by_exploitation_country, words.country), rest("taken_to")]),
+        Chart("country", _("Dónde están"), [*bars(told.by_country, words.country), rest("country")]),
     ]
     return [chart for chart in made if chart.code != "need" or not asked.need_group_code]
 
@@ -188,9 +188,9 @@ def text_of(count: int) -> str:
 
 
 def route(code: str) -> str:
-    """NI>SV in words."""
-    origin, _arrow, destination = code.partition(">")
-    return f"{words.country(origin)} → {words.country(destination)}"
+    """SV>NI in words."""
+    start, _arrow, end = code.partition(">")
+    return f"{words.country(start)} → {words.country(end)}"
 
 
 def quarter(code: str, skeleton: str = "yQQQQ") -> str:

@@ -1,6 +1,6 @@
 """Figures of the network that anybody may read: which counts are published, and how whatever is asked is answered from these alone.
 
-A cell is a quarter, a route (the country people are from, the country where they had been taken) and a group of need. Its count is published when it is
+A cell is a quarter, a route (the country where people had been taken, the country where they are) and a group of need. Its count is published when it is
 `SMALLEST` or more, rounded down to a multiple of `STEP`; everything else is a sum of published cells. So no two answers can be subtracted to find what is
 not published: see docs/decisions/0025-figures-are-sums-of-what-is-published.md.
 """
@@ -32,8 +32,8 @@ class Cell:
     """The smallest thing that is counted: people with whom a help of this group was completed in this quarter (2026-Q3)."""
 
     quarter: str
-    origin: str
-    destination: str
+    exploitation_country: str
+    country: str
     need_group: str
 
 
@@ -56,7 +56,7 @@ class Question:
         """Whether a cell belongs to what is asked for."""
         return (
             self.covers_quarter(cell.quarter)
-            and self.country in ("", cell.origin, cell.destination)
+            and self.country in ("", cell.exploitation_country, cell.country)
             and self.need_group in ("", cell.need_group)
         )
 
@@ -71,8 +71,8 @@ class Answer:
 
     total: int
     by_quarter: list[tuple[str, int]]
-    by_origin: list[tuple[str, int]]
-    by_destination: list[tuple[str, int]]
+    by_exploitation_country: list[tuple[str, int]]
+    by_country: list[tuple[str, int]]
     by_need_group: list[tuple[str, int]]
     routes: list[tuple[tuple[str, str], int]]
     years: list[str]
@@ -93,12 +93,12 @@ def answer(kept: Kept, until: str, question: Question) -> Answer:
     return Answer(
         total=sum(asked.values()) or FEW,
         by_quarter=[(each, by_quarter[each] or FEW) for each in _quarters(first, until) if question.covers_quarter(each)],
-        by_origin=_ranked(_sums(asked, lambda cell: cell.origin)),
-        by_destination=_ranked(_sums(asked, lambda cell: cell.destination)),
+        by_exploitation_country=_ranked(_sums(asked, lambda cell: cell.exploitation_country)),
+        by_country=_ranked(_sums(asked, lambda cell: cell.country)),
         by_need_group=_ranked(_sums(asked, lambda cell: cell.need_group)),
-        routes=_ranked(_sums(asked, lambda cell: (cell.origin, cell.destination))),
+        routes=_ranked(_sums(asked, lambda cell: (cell.exploitation_country, cell.country))),
         years=sorted({cell.quarter[:4] for cell in kept}),
-        countries=sorted({country for cell in kept for country in (cell.origin, cell.destination)}),
+        countries=sorted({country for cell in kept for country in (cell.exploitation_country, cell.country)}),
         need_groups=sorted({cell.need_group for cell in kept}),
     )
 

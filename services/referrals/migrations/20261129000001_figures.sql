@@ -2,12 +2,12 @@
 -- Figures that anybody may read, see services/referrals/domain/figures.py. Only what is published is kept, so that nothing smaller can be read here either, and
 -- it is kept for ever as it was counted: a figure that moved would tell what happened to somebody. So there is no row-level security either.
 CREATE TABLE published_figures (
-    quarter     text NOT NULL,
-    origin      text NOT NULL,
-    destination text NOT NULL,
-    need_group  text NOT NULL,
-    people      integer NOT NULL CHECK (people >= 10 AND people % 5 = 0),
-    PRIMARY KEY (quarter, origin, destination, need_group)
+    quarter              text NOT NULL,
+    exploitation_country text NOT NULL,
+    country              text NOT NULL,
+    need_group           text NOT NULL,
+    people               integer NOT NULL CHECK (people >= 10 AND people % 5 = 0),
+    PRIMARY KEY (quarter, exploitation_country, country, need_group)
 );
 COMMENT ON TABLE published_figures IS 'append only';
 -- Up to which quarter was counted, and when. No quarter is counted twice.

@@ -50,9 +50,9 @@ def counted_until(tx: Transaction) -> str:
 
 
 def completed(tx: Transaction, start: datetime, end: datetime) -> dict[Cell, int]:
-    """People with whom a help was completed in [start, end). Who is from a country that is not known, or had been taken to one, is in no cell."""
+    """People with whom a help was completed in [start, end). Who is in a country that nobody noted, or had been taken to one, is in no cell."""
     rows = tx.execute(
-        "SELECT to_char(e.time AT TIME ZONE 'UTC', 'YYYY-\"Q\"Q') AS quarter, p.country AS origin, p.exploitation_country AS destination,"
+        "SELECT to_char(e.time AT TIME ZONE 'UTC', 'YYYY-\"Q\"Q') AS quarter, p.exploitation_country, p.country,"
         " left(r.need_code, 3) AS need_group, count(DISTINCT p.id)::int AS people"
         " FROM referral_events e JOIN referrals r ON r.id = e.referral_id JOIN people p ON p.id = r.person_id"
         " WHERE e.verb = 'completed' AND e.time >= %s AND e.time < %s AND r.state <> 'entered_in_error'"
@@ -66,8 +66,8 @@ def keep(tx: Transaction, cells: dict[Cell, int], until: str, now: datetime) -> 
     """Keeps published cells, and up to where it was counted."""
     for cell, people in cells.items():
         tx.execute(
-            "INSERT INTO published_figures (quarter, origin, destination, need_group, people) VALUES (%s, %s, %s, %s, %s)",
-            (cell.quarter, cell.origin, cell.destination, cell.need_group, people),
+            "INSERT INTO published_figures (quarter, exploitation_country, country, need_group, people) VALUES (%s, %s, %s, %s, %s)",
+            (cell.quarter, cell.exploitation_country, cell.country, cell.need_group, people),
         )
     tx.execute("INSERT INTO figure_counts (until, count_time) VALUES (%s, %s)", (until, now))
 
@@ -79,4 +79,4 @@ def kept(tx: Transaction) -> dict[Cell, int]:
 
 
 def _cell(row: Row) -> Cell:
-    return Cell(row["quarter"], row["origin"], row["destination"], row["need_group"])
+    return Cell(row["quarter"], row["exploitation_country"], row["country"], row["need_group"])

@@ -29,16 +29,16 @@ def pilot(tx: Transaction) -> dict[str, Any]:
 def network(tx: Transaction, now: datetime, question: Question) -> tuple[Answer, str]:
     """What is published of the network, as far as it is asked for, and the last quarter that was counted. Whoever asks first after one has settled has it counted."""
     question.check()
-    until = last_settled(now)
-    if figures.counted_until(tx) < until:
-        _count(tx, until, now)
+    if figures.counted_until(tx) < last_settled(now):
+        _count(tx, now)
+    until = figures.counted_until(tx)
     return answer(figures.kept(tx), until, question), until
 
 
-def _count(tx: Transaction, until: str, now: datetime) -> None:
+def _count(tx: Transaction, now: datetime) -> None:
     """Counts what ended since the last time, once: who comes at the same moment waits, and finds it done."""
     take_turn(tx, "figures")
-    before = figures.counted_until(tx)
+    before, until = figures.counted_until(tx), last_settled(now)
     if before < until:
         elevate_to_system_scope(tx)
         counts = figures.completed(tx, end_of(before) if before else BEFORE_ALL, end_of(until))

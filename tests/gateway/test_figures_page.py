@@ -168,7 +168,7 @@ def test_the_file_of_the_network_says_what_it_holds_how_it_was_counted_and_when(
     assert (answer.mimetype, answer.headers["Content-Disposition"]) == ("text/csv", "attachment; filename=enlace.csv")
     rows = list(csv.reader(StringIO(answer.text.removeprefix("\ufeff"))))
     said = {(table, code): (word, people) for table, code, word, people in rows[1:]}
-    assert said["total", "all"][1] == "70"
+    assert (rows[0], said["total", "all"][1]) == (["table", "code", "name", "at_least"], "70")
     assert said["route", "SV>NI"] == ("El Salvador → Nicaragua", "45")
     assert (said["quarter", "2026-Q2"][1], said["route", "other"][1], said["country", "HN"][1]) == ("<10", "<10", "25")
     assert (said["note", "period"][0], said["note", "country"][0], said["note", "counted_until"][0]) == ("2026", "NI", "2026-Q3")

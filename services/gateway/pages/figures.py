@@ -60,9 +60,8 @@ def table() -> Response:
     """The same for a spreadsheet, with what was asked for, how it was counted and when it was fetched."""
     asked, told = network()
     notes = {"period": asked.period, "country": asked.country, "need": asked.need_group_code, "counted_until": told.counted_until}
-    return sheet(
-        "enlace", [("total", "all", _("ayudas recibidas, al menos"), text_of(told.total))], charts(asked, told, whole=True), notes, method()
-    )
+    totals = [("total", "all", _("ayudas recibidas, al menos"), text_of(told.total))]
+    return sheet("enlace", totals, charts(asked, told, whole=True), notes, method(), unit="at_least")
 
 
 @blueprint.get("/figures/pilot")
@@ -92,11 +91,13 @@ def network() -> tuple[r.GetFiguresRequest, r.Figures]:
     return asked, clients().statistics.GetFigures(asked)
 
 
-def sheet(name: str, totals: list[tuple[str, str, str, str]], charts: list[Chart], notes: dict[str, str], method: str) -> Response:
+def sheet(
+    name: str, totals: list[tuple[str, str, str, str]], charts: list[Chart], notes: dict[str, str], method: str, unit: str = "people"
+) -> Response:
     """A row for each figure, and what a file must say of itself."""
     text = StringIO()
     rows = csv.writer(text)
-    rows.writerow(["table", "code", "name", "people"])
+    rows.writerow(["table", "code", "name", unit])
     rows.writerows(totals)
     for chart in charts:
         rows.writerows([chart.code, bar.code, bar.label, bar.text] for bar in chart.bars)

@@ -1,4 +1,4 @@
-"""Writes the pilot and tonight's stories into the referrals service: files, consents, requests, contacts of the line."""
+"""Writes the pilot and tonight's stories into the referrals service: files, consents, requests, contacts of the line, figures of the last quarters."""
 
 from datetime import datetime
 from pathlib import Path
@@ -7,6 +7,7 @@ from chassis import keys
 from chassis.db import Database, Transaction
 from chassis.sealing import Keyring, Signer
 from chassis.tokens import SYSTEM, Caller
+from demo import figures
 from demo.live import contacts, live
 from demo.network import Network, id_of
 from demo.pilot import pilot
@@ -41,6 +42,7 @@ def fill(database: Database, directory: Path, network: Network, words: Words, no
             by_file.setdefault(story.file.person.id, (story.file, []))[1].append(story)
         for file, stories in by_file.values():
             _keep(tx, files, receipts, people, file, stories)
+        figures.fill(tx, now)
         for contact, note in contacts(network, now):
             reference, pin = words.reference(contact.id), words.pin(contact.id)
             contact.reference_hint = reference[-2:]

@@ -39,6 +39,7 @@ NO_PAGES = {
     "static",
     "live.version",
     "figures.table",
+    "figures.pilot_table",
     "signin.quick_exit",
     "home.icon",
     "home.robots",

@@ -14,6 +14,7 @@ from chassis.wire import words
 from protos.contract.v1 import contract_pb2
 
 EVERYONE = frozenset(words(contract_pb2.Role.DESCRIPTOR).values()) - {"emergency"}  # which is beside another role
+ANYBODY = frozenset[str]()  # also who did not sign in
 CARE = frozenset({"worker", "operator", "manager"})  # whoever works with people and referrals of an organisation
 SENDERS = frozenset({"worker", "operator"})
 LINE = frozenset({"operator"})
@@ -46,7 +47,7 @@ def public(view: View) -> View:
 
 
 def open_to(roles: frozenset[str], *, navigation: str = "", section: str = "work") -> Callable[[View], View]:
-    """Needs a session of one of these roles; with a label it stands in a section (work, network, organization) of the navigation, in the order of the files."""
+    """Needs a session of one of these roles (of none: no session); with a label it stands in a section (work, network, organization) of the navigation."""
 
     def declare(view: View) -> View:
         view.access = Access(roles, navigation, section)  # type: ignore[attr-defined]

@@ -144,3 +144,50 @@ class Bar:
     hidden: bool = False
     code: str = ""
     short: str = ""
+
+
+NORTH_TO_SOUTH = "US MX BZ GT HN SV NI CR PA CO EC PE".split()
+ROW = 40  # from one place to the next
+MIDDLE, ASIDE = 160, 58  # where the names stand, and how much room they have to either side
+
+
+@dataclass(frozen=True)
+class Arc:
+    """A route: the line, its head, and how broad it is."""
+
+    path: str
+    head: str
+    width: float
+
+
+@dataclass(frozen=True)
+class Arcs:
+    """Where from, where to: places from north to south below one another, lines to the south on the right and to the north on the left."""
+
+    width: int
+    height: int
+    places: list[tuple[str, int]]
+    arcs: list[Arc]
+
+
+def arcs(routes: Iterable[tuple[str, str, int]]) -> Arcs:
+    """Draws routes: origin, destination, how many."""
+    listed = list(routes)
+    found = {place for origin, destination, _ in listed for place in (origin, destination)}
+    ranked = sorted(found, key=lambda place: (NORTH_TO_SOUTH.index(place) if place in NORTH_TO_SOUTH else len(NORTH_TO_SOUTH), place))
+    heights = {place: ROW // 2 + ROW * at for at, place in enumerate(ranked)}
+    most = max((count for *_, count in listed), default=1)
+    drawn = [_arc(heights[origin], heights[destination], 2 + 8 * count / most) for origin, destination, count in listed]
+    return Arcs(MIDDLE * 2, ROW * len(ranked), list(heights.items()), drawn)
+
+
+def _arc(start: int, end: int, width: float) -> Arc:
+    """Half an ellipse; within one place a loop."""
+    side = 1 if end >= start else -1  # to the right of the names, or to the left
+    x, half = MIDDLE + side * ASIDE, round(3 + width / 2, 1)
+    # It leaves and comes in on the side of the other place, so that a name through which others go on has both apart.
+    apart = 7 if end > start else -7 if end < start else -9
+    begin, stop = start + apart, end - apart
+    reach = min(MIDDLE - ASIDE - 18, 18 + abs(stop - begin) // 3)
+    head = f"M{x} {stop}l{side * 11} {-half}v{2 * half}z"
+    return Arc(f"M{x} {begin}h{side * 9}A{reach} {abs(stop - begin) / 2:g} 0 0 1 {x + side * 9} {stop}", head, round(width, 1))

@@ -21,8 +21,9 @@ from chassis.wire import PageTokens, WatchTokens
 from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
 from services.referrals import config, subscriptions, wire
 from services.referrals.rpc.contacts import ContactsServicer, ReferencesServicer
+from services.referrals.rpc.figures import StatisticsServicer
 from services.referrals.rpc.people import PeopleServicer
-from services.referrals.rpc.referrals import ReferralsServicer, StatisticsServicer
+from services.referrals.rpc.referrals import ReferralsServicer
 from services.referrals.store.contacts import Contacts as ContactBook
 from services.referrals.store.members import view_of
 from services.referrals.store.people import People as Files

@@ -311,10 +311,22 @@ def test_one_movement_leaves_every_page_and_ends_the_session(browser: Browser, s
     operator.leaves()
 
 
+def test_anybody_reads_the_figures_of_the_network_and_narrows_them(browser: Browser, stack: Any) -> None:
+    reader = Actor(browser, stack)
+    reader.goes_to("/")
+    reader.presses("Cifras de la red")
+    reader.sees("ayudas recibidas, al menos")
+    reader.page.select_option("#country", "HN")
+    reader.presses("Filtrar")
+    reader.sees("México → Honduras")
+    expect(reader.page.get_by_text("El Salvador → Nicaragua")).to_have_count(0)
+
+
 def test_the_pilot_of_2006_shows_its_published_totals(browser: Browser, stack: Any) -> None:
     coordinator = Actor(browser, stack)
     coordinator.signs_in("coordinacion@coalicion.demo")
     coordinator.goes_to("/figures")
+    coordinator.presses("El piloto de 2006")
     coordinator.sees("26")
     coordinator.sees("13")
     coordinator.leaves()

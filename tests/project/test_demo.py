@@ -20,6 +20,7 @@ from chassis import keys
 from chassis.db import Database
 from chassis.tokens import SYSTEM
 from demo import __main__ as demo
+from demo.figures import counts as figures_of
 from demo.live import contacts, live
 from demo.network import network
 from demo.pilot import FROM_CHINANDEGA, TOTAL, pilot
@@ -27,6 +28,7 @@ from demo.story import Story
 from services.partners.domain.organization import OrganizationType
 from services.partners.store import workers
 from services.partners.usecases.passwords import holds
+from services.referrals.domain.figures import SMALLEST, published
 from services.referrals.domain.lifecycle import BY_VERB, State
 from services.referrals.usecases import figures
 from services.referrals.usecases.calendar import CountryCalendar
@@ -46,6 +48,26 @@ def test_the_pilot_has_the_published_totals() -> None:
     assert Counter(person.coarse.department for person in files)["NI-CI"] == FROM_CHINANDEGA == 13
     assert {person.exploitation_country for person in files} == {"SV", "CR", "GT", "MX", "US"}
     assert {person.create_time.strftime("%Y-%m") for person in files} == {f"2006-{month:02}" for month in range(1, 11)}
+
+
+def test_the_tables_of_the_pilot_give_no_small_count_away() -> None:
+    """The total is known: what is left of it, for those that are not told, could be no other way only if each had one, or each nine, or there were one of them."""
+    files = [file.person for file, _ in pilot(network(), CALENDAR)]
+    for table in (
+        Counter(person.coarse.department for person in files),
+        Counter(person.exploitation_country for person in files),
+        Counter(person.create_time.month for person in files),
+    ):
+        hidden = [count for count in table.values() if count < SMALLEST]
+        assert len(hidden) > 1
+        assert len(hidden) < sum(hidden) < len(hidden) * (SMALLEST - 1)
+
+
+def test_the_last_quarters_are_told_with_what_is_too_little_left_out() -> None:
+    made = figures_of(NOW)
+    assert {cell.quarter for cell in made} == {"2024-Q2", "2024-Q3", "2024-Q4", "2025-Q1", "2025-Q2", "2025-Q3", "2025-Q4"}
+    assert len(made) > len(published(made)) > len(made) / 4
+    assert figures_of(NOW) == made
 
 
 def test_every_referral_of_the_pilot_is_a_whole_story_of_2006() -> None:

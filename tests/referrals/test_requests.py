@@ -252,6 +252,7 @@ def referral_beginnings() -> dict[str, Beginning]:
         "WithdrawReferral": one("ngo", sent, lambda s: pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED)),
         "EnterReferralInError": one("ngo", sent, lambda s: pb.EnterReferralInErrorRequest(note="a test")),
         "GetPilotFigures": lambda s: (s.ngo, pb.GetPilotFiguresRequest()),
+        "GetFigures": lambda s: (s.service.public(), pb.GetFiguresRequest(country="NI", need_group_code="HOU")),
         "GetResponseTimes": lambda s: (s.coordinator, pb.GetResponseTimesRequest()),
     }
 

@@ -2436,6 +2436,140 @@ class Figure(_message.Message):
 Global___Figure: _TypeAlias = Figure  # noqa: Y015
 
 @_typing.final
+class GetFiguresRequest(_message.Message):
+    """Which figures; what is empty narrows nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERIOD_FIELD_NUMBER: _builtins.int
+    COUNTRY_FIELD_NUMBER: _builtins.int
+    NEED_GROUP_CODE_FIELD_NUMBER: _builtins.int
+    period: _builtins.str
+    """A year or a quarter."""
+    country: _builtins.str
+    """Routes that begin or end there, ISO 3166-1."""
+    need_group_code: _builtins.str
+    """A group of need, see /taxonomy."""
+    def __init__(
+        self,
+        *,
+        period: _builtins.str = ...,
+        country: _builtins.str = ...,
+        need_group_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["country", b"country", "need_group_code", b"need_group_code", "period", b"period"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFiguresRequest: _TypeAlias = GetFiguresRequest  # noqa: Y015
+
+@_typing.final
+class Figures(_message.Message):
+    """Figures of the network. What is absent from a list has no published cell, like -1."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTED_UNTIL_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    BY_QUARTER_FIELD_NUMBER: _builtins.int
+    BY_EXPLOITATION_COUNTRY_FIELD_NUMBER: _builtins.int
+    BY_COUNTRY_FIELD_NUMBER: _builtins.int
+    BY_NEED_GROUP_FIELD_NUMBER: _builtins.int
+    ROUTES_FIELD_NUMBER: _builtins.int
+    PERIODS_FIELD_NUMBER: _builtins.int
+    COUNTRIES_FIELD_NUMBER: _builtins.int
+    NEED_GROUP_CODES_FIELD_NUMBER: _builtins.int
+    counted_until: _builtins.str
+    """The last quarter that was counted."""
+    total: _builtins.int
+    """All that was asked for; -1: none of its cells has ten."""
+    @_builtins.property
+    def by_quarter(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
+        """Each quarter that was asked for, in order, from the first with a figure on."""
+
+    @_builtins.property
+    def by_exploitation_country(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
+        """By the country where they had been taken, the greatest first, as in the lists that follow."""
+
+    @_builtins.property
+    def by_country(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
+        """By the country where they are, as their files say."""
+
+    @_builtins.property
+    def by_need_group(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
+        """By group of need."""
+
+    @_builtins.property
+    def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Route]:
+        """By both countries."""
+
+    @_builtins.property
+    def periods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Years with a figure, whatever was asked for."""
+
+    @_builtins.property
+    def countries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Countries with a figure, whatever was asked for."""
+
+    @_builtins.property
+    def need_group_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Groups of need with a figure, whatever was asked for."""
+
+    def __init__(
+        self,
+        *,
+        counted_until: _builtins.str = ...,
+        total: _builtins.int = ...,
+        by_quarter: _abc.Iterable[Global___Figure] | None = ...,
+        by_exploitation_country: _abc.Iterable[Global___Figure] | None = ...,
+        by_country: _abc.Iterable[Global___Figure] | None = ...,
+        by_need_group: _abc.Iterable[Global___Figure] | None = ...,
+        routes: _abc.Iterable[Global___Route] | None = ...,
+        periods: _abc.Iterable[_builtins.str] | None = ...,
+        countries: _abc.Iterable[_builtins.str] | None = ...,
+        need_group_codes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_country", b"by_country", "by_exploitation_country", b"by_exploitation_country", "by_need_group", b"by_need_group", "by_quarter", b"by_quarter", "counted_until", b"counted_until", "countries", b"countries", "need_group_codes", b"need_group_codes", "periods", b"periods", "routes", b"routes", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Figures: _TypeAlias = Figures  # noqa: Y015
+
+@_typing.final
+class Route(_message.Message):
+    """How many of a route."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPLOITATION_COUNTRY_FIELD_NUMBER: _builtins.int
+    COUNTRY_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    exploitation_country: _builtins.str
+    """Where they had been taken, ISO 3166-1."""
+    country: _builtins.str
+    """Where they are."""
+    count: _builtins.int
+    """How many, at least."""
+    def __init__(
+        self,
+        *,
+        exploitation_country: _builtins.str = ...,
+        country: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "country", b"country", "exploitation_country", b"exploitation_country"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Route: _TypeAlias = Route  # noqa: Y015
+
+@_typing.final
 class GetResponseTimesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -1406,6 +1406,11 @@ class StatisticsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetPilotFiguresRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.PilotFigures.FromString,
                 _registered_method=True)
+        self.GetFigures = channel.unary_unary(
+                '/enlace.referrals.v1.Statistics/GetFigures',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetFiguresRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Figures.FromString,
+                _registered_method=True)
         self.GetResponseTimes = channel.unary_unary(
                 '/enlace.referrals.v1.Statistics/GetResponseTimes',
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetResponseTimesRequest.SerializeToString,
@@ -1420,6 +1425,16 @@ class StatisticsServicer:
     def GetPilotFigures(self, request, context):
         """Returns the figures of the 2006 pilot, counted from the data: people assisted, their department of origin, country of return, help given.
         Counts under ten are returned as -1 ("fewer than ten"), but for the pilot's totals, which were published in 2006.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFigures(self, request, context):
+        """Returns the network's figures that anybody may know: people helped, by quarter, route (the country where they had been taken, the country where they are)
+        and group of need. A quarter is counted once, a week after its end, and stays as it was counted. Of its cells (quarter, route and group) those with
+        fewer than ten people are left out, the others rounded down to a multiple of five; every number here is a sum of such cells, whatever is asked for. So
+        it says "at least", and nothing can be found by subtracting answers. Somebody counts once in each cell that she is in. Public: needs no token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1440,6 +1455,11 @@ def add_StatisticsServicer_to_server(servicer, server):
                     servicer.GetPilotFigures,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetPilotFiguresRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.PilotFigures.SerializeToString,
+            ),
+            'GetFigures': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFigures,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetFiguresRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Figures.SerializeToString,
             ),
             'GetResponseTimes': grpc.unary_unary_rpc_method_handler(
                     servicer.GetResponseTimes,
@@ -1475,6 +1495,33 @@ class Statistics:
             '/enlace.referrals.v1.Statistics/GetPilotFigures',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.GetPilotFiguresRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.PilotFigures.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFigures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Statistics/GetFigures',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.GetFiguresRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.Figures.FromString,
             options,
             channel_credentials,
             insecure,

@@ -491,6 +491,12 @@ class StatisticsStub:
     """Returns the figures of the 2006 pilot, counted from the data: people assisted, their department of origin, country of return, help given.
     Counts under ten are returned as -1 ("fewer than ten"), but for the pilot's totals, which were published in 2006.
     """
+    GetFigures: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetFiguresRequest, _referrals_pb2.Figures]
+    """Returns the network's figures that anybody may know: people helped, by quarter, route (the country where they had been taken, the country where they are)
+    and group of need. A quarter is counted once, a week after its end, and stays as it was counted. Of its cells (quarter, route and group) those with
+    fewer than ten people are left out, the others rounded down to a multiple of five; every number here is a sum of such cells, whatever is asked for. So
+    it says "at least", and nothing can be found by subtracting answers. Somebody counts once in each cell that she is in. Public: needs no token.
+    """
     GetResponseTimes: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetResponseTimesRequest, _referrals_pb2.ResponseTimes]
     """Returns how soon each organisation answered what was sent to it in the last 30 days: until it said that it saw it, asked or decided. Ids and times
     of the whole network; the coordination only.
@@ -504,6 +510,12 @@ class StatisticsAsyncStub(StatisticsStub):
     GetPilotFigures: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetPilotFiguresRequest, _referrals_pb2.PilotFigures]  # type: ignore[assignment]
     """Returns the figures of the 2006 pilot, counted from the data: people assisted, their department of origin, country of return, help given.
     Counts under ten are returned as -1 ("fewer than ten"), but for the pilot's totals, which were published in 2006.
+    """
+    GetFigures: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetFiguresRequest, _referrals_pb2.Figures]  # type: ignore[assignment]
+    """Returns the network's figures that anybody may know: people helped, by quarter, route (the country where they had been taken, the country where they are)
+    and group of need. A quarter is counted once, a week after its end, and stays as it was counted. Of its cells (quarter, route and group) those with
+    fewer than ten people are left out, the others rounded down to a multiple of five; every number here is a sum of such cells, whatever is asked for. So
+    it says "at least", and nothing can be found by subtracting answers. Somebody counts once in each cell that she is in. Public: needs no token.
     """
     GetResponseTimes: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetResponseTimesRequest, _referrals_pb2.ResponseTimes]  # type: ignore[assignment]
     """Returns how soon each organisation answered what was sent to it in the last 30 days: until it said that it saw it, asked or decided. Ids and times
@@ -521,6 +533,18 @@ class StatisticsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_referrals_pb2.PilotFigures, _abc.Awaitable[_referrals_pb2.PilotFigures]]:
         """Returns the figures of the 2006 pilot, counted from the data: people assisted, their department of origin, country of return, help given.
         Counts under ten are returned as -1 ("fewer than ten"), but for the pilot's totals, which were published in 2006.
+        """
+
+    @_abc_1.abstractmethod
+    def GetFigures(
+        self,
+        request: _referrals_pb2.GetFiguresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.Figures, _abc.Awaitable[_referrals_pb2.Figures]]:
+        """Returns the network's figures that anybody may know: people helped, by quarter, route (the country where they had been taken, the country where they are)
+        and group of need. A quarter is counted once, a week after its end, and stays as it was counted. Of its cells (quarter, route and group) those with
+        fewer than ten people are left out, the others rounded down to a multiple of five; every number here is a sum of such cells, whatever is asked for. So
+        it says "at least", and nothing can be found by subtracting answers. Somebody counts once in each cell that she is in. Public: needs no token.
         """
 
     @_abc_1.abstractmethod

@@ -150,7 +150,7 @@ def navigation() -> list[NavigationItem]:
             unread if file == "inbox" else 0,
         )
         for endpoint, page in pages.items()
-        if me.may(*page.roles) and (file := endpoint.partition(".")[0])
+        if (page.is_public or me.may(*page.roles)) and (file := endpoint.partition(".")[0])
     ]
 
 

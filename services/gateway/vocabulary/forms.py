@@ -27,6 +27,7 @@ TABLES: dict[str, dict[str, str]] = {
         "birth_date": N_("Fecha de nacimiento"),
         "age_band": N_("Edad"),
         "country": N_("País"),
+        "period": N_("Período"),
         "department": N_("Departamento"),
         "language": N_("Idioma"),
         "dependants": N_("Hijos o familiares a cargo"),

@@ -1,4 +1,4 @@
-"""Referrals and their figures."""
+"""Referrals."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -14,7 +14,6 @@ from services.referrals.domain.codes import Check, beginnings_of
 from services.referrals.domain.deadline import Calendar, Urgency, policy
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.referral import Actor, Referral
-from services.referrals.usecases import figures
 from services.referrals.usecases.referrals import Draft, Referrals, actor_of
 
 _BOXES = {pb.BOX_INBOX: "inbox", pb.BOX_OUTBOX: "outbox", pb.BOX_NETWORK: "network", pb.BOX_MINE: "mine", pb.BOX_UNSPECIFIED: "mine"}
@@ -285,29 +284,6 @@ class ReferralsServicer:
     @staticmethod
     def _pack(referral: Referral, call: Call) -> pb.Referral:
         return wire.referral_message(referral, actor_of(call.caller), call.clock.now())
-
-
-class StatisticsServicer:
-    """Counts only."""
-
-    def GetPilotFigures(self, request: pb.GetPilotFiguresRequest, call: Call) -> pb.PilotFigures:
-        """See the .proto."""
-        counts = figures.pilot(call.tx)
-        lists = {
-            name: [pb.Figure(code=code, count=count) for code, count in counts[name]]
-            for name in ("by_country", "by_department", "by_month")
-        }
-        return pb.PilotFigures(
-            assisted=counts["assisted"],
-            from_chinandega=counts["from_chinandega"],
-            period_start="2006-01",
-            period_end="2006-10",
-            by_need_group=[pb.Figure(code=code, count=count) for code, count in counts["by_need"]],
-            **lists,
-        )
-
-    def GetResponseTimes(self, request: pb.GetResponseTimesRequest, call: Call) -> pb.ResponseTimes:
-        return pb.ResponseTimes(organizations=[pb.ResponseTime(**row) for row in figures.response_times(call.tx, call.clock.now())])
 
 
 def _required_urgency(number: int) -> Urgency:

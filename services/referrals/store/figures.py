@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from chassis.db import Row, Transaction
+from services.referrals.domain.figures import Cell
 
 ANSWERS = ["acknowledged", "info_requested", "accepted", "waitlisted", "declined"]
 """What a receiver says first to who asks it for help."""
@@ -39,3 +40,43 @@ def response_times(tx: Transaction, since: datetime) -> list[Row]:
         " FROM asked GROUP BY 1 ORDER BY count(seconds) = 0, median_seconds DESC, 1",
         {"since": since, "answers": ANSWERS},
     ).fetchall()
+
+
+def counted_until(tx: Transaction) -> str:
+    """The last quarter that was counted; empty before the first."""
+    row = tx.execute("SELECT coalesce(max(until), '') AS until FROM figure_counts").fetchone()
+    assert row is not None
+    return str(row["until"])
+
+
+def completed(tx: Transaction, start: datetime, end: datetime) -> dict[Cell, int]:
+    """People with whom a help was completed in [start, end). Who is in a country that nobody noted, or had been taken to one, is in no cell."""
+    rows = tx.execute(
+        "SELECT to_char(e.time AT TIME ZONE 'UTC', 'YYYY-\"Q\"Q') AS quarter, p.exploitation_country, p.country,"
+        " left(r.need_code, 3) AS need_group, count(DISTINCT p.id)::int AS people"
+        " FROM referral_events e JOIN referrals r ON r.id = e.referral_id JOIN people p ON p.id = r.person_id"
+        " WHERE e.verb = 'completed' AND e.time >= %s AND e.time < %s AND r.state <> 'entered_in_error'"
+        " AND p.country <> '' AND p.exploitation_country <> '' GROUP BY 1, 2, 3, 4",
+        (start, end),
+    )
+    return {_cell(row): row["people"] for row in rows}
+
+
+def keep(tx: Transaction, cells: dict[Cell, int], until: str, now: datetime) -> None:
+    """Keeps published cells, and up to where it was counted."""
+    for cell, people in cells.items():
+        tx.execute(
+            "INSERT INTO published_figures (quarter, exploitation_country, country, need_group, people) VALUES (%s, %s, %s, %s, %s)",
+            (cell.quarter, cell.exploitation_country, cell.country, cell.need_group, people),
+        )
+    tx.execute("INSERT INTO figure_counts (until, count_time) VALUES (%s, %s)", (until, now))
+
+
+def kept(tx: Transaction) -> dict[Cell, int]:
+    """All published cells."""
+    rows = tx.execute("SELECT * FROM published_figures")
+    return {_cell(row): row["people"] for row in rows}
+
+
+def _cell(row: Row) -> Cell:
+    return Cell(row["quarter"], row["exploitation_country"], row["country"], row["need_group"])

@@ -3,20 +3,20 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chassis.db import Transaction, elevate_to_system_scope
+from chassis.db import Transaction, elevate_to_system_scope, take_turn
+from services.referrals.domain.figures import SMALLEST, Answer, Question, answer, end_of, last_settled, published
 from services.referrals.store import figures
 
 PILOT_START = datetime(2006, 1, 1, tzinfo=UTC)
 PILOT_END = datetime(2006, 11, 1, tzinfo=UTC)
-SMALLEST = 10
-"""A count below it could point to a person; the pilot's two totals were published by IOM in 2006 and are given as they are."""
+BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 
 RECENT = timedelta(days=30)
 """How far back the time to answer is looked at: what stands there is about how things go now."""
 
 
 def pilot(tx: Transaction) -> dict[str, Any]:
-    """The pilot's figures, counted from the files: January to October 2006."""
+    """The pilot's figures, counted from the files: January to October 2006. Its two totals were published by IOM then, and are given as they are."""
     elevate_to_system_scope(tx)
     counted = figures.assisted(tx, PILOT_START, PILOT_END)
     return {
@@ -24,6 +24,25 @@ def pilot(tx: Transaction) -> dict[str, Any]:
         "from_chinandega": counted["by_department"].get("NI-CI", 0),
         **{name: _safe(counted[name]) for name in ("by_country", "by_department", "by_need", "by_month")},
     }
+
+
+def network(tx: Transaction, now: datetime, question: Question) -> tuple[Answer, str]:
+    """What is published of the network, as far as it is asked for, and the last quarter that was counted. Whoever asks first after one has settled has it counted."""
+    question.check()
+    if figures.counted_until(tx) < last_settled(now):
+        _count(tx, now)
+    until = figures.counted_until(tx)
+    return answer(figures.kept(tx), until, question), until
+
+
+def _count(tx: Transaction, now: datetime) -> None:
+    """Counts what ended since the last time, once: who comes at the same moment waits, and finds it done."""
+    take_turn(tx, "figures")
+    before, until = figures.counted_until(tx), last_settled(now)
+    if before < until:
+        elevate_to_system_scope(tx)
+        counts = figures.completed(tx, end_of(before) if before else BEFORE_ALL, end_of(until))
+        figures.keep(tx, published(counts), until, now)
 
 
 def response_times(tx: Transaction, now: datetime) -> list[dict[str, Any]]:

@@ -1,0 +1,23 @@
+-- migrate:up
+-- Figures that anybody may read, see services/referrals/domain/figures.py. Only what is published is kept, so that nothing smaller can be read here either, and
+-- it is kept for ever as it was counted: a figure that moved would tell what happened to somebody. So there is no row-level security either.
+CREATE TABLE published_figures (
+    quarter              text NOT NULL,
+    exploitation_country text NOT NULL,
+    country              text NOT NULL,
+    need_group           text NOT NULL,
+    people               integer NOT NULL CHECK (people >= 10 AND people % 5 = 0),
+    PRIMARY KEY (quarter, exploitation_country, country, need_group)
+);
+COMMENT ON TABLE published_figures IS 'append only';
+-- Up to which quarter was counted, and when. No quarter is counted twice.
+CREATE TABLE figure_counts (
+    until      text PRIMARY KEY,
+    count_time timestamptz NOT NULL
+);
+COMMENT ON TABLE figure_counts IS 'append only';
+CREATE INDEX referral_events_completed ON referral_events (time) WHERE verb = 'completed';
+
+-- migrate:down
+DROP INDEX referral_events_completed;
+DROP TABLE figure_counts, published_figures;

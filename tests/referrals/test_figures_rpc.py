@@ -1,0 +1,151 @@
+"""GetFigures on a real database: counted once, a week after a quarter has ended, from people and not from referrals, and never again."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.builders import refusal_with_fields
+from tests.referrals.conftest import ORG, SERVICE, Service, Story
+
+SPRING, SUMMER = datetime(2026, 5, 4, 12, tzinfo=UTC), datetime(2026, 7, 8, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_counted(service: Service) -> None:
+    """As before the first quarter: the service itself may not take back what was published."""
+    with psycopg.connect(service.migration_url) as owner:
+        owner.execute("TRUNCATE published_figures, figure_counts")
+        owner.execute("UPDATE people SET exploitation_country = ''")
+    service.clock.set(SPRING)
+
+
+def helped(story: Story, number: int, taken_to: str = "SV", **values: Any) -> list[pb.Referral]:
+    """So many people who had been taken there and were helped now."""
+    done = [completed(story, **values) for _ in range(number)]
+    taken(story, taken_to, *(referral.person_id for referral in done))
+    return done
+
+
+def completed(story: Story, person: people_pb2.Person | None = None, need_code: str = "HOU.EMG") -> pb.Referral:
+    medical = need_code.startswith("MED")
+    receiver, offer = ("clinic", "clinic_visit") if medical else ("shelter", "shelter_bed")
+    draft = story.draft(person, need_code=need_code, service_id=SERVICE[offer])
+    receipt = story.receipt(draft.person_id, recipient=ORG[receiver], purposes=[need_code[:3]])
+    sent = story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+    them, now = story.service.as_(receiver, "WORKER"), story.service.clock.now()
+    accept = pb.AcceptReferralRequest(id=sent.id, etag=sent.etag)
+    accept.planned_first_contact_time.FromDatetime(now)
+    start = pb.StartReferralRequest(id=sent.id, etag=them.AcceptReferral(accept).etag)
+    start.first_contact_time.FromDatetime(now)
+    started = them.StartReferral(start)
+    done: pb.Referral = them.CompleteReferral(pb.CompleteReferralRequest(id=sent.id, etag=started.etag, outcome_code=pb.OUTCOME_FULLY_MET))
+    return done
+
+
+def taken(story: Story, country: str, *people: str) -> None:
+    with story.service.database.transaction(SYSTEM) as tx:
+        tx.execute("UPDATE people SET exploitation_country = %s WHERE id = ANY(%s)", (country, list(people)))
+
+
+def figures(service: Service, **question: str) -> pb.Figures:
+    answer: pb.Figures = service.public().GetFigures(pb.GetFiguresRequest(**question))
+    return answer
+
+
+def rows(figures: Any) -> dict[str, int]:
+    return {figure.code: figure.count for figure in figures}
+
+
+def test_of_what_was_helped_only_what_ten_people_share_is_told_and_to_everybody_the_same(story: Story) -> None:
+    sheltered = helped(story, 13)
+    for referral in sheltered[:9]:  # the same women, and nine of them saw a doctor
+        completed(story, people_pb2.Person(id=referral.person_id), "MED.PRI")
+    helped(story, 4, "GT")
+    assert rows(figures(story.service).by_quarter) == {"2026-Q1": -1}, "the quarter is not over"
+    story.service.clock.set(SUMMER)
+    told = figures(story.service)
+    assert (told.total, told.counted_until, rows(told.by_quarter)) == (10, "2026-Q2", {"2026-Q2": 10})
+    assert (rows(told.by_need_group), rows(told.by_country)) == ({"HOU": 10}, {"NI": 10})
+    assert [(route.exploitation_country, route.country, route.count) for route in told.routes] == [("SV", "NI", 10)]
+    assert (list(told.periods), list(told.countries), list(told.need_group_codes)) == (["2026"], ["NI", "SV"], ["HOU"])
+    for client in (story.ngo, story.coordinator, story.service.as_("ngo", scopes=("directory.read",))):
+        assert client.GetFigures(pb.GetFiguresRequest()) == told
+    for narrower in ({"period": "2026-Q1"}, {"period": "2025"}, {"country": "GT"}, {"need_group_code": "MED"}):
+        assert figures(story.service, **narrower).total == -1
+    for other in ({"period": "2026"}, {"country": "SV"}, {"need_group_code": "HOU"}):
+        assert figures(story.service, **other).total == 10
+
+
+def test_a_person_who_was_helped_twice_counts_once(story: Story) -> None:
+    for referral in helped(story, 9):
+        completed(story, people_pb2.Person(id=referral.person_id))
+    story.service.clock.set(SUMMER)
+    assert figures(story.service).total == -1
+
+
+def test_what_was_published_does_not_move_whatever_happens_afterwards(story: Story) -> None:
+    done = helped(story, 11)
+    hidden = helped(story, 9, "GT")
+    story.service.clock.set(SUMMER)
+    before = figures(story.service)
+    story.coordinator.EnterReferralInError(pb.EnterReferralInErrorRequest(id=done[0].id, etag=done[0].etag, note="a test"))
+    taken(story, "SV", *(referral.person_id for referral in hidden))
+    helped(story, 12)  # of the next quarter
+    assert figures(story.service) == before
+    story.service.clock.set(SUMMER + timedelta(days=92))
+    after = figures(story.service)
+    assert rows(after.by_quarter) == {"2026-Q2": 10, "2026-Q3": 10}
+    assert figures(story.service, period="2026-Q2").total == before.total
+
+
+def test_a_mistake_that_was_taken_back_before_is_not_counted_and_who_has_no_route_is_not(story: Story) -> None:
+    done = helped(story, 10)
+    helped(story, 10, "")
+    story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=done[0].id, etag=done[0].etag, note="a test"))
+    story.service.clock.set(SUMMER)
+    assert figures(story.service).total == -1
+
+
+def test_who_ask_first_at_the_same_moment_have_it_counted_once(story: Story) -> None:
+    helped(story, 15)
+    story.service.clock.set(SUMMER)
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(lambda _: figures(story.service).total, range(4)))
+    assert told == [15] * 4
+    with story.service.database.transaction(SYSTEM) as tx:
+        assert len(tx.execute("SELECT * FROM figure_counts").fetchall()) == 1
+
+
+def test_what_is_too_little_is_nowhere_in_the_database_and_nothing_published_can_be_changed(story: Story) -> None:
+    helped(story, 9), helped(story, 12, "GT")
+    story.service.clock.set(SUMMER)
+    figures(story.service)
+    with story.service.database.transaction(SYSTEM) as tx:
+        kept = tx.execute("SELECT quarter, exploitation_country, country, need_group, people FROM published_figures").fetchall()
+    assert [tuple(row.values()) for row in kept] == [("2026-Q2", "GT", "NI", "HOU", 10)]
+    with psycopg.connect(story.service.database_url) as connection:
+        for sentence in ("UPDATE published_figures SET people = 20", "DELETE FROM published_figures", "DELETE FROM figure_counts"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(sentence)
+            connection.rollback()
+
+
+@pytest.mark.parametrize(
+    ("question", "wrong"),
+    [
+        ({"period": "2026-Q5"}, {"period": "malformed"}),
+        ({"period": "2026-05"}, {"period": "malformed"}),
+        ({"country": "Nicaragua"}, {"country": "malformed"}),
+        ({"need_group_code": "XXX"}, {"need_group_code": "unknown_code"}),
+    ],
+)
+def test_a_question_that_can_t_be_is_refused(question: dict[str, str], wrong: dict[str, str], service: Service) -> None:
+    assert refusal_with_fields(lambda: figures(service, **question))[2] == wrong

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 
+from protos.notifications.v1.notifications_pb2 import DeliveryHour
 from protos.referrals.v1.referrals_pb2 import Referral, UnansweredNeed
 from services.gateway import i18n, vocabulary, words
 
@@ -191,3 +192,53 @@ def _arc(start: int, end: int, width: float) -> Arc:
     reach = min(MIDDLE - ASIDE - 18, 18 + abs(stop - begin) // 3)
     head = f"M{x} {stop}l{side * 11} {-half}v{2 * half}z"
     return Arc(f"M{x} {begin}h{side * 9}A{reach} {abs(stop - begin) / 2:g} 0 0 1 {x + side * 9} {stop}", head, round(width, 1))
+
+
+@dataclass(frozen=True)
+class HourBar:
+    """One hour of a day: where it stands in per cent, when it began, how many attempts arrived (a bar upwards) and how many did not (a bar downwards)."""
+
+    at: float
+    label: str
+    delivered: int
+    failed: int
+    up: int
+    down: int
+
+
+@dataclass(frozen=True)
+class Day:
+    """The last 24 hours of an endpoint, all of them, and the sums."""
+
+    hours: list[HourBar]
+    delivered: int
+    failed: int
+
+
+BAR = 36  # the longest bar, in pixels
+HOURS = 24
+
+
+def day(counted: Iterable[DeliveryHour], now: datetime) -> Day:
+    """The hour under way and those before it. One attempt is seen beside a thousand: no bar is shorter than three pixels."""
+    first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
+    by_start = {hour.start_time.seconds: hour for hour in counted}
+    starts = [first + timedelta(hours=number) for number in range(HOURS)]
+    found = [by_start.get(int(start.timestamp()), DeliveryHour()) for start in starts]
+    most = max(max(hour.delivered, hour.failed) for hour in found)
+
+    def length(count: int) -> int:
+        return max(3, round(BAR * count / most)) if count else 0
+
+    bars = [
+        HourBar(
+            round(number / HOURS * 100, 2),
+            i18n.time_of_day(start),
+            hour.delivered,
+            hour.failed,
+            length(hour.delivered),
+            length(hour.failed),
+        )
+        for number, (start, hour) in enumerate(zip(starts, found, strict=True))
+    ]
+    return Day(bars, sum(hour.delivered for hour in found), sum(hour.failed for hour in found))

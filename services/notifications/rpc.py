@@ -103,6 +103,10 @@ class WebhooksServicer:
         )
         return wire.webhook_answer(webhook)
 
+    def RotateWebhookSecret(self, request: pb.RotateWebhookSecretRequest, call: Call) -> pb.RotateWebhookSecretResponse:
+        webhook, secret = self._webhooks.rotate(call.tx, call.caller, call.clock.now(), object_id(request.id), at_once=request.at_once)
+        return pb.RotateWebhookSecretResponse(webhook=wire.webhook_answer(webhook), secret=secret)
+
     def DeleteWebhook(self, request: pb.DeleteWebhookRequest, call: Call) -> pb.DeleteWebhookResponse:
         self._webhooks.delete(call.tx, call.caller, object_id(request.id))
         return pb.DeleteWebhookResponse()
@@ -117,6 +121,14 @@ class WebhooksServicer:
         return pb.ListDeliveriesResponse(
             deliveries=[wire.delivery_answer(delivery) for delivery in deliveries], next_page_token=self._pages.token(request, more)
         )
+
+    def GetDelivery(self, request: pb.GetDeliveryRequest, call: Call) -> pb.Delivery:
+        return wire.whole_delivery_answer(*self._webhooks.get_delivery(call.tx, call.caller, object_id(request.id), request.webhook_id))
+
+    def ListDeliveryHours(self, request: pb.ListDeliveryHoursRequest, call: Call) -> pb.ListDeliveryHoursResponse:
+        webhook_id = object_id(request.webhook_id) if request.webhook_id else ""
+        hours = self._webhooks.list_hours(call.tx, call.caller, call.clock.now(), webhook_id)
+        return pb.ListDeliveryHoursResponse(hours=[wire.hour_answer(hour) for hour in hours])
 
     def ResendDelivery(self, request: pb.ResendDeliveryRequest, call: Call) -> pb.Delivery:
         return wire.delivery_answer(

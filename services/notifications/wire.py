@@ -4,6 +4,7 @@ Limit: it copies from a fact only what is on its own short lists; a field that a
 """
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from protos.partners.v1 import facts_pb2 as partners_pb2
 from protos.partners.v1 import letters_pb2
 from protos.referrals.v1 import facts_pb2 as referrals_facts_pb2
 from protos.referrals.v1 import referrals_pb2
-from services.notifications.domain.delivery import Delivery, Status
+from services.notifications.domain.delivery import Attempt, Delivery, Hour, Sent, Status, headers
 from services.notifications.domain.desk import Desk
 from services.notifications.domain.message import Letter, Message, Notice
 from services.notifications.domain.rules import Happening
@@ -208,6 +209,7 @@ def webhook_answer(webhook: Webhook) -> pb.Webhook:
         disabled_reason_code=number(pb.DisabledReason, webhook.disabled_reason),
         create_time=timestamp(webhook.create_time),
         update_time=timestamp(webhook.update_time),
+        former_secret_expire_time=timestamp(webhook.former_secret_expire_time),
     )
 
 
@@ -227,6 +229,26 @@ def delivery_answer(delivery: Delivery) -> pb.Delivery:
         next_attempt_time=timestamp(delivery.next_attempt_time),
         delivery_time=timestamp(delivery.delivery_time),
     )
+
+
+def whole_delivery_answer(delivery: Delivery, body: str, attempts: Sequence[Attempt]) -> pb.Delivery:
+    """A delivery with all that was sent: bodies hold ids and codes, and a signature tells its owner nothing that its own secret does not."""
+    answer = delivery_answer(delivery)
+    answer.sent.body = body
+    for attempt in attempts:
+        answer.sent.attempts.add(
+            attempt_time=timestamp(attempt.attempt_time),
+            http_status=attempt.code,
+            error_code=number(pb.DeliveryError, attempt.error),
+            duration_ms=attempt.duration_ms,
+            headers=headers(delivery.id, Sent(attempt.attempt_time, attempt.signature)),
+        )
+    return answer
+
+
+def hour_answer(hour: Hour) -> pb.DeliveryHour:
+    """The attempts of an hour."""
+    return pb.DeliveryHour(webhook_id=hour.webhook_id, start_time=timestamp(hour.start_time), delivered=hour.delivered, failed=hour.failed)
 
 
 def mail_answer(mail: Mail, create_time: datetime) -> pb.DevelopmentMail:

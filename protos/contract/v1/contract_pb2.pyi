@@ -216,6 +216,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """A service did not answer in time. Send the same request with the same Idempotency-Key again."""
     REASON_FAULT: _Reason.ValueType  # 59
     """Something broke here. Tell operations the request id."""
+    REASON_SECRET_ROTATING: _Reason.ValueType  # 60
+    """The secret before the last one still signs. Wait until `former_secret_expire_time`, or rotate with `at_once`, which ends it now."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -341,6 +343,8 @@ REASON_DEADLINE_EXCEEDED: Reason.ValueType  # 58
 """A service did not answer in time. Send the same request with the same Idempotency-Key again."""
 REASON_FAULT: Reason.ValueType  # 59
 """Something broke here. Tell operations the request id."""
+REASON_SECRET_ROTATING: Reason.ValueType  # 60
+"""The secret before the last one still signs. Wait until `former_secret_expire_time`, or rotate with `at_once`, which ends it now."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

@@ -484,6 +484,11 @@ class WebhooksStub:
                 request_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.UpdateWebhookRequest.SerializeToString,
                 response_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.Webhook.FromString,
                 _registered_method=True)
+        self.RotateWebhookSecret = channel.unary_unary(
+                '/enlace.notifications.v1.Webhooks/RotateWebhookSecret',
+                request_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.RotateWebhookSecretRequest.SerializeToString,
+                response_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.RotateWebhookSecretResponse.FromString,
+                _registered_method=True)
         self.DeleteWebhook = channel.unary_unary(
                 '/enlace.notifications.v1.Webhooks/DeleteWebhook',
                 request_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.DeleteWebhookRequest.SerializeToString,
@@ -498,6 +503,16 @@ class WebhooksStub:
                 '/enlace.notifications.v1.Webhooks/ListDeliveries',
                 request_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.ListDeliveriesRequest.SerializeToString,
                 response_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.ListDeliveriesResponse.FromString,
+                _registered_method=True)
+        self.GetDelivery = channel.unary_unary(
+                '/enlace.notifications.v1.Webhooks/GetDelivery',
+                request_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.GetDeliveryRequest.SerializeToString,
+                response_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.Delivery.FromString,
+                _registered_method=True)
+        self.ListDeliveryHours = channel.unary_unary(
+                '/enlace.notifications.v1.Webhooks/ListDeliveryHours',
+                request_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.ListDeliveryHoursRequest.SerializeToString,
+                response_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.ListDeliveryHoursResponse.FromString,
                 _registered_method=True)
         self.ResendDelivery = channel.unary_unary(
                 '/enlace.notifications.v1.Webhooks/ResendDelivery',
@@ -540,6 +555,14 @@ class WebhooksServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RotateWebhookSecret(self, request, context):
+        """Gives an endpoint another secret, which is in this answer only. For 24 hours deliveries are signed with both, the new one first.
+        secret_rotating: those 24 hours of an earlier one are not over. With at_once the earlier ones end now, whatever is under way: for a secret that leaked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteWebhook(self, request, context):
         """Removes an endpoint; open deliveries to it are discarded.
         """
@@ -556,6 +579,20 @@ class WebhooksServicer:
 
     def ListDeliveries(self, request, context):
         """Lists deliveries, newest first, with status, duration and the hash of the body.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDelivery(self, request, context):
+        """Returns one delivery, with what was sent (body, headers) and each attempt of the last 30 days.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeliveryHours(self, request, context):
+        """Counts the attempts of the hour under way and the 23 before it, by endpoint and hour; an hour in which nothing was tried is left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -591,6 +628,11 @@ def add_WebhooksServicer_to_server(servicer, server):
                     request_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.UpdateWebhookRequest.FromString,
                     response_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.Webhook.SerializeToString,
             ),
+            'RotateWebhookSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateWebhookSecret,
+                    request_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.RotateWebhookSecretRequest.FromString,
+                    response_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.RotateWebhookSecretResponse.SerializeToString,
+            ),
             'DeleteWebhook': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteWebhook,
                     request_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.DeleteWebhookRequest.FromString,
@@ -605,6 +647,16 @@ def add_WebhooksServicer_to_server(servicer, server):
                     servicer.ListDeliveries,
                     request_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.ListDeliveriesRequest.FromString,
                     response_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.ListDeliveriesResponse.SerializeToString,
+            ),
+            'GetDelivery': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDelivery,
+                    request_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.GetDeliveryRequest.FromString,
+                    response_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.Delivery.SerializeToString,
+            ),
+            'ListDeliveryHours': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeliveryHours,
+                    request_deserializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.ListDeliveryHoursRequest.FromString,
+                    response_serializer=protos_dot_notifications_dot_v1_dot_notifications__pb2.ListDeliveryHoursResponse.SerializeToString,
             ),
             'ResendDelivery': grpc.unary_unary_rpc_method_handler(
                     servicer.ResendDelivery,
@@ -732,6 +784,33 @@ class Webhooks:
             _registered_method=True)
 
     @staticmethod
+    def RotateWebhookSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.notifications.v1.Webhooks/RotateWebhookSecret',
+            protos_dot_notifications_dot_v1_dot_notifications__pb2.RotateWebhookSecretRequest.SerializeToString,
+            protos_dot_notifications_dot_v1_dot_notifications__pb2.RotateWebhookSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DeleteWebhook(request,
             target,
             options=(),
@@ -802,6 +881,60 @@ class Webhooks:
             '/enlace.notifications.v1.Webhooks/ListDeliveries',
             protos_dot_notifications_dot_v1_dot_notifications__pb2.ListDeliveriesRequest.SerializeToString,
             protos_dot_notifications_dot_v1_dot_notifications__pb2.ListDeliveriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDelivery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.notifications.v1.Webhooks/GetDelivery',
+            protos_dot_notifications_dot_v1_dot_notifications__pb2.GetDeliveryRequest.SerializeToString,
+            protos_dot_notifications_dot_v1_dot_notifications__pb2.Delivery.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeliveryHours(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.notifications.v1.Webhooks/ListDeliveryHours',
+            protos_dot_notifications_dot_v1_dot_notifications__pb2.ListDeliveryHoursRequest.SerializeToString,
+            protos_dot_notifications_dot_v1_dot_notifications__pb2.ListDeliveryHoursResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -177,12 +177,20 @@ class WebhooksStub:
     """Returns one endpoint."""
     UpdateWebhook: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.UpdateWebhookRequest, _notifications_pb2.Webhook]
     """Changes url, kinds or enabled."""
+    RotateWebhookSecret: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.RotateWebhookSecretRequest, _notifications_pb2.RotateWebhookSecretResponse]
+    """Gives an endpoint another secret, which is in this answer only. For 24 hours deliveries are signed with both, the new one first.
+    secret_rotating: those 24 hours of an earlier one are not over. With at_once the earlier ones end now, whatever is under way: for a secret that leaked.
+    """
     DeleteWebhook: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.DeleteWebhookRequest, _notifications_pb2.DeleteWebhookResponse]
     """Removes an endpoint; open deliveries to it are discarded."""
     TestWebhook: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.TestWebhookRequest, _notifications_pb2.Delivery]
     """Sends a signed sample (type enlace.webhook.test.v1) through the ordinary queue."""
     ListDeliveries: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ListDeliveriesRequest, _notifications_pb2.ListDeliveriesResponse]
     """Lists deliveries, newest first, with status, duration and the hash of the body."""
+    GetDelivery: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.GetDeliveryRequest, _notifications_pb2.Delivery]
+    """Returns one delivery, with what was sent (body, headers) and each attempt of the last 30 days."""
+    ListDeliveryHours: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ListDeliveryHoursRequest, _notifications_pb2.ListDeliveryHoursResponse]
+    """Counts the attempts of the hour under way and the 23 before it, by endpoint and hour; an hour in which nothing was tried is left out."""
     ResendDelivery: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ResendDeliveryRequest, _notifications_pb2.Delivery]
     """Sends a delivery again, with the same webhook-id."""
 
@@ -202,12 +210,20 @@ class WebhooksAsyncStub(WebhooksStub):
     """Returns one endpoint."""
     UpdateWebhook: _aio.UnaryUnaryMultiCallable[_notifications_pb2.UpdateWebhookRequest, _notifications_pb2.Webhook]  # type: ignore[assignment]
     """Changes url, kinds or enabled."""
+    RotateWebhookSecret: _aio.UnaryUnaryMultiCallable[_notifications_pb2.RotateWebhookSecretRequest, _notifications_pb2.RotateWebhookSecretResponse]  # type: ignore[assignment]
+    """Gives an endpoint another secret, which is in this answer only. For 24 hours deliveries are signed with both, the new one first.
+    secret_rotating: those 24 hours of an earlier one are not over. With at_once the earlier ones end now, whatever is under way: for a secret that leaked.
+    """
     DeleteWebhook: _aio.UnaryUnaryMultiCallable[_notifications_pb2.DeleteWebhookRequest, _notifications_pb2.DeleteWebhookResponse]  # type: ignore[assignment]
     """Removes an endpoint; open deliveries to it are discarded."""
     TestWebhook: _aio.UnaryUnaryMultiCallable[_notifications_pb2.TestWebhookRequest, _notifications_pb2.Delivery]  # type: ignore[assignment]
     """Sends a signed sample (type enlace.webhook.test.v1) through the ordinary queue."""
     ListDeliveries: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListDeliveriesRequest, _notifications_pb2.ListDeliveriesResponse]  # type: ignore[assignment]
     """Lists deliveries, newest first, with status, duration and the hash of the body."""
+    GetDelivery: _aio.UnaryUnaryMultiCallable[_notifications_pb2.GetDeliveryRequest, _notifications_pb2.Delivery]  # type: ignore[assignment]
+    """Returns one delivery, with what was sent (body, headers) and each attempt of the last 30 days."""
+    ListDeliveryHours: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListDeliveryHoursRequest, _notifications_pb2.ListDeliveryHoursResponse]  # type: ignore[assignment]
+    """Counts the attempts of the hour under way and the 23 before it, by endpoint and hour; an hour in which nothing was tried is left out."""
     ResendDelivery: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ResendDeliveryRequest, _notifications_pb2.Delivery]  # type: ignore[assignment]
     """Sends a delivery again, with the same webhook-id."""
 
@@ -250,6 +266,16 @@ class WebhooksServicer(metaclass=_abc_1.ABCMeta):
         """Changes url, kinds or enabled."""
 
     @_abc_1.abstractmethod
+    def RotateWebhookSecret(
+        self,
+        request: _notifications_pb2.RotateWebhookSecretRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notifications_pb2.RotateWebhookSecretResponse, _abc.Awaitable[_notifications_pb2.RotateWebhookSecretResponse]]:
+        """Gives an endpoint another secret, which is in this answer only. For 24 hours deliveries are signed with both, the new one first.
+        secret_rotating: those 24 hours of an earlier one are not over. With at_once the earlier ones end now, whatever is under way: for a secret that leaked.
+        """
+
+    @_abc_1.abstractmethod
     def DeleteWebhook(
         self,
         request: _notifications_pb2.DeleteWebhookRequest,
@@ -272,6 +298,22 @@ class WebhooksServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.ListDeliveriesResponse, _abc.Awaitable[_notifications_pb2.ListDeliveriesResponse]]:
         """Lists deliveries, newest first, with status, duration and the hash of the body."""
+
+    @_abc_1.abstractmethod
+    def GetDelivery(
+        self,
+        request: _notifications_pb2.GetDeliveryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notifications_pb2.Delivery, _abc.Awaitable[_notifications_pb2.Delivery]]:
+        """Returns one delivery, with what was sent (body, headers) and each attempt of the last 30 days."""
+
+    @_abc_1.abstractmethod
+    def ListDeliveryHours(
+        self,
+        request: _notifications_pb2.ListDeliveryHoursRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notifications_pb2.ListDeliveryHoursResponse, _abc.Awaitable[_notifications_pb2.ListDeliveryHoursResponse]]:
+        """Counts the attempts of the hour under way and the 23 before it, by endpoint and hour; an hour in which nothing was tried is left out."""
 
     @_abc_1.abstractmethod
     def ResendDelivery(

@@ -12,6 +12,7 @@ from services.gateway.pages import (
     home,
     inbox,
     invitation,
+    keys,
     line,
     live,
     members,
@@ -43,6 +44,7 @@ NOUNS = (
     figures,
     members,
     webhooks,
+    keys,
     inbox,
     live,
 )

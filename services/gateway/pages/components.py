@@ -5,8 +5,9 @@ from datetime import timedelta
 from flask import Blueprint, render_template
 
 from chassis.wire import timestamp
+from protos.notifications.v1.notifications_pb2 import DeliveryHour
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, due, i18n, names
+from services.gateway import access, due, i18n, names, pictures
 
 blueprint = Blueprint("components", __name__)
 EXAMPLE = "0" * 32
@@ -20,7 +21,12 @@ def components() -> str:
     """The page."""
     rows = [row(state) for state in list(r.State.values())[1:]]
     return render_template(
-        "components.html", rows_=rows, names=names.names_of(rows), deadlines=[due.of(clock(*deadline)) for deadline in DEADLINES]
+        "components.html",
+        rows_=rows,
+        names=names.names_of(rows),
+        deadlines=[due.of(clock(*deadline)) for deadline in DEADLINES],
+        day_=pictures.day([hour(back) for back in range(pictures.HOURS)], i18n.now()),
+        quiet=pictures.day([], i18n.now()),
     )
 
 
@@ -35,6 +41,12 @@ def row(state: int) -> r.Referral:
         side=r.Side.ValueType(state % 3 + 1),
         clocks=[clock(*DEADLINES[state % 4])] if state % 5 else [],
     )
+
+
+def hour(back: int) -> DeliveryHour:
+    """The attempts of an hour so long ago."""
+    start = i18n.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=back)
+    return DeliveryHour(start_time=timestamp(start), delivered=back * 7 % 23, failed=max(0, back % 9 - 6))
 
 
 def clock(gone: float, minutes: int) -> r.Clock:

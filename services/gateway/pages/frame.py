@@ -1,6 +1,6 @@
 """What every page shows around its own part: navigation by role, words for codes, form tokens, the unread count."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ from services.gateway.i18n import gettext as _
 SPOKEN = ("es", "en", "fr", "miq", "qu", "pt", "zh")
 COUNTRIES = ("NI", "CR", "SV", "GT", "HN", "MX", "US", "PA", "EC", "PE", "CO", "ES")
 OLD_FIGURE = timedelta(hours=24)
-PARTS = {"referral": ("referral_new",)}  # pages of another file that belong to an entry
+PARTS = {"referral": ("referral_new",), "webhooks": ("keys",)}  # pages of another file that belong to an entry
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,6 @@ def install(app: Flask) -> None:
         REASONS=vocabulary.TABLES,
         departments_of=departments_of,
         role_choices=role_choices,
-        scope_choices=scope_choices,
         old=is_old,
     )
 
@@ -112,11 +111,6 @@ def departments_of(country: str) -> list[tuple[str, str]]:
 def role_choices(roles: Sequence[str]) -> list[tuple[str, str]]:
     """Roles with their words, for a form."""
     return [(role, words.word("role", role)) for role in roles]
-
-
-def scope_choices(scopes: Iterable[str]) -> list[tuple[str, str]]:
-    """Scopes are names of the API and stay as they are."""
-    return [(scope, scope) for scope in scopes]
 
 
 def is_old(service: Service) -> bool:

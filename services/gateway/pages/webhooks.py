@@ -1,17 +1,25 @@
-"""Systems: the manager's webhooks with what was delivered, and nothing of what was said in them but a hash."""
+"""Systems: the manager's webhooks, what was delivered to them by the hour, and each delivery as it was sent.
+
+A delivery's page shows the signature, too. It is made of what the page shows and of a secret that this organisation has, so it tells its manager nothing
+new; to anybody else it would be good for five minutes, at an endpoint that has had that delivery already.
+"""
+
+import shlex
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
 from chassis import wire
+from chassis.errors import Conflict
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.notifications.v1 import told_pb2
-from services.gateway import access, forms, words
+from services.gateway import access, forms, i18n, pictures, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 
 blueprint = Blueprint("webhooks", __name__)
+NOT_REPEATED = {"connection", "accept-encoding"}  # of the headers in a line for curl: it would print what is compressed as it comes
 
 
 @blueprint.get("/webhooks")
@@ -24,7 +32,15 @@ def listing() -> str:
 def render(errors: dict[str, str], created: n.CreateWebhookResponse | None = None) -> str:
     """The list; right after one was added, with its secret."""
     webhooks = clients().webhooks.ListWebhooks(n.ListWebhooksRequest()).webhooks
-    return render_template("webhooks.html", webhooks=webhooks, errors=errors, created=created, kinds=kinds())
+    return render_template("webhooks.html", webhooks=webhooks, days=days(), errors=errors, created=created, kinds=kinds())
+
+
+def days(identifier: str = "") -> dict[str, pictures.Day]:
+    """The last 24 hours of all endpoints that were sent something, or of one, in one question."""
+    counted: dict[str, list[n.DeliveryHour]] = {identifier: []} if identifier else {}
+    for hour in clients().webhooks.ListDeliveryHours(n.ListDeliveryHoursRequest(webhook_id=identifier)).hours:
+        counted.setdefault(hour.webhook_id, []).append(hour)
+    return {webhook_id: pictures.day(hours, i18n.now()) for webhook_id, hours in counted.items()}
 
 
 def kinds() -> list[tuple[str, str]]:
@@ -51,11 +67,55 @@ def create() -> str | tuple[str, int]:
 @access.open_to(access.MANAGERS)
 def show(identifier: str) -> str:
     """One endpoint and its deliveries."""
+    return render_one(identifier, {})
+
+
+def render_one(identifier: str, errors: dict[str, str], secret: str = "") -> str:
+    """Its page; right after the secret was exchanged, with the new one."""
     webhook = clients().webhooks.GetWebhook(n.GetWebhookRequest(id=identifier))
     answer = clients().webhooks.ListDeliveries(
         n.ListDeliveriesRequest(webhook_id=identifier, page_size=50, page_token=request.args.get("page", ""))
     )
-    return render_template("webhook.html", webhook=webhook, deliveries=answer.deliveries, next_page=answer.next_page_token)
+    former = i18n.moment(webhook.former_secret_expire_time)
+    return render_template(
+        "webhook.html",
+        webhook=webhook,
+        day=days(identifier)[identifier],
+        deliveries=answer.deliveries,
+        next_page=answer.next_page_token,
+        rotating=former is not None and former > i18n.now(),
+        errors=errors,
+        secret=secret,
+    )
+
+
+@blueprint.post("/webhooks/<identifier>/secret")
+@access.open_to(access.MANAGERS)
+def rotate(identifier: str) -> str | tuple[str, int]:
+    """Exchanges the secret and shows the new one, once."""
+    question = n.RotateWebhookSecretRequest(id=identifier, at_once=forms.flag("at_once"), request_id=forms.request_id())
+    try:
+        return render_one(identifier, {}, clients().webhooks.RotateWebhookSecret(question).secret)
+    except Conflict as refusal:
+        return render_one(identifier, forms.problems(refusal)), 422
+
+
+@blueprint.get("/webhooks/<identifier>/deliveries/<delivery>")
+@access.open_to(access.MANAGERS)
+def delivery(identifier: str, delivery: str) -> str:
+    """One delivery: what was sent, when, and what came of it."""
+    webhook = clients().webhooks.GetWebhook(n.GetWebhookRequest(id=identifier))
+    shown = clients().webhooks.GetDelivery(n.GetDeliveryRequest(id=delivery, webhook_id=identifier))
+    return render_template("delivery.html", webhook=webhook, delivery=shown, curl=curl(webhook.url, shown.sent))
+
+
+def curl(url: str, sent: n.DeliveryContent) -> str:
+    """The last attempt as a line for a shell; empty where none is known. Each part is quoted: the address is what somebody entered."""
+    if not sent.attempts:
+        return ""
+    headers = [f"{name}: {value}" for name, value in sorted(sent.attempts[0].headers.items()) if name not in NOT_REPEATED]
+    parts = [f"curl -i {shlex.quote(url)}", *(f"-H {shlex.quote(header)}" for header in headers), f"--data-raw {shlex.quote(sent.body)}"]
+    return " \\\n  ".join(parts)
 
 
 @blueprint.post("/webhooks/<identifier>/test")
@@ -90,4 +150,4 @@ def remove(identifier: str) -> Response:
 def resend(identifier: str, delivery: str) -> Response:
     """Sends one delivery again."""
     clients().webhooks.ResendDelivery(n.ResendDeliveryRequest(id=delivery, request_id=forms.request_id()))
-    return redirect(url_for("webhooks.show", identifier=identifier, done="resent"), 303)
+    return redirect(url_for("webhooks.delivery", identifier=identifier, delivery=delivery, done="resent"), 303)

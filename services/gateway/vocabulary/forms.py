@@ -104,6 +104,9 @@ TABLES: dict[str, dict[str, str]] = {
         "too_many_invitations": N_("Son demasiadas invitaciones para tres días. Espere a que venza alguna."),
         "too_many_keys": N_("Hay dos claves activas, que es el máximo. Revoque una antes de crear otra."),
         "too_many_webhooks": N_("Ya tiene el máximo de direcciones. Quite una antes de agregar otra."),
+        "secret_rotating": N_(
+            "El secreto de antes todavía firma. Espere a que termine, o marque que se filtró: entonces deja de firmar ahora."
+        ),
         "not_in_development": N_("Esta página solo existe en desarrollo."),
         "member_on_probation": N_("Su organización está en período de prueba: todavía no puede abrir datos personales."),
     },

@@ -93,6 +93,18 @@ TABLES: dict[str, dict[str, str]] = {
         "auditor": N_("Auditoría"),
         "emergency": N_("Envío de emergencia sin consentimiento"),
     },
+    "scope": {
+        "directory.read": N_("Buscar en el directorio"),
+        "directory.write": N_("Cambiar los datos y los lugares de sus servicios"),
+        "referrals.read": N_("Ver sus remisiones, sin lo que se escribe de la persona"),
+        "referrals.write": N_("Enviar y contestar remisiones"),
+        "referrals.override": N_("Enviar de emergencia sin consentimiento"),
+        "people.read": N_("Ver expedientes, sin nombre ni contacto"),
+        "people.write": N_("Crear expedientes y anotar consentimientos"),
+        "people.open": N_("Abrir nombres y notas, hasta donde hay consentimiento"),
+        "contacts.write": N_("Anotar contactos de su línea"),
+        "notifications": N_("Leer sus avisos y cuidar los avisos a su sistema"),
+    },
     "worker_status": {"active": N_("Cuenta activa"), "suspended": N_("Cuenta suspendida")},
     "delivery": {
         "waiting": N_("En camino"),

@@ -176,6 +176,7 @@ class EgressClient:
         self._connection = Connection(development=self._development, timeout=self._timeout)
         self._session = requests.Session()
         self._session.trust_env = False
+        self._session.headers.clear()  # what is said is what the caller says: its owner is shown it
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, _Adapter(self._connection))

@@ -15,7 +15,7 @@ from chassis.db import LOST, Database, wait_for_notice
 from chassis.errors import Exhausted, Late, Stale, Unavailable
 from chassis.supervisor import Loop
 from services.notifications.channels.egress import TIMEOUT, EgressClient
-from services.notifications.domain.delivery import Channel, WebhookClaim
+from services.notifications.domain.delivery import Channel, Sent, WebhookClaim, headers
 from services.notifications.usecases.sending import WEBHOOKS, Sending
 
 _SLOW_POLL = 1.0  # seconds: what is due by the clock alone, and what a lost notification left
@@ -108,22 +108,17 @@ class WebhookSender:
     def send(self, claim: WebhookClaim) -> None:
         """One attempt, and the noting of it."""
         now = self._clock.now()
-        headers = {
-            "content-type": "application/json",
-            "user-agent": "Enlace/1",
-            "webhook-id": claim.id,
-            "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": Signature(self._sending.secret(claim)).sign(claim.id, now, claim.body),
-        }
+        signatures = (Signature(secret).sign(claim.id, now, claim.body) for secret in self._sending.secrets(claim))
+        sent = Sent(now, " ".join(signatures))
         # One delivery at a time per endpoint is the claim's promise, so its client is this thread's alone.
         client = self._kept.pop(claim.webhook_id, None) or EgressClient(development=self._development, timeout=self._timeout)
         self._in_use.add(client)
         try:
-            outcome = client.post(claim.url, headers, claim.body.encode())
+            outcome = client.post(claim.url, headers(claim.id, sent), claim.body.encode())
         finally:
             self._in_use.discard(client)
         self._keep(claim.webhook_id, client)
-        status = self._sending.finish(Channel.WEBHOOK, claim, outcome, self._clock.now())
+        status = self._sending.finish(Channel.WEBHOOK, claim, outcome, self._clock.now(), sent)
         metrics.DELIVERIES.labels("webhook", status.value).inc()
         if not outcome.arrived:
             log.get().info(

@@ -44,6 +44,27 @@ class Delivery:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """One attempt as its owner sees it."""
+
+    attempt_time: datetime
+    signature: str
+    code: int
+    error: str
+    duration_ms: int
+
+
+@dataclass(frozen=True)
+class Hour:
+    """How many attempts to one endpoint arrived in an hour, and how many did not."""
+
+    webhook_id: str
+    start_time: datetime
+    delivered: int
+    failed: int
+
+
+@dataclass(frozen=True)
 class Claim:
     """One delivery that this sender has taken for an attempt, until `lease`; a lease that ran out is somebody else's."""
 
@@ -56,11 +77,12 @@ class Claim:
 
 @dataclass(frozen=True)
 class WebhookClaim(Claim):
-    """`secret` is still sealed."""
+    """The secrets are still sealed; the former one only while it signs."""
 
     webhook_id: str
     url: str
     secret: bytes
+    former_secret: bytes | None
     body: str
 
 
@@ -106,6 +128,28 @@ class Outcome:
     def arrived(self) -> bool:
         """Whether the other side has it."""
         return not self.error
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What an attempt said beside the body."""
+
+    time: datetime
+    signature: str
+
+
+def headers(id: str, sent: Sent) -> dict[str, str]:
+    """All headers of a webhook but those that follow from where it goes and how long it is. Also the usual ones, so that what its owner is shown is whole."""
+    return {
+        "accept": "*/*",
+        "accept-encoding": "gzip, deflate",
+        "connection": "keep-alive",
+        "content-type": "application/json",
+        "user-agent": "Enlace/1",
+        "webhook-id": id,
+        "webhook-timestamp": str(int(sent.time.timestamp())),
+        "webhook-signature": sent.signature,
+    }
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from services.notifications.domain.notices import BY_KIND
 
 TEST = "enlace.webhook.test.v1"
 LIMIT = 20  # endpoints of one organisation: each multiplies what is sent
+ROTATION = timedelta(hours=24)  # both secrets sign: long enough for whoever enters the new one by hand
 PATIENCE = timedelta(days=3)  # of failing without one success, then it is switched off
 SLOW_MS = 2000  # whoever takes longer is served in the slow lane
 BY_OWNER, FAILING = "by_owner", "failing"
@@ -35,6 +36,7 @@ class Webhook:
     version: int
     create_time: datetime
     update_time: datetime
+    former_secret_expire_time: datetime | None = None
 
 
 def open_webhook(
@@ -70,6 +72,15 @@ def change(
     if enabled is not None and enabled != webhook.enabled:
         webhook = replace(webhook, enabled=enabled, disabled_reason="" if enabled else BY_OWNER)
     return replace(webhook, version=webhook.version + 1, update_time=now)
+
+
+def rotate(webhook: Webhook, now: datetime, *, at_once: bool) -> Webhook:
+    """The endpoint with another secret. Two at most sign: while a receiver may still know only the one before the last, there is no third, or it would be
+    cut off without a word; but what leaked ends at once."""
+    until = webhook.former_secret_expire_time
+    if not at_once and until is not None and until > now:
+        raise Conflict("secret_rotating")
+    return replace(webhook, version=webhook.version + 1, update_time=now, former_secret_expire_time=None if at_once else now + ROTATION)
 
 
 def check_kinds(kinds: Collection[str]) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from chassis.db import Row, Transaction
 from chassis.wire import Position
-from services.notifications.domain.delivery import Delivery, EmailClaim, Outcome, Verdict, WebhookClaim
+from services.notifications.domain.delivery import Delivery, EmailClaim, Outcome, Sent, Verdict, WebhookClaim
 from services.notifications.domain.texts import Mail
 from services.notifications.domain.webhook import SLOW_MS, TEST, Webhook
 
@@ -22,7 +22,7 @@ _SEEN = (
 # ten seconds, delays nobody else. The lane keeps the troublesome from taking all threads.
 _CLAIM_WEBHOOKS = """
 WITH due AS (
-    SELECT first.id, w.id AS webhook_id, w.url, w.secret
+    SELECT first.id, w.id AS webhook_id, w.url, w.secret, CASE WHEN w.former_secret_expire_time > %(now)s THEN w.former_secret END AS former_secret
     FROM webhooks w CROSS JOIN LATERAL (
         SELECT id FROM deliveries WHERE channel = 'webhook' AND webhook_id = w.id AND next_attempt_time <= %(now)s ORDER BY next_attempt_time LIMIT 1
     ) first
@@ -30,7 +30,7 @@ WITH due AS (
     ORDER BY w.busy_until LIMIT %(limit)s FOR UPDATE OF w SKIP LOCKED
 ), taken AS (
     UPDATE deliveries d SET next_attempt_time = %(lease)s FROM due WHERE d.id = due.id AND d.next_attempt_time <= %(now)s
-    RETURNING d.id, d.message_id, d.tries, d.first_try_time, d.body, due.webhook_id, due.url, due.secret
+    RETURNING d.id, d.message_id, d.tries, d.first_try_time, d.body, due.webhook_id, due.url, due.secret, due.former_secret
 ), busy AS (
     UPDATE webhooks SET busy_until = %(lease)s FROM taken WHERE webhooks.id = taken.webhook_id
 )
@@ -59,7 +59,10 @@ WITH endpoint AS MATERIALIZED (
         first_try_time = coalesce(first_try_time, %(now)s), last_code = %(code)s, last_error = %(error)s, last_duration_ms = %(duration)s,
         delivery_time = CASE WHEN %(arrived)s THEN %(now)s ELSE delivery_time END
     WHERE id = %(id)s AND next_attempt_time = %(lease)s AND (SELECT count(*) FROM endpoint) >= 0 -- which makes it come first
-    RETURNING id
+    RETURNING id, attempts
+), noted AS (
+    INSERT INTO attempts (delivery_id, number, webhook_id, attempt_time, signature, code, error, duration_ms)
+    SELECT id, attempts, %(webhook)s, %(sent)s, %(signature)s, %(code)s, %(error)s, %(duration)s FROM done WHERE %(sent)s::timestamptz IS NOT NULL
 ), freed AS (
     -- Whatever was committed meanwhile, unseen by this statement, found the endpoint busy: so the senders look again, always.
     UPDATE webhooks SET busy_until = %(now)s, slow = %(slow)s, failing_since = CASE WHEN %(arrived)s THEN NULL ELSE coalesce(failing_since, %(now)s) END
@@ -83,9 +86,17 @@ def claim_emails(tx: Transaction, now: datetime, lease: datetime, *, limit: int)
 
 
 def finish(
-    tx: Transaction, id: str, lease: datetime, outcome: Outcome, verdict: Verdict, now: datetime, *, webhook_id: str | None = None
+    tx: Transaction,
+    id: str,
+    lease: datetime,
+    outcome: Outcome,
+    verdict: Verdict,
+    now: datetime,
+    *,
+    webhook_id: str | None = None,
+    sent: Sent | None = None,
 ) -> bool:
-    """Notes what came of an attempt and lets the endpoint go; False when the lease was no longer held. Wakes the senders."""
+    """Notes an attempt and what came of it, and lets the endpoint go; False when the lease was no longer held. Wakes the senders."""
     row = tx.execute(
         _FINISH,
         {
@@ -99,6 +110,8 @@ def finish(
             "duration": outcome.duration_ms,
             "arrived": outcome.arrived,
             "webhook": webhook_id,
+            "sent": sent.time if sent else None,
+            "signature": sent.signature if sent else None,
             "slow": not outcome.arrived or outcome.duration_ms > SLOW_MS,
         },
     ).fetchone()
@@ -148,6 +161,18 @@ def again(tx: Transaction, organization_id: str, id: str, now: datetime) -> Deli
     ).fetchone()
     _wake(tx)
     return Delivery(**row) if row else None
+
+
+def fetch(tx: Transaction, organization_id: str, id: str) -> tuple[Delivery, str] | None:
+    """One delivery to an endpoint that is still there, and its body."""
+    row = tx.execute(
+        f"SELECT {_SEEN}, body FROM deliveries WHERE id = %s AND organization_id = %s AND EXISTS (SELECT FROM webhooks WHERE webhooks.id = webhook_id)",
+        (id, organization_id),
+    ).fetchone()
+    if row is None:
+        return None
+    body = row.pop("body")
+    return Delivery(**row), str(body)
 
 
 def of_webhook(tx: Transaction, webhook_id: str, *, after: Position | None, limit: int) -> list[Delivery]:

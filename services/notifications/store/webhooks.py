@@ -6,13 +6,13 @@ from chassis.db import Row, Transaction
 from chassis.sealing import Keyring
 from services.notifications.domain.webhook import FAILING, Webhook
 
-_COLUMNS = "id, organization_id, url, kinds, enabled, disabled_reason, version, create_time, update_time"
+_COLUMNS = "id, organization_id, url, kinds, enabled, disabled_reason, version, create_time, update_time, former_secret_expire_time"
 
 
 def add(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> None:
     """A new endpoint with its secret."""
     tx.execute(
-        f"INSERT INTO webhooks ({_COLUMNS}, secret) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        f"INSERT INTO webhooks ({_COLUMNS}, secret) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             webhook.id,
             webhook.organization_id,
@@ -23,6 +23,7 @@ def add(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> Non
             webhook.version,
             webhook.create_time,
             webhook.update_time,
+            webhook.former_secret_expire_time,
             keyring.seal(secret, _secret_context(webhook.id)),
         ),
     )
@@ -60,8 +61,28 @@ def keep(tx: Transaction, webhook: Webhook) -> None:
     )
 
 
+def rotate(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> None:
+    """Another secret; the one that it had until now goes on as the former one, if that is to sign for a while."""
+    tx.execute(
+        "UPDATE webhooks SET former_secret = CASE WHEN %(until)s::timestamptz IS NULL THEN NULL ELSE secret END, former_secret_expire_time = %(until)s,"
+        " secret = %(secret)s, version = %(version)s, update_time = %(now)s WHERE id = %(id)s",
+        {
+            "id": webhook.id,
+            "until": webhook.former_secret_expire_time,
+            "secret": keyring.seal(secret, _secret_context(webhook.id)),
+            "version": webhook.version,
+            "now": webhook.update_time,
+        },
+    )
+
+
+def forget_former_secrets(tx: Transaction, now: datetime) -> None:
+    """Takes away those that sign no more."""
+    tx.execute("UPDATE webhooks SET former_secret = NULL WHERE former_secret IS NOT NULL AND former_secret_expire_time <= %s", (now,))
+
+
 def remove(tx: Transaction, webhook_id: str) -> None:
-    """Takes it away, and its secret with it."""
+    """Takes it away, and its secrets with it."""
     tx.execute("DELETE FROM webhooks WHERE id = %s", (webhook_id,))
 
 

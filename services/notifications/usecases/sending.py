@@ -9,12 +9,12 @@ from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
 from services.notifications import wire
 from services.notifications.domain import delivery as rules
-from services.notifications.domain.delivery import Channel, Claim, EmailClaim, Outcome, Status, WebhookClaim
+from services.notifications.domain.delivery import Channel, Claim, EmailClaim, Outcome, Sent, Status, WebhookClaim
 from services.notifications.domain.desk import is_address
 from services.notifications.domain.message import about_disabled, about_unreached
 from services.notifications.domain.texts import Mail, invitation_mail, mail
 from services.notifications.domain.webhook import PATIENCE
-from services.notifications.store import deliveries, desks, letters, messages, webhooks
+from services.notifications.store import attempts, deliveries, desks, letters, messages, webhooks
 from services.notifications.usecases.desks import mail_context
 
 WEBHOOKS, EMAILS = messages.WEBHOOKS, messages.EMAILS
@@ -22,6 +22,7 @@ WEBHOOK_LEASE = timedelta(seconds=30)  # an attempt ends after ten
 EMAIL_LEASE = timedelta(minutes=10)  # a batch of 20 at the worst of its timeouts
 MAIL_BATCH = 20
 MAILS_KEPT = timedelta(days=7)
+ATTEMPTS_KEPT = timedelta(days=30)  # as long as somebody may ask why something did not arrive
 
 _chance = secrets.SystemRandom().random
 
@@ -44,9 +45,9 @@ class Sending:
         """Claims e-mails."""
         return deliveries.claim_emails(connection, now, now + EMAIL_LEASE, limit=MAIL_BATCH)
 
-    def secret(self, claim: WebhookClaim) -> str:
-        """The key with which a webhook is signed."""
-        return webhooks.open_secret(self._keyring, claim.webhook_id, claim.secret)
+    def secrets(self, claim: WebhookClaim) -> list[str]:
+        """The keys with which a webhook is signed, the newest first."""
+        return [webhooks.open_secret(self._keyring, claim.webhook_id, sealed) for sealed in (claim.secret, claim.former_secret) if sealed]
 
     def letter(self, claim: EmailClaim) -> Mail | None:
         """The e-mail; None when its desk has no address any more, or when it is an invitation that nobody could accept any more."""
@@ -63,13 +64,13 @@ class Sending:
             return None
         return invitation_mail(claim.id, opened.email, opened.token, opened.language, self._public_url)
 
-    def finish(self, channel: Channel, claim: Claim, outcome: Outcome, now: datetime) -> Status:
-        """Notes an attempt, and what follows when it was the last: the coordination hears of a message that reached nobody."""
+    def finish(self, channel: Channel, claim: Claim, outcome: Outcome, now: datetime, sent: Sent | None = None) -> Status:
+        """Notes an attempt, with what it said if it was a webhook, and what follows when it was the last: the coordination hears of a message that reached nobody."""
         first_try_time = claim.first_try_time or now
         verdict = rules.judge(channel, outcome, tries=claim.tries + 1, first_try_time=first_try_time, now=now, chance=_chance())
         webhook_id = claim.webhook_id if isinstance(claim, WebhookClaim) else None
         with self._database.transaction(SYSTEM) as tx:
-            held = deliveries.finish(tx, claim.id, claim.lease, outcome, verdict, now, webhook_id=webhook_id)
+            held = deliveries.finish(tx, claim.id, claim.lease, outcome, verdict, now, webhook_id=webhook_id, sent=sent)
             if webhook_id and not outcome.arrived:
                 self._switch_off_if_hopeless(tx, webhook_id, now)
             if held and verdict.status is Status.DEAD and claim.message_id:
@@ -104,6 +105,8 @@ class Sending:
 
 
 def sweep(tx: Transaction, now: datetime) -> None:
-    """Forgets old e-mails of the development outbox, and letters that are done with."""
+    """Forgets secrets and letters that are done with, old attempts, and old e-mails of the development outbox."""
+    webhooks.forget_former_secrets(tx, now)
+    attempts.forget(tx, now - ATTEMPTS_KEPT)
     letters.forget(tx, now)
     deliveries.forget_mails(tx, now - MAILS_KEPT)

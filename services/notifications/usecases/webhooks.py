@@ -3,7 +3,7 @@
 import base64
 import secrets
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chassis.db import Transaction
 from chassis.errors import NotFound
@@ -13,9 +13,12 @@ from chassis.tokens import Caller
 from chassis.wire import Position
 from services.notifications import wire
 from services.notifications.domain import webhook as rules
-from services.notifications.domain.delivery import Delivery
+from services.notifications.domain.delivery import Attempt, Delivery, Hour
 from services.notifications.domain.webhook import Webhook
-from services.notifications.store import deliveries, webhooks
+from services.notifications.store import attempts, deliveries, webhooks
+
+SHOWN = 100  # attempts of one delivery; who has one sent again and again sees the last of them
+HOURS = 24
 
 
 class Webhooks:
@@ -29,7 +32,7 @@ class Webhooks:
         """A new endpoint and its secret, which is said this once."""
         there_are = webhooks.hold_organization(tx, caller.organization_id)
         webhook = rules.open_webhook(new_id(), caller.organization_id, url, kinds, now, there_are=there_are, development=self._development)
-        secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+        secret = _new_secret()
         webhooks.add(tx, self._keyring, webhook, secret)
         return webhook, secret
 
@@ -64,6 +67,13 @@ class Webhooks:
             deliveries.discard_of_webhook(tx, webhook_id)
         return after
 
+    def rotate(self, tx: Transaction, caller: Caller, now: datetime, webhook_id: str, *, at_once: bool) -> tuple[Webhook, str]:
+        """Another secret, said this once. Of two who rotate at once the second waits for the first, and is refused."""
+        webhook = rules.rotate(self.get(tx, caller, webhook_id, to_change=True), now, at_once=at_once)
+        secret = _new_secret()
+        webhooks.rotate(tx, self._keyring, webhook, secret)
+        return webhook, secret
+
     def delete(self, tx: Transaction, caller: Caller, webhook_id: str) -> None:
         """Removes it; what still waits is discarded."""
         self.get(tx, caller, webhook_id, to_change=True)
@@ -84,9 +94,26 @@ class Webhooks:
         last = webhook_deliveries[size - 1] if len(webhook_deliveries) > size else None
         return webhook_deliveries[:size], [last.create_time.isoformat(), last.id] if last else None
 
+    def get_delivery(self, tx: Transaction, caller: Caller, delivery_id: str, webhook_id: str) -> tuple[Delivery, str, list[Attempt]]:
+        """One delivery with its body and its attempts; of this webhook, if one is named."""
+        found = deliveries.fetch(tx, caller.organization_id, delivery_id)
+        if found is None or webhook_id not in ("", found[0].webhook_id):
+            raise NotFound
+        return *found, attempts.of_delivery(tx, delivery_id, SHOWN)
+
+    def list_hours(self, tx: Transaction, caller: Caller, now: datetime, webhook_id: str) -> list[Hour]:
+        """What came of the attempts of the last day by endpoint and hour: the hour under way, and those before it."""
+        asked = [self.get(tx, caller, webhook_id)] if webhook_id else self.list_all(tx, caller)
+        since = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
+        return attempts.by_hour(tx, [webhook.id for webhook in asked], since)
+
     def resend(self, tx: Transaction, caller: Caller, now: datetime, delivery_id: str, webhook_id: str) -> Delivery:
         """Queues a delivery again under its id, whatever became of it; of this webhook, if one is named."""
         delivery = deliveries.again(tx, caller.organization_id, delivery_id, now)
         if delivery is None or webhook_id not in ("", delivery.webhook_id):
             raise NotFound
         return delivery
+
+
+def _new_secret() -> str:
+    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()

@@ -1,0 +1,188 @@
+"""Systems: what came of the last day, a delivery as it was sent, a secret that is exchanged, and keys in words."""
+
+from __future__ import annotations
+
+import html
+import re
+import shlex
+import subprocess
+from datetime import timedelta
+
+import pytest
+from flask.testing import FlaskClient
+
+from chassis import errors
+from chassis.wire import timestamp
+from protos.contract.v1 import contract_pb2
+from protos.notifications.v1 import notifications_pb2 as n
+from protos.partners.v1 import members_pb2 as m
+from services.gateway import i18n, pictures
+from services.gateway.pages.webhooks import curl
+from services.notifications.domain.webhook import TEST
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import PlayedServices, enter, pages, token_of
+from tests.notifications.receiver import Receiver
+
+OTHER_ID = "b" * 32
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    return PlayedServices()
+
+
+@pytest.fixture
+def client(played: PlayedServices) -> FlaskClient:
+    return enter(pages(played).test_client())
+
+
+def hour(back: int, delivered: int, failed: int, webhook: str = ID) -> n.DeliveryHour:
+    """One that began so many hours before the present one."""
+    start = i18n.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=back)
+    return n.DeliveryHour(webhook_id=webhook, start_time=timestamp(start), delivered=delivered, failed=failed)
+
+
+def attempt(**values: object) -> n.DeliveryAttempt:
+    headers = {"accept": "*/*", "accept-encoding": "gzip", "connection": "keep-alive", "webhook-id": ID, "webhook-signature": "v1,a= v1,b="}
+    return n.DeliveryAttempt(attempt_time=timestamp(i18n.now()), headers=headers, duration_ms=12, **values)  # type: ignore[arg-type]
+
+
+def test_a_day_is_its_last_24_hours_also_those_in_which_nothing_happened() -> None:
+    with pages(PlayedServices()).test_request_context():
+        day = pictures.day([hour(0, 1, 0), hour(23, 1000, 4), hour(24, 7, 7)], i18n.now())
+    assert len(day.hours) == pictures.HOURS
+    assert (day.delivered, day.failed) == (1001, 4)
+    assert [(bar.up, bar.down) for bar in (day.hours[0], day.hours[1], day.hours[-1])] == [(36, 3), (0, 0), (3, 0)]
+
+
+def test_the_list_asks_once_for_the_hours_of_all_endpoints(played: PlayedServices, client: FlaskClient) -> None:
+    hooks = [n.Webhook(id=id, url=f"https://{name}.example/", enabled=True) for id, name in ((ID, "one"), (OTHER_ID, "other"))]
+    played.answers["ListWebhooks"] = n.ListWebhooksResponse(webhooks=hooks)
+    played.answers["ListDeliveryHours"] = n.ListDeliveryHoursResponse(hours=[hour(3, 5, 2), hour(1, 1, 0)])
+    page = client.get("/webhooks").text
+    assert played.last("ListDeliveryHours") == n.ListDeliveryHoursRequest()
+    assert [rpc for rpc, _, _ in played.asked].count("ListDeliveryHours") == 1
+    assert "Llegaron <b>6</b>" in page
+    assert "Fallaron <b>2</b>" in page
+    assert page.count("<rect") == 3
+    assert page.count("Nada enviado en las últimas 24 horas.") == 1
+    assert len(re.findall(r"<tr><td>\d\d:\d\d</td>", page)) == 2  # the same for those who read
+
+
+def test_a_delivery_shows_its_attempts_its_headers_and_its_body(played: PlayedServices, client: FlaskClient) -> None:
+    failed, arrived = attempt(http_status=503, error_code=n.DELIVERY_ERROR_HTTP), attempt(http_status=204)
+    body = '{"type":"enlace.referral.sent.v1"}'
+    played.answers["GetDelivery"] = n.Delivery(
+        id=ID, webhook_id=ID, kind="referral_sent", status=n.DELIVERY_STATUS_DELIVERED, attempts=2, body_sha256="f" * 64,
+        sent=n.DeliveryContent(body=body, attempts=[arrived, failed]),
+    )  # fmt: skip
+    page = html.unescape(client.get(f"/webhooks/{ID}/deliveries/{ID}").text)
+    assert played.last("GetDelivery") == n.GetDeliveryRequest(id=ID, webhook_id=ID)
+    assert f"<code>{body}</code>" in page
+    assert page.count("webhook-signature: v1,a= v1,b=\n") == 2
+    assert "respondió con error</b> · 503 · 12 ms" in page
+    assert "Llegó</b> · 204 · 12 ms" in page
+
+
+@pytest.mark.parametrize(("attempts", "said"), [(0, "Ningún intento todavía."), (4, "Los intentos se guardan 30 días.")])
+def test_a_delivery_without_attempts_says_why(played: PlayedServices, client: FlaskClient, attempts: int, said: str) -> None:
+    played.answers["GetDelivery"] = n.Delivery(id=ID, kind="referral_sent", attempts=attempts, sent=n.DeliveryContent(body="{}"))
+    page = client.get(f"/webhooks/{ID}/deliveries/{ID}").text
+    assert said in page
+    assert "curl" not in page
+
+
+def test_a_test_is_called_one(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["GetDelivery"] = n.Delivery(id=ID, kind=TEST)
+    played.answers["ListDeliveries"] = n.ListDeliveriesResponse(deliveries=[n.Delivery(id=ID, kind=TEST)])
+    assert "<h1>Prueba</h1>" in client.get(f"/webhooks/{ID}/deliveries/{ID}").text
+    assert ">Prueba</a>" in client.get(f"/webhooks/{ID}").text
+
+
+def test_a_delivery_of_others_is_a_page_that_is_not_there(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["GetDelivery"] = errors.NotFound()
+    assert client.get(f"/webhooks/{ID}/deliveries/{OTHER_ID}").status_code == 404
+
+
+def test_the_line_for_curl_repeats_the_request_and_runs_nothing_else() -> None:
+    receiver = Receiver()
+    try:
+        sent = n.DeliveryContent(body="""{"a":"it's $(touch x) `y` "}""", attempts=[attempt()])
+        line = curl(f"{receiver.url}?a=1&b=$(touch%20x)';'", sent)
+        assert shlex.split(line.replace("\\\n", ""))[0] == "curl"
+        subprocess.run(["sh", "-c", line], check=True, capture_output=True, timeout=20)
+        [got] = receiver.got
+    finally:
+        receiver.close()
+    assert got.path == "/enlace?a=1&b=$(touch%20x)';'"
+    assert got.body == sent.body
+    assert {name: got.headers[name] for name in ("webhook-id", "webhook-signature")} == {
+        "webhook-id": ID,
+        "webhook-signature": "v1,a= v1,b=",
+    }
+
+
+def post(client: FlaskClient, path: str, to: str, **values: object):  # type: ignore[no-untyped-def]
+    return client.post(to, data={"form_token": token_of(client.get(path).text), "request_id": "1" * 32, **values})
+
+
+def test_a_secret_is_exchanged_and_shown_once(played: PlayedServices, client: FlaskClient) -> None:
+    hook = n.Webhook(id=ID, url="https://one.example/", enabled=True)
+    until = timestamp(i18n.now() + timedelta(hours=24))
+    played.answers["GetWebhook"] = hook
+    assert "Firman dos secretos" not in client.get(f"/webhooks/{ID}").text
+    played.answers["GetWebhook"] = n.Webhook(id=ID, url="https://one.example/", enabled=True, former_secret_expire_time=until)
+    played.answers["RotateWebhookSecret"] = n.RotateWebhookSecretResponse(webhook=hook, secret="whsec_new")
+    answer = post(client, f"/webhooks/{ID}", f"/webhooks/{ID}/secret")
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+    assert "whsec_new" in answer.text
+    assert "Firman dos secretos. El de antes termina: mañana" in answer.text
+    assert played.last("RotateWebhookSecret") == n.RotateWebhookSecretRequest(id=ID, request_id="1" * 32)
+    assert "whsec_new" not in client.get(f"/webhooks/{ID}").text
+    post(client, f"/webhooks/{ID}", f"/webhooks/{ID}/secret", at_once="1")
+    assert played.last("RotateWebhookSecret").at_once
+
+
+def test_a_second_exchange_says_what_to_do(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["RotateWebhookSecret"] = errors.Conflict("secret_rotating")
+    answer = post(client, f"/webhooks/{ID}", f"/webhooks/{ID}/secret")
+    assert answer.status_code == 422
+    assert "El secreto de antes todavía firma." in answer.text
+
+
+def test_keys_say_in_words_what_they_may_and_when_they_were_used(played: PlayedServices, client: FlaskClient) -> None:
+    now = i18n.now()
+    common = {
+        "organization_id": ID,
+        "worker_id": ID,
+        "scopes": [contract_pb2.SCOPE_PEOPLE_OPEN],
+        "expire_time": timestamp(now + timedelta(days=9)),
+    }
+    keys = [
+        m.ApiKey(id="1" * 32, label="Nueva", **common),  # type: ignore[arg-type]
+        m.ApiKey(id="2" * 32, label="En uso", last_use_time=timestamp(now - timedelta(hours=2)), **common),  # type: ignore[arg-type]
+        m.ApiKey(id="3" * 32, label="Vieja", **{**common, "expire_time": timestamp(now - timedelta(days=1))}),  # type: ignore[arg-type]
+        m.ApiKey(id="4" * 32, label="Fuera", revoke_time=timestamp(now), **common),  # type: ignore[arg-type]
+    ]
+    played.answers["ListApiKeys"] = m.ListApiKeysResponse(api_keys=keys)
+    page = client.get("/keys").text
+    rows = re.findall(r"<tr><td.*?</tr>", page, re.DOTALL)
+    assert len(rows) == 4
+    for row, used, state in zip(rows, ("nunca", "hace 2 h", "nunca", "nunca"), ("Sirve", "Sirve", "Venció", "Revocada"), strict=True):
+        assert "Abrir nombres y notas, hasta donde hay consentimiento" in row
+        assert "people.open" not in row
+        assert f">{used}</td>" in row
+        assert state in row
+        assert ("/revoke" in row) is (state == "Sirve")
+    assert "Abrir nombres y notas" not in client.get("/keys?lang=fr").text
+
+
+def test_a_key_is_made_of_what_was_ticked(played: PlayedServices, client: FlaskClient) -> None:
+    answer = post(client, "/keys", "/keys", label="Caja", scopes=["people.read", "directory.read"])
+    assert answer.status_code == 200
+    assert list(played.last("CreateApiKey").scopes) == [contract_pb2.SCOPE_PEOPLE_READ, contract_pb2.SCOPE_DIRECTORY_READ]
+    played.answers["CreateApiKey"] = errors.Conflict("too_many_keys")
+    again = post(client, "/keys", "/keys", label="Caja", scopes=["people.read"])
+    assert again.status_code == 422
+    assert "Hay dos claves activas" in again.text
+    assert re.search(r'value="people.read" checked', again.text)

@@ -1,0 +1,187 @@
+"""What the owner of an endpoint finds out afterwards: each attempt with exactly what was sent, counts by the hour; and nobody else does."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from psycopg.errors import ForeignKeyViolation
+
+from chassis.ids import new_id
+from chassis.tokens import SYSTEM, Caller
+from protos.notifications.v1 import notifications_pb2 as pb
+from services.notifications.usecases.sending import ATTEMPTS_KEPT, sweep
+from services.notifications.usecases.webhooks import SHOWN
+from tests.builders import refusal
+from tests.notifications.conftest import OTHER, RECEIVER, Service
+
+BY_TRANSPORT = {"host", "content-length"}  # they follow from where it goes and how long it is
+NOT_FOUND = ("NOT_FOUND", "not_found")
+
+
+def delivery_of(service: Service, webhook_id: str, organization: str = RECEIVER) -> pb.Delivery:
+    """The newest one to this endpoint, whole."""
+    [newest, *_] = service.deliveries(webhook_id, organization)
+    assert not newest.HasField("sent")  # lists stay short
+    found: pb.Delivery = service.as_(organization, "MANAGER").GetDelivery(id=newest.id, webhook_id=webhook_id)
+    return found
+
+
+def test_what_is_shown_of_an_attempt_is_what_the_receiver_got(service: Service) -> None:
+    system = service.receiver()
+    made = service.webhook(RECEIVER, system.url)
+    service.hear("sent")
+    service.send_webhooks()
+    shown = delivery_of(service, made.webhook.id)
+    [got], [attempt] = system.got, shown.sent.attempts
+    assert shown.sent.body == got.body
+    assert dict(attempt.headers) == {name: value for name, value in got.headers.items() if name not in BY_TRANSPORT}
+    assert (attempt.http_status, attempt.error_code) == (204, 0)
+    assert attempt.duration_ms == shown.last_duration_ms
+    assert str(attempt.attempt_time.seconds) == got.headers["webhook-timestamp"]
+    got.verified(made.secret)
+
+
+def test_each_attempt_says_when_with_which_status_and_why_it_failed(service: Service) -> None:
+    system = service.receiver(answers=[503, 500], body=b"a trace with who knows what in it")
+    webhook = service.webhook(RECEIVER, system.url).webhook
+    service.hear("sent")
+    for step in (0, 7, 60):
+        service.advance(seconds=step)
+        service.send_webhooks()
+    shown = delivery_of(service, webhook.id)
+    assert [(each.http_status, each.error_code) for each in shown.sent.attempts] == [
+        (204, 0), (500, pb.DELIVERY_ERROR_HTTP), (503, pb.DELIVERY_ERROR_HTTP),
+    ]  # fmt: skip
+    assert shown.attempts == len(shown.sent.attempts)
+    assert [each.headers["webhook-timestamp"] for each in shown.sent.attempts] == [
+        got.headers["webhook-timestamp"] for got in system.got[::-1]
+    ]
+    assert [each.headers["webhook-signature"] for each in shown.sent.attempts] == [
+        got.headers["webhook-signature"] for got in system.got[::-1]
+    ]
+    assert "who knows what" not in str(service.rows("SELECT * FROM attempts"))
+
+
+def test_nobody_answering_is_an_attempt_too(service: Service) -> None:
+    system = service.receiver()
+    system.close()
+    service.receivers.clear()
+    webhook = service.webhook(RECEIVER, system.url).webhook
+    service.hear("sent")
+    service.send_webhooks()
+    [attempt] = delivery_of(service, webhook.id).sent.attempts
+    assert (attempt.http_status, attempt.error_code) == (0, pb.DELIVERY_ERROR_CONNECTION)
+
+
+def test_an_attempt_whose_lease_had_run_out_is_neither_counted_nor_noted(service: Service) -> None:
+    webhook = service.webhook(RECEIVER, service.receiver().url).webhook
+    service.hear("sent")
+    with service.database.dedicated() as connection:
+        [claim] = service.sending.next_webhooks(connection, service.clock.now(), slow=False, limit=5)
+    service.advance(seconds=31)
+    service.send_webhooks()
+    service.web_sender().send(claim)
+    shown = delivery_of(service, webhook.id)
+    assert shown.attempts == len(shown.sent.attempts) == 1
+
+
+def test_one_that_is_sent_again_and_again_shows_the_last(service: Service) -> None:
+    webhook = service.webhook(RECEIVER, service.receiver().url).webhook
+    sample = service.as_(RECEIVER, "MANAGER").TestWebhook(id=webhook.id)
+    service.rows(
+        "WITH made AS (INSERT INTO attempts SELECT %s, n, %s, now(), 's', n, '', 1 FROM generate_series(1, %s) n RETURNING 1) SELECT FROM made",
+        sample.id, webhook.id, SHOWN + 20,
+    )  # fmt: skip
+    statuses = [each.http_status for each in delivery_of(service, webhook.id).sent.attempts]
+    assert statuses == list(range(SHOWN + 20, 20, -1))
+
+
+def test_not_yours_and_not_there_look_the_same(service: Service) -> None:
+    mine, also_mine = (service.webhook(RECEIVER, service.receiver().url).webhook for _ in range(2))
+    theirs = service.webhook(OTHER, service.receiver().url).webhook
+    service.desk(RECEIVER, "mesa@ong.example")
+    service.hear("sent")
+    service.hear("sent", receiver_organization_id=OTHER)
+    service.send_webhooks()
+    manager = service.as_(RECEIVER, "MANAGER")
+    [their_delivery] = service.deliveries(theirs.id, OTHER)
+    [my_delivery] = service.deliveries(mine.id)
+    [mail] = service.rows("SELECT id FROM deliveries WHERE channel = 'email'")
+    for asked in (
+        {"id": new_id()},
+        {"id": "none"},
+        {"id": their_delivery.id},
+        {"id": their_delivery.id, "webhook_id": theirs.id},
+        {"id": their_delivery.id, "webhook_id": mine.id},
+        {"id": my_delivery.id, "webhook_id": also_mine.id},
+        {"id": mail["id"]},
+    ):
+        assert refusal(lambda asked=asked: manager.GetDelivery(**asked)) == NOT_FOUND  # type: ignore[misc]
+    assert manager.GetDelivery(id=my_delivery.id).id == my_delivery.id
+    manager.DeleteWebhook(id=mine.id)
+    assert refusal(lambda: manager.GetDelivery(id=my_delivery.id)) == NOT_FOUND  # as its list is
+
+
+def test_the_database_itself_keeps_attempts_apart(service: Service) -> None:
+    service.webhook(RECEIVER, service.receiver().url)
+    service.hear("sent")
+    service.send_webhooks()
+    for organization, seen in ((RECEIVER, 1), (OTHER, 0)):
+        with service.database.transaction(Caller(new_id(), "worker", organization, frozenset({"MANAGER"}), frozenset(), "es")) as tx:
+            assert len(tx.execute("SELECT FROM attempts").fetchall()) == seen
+
+
+def test_attempts_are_counted_by_endpoint_and_hour(service: Service) -> None:
+    service.clock.set(service.clock.now().replace(minute=20))
+    failing = service.webhook(RECEIVER, service.receiver(answers=[500] * 9).url).webhook
+    sound = service.webhook(RECEIVER, service.receiver().url).webhook
+    service.webhook(OTHER, service.receiver().url)
+    manager = service.as_(RECEIVER, "MANAGER")
+    assert list(manager.ListDeliveryHours().hours) == []
+    for organization in (RECEIVER, RECEIVER, OTHER):
+        service.hear("sent", receiver_organization_id=organization)
+        service.send_webhooks()
+    first = service.clock.now().replace(minute=0, second=0, microsecond=0)
+    service.advance(hours=2)
+    service.hear("sent")
+    service.send_webhooks()
+
+    def counted(**asked: str) -> list[tuple[str, int, int, int]]:
+        hours = manager.ListDeliveryHours(**asked).hours
+        return [
+            (each.webhook_id, (each.start_time.seconds - int(first.timestamp())) // 3600, each.delivered, each.failed) for each in hours
+        ]
+
+    # Of three that waited for the failing endpoint each was tried once more
+    expected = [(failing.id, 0, 0, 2), (failing.id, 2, 0, 3), (sound.id, 0, 2, 0), (sound.id, 2, 1, 0)]
+    assert counted() == sorted(expected)
+    assert counted(webhook_id=sound.id) == expected[2:]
+    service.clock.set(first + timedelta(hours=23, minutes=59))
+    assert len(counted()) == 4
+    service.advance(minutes=1)  # the first hour is the 24th before this one
+    assert counted() == sorted([expected[1], expected[3]])
+
+
+def test_hours_of_an_endpoint_of_others_are_not_there(service: Service) -> None:
+    theirs = service.webhook(OTHER, service.receiver().url).webhook
+    manager = service.as_(RECEIVER, "MANAGER")
+    assert refusal(lambda: manager.ListDeliveryHours(webhook_id=theirs.id)) == NOT_FOUND
+    assert refusal(lambda: manager.ListDeliveryHours(webhook_id=new_id())) == NOT_FOUND
+
+
+def test_attempts_are_forgotten_after_a_month_and_the_delivery_stays(service: Service) -> None:
+    webhook = service.webhook(RECEIVER, service.receiver().url).webhook
+    service.hear("sent")
+    service.send_webhooks()
+    for step, left in ((ATTEMPTS_KEPT - timedelta(hours=1), 1), (timedelta(hours=2), 0)):
+        service.clock.advance(step)
+        with service.database.transaction(SYSTEM) as tx:
+            sweep(tx, service.clock.now())
+        shown = delivery_of(service, webhook.id)
+        assert (shown.attempts, len(shown.sent.attempts)) == (1, left)
+        assert json.loads(shown.sent.body)["type"] == "enlace.referral.sent.v1"
+
+
+def test_an_attempt_is_of_a_delivery(service: Service) -> None:
+    with pytest.raises(ForeignKeyViolation), service.database.transaction(SYSTEM) as tx:
+        tx.execute("INSERT INTO attempts VALUES ('none', 1, 'none', now(), '', 0, '', 0)")

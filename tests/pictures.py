@@ -130,11 +130,13 @@ class Walk:
 def drafts_a_referral(page: Page, site: str) -> str:
     """Nobody of the demo network has left a draft, and the pages of a new referral are a draft's."""
     page.goto(f"{site}/referrals/new")
-    page.check("main [name=channel_code][value=none]")
-    page.click("main p.save button")
     page.select_option("main [name=need_code]", "HOU.EMG")
+    page.click("main p.save button")
     page.check("main [name=urgency][value=emergency]")
     page.click("main p.save button")
+    page.fill("main [name=age]", "19")
+    page.click("main p.save button")
+    page.click("main [name=nobody_calls]")
     page.locator("main [name=service_id]").first.click()
     return page.url
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from html.parser import HTMLParser
 from threading import Thread
 from typing import Any, cast
 
@@ -136,6 +137,35 @@ def token_of(page: str) -> str:
     return found[1]
 
 
+class Form(HTMLParser):
+    """What a browser would send of the question on a page, but for the button."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.said: dict[str, str] = {}
+        self._select = self._area = ""
+        self.feed(page[page.index('<main id="main"') : page.index("</main>")])
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        has = {name: value or "" for name, value in attrs}
+        if tag == "input" and (has.get("type") not in ("radio", "checkbox") or "checked" in has):
+            self.said[has["name"]] = has["value"]
+        elif tag == "select":
+            self._select = has["name"]
+        elif tag == "option" and ("selected" in has or self._select not in self.said):
+            self.said[self._select] = has["value"]
+        elif tag == "textarea":
+            self._area = has["name"]
+            self.said[self._area] = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._area:
+            self.said[self._area] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        self._area = "" if tag == "textarea" else self._area
+
+
 def routes(app: Flask, method: str = "GET") -> Iterator[tuple[str, str]]:
     """Endpoint and an address for each route of the pages, with ids where the route wants them."""
     for rule in app.url_map.iter_rules():
@@ -173,6 +203,7 @@ __all__ = [
     "ALL_ROLES",
     "EXIT",
     "SECRET",
+    "Form",
     "PlayedServices",
     "enter",
     "n",

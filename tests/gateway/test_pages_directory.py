@@ -9,14 +9,16 @@ from html.parser import HTMLParser
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.datastructures import MultiDict
+from werkzeug.test import TestResponse
 
+from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import i18n, words
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, pages, referral, signed_in
+from tests.gateway.pages_gateway import Form, PlayedServices, enter, pages, referral, signed_in
 from tests.gateway.test_pages_flows import send
 
 
@@ -206,35 +208,39 @@ def test_a_result_leads_to_a_referral_that_goes_there_if_it_fits(client: FlaskCl
     played.answers["BatchGet"] = d.BatchGetResponse(services=[bed])
     first = client.get(f"/referrals/new?service={ID}").text
     assert "Para remitir a: <b>Albergue</b> · Casa Puentes" in first
-    played.answers["CreateReferral"] = r.Referral(id=ID, etag="d")
-    answer = send(client, f"/referrals/new?service={ID}", channel_code="phone")
-    assert answer.headers["Location"] == f"/referrals/{ID}/need?service={ID}"
-    played.answers["GetReferral"] = r.Referral(id=ID, etag="e", side=r.SIDE_SENDER, state=r.STATE_DRAFT)
-    step = client.get(answer.headers["Location"]).text
-    assert '<option value="HOU.EMG" selected>' in step
     played.answers["MatchServices"] = d.MatchServicesResponse(matches=[d.Match(service=bed, verdict=d.VERDICT_ASK)])
-    played.answers["UpdateReferral"] = r.Referral(id=ID, etag="f", need_code="HOU.EMG")
-    answer = send(client, f"/referrals/{ID}/need?service={ID}", need_code="HOU.EMG", urgency="urgent")
+    played.answers["CreateReferral"] = played.answers["GetReferral"] = r.Referral(id=ID, etag="d", person_id=ID)
+    played.answers["UpdateReferral"] = r.Referral(
+        id=ID, etag="e", person_id=ID, need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID
+    )
+    answer = asked_all(client, first)
     assert answer.headers["Location"] == f"/referrals/{ID}/consent"
-    need, service = (request for rpc, request, _ in played.asked if rpc == "UpdateReferral")
-    assert (need.update_mask.paths, service.update_mask.paths) == (["need_code", "urgency"], ["service_id"])
-    assert (service.referral.service_id, service.referral.etag) == (ID, "f")
-    assert need.request_id != service.request_id
+    kept = played.last("UpdateReferral").referral
+    assert (kept.service_id, kept.need_code, kept.etag) == (ID, "HOU.EMG", "d")
+
+
+def asked_all(client: FlaskClient, page: str) -> TestResponse:
+    """The answer to the last question before that for a service; what it gives is not asked where that is one help alone."""
+    answers = {"need": {"need_code": "HOU.EMG"}, "urgency": {"urgency": "urgent"}, "about": {}}
+    while (said := Form(page).said)["page"] in answers:
+        page = client.post("/referrals/new", data={**said, **answers[said["page"]]}).text
+    return client.post("/referrals/new", data={**Form(page).said, "channel_code": "phone"})
 
 
 @pytest.mark.parametrize("matches", [True, False])
 def test_where_it_does_not_fit_that_is_said_and_others_stand_beside(client: FlaskClient, played: PlayedServices, matches: bool) -> None:
-    played.answers["BatchGet"] = d.BatchGetResponse(services=[d.Service(id=ID, name="Albergue")])
+    played.answers["BatchGet"] = d.BatchGetResponse(services=[d.Service(id=ID, name="Albergue", need_codes=["HOU", "HOU.EMG"])])
     no = d.MatchReason(criterion=d.CRITERION_AGE, verdict=d.VERDICT_DOES_NOT_FIT, reason_code="age_too_low")
     young = d.Match(service=d.Service(id=ID, name="Albergue"), verdict=d.VERDICT_DOES_NOT_FIT, reasons=[no])
     played.answers["MatchServices"] = d.MatchServicesResponse(matches=[young] if matches else [])
-    answer = send(client, f"/referrals/{ID}/need?service={ID}", need_code="HOU.EMG", urgency="urgent")
-    assert answer.headers["Location"] == f"/referrals/{ID}/services?service={ID}"
-    assert len([rpc for rpc, _, _ in played.asked if rpc == "UpdateReferral"]) == 1
-    page = client.get(answer.headers["Location"]).text
+    first = client.get(f"/referrals/new?service={ID}").text
+    page = asked_all(client, first).text
+    assert not [rpc for rpc, _, _ in played.asked if rpc in ("CreatePerson", "CreateReferral")]
     assert "Albergue no puede recibirla:" in page
     assert ("es demasiado joven para este servicio." in page) is matches
     assert ("no está entre los que dan esta ayuda." in page) is not matches
+    played.answers["MatchServices"] = errors.Invalid(("dependants", "out_of_range"))
+    assert 'href="#dependants"' in asked_all(client, first).text
 
 
 def test_a_service_that_is_not_there_any_more_is_no_reason_to_stop(client: FlaskClient, played: PlayedServices) -> None:

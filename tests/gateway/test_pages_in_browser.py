@@ -19,9 +19,11 @@ from werkzeug.datastructures import MultiDict
 from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access
 from services.gateway.clients import READING_VERBS
-from tests.gateway.api_gateway import OUTPUTS
+from tests.gateway.api_gateway import ID, OUTPUTS
 from tests.gateway.pages_gateway import EXIT, SECRET, PlayedServices, enter, pages, routes, served, signed_in
 from tests.parts import html
 
@@ -82,6 +84,14 @@ def test_axe_finds_nothing_and_nothing_overflows(browser: Browser, role: str) ->
 @pytest.mark.parametrize("signed", [False, True], ids=["public", "signed in"])
 def test_axe_finds_nothing_in_the_dark(browser: Browser, site: str, signed: bool) -> None:
     assert faults_of(browser, site, paths(signed), "dark", signed) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_the_question_about_her_that_no_address_leads_to(browser: Browser, scheme: Literal["light", "dark"]) -> None:
+    played = PlayedServices()
+    played.answers["GetContact"] = c.Contact(id=ID, need_code="HOU.EMG", urgency=r.URGENCY_URGENT)
+    with served(pages(played)) as site:
+        assert faults_of(browser, site, [f"/referrals/new?contact={ID}"], scheme, signed=True) == []
 
 
 def faults_of(browser: Browser, site: str, addresses: list[str], scheme: Literal["light", "dark"], signed: bool) -> list[str]:

@@ -218,7 +218,7 @@ def test_how_soon_the_other_side_answers_is_said_as_the_service_has_it(language:
     first = r.PolicyDeadline(urgency=r.URGENCY_IMMEDIATE, clock=r.CLOCK_KIND_ACKNOWLEDGE, **policy)
     later = r.PolicyDeadline(urgency=r.URGENCY_IMMEDIATE, clock=r.CLOCK_KIND_DECIDE, seconds=7 * 60)
     played.answers["GetDeadlinePolicy"] = r.DeadlinePolicy(deadlines=[later, first])
-    page = enter(pages(played).test_client()).get(f"/referrals/{ID}/need?lang={language}").text
+    page = enter(pages(played).test_client()).get(f"/referrals/{ID}/urgency?lang={language}").text
     assert said in page
 
 

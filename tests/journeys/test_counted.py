@@ -146,8 +146,8 @@ def test_a_contact_has_its_reference_after_a_few_keys_and_is_sent_on_in_twenty_a
     operator.page.wait_for_load_state("networkidle")
 
     operator.clicks(operator.page.get_by_role("link", name="Empezar una remisión"))
-    operator.clicks("main input[name=channel_code][value=none]")
-    operator.clicks(operator.button("Guardar y seguir"))
+    operator.clicks(operator.button("^Seguir$"))  # what help and how soon the contact said, of the person nothing more is known
+    operator.clicks(operator.button("Nadie debe contactarla"))
     operator.clicks(operator.page.locator("li", has_text="Albergue Luna Nueva").get_by_role("button"))
     points = operator.page.locator("main input[name=explained_codes]").all()
     assert len(points) == 7

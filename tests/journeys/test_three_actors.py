@@ -82,7 +82,7 @@ class Operator(Actor):
         return said[0], said[1]
 
     def refers_the_caller_to(self, shelter_service: str) -> str:
-        """The five steps; returns the address of the referral."""
+        """Question after question; returns the address of the referral."""
         self.drafts_a_referral_to(shelter_service)
         self.keeps_her_consent("identity", "contact", "notes")
         self.sees("Revise y envíe")
@@ -120,12 +120,22 @@ class Operator(Actor):
     def drafts_a_referral_to(self, shelter_service: str) -> None:
         """Up to the question of her consent."""
         self.presses("Empezar una remisión")
-        self.page.fill("[name=given_name]", "Yolanda")
-        self.page.select_option("[name=age_band]", "18-24")
+        self.sees("Pregunta 3 de 5")  # what help, and how soon, the contact said already
+        self.page.fill("[name=age]", "191")
+        self.presses("^Seguir$")
+        self.sees("escriba los años con cifras")
+        self.page.fill("[name=age]", "19")
         self.page.select_option("[name=gender_code]", "Feminine")
         self.page.select_option("[name=department]", "NI-CI")
+        self.presses("^Seguir$")
+        self.page.locator("summary", has_text="Quién es").click()
+        self.page.fill("[name=given_name]", "Yolanda")
         self.chooses("channel_code", "none")
-        self.presses("Guardar y seguir")  # what help, and how soon, the contact said already
+        self.presses("^Seguir$")
+        self.sees("18 a 24 años, Chinandega")
+        self.presses("^Atrás$")
+        assert self.page.input_value("[name=given_name]") == "Yolanda"
+        self.presses("^Seguir$")
         self.page.locator("li", has_text=shelter_service).get_by_role("button").first.click()
 
     def sends_in_an_emergency(self, note: str) -> str:

@@ -29,7 +29,7 @@ def new() -> Response | str | tuple[str, int]:
     """A file without a referral yet."""
     errors: dict[str, str] = {}
     if request.method == "POST":
-        errors = person_form.missing()
+        errors = person_form.age_problems() | person_form.missing()
         if not errors:
             try:
                 person = clients().people.CreatePerson(person_form.request_of(forms.request_id()))

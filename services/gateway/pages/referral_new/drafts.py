@@ -1,0 +1,114 @@
+"""The questions of a referral that is a draft already: where to go on, and one page for each answer that is still missing or is changed."""
+
+from flask import redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import access, forms, names, words
+from services.gateway.clients import clients
+from services.gateway.pages import person_form
+from services.gateway.pages.referral_new.questions import problems
+from services.gateway.pages.referral_new.shared import Answer, blueprint, change, draft_of, file_of, matches, onward, urgency_hints
+
+
+@blueprint.get("/referrals/<identifier>/draft")
+@access.open_to(access.SENDERS)
+def resume(identifier: str) -> Response:
+    """Goes on where something is missing."""
+    return onward(draft_of(identifier))
+
+
+@blueprint.route("/referrals/<identifier>/reroute", methods=["GET", "POST"])
+@access.open_to(access.SENDERS)
+def reroute(identifier: str) -> Response | str:
+    """A fresh draft for the same person and need, after a no. The old one stays as it is and is named as its reason."""
+    old = draft_of(identifier)
+    drafts = r.ReferralFilter(box=r.BOX_OUTBOX, states=[r.STATE_DRAFT], person_id=old.person_id)
+    for begun in clients().referrals.ListReferrals(r.ListReferralsRequest(filter=drafts, page_size=50)).referrals:
+        if begun.based_on_id == old.id:  # somebody began it already
+            return redirect(url_for("referral_new.resume", identifier=begun.id))
+    if request.method == "GET":
+        return render_template("reroute.html", referral=old, names=names.names_of([old]))
+    draft = clients().referrals.CreateReferral(
+        r.CreateReferralRequest(
+            person_id=old.person_id,
+            contact_id=old.contact_id,
+            need_code=old.need_code,
+            urgency=old.urgency,
+            based_on_id=old.id,
+            request_id=forms.request_id(),
+        )
+    )
+    return redirect(url_for("referral_new.services", identifier=draft.id), 303)
+
+
+@blueprint.route("/referrals/<identifier>/need", methods=["GET", "POST"])
+@access.open_to(access.SENDERS)
+def need(identifier: str) -> Answer:
+    """What is needed."""
+    return ask(identifier, "need", "need_code", forms.text("need_code"), "referral.show")
+
+
+@blueprint.route("/referrals/<identifier>/urgency", methods=["GET", "POST"])
+@access.open_to(access.SENDERS)
+def urgency(identifier: str) -> Answer:
+    """How soon."""
+    return ask(identifier, "urgency", "urgency", words.number("urgency", forms.text("urgency")), "referral_new.need")
+
+
+@blueprint.route("/referrals/<identifier>/services", methods=["GET", "POST"])
+@access.open_to(access.SENDERS)
+def services(identifier: str) -> Answer:
+    """Which service, with the reasons."""
+    return ask(identifier, "services", "service_id", forms.text("service_id"), "referral_new.urgency")
+
+
+def ask(identifier: str, page: str, field: str, value: object, before: str) -> Answer:
+    """One question whose answer is a field of the draft; `before` is where its way back leads."""
+    draft, errors = draft_of(identifier), dict[str, str]()
+    if request.method == "POST" and not (errors := problems(page, request.form)):
+        try:
+            return onward(change(draft, forms.etag(), **{field: value}), page)
+        except forms.SHOWN_IN_PLACE as refusal:
+            errors = forms.problems(refusal)
+    if page == "services" and not draft.need_code:
+        return onward(draft)
+    said = {"need_code": draft.need_code, "urgency": words.code("urgency", draft.urgency), **request.form.to_dict()}
+    return show(
+        draft,
+        page,
+        errors,
+        before,
+        said=said,
+        matches=matches(draft.need_code, draft.person) if page == "services" else [],
+        urgency_hints=urgency_hints() if page == "urgency" else {},
+    )
+
+
+@blueprint.route("/referrals/<identifier>/contact", methods=["GET", "POST"])
+@access.open_to(access.SENDERS)
+def contact(identifier: str) -> Answer:
+    """How she may be reached: a part of her file, which this referral needs."""
+    draft = draft_of(identifier)
+    file, errors = file_of(draft.person_id), dict[str, str]()
+    plan = p.SetSafeContactRequest(id=file.id, safe_contact=file.safe_contact)
+    if request.method == "POST":
+        plan = forms.filled(p.SetSafeContactRequest(id=file.id))
+        if forms.flag("nobody_calls"):
+            plan.safe_contact.channel_code = p.SAFE_CHANNEL_NONE
+        errors = {} if plan.safe_contact.channel_code else person_form.missing()
+        if not errors:
+            try:
+                clients().people.SetSafeContact(plan)
+                return onward(draft)
+            except forms.SHOWN_IN_PLACE as refusal:
+                errors = forms.problems(refusal)
+    return show(draft, "contact", errors, "referral_new.services", person=plan.safe_contact, file=file)
+
+
+def show(draft: r.Referral, page: str, errors: dict[str, str], before: str, **known: object) -> Answer:
+    """Renders one question."""
+    back = url_for(before, identifier=draft.id)
+    answer = render_template(f"new_{page}.html", draft=draft, page=page, errors=errors, back=back, **known)
+    return (answer, 422) if errors else answer

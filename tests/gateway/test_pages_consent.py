@@ -1,0 +1,216 @@
+"""A consent, one page after the other: nothing is answered before she answers, and a receipt is made of what she said alone."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.datastructures import MultiDict
+from werkzeug.test import TestResponse
+
+from chassis import errors
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import vocabulary
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import PlayedServices, enter, pages
+from tests.gateway.test_pages_flows import asked, send
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    return PlayedServices()
+
+
+@pytest.fixture
+def client(played: PlayedServices) -> FlaskClient:
+    return enter(pages(played).test_client())
+
+
+SEVEN = list(vocabulary.TABLES["explained"])
+NO_TO_ALL = {f"answer_{group}": "no" for group in vocabulary.TABLES["field_group"]}
+ANSWERS = {**NO_TO_ALL, "answer_identity": "yes", "answer_health": "yes"}
+GIVEN = {"giver_code": "person", "assent_code": "given", "manner_code": "spoken", "in_private": "1", "until_time": "2027-02-01"}
+CONSENT = f"/referrals/{ID}/consent"
+
+
+def hidden_fields(page: str) -> MultiDict[str, str]:
+    """What travels in the one form of a page of the consent."""
+    form = next(form for form in re.findall(r'<form method="post".*?</form>', page, re.DOTALL) if 'name="recipient"' in form)
+    return MultiDict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', form))
+
+
+def go_on(client: FlaskClient, page: TestResponse, **fields: object) -> TestResponse:
+    """Sends the page with what is filled in, as a browser would."""
+    data = hidden_fields(page.text)
+    for name, value in fields.items():
+        data.setlist(name, value if isinstance(value, list) else [str(value)])
+    return client.post(CONSENT, data=data)
+
+
+def ticked(page: TestResponse) -> int:
+    return len(re.findall(r"<input[^>]* checked", page.text))
+
+
+def test_a_consent_is_kept_as_it_was_given_and_only_at_the_last_of_three_pages(played: PlayedServices, client: FlaskClient) -> None:
+    first = client.get(CONSENT)
+    second = go_on(client, first, explained_codes=SEVEN)
+    third = go_on(client, second, purpose_codes="HOU.EMG", **ANSWERS)
+    assert [page.status_code for page in (first, second, third)] == [200] * 3
+    assert [ticked(page) for page in (first, second, third)] == [0] * 3, "nothing is answered before she answers"
+    assert (asked(played, "CreateReceipt"), asked(played, "UpdateReferral")) == (0, 0)
+    answer = go_on(client, third, **GIVEN)
+    assert answer.headers["Location"] == f"/referrals/{ID}/check"
+    receipt = played.last("CreateReceipt").receipt
+    assert list(receipt.field_groups) == [p.FIELD_GROUP_IDENTITY, p.FIELD_GROUP_HEALTH]
+    assert {number for number in p.Explained.values() if number} == set(receipt.explained_codes)
+    assert (receipt.giver_code, receipt.manner_code, receipt.in_private) == (p.GIVER_PERSON, p.MANNER_SPOKEN, True)
+    assert (receipt.recipient_organization_id, list(receipt.purpose_codes)) == (ID, ["HOU.EMG"])
+    assert receipt.until_time.ToJsonString() == "2027-02-01T06:00:00Z", "midnight in Managua"
+    assert played.last("UpdateReferral").update_mask.paths == ["receipt_id"]
+    go_on(client, third, **GIVEN)
+    first_, again = [request.request_id for rpc, request, _ in played.asked if rpc == "CreateReceipt"]
+    assert first_ == again, "sent twice it is one receipt"
+
+
+def test_a_point_that_was_not_said_is_named_and_the_others_stay_ticked(played: PlayedServices, client: FlaskClient) -> None:
+    answer = go_on(client, client.get(CONSENT), explained_codes=SEVEN[1:])
+    assert answer.status_code == 422
+    assert f'href="#point_{SEVEN[0]}"' in answer.text
+    assert f'href="#point_{SEVEN[1]}"' not in answer.text
+    assert ticked(answer) == 6
+
+
+def test_every_group_is_answered_yes_or_no(client: FlaskClient) -> None:
+    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
+    answer = go_on(client, second, purpose_codes="HOU", answer_identity="yes", answer_health="no")
+    assert answer.status_code == 422
+    open_ = set(re.findall(r'href="#(answer_\w+)"', answer.text))
+    assert open_ == NO_TO_ALL.keys() - {"answer_identity", "answer_health"}
+    assert ticked(answer) == 2
+
+
+def test_no_to_the_rest_is_a_no_to_whatever_was_not_answered(played: PlayedServices, client: FlaskClient) -> None:
+    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
+    third = go_on(client, second, purpose_codes="HOU", answer_identity="yes", answer_health="no", no_to_the_rest="1")
+    assert third.status_code == 200
+    go_on(client, third, **GIVEN)
+    assert list(played.last("CreateReceipt").receipt.field_groups) == [p.FIELD_GROUP_IDENTITY]
+
+
+def test_no_to_everything_gives_no_consent_either(played: PlayedServices, client: FlaskClient) -> None:
+    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
+    answer = go_on(client, second, purpose_codes="HOU", no_to_the_rest="1")
+    assert "Sin su permiso no se envía nada" in answer.text
+    assert asked(played, "CreateReceipt") == 0
+
+
+def test_who_says_yes_to_nothing_gives_no_consent_and_gets_help_all_the_same(played: PlayedServices, client: FlaskClient) -> None:
+    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
+    answer = go_on(client, second, purpose_codes="HOU", **NO_TO_ALL)
+    assert "Sin su permiso no se envía nada; puede recibir ayuda igual." in answer.text
+    back = go_on(client, answer, back="1")
+    assert ticked(back) == len(NO_TO_ALL), "her answers are there to be changed"
+    assert asked(played, "CreateReceipt") == 0
+
+
+def test_back_keeps_what_was_said_on_every_page(client: FlaskClient) -> None:
+    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
+    third = go_on(client, second, purpose_codes="HOU", **ANSWERS)
+    second = go_on(client, third, back="1", **GIVEN)
+    assert ticked(second) == len(ANSWERS)
+    first = go_on(client, second, back="1", purpose_codes="HOU", **ANSWERS)
+    assert ticked(first) == 7
+    third = go_on(client, go_on(client, first, explained_codes=SEVEN), purpose_codes="HOU", **ANSWERS)
+    assert ticked(third) == 4, "who gave it, the own word of a child, how, and that nobody listened"
+    assert 'value="2027-02-01"' in third.text
+
+
+def test_no_page_can_be_left_out(played: PlayedServices, client: FlaskClient) -> None:
+    start = hidden_fields(client.get(CONSENT).text)
+    for said, wanted in (({}, "point_uses"), ({"explained_codes": SEVEN}, "answer_identity")):
+        answer = client.post(CONSENT, data={**start.to_dict(), "page": "manner", **GIVEN, **said})
+        assert answer.status_code == 422
+        assert f'href="#{wanted}"' in answer.text
+    assert asked(played, "CreateReceipt") == 0
+
+
+def test_how_it_was_given_must_be_said(played: PlayedServices, client: FlaskClient) -> None:
+    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
+    answer = go_on(client, go_on(client, second, purpose_codes="HOU", **ANSWERS))
+    assert answer.status_code == 422
+    assert {"giver_code", "manner_code"} <= set(re.findall(r'href="#(\w+)"', answer.text))
+    assert asked(played, "CreateReceipt") == 0
+
+
+def test_what_was_explained_about_one_organisation_is_no_consent_for_another(played: PlayedServices, client: FlaskClient) -> None:
+    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
+    third = go_on(client, second, purpose_codes="HOU", **ANSWERS)
+    played.answers["GetService"] = d.Service(id=ID, organization_id="b" * 32, name="Otro")
+    answer = go_on(client, third, **GIVEN)
+    assert answer.status_code == 422
+    assert "Cambió el servicio" in answer.text
+    assert (ticked(answer), asked(played, "CreateReceipt")) == (0, 0)
+
+
+def test_for_a_child_its_own_word_is_asked_for_and_who_can_not_be_told_is_decided_for_by_two(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    child = r.Referral(
+        id=ID, etag="1", state=r.STATE_DRAFT, person_id=ID, service_id=ID, person=r.CoarsePerson(age_band=r.AGE_BAND_0_TO_11)
+    )
+    played.answers["GetReferral"] = child
+    second = go_on(client, client.get(CONSENT), unasked="1")
+    third = go_on(client, second, purpose_codes="HOU", **ANSWERS)
+    assert 'value="guardian"' not in third.text
+    assert go_on(client, third, giver_code="best_interest", manner_code="spoken").status_code == 422
+    go_on(client, third, giver_code="best_interest", manner_code="spoken", assent_code="too_young")
+    receipt = played.last("CreateReceipt").receipt
+    assert (receipt.giver_code, receipt.assent_code, list(receipt.explained_codes)) == (p.GIVER_BEST_INTEREST, p.ASSENT_TOO_YOUNG, [])
+
+
+def test_a_consent_that_the_service_refuses_comes_back_on_its_page(played: PlayedServices, client: FlaskClient) -> None:
+    second = go_on(client, client.get(CONSENT), explained_codes=SEVEN)
+    third = go_on(client, second, purpose_codes="HOU", **ANSWERS)
+    for refusal, shown in (
+        (errors.Invalid(("receipt.until_time", "out_of_range")), 'href="#until_time"'),
+        (errors.Invalid(("receipt.explained_codes", "required")), "Léale esto"),
+        (errors.Conflict("guardian_required"), "Es menor de edad"),
+    ):
+        played.answers["CreateReceipt"] = refusal
+        answer = go_on(client, third, **GIVEN)
+        assert answer.status_code == 422
+        assert shown in answer.text
+
+
+def test_to_read_it_in_another_language_unticks_nothing(played: PlayedServices, client: FlaskClient) -> None:
+    again = go_on(client, client.get(CONSENT), explained_codes=SEVEN[:3], speak="fr")
+    assert again.status_code == 200
+    assert ("faire une pause" in again.text, ticked(again)) == (True, 3)
+    assert "faire une pause" in go_on(client, again, explained_codes=SEVEN[:4]).text, "and goes on in it"
+
+
+def test_the_consents_that_are_offered_are_those_that_the_service_names_for_this_referral(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[p.Receipt(id="b" * 32)])
+    page = client.get(f"/referrals/{ID}/consent").text
+    assert played.last("ListReceipts") == p.ListReceiptsRequest(person_id=ID, referral_id=ID)
+    assert f'value="{"b" * 32}"' in page
+
+
+def test_the_text_to_read_aloud_is_in_the_person_s_language(played: PlayedServices, client: FlaskClient) -> None:
+    page = client.get(f"/referrals/{ID}/consent?read=fr").text
+    assert '<html lang="es"' in page
+    assert "faire une pause" in page
+    assert all(f'value="{code}"' in page for code in vocabulary.TABLES["explained"])
+
+
+def test_a_refused_send_says_what_is_missing_and_keeps_the_note(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["SendReferral"] = errors.Conflict("receipt_missing")
+    answer = send(client, f"/referrals/{ID}/check", note="Llega a las seis")
+    assert answer.status_code == 422
+    assert "Falta el consentimiento" in answer.text
+    assert "Llega a las seis" in answer.text

@@ -1,0 +1,378 @@
+"""A new referral, one question a page: what is known is not asked, back loses nothing, and nothing is kept before a service is chosen."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from chassis import errors
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import members_pb2 as m
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import SECRET, Form, PlayedServices, enter, pages, signed_in, token_of
+from tests.gateway.test_pages_flows import asked, send
+
+NEW = "/referrals/new"
+OTHER = "b" * 32
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    played = PlayedServices()
+    played.answers["GetContact"] = c.Contact(id=ID, etag="1")
+    played.answers["CreatePerson"] = p.Person(id=ID)
+    played.answers["CreateReferral"] = r.Referral(id=ID)
+    played.answers["GetReferral"] = draft()
+    played.answers["GetPerson"] = p.Person(id=ID, code="K7M2QX", safe_contact=p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE))
+    played.answers["UpdateReferral"] = draft(need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID)
+    return played
+
+
+@pytest.fixture
+def client(played: PlayedServices) -> FlaskClient:
+    return enter(pages(played).test_client())
+
+
+def draft(**said: object) -> r.Referral:
+    return r.Referral(id=ID, etag="d1", state=r.STATE_DRAFT, side=r.SIDE_SENDER, person_id=ID, **said)  # type: ignore[arg-type]
+
+
+def answer(client: FlaskClient, page: TestResponse, **fields: object) -> TestResponse:
+    """Sends the question on the page, answered."""
+    return client.post(NEW, data={**Form(page.text).said, **fields})
+
+
+def question(page: TestResponse) -> str:
+    """Which question is on a page, and its number."""
+    number = re.search(r"Pregunta (\d) de (\d)", page.text)
+    return f"{Form(page.text).said['page']} {number[1]}/{number[2]}" if number else ""
+
+
+def up_to_services(client: FlaskClient, begin: str = NEW) -> TestResponse:
+    """All questions answered but the last one."""
+    page = answer(client, client.get(begin), need_code="HOU.EMG")
+    page = answer(client, page, urgency="urgent")
+    page = answer(client, page, age="19", gender_code="Feminine", department="NI-CI")
+    return answer(client, page, channel_code="phone", hours="de 9 a 11", given_name="Yolanda", message_may_be_left="1")
+
+
+def test_one_question_comes_after_the_other_and_a_chosen_service_makes_file_and_draft(played: PlayedServices, client: FlaskClient) -> None:
+    seen = [client.get(NEW)]
+    for said in ({"need_code": "HOU.EMG"}, {"urgency": "urgent"}, {"age": "19", "gender_code": "Feminine"}, {"channel_code": "none"}):
+        seen.append(answer(client, seen[-1], **said))
+    assert [question(page) for page in seen] == ["need 1/5", "urgency 2/5", "about 3/5", "contact 4/5", "services 5/5"]
+    assert {"CreatePerson", "CreateReferral", "UpdateReferral"}.isdisjoint(rpc for rpc, _, _ in played.asked)
+    matched = played.last("MatchServices")
+    assert (matched.need_code, matched.age, matched.gender) == ("HOU.EMG", 19, d.GENDER_FEMININE)
+    last = answer(client, seen[-1], service_id=ID)
+    assert last.headers["Location"] == f"/referrals/{ID}/consent"
+    file, begun, kept = played.last("CreatePerson"), played.last("CreateReferral"), played.last("UpdateReferral")
+    assert (file.identity, file.safe_contact.channel_code) == (p.Identity(), p.SAFE_CHANNEL_NONE)
+    assert (file.coarse.age_band, file.coarse.country) == (r.AGE_BAND_18_TO_24, "NI")
+    assert (begun.person_id, kept.referral.etag, kept.update_mask.paths) == (ID, "d1", ["need_code", "urgency", "service_id"])
+    assert (kept.referral.need_code, kept.referral.urgency, kept.referral.service_id) == ("HOU.EMG", r.URGENCY_URGENT, ID)
+    assert len({file.request_id, begun.request_id, kept.request_id}) == 3
+
+
+@pytest.mark.parametrize(("said", "wanted"), [({}, "need_code"), ({"need_code": "HOU.EMG"}, "urgency")])
+def test_a_question_without_its_answer_says_what_to_do(client: FlaskClient, said: dict[str, str], wanted: str) -> None:
+    page = client.get(NEW)
+    page = answer(client, answer(client, page, **said) if said else page)
+    assert page.status_code == 422
+    assert "Hay un problema" in page.text
+    assert f'href="#{wanted}"' in page.text
+    assert f'id="{wanted}-error"' in page.text
+
+
+def test_how_she_may_be_reached_is_the_one_thing_that_must_be_said_of_her(played: PlayedServices, client: FlaskClient) -> None:
+    page = answer(client, client.get(NEW), need_code="HOU.EMG")
+    contact = answer(client, answer(client, page, urgency="urgent"))
+    refused = answer(client, contact)
+    assert (refused.status_code, 'href="#channel_code"' in refused.text) == (422, True)
+    services = answer(client, contact, channel_code="phone", nobody_calls="1")  # the button is pressed last, and counts
+    assert question(services) == "services 5/5"
+    answer(client, services, service_id=ID)
+    assert played.last("CreatePerson").safe_contact.channel_code == p.SAFE_CHANNEL_NONE
+
+
+def test_no_page_can_be_left_out(played: PlayedServices, client: FlaskClient) -> None:
+    first = Form(client.get(NEW).text).said
+    refused = client.post(NEW, data={**first, "page": "services", "service_id": ID, "need_code": "HOU.EMG"})
+    assert (refused.status_code, Form(refused.text).said["page"]) == (422, "urgency")
+    said = {"need_code": "HOU.EMG", "urgency": "urgent", "age_band": "", "age": "200", "channel_code": "none"}
+    refused = client.post(NEW, data={**first, "page": "services", "service_id": ID, **said})
+    assert (refused.status_code, Form(refused.text).said["page"]) == (422, "about")
+    assert asked(played, "CreatePerson") == 0
+
+
+def test_back_keeps_the_answers_of_every_page(client: FlaskClient) -> None:
+    page = up_to_services(client)
+    page = answer(client, page, back="1")
+    said = Form(page.text).said
+    assert (said["channel_code"], said["hours"], said["given_name"], said["message_may_be_left"]) == ("phone", "de 9 a 11", "Yolanda", "1")
+    page = answer(client, page, back="1", hours="de 10 a 12")
+    assert [Form(page.text).said[name] for name in ("age", "gender_code", "department")] == ["19", "Feminine", "NI-CI"]
+    page = answer(client, page, back="1")
+    assert Form(page.text).said["urgency"] == "urgent"
+    page = answer(client, page, back="1")
+    assert question(page) == "need 1/5"
+    assert 'href="/today">Atrás' in page.text
+    page = answer(client, page)
+    assert question(page) == "services 5/5", "what is answered is not asked again"
+    assert Form(page.text).said["hours"] == "de 10 a 12", "also what was just written, when one went back"
+
+
+def test_an_answer_is_changed_from_the_last_question_and_leads_back_there(played: PlayedServices, client: FlaskClient) -> None:
+    page = up_to_services(client)
+    for to, said in (("about", {"age": "16"}), ("need", {}), ("urgency", {"urgency": "normal"})):
+        page = answer(client, page, to=to)
+        assert question(page).startswith(to)
+        page = answer(client, page, **said)
+        assert question(page) == "services 5/5"
+    assert played.last("MatchServices").age == 16
+    assert "12 a 17 años" in page.text
+
+
+def test_enter_never_goes_back(client: FlaskClient) -> None:
+    page = client.get(NEW)
+    for said in ({"need_code": "HOU.EMG"}, {"urgency": "urgent"}, {}):
+        page = answer(client, page, **said)
+        form = page.text[page.text.index('<form method="post" action="/referrals/new"') :]
+        first = re.search(r"<button[^>]*>", form)
+        assert first
+        assert "name=" not in first[0]
+
+
+def test_a_session_that_ends_loses_no_answer(played: PlayedServices, client: FlaskClient) -> None:
+    page = answer(client, client.get(NEW), need_code="HOU.EMG")
+    about = answer(client, page, urgency="urgent")
+
+    def ended(request: m.IssueTokenRequest) -> m.IssueTokenResponse:
+        if request.session_secret == SECRET:
+            raise errors.Unauthenticated("session_ended")
+        return signed_in(contract_pb2.ROLE_OPERATOR)
+
+    played.answers["IssueToken"] = ended
+    client.application.extensions["exchange"].forget(SECRET)
+    entrance = answer(client, about, age="19", department="NI-CI")
+    assert entrance.status_code == 401
+    assert "HOU.EMG" not in entrance.text
+    kept = re.search(r'name="kept" value="([^"]*)"', entrance.text)
+    assert kept
+    played.answers["SignIn"] = m.SignInResponse(session_secret="fresh", worker=m.Worker(id=ID))
+    data = {"email": "a@b.demo", "password": "p", "form_token": token_of(entrance.text), "kept": html.unescape(kept[1])}
+    again = client.post("/sign-in", data=data)
+    assert f'action="{NEW}"' in again.text
+    contact = client.post(NEW, data=Form(again.text).said)
+    assert question(contact) == "contact 4/5"
+    said = Form(contact.text).said
+    assert (said["need_code"], said["urgency"], said["age"], said["department"]) == ("HOU.EMG", "urgent", "19", "NI-CI")
+
+
+def test_to_load_a_page_again_changes_nothing(played: PlayedServices, client: FlaskClient) -> None:
+    page = answer(client, client.get(NEW), need_code="HOU.EMG")
+    said = {**Form(page.text).said, "urgency": "urgent"}
+    first, again = (client.post(NEW, data=said) for _ in range(2))
+    shown = [{name: value for name, value in Form(page.text).said.items() if name != "request_id"} for page in (first, again)]
+    assert shown[0] == shown[1]
+
+
+def test_two_tabs_do_not_mix(played: PlayedServices, client: FlaskClient) -> None:
+    one = answer(client, client.get(NEW), need_code="HOU.EMG")
+    two = answer(client, client.get(NEW), need_code="HOU.EMG")
+    one, two = answer(client, one, urgency="immediate"), answer(client, two, urgency="normal")
+    two = answer(client, two, age="61")
+    one = answer(client, one, age="15")
+    for page, band, urgency in ((one, r.AGE_BAND_12_TO_17, r.URGENCY_IMMEDIATE), (two, r.AGE_BAND_60_AND_OVER, r.URGENCY_NORMAL)):
+        answer(client, answer(client, page, nobody_calls="1"), service_id=ID)
+        assert (played.last("CreatePerson").coarse.age_band, played.last("UpdateReferral").referral.urgency) == (band, urgency)
+    assert len({request.request_id for rpc, request, _ in played.asked if rpc == "CreatePerson"}) == 2
+
+
+def test_who_goes_back_in_the_browser_and_chooses_again_has_one_file_and_one_draft(played: PlayedServices, client: FlaskClient) -> None:
+    page = up_to_services(client)
+    answer(client, page, service_id=ID)
+    again = client.post(NEW, data={**Form(page.text).said, "page": "contact"})  # the page that stood there, asked for anew
+    answer(client, again, service_id=OTHER)
+    for rpc in ("CreatePerson", "CreateReferral"):
+        first, second = (request for name, request, _ in played.asked if name == rpc)
+        assert first == second, "the services answer it as they did before"
+    assert played.last("UpdateReferral").referral.service_id == OTHER
+    played.answers["GetReferral"] = draft(need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=OTHER)
+    before = asked(played, "UpdateReferral")
+    assert answer(client, again, service_id=OTHER).status_code == 303
+    assert asked(played, "UpdateReferral") == before, "pressed twice"
+
+
+@pytest.mark.parametrize(
+    ("years", "band"),
+    [(0, "0-11"), (11, "0-11"), (12, "12-17"), (17, "12-17"), (18, "18-24"), (25, "25-59"), (59, "25-59"), (60, "60+"), (120, "60+")],
+)
+def test_an_age_in_years_is_kept_as_its_band(played: PlayedServices, client: FlaskClient, years: int, band: str) -> None:
+    send(client, "/people/new", channel_code="none", age=str(years))
+    assert played.last("CreatePerson").coarse.age_band == r.AgeBand.Value(
+        "AGE_BAND_" + {"60+": "60_AND_OVER"}.get(band, band.replace("-", "_TO_"))
+    )
+
+
+@pytest.mark.parametrize("age", ["121", "-1", "diecinueve", "19,5", "1" * 12])
+@pytest.mark.parametrize(
+    ("language", "says"),
+    [("es", "escriba los años con cifras, de 0 a 120"), ("en", "write the years in figures"), ("fr", "écrivez les années en chiffres")],
+)
+def test_an_age_that_is_none_is_refused_beside_its_field(client: FlaskClient, age: str, language: str, says: str) -> None:
+    page = answer(client, client.get(NEW), need_code="HOU.EMG")
+    about = Form(answer(client, page, urgency="urgent").text).said
+    refused = client.post(f"{NEW}?lang={language}", data={**about, "age": age})
+    assert refused.status_code == 422
+    assert 'href="#age"' in refused.text
+    assert re.search(rf'id="age-error">{says}', refused.text)
+    assert f'value="{age}"' in refused.text
+
+
+def test_years_and_band_that_differ_are_not_chosen_between(played: PlayedServices, client: FlaskClient) -> None:
+    refused = send(client, "/people/new", channel_code="none", age="17", age_band="18-24")
+    assert (refused.status_code, 'href="#age_band"' in refused.text) == (422, True)
+    assert asked(played, "CreatePerson") == 0
+    assert send(client, "/people/new", channel_code="none", age="17", age_band="12-17").status_code == 303
+    send(client, "/people/new", channel_code="none", age_band="60+")
+    assert played.last("CreatePerson").coarse.age_band == r.AGE_BAND_60_AND_OVER
+
+
+@pytest.mark.parametrize(
+    ("said", "first"),
+    [
+        ({"need_code": "HOU.EMG", "urgency": r.URGENCY_EMERGENCY, "language": "miq", "department": "NI-CI"}, "about 3/5"),
+        ({"need_code": "HOU.EMG"}, "urgency 2/5"),
+        ({"need_code": "HOU", "urgency": r.URGENCY_EMERGENCY}, "need 1/5"),
+        ({}, "need 1/5"),
+    ],
+)
+def test_what_the_contact_said_is_not_asked_again(played: PlayedServices, client: FlaskClient, said: dict[str, object], first: str) -> None:
+    played.answers["GetContact"] = c.Contact(id=ID, etag="1", **said)  # type: ignore[arg-type]
+    page = client.get(f"{NEW}?contact={ID}")
+    assert question(page) == first
+    if first == "about 3/5":
+        assert "Albergue" in page.text
+        assert "Emergencia" in page.text
+        assert [Form(page.text).said[name] for name in ("language", "department")] == ["miq", "NI-CI"]
+        assert question(answer(client, page, back="1")) == "urgency 2/5", "but it can be reached"
+        answer(client, answer(client, answer(client, page), nobody_calls="1"), service_id=ID)
+        assert (played.last("CreateReferral").contact_id, played.last("UpdateContact").contact.person_id) == (ID, ID)
+        assert played.last("UpdateReferral").referral.urgency == r.URGENCY_EMERGENCY
+    else:
+        assert f'href="/line/{ID}">Atrás' in page.text or first != "need 1/5"
+
+
+def test_an_urgency_that_nobody_assessed_is_nobody_s_until_somebody_chooses(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["GetContact"] = c.Contact(id=ID, etag="1", need_code="HOU.EMG")
+    page = client.get(f"{NEW}?contact={ID}")
+    assert "urgency" not in Form(page.text).said
+    refused = answer(client, page)
+    assert (refused.status_code, 'href="#urgency"' in refused.text) == (422, True)
+
+
+def test_of_a_person_with_a_file_nothing_is_asked_but_the_need(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["GetPerson"] = p.Person(id=ID, code="K7M2QX", coarse=r.CoarsePerson(age_band=r.AGE_BAND_12_TO_17, language="es"))
+    page = client.get(f"{NEW}?person={ID}")
+    assert question(page) == "need 1/3"
+    assert "K7M2QX" in page.text
+    assert f'href="/people/{ID}">Atrás' in page.text
+    page = answer(client, answer(client, page, need_code="HOU.EMG"), urgency="urgent")
+    assert question(page) == "services 3/3"
+    assert played.last("MatchServices").age == 15
+    last = answer(client, page, service_id=ID)
+    assert last.headers["Location"] == f"/referrals/{ID}/contact", "her file does not say how she may be reached"
+    assert (asked(played, "CreatePerson"), played.last("CreateReferral").person_id) == (0, ID)
+
+
+def test_nothing_of_her_stands_in_an_address(client: FlaskClient) -> None:
+    page = up_to_services(client)
+    addresses = " ".join(re.findall(r'(?:href|action)="([^"]*)"', page.text)) + answer(client, page, service_id=ID).headers["Location"]
+    assert not re.search("Yolanda|Feminine|HOU|phone|19", addresses.replace(ID, ""))
+
+
+def test_what_a_service_refuses_comes_back_on_the_page_of_its_question(played: PlayedServices, client: FlaskClient) -> None:
+    page = up_to_services(client)
+    for refusal, shown, says in (
+        (errors.Invalid(("identity.birth_date", "malformed")), "contact", 'href="#birth_date"'),
+        (errors.Invalid(("coarse.dependants", "out_of_range")), "about", 'href="#dependants"'),
+        (errors.Conflict("service_unknown"), "services", "Ese servicio ya no está disponible"),
+    ):
+        played.answers["CreatePerson"] = refusal
+        refused = answer(client, page, service_id=ID)
+        assert (refused.status_code, Form(refused.text).said["page"]) == (422, shown)
+        assert says in refused.text
+    played.answers["MatchServices"] = errors.Invalid(("dependants", "out_of_range"))
+    refused = answer(client, page)
+    assert (refused.status_code, Form(refused.text).said["page"]) == (422, "about")
+
+
+def test_the_matching_is_asked_with_coarse_attributes_only(played: PlayedServices, client: FlaskClient) -> None:
+    coarse = r.CoarsePerson(
+        age_band=r.AGE_BAND_12_TO_17,
+        gender_code=r.PERSON_GENDER_TRANSGENDER_FEMININE,
+        language="es",
+        dependants=1,
+        country="NI",
+        department="NI-CI",
+    )
+    played.answers["GetReferral"] = r.Referral(id=ID, etag="1", need_code="HOU.EMG", person=coarse, person_id=ID)
+    client.get(f"/referrals/{ID}/services")
+    assert played.last("MatchServices") == d.MatchServicesRequest(
+        need_code="HOU.EMG",
+        country="NI",
+        department="NI-CI",
+        age=15,
+        gender=d.GENDER_TRANSGENDER_FEMININE,
+        dependants=1,
+        language="es",
+        limit=30,
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "page"),
+    [
+        ({}, "need"),
+        ({"need_code": "HOU.EMG"}, "urgency"),
+        ({"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT}, "services"),
+        ({"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT, "service_id": ID}, "consent"),
+        ({"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT, "service_id": ID, "receipt_id": ID}, "check"),
+    ],
+)
+def test_a_draft_goes_on_where_something_is_missing(
+    played: PlayedServices, client: FlaskClient, said: dict[str, object], page: str
+) -> None:
+    played.answers["GetReferral"] = draft(**said)
+    assert client.get(f"/referrals/{ID}/draft").headers["Location"] == f"/referrals/{ID}/{page}"
+
+
+def test_what_is_changed_in_a_draft_leads_back_to_the_check_unless_more_hangs_on_it(played: PlayedServices, client: FlaskClient) -> None:
+    whole = draft(need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, receipt_id=ID)
+    played.answers["GetReferral"] = played.answers["UpdateReferral"] = whole
+    for page, said, leads in (
+        ("urgency", {"urgency": "normal"}, "check"),
+        ("need", {"need_code": "HOU.EMG"}, "services"),
+        ("services", {"service_id": ID}, "consent"),
+    ):
+        assert f'href="/referrals/{ID}/{page}"' in client.get(f"/referrals/{ID}/check").text
+        empty = client.post(f"/referrals/{ID}/{page}", data={"form_token": token_of(client.get(f"/referrals/{ID}/{page}").text)})
+        assert (empty.status_code, f'href="#{next(iter(said))}"' in empty.text) == (422, True)
+        assert send(client, f"/referrals/{ID}/{page}", **said).headers["Location"] == f"/referrals/{ID}/{leads}"
+        assert played.last("UpdateReferral").update_mask.paths == [*said]
+    contact = f"/referrals/{ID}/contact"
+    assert f'href="{contact}"' in client.get(f"/referrals/{ID}/check").text
+    assert 'value="none" checked' in client.get(contact).text
+    assert 'href="#channel_code"' in send(client, contact).text
+    assert send(client, contact, channel_code="phone", hours="de 9 a 11").headers["Location"] == f"/referrals/{ID}/check"
+    asked_for = played.last("SetSafeContact")
+    assert (asked_for.id, asked_for.safe_contact.channel_code, asked_for.safe_contact.hours) == (ID, p.SAFE_CHANNEL_PHONE, "de 9 a 11")

@@ -72,6 +72,7 @@ class LocalStack:
         self.logs = self.var / "log"
         self.environments = self.var / "environment"
         self.demo_file = self.var / "demo.json"
+        self.demo = self.demo_file.exists()  # and stays one: what was made up is never taken out again
         self.ready_after: float | None = None
         self._make_folders()
         self.postgres = Postgres(self.var / "postgres", self.logs / "postgres.log")
@@ -86,6 +87,7 @@ class LocalStack:
         self.supervisor = Supervisor(say, self.write_state, calm)
 
     def start(self, demo: bool) -> None:
+        self.demo |= demo
         keys.create(self.var / "keys", [service.name for service in WITH_DATABASE])
         if self.broker:
             self.supervisor.begin([Part("broker", 0, self._begin_broker, self.broker.ready, self._broker_works)])
@@ -127,7 +129,7 @@ class LocalStack:
                 del told["ENLACE_MIGRATION_URL"]
             told["ENLACE_LISTEN"] = self.listen[service.name]
         else:
-            told["ENLACE_HTTP_LISTEN"] = self.listen[service.name]
+            told |= {"ENLACE_HTTP_LISTEN": self.listen[service.name], "ENLACE_DEMO": "1" if self.demo else "0"}
         told["ENLACE_METRICS_LISTEN"] = self.metrics[service.name]
         return told | {f"ENLACE_{name.upper()}_ADDRESS": self.listen[name] for name in service.knows}
 

@@ -41,6 +41,7 @@ def create_app(settings: Settings, clients: Clients | None = None) -> Flask:
     app = Flask(__name__)
     app.config.update(
         DEVELOPMENT=settings.development,
+        DEMO=settings.demo,
         SIGNING_KEY=settings.signing_key,
         EXIT_URL=settings.exit_url,
         PUBLIC_URL=settings.public_url,

@@ -27,6 +27,7 @@ class Settings:
     proxies: int
     signing_key: bytes
     caller_rate: int = CALLER_RATE
+    demo: bool = False
 
 
 def from_environment() -> Settings:
@@ -41,6 +42,7 @@ def from_environment() -> Settings:
         notifications=settings.text("ENLACE_NOTIFICATIONS_ADDRESS", "127.0.0.1:9093"),
         public_url=settings.text("ENLACE_PUBLIC_URL", ""),
         development=settings.flag("ENLACE_DEVELOPMENT"),
+        demo=settings.flag("ENLACE_DEMO"),
         # Where quick exit leads: an everyday page that nobody asks about.
         exit_url=settings.text("ENLACE_EXIT_URL", "https://es.wikipedia.org/wiki/Clima"),
         metrics_listen=settings.text("ENLACE_METRICS_LISTEN", ""),

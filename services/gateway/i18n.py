@@ -149,6 +149,11 @@ def day(stamp: Timestamp | None) -> str:
     return written(at, "d MMM y") if at else "–"
 
 
+def this_day() -> str:
+    """Today's date, the same way."""
+    return written(now(), "d MMM y")
+
+
 def dated(stamp: Timestamp | None) -> str:
     """A time with its whole date, for paper: it is read on another day."""
     at = moment(stamp)

@@ -11,6 +11,7 @@ from typing import Any
 
 import segno
 from babel import Locale, UnknownLocaleError
+from flask import current_app
 from google.protobuf.descriptor import EnumDescriptor
 
 from chassis import wire
@@ -55,6 +56,13 @@ OFFERED = frozenset(
     "unit".split()
 )
 """Of these the code lists, which forms offer whole; beside those that a step of a referral asks for."""
+
+
+def made_up() -> str:
+    """What a demo network says of itself, on every page and in every file; empty in a real one."""
+    if not current_app.config["DEMO"]:
+        return ""
+    return _("Es una demostración: las personas, las organizaciones, los números y las cifras son inventados.")
 
 
 def code(kind: str, value: str | int) -> str:

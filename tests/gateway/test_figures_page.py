@@ -176,6 +176,16 @@ def test_the_file_of_the_network_says_what_it_holds_how_it_was_counted_and_when(
     assert "de cinco en cinco" in said["note", "method"][0]
 
 
+def test_a_demo_network_says_of_every_page_and_file_that_it_is_made_up(anybody: FlaskClient) -> None:
+    said = "las cifras son inventados"
+    for path in ("/", "/figures", "/figures.csv"):
+        assert said not in anybody.get(path).text
+    anybody.application.config["DEMO"] = True
+    for path in ("/", "/figures", "/figures.csv"):
+        assert said in anybody.get(path).text
+    assert said in enter(anybody).get("/today").text
+
+
 def test_arcs_go_south_on_the_right_and_north_on_the_left_and_are_as_broad_as_there_are_many() -> None:
     drawn = pictures.arcs([("NI", "SV", 40), ("NI", "CR", 20), ("NI", "NI", 10), ("ES", "NI", 10)])
     assert [place for place, _ in drawn.places] == ["SV", "NI", "CR", "ES"]

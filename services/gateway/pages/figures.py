@@ -50,7 +50,6 @@ def figures() -> str:
         periods=[(year, year) for year in reversed(told.periods)],
         needs_=[(code, names.need(code)) for code in told.need_group_codes],
         method=method(),
-        date=today(),
     )
 
 
@@ -70,7 +69,7 @@ def pilot() -> str:
     """The pilot's."""
     told = clients().statistics.GetPilotFigures(r.GetPilotFiguresRequest())
     start, end = month(told.period_start), month(told.period_end)
-    return render_template("pilot.html", pilot=told, charts=pilot_charts(told), start=start, end=end, method=pilot_method(), date=today())
+    return render_template("pilot.html", pilot=told, charts=pilot_charts(told), start=start, end=end, method=pilot_method())
 
 
 @blueprint.get("/figures/pilot.csv")
@@ -101,14 +100,15 @@ def sheet(
     rows.writerows(totals)
     for chart in charts:
         rows.writerows([chart.code, bar.code, bar.label, bar.text] for bar in chart.bars)
-    rows.writerows(["note", about, said, ""] for about, said in {**notes, "method": method, "date": today()}.items())
+    demo = {"demo": words.made_up()} if words.made_up() else {}
+    rows.writerows(["note", about, said, ""] for about, said in {**notes, **demo, "method": method, "date": today()}.items())
     # With the mark by which a spreadsheet knows the accents.
     headers = {"Content-Disposition": f"attachment; filename={name}.csv"}
     return Response("\ufeff" + text.getvalue(), mimetype="text/csv", headers=headers)
 
 
 def today() -> str:
-    """The date of the figures, in the reader's zone, as it is written everywhere."""
+    """The date of the figures, in the reader's zone, as a program reads it."""
     return i18n.now().astimezone(i18n.zone()).date().isoformat()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import shutil
 import signal
 import subprocess
@@ -170,7 +171,9 @@ def _run(command: list[str]) -> None:
 
 
 def _cluster_id() -> str:
-    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    """As Kafka's own are made: never with a dash in front, which its tools would take for the name of an option (one in 64)."""
+    made = (urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=") for _ in itertools.count())
+    return next(identifier for identifier in made if not identifier.startswith("-"))
 
 
 def _give_cluster_id(meta: Path) -> None:

@@ -151,9 +151,7 @@ def test_who_narrows_the_question_gets_the_same_cells() -> None:
     assert answer({}, UNTIL, Question()).by_quarter == [(UNTIL, FEW)]
 
 
-@pytest.mark.parametrize(
-    "question", [Question("2026-Q5"), Question("26"), Question("2026-"), Question(need_group="HOU.EMG"), Question(need_group="XXX")]
-)
+@pytest.mark.parametrize("question", [Question(need_group="HOU.EMG"), Question(need_group="XXX")])
 def test_what_can_t_be_is_refused(question: Question) -> None:
     with pytest.raises(Invalid):
         question.check()

@@ -143,6 +143,8 @@ def test_what_is_too_little_is_nowhere_in_the_database_and_nothing_published_can
     [
         ({"period": "2026-Q5"}, {"period": "malformed"}),
         ({"period": "2026-05"}, {"period": "malformed"}),
+        ({"period": "26"}, {"period": "malformed"}),
+        ({"period": "2026-"}, {"period": "malformed"}),
         ({"country": "Nicaragua"}, {"country": "malformed"}),
         ({"need_group_code": "XXX"}, {"need_group_code": "unknown_code"}),
     ],

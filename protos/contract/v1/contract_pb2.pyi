@@ -384,6 +384,8 @@ class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Kind.ValueType],
     KIND_PAGE_TOKEN: _Kind.ValueType  # 17
     KIND_DIALLED: _Kind.ValueType  # 18
     """a phone number as it is dialled in its country"""
+    KIND_PERIOD: _Kind.ValueType  # 19
+    """a year or a quarter: 2026, 2026-Q3"""
 
 class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
     """What a text or number is. Where it is unspecified, the field's name and type say it: see chassis/contract.py."""
@@ -419,6 +421,8 @@ KIND_REQUEST_ID: Kind.ValueType  # 16
 KIND_PAGE_TOKEN: Kind.ValueType  # 17
 KIND_DIALLED: Kind.ValueType  # 18
 """a phone number as it is dialled in its country"""
+KIND_PERIOD: Kind.ValueType  # 19
+"""a year or a quarter: 2026, 2026-Q3"""
 Global___Kind: _TypeAlias = Kind  # noqa: Y015
 
 @_typing.final

@@ -5,7 +5,6 @@ A cell is a quarter, a route (the country where people had been taken, the count
 not published: see docs/decisions/0025-figures-are-sums-of-what-is-published.md.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ FEW = -1
 """Stands for a figure in which nothing is published; none and nine look the same."""
 SETTLED = timedelta(days=7)
 """After the end of a quarter it is counted: until then a mistake of its last days can be taken back."""
-_PERIOD = re.compile(r"2\d{3}(-Q[1-4])?")
 Key = TypeVar("Key")
 Kept = Mapping["Cell", int]
 
@@ -46,9 +44,8 @@ class Question:
     need_group: str = ""
 
     def check(self) -> None:
-        """Refuses a period or a group that can't be."""
+        """Refuses a group that can't be; the shape of a period is the contract's."""
         check = Check()
-        check.that(not self.period or _PERIOD.fullmatch(self.period) is not None, "period", "malformed")
         check.that(not self.need_group or self.need_group in NEED_GROUPS, "need_group_code", "unknown_code")
         check.done()
 

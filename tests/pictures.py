@@ -142,11 +142,16 @@ def drafts_a_referral(page: Page, site: str) -> str:
 
 
 def connects_a_system(page: Page, site: str) -> str:
-    """Nobody of the demo network has a webhook either."""
+    """Nobody of the demo network has a webhook either; a test of it that nobody takes is a delivery to look at."""
     page.goto(f"{site}/webhooks")
-    page.fill("main [name=url]", "https://partner.example/hook")
+    page.fill("main [name=url]", "http://127.0.0.1:9/hook")
     page.click("main form.card button")
-    return page.url
+    shown = page.url
+    page.goto(f"{site}/webhooks")
+    page.click("main h2 a")
+    page.click("main form[action$='/test'] button")
+    page.wait_for_selector("main a[href*='/deliveries/']")
+    return shown
 
 
 PREPARED = {"operator": drafts_a_referral, "manager": connects_a_system}

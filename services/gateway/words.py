@@ -62,7 +62,7 @@ def made_up() -> str:
     """What a demo network says of itself, on every page and in every file; empty in a real one."""
     if not current_app.config["DEMO"]:
         return ""
-    return _("Es una demostración: las personas, las organizaciones, los números y las cifras son inventados.")
+    return _("Es una demostración: lo que se cuenta de personas y organizaciones, y las cifras, es inventado.")
 
 
 def code(kind: str, value: str | int) -> str:

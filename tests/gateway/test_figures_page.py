@@ -177,7 +177,7 @@ def test_the_file_of_the_network_says_what_it_holds_how_it_was_counted_and_when(
 
 
 def test_a_demo_network_says_of_every_page_and_file_that_it_is_made_up(anybody: FlaskClient) -> None:
-    said = "las cifras son inventados"
+    said = "las cifras, es inventado"
     for path in ("/", "/figures", "/figures.csv"):
         assert said not in anybody.get(path).text
     anybody.application.config["DEMO"] = True

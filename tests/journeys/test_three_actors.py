@@ -325,7 +325,7 @@ def test_anybody_reads_the_figures_of_the_network_and_narrows_them(browser: Brow
     reader = Actor(browser, stack)
     reader.goes_to("/")
     reader.presses("Cifras de la red")
-    reader.sees("las cifras son inventados")  # those of the demo network are
+    reader.sees("las cifras, es inventado")  # those of the demo network are
     reader.sees("ayudas recibidas, al menos")
     reader.page.select_option("#country", "HN")
     reader.presses("Filtrar")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from contextlib import ExitStack
 from dataclasses import replace
@@ -24,7 +25,7 @@ from services.gateway.gates import THREADS
 from services.gateway.live import FRESH_SECONDS, KEPT_SECONDS, LEFT_SECONDS, RENEW_SECONDS, Answer, Live
 from services.gateway.session import SignedIn
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, signed_in
+from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, routes, signed_in
 from tests.gateway.served_gateway import NAMES, Gateway, Service, crowd, hanging
 from tests.parts.local_stack import until
 
@@ -258,6 +259,13 @@ def test_an_auditor_who_has_no_messages_is_not_refused_any(client: FlaskClient, 
     before = asked(played, "CountUnread")
     assert client.get("/live").status_code == 200
     assert asked(played, "CountUnread") == before
+
+
+def test_every_page_of_a_worker_has_the_time_of_the_server(client: FlaskClient, app: Flask) -> None:
+    said = {path: re.search(r'id="live" [^>]*data-now="([^"]*)"', client.get(path).text) for _, path in routes(app) if path != "/sign-out"}
+    shown = {path: found[1] for path, found in said.items() if found}
+    assert len(shown) > 20
+    assert [path for path, now in shown.items() if not now.isdigit()] == []
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
-"""A page is put together from the components of parts.html: none has markup of its own for what stands there."""
+"""A page is put together from the frame and the components of parts.html: none has markup of its own for what stands there, or hides what the frame says."""
 
+import ast
 from pathlib import Path
 
 import pytest
 
 import services.gateway
+from services.gateway.pages import frame
+from tests.gateway.pages_gateway import PlayedServices, pages
 
 TEMPLATES = sorted((Path(services.gateway.__file__).parent / "templates").glob("*.html"))
 OWN = {
@@ -22,3 +25,18 @@ OWN = {
 def test_no_page_has_markup_of_its_own_for_a_component(template: Path) -> None:
     text = template.read_text()
     assert [name for name, markup in OWN.items() if markup in text] == []
+
+
+def test_no_page_names_a_value_of_its_own_as_the_frame_names_one() -> None:
+    """The board once said `live` for how many referrals run: its clocks had no time of the server any more, and what was late stood there as calm."""
+    with pages(PlayedServices()).test_request_context("/"):
+        framed = frame.context().keys()
+    calls = [
+        (file.name, node.lineno, word.arg)
+        for file in (Path(services.gateway.__file__).parent / "pages").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "render_template"
+        for word in node.keywords
+    ]
+    assert len(calls) > 100
+    assert [call for call in calls if call[2] in framed] == []

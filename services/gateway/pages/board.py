@@ -50,7 +50,7 @@ def board() -> str:
         callee=callee,
         first=True,
         counts=counts,
-        live=sum(counts.live_by_need_group.values()),
+        running=sum(counts.live_by_need_group.values()),
         needs=needs,
         map_=pictures.map_of(COUNTRY, dict(needs.by_department)),
         upcoming=upcoming,

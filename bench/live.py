@@ -55,7 +55,7 @@ async def ask(path, cookie, **headers):
 
 async def view(cookie):
     global polls, pages
-    await asyncio.sleep(random.random() * 2.5)
+    await asyncio.sleep(random.random() * 3.0)
     version, ticket = None, ""
     while True:
         begin = time.monotonic()
@@ -67,7 +67,7 @@ async def view(cookie):
             said = said if await ask("/today", cookie) else {}
             pages += 1
         version = said.get("version", version)
-        await asyncio.sleep(2.5 + random.random() * 0.3)
+        await asyncio.sleep(3.0 + random.random() * 0.3)
 
 async def main():
     viewers = [asyncio.create_task(view(cookie)) for cookie in cookies]

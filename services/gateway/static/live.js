@@ -5,7 +5,7 @@
   const say = document.getElementById("live"), stale = document.getElementById("live-stale"), sound = document.getElementById("sound");
   if (!say || !stale) return;
   const words = say.dataset, ahead = words.now * 1000 - Date.now();  // the clock here may be wrong
-  const EVERY = 2500, HIDDEN = 15000, SLOWEST = 30000, SILENCE = 15000, USED = 60000;
+  const EVERY = 3000, HIDDEN = 15000, SLOWEST = 30000, SILENCE = 15000, USED = 60000;
   let version = words.version, ticket = "", heard = Date.now(), failed = 0, behind = false, asking = false, over = false, timer = 0;
   let acted = 0, told = Date.now(), pressed = 0;  // when the reader did something, when the server heard so, when she pressed
   const pending = new Map();  // parts that are new, and wait until nobody writes in the old ones

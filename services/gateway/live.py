@@ -79,7 +79,7 @@ class Live:
             heard = self._heard.get(group)
             if heard and began - heard.at < FRESH_SECONDS:
                 return _text(heard.answer)
-            watched = [name for name, one in self._heard.items() if began - one.polled < LEFT_SECONDS and any(one.answer.tokens)][:MOST]
+            watched = [name for name, one in self._heard.items() if began - one.polled < LEFT_SECONDS and one.answer.tokens[0]][:MOST]
             tokens = [self._heard[name].answer.tokens for name in watched]
         if heard and began - heard.named < RENEW_SECONDS and group in watched:
             answers = ask_for_all(tokens)

@@ -233,10 +233,10 @@ class WatchTokens:
         said = f"{int(now.timestamp()) + self.SECONDS}:{scope}".encode()
         return _signed_text(self._mac(said), said)
 
-    def versions(self, tokens: Iterable[str], now: datetime, ask: Callable[[str], str]) -> list[str]:
-        """The version of each token's scope; empty for one that this service did not give, or whose time is over. A scope is asked for once."""
+    def versions(self, tokens: Iterable[str], now: datetime, ask: Callable[[Collection[str]], Mapping[str, str]]) -> list[str]:
+        """The version of each token's scope; empty for one that this service did not give, or whose time is over. All scopes are asked for at once."""
         scopes = [self._scope(token, now) for token in tokens]
-        known = {scope: ask(scope) for scope in sorted({scope for scope in scopes if scope is not None})}
+        known = ask(sorted({scope for scope in scopes if scope is not None}))
         return ["" if scope is None else known[scope] for scope in scopes]
 
     def _scope(self, token: str, now: datetime) -> str | None:

@@ -33,10 +33,10 @@ class NotificationsServicer:
     def CountUnread(self, request: pb.CountUnreadRequest, call: Call) -> pb.CountUnreadResponse:
         scope, unread = inbox.scope(call.caller), inbox.count_unread(call.tx, call.caller)
         token = self._watch.token(scope, call.clock.now())
-        return pb.CountUnreadResponse(unread=unread, version=inbox.unread_version(call.tx, scope), watch_token=token)
+        return pb.CountUnreadResponse(unread=unread, version=inbox.unread_versions(call.tx, [scope])[scope], watch_token=token)
 
     def BatchGetUnreadVersions(self, request: pb.BatchGetUnreadVersionsRequest, call: Call) -> pb.BatchGetUnreadVersionsResponse:
-        ask = partial(inbox.unread_version, call.tx)
+        ask = partial(inbox.unread_versions, call.tx)
         return pb.BatchGetUnreadVersionsResponse(versions=self._watch.versions(request.watch_tokens, call.clock.now(), ask))
 
     def MarkMessageRead(self, request: pb.MarkMessageReadRequest, call: Call) -> pb.Message:

@@ -1,5 +1,6 @@
 """The inbox: what the caller's desk, the caller, or the coordination has been told."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from chassis.db import Transaction, elevate_to_system_scope
@@ -31,10 +32,13 @@ def scope(caller: Caller) -> str:
     return f"{caller.organization_id}{_AND_COORDINATION if caller.has('COORDINATOR') else ''}"
 
 
-def unread_version(tx: Transaction, scope: str) -> str:
-    """Another text when the unread messages of anybody in a scope are others. In the scope of the whole service, so that it is the same whoever asks."""
+def unread_versions(tx: Transaction, scopes: Collection[str]) -> dict[str, str]:
+    """Of each scope another text when the unread messages of anybody in it are others. In the scope of the whole service, so that it is the same whoever asks."""
     elevate_to_system_scope(tx)
-    return messages.unread_version(tx, scope.removesuffix(_AND_COORDINATION), coordination=scope.endswith(_AND_COORDINATION))
+    return {
+        scope: messages.unread_version(tx, scope.removesuffix(_AND_COORDINATION), coordination=scope.endswith(_AND_COORDINATION))
+        for scope in scopes
+    }
 
 
 def mark_read(tx: Transaction, caller: Caller, now: datetime, message_id: str) -> Message:

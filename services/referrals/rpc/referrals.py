@@ -85,10 +85,12 @@ class ReferralsServicer:
 
     def GetQueueVersion(self, request: pb.GetQueueVersionRequest, call: Call) -> pb.QueueVersion:
         scope = self._usecases.queue_scope(call.caller)
-        return pb.QueueVersion(version=self._usecases.queue_version(call.tx, scope), watch_token=self._watch.token(scope, call.clock.now()))
+        return pb.QueueVersion(
+            version=self._usecases.queue_versions(call.tx, [scope])[scope], watch_token=self._watch.token(scope, call.clock.now())
+        )
 
     def BatchGetQueueVersions(self, request: pb.BatchGetQueueVersionsRequest, call: Call) -> pb.BatchGetQueueVersionsResponse:
-        ask = partial(self._usecases.queue_version, call.tx)
+        ask = partial(self._usecases.queue_versions, call.tx)
         return pb.BatchGetQueueVersionsResponse(versions=self._watch.versions(request.watch_tokens, call.clock.now(), ask))
 
     def GetDeadlinePolicy(self, request: pb.GetDeadlinePolicyRequest, call: Call) -> pb.DeadlinePolicy:

@@ -1,6 +1,6 @@
 """Referrals: fetch, ask, keep."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -100,10 +100,12 @@ class Referrals:
         """Whose lists change together with the caller's."""
         return f"{caller.organization_id}{_AND_NETWORK if members.view_of(caller) == 'coordinator' else ''}"
 
-    def queue_version(self, tx: Transaction, scope: str) -> str:
-        """Another text when something changed in what the lists of a scope show. In the scope of the whole service, so that it is the same whoever asks."""
+    def queue_versions(self, tx: Transaction, scopes: Collection[str]) -> dict[str, str]:
+        """Of each scope another text when something changed in what its lists show. In the scope of the whole service, so that it is the same whoever asks."""
         elevate_to_system_scope(tx)
-        return referrals.queue_version(tx, scope.removesuffix(_AND_NETWORK), network=scope.endswith(_AND_NETWORK))
+        return {
+            scope: referrals.queue_version(tx, scope.removesuffix(_AND_NETWORK), network=scope.endswith(_AND_NETWORK)) for scope in scopes
+        }
 
     def history(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]) -> list[Event]:
         """What happened. Notes are about her: they are opened like her identity, and that is on record."""

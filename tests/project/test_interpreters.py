@@ -31,8 +31,14 @@ OURS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 NEEDED = {TESTED[0], TESTED[-1]} - {OURS}
 WORKS = {
     "life": ["tests/journeys/test_one_life.py"],
-    # and the document of the REST interface, which once depended on the names that a Python has for statuses
-    "facts": ["tests/chassis/test_facts.py", "tests/gateway/test_api_openapi.py", "-k", "not apache"],
+    # What depends on a Python: records, threads and sockets of the client, and a broker that is killed. The rest of that file is the same by the suite's own
+    # Python. And the document of the REST interface, which once depended on the names that a Python has for statuses.
+    "facts": [
+        "tests/chassis/test_facts.py",
+        "tests/gateway/test_api_openapi.py",
+        "-k",
+        "not apache and (once_and_in_order or told_twice or wrong_order or dead_letter or killed or openapi)",
+    ],
 }
 
 

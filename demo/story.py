@@ -138,7 +138,7 @@ class Story:
             moment = min((clock.next_time for clock in self.referral.clocks if clock.next_time), default=None)
             if moment is None or moment > until:
                 break
-            self.referral.fire_clocks(moment)
+            self.referral.fire_clocks(moment, self.calendar)
         return self
 
     def _turn(self, at: datetime) -> None:

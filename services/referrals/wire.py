@@ -122,7 +122,7 @@ def referral_message(referral: Referral, actor: Actor, now: datetime) -> referra
     party = side != referrals_pb2.SIDE_NETWORK
     turn, clocks = referral.turn(actor), referral.clocks_for(actor)
     shown: dict[str, Any] = {
-        "etag": etag(referral.version),
+        "etag": etag(referral.step_version),
         "code": short_code(referral.id),
         "person_id": referral.person_id if party else "",
         "contact_id": referral.contact_id if side == referrals_pb2.SIDE_SENDER else "",

@@ -46,7 +46,7 @@ def test_what_another_did_to_the_senders_referral_the_sender_hears_too(verb: str
 
 @pytest.mark.parametrize(
     "verb",
-    "override_confirmed acknowledged info_requested accepted waitlisted declined not_delivered completed expired"
+    "override_confirmed acknowledged info_requested accepted waitlisted declined not_delivered completed"
     " appointment_scheduled appointment_missed appointment_cancelled".split(),
 )
 def test_what_the_receiver_does_or_fails_to_do_the_senders_worker_and_desk_hear(verb: str) -> None:
@@ -64,6 +64,16 @@ def test_what_the_receiver_does_or_fails_to_do_the_senders_worker_and_desk_hear(
 def test_a_clock_climbs_a_ladder_and_an_immediate_one_takes_all_steps_at_once(verb: str, heard_by: set[str]) -> None:
     assert who(told_of(happening(verb, actor=""), NOW)) == heard_by
     assert who(told_of(happening(verb, actor="", urgency="IMMEDIATE"), NOW)) == {TO_RECEIVER, TO_SENDER, TO_WORKER, TO_COORDINATION}
+
+
+@pytest.mark.parametrize("clock", ["answer", "close"])
+def test_who_is_reminded_is_whose_turn_it_is(clock: str) -> None:
+    assert who(told_of(replace(happening("clock_reminded", actor=""), clock=clock), NOW)) == {TO_SENDER, TO_WORKER}
+    assert who(told_of(replace(happening("clock_breached", actor=""), clock=clock), NOW)) == {TO_RECEIVER, TO_SENDER, TO_WORKER}
+
+
+def test_that_a_referral_expired_both_desks_hear() -> None:
+    assert who(told_of(happening("expired", actor=""), NOW)) == {TO_RECEIVER, TO_SENDER, TO_WORKER}
 
 
 @pytest.mark.parametrize("urgency", ["NORMAL", "IMMEDIATE"])

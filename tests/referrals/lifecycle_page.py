@@ -7,6 +7,7 @@ from chassis.wire import names
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.deadline import (
     CLOSE,
+    EXPIRE_PERCENT,
     LEVELS,
     OVERRIDE_CONFIRM,
     OVERRIDE_END,
@@ -37,7 +38,7 @@ CARRIES = {
     "accept": "planned first contact; the responsible worker, or the desk answers for it",
     "waitlist": "expected wait in days (1 to 365), review time in the future",
     "decline": "decline code (`other` needs a note); perhaps an alternative service",
-    "expire": "nothing: the reason is that nobody answered",
+    "expire": "nothing: nobody answered for twice the time to decide",
     "start": "time of the first contact",
     "schedule_appointment": "time of the appointment, from an hour ago to 90 days ahead; one is open at a time, and another takes its place",
     "attend_appointment": "nothing; an open appointment, from an hour before its time on",
@@ -92,7 +93,7 @@ def page() -> str:
             *_steps(),
             "",
             "† Part of the life, but not a verb that a caller finds among those allowed: it follows from another act"
-            " (`reopen` from closing with `no`, `withdraw_consent` from withdrawing a receipt), or nobody can ask for it yet (`expire`, `reroute`).",
+            " (`reopen` from closing with `no`, `withdraw_consent` from withdrawing a receipt, `expire` from time), or nobody can ask for it yet (`reroute`).",
             "",
             "## Whose turn it is",
             "",
@@ -191,7 +192,7 @@ def _effect(step: Transition) -> str:
 
 
 def _clocks() -> list[str]:
-    kinds = (DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE, DeadlineKind.FIRST_CONTACT, DeadlineKind.REPLACE)
+    kinds = (DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE, DeadlineKind.FIRST_CONTACT, DeadlineKind.REPLACE, DeadlineKind.ANSWER)
     return [
         "| urgency | " + " | ".join(kind.value for kind in kinds) + " |",
         "|---" * (len(kinds) + 1) + "|",
@@ -210,6 +211,7 @@ def _clocks() -> list[str]:
         "Working days are those of the person's country; Saturdays, Sundays and public holidays do not count.",
         f"Of each clock {', '.join(str(level) for level in LEVELS[:-1])} and {LEVELS[-1]} per cent are told, once:"
         " `clock_reminded`, `clock_breached`, `clock_escalated`. A level that nobody was awake for is not told late: only the highest one reached is.",
+        f"At {EXPIRE_PERCENT} per cent of `decide` the referral expires: its receiver's access ends, both desks are told, and it is an open need of its sender.",
     ]
 
 

@@ -50,8 +50,8 @@ def offered(referral: Referral, now: datetime) -> set[str]:
 def test_nobody_is_asked_for_news_before_an_appointment_and_whoever_lets_it_pass_is() -> None:
     time = NOON + 30 * D
     referral = planned(time)
-    assert referral.fire_clocks(time + 3 * D) == []
-    verbs = [event.verb for days in range(4, 14) for event in referral.fire_clocks(time + days * D)]
+    assert referral.fire_clocks(time + 3 * D, DAYS) == []
+    verbs = [event.verb for days in range(4, 14) for event in referral.fire_clocks(time + days * D, DAYS)]
     assert verbs == ["clock_reminded", "clock_breached", "clock_escalated"]
     assert silence(referral).due_time == time + SILENCE
 

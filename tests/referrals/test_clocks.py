@@ -11,12 +11,13 @@ from chassis import metrics, outbox
 from chassis.outbox import Fact
 from chassis.supervisor import State
 from chassis.tokens import SYSTEM
+from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency, due_time
 from services.referrals.usecases.calendar import CountryCalendar
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from services.referrals.usecases.referrals import PUT_ASIDE
-from tests.builders import NOON
+from tests.builders import NOON, refusal
 from tests.referrals.conftest import Service, Story
 
 NICARAGUA = CountryCalendar("NI")
@@ -54,6 +55,9 @@ def test_the_policy_that_is_told_is_the_one_by_which_clocks_run(story: Story) ->
                 ).id
             )
         ).clocks
+        sent = story.sent(urgency=urgency)
+        asked = story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES))
+        clocks.extend(clock for clock in asked.clocks if clock.kind == pb.CLOCK_KIND_ANSWER)
         assert {clock.kind for clock in clocks} == {kind for asked, kind in told if asked == urgency}
         for clock in clocks:
             assert clock.due_time.ToDatetime() - clock.start_time.ToDatetime() == told[urgency, clock.kind]
@@ -92,13 +96,13 @@ def test_a_holiday_is_one_where_she_is() -> None:
 
 def test_each_level_is_told_once() -> None:
     clock = Deadline(K.DECIDE, NOON, NOON + 10 * H)
-    told = [clock.fire(NOON + hours * H) for hours in range(20)]
-    assert [level for level in told if level] == [50, 100, 150]
-    assert (told[5], told[10], told[15]) == (50, 100, 150)
+    told = [clock.fire(NOON + hours * H) for hours in range(22)]
+    assert [level for level in told if level] == [50, 100, 150, 200]
+    assert (told[5], told[10], told[15], told[20]) == (50, 100, 150, 200)
     assert clock.next_time is None
 
 
-@pytest.mark.parametrize(("hours", "level"), [(4, None), (5, 50), (9, 50), (10, 100), (14, 100), (15, 150), (1_000, 150)])
+@pytest.mark.parametrize(("hours", "level"), [(4, None), (5, 50), (9, 50), (10, 100), (14, 100), (15, 150), (19, 150), (1_000, 200)])
 def test_a_level_slept_through_is_not_told_late(hours: int, level: int | None) -> None:
     clock = Deadline(K.DECIDE, NOON, NOON + 10 * H)
     assert clock.fire(NOON + hours * H) == level
@@ -132,7 +136,7 @@ def test_a_question_pauses_the_decision_and_the_answer_lets_it_go_on(story: Stor
     before = decide(sent)
     asked = story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES))
     assert decide(asked).stop_time.ToDatetime(tzinfo=UTC) == NOON
-    assert not asked.HasField("next_due_time")
+    assert asked.next_due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H, "of the answer"
     service.clock.advance(5 * H)
     answered = story.ngo.AnswerReferral(pb.AnswerReferralRequest(id=asked.id, etag=asked.etag, note="on Monday"))
     after = decide(answered)
@@ -225,13 +229,49 @@ def test_a_referral_that_has_ended_is_not_watched_any_more(story: Story, service
     assert told(service, sent.id) == []
 
 
-def test_a_clock_that_is_told_makes_a_version_and_an_etag_out_of_date(story: Story, service: Service, quiet: None) -> None:
+def test_a_clock_that_is_told_is_a_version_and_makes_nobodys_decision_out_of_date(story: Story, service: Service, quiet: None) -> None:
     sent = story.sent()
+    lists = story.shelter.GetQueueVersion(pb.GetQueueVersionRequest()).version
     service.clock.advance(31 * M)
     DeadlineScheduler(service.made.referrals, service.database, service.clock).fire()
+    assert told(service, sent.id) == ["acknowledge/clock_reminded"]
     now = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
-    assert int(now.etag[1:]) == int(sent.etag[1:]) + 1
+    assert now.etag == sent.etag
     assert [clock.fired_percent for clock in now.clocks if clock.kind == pb.CLOCK_KIND_ACKNOWLEDGE] == [50]
+    assert story.shelter.GetQueueVersion(pb.GetQueueVersionRequest()).version != lists, "open pages hear of it"
+    acknowledged = story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag))
+    assert int(acknowledged.etag[1:]) == int(sent.etag[1:]) + 2
+    assert refusal(lambda: story.shelter.AcceptReferral(accepting(sent, service))) == ("ABORTED", "stale_etag")
+
+
+def test_what_nobody_answers_expires_and_is_its_senders_to_place_again(story: Story, service: Service, quiet: None) -> None:
+    sent = story.sent()
+    watch = DeadlineScheduler(service.made.referrals, service.database, service.clock)
+    for hours in (36, 11):
+        service.clock.advance(hours * H)
+        watch.fire()
+    assert story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id)).state == pb.STATE_SENT
+    service.clock.advance(1 * H)
+    watch.fire()
+    watch.fire()
+    mine = story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id))
+    assert (mine.state, mine.unanswered, mine.main_step) == (pb.STATE_EXPIRED, True, "refer_again")
+    assert [clock.kind for clock in mine.clocks if not clock.HasField("stop_time")] == [pb.CLOCK_KIND_REPLACE]
+    events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events
+    [end] = [event for event in events if event.verb == "expired"]
+    assert (end.to_state, end.attribution) == (pb.STATE_EXPIRED, pb.ATTRIBUTION_SYSTEM)
+    opened = people_pb2.OpenPersonRequest(id=sent.person_id, purpose_code="HOU", referral_id=sent.id)
+    opened.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
+    assert refusal(lambda: story.shelter.OpenPerson(opened)) == ("NOT_FOUND", "not_found")
+    stale = accepting(sent, service)
+    stale.etag = mine.etag
+    assert refusal(lambda: story.shelter.AcceptReferral(stale)) == ("FAILED_PRECONDITION", "illegal_transition")
+
+
+def accepting(referral: pb.Referral, service: Service) -> pb.AcceptReferralRequest:
+    request = pb.AcceptReferralRequest(id=referral.id, etag=referral.etag)
+    request.planned_first_contact_time.FromDatetime(service.clock.now())
+    return request
 
 
 # A row that can't be worked on.

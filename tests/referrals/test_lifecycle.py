@@ -83,10 +83,11 @@ STEPS: dict[str, Step] = {
     "reopen": lambda r, a, now: r.close(a, now, DAYS, help_came="no", note=""),
     "confirm_override": lambda r, a, now: r.confirm_override(a, now, DAYS),
     "attach_consent": lambda r, a, now: r.attach_consent(a, now, DAYS, RECEIPT),
+    "expire": lambda r, a, now: r.expire(a, now, DAYS),
     "withdraw": lambda r, a, now: r.withdraw(a, now, DAYS, reason_code="moved", note=""),
     "enter_in_error": lambda r, a, now: r.enter_in_error(a, now, DAYS, ""),
 }
-WITHOUT_METHOD = {"expire", "reroute"}  # part of the life, not yet something that anybody can do
+WITHOUT_METHOD = {"reroute"}  # part of the life, not yet something that anybody can do
 UNREFUSED = {"withdraw_consent"}  # what a withdrawn consent ends, it ends; the rest it leaves alone
 
 
@@ -227,7 +228,7 @@ def test_a_need_is_looked_after_by_a_clock_that_its_receiver_does_not_see() -> N
         [clock] = [clock for clock in referral.clocks if clock.running]
         assert (clock.kind, clock.start_time, clock.due_time) == (DeadlineKind.REPLACE, NOON, NOON + timedelta(hours=24))
         assert referral.next_due_time == clock.due_time
-        assert [event.verb for event in referral.fire_clocks(NOON + timedelta(hours=24))] == ["clock_breached"]
+        assert [event.verb for event in referral.fire_clocks(NOON + timedelta(hours=24), DAYS)] == ["clock_breached"]
         STEPS["close_need"](referral, ACTORS[Side.COORDINATOR], NOON)
         assert referral.next_due_time is None
         for side in (Side.SENDER, Side.COORDINATOR):
@@ -236,6 +237,51 @@ def test_a_need_is_looked_after_by_a_clock_that_its_receiver_does_not_see() -> N
         known = referral.events_for(ACTORS[Side.RECEIVER], referral.events)
         assert {event.verb for event in referral.events} - {event.verb for event in known} == {"clock_breached", "need_closed"}
         assert DeadlineKind.REPLACE not in {clock.kind for clock in referral.clocks_for(ACTORS[Side.RECEIVER])}
+
+
+def test_nobody_waits_without_a_deadline_and_each_is_of_the_side_whose_turn_it_is() -> None:
+    ways = {
+        "sent": [],
+        "acknowledged": ["acknowledge"],
+        "info_requested": ["ask"],
+        "accepted": ["accept"],
+        "waitlisted": ["waitlist"],
+        "in_progress": ["accept", "start"],
+        "completed": ["accept", "start", "complete"],
+        "declined": ["decline"],
+        "expired": ["expire"],
+        "not_delivered": ["accept", "not_deliver"],
+    }
+    assert ways.keys() == {state.value for state in LIVE | CAME_BACK}, "a new state that waits has its line here"
+    for state, verbs in ways.items():
+        referral = draft()
+        STEPS["send"](referral, ACTORS[Side.SENDER], NOON)
+        for verb in verbs:
+            STEPS[verb](referral, ACTORS[next(side for side in (Side.RECEIVER, Side.SYSTEM) if side in BY_VERB[verb].by)], NOON)
+        assert referral.state.value == state
+        assert referral.turn(ACTORS[Side.SENDER]) in (Side.SENDER, Side.RECEIVER), state
+        assert referral.next_due_time is not None, state
+
+
+def test_nobody_answers_and_it_expires_at_twice_the_time_to_decide() -> None:
+    referral = draft()
+    STEPS["send"](referral, ACTORS[Side.SENDER], NOON)
+    said = [[event.verb for event in referral.fire_clocks(NOON + timedelta(hours=hours), DAYS)] for hours in (36, 47, 48, 400)]
+    assert said[:3] == [["clock_escalated", "clock_escalated"], [], ["expired"]], "the clock of the need begins with the end"
+    assert referral.state is State.EXPIRED
+    assert referral.main_step(ACTORS[Side.SENDER], NOON) == REFER_AGAIN
+    assert "accept" not in referral.allowed_verbs(ACTORS[Side.RECEIVER], NOON)
+
+
+def test_a_question_stops_the_time_to_decide_and_starts_the_senders() -> None:
+    referral = draft()
+    STEPS["send"](referral, ACTORS[Side.SENDER], NOON)
+    STEPS["ask"](referral, ACTORS[Side.RECEIVER], NOON)
+    [clock] = [clock for clock in referral.clocks if clock.running]
+    assert (clock.kind, clock.due_time) == (DeadlineKind.ANSWER, NOON + timedelta(hours=1))
+    assert [event.verb for event in referral.fire_clocks(NOON + timedelta(days=60), DAYS)] == ["clock_escalated"], "it does not expire"
+    STEPS["answer"](referral, ACTORS[Side.SENDER], NOON + timedelta(days=60))
+    assert [clock.kind for clock in referral.clocks if clock.running] == [DeadlineKind.DECIDE]
 
 
 def test_the_clock_of_a_need_stops_with_what_follows_and_goes_on_when_that_was_an_error() -> None:
@@ -374,7 +420,7 @@ MODEL: dict[str, tuple[str, str, set[Side]]] = {
     "reopen": ("completed", "in_progress", CLOSING),
     "withdraw": ("sent acknowledged info_requested accepted waitlisted in_progress completed", "withdrawn", SENDING),
 }
-BACK = {"declined", "not_delivered"}
+BACK = {"declined", "not_delivered", "expired"}
 TIMED = {
     "sent",
     "acknowledged",
@@ -382,7 +428,8 @@ TIMED = {
     "waitlisted",
     "in_progress",
     "completed",
-}  # a clock must run here; elsewhere the sender is asked
+    "info_requested",
+}  # a clock must run here; a draft is its sender's own
 FORWARD = ["send", "acknowledge", "accept", "start", "complete", "reopen", "complete"]  # the long way, so that lives get far
 
 
@@ -509,10 +556,16 @@ class Life(RuleBasedStateMachine):
     @rule(minutes=st.integers(1, 3_000))
     def time_passes(self, minutes: int) -> None:
         self.now += timedelta(minutes=minutes)
-        told = self.referral.fire_clocks(self.now)
+        decide = [c for c in self.referral.clocks if c.kind is DeadlineKind.DECIDE and c.running]
+        over = [c for c in decide if self.now >= c.start_time + 2 * (c.due_time - c.start_time)]
+        steps = self.referral.step_version
+        told = self.referral.fire_clocks(self.now, DAYS)
         self.version += len(told)
-        assert all(event.from_state is event.to_state for event in told)
-        assert self.referral.fire_clocks(self.now) == []
+        assert [event.verb for event in told if event.from_state is not event.to_state] == ["expired"] * len(over)
+        assert (self.referral.step_version == steps) == (not over), "a clock is no step"
+        if over:
+            self.state, self.need_is_open = "expired", True
+        assert self.referral.fire_clocks(self.now, DAYS) == []
 
     @invariant()
     def model_and_referral_agree(self) -> None:

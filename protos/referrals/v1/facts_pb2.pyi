@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class ReferralFact(_message.Message):
     """enlace.referral.<verb>.v1 with what becomes true by each step (docs/lifecycle.md), drafted, amended, and the verbs of the clocks
-    (clock_reminded, clock_breached, clock_escalated) · key: referral_id
+    (clock_reminded, clock_breached, clock_escalated; at the last one expired is said instead) · key: referral_id
     """
 
     DESCRIPTOR: _descriptor.Descriptor

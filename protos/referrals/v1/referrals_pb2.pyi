@@ -115,6 +115,8 @@ class _ClockKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClockKind.V
     """an override ends"""
     CLOCK_KIND_REPLACE: _ClockKind.ValueType  # 9
     """another service is found for what came back without help; the receiver does not see it"""
+    CLOCK_KIND_ANSWER: _ClockKind.ValueType  # 10
+    """the sender answers the receiver's question"""
 
 class ClockKind(_ClockKind, metaclass=_ClockKindEnumTypeWrapper):
     """A deadline that is watched."""
@@ -132,6 +134,8 @@ CLOCK_KIND_OVERRIDE_END: ClockKind.ValueType  # 8
 """an override ends"""
 CLOCK_KIND_REPLACE: ClockKind.ValueType  # 9
 """another service is found for what came back without help; the receiver does not see it"""
+CLOCK_KIND_ANSWER: ClockKind.ValueType  # 10
+"""the sender answers the receiver's question"""
 Global___ClockKind: _TypeAlias = ClockKind  # noqa: Y015
 
 class _Side:
@@ -648,7 +652,7 @@ class Clock(_message.Message):
     kind: Global___ClockKind.ValueType
     """What is due."""
     fired_percent: _builtins.int
-    """The last level that was told: 0, 50, 100 or 150."""
+    """The last level that was told: 0, 50, 100 or 150; 200 of the decision, when the referral expired."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Since when it runs."""
@@ -727,7 +731,7 @@ class Referral(_message.Message):
     id: _builtins.str
     """The referral."""
     etag: _builtins.str
-    """The version of what is shown; send it in quotes as If-Match to change it."""
+    """The version of the last step; send it in quotes as If-Match to take another. A deadline that fires leaves it as it is."""
     code: _builtins.str
     """Short, to say on the phone and to print: 6 characters."""
     state: Global___State.ValueType

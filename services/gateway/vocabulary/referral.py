@@ -239,6 +239,7 @@ TABLES: dict[str, dict[str, str]] = {
         "override_confirm": N_("que otra persona confirme la emergencia"),
         "override_end": N_("tener su consentimiento"),
         "replace": N_("buscar otro servicio"),
+        "answer": N_("responder la pregunta"),
     },
     "field": {name: text for said in STEPS.values() for name, text in said.asks.items()},
     "notice": {f"referral_{said.fact}": said.notice for said in STEPS.values() if said.notice},

@@ -196,10 +196,10 @@ NOTICES: tuple[Notice, ...] = (
     Notice(
         "referral_expired",
         "expired",
-        SENDER,
-        es="Su remisión venció sin respuesta: busque otro servicio.",
-        en="Your referral has expired without an answer: find another service.",
-        fr="Votre orientation a expiré sans réponse : cherchez un autre service.",
+        BOTH,
+        es="Una remisión venció sin respuesta: quien la envió debe buscar otro servicio.",
+        en="A referral has expired without an answer: its sender must find another service.",
+        fr="Une orientation a expiré sans réponse : qui l'a envoyée doit chercher un autre service.",
     ),
     Notice(
         "referral_override_confirmed",

@@ -77,6 +77,8 @@ def told_of(happening: Happening, now: datetime) -> list[Told]:
     kind, parties = notice.kind, notice.parties
     if happening.clock.startswith("override_"):
         parties = OVERSEEING  # the receiver can do nothing about it
+    elif happening.verb == "clock_reminded" and happening.clock in ("answer", "close"):
+        parties = SENDER  # whose turn it is
     elif happening.clock == "replace":  # to its receiver it is over
         parties = OVERSEEING if happening.verb == "clock_escalated" or happening.urgency == "IMMEDIATE" else SENDER
     elif happening.verb.startswith("clock_") and happening.urgency == "IMMEDIATE":

@@ -32,6 +32,7 @@ class DeadlineKind(Enum):
     OVERRIDE_CONFIRM = "override_confirm"
     OVERRIDE_END = "override_end"
     REPLACE = "replace"
+    ANSWER = "answer"
 
 
 class Calendar(Protocol):
@@ -42,6 +43,8 @@ class Calendar(Protocol):
 
 
 LEVELS = (50, 100, 150)
+EXPIRE_PERCENT = 200
+"""Of DECIDE: nobody answered, and the referral ends so that another service can be asked. Its receiver was reminded and both desks and the coordination told before."""
 SOON = timedelta(hours=4)
 """What is due within it, and not yet late, is due soon."""
 
@@ -67,6 +70,7 @@ POLICY: dict[Urgency, dict[DeadlineKind, timedelta | int]] = {
 }
 for _spans in POLICY.values():  # what came back without help is looked for elsewhere as soon as somebody would have had to decide
     _spans[DeadlineKind.REPLACE] = _spans[DeadlineKind.DECIDE]
+    _spans[DeadlineKind.ANSWER] = _spans[DeadlineKind.ACKNOWLEDGE]  # a question is as soon answered as a referral is seen
 # Which day it is: the network's countries keep UTC-6 all year (Panama is an hour ahead). Friday evening in Managua is Saturday in UTC.
 OFFICE_TIME = timezone(timedelta(hours=-6))
 SILENCE = timedelta(days=7)
@@ -126,7 +130,8 @@ class Deadline:
     @property
     def next_percent(self) -> int | None:
         """The level that is told next; None after the last."""
-        return next((level for level in LEVELS if level > self.fired_percent), None)
+        levels = (*LEVELS, EXPIRE_PERCENT) if self.kind is DeadlineKind.DECIDE else LEVELS
+        return next((level for level in levels if level > self.fired_percent), None)
 
     @property
     def next_time(self) -> datetime | None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from chassis.errors import Conflict, Invalid
 from services.referrals.domain.codes import Check
 from services.referrals.domain.consent import Receipt
-from services.referrals.domain.deadline import SILENCE_AFTER_NEWS, Calendar, Deadline, DeadlineKind, Urgency, due_time
+from services.referrals.domain.deadline import EXPIRE_PERCENT, SILENCE_AFTER_NEWS, Calendar, Deadline, DeadlineKind, Urgency, due_time
 from services.referrals.domain.lifecycle import (
     BY_VERB,
     CAME_BACK,
@@ -71,6 +71,7 @@ class Referral:
     update_time: datetime
     state: State = State.DRAFT
     version: int = 0
+    step_version: int = 0  # of the last step: a deadline that fires is no step, and makes nobody's decision out of date
     urgency: Urgency | None = None
     need_code: str = ""
     contact_id: str = ""
@@ -314,13 +315,19 @@ class Referral:
         step = self._check_step("enter_in_error", actor, now)
         self._take(step, actor, now, calendar, note=note, attribution="network")
 
-    def fire_clocks(self, now: datetime) -> list[Event]:
-        """Notes the clock levels that are reached: reminded at 50, breached at 100, escalated at 150 per cent. Returns the new events."""
+    def expire(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
+        """Nobody answered for so long that another service is to be asked."""
+        self._take(self._check_step("expire", actor), actor, now, calendar, attribution="system")
+
+    def fire_clocks(self, now: datetime, calendar: Calendar) -> list[Event]:
+        """Notes the clock levels that are reached: reminded at 50, breached at 100, escalated at 150 per cent; expires at 200. Returns the new events."""
         before = len(self.events)
         system = Actor("system", "clock", "")
-        for clock in self.clocks:
+        for clock in tuple(self.clocks):
             percent = clock.fire(now)
-            if percent is not None:
+            if percent == EXPIRE_PERCENT:
+                self.expire(system, now, calendar)
+            elif percent is not None:
                 verb = {50: "clock_reminded", 100: "clock_breached", 150: "clock_escalated"}[percent]
                 self._note(verb, self.state, self.state, system, now, clock=clock.kind, attribution="system")
         return self.events[before:]
@@ -486,6 +493,8 @@ class Referral:
         clock: DeadlineKind | None = None,
     ) -> None:
         self.version += 1
+        if clock is None:
+            self.step_version = self.version
         self.update_time = now
         self.events.append(Event(self.version, verb, before, after, now, actor, reason_code, attribution, clock, note))
 

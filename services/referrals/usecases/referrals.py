@@ -311,8 +311,10 @@ class Referrals:
             try:
                 with tx.transaction():
                     referral = referrals.get(tx, identifier, for_update=True)
-                    events = referral.fire_clocks(now)
+                    events = referral.fire_clocks(now, self._calendar(referral))
                     self._keep(tx, referral)
+                    if referral.state is State.EXPIRED:
+                        self._tell_contacts(tx, now, referral.contact_id)
             except LOST:
                 raise
             except Exception as error:  # whatever it is, the others' clocks must go on
@@ -354,7 +356,7 @@ class Referrals:
         if hold:
             self._people.hold(tx, referrals.get(tx, identifier).person_id)
         referral = referrals.get(tx, identifier, for_update=True)
-        if referral.version != version:
+        if referral.step_version != version:
             raise Stale
         return referral
 

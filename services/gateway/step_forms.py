@@ -19,7 +19,7 @@ from services.gateway.clients import Clients
 _STEP = "/api/v1/referrals/{id}/"
 _CARRIED = ("id", "etag", "request_id")  # what every form carries along unasked
 _ELSEWHERE = ("send", "attach_consent")  # with pages of their own
-_GRAVE = frozenset({"decline", "not_deliver", "withdraw", "close_need", "enter_in_error"})
+_GRAVE = frozenset({"decline", "not_deliver", "withdraw", "close_need", "reroute", "enter_in_error"})
 # Kinds that no type tells.
 _KINDS = {
     "planned_first_contact_time": "now",  # most often, so the form begins with it
@@ -28,6 +28,7 @@ _KINDS = {
     "note": "note",
     "responsible_worker_id": "worker",
     "alternative_service_id": "service",
+    "service_id": "service",
 }
 
 

@@ -138,6 +138,9 @@ def referral_message(referral: Referral, actor: Actor, now: datetime) -> referra
         "need_close_reason_code": 0
         if referral.is_receiver_alone(actor)
         else number(referrals_pb2.NeedCloseReason, referral.need_close_reason_code),
+        "following_id": ""
+        if referral.is_receiver_alone(actor) or not (referral.followed_up or Side.SENDER in sides)
+        else referral.following_id,
         "live": referral.state in LIVE,
     }
     plain = [each for each in referrals_pb2.Referral.DESCRIPTOR.fields if each.name not in shown]

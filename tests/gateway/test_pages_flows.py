@@ -461,10 +461,9 @@ def test_a_declined_emergency_stands_above_what_is_less_urgent_whatever_their_cl
 
 
 def test_who_looks_for_another_service_goes_on_with_the_draft_that_was_begun(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["GetReferral"] = unanswered(ID, r.URGENCY_EMERGENCY, 3)
-    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[r.Referral(id="b" * 32, based_on_id="c" * 32)])
+    played.answers["GetReferral"] = came_back = unanswered(ID, r.URGENCY_EMERGENCY, 3)
     assert "Ver qué otros servicios hay" in client.get(f"/referrals/{ID}/reroute").text
-    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[r.Referral(id="b" * 32, based_on_id=ID)])
+    came_back.following_id = "b" * 32
     assert client.get(f"/referrals/{ID}/reroute").headers["Location"] == f"/referrals/{'b' * 32}/draft"
 
 

@@ -89,6 +89,11 @@ def test_the_sender_hears_that_the_coordination_closed_a_need_and_the_receiver_n
     assert who(told_of(happening("need_closed", actor=SENDER), NOW)) == set()
 
 
+def test_that_another_service_is_asked_the_receiver_hears_and_the_sender_if_others_did_it() -> None:
+    assert who(told_of(happening("rerouted", actor=SENDER), NOW)) == {TO_RECEIVER}
+    assert who(told_of(happening("rerouted", actor=COORDINATOR), NOW)) == {TO_RECEIVER, TO_SENDER, TO_WORKER}
+
+
 def test_a_note_is_told_to_the_side_that_did_not_write_it() -> None:
     assert who(told_of(happening("note_added", actor=RECEIVER), NOW)) == {TO_SENDER, TO_WORKER}
     assert who(told_of(happening("note_added", actor=SENDER), NOW)) == {TO_RECEIVER}
@@ -102,7 +107,7 @@ def test_an_override_is_told_to_the_coordination_when_it_is_sent() -> None:
     assert who(told_of(happening("accepted", override=True), NOW)) == {TO_SENDER, TO_WORKER}
 
 
-@pytest.mark.parametrize("verb", ["drafted", "started", "appointment_attended", "rerouted", "entered_in_error", "a_verb_of_tomorrow"])
+@pytest.mark.parametrize("verb", ["drafted", "started", "appointment_attended", "entered_in_error", "a_verb_of_tomorrow"])
 def test_other_facts_tell_nobody(verb: str) -> None:
     assert told_of(happening(verb), NOW) == []
 

@@ -54,7 +54,7 @@ CARRIES = {
     "attach_consent": "a consent receipt that covers recipient and purpose now, in the place of the override",
     "withdraw": "withdraw code (`other` needs a note)",
     "withdraw_consent": "the receipt that is withdrawn, through any partner that holds it; or her reference, which ends all that is hers",
-    "reroute": "the new referral, which is based on this one",
+    "reroute": "another service; a draft for it is opened, based on this one, and the need is open until that is sent",
     "enter_in_error": "nothing; the sender within 24 hours of the draft, a coordinator at any time",
 }
 """What each step must bring along; the methods of Referral check it."""
@@ -93,7 +93,7 @@ def page() -> str:
             *_steps(),
             "",
             "† Part of the life, but not a verb that a caller finds among those allowed: it follows from another act"
-            " (`reopen` from closing with `no`, `withdraw_consent` from withdrawing a receipt, `expire` from time), or nobody can ask for it yet (`reroute`).",
+            " (`reopen` from closing with `no`, `withdraw_consent` from withdrawing a receipt, `expire` from time).",
             "",
             "## Whose turn it is",
             "",

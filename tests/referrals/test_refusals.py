@@ -10,7 +10,7 @@ from chassis.shape import shape
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import NOON, refusal, refusal_with_fields, with_what_is_required
-from tests.referrals.conftest import ORG, Client, Service, Story
+from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
 from tests.referrals.test_access import as_owner
 from tests.referrals.test_overrides import confirm
 
@@ -32,6 +32,7 @@ STEPS = [
     pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES),
     pb.CloseNeedRequest(reason_code=pb.NEED_CLOSE_REASON_DIED),
     pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED),
+    pb.RerouteReferralRequest(service_id=SERVICE["clinic_visit"]),
     pb.AttachConsentRequest(),
 ]
 

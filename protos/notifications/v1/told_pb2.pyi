@@ -90,6 +90,8 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """The sender closed the need that had come back without help, with a reason."""
     TOLD_KIND_REFERRAL_NOTE_ADDED: _ToldKind.ValueType  # 32
     """The other side wrote a note."""
+    TOLD_KIND_REFERRAL_REROUTED: _ToldKind.ValueType  # 47
+    """It is asked of another service instead."""
     TOLD_KIND_WEBHOOK_TEST: _ToldKind.ValueType  # 26
     """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 
@@ -159,6 +161,8 @@ TOLD_KIND_REFERRAL_NEED_CLOSED: ToldKind.ValueType  # 31
 """The sender closed the need that had come back without help, with a reason."""
 TOLD_KIND_REFERRAL_NOTE_ADDED: ToldKind.ValueType  # 32
 """The other side wrote a note."""
+TOLD_KIND_REFERRAL_REROUTED: ToldKind.ValueType  # 47
+"""It is asked of another service instead."""
 TOLD_KIND_WEBHOOK_TEST: ToldKind.ValueType  # 26
 """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 Global___ToldKind: _TypeAlias = ToldKind  # noqa: Y015

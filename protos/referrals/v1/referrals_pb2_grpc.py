@@ -180,6 +180,11 @@ class ReferralsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CloseNeedRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
                 _registered_method=True)
+        self.RerouteReferral = channel.unary_unary(
+                '/enlace.referrals.v1.Referrals/RerouteReferral',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.RerouteReferralRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+                _registered_method=True)
         self.EnterReferralInError = channel.unary_unary(
                 '/enlace.referrals.v1.Referrals/EnterReferralInError',
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.EnterReferralInErrorRequest.SerializeToString,
@@ -408,6 +413,15 @@ class ReferralsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RerouteReferral(self, request, context):
+        """Asks another service instead: sent | acknowledged | info_requested | waitlisted → rerouted. The receiver's access ends, and a draft for that service is
+        opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
+        service_unknown: no such service is offered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EnterReferralInError(self, request, context):
         """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Sender within 24 h, then coordinator.
         """
@@ -561,6 +575,11 @@ def add_ReferralsServicer_to_server(servicer, server):
             'CloseNeed': grpc.unary_unary_rpc_method_handler(
                     servicer.CloseNeed,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CloseNeedRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
+            ),
+            'RerouteReferral': grpc.unary_unary_rpc_method_handler(
+                    servicer.RerouteReferral,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.RerouteReferralRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
             ),
             'EnterReferralInError': grpc.unary_unary_rpc_method_handler(
@@ -1352,6 +1371,33 @@ class Referrals:
             target,
             '/enlace.referrals.v1.Referrals/CloseNeed',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.CloseNeedRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RerouteReferral(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/RerouteReferral',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.RerouteReferralRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
             options,
             channel_credentials,

@@ -116,6 +116,11 @@ class ReferralsStub:
     """Says why nobody looks for another service any more for somebody whose referral came back without help (declined, expired, not delivered): stays where
     it is, and is no longer unanswered. Sender, coordinator. REPLACE stops. The receiver hears nothing of it.
     """
+    RerouteReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.RerouteReferralRequest, _referrals_pb2.Referral]
+    """Asks another service instead: sent | acknowledged | info_requested | waitlisted → rerouted. The receiver's access ends, and a draft for that service is
+    opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
+    service_unknown: no such service is offered.
+    """
     EnterReferralInError: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.EnterReferralInErrorRequest, _referrals_pb2.Referral]
     """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Sender within 24 h, then coordinator."""
 
@@ -206,6 +211,11 @@ class ReferralsAsyncStub(ReferralsStub):
     CloseNeed: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CloseNeedRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Says why nobody looks for another service any more for somebody whose referral came back without help (declined, expired, not delivered): stays where
     it is, and is no longer unanswered. Sender, coordinator. REPLACE stops. The receiver hears nothing of it.
+    """
+    RerouteReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.RerouteReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
+    """Asks another service instead: sent | acknowledged | info_requested | waitlisted → rerouted. The receiver's access ends, and a draft for that service is
+    opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
+    service_unknown: no such service is offered.
     """
     EnterReferralInError: _aio.UnaryUnaryMultiCallable[_referrals_pb2.EnterReferralInErrorRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Sender within 24 h, then coordinator."""
@@ -468,6 +478,17 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
         """Says why nobody looks for another service any more for somebody whose referral came back without help (declined, expired, not delivered): stays where
         it is, and is no longer unanswered. Sender, coordinator. REPLACE stops. The receiver hears nothing of it.
+        """
+
+    @_abc_1.abstractmethod
+    def RerouteReferral(
+        self,
+        request: _referrals_pb2.RerouteReferralRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
+        """Asks another service instead: sent | acknowledged | info_requested | waitlisted → rerouted. The receiver's access ends, and a draft for that service is
+        opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
+        service_unknown: no such service is offered.
         """
 
     @_abc_1.abstractmethod

@@ -103,7 +103,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
         names=seen,
         allowed=allowed,
         FORMS=step_forms.STEPS,
-        alternatives=alternatives(referral) if "decline" in allowed else [],
+        alternatives=alternatives(referral) if {"decline", "reroute"} & set(allowed) else [],
         group_needs=group_needs(referral.need_code),
         openable=[] if probation else openable(referral),
         probation=probation,
@@ -177,14 +177,14 @@ def group_needs(code: str) -> list[tuple[str, str]]:
 
 
 def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
-    """Other services that may fit, to name when declining."""
+    """Services of others than the receiver that may fit, to name when declining or to ask instead."""
     person = referral.person
     question = MatchServicesRequest(
         need_code=referral.need_code,
         country=person.country,
         department=person.department,
         language=person.language,
-        excluded_organization_ids=[session.me().organization_id],
+        excluded_organization_ids=[referral.receiver_organization_id],
         limit=8,
     )
     try:
@@ -204,11 +204,13 @@ def act(identifier: str, verb: str) -> Response | tuple[str, int]:
     errors = form.missing()
     if not errors:
         try:
-            form.take(clients(), identifier)
+            taken = form.take(clients(), identifier)
         except forms.SHOWN_IN_PLACE as refusal:
             errors = forms.problems(refusal)
     if errors:
         return render(fetch(identifier), Filled(verb, errors)), 422
+    if verb == "reroute" and taken.following_id and session.me().may("worker", "operator"):  # on with it while she is at it
+        return redirect(url_for("referral_new.resume", identifier=taken.following_id), 303)
     if forms.text("back") == "today":
         return redirect(url_for("today.today", done=verb), 303)
     return redirect(url_for("referral.show", identifier=identifier, done=verb), 303)

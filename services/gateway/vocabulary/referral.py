@@ -188,6 +188,16 @@ STEPS: dict[str, Step] = {
         event=N_("Se retiró"),
         notice=N_("Retiro"),
     ),
+    "reroute": Step(
+        N_("Pedirla a otro servicio"),
+        hint=N_(
+            "Deja de esperar a esta organización, que ya no ve los datos. Queda un borrador para el otro servicio: falta el consentimiento para ese lugar."
+        ),
+        done=N_("Ya no se espera a esta organización: quien envió la remisión tiene el borrador para pedirla al otro servicio."),
+        fact="rerouted",
+        event=N_("Se pide a otro servicio"),
+        notice=N_("Se pide a otro servicio"),
+    ),
     "enter_in_error": Step(
         N_("Anular: se hizo por error"),
         hint=N_("Sale de todas las cuentas. Solo si nunca debió existir."),
@@ -213,7 +223,7 @@ TABLES: dict[str, dict[str, str]] = {
         "consent_withdrawn": N_("Consentimiento retirado"),
         "not_delivered": N_("No se pudo atender"),
         "expired": N_("Venció sin respuesta"),
-        "rerouted": N_("Pasó a otro servicio"),
+        "rerouted": N_("Se pide a otro servicio"),
         "entered_in_error": N_("Anulada por error"),
     },
     "urgency": {
@@ -271,7 +281,6 @@ TABLES: dict[str, dict[str, str]] = {
         "expired": N_("Venció sin respuesta"),
         "reopened": N_("Se reabrió: la ayuda no había llegado"),
         "consent_withdrawn": N_("La persona retiró su consentimiento"),
-        "rerouted": N_("Pasó a otro servicio"),
         "clock_reminded": N_("Recordatorio: va la mitad del plazo"),
         "clock_breached": N_("Se pasó el plazo"),
         "clock_escalated": N_("Se avisó a la coordinación: plazo muy pasado"),

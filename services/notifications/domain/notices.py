@@ -202,6 +202,14 @@ NOTICES: tuple[Notice, ...] = (
         fr="Une orientation a expiré sans réponse : qui l'a envoyée doit chercher un autre service.",
     ),
     Notice(
+        "referral_rerouted",
+        "rerouted",
+        OTHER_SIDE,
+        es="Una remisión pasó a otro servicio.",
+        en="A referral was moved to another service.",
+        fr="Une orientation est passée à un autre service.",
+    ),
+    Notice(
         "referral_override_confirmed",
         "override_confirmed",
         SENDER,

@@ -48,8 +48,8 @@ WAITS_FOR_RECEIVER = frozenset({S.SENT, S.ACKNOWLEDGED, S.ACCEPTED, S.WAITLISTED
 WAITS_FOR_SENDER = frozenset({S.DRAFT, S.INFO_REQUESTED, S.COMPLETED})
 EXITS = frozenset({S.DECLINED, S.WITHDRAWN, S.CONSENT_WITHDRAWN, S.NOT_DELIVERED, S.EXPIRED, S.REROUTED, S.ENTERED_IN_ERROR})
 """Ends other than closed: each carries a reason, where somebody gave one."""
-CAME_BACK = frozenset({S.DECLINED, S.EXPIRED, S.NOT_DELIVERED})
-"""Exits that leave her without help though nobody took the request back: an open need, until another referral follows or somebody closes it by name."""
+CAME_BACK = frozenset({S.DECLINED, S.EXPIRED, S.NOT_DELIVERED, S.REROUTED})
+"""Exits that leave her without help though nobody took the request back: an open need, until another referral is sent or somebody closes it by name."""
 REFER_AGAIN = "refer_again"
 """The main step of an exit that no other referral follows: no row of the table, but a new draft that is based on this one."""
 UNDECIDED = frozenset({S.SENT, S.ACKNOWLEDGED})
@@ -135,17 +135,9 @@ TRANSITIONS: tuple[Transition, ...] = (
     ),
     Transition("confirm_override", "override_confirmed", LIVE, None, _SENDING, stops=(K.OVERRIDE_CONFIRM,)),
     Transition("attach_consent", "consent_attached", LIVE, None, _SENDER, stops=(K.OVERRIDE_CONFIRM, K.OVERRIDE_END)),
+    Transition("reroute", "rerouted", UNDECIDED | {S.INFO_REQUESTED, S.WAITLISTED}, S.REROUTED, _SENDING, starts=_REPLACED, stops=_ALL),
     Transition("withdraw", "withdrawn", LIVE, S.WITHDRAWN, _SENDING, stops=_ALL),
     Transition("withdraw_consent", "consent_withdrawn", LIVE, S.CONSENT_WITHDRAWN, frozenset({Side.PERSON}), stops=_ALL, offered=False),
-    Transition(
-        "reroute",
-        "rerouted",
-        UNDECIDED | {S.WAITLISTED},
-        S.REROUTED,
-        frozenset({Side.RECEIVER, Side.COORDINATOR}),
-        stops=_ALL,
-        offered=False,
-    ),
     Transition("enter_in_error", "entered_in_error", frozenset(S) - {S.ENTERED_IN_ERROR}, S.ENTERED_IN_ERROR, _SENDING, stops=_ALL),
 )
 BY_VERB = {transition.verb: transition for transition in TRANSITIONS}

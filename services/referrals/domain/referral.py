@@ -96,6 +96,7 @@ class Referral:
     send_time: datetime | None = None
     need_close_reason_code: str = ""
     followed_up: bool = False  # another referral of this sender was sent that is based on it
+    following_id: str = ""  # that one, or the draft that may become it
     clocks: list[Deadline] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)  # those that are not yet kept
 
@@ -309,6 +310,33 @@ class Referral:
         step = BY_VERB["withdraw_consent"]
         if self.state in step.sources:
             self._take(step, actor, now, calendar, attribution="person")
+
+    def reroute(
+        self, actor: Actor, now: datetime, calendar: Calendar, *, service: tuple[str, str], following_id: str, note: str
+    ) -> "Referral":
+        """Another service is asked instead, (service id, its organisation): returns the draft that follows, the sender's to send on a consent for that place."""
+        step = self._check_step("reroute", actor)
+        if service[0] == self.service_id:
+            raise Invalid(("service_id", "out_of_range"))
+        self._take(step, actor, now, calendar, note=note, attribution="network")
+        following = Referral(
+            following_id,
+            self.sender_organization_id,
+            self.sender_worker_id,
+            self.person_id,
+            self.coarse,
+            now,
+            now,
+            urgency=self.urgency,
+            need_code=self.need_code,
+            contact_id=self.contact_id,
+            service_id=service[0],
+            receiver_organization_id=service[1],
+            based_on_id=self.id,
+        )
+        following._note("drafted", State.DRAFT, State.DRAFT, actor, now)
+        self.following_id = following_id
+        return following
 
     def enter_in_error(self, actor: Actor, now: datetime, calendar: Calendar, note: str) -> None:
         """It should not have been; out of all counts."""

@@ -251,6 +251,13 @@ class ReferralsServicer:
         reason = word(pb.NeedCloseReason, request.reason_code, "reason_code")
         return self._step(request, call, lambda r, actor, now, days: r.close_need(actor, now, days, reason_code=reason, note=request.note))
 
+    def RerouteReferral(self, request: pb.RerouteReferralRequest, call: Call) -> pb.Referral:
+        service_id = optional_id(request.service_id, "service_id")
+        rerouted = self._usecases.reroute(
+            call.tx, call.caller, call.clock.now(), object_id(request.id), version(request.etag), service_id, request.note
+        )
+        return self._pack(rerouted, call)
+
     def EnterReferralInError(self, request: pb.EnterReferralInErrorRequest, call: Call) -> pb.Referral:
         return self._step(request, call, lambda r, actor, now, days: r.enter_in_error(actor, now, days, request.note))
 

@@ -19,7 +19,7 @@ from services.referrals.domain.person import Coarse
 from services.referrals.domain.referral import Actor, Event, Referral
 
 # What a referral has is kept under the same name; what is not a word, a number or a time is said apart.
-_APART = {"coarse", "state", "urgency", "delivered_need_codes", "followed_up", "clocks", "events"}
+_APART = {"coarse", "state", "urgency", "delivered_need_codes", "followed_up", "following_id", "clocks", "events"}
 _PLAIN = [each.name for each in fields(Referral) if each.name not in _APART]
 _COARSE = "age_band gender_code language dependants country department".split()
 _COLUMNS = [*_PLAIN, *_COARSE, "state", "urgency", "delivered_need_codes", "next_due_time"]
@@ -375,7 +375,7 @@ def next_clock_time(tx: Transaction) -> datetime | None:
 
 def _read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
     clocks: dict[str, list[Deadline]] = {}
-    followed_up = _followed_up(tx, [row["id"] for row in rows if State(row["state"]) in CAME_BACK])
+    following = _following(tx, [row["id"] for row in rows if State(row["state"]) in CAME_BACK])
     if rows:
         clock_rows: Iterable[Row] = tx.execute(
             "SELECT * FROM clocks WHERE referral_id = ANY(%s) ORDER BY referral_id, number", ([row["id"] for row in rows],)
@@ -392,15 +392,22 @@ def _read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
             urgency=Urgency(row["urgency"]) if row["urgency"] else None,
             delivered_need_codes=tuple(row["delivered_need_codes"]),
             clocks=clocks.get(row["id"], []),
-            followed_up=row["id"] in followed_up,
+            following_id=following.get(row["id"], ("", False))[0],
+            followed_up=following.get(row["id"], ("", False))[1],
         )
         for row in rows
     ]
 
 
-def _followed_up(tx: Transaction, identifiers: list[str]) -> frozenset[str]:
-    """Those on which another referral of the same sender is based, as far as the scope shows it."""
+def _following(tx: Transaction, identifiers: list[str]) -> dict[str, tuple[str, bool]]:
+    """Of those on which another referral of the same sender is based, as far as the scope shows it: which, and whether it was sent. A sent one first."""
     if not identifiers:
-        return frozenset()
-    rows = tx.execute(f"SELECT id FROM referrals WHERE id = ANY(%s) AND EXISTS ({_FOLLOWED_UP})", (identifiers,))
-    return frozenset(row["id"] for row in rows)
+        return {}
+    rows = tx.execute(
+        "SELECT DISTINCT ON (referrals.id) referrals.id, next.id AS following_id, next.send_time IS NOT NULL AS sent FROM referrals"
+        " JOIN referrals next ON next.based_on_id = referrals.id AND next.sender_organization_id = referrals.sender_organization_id"
+        " WHERE referrals.id = ANY(%s) AND next.state <> 'entered_in_error'"
+        " ORDER BY referrals.id, next.send_time IS NULL, next.create_time DESC",
+        (identifiers,),
+    )
+    return {row["id"]: (row["following_id"], row["sent"]) for row in rows}

@@ -276,6 +276,23 @@ class Referrals:
             self._tell_contacts(tx, now, referral.contact_id, followed)
         return referral
 
+    def reroute(
+        self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, service_id: str, note: str
+    ) -> Referral:
+        """Ends it with its receiver, and opens the draft for another service; of the sender's, also when the coordination does it."""
+        referral = self._fetch(tx, identifier, version)
+        owner = members.owner_of_service(tx, service_id)
+        if owner is None:
+            raise Conflict("service_unknown")
+        following = referral.reroute(
+            actor_of(caller), now, self._calendar(referral), service=(service_id, owner), following_id=new_id(), note=note
+        )
+        self._keep(tx, referral)
+        elevate_to_system_scope(tx)  # a coordinator has no drafts, least of all another's
+        referrals.keep(tx, following, None)
+        self._tell_contacts(tx, now, referral.contact_id)
+        return referral
+
     def withdraw_consent(self, tx: Transaction, actor: Actor, now: datetime, person_id: str, receipt_id: str = "") -> None:
         """Ends every live referral that stands on a receipt, or all of a person. Her turn is held."""
         touched = set()

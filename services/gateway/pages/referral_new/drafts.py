@@ -24,10 +24,8 @@ def resume(identifier: str) -> Response:
 def reroute(identifier: str) -> Response | str:
     """A fresh draft for the same person and need, after a no. The old one stays as it is and is named as its reason."""
     old = draft_of(identifier)
-    drafts = r.ReferralFilter(box=r.BOX_OUTBOX, states=[r.STATE_DRAFT], person_id=old.person_id)
-    for begun in clients().referrals.ListReferrals(r.ListReferralsRequest(filter=drafts, page_size=50)).referrals:
-        if begun.based_on_id == old.id:  # somebody began it already
-            return redirect(url_for("referral_new.resume", identifier=begun.id))
+    if old.following_id:  # somebody began it already
+        return redirect(url_for("referral_new.resume", identifier=old.following_id))
     if request.method == "GET":
         return render_template("reroute.html", referral=old, names=names.names_of([old]))
     draft = clients().referrals.CreateReferral(

@@ -1,0 +1,109 @@
+"""Another service is asked instead: one step ends the wait, and leaves the sender the draft for the next place; the need is open until that is sent."""
+
+import threading
+from functools import partial
+from typing import Any
+
+import pytest
+
+from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.builders import refusal, refusal_with_fields
+from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
+
+
+def rerouting(referral: pb.Referral, service: str = "clinic_visit", **words: Any) -> pb.RerouteReferralRequest:
+    return pb.RerouteReferralRequest(id=referral.id, etag=referral.etag, service_id=SERVICE[service], **words)
+
+
+def read(client: Client, identifier: str) -> pb.Referral:
+    found: pb.Referral = client.GetReferral(pb.GetReferralRequest(id=identifier))
+    return found
+
+
+@pytest.mark.parametrize("who", ["ngo", "coordinator"])
+def test_it_ends_with_its_receiver_and_its_sender_has_a_draft_for_the_other_place(story: Story, who: str) -> None:
+    sent = story.sent()
+    done = getattr(story, who).RerouteReferral(rerouting(sent, note="nobody answers the telephone"))
+    assert (done.state, done.live) == (pb.STATE_REROUTED, False)
+    assert done.following_id if who == "ngo" else not done.following_id, "a coordinator has no drafts"
+    mine = read(story.ngo, sent.id)
+    assert (mine.unanswered, mine.main_step, mine.turn) == (True, "refer_again", pb.TURN_SENDER)
+    assert [clock.kind for clock in mine.clocks if not clock.HasField("stop_time")] == [pb.CLOCK_KIND_REPLACE]
+    draft = read(story.ngo, mine.following_id)
+    assert (draft.state, draft.service_id, draft.receiver_organization_id) == (pb.STATE_DRAFT, SERVICE["clinic_visit"], ORG["clinic"])
+    assert (draft.person_id, draft.need_code, draft.urgency) == (sent.person_id, sent.need_code, sent.urgency)
+    assert (draft.based_on_id, draft.receipt_id, draft.sender_organization_id) == (sent.id, "", ORG["ngo"])
+    assert draft.sender_worker_id == sent.sender_worker_id
+
+    receipt = story.receipt(sent.person_id, recipient=ORG["clinic"])
+    story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+    after = read(story.ngo, sent.id)
+    assert (after.unanswered, after.following_id) == (False, draft.id)
+    assert read(story.coordinator, sent.id).following_id == draft.id
+    assert not after.HasField("next_due_time")
+
+
+def test_the_receiver_sees_no_more_of_her_and_nothing_of_where_she_goes(story: Story) -> None:
+    sent = story.sent()
+    story.ngo.RerouteReferral(rerouting(sent))
+    seen = read(story.shelter, sent.id)
+    assert (seen.following_id, seen.unanswered, seen.turn, list(seen.allowed_verbs)) == ("", False, pb.TURN_UNSPECIFIED, [])
+    opening = people_pb2.OpenPersonRequest(id=sent.person_id, purpose_code="HOU", referral_id=sent.id)
+    opening.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
+    assert refusal(lambda: story.shelter.OpenPerson(opening)) == ("NOT_FOUND", "not_found")
+    hidden = read(story.ngo, sent.id).following_id
+    for nobody in (story.shelter, story.coordinator, story.service.as_("clinic", "WORKER")):
+        assert refusal(partial(read, nobody, hidden)) == ("NOT_FOUND", "not_found")
+
+
+def test_who_may_not_and_what_can_not_be_is_refused_and_nothing_is_lost(story: Story) -> None:
+    sent = story.sent()
+    assert refusal(lambda: story.shelter.RerouteReferral(rerouting(sent))) == ("FAILED_PRECONDITION", "illegal_transition")
+    assert refusal(lambda: story.service.as_("clinic", "WORKER").RerouteReferral(rerouting(sent))) == ("NOT_FOUND", "not_found")
+    same = rerouting(sent, "shelter_bed")
+    assert refusal_with_fields(lambda: story.ngo.RerouteReferral(same)) == (
+        "INVALID_ARGUMENT",
+        "invalid_fields",
+        {"service_id": "out_of_range"},
+    )
+    nowhere = pb.RerouteReferralRequest(id=sent.id, etag=sent.etag, service_id="e" * 32)
+    assert refusal(lambda: story.ngo.RerouteReferral(nowhere)) == ("FAILED_PRECONDITION", "service_unknown")
+    assert read(story.ngo, sent.id) == sent
+    accepted = story.accepted()
+    assert refusal(lambda: story.ngo.RerouteReferral(rerouting(accepted))) == ("FAILED_PRECONDITION", "illegal_transition")
+
+
+def test_a_request_that_is_made_again_makes_no_second_draft(story: Story) -> None:
+    sent = story.sent()
+    request = rerouting(sent, request_id=story.request_id())
+    first = story.ngo.RerouteReferral(request)
+    assert story.ngo.RerouteReferral(request) == first
+    drafts = pb.ReferralFilter(box=pb.BOX_OUTBOX, states=[pb.STATE_DRAFT], person_id=sent.person_id)
+    assert [draft.id for draft in story.ngo.ListReferrals(pb.ListReferralsRequest(filter=drafts)).referrals] == [first.following_id]
+
+
+def test_who_accepts_and_who_asks_another_at_the_same_moment_one_wins(story: Story, service: Service) -> None:
+    for _ in range(6):
+        sent = story.sent()
+        accepting = pb.AcceptReferralRequest(id=sent.id, etag=sent.etag)
+        accepting.planned_first_contact_time.FromDatetime(service.clock.now())
+        begin, said = threading.Barrier(2), list[str]()
+
+        def ask(client: Client, rpc: str, request: Any, begin: threading.Barrier = begin, said: list[str] = said) -> None:
+            begin.wait()
+            try:
+                getattr(client, rpc)(request)
+                said.append("done")
+            except Exception as error:  # which of the two it meets does not matter
+                said.append(str(error.details()))  # type: ignore[attr-defined]
+
+        asked = ((story.shelter, "AcceptReferral", accepting), (story.ngo, "RerouteReferral", rerouting(sent)))
+        threads = [threading.Thread(target=ask, args=words) for words in asked]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert sorted(said) == ["done", "stale_etag"]
+        mine = read(story.ngo, sent.id)
+        assert (mine.state == pb.STATE_REROUTED) == bool(mine.following_id)

@@ -65,6 +65,8 @@ def happening(fact: Fact, body: referrals_facts_pb2.ReferralFact) -> Happening:
         body.override_used,
         _CLOCKS.get(body.clock, ""),
         body.need_code,
+        body.responsible_worker_id,
+        body.actor_worker_id,
     )
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -107,7 +108,7 @@ def run(settings: ServiceSettings) -> int:
         Subscriber(
             NAME,
             [subscriptions.TOPIC],
-            subscriptions.hear,
+            partial(subscriptions.hear, made.referrals, parts.clock),
             database=parts.database,
             broker=parts.broker,
             trusted_signers=keys.trusted_signers(settings.keys, "partners"),

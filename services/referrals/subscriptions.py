@@ -2,17 +2,19 @@
 
 import re
 
+from chassis.clock import Clock
 from chassis.db import Transaction
 from chassis.envelope import NewerKind
 from chassis.outbox import Fact
 from protos.partners.v1 import facts_pb2
 from services.referrals.usecases import members
+from services.referrals.usecases.referrals import Referrals
 
 TOPIC = "enlace.partners.v1"
 _TYPE = re.compile(r"enlace\.([a-z_]+)\.[a-z_]+\.v1")
 
 
-def hear(tx: Transaction, fact: Fact) -> None:
+def hear(referrals: Referrals, clock: Clock, tx: Transaction, fact: Fact) -> None:
     """One fact of the directory. An unknown kind is held: something new is said that this version can't judge."""
     match = _TYPE.fullmatch(fact.type)
     kind = match[1] if match else ""
@@ -24,7 +26,10 @@ def hear(tx: Transaction, fact: Fact) -> None:
         members.service_changed(tx, service.service_id, service.organization_id, service.active)
     elif kind == "worker":
         worker = facts_pb2.WorkerFact.FromString(fact.payload)
-        members.worker_changed(tx, worker.worker_id, worker.status_code == "ACTIVE")
+        active = worker.status_code == "ACTIVE"
+        members.worker_changed(tx, worker.worker_id, worker.organization_id, active)
+        if not active:
+            referrals.release(tx, clock.now(), worker.worker_id)
     elif kind == "api_key":
         key = facts_pb2.ApiKeyFact.FromString(fact.payload)
         members.key_changed(tx, key.api_key_id, key.live)

@@ -45,6 +45,8 @@ def referral_facts(referral: Referral, events: Iterable[Event]) -> list[Fact]:
             due_time=timestamp(due),
             actor_organization_id=event.actor.organization_id,
             override_used=bool(referral.override_reason_code),
+            responsible_worker_id=referral.responsible_worker_id,
+            actor_worker_id=event.actor.id if event.actor.kind == "worker" else "",
         )
         facts.append(Fact(referral.id, event.version, f"enlace.referral.{event.verb}.v1", message.SerializeToString(), event.time))
     return facts

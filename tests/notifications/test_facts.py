@@ -163,7 +163,7 @@ def test_what_comes_out_of_order_is_parked_and_then_applied_in_order(world: Worl
 
 def test_facts_that_tell_nobody_are_taken_in_so_that_no_gap_is_left(world: World) -> None:
     referral = new_id()
-    world.say(*(world.service.fact(verb, referral) for verb in ("drafted", "rerouted", "sent")))
+    world.say(*(world.service.fact(verb, referral) for verb in ("drafted", "started", "sent")))
     until(lambda: world.taken_in(referral) == 3)
     assert world.kinds() == ["referral_sent"]
     contact = Fact(new_id(), 1, "enlace.contact.recorded.v1", b"", world.service.clock.now())

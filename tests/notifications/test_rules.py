@@ -94,6 +94,15 @@ def test_that_another_service_is_asked_the_receiver_hears_and_the_sender_if_othe
     assert who(told_of(happening("rerouted", actor=COORDINATOR), NOW)) == {TO_RECEIVER, TO_SENDER, TO_WORKER}
 
 
+def test_who_answers_for_it_now_hears_so_unless_she_took_it_herself_and_her_desk_when_she_left() -> None:
+    hers = replace(happening("assigned", actor=RECEIVER), responsible_worker_id="w" * 32, actor_worker_id="m" * 32)
+    [told] = told_of(hers, NOW)
+    assert (told.audience, told.organization_id, told.worker_id) == (Audience.WORKER, RECEIVER, "w" * 32)
+    assert told_of(replace(hers, actor_worker_id="w" * 32), NOW) == []
+    assert who(told_of(replace(hers, responsible_worker_id="", actor_organization_id=""), NOW)) == {TO_RECEIVER}
+    assert told_of(replace(hers, responsible_worker_id=""), NOW) == [], "they gave it back to their own desk"
+
+
 def test_a_note_is_told_to_the_side_that_did_not_write_it() -> None:
     assert who(told_of(happening("note_added", actor=RECEIVER), NOW)) == {TO_SENDER, TO_WORKER}
     assert who(told_of(happening("note_added", actor=SENDER), NOW)) == {TO_RECEIVER}

@@ -84,6 +84,7 @@ STEPS: dict[str, Step] = {
     "confirm_override": lambda r, a, now: r.confirm_override(a, now, DAYS),
     "attach_consent": lambda r, a, now: r.attach_consent(a, now, DAYS, RECEIPT),
     "expire": lambda r, a, now: r.expire(a, now, DAYS),
+    "assign": lambda r, a, now: r.assign(a, now, DAYS, worker_id="another", note=""),
     "withdraw": lambda r, a, now: r.withdraw(a, now, DAYS, reason_code="moved", note=""),
     "reroute": lambda r, a, now: rerouted(r, a, now),
     "enter_in_error": lambda r, a, now: r.enter_in_error(a, now, DAYS, ""),

@@ -32,6 +32,7 @@ STEPS = [
     pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES),
     pb.CloseNeedRequest(reason_code=pb.NEED_CLOSE_REASON_DIED),
     pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED),
+    pb.AssignReferralRequest(),
     pb.RerouteReferralRequest(service_id=SERVICE["clinic_visit"]),
     pb.AttachConsentRequest(),
 ]

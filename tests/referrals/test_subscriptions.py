@@ -35,7 +35,7 @@ class Hearing:
 
     def fact(self, type_: str, payload: bytes) -> None:
         with self._service.database.transaction(SYSTEM) as tx:
-            subscriptions.hear(tx, Fact("subject", 1, type_, payload, NOON))
+            subscriptions.hear(self._service.made.referrals, self._service.clock, tx, Fact("subject", 1, type_, payload, NOON))
 
     def organization(self, name: str, status: str) -> None:
         said = facts_pb2.OrganizationFact(organization_id=ORG[name], organization_type_code="NGO", status_code=status)

@@ -92,6 +92,8 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """The other side wrote a note."""
     TOLD_KIND_REFERRAL_REROUTED: _ToldKind.ValueType  # 47
     """It is asked of another service instead."""
+    TOLD_KIND_REFERRAL_ASSIGNED: _ToldKind.ValueType  # 48
+    """Somebody else of your organisation answers for it."""
     TOLD_KIND_WEBHOOK_TEST: _ToldKind.ValueType  # 26
     """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 
@@ -163,6 +165,8 @@ TOLD_KIND_REFERRAL_NOTE_ADDED: ToldKind.ValueType  # 32
 """The other side wrote a note."""
 TOLD_KIND_REFERRAL_REROUTED: ToldKind.ValueType  # 47
 """It is asked of another service instead."""
+TOLD_KIND_REFERRAL_ASSIGNED: ToldKind.ValueType  # 48
+"""Somebody else of your organisation answers for it."""
 TOLD_KIND_WEBHOOK_TEST: ToldKind.ValueType  # 26
 """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 Global___ToldKind: _TypeAlias = ToldKind  # noqa: Y015

@@ -1927,6 +1927,41 @@ class DeclineReferralRequest(_message.Message):
 Global___DeclineReferralRequest: _TypeAlias = DeclineReferralRequest  # noqa: Y015
 
 @_typing.final
+class AssignReferralRequest(_message.Message):
+    """Who answers for it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RESPONSIBLE_WORKER_ID_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    etag: _builtins.str
+    request_id: _builtins.str
+    responsible_worker_id: _builtins.str
+    """A worker of the receiver; absent: the desk. unknown_code: nobody who works there."""
+    note: _builtins.str
+    """For both sides."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        responsible_worker_id: _builtins.str = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "note", b"note", "request_id", b"request_id", "responsible_worker_id", b"responsible_worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssignReferralRequest: _TypeAlias = AssignReferralRequest  # noqa: Y015
+
+@_typing.final
 class StartReferralRequest(_message.Message):
     """When help began."""
 

@@ -125,6 +125,11 @@ class ReferralsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.DeclineReferralRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
                 _registered_method=True)
+        self.AssignReferral = channel.unary_unary(
+                '/enlace.referrals.v1.Referrals/AssignReferral',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.AssignReferralRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+                _registered_method=True)
         self.StartReferral = channel.unary_unary(
                 '/enlace.referrals.v1.Referrals/StartReferral',
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.StartReferralRequest.SerializeToString,
@@ -331,6 +336,14 @@ class ReferralsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AssignReferral(self, request, context):
+        """Says who of the receiver answers for a referral: accepted | in_progress | completed stays where it is. Receiver. It is the desk's when its worker is
+        suspended, without being asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StartReferral(self, request, context):
         """Says that help has begun: accepted → in_progress. Receiver.
         """
@@ -520,6 +533,11 @@ def add_ReferralsServicer_to_server(servicer, server):
             'DeclineReferral': grpc.unary_unary_rpc_method_handler(
                     servicer.DeclineReferral,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.DeclineReferralRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
+            ),
+            'AssignReferral': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssignReferral,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.AssignReferralRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
             ),
             'StartReferral': grpc.unary_unary_rpc_method_handler(
@@ -1074,6 +1092,33 @@ class Referrals:
             target,
             '/enlace.referrals.v1.Referrals/DeclineReferral',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.DeclineReferralRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssignReferral(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/AssignReferral',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.AssignReferralRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
             options,
             channel_credentials,

@@ -84,6 +84,10 @@ class ReferralsStub:
     """Puts on the waiting list: sent | acknowledged → waitlisted, with the expected wait and the review date. Receiver."""
     DeclineReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.DeclineReferralRequest, _referrals_pb2.Referral]
     """Declines a referral: sent | acknowledged | waitlisted → declined, with a coded reason. Receiver."""
+    AssignReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AssignReferralRequest, _referrals_pb2.Referral]
+    """Says who of the receiver answers for a referral: accepted | in_progress | completed stays where it is. Receiver. It is the desk's when its worker is
+    suspended, without being asked.
+    """
     StartReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.StartReferralRequest, _referrals_pb2.Referral]
     """Says that help has begun: accepted → in_progress. Receiver."""
     ScheduleAppointment: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ScheduleAppointmentRequest, _referrals_pb2.Referral]
@@ -180,6 +184,10 @@ class ReferralsAsyncStub(ReferralsStub):
     """Puts on the waiting list: sent | acknowledged → waitlisted, with the expected wait and the review date. Receiver."""
     DeclineReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.DeclineReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Declines a referral: sent | acknowledged | waitlisted → declined, with a coded reason. Receiver."""
+    AssignReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AssignReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
+    """Says who of the receiver answers for a referral: accepted | in_progress | completed stays where it is. Receiver. It is the desk's when its worker is
+    suspended, without being asked.
+    """
     StartReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.StartReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Says that help has begun: accepted → in_progress. Receiver."""
     ScheduleAppointment: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ScheduleAppointmentRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
@@ -381,6 +389,16 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
         """Declines a referral: sent | acknowledged | waitlisted → declined, with a coded reason. Receiver."""
+
+    @_abc_1.abstractmethod
+    def AssignReferral(
+        self,
+        request: _referrals_pb2.AssignReferralRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
+        """Says who of the receiver answers for a referral: accepted | in_progress | completed stays where it is. Receiver. It is the desk's when its worker is
+        suspended, without being asked.
+        """
 
     @_abc_1.abstractmethod
     def StartReferral(

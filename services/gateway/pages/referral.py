@@ -10,6 +10,7 @@ from chassis import wire
 from chassis.errors import Refusal
 from protos.notifications.v1.notifications_pb2 import ListNoticesRequest, Notice
 from protos.partners.v1.directory_pb2 import ORGANIZATION_STATUS_PROBATION, MatchServicesRequest
+from protos.partners.v1.members_pb2 import WORKER_STATUS_ACTIVE, ListWorkersRequest
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, i18n, names, session, step_forms, steps, vocabulary, words
@@ -104,6 +105,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
         allowed=allowed,
         FORMS=step_forms.STEPS,
         alternatives=alternatives(referral) if {"decline", "reroute"} & set(allowed) else [],
+        colleagues=colleagues() if {"accept", "assign"} & set(allowed) else [],
         group_needs=group_needs(referral.need_code),
         openable=[] if probation else openable(referral),
         probation=probation,
@@ -192,6 +194,15 @@ def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
     except Refusal:
         return []
     return [(m.service.id, f"{m.service.name} · {m.service.organization_name}") for m in matches if m.verdict != 3]
+
+
+def colleagues() -> list[tuple[str, str]]:
+    """The others at work in the reader's organisation, for who may assign work to them: whoever manages it."""
+    me = session.me()
+    if not me.may("manager"):
+        return []
+    workers = clients().members.ListWorkers(ListWorkersRequest()).workers
+    return [(w.id, w.name) for w in workers if w.status == WORKER_STATUS_ACTIVE and w.id != me.worker_id]
 
 
 @blueprint.post("/referrals/<identifier>/do/<verb>")

@@ -88,6 +88,14 @@ STEPS: dict[str, Step] = {
         event=N_("Hubo un primer contacto"),
         asks={"first_contact_time": N_("Primer contacto")},
     ),
+    "assign": Step(
+        N_("Decir quién se encarga"),
+        hint=N_("Desde ahora responde por ella. Si la persona elegida no es usted, le avisaremos."),
+        done=N_("Anotado: cambió quién se encarga."),
+        fact="assigned",
+        event=N_("Cambió quién se encarga"),
+        notice=N_("Cambió quién se encarga"),
+    ),
     "schedule_appointment": Step(
         N_("Fijar una cita"),
         hint=N_("Diga qué día y a qué hora. Si ya había una cita, esta la reemplaza. Hasta entonces no se le piden noticias."),

@@ -15,6 +15,7 @@ class Party(Enum):
     SENDER = "sender"  # the desk, and the worker who sent it
     SENDER_OF_OTHERS_DEED = "sender_of_others_deed"  # the sender, unless it was the sender who did it
     COORDINATION = "coordination"
+    RESPONSIBLE = "responsible"  # the worker of the receiver who answers for it, unless she did it herself; its desk, when nobody is named
 
 
 RECEIVER = (Party.RECEIVER,)
@@ -208,6 +209,14 @@ NOTICES: tuple[Notice, ...] = (
         es="Una remisión pasó a otro servicio.",
         en="A referral was moved to another service.",
         fr="Une orientation est passée à un autre service.",
+    ),
+    Notice(
+        "referral_assigned",
+        "assigned",
+        (Party.RESPONSIBLE,),
+        es="Cambió quién se encarga de una remisión: véala.",
+        en="Somebody else now answers for a referral: see it.",
+        fr="Une autre personne répond d'une orientation : voyez-la.",
     ),
     Notice(
         "referral_override_confirmed",

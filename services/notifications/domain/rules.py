@@ -39,6 +39,8 @@ class Happening:
     override_used: bool
     clock: str = ""  # override_confirm, decide …: of a clock event
     need_code: str = ""
+    responsible_worker_id: str = ""
+    actor_worker_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,11 @@ def told_of(happening: Happening, now: datetime) -> list[Told]:
 def _recipients(kind: str, party: Party, happening: Happening) -> Sequence[Told]:
     if party is Party.COORDINATION:
         return [Told(kind, Audience.COORDINATION)]
+    if party is Party.RESPONSIBLE:
+        worker = happening.responsible_worker_id
+        if worker:
+            return [] if worker == happening.actor_worker_id else [Told(kind, Audience.WORKER, happening.receiver_organization_id, worker)]
+        party = Party.RECEIVER_OF_OTHERS_DEED
     if party is Party.RECEIVER_OF_OTHERS_DEED and happening.actor_organization_id == happening.receiver_organization_id:
         return []
     if party in (Party.RECEIVER, Party.RECEIVER_OF_OTHERS_DEED):

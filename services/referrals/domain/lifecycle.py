@@ -74,6 +74,7 @@ class Transition:
 _ALL = tuple(DeadlineKind)
 _REPLACED = (K.REPLACE,)
 _HELPING = frozenset({S.IN_PROGRESS})
+_TAKEN_ON = frozenset({S.ACCEPTED, S.IN_PROGRESS, S.COMPLETED})
 _SENDER, _RECEIVER = frozenset({Side.SENDER}), frozenset({Side.RECEIVER})
 _SENDING = frozenset({Side.SENDER, Side.COORDINATOR})
 _CLOSING = frozenset({Side.SENDER, Side.COORDINATOR, Side.PERSON})
@@ -128,6 +129,8 @@ TRANSITIONS: tuple[Transition, ...] = (
         starts=_REPLACED,
         stops=_ALL,
     ),
+    # The system takes it from a worker who has left, so that it is the desk's and not nobody's.
+    Transition("assign", "assigned", _TAKEN_ON, None, frozenset({Side.RECEIVER, Side.SYSTEM})),
     Transition("close_need", "need_closed", CAME_BACK, None, _SENDING, stops=_REPLACED),
     Transition("close", "closed", frozenset({S.COMPLETED}), S.CLOSED, _CLOSING, stops=_ALL, main=True),
     Transition(

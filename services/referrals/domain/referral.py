@@ -202,8 +202,7 @@ class Referral:
         """The receiver takes it on: a worker or the desk answers for it, and the first contact is planned."""
         step = self._check_step("accept", actor)
         _check_between("planned_first_contact_time", now - timedelta(days=1), planned, now + timedelta(days=365))
-        self.responsible_worker_id = worker_id
-        self.responsible_desk_code = "" if worker_id else "desk"
+        self._answers_for_it(worker_id)
         self.planned_first_contact_time = planned
         self._take(step, actor, now, calendar, note=note)
 
@@ -226,6 +225,12 @@ class Referral:
         step = self._check_step("start", actor)
         _check_between("first_contact_time", None, first_contact, now + timedelta(days=60))
         self.first_contact_time = first_contact
+        self._take(step, actor, now, calendar, note=note)
+
+    def assign(self, actor: Actor, now: datetime, calendar: Calendar, *, worker_id: str, note: str) -> None:
+        """Another worker of the receiver answers for it, or the desk."""
+        step = self._check_step("assign", actor)
+        self._answers_for_it(worker_id)
         self._take(step, actor, now, calendar, note=note)
 
     def schedule_appointment(self, actor: Actor, now: datetime, calendar: Calendar, *, time: datetime | None, note: str) -> None:
@@ -470,6 +475,10 @@ class Referral:
         receipt.check_covers(self.receiver_organization_id, self.need_code, now)
         if not receipt.is_override:
             receipt.check_giver(self.coarse.age_band)
+
+    def _answers_for_it(self, worker_id: str) -> None:
+        self.responsible_worker_id = worker_id
+        self.responsible_desk_code = "" if worker_id else "desk"
 
     def _running(self, *kinds: DeadlineKind) -> list[Deadline]:
         return [clock for clock in self.clocks if clock.kind in kinds and clock.stop_time is None]

@@ -152,7 +152,7 @@ class ReferralsServicer:
 
     def AcceptReferral(self, request: pb.AcceptReferralRequest, call: Call) -> pb.Referral:
         planned = moment(request, "planned_first_contact_time")
-        worker = optional_id(request.responsible_worker_id, "responsible_worker_id")
+        worker = self._worker(request.responsible_worker_id, call)
         return self._step(
             request, call, lambda r, actor, now, days: r.accept(actor, now, days, worker_id=worker, planned=planned, note=request.note)
         )
@@ -179,6 +179,10 @@ class ReferralsServicer:
                 note=request.note,
             ),
         )
+
+    def AssignReferral(self, request: pb.AssignReferralRequest, call: Call) -> pb.Referral:
+        worker = self._worker(request.responsible_worker_id, call)
+        return self._step(request, call, lambda r, actor, now, days: r.assign(actor, now, days, worker_id=worker, note=request.note))
 
     def StartReferral(self, request: pb.StartReferralRequest, call: Call) -> pb.Referral:
         first = moment(request, "first_contact_time")
@@ -267,6 +271,7 @@ class ReferralsServicer:
         | pb.AskReferralRequest
         | pb.AnswerReferralRequest
         | pb.AcceptReferralRequest
+        | pb.AssignReferralRequest
         | pb.WaitlistReferralRequest
         | pb.DeclineReferralRequest
         | pb.StartReferralRequest
@@ -289,6 +294,11 @@ class ReferralsServicer:
             call.tx, now, object_id(request.id), version(request.etag), lambda referral, days: take(referral, actor, now, days)
         )
         return self._pack(referral, call)
+
+    def _worker(self, identifier: str, call: Call) -> str:
+        worker_id = optional_id(identifier, "responsible_worker_id")
+        self._usecases.check_worker(call.tx, call.caller, worker_id)
+        return worker_id
 
     @staticmethod
     def _pack(referral: Referral, call: Call) -> pb.Referral:

@@ -9,12 +9,14 @@ def view_of(caller: Caller) -> str:
     return "coordinator" if caller.has("COORDINATOR") or caller.has("AUDITOR") else "member"
 
 
-def note_member(tx: Transaction, kind: str, identifier: str, active: bool, status: str = "", type_: str = "") -> None:
-    """kind: organization, worker or key."""
+def note_member(
+    tx: Transaction, kind: str, identifier: str, active: bool, status: str = "", type_: str = "", organization_id: str = ""
+) -> None:
+    """kind: organization, worker or key; `organization_id` is whose the worker is."""
     tx.execute(
-        "INSERT INTO members (kind, id, active, status, type) VALUES (%s, %s, %s, %s, %s)"
-        " ON CONFLICT (id) DO UPDATE SET active = excluded.active, status = excluded.status, type = excluded.type",
-        (kind, identifier, active, status, type_),
+        "INSERT INTO members (kind, id, active, status, type, organization_id) VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO UPDATE"
+        " SET active = excluded.active, status = excluded.status, type = excluded.type, organization_id = excluded.organization_id",
+        (kind, identifier, active, status, type_, organization_id),
     )
 
 
@@ -42,6 +44,17 @@ def organization(tx: Transaction, identifier: str) -> tuple[str, str]:
 def is_active(tx: Transaction, identifier: str) -> bool:
     """Whether an organisation is known to be in good standing."""
     return tx.execute("SELECT 1 FROM members WHERE id = %s AND kind = 'organization' AND active", (identifier,)).fetchone() is not None
+
+
+def has_worker(tx: Transaction, organization_id: str, worker_id: str) -> bool:
+    """Whether an organisation is known to have this worker, and she to be at work."""
+    return (
+        tx.execute(
+            "SELECT 1 FROM members WHERE id = %s AND kind = 'worker' AND active AND organization_id IN (%s, '')",
+            (worker_id, organization_id),
+        ).fetchone()
+        is not None
+    )
 
 
 def owner_of_service(tx: Transaction, service_id: str) -> str | None:

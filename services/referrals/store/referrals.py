@@ -14,7 +14,7 @@ from services.referrals import wire
 from services.referrals.domain.codes import beginnings_of
 from services.referrals.domain.deadline import SOON, Deadline, DeadlineKind, Urgency
 from services.referrals.domain.filter import Filter
-from services.referrals.domain.lifecycle import CAME_BACK, LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER, State
+from services.referrals.domain.lifecycle import BY_VERB, CAME_BACK, LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER, State
 from services.referrals.domain.person import Coarse
 from services.referrals.domain.referral import Actor, Event, Referral
 
@@ -316,6 +316,15 @@ def live_of_person(tx: Transaction, person_id: str, receipt_id: str = "") -> lis
     rows = tx.execute(
         "SELECT id FROM referrals WHERE person_id = %s AND (%s = '' OR receipt_id = %s) AND state = ANY(%s) ORDER BY id",
         (person_id, receipt_id, receipt_id, [state.value for state in LIVE]),
+    ).fetchall()
+    return [row["id"] for row in rows]
+
+
+def answered_for_by(tx: Transaction, worker_id: str) -> list[str]:
+    """Referrals for which a worker of their receiver answers."""
+    rows = tx.execute(
+        "SELECT id FROM referrals WHERE responsible_worker_id = %s AND state = ANY(%s) ORDER BY id FOR UPDATE",
+        (worker_id, [state.value for state in BY_VERB["assign"].sources]),
     ).fetchall()
     return [row["id"] for row in rows]
 

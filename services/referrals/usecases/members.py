@@ -11,9 +11,9 @@ def organization_changed(tx: Transaction, identifier: str, status: str, type_: s
     members.note_member(tx, "organization", identifier, status in _IN_GOOD_STANDING, status, type_)
 
 
-def worker_changed(tx: Transaction, identifier: str, active: bool) -> None:
+def worker_changed(tx: Transaction, identifier: str, organization_id: str, active: bool) -> None:
     """A worker was registered or suspended."""
-    members.note_member(tx, "worker", identifier, active)
+    members.note_member(tx, "worker", identifier, active, organization_id=organization_id)
 
 
 def key_changed(tx: Transaction, identifier: str, live: bool) -> None:

@@ -293,6 +293,18 @@ class Referrals:
         self._tell_contacts(tx, now, referral.contact_id)
         return referral
 
+    def check_worker(self, tx: Transaction, caller: Caller, worker_id: str) -> None:
+        """Who is named to answer for a referral works there, or nobody would."""
+        if worker_id and worker_id != caller.id and not members.has_worker(tx, caller.organization_id, worker_id):
+            raise Invalid(("responsible_worker_id", "unknown_code"))
+
+    def release(self, tx: Transaction, now: datetime, worker_id: str) -> None:
+        """What a worker who has left answered for is her desk's, which is told of each."""
+        for identifier in referrals.answered_for_by(tx, worker_id):
+            referral = referrals.get(tx, identifier, for_update=True)
+            referral.assign(Actor("system", "members", ""), now, self._calendar(referral), worker_id="", note="")
+            self._keep(tx, referral)
+
     def withdraw_consent(self, tx: Transaction, actor: Actor, now: datetime, person_id: str, receipt_id: str = "") -> None:
         """Ends every live referral that stands on a receipt, or all of a person. Her turn is held."""
         touched = set()

@@ -1,0 +1,76 @@
+"""Who answers for a referral at its receiver: named, changed, and never nobody when she has left."""
+
+from typing import Any
+
+import pytest
+
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.builders import refusal, refusal_with_fields
+from tests.referrals.conftest import Client, Service, Story
+from tests.referrals.test_subscriptions import Hearing
+
+
+@pytest.fixture
+def hear(service: Service) -> Hearing:
+    return Hearing(service)
+
+
+@pytest.fixture
+def night(service: Service, hear: Hearing) -> Client:
+    """Another worker of the shelter, who is at work."""
+    other = service.as_("shelter", "WORKER", "OPERATOR")
+    hear.worker(other, "ACTIVE")
+    return other
+
+
+def assigning(referral: pb.Referral, worker: str) -> pb.AssignReferralRequest:
+    return pb.AssignReferralRequest(id=referral.id, etag=referral.etag, responsible_worker_id=worker)
+
+
+def read(client: Client, identifier: str) -> pb.Referral:
+    found: pb.Referral = client.GetReferral(pb.GetReferralRequest(id=identifier))
+    return found
+
+
+def test_another_worker_answers_for_it_and_again_the_desk(story: Story, night: Client) -> None:
+    accepted = story.accepted()
+    hers = story.shelter.AssignReferral(assigning(accepted, night.caller.id))
+    assert (hers.responsible_worker_id, hers.responsible_desk_code, hers.state) == (night.caller.id, "", accepted.state)
+    assert hers.clocks == accepted.clocks, "who answers for it changes no deadline"
+    desk = night.AssignReferral(assigning(hers, ""))
+    assert (desk.responsible_worker_id, desk.responsible_desk_code) == ("", "desk")
+    events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=accepted.id)).events
+    assert [event.verb for event in events][-2:] == ["assigned", "assigned"]
+
+
+def test_nobody_but_who_works_there_is_named_when_it_is_accepted_and_later(story: Story, service: Service, hear: Hearing) -> None:
+    elsewhere, gone = service.as_("clinic", "WORKER"), service.as_("shelter", "WORKER", "MANAGER")
+    hear.worker(elsewhere, "ACTIVE")
+    hear.worker(gone, "SUSPENDED")
+    accepted, sent = story.accepted(), story.sent()
+    accepting = pb.AcceptReferralRequest(id=sent.id, etag=sent.etag)
+    accepting.planned_first_contact_time.FromDatetime(service.clock.now())
+    for nobody in (elsewhere.caller.id, gone.caller.id, "e" * 32):
+        accepting.responsible_worker_id = nobody
+        asked: tuple[tuple[str, Any], ...] = (("AssignReferral", assigning(accepted, nobody)), ("AcceptReferral", accepting))
+        for rpc, request in asked:
+            said = refusal_with_fields(lambda rpc=rpc, request=request: getattr(story.shelter, rpc)(request))  # type: ignore[misc]
+            assert said == ("INVALID_ARGUMENT", "invalid_fields", {"responsible_worker_id": "unknown_code"})
+    assert read(story.shelter, accepted.id) == accepted
+    assert refusal(lambda: story.ngo.AssignReferral(assigning(accepted, ""))) == ("FAILED_PRECONDITION", "illegal_transition")
+    hear.worker(gone, "ACTIVE")
+
+
+def test_what_a_worker_who_has_left_answered_for_is_her_desks_and_a_fact(
+    story: Story, service: Service, night: Client, hear: Hearing
+) -> None:
+    open_, over = (story.shelter.AssignReferral(assigning(story.accepted(), night.caller.id)) for _ in range(2))
+    ended = pb.NotDeliverReferralRequest(id=over.id, etag=over.etag, reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST)
+    story.shelter.NotDeliverReferral(ended)
+    hear.worker(night, "SUSPENDED")
+    hear.worker(night, "SUSPENDED")  # heard twice
+    assert (read(story.shelter, open_.id).responsible_worker_id, read(story.shelter, open_.id).responsible_desk_code) == ("", "desk")
+    assert read(story.shelter, over.id).responsible_worker_id == night.caller.id, "what is over stays as it was"
+    last = story.shelter.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=open_.id)).events[-1]
+    assert (last.verb, last.actor_kind) == ("assigned", pb.ACTOR_KIND_SYSTEM)
+    hear.worker(night, "ACTIVE")

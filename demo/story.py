@@ -85,7 +85,7 @@ class Story:
             explained_codes=tuple(sorted(numbers(people_pb2.Explained.DESCRIPTOR))),
         )
         self.receipt.check(self.file.person.coarse.age_band)
-        self.referral.amend(
+        self.referral.change_draft(
             self.sender,
             self.at,
             need_code=self.need,

@@ -47,6 +47,7 @@ def referral_facts(referral: Referral, events: Iterable[Event]) -> list[Fact]:
             override_used=bool(referral.override_reason_code),
             responsible_worker_id=referral.responsible_worker_id,
             actor_worker_id=event.actor.id if event.actor.kind == "worker" else "",
+            changed_field_codes=event.changed_field_codes,
         )
         facts.append(Fact(referral.id, event.version, f"enlace.referral.{event.verb}.v1", message.SerializeToString(), event.time))
     return facts
@@ -174,6 +175,7 @@ def event_message(event: Event) -> referrals_pb2.ReferralEvent:
         clock=CLOCKS.number(event.clock),
         note=event.note,
         note_withheld=event.note_withheld,
+        changed_field_codes=event.changed_field_codes,
     )
 
 

@@ -55,6 +55,7 @@ CARRIES = {
     "withdraw": "withdraw code (`other` needs a note)",
     "withdraw_consent": "the receipt that is withdrawn, through any partner that holds it; or her reference, which ends all that is hers",
     "assign": "a worker of the receiver, or nobody: then the desk answers for it, as it does when its worker is suspended",
+    "amend": "another urgency, or a file that says something else now; the fact names the fields that changed",
     "reroute": "another service; a draft for it is opened, based on this one, and the need is open until that is sent",
     "enter_in_error": "nothing; the sender within 24 hours of the draft, a coordinator at any time",
 }

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from chassis.errors import Conflict, Refusal
+from chassis.errors import Conflict, Invalid, Refusal
 from services.referrals.domain.consent import Receipt
 from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
 from services.referrals.domain.lifecycle import (
@@ -85,6 +85,7 @@ STEPS: dict[str, Step] = {
     "attach_consent": lambda r, a, now: r.attach_consent(a, now, DAYS, RECEIPT),
     "expire": lambda r, a, now: r.expire(a, now, DAYS),
     "assign": lambda r, a, now: r.assign(a, now, DAYS, worker_id="another", note=""),
+    "amend": lambda r, a, now: r.amend(a, now, DAYS, urgency=Urgency.IMMEDIATE, coarse=Coarse(), note=""),
     "withdraw": lambda r, a, now: r.withdraw(a, now, DAYS, reason_code="moved", note=""),
     "reroute": lambda r, a, now: rerouted(r, a, now),
     "enter_in_error": lambda r, a, now: r.enter_in_error(a, now, DAYS, ""),
@@ -98,7 +99,7 @@ def rerouted(referral: Referral, actor: Actor, now: datetime) -> None:
 
 def draft() -> Referral:
     referral = Referral.draft("0" * 32, ACTORS[Side.SENDER], "person", Coarse(), NOON)
-    referral.amend(ACTORS[Side.SENDER], NOON, need_code="HOU.EMG", urgency=Urgency.EMERGENCY, service=("service", "receiver"))
+    referral.change_draft(ACTORS[Side.SENDER], NOON, need_code="HOU.EMG", urgency=Urgency.EMERGENCY, service=("service", "receiver"))
     return referral
 
 
@@ -363,10 +364,10 @@ def test_an_incomplete_draft_is_not_sent(missing: str) -> None:
 
 def test_another_recipient_needs_another_consent() -> None:
     referral = draft()
-    referral.amend(ACTORS[Side.SENDER], NOON, receipt_id="receipt")
-    referral.amend(ACTORS[Side.SENDER], NOON, service=("other service", "receiver"))
+    referral.change_draft(ACTORS[Side.SENDER], NOON, receipt_id="receipt")
+    referral.change_draft(ACTORS[Side.SENDER], NOON, service=("other service", "receiver"))
     assert referral.receipt_id == "receipt"
-    referral.amend(ACTORS[Side.SENDER], NOON, service=("service", "other receiver"))
+    referral.change_draft(ACTORS[Side.SENDER], NOON, service=("service", "other receiver"))
     assert referral.receipt_id == ""
 
 
@@ -545,6 +546,23 @@ class Life(RuleBasedStateMachine):
         self.version += 1
         if self.state == "in_progress" and side is Side.RECEIVER:
             self.silence = 7 if self.appointment else 30
+
+    @rule(side=st.sampled_from([Side.SENDER, *ACTORS]), urgency=st.sampled_from(Urgency))
+    def amend(self, side: Side | None, urgency: Urgency) -> None:
+        possible = self.state in MODEL["withdraw"][0].split() and self.state != "completed" and side is Side.SENDER
+        same = urgency is self.referral.urgency
+        try:
+            self.referral.amend(ACTORS[side], self.now, DAYS, urgency=urgency, coarse=self.referral.coarse, note="")
+        except Conflict:
+            assert not possible
+            return
+        except Invalid:
+            assert possible
+            assert same
+            return
+        assert possible
+        assert not same
+        self.version += 1
 
     @rule(data=st.data())
     def a_step_that_is_offered(self, data: st.DataObject) -> None:

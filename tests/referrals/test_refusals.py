@@ -33,6 +33,7 @@ STEPS = [
     pb.CloseNeedRequest(reason_code=pb.NEED_CLOSE_REASON_DIED),
     pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED),
     pb.AssignReferralRequest(),
+    pb.AmendReferralRequest(urgency=pb.URGENCY_IMMEDIATE),
     pb.RerouteReferralRequest(service_id=SERVICE["clinic_visit"]),
     pb.AttachConsentRequest(),
 ]

@@ -251,6 +251,7 @@ def referral_beginnings() -> dict[str, Beginning]:
         "CloseNeed": one("ngo", back, lambda s: pb.CloseNeedRequest(reason_code=pb.NEED_CLOSE_REASON_MOVED)),
         "WithdrawReferral": one("ngo", sent, lambda s: pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED)),
         "AssignReferral": one("shelter", completed, lambda s: pb.AssignReferralRequest()),
+        "AmendReferral": one("ngo", sent, lambda s: pb.AmendReferralRequest(urgency=pb.URGENCY_IMMEDIATE)),
         "RerouteReferral": one("ngo", sent, lambda s: pb.RerouteReferralRequest(service_id=SERVICE["clinic_visit"])),
         "EnterReferralInError": one("ngo", sent, lambda s: pb.EnterReferralInErrorRequest(note="a test")),
         "GetPilotFigures": lambda s: (s.ngo, pb.GetPilotFiguresRequest()),

@@ -3,9 +3,11 @@
 isort:skip_file
 What the referrals service says on enlace.referrals.v1. Ids, codes and times only: a fact is never the place for a name."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from protos.referrals.v1 import referrals_pb2 as _referrals_pb2
 import builtins as _builtins
 import sys
@@ -41,6 +43,7 @@ class ReferralFact(_message.Message):
     OVERRIDE_USED_FIELD_NUMBER: _builtins.int
     RESPONSIBLE_WORKER_ID_FIELD_NUMBER: _builtins.int
     ACTOR_WORKER_ID_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_CODES_FIELD_NUMBER: _builtins.int
     referral_id: _builtins.str
     state: _referrals_pb2.State.ValueType
     urgency: _referrals_pb2.Urgency.ValueType
@@ -58,6 +61,10 @@ class ReferralFact(_message.Message):
     actor_worker_id: _builtins.str
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def changed_field_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of amended, after it was sent"""
+
     def __init__(
         self,
         *,
@@ -76,10 +83,11 @@ class ReferralFact(_message.Message):
         override_used: _builtins.bool = ...,
         responsible_worker_id: _builtins.str = ...,
         actor_worker_id: _builtins.str = ...,
+        changed_field_codes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_organization_id", b"actor_organization_id", "actor_worker_id", b"actor_worker_id", "clock", b"clock", "due_time", b"due_time", "need_code", b"need_code", "override_used", b"override_used", "reason_code", b"reason_code", "receiver_organization_id", b"receiver_organization_id", "referral_id", b"referral_id", "responsible_worker_id", b"responsible_worker_id", "sender_organization_id", b"sender_organization_id", "sender_worker_id", b"sender_worker_id", "service_id", b"service_id", "state", b"state", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_organization_id", b"actor_organization_id", "actor_worker_id", b"actor_worker_id", "changed_field_codes", b"changed_field_codes", "clock", b"clock", "due_time", b"due_time", "need_code", b"need_code", "override_used", b"override_used", "reason_code", b"reason_code", "receiver_organization_id", b"receiver_organization_id", "referral_id", b"referral_id", "responsible_worker_id", b"responsible_worker_id", "sender_organization_id", b"sender_organization_id", "sender_worker_id", b"sender_worker_id", "service_id", b"service_id", "state", b"state", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

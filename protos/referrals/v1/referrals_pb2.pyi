@@ -1566,6 +1566,7 @@ class ReferralEvent(_message.Message):
     CLOCK_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     NOTE_WITHHELD_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_CODES_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Its place in the history."""
     verb: _builtins.str
@@ -1594,6 +1595,10 @@ class ReferralEvent(_message.Message):
     def time(self) -> _timestamp_pb2.Timestamp:
         """When."""
 
+    @_builtins.property
+    def changed_field_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was corrected: urgency, or fields of what may be said of her."""
+
     def __init__(
         self,
         *,
@@ -1610,10 +1615,11 @@ class ReferralEvent(_message.Message):
         clock: Global___ClockKind.ValueType = ...,
         note: _builtins.str = ...,
         note_withheld: _builtins.bool = ...,
+        changed_field_codes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "actor_kind", b"actor_kind", "actor_organization_id", b"actor_organization_id", "attribution", b"attribution", "clock", b"clock", "from_state", b"from_state", "note", b"note", "note_withheld", b"note_withheld", "reason_code", b"reason_code", "time", b"time", "to_state", b"to_state", "verb", b"verb", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "actor_kind", b"actor_kind", "actor_organization_id", b"actor_organization_id", "attribution", b"attribution", "changed_field_codes", b"changed_field_codes", "clock", b"clock", "from_state", b"from_state", "note", b"note", "note_withheld", b"note_withheld", "reason_code", b"reason_code", "time", b"time", "to_state", b"to_state", "verb", b"verb", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2347,6 +2353,41 @@ class CloseNeedRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CloseNeedRequest: _TypeAlias = CloseNeedRequest  # noqa: Y015
+
+@_typing.final
+class AmendReferralRequest(_message.Message):
+    """What is corrected."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    URGENCY_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    etag: _builtins.str
+    request_id: _builtins.str
+    urgency: Global___Urgency.ValueType
+    """How soon; absent: as it was. required: nothing would change, in her file neither."""
+    note: _builtins.str
+    """For the receiver."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        urgency: Global___Urgency.ValueType = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "note", b"note", "request_id", b"request_id", "urgency", b"urgency"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AmendReferralRequest: _TypeAlias = AmendReferralRequest  # noqa: Y015
 
 @_typing.final
 class RerouteReferralRequest(_message.Message):

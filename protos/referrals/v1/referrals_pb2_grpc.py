@@ -185,6 +185,11 @@ class ReferralsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CloseNeedRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
                 _registered_method=True)
+        self.AmendReferral = channel.unary_unary(
+                '/enlace.referrals.v1.Referrals/AmendReferral',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.AmendReferralRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+                _registered_method=True)
         self.RerouteReferral = channel.unary_unary(
                 '/enlace.referrals.v1.Referrals/RerouteReferral',
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.RerouteReferralRequest.SerializeToString,
@@ -426,6 +431,14 @@ class ReferralsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AmendReferral(self, request, context):
+        """Corrects what was sent: sent | acknowledged | info_requested | accepted | waitlisted | in_progress stays where it is. How soon, and what may be said of her
+        as her file says it now; changed_field_codes of the event names what changed. More urgent, running deadlines are counted anew. Sender.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RerouteReferral(self, request, context):
         """Asks another service instead: sent | acknowledged | info_requested | waitlisted → rerouted. The receiver's access ends, and a draft for that service is
         opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
@@ -593,6 +606,11 @@ def add_ReferralsServicer_to_server(servicer, server):
             'CloseNeed': grpc.unary_unary_rpc_method_handler(
                     servicer.CloseNeed,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.CloseNeedRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
+            ),
+            'AmendReferral': grpc.unary_unary_rpc_method_handler(
+                    servicer.AmendReferral,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.AmendReferralRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
             ),
             'RerouteReferral': grpc.unary_unary_rpc_method_handler(
@@ -1416,6 +1434,33 @@ class Referrals:
             target,
             '/enlace.referrals.v1.Referrals/CloseNeed',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.CloseNeedRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AmendReferral(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/AmendReferral',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.AmendReferralRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
             options,
             channel_credentials,

@@ -120,6 +120,10 @@ class ReferralsStub:
     """Says why nobody looks for another service any more for somebody whose referral came back without help (declined, expired, not delivered): stays where
     it is, and is no longer unanswered. Sender, coordinator. REPLACE stops. The receiver hears nothing of it.
     """
+    AmendReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AmendReferralRequest, _referrals_pb2.Referral]
+    """Corrects what was sent: sent | acknowledged | info_requested | accepted | waitlisted | in_progress stays where it is. How soon, and what may be said of her
+    as her file says it now; changed_field_codes of the event names what changed. More urgent, running deadlines are counted anew. Sender.
+    """
     RerouteReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.RerouteReferralRequest, _referrals_pb2.Referral]
     """Asks another service instead: sent | acknowledged | info_requested | waitlisted → rerouted. The receiver's access ends, and a draft for that service is
     opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
@@ -219,6 +223,10 @@ class ReferralsAsyncStub(ReferralsStub):
     CloseNeed: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CloseNeedRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Says why nobody looks for another service any more for somebody whose referral came back without help (declined, expired, not delivered): stays where
     it is, and is no longer unanswered. Sender, coordinator. REPLACE stops. The receiver hears nothing of it.
+    """
+    AmendReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AmendReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
+    """Corrects what was sent: sent | acknowledged | info_requested | accepted | waitlisted | in_progress stays where it is. How soon, and what may be said of her
+    as her file says it now; changed_field_codes of the event names what changed. More urgent, running deadlines are counted anew. Sender.
     """
     RerouteReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.RerouteReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Asks another service instead: sent | acknowledged | info_requested | waitlisted → rerouted. The receiver's access ends, and a draft for that service is
@@ -496,6 +504,16 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
         """Says why nobody looks for another service any more for somebody whose referral came back without help (declined, expired, not delivered): stays where
         it is, and is no longer unanswered. Sender, coordinator. REPLACE stops. The receiver hears nothing of it.
+        """
+
+    @_abc_1.abstractmethod
+    def AmendReferral(
+        self,
+        request: _referrals_pb2.AmendReferralRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
+        """Corrects what was sent: sent | acknowledged | info_requested | accepted | waitlisted | in_progress stays where it is. How soon, and what may be said of her
+        as her file says it now; changed_field_codes of the event names what changed. More urgent, running deadlines are counted anew. Sender.
         """
 
     @_abc_1.abstractmethod

@@ -96,6 +96,13 @@ STEPS: dict[str, Step] = {
         event=N_("Cambió quién se encarga"),
         notice=N_("Cambió quién se encarga"),
     ),
+    "amend": Step(
+        N_("Corregir la urgencia o los datos"),
+        hint=N_("Si algo cambió. Más urgente: los plazos se cuentan de nuevo. Su edad se toma del expediente, como está ahora."),
+        done=N_("Corregida. El otro lado ya lo sabe."),
+        fact="amended",
+        event=N_("Se corrigió"),
+    ),
     "schedule_appointment": Step(
         N_("Fijar una cita"),
         hint=N_("Diga qué día y a qué hora. Si ya había una cita, esta la reemplaza. Hasta entonces no se le piden noticias."),
@@ -285,13 +292,21 @@ TABLES: dict[str, dict[str, str]] = {
     "event": {
         **{said.fact: said.event for said in STEPS.values()},
         "drafted": N_("Se abrió el borrador"),
-        "amended": N_("Se corrigió"),
         "expired": N_("Venció sin respuesta"),
         "reopened": N_("Se reabrió: la ayuda no había llegado"),
         "consent_withdrawn": N_("La persona retiró su consentimiento"),
         "clock_reminded": N_("Recordatorio: va la mitad del plazo"),
         "clock_breached": N_("Se pasó el plazo"),
         "clock_escalated": N_("Se avisó a la coordinación: plazo muy pasado"),
+    },
+    "changed_field": {
+        "urgency": N_("urgencia"),
+        "age_band": N_("edad"),
+        "gender_code": N_("género"),
+        "language": N_("idioma"),
+        "dependants": N_("familia"),
+        "country": N_("país"),
+        "department": N_("zona"),
     },
     "actor": {
         "worker": N_("una persona del equipo"),

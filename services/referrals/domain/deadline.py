@@ -158,6 +158,10 @@ class Deadline:
             self.due_time += shift
             self.pause_time = None
 
+    def restart(self, start: datetime, due: datetime) -> None:
+        """It is counted anew, and its levels are told again."""
+        self.start_time, self.due_time, self.fired_percent = start, due, 0
+
     def go_on(self) -> None:
         """It is waited for after all, until the same time."""
         self.stop_time = None

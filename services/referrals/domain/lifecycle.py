@@ -131,6 +131,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     ),
     # The system takes it from a worker who has left, so that it is the desk's and not nobody's.
     Transition("assign", "assigned", _TAKEN_ON, None, frozenset({Side.RECEIVER, Side.SYSTEM})),
+    Transition("amend", "amended", LIVE - {S.COMPLETED}, None, _SENDER),
     Transition("close_need", "need_closed", CAME_BACK, None, _SENDING, stops=_REPLACED),
     Transition("close", "closed", frozenset({S.COMPLETED}), S.CLOSED, _CLOSING, stops=_ALL, main=True),
     Transition(

@@ -1,13 +1,22 @@
 """The referral: a request to one service. A method is a step of its life: allowed, it changes and notes an event; not allowed, it refuses and changes nothing."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 
 from chassis.errors import Conflict, Invalid
 from services.referrals.domain.codes import Check
 from services.referrals.domain.consent import Receipt
-from services.referrals.domain.deadline import EXPIRE_PERCENT, SILENCE_AFTER_NEWS, Calendar, Deadline, DeadlineKind, Urgency, due_time
+from services.referrals.domain.deadline import (
+    EXPIRE_PERCENT,
+    POLICY,
+    SILENCE_AFTER_NEWS,
+    Calendar,
+    Deadline,
+    DeadlineKind,
+    Urgency,
+    due_time,
+)
 from services.referrals.domain.lifecycle import (
     BY_VERB,
     CAME_BACK,
@@ -56,6 +65,7 @@ class Event:
     clock: DeadlineKind | None = None
     note: str = ""
     note_withheld: bool = False  # there is one that its reader may not open
+    changed_field_codes: tuple[str, ...] = ()  # of an amendment, after it was sent
 
 
 @dataclass
@@ -107,7 +117,7 @@ class Referral:
         referral._note("drafted", State.DRAFT, State.DRAFT, actor, now)
         return referral
 
-    def amend(
+    def change_draft(
         self,
         actor: Actor,
         now: datetime,
@@ -163,6 +173,30 @@ class Referral:
         self.send_time = now
         starts = (*step.starts, DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END) if receipt.is_override else step.starts
         self._take(replace(step, starts=starts), actor, now, calendar, reason_code=receipt.reason_code, note=note)
+
+    def amend(self, actor: Actor, now: datetime, calendar: Calendar, *, urgency: Urgency | None, coarse: Coarse, note: str) -> None:
+        """What was sent is corrected: how soon, and what may be said of her as her file says it now. More urgent, its running deadlines are counted anew."""
+        step = self._check_step("amend", actor)
+        changed = [each.name for each in fields(Coarse) if getattr(coarse, each.name) != getattr(self.coarse, each.name)]
+        if urgency and urgency is not self.urgency:
+            changed.append("urgency")
+            self._change_urgency(urgency, now, calendar)
+        if not changed:
+            raise Invalid(("urgency", "required"))
+        self.coarse = coarse
+        self._take(step, actor, now, calendar, note=note, changed_field_codes=tuple(changed))
+
+    def _change_urgency(self, urgency: Urgency, now: datetime, calendar: Calendar) -> None:
+        raised = self.urgency is None or urgency.rank > self.urgency.rank
+        self.urgency = urgency
+        for clock in self.clocks:
+            if clock.stop_time is None and clock.kind in POLICY[urgency]:
+                start = (clock.pause_time or now) if raised else clock.start_time
+                due = due_time(clock.kind, urgency, start, calendar)
+                if not raised:
+                    clock.due_time = due
+                elif due < clock.due_time:
+                    clock.restart(start, due)
 
     def confirm_override(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
         """A second person agrees that nobody could be asked."""
@@ -493,6 +527,7 @@ class Referral:
         reason_code: str = "",
         note: str = "",
         attribution: str = "",
+        changed_field_codes: tuple[str, ...] = (),
     ) -> None:
         for clock in self._running(*step.stops):
             clock.stop(now)
@@ -507,7 +542,17 @@ class Referral:
             self.appointment_time = None
         if step.target in EXITS:
             self.reason_code = reason_code
-        self._note(step.fact, before, self.state, actor, now, reason_code=reason_code, note=note, attribution=attribution)
+        self._note(
+            step.fact,
+            before,
+            self.state,
+            actor,
+            now,
+            reason_code=reason_code,
+            note=note,
+            attribution=attribution,
+            changed=changed_field_codes,
+        )
 
     def _due(self, kind: DeadlineKind, now: datetime, calendar: Calendar) -> datetime:
         if kind is DeadlineKind.REVIEW and self.review_time is not None:
@@ -528,12 +573,15 @@ class Referral:
         note: str = "",
         attribution: str = "",
         clock: DeadlineKind | None = None,
+        changed: tuple[str, ...] = (),
     ) -> None:
         self.version += 1
         if clock is None:
             self.step_version = self.version
         self.update_time = now
-        self.events.append(Event(self.version, verb, before, after, now, actor, reason_code, attribution, clock, note))
+        self.events.append(
+            Event(self.version, verb, before, after, now, actor, reason_code, attribution, clock, note, changed_field_codes=changed)
+        )
 
 
 def _check_note(note: str, *, needed: bool) -> None:

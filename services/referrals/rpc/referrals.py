@@ -50,7 +50,7 @@ class ReferralsServicer:
             receipt_id=optional_id(sent.receipt_id, "receipt_id") if "receipt_id" in paths else None,
             contact_id=optional_id(sent.contact_id, "contact_id") if "contact_id" in paths else None,
         )
-        changed = self._usecases.amend(
+        changed = self._usecases.change_draft(
             call.tx, call.caller, call.clock.now(), object_id(sent.id), version(sent.etag, "referral.etag"), draft
         )
         return self._pack(changed, call)
@@ -254,6 +254,13 @@ class ReferralsServicer:
     def CloseNeed(self, request: pb.CloseNeedRequest, call: Call) -> pb.Referral:
         reason = word(pb.NeedCloseReason, request.reason_code, "reason_code")
         return self._step(request, call, lambda r, actor, now, days: r.close_need(actor, now, days, reason_code=reason, note=request.note))
+
+    def AmendReferral(self, request: pb.AmendReferralRequest, call: Call) -> pb.Referral:
+        urgency = wire.URGENCIES.member(request.urgency, "urgency")
+        amended = self._usecases.amend(
+            call.tx, call.caller, call.clock.now(), object_id(request.id), version(request.etag), urgency, request.note
+        )
+        return self._pack(amended, call)
 
     def RerouteReferral(self, request: pb.RerouteReferralRequest, call: Call) -> pb.Referral:
         service_id = optional_id(request.service_id, "service_id")

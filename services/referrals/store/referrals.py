@@ -59,7 +59,7 @@ def keep(tx: Transaction, referral: Referral, key: Key | None) -> None:
     with tx.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO referral_events (referral_id, version, verb, from_state, to_state, time, actor_kind, actor_id, organization_id, reason_code,"
-            " attribution, clock, note_sealed) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            " attribution, clock, note_sealed, changed_field_codes) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [_event_row(referral.id, event, key) for event in events],
         )
     outbox.keep(tx, wire.referral_facts(referral, events))
@@ -108,6 +108,7 @@ def _event_row(referral_id: str, event: Event, key: Key | None) -> tuple[Any, ..
         event.attribution,
         event.clock.value if event.clock else "",
         sealed,
+        list(event.changed_field_codes),
     )
 
 
@@ -131,6 +132,7 @@ def events(tx: Transaction, referral_id: str, key: Key | None) -> list[Event]:
             DeadlineKind(row["clock"]) if row["clock"] else None,
             key.open(row["note_sealed"], _note_context(referral_id, row["version"])) if key and row["note_sealed"] else "",
             row["note_sealed"] is not None and key is None,
+            tuple(row["changed_field_codes"]),
         )
         for row in rows
     ]

@@ -64,19 +64,19 @@ class Referrals:
         actor = actor_of(caller)
         referral = Referral.draft(new_id(), actor, person.id, person.coarse, now, based_on_id=based_on_id)
         if draft != Draft():
-            self._amend(tx, referral, actor, now, draft)
+            self._change(tx, referral, actor, now, draft)
         referrals.keep(tx, referral, None)
         self._tell_contacts(tx, now, referral.contact_id)
         return referral
 
-    def amend(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, draft: Draft) -> Referral:
+    def change_draft(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, draft: Draft) -> Referral:
         """Changes a draft."""
         referral = self._fetch(tx, identifier, version)
         actor = actor_of(caller)
         if Side.SENDER not in referral.sides(actor):
             raise NotFound
         before = referral.contact_id
-        self._amend(tx, referral, actor, now, draft)
+        self._change(tx, referral, actor, now, draft)
         referrals.keep(tx, referral, None)
         if referral.contact_id != before:
             self._tell_contacts(tx, now, before, referral.contact_id)
@@ -276,6 +276,21 @@ class Referrals:
             self._tell_contacts(tx, now, referral.contact_id, followed)
         return referral
 
+    def amend(
+        self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, urgency: Urgency | None, note: str
+    ) -> Referral:
+        """What may be said of her follows her file; nobody but its holder sees that."""
+
+        def take(referral: Referral, calendar: Calendar) -> None:
+            coarse = (
+                self._people.get(tx, referral.person_id).coarse
+                if caller.organization_id == referral.sender_organization_id
+                else referral.coarse
+            )
+            referral.amend(actor_of(caller), now, calendar, urgency=urgency, coarse=coarse, note=note)
+
+        return self.step(tx, now, identifier, version, take)
+
     def reroute(
         self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, service_id: str, note: str
     ) -> Referral:
@@ -400,7 +415,7 @@ class Referrals:
     def _calendar(self, referral: Referral) -> Calendar:
         return self._calendar_of(referral.coarse.country or referral.coarse.department[:2] or "NI")
 
-    def _amend(self, tx: Transaction, referral: Referral, actor: Actor, now: datetime, draft: Draft) -> None:
+    def _change(self, tx: Transaction, referral: Referral, actor: Actor, now: datetime, draft: Draft) -> None:
         service = None
         if draft.service_id:
             owner = members.owner_of_service(tx, draft.service_id)
@@ -414,7 +429,7 @@ class Referrals:
         person = self._people.get(tx, referral.person_id)
         referral.coarse = person.coarse  # the draft follows the file until it is sent
         fields = replace(draft, service_id=None)
-        referral.amend(
+        referral.change_draft(
             actor,
             now,
             need_code=fields.need_code,

@@ -1,0 +1,117 @@
+"""What was sent is corrected, as a fact that names the fields: how soon, and what may be said of her."""
+
+from datetime import timedelta
+
+import pytest
+
+from chassis.errors import Conflict, Invalid
+from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.deadline import DeadlineKind, Urgency
+from services.referrals.domain.lifecycle import Side
+from services.referrals.domain.person import Coarse
+from services.referrals.domain.referral import Referral
+from tests.builders import NOON, refusal, refusal_with_fields
+from tests.referrals.conftest import Client, Story
+from tests.referrals.test_lifecycle import ACTORS, DAYS, STEPS, draft
+
+H = timedelta(hours=1)
+SENDER = ACTORS[Side.SENDER]
+
+
+def sent(urgency: Urgency = Urgency.URGENT) -> Referral:
+    referral = draft()
+    referral.urgency = urgency
+    STEPS["send"](referral, SENDER, NOON)
+    return referral
+
+
+def amend(referral: Referral, urgency: Urgency | None, after: timedelta = timedelta(), coarse: Coarse | None = None) -> None:
+    referral.amend(SENDER, NOON + after, DAYS, urgency=urgency, coarse=coarse or referral.coarse, note="")
+
+
+def running(referral: Referral) -> dict[DeadlineKind, timedelta]:
+    return {clock.kind: clock.due_time - NOON for clock in referral.clocks if clock.stop_time is None}
+
+
+def test_more_urgent_its_deadlines_are_counted_from_now_and_told_again() -> None:
+    referral = sent()
+    referral.fire_clocks(NOON + 13 * H, DAYS)
+    amend(referral, Urgency.EMERGENCY, 14 * H)
+    assert running(referral) == {DeadlineKind.ACKNOWLEDGE: 15 * H, DeadlineKind.DECIDE: 38 * H}
+    assert referral.events[-1].changed_field_codes == ("urgency",)
+    assert [event.verb for event in referral.fire_clocks(NOON + 14.5 * H, DAYS)] == ["clock_reminded"]
+
+
+def test_what_is_due_sooner_anyway_stays_due() -> None:
+    referral = sent()
+    amend(referral, Urgency.EMERGENCY, 71 * H)
+    assert running(referral)[DeadlineKind.DECIDE] == 72 * H
+
+
+def test_less_urgent_there_is_more_time_from_the_beginning_and_nothing_is_told_twice() -> None:
+    referral = sent(Urgency.EMERGENCY)
+    referral.fire_clocks(NOON + 1 * H, DAYS)
+    amend(referral, Urgency.URGENT, 2 * H)
+    assert running(referral) == {DeadlineKind.ACKNOWLEDGE: 24 * H, DeadlineKind.DECIDE: 72 * H}
+    assert [event.verb for event in referral.fire_clocks(NOON + 25 * H, DAYS)] == []
+
+
+def test_the_time_to_decide_stays_in_pause_while_a_question_waits() -> None:
+    referral = sent()
+    STEPS["ask"](referral, ACTORS[Side.RECEIVER], NOON + 2 * H)
+    amend(referral, Urgency.EMERGENCY, 3 * H)
+    [decide] = [clock for clock in referral.clocks if clock.kind is DeadlineKind.DECIDE]
+    assert (decide.pause_time, decide.due_time) == (NOON + 2 * H, NOON + 26 * H)
+    assert running(referral)[DeadlineKind.ANSWER] == 4 * H
+    STEPS["answer"](referral, SENDER, NOON + 4 * H)
+    assert running(referral)[DeadlineKind.DECIDE] == 28 * H
+
+
+def test_what_would_change_nothing_and_what_is_over_is_refused() -> None:
+    referral = sent()
+    before = (referral.version, list(referral.events))
+    with pytest.raises(Invalid):
+        amend(referral, Urgency.URGENT)
+    assert (referral.version, referral.events) == before
+    STEPS["withdraw"](referral, SENDER, NOON)
+    with pytest.raises(Conflict, match="illegal_transition"):
+        amend(referral, Urgency.IMMEDIATE)
+
+
+def amending(referral: pb.Referral, urgency: pb.Urgency.ValueType = pb.URGENCY_UNSPECIFIED) -> pb.AmendReferralRequest:
+    return pb.AmendReferralRequest(id=referral.id, etag=referral.etag, urgency=urgency)
+
+
+def read(client: Client, identifier: str) -> pb.Referral:
+    found: pb.Referral = client.GetReferral(pb.GetReferralRequest(id=identifier))
+    return found
+
+
+def test_the_receiver_sees_what_her_file_says_now_once_its_holder_said_so(story: Story) -> None:
+    made = story.sent(urgency=pb.URGENCY_URGENT)
+    file = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=made.person_id))
+    born = people_pb2.Identity(given_name="Ximena", birth_date="1996-05-04")
+    story.ngo.UpdateIdentity(people_pb2.UpdateIdentityRequest(id=file.id, etag=file.etag, identity=born))
+    assert read(story.shelter, made.id).person.age_band == pb.AGE_BAND_18_TO_24
+    amended = story.ngo.AmendReferral(amending(made, pb.URGENCY_EMERGENCY))
+    seen = read(story.shelter, made.id)
+    assert (seen.person.age_band, seen.urgency, seen.state) == (pb.AGE_BAND_25_TO_59, pb.URGENCY_EMERGENCY, made.state)
+    assert seen.next_due_time.ToDatetime() - made.send_time.ToDatetime() == 1 * H
+    last = story.shelter.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=made.id)).events[-1]
+    assert (last.verb, list(last.changed_field_codes)) == ("amended", ["age_band", "urgency"])
+    assert refusal_with_fields(lambda: story.ngo.AmendReferral(amending(amended))) == (
+        "INVALID_ARGUMENT",
+        "invalid_fields",
+        {"urgency": "required"},
+    )
+
+
+def test_only_its_sender_corrects_it_and_on_what_she_has_read(story: Story) -> None:
+    made = story.sent(urgency=pb.URGENCY_URGENT)
+    asked = amending(made, pb.URGENCY_IMMEDIATE)
+    assert refusal(lambda: story.shelter.AmendReferral(asked)) == ("FAILED_PRECONDITION", "illegal_transition")
+    assert refusal(lambda: story.service.as_("clinic", "WORKER").AmendReferral(asked)) == ("NOT_FOUND", "not_found")
+    assert refusal(lambda: story.coordinator.AmendReferral(asked))[0] == "PERMISSION_DENIED"
+    story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=made.id, etag=made.etag))
+    assert refusal(lambda: story.ngo.AmendReferral(asked)) == ("ABORTED", "stale_etag")

@@ -7,6 +7,7 @@ from chassis.wire import names
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.deadline import (
     CLOSE,
+    DELETION,
     EXPIRE_PERCENT,
     LEVELS,
     OVERRIDE_CONFIRM,
@@ -56,6 +57,7 @@ CARRIES = {
     "withdraw_consent": "the receipt that is withdrawn, through any partner that holds it; or her reference, which ends all that is hers",
     "assign": "a worker of the receiver, or nobody: then the desk answers for it, as it does when its worker is suspended",
     "amend": "another urgency, or a file that says something else now; the fact names the fields that changed",
+    "confirm_deletion": "nothing but who: what was written of her elsewhere is destroyed",
     "reroute": "another service; a draft for it is opened, based on this one, and the need is open until that is sent",
     "enter_in_error": "nothing; the sender within 24 hours of the draft, a coordinator at any time",
 }
@@ -207,6 +209,7 @@ def _clocks() -> list[str]:
         "News is that she came to an appointment, or a note of the receiver (`add_note`), while no other appointment is open.",
         "`replace` begins when a referral comes back without help, and is about its sender alone: it stops when another referral that is based on it is sent, goes"
         " on when that is entered in error, and ends when the need is closed by name. What came back before there was this clock is an open need without one.",
+        f"`deletion`: within {_span(DELETION)} the receiver of what she took back confirms that it holds nothing more of her; it is its turn until then.",
         f"An override opens nothing after {_span(OVERRIDE_CONFIRM)} unless a second person confirmed it (`override_confirm`), and nothing after"
         f" {_span(OVERRIDE_END)} (`override_end`) unless a consent took its place.",
         "The first contact for `immediate` is meant for the same day. That is counted as 12 hours, so that a call at 23:50 has a deadline that can be met.",

@@ -86,6 +86,7 @@ STEPS: dict[str, Step] = {
     "expire": lambda r, a, now: r.expire(a, now, DAYS),
     "assign": lambda r, a, now: r.assign(a, now, DAYS, worker_id="another", note=""),
     "amend": lambda r, a, now: r.amend(a, now, DAYS, urgency=Urgency.IMMEDIATE, coarse=Coarse(), note=""),
+    "confirm_deletion": lambda r, a, now: r.confirm_deletion(a, now, DAYS, ""),
     "withdraw": lambda r, a, now: r.withdraw(a, now, DAYS, reason_code="moved", note=""),
     "reroute": lambda r, a, now: rerouted(r, a, now),
     "enter_in_error": lambda r, a, now: r.enter_in_error(a, now, DAYS, ""),
@@ -159,7 +160,8 @@ def test_a_withdrawn_consent_ends_what_is_live_whoever_passes_it_on_and_leaves_t
             if state in LIVE:
                 assert referral.state is State.CONSENT_WITHDRAWN
                 assert referral.events[-1].attribution == "person"
-                assert not [clock for clock in referral.clocks if clock.running]
+                assert [clock.kind for clock in referral.clocks if clock.running] == [DeadlineKind.DELETION]
+                assert referral.turn(ACTORS[Side.SENDER]) is Side.RECEIVER
             else:
                 assert referral == before
 
@@ -180,13 +182,25 @@ def test_every_state_waits_for_one_side_or_is_an_end() -> None:
 def test_whose_turn_it_is_is_one_answer_for_everybody_but_the_receiver_of_what_came_back(side: Side | None) -> None:
     for state in State:
         turn = in_state(state).turn(ACTORS[side])
-        waits = Side.SENDER if state in WAITS_FOR_SENDER else Side.RECEIVER if state in WAITS_FOR_RECEIVER else None
+        deleting = state is State.CONSENT_WITHDRAWN
+        waits = Side.SENDER if state in WAITS_FOR_SENDER else Side.RECEIVER if state in WAITS_FOR_RECEIVER or deleting else None
         assert turn is (Side.SENDER if state in CAME_BACK and side is not Side.RECEIVER else waits), state
 
 
 @pytest.mark.parametrize("side", ACTORS)
 def test_the_main_step_can_be_taken_and_moves_things_on(side: Side | None) -> None:
-    moving = {"send", "acknowledge", "answer", "accept", "start", "attend_appointment", "miss_appointment", "complete", "close"}
+    moving = {
+        "send",
+        "acknowledge",
+        "answer",
+        "accept",
+        "start",
+        "attend_appointment",
+        "miss_appointment",
+        "complete",
+        "close",
+        "confirm_deletion",
+    }
     for state in State:
         referral = in_state(state)
         allowed, main = referral.allowed_verbs(ACTORS[side], NOON), referral.main_step(ACTORS[side], NOON)
@@ -257,12 +271,18 @@ def test_nobody_waits_without_a_deadline_and_each_is_of_the_side_whose_turn_it_i
         "expired": ["expire"],
         "not_delivered": ["accept", "not_deliver"],
         "rerouted": ["reroute"],
+        "consent_withdrawn": ["withdraw_consent"],
     }
-    assert ways.keys() == {state.value for state in LIVE | CAME_BACK}, "a new state that waits has its line here"
+    assert ways.keys() == {state.value for state in LIVE | CAME_BACK | {State.CONSENT_WITHDRAWN}}, (
+        "a new state that waits has its line here"
+    )
     for state, verbs in ways.items():
         referral = draft()
         STEPS["send"](referral, ACTORS[Side.SENDER], NOON)
         for verb in verbs:
+            if verb == "withdraw_consent":
+                referral.withdraw_consent(ACTORS[Side.PERSON], NOON, DAYS)
+                continue
             STEPS[verb](
                 referral, ACTORS[next(side for side in (Side.RECEIVER, Side.SYSTEM, Side.SENDER) if side in BY_VERB[verb].by)], NOON
             )
@@ -457,6 +477,7 @@ class Life(RuleBasedStateMachine):
         self.appointment: datetime | None = None
         self.need_is_open = False
         self.silence = 7
+        self.deleting = False  # somebody is to confirm that nothing is held
 
     @rule(verb=st.sampled_from([*MODEL, *FORWARD]), side=st.sampled_from(list(ACTORS)))
     def step(self, verb: str, side: Side | None) -> None:
@@ -575,11 +596,22 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def consent_is_withdrawn(self) -> None:
-        if self.now > NOON + timedelta(days=20):  # or no life would get old
+        if self.now > NOON + timedelta(days=4):  # or no life would get old
             live = self.state in MODEL["withdraw"][0].split()
             self.referral.withdraw_consent(ACTORS[Side.PERSON], self.now, DAYS)
             if live:
-                self.state, self.version = "consent_withdrawn", self.version + 1
+                self.state, self.version, self.deleting = "consent_withdrawn", self.version + 1, True
+
+    @rule(side=st.sampled_from([Side.RECEIVER, *ACTORS]))
+    def confirm_the_deletion(self, side: Side | None) -> None:
+        possible = self.deleting and self.state == "consent_withdrawn" and side is Side.RECEIVER
+        try:
+            STEPS["confirm_deletion"](self.referral, ACTORS[side], self.now)
+        except Conflict:
+            assert not possible
+            return
+        assert possible
+        self.version, self.deleting = self.version + 1, False
 
     @rule(minutes=st.integers(1, 3_000))
     def time_passes(self, minutes: int) -> None:
@@ -623,7 +655,7 @@ class Life(RuleBasedStateMachine):
     def a_clock_runs_or_somebody_else_is_asked(self) -> None:
         every = [clock.kind for clock in self.referral.clocks if clock.running]
         running = [kind for kind in every if kind not in (DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END)]
-        assert bool(running) == (self.state in TIMED or self.need_is_open)
+        assert bool(running) == (self.state in TIMED or self.need_is_open or self.deleting)
         live = self.state in MODEL["withdraw"][0].split()
         assert (DeadlineKind.OVERRIDE_CONFIRM in every) == (live and self.override == "open")
         assert (DeadlineKind.OVERRIDE_END in every) == (live and self.override in ("open", "confirmed"))

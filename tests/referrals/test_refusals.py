@@ -34,6 +34,7 @@ STEPS = [
     pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED),
     pb.AssignReferralRequest(),
     pb.AmendReferralRequest(urgency=pb.URGENCY_IMMEDIATE),
+    pb.ConfirmDeletionRequest(),
     pb.RerouteReferralRequest(service_id=SERVICE["clinic_visit"]),
     pb.AttachConsentRequest(),
 ]

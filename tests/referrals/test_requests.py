@@ -158,6 +158,14 @@ def back(story: Story) -> pb.Referral:
     return made
 
 
+def taken_back(story: Story) -> pb.Referral:
+    """Her consent; the request is the receiver's, which reads it as it is now."""
+    sent = story.sent()
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
+    made: pb.Referral = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
+    return made
+
+
 def completed(story: Story) -> pb.Referral:
     found = started(story)
     made: pb.Referral = story.shelter.CompleteReferral(
@@ -252,6 +260,7 @@ def referral_beginnings() -> dict[str, Beginning]:
         "WithdrawReferral": one("ngo", sent, lambda s: pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED)),
         "AssignReferral": one("shelter", completed, lambda s: pb.AssignReferralRequest()),
         "AmendReferral": one("ngo", sent, lambda s: pb.AmendReferralRequest(urgency=pb.URGENCY_IMMEDIATE)),
+        "ConfirmDeletion": one("shelter", taken_back, lambda s: pb.ConfirmDeletionRequest()),
         "RerouteReferral": one("ngo", sent, lambda s: pb.RerouteReferralRequest(service_id=SERVICE["clinic_visit"])),
         "EnterReferralInError": one("ngo", sent, lambda s: pb.EnterReferralInErrorRequest(note="a test")),
         "GetPilotFigures": lambda s: (s.ngo, pb.GetPilotFiguresRequest()),

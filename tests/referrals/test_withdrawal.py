@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, timedelta
 from functools import partial
 from threading import Barrier
 from typing import Any
@@ -196,3 +197,20 @@ def test_withdrawals_and_steps_at_once_neither_hang_nor_fail(story: Story, servi
         ).fetchone()
     assert row
     assert row["n"] == 0
+
+
+def test_who_received_something_confirms_that_it_holds_nothing_more_within_three_days(story: Story, service: Service) -> None:
+    sent = story.sent()
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
+    wanted = pb.ReferralFilter(box=pb.BOX_INBOX, waiting_for_me=True)
+    mine = {one.id: one for one in story.shelter.ListReferrals(pb.ListReferralsRequest(filter=wanted, page_size=50)).referrals}[sent.id]
+    assert (mine.main_step, mine.turn, list(mine.allowed_verbs)) == ("confirm_deletion", pb.TURN_RECEIVER, ["confirm_deletion"])
+    assert mine.next_due_time.ToDatetime(tzinfo=UTC) - service.clock.now() == timedelta(hours=72)
+    asked = pb.ConfirmDeletionRequest(id=sent.id, etag=mine.etag)
+    assert refusal(lambda: story.ngo.ConfirmDeletion(asked)) == ("FAILED_PRECONDITION", "illegal_transition")
+    done = story.shelter.ConfirmDeletion(asked)
+    assert (done.state, done.turn, done.HasField("next_due_time")) == (pb.STATE_CONSENT_WITHDRAWN, pb.TURN_UNSPECIFIED, False)
+    again = pb.ConfirmDeletionRequest(id=sent.id, etag=done.etag)
+    assert refusal(lambda: story.shelter.ConfirmDeletion(again)) == ("FAILED_PRECONDITION", "illegal_transition")
+    left = story.shelter.ListReferrals(pb.ListReferralsRequest(filter=wanted, page_size=50)).referrals
+    assert sent.id not in {one.id for one in left}

@@ -94,6 +94,8 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """It is asked of another service instead."""
     TOLD_KIND_REFERRAL_ASSIGNED: _ToldKind.ValueType  # 48
     """Somebody else of your organisation answers for it."""
+    TOLD_KIND_REFERRAL_DELETION_CONFIRMED: _ToldKind.ValueType  # 49
+    """The receiver holds nothing more of a person who took her consent back."""
     TOLD_KIND_WEBHOOK_TEST: _ToldKind.ValueType  # 26
     """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 
@@ -167,6 +169,8 @@ TOLD_KIND_REFERRAL_REROUTED: ToldKind.ValueType  # 47
 """It is asked of another service instead."""
 TOLD_KIND_REFERRAL_ASSIGNED: ToldKind.ValueType  # 48
 """Somebody else of your organisation answers for it."""
+TOLD_KIND_REFERRAL_DELETION_CONFIRMED: ToldKind.ValueType  # 49
+"""The receiver holds nothing more of a person who took her consent back."""
 TOLD_KIND_WEBHOOK_TEST: ToldKind.ValueType  # 26
 """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 Global___ToldKind: _TypeAlias = ToldKind  # noqa: Y015

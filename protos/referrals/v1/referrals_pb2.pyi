@@ -117,6 +117,8 @@ class _ClockKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClockKind.V
     """another service is found for what came back without help; the receiver does not see it"""
     CLOCK_KIND_ANSWER: _ClockKind.ValueType  # 10
     """the sender answers the receiver's question"""
+    CLOCK_KIND_DELETION: _ClockKind.ValueType  # 11
+    """the receiver confirms that it holds nothing more of a person who took her consent back"""
 
 class ClockKind(_ClockKind, metaclass=_ClockKindEnumTypeWrapper):
     """A deadline that is watched."""
@@ -136,6 +138,8 @@ CLOCK_KIND_REPLACE: ClockKind.ValueType  # 9
 """another service is found for what came back without help; the receiver does not see it"""
 CLOCK_KIND_ANSWER: ClockKind.ValueType  # 10
 """the sender answers the receiver's question"""
+CLOCK_KIND_DELETION: ClockKind.ValueType  # 11
+"""the receiver confirms that it holds nothing more of a person who took her consent back"""
 Global___ClockKind: _TypeAlias = ClockKind  # noqa: Y015
 
 class _Side:
@@ -2353,6 +2357,37 @@ class CloseNeedRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CloseNeedRequest: _TypeAlias = CloseNeedRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmDeletionRequest(_message.Message):
+    """What was written of her outside is destroyed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    etag: _builtins.str
+    request_id: _builtins.str
+    note: _builtins.str
+    """What must be kept by law, and why."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "note", b"note", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmDeletionRequest: _TypeAlias = ConfirmDeletionRequest  # noqa: Y015
 
 @_typing.final
 class AmendReferralRequest(_message.Message):

@@ -190,6 +190,11 @@ class ReferralsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.AmendReferralRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
                 _registered_method=True)
+        self.ConfirmDeletion = channel.unary_unary(
+                '/enlace.referrals.v1.Referrals/ConfirmDeletion',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.ConfirmDeletionRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+                _registered_method=True)
         self.RerouteReferral = channel.unary_unary(
                 '/enlace.referrals.v1.Referrals/RerouteReferral',
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.RerouteReferralRequest.SerializeToString,
@@ -439,6 +444,13 @@ class ReferralsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ConfirmDeletion(self, request, context):
+        """Says that the receiver holds nothing more of a person who took her consent back: consent_withdrawn stays where it is, and its clock stops. Receiver.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RerouteReferral(self, request, context):
         """Asks another service instead: sent | acknowledged | info_requested | waitlisted → rerouted. The receiver's access ends, and a draft for that service is
         opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
@@ -611,6 +623,11 @@ def add_ReferralsServicer_to_server(servicer, server):
             'AmendReferral': grpc.unary_unary_rpc_method_handler(
                     servicer.AmendReferral,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.AmendReferralRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
+            ),
+            'ConfirmDeletion': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmDeletion,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.ConfirmDeletionRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
             ),
             'RerouteReferral': grpc.unary_unary_rpc_method_handler(
@@ -1461,6 +1478,33 @@ class Referrals:
             target,
             '/enlace.referrals.v1.Referrals/AmendReferral',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.AmendReferralRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmDeletion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/ConfirmDeletion',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.ConfirmDeletionRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
             options,
             channel_credentials,

@@ -124,6 +124,8 @@ class ReferralsStub:
     """Corrects what was sent: sent | acknowledged | info_requested | accepted | waitlisted | in_progress stays where it is. How soon, and what may be said of her
     as her file says it now; changed_field_codes of the event names what changed. More urgent, running deadlines are counted anew. Sender.
     """
+    ConfirmDeletion: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ConfirmDeletionRequest, _referrals_pb2.Referral]
+    """Says that the receiver holds nothing more of a person who took her consent back: consent_withdrawn stays where it is, and its clock stops. Receiver."""
     RerouteReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.RerouteReferralRequest, _referrals_pb2.Referral]
     """Asks another service instead: sent | acknowledged | info_requested | waitlisted → rerouted. The receiver's access ends, and a draft for that service is
     opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
@@ -228,6 +230,8 @@ class ReferralsAsyncStub(ReferralsStub):
     """Corrects what was sent: sent | acknowledged | info_requested | accepted | waitlisted | in_progress stays where it is. How soon, and what may be said of her
     as her file says it now; changed_field_codes of the event names what changed. More urgent, running deadlines are counted anew. Sender.
     """
+    ConfirmDeletion: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ConfirmDeletionRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
+    """Says that the receiver holds nothing more of a person who took her consent back: consent_withdrawn stays where it is, and its clock stops. Receiver."""
     RerouteReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.RerouteReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Asks another service instead: sent | acknowledged | info_requested | waitlisted → rerouted. The receiver's access ends, and a draft for that service is
     opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
@@ -515,6 +519,14 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         """Corrects what was sent: sent | acknowledged | info_requested | accepted | waitlisted | in_progress stays where it is. How soon, and what may be said of her
         as her file says it now; changed_field_codes of the event names what changed. More urgent, running deadlines are counted anew. Sender.
         """
+
+    @_abc_1.abstractmethod
+    def ConfirmDeletion(
+        self,
+        request: _referrals_pb2.ConfirmDeletionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
+        """Says that the receiver holds nothing more of a person who took her consent back: consent_withdrawn stays where it is, and its clock stops. Receiver."""
 
     @_abc_1.abstractmethod
     def RerouteReferral(

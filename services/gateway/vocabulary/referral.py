@@ -203,6 +203,16 @@ STEPS: dict[str, Step] = {
         event=N_("Se retiró"),
         notice=N_("Retiro"),
     ),
+    "confirm_deletion": Step(
+        N_("Confirmar que no guardamos nada"),
+        hint=N_(
+            "La persona retiró su consentimiento. Enlace ya cerró sus datos; destruya lo que anotaron en papel o en otro sistema, y confírmelo."
+        ),
+        done=N_("Confirmado: su organización ya no guarda nada de ella."),
+        fact="deletion_confirmed",
+        event=N_("Confirmaron que no guardan nada"),
+        notice=N_("Ya no guardan nada"),
+    ),
     "reroute": Step(
         N_("Pedirla a otro servicio"),
         hint=N_(
@@ -265,6 +275,7 @@ TABLES: dict[str, dict[str, str]] = {
         "override_end": N_("tener su consentimiento"),
         "replace": N_("buscar otro servicio"),
         "answer": N_("responder la pregunta"),
+        "deletion": N_("confirmar que no guardan nada"),
     },
     "field": {name: text for said in STEPS.values() for name, text in said.asks.items()},
     "notice": {f"referral_{said.fact}": said.notice for said in STEPS.values() if said.notice},

@@ -219,6 +219,14 @@ NOTICES: tuple[Notice, ...] = (
         fr="Une autre personne répond d'une orientation : voyez-la.",
     ),
     Notice(
+        "referral_deletion_confirmed",
+        "deletion_confirmed",
+        SENDER,
+        es="Confirmaron que ya no guardan nada de una persona que retiró su consentimiento.",
+        en="It was confirmed that nothing is held any more of a person who took her consent back.",
+        fr="Il est confirmé que plus rien n'est gardé d'une personne qui a retiré son consentement.",
+    ),
+    Notice(
         "referral_override_confirmed",
         "override_confirmed",
         SENDER,

@@ -33,6 +33,7 @@ class DeadlineKind(Enum):
     OVERRIDE_END = "override_end"
     REPLACE = "replace"
     ANSWER = "answer"
+    DELETION = "deletion"
 
 
 class Calendar(Protocol):
@@ -80,7 +81,10 @@ CLOSE = timedelta(days=14)
 OVERRIDE_CONFIRM = timedelta(hours=12)
 """In which a second person confirms an override, or it opens nothing any more: the next shift is there by then."""
 OVERRIDE_END = timedelta(hours=72)
+DELETION = timedelta(hours=72)
+"""In which whoever received something confirms that it holds nothing more of a person who took her consent back."""
 _FIXED = {
+    DeadlineKind.DELETION: DELETION,
     DeadlineKind.SILENCE: SILENCE,
     DeadlineKind.CLOSE: CLOSE,
     DeadlineKind.OVERRIDE_CONFIRM: OVERRIDE_CONFIRM,

@@ -141,7 +141,18 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition("attach_consent", "consent_attached", LIVE, None, _SENDER, stops=(K.OVERRIDE_CONFIRM, K.OVERRIDE_END)),
     Transition("reroute", "rerouted", UNDECIDED | {S.INFO_REQUESTED, S.WAITLISTED}, S.REROUTED, _SENDING, starts=_REPLACED, stops=_ALL),
     Transition("withdraw", "withdrawn", LIVE, S.WITHDRAWN, _SENDING, stops=_ALL),
-    Transition("withdraw_consent", "consent_withdrawn", LIVE, S.CONSENT_WITHDRAWN, frozenset({Side.PERSON}), stops=_ALL, offered=False),
+    Transition(
+        "withdraw_consent",
+        "consent_withdrawn",
+        LIVE,
+        S.CONSENT_WITHDRAWN,
+        frozenset({Side.PERSON}),
+        starts=(K.DELETION,),
+        stops=_ALL,
+        offered=False,
+    ),
+    # Enlace closed what it holds at once; what was written down elsewhere only its receiver can destroy.
+    Transition("confirm_deletion", "deletion_confirmed", frozenset({S.CONSENT_WITHDRAWN}), None, _RECEIVER, stops=(K.DELETION,), main=True),
     Transition("enter_in_error", "entered_in_error", frozenset(S) - {S.ENTERED_IN_ERROR}, S.ENTERED_IN_ERROR, _SENDING, stops=_ALL),
 )
 BY_VERB = {transition.verb: transition for transition in TRANSITIONS}

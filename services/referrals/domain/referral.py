@@ -377,6 +377,10 @@ class Referral:
         self.following_id = following_id
         return following
 
+    def confirm_deletion(self, actor: Actor, now: datetime, calendar: Calendar, note: str) -> None:
+        """The receiver holds nothing more of her."""
+        self._take(self._check_step("confirm_deletion", actor), actor, now, calendar, note=note)
+
     def enter_in_error(self, actor: Actor, now: datetime, calendar: Calendar, note: str) -> None:
         """It should not have been; out of all counts."""
         step = self._check_step("enter_in_error", actor, now)
@@ -461,6 +465,8 @@ class Referral:
         """Whose turn it is, as this actor may know: the sender's, the receiver's or nobody's."""
         if self.state in WAITS_FOR_SENDER or self.is_unanswered(actor):
             return Side.SENDER
+        if self.state is State.CONSENT_WITHDRAWN and self._running(DeadlineKind.DELETION):
+            return Side.RECEIVER
         return Side.RECEIVER if self.state in WAITS_FOR_RECEIVER else None
 
     @property
@@ -480,6 +486,8 @@ class Referral:
         if step.verb == "ask" and self.question_code:
             return False
         if step.verb == "close_need" and not self.need_is_open:
+            return False
+        if step.verb == "confirm_deletion" and not self._running(DeadlineKind.DELETION):
             return False
         if step.verb in ("attend_appointment", "miss_appointment", "cancel_appointment"):
             early = now is not None and self.appointment_time is not None and now < self.appointment_time - EARLY

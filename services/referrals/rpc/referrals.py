@@ -262,6 +262,9 @@ class ReferralsServicer:
         )
         return self._pack(amended, call)
 
+    def ConfirmDeletion(self, request: pb.ConfirmDeletionRequest, call: Call) -> pb.Referral:
+        return self._step(request, call, lambda r, actor, now, days: r.confirm_deletion(actor, now, days, request.note))
+
     def RerouteReferral(self, request: pb.RerouteReferralRequest, call: Call) -> pb.Referral:
         service_id = optional_id(request.service_id, "service_id")
         rerouted = self._usecases.reroute(
@@ -292,6 +295,7 @@ class ReferralsServicer:
         | pb.CloseReferralRequest
         | pb.WithdrawReferralRequest
         | pb.CloseNeedRequest
+        | pb.ConfirmDeletionRequest
         | pb.EnterReferralInErrorRequest,
         call: Call,
         take: Callable[[Referral, Actor, datetime, Calendar], None],

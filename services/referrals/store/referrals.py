@@ -146,13 +146,15 @@ _FOLLOWED_UP = (
 _UNANSWERED = f"(state = ANY(%(came_back)s) AND need_close_reason_code = '' AND NOT EXISTS ({_FOLLOWED_UP}))"
 # Urgency.rank in rows; below all of them what was not said yet.
 _RANK = "coalesce(array_position(%(urgencies)s::text[], urgency), 0)"
+# Nothing but the clock of the deletion runs there.
+_TO_DELETE = "(state = 'consent_withdrawn' AND next_due_time IS NOT NULL)"
 _MINE = (
-    "((receiver_organization_id = %(organization)s AND state = ANY(%(for_receiver)s))"
+    f"((receiver_organization_id = %(organization)s AND (state = ANY(%(for_receiver)s) OR {_TO_DELETE}))"
     f" OR (sender_organization_id = %(organization)s AND (state = ANY(%(for_sender)s) OR {_UNANSWERED})))"
 )
 _OTHER = (
     "((receiver_organization_id = %(organization)s AND state = ANY(%(for_sender)s) AND state <> 'draft')"
-    " OR (sender_organization_id = %(organization)s AND state = ANY(%(for_receiver)s)))"
+    f" OR (sender_organization_id = %(organization)s AND (state = ANY(%(for_receiver)s) OR {_TO_DELETE})))"
 )
 
 

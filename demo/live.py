@@ -187,6 +187,10 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
     mind = {"reason_code": "person_changed_mind"}
     tell("keyling", "PSS.GRP", "las-ceibas/grupo", NORMAL, d(8), (d(7.8), "send"), (d(7), "acknowledge"), (d(6), "withdraw", mind))
     tell("arlen", "FAM.MED", "raices/reunificacion", NORMAL, d(7), (d(6.9), "send"), (d(6.2), "acknowledge"), (d(2), "withdraw_consent"))
+    asked = ((d(5.9), "send"), (d(5), "acknowledge"), taken(d(4), d(1)))
+    tell("marcia", "PSS.CNS", "tejer-redes/consejeria", NORMAL, d(6), *asked, (h(20), "withdraw_consent"))
+    # Nobody looked for two days.
+    tell("darling", "PSS.CNS", "tejer-redes/consejeria", EMERGENCY, h(50), (h(49.9), "send"))
     lost = {"reason_code": "could_not_contact"}
     tell("olman", "PSS.PSY", "hospital-managua/psiquiatria", URGENT, d(9), (d(9), "send"), taken(d(8), -d(6)), (d(4), "not_deliver", lost))
     # Not sent yet.

@@ -1060,7 +1060,7 @@ class ReferralFilter(_message.Message):
     urgency: Global___Urgency.ValueType
     """Only as urgent as this."""
     live: _builtins.bool
-    """Only where something is still expected."""
+    """Only where something is still expected, also that a receiver confirms that it holds nothing more."""
     waiting_for_me: _builtins.bool
     """Only where the next step is yours."""
     waiting_for_other: _builtins.bool

@@ -191,7 +191,7 @@ def _where(wanted: Filter) -> tuple[str, dict[str, Any]]:
     if wanted.modified_after:
         conditions.append("update_time > %(modified_after)s")
     if wanted.live:
-        conditions.append("state = ANY(%(live)s)")
+        conditions.append(f"(state = ANY(%(live)s) OR {_TO_DELETE})")
     if wanted.waiting_for_me:
         conditions.append(_MINE)
     if wanted.waiting_for_other:

@@ -19,7 +19,9 @@ from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.calendar import CountryCalendar
 from services.referrals.usecases.contacts import HASHER
+from services.referrals.usecases.pathways import Pathways, shipped
 from services.referrals.usecases.people import People
+from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.referrals import Referrals
 
 NAME = "referrals"
@@ -30,7 +32,8 @@ def fill(database: Database, directory: Path, network: Network, words: Words, no
     keyring = Keyring(keys.secret(directory, f"sealing.{NAME}"))
     files, book = Files(keyring), Contacts(keyring)
     receipts = Receipts(Signer(keys.signing(directory, f"facts.{NAME}")))
-    people = People(files, Referrals(files, receipts), receipts)
+    plans = Plans(files, Pathways(shipped()))
+    people = People(files, Referrals(files, receipts, plans), receipts, plans)
     calendar = CountryCalendar("NI")
     with database.transaction(SYSTEM, timeout=30) as tx:
         if tx.execute("SELECT 1 FROM contacts WHERE id = %s", (id_of("contact", "tonight"),)).fetchone():

@@ -74,12 +74,33 @@ TABLES: dict[str, dict[str, str]] = {
         "registry": N_("el registro civil"),
         "police_or_prosecution": N_("policía o fiscalía"),
     },
-    "violation": {
+    "line_problem": {
+        "required": N_("aquí falta algo"),
         "unknown_field": N_("esta palabra no existe en una ruta"),
+        "unknown_code": N_("ese código no existe"),
         "unknown_step": N_("no hay ningún paso que se llame así"),
         "language_missing": N_("falta un idioma: van es, en y fr"),
         "repeated": N_("está dos veces"),
         "cycle": N_("este paso termina esperándose a sí mismo"),
+        "out_of_range": N_("está fuera de lo permitido; la versión tiene que ser la que sigue"),
+        "malformed": N_("no se entiende; revise comillas, corchetes y espacios"),
+        "too_long": N_("es demasiado largo"),
+    },
+    "done": {
+        "plan_begun": N_("El plan empezó."),
+        "published": N_("Publicada. Los planes que empiecen desde ahora la siguen; los que ya corren conservan la suya."),
+    },
+    "field": {
+        "pathway_id": N_("Ruta"),
+        "start_time": N_("Desde cuándo"),
+        "state": N_("Cómo está"),
+        "referral_id": N_("Remisión"),
+        "text": N_("Texto de la ruta"),
+    },
+    "missing": {
+        "pathway_id": N_("elija una ruta"),
+        "state": N_("elija cómo está el paso"),
+        "referral_id": N_("elija la remisión"),
     },
     "conflict": {
         "step_waits": N_("Antes falta otro paso. Cúmplalo, o diga que no hace falta."),

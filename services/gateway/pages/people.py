@@ -73,7 +73,7 @@ def render(identifier: str, part: str, errors: dict[str, str], identity: p.Ident
         readings=together(readings),
         rows_=listed,
         plans_=clients().plans.ListPlans(pb.ListPlansRequest(person_id=identifier)).plans if own else [],
-        pathways=pathways() if own and not person.erased else [],
+        pathways=pathways(person.coarse.age_band) if own and not person.erased else [],
         names=seen,
         part=part,
         errors=errors,
@@ -83,9 +83,11 @@ def render(identifier: str, part: str, errors: dict[str, str], identity: p.Ident
     )
 
 
-def pathways() -> list[tuple[str, str]]:
-    """The pathways by which a plan may begin."""
-    return [(each.id, names.called(each.names)) for each in clients().plans.ListPathways(pb.ListPathwaysRequest()).pathways]
+def pathways(age_band: r.AgeBand.ValueType) -> list[tuple[str, str]]:
+    """The pathways by which a plan may begin; those for another age come last."""
+    listed = clients().plans.ListPathways(pb.ListPathwaysRequest()).pathways
+    fitting = sorted(listed, key=lambda each: bool(each.age_bands) and age_band not in each.age_bands)
+    return [(each.id, names.called(each.names)) for each in fitting]
 
 
 def together(readings: Iterable[p.Reading]) -> list[tuple[p.Reading, int]]:

@@ -29,6 +29,7 @@ CREATE TABLE plans (
 -- One at a time by each pathway.
 CREATE UNIQUE INDEX plans_running ON plans (person_id, pathway_id) WHERE close_time IS NULL;
 CREATE INDEX plans_person ON plans (person_id, create_time DESC);
+CREATE INDEX plans_changed ON plans (organization_id, update_time DESC);
 CREATE INDEX plans_due ON plans (organization_id, next_due_time) WHERE next_due_time IS NOT NULL;
 CREATE TABLE plan_steps (
     plan_id     text NOT NULL REFERENCES plans ON DELETE CASCADE,

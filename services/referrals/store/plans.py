@@ -19,8 +19,15 @@ PathwayOf = Callable[[str, int], Pathway]
 
 
 def published(tx: Transaction) -> list[Row]:
-    """All published versions, in order: pathway_id, version, text, publish_time."""
-    return tx.execute("SELECT * FROM pathway_versions ORDER BY pathway_id, version").fetchall()
+    """All published versions, in order: pathway_id, version, publish_time."""
+    return tx.execute("SELECT pathway_id, version, publish_time FROM pathway_versions ORDER BY pathway_id, version").fetchall()
+
+
+def text_of(tx: Transaction, pathway_id: str, version: int) -> str:
+    """The text of a published version."""
+    row = tx.execute("SELECT text FROM pathway_versions WHERE pathway_id = %s AND version = %s", (pathway_id, version)).fetchone()
+    assert row is not None
+    return str(row["text"])
 
 
 def publish(tx: Transaction, pathway: Pathway, worker_id: str, now: datetime) -> None:

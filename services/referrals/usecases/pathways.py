@@ -1,8 +1,6 @@
 """The pathways: those that are shipped, and the versions that a coordinator published; and how their text is read."""
 
-from collections.abc import Iterator
 from datetime import datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -93,16 +91,20 @@ class Pathways:
 
     def newest(self, tx: Transaction) -> list[Pathway]:
         """Each in its newest version, by id."""
-        return [max(versions, key=lambda each: each.version) for _, versions in groupby(self._all(tx), key=lambda each: each.id)]
+        return [self.get(tx, *latest) for latest in sorted(self._latest(tx).items())]
 
     def get(self, tx: Transaction, identifier: str, version: int = 0) -> Pathway:
         """One version; 0 is the newest. NotFound when there is none."""
         if known := self._read.get((identifier, version)):
             return known
-        found = [each for each in self._all(tx) if each.id == identifier and version in (0, each.version)]
-        if not found:
+        newest = self._latest(tx).get(identifier, 0)
+        key = identifier, version or newest
+        if not 1 <= key[1] <= newest:
             raise NotFound
-        return found[-1]
+        if key not in self._read:
+            text = plans.text_of(tx, *key)
+            self._read[key] = read(parse(text), LISTS, text)
+        return self._read[key]
 
     def versions(self, tx: Transaction, identifier: str) -> list[tuple[int, datetime | None]]:
         """(version, when it was published), newest first."""
@@ -117,17 +119,11 @@ class Pathways:
     def publish(self, tx: Transaction, caller: Caller, now: datetime, text: str) -> Pathway:
         """The next version: a text says which it is, so of two that are written at once the second is refused."""
         take_turn(tx, "pathways")
-        latest = {pathway.id: pathway.version for pathway in self.newest(tx)}
+        latest = self._latest(tx)
         pathway = read(parse(text), LISTS, text, lambda identifier: latest.get(identifier, 0) + 1)
         plans.publish(tx, pathway, caller.id, now)
         return pathway
 
-    def _all(self, tx: Transaction) -> Iterator[Pathway]:
-        published = [self._of(row["pathway_id"], row["version"], row["text"]) for row in plans.published(tx)]
-        yield from sorted([*self._first.values(), *published], key=lambda each: (each.id, each.version))
-
-    def _of(self, identifier: str, version: int, text: str) -> Pathway:
-        key = identifier, version
-        if key not in self._read:
-            self._read[key] = read(parse(text), LISTS, text)
-        return self._read[key]
+    def _latest(self, tx: Transaction) -> dict[str, int]:
+        """The newest version of each."""
+        return dict.fromkeys(self._first, 1) | {row["pathway_id"]: row["version"] for row in plans.published(tx)}

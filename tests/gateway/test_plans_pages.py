@@ -13,7 +13,7 @@ from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.api_gateway import ID
+from tests.gateway.api_gateway import ID, Played, System, app_with
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, referral, served, signed_in, token_of
 from tests.gateway.test_pages_in_browser import faults_of
 
@@ -79,6 +79,12 @@ def test_a_refusal_is_shown_at_its_step_and_what_was_chosen_stays(client: FlaskC
     assert 'value="not_needed" checked' in answer.text
     played.answers["UpdatePlanStep"] = errors.Conflict("step_waits", "a")
     assert "Antes falta otro paso" in send(client, f"/plans/{ID}/steps/b", state="met").text
+
+
+def test_by_rest_the_problem_names_the_steps(played: PlayedServices) -> None:
+    system = System(app_with(Played({"UpdatePlanStep": errors.Conflict("step_waits", "reception", "first_aid")})).test_client())
+    answer = system.post(f"/plans/{ID}/steps/family", {"state": "met"}, If_Match='"v3"')
+    assert (answer.status_code, answer.json["reason"], answer.json["about"]) == (409, "step_waits", ["reception", "first_aid"])
 
 
 def test_to_refer_a_step_is_a_draft_for_her_and_its_need_that_stands_for_it(client: FlaskClient, played: PlayedServices) -> None:

@@ -11,10 +11,12 @@ import psycopg
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from chassis.errors import Conflict
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.clients import refusal_of
 from services.referrals.usecases.pathways import SHIPPED
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
@@ -112,8 +114,9 @@ def test_what_has_to_be_settled_before_is_named(story: Story) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         update(story.ngo, plan, "shelter", MET)
     assert refusal(lambda: update(story.ngo, plan, "shelter", MET)) == ("FAILED_PRECONDITION", "step_waits")
-    error: Any = caught.value
-    assert b"safety_plan" in dict(error.trailing_metadata())["grpc-status-details-bin"]
+    heard = refusal_of(caught.value)  # as the gateway reads it
+    assert isinstance(heard, Conflict)
+    assert (heard.reason, heard.about) == ("step_waits", ("safety_plan",))
     assert now(story, plan) == plan
 
 

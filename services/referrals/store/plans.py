@@ -70,7 +70,7 @@ def get(tx: Transaction, identifier: str, pathway_of: PathwayOf, *, for_update: 
 def of_person(tx: Transaction, person_id: str, pathway_of: PathwayOf, *, only_running: bool = False) -> list[Plan]:
     """The plans of a person, newest first; the running ones are for those who write."""
     rows = tx.execute(
-        f"SELECT * FROM plans WHERE person_id = %s{' AND close_time IS NULL' if only_running else ''} ORDER BY create_time DESC, id"
+        f"SELECT * FROM plans WHERE person_id = %s{' AND close_time IS NULL' if only_running else ''} ORDER BY create_time DESC, id LIMIT 200"
         f"{' FOR UPDATE' if only_running else ''}",
         (person_id,),
     ).fetchall()
@@ -102,17 +102,13 @@ def late(tx: Transaction, organization_id: str, now: datetime, limit: int, after
 
 
 def compliance(tx: Transaction, now: datetime) -> list[Row]:
-    """In the scope of the transaction, by pathway, version, department and step: plans, met, on_time, late, and skipped: counts by reason."""
+    """In the scope of the transaction, by pathway_id, version, department, key, state and reason_code: how many plans, how many of them on_time and late."""
     return tx.execute(
-        "WITH counted AS (SELECT p.pathway_id, p.pathway_version AS version, p.department, s.*, p.close_time FROM plans p"
-        "   JOIN plan_steps s ON s.plan_id = p.id WHERE p.close_reason_code <> 'entered_in_error')"
-        " SELECT pathway_id, version, department, key, count(*)::int AS plans, (count(*) FILTER (WHERE state = 'met'))::int AS met,"
-        " (count(*) FILTER (WHERE state = 'met' AND (due_time IS NULL OR settle_time <= due_time)))::int AS on_time,"
-        f" (count(*) FILTER (WHERE close_time IS NULL AND state NOT IN {_SETTLED} AND due_time < %(now)s))::int AS late,"
-        " jsonb_build_object('refused_by_person', count(*) FILTER (WHERE state = 'refused_by_person')) || coalesce((SELECT jsonb_object_agg(reason, n)"
-        "   FROM (SELECT o.reason_code AS reason, count(*) AS n FROM counted o WHERE o.state = 'not_needed' AND o.pathway_id = c.pathway_id"
-        "   AND o.version = c.version AND o.department = c.department AND o.key = c.key GROUP BY 1) r), '{}') AS skipped"
-        " FROM counted c GROUP BY pathway_id, version, department, key ORDER BY pathway_id, version DESC, department, key",
+        "SELECT p.pathway_id, p.pathway_version AS version, p.department, s.key, s.state, s.reason_code, count(*)::int AS plans,"
+        " (count(*) FILTER (WHERE s.due_time IS NULL OR s.settle_time <= s.due_time))::int AS on_time,"
+        f" (count(*) FILTER (WHERE p.close_time IS NULL AND s.state NOT IN {_SETTLED} AND s.due_time < %(now)s))::int AS late"
+        " FROM plans p JOIN plan_steps s ON s.plan_id = p.id WHERE p.close_reason_code <> 'entered_in_error'"
+        " GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2 DESC, 3",
         {"now": now},
     ).fetchall()
 

@@ -1,6 +1,6 @@
 """Plans: fetch, ask, keep. A plan is the file's organisation's alone; to anybody else there is none."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +34,7 @@ class Counted:
 
 Group = tuple[str, int, str]
 """Pathway, version, department."""
+_SKIPPED = "skipped:"
 
 
 class Plans:
@@ -110,31 +111,29 @@ class Plans:
         """How many plans, and how their steps stand. Of the network only what ten plans share is told, rounded down to fives; of one's own organisation all."""
         if network:
             elevate_to_system_scope(tx)
-        told = protected if network else int
-        groups = defaultdict[Group, list[Row]](list)
+        groups = defaultdict[Group, dict[str, Counter[str]]](lambda: defaultdict(Counter))
         for row in plans.compliance(tx, now):
-            groups[row["pathway_id"], row["version"], row["department"]].append(row)
-        answer = dict[Group, tuple[int, list[Counted]]]()
-        for group, rows in groups.items():
-            number = max(row["plans"] for row in rows)
-            if network and number < SMALLEST:
-                continue
-            answer[group] = (
-                told(number),
-                [
-                    Counted(
-                        step.key,
-                        told(row["met"]),
-                        told(row["on_time"]),
-                        told(row["late"]),
-                        [(reason, told(count)) for reason, count in sorted(row["skipped"].items()) if count],
-                    )
-                    for step in self._pathways.get(tx, group[0], group[1]).steps
-                    for row in rows
-                    if row["key"] == step.key
-                ],
-            )
-        return answer
+            counted = groups[row["pathway_id"], row["version"], row["department"]][row["key"]]
+            met, refused = row["state"] == StepState.MET.value, row["state"] == StepState.REFUSED_BY_PERSON.value
+            counted += Counter({"plans": row["plans"], "late": row["late"]})
+            if met:
+                counted += Counter({"met": row["plans"], "on_time": row["on_time"]})
+            if skipped := row["reason_code"] or (row["state"] if refused else ""):
+                counted[_SKIPPED + skipped] += row["plans"]
+        return {
+            group: (_told(network, number), [self._counted(key, steps[key], network) for key in self._keys(tx, group) if key in steps])
+            for group, steps in groups.items()
+            if (number := max(counted["plans"] for counted in steps.values())) >= SMALLEST or not network
+        }
+
+    def _keys(self, tx: Transaction, group: Group) -> list[str]:
+        return [step.key for step in self._pathways.get(tx, group[0], group[1]).steps]
+
+    @staticmethod
+    def _counted(key: str, counted: Counter[str], network: bool) -> Counted:
+        skipped = sorted((name.removeprefix(_SKIPPED), count) for name, count in counted.items() if name.startswith(_SKIPPED))
+        met, on_time, late = (_told(network, counted[name]) for name in ("met", "on_time", "late"))
+        return Counted(key, met, on_time, late, [(reason, _told(network, count)) for reason, count in skipped])
 
     def follow(self, tx: Transaction, now: datetime, *moved: Referral) -> None:
         """Steps that go by referrals that have moved, all of which are locked. Lifts the scope: whoever moves one need not see the plan."""
@@ -181,6 +180,8 @@ class Plans:
         return partial(self._pathways.get, tx)
 
 
-def protected(count: int) -> int:
-    """As it may be told of the network: see domain/figures.py."""
+def _told(network: bool, count: int) -> int:
+    """Of the network as it may be told, see domain/figures.py."""
+    if not network:
+        return count
     return count - count % STEP if count >= SMALLEST else FEW

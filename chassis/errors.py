@@ -37,7 +37,11 @@ class Invalid(Refusal):
 
 
 class Conflict(Refusal):
-    """The request is right, but not in the state in which things are."""
+    """The request is right, but not in the state in which things are. `about` are words of the contract that say what stands in its way."""
+
+    def __init__(self, reason: str, *about: str) -> None:
+        super().__init__(reason)
+        self.about = about
 
 
 class Stale(Refusal):

@@ -290,7 +290,8 @@ def _end(context: grpc.ServicerContext) -> float:
 
 
 def _refuse(context: grpc.ServicerContext, refusal: errors.Refusal) -> NoReturn:
-    details: list[Message] = [error_details_pb2.ErrorInfo(reason=refusal.reason, domain="enlace")]
+    about = {"about": ",".join(refusal.about)} if isinstance(refusal, errors.Conflict) and refusal.about else {}
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=refusal.reason, domain="enlace", metadata=about)]
     if isinstance(refusal, errors.Invalid):
         fields = [
             error_details_pb2.BadRequest.FieldViolation(field=path, description=reason, reason=reason)

@@ -7,7 +7,7 @@ from chassis import keys
 from chassis.db import Database, Transaction
 from chassis.sealing import Keyring, Signer
 from chassis.tokens import SYSTEM, Caller
-from demo import figures
+from demo import figures, plans
 from demo.live import contacts, live
 from demo.network import Network, id_of
 from demo.pilot import pilot
@@ -19,7 +19,9 @@ from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.calendar import CountryCalendar
 from services.referrals.usecases.contacts import HASHER
+from services.referrals.usecases.pathways import Pathways, shipped
 from services.referrals.usecases.people import People
+from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.referrals import Referrals
 
 NAME = "referrals"
@@ -30,7 +32,8 @@ def fill(database: Database, directory: Path, network: Network, words: Words, no
     keyring = Keyring(keys.secret(directory, f"sealing.{NAME}"))
     files, book = Files(keyring), Contacts(keyring)
     receipts = Receipts(Signer(keys.signing(directory, f"facts.{NAME}")))
-    people = People(files, Referrals(files, receipts), receipts)
+    walked = Plans(files, Pathways(shipped()))
+    people = People(files, Referrals(files, receipts, walked), receipts, walked)
     calendar = CountryCalendar("NI")
     with database.transaction(SYSTEM, timeout=30) as tx:
         if tx.execute("SELECT 1 FROM contacts WHERE id = %s", (id_of("contact", "tonight"),)).fetchone():
@@ -38,10 +41,12 @@ def fill(database: Database, directory: Path, network: Network, words: Words, no
         for file, stories in pilot(network, calendar):
             _keep(tx, files, receipts, people, file, stories)
         by_file: dict[str, tuple[File, list[Story]]] = {}
-        for story in live(network, calendar, now):
+        told = live(network, calendar, now)
+        for story in told:
             by_file.setdefault(story.file.person.id, (story.file, []))[1].append(story)
         for file, stories in by_file.values():
             _keep(tx, files, receipts, people, file, stories)
+        plans.fill(tx, told, now)
         figures.fill(tx, now)
         for contact, note in contacts(network, now):
             reference, pin = words.reference(contact.id), words.pin(contact.id)

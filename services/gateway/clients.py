@@ -27,7 +27,16 @@ from grpc_status import rpc_status
 from chassis import errors
 from protos.notifications.v1 import notifications_pb2, notifications_pb2_grpc
 from protos.partners.v1 import directory_pb2, directory_pb2_grpc, members_pb2, members_pb2_grpc
-from protos.referrals.v1 import contacts_pb2, contacts_pb2_grpc, people_pb2, people_pb2_grpc, referrals_pb2, referrals_pb2_grpc
+from protos.referrals.v1 import (
+    contacts_pb2,
+    contacts_pb2_grpc,
+    people_pb2,
+    people_pb2_grpc,
+    plans_pb2,
+    plans_pb2_grpc,
+    referrals_pb2,
+    referrals_pb2_grpc,
+)
 from services.gateway.gates import ROOMS, SPARE, Gate
 
 DEADLINE_SECONDS = 5.0
@@ -44,6 +53,7 @@ FILES = (
     referrals_pb2.DESCRIPTOR,
     people_pb2.DESCRIPTOR,
     contacts_pb2.DESCRIPTOR,
+    plans_pb2.DESCRIPTOR,
     notifications_pb2.DESCRIPTOR,
 )
 
@@ -165,10 +175,10 @@ def tried_again(ask: Callable[[], Any], seconds: float) -> Any:
 def refusal_of(error: grpc.RpcError) -> Exception:
     """The refusal that a service meant, read back from status, ErrorInfo, BadRequest and RetryInfo; a ServiceFault if it meant none."""
     code = error.code()
-    reason, violations, retry_after = "", list[tuple[str, str]](), 0.0
+    reason, about, violations, retry_after = "", "", list[tuple[str, str]](), 0.0
     for detail in details_of(error):
         if isinstance(detail, error_details_pb2.ErrorInfo):
-            reason = detail.reason
+            reason, about = detail.reason, detail.metadata.get("about", "")
         elif isinstance(detail, error_details_pb2.BadRequest):
             violations = [(v.field, getattr(v, "reason", "") or v.description) for v in detail.field_violations]
         else:
@@ -183,7 +193,7 @@ def refusal_of(error: grpc.RpcError) -> Exception:
         case grpc.StatusCode.INVALID_ARGUMENT:
             return errors.Invalid(*violations)
         case grpc.StatusCode.FAILED_PRECONDITION:
-            return errors.Conflict(reason or "illegal_transition")
+            return errors.Conflict(reason or "illegal_transition", *filter(None, about.split(",")))
         case grpc.StatusCode.ABORTED:
             return errors.Stale()
         case grpc.StatusCode.ALREADY_EXISTS:
@@ -222,7 +232,7 @@ class Standing:
 
 
 class Clients:
-    """All ten services behind three addresses."""
+    """All services behind three addresses."""
 
     def __init__(self, partners: str, referrals: str, notifications: str) -> None:
         addresses = {"partners": partners, "referrals": referrals, "notifications": notifications}
@@ -241,6 +251,7 @@ class Clients:
         self.people = people_pb2_grpc.PeopleStub(asked["referrals"])
         self.contacts = contacts_pb2_grpc.ContactsStub(asked["referrals"])
         self.references = contacts_pb2_grpc.ReferencesStub(asked["referrals"])
+        self.plans = plans_pb2_grpc.PlansStub(asked["referrals"])
         self.notifications = notifications_pb2_grpc.NotificationsStub(asked["notifications"])
         self.webhooks = notifications_pb2_grpc.WebhooksStub(asked["notifications"])
         self._leaving = queue.Queue[str](FAREWELLS)

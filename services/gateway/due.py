@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from protos.referrals.v1.referrals_pb2 import CLOCK_KIND_ACKNOWLEDGE, Clock, DeadlinePolicy, PolicyDeadline, Referral
 from services.gateway import i18n, vocabulary, words
 from services.gateway.i18n import gettext as _
@@ -35,9 +37,14 @@ def due(referral: Referral) -> Due | None:
 
 def of(clock: Clock) -> Due:
     """One clock."""
-    start, end, now = i18n.moment(clock.start_time), i18n.moment(clock.due_time), i18n.now()
+    return between(clock.start_time, clock.due_time, words.word("clock", clock.kind))
+
+
+def between(begun: Timestamp, ends: Timestamp, what: str) -> Due:
+    """A time that runs, and what has to happen until its end."""
+    start, end, now = i18n.moment(begun), i18n.moment(ends), i18n.now()
     if end is None:
-        return Due("calm", 100, "", words.word("clock", clock.kind), "")
+        return Due("calm", 100, "", what, "")
     remaining = end - now
     duration = max((end - start).total_seconds(), 1) if start else 1
     left = round(min(1, max(0, remaining.total_seconds() / duration)) * 100)
@@ -45,7 +52,7 @@ def of(clock: Clock) -> Due:
         level, text = "late", _("%(span)s de atraso", span=i18n.span(-remaining))
     else:
         level, text = ("soon" if remaining < SOON else "calm"), i18n.span(remaining)
-    return Due(level, left, text, words.word("clock", clock.kind), i18n.when(clock.due_time), clock.due_time.seconds, int(duration))
+    return Due(level, left, text, what, i18n.when(ends), ends.seconds, int(duration))
 
 
 @dataclass(frozen=True)

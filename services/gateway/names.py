@@ -1,7 +1,7 @@
 """Names for ids: organisations, services and workers by one question a page, and needs from the taxonomy, remembered for ten minutes."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -77,10 +77,15 @@ class Taxonomy:
 _taxonomy = Taxonomy()
 
 
+def called(names: Mapping[str, str]) -> str:
+    """The name in the reader's language, of what brings its names along; Spanish where it has none in this one."""
+    return names.get(i18n.language()) or names.get("es") or "–"
+
+
 def need(code: str) -> str:
     """A need's name in the reader's language."""
     term = _taxonomy.terms().get(code)
-    return (term.names.get(i18n.language()) or term.names.get("es") or code) if term else (code or "–")
+    return called(term.names) if term else (code or "–")
 
 
 def need_group(code: str) -> str:

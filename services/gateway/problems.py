@@ -5,7 +5,7 @@ Limit: a reason that a service invents and this table does not know is passed on
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +84,9 @@ def request_id() -> str:
 
 def _of_refusal(error: errors.Refusal) -> Response:
     violations = error.violations if isinstance(error, errors.Invalid) else WRONG_HEADERS.get(error.reason, [])
-    response = _answer(status_of(error), error.reason, violations=violations)
+    response = _answer(
+        status_of(error), error.reason, violations=violations, about=error.about if isinstance(error, errors.Conflict) else ()
+    )
     if isinstance(error, errors.Exhausted):
         response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
     elif isinstance(error, errors.Unavailable):
@@ -111,8 +113,10 @@ def _of_http(error: HTTPException) -> Response:
     return response
 
 
-def _answer(status: int, reason: str, violations: list[tuple[str, str]] | None = None) -> Response:
+def _answer(status: int, reason: str, violations: list[tuple[str, str]] | None = None, about: Sequence[str] = ()) -> Response:
     body = body_of(status, reason, request_id())
+    if about:
+        body["about"] = list(about)
     if violations:
         body["errors"] = [{**location_of(field), "reason": why} for field, why in violations]
     return Response(json.dumps(body), status, content_type=MEDIA_TYPE)

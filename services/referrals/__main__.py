@@ -19,11 +19,12 @@ from chassis.sealing import Keyring, Signer
 from chassis.subscriber import Subscriber
 from chassis.tokens import Verifier
 from chassis.wire import PageTokens, WatchTokens
-from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
+from protos.referrals.v1 import contacts_pb2, people_pb2, plans_pb2, referrals_pb2
 from services.referrals import config, subscriptions, wire
 from services.referrals.rpc.contacts import ContactsServicer, ReferencesServicer
 from services.referrals.rpc.figures import StatisticsServicer
 from services.referrals.rpc.people import PeopleServicer
+from services.referrals.rpc.plans import PlansServicer
 from services.referrals.rpc.referrals import ReferralsServicer
 from services.referrals.store.contacts import Contacts as ContactBook
 from services.referrals.store.members import view_of
@@ -32,7 +33,9 @@ from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.contacts import OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, References
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from services.referrals.usecases.names import OF_A_SEARCHER, NameNoter, Names
+from services.referrals.usecases.pathways import Pathways, shipped
 from services.referrals.usecases.people import People
+from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.referrals import Referrals, check_standing
 
 NAME = "referrals"
@@ -70,8 +73,10 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
     """Stores, use cases, servicers."""
     files, book = Files(keyring), ContactBook(keyring)
     receipts = Receipts(signer)
-    referrals = Referrals(files, receipts)
-    people = People(files, referrals, receipts)
+    pathways = Pathways(shipped())
+    plans = Plans(files, pathways)
+    referrals = Referrals(files, receipts, plans)
+    people = People(files, referrals, receipts, plans)
     contacts = Contacts(book, files)
     pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS)
     references = References(book, files, receipts, referrals, people, pins, clock)
@@ -93,6 +98,7 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
             (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleServicer(people, names, pages)),
             (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts, references, pages)),
             (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesServicer(references)),
+            (plans_pb2.DESCRIPTOR.services_by_name["Plans"], PlansServicer(plans, pathways, pages)),
         )
     ]
     return Made(servicers, referrals, people, contacts, NameNoter(files, database, clock))

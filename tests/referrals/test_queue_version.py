@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from tests.referrals.conftest import Client, Service, Story
@@ -55,6 +56,16 @@ def test_a_contact_of_the_line_is_its_own_organisations(story: Story, service: S
     operator.CreateContact(c.CreateContactRequest(contact=c.Contact(line_country="NI", kind_code=c.CONTACT_KIND_CRISIS)))
     assert version(operator) != before
     assert versions(story) == others
+
+
+def test_a_plan_is_of_whose_file_it_is(story: Story) -> None:
+    person, before = story.person(), versions(story)
+    plan = story.ngo.CreatePlan(plans_pb2.CreatePlanRequest(person_id=person.id, pathway_id="child"))
+    begun = versions(story)
+    assert changed(before, begun) == {"ngo"}
+    step = plans_pb2.UpdatePlanStepRequest(id=plan.id, etag=plan.etag, step_key="care", state=plans_pb2.PLAN_STEP_STATE_MET)
+    story.ngo.UpdatePlanStep(step)
+    assert changed(begun, versions(story)) == {"ngo"}
 
 
 def test_of_two_at_once_the_one_that_began_first_and_came_last_is_seen(story: Story) -> None:

@@ -14,8 +14,9 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from protos.referrals.v1 import contacts_pb2, people_pb2
+from protos.referrals.v1 import contacts_pb2, people_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.usecases.pathways import SHIPPED
 from tests.builders import refusal_with_fields
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
 
@@ -359,7 +360,46 @@ def line_beginnings() -> dict[str, Beginning]:
     }
 
 
-BEGINNINGS = referral_beginnings() | people_beginnings() | line_beginnings()
+def plan_beginnings() -> dict[str, Beginning]:
+    def plan(make: Callable[..., Any], **values: Any) -> Beginning:
+        def beginning(story: Story) -> tuple[Client, Any]:
+            made = story.ngo.CreatePlan(plans_pb2.CreatePlanRequest(person_id=story.person().id, pathway_id="child"))
+            known = {"id": made.id, "etag": made.etag, "person_id": made.person_id}
+            return story.ngo, make(**{name: known[name] for name in make.DESCRIPTOR.fields_by_name if name in known}, **values)  # type: ignore[attr-defined]
+
+        return beginning
+
+    def publish(story: Story) -> tuple[Client, Any]:
+        number = len(story.ngo.ListPathwayVersions(plans_pb2.ListPathwayVersionsRequest(id="child")).versions)
+        text = (SHIPPED / "child.yaml").read_text().replace("version: 1", f"version: {number + 1}")
+        return story.coordinator, plans_pb2.PublishPathwayRequest(text=text)
+
+    def move(story: Story) -> tuple[Client, Any]:
+        client, request = plan(plans_pb2.MovePlanRequest)(story)
+        story.coordinator.PublishPathway(publish(story)[1])
+        request.version = len(story.ngo.ListPathwayVersions(plans_pb2.ListPathwayVersionsRequest(id="child")).versions)
+        return client, request
+
+    return {
+        "ListPathways": lambda s: (s.ngo, plans_pb2.ListPathwaysRequest()),
+        "GetPathway": lambda s: (s.ngo, plans_pb2.GetPathwayRequest(id="child", version=1)),
+        "ListPathwayVersions": lambda s: (s.ngo, plans_pb2.ListPathwayVersionsRequest(id="child")),
+        "PublishPathway": publish,
+        "CreatePlan": lambda s: (
+            s.ngo,
+            at(plans_pb2.CreatePlanRequest(person_id=s.person().id, pathway_id="child"), "start_time", s),
+        ),
+        "GetPlan": plan(plans_pb2.GetPlanRequest),
+        "ListPlans": plan(plans_pb2.ListPlansRequest),
+        "UpdatePlanStep": plan(plans_pb2.UpdatePlanStepRequest, step_key="care", state=plans_pb2.PLAN_STEP_STATE_MET),
+        "MovePlan": move,
+        "ClosePlan": plan(plans_pb2.ClosePlanRequest, reason_code=plans_pb2.PLAN_CLOSE_REASON_CONTACT_LOST),
+        "ListLateSteps": lambda s: (s.ngo, plans_pb2.ListLateStepsRequest(page_size=2)),
+        "GetCompliance": lambda s: (s.coordinator, plans_pb2.GetComplianceRequest()),
+    }
+
+
+BEGINNINGS = referral_beginnings() | people_beginnings() | line_beginnings() | plan_beginnings()
 
 
 def answer_of(client: Client, rpc: str, request: Any) -> tuple[str, str]:
@@ -380,7 +420,7 @@ def answer_of(client: Client, rpc: str, request: Any) -> tuple[str, str]:
 def test_every_rpc_is_here(service: Service) -> None:
     rpcs = {
         method.name
-        for descriptor in (pb.DESCRIPTOR, people_pb2.DESCRIPTOR, contacts_pb2.DESCRIPTOR)
+        for descriptor in (pb.DESCRIPTOR, people_pb2.DESCRIPTOR, contacts_pb2.DESCRIPTOR, plans_pb2.DESCRIPTOR)
         for found in descriptor.services_by_name.values()
         for method in found.methods
     }

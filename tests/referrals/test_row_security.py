@@ -9,12 +9,24 @@ import pytest
 from psycopg.rows import dict_row
 
 from chassis.tokens import SYSTEM
-from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import people_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.referrals.conftest import ORG, Service, Story
 
-WALLED = ("people", "person_keys", "person_sealed", "person_names", "contacts", "receipts", "referrals", "clocks", "referral_events")
-HERS = ("people", "person_keys", "person_sealed", "person_names", "receipts")
+WALLED = (
+    "people",
+    "person_keys",
+    "person_sealed",
+    "person_names",
+    "contacts",
+    "receipts",
+    "referrals",
+    "clocks",
+    "referral_events",
+    "plans",
+    "plan_steps",
+)
+HERS = ("people", "person_keys", "person_sealed", "person_names", "receipts", "plans", "plan_steps")
 
 
 @contextmanager
@@ -46,6 +58,7 @@ def full(service: Service) -> dict[str, int]:
     story.accepted()
     story.draft()
     story.contact()
+    story.ngo.CreatePlan(plans_pb2.CreatePlanRequest(person_id=story.person().id, pathway_id="child"))
     nowhere = story.ngo.CreateReferral(pb.CreateReferralRequest(person_id=story.person().id))
     story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=nowhere.id, etag=nowhere.etag))
     with service.database.transaction(SYSTEM) as tx:
@@ -105,6 +118,7 @@ def test_sender_and_receiver_see_what_is_theirs(service: Service, full: dict[str
     with scoped(service, "shelter") as connection:
         theirs = seen(connection)
         assert (theirs["people"], theirs["person_keys"], theirs["referrals"], theirs["receipts"]) == (1, 1, 1, 1)
+        assert (theirs["plans"], theirs["plan_steps"]) == (0, 0), "a plan is of whose file it is"
         assert theirs["person_names"] == 0, "by her name only her own organisation finds her"
         assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []
     with scoped(service, "hotline") as connection:
@@ -116,7 +130,7 @@ def test_sender_and_receiver_see_what_is_theirs(service: Service, full: dict[str
 def test_a_coordinator_sees_referrals_and_nobody_in_them(service: Service, full: dict[str, int]) -> None:
     with scoped(service, "coalition", "coordinator") as connection:
         found = seen(connection)
-        assert [found[table] for table in (*HERS, "contacts")] == [0, 0, 0, 0, 0, 0]
+        assert [found[table] for table in (*HERS, "contacts")] == [0] * (len(HERS) + 1)
         assert found["referrals"] >= 1
         assert found["clocks"] == full["clocks"]
         assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []

@@ -218,6 +218,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Something broke here. Tell operations the request id."""
     REASON_SECRET_ROTATING: _Reason.ValueType  # 60
     """The secret before the last one still signs. Wait until `former_secret_expire_time`, or rotate with `at_once`, which ends it now."""
+    REASON_STEP_WAITS: _Reason.ValueType  # 80
+    """What has to be settled before this step is not; `about` names the steps. Settle them, or say that they are not needed."""
+    REASON_PLAN_CLOSED: _Reason.ValueType  # 81
+    """The plan has ended. Begin another."""
+    REASON_PLAN_EXISTS: _Reason.ValueType  # 82
+    """The person has a plan by this pathway already. Go on with that one, or close it."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -345,6 +351,12 @@ REASON_FAULT: Reason.ValueType  # 59
 """Something broke here. Tell operations the request id."""
 REASON_SECRET_ROTATING: Reason.ValueType  # 60
 """The secret before the last one still signs. Wait until `former_secret_expire_time`, or rotate with `at_once`, which ends it now."""
+REASON_STEP_WAITS: Reason.ValueType  # 80
+"""What has to be settled before this step is not; `about` names the steps. Settle them, or say that they are not needed."""
+REASON_PLAN_CLOSED: Reason.ValueType  # 81
+"""The plan has ended. Begin another."""
+REASON_PLAN_EXISTS: Reason.ValueType  # 82
+"""The person has a plan by this pathway already. Go on with that one, or close it."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

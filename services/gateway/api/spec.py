@@ -118,6 +118,9 @@ class ProblemSchema(Schema):
     status = _said("The HTTP status.", 400, number=True)
     reason = _said("A stable word to rely on.", "invalid_fields")
     request_id = _said("Tell it to operations.", "0d5f3c0a9b1e4c7d8e2f60718293a4b5")
+    about = fields.List(
+        fields.String(), metadata={"description": "What stands in the way, for reasons that say so.", "examples": [["reception"]]}
+    )
     errors = fields.List(fields.Nested(ProblemErrorSchema), metadata={"description": "Which fields, with reason invalid_fields."})
 
 

@@ -17,7 +17,7 @@ from services.gateway.i18n import gettext as _
 SPOKEN = ("es", "en", "fr", "miq", "qu", "pt", "zh")
 COUNTRIES = ("NI", "CR", "SV", "GT", "HN", "MX", "US", "PA", "EC", "PE", "CO", "ES")
 OLD_FIGURE = timedelta(hours=24)
-PARTS = {"referral": ("referral_new",), "webhooks": ("keys",)}  # pages of another file that belong to an entry
+PARTS = {"referral": ("referral_new",), "people": ("plans",), "webhooks": ("keys",)}  # pages of another file that belong to an entry
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ def install(app: Flask) -> None:
         this_day=i18n.this_day,
         moment=i18n.moment,
         for_field=i18n.for_field,
+        called=names.called,
         need=names.need,
         need_group=names.need_group,
         needs=names.needs,

@@ -6,6 +6,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, i18n, names, session
 from services.gateway.clients import clients
@@ -71,6 +72,8 @@ def render(identifier: str, part: str, errors: dict[str, str], identity: p.Ident
         receipts=receipts,
         readings=together(readings),
         rows_=listed,
+        plans_=clients().plans.ListPlans(pb.ListPlansRequest(person_id=identifier)).plans if own else [],
+        pathways=pathways(person.coarse.age_band) if own and not person.erased else [],
         names=seen,
         part=part,
         errors=errors,
@@ -78,6 +81,13 @@ def render(identifier: str, part: str, errors: dict[str, str], identity: p.Ident
         person=person_form.Values(),
         IDENTITY=person_form.IDENTITY,
     )
+
+
+def pathways(age_band: r.AgeBand.ValueType) -> list[tuple[str, str]]:
+    """The pathways by which a plan may begin; those for another age come last."""
+    listed = clients().plans.ListPathways(pb.ListPathwaysRequest()).pathways
+    fitting = sorted(listed, key=lambda each: bool(each.age_bands) and age_band not in each.age_bands)
+    return [(each.id, names.called(each.names)) for each in fitting]
 
 
 def together(readings: Iterable[p.Reading]) -> list[tuple[p.Reading, int]]:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from flask import Blueprint, render_template, request
 
 from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, i18n, names, session
 from services.gateway.clients import clients
@@ -67,6 +68,13 @@ def beds() -> list[d.Service]:
     return [service for service in own_services() if service.capacity.unit == d.CAPACITY_UNIT_BEDS]
 
 
+def overdue() -> list[pb.LateStep]:
+    """Steps of the plans of the reader's organisation that are past their time."""
+    if not session.me().may("worker", "operator"):
+        return []
+    return list(clients().plans.ListLateSteps(pb.ListLateStepsRequest(page_size=50)).steps)
+
+
 @blueprint.get("/today")
 @access.open_to(access.EVERYONE, navigation=N_("Hoy"))
 def today() -> str:
@@ -90,6 +98,7 @@ def today() -> str:
         now=[] if show else now,
         later=list(answer.referrals) if show else later,
         unanswered=unanswered,
+        overdue=overdue() if not show else [],
         beds=[] if show else beds(),
         contacts=still_open() if me.may("operator") and not show else [],
         names=names.names_of([*answer.referrals, *unanswered]),

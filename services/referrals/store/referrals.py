@@ -299,6 +299,7 @@ _OWN = " UNION ALL ".join(
         ("referrals", "sender_organization_id = %(organization)s"),
         ("referrals", "receiver_organization_id = %(organization)s AND state <> 'draft'"),
         ("contacts", "organization_id = %(organization)s"),
+        ("plans", "organization_id = %(organization)s"),
     )
 )
 _NETWORK = f"{_OWN} UNION ALL ({_NEWEST.format('referrals', 'state <> %(draft)s')})"

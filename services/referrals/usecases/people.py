@@ -6,7 +6,7 @@ from typing import Any
 
 from chassis import audit
 from chassis.audit import Entry
-from chassis.db import Transaction
+from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.ids import new_id
 from chassis.tokens import Caller
@@ -17,6 +17,7 @@ from services.referrals.domain.person import NOBODY_CALLS, Coarse, FieldGroup, I
 from services.referrals.domain.referral import Actor
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
+from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.referrals import Referrals, actor_of
 
 READING = ("open_identity", "read_notes", "read_safe_contact", "read_contact")
@@ -26,10 +27,11 @@ READING = ("open_identity", "read_notes", "read_safe_contact", "read_contact")
 class People:
     """Every method runs in the transaction `tx` and its scope."""
 
-    def __init__(self, files: Files, requests: Referrals, receipts: Receipts) -> None:
+    def __init__(self, files: Files, requests: Referrals, receipts: Receipts, plans: Plans) -> None:
         self._files = files
         self._referrals = requests
         self._receipts = receipts
+        self._plans = plans
 
     def create(
         self,
@@ -190,6 +192,9 @@ class People:
             self._receipts.change(tx, receipt, "withdrawn")
             self._referrals.withdraw_consent(tx, actor_of(caller), now, receipt.person_id, receipt.id)
             trail.append(Entry("withdraw_consent", receipt.person_id, "", (f"receipt:{receipt.id}",)))
+            elevate_to_system_scope(tx)  # whether it was the last one a recipient, who may say it for her, does not see
+            if not any(each.is_live(now) for each in self._receipts.of_person(tx, receipt.person_id)):
+                self._plans.end_with_consent(tx, receipt.person_id, now)
         return receipt
 
     def withdraw_all(self, tx: Transaction, now: datetime, contact_id: str, person_id: str, trail: list[Entry]) -> None:
@@ -201,6 +206,7 @@ class People:
             receipt.withdraw(now)
             self._receipts.change(tx, receipt, "withdrawn")
         self._referrals.withdraw_consent(tx, actor, now, person_id)
+        self._plans.end_with_consent(tx, person_id, now)
         trail.append(Entry("withdraw_consent", person_id, "", tuple(f"receipt:{receipt.id}" for receipt in ended)))
 
     def _held(self, tx: Transaction, identifier: str) -> Receipt:

@@ -22,6 +22,7 @@ from services.referrals.store import contacts, members, referrals
 from services.referrals.store.people import People
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.calendar import CountryCalendar
+from services.referrals.usecases.plans import Plans
 
 _AND_NETWORK = "+network"
 
@@ -48,9 +49,10 @@ class Draft:
 class Referrals:
     """The requests themselves. Every method runs in the transaction `tx` and its scope."""
 
-    def __init__(self, people: People, receipts: Receipts, calendar_of: Callable[[str], Calendar] = CountryCalendar) -> None:
+    def __init__(self, people: People, receipts: Receipts, plans: Plans, calendar_of: Callable[[str], Calendar] = CountryCalendar) -> None:
         self._people = people
         self._receipts = receipts
+        self._plans = plans
         self._calendar_of = calendar_of
 
     def create(self, tx: Transaction, caller: Caller, now: datetime, person_id: str, draft: Draft, *, based_on_id: str = "") -> Referral:
@@ -204,7 +206,9 @@ class Referrals:
             )
         )
         self._keep(tx, referral)
-        self._tell_contacts(tx, now, referral.contact_id, self._watch_need(tx, referral, now))
+        followed = self._watch_need(tx, referral, now)
+        self._plans.follow(tx, now, referral)
+        self._tell_contacts(tx, now, referral.contact_id, followed)
         return referral
 
     def _check_limit(self, tx: Transaction, organization_id: str) -> None:
@@ -273,6 +277,7 @@ class Referrals:
         self._keep(tx, referral)
         followed = self._watch_need(tx, referral, now) if referral.state is State.ENTERED_IN_ERROR else ""
         if (referral.state, referral.need_is_open) != stood:
+            self._plans.follow(tx, now, referral)
             self._tell_contacts(tx, now, referral.contact_id, followed)
         return referral
 
@@ -305,6 +310,7 @@ class Referrals:
         self._keep(tx, referral)
         elevate_to_system_scope(tx)  # a coordinator has no drafts, least of all another's
         referrals.keep(tx, following, None)
+        self._plans.follow(tx, now, referral)
         self._tell_contacts(tx, now, referral.contact_id)
         return referral
 
@@ -322,13 +328,14 @@ class Referrals:
 
     def withdraw_consent(self, tx: Transaction, actor: Actor, now: datetime, person_id: str, receipt_id: str = "") -> None:
         """Ends every live referral that stands on a receipt, or all of a person. Her turn is held."""
-        touched = set()
+        ended = []
         for identifier in referrals.live_of_person(tx, person_id, receipt_id):
             referral = referrals.get(tx, identifier, for_update=True)
             referral.withdraw_consent(actor, now, self._calendar(referral))
             self._keep(tx, referral)
-            touched.add(referral.contact_id)
-        self._tell_contacts(tx, now, *touched)
+            ended.append(referral)
+        self._plans.follow(tx, now, *ended)
+        self._tell_contacts(tx, now, *(referral.contact_id for referral in ended))
 
     def confirm_help(self, tx: Transaction, now: datetime, contact_id: str, help_came: bool) -> None:
         """The person's own word on what was completed for her."""
@@ -341,6 +348,7 @@ class Referrals:
         for referral in done:
             referral.close(actor, now, self._calendar(referral), help_came="yes" if help_came else "no", note="")
             self._keep(tx, referral)
+        self._plans.follow(tx, now, *done)
         self._tell_contacts(tx, now, contact_id)
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[Event]:
@@ -358,6 +366,7 @@ class Referrals:
                     events = referral.fire_clocks(now, self._calendar(referral))
                     self._keep(tx, referral)
                     if referral.state is State.EXPIRED:
+                        self._plans.follow(tx, now, referral)
                         self._tell_contacts(tx, now, referral.contact_id)
             except LOST:
                 raise

@@ -1,0 +1,208 @@
+"""Pathways as they are written: what is shipped, what is refused with its line, and what a coordinator publishes."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+
+import services
+from chassis.errors import Invalid
+from protos.referrals.v1 import plans_pb2 as pb
+from services.referrals.domain.pathway import LANGUAGES, NEEDS, read
+from services.referrals.usecases.pathways import LISTS, SHIPPED, parse, shipped
+from tests.builders import refusal, refusal_with_fields
+from tests.referrals.conftest import Service, Story
+
+TEXT = """\
+id: short
+version: 1
+names: {es: Corta, en: Short, fr: Courte}
+for_whom:
+  needs: [HOU]
+  countries: [NI]
+steps:
+  - key: bed
+    names: {es: Cama, en: Bed, fr: Lit}
+    need: HOU.EMG
+    role: shelter
+    deadline: {hours: 12}
+    legal_basis: [palermo_6_3]
+  - key: doctor
+    names: {es: Médico, en: Doctor, fr: Médecin}
+    need: MED.PRI
+    role: health_service
+    after: [bed]
+    documents: [medical_consent]
+    deadline: {days: 3, from: bed}
+    legal_basis: [coe_12]
+"""
+
+
+def wrong(text: str) -> list[tuple[str, str]]:
+    with pytest.raises(Invalid) as caught:
+        read(parse(text), LISTS, text)
+    return caught.value.violations
+
+
+def test_four_pathways_are_shipped_in_three_languages_with_a_basis_in_law_for_each_step() -> None:
+    found = shipped()
+    assert set(found) == {"return_and_reintegration", "protection_on_the_line", "sexual_violence_120h", "child"}
+    for pathway in found.values():
+        assert pathway.version == 1
+        for names in (pathway.names, *(step.names for step in pathway.steps)):
+            assert set(names) == set(LANGUAGES)
+        assert all(step.legal_basis_codes and step.deadline for step in pathway.steps)
+    keys = [step.key for step in found["return_and_reintegration"].steps]
+    assert (
+        keys
+        == (
+            "risk_check travel_papers travel reception housing medical_check first_aid documents family livelihood follow_up_1 follow_up_3 follow_up_6 follow_up_12"
+        ).split()
+    )
+
+
+def test_what_a_triage_opens_is_shipped() -> None:
+    from chassis.wire import words
+    from protos.referrals.v1 import contacts_pb2
+
+    assert set(words(contacts_pb2.Pathway.DESCRIPTOR).values()) == set(shipped())
+
+
+def test_needs_are_those_of_the_taxonomy() -> None:
+    terms = json.loads((Path(services.__file__).parent / "partners" / "data" / "taxonomy.json").read_text())
+    assert {term["code"] for term in terms} == NEEDS
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "reason"),
+    [
+        ("need: HOU.EMG", "need: HOU.BED", 10, "unknown_code"),
+        ("role: shelter", "role: angel", 11, "unknown_code"),
+        ("[palermo_6_3]", "[palermo_6_9]", 13, "unknown_code"),
+        ("[medical_consent]", "[medical_consent, a_letter]", 19, "unknown_code"),
+        ("needs: [HOU]", "needs: [HOU, XYZ]", 5, "unknown_code"),
+        ("    role: shelter", "    rule: shelter", 11, "unknown_field"),
+        ("names: {es: Cama, en: Bed, fr: Lit}", "names: {es: Cama, en: Bed}", 9, "language_missing"),
+        ("names: {es: Cama, en: Bed, fr: Lit}", "names: {es: Cama, en: Bed, fr: ''}", 9, "language_missing"),
+        ("names: {es: Cama, en: Bed, fr: Lit}", "names: {es: Cama, en: Bed, fr: Lit, pt: Cama}", 9, "unknown_field"),
+        ("after: [bed]", "after: [sofa]", 18, "unknown_step"),
+        ("days: 3, from: bed", "days: 3, from: sofa", 20, "unknown_step"),
+        ("deadline: {hours: 12}", "after: [doctor]", 8, "cycle"),
+        ("deadline: {hours: 12}", "deadline: {hours: 12, from: bed}", 8, "cycle"),
+        ("key: doctor", "key: bed", 14, "repeated"),
+        ("    role: shelter", "    role: shelter\n    role: shelter", 12, "repeated"),
+        ("deadline: {hours: 12}", "deadline: {hours: 12, days: 1}", 12, "repeated"),
+        ("deadline: {hours: 12}", "deadline: {hours: 0}", 12, "out_of_range"),
+        ("deadline: {hours: 12}", "deadline: {days: 99999}", 12, "out_of_range"),
+        ("deadline: {hours: 12}", "deadline: {hours: soon}", 12, "malformed"),
+        ("deadline: {hours: 12}", "deadline: {from: doctor}", 12, "required"),
+        ("    need: HOU.EMG\n", "", 8, "required"),
+        ("version: 1", "version: one", 2, "malformed"),
+        ("version: 1", "version: 0", 2, "out_of_range"),
+        ("id: short", "id: Short", 1, "malformed"),
+        ("countries: [NI]", "countries: [Nicaragua]", 6, "malformed"),
+        ("after: [bed]", "after: bed", 18, "malformed"),
+        ("after: [bed]", "after: [[[[[[[[[[bed]]]]]]]]]]", 18, "malformed"),
+        ("after: [bed]", "after: &x [bed]\n    documents: *x", 19, "malformed"),
+        ("after: [bed]", "after: [bed", 19, "malformed"),
+        ("es: Corta", f"es: {'x' * 201}", 3, "too_long"),
+    ],
+)
+def test_what_is_wrong_with_a_text_is_said_with_its_line(before: str, after: str, line: int, reason: str) -> None:
+    assert before in TEXT
+    assert (f"text.{line}", reason) in wrong(TEXT.replace(before, after, 1))
+
+
+@pytest.mark.parametrize("text", ["", "# nothing", "- a\n- b", "id", "steps: []", "\t", "{", "!!python/object:os.system {}"])
+def test_what_is_no_pathway_at_all_is_refused(text: str) -> None:
+    assert all(field.startswith("text.") for field, _ in wrong(text))
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    text = TEXT.replace("need: HOU.EMG", "need: HOU.BED").replace("role: health_service", "role: angel").replace("fr: Lit", "")
+    assert {("text.10", "unknown_code"), ("text.17", "unknown_code"), ("text.9", "language_missing")} <= set(wrong(text))
+
+
+def test_a_long_cycle_is_said_for_the_steps_on_it_and_not_for_those_behind_it() -> None:
+    step = "  - {{key: {0}, names: {{es: a, en: b, fr: c}}, need: HOU, role: shelter, legal_basis: [coe_12], after: [{1}]}}\n"
+    text = (
+        TEXT.partition("steps:")[0] + "steps:\n" + "".join(step.format(*pair) for pair in (("a", "b"), ("b", "c"), ("c", "a"), ("d", "a")))
+    )
+    assert wrong(text) == [("text.8", "cycle"), ("text.9", "cycle"), ("text.10", "cycle")]
+
+
+@pytest.mark.parametrize("mistake", ["need: HOU.BED", "nead: HOU.EMG"])
+def test_the_service_does_not_start_with_a_wrong_file(mistake: str, tmp_path: Path) -> None:
+    (tmp_path / "short.yaml").write_text(TEXT.replace("need: HOU.EMG", mistake))
+    with pytest.raises(ValueError, match=r"short\.yaml: .*line 10: unknown_"):
+        shipped(tmp_path)
+    (tmp_path / "short.yaml").rename(tmp_path / "other.yaml")
+    (tmp_path / "other.yaml").write_text(TEXT)
+    with pytest.raises(ValueError, match="its id is short"):
+        shipped(tmp_path)
+
+
+def test_a_coordinator_publishes_the_next_version_and_all_see_it(story: Story) -> None:
+    text = (SHIPPED / "child.yaml").read_text().replace("version: 1", "version: 2").replace("hours: 24", "hours: 12")
+    made = story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=text, request_id=story.request_id()))
+    assert (made.id, made.version, made.text) == ("child", 2, text)
+    for reader in (
+        story.ngo,
+        story.coordinator,
+        story.service.as_("coalition", "AUDITOR"),
+        story.service.as_("ngo", scopes=("directory.read",)),
+    ):
+        (child,) = [each for each in reader.ListPathways(pb.ListPathwaysRequest()).pathways if each.id == "child"]
+        assert (child.version, child.steps[0].deadline_hours, child.text) == (2, 12, "")
+        assert reader.GetPathway(pb.GetPathwayRequest(id="child", version=1)).steps[0].deadline_hours == 24
+        versions = reader.ListPathwayVersions(pb.ListPathwayVersionsRequest(id="child")).versions
+        assert [(each.version, each.HasField("publish_time")) for each in versions] == [(2, True), (1, False)]
+
+
+def test_a_pathway_may_be_new_and_the_first_of_its_id(story: Story) -> None:
+    published = story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=TEXT))
+    assert (published.version, published.countries, published.steps[1].after_keys) == (1, ["NI"], ["bed"])
+    again = story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=TEXT.replace("version: 1", "version: 2")))
+    assert [each.version for each in story.ngo.ListPathwayVersions(pb.ListPathwayVersionsRequest(id="short")).versions] == [
+        again.version,
+        1,
+    ]
+
+
+def test_a_wrong_text_is_refused_by_line_and_nothing_is_published(story: Story) -> None:
+    text = TEXT.replace("id: short", "id: wrong").replace("need: HOU.EMG", "need: HOU.BED")
+    refused = refusal_with_fields(lambda: story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=text)))
+    assert refused == ("INVALID_ARGUMENT", "invalid_fields", {"text.10": "unknown_code"})
+    assert refusal(lambda: story.ngo.GetPathway(pb.GetPathwayRequest(id="wrong")))[0] == "NOT_FOUND"
+    text = (SHIPPED / "return_and_reintegration.yaml").read_text()  # which is there in its first version already
+    line = str(text.splitlines().index("version: 1") + 1)
+    refused = refusal_with_fields(lambda: story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=text)))
+    assert refused[2] == {f"text.{line}": "out_of_range"}
+
+
+def test_of_two_who_publish_the_same_version_at_once_one_is_refused(service: Service, story: Story) -> None:
+    text = TEXT.replace("id: short", "id: raced")
+
+    def publish(number: int) -> str:
+        other = service.as_("coalition", "COORDINATOR") if number else service.as_("clinic", "COORDINATOR")
+        try:
+            other.PublishPathway(pb.PublishPathwayRequest(text=text))
+        except grpc.RpcError as error:
+            return str(error.code().name)
+        return "published"
+
+    with ThreadPoolExecutor(2) as threads:
+        assert sorted(threads.map(publish, range(2))) == ["INVALID_ARGUMENT", "published"]
+
+
+def test_what_is_not_there_is_not_found(story: Story) -> None:
+    for ask in (
+        lambda: story.ngo.GetPathway(pb.GetPathwayRequest(id="nothing")),
+        lambda: story.ngo.GetPathway(pb.GetPathwayRequest(id="child", version=99)),
+        lambda: story.ngo.ListPathwayVersions(pb.ListPathwayVersionsRequest(id="nothing")),
+    ):
+        assert refusal(ask) == ("NOT_FOUND", "not_found")

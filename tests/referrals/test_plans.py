@@ -1,0 +1,212 @@
+"""Plans: how a pathway is walked with a person, by hand and after the referrals that stand for its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chassis.errors import Conflict, Invalid, NotFound
+from services.referrals.domain.lifecycle import State
+from services.referrals.domain.pathway import Pathway, Step
+from services.referrals.domain.plan import SETTLED, Plan, StepState
+from services.referrals.usecases.pathways import shipped
+from tests.builders import NOON
+
+OPEN, REFERRED, MET, NOT_NEEDED, REFUSED = StepState
+DAY = timedelta(days=1)
+RETURN = shipped()["return_and_reintegration"]
+NAMES = {"es": "a", "en": "b", "fr": "c"}
+
+
+def begun(pathway: Pathway = RETURN, start: datetime | None = None) -> Plan:
+    return Plan.begin("p", "her", "ngo", pathway, "NI-CI", start, NOON)
+
+
+def pathway(*steps: Step, version: int = 1) -> Pathway:
+    return Pathway("test", version, NAMES, steps)
+
+
+def step(key: str, after: tuple[str, ...] = (), deadline: timedelta | None = None, start: str = "") -> Step:
+    return Step(key, NAMES, "HOU", "shelter", after, deadline=deadline, deadline_from_key=start)
+
+
+def refused(act: Callable[[], Any]) -> str:
+    with pytest.raises(Conflict) as caught:
+        act()
+    return " ".join([caught.value.reason, *caught.value.about])
+
+
+def test_a_plan_begins_with_all_steps_open_and_the_times_that_count_from_its_start() -> None:
+    plan = begun()
+    assert {each.state for each in plan.steps.values()} == {OPEN}
+    assert plan.steps["risk_check"].due_time == NOON + 14 * DAY == plan.next_due_time
+    assert plan.steps["housing"].due_time is None, "she has not arrived"
+    assert begun(start=NOON - 10 * DAY).steps["risk_check"].due_time == NOON + 4 * DAY
+    for start in (NOON + DAY, NOON - 400 * DAY):
+        with pytest.raises(Invalid):
+            begun(start=start)
+
+
+def test_a_step_waits_for_those_before_it_and_says_for_which() -> None:
+    plan = begun()
+    before = [(each.key, each.state) for each in plan.steps.values()]
+    assert refused(lambda: plan.take("travel", MET, NOON)) == "step_waits risk_check travel_papers"
+    assert refused(lambda: plan.take("travel", REFERRED, NOON, referral=("r", State.SENT))) == "step_waits risk_check travel_papers"
+    assert (before, plan.version) == ([(each.key, each.state) for each in plan.steps.values()], 1)
+    plan.take("risk_check", MET, NOON)
+    assert refused(lambda: plan.take("travel", MET, NOON)) == "step_waits travel_papers"
+    plan.take("travel_papers", NOT_NEEDED, NOON, reason_code="has_it")
+    plan.take("travel", MET, NOON)
+    assert plan.steps["reception"].due_time == NOON + DAY
+
+
+def test_what_she_refuses_holds_up_no_other_help() -> None:
+    plan = begun(pathway(step("family"), step("school", ("family",))))
+    plan.take("family", REFUSED, NOON)
+    plan.take("school", MET, NOON)
+    assert plan.next_due_time is None
+
+
+def test_that_a_step_is_not_needed_or_refused_can_be_said_before_its_time() -> None:
+    plan = begun()
+    plan.take("family", REFUSED, NOON)
+    plan.take("livelihood", NOT_NEEDED, NOON, reason_code="has_it")
+
+
+@pytest.mark.parametrize(
+    ("state", "values", "wrong"),
+    [
+        (REFERRED, {}, ("referral_id", "required")),
+        (MET, {"referral": ("r", State.SENT)}, ("referral_id", "out_of_range")),
+        (NOT_NEEDED, {}, ("reason_code", "required")),
+        (OPEN, {"reason_code": "has_it"}, ("reason_code", "out_of_range")),
+    ],
+)
+def test_a_referral_belongs_to_referred_and_a_reason_to_not_needed(
+    state: StepState, values: dict[str, Any], wrong: tuple[str, str]
+) -> None:
+    with pytest.raises(Invalid) as caught:
+        begun().take("risk_check", state, NOON, **values)
+    assert caught.value.violations == [wrong]
+
+
+def test_a_referral_that_has_ended_stands_for_nothing() -> None:
+    plan = begun()
+    assert refused(lambda: plan.take("risk_check", REFERRED, NOON, referral=("r", State.DECLINED))) == "illegal_transition"
+    with pytest.raises(NotFound):
+        plan.take("nothing", MET, NOON)
+
+
+def test_a_step_follows_the_referral_that_stands_for_it() -> None:
+    plan = begun()
+    plan.take("risk_check", REFERRED, NOON, referral=("r", State.SENT))
+    for number, (state, outcome, becomes) in enumerate(
+        (
+            (State.ACCEPTED, "", REFERRED),
+            (State.COMPLETED, "fully_met", MET),
+            (State.IN_PROGRESS, "fully_met", REFERRED),  # reopened: she said that no help came
+            (State.COMPLETED, "not_met", OPEN),
+            (State.IN_PROGRESS, "", REFERRED),
+            (State.COMPLETED, "partly_met", MET),
+            (State.CLOSED, "partly_met", MET),
+        ),
+        1,
+    ):
+        now = NOON + number * DAY
+        plan.follow("r", state, outcome, now)
+        assert plan.steps["risk_check"].state is becomes, state
+    assert plan.steps["risk_check"].settle_time == NOON + 6 * DAY, "since it is met, not since it was last looked at"
+    for ended in (State.DECLINED, State.WITHDRAWN, State.CONSENT_WITHDRAWN, State.NOT_DELIVERED, State.EXPIRED, State.ENTERED_IN_ERROR):
+        plan.take("risk_check", REFERRED, NOON, referral=("r", State.SENT))
+        plan.follow("r", ended, "", NOON)
+        assert plan.steps["risk_check"].state is OPEN
+        assert plan.steps["risk_check"].referral_id == "r", "it can be seen what became of it"
+
+
+def test_what_somebody_said_by_hand_no_referral_undoes() -> None:
+    plan = begun()
+    plan.take("risk_check", REFERRED, NOON, referral=("r", State.SENT))
+    plan.take("risk_check", MET, NOON)
+    assert not plan.follow("r", State.DECLINED, "", NOON)
+    assert plan.steps["risk_check"].state is MET
+
+
+def test_times_that_count_from_a_step_come_and_go_with_it() -> None:
+    plan = begun(pathway(step("a"), step("b", deadline=DAY, start="a")))
+    plan.take("a", MET, NOON + DAY)
+    assert (plan.steps["b"].due_time, plan.steps["b"].is_late(NOON + 3 * DAY)) == (NOON + 2 * DAY, True)
+    plan.take("a", OPEN, NOON + DAY)
+    assert (plan.steps["b"].due_time, plan.next_due_time) == (None, None)
+
+
+def test_a_newer_version_keeps_what_has_the_same_key() -> None:
+    plan = begun(pathway(step("a"), step("b"), step("c")))
+    plan.take("a", MET, NOON)
+    plan.take("b", NOT_NEEDED, NOON, reason_code="has_it")
+    plan.move(pathway(step("new", deadline=DAY), step("a"), version=2), NOON + DAY)
+    assert [(each.key, each.state) for each in plan.steps.values()] == [("new", OPEN), ("a", MET)]
+    assert (plan.steps["a"].settle_time, plan.next_due_time) == (NOON, NOON + DAY)
+    with pytest.raises(Invalid):
+        plan.move(pathway(step("a"), version=2), NOON)
+
+
+def test_a_plan_that_is_closed_changes_no_more() -> None:
+    plan = begun()
+    plan.take("risk_check", REFERRED, NOON, referral=("r", State.SENT))
+    plan.close("contact_lost", NOON)
+    assert plan.next_due_time is None
+    assert not plan.follow("r", State.COMPLETED, "fully_met", NOON)
+    for act in (
+        lambda: plan.take("risk_check", MET, NOON),
+        lambda: plan.close("fulfilled", NOON),
+        lambda: plan.move(pathway(version=9), NOON),
+    ):
+        assert refused(act) == "plan_closed"
+
+
+KEYS = "abcdef"
+STEPS = st.tuples(
+    *(st.tuples(st.sets(st.sampled_from(KEYS[:n] or "-")), st.integers(0, 40), st.sampled_from(["", *KEYS[:n]])) for n in range(6))
+)
+ACTS = st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(StepState), st.sampled_from(State), st.integers(0, 90)), max_size=30)
+
+
+@given(STEPS, ACTS)
+def test_whatever_is_done_a_step_is_settled_with_a_time_and_due_by_its_rule_and_referred_or_met_by_hand_only_when_it_may(
+    drawn: Any, acts: list[tuple[str, StepState, State, int]]
+) -> None:
+    steps = [
+        step(key, tuple(after - {"-"}), days * DAY if days else None, start) for key, (after, days, start) in zip(KEYS, drawn, strict=True)
+    ]
+    plan = begun(pathway(*steps))
+    now = NOON
+    for key, state, referral, days in acts:
+        now += days * timedelta(hours=1)
+        one = next(each for each in steps if each.key == key)
+        waits, before, version = plan.waits_for(one), plan.steps[key].state, plan.version
+        try:
+            plan.take(
+                key,
+                state,
+                now,
+                reason_code="has_it" if state is NOT_NEEDED else "",
+                referral=(f"r{key}", referral) if state is REFERRED else None,
+            )
+            assert not (waits and state in (REFERRED, MET))
+            assert plan.steps[key].state is state
+        except Conflict:
+            assert (plan.steps[key].state, plan.version) == (before, version)
+            plan.follow(f"r{key}", referral, "fully_met", now)
+        for each in steps:
+            standing = plan.steps[each.key]
+            assert (standing.settle_time is not None) == (standing.state in SETTLED)
+            start = plan.steps[each.deadline_from_key].settle_time if each.deadline_from_key else plan.start_time
+            assert standing.due_time == (start + each.deadline if each.deadline and start else None)
+            assert bool(standing.reason_code) == (standing.state is NOT_NEEDED)
+        times = [each.due_time for each in plan.steps.values() if each.due_time and each.state not in SETTLED]
+        assert plan.next_due_time == min(times, default=None)

@@ -27,7 +27,16 @@ from grpc_status import rpc_status
 from chassis import errors
 from protos.notifications.v1 import notifications_pb2, notifications_pb2_grpc
 from protos.partners.v1 import directory_pb2, directory_pb2_grpc, members_pb2, members_pb2_grpc
-from protos.referrals.v1 import contacts_pb2, contacts_pb2_grpc, people_pb2, people_pb2_grpc, referrals_pb2, referrals_pb2_grpc
+from protos.referrals.v1 import (
+    contacts_pb2,
+    contacts_pb2_grpc,
+    enquiries_pb2,
+    enquiries_pb2_grpc,
+    people_pb2,
+    people_pb2_grpc,
+    referrals_pb2,
+    referrals_pb2_grpc,
+)
 from services.gateway.gates import ROOMS, SPARE, Gate
 
 DEADLINE_SECONDS = 5.0
@@ -44,6 +53,7 @@ FILES = (
     referrals_pb2.DESCRIPTOR,
     people_pb2.DESCRIPTOR,
     contacts_pb2.DESCRIPTOR,
+    enquiries_pb2.DESCRIPTOR,
     notifications_pb2.DESCRIPTOR,
 )
 
@@ -240,6 +250,7 @@ class Clients:
         self.statistics = referrals_pb2_grpc.StatisticsStub(asked["referrals"])
         self.people = people_pb2_grpc.PeopleStub(asked["referrals"])
         self.contacts = contacts_pb2_grpc.ContactsStub(asked["referrals"])
+        self.enquiries = enquiries_pb2_grpc.EnquiriesStub(asked["referrals"])
         self.references = contacts_pb2_grpc.ReferencesStub(asked["referrals"])
         self.notifications = notifications_pb2_grpc.NotificationsStub(asked["notifications"])
         self.webhooks = notifications_pb2_grpc.WebhooksStub(asked["notifications"])

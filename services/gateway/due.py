@@ -1,8 +1,9 @@
 """The clocks of referrals as a page shows them: a bar that empties, and words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from protos.referrals.v1.enquiries_pb2 import ENQUIRY_STATE_OPEN, Enquiry
 from protos.referrals.v1.referrals_pb2 import CLOCK_KIND_ACKNOWLEDGE, Clock, DeadlinePolicy, PolicyDeadline, Referral
 from services.gateway import i18n, vocabulary, words
 from services.gateway.i18n import gettext as _
@@ -45,7 +46,23 @@ def of(clock: Clock) -> Due:
         level, text = "late", _("%(span)s de atraso", span=i18n.span(-remaining))
     else:
         level, text = ("soon" if remaining < SOON else "calm"), i18n.span(remaining)
-    return Due(level, left, text, words.word("clock", clock.kind), i18n.when(clock.due_time), clock.due_time.seconds, int(duration))
+    return Due(
+        level,
+        left,
+        text,
+        words.word("clock", clock.kind) if clock.kind else "",
+        i18n.when(clock.due_time),
+        clock.due_time.seconds,
+        int(duration),
+    )
+
+
+def of_enquiry(enquiry: Enquiry) -> Due | None:
+    """Until when answers, or a referral, are waited for."""
+    if not enquiry.HasField("due_time"):
+        return None
+    shown = of(Clock(start_time=enquiry.start_time, due_time=enquiry.due_time))
+    return replace(shown, what=_("para responder") if enquiry.state == ENQUIRY_STATE_OPEN else _("para seguir con la remisión"))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ def hear(tx: Transaction, fact: Fact) -> None:
         members.organization_changed(tx, organization.organization_id, organization.status_code, organization.organization_type_code)
     elif kind == "service":
         service = facts_pb2.ServiceFact.FromString(fact.payload)
-        members.service_changed(tx, service.service_id, service.organization_id, service.active)
+        uses = service.eligibility_codes if service.eligibility_said else None
+        members.service_changed(tx, service.service_id, service.organization_id, service.active, uses)
     elif kind == "worker":
         worker = facts_pb2.WorkerFact.FromString(fact.payload)
         members.worker_changed(tx, worker.worker_id, worker.status_code == "ACTIVE")

@@ -19,7 +19,19 @@ from services.gateway.clients import AUDIENCES, FILES, Caller, calling
 from services.gateway.limits import Limits
 from services.gateway.session import Exchange
 
-STUBS = ("directory", "members", "tokens", "referrals", "statistics", "people", "contacts", "references", "notifications", "webhooks")
+STUBS = (
+    "directory",
+    "members",
+    "tokens",
+    "referrals",
+    "statistics",
+    "people",
+    "contacts",
+    "enquiries",
+    "references",
+    "notifications",
+    "webhooks",
+)
 OUTPUTS = {method.name: method.output_type for file in FILES for service in file.services_by_name.values() for method in service.methods}
 KEY = "enl_00112233445566778899aabbccddeeff_c2VjcmV0LXRoYXQtaXMtbm9uZQ"
 JWT = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"

@@ -16,7 +16,15 @@ from chassis.rpc import Server
 from chassis.sealing import Keyring, Signer
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
 from chassis.wire import number
-from protos.referrals.v1 import contacts_pb2, contacts_pb2_grpc, people_pb2, people_pb2_grpc, referrals_pb2, referrals_pb2_grpc
+from protos.referrals.v1 import (
+    contacts_pb2,
+    contacts_pb2_grpc,
+    enquiries_pb2_grpc,
+    people_pb2,
+    people_pb2_grpc,
+    referrals_pb2,
+    referrals_pb2_grpc,
+)
 from services.referrals.__main__ import MIGRATIONS, Made, make
 from services.referrals.store import members
 from services.referrals.store.members import view_of
@@ -84,6 +92,7 @@ class Service:
             "statistics": referrals_pb2_grpc.StatisticsStub(self.channel),
             "people": people_pb2_grpc.PeopleStub(self.channel),
             "contacts": contacts_pb2_grpc.ContactsStub(self.channel),
+            "enquiries": enquiries_pb2_grpc.EnquiriesStub(self.channel),
             "references": contacts_pb2_grpc.ReferencesStub(self.channel),
         }
 

@@ -13,7 +13,19 @@ from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.referrals.conftest import ORG, Service, Story
 
-WALLED = ("people", "person_keys", "person_sealed", "person_names", "contacts", "receipts", "referrals", "clocks", "referral_events")
+WALLED = (
+    "people",
+    "person_keys",
+    "person_sealed",
+    "person_names",
+    "contacts",
+    "receipts",
+    "referrals",
+    "clocks",
+    "referral_events",
+    "enquiries",
+    "enquiry_offers",
+)
 HERS = ("people", "person_keys", "person_sealed", "person_names", "receipts")
 
 

@@ -218,6 +218,16 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Something broke here. Tell operations the request id."""
     REASON_SECRET_ROTATING: _Reason.ValueType  # 60
     """The secret before the last one still signs. Wait until `former_secret_expire_time`, or rotate with `at_once`, which ends it now."""
+    REASON_ENQUIRY_TAKEN: _Reason.ValueType  # 80
+    """An offer of the enquiry was taken. If it is yours, a referral follows; if not, nothing more is needed."""
+    REASON_ENQUIRY_CANCELLED: _Reason.ValueType  # 81
+    """Who asked stopped asking, or took no offer in time. Nothing more is needed."""
+    REASON_ENQUIRY_EXHAUSTED: _Reason.ValueType  # 82
+    """The time ran out, or all said no. Who asked can ask anew."""
+    REASON_OFFER_GONE: _Reason.ValueType  # 83
+    """The service does not offer this, or not any more. Read the enquiry again, and take another offer."""
+    REASON_TOO_MANY_ENQUIRIES: _Reason.ValueType  # 84
+    """More enquiries than a member may have open, or make in a day. Close one, or wait."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -345,6 +355,16 @@ REASON_FAULT: Reason.ValueType  # 59
 """Something broke here. Tell operations the request id."""
 REASON_SECRET_ROTATING: Reason.ValueType  # 60
 """The secret before the last one still signs. Wait until `former_secret_expire_time`, or rotate with `at_once`, which ends it now."""
+REASON_ENQUIRY_TAKEN: Reason.ValueType  # 80
+"""An offer of the enquiry was taken. If it is yours, a referral follows; if not, nothing more is needed."""
+REASON_ENQUIRY_CANCELLED: Reason.ValueType  # 81
+"""Who asked stopped asking, or took no offer in time. Nothing more is needed."""
+REASON_ENQUIRY_EXHAUSTED: Reason.ValueType  # 82
+"""The time ran out, or all said no. Who asked can ask anew."""
+REASON_OFFER_GONE: Reason.ValueType  # 83
+"""The service does not offer this, or not any more. Read the enquiry again, and take another offer."""
+REASON_TOO_MANY_ENQUIRIES: Reason.ValueType  # 84
+"""More enquiries than a member may have open, or make in a day. Close one, or wait."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

@@ -548,7 +548,9 @@ def test_what_no_service_decides_by_is_named_and_left_out_unless_it_is_wanted(as
     try:
         unused = {e.ENQUIRY_ATTRIBUTE_DEPARTMENT, e.ENQUIRY_ATTRIBUTE_LANGUAGES, e.ENQUIRY_ATTRIBUTE_DEPENDANTS}
         assert set(preview(asking).unused_attributes) == unused
-        said = asking.seen(asking.shelter, asking.create()).content
+        made = asking.create()
+        assert (made.content, set(made.left_out_attributes)) == (CONTENT, unused), "who asks keeps it for the referral"
+        said = asking.seen(asking.shelter, made).content
         assert (said.department, list(said.languages), said.HasField("dependants")) == ("", [], False)
         assert (said.age_band, said.gender_code) == (CONTENT.age_band, CONTENT.gender_code)
         assert asking.seen(asking.shelter, asking.create(keep_unused=True)).content == CONTENT

@@ -270,6 +270,7 @@ class Enquiry(_message.Message):
     REASON_CODE_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_ATTRIBUTES_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The enquiry."""
@@ -318,6 +319,10 @@ class Enquiry(_message.Message):
         """When it was made."""
 
     @_builtins.property
+    def left_out_attributes(self) -> _containers.RepeatedScalarFieldContainer[Global___EnquiryAttribute.ValueType]:
+        """Of the content, what nobody was told; for who asks only."""
+
+    @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When what is shown of it last changed."""
 
@@ -341,11 +346,12 @@ class Enquiry(_message.Message):
         reason_code: _builtins.str = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        left_out_attributes: _abc.Iterable[Global___EnquiryAttribute.ValueType] | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "create_time", b"create_time", "due_time", b"due_time", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "contact_id", b"contact_id", "content", b"content", "create_time", b"create_time", "due_time", b"due_time", "etag", b"etag", "excluded_organization_ids", b"excluded_organization_ids", "id", b"id", "offers", b"offers", "person_id", b"person_id", "reason_code", b"reason_code", "referral_id", b"referral_id", "side", b"side", "start_time", b"start_time", "state", b"state", "taken_service_id", b"taken_service_id", "turn", b"turn", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "contact_id", b"contact_id", "content", b"content", "create_time", b"create_time", "due_time", b"due_time", "etag", b"etag", "excluded_organization_ids", b"excluded_organization_ids", "id", b"id", "left_out_attributes", b"left_out_attributes", "offers", b"offers", "person_id", b"person_id", "reason_code", b"reason_code", "referral_id", b"referral_id", "side", b"side", "start_time", b"start_time", "state", b"state", "taken_service_id", b"taken_service_id", "turn", b"turn", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,7 +30,7 @@ def listing() -> str:
     """What was put to this desk, or what it asks: what is open, or all."""
     boxes = {"received": e.ENQUIRY_BOX_RECEIVED, "asked": e.ENQUIRY_BOX_ASKED}
     box = request.args.get("box", "")
-    box = box if box in boxes else "received"
+    box = box if box in boxes else "asked" if session.me().may("operator") else "received"
     everything = request.args.get("all", "") != ""
     answer = clients().enquiries.ListEnquiries(
         e.ListEnquiriesRequest(

@@ -139,7 +139,7 @@ class EnquiryEvent:
 
 @dataclass
 class Enquiry:
-    """What one organisation asks; contact, file and worker are its own and told to nobody."""
+    """What one organisation asks; contact, file, worker and what was left out of the content are its own and told to nobody."""
 
     id: str
     organization_id: str
@@ -149,6 +149,7 @@ class Enquiry:
     update_time: datetime
     start_time: datetime
     due_time: datetime | None
+    left_out: tuple[str, ...] = ()  # attributes of the content that are in no copy
     excluded_organization_ids: tuple[str, ...] = ()
     contact_id: str = ""
     person_id: str = ""
@@ -171,14 +172,15 @@ class Enquiry:
         now: datetime,
         calendar: Calendar,
         *,
+        left_out: Sequence[str] = (),
         excluded: Sequence[str] = (),
         contact_id: str = "",
         person_id: str = "",
     ) -> "Enquiry":
         """Asks all at once; `asker` is (organisation, worker)."""
         until = due_time(DeadlineKind.ACKNOWLEDGE, content.urgency, now, calendar)
-        enquiry = cls(identifier, *asker, content, now, now, now, until, tuple(excluded), contact_id, person_id)
-        enquiry.offers = [Offer(service.id, service.organization_id, content, now) for service in services]
+        enquiry = cls(identifier, *asker, content, now, now, now, until, tuple(left_out), tuple(excluded), contact_id, person_id)
+        enquiry.offers = [Offer(service.id, service.organization_id, content.without(left_out), now) for service in services]
         enquiry._note("opened", now, enquiry.organization_id)
         return enquiry
 

@@ -18,6 +18,7 @@ CREATE TABLE enquiries (
     accessibility_codes       text[] NOT NULL,
     country                   text NOT NULL,
     department                text NOT NULL,
+    left_out                  text[] NOT NULL, -- of these attributes, what is in no copy
     excluded_organization_ids text[] NOT NULL,
     contact_id                text NOT NULL,
     person_id                 text NOT NULL,

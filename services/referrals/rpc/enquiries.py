@@ -169,6 +169,7 @@ def _asked(enquiry: Enquiry) -> pb.Enquiry:
         side=referrals_pb2.SIDE_SENDER,
         turn=_turn(running, referrals_pb2.TURN_SENDER if mine else referrals_pb2.TURN_RECEIVER),
         offers=[_offer_message(offer) for offer in enquiry.offers],
+        left_out_attributes=[number(pb.EnquiryAttribute, name) for name in enquiry.left_out],
     )
 
 

@@ -15,9 +15,9 @@ from services.referrals.domain.enquiry import ATTRIBUTES, MOST_COUNTED, OFFERS, 
 from services.referrals.domain.lifecycle import LIVE
 
 _CONTENT = [each.name for each in fields(Content)]
-_APART = {"content", "state", "offers", "events", "excluded_organization_ids"}
+_APART = {"content", "state", "offers", "events", "left_out", "excluded_organization_ids"}
 _PLAIN = [each.name for each in fields(Enquiry) if each.name not in _APART]
-_COLUMNS = [*_PLAIN, *_CONTENT, "state", "excluded_organization_ids"]
+_COLUMNS = [*_PLAIN, *_CONTENT, "state", "left_out", "excluded_organization_ids"]
 _OFFER = [each.name for each in fields(Offer) if each.name not in ("content", "state")]
 _OFFER_COLUMNS = ["enquiry_id", *_OFFER, *_CONTENT, "state", "due_time", "create_time"]
 # Fixed words, joined once: no value ever becomes part of a statement's text.
@@ -50,7 +50,8 @@ def keep(tx: Transaction, enquiry: Enquiry) -> None:
         return
     was = events[0].version - 1
     values = {name: getattr(enquiry, name) for name in _PLAIN} | _said(enquiry.content)
-    values |= {"state": enquiry.state.value, "excluded_organization_ids": list(enquiry.excluded_organization_ids), "was": was}
+    values |= {"state": enquiry.state.value, "was": was}
+    values |= {"left_out": list(enquiry.left_out), "excluded_organization_ids": list(enquiry.excluded_organization_ids)}
     if tx.execute(_INSERT if was == 0 else _UPDATE, values).rowcount != 1:
         raise Stale
     with tx.cursor() as cursor:
@@ -256,6 +257,7 @@ def _read(tx: Transaction, rows: Sequence[Row]) -> list[Enquiry]:
                 **{name: row[name] for name in _PLAIN},
                 content=said,
                 state=EnquiryState(row["state"]),
+                left_out=tuple(row["left_out"]),
                 excluded_organization_ids=tuple(row["excluded_organization_ids"]),
                 offers=offers[row["id"]],
             )

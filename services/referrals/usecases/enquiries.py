@@ -116,8 +116,6 @@ class Enquiries:
         services = self._asked(tx, caller, service_ids, excluded)
         if not services:
             raise Conflict("service_unknown")
-        if not keep_unused:
-            content = content.without(rules.unused(content, services))
         enquiry = Enquiry.open(
             new_id(),
             (caller.organization_id, caller.id if caller.kind == "worker" else ""),
@@ -125,6 +123,7 @@ class Enquiries:
             services,
             now,
             self._calendar(content),
+            left_out=() if keep_unused else rules.unused(content, services),
             excluded=excluded,
             contact_id=contact_id,
             person_id=person_id,

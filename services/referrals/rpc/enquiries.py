@@ -30,7 +30,7 @@ class EnquiriesServicer:
             call.caller,
             _content(request.content),
             request.service_ids,
-            request.excluded_organization_ids,
+            _excluded(request),
             keep_unused=request.keep_unused,
         )
         return pb.EnquiryPreview(
@@ -50,7 +50,7 @@ class EnquiriesServicer:
             call.clock.now(),
             _content(request.content),
             request.service_ids,
-            excluded=list(request.excluded_organization_ids),
+            excluded=_excluded(request),
             contact_id=optional_id(request.contact_id, "contact_id"),
             person_id=optional_id(request.person_id, "person_id"),
             keep_unused=request.keep_unused,
@@ -113,6 +113,12 @@ def _content(message: pb.EnquiryContent) -> Content:
         message.country,
         message.department,
     )
+
+
+def _excluded(request: pb.PreviewEnquiryRequest | pb.CreateEnquiryRequest) -> list[str]:
+    """Whom she named as unsafe: what is no id would leave somebody in whom she wants left out."""
+    path = "excluded_organization_ids"
+    return list(dict.fromkeys(optional_id(each, f"{path}.{number}") for number, each in enumerate(request.excluded_organization_ids)))
 
 
 def _content_message(content: Content | None) -> pb.EnquiryContent | None:

@@ -10,7 +10,7 @@ from chassis.clock import Clock
 from chassis.db import LOST, Row, Transaction, elevate_to_system_scope, take_turn
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.guesses import Budget, Guesses, Origin
-from chassis.ids import new_id
+from chassis.ids import is_id, new_id
 from chassis.tokens import SYSTEM, Caller
 from chassis.wire import Position
 from services.referrals.domain import enquiry as rules
@@ -233,7 +233,7 @@ class Enquiries:
         """Those of the services that may be asked. To whoever may hold her, charge her or send her away nothing is told that she did not allow."""
         return [
             service
-            for service, kind in members.services(tx, service_ids)
+            for service, kind in members.services(tx, [each for each in service_ids if is_id(each)])
             if kind in REACHED_BY_OVERRIDE and service.organization_id not in (caller.organization_id, *excluded)
         ]
 

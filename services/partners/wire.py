@@ -301,8 +301,8 @@ def service_facts(service: Service) -> list[Fact]:
         department_code=entry.department,
         active=entry.active,
         intake_code=service.capacity.intake or "",
-        eligibility_codes=entry.decides_by,
-        eligibility_said=True,
+        criterion_codes=entry.decides_by,
+        criteria_said=True,
     )
     return _facts(service, "service", body.SerializeToString(deterministic=True))
 

@@ -31,7 +31,7 @@ def twelve(stack: LocalStack) -> dict[str, Any]:
     """The members, each signed in, with twelve services between them that say whom they take."""
     coordinator = stack.worker("coordinacion@coalicion")
     staff = {email: stack.worker(email) for email in ASKED}
-    made = []
+    made: list[str] = []
     for email, number in ASKED.items():
         for _ in range(number):
             service = d.Service(

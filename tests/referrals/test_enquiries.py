@@ -14,6 +14,7 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.enquiry import Attribute
 from services.referrals.store import enquiries as store
 from services.referrals.store import members
 from services.referrals.usecases.deadlines import DeadlineScheduler
@@ -538,13 +539,13 @@ def test_one_person_is_one_case(asking: Asking) -> None:
 
 
 def test_what_no_service_decides_by_is_named_and_left_out_unless_it_is_wanted(asking: Asking) -> None:
-    def note(uses: list[str] | None) -> None:
+    def note(uses: list[Attribute] | None) -> None:
         with asking.service.database.transaction(SYSTEM) as tx:
             for name, owner in (("shelter_bed", "shelter"), ("clinic_visit", "clinic")):
                 members.note_service(tx, SERVICE[name], ORG[owner], True, uses)
 
     assert list(preview(asking).unused_attributes) == [], "what was not heard may matter"
-    note(["age_band", "gender"])
+    note([Attribute.AGE_BAND, Attribute.GENDER])
     try:
         unused = {e.ENQUIRY_ATTRIBUTE_DEPARTMENT, e.ENQUIRY_ATTRIBUTE_LANGUAGES, e.ENQUIRY_ATTRIBUTE_DEPENDANTS}
         assert set(preview(asking).unused_attributes) == unused

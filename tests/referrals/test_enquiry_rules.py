@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from chassis.errors import Conflict, Invalid, NotFound, Refusal
 from services.referrals.domain.deadline import Urgency
-from services.referrals.domain.enquiry import ATTRIBUTES, Content, Enquiry, EnquiryState, Service, coarser, rounded, unused
+from services.referrals.domain.enquiry import Attribute, Content, Enquiry, EnquiryState, Service, coarser, rounded, unused
 
+A = Attribute
 NOON = datetime(2026, 3, 4, 18, tzinfo=UTC)
 CONTENT = Content("HOU.EMG", Urgency.EMERGENCY, "18-24", "Feminine", 1, ("es",), ("step_free",), "NI", "NI-CI")
 SERVICES = [Service(name, f"org-{name}", frozenset()) for name in "abc"]
@@ -119,14 +120,14 @@ def test_the_reason_for_nobody_is_the_most_frequent_and_silence_counts_more() ->
 
 
 def test_what_is_left_out_of_the_copies_stays_with_who_asks() -> None:
-    enquiry = Enquiry.open("e", ("asker", ""), CONTENT, SERVICES, NOON, EveryDay(), left_out=["department", "gender"])
+    enquiry = Enquiry.open("e", ("asker", ""), CONTENT, SERVICES, NOON, EveryDay(), left_out=[A.DEPARTMENT, A.GENDER])
     assert enquiry.content == CONTENT
-    assert {offer.content for offer in enquiry.offers} == {CONTENT.without(["department", "gender"])}
+    assert {offer.content for offer in enquiry.offers} == {CONTENT.without([A.DEPARTMENT, A.GENDER])}
 
 
 def test_a_service_of_which_nothing_was_heard_may_decide_by_anything() -> None:
-    some = [Service("a", "o", frozenset({"gender"})), Service("b", "o", frozenset({"languages"}))]
-    assert unused(CONTENT, some) == ("department", "dependants", "age_band")
+    some = [Service("a", "o", frozenset({A.GENDER})), Service("b", "o", frozenset({A.LANGUAGES}))]
+    assert unused(CONTENT, some) == (A.DEPARTMENT, A.DEPENDANTS, A.AGE_BAND)
     assert unused(CONTENT, [*some, Service("c", "o", None)]) == ()
     assert unused(Content("HOU.EMG", Urgency.NORMAL), some) == (), "what is not said need not be left out"
 
@@ -136,14 +137,14 @@ def test_a_count_is_said_so_that_nobody_can_be_searched_in_it() -> None:
 
 
 def test_the_attribute_to_leave_out_is_the_one_without_which_most_are_like_her() -> None:
-    assert coarser(7, {"department": 90}) == ""
-    assert coarser(1, {"department": 3, "age_band": 12}) == "age_band"
-    assert coarser(0, {"department": 0, "age_band": 0}) == "department", "where none does better, the one that marks most"
-    assert coarser(0, {}) == ""
+    assert coarser(7, {A.DEPARTMENT: 90}) is None
+    assert coarser(1, {A.DEPARTMENT: 3, A.AGE_BAND: 12}) is A.AGE_BAND
+    assert coarser(0, {A.DEPARTMENT: 0, A.AGE_BAND: 0}) is A.DEPARTMENT, "where none does better, the one that marks most"
+    assert coarser(0, {}) is None
 
 
 def test_without_an_attribute_the_rest_stays() -> None:
-    assert CONTENT.without(ATTRIBUTES) == Content("HOU.EMG", Urgency.EMERGENCY, accessibility_codes=("step_free",), country="NI")
+    assert CONTENT.without(list(Attribute)) == Content("HOU.EMG", Urgency.EMERGENCY, accessibility_codes=("step_free",), country="NI")
 
 
 @pytest.mark.parametrize("wrong", [{"need_code": "HOUSE"}, {"department": "CR-SJ"}])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-from services.notifications.domain.notices import ALL, BY_VERB, OVERSEEING, SENDER, SILENT, Party
+from services.notifications.domain.notices import ALL, BY_FACT, BY_VERB, OVERSEEING, SENDER, SILENT, Party
 
 # What is older than this when it is heard (a new service, a replay, a demo's made-up past) is history: nobody is woken for it.
 HISTORY = timedelta(days=7)
@@ -59,7 +59,8 @@ MESSAGE_UNDELIVERABLE = "message_undeliverable"
 WEBHOOK_DISABLED = "webhook_disabled"
 ENQUIRY_OPENED, ENQUIRY_OFFERED, ENQUIRY_OFFERS_WAITING = "enquiry_opened", "enquiry_offered", "enquiry_offers_waiting"
 ENQUIRY_MATCHED, ENQUIRY_EXHAUSTED, ENQUIRY_CANCELLED = "enquiry_matched", "enquiry_exhausted", "enquiry_cancelled"
-ENQUIRY_VERBS = frozenset({"opened", "answered", "offers_waiting", "matched", "referred", "exhausted", "cancelled"})
+# That the referral goes on from what was taken, its receiver hears by the referral itself.
+ENQUIRY_VERBS = frozenset(fact.removeprefix("enquiry.") for fact in BY_FACT if fact.startswith("enquiry.")) | {"referred"}
 MANAGER_INVITED, WORKER_INVITED, ACCOUNT_OPENED = "manager_invited", "worker_invited", "account_opened"
 
 

@@ -93,14 +93,14 @@ class ServiceEntry:
 
     @property
     def decides_by(self) -> tuple[str, ...]:
-        """By which attributes of a person it has said that it takes some and not others."""
+        """By which criteria of a match it has said that it takes some and not others."""
         stated = self.eligibility
         limits = {
-            "age_band": bool(stated.minimum_age) or (stated.maximum_age is not None and stated.maximum_age < ANY_AGE),
+            "age": bool(stated.minimum_age) or (stated.maximum_age is not None and stated.maximum_age < ANY_AGE),
             "gender": bool(stated.genders) and set(stated.genders) != set(Gender),
             "dependants": stated.takes_dependants is False or stated.maximum_dependants is not None,
-            "languages": bool(self.languages),
-            "department": bool(self.department),
+            "language": bool(self.languages),
+            "area": bool(self.department),
         }
         return tuple(name for name, limited in limits.items() if limited)
 

@@ -4,16 +4,20 @@ Each service that is asked has a copy of its own, with the content and its answe
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 from chassis.errors import Conflict, Invalid, NotFound
 from services.referrals.domain.codes import Check
 from services.referrals.domain.deadline import Calendar, DeadlineKind, Urgency, due_time
 
-YES, MAYBE, WAITLIST, NO = "yes", "maybe", "waitlist", "no"
+YES = "yes"
+MAYBE = "maybe"
+WAITLIST = "waitlist"
+NO = "no"
 OFFERS = (YES, MAYBE, WAITLIST)
 NO_RESPONSE, NOT_TAKEN, BY_ASKER, CONSENT_WITHDRAWN = "no_response", "not_taken", "by_asker", "consent_withdrawn"
 
@@ -23,8 +27,21 @@ DAY = timedelta(hours=24)
 FEW = 5
 """Fewer open cases that look like hers, and who is asked might know who she is."""
 MOST_COUNTED = 50
-ATTRIBUTES = ("department", "languages", "dependants", "age_band", "gender")
-"""What of the content describes her; in the order in which it is proposed to be made coarser, where one does as well as the other."""
+
+
+class Attribute(Enum):
+    """What of the content describes her; in the order in which it is proposed to be made coarser, where one does as well as the other."""
+
+    DEPARTMENT = "department"
+    LANGUAGES = "languages"
+    DEPENDANTS = "dependants"
+    AGE_BAND = "age_band"
+    GENDER = "gender"
+
+    @property
+    def field(self) -> str:
+        """How the content calls it."""
+        return "gender_code" if self is Attribute.GENDER else self.value
 
 
 class EnquiryState(Enum):
@@ -62,21 +79,15 @@ class Content:
         check.done()
 
     @property
-    def said(self) -> tuple[str, ...]:
+    def said(self) -> tuple[Attribute, ...]:
         """Which attributes it says."""
-        return tuple(name for name in ATTRIBUTES if self._of(name) not in ("", (), None))
+        return tuple(each for each in Attribute if getattr(self, each.field) not in ("", (), None))
 
-    def without(self, names: Sequence[str]) -> "Content":
+    def without(self, attributes: Collection[Attribute]) -> "Content":
         """The same with these attributes left out."""
-        empty: dict[str, object] = {"department": "", "languages": (), "dependants": None, "age_band": "", "gender_code": ""}
-        return replace(self, **{_field(name): empty[_field(name)] for name in names})  # type: ignore[arg-type]
-
-    def _of(self, name: str) -> object:
-        return getattr(self, _field(name))
-
-
-def _field(attribute: str) -> str:
-    return "gender_code" if attribute == "gender" else attribute
+        nothing = Content(self.need_code, self.urgency)
+        empty: dict[str, Any] = {each.field: getattr(nothing, each.field) for each in attributes}
+        return replace(self, **empty)
 
 
 @dataclass(frozen=True)
@@ -85,21 +96,21 @@ class Service:
 
     id: str
     organization_id: str
-    uses: frozenset[str] | None
+    uses: frozenset[Attribute] | None
 
 
-def unused(content: Content, services: Sequence[Service]) -> tuple[str, ...]:
+def unused(content: Content, services: Sequence[Service]) -> tuple[Attribute, ...]:
     """Which of what is said no service decides by. One of which that was not heard may decide by any."""
     if any(service.uses is None for service in services):
         return ()
-    return tuple(name for name in content.said if not any(name in (service.uses or ()) for service in services))
+    return tuple(each for each in content.said if not any(each in (service.uses or ()) for service in services))
 
 
-def coarser(alike: int, without: dict[str, int]) -> str:
-    """The attribute without which most open cases look like hers; empty where nothing need be hidden, or nothing hides her."""
+def coarser(alike: int, without: Mapping[Attribute, int]) -> Attribute | None:
+    """The attribute without which most open cases look like hers; None where nothing need be hidden, or nothing hides her."""
     if alike >= FEW or not without:
-        return ""
-    best = max(without, key=lambda name: without[name])
+        return None
+    best = max(without, key=lambda each: without[each])
     return best if without[best] > alike else next(iter(without))
 
 
@@ -149,7 +160,7 @@ class Enquiry:
     update_time: datetime
     start_time: datetime
     due_time: datetime | None
-    left_out: tuple[str, ...] = ()  # attributes of the content that are in no copy
+    left_out: tuple[Attribute, ...] = ()  # attributes of the content that are in no copy
     excluded_organization_ids: tuple[str, ...] = ()
     contact_id: str = ""
     person_id: str = ""
@@ -172,7 +183,7 @@ class Enquiry:
         now: datetime,
         calendar: Calendar,
         *,
-        left_out: Sequence[str] = (),
+        left_out: Sequence[Attribute] = (),
         excluded: Sequence[str] = (),
         contact_id: str = "",
         person_id: str = "",

@@ -10,10 +10,10 @@ from protos.referrals.v1 import enquiries_pb2 as pb
 from protos.referrals.v1 import referrals_pb2
 from services.referrals import wire
 from services.referrals.domain.codes import short_code
-from services.referrals.domain.enquiry import Content, Enquiry, EnquiryState, Offer
+from services.referrals.domain.enquiry import Attribute, Content, Enquiry, EnquiryState, Offer
 from services.referrals.usecases.enquiries import Enquiries, Received
 
-_STATES = EnumCodec(pb.EnquiryState, EnquiryState)
+_STATES, _ATTRIBUTES = EnumCodec(pb.EnquiryState, EnquiryState), EnumCodec(pb.EnquiryAttribute, Attribute)
 
 
 class EnquiriesServicer:
@@ -38,8 +38,8 @@ class EnquiriesServicer:
             organization_count=seen.organizations,
             few=seen.few,
             similar_cases=seen.alike,
-            coarser_attribute=number(pb.EnquiryAttribute, seen.coarser),
-            unused_attributes=[number(pb.EnquiryAttribute, name) for name in seen.unused],
+            coarser_attribute=_ATTRIBUTES.number(seen.coarser),
+            unused_attributes=[_ATTRIBUTES.number(each) for each in seen.unused],
             due_time=timestamp(seen.due_time),
         )
 
@@ -175,7 +175,7 @@ def _asked(enquiry: Enquiry) -> pb.Enquiry:
         side=referrals_pb2.SIDE_SENDER,
         turn=_turn(running, referrals_pb2.TURN_SENDER if mine else referrals_pb2.TURN_RECEIVER),
         offers=[_offer_message(offer) for offer in enquiry.offers],
-        left_out_attributes=[number(pb.EnquiryAttribute, name) for name in enquiry.left_out],
+        left_out_attributes=[_ATTRIBUTES.number(each) for each in enquiry.left_out],
     )
 
 

@@ -11,7 +11,7 @@ from chassis.errors import NotFound, Stale
 from chassis.wire import Position
 from services.referrals import wire
 from services.referrals.domain.deadline import Urgency
-from services.referrals.domain.enquiry import ATTRIBUTES, MOST_COUNTED, OFFERS, Content, Enquiry, EnquiryState, Offer
+from services.referrals.domain.enquiry import MOST_COUNTED, OFFERS, Attribute, Content, Enquiry, EnquiryState, Offer
 from services.referrals.domain.lifecycle import LIVE
 
 _CONTENT = [each.name for each in fields(Content)]
@@ -51,7 +51,7 @@ def keep(tx: Transaction, enquiry: Enquiry) -> None:
     was = events[0].version - 1
     values = {name: getattr(enquiry, name) for name in _PLAIN} | _said(enquiry.content)
     values |= {"state": enquiry.state.value, "was": was}
-    values |= {"left_out": list(enquiry.left_out), "excluded_organization_ids": list(enquiry.excluded_organization_ids)}
+    values |= {"left_out": [each.value for each in enquiry.left_out], "excluded_organization_ids": list(enquiry.excluded_organization_ids)}
     if tx.execute(_INSERT if was == 0 else _UPDATE, values).rowcount != 1:
         raise Stale
     with tx.cursor() as cursor:
@@ -155,11 +155,11 @@ def count_of(tx: Transaction, organization_id: str, since: datetime) -> tuple[in
 
 
 _ALIKE = {
-    "department": "department = %(department)s",
-    "languages": "languages && %(languages)s::text[]",
-    "dependants": "dependants = %(dependants)s",
-    "age_band": "age_band = %(age_band)s",
-    "gender": "gender_code = %(gender_code)s",
+    Attribute.DEPARTMENT: "department = %(department)s",
+    Attribute.LANGUAGES: "languages && %(languages)s::text[]",
+    Attribute.DEPENDANTS: "dependants = %(dependants)s",
+    Attribute.AGE_BAND: "age_band = %(age_band)s",
+    Attribute.GENDER: "gender_code = %(gender_code)s",
 }
 # The live states as words of the statement, so that the index of the live ones is used.
 _LIVE = ", ".join(f"'{state.value}'" for state in sorted(LIVE, key=lambda state: state.value))
@@ -172,20 +172,20 @@ _CASES = (
 )
 
 
-def count_alike(tx: Transaction, content: Content, organization_id: str) -> tuple[int, dict[str, int]]:
+def count_alike(tx: Transaction, content: Content, organization_id: str) -> tuple[int, dict[Attribute, int]]:
     """How many open cases of the network say the same of a person, and how many would without each attribute; at most about MOST_COUNTED.
 
     One person is one case. The organisation's own enquiries are none: who could add to the count could find out who else is in it.
     """
     said = content.said
 
-    def alike(names: Sequence[str]) -> str:
-        return f"count(DISTINCT who) FILTER (WHERE {' AND '.join(_ALIKE[name] for name in names) or 'true'})"
+    def alike(attributes: Sequence[Attribute]) -> str:
+        return f"count(DISTINCT who) FILTER (WHERE {' AND '.join(_ALIKE[each] for each in attributes) or 'true'})"
 
-    counts = [f"{alike(said)} AS alike", *(f"{alike([other for other in said if other != name])} AS {name}" for name in said)]
+    counts = [f"{alike(said)} AS alike", *(f"{alike([other for other in said if other is not each])} AS {each.value}" for each in said)]
     row = tx.execute(f"SELECT {', '.join(counts)} FROM ({_CASES}) cases", _said(content) | {"organization": organization_id}).fetchone()
     assert row is not None
-    return min(int(row["alike"]), MOST_COUNTED), {name: int(row[name]) for name in ATTRIBUTES if name in said}
+    return min(int(row["alike"]), MOST_COUNTED), {each: int(row[each.value]) for each in said}
 
 
 def unmet(tx: Transaction, since: datetime) -> list[Row]:
@@ -257,7 +257,7 @@ def _read(tx: Transaction, rows: Sequence[Row]) -> list[Enquiry]:
                 **{name: row[name] for name in _PLAIN},
                 content=said,
                 state=EnquiryState(row["state"]),
-                left_out=tuple(row["left_out"]),
+                left_out=tuple(Attribute(each) for each in row["left_out"]),
                 excluded_organization_ids=tuple(row["excluded_organization_ids"]),
                 offers=offers[row["id"]],
             )

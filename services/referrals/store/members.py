@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from chassis.db import Transaction
 from chassis.tokens import Caller
-from services.referrals.domain.enquiry import Service
+from services.referrals.domain.enquiry import Attribute, Service
 
 
 def view_of(caller: Caller) -> str:
@@ -21,12 +21,12 @@ def note_member(tx: Transaction, kind: str, identifier: str, active: bool, statu
     )
 
 
-def note_service(tx: Transaction, identifier: str, organization_id: str, active: bool, uses: Sequence[str] | None = None) -> None:
+def note_service(tx: Transaction, identifier: str, organization_id: str, active: bool, uses: Sequence[Attribute] | None = None) -> None:
     """A service of the directory, and by what it decides whom it takes; None: that was not said."""
     tx.execute(
         "INSERT INTO directory_services (id, organization_id, active, uses) VALUES (%s, %s, %s, %s) ON CONFLICT (id) DO UPDATE"
         " SET organization_id = excluded.organization_id, active = excluded.active, uses = excluded.uses",
-        (identifier, organization_id, active, None if uses is None else list(uses)),
+        (identifier, organization_id, active, None if uses is None else [each.value for each in uses]),
     )
 
 
@@ -61,5 +61,6 @@ def services(tx: Transaction, identifiers: Sequence[str]) -> list[tuple[Service,
         (list(identifiers),),
     ).fetchall()
     return [
-        (Service(row["id"], row["organization_id"], None if row["uses"] is None else frozenset(row["uses"])), row["type"]) for row in rows
+        (Service(row["id"], row["organization_id"], None if row["uses"] is None else frozenset(map(Attribute, row["uses"]))), row["type"])
+        for row in rows
     ]

@@ -16,7 +16,7 @@ from chassis.wire import Position
 from services.referrals.domain import enquiry as rules
 from services.referrals.domain.codes import REACHED_BY_OVERRIDE
 from services.referrals.domain.deadline import Calendar, DeadlineKind, due_time
-from services.referrals.domain.enquiry import Content, Enquiry, EnquiryEvent, EnquiryState, Offer, Service
+from services.referrals.domain.enquiry import Attribute, Content, Enquiry, EnquiryEvent, EnquiryState, Offer, Service
 from services.referrals.store import contacts, enquiries, members
 from services.referrals.store.people import People
 from services.referrals.usecases.calendar import CountryCalendar
@@ -28,14 +28,14 @@ OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
 
 @dataclass(frozen=True)
 class Preview:
-    """What an enquiry would tell, and to how many; `coarser` is empty when enough look alike."""
+    """What an enquiry would tell, and to how many; `coarser` is None when enough look alike."""
 
     services: int
     organizations: int
     few: bool
     alike: int
-    coarser: str
-    unused: tuple[str, ...]
+    coarser: Attribute | None
+    unused: tuple[Attribute, ...]
     due_time: datetime
 
 

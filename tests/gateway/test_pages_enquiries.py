@@ -122,6 +122,7 @@ def test_who_is_asked_answers_with_one_press_and_a_no_says_why(played: PlayedSer
     page = client.get(f"/enquiries/{ID}").text
     assert "No se dice quién es ni quién pregunta." in page
     assert 'name="answer" value="yes"' in page
+    assert '<button class="second" name="reason_code" value="no_capacity">' in page, "open, no, why: three taps"
     status, _, where = post(client, f"/enquiries/{ID}/answer", service_id=ID, answer="yes", etag="v3")
     assert (status, where) == (303, f"/enquiries/{ID}?done=answered")
     assert played.last("AnswerEnquiry").answer == e.OFFER_ANSWER_YES

@@ -7,12 +7,13 @@ from chassis import keys
 from chassis.db import Database, Transaction
 from chassis.sealing import Keyring, Signer
 from chassis.tokens import SYSTEM, Caller
-from demo import figures, plans
+from demo import enquiries, figures, plans
 from demo.live import contacts, live
 from demo.network import Network, id_of
 from demo.pilot import pilot
 from demo.secret_words import Words
 from demo.story import File, Story
+from services.referrals.store import enquiries as enquiry_book
 from services.referrals.store import referrals
 from services.referrals.store.contacts import Contacts
 from services.referrals.store.people import People as Files
@@ -48,6 +49,7 @@ def fill(database: Database, directory: Path, network: Network, words: Words, no
             _keep(tx, files, receipts, people, file, stories)
         plans.fill(tx, told, now)
         figures.fill(tx, now)
+        enquiry_book.keep(tx, enquiries.enquiry(network, calendar, now))
         for contact, note in contacts(network, now):
             reference, pin = words.reference(contact.id), words.pin(contact.id)
             contact.reference_hint = reference[-2:]

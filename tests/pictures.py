@@ -34,7 +34,7 @@ ROLES = {
     "coordinator": "coordinacion@coalicion.demo",
     "auditor": "auditoria@coalicion.demo",
 }
-BY_EVERYBODY = {"today.today", "referral.show"}
+BY_EVERYBODY = {"today.today", "referral.show", "enquiries.show"}
 NO_PAGES = {
     "static",
     "live.version",

@@ -30,6 +30,8 @@ from protos.partners.v1 import directory_pb2, directory_pb2_grpc, members_pb2, m
 from protos.referrals.v1 import (
     contacts_pb2,
     contacts_pb2_grpc,
+    enquiries_pb2,
+    enquiries_pb2_grpc,
     people_pb2,
     people_pb2_grpc,
     plans_pb2,
@@ -44,7 +46,7 @@ HEALTH_SECONDS = 1.0
 FAREWELL_SECONDS = 60.0  # so long a session is still to be ended when nobody waits for it: a restart of the service takes less
 FAREWELLS = 200  # under way, and as many waiting; those beyond end by their idle limit
 READS_TRIED = 3
-READING_VERBS = ("Get", "List", "Count", "Batch", "Search", "Match", "IssueToken")
+READING_VERBS = ("Get", "List", "Count", "Batch", "Search", "Match", "Preview", "IssueToken")
 NAMES = ("partners", "referrals", "notifications")
 AUDIENCES = tuple(f"enlace.{name}" for name in NAMES)  # of caller tokens: each is good at one service
 FILES = (
@@ -54,6 +56,7 @@ FILES = (
     people_pb2.DESCRIPTOR,
     contacts_pb2.DESCRIPTOR,
     plans_pb2.DESCRIPTOR,
+    enquiries_pb2.DESCRIPTOR,
     notifications_pb2.DESCRIPTOR,
 )
 
@@ -250,6 +253,7 @@ class Clients:
         self.statistics = referrals_pb2_grpc.StatisticsStub(asked["referrals"])
         self.people = people_pb2_grpc.PeopleStub(asked["referrals"])
         self.contacts = contacts_pb2_grpc.ContactsStub(asked["referrals"])
+        self.enquiries = enquiries_pb2_grpc.EnquiriesStub(asked["referrals"])
         self.references = contacts_pb2_grpc.ReferencesStub(asked["referrals"])
         self.plans = plans_pb2_grpc.PlansStub(asked["referrals"])
         self.notifications = notifications_pb2_grpc.NotificationsStub(asked["notifications"])

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from protos.referrals.v1.enquiries_pb2 import ENQUIRY_STATE_OPEN, Enquiry
 from protos.referrals.v1.referrals_pb2 import CLOCK_KIND_ACKNOWLEDGE, Clock, DeadlinePolicy, PolicyDeadline, Referral
 from services.gateway import i18n, vocabulary, words
 from services.gateway.i18n import gettext as _
@@ -53,6 +54,14 @@ def between(begun: Timestamp, ends: Timestamp, what: str) -> Due:
     else:
         level, text = ("soon" if remaining < SOON else "calm"), i18n.span(remaining)
     return Due(level, left, text, what, i18n.when(ends), ends.seconds, int(duration))
+
+
+def of_enquiry(enquiry: Enquiry) -> Due | None:
+    """Until when answers, or a referral, are waited for."""
+    if not enquiry.HasField("due_time"):
+        return None
+    what = _("para responder") if enquiry.state == ENQUIRY_STATE_OPEN else _("para seguir con la remisión")
+    return between(enquiry.start_time, enquiry.due_time, what)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from chassis import wire
 from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2
 from protos.partners.v1 import directory_pb2, members_pb2
-from protos.referrals.v1 import contacts_pb2, people_pb2, plans_pb2, referrals_pb2
+from protos.referrals.v1 import contacts_pb2, enquiries_pb2, people_pb2, plans_pb2, referrals_pb2
 from services.gateway import i18n, vocabulary
 from services.gateway.i18n import gettext as _
 from services.gateway.vocabulary import departments
@@ -46,14 +46,24 @@ def kind_of(enum: EnumDescriptor) -> str:
 
 ENUMS: Mapping[str, Any] = {
     kind: getattr(module, enum.name)
-    for module in (contract_pb2, directory_pb2, members_pb2, referrals_pb2, people_pb2, contacts_pb2, plans_pb2, notifications_pb2)
+    for module in (
+        contract_pb2,
+        directory_pb2,
+        members_pb2,
+        referrals_pb2,
+        people_pb2,
+        contacts_pb2,
+        enquiries_pb2,
+        plans_pb2,
+        notifications_pb2,
+    )
     for enum in module.DESCRIPTOR.enum_types_by_name.values()
     if (kind := kind_of(enum)) in vocabulary.TABLES
 }
 """Kinds whose codes are protobuf enums: those for which the vocabulary has a table of their name."""
 OFFERED = frozenset(
     "override_reason age_band person_gender trafficking_status safe_channel giver assent manner explained campaign contact_kind speaker contact_outcome "
-    "unit skip_reason plan_close_reason".split()
+    "unit accessibility decline_reason skip_reason plan_close_reason".split()
 )
 """Of these the code lists, which forms offer whole; beside those that a step of a referral asks for."""
 

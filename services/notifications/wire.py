@@ -70,6 +70,16 @@ def happening(fact: Fact, body: referrals_facts_pb2.ReferralFact) -> Happening:
     )
 
 
+def enquiry_fact(fact: Fact) -> referrals_facts_pb2.EnquiryFact:
+    """The body of an enquiry's fact."""
+    return referrals_facts_pb2.EnquiryFact.FromString(fact.payload)
+
+
+def urgency_name(said: referrals_facts_pb2.EnquiryFact) -> str:
+    """Its urgency, as it is kept."""
+    return _URGENCY_NAMES.get(said.urgency, "")
+
+
 def organization_of(fact: Fact, name: str) -> str:
     """Whose a contact or a receipt is; empty where the fact does not say it."""
     body: Any = {"contact": referrals_facts_pb2.ContactFact, "receipt": referrals_facts_pb2.ReceiptFact}[name]
@@ -145,6 +155,19 @@ def webhook_body(fact: Fact, body: referrals_facts_pb2.ReferralFact, public_url:
     return _body(fact.type, fact.time, {key: value for key, value in data.items() if value != ""})
 
 
+def enquiry_body(fact: Fact, body: referrals_facts_pb2.EnquiryFact, public_url: str) -> str:
+    """What partner systems get of an enquiry's fact: nothing of whom it is about, or of who asks."""
+    data = {
+        "enquiry_id": body.enquiry_id,
+        "urgency": _URGENCIES.get(body.urgency, ""),
+        "need_code": body.need_code,
+        "service_id": body.service_id,
+        "due_time": _rfc3339(due) if (due := moment(body, "due_time")) else "",
+        "url": f"{public_url}/api/v1/enquiries/{body.enquiry_id}",
+    }
+    return _body(fact.type, fact.time, {key: value for key, value in data.items() if value != ""})
+
+
 def subject_body(fact: Fact, name: str) -> str:
     """What an organisation's systems get of an invitation to it, or of what is its own: which one."""
     return _body(fact.type, fact.time, {f"{name}_id": fact.subject})
@@ -178,6 +201,7 @@ def message_answer(message: Message, language: str) -> pb.Message:
         create_time=timestamp(message.create_time),
         read_time=timestamp(message.read_time),
         need_code=message.need_code,
+        enquiry_id=message.enquiry_id,
     )
 
 

@@ -1,4 +1,4 @@
-"""What it hears from referrals: that a service declined somebody for lack of room, so that the directory does not go on saying there is some."""
+"""What it hears from referrals: that a service said no to somebody or an enquiry for lack of room, so that the directory does not go on saying there is some."""
 
 import re
 
@@ -10,15 +10,16 @@ from protos.referrals.v1 import facts_pb2, referrals_pb2
 from services.partners import usecases
 
 TOPIC = "enlace.referrals.v1"
-_TYPE = re.compile(r"enlace\.(referral|contact|receipt)\.[a-z_]+\.v1")
-_DECLINED = "enlace.referral.declined.v1"
+_TYPE = re.compile(r"enlace\.(referral|contact|receipt|enquiry)\.[a-z_]+\.v1")
+_DECLINED, _ANSWERED = "enlace.referral.declined.v1", "enlace.enquiry.answered.v1"
 _NO_ROOM = words(referrals_pb2.DeclineReason.DESCRIPTOR)[referrals_pb2.DECLINE_REASON_NO_CAPACITY]
 
 
 def hear(tx: Transaction, fact: Fact) -> None:
     """One fact of referrals. An unknown kind is held: something new is said that this version can't judge."""
-    if fact.type == _DECLINED:
-        said = facts_pb2.ReferralFact.FromString(fact.payload)
+    if fact.type in (_DECLINED, _ANSWERED):
+        message = facts_pb2.ReferralFact if fact.type == _DECLINED else facts_pb2.EnquiryFact
+        said = message.FromString(fact.payload)
         if said.reason_code == _NO_ROOM:
             usecases.doubt_capacity(tx, said.service_id, said.actor_organization_id, fact.time)
     elif not _TYPE.fullmatch(fact.type):

@@ -301,6 +301,8 @@ def service_facts(service: Service) -> list[Fact]:
         department_code=entry.department,
         active=entry.active,
         intake_code=service.capacity.intake or "",
+        criterion_codes=entry.decides_by,
+        criteria_said=True,
     )
     return _facts(service, "service", body.SerializeToString(deterministic=True))
 

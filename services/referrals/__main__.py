@@ -19,19 +19,22 @@ from chassis.sealing import Keyring, Signer
 from chassis.subscriber import Subscriber
 from chassis.tokens import Verifier
 from chassis.wire import PageTokens, WatchTokens
-from protos.referrals.v1 import contacts_pb2, people_pb2, plans_pb2, referrals_pb2
+from protos.referrals.v1 import contacts_pb2, enquiries_pb2, people_pb2, plans_pb2, referrals_pb2
 from services.referrals import config, subscriptions, wire
 from services.referrals.rpc.contacts import ContactsServicer, ReferencesServicer
+from services.referrals.rpc.enquiries import EnquiriesServicer
 from services.referrals.rpc.figures import StatisticsServicer
 from services.referrals.rpc.people import PeopleServicer
 from services.referrals.rpc.plans import PlansServicer
 from services.referrals.rpc.referrals import ReferralsServicer
+from services.referrals.store import enquiries as enquiry_book
 from services.referrals.store.contacts import Contacts as ContactBook
 from services.referrals.store.members import view_of
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.contacts import OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, References
 from services.referrals.usecases.deadlines import DeadlineScheduler
+from services.referrals.usecases.enquiries import OF_A_LOOKER, Enquiries
 from services.referrals.usecases.names import OF_A_SEARCHER, NameNoter, Names
 from services.referrals.usecases.pathways import Pathways, shipped
 from services.referrals.usecases.people import People
@@ -66,6 +69,7 @@ class Made:
     referrals: Referrals
     people: People
     contacts: Contacts
+    enquiries: Enquiries
     names: NameNoter
 
 
@@ -81,6 +85,7 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
     pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS)
     references = References(book, files, receipts, referrals, people, pins, clock)
     names = Names(files, Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER), clock)
+    enquiries = Enquiries(files, Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER), clock)
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     servicers = [
         Servicer(
@@ -98,10 +103,11 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
             (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleServicer(people, names, pages)),
             (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts, references, pages)),
             (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesServicer(references)),
+            (enquiries_pb2.DESCRIPTOR.services_by_name["Enquiries"], EnquiriesServicer(enquiries, pages)),
             (plans_pb2.DESCRIPTOR.services_by_name["Plans"], PlansServicer(plans, pathways, pages)),
         )
     ]
-    return Made(servicers, referrals, people, contacts, NameNoter(files, database, clock))
+    return Made(servicers, referrals, people, contacts, enquiries, NameNoter(files, database, clock))
 
 
 def run(settings: ServiceSettings) -> int:
@@ -124,6 +130,7 @@ def run(settings: ServiceSettings) -> int:
             on_held=lambda held: server.say("facts", not held),
         ).loop(),
         DeadlineScheduler(made.referrals, parts.database, parts.clock).loop(),
+        DeadlineScheduler(made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries").loop(),
         made.names.loop(),
     ]
     return parts.run(server, loops)

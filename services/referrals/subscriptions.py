@@ -7,10 +7,19 @@ from chassis.db import Transaction
 from chassis.envelope import NewerKind
 from chassis.outbox import Fact
 from protos.partners.v1 import facts_pb2
+from services.referrals.domain.enquiry import Attribute
 from services.referrals.usecases import members
 from services.referrals.usecases.referrals import Referrals
 
 TOPIC = "enlace.partners.v1"
+# Which of what an enquiry may say a criterion of the directory is about.
+_USES = {
+    "age": Attribute.AGE_BAND,
+    "gender": Attribute.GENDER,
+    "dependants": Attribute.DEPENDANTS,
+    "language": Attribute.LANGUAGES,
+    "area": Attribute.DEPARTMENT,
+}
 _TYPE = re.compile(r"enlace\.([a-z_]+)\.[a-z_]+\.v1")
 
 
@@ -23,7 +32,8 @@ def hear(referrals: Referrals, clock: Clock, tx: Transaction, fact: Fact) -> Non
         members.organization_changed(tx, organization.organization_id, organization.status_code, organization.organization_type_code)
     elif kind == "service":
         service = facts_pb2.ServiceFact.FromString(fact.payload)
-        members.service_changed(tx, service.service_id, service.organization_id, service.active)
+        uses = [_USES[code] for code in service.criterion_codes if code in _USES] if service.criteria_said else None
+        members.service_changed(tx, service.service_id, service.organization_id, service.active, uses)
     elif kind == "worker":
         worker = facts_pb2.WorkerFact.FromString(fact.payload)
         active = worker.status_code == "ACTIVE"

@@ -9,11 +9,12 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from chassis.outbox import Fact
 from chassis.wire import EnumCodec, etag, number, numbers, timestamp, word
-from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2, referrals_pb2
+from protos.referrals.v1 import contacts_pb2, enquiries_pb2, facts_pb2, people_pb2, referrals_pb2
 from services.referrals.domain.codes import short_code
 from services.referrals.domain.consent import Receipt
 from services.referrals.domain.contact import Contact, Triage
 from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
+from services.referrals.domain.enquiry import Enquiry, EnquiryEvent
 from services.referrals.domain.lifecycle import LIVE, Side, State
 from services.referrals.domain.person import GROUP_OF, Coarse, FieldGroup, Identity, Person, SafeContact
 from services.referrals.domain.referral import Actor, Event, Referral
@@ -63,6 +64,31 @@ def contact_fact(contact: Contact, verb: str) -> Fact:
         urgency=URGENCIES.number(contact.triage.urgency()),
     )
     return Fact(contact.id, contact.version, f"enlace.contact.{verb}.v1", message.SerializeToString(), contact.update_time)
+
+
+def enquiry_facts(enquiry: Enquiry, events: Iterable[EnquiryEvent]) -> list[Fact]:
+    """One fact an event: of whom it is about neither attribute nor id."""
+    facts = []
+    for event in events:
+        offer = event.offer
+        message = facts_pb2.EnquiryFact(
+            enquiry_id=enquiry.id,
+            state=number(enquiries_pb2.EnquiryState, enquiry.state.value),
+            urgency=URGENCIES.number(enquiry.content.urgency),
+            need_code=enquiry.content.need_code,
+            organization_id=enquiry.organization_id,
+            worker_id=enquiry.worker_id,
+            asked_organization_ids=sorted({each.organization_id for each in enquiry.offers}) if event.verb == "opened" else [],
+            service_id=offer.service_id if offer else "",
+            service_organization_id=offer.organization_id if offer else "",
+            answer=number(enquiries_pb2.OfferAnswer, offer.answer if offer else ""),
+            reason_code=offer.reason_code if offer else enquiry.reason_code,
+            due_time=timestamp(enquiry.due_time),
+            actor_organization_id=event.actor_organization_id,
+            first_offer=event.first_offer,
+        )
+        facts.append(Fact(enquiry.id, event.version, f"enlace.enquiry.{event.verb}.v1", message.SerializeToString(), event.time))
+    return facts
 
 
 def receipt_fact(receipt: Receipt, verb: str, time: datetime) -> Fact:

@@ -29,6 +29,8 @@ STUBS = (
     "contacts",
     "references",
     "plans",
+    "enquiries",
+    "references",
     "notifications",
     "webhooks",
 )

@@ -237,6 +237,32 @@ def test_searching_and_matching(puentes: Partner) -> None:
     ]
 
 
+def test_several_are_asked_at_once_and_one_offer_becomes_a_draft(stack: Any, puentes: Partner) -> None:
+    shelter = session_of(stack, "WORKER", "Albergue Luna Nueva")
+    content = {"need_code": "HOU.EMG", "urgency": "urgent", "age_band": "18-24", "dependants": 1, "department": "NI-CI", "country": "NI"}
+    matches = puentes.post("/services/match", {"need_code": "HOU.EMG", "country": "NI", "department": "NI-CI"})["items"]
+    asked = {"content": content, "service_ids": [match["service"]["id"] for match in matches]}
+    seen = puentes.post("/enquiries/preview", asked)
+    assert 1 < seen["service_count"] <= len(matches)
+    enquiry = puentes.post("/enquiries", asked, status=201)
+    assert (enquiry["state"], enquiry["turn"], len(enquiry["offers"])) == ("open", "receiver", seen["service_count"])
+    [received] = [one for one in shelter.get("/enquiries?box=received&state=open")["items"] if one["id"] == enquiry["id"]]
+    said = {name: value for name, value in received["content"].items() if value != []}
+    assert said.items() <= content.items()
+    assert not received.keys() & {"contact_id", "person_id", "reason_code"}
+    path, answer = f"/enquiries/{enquiry['id']}", {"service_id": received["offers"][0]["service_id"], "answer": "yes"}
+    assert shelter.post(f"{path}/answer", answer, status=428)["reason"] == "etag_required"
+    assert shelter.post(f"{path}/answer", answer, If_Match=f'"{received["etag"]}"')["offers"][0]["answer"] == "yes"
+    assert puentes.post(f"{path}/take", {**answer, "answer": "maybe"}, status=409)["reason"] == "offer_gone"
+    assert puentes.post(f"{path}/take", answer)["state"] == "matched"
+    late = shelter.post(f"{path}/answer", {**answer, "answer": "maybe"}, If_Match=f'"{received["etag"]}"', status=409)
+    assert late["reason"] == "enquiry_taken"
+    person = puentes.post("/people", {"coarse": {"age_band": "18-24"}}, status=201)
+    draft = puentes.post("/referrals", {"person_id": person["id"], "enquiry_id": enquiry["id"]}, status=201)
+    assert (draft["service_id"], draft["need_code"], draft["urgency"]) == (answer["service_id"], "HOU.EMG", "urgent")
+    assert puentes.get(path)["referral_id"] == draft["id"]
+
+
 def test_a_caller_hears_what_became_of_her_call(stack: Any) -> None:
     line = session_of(stack, "OPERATOR")
     asked = {"line_country": "NI", "kind_code": "crisis", "language": "es", "triage": {"safe_place_tonight": "no", "danger_now": "no"}}

@@ -10,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import i18n, pictures, vocabulary, words
 from tests.builders import NOON
@@ -63,9 +64,18 @@ def test_the_queue_is_ordered_by_the_service_and_goes_on_behind_a_link(played: P
     assert ("<path" in second, "Volver al comienzo" in second) == (False, True)
 
 
+def test_what_was_asked_and_nobody_could_is_counted_by_need_place_and_reason(played: PlayedServices, client: FlaskClient) -> None:
+    lack = e.UnmetNeed(need_code="HOU.EMG", department="NI-LE", reason_code="no_response", count=3)
+    played.answers["ListUnmetNeeds"] = e.ListUnmetNeedsResponse(needs=[lack])
+    page = client.get("/board").text
+    assert "Lo que se preguntó y nadie pudo" in page
+    assert 'no respondieron a tiempo</td><td class="n">3</td>' in page
+
+
 def test_nothing_is_shown_as_an_empty_box(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["ListReferrals"], played.answers["CountReferrals"] = answering([], []), r.CountReferralsResponse()
     played.answers["GetResponseTimes"], played.answers["ListOrganizations"] = r.ResponseTimes(), d.ListOrganizationsResponse()
+    played.answers["ListUnmetNeeds"] = e.ListUnmetNeedsResponse()
     page = client.get("/board").text
     for said in ("Todo pedido tiene quien lo atienda.", "Ningún plazo vence en las próximas 12 horas.", "Nada que no pueda esperar."):
         assert said in page

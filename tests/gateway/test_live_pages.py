@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from chassis import errors
 from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.pages_gateway import ALL_ROLES, PlayedServices, pages, referral, served, signed_in
@@ -33,6 +34,7 @@ class Desk(PlayedServices):
         self.answers["CountReferrals"] = lambda _: r.CountReferralsResponse(waiting_for_me=len(self.rows))
         self.answers["ListContacts"] = c.ListContactsResponse()
         self.answers["ListLateSteps"] = pb.ListLateStepsResponse()
+        self.answers["ListEnquiries"] = e.ListEnquiriesResponse()
         self.answers["GetQueueVersion"] = lambda _: r.QueueVersion(version=str(self.version))
         self.answers["IssueToken"] = self.issue
 

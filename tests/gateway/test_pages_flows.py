@@ -13,6 +13,7 @@ from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import i18n, vocabulary
@@ -133,6 +134,7 @@ def test_a_contact_of_which_nothing_is_known_is_never_called_normal(
     played.answers["ListContacts"] = c.ListContactsResponse(contacts=[unknown])
     played.answers["GetContact"] = unknown
     played.answers["ListReferrals"] = r.ListReferralsResponse()
+    played.answers["ListEnquiries"] = e.ListEnquiriesResponse()
     for page in ("/line", "/line/new", f"/line/{ID}"):
         shown = client.get(f"{page}?lang={language}").text
         assert said in shown

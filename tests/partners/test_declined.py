@@ -12,7 +12,7 @@ from chassis.ids import new_id
 from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2 as pb
-from protos.referrals.v1 import facts_pb2
+from protos.referrals.v1 import enquiries_pb2, facts_pb2
 from services.partners import subscriptions
 from services.partners.domain.organization import Organization
 from services.partners.domain.service import Service
@@ -43,6 +43,18 @@ class Shelter:
             receiver_organization_id=self.organization.id,
         )
         self.fact(f"enlace.referral.{verb}.v1", said.SerializeToString(), at)
+
+    def hear_answer(self, reason: str = "no_capacity", *, by: str = "", at: datetime | None = None) -> None:
+        """To an enquiry."""
+        answer = enquiries_pb2.OFFER_ANSWER_NO if reason else enquiries_pb2.OFFER_ANSWER_YES
+        said = facts_pb2.EnquiryFact(
+            enquiry_id=new_id(),
+            service_id=self.service.id,
+            answer=answer,
+            reason_code=reason,
+            actor_organization_id=by or self.organization.id,
+        )
+        self.fact("enlace.enquiry.answered.v1", said.SerializeToString(), at)
 
     def fact(self, type_: str, body: bytes, at: datetime | None = None) -> None:
         with self.scene.database.transaction(SYSTEM) as tx:
@@ -80,6 +92,27 @@ def test_who_declines_for_lack_of_room_puts_her_figure_in_doubt_and_does_not_cha
     assert after.active
     assert after.etag != before.etag  # a reader sees something else
     assert [kind for _, kind in shelter.scene.facts(shelter.service.id)] == ["enlace.service.registered.v1"]
+
+
+def test_a_no_to_an_enquiry_for_lack_of_room_is_heard_in_the_same_way_and_once(shelter: Shelter) -> None:
+    for other in ("out_of_area", ""):
+        shelter.hear_answer(other)
+    shelter.hear_answer(by=shelter.scene.coalition.id)
+    assert shelter.declined is None
+    for _ in range(2):
+        shelter.hear_answer(at=NOON + timedelta(hours=1))
+    assert shelter.declined == timedelta(hours=1)
+    etag = shelter.seen().etag
+    shelter.hear_answer(at=NOON + timedelta(hours=1))
+    assert shelter.seen().etag == etag
+
+
+@pytest.mark.parametrize("verb", ["opened", "offers_waiting", "matched", "referred", "exhausted", "cancelled"])
+def test_what_else_becomes_of_an_enquiry_says_nothing_of_room(shelter: Shelter, verb: str) -> None:
+    shelter.fact(
+        f"enlace.enquiry.{verb}.v1", facts_pb2.EnquiryFact(service_id=shelter.service.id, reason_code="no_capacity").SerializeToString()
+    )
+    assert shelter.declined is None
 
 
 def test_until_she_says_anew_whether_there_is_room(shelter: Shelter) -> None:

@@ -20,6 +20,7 @@ from chassis import keys
 from chassis.db import Database
 from chassis.tokens import SYSTEM
 from demo import __main__ as demo
+from demo.enquiries import enquiry
 from demo.figures import counts as figures_of
 from demo.live import contacts, live
 from demo.network import network
@@ -107,6 +108,15 @@ def test_tonight_some_are_late_and_some_soon_due(now: datetime) -> None:
     dues = [story.referral.next_due_time for story in live(network(), CALENDAR, now)]
     assert len([due for due in dues if due and due < now]) >= 3
     assert len([due for due in dues if due and now <= due < now + timedelta(hours=4)]) >= 4
+
+
+def test_this_evening_the_line_asked_several_and_waits() -> None:
+    asked = enquiry(network(), CALENDAR, NOW)
+    assert (asked.state.value, asked.is_offered) == ("open", True)
+    assert asked.due_time is not None
+    assert asked.due_time > NOW
+    assert {offer.answer for offer in asked.offers} == {"", "maybe", "no"}
+    assert all(fact.time <= NOW for fact in asked.events)
 
 
 def test_no_clock_is_behind_what_it_told() -> None:

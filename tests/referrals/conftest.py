@@ -19,6 +19,7 @@ from chassis.wire import number
 from protos.referrals.v1 import (
     contacts_pb2,
     contacts_pb2_grpc,
+    enquiries_pb2_grpc,
     people_pb2,
     people_pb2_grpc,
     plans_pb2_grpc,
@@ -92,6 +93,7 @@ class Service:
             "statistics": referrals_pb2_grpc.StatisticsStub(self.channel),
             "people": people_pb2_grpc.PeopleStub(self.channel),
             "contacts": contacts_pb2_grpc.ContactsStub(self.channel),
+            "enquiries": enquiries_pb2_grpc.EnquiriesStub(self.channel),
             "references": contacts_pb2_grpc.ReferencesStub(self.channel),
             "plans": plans_pb2_grpc.PlansStub(self.channel),
         }

@@ -222,7 +222,7 @@ def test_a_withdrawal_ends_what_stands_on_it_at_once_and_a_second_changes_nothin
     assert withdrawn.withdraw_time.ToDatetime(tzinfo=UTC) == service.clock.now()
     ended = story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id))
     assert ended.state == pb.STATE_CONSENT_WITHDRAWN
-    assert not ended.HasField("next_due_time")
+    assert [clock.kind for clock in ended.clocks if not clock.HasField("stop_time")] == [pb.CLOCK_KIND_DELETION]
     assert ended.allowed_verbs == ["enter_in_error"]
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=closed_before.id)).state == pb.STATE_SENT
     service.clock.advance(timedelta(minutes=5))

@@ -26,7 +26,7 @@ def contact(outcome: str = "open") -> Contact:
 
 @pytest.mark.parametrize("state", [state for state in State if state not in (State.DRAFT, State.ENTERED_IN_ERROR)])
 def test_it_is_referred_unless_what_was_asked_for_came_back(state: State) -> None:
-    came_back = state in (State.DECLINED, State.EXPIRED, State.NOT_DELIVERED)
+    came_back = state in (State.DECLINED, State.EXPIRED, State.NOT_DELIVERED, State.REROUTED)
     for before in ("open", "referred"):
         found = contact(before)
         assert found.follow([in_state(state)], NOON) == (found.outcome_code != before)

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -14,7 +15,10 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from chassis.ids import new_id
+from chassis.tokens import SYSTEM, Caller
 from protos.referrals.v1 import contacts_pb2, people_pb2, plans_pb2
+from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.usecases.pathways import SHIPPED
 from tests.builders import refusal_with_fields
@@ -399,7 +403,55 @@ def plan_beginnings() -> dict[str, Beginning]:
     }
 
 
-BEGINNINGS = referral_beginnings() | people_beginnings() | line_beginnings() | plan_beginnings()
+def enquiry_beginnings() -> dict[str, Beginning]:
+    content = e.EnquiryContent(
+        need_code="HOU.EMG", urgency=pb.URGENCY_URGENT, dependants=1, languages=["es"], country="NI", department="NI-CI"
+    )
+    to: dict[str, Any] = {"content": content, "service_ids": [SERVICE["shelter_bed"], SERVICE["clinic_visit"]]}
+
+    def made(story: Story) -> e.Enquiry:
+        with story.service.database.transaction(SYSTEM) as tx:  # a member has twenty open at most
+            tx.execute("DELETE FROM enquiry_offers")
+            tx.execute("DELETE FROM enquiries")
+        answer: e.Enquiry = story.ngo.CreateEnquiry(e.CreateEnquiryRequest(**to))
+        return answer
+
+    def looking(story: Story) -> tuple[Client, Any]:
+        """Each time somebody else, for one has sixty looks."""
+        caller = Caller(new_id(), "worker", ORG["ngo"], frozenset({"WORKER"}))
+        return replace(story.ngo, caller=caller), e.PreviewEnquiryRequest(**to)
+
+    def create(story: Story) -> tuple[Client, Any]:
+        made(story)
+        return story.ngo, e.CreateEnquiryRequest(**to, person_id=story.person().id)
+
+    def answering(story: Story) -> tuple[Client, Any]:
+        enquiry = made(story)
+        tag = story.shelter.GetEnquiry(e.GetEnquiryRequest(id=enquiry.id)).etag
+        return story.shelter, e.AnswerEnquiryRequest(id=enquiry.id, etag=tag, service_id=SERVICE["shelter_bed"], answer=e.OFFER_ANSWER_YES)
+
+    def offered(story: Story) -> tuple[Client, Any]:
+        client, answer = answering(story)
+        client.AnswerEnquiry(answer)
+        return story.ngo, e.TakeOfferRequest(id=answer.id, service_id=answer.service_id, answer=answer.answer)
+
+    def cancelling(story: Story) -> tuple[Client, Any]:
+        enquiry = made(story)
+        return story.ngo, e.CancelEnquiryRequest(id=enquiry.id, etag=enquiry.etag)
+
+    return {
+        "PreviewEnquiry": looking,
+        "CreateEnquiry": create,
+        "GetEnquiry": lambda s: (s.shelter, e.GetEnquiryRequest(id=made(s).id)),
+        "ListEnquiries": lambda s: (s.ngo, e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_ASKED, page_size=2)),
+        "AnswerEnquiry": answering,
+        "TakeOffer": offered,
+        "CancelEnquiry": cancelling,
+        "ListUnmetNeeds": lambda s: (s.coordinator, e.ListUnmetNeedsRequest()),
+    }
+
+
+BEGINNINGS = referral_beginnings() | people_beginnings() | line_beginnings() | plan_beginnings() | enquiry_beginnings()
 
 
 def answer_of(client: Client, rpc: str, request: Any) -> tuple[str, str]:
@@ -420,7 +472,7 @@ def answer_of(client: Client, rpc: str, request: Any) -> tuple[str, str]:
 def test_every_rpc_is_here(service: Service) -> None:
     rpcs = {
         method.name
-        for descriptor in (pb.DESCRIPTOR, people_pb2.DESCRIPTOR, contacts_pb2.DESCRIPTOR, plans_pb2.DESCRIPTOR)
+        for descriptor in (pb.DESCRIPTOR, people_pb2.DESCRIPTOR, contacts_pb2.DESCRIPTOR, plans_pb2.DESCRIPTOR, e.DESCRIPTOR)
         for found in descriptor.services_by_name.values()
         for method in found.methods
     }

@@ -9,9 +9,10 @@ import pytest
 from psycopg.rows import dict_row
 
 from chassis.tokens import SYSTEM
+from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.referrals.conftest import ORG, Service, Story
+from tests.referrals.conftest import ORG, SERVICE, Service, Story
 
 WALLED = (
     "people",
@@ -25,6 +26,8 @@ WALLED = (
     "referral_events",
     "plans",
     "plan_steps",
+    "enquiries",
+    "enquiry_offers",
 )
 HERS = ("people", "person_keys", "person_sealed", "person_names", "receipts", "plans", "plan_steps")
 
@@ -59,6 +62,8 @@ def full(service: Service) -> dict[str, int]:
     story.draft()
     story.contact()
     story.ngo.CreatePlan(plans_pb2.CreatePlanRequest(person_id=story.person().id, pathway_id="child"))
+    content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_URGENT)
+    story.ngo.CreateEnquiry(e.CreateEnquiryRequest(content=content, service_ids=[SERVICE["shelter_bed"]]))
     nowhere = story.ngo.CreateReferral(pb.CreateReferralRequest(person_id=story.person().id))
     story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=nowhere.id, etag=nowhere.etag))
     with service.database.transaction(SYSTEM) as tx:
@@ -119,6 +124,7 @@ def test_sender_and_receiver_see_what_is_theirs(service: Service, full: dict[str
         theirs = seen(connection)
         assert (theirs["people"], theirs["person_keys"], theirs["referrals"], theirs["receipts"]) == (1, 1, 1, 1)
         assert (theirs["plans"], theirs["plan_steps"]) == (0, 0), "a plan is of whose file it is"
+        assert (theirs["enquiries"], theirs["enquiry_offers"]) == (0, 1), "who is asked reads its copy, and nothing of who asks"
         assert theirs["person_names"] == 0, "by her name only her own organisation finds her"
         assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []
     with scoped(service, "hotline") as connection:

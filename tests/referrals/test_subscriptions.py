@@ -98,6 +98,24 @@ def test_a_revoked_key_opens_nothing(service: Service, hear: Hearing) -> None:
     assert other.CountReferrals(ASK).total >= 0
 
 
+def test_by_what_a_service_decides_is_known_once_it_was_said(service: Service, hear: Hearing) -> None:
+    def uses() -> object:
+        with service.database.transaction(SYSTEM) as tx:
+            row = tx.execute("SELECT uses FROM directory_services WHERE id = %s", (SERVICE["shelter_bed"],)).fetchone()
+            return row and row["uses"]
+
+    assert uses() is None, "a fact from before does not say it"
+    said = facts_pb2.ServiceFact(
+        service_id=SERVICE["shelter_bed"],
+        organization_id=ORG["shelter"],
+        active=True,
+        criterion_codes=["gender", "age", "mood"],
+        criteria_said=True,
+    )
+    hear.fact("enlace.service.changed.v1", said.SerializeToString())
+    assert uses() == ["gender", "age_band"], "what is newer than this service is nothing that an enquiry says"
+
+
 def test_a_service_that_is_no_longer_offered_is_not_known(story: Story, hear: Hearing) -> None:
     draft = story.draft()
     hear.service_of("shelter_bed", "shelter", False)

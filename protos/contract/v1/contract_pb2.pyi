@@ -224,6 +224,16 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The plan has ended. Begin another."""
     REASON_PLAN_EXISTS: _Reason.ValueType  # 82
     """The person has a plan by this pathway already. Go on with that one, or close it."""
+    REASON_ENQUIRY_TAKEN: _Reason.ValueType  # 83
+    """An offer of the enquiry was taken. If it is yours, a referral follows; if not, nothing more is needed."""
+    REASON_ENQUIRY_CANCELLED: _Reason.ValueType  # 84
+    """Who asked stopped asking, or took no offer in time. Nothing more is needed."""
+    REASON_ENQUIRY_EXHAUSTED: _Reason.ValueType  # 85
+    """The time ran out, or all said no. Who asked can ask anew."""
+    REASON_OFFER_GONE: _Reason.ValueType  # 86
+    """The service does not offer this, or not any more. Read the enquiry again, and take another offer."""
+    REASON_TOO_MANY_ENQUIRIES: _Reason.ValueType  # 87
+    """More enquiries than a member may have open, or make in a day. Close one, or wait."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -357,6 +367,16 @@ REASON_PLAN_CLOSED: Reason.ValueType  # 81
 """The plan has ended. Begin another."""
 REASON_PLAN_EXISTS: Reason.ValueType  # 82
 """The person has a plan by this pathway already. Go on with that one, or close it."""
+REASON_ENQUIRY_TAKEN: Reason.ValueType  # 83
+"""An offer of the enquiry was taken. If it is yours, a referral follows; if not, nothing more is needed."""
+REASON_ENQUIRY_CANCELLED: Reason.ValueType  # 84
+"""Who asked stopped asking, or took no offer in time. Nothing more is needed."""
+REASON_ENQUIRY_EXHAUSTED: Reason.ValueType  # 85
+"""The time ran out, or all said no. Who asked can ask anew."""
+REASON_OFFER_GONE: Reason.ValueType  # 86
+"""The service does not offer this, or not any more. Read the enquiry again, and take another offer."""
+REASON_TOO_MANY_ENQUIRIES: Reason.ValueType  # 87
+"""More enquiries than a member may have open, or make in a day. Close one, or wait."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

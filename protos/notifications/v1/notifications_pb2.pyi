@@ -121,6 +121,7 @@ class Message(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
     NEED_CODE_FIELD_NUMBER: _builtins.int
+    ENQUIRY_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The message."""
     kind: _builtins.str
@@ -133,6 +134,8 @@ class Message(_message.Message):
     """How urgent that is."""
     need_code: _builtins.str
     """The need that the referral is about, see /taxonomy."""
+    enquiry_id: _builtins.str
+    """The enquiry it is about."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -152,10 +155,11 @@ class Message(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         read_time: _timestamp_pb2.Timestamp | None = ...,
         need_code: _builtins.str = ...,
+        enquiry_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "id", b"id", "kind", b"kind", "need_code", b"need_code", "read_time", b"read_time", "referral_id", b"referral_id", "text", b"text", "urgency_code", b"urgency_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "enquiry_id", b"enquiry_id", "id", b"id", "kind", b"kind", "need_code", b"need_code", "read_time", b"read_time", "referral_id", b"referral_id", "text", b"text", "urgency_code", b"urgency_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -96,6 +96,18 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """Somebody else of your organisation answers for it."""
     TOLD_KIND_REFERRAL_DELETION_CONFIRMED: _ToldKind.ValueType  # 49
     """The receiver holds nothing more of a person who took her consent back."""
+    TOLD_KIND_ENQUIRY_OPENED: _ToldKind.ValueType  # 33
+    """An enquiry was put to your organisation: can one of your services help?"""
+    TOLD_KIND_ENQUIRY_OFFERED: _ToldKind.ValueType  # 34
+    """A service offers something on your enquiry, the first that does."""
+    TOLD_KIND_ENQUIRY_OFFERS_WAITING: _ToldKind.ValueType  # 35
+    """The time of your enquiry is over, and offers wait: take one."""
+    TOLD_KIND_ENQUIRY_MATCHED: _ToldKind.ValueType  # 36
+    """Your offer was taken: a referral follows."""
+    TOLD_KIND_ENQUIRY_EXHAUSTED: _ToldKind.ValueType  # 37
+    """Nobody was found for your enquiry."""
+    TOLD_KIND_ENQUIRY_CANCELLED: _ToldKind.ValueType  # 38
+    """Your enquiry ended, for no offer was taken in time."""
     TOLD_KIND_WEBHOOK_TEST: _ToldKind.ValueType  # 26
     """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 
@@ -171,6 +183,18 @@ TOLD_KIND_REFERRAL_ASSIGNED: ToldKind.ValueType  # 48
 """Somebody else of your organisation answers for it."""
 TOLD_KIND_REFERRAL_DELETION_CONFIRMED: ToldKind.ValueType  # 49
 """The receiver holds nothing more of a person who took her consent back."""
+TOLD_KIND_ENQUIRY_OPENED: ToldKind.ValueType  # 33
+"""An enquiry was put to your organisation: can one of your services help?"""
+TOLD_KIND_ENQUIRY_OFFERED: ToldKind.ValueType  # 34
+"""A service offers something on your enquiry, the first that does."""
+TOLD_KIND_ENQUIRY_OFFERS_WAITING: ToldKind.ValueType  # 35
+"""The time of your enquiry is over, and offers wait: take one."""
+TOLD_KIND_ENQUIRY_MATCHED: ToldKind.ValueType  # 36
+"""Your offer was taken: a referral follows."""
+TOLD_KIND_ENQUIRY_EXHAUSTED: ToldKind.ValueType  # 37
+"""Nobody was found for your enquiry."""
+TOLD_KIND_ENQUIRY_CANCELLED: ToldKind.ValueType  # 38
+"""Your enquiry ended, for no offer was taken in time."""
 TOLD_KIND_WEBHOOK_TEST: ToldKind.ValueType  # 26
 """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 Global___ToldKind: _TypeAlias = ToldKind  # noqa: Y015
@@ -286,6 +310,50 @@ class ReceiptTold(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReceiptTold: _TypeAlias = ReceiptTold  # noqa: Y015
+
+@_typing.final
+class EnquiryTold(_message.Message):
+    """Of an enquiry: nothing of whom it is about, or of who asks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENQUIRY_ID_FIELD_NUMBER: _builtins.int
+    URGENCY_FIELD_NUMBER: _builtins.int
+    NEED_CODE_FIELD_NUMBER: _builtins.int
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    enquiry_id: _builtins.str
+    """Which."""
+    urgency: _referrals_pb2.Urgency.ValueType
+    """How urgent it is."""
+    need_code: _builtins.str
+    """What is needed."""
+    service_id: _builtins.str
+    """Which service offers it, or was taken."""
+    url: _builtins.str
+    """Where the detail is."""
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when an answer is waited for."""
+
+    def __init__(
+        self,
+        *,
+        enquiry_id: _builtins.str = ...,
+        urgency: _referrals_pb2.Urgency.ValueType = ...,
+        need_code: _builtins.str = ...,
+        service_id: _builtins.str = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+        url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "enquiry_id", b"enquiry_id", "need_code", b"need_code", "service_id", b"service_id", "urgency", b"urgency", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnquiryTold: _TypeAlias = EnquiryTold  # noqa: Y015
 
 @_typing.final
 class WebhookTold(_message.Message):

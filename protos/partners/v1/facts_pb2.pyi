@@ -67,6 +67,8 @@ class ServiceFact(_message.Message):
     DEPARTMENT_CODE_FIELD_NUMBER: _builtins.int
     ACTIVE_FIELD_NUMBER: _builtins.int
     INTAKE_CODE_FIELD_NUMBER: _builtins.int
+    CRITERION_CODES_FIELD_NUMBER: _builtins.int
+    CRITERIA_SAID_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
     organization_id: _builtins.str
     country_code: _builtins.str
@@ -74,8 +76,14 @@ class ServiceFact(_message.Message):
     active: _builtins.bool
     intake_code: _builtins.str
     """OPEN | WAITLIST | CLOSED | empty"""
+    criteria_said: _builtins.bool
+    """Whether that is said: facts of before don't."""
     @_builtins.property
     def need_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def criterion_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """By which criteria of a match (age, gender, dependants, language, area) it decides whom it takes: those for which it has stated a limit."""
+
     def __init__(
         self,
         *,
@@ -86,10 +94,12 @@ class ServiceFact(_message.Message):
         department_code: _builtins.str = ...,
         active: _builtins.bool = ...,
         intake_code: _builtins.str = ...,
+        criterion_codes: _abc.Iterable[_builtins.str] | None = ...,
+        criteria_said: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "country_code", b"country_code", "department_code", b"department_code", "intake_code", b"intake_code", "need_codes", b"need_codes", "organization_id", b"organization_id", "service_id", b"service_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "country_code", b"country_code", "criteria_said", b"criteria_said", "criterion_codes", b"criterion_codes", "department_code", b"department_code", "intake_code", b"intake_code", "need_codes", b"need_codes", "organization_id", b"organization_id", "service_id", b"service_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

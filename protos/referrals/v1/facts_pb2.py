@@ -23,20 +23,23 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from protos.referrals.v1 import enquiries_pb2 as protos_dot_referrals_dot_v1_dot_enquiries__pb2
 from protos.referrals.v1 import referrals_pb2 as protos_dot_referrals_dot_v1_dot_referrals__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/referrals/v1/facts.proto\x12\x13\x65nlace.referrals.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#protos/referrals/v1/referrals.proto\"\xfd\x03\n\x0cReferralFact\x12\x13\n\x0breferral_id\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.enlace.referrals.v1.State\x12-\n\x07urgency\x18\x03 \x01(\x0e\x32\x1c.enlace.referrals.v1.Urgency\x12\x11\n\tneed_code\x18\x04 \x01(\t\x12\x1e\n\x16sender_organization_id\x18\x05 \x01(\t\x12\x18\n\x10sender_worker_id\x18\x06 \x01(\t\x12 \n\x18receiver_organization_id\x18\x07 \x01(\t\x12\x12\n\nservice_id\x18\x08 \x01(\t\x12\x13\n\x0breason_code\x18\t \x01(\t\x12-\n\x05\x63lock\x18\n \x01(\x0e\x32\x1e.enlace.referrals.v1.ClockKind\x12,\n\x08\x64ue_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x15\x61\x63tor_organization_id\x18\x0c \x01(\t\x12\x15\n\roverride_used\x18\r \x01(\x08\x12\x1d\n\x15responsible_worker_id\x18\x0e \x01(\t\x12\x17\n\x0f\x61\x63tor_worker_id\x18\x0f \x01(\t\x12\x1b\n\x13\x63hanged_field_codes\x18\x10 \x03(\t\"\x97\x01\n\x0b\x43ontactFact\x12\x12\n\ncontact_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x19\n\x11line_country_code\x18\x03 \x01(\t\x12\x11\n\tkind_code\x18\x04 \x01(\t\x12-\n\x07urgency\x18\x05 \x01(\x0e\x32\x1c.enlace.referrals.v1.Urgency\"\xb5\x01\n\x0bReceiptFact\x12\x12\n\nreceipt_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12!\n\x19recipient_organization_id\x18\x03 \x01(\t\x12.\n\nuntil_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0breason_code\x18\x05 \x01(\t\x12\x17\n\x0forganization_id\x18\x06 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/referrals/v1/facts.proto\x12\x13\x65nlace.referrals.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#protos/referrals/v1/enquiries.proto\x1a#protos/referrals/v1/referrals.proto\"\xfd\x03\n\x0cReferralFact\x12\x13\n\x0breferral_id\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.enlace.referrals.v1.State\x12-\n\x07urgency\x18\x03 \x01(\x0e\x32\x1c.enlace.referrals.v1.Urgency\x12\x11\n\tneed_code\x18\x04 \x01(\t\x12\x1e\n\x16sender_organization_id\x18\x05 \x01(\t\x12\x18\n\x10sender_worker_id\x18\x06 \x01(\t\x12 \n\x18receiver_organization_id\x18\x07 \x01(\t\x12\x12\n\nservice_id\x18\x08 \x01(\t\x12\x13\n\x0breason_code\x18\t \x01(\t\x12-\n\x05\x63lock\x18\n \x01(\x0e\x32\x1e.enlace.referrals.v1.ClockKind\x12,\n\x08\x64ue_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x15\x61\x63tor_organization_id\x18\x0c \x01(\t\x12\x15\n\roverride_used\x18\r \x01(\x08\x12\x1d\n\x15responsible_worker_id\x18\x0e \x01(\t\x12\x17\n\x0f\x61\x63tor_worker_id\x18\x0f \x01(\t\x12\x1b\n\x13\x63hanged_field_codes\x18\x10 \x03(\t\"\x97\x01\n\x0b\x43ontactFact\x12\x12\n\ncontact_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x19\n\x11line_country_code\x18\x03 \x01(\t\x12\x11\n\tkind_code\x18\x04 \x01(\t\x12-\n\x07urgency\x18\x05 \x01(\x0e\x32\x1c.enlace.referrals.v1.Urgency\"\xb5\x01\n\x0bReceiptFact\x12\x12\n\nreceipt_id\x18\x01 \x01(\t\x12\x11\n\tperson_id\x18\x02 \x01(\t\x12!\n\x19recipient_organization_id\x18\x03 \x01(\t\x12.\n\nuntil_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0breason_code\x18\x05 \x01(\t\x12\x17\n\x0forganization_id\x18\x06 \x01(\t\"\xbf\x03\n\x0b\x45nquiryFact\x12\x12\n\nenquiry_id\x18\x01 \x01(\t\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.enlace.referrals.v1.EnquiryState\x12-\n\x07urgency\x18\x03 \x01(\x0e\x32\x1c.enlace.referrals.v1.Urgency\x12\x11\n\tneed_code\x18\x04 \x01(\t\x12\x17\n\x0forganization_id\x18\x05 \x01(\t\x12\x11\n\tworker_id\x18\x06 \x01(\t\x12\x1e\n\x16\x61sked_organization_ids\x18\x07 \x03(\t\x12\x12\n\nservice_id\x18\x08 \x01(\t\x12\x1f\n\x17service_organization_id\x18\t \x01(\t\x12\x30\n\x06\x61nswer\x18\n \x01(\x0e\x32 .enlace.referrals.v1.OfferAnswer\x12\x13\n\x0breason_code\x18\x0b \x01(\t\x12,\n\x08\x64ue_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x15\x61\x63tor_organization_id\x18\r \x01(\t\x12\x13\n\x0b\x66irst_offer\x18\x0e \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.referrals.v1.facts_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REFERRALFACT']._serialized_start=127
-  _globals['_REFERRALFACT']._serialized_end=636
-  _globals['_CONTACTFACT']._serialized_start=639
-  _globals['_CONTACTFACT']._serialized_end=790
-  _globals['_RECEIPTFACT']._serialized_start=793
-  _globals['_RECEIPTFACT']._serialized_end=974
+  _globals['_REFERRALFACT']._serialized_start=164
+  _globals['_REFERRALFACT']._serialized_end=673
+  _globals['_CONTACTFACT']._serialized_start=676
+  _globals['_CONTACTFACT']._serialized_end=827
+  _globals['_RECEIPTFACT']._serialized_start=830
+  _globals['_RECEIPTFACT']._serialized_end=1011
+  _globals['_ENQUIRYFACT']._serialized_start=1014
+  _globals['_ENQUIRYFACT']._serialized_end=1461
 # @@protoc_insertion_point(module_scope)

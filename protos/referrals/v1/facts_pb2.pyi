@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from protos.referrals.v1 import enquiries_pb2 as _enquiries_pb2
 from protos.referrals.v1 import referrals_pb2 as _referrals_pb2
 import builtins as _builtins
 import sys
@@ -167,3 +168,73 @@ class ReceiptFact(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReceiptFact: _TypeAlias = ReceiptFact  # noqa: Y015
+
+@_typing.final
+class EnquiryFact(_message.Message):
+    """enlace.enquiry.{opened,answered,offers_waiting,matched,exhausted,cancelled}.v1 · key: enquiry_id. Of answered with no_capacity partners hears that the
+    figure of the service is in doubt.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENQUIRY_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    URGENCY_FIELD_NUMBER: _builtins.int
+    NEED_CODE_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    ASKED_ORGANIZATION_IDS_FIELD_NUMBER: _builtins.int
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    SERVICE_ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    REASON_CODE_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    ACTOR_ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    FIRST_OFFER_FIELD_NUMBER: _builtins.int
+    enquiry_id: _builtins.str
+    state: _enquiries_pb2.EnquiryState.ValueType
+    urgency: _referrals_pb2.Urgency.ValueType
+    need_code: _builtins.str
+    organization_id: _builtins.str
+    """who asks"""
+    worker_id: _builtins.str
+    service_id: _builtins.str
+    """of answered and matched"""
+    service_organization_id: _builtins.str
+    answer: _enquiries_pb2.OfferAnswer.ValueType
+    reason_code: _builtins.str
+    actor_organization_id: _builtins.str
+    """empty: the clock"""
+    first_offer: _builtins.bool
+    """of answered: nobody had offered anything before"""
+    @_builtins.property
+    def asked_organization_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of opened"""
+
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        enquiry_id: _builtins.str = ...,
+        state: _enquiries_pb2.EnquiryState.ValueType = ...,
+        urgency: _referrals_pb2.Urgency.ValueType = ...,
+        need_code: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        worker_id: _builtins.str = ...,
+        asked_organization_ids: _abc.Iterable[_builtins.str] | None = ...,
+        service_id: _builtins.str = ...,
+        service_organization_id: _builtins.str = ...,
+        answer: _enquiries_pb2.OfferAnswer.ValueType = ...,
+        reason_code: _builtins.str = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+        actor_organization_id: _builtins.str = ...,
+        first_offer: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_organization_id", b"actor_organization_id", "answer", b"answer", "asked_organization_ids", b"asked_organization_ids", "due_time", b"due_time", "enquiry_id", b"enquiry_id", "first_offer", b"first_offer", "need_code", b"need_code", "organization_id", b"organization_id", "reason_code", b"reason_code", "service_id", b"service_id", "service_organization_id", b"service_organization_id", "state", b"state", "urgency", b"urgency", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnquiryFact: _TypeAlias = EnquiryFact  # noqa: Y015

@@ -953,6 +953,7 @@ class CreateReferralRequest(_message.Message):
     SERVICE_ID_FIELD_NUMBER: _builtins.int
     BASED_ON_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ENQUIRY_ID_FIELD_NUMBER: _builtins.int
     person_id: _builtins.str
     """Whose need: a file of your organisation."""
     contact_id: _builtins.str
@@ -966,6 +967,8 @@ class CreateReferralRequest(_message.Message):
     based_on_id: _builtins.str
     """The referral it follows."""
     request_id: _builtins.str
+    enquiry_id: _builtins.str
+    """The enquiry whose taken offer it goes on from: it gives need, urgency, service and contact."""
     def __init__(
         self,
         *,
@@ -976,10 +979,11 @@ class CreateReferralRequest(_message.Message):
         service_id: _builtins.str = ...,
         based_on_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        enquiry_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["based_on_id", b"based_on_id", "contact_id", b"contact_id", "need_code", b"need_code", "person_id", b"person_id", "request_id", b"request_id", "service_id", b"service_id", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["based_on_id", b"based_on_id", "contact_id", b"contact_id", "enquiry_id", b"enquiry_id", "need_code", b"need_code", "person_id", b"person_id", "request_id", b"request_id", "service_id", b"service_id", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -213,6 +213,7 @@ class ReferralsServicer:
 
     def CreateReferral(self, request, context):
         """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft.
+        illegal_transition: no offer of the enquiry was taken, or there is a referral from it already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -248,7 +249,7 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetQueueVersion(self, request, context):
-        """Says by one opaque text whether anything changed in what the caller's lists of referrals and contacts show: ask it often, and the lists when it
+        """Says by one opaque text whether anything changed in what the caller's lists of referrals, contacts and enquiries show: ask it often, and the lists when it
         differs. A coordinator or auditor hears of the whole network.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -34,7 +34,9 @@ class ReferralsStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ReferralsAsyncStub: ...
     CreateReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CreateReferralRequest, _referrals_pb2.Referral]
-    """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft."""
+    """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft.
+    illegal_transition: no offer of the enquiry was taken, or there is a referral from it already.
+    """
     UpdateReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.UpdateReferralRequest, _referrals_pb2.Referral]
     """Changes the fields of a draft named in update_mask: need_code, urgency, service_id, receipt_id, contact_id.
     service_unknown: the directory's fact has not arrived, or it is inactive.
@@ -46,7 +48,7 @@ class ReferralsStub:
     CountReferrals: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CountReferralsRequest, _referrals_pb2.CountReferralsResponse]
     """Counts what a desk has before it, for the same box and filters as ListReferrals."""
     GetQueueVersion: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetQueueVersionRequest, _referrals_pb2.QueueVersion]
-    """Says by one opaque text whether anything changed in what the caller's lists of referrals and contacts show: ask it often, and the lists when it
+    """Says by one opaque text whether anything changed in what the caller's lists of referrals, contacts and enquiries show: ask it often, and the lists when it
     differs. A coordinator or auditor hears of the whole network.
     """
     BatchGetQueueVersions: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.BatchGetQueueVersionsRequest, _referrals_pb2.BatchGetQueueVersionsResponse]
@@ -140,7 +142,9 @@ class ReferralsAsyncStub(ReferralsStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CreateReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft."""
+    """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft.
+    illegal_transition: no offer of the enquiry was taken, or there is a referral from it already.
+    """
     UpdateReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.UpdateReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Changes the fields of a draft named in update_mask: need_code, urgency, service_id, receipt_id, contact_id.
     service_unknown: the directory's fact has not arrived, or it is inactive.
@@ -152,7 +156,7 @@ class ReferralsAsyncStub(ReferralsStub):
     CountReferrals: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CountReferralsRequest, _referrals_pb2.CountReferralsResponse]  # type: ignore[assignment]
     """Counts what a desk has before it, for the same box and filters as ListReferrals."""
     GetQueueVersion: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetQueueVersionRequest, _referrals_pb2.QueueVersion]  # type: ignore[assignment]
-    """Says by one opaque text whether anything changed in what the caller's lists of referrals and contacts show: ask it often, and the lists when it
+    """Says by one opaque text whether anything changed in what the caller's lists of referrals, contacts and enquiries show: ask it often, and the lists when it
     differs. A coordinator or auditor hears of the whole network.
     """
     BatchGetQueueVersions: _aio.UnaryUnaryMultiCallable[_referrals_pb2.BatchGetQueueVersionsRequest, _referrals_pb2.BatchGetQueueVersionsResponse]  # type: ignore[assignment]
@@ -249,7 +253,9 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.CreateReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft."""
+        """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft.
+        illegal_transition: no offer of the enquiry was taken, or there is a referral from it already.
+        """
 
     @_abc_1.abstractmethod
     def UpdateReferral(
@@ -291,7 +297,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.GetQueueVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.QueueVersion, _abc.Awaitable[_referrals_pb2.QueueVersion]]:
-        """Says by one opaque text whether anything changed in what the caller's lists of referrals and contacts show: ask it often, and the lists when it
+        """Says by one opaque text whether anything changed in what the caller's lists of referrals, contacts and enquiries show: ask it often, and the lists when it
         differs. A coordinator or auditor hears of the whole network.
         """
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from flask import Blueprint, render_template, request
 
 from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, i18n, names, pictures
 from services.gateway.clients import clients
@@ -58,6 +59,7 @@ def board() -> str:
         times=bars(times, known),
         slowest=SLOWEST,
         probation=probation,
+        unmet=clients().enquiries.ListUnmetNeeds(e.ListUnmetNeedsRequest()).needs,
     )
 
 

@@ -61,6 +61,7 @@ def install(app: Flask) -> None:
         need_group=names.need_group,
         needs=names.needs,
         due=due.due,
+        due_of_enquiry=due.of_enquiry,
         ahead=due.ahead,
         next_step=steps.next_step,
         who_acts=steps.who_acts,

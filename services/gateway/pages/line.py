@@ -9,6 +9,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, names, session
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
+from services.gateway.pages.enquiries import of_contact
 
 blueprint = Blueprint("line", __name__)
 CHANGEABLE = ("triage", "kind_code", "speaker_code", "outcome_code", "campaign_code", "department", "need_code", "note", "language")
@@ -48,8 +49,16 @@ def new() -> str:
 def page(shown: c.Contact, errors: dict[str, str], reference: str = "", pin: str = "") -> str:
     """The contact with its triage; `reference` and `pin` only right after it was recorded."""
     asked = asked_for(shown.id)
-    seen = names.names_of(asked)
-    return render_template("contact.html", contact=shown, errors=errors, reference=reference, pin=pin, referrals=asked, names=seen)
+    return render_template(
+        "contact.html",
+        contact=shown,
+        errors=errors,
+        reference=reference,
+        pin=pin,
+        referrals=asked,
+        enquiries=of_contact(shown.id),
+        names=names.names_of(asked),
+    )
 
 
 def asked_for(identifier: str) -> list[r.Referral]:

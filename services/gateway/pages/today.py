@@ -12,6 +12,7 @@ from services.gateway import access, i18n, names, session
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.pages.directory import own_services
+from services.gateway.pages.enquiries import asking, received
 from services.gateway.pages.line import still_open
 
 blueprint = Blueprint("today", __name__)
@@ -90,6 +91,7 @@ def today() -> str:
     watched = not show and (me.may("worker", "operator") or box == r.BOX_NETWORK)
     unanswered = came_back(r.BOX_OUTBOX if box == r.BOX_MINE else box) if watched else []
     open_needs = {row.id for row in unanswered}
+    desk = me.may("worker", "operator")
     now, later = within_the_hour(row for row in answer.referrals if row.id not in open_needs)
     return render_template(
         "today.html",
@@ -100,6 +102,8 @@ def today() -> str:
         unanswered=unanswered,
         overdue=overdue() if not show else [],
         beds=[] if show else beds(),
+        received=received() if desk and not show else [],
+        asking=asking() if desk and not show else [],
         contacts=still_open() if me.may("operator") and not show else [],
         names=names.names_of([*answer.referrals, *unanswered]),
         show=show,

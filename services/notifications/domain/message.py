@@ -24,6 +24,7 @@ class Message:
     create_time: datetime
     read_time: datetime | None = None
     need_code: str = ""
+    enquiry_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,31 @@ def about_subject(kind: str, subject: str, organization_id: str, time: datetime)
     return Message(
         derived_id(f"{subject}/{time.isoformat()}", told), told.audience, organization_id, "", "", told.kind, "", "", "", "", time
     )
+
+
+def about_enquiry(
+    told: list[Told], enquiry_id: str, asker_organization_id: str, cause: str, urgency: str, need_code: str, time: datetime
+) -> list[Message]:
+    """To those whom an enquiry concerns. Who asks is in the message to the asker only, as the one whose it is."""
+    personal = {one.organization_id: one.worker_id for one in told if one.audience is Audience.WORKER}
+    return [
+        Message(
+            derived_id(f"{enquiry_id}/{cause}/{time.isoformat()}", one),
+            one.audience,
+            one.organization_id,
+            one.worker_id,
+            personal.get(one.organization_id, "") if one.audience is Audience.DESK else "",
+            one.kind,
+            "",
+            urgency,
+            asker_organization_id if one.organization_id == asker_organization_id else "",
+            "",
+            time,
+            need_code=need_code,
+            enquiry_id=enquiry_id,
+        )
+        for one in told
+    ]
 
 
 def letter_id(message_id: str) -> str:

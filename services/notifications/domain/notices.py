@@ -29,7 +29,7 @@ ALL = (Party.RECEIVER, Party.SENDER, Party.COORDINATION)
 
 @dataclass(frozen=True)
 class Notice:
-    """`verb` is that of the referral's fact it follows, or `fact` one of a contact or receipt (`receipt.given`), which its desk is told; both are empty for
+    """`verb` is that of the referral's fact it follows, or `fact` one of a contact, receipt or enquiry (`receipt.given`); both are empty for
     what has a rule of its own."""
 
     kind: str
@@ -282,6 +282,60 @@ NOTICES: tuple[Notice, ...] = (
         en="A decision in the interest of a child waits for a second person: without a confirmation it opens nothing. It is in the child's file.",
         fr="Une décision dans l'intérêt d'un enfant attend une deuxième personne : sans confirmation elle n'ouvre rien. Elle est dans son dossier.",
         fact="receipt.proposed",
+    ),
+    Notice(
+        "enquiry_opened",
+        "",
+        (),
+        es="Preguntan si uno de sus servicios puede recibir a alguien.",
+        en="Somebody asks whether one of your services can take a person in.",
+        fr="On demande si l'un de vos services peut accueillir quelqu'un.",
+        fact="enquiry.opened",
+    ),
+    Notice(
+        "enquiry_offered",
+        "",
+        (),
+        es="Un servicio ofrece ayuda para su consulta.",
+        en="A service offers help for your enquiry.",
+        fr="Un service propose son aide pour votre demande.",
+        fact="enquiry.answered",
+    ),
+    Notice(
+        "enquiry_offers_waiting",
+        "",
+        (),
+        es="Su consulta espera: tome un ofrecimiento o siga con la remisión.",
+        en="Your enquiry waits: take an offer, or go on with the referral.",
+        fr="Votre demande attend : acceptez une proposition ou continuez l'orientation.",
+        fact="enquiry.offers_waiting",
+    ),
+    Notice(
+        "enquiry_matched",
+        "",
+        (),
+        es="Tomaron su ofrecimiento: llegará una remisión.",
+        en="Your offer was taken: a referral will follow.",
+        fr="Votre proposition a été acceptée : une orientation suivra.",
+        fact="enquiry.matched",
+    ),
+    Notice(
+        "enquiry_exhausted",
+        "",
+        (),
+        es="Nadie pudo responder a una consulta: la persona sigue sin servicio.",
+        en="Nobody could help with an enquiry: the person still has no service.",
+        fr="Personne n'a pu répondre à une demande : la personne reste sans service.",
+        fact="enquiry.exhausted",
+    ),
+    Notice(
+        "enquiry_cancelled",
+        "",
+        (),
+        es="Su consulta se cerró: nadie tomó los ofrecimientos a tiempo.",
+        en="Your enquiry was closed: nobody took the offers in time.",
+        fr="Votre demande a été close : personne n'a accepté les propositions à temps.",
+        fact="enquiry.cancelled",
     ),
     Notice(
         "message_undeliverable",

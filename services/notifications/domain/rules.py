@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-from services.notifications.domain.notices import ALL, BY_VERB, OVERSEEING, SENDER, SILENT, Party
+from services.notifications.domain.notices import ALL, BY_FACT, BY_VERB, OVERSEEING, SENDER, SILENT, Party
 
 # What is older than this when it is heard (a new service, a replay, a demo's made-up past) is history: nobody is woken for it.
 HISTORY = timedelta(days=7)
@@ -59,6 +59,10 @@ INVITATION_VERBS = frozenset({"created", "accepted", "replaced", "revoked"})
 OVERRIDE_USED = "override_used"
 MESSAGE_UNDELIVERABLE = "message_undeliverable"
 WEBHOOK_DISABLED = "webhook_disabled"
+ENQUIRY_OPENED, ENQUIRY_OFFERED, ENQUIRY_OFFERS_WAITING = "enquiry_opened", "enquiry_offered", "enquiry_offers_waiting"
+ENQUIRY_MATCHED, ENQUIRY_EXHAUSTED, ENQUIRY_CANCELLED = "enquiry_matched", "enquiry_exhausted", "enquiry_cancelled"
+# That the referral goes on from what was taken, its receiver hears by the referral itself.
+ENQUIRY_VERBS = frozenset(fact.removeprefix("enquiry.") for fact in BY_FACT if fact.startswith("enquiry.")) | {"referred"}
 MANAGER_INVITED, WORKER_INVITED, ACCOUNT_OPENED = "manager_invited", "worker_invited", "account_opened"
 
 
@@ -89,6 +93,31 @@ def told_of(happening: Happening, now: datetime) -> list[Told]:
     if happening.verb == "sent" and happening.override_used:
         told += [Told(OVERRIDE_USED, Audience.COORDINATION), *_desk(OVERRIDE_USED, happening.sender_organization_id)]  # who may confirm it
     return list(dict.fromkeys(told))
+
+
+def told_of_enquiry(
+    verb: str, asker: tuple[str, str], asked: Sequence[str], taken: str, *, first_offer: bool, by_clock: bool
+) -> list[Told]:
+    """Who is asked is told that it is asked, and whose offer was taken that it was; `asker` is (organisation, worker), who hears the rest.
+
+    The coordination is told of what nobody could help with.
+    """
+    organization_id, worker_id = asker
+
+    def to_asker(kind: str) -> list[Told]:
+        return [*_desk(kind, organization_id), *([Told(kind, Audience.WORKER, organization_id, worker_id)] if worker_id else [])]
+
+    if verb == "opened":
+        return [told for each in asked for told in _desk(ENQUIRY_OPENED, each)]
+    if verb == "answered":
+        return to_asker(ENQUIRY_OFFERED) if first_offer else []
+    if verb == "offers_waiting":
+        return to_asker(ENQUIRY_OFFERS_WAITING)
+    if verb == "matched":
+        return list(_desk(ENQUIRY_MATCHED, taken))
+    if verb == "exhausted":
+        return [*to_asker(ENQUIRY_EXHAUSTED), Told(ENQUIRY_EXHAUSTED, Audience.COORDINATION)]
+    return to_asker(ENQUIRY_CANCELLED) if verb == "cancelled" and by_clock else []
 
 
 def _recipients(kind: str, party: Party, happening: Happening) -> Sequence[Told]:

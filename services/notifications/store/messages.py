@@ -13,7 +13,7 @@ WEBHOOKS, EMAILS = "webhooks", "emails"
 
 _COLUMNS = (
     "id, audience, organization_id, worker_id, besides_worker_id, kind, referral_id, urgency,"
-    " sender_organization_id, receiver_organization_id, create_time, read_time, need_code"
+    " sender_organization_id, receiver_organization_id, create_time, read_time, need_code, enquiry_id"
 )
 
 # One round trip: the path from a fact to a partner's system is counted in milliseconds. A delivery's id is derived from its message and destination,
@@ -21,10 +21,10 @@ _COLUMNS = (
 _KEEP = """
 WITH made AS (
     INSERT INTO messages (id, audience, organization_id, worker_id, besides_worker_id, kind, referral_id, urgency,
-                          sender_organization_id, receiver_organization_id, create_time, need_code)
+                          sender_organization_id, receiver_organization_id, create_time, need_code, enquiry_id)
     SELECT * FROM unnest(%(id)s::text[], %(audience)s::text[], %(organization_id)s::text[], %(worker_id)s::text[], %(besides_worker_id)s::text[],
                          %(kind)s::text[], %(referral_id)s::text[], %(urgency)s::text[], %(sender_organization_id)s::text[],
-                         %(receiver_organization_id)s::text[], %(create_time)s::timestamptz[], %(need_code)s::text[])
+                         %(receiver_organization_id)s::text[], %(create_time)s::timestamptz[], %(need_code)s::text[], %(enquiry_id)s::text[])
     ON CONFLICT (id) DO NOTHING
     RETURNING id, audience, organization_id, kind
 ), destination AS (
@@ -56,7 +56,7 @@ def keep(tx: Transaction, messages: Sequence[Message], body: str, now: datetime,
     if not messages:
         return
     columns = ("id", "organization_id", "worker_id", "besides_worker_id", "kind", "referral_id", "urgency")
-    parties = ("sender_organization_id", "receiver_organization_id", "create_time", "need_code")
+    parties = ("sender_organization_id", "receiver_organization_id", "create_time", "need_code", "enquiry_id")
     values = {name: [getattr(message, name) for message in messages] for name in (*columns, *parties)}
     audiences = [message.audience.value for message in messages]
     tx.execute(_KEEP, {**values, "audience": audiences, "body": body, "now": now, "by_email": by_email})

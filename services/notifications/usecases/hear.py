@@ -7,9 +7,9 @@ from chassis.envelope import NewerKind
 from chassis.outbox import Fact
 from services.notifications import wire
 from services.notifications.domain.member import OUT
-from services.notifications.domain.message import about_subject, messages_of
+from services.notifications.domain.message import about_enquiry, about_subject, messages_of
 from services.notifications.domain.notices import BY_FACT
-from services.notifications.domain.rules import HISTORY, INVITATION_VERBS, VERBS, invitation_kind, told_of
+from services.notifications.domain.rules import ENQUIRY_VERBS, HISTORY, INVITATION_VERBS, VERBS, invitation_kind, told_of, told_of_enquiry
 from services.notifications.store import deliveries, letters, members, messages
 
 
@@ -29,6 +29,25 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
     if notice and (desk := wire.organization_of(fact, name)) and now - fact.time <= HISTORY:
         message = about_subject(notice.kind, fact.subject, desk, fact.time)
         messages.keep(tx, [message], wire.subject_body(fact, name), now, by_email=by_email)
+
+
+def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_email: bool) -> None:
+    """Tells who is asked, whose offer was taken, and who asks; a verb that no rule knows was said by a later version."""
+    body, verb = wire.enquiry_fact(fact), wire.verb_of(fact, "enquiry")
+    if verb not in ENQUIRY_VERBS:
+        raise NewerKind
+    if now - fact.time > HISTORY:
+        return
+    told = told_of_enquiry(
+        verb,
+        (body.organization_id, body.worker_id),
+        body.asked_organization_ids,
+        body.service_organization_id,
+        first_offer=body.first_offer,
+        by_clock=not body.actor_organization_id,
+    )
+    about = about_enquiry(told, fact.subject, body.organization_id, str(fact.version), wire.urgency_name(body), body.need_code, fact.time)
+    messages.keep(tx, about, wire.enquiry_body(fact, body, public_url), now, by_email=by_email)
 
 
 def organization(tx: Transaction, fact: Fact) -> None:

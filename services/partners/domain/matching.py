@@ -10,12 +10,11 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from services.partners.domain.codes import Check, Taxonomy
-from services.partners.domain.service import SHELTER_NEEDS, Capacity, Eligibility, Gender, Intake
+from services.partners.domain.service import ANY_AGE, SHELTER_NEEDS, Capacity, Eligibility, Gender, Intake
 
 FRESH_SHELTER = timedelta(hours=24)  # a bed of this morning may be gone tonight
 FRESH = timedelta(days=7)
 ASSURED = timedelta(days=183)  # every entry is to be confirmed each six months
-ANY_AGE = 99  # a service up to this age means everybody
 
 
 class Verdict(IntEnum):

@@ -15,6 +15,7 @@ from services.partners.domain.subject import Subject
 
 SHELTER_NEEDS = frozenset({"HOU.EMG", "HOU.SAFE"})
 USUAL_UNIT = "places"  # if nothing is said
+ANY_AGE = 99  # a service up to this age means everybody
 
 
 class Gender(StrEnum):
@@ -89,6 +90,19 @@ class ServiceEntry:
     confidential: bool = False
     phone: str = ""
     active: bool = True
+
+    @property
+    def decides_by(self) -> tuple[str, ...]:
+        """By which criteria of a match it has said that it takes some and not others."""
+        stated = self.eligibility
+        limits = {
+            "age": bool(stated.minimum_age) or (stated.maximum_age is not None and stated.maximum_age < ANY_AGE),
+            "gender": bool(stated.genders) and set(stated.genders) != set(Gender),
+            "dependants": stated.takes_dependants is False or stated.maximum_dependants is not None,
+            "language": bool(self.languages),
+            "area": bool(self.department),
+        }
+        return tuple(name for name, limited in limits.items() if limited)
 
     def check(self, taxonomy: Taxonomy) -> None:
         """Refuses an entry that is wrong."""

@@ -37,7 +37,15 @@ class ReferralsServicer:
             contact_id=optional_id(request.contact_id, "contact_id") or None,
         )
         based_on = optional_id(request.based_on_id, "based_on_id")
-        made = self._usecases.create(call.tx, call.caller, call.clock.now(), object_id(request.person_id), draft, based_on_id=based_on)
+        made = self._usecases.create(
+            call.tx,
+            call.caller,
+            call.clock.now(),
+            object_id(request.person_id),
+            draft,
+            based_on_id=based_on,
+            enquiry_id=optional_id(request.enquiry_id, "enquiry_id"),
+        )
         return self._pack(made, call)
 
     def UpdateReferral(self, request: pb.UpdateReferralRequest, call: Call) -> pb.Referral:

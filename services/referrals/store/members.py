@@ -1,7 +1,10 @@
 """What was heard of members and services: enough to check standing and to know whose a service is, also while the directory is away."""
 
+from collections.abc import Sequence
+
 from chassis.db import Transaction
 from chassis.tokens import Caller
+from services.referrals.domain.enquiry import Attribute, Service
 
 
 def view_of(caller: Caller) -> str:
@@ -20,12 +23,12 @@ def note_member(
     )
 
 
-def note_service(tx: Transaction, identifier: str, organization_id: str, active: bool) -> None:
-    """A service of the directory."""
+def note_service(tx: Transaction, identifier: str, organization_id: str, active: bool, uses: Sequence[Attribute] | None = None) -> None:
+    """A service of the directory, and by what it decides whom it takes; None: that was not said."""
     tx.execute(
-        "INSERT INTO directory_services (id, organization_id, active) VALUES (%s, %s, %s)"
-        " ON CONFLICT (id) DO UPDATE SET organization_id = excluded.organization_id, active = excluded.active",
-        (identifier, organization_id, active),
+        "INSERT INTO directory_services (id, organization_id, active, uses) VALUES (%s, %s, %s, %s) ON CONFLICT (id) DO UPDATE"
+        " SET organization_id = excluded.organization_id, active = excluded.active, uses = excluded.uses",
+        (identifier, organization_id, active, None if uses is None else [each.value for each in uses]),
     )
 
 
@@ -61,3 +64,16 @@ def owner_of_service(tx: Transaction, service_id: str) -> str | None:
     """Whose a service is; None when it was not heard of or is no longer offered."""
     row = tx.execute("SELECT organization_id FROM directory_services WHERE id = %s AND active", (service_id,)).fetchone()
     return row["organization_id"] if row else None
+
+
+def services(tx: Transaction, identifiers: Sequence[str]) -> list[tuple[Service, str]]:
+    """Those of these services that are offered by a member in good standing, each with the type of that member."""
+    rows = tx.execute(
+        "SELECT s.id, s.organization_id, s.uses, m.type FROM directory_services s"
+        " JOIN members m ON m.id = s.organization_id AND m.kind = 'organization' AND m.active WHERE s.id = ANY(%s) AND s.active ORDER BY s.id",
+        (list(identifiers),),
+    ).fetchall()
+    return [
+        (Service(row["id"], row["organization_id"], None if row["uses"] is None else frozenset(map(Attribute, row["uses"]))), row["type"])
+        for row in rows
+    ]

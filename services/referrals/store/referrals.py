@@ -13,6 +13,7 @@ from chassis.wire import Position
 from services.referrals import wire
 from services.referrals.domain.codes import beginnings_of
 from services.referrals.domain.deadline import SOON, Deadline, DeadlineKind, Urgency
+from services.referrals.domain.enquiry import EnquiryState
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import BY_VERB, CAME_BACK, LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER, State
 from services.referrals.domain.person import Coarse
@@ -300,17 +301,22 @@ _OWN = " UNION ALL ".join(
         ("referrals", "receiver_organization_id = %(organization)s AND state <> 'draft'"),
         ("contacts", "organization_id = %(organization)s"),
         ("plans", "organization_id = %(organization)s"),
+        ("enquiries", "organization_id = %(organization)s"),
     )
 )
-_NETWORK = f"{_OWN} UNION ALL ({_NEWEST.format('referrals', 'state <> %(draft)s')})"
+# Of what was put to an organisation its own copies: that others answered is no change.
+_OWN += f" UNION ALL ({_NEWEST.format('enquiry_offers', 'organization_id = %(organization)s').replace('id,', 'enquiry_id || service_id,')})"
+_NETWORK = " UNION ALL ".join(
+    (_OWN, f"({_NEWEST.format('referrals', 'state <> %(draft)s')})", f"({_NEWEST.format('enquiries', 'state = %(exhausted)s')})")
+)
 
 
 def queue_version(tx: Transaction, organization_id: str, *, network: bool) -> str:
-    """A digest of what changed last among the referrals and contacts of an organisation; with `network`, of all that are not drafts."""
+    """A digest of what changed last among the referrals, contacts and enquiries of an organisation; with `network`, of all that are not drafts."""
     newest = _NETWORK if network else _OWN
     row = tx.execute(
         f"SELECT md5(coalesce(string_agg(id || version, ',' ORDER BY id, version), '')) AS version FROM ({newest}) AS newest",
-        {"organization": organization_id, "draft": State.DRAFT.value},
+        {"organization": organization_id, "draft": State.DRAFT.value, "exhausted": EnquiryState.EXHAUSTED.value},
     ).fetchone()
     assert row is not None
     return str(row["version"])

@@ -23,6 +23,7 @@ from services.referrals.store import referrals
 from services.referrals.store.contacts import Contacts as Book
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
+from services.referrals.usecases.enquiries import cancel_of
 from services.referrals.usecases.people import People
 from services.referrals.usecases.referrals import Referrals
 
@@ -150,7 +151,9 @@ class References:
 
     def withdraw_consent(self, tx: Transaction, contact: Contact, trail: list[Entry]) -> None:
         """Ends everything that was allowed or asked for of her, by whomever."""
-        for person_id in self._people_of(tx, contact):
+        people = self._people_of(tx, contact)
+        cancel_of(tx, self._clock.now(), contact.id, people)
+        for person_id in people:
             self._people.withdraw_all(tx, self._clock.now(), contact.id, person_id, trail)
 
     def confirm_help(self, tx: Transaction, contact: Contact, help_came: bool) -> None:

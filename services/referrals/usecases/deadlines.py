@@ -1,36 +1,68 @@
-"""The watch: fires the clocks of referrals as their levels are reached, also those reached while nobody was running."""
+"""The watch: fires the clocks of referrals and enquiries as their levels are reached, also those reached while nobody was running."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
 
 from chassis import metrics
 from chassis.clock import Clock
-from chassis.db import LOST, Database, wait_for_notice
+from chassis.db import LOST, Database, Transaction, wait_for_notice
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from services.referrals.domain.deadline import DeadlineKind
 from services.referrals.store import referrals
-from services.referrals.usecases.referrals import Referrals
 
 _BATCH = 50
 _LONGEST_WAIT = 1.0  # seconds; behind LISTEN, so that a change of the machine's time is noticed too
 _SHORTEST_WAIT = 0.05  # a due row that a caller holds just now is asked for again, but not in a tight loop
 
 
+class Fired(Protocol):
+    """What a clock did."""
+
+    @property
+    def verb(self) -> str:
+        """What became true."""
+
+    @property
+    def clock(self) -> DeadlineKind | None:
+        """Which clock."""
+
+
+class Watched(Protocol):
+    """What has clocks."""
+
+    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> Sequence[Fired]:
+        """Notes what is reached, claims its rows, returns the events."""
+
+
 class DeadlineScheduler:
     """Several processes share the work by claiming rows."""
 
-    def __init__(self, requests: Referrals, database: Database, clock: Clock) -> None:
-        self._referrals = requests
+    def __init__(
+        self,
+        watched: Watched,
+        database: Database,
+        clock: Clock,
+        next_time: Callable[[Transaction], datetime | None] = referrals.next_clock_time,
+        name: str = "clocks",
+    ) -> None:
+        self._watched = watched
         self._database = database
         self._clock = clock
+        self._next_time = next_time
+        self._name = name
 
     def loop(self) -> Loop:
         """Until stopped; a database that went away is waited for."""
-        return Loop("clocks", self._work, waits_for=LOST)
+        return Loop(self._name, self._work, waits_for=LOST)
 
     def fire(self) -> int:
         """Tells every level that is reached by now; returns how many."""
         told = 0
         while True:
             with self._database.transaction(SYSTEM) as tx:
-                events = self._referrals.fire_clocks(tx, self._clock.now(), _BATCH)
+                events = self._watched.fire_clocks(tx, self._clock.now(), _BATCH)
             for event in events:
                 metrics.CLOCKS_FIRED.labels(event.clock.value if event.clock else "", event.verb).inc()
             told += len(events)
@@ -42,6 +74,6 @@ class DeadlineScheduler:
             connection.execute("LISTEN clocks")
             while loop.turn():
                 self.fire()
-                following = referrals.next_clock_time(connection)
+                following = self._next_time(connection)
                 seconds = (following - self._clock.now()).total_seconds() if following else _LONGEST_WAIT
                 wait_for_notice(connection, max(_SHORTEST_WAIT, min(seconds, _LONGEST_WAIT)))

@@ -1,6 +1,9 @@
 """What was heard of members and services is noted; one method a kind of fact."""
 
+from collections.abc import Sequence
+
 from chassis.db import Transaction
+from services.referrals.domain.enquiry import Attribute
 from services.referrals.store import members
 
 _IN_GOOD_STANDING = ("PROBATION", "APPROVED")
@@ -21,6 +24,6 @@ def key_changed(tx: Transaction, identifier: str, live: bool) -> None:
     members.note_member(tx, "key", identifier, live)
 
 
-def service_changed(tx: Transaction, identifier: str, organization_id: str, active: bool) -> None:
+def service_changed(tx: Transaction, identifier: str, organization_id: str, active: bool, uses: Sequence[Attribute] | None) -> None:
     """A service was registered or changed."""
-    members.note_service(tx, identifier, organization_id, active)
+    members.note_service(tx, identifier, organization_id, active, uses)

@@ -14,11 +14,12 @@ from chassis.wire import Position
 from services.referrals.domain import codes
 from services.referrals.domain.consent import Grant, Receipt
 from services.referrals.domain.deadline import Calendar, Urgency
+from services.referrals.domain.enquiry import Enquiry
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import LIVE, Side, State
 from services.referrals.domain.person import FieldGroup, Person
 from services.referrals.domain.referral import PROBATION_LIMIT, Actor, Event, Referral
-from services.referrals.store import contacts, members, referrals
+from services.referrals.store import contacts, enquiries, members, referrals
 from services.referrals.store.people import People
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.calendar import CountryCalendar
@@ -46,6 +47,18 @@ class Draft:
     contact_id: str | None = None
 
 
+def from_enquiry(draft: Draft, enquiry: Enquiry) -> Draft:
+    """What was not said anew as the enquiry and the taken offer have it."""
+    content = enquiry.content
+    return Draft(
+        draft.need_code or content.need_code,
+        draft.urgency or content.urgency,
+        draft.service_id or enquiry.taken_service_id,
+        draft.receipt_id,
+        draft.contact_id or enquiry.contact_id or None,
+    )
+
+
 class Referrals:
     """The requests themselves. Every method runs in the transaction `tx` and its scope."""
 
@@ -55,16 +68,23 @@ class Referrals:
         self._plans = plans
         self._calendar_of = calendar_of
 
-    def create(self, tx: Transaction, caller: Caller, now: datetime, person_id: str, draft: Draft, *, based_on_id: str = "") -> Referral:
-        """Opens a draft for a person of the caller's own organisation."""
+    def create(
+        self, tx: Transaction, caller: Caller, now: datetime, person_id: str, draft: Draft, *, based_on_id: str = "", enquiry_id: str = ""
+    ) -> Referral:
+        """Opens a draft for a person of the caller's own organisation; from an enquiry it has what was asked and taken there."""
         person = self._people.get(tx, person_id)
         if person.organization_id != caller.organization_id:
             raise NotFound
         person.check_not_erased()
         if based_on_id:
             referrals.get(tx, based_on_id)
+        enquiry = enquiries.get(tx, enquiry_id, for_update=True) if enquiry_id else None
         actor = actor_of(caller)
         referral = Referral.draft(new_id(), actor, person.id, person.coarse, now, based_on_id=based_on_id)
+        if enquiry is not None:
+            enquiry.refer(referral.id, now)
+            enquiries.keep(tx, enquiry)
+            draft = from_enquiry(draft, enquiry)
         if draft != Draft():
             self._change(tx, referral, actor, now, draft)
         referrals.keep(tx, referral, None)

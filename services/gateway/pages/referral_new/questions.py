@@ -15,6 +15,7 @@ from werkzeug.datastructures import MultiDict
 from chassis.errors import Refusal
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, names, session, words
@@ -34,15 +35,19 @@ ASKED: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Start:
-    """What it begins with, each brought along by its opaque id: a contact, a file, a service that was chosen in the directory."""
+    """What it begins with, each brought along by its opaque id: a contact, a file, a service that was chosen in the directory, an enquiry whose offer was
+    taken."""
 
     contact: c.Contact | None
     file: p.Person | None
     service: d.Service | None
+    enquiry: e.Enquiry | None = None
 
     @property
     def pages(self) -> list[str]:
-        """What is asked: of a person who has a file nothing."""
+        """What is asked: of a person who has a file nothing, and after an enquiry only how to reach her."""
+        if self.enquiry:
+            return ["contact", "services"]
         return [page for page in ASKED if not (self.file and page in ("about", "contact"))]
 
     def known(self) -> MultiDict[str, str]:
@@ -55,16 +60,34 @@ class Start:
             said["language"], said["department"] = self.contact.language, self.contact.department
             if is_one_need(self.contact.need_code):
                 said["need_code"] = self.contact.need_code
+        if self.enquiry:
+            said.update(as_said(self.enquiry.content))
         return said
+
+
+def as_said(content: e.EnquiryContent) -> dict[str, str]:
+    """What an enquiry said, as the answers of the questions."""
+    return {
+        "need_code": content.need_code,
+        "urgency": words.code("urgency", content.urgency),
+        "age_band": words.code("age_band", content.age_band),
+        "gender_code": words.code("person_gender", content.gender_code),
+        "language": content.languages[0] if content.languages else "es",
+        "department": content.department,
+        "dependants": str(content.dependants) if content.HasField("dependants") else "",
+    }
 
 
 def begun() -> Start:
     """The start as the address or the form brings it. None for a service that there is not (any more)."""
-    contact_id, service_id = request.values.get("contact", ""), request.values.get("service", "")
+    enquiry_id = request.values.get("enquiry", "")
+    enquiry = clients().enquiries.GetEnquiry(e.GetEnquiryRequest(id=enquiry_id)) if enquiry_id else None
+    contact_id = request.values.get("contact", "") or (enquiry.contact_id if enquiry else "")
+    service_id = enquiry.taken_service_id if enquiry else request.values.get("service", "")
     contact = clients().contacts.GetContact(c.GetContactRequest(id=contact_id)) if contact_id else None
     person_id = request.values.get("person", "") or (contact.person_id if contact else "")
     service = names.names(services=[service_id]).services.get(service_id) if service_id else None
-    return Start(contact, file_of(person_id) if person_id else None, service)
+    return Start(contact, file_of(person_id) if person_id else None, service, enquiry)
 
 
 def is_one_need(code: str) -> bool:
@@ -100,6 +123,8 @@ def chosen(start: Start, said: MultiDict[str, str], page: str, shown: str) -> st
     the others stand beside its reasons."""
     if page != "services" or not shown:
         return ""
+    if start.enquiry:
+        return start.enquiry.taken_service_id
     if shown == page or not start.service:
         return said.get("service_id", "")
     found = matches(said["need_code"], coarse(start), forms.whole_number("age"), 100)
@@ -147,7 +172,12 @@ def keep(start: Start, said: MultiDict[str, str], service_id: str) -> r.Referral
         person_id = clients().people.CreatePerson(asked).id
         link(start.contact, person_id, once)
     contact_id = start.contact.id if start.contact else ""
-    begin = r.CreateReferralRequest(person_id=person_id, contact_id=contact_id, request_id=session.part_of(once, "referral"))
+    begin = r.CreateReferralRequest(
+        person_id=person_id,
+        contact_id=contact_id,
+        enquiry_id=start.enquiry.id if start.enquiry else "",
+        request_id=session.part_of(once, "referral"),
+    )
     draft = draft_of(clients().referrals.CreateReferral(begin).id)
     wanted = {"need_code": said["need_code"], "urgency": words.number("urgency", said["urgency"]), "service_id": service_id}
     if all(getattr(draft, name) == value for name, value in wanted.items()):  # pressed twice
@@ -170,7 +200,7 @@ def link(contact: c.Contact | None, person_id: str, once: str) -> None:
 
 def carried(start: Start, page: str, said: MultiDict[str, str]) -> Iterator[tuple[str, str]]:
     """What it begins with, and what the other pages brought, to travel along. An age band travels empty as well: it says that she was asked about."""
-    for kind, brought in (("contact", start.contact), ("person", start.file), ("service", start.service)):
+    for kind, brought in (("contact", start.contact), ("person", start.file), ("service", start.service), ("enquiry", start.enquiry)):
         if brought:
             yield kind, brought.id
     for name, value in said.items(multi=True):
@@ -180,6 +210,8 @@ def carried(start: Start, page: str, said: MultiDict[str, str]) -> Iterator[tupl
 
 def before(start: Start) -> str:
     """Where the first question was asked for."""
+    if start.enquiry:
+        return url_for("enquiries.show", identifier=start.enquiry.id)
     if start.contact:
         return url_for("line.show", identifier=start.contact.id)
     return url_for("people.show", identifier=start.file.id) if start.file else url_for("today.today")
@@ -198,7 +230,7 @@ def show(start: Start, said: MultiDict[str, str], page: str, errors: dict[str, s
         f"new_{page}.html",
         page=page,
         number=start.pages.index(page) + 1,
-        total=len(start.pages),
+        total=len(start.pages) - bool(start.enquiry),
         start=start,
         said=said,
         person=person_form.Values(said),

@@ -1,0 +1,35 @@
+"""What the line asked several services this evening, in the making: one may, two can't, two have not answered yet."""
+
+from datetime import datetime, timedelta
+
+from demo.network import Network, id_of
+from services.referrals.domain.deadline import Calendar, Urgency
+from services.referrals.domain.enquiry import MAYBE, NO, Content, Enquiry, Service
+
+ASKED = (
+    ("luna-nueva", "camas"),
+    ("casa-amanecer", "camas"),
+    ("hogar-izote", "camas"),
+    ("casa-nahual", "camas"),
+    ("pastoral-norte", "acogida"),
+)
+ANSWERS = (
+    (timedelta(minutes=31), 3, NO, "out_of_area"),
+    (timedelta(minutes=22), 4, NO, "no_capacity"),
+    (timedelta(minutes=9), 1, MAYBE, ""),
+)
+"""How long ago, which of them, what it said, and why not."""
+
+
+def enquiry(network: Network, calendar: Calendar, now: datetime) -> Enquiry:
+    """A woman with a child who is safe tonight and can't stay."""
+    line = "llama-y-vive-ni"
+    offers = [network.offers[which] for which in ASKED]
+    services = [Service(offer.id, network.members[offer.organization].id, None) for offer in offers]
+    content = Content("HOU.EMG", Urgency.URGENT, "25-59", "Feminine", 1, ("es",), country="NI", department="NI-LE")
+    asker = network.members[line].id, network.hand_of(line)
+    asked = Enquiry.open(id_of("enquiry", "evening"), asker, content, services, now - timedelta(minutes=40), calendar)
+    for ago, number, answer, reason in ANSWERS:
+        service = services[number]
+        asked.answer(service.id, service.organization_id, answer, reason, now - ago)
+    return asked

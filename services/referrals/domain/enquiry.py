@@ -1,0 +1,287 @@
+"""The enquiry: many services are asked at once whether they could help somebody of whom nothing is said that names her. It asks before it tells.
+
+Each service that is asked has a copy of its own, with the content and its answer; when the enquiry closes, all copies but the taken one are blanked.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from chassis.errors import Conflict, Invalid, NotFound
+from services.referrals.domain.codes import Check
+from services.referrals.domain.deadline import Calendar, DeadlineKind, Urgency, due_time
+
+YES = "yes"
+MAYBE = "maybe"
+WAITLIST = "waitlist"
+NO = "no"
+OFFERS = (YES, MAYBE, WAITLIST)
+NO_RESPONSE, NOT_TAKEN, BY_ASKER, CONSENT_WITHDRAWN = "no_response", "not_taken", "by_asker", "consent_withdrawn"
+
+MOST_OPEN, MOST_A_DAY = 20, 100
+MOST_OPEN_ON_PROBATION, MOST_A_DAY_ON_PROBATION = 2, 5
+DAY = timedelta(hours=24)
+FEW = 5
+"""Fewer open cases that look like hers, and who is asked might know who she is."""
+MOST_COUNTED = 50
+
+
+class Attribute(Enum):
+    """What of the content describes her; in the order in which it is proposed to be made coarser, where one does as well as the other."""
+
+    DEPARTMENT = "department"
+    LANGUAGES = "languages"
+    DEPENDANTS = "dependants"
+    AGE_BAND = "age_band"
+    GENDER = "gender"
+
+    @property
+    def field(self) -> str:
+        """How the content calls it."""
+        return "gender_code" if self is Attribute.GENDER else self.value
+
+
+class EnquiryState(Enum):
+    """Where an enquiry stands."""
+
+    OPEN = "open"
+    MATCHED = "matched"
+    CANCELLED = "cancelled"
+    EXHAUSTED = "exhausted"
+
+
+S = EnquiryState
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that an enquiry may say."""
+
+    need_code: str
+    urgency: Urgency
+    age_band: str = ""
+    gender_code: str = ""
+    dependants: int | None = None
+    languages: tuple[str, ...] = ()
+    accessibility_codes: tuple[str, ...] = ()
+    country: str = ""
+    department: str = ""
+
+    def check(self) -> None:
+        """Refuses a need that is none, and a department of another country."""
+        check = Check()
+        check.need("content.need_code", self.need_code)
+        same = not self.department or not self.country or self.department.startswith(f"{self.country}-")
+        check.that(same, "content.department", "unknown_code")
+        check.done()
+
+    @property
+    def said(self) -> tuple[Attribute, ...]:
+        """Which attributes it says."""
+        return tuple(each for each in Attribute if getattr(self, each.field) not in ("", (), None))
+
+    def without(self, attributes: Collection[Attribute]) -> "Content":
+        """The same with these attributes left out."""
+        nothing = Content(self.need_code, self.urgency)
+        empty: dict[str, Any] = {each.field: getattr(nothing, each.field) for each in attributes}
+        return replace(self, **empty)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service as it may be asked: `uses` are the attributes it decides by; None: that was never heard."""
+
+    id: str
+    organization_id: str
+    uses: frozenset[Attribute] | None
+
+
+def unused(content: Content, services: Sequence[Service]) -> tuple[Attribute, ...]:
+    """Which of what is said no service decides by. One of which that was not heard may decide by any."""
+    if any(service.uses is None for service in services):
+        return ()
+    return tuple(each for each in content.said if not any(each in (service.uses or ()) for service in services))
+
+
+def coarser(alike: int, without: Mapping[Attribute, int]) -> Attribute | None:
+    """The attribute without which most open cases look like hers; None where nothing need be hidden, or nothing hides her."""
+    if alike >= FEW or not without:
+        return None
+    best = max(without, key=lambda each: without[each])
+    return best if without[best] > alike else next(iter(without))
+
+
+def rounded(alike: int) -> int:
+    """As much of the count as may be said: an exact one could be searched for somebody."""
+    return min(alike - alike % FEW, MOST_COUNTED)
+
+
+@dataclass
+class Offer:
+    """The copy of one service that is asked; `content` is None once it is blanked. `state` is what this copy knows of the enquiry's."""
+
+    service_id: str
+    organization_id: str
+    content: Content | None
+    update_time: datetime
+    version: int = 1
+    state: EnquiryState = S.OPEN
+    answer: str = ""
+    reason_code: str = ""
+    answer_time: datetime | None = None
+    taken: bool = False
+
+
+@dataclass(frozen=True)
+class EnquiryEvent:
+    """What happened: one version of the enquiry."""
+
+    version: int
+    verb: str
+    time: datetime
+    actor_organization_id: str = ""  # empty: the clock
+    offer: Offer | None = None
+    first_offer: bool = False
+    clock: DeadlineKind | None = None
+
+
+@dataclass
+class Enquiry:
+    """What one organisation asks; contact, file, worker and what was left out of the content are its own and told to nobody."""
+
+    id: str
+    organization_id: str
+    worker_id: str
+    content: Content
+    create_time: datetime
+    update_time: datetime
+    start_time: datetime
+    due_time: datetime | None
+    left_out: tuple[Attribute, ...] = ()  # attributes of the content that are in no copy
+    excluded_organization_ids: tuple[str, ...] = ()
+    contact_id: str = ""
+    person_id: str = ""
+    state: EnquiryState = S.OPEN
+    version: int = 0
+    reminded: bool = False  # that offers wait, or that the referral does
+    taken_service_id: str = ""
+    referral_id: str = ""
+    reason_code: str = ""
+    offers: list[Offer] = field(default_factory=list)
+    events: list[EnquiryEvent] = field(default_factory=list)  # those that are not yet kept
+
+    @classmethod
+    def open(
+        cls,
+        identifier: str,
+        asker: tuple[str, str],
+        content: Content,
+        services: Sequence[Service],
+        now: datetime,
+        calendar: Calendar,
+        *,
+        left_out: Sequence[Attribute] = (),
+        excluded: Sequence[str] = (),
+        contact_id: str = "",
+        person_id: str = "",
+    ) -> "Enquiry":
+        """Asks all at once; `asker` is (organisation, worker)."""
+        until = due_time(DeadlineKind.ACKNOWLEDGE, content.urgency, now, calendar)
+        enquiry = cls(identifier, *asker, content, now, now, now, until, tuple(left_out), tuple(excluded), contact_id, person_id)
+        enquiry.offers = [Offer(service.id, service.organization_id, content.without(left_out), now) for service in services]
+        enquiry._note("opened", now, enquiry.organization_id)
+        return enquiry
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether somebody offers something."""
+        return any(offer.answer in OFFERS for offer in self.offers)
+
+    def answer(self, service_id: str, organization_id: str, answer: str, reason_code: str, now: datetime) -> None:
+        """A service says what it could do, or says it anew; when all have said no, nobody is left."""
+        offer = self._offer(service_id)
+        if offer is None or offer.organization_id != organization_id:
+            raise NotFound
+        if (answer == NO) != bool(reason_code):
+            raise Invalid(("reason_code", "required" if answer == NO else "out_of_range"))
+        self._check_open()
+        first = answer in OFFERS and not self.is_offered
+        offer.answer, offer.reason_code, offer.answer_time = answer, reason_code, now
+        offer.version, offer.update_time = offer.version + 1, now
+        self._note("answered", now, organization_id, offer, first_offer=first)
+        if all(offer.answer == NO for offer in self.offers):
+            self._end(S.EXHAUSTED, "exhausted", self._why_nobody(), now)
+
+    def take(self, service_id: str, answer: str, now: datetime, calendar: Calendar) -> None:
+        """Takes an offer as it was read. The others' copies are closed and blanked; a referral is waited for."""
+        self._check_open()
+        offer = self._offer(service_id)
+        if offer is None or answer not in OFFERS or offer.answer != answer:
+            raise Conflict("offer_gone")
+        offer.taken, self.taken_service_id = True, service_id
+        self.reminded, self.start_time = False, now
+        self._close(S.MATCHED, now)
+        self.due_time = due_time(DeadlineKind.ACKNOWLEDGE, self.content.urgency, now, calendar)
+        self._note("matched", now, self.organization_id, offer)
+
+    def cancel(self, reason_code: str, now: datetime, by: str) -> None:
+        """Nobody is asked any more."""
+        self._check_open()
+        self._end(S.CANCELLED, "cancelled", reason_code, now, by)
+
+    def refer(self, referral_id: str, now: datetime) -> None:
+        """A referral goes on from what was taken: one, and its own clocks watch it."""
+        if self.state is not S.MATCHED or self.referral_id:
+            raise Conflict("illegal_transition")
+        self.referral_id, self.due_time = referral_id, None
+        self._note("referred", now, self.organization_id)
+
+    def fire(self, now: datetime, calendar: Calendar) -> None:
+        """The time is over: nobody is left, or offers wait, and once more as long. Who then took none has let them go."""
+        if self.due_time is None or self.due_time > now:
+            return
+        if self.state is S.OPEN and not self.is_offered:
+            self._end(S.EXHAUSTED, "exhausted", self._why_nobody(), now)
+        elif self.state is S.OPEN and self.reminded:
+            self._end(S.CANCELLED, "cancelled", NOT_TAKEN, now)
+        else:
+            again = due_time(DeadlineKind.ACKNOWLEDGE, self.content.urgency, now, calendar)
+            self.start_time, self.due_time, self.reminded = now, again if self.state is S.OPEN else None, True
+            self._note("offers_waiting", now)
+
+    def _why_nobody(self) -> str:
+        """The most frequent reason; that somebody did not answer counts more than what the others said."""
+        if any(not offer.answer for offer in self.offers):
+            return NO_RESPONSE
+        return Counter(offer.reason_code for offer in self.offers).most_common(1)[0][0]
+
+    def _offer(self, service_id: str) -> Offer | None:
+        return next((offer for offer in self.offers if offer.service_id == service_id), None)
+
+    def _check_open(self) -> None:
+        if self.state is S.MATCHED:
+            raise Conflict("enquiry_taken")
+        if self.state is S.CANCELLED:
+            raise Conflict("enquiry_cancelled")
+        if self.state is S.EXHAUSTED:
+            raise Conflict("enquiry_exhausted")
+
+    def _end(self, state: EnquiryState, verb: str, reason_code: str, now: datetime, by: str = "") -> None:
+        self.reason_code, self.due_time = reason_code, None
+        self._close(state, now)
+        self._note(verb, now, by)
+
+    def _close(self, state: EnquiryState, now: datetime) -> None:
+        self.state = state
+        for offer in self.offers:
+            offer.state, offer.version, offer.update_time = state, offer.version + 1, now
+            if not offer.taken:
+                offer.content = None
+
+    def _note(self, verb: str, now: datetime, by: str = "", offer: Offer | None = None, *, first_offer: bool = False) -> None:
+        self.version, self.update_time = self.version + 1, now
+        clock = None if by else DeadlineKind.ACKNOWLEDGE
+        self.events.append(EnquiryEvent(self.version, verb, now, by, offer, first_offer, clock))

@@ -1,0 +1,264 @@
+"""Enquiries: fetch, ask, keep. Who asks works with the whole; who is asked with its own copies, and what follows from its answer is done for it."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from chassis import audit, log, metrics
+from chassis.audit import Entry
+from chassis.clock import Clock
+from chassis.db import LOST, Row, Transaction, elevate_to_system_scope, take_turn
+from chassis.errors import Conflict, NotFound, Stale
+from chassis.guesses import Budget, Guesses, Origin
+from chassis.ids import is_id, new_id
+from chassis.tokens import SYSTEM, Caller
+from chassis.wire import Position
+from services.referrals.domain import enquiry as rules
+from services.referrals.domain.codes import REACHED_BY_OVERRIDE
+from services.referrals.domain.deadline import Calendar, DeadlineKind, due_time
+from services.referrals.domain.enquiry import Attribute, Content, Enquiry, EnquiryEvent, EnquiryState, Offer, Service
+from services.referrals.store import contacts, enquiries, members
+from services.referrals.store.people import People
+from services.referrals.usecases.calendar import CountryCalendar
+from services.referrals.usecases.referrals import PUT_ASIDE
+
+OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
+"""Previews of one worker: enough for a busy night, too few to search the count for somebody."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What an enquiry would tell, and to how many; `coarser` is None when enough look alike."""
+
+    services: int
+    organizations: int
+    few: bool
+    alike: int
+    coarser: Attribute | None
+    unused: tuple[Attribute, ...]
+    due_time: datetime
+
+
+@dataclass(frozen=True)
+class Received:
+    """What was put to one organisation: its own copies."""
+
+    id: str
+    offers: list[Offer]
+    create_time: datetime
+    due_time: datetime
+
+    @property
+    def version(self) -> int:
+        """Another number whenever one of the copies changed; that of the enquiry would say how many answered."""
+        return sum(offer.version for offer in self.offers)
+
+    @property
+    def content(self) -> Content | None:
+        """What is said, while one of the copies says it."""
+        return next((offer.content for offer in self.offers if offer.content), None)
+
+
+class Enquiries:
+    """Every method runs in the transaction `tx` and its scope."""
+
+    def __init__(self, people: People, looks: Guesses, clock: Clock, calendar_of: Callable[[str], Calendar] = CountryCalendar) -> None:
+        self._people = people
+        self._looks = looks
+        self._clock = clock
+        self._calendar_of = calendar_of
+
+    def preview(
+        self, tx: Transaction, caller: Caller, content: Content, service_ids: Sequence[str], excluded: Collection[str], *, keep_unused: bool
+    ) -> Preview:
+        """What would be told, before it is; it is counted, for a count can be searched."""
+        content.check()
+        self._looks.begin(caller.id, Origin(), self._clock.now())
+        services = self._asked(tx, caller, service_ids, excluded)
+        unused = rules.unused(content, services)
+        content = content if keep_unused else content.without(unused)
+        elevate_to_system_scope(tx)  # the network's open cases are counted, and a count is all that leaves
+        alike, without = enquiries.count_alike(tx, content, caller.organization_id)
+        until = due_time(DeadlineKind.ACKNOWLEDGE, content.urgency, self._clock.now(), self._calendar(content))
+        return Preview(
+            len(services),
+            len({service.organization_id for service in services}),
+            alike < rules.FEW,
+            rules.rounded(alike),
+            rules.coarser(alike, without),
+            unused,
+            until,
+        )
+
+    def create(
+        self,
+        tx: Transaction,
+        caller: Caller,
+        now: datetime,
+        content: Content,
+        service_ids: Sequence[str],
+        *,
+        excluded: Sequence[str],
+        contact_id: str,
+        person_id: str,
+        keep_unused: bool,
+    ) -> Enquiry:
+        """Asks all at once. What no service decides by is left out, unless the caller wants it said."""
+        content.check()
+        if contact_id:
+            contacts.check_known(tx, contact_id)
+        if person_id:
+            person = self._people.get(tx, person_id)
+            if person.organization_id != caller.organization_id:
+                raise NotFound
+            person.check_not_erased()
+        self._check_limit(tx, caller.organization_id, now)
+        services = self._asked(tx, caller, service_ids, excluded)
+        if not services:
+            raise Conflict("service_unknown")
+        enquiry = Enquiry.open(
+            new_id(),
+            (caller.organization_id, caller.id if caller.kind == "worker" else ""),
+            content,
+            services,
+            now,
+            self._calendar(content),
+            left_out=() if keep_unused else rules.unused(content, services),
+            excluded=excluded,
+            contact_id=contact_id,
+            person_id=person_id,
+        )
+        enquiries.keep(tx, enquiry)
+        return enquiry
+
+    def get(self, tx: Transaction, caller: Caller, identifier: str) -> Enquiry | Received:
+        """The whole for who asks, its own copies for who is asked; NotFound for anybody else."""
+        try:
+            return enquiries.get(tx, identifier)
+        except NotFound:
+            return self._received(tx, caller, identifier)
+
+    def asked(
+        self,
+        tx: Transaction,
+        caller: Caller,
+        states: Collection[EnquiryState],
+        limit: int,
+        after: Position | None,
+        *,
+        contact_id: str,
+        waiting: bool,
+    ) -> tuple[Sequence[Enquiry | Received], Position | None]:
+        """A page of what the caller's organisation asks."""
+        return enquiries.asked(tx, caller.organization_id, states, limit, after, contact_id=contact_id, waiting=waiting)
+
+    def received(
+        self, tx: Transaction, caller: Caller, states: Collection[EnquiryState], limit: int, after: Position | None, *, waiting: bool
+    ) -> tuple[Sequence[Enquiry | Received], Position | None]:
+        """A page of what was put to it."""
+        found, more = enquiries.received(tx, caller.organization_id, states, limit, after, waiting=waiting)
+        return [_received(identifier, rows) for identifier, rows in found], more
+
+    def answer(
+        self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, service_id: str, answer: str, reason_code: str
+    ) -> Received:
+        """One of the caller's services says what it could do."""
+        enquiries.copies_of(tx, caller.organization_id, identifier)  # or it is not there
+        with_all = self._hold(tx, identifier)
+        seen = self._received(tx, caller, identifier)
+        if all(offer.state is EnquiryState.OPEN for offer in seen.offers) and seen.version != version:
+            raise Stale
+        with_all.answer(service_id, caller.organization_id, answer, reason_code, now)
+        enquiries.keep(tx, with_all)
+        return self._received(tx, caller, identifier)
+
+    def take(self, tx: Transaction, now: datetime, identifier: str, service_id: str, answer: str) -> Enquiry:
+        """Takes an offer: of two at once the second finds it taken."""
+        enquiry = enquiries.get(tx, identifier, for_update=True)
+        enquiry.take(service_id, answer, now, self._calendar(enquiry.content))
+        enquiries.keep(tx, enquiry)
+        return enquiry
+
+    def cancel(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int) -> Enquiry:
+        """Stops asking."""
+        enquiry = enquiries.get(tx, identifier, for_update=True)
+        if enquiry.state is EnquiryState.OPEN and enquiry.version != version:
+            raise Stale
+        enquiry.cancel(rules.BY_ASKER, now, caller.organization_id)
+        enquiries.keep(tx, enquiry)
+        return enquiry
+
+    def unmet(self, tx: Transaction, now: datetime) -> list[Row]:
+        """What the network lacks, as counts of the whole of it."""
+        elevate_to_system_scope(tx)
+        return enquiries.unmet(tx, now - enquiries.UNMET_SINCE)
+
+    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[EnquiryEvent]:
+        """Ends or tells of what is due; returns the events. Each is a savepoint: one that can't be kept is put aside and holds up no other."""
+        fired: list[EnquiryEvent] = []
+        trail: list[Entry] = []
+        for identifier in enquiries.due(tx, now, limit):
+            events: list[EnquiryEvent] = []
+            try:
+                with tx.transaction():
+                    enquiry = enquiries.get(tx, identifier, for_update=True)
+                    enquiry.fire(now, self._calendar(enquiry.content))
+                    events = list(enquiry.events)
+                    enquiries.keep(tx, enquiry)
+            except LOST:
+                raise
+            except Exception as error:  # whatever it is, the others' clocks must go on
+                events = []
+                metrics.ROWS_PUT_ASIDE.labels("enquiries").inc()
+                log.get().error("enquiry_put_aside", enquiry_id=identifier, fault=log.fault(error))
+            if not events:
+                enquiries.put_aside(tx, identifier, now + PUT_ASIDE)
+            fired += events
+            trail += [Entry("fire_clock", identifier, "", (event.verb,)) for event in events]
+        audit.record(tx, SYSTEM, now, trail)
+        return fired
+
+    def _check_limit(self, tx: Transaction, organization_id: str, now: datetime) -> None:
+        on_probation = members.organization(tx, organization_id)[0] == "PROBATION"
+        most_open, most_a_day = (
+            (rules.MOST_OPEN_ON_PROBATION, rules.MOST_A_DAY_ON_PROBATION) if on_probation else (rules.MOST_OPEN, rules.MOST_A_DAY)
+        )
+        take_turn(tx, f"enquiries/{organization_id}")  # or two that are made at once would both be the last
+        unanswered, made = enquiries.count_of(tx, organization_id, now - rules.DAY)
+        if unanswered >= most_open or made >= most_a_day:
+            raise Conflict("too_many_enquiries")
+
+    @staticmethod
+    def _asked(tx: Transaction, caller: Caller, service_ids: Sequence[str], excluded: Collection[str]) -> list[Service]:
+        """Those of the services that may be asked. To whoever may hold her, charge her or send her away nothing is told that she did not allow."""
+        return [
+            service
+            for service, kind in members.services(tx, [each for each in service_ids if is_id(each)])
+            if kind in REACHED_BY_OVERRIDE and service.organization_id not in (caller.organization_id, *excluded)
+        ]
+
+    @staticmethod
+    def _hold(tx: Transaction, identifier: str) -> Enquiry:
+        """The whole, for who was asked and showed it: what follows from an answer is the asker's."""
+        elevate_to_system_scope(tx)
+        return enquiries.get(tx, identifier, for_update=True)
+
+    @staticmethod
+    def _received(tx: Transaction, caller: Caller, identifier: str) -> Received:
+        return _received(identifier, enquiries.copies_of(tx, caller.organization_id, identifier))
+
+    def _calendar(self, content: Content) -> Calendar:
+        return self._calendar_of(content.country or content.department[:2] or "NI")
+
+
+def _received(identifier: str, rows: list[Row]) -> Received:
+    return Received(identifier, [enquiries.offer(row) for row in rows], rows[0]["create_time"], rows[0]["due_time"])
+
+
+def cancel_of(tx: Transaction, now: datetime, contact_id: str, people: Collection[str]) -> None:
+    """She took back what she had allowed: nobody is asked for her any more. In the scope of the whole service."""
+    for identifier in enquiries.open_of(tx, contact_id, people):
+        enquiry = enquiries.get(tx, identifier, for_update=True)
+        if enquiry.state is EnquiryState.OPEN:
+            enquiry.cancel(rules.CONSENT_WITHDRAWN, now, enquiry.organization_id)
+            enquiries.keep(tx, enquiry)

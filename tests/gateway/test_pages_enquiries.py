@@ -1,0 +1,179 @@
+"""The pages of an enquiry: few questions, a look at what would be told, the answers, and the way to the referral. Nothing is asked twice."""
+
+from __future__ import annotations
+
+import pytest
+from flask.testing import FlaskClient
+
+from chassis import errors
+from protos.notifications.v1 import notifications_pb2 as n
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import referrals_pb2 as r
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import Form, PlayedServices, enter, pages, token_of
+
+OTHER = "b" * 32
+ASKED = {"need_code": "HOU.EMG", "urgency": "immediate", "age_band": "18-24", "department": "NI-CI", "languages": "es"}
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    played = PlayedServices()
+    service = d.Service(id=OTHER, name="Casa segura", organization_id=OTHER, organization_name="Casa Amanecer")
+    own = d.Service(id="c" * 32, name="La nuestra", organization_id=ID, organization_name="Casa Puentes")
+    found = [d.Match(service=service, verdict=d.VERDICT_FITS), d.Match(service=own, verdict=d.VERDICT_FITS)]
+    closed = d.Service(id="d" * 32, name="Cerrada", organization_id=OTHER)
+    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[*found, d.Match(service=closed, verdict=d.VERDICT_DOES_NOT_FIT)])
+    played.answers["PreviewEnquiry"] = e.EnquiryPreview(service_count=1, organization_count=1, similar_cases=5)
+    return played
+
+
+@pytest.fixture
+def client(played: PlayedServices) -> FlaskClient:
+    return enter(pages(played).test_client())
+
+
+def post(client: FlaskClient, path: str = "/enquiries/new", **fields: str) -> tuple[int, str, str]:
+    answer = client.post(path, data={"form_token": token_of(client.get("/enquiries/new").text), "request_id": "once", **fields})
+    return answer.status_code, answer.text, answer.headers.get("Location", "")
+
+
+def enquiry(side: r.Side.ValueType = r.SIDE_SENDER, **values: object) -> e.Enquiry:
+    content = e.EnquiryContent(need_code="HOU.EMG", urgency=r.URGENCY_IMMEDIATE, age_band=r.AGE_BAND_18_TO_24)
+    usual: dict[str, object] = {"id": ID, "etag": "v3", "code": "K7M2QX", "state": e.ENQUIRY_STATE_OPEN, "side": side, "content": content}
+    return e.Enquiry(**usual | values)  # type: ignore[arg-type]
+
+
+def test_what_the_contact_said_is_not_asked_again(played: PlayedServices, client: FlaskClient) -> None:
+    contact = c.Contact(id=ID, need_code="HOU.EMG", urgency=r.URGENCY_EMERGENCY, department="NI-LE", language="miq")
+    played.answers["GetContact"] = contact
+    said = Form(client.get(f"/enquiries/new?contact={ID}").text).said
+    assert {name: said[name] for name in ("need_code", "urgency", "department", "languages", "contact_id")} == {
+        "need_code": "HOU.EMG",
+        "urgency": "emergency",
+        "department": "NI-LE",
+        "languages": "miq",
+        "contact_id": ID,
+    }
+
+
+def test_need_and_urgency_are_needed_and_the_rest_stays(client: FlaskClient) -> None:
+    status, page, _ = post(client, age_band="18-24")
+    assert status == 422
+    assert page.count('class="error"') == 2
+    assert Form(page).said["age_band"] == "18-24"
+
+
+def test_ones_own_and_those_that_do_not_fit_are_not_asked(played: PlayedServices, client: FlaskClient) -> None:
+    status, page, _ = post(client, **ASKED)
+    assert status == 200
+    asked = played.last("PreviewEnquiry")
+    assert list(asked.service_ids) == [OTHER]
+    assert asked.content == e.EnquiryContent(
+        need_code="HOU.EMG",
+        urgency=r.URGENCY_IMMEDIATE,
+        age_band=r.AGE_BAND_18_TO_24,
+        languages=["es"],
+        country="NI",
+        department="NI-CI",
+    )
+    assert "al menos 5 personas" in page
+
+
+def test_what_marks_her_is_said_and_left_out_with_one_press(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["PreviewEnquiry"] = e.EnquiryPreview(service_count=1, few=True, coarser_attribute=e.ENQUIRY_ATTRIBUTE_DEPARTMENT)
+    _, page, _ = post(client, **ASKED)
+    assert "podría reconocerla" in page
+    assert 'name="drop" value="department"' in page
+    _, page, _ = post(client, **ASKED, drop="department")
+    assert played.last("PreviewEnquiry").content.department == ""
+    assert "department" not in Form(page).said
+    post(client, **ASKED, gender_code="Feminine", drop="gender")
+    assert played.last("PreviewEnquiry").content.gender_code == 0
+
+
+def test_it_is_asked_with_all_that_was_said_and_whom_she_named_is_left_out(played: PlayedServices, client: FlaskClient) -> None:
+    status, _, where = post(client, **ASKED, contact_id=ID, excluded_organization_ids=OTHER, keep_unused="1", sure="1")
+    assert (status, where) == (303, f"/enquiries/{ID}?done=asked")
+    asked = played.last("CreateEnquiry")
+    assert (asked.contact_id, list(asked.excluded_organization_ids), asked.keep_unused) == (ID, [OTHER], True)
+    assert asked.request_id == "once"
+
+
+def test_when_nobody_fits_it_says_so_and_asks_nobody(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["MatchServices"] = d.MatchServicesResponse()
+    _, page, _ = post(client, **ASKED)
+    assert "No hay a quién preguntar" in page
+    assert "Preguntar ahora" not in page
+
+
+def test_a_refusal_stands_on_the_form_and_nothing_is_lost(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["CreateEnquiry"] = errors.Conflict("too_many_enquiries")
+    status, page, _ = post(client, **ASKED, sure="1")
+    assert status == 422
+    assert "demasiadas consultas" in page
+    assert Form(page).said["department"] == "NI-CI"
+
+
+def test_who_is_asked_answers_with_one_press_and_a_no_says_why(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["GetEnquiry"] = enquiry(r.SIDE_RECEIVER, offers=[e.Offer(service_id=ID, organization_id=ID)])
+    page = client.get(f"/enquiries/{ID}").text
+    assert "No se dice quién es ni quién pregunta." in page
+    assert 'name="answer" value="yes"' in page
+    assert '<button class="second" name="reason_code" value="no_capacity">' in page, "open, no, why: three taps"
+    status, _, where = post(client, f"/enquiries/{ID}/answer", service_id=ID, answer="yes", etag="v3")
+    assert (status, where) == (303, f"/enquiries/{ID}?done=answered")
+    assert played.last("AnswerEnquiry").answer == e.OFFER_ANSWER_YES
+    status, page, _ = post(client, f"/enquiries/{ID}/answer", service_id=ID, answer="no", etag="v3")
+    assert status == 422
+    assert 'id="reason_code-error"' in page
+    post(client, f"/enquiries/{ID}/answer", service_id=ID, answer="no", reason_code="no_capacity", etag="v3")
+    assert played.last("AnswerEnquiry").reason_code == r.DECLINE_REASON_NO_CAPACITY
+
+
+def test_an_answer_to_what_is_taken_says_so(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["AnswerEnquiry"] = errors.Conflict("enquiry_taken")
+    status, page, _ = post(client, f"/enquiries/{ID}/answer", service_id=ID, answer="yes", etag="v3")
+    assert status == 422
+    assert "Ya se tomó un ofrecimiento" in page
+
+
+def test_what_is_blanked_is_a_closed_enquiry_and_nothing_more(played: PlayedServices, client: FlaskClient) -> None:
+    closed = enquiry(r.SIDE_RECEIVER, state=e.ENQUIRY_STATE_MATCHED, offers=[e.Offer(service_id=ID, organization_id=ID)])
+    closed.ClearField("content")
+    played.answers["GetEnquiry"] = closed
+    page = client.get(f"/enquiries/{ID}").text
+    assert "Ya no hace falta responder" in page
+    assert 'name="answer"' not in page
+    assert "Albergue de emergencia" not in page
+
+
+def test_who_has_a_file_goes_straight_to_the_draft_and_who_has_none_is_asked_how_to_reach_her(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetEnquiry"] = enquiry(person_id=ID, taken_service_id=ID, state=e.ENQUIRY_STATE_MATCHED)
+    status, _, where = post(client, f"/enquiries/{ID}/refer")
+    assert (status, where.startswith(f"/referrals/{ID}/")) == (303, True)
+    begun = played.last("CreateReferral")
+    assert (begun.person_id, begun.enquiry_id) == (ID, ID)
+    played.answers["GetEnquiry"] = enquiry(taken_service_id=ID, state=e.ENQUIRY_STATE_MATCHED)
+    assert post(client, f"/enquiries/{ID}/refer")[2] == f"/referrals/new?enquiry={ID}"
+    page = client.get(f"/referrals/new?enquiry={ID}").text
+    assert "Pregunta 1 de 1" in page
+    said = Form(page).said
+    assert (said["enquiry"], said["need_code"], said["urgency"], said["age_band"]) == (ID, "HOU.EMG", "immediate", "18-24")
+
+
+def test_a_message_about_one_leads_to_it(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["ListMessages"] = n.ListMessagesResponse(
+        messages=[n.Message(id=ID, kind="enquiry_opened", text="Preguntan.", enquiry_id=OTHER)]
+    )
+    assert f'name="enquiry" value="{OTHER}"' in client.get("/inbox").text
+    assert post(client, f"/inbox/{ID}/read", enquiry=OTHER)[2] == f"/enquiries/{OTHER}"
+
+
+def test_a_service_that_is_away_is_no_broken_preview(played: PlayedServices, client: FlaskClient) -> None:
+    played.answers["PreviewEnquiry"] = errors.Unavailable("store_unavailable")
+    assert post(client, **ASKED)[0] == 503

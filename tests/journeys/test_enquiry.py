@@ -1,0 +1,135 @@
+"""An enquiry at midnight with one yes among twelve: from a contact on the line to a draft, with nothing typed again. On phones, without JavaScript."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from chassis.ids import new_id
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import referrals_pb2 as r
+from tests.journeys.test_three_actors import FLAGS, Actor
+from tests.parts.local_stack import LocalStack, until
+
+NEED = "HOU.RENT"
+# Who has how many of the twelve services, and with which account it answers.
+ASKED = {"albergue@lunanueva.demo": 1, "casa@amanecer.demo": 4, "hogar@jicaro.demo": 4, "psicologia@tejerredes.demo": 3}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def twelve(stack: LocalStack) -> dict[str, Any]:
+    """The members, each signed in, with twelve services between them that say whom they take."""
+    coordinator = stack.worker("coordinacion@coalicion")
+    staff = {email: stack.worker(email) for email in ASKED}
+    made: list[str] = []
+    for email, number in ASKED.items():
+        for _ in range(number):
+            service = d.Service(
+                organization_id=staff[email].organization_id,
+                name=f"Alquiler {len(made) + 1}",
+                need_codes=[NEED],
+                eligibility=d.Eligibility(minimum_age=18),
+            )
+            asked = d.CreateServiceRequest(service=service, request_id=new_id())
+            made.append(coordinator.directory.CreateService(asked).id)
+    with stack.database("referrals") as database:
+        heard = "SELECT count(*) AS n FROM directory_services WHERE id = ANY(%s)"
+        until(lambda: database.execute(heard, (made,)).fetchone() == {"n": 12})
+    return staff
+
+
+def rest_says_no(staff: dict[str, Any], identifier: str) -> None:
+    """Eleven times, each by its own member."""
+    for email, client in staff.items():
+        if email.startswith("albergue"):
+            continue
+        for _ in range(ASKED[email]):
+            seen = client.enquiries.GetEnquiry(e.GetEnquiryRequest(id=identifier))
+            open_ = next(offer for offer in seen.offers if not offer.answer)
+            client.enquiries.AnswerEnquiry(
+                e.AnswerEnquiryRequest(
+                    id=identifier,
+                    etag=seen.etag,
+                    service_id=open_.service_id,
+                    answer=e.OFFER_ANSWER_NO,
+                    reason_code=r.DECLINE_REASON_NO_CAPACITY,
+                    request_id=new_id(),
+                )
+            )
+
+
+def test_one_yes_among_twelve(browser: Browser, stack: LocalStack, twelve: dict[str, Any]) -> None:
+    operator, petrona = Actor(browser, stack), Actor(browser, stack)
+    operator.signs_in("operadora@llamayvive.demo")
+    petrona.signs_in("albergue@lunanueva.demo")
+
+    operator.goes_to("/line/new")
+    operator.chooses("danger_now", "no")
+    operator.chooses("safe_place_tonight", "no")
+    operator.page.select_option("[name=speaker_code]", "person")
+    operator.page.select_option("[name=need_code]", NEED)
+    operator.page.select_option("[name=department]", "NI-LE")
+    operator.presses("Guardar y dar referencia")
+    operator.presses("Preguntar a varios")
+
+    # What the contact said is there; the preview says to how many, and that she could be recognised.
+    assert operator.page.input_value("[name=need_code]") == NEED
+    assert operator.page.is_checked("[name=urgency][value=emergency]")
+    assert operator.page.input_value("[name=department]") == "NI-LE"
+    operator.page.select_option("[name=age_band]", "25-59")
+    operator.page.fill("[name=dependants]", "2")
+    operator.presses("Ver a quién se preguntaría")
+    operator.page.get_by_text("¿Hay alguien a quien no se debe preguntar?").click()
+    operator.page.get_by_label("Asociación Puentes").check()
+    operator.presses("Mirar otra vez")
+    operator.sees("Se preguntará a 12 servicios de 4 organizaciones.")
+    operator.sees("no se dirá: departamento, idioma, hijos o familiares a cargo.")  # no service decides by them
+    operator.presses("Preguntar ahora")
+    operator.sees("12 sin respuesta todavía")
+    identifier = operator.page.url.partition("?")[0].rpartition("/")[2]
+
+    # Who is asked finds it in Today and answers in two taps; nothing there says who asks.
+    petrona.goes_to("/today")
+    petrona.sees("Le preguntan: ¿puede recibirla?")
+    petrona.page.locator(f"main a.button[href='/enquiries/{identifier}']").click()
+    petrona.sees("25 a 59 años")
+    assert "Llama y Vive" not in petrona.page.inner_text("main")
+    petrona.presses("^Sí")
+    petrona.sees("Respuesta enviada")
+    rest_says_no(twelve, identifier)
+
+    operator.goes_to("/today")
+    operator.sees("Sus consultas")
+    operator.goes_to(f"/enquiries/{identifier}")
+    operator.sees("1 sí · 11 no")
+    operator.presses("^Tomar")
+    operator.sees("Lo que ya se dijo no se pregunta otra vez.")
+    twelve_th = twelve["casa@amanecer.demo"].enquiries.GetEnquiry(e.GetEnquiryRequest(id=identifier))
+    assert (twelve_th.state, twelve_th.HasField("content")) == (e.ENQUIRY_STATE_MATCHED, False)
+
+    # The one question that an enquiry never asks, and then the draft is there.
+    operator.presses("Empezar la remisión")
+    expect(operator.page.get_by_role("heading", level=1)).to_have_text("Contacto seguro")
+    operator.presses("Nadie debe contactarla: seguir")
+    operator.sees("Consentimiento")
+    draft_id = operator.page.url.rpartition("/referrals/")[2].partition("/")[0]
+    draft = stack.worker("operadora@llamayvive").referrals.GetReferral(r.GetReferralRequest(id=draft_id))
+    assert (draft.state, draft.need_code, draft.urgency) == (r.STATE_DRAFT, NEED, r.URGENCY_EMERGENCY)
+    assert draft.receiver_organization_id == twelve["albergue@lunanueva.demo"].organization_id
+    assert (draft.person.age_band, draft.person.dependants, draft.person.department) == (r.AGE_BAND_25_TO_59, 2, "NI-LE")
+    assert draft.contact_id
+    operator.goes_to(f"/enquiries/{identifier}")
+    operator.sees("Ver la remisión")
+
+    operator.leaves()
+    petrona.leaves()

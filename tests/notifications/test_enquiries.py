@@ -1,0 +1,115 @@
+"""Who is told of an enquiry: who is asked, whose offer was taken, who asks, and the coordination of what nobody could help with."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from chassis.envelope import NewerKind
+from chassis.ids import new_id
+from chassis.outbox import Fact
+from protos.referrals.v1 import enquiries_pb2, facts_pb2, referrals_pb2
+from services.notifications.domain.rules import HISTORY
+from tests.notifications.conftest import COALITION, OTHER, PUBLIC_URL, RECEIVER, SENDER, Service
+
+ENQUIRY = "e" * 32
+
+
+def fact(service: Service, verb: str, version: int = 1, *, ago: timedelta = timedelta(), **values: Any) -> Fact:
+    usual: dict[str, Any] = {
+        "enquiry_id": ENQUIRY,
+        "urgency": referrals_pb2.URGENCY_IMMEDIATE,
+        "need_code": "HOU.EMG",
+        "organization_id": SENDER,
+        "actor_organization_id": SENDER,
+    }
+    body = facts_pb2.EnquiryFact(**usual | values)
+    return Fact(ENQUIRY, version, f"enlace.enquiry.{verb}.v1", body.SerializeToString(), service.clock.now() - ago)
+
+
+def kinds(service: Service, organization: str, *roles: str) -> list[str]:
+    return [message.kind for message in service.as_(organization, *(roles or ("WORKER",))).ListMessages().messages]
+
+
+def told(service: Service) -> dict[str, list[str]]:
+    coordinator = kinds(service, COALITION, "COORDINATOR")
+    found = {
+        "asker": kinds(service, SENDER),
+        "asked": kinds(service, RECEIVER),
+        "other": kinds(service, OTHER),
+        "coordination": coordinator,
+    }
+    return {who: said for who, said in found.items() if said}
+
+
+def test_each_desk_that_is_asked_is_told_need_and_urgency_and_not_who_asks(service: Service) -> None:
+    hook = service.webhook(RECEIVER, "https://partner.example/hook")
+    service.take_in(fact(service, "opened", asked_organization_ids=[RECEIVER, OTHER]))
+    assert told(service) == {"asked": ["enquiry_opened"], "other": ["enquiry_opened"]}
+    [message] = service.as_(RECEIVER, "WORKER").ListMessages().messages
+    assert (message.enquiry_id, message.need_code, message.urgency_code) == (ENQUIRY, "HOU.EMG", referrals_pb2.URGENCY_IMMEDIATE)
+    assert service.rows("SELECT 1 FROM messages WHERE sender_organization_id <> ''") == []
+    [row] = service.rows("SELECT body FROM deliveries WHERE webhook_id = %s", hook.webhook.id)
+    body = json.loads(row["body"])
+    assert body["type"] == "enlace.enquiry.opened.v1"
+    assert body["data"] == {
+        "enquiry_id": ENQUIRY,
+        "urgency": "immediate",
+        "need_code": "HOU.EMG",
+        "url": f"{PUBLIC_URL}/api/v1/enquiries/{ENQUIRY}",
+    }
+
+
+def test_the_asker_hears_of_the_first_offer_and_whose_it_is_that_it_was_taken(service: Service) -> None:
+    answered: dict[str, Any] = {
+        "actor_organization_id": RECEIVER,
+        "service_organization_id": RECEIVER,
+        "answer": enquiries_pb2.OFFER_ANSWER_YES,
+    }
+    service.take_in(fact(service, "answered", 2, **answered, first_offer=True))
+    service.take_in(fact(service, "answered", 3, **answered))
+    assert told(service) == {"asker": ["enquiry_offered"]}
+    service.advance(minutes=1)
+    service.take_in(fact(service, "matched", 4, service_organization_id=RECEIVER))
+    service.take_in(fact(service, "referred", 5))
+    assert told(service) == {"asker": ["enquiry_offered"], "asked": ["enquiry_matched"]}
+
+
+def test_who_asked_in_person_has_it_once(service: Service) -> None:
+    worker = new_id()
+    service.take_in(fact(service, "answered", 2, worker_id=worker, first_offer=True))
+    own, colleague = service.as_(SENDER, "WORKER", id=worker), service.as_(SENDER, "WORKER")
+    assert [len(client.ListMessages().messages) for client in (own, colleague)] == [1, 1]
+
+
+def test_what_nobody_could_help_with_the_coordination_hears_too(service: Service) -> None:
+    service.take_in(fact(service, "exhausted", 2, actor_organization_id=""))
+    assert told(service) == {"asker": ["enquiry_exhausted"], "coordination": ["enquiry_exhausted"]}
+
+
+@pytest.mark.parametrize(("verb", "kind"), [("offers_waiting", "enquiry_offers_waiting"), ("cancelled", "enquiry_cancelled")])
+def test_what_the_clock_does_the_asker_hears(service: Service, verb: str, kind: str) -> None:
+    service.take_in(fact(service, verb, 2, actor_organization_id=""))
+    assert told(service) == {"asker": [kind]}
+
+
+def test_what_the_asker_ends_herself_is_nobodys_news(service: Service) -> None:
+    service.take_in(fact(service, "cancelled", 2))
+    assert told(service) == {}
+
+
+def test_heard_twice_it_is_one_and_what_is_long_past_wakes_nobody(service: Service) -> None:
+    opened = fact(service, "opened", asked_organization_ids=[RECEIVER])
+    for _ in range(2):
+        service.take_in(opened)
+    assert told(service) == {"asked": ["enquiry_opened"]}
+    service.take_in(fact(service, "exhausted", 2, ago=HISTORY + timedelta(seconds=1)))
+    assert told(service) == {"asked": ["enquiry_opened"]}
+
+
+def test_a_verb_that_is_newer_is_held(service: Service) -> None:
+    with pytest.raises(NewerKind):
+        service.take_in(fact(service, "shared"))

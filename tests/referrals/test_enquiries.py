@@ -1,0 +1,566 @@
+"""Enquiries through rpc: who may see and do what, what is told of whom, and that one of two who take at once wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import pytest
+
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.enquiry import Attribute
+from services.referrals.store import enquiries as store
+from services.referrals.store import members
+from services.referrals.usecases.deadlines import DeadlineScheduler
+from tests.builders import NOON, refusal, refusal_with_fields
+from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
+
+CONTENT = e.EnquiryContent(
+    need_code="HOU.EMG",
+    urgency=pb.URGENCY_EMERGENCY,
+    age_band=pb.AGE_BAND_18_TO_24,
+    gender_code=pb.PERSON_GENDER_FEMININE,
+    dependants=1,
+    languages=["es"],
+    country="NI",
+    department="NI-CI",
+)
+SERVICES = [SERVICE["shelter_bed"], SERVICE["clinic_visit"], SERVICE["police_report"]]
+CONFLICT = "FAILED_PRECONDITION"
+
+
+class Asking:
+    """An enquiry of the NGO to shelter and clinic (the police is left out), and those who take part."""
+
+    def __init__(self, service: Service, story: Story) -> None:
+        self.service, self.story = service, story
+        self.ngo, self.shelter, self.clinic = (service.as_(name, "WORKER") for name in ("ngo", "shelter", "clinic"))
+
+    def create(self, content: e.EnquiryContent = CONTENT, **values: Any) -> e.Enquiry:
+        values.setdefault("service_ids", SERVICES)
+        request = e.CreateEnquiryRequest(content=content, request_id=self.story.request_id(), **values)
+        made: e.Enquiry = self.ngo.CreateEnquiry(request)
+        return made
+
+    def seen(self, client: Client, enquiry: e.Enquiry) -> e.Enquiry:
+        found: e.Enquiry = client.GetEnquiry(e.GetEnquiryRequest(id=enquiry.id))
+        return found
+
+    def answer(self, name: str, enquiry: e.Enquiry, answer: str, reason: str = "") -> e.Enquiry:
+        client = getattr(self, name)
+        etag = self.seen(client, enquiry).etag
+        made: e.Enquiry = client.AnswerEnquiry(answering(name, enquiry, answer, reason, etag))
+        return made
+
+    def take(self, enquiry: e.Enquiry, name: str = "shelter", answer: str = "yes", client: Client | None = None) -> e.Enquiry:
+        made: e.Enquiry = (client or self.ngo).TakeOffer(taking(enquiry, name, answer))
+        return made
+
+    def fire(self) -> int:
+        return DeadlineScheduler(self.service.made.enquiries, self.service.database, self.service.clock, store.next_time).fire()
+
+    def rows(self, statement: str, *values: object) -> list[dict[str, Any]]:
+        with self.service.database.transaction(SYSTEM) as tx:
+            return tx.execute(statement, values).fetchall()
+
+    def facts(self, enquiry: e.Enquiry) -> list[tuple[str, facts_pb2.EnquiryFact]]:
+        rows = self.rows("SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", enquiry.id)
+        return [(row["type"].split(".")[2], facts_pb2.EnquiryFact.FromString(row["payload"])) for row in rows]
+
+
+SERVICE_OF = {"shelter": SERVICE["shelter_bed"], "clinic": SERVICE["clinic_visit"]}
+
+
+def answering(name: str, enquiry: e.Enquiry, answer: str, reason: str = "", etag: str = "v1") -> e.AnswerEnquiryRequest:
+    return e.AnswerEnquiryRequest(
+        id=enquiry.id,
+        etag=etag,
+        service_id=SERVICE_OF[name],
+        answer=e.OfferAnswer.Value(f"OFFER_ANSWER_{answer.upper()}"),
+        reason_code=pb.DeclineReason.Value(f"DECLINE_REASON_{reason.upper()}") if reason else 0,  # type: ignore[arg-type]
+    )
+
+
+def taking(enquiry: e.Enquiry, name: str = "shelter", answer: str = "yes") -> e.TakeOfferRequest:
+    return e.TakeOfferRequest(id=enquiry.id, service_id=SERVICE_OF[name], answer=e.OfferAnswer.Value(f"OFFER_ANSWER_{answer.upper()}"))
+
+
+@pytest.fixture
+def asking(service: Service, story: Story) -> Iterator[Asking]:
+    asking = Asking(service, story)
+    yield asking
+    with service.database.transaction(SYSTEM) as tx:  # the limit of open ones is a member's, and all tests are of the same
+        tx.execute("DELETE FROM enquiry_offers")
+        tx.execute("DELETE FROM enquiries")
+
+
+def contents(client: Client, box: e.EnquiryBox.ValueType, **values: Any) -> list[str]:
+    return [each.id for each in client.ListEnquiries(e.ListEnquiriesRequest(box=box, **values)).enquiries]
+
+
+# Who is asked, and what of it who sees.
+
+
+def test_all_that_fit_are_asked_at_once_but_not_the_police_oneself_or_whom_she_named_as_unsafe(asking: Asking) -> None:
+    assert {offer.service_id for offer in asking.create().offers} == {SERVICE["shelter_bed"], SERVICE["clinic_visit"]}
+    only = asking.create(excluded_organization_ids=[ORG["clinic"]])
+    assert [offer.organization_id for offer in only.offers] == [ORG["shelter"]]
+    assert only.excluded_organization_ids == [ORG["clinic"]]
+    for nobody in ([SERVICE["police_report"]], ["f" * 32], ["no id"]):
+        assert refusal(lambda nobody=nobody: asking.create(service_ids=nobody)) == (CONFLICT, "service_unknown")  # type: ignore[misc]
+    mine = e.CreateEnquiryRequest(content=CONTENT, service_ids=[SERVICE["shelter_bed"]])
+    assert refusal(lambda: asking.shelter.CreateEnquiry(mine)) == (CONFLICT, "service_unknown")
+
+
+def test_a_service_that_is_closed_for_good_or_of_a_suspended_member_is_left_out(asking: Asking) -> None:
+    with asking.service.database.transaction(SYSTEM) as tx:
+        members.note_member(tx, "organization", ORG["clinic"], False, "SUSPENDED", "NGO")
+    try:
+        assert [offer.organization_id for offer in asking.create().offers] == [ORG["shelter"]]
+    finally:
+        with asking.service.database.transaction(SYSTEM) as tx:
+            members.note_member(tx, "organization", ORG["clinic"], True, "APPROVED", "NGO")
+
+
+def test_who_is_asked_sees_what_is_said_and_neither_who_asks_nor_whom_else_nor_what_they_said(asking: Asking) -> None:
+    person = asking.story.person()
+    enquiry = asking.create(person_id=person.id, excluded_organization_ids=[ORG["police"]])
+    asking.answer("clinic", enquiry, "no", "no_capacity")
+    seen = asking.seen(asking.shelter, enquiry)
+    assert seen.content == CONTENT
+    assert (seen.side, seen.turn) == (pb.SIDE_RECEIVER, pb.TURN_RECEIVER)
+    assert [offer.service_id for offer in seen.offers] == [SERVICE["shelter_bed"]]
+    said = seen.SerializeToString()
+    for hidden in (ORG["ngo"], ORG["clinic"], SERVICE["clinic_visit"], person.id, ORG["police"], asking.ngo.caller.id):
+        assert hidden.encode() not in said
+
+
+def test_others_answers_change_nothing_for_who_is_asked(asking: Asking) -> None:
+    enquiry = asking.create()
+    before = asking.seen(asking.shelter, enquiry)
+    version = asking.shelter.GetQueueVersion(pb.GetQueueVersionRequest()).version
+    asking.service.clock.advance(timedelta(minutes=1))
+    asking.answer("clinic", enquiry, "yes")
+    assert asking.seen(asking.shelter, enquiry) == before
+    assert asking.shelter.GetQueueVersion(pb.GetQueueVersionRequest()).version == version
+    assert asking.seen(asking.ngo, enquiry).turn == pb.TURN_SENDER
+
+
+@pytest.mark.parametrize(("organization", "role"), [("hotline", "OPERATOR"), ("police", "WORKER"), ("coalition", "WORKER"), ("ngo", "")])
+def test_to_anybody_else_it_is_not_there(asking: Asking, organization: str, role: str) -> None:
+    if not role:
+        role, organization = "MANAGER", "coalition"
+    client, enquiry = asking.service.as_(organization, role), asking.create()
+    for identifier in (enquiry.id, "f" * 32, "no id"):
+        other = e.Enquiry(id=identifier)
+        for ask in (
+            lambda other=other: client.GetEnquiry(e.GetEnquiryRequest(id=other.id)),
+            lambda other=other: client.AnswerEnquiry(answering("shelter", other, "yes")),
+            lambda other=other: client.TakeOffer(taking(other)),
+            lambda other=other: client.CancelEnquiry(e.CancelEnquiryRequest(id=other.id, etag="v1")),
+        ):
+            assert refusal(ask) == ("NOT_FOUND", "not_found")
+    assert contents(client, e.ENQUIRY_BOX_ASKED) == contents(client, e.ENQUIRY_BOX_RECEIVED) == []
+
+
+def test_who_is_asked_neither_takes_nor_cancels_and_answers_for_nobody_else(asking: Asking) -> None:
+    enquiry = asking.create()
+    asking.answer("shelter", enquiry, "yes")
+    for ask in (
+        lambda: asking.shelter.TakeOffer(taking(enquiry)),
+        lambda: asking.shelter.CancelEnquiry(e.CancelEnquiryRequest(id=enquiry.id, etag="v1")),
+        lambda: asking.shelter.AnswerEnquiry(answering("clinic", enquiry, "yes", etag=asking.seen(asking.shelter, enquiry).etag)),
+        lambda: asking.ngo.AnswerEnquiry(answering("shelter", enquiry, "yes")),
+    ):
+        assert refusal(ask) == ("NOT_FOUND", "not_found")
+
+
+def test_contact_and_file_have_to_be_ones_own(asking: Asking) -> None:
+    foreign = asking.story.contact()
+    assert refusal(lambda: asking.create(contact_id=foreign.contact.id)) == ("NOT_FOUND", "not_found")
+    person = asking.story.person()
+    request = e.CreateEnquiryRequest(content=CONTENT, service_ids=[SERVICE["clinic_visit"]], person_id=person.id)
+    assert refusal(lambda: asking.shelter.CreateEnquiry(request)) == ("NOT_FOUND", "not_found")
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({"need_code": ""}, {"content.need_code": "required"}),
+        ({"need_code": "HOUSE"}, {"content.need_code": "unknown_code"}),
+        ({"urgency": 0}, {"content.urgency": "required"}),
+        ({"department": "CR-SJ"}, {"content.department": "unknown_code"}),
+        ({"dependants": 21}, {"content.dependants": "out_of_range"}),
+        ({"languages": ["spanisch!"]}, {"content.languages.0": "malformed"}),
+    ],
+)
+def test_what_is_wrong_is_named(asking: Asking, change: dict[str, Any], wrong: dict[str, str]) -> None:
+    content = e.EnquiryContent()
+    content.CopyFrom(CONTENT)
+    for name, value in change.items():
+        content.ClearField(name)  # type: ignore[arg-type]
+        if value:
+            getattr(content, name).extend(value) if isinstance(value, list) else setattr(content, name, value)
+    assert refusal_with_fields(lambda: asking.create(content))[2] == wrong
+
+
+def test_fifty_services_are_the_most(asking: Asking) -> None:
+    assert refusal_with_fields(lambda: asking.create(service_ids=["f" * 32] * 51))[2] == {"service_ids": "too_long"}
+
+
+def test_a_no_says_why_and_only_a_no(asking: Asking) -> None:
+    enquiry = asking.create()
+    assert refusal_with_fields(lambda: asking.answer("shelter", enquiry, "no"))[2] == {"reason_code": "required"}
+    assert refusal_with_fields(lambda: asking.answer("shelter", enquiry, "yes", "other"))[2] == {"reason_code": "out_of_range"}
+
+
+def test_a_member_asks_for_twenty_at_once_and_one_on_probation_for_two(asking: Asking) -> None:
+    for _ in range(20):
+        last = asking.create()
+    assert refusal(asking.create) == (CONFLICT, "too_many_enquiries")
+    asking.ngo.CancelEnquiry(e.CancelEnquiryRequest(id=last.id, etag=last.etag))
+    asking.create()
+    with asking.service.database.transaction(SYSTEM) as tx:
+        members.note_member(tx, "organization", ORG["clinic"], True, "PROBATION", "NGO")
+    try:
+        request = e.CreateEnquiryRequest(content=CONTENT, service_ids=[SERVICE["shelter_bed"]])
+        for _ in range(2):
+            asking.clinic.CreateEnquiry(request)
+        assert refusal(lambda: asking.clinic.CreateEnquiry(request)) == (CONFLICT, "too_many_enquiries")
+    finally:
+        with asking.service.database.transaction(SYSTEM) as tx:
+            members.note_member(tx, "organization", ORG["clinic"], True, "APPROVED", "NGO")
+
+
+def test_opening_and_cancelling_is_no_way_round_it(asking: Asking) -> None:
+    with asking.service.database.transaction(SYSTEM) as tx:
+        members.note_member(tx, "organization", ORG["ngo"], True, "PROBATION", "NGO")
+    try:
+        for _ in range(5):
+            made = asking.create()
+            asking.ngo.CancelEnquiry(e.CancelEnquiryRequest(id=made.id, etag=made.etag))
+        assert refusal(asking.create) == (CONFLICT, "too_many_enquiries")
+        asking.service.clock.advance(timedelta(hours=25))
+        asking.create()
+    finally:
+        with asking.service.database.transaction(SYSTEM) as tx:
+            members.note_member(tx, "organization", ORG["ngo"], True, "APPROVED", "NGO")
+
+
+# Answers, and what is taken.
+
+
+def test_an_answer_may_be_changed_while_it_is_open_and_a_stale_one_is_refused(asking: Asking) -> None:
+    enquiry = asking.create()
+    first = asking.answer("shelter", enquiry, "yes")
+    changed = asking.answer("shelter", enquiry, "waitlist")
+    assert changed.offers[0].answer == e.OFFER_ANSWER_WAITLIST
+    assert changed.turn == pb.TURN_SENDER
+    assert refusal(lambda: asking.shelter.AnswerEnquiry(answering("shelter", enquiry, "no", "other", first.etag))) == (
+        "ABORTED",
+        "stale_etag",
+    )
+
+
+def test_the_asker_is_told_of_the_first_offer_and_of_no_other(asking: Asking) -> None:
+    enquiry = asking.create()
+    asking.answer("clinic", enquiry, "no", "no_capacity")
+    asking.answer("shelter", enquiry, "maybe")
+    asking.answer("shelter", enquiry, "yes")
+    asking.answer("clinic", enquiry, "yes")
+    told = asking.facts(enquiry)
+    assert [(verb, fact.first_offer) for verb, fact in told] == [
+        ("opened", False),
+        ("answered", False),
+        ("answered", True),
+        ("answered", False),
+        ("answered", False),
+    ]
+    assert list(told[0][1].asked_organization_ids) == sorted([ORG["shelter"], ORG["clinic"]])
+    assert told[1][1].reason_code == "no_capacity"
+    assert (told[1][1].service_id, told[1][1].actor_organization_id) == (SERVICE["clinic_visit"], ORG["clinic"])
+
+
+def test_what_is_taken_is_matched_and_the_others_copies_are_closed_and_blanked_in_the_rows_too(asking: Asking) -> None:
+    enquiry = asking.create(keep_unused=True)
+    asking.answer("shelter", enquiry, "yes")
+    asking.answer("clinic", enquiry, "yes")
+    taken = asking.take(enquiry)
+    assert (taken.state, taken.taken_service_id) == (e.ENQUIRY_STATE_MATCHED, SERVICE["shelter_bed"])
+    lost = asking.seen(asking.clinic, enquiry)
+    assert (lost.state, lost.turn, lost.HasField("content"), lost.taken_service_id) == (e.ENQUIRY_STATE_MATCHED, 0, False, "")
+    assert asking.seen(asking.shelter, enquiry).content == CONTENT
+    said = "need_code, urgency, age_band, gender_code, dependants, languages, accessibility_codes, country, department"
+    rows = asking.rows(f"SELECT {said} FROM enquiry_offers WHERE enquiry_id = %s AND NOT taken", enquiry.id)
+    assert [set(row.values()) for row in rows] == [{None}]
+
+
+@pytest.mark.parametrize("answer", ["yes", "maybe", "waitlist"])
+def test_any_offer_may_be_taken_as_it_was_read(asking: Asking, answer: str) -> None:
+    enquiry = asking.create()
+    asking.answer("shelter", enquiry, answer)
+    assert asking.take(enquiry, answer=answer).state == e.ENQUIRY_STATE_MATCHED
+
+
+def test_what_is_not_offered_is_not_taken(asking: Asking) -> None:
+    enquiry = asking.create()
+    assert refusal(lambda: asking.take(enquiry)) == (CONFLICT, "offer_gone")
+    asking.answer("shelter", enquiry, "no", "no_capacity")
+    for answer in ("yes", "no"):
+        assert refusal(lambda answer=answer: asking.take(enquiry, answer=answer)) == (CONFLICT, "offer_gone")  # type: ignore[misc]
+    asking.answer("shelter", enquiry, "maybe")
+    assert refusal(lambda: asking.take(enquiry)) == (CONFLICT, "offer_gone"), "it was yes when it was read"
+    strange = e.TakeOfferRequest(id=enquiry.id, service_id="f" * 32, answer=e.OFFER_ANSWER_YES)
+    assert refusal(lambda: asking.ngo.TakeOffer(strange)) == (CONFLICT, "offer_gone")
+
+
+def test_of_two_who_take_at_once_one_wins(asking: Asking) -> None:
+    for _ in range(5):
+        enquiry = asking.create()
+        asking.answer("shelter", enquiry, "yes")
+        asking.answer("clinic", enquiry, "yes")
+
+        def take(name: str, enquiry: e.Enquiry = enquiry) -> str:
+            try:
+                asking.take(enquiry, name)
+            except grpc.RpcError as caught:
+                return str(caught.details())
+            return name
+
+        with ThreadPoolExecutor(2) as pool:
+            said = list(pool.map(take, ["shelter", "clinic"]))
+        assert sorted(said, key=len)[-1] == "enquiry_taken"
+        won = next(name for name in said if name in SERVICE_OF)
+        assert asking.seen(asking.ngo, enquiry).taken_service_id == SERVICE_OF[won]
+        assert [verb for verb, _ in asking.facts(enquiry)].count("matched") == 1
+
+
+def test_an_answer_to_what_is_closed_says_how_it_ended(asking: Asking) -> None:
+    taken, cancelled, exhausted = (asking.create() for _ in range(3))
+    asking.answer("clinic", taken, "yes")
+    asking.take(taken, "clinic")
+    asking.ngo.CancelEnquiry(e.CancelEnquiryRequest(id=cancelled.id, etag=cancelled.etag))
+    for name in SERVICE_OF:
+        asking.answer(name, exhausted, "no", "no_capacity")
+    for enquiry, reason in ((taken, "enquiry_taken"), (cancelled, "enquiry_cancelled"), (exhausted, "enquiry_exhausted")):
+        assert refusal(lambda enquiry=enquiry: asking.answer("shelter", enquiry, "yes")) == (CONFLICT, reason)  # type: ignore[misc]
+        assert refusal(lambda enquiry=enquiry: asking.take(enquiry)) == (CONFLICT, reason)  # type: ignore[misc]
+        cancel = e.CancelEnquiryRequest(id=enquiry.id, etag="v1")
+        assert refusal(lambda cancel=cancel: asking.ngo.CancelEnquiry(cancel)) == (CONFLICT, reason)  # type: ignore[misc]
+
+
+# The clock.
+
+
+def test_all_say_no_and_it_is_exhausted_at_once_for_the_most_frequent_reason(asking: Asking) -> None:
+    enquiry = asking.create()
+    asking.answer("shelter", enquiry, "no", "no_capacity")
+    seen = asking.answer("clinic", enquiry, "no", "no_capacity")
+    assert (seen.state, seen.HasField("content")) == (e.ENQUIRY_STATE_EXHAUSTED, False)
+    whole = asking.seen(asking.ngo, enquiry)
+    assert (whole.state, whole.reason_code) == (e.ENQUIRY_STATE_EXHAUSTED, "no_capacity")
+    coordinator = asking.service.as_("coalition", "COORDINATOR")
+    needs = coordinator.ListUnmetNeeds(e.ListUnmetNeedsRequest()).needs
+    assert [(need.need_code, need.department, need.reason_code, need.count) for need in needs] == [("HOU.EMG", "NI-CI", "no_capacity", 1)]
+
+
+@pytest.mark.parametrize(
+    ("urgency", "minutes"), [(pb.URGENCY_IMMEDIATE, 15), (pb.URGENCY_EMERGENCY, 60), (pb.URGENCY_URGENT, 1440), (pb.URGENCY_NORMAL, 2880)]
+)
+def test_nobody_answers_in_time_and_it_is_exhausted_once(asking: Asking, urgency: pb.Urgency.ValueType, minutes: int) -> None:
+    content = e.EnquiryContent(need_code="HOU.EMG", urgency=urgency, country="NI")
+    enquiry = asking.create(content)
+    assert enquiry.due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(minutes=minutes)
+    asking.service.clock.set(NOON + timedelta(minutes=minutes) - timedelta(seconds=1))
+    assert asking.fire() == 0
+    asking.service.clock.advance(timedelta(seconds=1))
+    assert (asking.fire(), asking.fire()) == (1, 0)
+    seen = asking.seen(asking.ngo, enquiry)
+    assert (seen.state, seen.reason_code, seen.HasField("due_time")) == (e.ENQUIRY_STATE_EXHAUSTED, "no_response", False)
+
+
+def test_offers_that_wait_are_told_once_and_let_go_when_nobody_takes_them(asking: Asking) -> None:
+    enquiry = asking.create()
+    asking.answer("shelter", enquiry, "waitlist")
+    asking.service.clock.advance(timedelta(hours=1))
+    assert (asking.fire(), asking.fire()) == (1, 0)
+    seen = asking.seen(asking.ngo, enquiry)
+    assert (seen.state, seen.due_time.ToDatetime(NOON.tzinfo)) == (e.ENQUIRY_STATE_OPEN, NOON + timedelta(hours=2))
+    asked = asking.seen(asking.clinic, enquiry)
+    assert asked.due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=1), "that somebody offered something is nothing to it"
+    asking.service.clock.advance(timedelta(hours=1))
+    assert asking.fire() == 1
+    seen = asking.seen(asking.ngo, enquiry)
+    assert (seen.state, seen.reason_code) == (e.ENQUIRY_STATE_CANCELLED, "not_taken")
+    assert [verb for verb, _ in asking.facts(enquiry)] == ["opened", "answered", "offers_waiting", "cancelled"]
+
+
+def test_what_was_taken_waits_for_its_referral_and_that_is_told_once(asking: Asking) -> None:
+    enquiry = asking.create()
+    asking.answer("shelter", enquiry, "yes")
+    assert asking.take(enquiry).turn == pb.TURN_SENDER
+    asking.service.clock.advance(timedelta(days=2))
+    assert (asking.fire(), asking.fire()) == (1, 0)
+    assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_MATCHED
+
+
+def test_two_processes_fire_it_once(asking: Asking) -> None:
+    made = [asking.create() for _ in range(10)]
+    asking.service.clock.advance(timedelta(hours=1))
+    with ThreadPoolExecutor(2) as pool:
+        assert sum(pool.map(lambda _: asking.fire(), range(2))) == len(made)
+
+
+def test_one_whose_clock_can_not_be_fired_holds_up_no_other(asking: Asking) -> None:
+    broken, whole = asking.create(), asking.create()
+    with asking.service.database.transaction(SYSTEM) as tx:
+        tx.execute("UPDATE enquiries SET urgency = 'whenever' WHERE id = %s", (broken.id,))
+    asking.service.clock.advance(timedelta(hours=1))
+    assert asking.fire() == 1
+    assert asking.seen(asking.ngo, whole).state == e.ENQUIRY_STATE_EXHAUSTED
+
+
+# From enquiry to referral.
+
+
+def test_a_referral_goes_on_from_it_with_nothing_said_again(asking: Asking) -> None:
+    enquiry = asking.create()
+    asking.answer("shelter", enquiry, "yes")
+    person = asking.story.person()
+    request = pb.CreateReferralRequest(person_id=person.id, enquiry_id=enquiry.id)
+    assert refusal(lambda: asking.ngo.CreateReferral(request)) == (CONFLICT, "illegal_transition"), "nothing is taken yet"
+    asking.take(enquiry)
+    draft = asking.ngo.CreateReferral(request)
+    assert (draft.need_code, draft.urgency, draft.service_id) == ("HOU.EMG", pb.URGENCY_EMERGENCY, SERVICE["shelter_bed"])
+    assert draft.receiver_organization_id == ORG["shelter"]
+    seen = asking.seen(asking.ngo, enquiry)
+    assert (seen.referral_id, seen.turn, seen.HasField("due_time")) == (draft.id, 0, False)
+    assert refusal(lambda: asking.ngo.CreateReferral(request)) == (CONFLICT, "illegal_transition")
+    assert asking.seen(asking.shelter, enquiry).referral_id == ""
+
+
+def test_nobody_else_goes_on_from_it(asking: Asking) -> None:
+    enquiry = asking.create()
+    asking.answer("shelter", enquiry, "yes")
+    asking.take(enquiry)
+    mine = asking.story.service.as_("shelter", "WORKER")
+    person = mine.CreatePerson(people_pb2.CreatePersonRequest())
+    request = pb.CreateReferralRequest(person_id=person.id, enquiry_id=enquiry.id)
+    assert refusal(lambda: mine.CreateReferral(request)) == ("NOT_FOUND", "not_found")
+
+
+def test_who_takes_her_consent_back_is_asked_for_no_more(asking: Asking) -> None:
+    made = asking.story.contact()
+    operator = asking.service.as_("hotline", "OPERATOR")
+    enquiry = operator.CreateEnquiry(
+        e.CreateEnquiryRequest(content=CONTENT, service_ids=[SERVICE["shelter_bed"]], contact_id=made.contact.id)
+    )
+    asking.service.public().WithdrawConsentByReference(
+        contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
+    )
+    seen = asking.seen(operator, enquiry)
+    assert (seen.state, seen.reason_code) == (e.ENQUIRY_STATE_CANCELLED, "consent_withdrawn")
+
+
+# Lists.
+
+
+def test_each_side_lists_its_own_and_what_waits_for_it(asking: Asking) -> None:
+    first, second = asking.create(), asking.create()
+    asking.answer("shelter", first, "yes")
+    asked, received = e.ENQUIRY_BOX_ASKED, e.ENQUIRY_BOX_RECEIVED
+    assert set(contents(asking.ngo, asked)) == set(contents(asking.shelter, received)) == {first.id, second.id}
+    assert contents(asking.ngo, received) == contents(asking.shelter, asked) == []
+    assert contents(asking.ngo, asked, waiting_for_me=True) == [first.id]
+    assert contents(asking.shelter, received, waiting_for_me=True) == [second.id]
+    asking.take(first)
+    assert contents(asking.ngo, asked, states=[e.ENQUIRY_STATE_MATCHED]) == [first.id]
+    assert contents(asking.shelter, received, states=[e.ENQUIRY_STATE_OPEN]) == [second.id]
+
+
+def test_a_list_comes_in_pages(asking: Asking) -> None:
+    made = []
+    for _ in range(5):
+        made.append(asking.create().id)
+        asking.service.clock.advance(timedelta(seconds=1))
+    for client, box in ((asking.ngo, e.ENQUIRY_BOX_ASKED), (asking.clinic, e.ENQUIRY_BOX_RECEIVED)):
+        found, token = [], ""
+        while True:
+            answer = client.ListEnquiries(e.ListEnquiriesRequest(box=box, page_size=2, page_token=token))
+            found += [each.id for each in answer.enquiries]
+            token = answer.next_page_token
+            if not token:
+                break
+        assert found == made[::-1]
+
+
+# The leak budget.
+
+
+def preview(asking: Asking, content: e.EnquiryContent = CONTENT, client: Client | None = None) -> e.EnquiryPreview:
+    request = e.PreviewEnquiryRequest(content=content, service_ids=SERVICES)
+    answer: e.EnquiryPreview = (client or asking.ngo).PreviewEnquiry(request)
+    return answer
+
+
+def test_before_anything_is_told_it_says_to_how_many_and_whether_she_could_be_recognised(asking: Asking) -> None:
+    content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_URGENT, languages=["miq"], department="NI-AN", country="NI")
+    seen = preview(asking, content)
+    assert (seen.service_count, seen.organization_count) == (2, 2)
+    assert (seen.few, seen.similar_cases) == (True, 0)
+    assert seen.coarser_attribute in (e.ENQUIRY_ATTRIBUTE_DEPARTMENT, e.ENQUIRY_ATTRIBUTE_LANGUAGES)
+    assert asking.rows("SELECT 1 FROM enquiries") == []
+
+
+def test_it_says_no_exact_count_and_ones_own_enquiries_are_not_in_it(asking: Asking) -> None:
+    content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_URGENT, languages=["cab"], country="NI")
+    for _ in range(6):
+        asking.create(content, keep_unused=True)
+    assert preview(asking, content).few
+    other = preview(asking, content, asking.service.as_("hotline", "OPERATOR"))
+    assert (other.few, other.similar_cases, other.coarser_attribute) == (False, 5, 0)
+
+
+def test_one_person_is_one_case(asking: Asking) -> None:
+    content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_URGENT, languages=["bzk"], country="NI")
+    person = asking.story.person()
+    for _ in range(6):
+        asking.create(content, keep_unused=True, person_id=person.id)
+    assert preview(asking, content, asking.service.as_("hotline", "OPERATOR")).few
+
+
+def test_what_no_service_decides_by_is_named_and_left_out_unless_it_is_wanted(asking: Asking) -> None:
+    def note(uses: list[Attribute] | None) -> None:
+        with asking.service.database.transaction(SYSTEM) as tx:
+            for name, owner in (("shelter_bed", "shelter"), ("clinic_visit", "clinic")):
+                members.note_service(tx, SERVICE[name], ORG[owner], True, uses)
+
+    assert list(preview(asking).unused_attributes) == [], "what was not heard may matter"
+    note([Attribute.AGE_BAND, Attribute.GENDER])
+    try:
+        unused = {e.ENQUIRY_ATTRIBUTE_DEPARTMENT, e.ENQUIRY_ATTRIBUTE_LANGUAGES, e.ENQUIRY_ATTRIBUTE_DEPENDANTS}
+        assert set(preview(asking).unused_attributes) == unused
+        made = asking.create()
+        assert (made.content, set(made.left_out_attributes)) == (CONTENT, unused), "who asks keeps it for the referral"
+        said = asking.seen(asking.shelter, made).content
+        assert (said.department, list(said.languages), said.HasField("dependants")) == ("", [], False)
+        assert (said.age_band, said.gender_code) == (CONTENT.age_band, CONTENT.gender_code)
+        assert asking.seen(asking.shelter, asking.create(keep_unused=True)).content == CONTENT
+    finally:
+        note(None)
+
+
+def test_the_count_can_not_be_searched_for_somebody(asking: Asking) -> None:
+    searcher = asking.service.as_("ngo", "WORKER", "MANAGER")
+    for _ in range(60):
+        preview(asking, client=searcher)
+    assert refusal(lambda: preview(asking, client=searcher)) == ("RESOURCE_EXHAUSTED", "too_many_attempts")

@@ -1,0 +1,232 @@
+"""The rules of an enquiry, without parts: states as a table, what is left out and counted, and random lives against a small model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chassis.errors import Conflict, Invalid, NotFound, Refusal
+from services.referrals.domain.deadline import Urgency
+from services.referrals.domain.enquiry import Attribute, Content, Enquiry, EnquiryState, Service, coarser, rounded, unused
+
+A = Attribute
+NOON = datetime(2026, 3, 4, 18, tzinfo=UTC)
+CONTENT = Content("HOU.EMG", Urgency.EMERGENCY, "18-24", "Feminine", 1, ("es",), ("step_free",), "NI", "NI-CI")
+SERVICES = [Service(name, f"org-{name}", frozenset()) for name in "abc"]
+
+
+class EveryDay:
+    def is_working_day(self, day: date) -> bool:
+        return True
+
+
+def opened(services: list[Service] = SERVICES) -> Enquiry:
+    enquiry = Enquiry.open("e", ("asker", "worker"), CONTENT, services, NOON, EveryDay())
+    enquiry.events.clear()
+    return enquiry
+
+
+def answer(enquiry: Enquiry, name: str, said: str, now: datetime = NOON) -> None:
+    enquiry.answer(name, f"org-{name}", said, "no_capacity" if said == "no" else "", now)
+
+
+def matched() -> Enquiry:
+    enquiry = opened()
+    answer(enquiry, "a", "yes")
+    enquiry.take("a", "yes", NOON, EveryDay())
+    return enquiry
+
+
+def cancelled() -> Enquiry:
+    enquiry = opened()
+    enquiry.cancel("by_asker", NOON, "asker")
+    return enquiry
+
+
+def exhausted() -> Enquiry:
+    enquiry = opened()
+    for name in "abc":
+        answer(enquiry, name, "no")
+    return enquiry
+
+
+BEGINNINGS = {"open": opened, "matched": matched, "cancelled": cancelled, "exhausted": exhausted}
+STEPS: dict[str, Callable[[Enquiry], None]] = {
+    "answer": lambda enquiry: answer(enquiry, "b", "yes"),
+    "take": lambda enquiry: enquiry.take("a", "yes", NOON, EveryDay()),
+    "cancel": lambda enquiry: enquiry.cancel("by_asker", NOON, "asker"),
+    "refer": lambda enquiry: enquiry.refer("r", NOON),
+}
+# What each step makes of each state: a state, or why not.
+TABLE = {
+    ("open", "answer"): "open",
+    ("open", "take"): "offer_gone",
+    ("open", "cancel"): "cancelled",
+    ("open", "refer"): "illegal_transition",
+    ("matched", "answer"): "enquiry_taken",
+    ("matched", "take"): "enquiry_taken",
+    ("matched", "cancel"): "enquiry_taken",
+    ("matched", "refer"): "matched",
+    ("cancelled", "answer"): "enquiry_cancelled",
+    ("cancelled", "take"): "enquiry_cancelled",
+    ("cancelled", "cancel"): "enquiry_cancelled",
+    ("cancelled", "refer"): "illegal_transition",
+    ("exhausted", "answer"): "enquiry_exhausted",
+    ("exhausted", "take"): "enquiry_exhausted",
+    ("exhausted", "cancel"): "enquiry_exhausted",
+    ("exhausted", "refer"): "illegal_transition",
+}
+
+
+@pytest.mark.parametrize(("state", "step"), [(state, step) for state in BEGINNINGS for step in STEPS])
+def test_every_step_in_every_state(state: str, step: str) -> None:
+    enquiry = BEGINNINGS[state]()
+    before = (enquiry.version, enquiry.state, [vars(offer).copy() for offer in enquiry.offers])
+    if TABLE[state, step] in BEGINNINGS:
+        STEPS[step](enquiry)
+        assert enquiry.state.value == TABLE[state, step]
+        return
+    with pytest.raises(Conflict) as refused:
+        STEPS[step](enquiry)
+    assert refused.value.reason == TABLE[state, step]
+    assert (enquiry.version, enquiry.state, [vars(offer) for offer in enquiry.offers]) == before, "a refusal changes nothing"
+
+
+def test_what_is_closed_waits_for_nobody_and_what_is_open_for_somebody() -> None:
+    assert [BEGINNINGS[state]().due_time is None for state in BEGINNINGS] == [False, False, True, True]
+
+
+def test_a_service_that_was_not_asked_or_is_anothers_answers_nothing() -> None:
+    for service, organization in (("d", "org-d"), ("a", "org-b")):
+        with pytest.raises(NotFound):
+            opened().answer(service, organization, "yes", "", NOON)
+
+
+def test_the_reason_for_nobody_is_the_most_frequent_and_silence_counts_more() -> None:
+    enquiry = opened()
+    for name, reason in (("a", "out_of_area"), ("b", "no_capacity"), ("c", "no_capacity")):
+        enquiry.answer(name, f"org-{name}", "no", reason, NOON)
+    assert enquiry.reason_code == "no_capacity"
+    silent = opened()
+    silent.answer("a", "org-a", "no", "no_capacity", NOON)
+    silent.fire(NOON + timedelta(hours=1), EveryDay())
+    assert (silent.state, silent.reason_code) == (EnquiryState.EXHAUSTED, "no_response")
+
+
+def test_what_is_left_out_of_the_copies_stays_with_who_asks() -> None:
+    enquiry = Enquiry.open("e", ("asker", ""), CONTENT, SERVICES, NOON, EveryDay(), left_out=[A.DEPARTMENT, A.GENDER])
+    assert enquiry.content == CONTENT
+    assert {offer.content for offer in enquiry.offers} == {CONTENT.without([A.DEPARTMENT, A.GENDER])}
+
+
+def test_a_service_of_which_nothing_was_heard_may_decide_by_anything() -> None:
+    some = [Service("a", "o", frozenset({A.GENDER})), Service("b", "o", frozenset({A.LANGUAGES}))]
+    assert unused(CONTENT, some) == (A.DEPARTMENT, A.DEPENDANTS, A.AGE_BAND)
+    assert unused(CONTENT, [*some, Service("c", "o", None)]) == ()
+    assert unused(Content("HOU.EMG", Urgency.NORMAL), some) == (), "what is not said need not be left out"
+
+
+def test_a_count_is_said_so_that_nobody_can_be_searched_in_it() -> None:
+    assert [rounded(count) for count in (0, 1, 4, 5, 9, 10, 51, 999)] == [0, 0, 0, 5, 5, 10, 50, 50]
+
+
+def test_the_attribute_to_leave_out_is_the_one_without_which_most_are_like_her() -> None:
+    assert coarser(7, {A.DEPARTMENT: 90}) is None
+    assert coarser(1, {A.DEPARTMENT: 3, A.AGE_BAND: 12}) is A.AGE_BAND
+    assert coarser(0, {A.DEPARTMENT: 0, A.AGE_BAND: 0}) is A.DEPARTMENT, "where none does better, the one that marks most"
+    assert coarser(0, {}) is None
+
+
+def test_without_an_attribute_the_rest_stays() -> None:
+    assert CONTENT.without(list(Attribute)) == Content("HOU.EMG", Urgency.EMERGENCY, accessibility_codes=("step_free",), country="NI")
+
+
+@pytest.mark.parametrize("wrong", [{"need_code": "HOUSE"}, {"department": "CR-SJ"}])
+def test_what_is_no_need_or_of_another_country_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(Invalid):
+        replace(CONTENT, **wrong).check()
+
+
+class Model:
+    """The same life in a few sentences, written without a look at the rules."""
+
+    def __init__(self) -> None:
+        self.state, self.said, self.taken, self.rounds = "open", dict.fromkeys("abc", ""), "", 0
+
+    def answer(self, name: str, said: str) -> bool:
+        if self.state != "open":
+            return False
+        self.said[name] = said
+        if set(self.said.values()) == {"no"}:
+            self.state = "exhausted"
+        return True
+
+    def take(self, name: str, said: str) -> bool:
+        if self.state != "open" or said not in ("yes", "maybe", "waitlist") or self.said[name] != said:
+            return False
+        self.state, self.taken = "matched", name
+        return True
+
+    def cancel(self) -> bool:
+        if self.state != "open":
+            return False
+        self.state = "cancelled"
+        return True
+
+    def time_is_over(self) -> None:
+        if self.state == "open":
+            offered = bool({"yes", "maybe", "waitlist"} & set(self.said.values()))
+            self.rounds += offered
+            self.state = "exhausted" if not offered else "cancelled" if self.rounds > 1 else "open"
+
+
+SAID = st.sampled_from(["yes", "maybe", "waitlist", "no"])
+LIVES = st.lists(
+    st.one_of(
+        st.tuples(st.just("answer"), st.sampled_from("abc"), SAID),
+        st.tuples(st.just("take"), st.sampled_from("abc"), SAID),
+        st.tuples(st.just("cancel"), st.none(), st.none()),
+        st.tuples(st.just("wait"), st.none(), st.none()),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(LIVES)
+def test_random_lives_go_as_the_model_says(life: list[tuple[str, Any, Any]]) -> None:
+    enquiry, model, now = opened(), Model(), NOON
+    for step, name, said in life:
+        version, done = enquiry.version, True
+        try:
+            if step == "answer":
+                answer(enquiry, name, said, now)
+            elif step == "take":
+                enquiry.take(name, said, now, EveryDay())
+            elif step == "cancel":
+                enquiry.cancel("by_asker", now, "asker")
+            else:
+                now += timedelta(hours=1)
+                enquiry.fire(now, EveryDay())
+        except Refusal:
+            done = False
+            assert enquiry.version == version
+        if step == "wait":
+            model.time_is_over()
+        else:
+            expected = {"answer": model.answer, "take": model.take}[step](name, said) if step != "cancel" else model.cancel()
+            assert done == expected, (step, name, said)
+        assert enquiry.state.value == model.state
+        assert enquiry.taken_service_id == model.taken
+        for offer in enquiry.offers:
+            shown = enquiry.state is EnquiryState.OPEN or offer.taken
+            assert (offer.content is not None) == shown
+            assert offer.state is enquiry.state
+        assert [event.version for event in enquiry.events] == list(range(2, enquiry.version + 1)), "facts have no gap"
+        assert (enquiry.due_time is None) <= (enquiry.state is not EnquiryState.OPEN), "nothing that is open waits without a clock"

@@ -1,0 +1,88 @@
+"""A hundred enquiries to twenty services each, by rpc, with a clock that is handed over: how soon the first yes comes. `-s` prints it.
+
+The desks are a model: how many look, how soon, and what they say. What is measured is what the network makes of that, not people.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from dataclasses import replace
+from datetime import timedelta
+from statistics import median, quantiles
+
+from chassis.ids import new_id
+from chassis.tokens import SYSTEM, Caller
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.store import enquiries as store
+from services.referrals.store import members
+from services.referrals.usecases.deadlines import DeadlineScheduler
+from tests.builders import NOON
+from tests.referrals.conftest import Client, Service
+
+ENQUIRIES, SERVICES = 100, 20
+# What a desk says when it looks, of a hundred: most have no room. A fifth never look.
+SAYS = {e.OFFER_ANSWER_YES: 12, e.OFFER_ANSWER_MAYBE: 12, e.OFFER_ANSWER_WAITLIST: 12, e.OFFER_ANSWER_NO: 44, None: 20}
+
+
+def desks(service: Service) -> dict[str, Client]:
+    """Twenty members with a service each."""
+    made = {}
+    base = service.as_("ngo", "WORKER")
+    with service.database.transaction(SYSTEM) as tx:
+        for _ in range(SERVICES):
+            organization, offered = new_id(), new_id()
+            members.note_member(tx, "organization", organization, True, "APPROVED", "SHELTER")
+            members.note_service(tx, offered, organization, True)
+            made[offered] = replace(base, caller=Caller(new_id(), "worker", organization, frozenset({"WORKER"})))
+    return made
+
+
+def test_how_soon_the_first_yes_comes(service: Service) -> None:
+    chance, asked, line = random.Random(20), desks(service), service.as_("hotline", "OPERATOR")
+    watch = DeadlineScheduler(service.made.enquiries, service.database, service.clock, store.next_time)
+    # (minute, order, what): in the order of time; an operator asks every seven minutes.
+    agenda: list[tuple[float, int, tuple[str, str]]] = [(7.0 * number, number, ("ask", "")) for number in range(ENQUIRIES)]
+    begun, first_yes, order = dict[str, float](), dict[str, float](), ENQUIRIES
+    while agenda:
+        minute, _, (what, identifier) = heapq.heappop(agenda)
+        service.clock.set(NOON + timedelta(minutes=minute))
+        watch.fire()
+        if what == "ask":
+            urgency = chance.choice([pb.URGENCY_IMMEDIATE, pb.URGENCY_EMERGENCY, pb.URGENCY_EMERGENCY])
+            content = e.EnquiryContent(need_code="HOU.EMG", urgency=urgency, country="NI")
+            made = line.CreateEnquiry(e.CreateEnquiryRequest(content=content, service_ids=list(asked)))
+            begun[made.id] = minute
+            for offered in asked:
+                order += 1
+                heapq.heappush(agenda, (minute + chance.lognormvariate(2.6, 0.9), order, (offered, made.id)))
+            continue
+        said = chance.choices(list(SAYS), list(SAYS.values()))[0]
+        seen = asked[what].GetEnquiry(e.GetEnquiryRequest(id=identifier))
+        if said is None or seen.state != e.ENQUIRY_STATE_OPEN:
+            continue
+        reason = pb.DECLINE_REASON_NO_CAPACITY if said == e.OFFER_ANSWER_NO else pb.DECLINE_REASON_UNSPECIFIED
+        answer = e.AnswerEnquiryRequest(id=identifier, etag=seen.etag, service_id=what, answer=said, reason_code=reason)
+        asked[what].AnswerEnquiry(answer)
+        if said == e.OFFER_ANSWER_YES:
+            first_yes[identifier] = minute - begun[identifier]
+            line.TakeOffer(e.TakeOfferRequest(id=identifier, service_id=what, answer=said))
+    service.clock.advance(timedelta(hours=3))
+    watch.fire()
+    service.clock.advance(timedelta(hours=3))
+    watch.fire()
+
+    with service.database.transaction(SYSTEM) as tx:
+        ended = {row["state"]: row["n"] for row in tx.execute("SELECT state, count(*) AS n FROM enquiries GROUP BY 1")}
+        kept = tx.execute("SELECT count(*) AS n FROM enquiry_offers WHERE need_code IS NOT NULL AND NOT taken").fetchone()
+    times = list(first_yes.values())
+    print(
+        f"\n{ENQUIRIES} enquiries to {SERVICES} services: first yes after {median(times):.1f} min (median), {quantiles(times, n=20)[18]:.1f} min (95th);"
+        f" {ended}"
+    )
+    assert sum(ended.values()) == ENQUIRIES
+    assert "open" not in ended
+    assert ended["matched"] == len(times)
+    assert kept == {"n": 0}, "nobody keeps what it need not know"
+    assert median(times) < 15

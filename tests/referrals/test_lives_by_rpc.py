@@ -1,0 +1,175 @@
+"""Random lives through the service itself: wrong actors, out-of-date ETags, repeated requests. The model is that of test_lifecycle, told in rpcs."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+
+from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.lifecycle import Side
+from tests.builders import refusal
+from tests.referrals.conftest import SERVICE, Client, Story
+from tests.referrals.test_lifecycle import MODEL as STEPS
+from tests.referrals.test_lifecycle import SENDING
+
+LIVE = STEPS["withdraw"][0]
+IN_PLACE = {  # what leaves it where it is
+    "add_note": (LIVE, {Side.SENDER, Side.RECEIVER}),
+    "amend": (LIVE.replace(" completed", ""), {Side.SENDER}),
+    "assign": ("accepted in_progress completed", {Side.RECEIVER}),
+    "close_need": ("declined not_delivered rerouted", SENDING),
+    "confirm_deletion": ("consent_withdrawn", {Side.RECEIVER}),
+}
+MODEL = STEPS | {verb: (sources, "", by) for verb, (sources, by) in IN_PLACE.items()}
+FORWARD = ["send", "acknowledge", "accept", "start", "complete"]
+TURN = dict.fromkeys("sent acknowledged accepted waitlisted in_progress".split(), pb.TURN_RECEIVER) | dict.fromkeys(
+    "draft info_requested completed".split(), pb.TURN_SENDER
+)
+ROLES_OF_COORDINATORS = {"close", "reopen", "withdraw", "close_need", "reroute"}
+
+
+def requests(story: Story) -> dict[str, tuple[str, Callable[[], Any]]]:
+    """The rpc of each step, and a request of it that carries what it must; id, etag and request_id come on top."""
+    now = story.service.clock.now
+
+    def at(message: Any, *names: str) -> Any:
+        for name in names:
+            getattr(message, name).FromDatetime(now())
+        return message
+
+    def waitlist() -> pb.WaitlistReferralRequest:
+        message = pb.WaitlistReferralRequest(expected_wait_days=3)
+        message.review_time.FromSeconds(int(now().timestamp()) + 86_400)
+        return message
+
+    return {
+        "send": ("SendReferral", pb.SendReferralRequest),
+        "acknowledge": ("AcknowledgeReferral", pb.AcknowledgeReferralRequest),
+        "ask": ("AskReferral", lambda: pb.AskReferralRequest(question_code=pb.QUESTION_DATES)),
+        "answer": ("AnswerReferral", lambda: pb.AnswerReferralRequest(note="on Monday")),
+        "accept": ("AcceptReferral", lambda: at(pb.AcceptReferralRequest(), "planned_first_contact_time")),
+        "waitlist": ("WaitlistReferral", waitlist),
+        "decline": ("DeclineReferral", lambda: pb.DeclineReferralRequest(reason_code=pb.DECLINE_REASON_NO_CAPACITY)),
+        "start": ("StartReferral", lambda: at(pb.StartReferralRequest(), "first_contact_time")),
+        "complete": ("CompleteReferral", lambda: pb.CompleteReferralRequest(outcome_code=pb.OUTCOME_FULLY_MET)),
+        "not_deliver": ("NotDeliverReferral", lambda: pb.NotDeliverReferralRequest(reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST)),
+        "reroute": ("RerouteReferral", lambda: pb.RerouteReferralRequest(service_id=SERVICE["clinic_visit"])),
+        "close": ("CloseReferral", lambda: pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES)),
+        "reopen": ("CloseReferral", lambda: pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_NO)),
+        "withdraw": ("WithdrawReferral", lambda: pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED)),
+        "add_note": ("AddNote", lambda: pb.AddNoteRequest(note="she is well")),
+        "amend": ("AmendReferral", pb.AmendReferralRequest),
+        "assign": ("AssignReferral", pb.AssignReferralRequest),
+        "close_need": ("CloseNeed", lambda: pb.CloseNeedRequest(reason_code=pb.NEED_CLOSE_REASON_MET_ELSEWHERE)),
+        "confirm_deletion": ("ConfirmDeletion", pb.ConfirmDeletionRequest),
+    }
+
+
+class LifeByRpc(RuleBasedStateMachine):
+    """One referral of two organisations, a coordinator, and a member that has nothing to do with it."""
+
+    def __init__(self, story: Story) -> None:
+        super().__init__()
+        self.story = story
+        self.requests = requests(story)
+        self.clients: dict[Side | None, Client] = {
+            Side.SENDER: story.ngo,
+            Side.RECEIVER: story.shelter,
+            Side.COORDINATOR: story.coordinator,
+            None: story.service.as_("clinic", "WORKER"),
+        }
+        draft = story.draft(urgency=pb.URGENCY_URGENT)
+        receipt = story.receipt(draft.person_id)
+        sending = pb.UpdateReferralRequest(referral=pb.Referral(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+        sending.update_mask.paths.append("receipt_id")
+        self.receipt_id = receipt.id
+        self.shown = story.ngo.UpdateReferral(sending)
+        self.state, self.asked, self.need_is_open, self.deleting = "draft", False, False, False
+        self.etags = [draft.etag]
+        self.events = 3  # drafted and filled in, and the receipt
+
+    @rule(
+        verb=st.sampled_from([*MODEL, *FORWARD * 3]),
+        side=st.sampled_from([Side.SENDER, Side.SENDER, Side.RECEIVER, Side.RECEIVER, Side.COORDINATOR, None]),
+        late=st.sampled_from([False] * 5 + [True]),
+        twice=st.booleans(),
+    )
+    def step(self, verb: str, side: Side | None, late: bool, twice: bool) -> None:
+        rpc, make = self.requests[verb]
+        request = make()
+        request.id, request.request_id = self.shown.id, self.story.request_id()
+        request.etag = self.etags[-1] if late else self.shown.etag
+        if verb == "amend":
+            request.urgency = pb.URGENCY_EMERGENCY if self.shown.urgency == pb.URGENCY_URGENT else pb.URGENCY_URGENT
+        ask = partial(getattr(self.clients[side], rpc), request)
+        expected = self.refused(verb, side, late)
+        if expected:
+            assert refusal(ask) in expected, (verb, side, self.state)
+            return
+        answer = ask()
+        if twice:
+            assert ask() == answer
+        self.took(verb)
+        self.read()
+
+    def refused(self, verb: str, side: Side | None, late: bool) -> set[tuple[str, str]]:
+        """With what; nothing for what is done."""
+        sources, _target, by = MODEL[verb]
+        if side is Side.COORDINATOR and verb not in ROLES_OF_COORDINATORS:
+            return {("PERMISSION_DENIED", "right_missing")}
+        if side is None or (self.state == "draft" and side is not Side.SENDER):
+            return {("NOT_FOUND", "not_found")}
+        if late:
+            return {("ABORTED", "stale_etag")}
+        possible = self.state in sources.split() and side in by
+        if verb == "ask" and possible and self.asked:
+            return {("FAILED_PRECONDITION", "already_asked")}
+        possible = possible and (verb != "close_need" or self.need_is_open) and (verb != "confirm_deletion" or self.deleting)
+        # Who is to send reads her file first, which her receiver has no longer once it is over.
+        unseen = {("NOT_FOUND", "not_found")} if verb == "send" and side is Side.RECEIVER else set()
+        return set() if possible else {("FAILED_PRECONDITION", "illegal_transition")} | unseen
+
+    def took(self, verb: str) -> None:
+        self.state = MODEL[verb][1] or self.state
+        self.asked = self.asked or verb == "ask"
+        if MODEL[verb][1]:
+            self.need_is_open = self.state in ("declined", "not_delivered", "rerouted")
+        elif verb in ("close_need", "confirm_deletion"):
+            self.need_is_open = self.deleting = False
+        self.etags.append(self.shown.etag)
+        self.events += 1
+
+    @rule(often=st.integers(0, 9))
+    def she_takes_her_consent_back(self, often: int) -> None:
+        if often or self.state in ("draft", "consent_withdrawn"):  # once in ten, or no life would get far; it ends the receipt, too
+            return
+        self.story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=self.receipt_id))
+        if self.state in LIVE.split():
+            self.state, self.deleting = "consent_withdrawn", True
+            self.etags.append(self.shown.etag)
+            self.events += 1
+        self.read()
+
+    def read(self) -> None:
+        """As it is now, for its sender: after each step that was taken, so that what was refused before shows as well."""
+        self.shown = self.story.ngo.GetReferral(pb.GetReferralRequest(id=self.shown.id))
+        assert self.shown.state == pb.State.Value(f"STATE_{self.state.upper()}")
+        turn = pb.TURN_SENDER if self.need_is_open else pb.TURN_RECEIVER if self.deleting else TURN.get(self.state, pb.TURN_UNSPECIFIED)
+        assert (self.shown.turn, self.shown.unanswered) == (turn, self.need_is_open)
+        assert self.shown.etag == f"v{self.events}", "each step is one version, refused and repeated ones are none"
+        assert self.shown.HasField("next_due_time") == (turn != pb.TURN_UNSPECIFIED and self.state != "draft")
+
+
+@pytest.mark.timeout(400)
+def test_whatever_is_asked_by_whom_the_service_and_the_model_agree(story: Story) -> None:
+    run_state_machine_as_test(  # takes whatever makes a machine
+        partial(LifeByRpc, story),  # type: ignore[arg-type]
+        settings=settings(
+            max_examples=300, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+        ),
+    )

@@ -69,7 +69,7 @@ def test_what_was_asked_and_nobody_could_is_counted_by_need_place_and_reason(pla
     played.answers["ListUnmetNeeds"] = e.ListUnmetNeedsResponse(needs=[lack])
     page = client.get("/board").text
     assert "Lo que se preguntó y nadie pudo" in page
-    assert 'no respondieron a tiempo</td><td class="n">3</td>' in page
+    assert 'no respondieron a tiempo</td><td class="n" data-label="Consultas">3</td>' in page
 
 
 def test_nothing_is_shown_as_an_empty_box(played: PlayedServices, client: FlaskClient) -> None:

@@ -202,7 +202,7 @@ def test_withdrawals_and_steps_at_once_neither_hang_nor_fail(story: Story, servi
 def test_who_received_something_confirms_that_it_holds_nothing_more_within_three_days(story: Story, service: Service) -> None:
     sent = story.sent()
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
-    wanted = pb.ReferralFilter(box=pb.BOX_INBOX, live=True, waiting_for_me=True)
+    wanted = pb.ReferralFilter(box=pb.BOX_INBOX, live=True, waiting_for_me=True, person_id=sent.person_id)
     mine = {one.id: one for one in story.shelter.ListReferrals(pb.ListReferralsRequest(filter=wanted, page_size=50)).referrals}[sent.id]
     assert (mine.main_step, mine.turn, list(mine.allowed_verbs)) == ("confirm_deletion", pb.TURN_RECEIVER, ["confirm_deletion"])
     assert mine.next_due_time.ToDatetime(tzinfo=UTC) - service.clock.now() == timedelta(hours=72)

@@ -113,6 +113,8 @@ TRANSITIONS: tuple[Transition, ...] = (
         news=True,
     ),
     Transition("miss_appointment", "appointment_missed", _HELPING, None, _RECEIVER, starts=(K.SILENCE,), stops=(K.SILENCE,), main=True),
+    Transition("confirm_override", "override_confirmed", LIVE, None, _SENDING, stops=(K.OVERRIDE_CONFIRM,)),
+    Transition("attach_consent", "consent_attached", LIVE, None, _SENDER, stops=(K.OVERRIDE_CONFIRM, K.OVERRIDE_END)),
     # The receiver's while help is given is news: it starts SILENCE again, and is the next thing to say once that has run out.
     Transition("add_note", "note_added", LIVE, None, frozenset({Side.SENDER, Side.RECEIVER}), news=True),
     Transition("schedule_appointment", "appointment_scheduled", _HELPING, None, _RECEIVER, starts=(K.SILENCE,), stops=(K.SILENCE,)),
@@ -131,15 +133,13 @@ TRANSITIONS: tuple[Transition, ...] = (
     ),
     # The system takes it from a worker who has left, so that it is the desk's and not nobody's.
     Transition("assign", "assigned", _TAKEN_ON, None, frozenset({Side.RECEIVER, Side.SYSTEM})),
-    Transition("amend", "amended", LIVE - {S.COMPLETED}, None, _SENDER),
     Transition("close_need", "need_closed", CAME_BACK, None, _SENDING, stops=_REPLACED),
     Transition("close", "closed", frozenset({S.COMPLETED}), S.CLOSED, _CLOSING, stops=_ALL, main=True),
     Transition(
         "reopen", "reopened", frozenset({S.COMPLETED}), S.IN_PROGRESS, _CLOSING, starts=(K.SILENCE,), stops=(K.CLOSE,), offered=False
     ),
-    Transition("confirm_override", "override_confirmed", LIVE, None, _SENDING, stops=(K.OVERRIDE_CONFIRM,)),
-    Transition("attach_consent", "consent_attached", LIVE, None, _SENDER, stops=(K.OVERRIDE_CONFIRM, K.OVERRIDE_END)),
     Transition("reroute", "rerouted", UNDECIDED | {S.INFO_REQUESTED, S.WAITLISTED}, S.REROUTED, _SENDING, starts=_REPLACED, stops=_ALL),
+    Transition("amend", "amended", LIVE - {S.COMPLETED}, None, _SENDER),
     Transition("withdraw", "withdrawn", LIVE, S.WITHDRAWN, _SENDING, stops=_ALL),
     Transition(
         "withdraw_consent",

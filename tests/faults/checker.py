@@ -284,7 +284,10 @@ def copies_say_what_partners_say(books: Books) -> list[str]:
     members |= {id: (row["status"] == "ACTIVE", "") for id, row in workers.items()} | {id: (live, "") for id, live in keys.items()}
     heard: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         "referrals members": (members, {r["id"]: (r["active"], r["status"]) for r in books.referrals.execute("SELECT * FROM members")}),
-        "referrals services": (services, {r["id"]: r for r in books.referrals.execute("SELECT * FROM directory_services")}),
+        "referrals services": (
+            services,
+            {r["id"]: r for r in books.referrals.execute("SELECT id, organization_id, active FROM directory_services")},
+        ),
     }
     ask = books.notifications.execute
     heard["notifications organizations"] = (organizations, {row["id"]: row["status"] for row in ask("SELECT * FROM organizations")})

@@ -115,6 +115,7 @@ def test_only_a_refusal_that_no_document_can_foresee_is_let_pass() -> None:
     assert wrong("malformed", pointer="/excluded_organization_ids/3")
     assert wrong("malformed", parameter="cursor")
     assert wrong("required", pointer="/explained_codes")
+    assert wrong("unknown_key", pointer="/text/12")
     assert not wrong("malformed", pointer="/name")
     assert not wrong("too_long", pointer="/note")
     assert not wrong("required", pointer="")

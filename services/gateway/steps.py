@@ -57,10 +57,9 @@ def next_step(referral: r.Referral) -> Step | None:
     if step == "send":
         return Step(_("Seguir y enviar"), url_for("referral_new.resume", identifier=referral.id))
     if step == "refer_again":
-        begun = referral.following_id
-        if begun:  # and not sent yet, or the need would not be open
-            return Step(_("Seguir con el borrador"), url_for("referral_new.resume", identifier=begun))
-        return Step(_("Buscar otro servicio"), url_for("referral_new.reroute", identifier=referral.id))
+        # What follows is not sent yet, or the need would not be open; the page of re-routing leads on to it.
+        label = _("Seguir con el borrador") if referral.following_id else _("Buscar otro servicio")
+        return Step(label, url_for("referral_new.reroute", identifier=referral.id))
     if step not in step_forms.STEPS:  # there is none, or it is newer than this gateway
         return None
     if not step_forms.STEPS[step].asks:  # one tap does it

@@ -255,3 +255,9 @@ _numbers = iter(range(1_000_000))
 @pytest.fixture
 def story(service: Service) -> Story:
     return Story(service, service.as_("ngo", "WORKER"), service.as_("shelter", "WORKER"), service.as_("coalition", "COORDINATOR"), _numbers)
+
+
+def read(client: Client, identifier: str) -> referrals_pb2.Referral:
+    """A referral as this client may see it now."""
+    found: referrals_pb2.Referral = client.GetReferral(referrals_pb2.GetReferralRequest(id=identifier))
+    return found

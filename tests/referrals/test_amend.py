@@ -12,7 +12,7 @@ from services.referrals.domain.lifecycle import Side
 from services.referrals.domain.person import Coarse
 from services.referrals.domain.referral import Referral
 from tests.builders import NOON, refusal, refusal_with_fields
-from tests.referrals.conftest import Client, Story
+from tests.referrals.conftest import Story, read
 from tests.referrals.test_lifecycle import ACTORS, DAYS, STEPS, draft
 
 H = timedelta(hours=1)
@@ -81,11 +81,6 @@ def test_what_would_change_nothing_and_what_is_over_is_refused() -> None:
 
 def amending(referral: pb.Referral, urgency: pb.Urgency.ValueType = pb.URGENCY_UNSPECIFIED) -> pb.AmendReferralRequest:
     return pb.AmendReferralRequest(id=referral.id, etag=referral.etag, urgency=urgency)
-
-
-def read(client: Client, identifier: str) -> pb.Referral:
-    found: pb.Referral = client.GetReferral(pb.GetReferralRequest(id=identifier))
-    return found
 
 
 def test_the_receiver_sees_what_her_file_says_now_once_its_holder_said_so(story: Story) -> None:

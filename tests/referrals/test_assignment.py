@@ -6,7 +6,7 @@ import pytest
 
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import refusal, refusal_with_fields
-from tests.referrals.conftest import Client, Service, Story
+from tests.referrals.conftest import Client, Service, Story, read
 from tests.referrals.test_subscriptions import Hearing
 
 
@@ -25,11 +25,6 @@ def night(service: Service, hear: Hearing) -> Client:
 
 def assigning(referral: pb.Referral, worker: str) -> pb.AssignReferralRequest:
     return pb.AssignReferralRequest(id=referral.id, etag=referral.etag, responsible_worker_id=worker)
-
-
-def read(client: Client, identifier: str) -> pb.Referral:
-    found: pb.Referral = client.GetReferral(pb.GetReferralRequest(id=identifier))
-    return found
 
 
 def test_another_worker_answers_for_it_and_again_the_desk(story: Story, night: Client) -> None:

@@ -15,8 +15,7 @@ from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency, due_time
 from services.referrals.usecases.calendar import CountryCalendar
-from services.referrals.usecases.deadlines import DeadlineScheduler
-from services.referrals.usecases.referrals import PUT_ASIDE
+from services.referrals.usecases.deadlines import PUT_ASIDE, DeadlineScheduler
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import Service, Story
 

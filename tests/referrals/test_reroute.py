@@ -9,16 +9,11 @@ import pytest
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import refusal, refusal_with_fields
-from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
+from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story, read
 
 
 def rerouting(referral: pb.Referral, service: str = "clinic_visit", **words: Any) -> pb.RerouteReferralRequest:
     return pb.RerouteReferralRequest(id=referral.id, etag=referral.etag, service_id=SERVICE[service], **words)
-
-
-def read(client: Client, identifier: str) -> pb.Referral:
-    found: pb.Referral = client.GetReferral(pb.GetReferralRequest(id=identifier))
-    return found
 
 
 @pytest.mark.parametrize("who", ["ngo", "coordinator"])

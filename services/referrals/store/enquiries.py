@@ -217,7 +217,7 @@ def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
     return [row["id"] for row in rows]
 
 
-def put_aside(tx: Transaction, identifier: str, until: datetime) -> None:
+def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
     """Has a clock that could not be fired wait until a moment."""
     tx.execute("UPDATE enquiries SET put_aside_time = %s WHERE id = %s", (until, identifier))
 

@@ -140,10 +140,8 @@ def events(tx: Transaction, referral_id: str, key: Key | None) -> list[Event]:
 
 
 # What Referral.need_is_open says, in rows. A follow-up that was not sent yet, or was an error, is none.
-_FOLLOWED_UP = (
-    "SELECT 1 FROM referrals next WHERE next.based_on_id = referrals.id AND next.sender_organization_id = referrals.sender_organization_id"
-    " AND next.send_time IS NOT NULL AND next.state <> 'entered_in_error'"
-)
+_FOLLOWS = "next.based_on_id = referrals.id AND next.sender_organization_id = referrals.sender_organization_id AND next.state <> 'entered_in_error'"
+_FOLLOWED_UP = f"SELECT 1 FROM referrals next WHERE {_FOLLOWS} AND next.send_time IS NOT NULL"
 _UNANSWERED = f"(state = ANY(%(came_back)s) AND need_close_reason_code = '' AND NOT EXISTS ({_FOLLOWED_UP}))"
 # Urgency.rank in rows; below all of them what was not said yet.
 _RANK = "coalesce(array_position(%(urgencies)s::text[], urgency), 0)"
@@ -425,8 +423,7 @@ def _following(tx: Transaction, identifiers: list[str]) -> dict[str, tuple[str, 
         return {}
     rows = tx.execute(
         "SELECT DISTINCT ON (referrals.id) referrals.id, next.id AS following_id, next.send_time IS NOT NULL AS sent FROM referrals"
-        " JOIN referrals next ON next.based_on_id = referrals.id AND next.sender_organization_id = referrals.sender_organization_id"
-        " WHERE referrals.id = ANY(%s) AND next.state <> 'entered_in_error'"
+        f" JOIN referrals next ON {_FOLLOWS} WHERE referrals.id = ANY(%s)"
         " ORDER BY referrals.id, next.send_time IS NULL, next.create_time DESC",
         (identifiers,),
     )

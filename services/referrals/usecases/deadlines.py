@@ -1,10 +1,11 @@
 """The watch: fires the clocks of referrals and enquiries as their levels are reached, also those reached while nobody was running."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
 
-from chassis import metrics
+from chassis import audit, log, metrics
+from chassis.audit import Entry
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction, wait_for_notice
 from chassis.supervisor import Loop
@@ -15,6 +16,10 @@ from services.referrals.store import referrals
 _BATCH = 50
 _LONGEST_WAIT = 1.0  # seconds; behind LISTEN, so that a change of the machine's time is noticed too
 _SHORTEST_WAIT = 0.05  # a due row that a caller holds just now is asked for again, but not in a tight loop
+
+
+PUT_ASIDE = timedelta(minutes=1)
+"""When what could not be fired is looked at again: soon after it is mended, and rarely enough to cost nothing."""
 
 
 class Fired(Protocol):
@@ -29,11 +34,48 @@ class Fired(Protocol):
         """Which clock."""
 
 
+AnyFired = TypeVar("AnyFired", bound=Fired)
+
+
 class Watched(Protocol):
     """What has clocks."""
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> Sequence[Fired]:
         """Notes what is reached, claims its rows, returns the events."""
+
+
+def fire_each(
+    tx: Transaction,
+    now: datetime,
+    loop: str,
+    called: str,
+    identifiers: Iterable[str],
+    fire: Callable[[str], list[AnyFired]],
+    put_aside: Callable[[str, datetime, datetime], None],
+) -> list[AnyFired]:
+    """Fires the clocks of each; returns the events, which are on the trail. `called` is what the log calls an identifier.
+
+    Each is a savepoint: one that can't be read or kept is put aside (identifier, now, until) and holds up no other.
+    """
+    fired: list[AnyFired] = []
+    trail: list[Entry] = []
+    for identifier in identifiers:
+        events: list[AnyFired] = []
+        try:
+            with tx.transaction():
+                events = fire(identifier)
+        except LOST:
+            raise
+        except Exception as error:  # whatever it is, the others' clocks must go on
+            events = []
+            metrics.ROWS_PUT_ASIDE.labels(loop).inc()
+            log.get().error("clocks_put_aside", **{called: identifier}, fault=log.fault(error))
+        if not events:
+            put_aside(identifier, now, now + PUT_ASIDE)
+        fired += events
+        trail += [Entry("fire_clock", identifier, "", (event.verb,)) for event in events]
+    audit.record(tx, SYSTEM, now, trail)
+    return fired
 
 
 class DeadlineScheduler:

@@ -3,15 +3,14 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
-from chassis import audit, log, metrics
-from chassis.audit import Entry
 from chassis.clock import Clock
-from chassis.db import LOST, Row, Transaction, elevate_to_system_scope, take_turn
+from chassis.db import Row, Transaction, elevate_to_system_scope, take_turn
 from chassis.errors import Conflict, NotFound, Stale
 from chassis.guesses import Budget, Guesses, Origin
 from chassis.ids import is_id, new_id
-from chassis.tokens import SYSTEM, Caller
+from chassis.tokens import Caller
 from chassis.wire import Position
 from services.referrals.domain import enquiry as rules
 from services.referrals.domain.codes import REACHED_BY_OVERRIDE
@@ -20,7 +19,7 @@ from services.referrals.domain.enquiry import Attribute, Content, Enquiry, Enqui
 from services.referrals.store import contacts, enquiries, members
 from services.referrals.store.people import People
 from services.referrals.usecases.calendar import CountryCalendar
-from services.referrals.usecases.referrals import PUT_ASIDE
+from services.referrals.usecases.deadlines import fire_each
 
 OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
 """Previews of one worker: enough for a busy night, too few to search the count for somebody."""
@@ -194,29 +193,16 @@ class Enquiries:
         return enquiries.unmet(tx, now - enquiries.UNMET_SINCE)
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[EnquiryEvent]:
-        """Ends or tells of what is due; returns the events. Each is a savepoint: one that can't be kept is put aside and holds up no other."""
-        fired: list[EnquiryEvent] = []
-        trail: list[Entry] = []
-        for identifier in enquiries.due(tx, now, limit):
-            events: list[EnquiryEvent] = []
-            try:
-                with tx.transaction():
-                    enquiry = enquiries.get(tx, identifier, for_update=True)
-                    enquiry.fire(now, self._calendar(enquiry.content))
-                    events = list(enquiry.events)
-                    enquiries.keep(tx, enquiry)
-            except LOST:
-                raise
-            except Exception as error:  # whatever it is, the others' clocks must go on
-                events = []
-                metrics.ROWS_PUT_ASIDE.labels("enquiries").inc()
-                log.get().error("enquiry_put_aside", enquiry_id=identifier, fault=log.fault(error))
-            if not events:
-                enquiries.put_aside(tx, identifier, now + PUT_ASIDE)
-            fired += events
-            trail += [Entry("fire_clock", identifier, "", (event.verb,)) for event in events]
-        audit.record(tx, SYSTEM, now, trail)
-        return fired
+        """Ends or tells of what is due; returns the events."""
+
+        def fire(identifier: str) -> list[EnquiryEvent]:
+            enquiry = enquiries.get(tx, identifier, for_update=True)
+            enquiry.fire(now, self._calendar(enquiry.content))
+            events = list(enquiry.events)
+            enquiries.keep(tx, enquiry)
+            return events
+
+        return fire_each(tx, now, "enquiries", "enquiry_id", enquiries.due(tx, now, limit), fire, partial(enquiries.put_aside, tx))
 
     def _check_limit(self, tx: Transaction, organization_id: str, now: datetime) -> None:
         on_probation = members.organization(tx, organization_id)[0] == "PROBATION"

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial
 
-from chassis import audit, log, metrics
 from chassis.audit import Entry
-from chassis.db import LOST, Row, Transaction, elevate_to_system_scope, take_turn
+from chassis.db import Row, Transaction, elevate_to_system_scope, take_turn
 from chassis.errors import Conflict, Invalid, NotAllowed, NotFound, Stale
 from chassis.ids import new_id
-from chassis.tokens import SYSTEM, Caller
+from chassis.tokens import Caller
 from chassis.wire import Position
 from services.referrals.domain import codes
 from services.referrals.domain.consent import Grant, Receipt
@@ -23,12 +23,10 @@ from services.referrals.store import contacts, enquiries, members, referrals
 from services.referrals.store.people import People
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.calendar import CountryCalendar
+from services.referrals.usecases.deadlines import fire_each
 from services.referrals.usecases.plans import Plans
 
 _AND_NETWORK = "+network"
-
-PUT_ASIDE = timedelta(minutes=1)
-"""When a referral whose clocks could not be fired is looked at again: soon after it is mended, and rarely enough to cost nothing."""
 
 
 def actor_of(caller: Caller) -> Actor:
@@ -227,8 +225,7 @@ class Referrals:
         )
         self._keep(tx, referral)
         followed = self._watch_need(tx, referral, now)
-        self._plans.follow(tx, now, referral)
-        self._tell_contacts(tx, now, referral.contact_id, followed)
+        self._follow(tx, now, referral, before=followed)
         return referral
 
     def _check_limit(self, tx: Transaction, organization_id: str) -> None:
@@ -297,8 +294,7 @@ class Referrals:
         self._keep(tx, referral)
         followed = self._watch_need(tx, referral, now) if referral.state is State.ENTERED_IN_ERROR else ""
         if (referral.state, referral.need_is_open) != stood:
-            self._plans.follow(tx, now, referral)
-            self._tell_contacts(tx, now, referral.contact_id, followed)
+            self._follow(tx, now, referral, before=followed)
         return referral
 
     def amend(
@@ -330,8 +326,7 @@ class Referrals:
         self._keep(tx, referral)
         elevate_to_system_scope(tx)  # a coordinator has no drafts, least of all another's
         referrals.keep(tx, following, None)
-        self._plans.follow(tx, now, referral)
-        self._tell_contacts(tx, now, referral.contact_id)
+        self._follow(tx, now, referral)
         return referral
 
     def check_worker(self, tx: Transaction, caller: Caller, worker_id: str) -> None:
@@ -354,8 +349,7 @@ class Referrals:
             referral.withdraw_consent(actor, now, self._calendar(referral))
             self._keep(tx, referral)
             ended.append(referral)
-        self._plans.follow(tx, now, *ended)
-        self._tell_contacts(tx, now, *(referral.contact_id for referral in ended))
+        self._follow(tx, now, *ended)
 
     def confirm_help(self, tx: Transaction, now: datetime, contact_id: str, help_came: bool) -> None:
         """The person's own word on what was completed for her."""
@@ -368,38 +362,22 @@ class Referrals:
         for referral in done:
             referral.close(actor, now, self._calendar(referral), help_came="yes" if help_came else "no", note="")
             self._keep(tx, referral)
-        self._plans.follow(tx, now, *done)
-        self._tell_contacts(tx, now, contact_id)
+        self._follow(tx, now, *done)
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[Event]:
-        """Notes the clock levels that are reached; returns the events. Claimed rows are this transaction's alone.
+        """Notes the clock levels that are reached; returns the events. Claimed rows are this transaction's alone."""
 
-        Each referral is a savepoint: one that can't be read or kept is put aside for a while and holds up no other.
-        """
-        fired: list[Event] = []
-        trail: list[Entry] = []
-        for identifier in referrals.with_due_clocks(tx, now, limit):
-            events: list[Event] = []
-            try:
-                with tx.transaction():
-                    referral = referrals.get(tx, identifier, for_update=True)
-                    events = referral.fire_clocks(now, self._calendar(referral))
-                    self._keep(tx, referral)
-                    if referral.state is State.EXPIRED:
-                        self._plans.follow(tx, now, referral)
-                        self._tell_contacts(tx, now, referral.contact_id)
-            except LOST:
-                raise
-            except Exception as error:  # whatever it is, the others' clocks must go on
-                events = []
-                metrics.ROWS_PUT_ASIDE.labels("clocks").inc()
-                log.get().error("clocks_put_aside", referral_id=identifier, fault=log.fault(error))
-            if not events:
-                referrals.put_clocks_aside(tx, identifier, now, now + PUT_ASIDE)
-            fired += events
-            trail += [Entry("fire_clock", identifier, "", (event.verb,)) for event in events]
-        audit.record(tx, SYSTEM, now, trail)
-        return fired
+        def fire(identifier: str) -> list[Event]:
+            referral = referrals.get(tx, identifier, for_update=True)
+            events = referral.fire_clocks(now, self._calendar(referral))
+            self._keep(tx, referral)
+            if any(event.from_state is not event.to_state for event in events):  # it expired
+                self._follow(tx, now, referral)
+            return events
+
+        return fire_each(
+            tx, now, "clocks", "referral_id", referrals.with_due_clocks(tx, now, limit), fire, partial(referrals.put_clocks_aside, tx)
+        )
 
     @staticmethod
     def _watch_need(tx: Transaction, following: Referral, now: datetime) -> str:
@@ -411,6 +389,11 @@ class Referrals:
             before.watch_need(now)
             referrals.keep_clocks(tx, before)
         return before.contact_id
+
+    def _follow(self, tx: Transaction, now: datetime, *moved: Referral, before: str = "") -> None:
+        """What goes by where referrals stand: the steps of plans, and contacts, also that (`before`) of the one which this one follows. Last in a transaction."""
+        self._plans.follow(tx, now, *moved)
+        self._tell_contacts(tx, now, before, *(referral.contact_id for referral in moved))
 
     @staticmethod
     def _tell_contacts(tx: Transaction, now: datetime, *identifiers: str) -> None:

@@ -24,6 +24,9 @@ LOOP_TURN_AGE = Gauge(
 )
 LOOP_WELL = Gauge("enlace_loop_well", "1 while a background loop runs or waits for a part that is away.", ["loop"])
 ROWS_PUT_ASIDE = Counter("enlace_rows_put_aside_total", "Rows that a loop could not work on; each is tried again after a pause.", ["loop"])
+VERSIONS_MISSING = Counter(
+    "enlace_versions_missing_total", "Published versions that a row names and that are gone; the newest was used instead.", ["table"]
+)
 ROWS_UNVERIFIED = Counter("enlace_rows_unverified_total", "Rows whose signature did not hold when they were read.", ["table"])
 DATABASE_AGE = Gauge("enlace_database_last_success_age_seconds", "Time since the database last answered the probe.")
 DELIVERIES = Counter("enlace_deliveries_total", "Attempts to deliver a message.", ["channel", "status"])

@@ -23,6 +23,7 @@ from services.referrals.usecases.contacts import HASHER
 from services.referrals.usecases.pathways import Pathways, shipped
 from services.referrals.usecases.people import People
 from services.referrals.usecases.plans import Plans
+from services.referrals.usecases.policies import Policies
 from services.referrals.usecases.referrals import Referrals
 
 NAME = "referrals"
@@ -34,7 +35,7 @@ def fill(database: Database, directory: Path, network: Network, words: Words, no
     files, book = Files(keyring), Contacts(keyring)
     receipts = Receipts(Signer(keys.signing(directory, f"facts.{NAME}")))
     walked = Plans(files, Pathways(shipped()))
-    people = People(files, Referrals(files, receipts, walked), receipts, walked)
+    people = People(files, Referrals(files, receipts, walked, Policies()), receipts, walked)
     calendar = CountryCalendar("NI")
     with database.transaction(SYSTEM, timeout=30) as tx:
         if tx.execute("SELECT 1 FROM contacts WHERE id = %s", (id_of("contact", "tonight"),)).fetchone():

@@ -39,6 +39,7 @@ from services.referrals.usecases.names import OF_A_SEARCHER, NameNoter, Names
 from services.referrals.usecases.pathways import Pathways, shipped
 from services.referrals.usecases.people import People
 from services.referrals.usecases.plans import Plans
+from services.referrals.usecases.policies import Policies
 from services.referrals.usecases.referrals import Referrals, check_standing
 
 NAME = "referrals"
@@ -79,13 +80,14 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
     receipts = Receipts(signer)
     pathways = Pathways(shipped())
     plans = Plans(files, pathways)
-    referrals = Referrals(files, receipts, plans)
+    policies = Policies()
+    referrals = Referrals(files, receipts, plans, policies)
     people = People(files, referrals, receipts, plans)
     contacts = Contacts(book, files)
     pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS)
     references = References(book, files, receipts, referrals, people, pins, clock)
     names = Names(files, Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER), clock)
-    enquiries = Enquiries(files, Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER), clock)
+    enquiries = Enquiries(files, Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER), clock, policies)
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     servicers = [
         Servicer(
@@ -98,7 +100,7 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
             check_standing=check_standing,
         )
         for descriptor, servicer in (
-            (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], ReferralsServicer(referrals, pages, WatchTokens(keyring))),
+            (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], ReferralsServicer(referrals, policies, pages, WatchTokens(keyring))),
             (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], StatisticsServicer()),
             (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleServicer(people, names, pages)),
             (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts, references, pages)),

@@ -6,16 +6,15 @@ from pathlib import Path
 from chassis.wire import names
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.deadline import (
-    CLOSE,
     DELETION,
     EXPIRE_PERCENT,
+    FIRST_POLICY,
     LEVELS,
     OVERRIDE_CONFIRM,
     OVERRIDE_END,
-    POLICY,
-    SILENCE,
     SILENCE_AFTER_NEWS,
     DeadlineKind,
+    Urgency,
 )
 from services.referrals.domain.lifecycle import (
     CAME_BACK,
@@ -200,10 +199,13 @@ def _clocks() -> list[str]:
     return [
         "| urgency | " + " | ".join(kind.value for kind in kinds) + " |",
         "|---" * (len(kinds) + 1) + "|",
-        *[f"| {urgency.value} | " + " | ".join(_span(spans[kind]) for kind in kinds) + " |" for urgency, spans in POLICY.items()],
+        *[
+            f"| {urgency.value} | " + " | ".join(_span(FIRST_POLICY.span(kind, urgency)) for kind in kinds) + " |"
+            for urgency in reversed(Urgency)
+        ],
         "",
-        f"`review` is due at the review time that the receiver gave; `silence` after {_span(SILENCE)}, and"
-        f" {_span(SILENCE_AFTER_NEWS)} after news; `close` after {_span(CLOSE)}.",
+        f"`review` is due at the review time that the receiver gave; `silence` after {_span(FIRST_POLICY.spans[None, DeadlineKind.SILENCE])}, and"
+        f" {_span(SILENCE_AFTER_NEWS)} after news; `close` after {_span(FIRST_POLICY.spans[None, DeadlineKind.CLOSE])}.",
         "While an appointment is open, `silence` begins at its time and not before it: nobody is asked for news of what is still to come, and who lets it pass"
         " without a word is asked as ever. What comes of an appointment starts `silence` again; that it is made, missed or cancelled the sender is told.",
         "News is that she came to an appointment, or a note of the receiver (`add_note`), while no other appointment is open.",

@@ -9,7 +9,7 @@ from chassis.errors import Conflict, Invalid
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.deadline import SILENCE, SILENCE_AFTER_NEWS, Deadline, DeadlineKind
+from services.referrals.domain.deadline import SILENCE_AFTER_NEWS, Deadline, DeadlineKind
 from services.referrals.domain.lifecycle import Side, State
 from services.referrals.domain.referral import Referral
 from services.referrals.usecases.deadlines import DeadlineScheduler
@@ -17,6 +17,8 @@ from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_lifecycle import ACTORS, DAYS, draft
 from tests.referrals.test_requests import started
+
+SILENCE = timedelta(days=7)
 
 H, D = timedelta(hours=1), timedelta(days=1)
 RECEIVER = ACTORS[Side.RECEIVER]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chassis.errors import Conflict, Invalid, NotFound, Refusal
-from services.referrals.domain.deadline import Urgency
+from services.referrals.domain.deadline import FIRST_POLICY, Policy, Urgency
 from services.referrals.domain.enquiry import Attribute, Content, Enquiry, EnquiryState, Service, coarser, rounded, unused
 
 A = Attribute
@@ -24,6 +24,9 @@ SERVICES = [Service(name, f"org-{name}", frozenset()) for name in "abc"]
 class EveryDay:
     def is_working_day(self, day: date) -> bool:
         return True
+
+    def policy(self, version: int = 0) -> Policy:
+        return FIRST_POLICY
 
 
 def opened(services: list[Service] = SERVICES) -> Enquiry:

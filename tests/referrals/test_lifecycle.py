@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from chassis.errors import Conflict, Invalid, Refusal
 from services.referrals.domain.consent import Receipt
-from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
+from services.referrals.domain.deadline import FIRST_POLICY, Deadline, DeadlineKind, Policy, Urgency
 from services.referrals.domain.lifecycle import (
     BY_VERB,
     CAME_BACK,
@@ -43,6 +43,9 @@ TERMINAL = frozenset(State) - LIVE - {State.DRAFT}
 class EveryDay:
     def is_working_day(self, day: date) -> bool:
         return True
+
+    def policy(self, version: int = 0) -> Policy:
+        return FIRST_POLICY
 
 
 DAYS = EveryDay()

@@ -5,7 +5,7 @@ from datetime import timedelta
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.domain.deadline import SILENCE, SILENCE_AFTER_NEWS
+from services.referrals.domain.deadline import SILENCE_AFTER_NEWS
 from services.referrals.domain.lifecycle import Side, State
 from services.referrals.domain.referral import Referral
 from services.referrals.usecases.deadlines import DeadlineScheduler
@@ -14,6 +14,8 @@ from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_appointments import D, begun, planned, silence
 from tests.referrals.test_lifecycle import ACTORS, DAYS
 from tests.referrals.test_requests import started
+
+SILENCE = timedelta(days=7)
 
 SENDER, RECEIVER = ACTORS[Side.SENDER], ACTORS[Side.RECEIVER]
 

@@ -23,6 +23,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.usecases.pathways import SHIPPED
 from tests.builders import refusal_with_fields
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
+from tests.referrals.test_policies import next_policy
 
 TYPED = {
     "UNAUTHENTICATED",
@@ -237,6 +238,7 @@ def referral_beginnings() -> dict[str, Beginning]:
             pb.BatchGetQueueVersionsRequest(watch_tokens=[s.ngo.GetQueueVersion(pb.GetQueueVersionRequest()).watch_token]),
         ),
         "GetDeadlinePolicy": lambda s: (s.ngo, pb.GetDeadlinePolicyRequest()),
+        "PublishDeadlinePolicy": lambda s: (s.coordinator, next_policy(s)),
         "ListReferralEvents": lambda s: (s.shelter, pb.ListReferralEventsRequest(referral_id=s.sent().id)),
         "SendReferral": send,
         "SendReferral on an override": override,

@@ -1447,12 +1447,17 @@ Global___BatchGetQueueVersionsResponse: _TypeAlias = BatchGetQueueVersionsRespon
 class GetDeadlinePolicyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Which version; absent: the newest."""
     def __init__(
         self,
+        *,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1465,6 +1470,9 @@ class DeadlinePolicy(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DEADLINES_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Which version it is; they are counted from 1."""
     @_builtins.property
     def deadlines(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyDeadline]:
         """By urgency."""
@@ -1473,14 +1481,46 @@ class DeadlinePolicy(_message.Message):
         self,
         *,
         deadlines: _abc.Iterable[Global___PolicyDeadline] | None = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadlines", b"deadlines"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadlines", b"deadlines", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeadlinePolicy: _TypeAlias = DeadlinePolicy  # noqa: Y015
+
+@_typing.final
+class PublishDeadlinePolicyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    DEADLINES_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Which version it becomes: the number after the newest."""
+    request_id: _builtins.str
+    @_builtins.property
+    def deadlines(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyDeadline]:
+        """All that a policy says: acknowledge, decide and first_contact for each urgency, silence and close for any. What else GetDeadlinePolicy tells follows from
+        these or is fixed.
+        """
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        deadlines: _abc.Iterable[Global___PolicyDeadline] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadlines", b"deadlines", "request_id", b"request_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishDeadlinePolicyRequest: _TypeAlias = PublishDeadlinePolicyRequest  # noqa: Y015
 
 @_typing.final
 class PolicyDeadline(_message.Message):

@@ -75,6 +75,11 @@ class ReferralsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetDeadlinePolicyRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.DeadlinePolicy.FromString,
                 _registered_method=True)
+        self.PublishDeadlinePolicy = channel.unary_unary(
+                '/enlace.referrals.v1.Referrals/PublishDeadlinePolicy',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.PublishDeadlinePolicyRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.DeadlinePolicy.FromString,
+                _registered_method=True)
         self.ListReferralEvents = channel.unary_unary(
                 '/enlace.referrals.v1.Referrals/ListReferralEvents',
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.ListReferralEventsRequest.SerializeToString,
@@ -265,7 +270,17 @@ class ReferralsServicer:
 
     def GetDeadlinePolicy(self, request, context):
         """Returns the network's policy: how long there is for what is waited for, by urgency; silence is the first one, and 30 days after news. What a
-        referral's own clocks say is what counts.
+        referral's own clocks say is what counts. Not found: there is no such version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PublishDeadlinePolicy(self, request, context):
+        """Publishes the next version of the policy. Clocks that begin from now on go by it; a running one keeps the version under which it began. Refused by
+        field: a span that is missing, that no policy says, that is under 5 minutes or over 90 days, that counts working days for somebody in danger
+        (emergency, immediate), or that is not in order: more time for what is more urgent, or less to decide than to acknowledge. Stale: another version was
+        published first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -509,6 +524,11 @@ def add_ReferralsServicer_to_server(servicer, server):
             'GetDeadlinePolicy': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDeadlinePolicy,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetDeadlinePolicyRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.DeadlinePolicy.SerializeToString,
+            ),
+            'PublishDeadlinePolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishDeadlinePolicy,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.PublishDeadlinePolicyRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.DeadlinePolicy.SerializeToString,
             ),
             'ListReferralEvents': grpc.unary_unary_rpc_method_handler(
@@ -858,6 +878,33 @@ class Referrals:
             target,
             '/enlace.referrals.v1.Referrals/GetDeadlinePolicy',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.GetDeadlinePolicyRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.DeadlinePolicy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishDeadlinePolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/PublishDeadlinePolicy',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.PublishDeadlinePolicyRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.DeadlinePolicy.FromString,
             options,
             channel_credentials,

@@ -55,7 +55,13 @@ class ReferralsStub:
     """Says for many callers at once what GetQueueVersion says for each, by the watch tokens that it gave them."""
     GetDeadlinePolicy: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]
     """Returns the network's policy: how long there is for what is waited for, by urgency; silence is the first one, and 30 days after news. What a
-    referral's own clocks say is what counts.
+    referral's own clocks say is what counts. Not found: there is no such version.
+    """
+    PublishDeadlinePolicy: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.PublishDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]
+    """Publishes the next version of the policy. Clocks that begin from now on go by it; a running one keeps the version under which it began. Refused by
+    field: a span that is missing, that no policy says, that is under 5 minutes or over 90 days, that counts working days for somebody in danger
+    (emergency, immediate), or that is not in order: more time for what is more urgent, or less to decide than to acknowledge. Stale: another version was
+    published first.
     """
     ListReferralEvents: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralEventsRequest, _referrals_pb2.ListReferralEventsResponse]
     """Returns the history: each transition and clock event, who, when, why. Notes are opened like an identity (see People.OpenPerson): for the file's
@@ -163,7 +169,13 @@ class ReferralsAsyncStub(ReferralsStub):
     """Says for many callers at once what GetQueueVersion says for each, by the watch tokens that it gave them."""
     GetDeadlinePolicy: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]  # type: ignore[assignment]
     """Returns the network's policy: how long there is for what is waited for, by urgency; silence is the first one, and 30 days after news. What a
-    referral's own clocks say is what counts.
+    referral's own clocks say is what counts. Not found: there is no such version.
+    """
+    PublishDeadlinePolicy: _aio.UnaryUnaryMultiCallable[_referrals_pb2.PublishDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]  # type: ignore[assignment]
+    """Publishes the next version of the policy. Clocks that begin from now on go by it; a running one keeps the version under which it began. Refused by
+    field: a span that is missing, that no policy says, that is under 5 minutes or over 90 days, that counts working days for somebody in danger
+    (emergency, immediate), or that is not in order: more time for what is more urgent, or less to decide than to acknowledge. Stale: another version was
+    published first.
     """
     ListReferralEvents: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralEventsRequest, _referrals_pb2.ListReferralEventsResponse]  # type: ignore[assignment]
     """Returns the history: each transition and clock event, who, when, why. Notes are opened like an identity (see People.OpenPerson): for the file's
@@ -316,7 +328,19 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.DeadlinePolicy, _abc.Awaitable[_referrals_pb2.DeadlinePolicy]]:
         """Returns the network's policy: how long there is for what is waited for, by urgency; silence is the first one, and 30 days after news. What a
-        referral's own clocks say is what counts.
+        referral's own clocks say is what counts. Not found: there is no such version.
+        """
+
+    @_abc_1.abstractmethod
+    def PublishDeadlinePolicy(
+        self,
+        request: _referrals_pb2.PublishDeadlinePolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.DeadlinePolicy, _abc.Awaitable[_referrals_pb2.DeadlinePolicy]]:
+        """Publishes the next version of the policy. Clocks that begin from now on go by it; a running one keeps the version under which it began. Refused by
+        field: a span that is missing, that no policy says, that is under 5 minutes or over 90 days, that counts working days for somebody in danger
+        (emergency, immediate), or that is not in order: more time for what is more urgent, or less to decide than to acknowledge. Stale: another version was
+        published first.
         """
 
     @_abc_1.abstractmethod

@@ -5,6 +5,7 @@ from flask import Flask
 from services.gateway.pages import (
     board,
     components,
+    deadlines,
     directory,
     enquiries,
     figures,
@@ -47,6 +48,7 @@ NOUNS = (
     directory,
     board,
     pathways,
+    deadlines,
     figures,
     members,
     webhooks,

@@ -71,6 +71,7 @@ TABLES: dict[str, dict[str, str]] = {
         "too_long": N_("es demasiado largo; acórtelo"),
         "out_of_range": N_("está fuera de lo permitido; revise la cifra o la fecha"),
         "malformed": N_("no tiene la forma correcta; escríbalo otra vez"),
+        "not_in_order": N_("lo más urgente no puede tener más tiempo, ni se responde antes de decir que ya la vieron"),
         "too_short": N_("es demasiado corto; escriba más"),
     },
     "conflict": {

@@ -89,6 +89,7 @@ TABLES: dict[str, dict[str, str]] = {
     "done": {
         "plan_begun": N_("El plan empezó."),
         "published": N_("Publicada. Los planes que empiecen desde ahora la siguen; los que ya corren conservan la suya."),
+        "deadlines_published": N_("Publicados. Rigen para lo que empiece desde ahora; lo que ya corre conserva su plazo."),
     },
     "field": {
         "pathway_id": N_("Ruta"),

@@ -277,6 +277,13 @@ TABLES: dict[str, dict[str, str]] = {
         "answer": N_("responder la pregunta"),
         "deletion": N_("confirmar que no guardan nada"),
     },
+    "deadline": {
+        "acknowledge": N_("Decir que ya la vieron"),
+        "decide": N_("Responder"),
+        "first_contact": N_("Primer contacto"),
+        "silence": N_("Dar noticias"),
+        "close": N_("Preguntarle si la ayuda llegó"),
+    },
     "field": {name: text for said in STEPS.values() for name, text in said.asks.items()},
     "notice": {f"referral_{said.fact}": said.notice for said in STEPS.values() if said.notice},
     "ahead": {

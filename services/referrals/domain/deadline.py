@@ -1,9 +1,14 @@
 """Clocks: a deadline that is watched, with what is told at 50, 100 and 150 per cent of it; and the policy that sets them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from enum import Enum
+from itertools import pairwise
+from types import MappingProxyType
 from typing import Protocol
+
+from chassis.errors import Invalid
 
 
 class Urgency(Enum):
@@ -37,10 +42,13 @@ class DeadlineKind(Enum):
 
 
 class Calendar(Protocol):
-    """Knows the working days of a country."""
+    """Knows the working days of a country, and how long its network gives."""
 
     def is_working_day(self, day: date) -> bool:
         """Whether offices are open."""
+
+    def policy(self, version: int = 0) -> "Policy":
+        """One version of the network's policy; 0: the newest."""
 
 
 LEVELS = (50, 100, 150)
@@ -49,67 +57,105 @@ EXPIRE_PERCENT = 200
 SOON = timedelta(hours=4)
 """What is due within it, and not yet late, is due soon."""
 
-# Deadlines by urgency: the network's policy. Two working days are counted by the calendar; "same day" is 12 hours, so that a call at 23:50 has a
-# deadline that can be met.
-POLICY: dict[Urgency, dict[DeadlineKind, timedelta | int]] = {
-    Urgency.IMMEDIATE: {
-        DeadlineKind.ACKNOWLEDGE: timedelta(minutes=15),
-        DeadlineKind.DECIDE: timedelta(hours=1),
-        DeadlineKind.FIRST_CONTACT: timedelta(hours=12),
-    },
-    Urgency.EMERGENCY: {
-        DeadlineKind.ACKNOWLEDGE: timedelta(hours=1),
-        DeadlineKind.DECIDE: timedelta(hours=24),
-        DeadlineKind.FIRST_CONTACT: timedelta(hours=24),
-    },
-    Urgency.URGENT: {
-        DeadlineKind.ACKNOWLEDGE: timedelta(hours=24),
-        DeadlineKind.DECIDE: timedelta(hours=72),
-        DeadlineKind.FIRST_CONTACT: timedelta(hours=72),
-    },
-    Urgency.NORMAL: {DeadlineKind.ACKNOWLEDGE: 2, DeadlineKind.DECIDE: timedelta(days=14), DeadlineKind.FIRST_CONTACT: timedelta(days=14)},
-}
-for _spans in POLICY.values():  # what came back without help is looked for elsewhere as soon as somebody would have had to decide
-    _spans[DeadlineKind.REPLACE] = _spans[DeadlineKind.DECIDE]
-    _spans[DeadlineKind.ANSWER] = _spans[DeadlineKind.ACKNOWLEDGE]  # a question is as soon answered as a referral is seen
 # Which day it is: the network's countries keep UTC-6 all year (Panama is an hour ahead). Friday evening in Managua is Saturday in UTC.
 OFFICE_TIME = timezone(timedelta(hours=-6))
-SILENCE = timedelta(days=7)
 SILENCE_AFTER_NEWS = timedelta(days=30)
 """In the place of SILENCE once there was news and no appointment is open."""
-CLOSE = timedelta(days=14)
 OVERRIDE_CONFIRM = timedelta(hours=12)
 """In which a second person confirms an override, or it opens nothing any more: the next shift is there by then."""
 OVERRIDE_END = timedelta(hours=72)
 DELETION = timedelta(hours=72)
 """In which whoever received something confirms that it holds nothing more of a person who took her consent back."""
-_FIXED = {
-    DeadlineKind.DELETION: DELETION,
-    DeadlineKind.SILENCE: SILENCE,
-    DeadlineKind.CLOSE: CLOSE,
-    DeadlineKind.OVERRIDE_CONFIRM: OVERRIDE_CONFIRM,
-    DeadlineKind.OVERRIDE_END: OVERRIDE_END,
-}
+Span = timedelta | int
+"""How long; a number is of working days."""
+SPAN_BY_URGENCY = (DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE, DeadlineKind.FIRST_CONTACT)
+SPAN_FOR_ANY = (DeadlineKind.SILENCE, DeadlineKind.CLOSE)
+# What came back without help is looked for elsewhere as soon as somebody would have had to decide; a question is as soon answered as a referral is seen.
+AS_LONG_AS = {DeadlineKind.REPLACE: DeadlineKind.DECIDE, DeadlineKind.ANSWER: DeadlineKind.ACKNOWLEDGE}
+BY_URGENCY = frozenset({*SPAN_BY_URGENCY, *AS_LONG_AS})
+"""Clocks that go by the urgency."""
+# What guards a person, and no policy makes longer.
+FIXED = {DeadlineKind.DELETION: DELETION, DeadlineKind.OVERRIDE_CONFIRM: OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END: OVERRIDE_END}
+SHORTEST, LONGEST = timedelta(minutes=5), timedelta(days=90)
+_DAY = timedelta(days=1)
+Key = tuple[Urgency | None, DeadlineKind]
+"""For which urgency (None: for any), and what is waited for."""
+KEYS: tuple[Key, ...] = (*((urgency, kind) for urgency in Urgency for kind in SPAN_BY_URGENCY), *((None, kind) for kind in SPAN_FOR_ANY))
+"""What a policy says."""
 
 
-def policy() -> list[tuple[Urgency | None, DeadlineKind, timedelta | int]]:
-    """The whole policy: for which urgency (None: any), what is waited for, how long (a number: of working days)."""
-    by_urgency: list[tuple[Urgency | None, DeadlineKind, timedelta | int]] = [
-        (urgency, kind, span) for urgency, spans in POLICY.items() for kind, span in spans.items()
-    ]
-    return by_urgency + [(None, kind, span) for kind, span in _FIXED.items()]
+@dataclass(frozen=True)
+class Policy:
+    """How long the network gives for what is waited for. A version never changes; a clock goes by the one under which it began."""
+
+    version: int
+    spans: Mapping[Key, Span]
+
+    def span(self, kind: DeadlineKind, urgency: Urgency) -> Span:
+        """How long there is."""
+        if kind in FIXED:
+            return FIXED[kind]
+        kind = AS_LONG_AS.get(kind, kind)
+        return self.spans[None if kind in SPAN_FOR_ANY else urgency, kind]
+
+    def all(self) -> list[tuple[Key, Span]]:
+        """All spans, also those that follow from others or are fixed; first what a policy says."""
+        follow = [((urgency, kind), self.span(kind, urgency)) for urgency in Urgency for kind in AS_LONG_AS]
+        return [*((key, self.spans[key]) for key in KEYS), *follow, *(((None, kind), span) for kind, span in FIXED.items())]
+
+    def check(self) -> None:
+        """Refuses what is not whole, is too short or too long, gives more time for what is more urgent, or less to decide than to acknowledge."""
+        wrong = [(path_of(key), "required") for key in KEYS if key not in self.spans]
+        wrong += [(path_of(key), "unknown_code") for key in self.spans if key not in KEYS]
+        for key, span in self.spans.items():
+            # Nobody in danger waits until Monday.
+            by_days = isinstance(span, int) and (key[0] is None or key[0].rank >= Urgency.EMERGENCY.rank)
+            if by_days or not SHORTEST <= _at_least(span) <= LONGEST:
+                wrong.append((path_of(key), "out_of_range"))
+        if not wrong:
+            longer = [((more, kind), (less, kind)) for less, more in pairwise(Urgency) for kind in SPAN_BY_URGENCY]
+            longer += [((urgency, DeadlineKind.ACKNOWLEDGE), (urgency, DeadlineKind.DECIDE)) for urgency in Urgency]
+            wrong += [(path_of(key), "not_in_order") for key, other in longer if _at_least(self.spans[key]) > _at_least(self.spans[other])]
+        if wrong:
+            raise Invalid(*dict.fromkeys(wrong))
 
 
-def due_time(kind: DeadlineKind, urgency: Urgency, start: datetime, calendar: Calendar) -> datetime:
-    """When a clock started now is due."""
-    if kind in _FIXED:
-        return start + _FIXED[kind]
-    span = POLICY[urgency][kind]
+def path_of(key: Key) -> str:
+    """How a refusal names what a policy says."""
+    return f"deadlines.{key[0].value}.{key[1].value}" if key[0] else f"deadlines.{key[1].value}"
+
+
+def _at_least(span: Span) -> timedelta:
+    return span if isinstance(span, timedelta) else span * _DAY
+
+
+def _first() -> Policy:
+    # Two working days are counted by the calendar; "same day" is 12 hours, so that a call at 23:50 has a deadline that can be met.
+    hour, day = timedelta(hours=1), _DAY
+    rows: dict[Urgency, tuple[Span, Span, Span]] = {
+        Urgency.IMMEDIATE: (hour / 4, hour, 12 * hour),
+        Urgency.EMERGENCY: (hour, 24 * hour, 24 * hour),
+        Urgency.URGENT: (24 * hour, 72 * hour, 72 * hour),
+        Urgency.NORMAL: (2, 14 * day, 14 * day),
+    }
+    spans: dict[Key, Span] = {
+        (urgency, kind): span for urgency, row in rows.items() for kind, span in zip(SPAN_BY_URGENCY, row, strict=True)
+    }
+    return Policy(1, MappingProxyType(spans | {(None, DeadlineKind.SILENCE): 7 * day, (None, DeadlineKind.CLOSE): 14 * day}))
+
+
+FIRST_POLICY = _first()
+"""Version 1, which every network begins with."""
+
+
+def due_time(kind: DeadlineKind, urgency: Urgency, start: datetime, calendar: Calendar, version: int = 0) -> datetime:
+    """When a clock that starts now is due, by a version of the policy; 0: the newest."""
+    span = calendar.policy(version).span(kind, urgency)
     if isinstance(span, timedelta):
         return start + span
     end = start
     while span:
-        end += timedelta(days=1)
+        end += _DAY
         if calendar.is_working_day(end.astimezone(OFFICE_TIME).date()):
             span -= 1
     return end
@@ -125,6 +171,7 @@ class Deadline:
     stop_time: datetime | None = None
     pause_time: datetime | None = None
     fired_percent: int = 0
+    policy_version: int = 1
 
     @property
     def running(self) -> bool:

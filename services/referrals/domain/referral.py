@@ -8,8 +8,8 @@ from chassis.errors import Conflict, Invalid
 from services.referrals.domain.codes import Check
 from services.referrals.domain.consent import Receipt
 from services.referrals.domain.deadline import (
+    BY_URGENCY,
     EXPIRE_PERCENT,
-    POLICY,
     SILENCE_AFTER_NEWS,
     Calendar,
     Deadline,
@@ -190,9 +190,9 @@ class Referral:
         raised = self.urgency is None or urgency.rank > self.urgency.rank
         self.urgency = urgency
         for clock in self.clocks:
-            if clock.stop_time is None and clock.kind in POLICY[urgency]:
+            if clock.stop_time is None and clock.kind in BY_URGENCY:
                 start = (clock.pause_time or now) if raised else clock.start_time
-                due = due_time(clock.kind, urgency, start, calendar)
+                due = due_time(clock.kind, urgency, start, calendar, clock.policy_version)
                 if not raised:
                     clock.due_time = due
                 elif due < clock.due_time:
@@ -544,7 +544,8 @@ class Referral:
                 max(now, self.appointment_time or now) if kind is DeadlineKind.SILENCE else now
             )  # nobody asks for news before she is met
             long = kind is DeadlineKind.SILENCE and step.news and self.appointment_time is None
-            self.clocks.append(Deadline(kind, start, start + SILENCE_AFTER_NEWS if long else self._due(kind, start, calendar)))
+            due = start + SILENCE_AFTER_NEWS if long else self._due(kind, start, calendar)
+            self.clocks.append(Deadline(kind, start, due, policy_version=calendar.policy().version))
         before, self.state = self.state, step.target or self.state
         if self.state is not State.IN_PROGRESS:
             self.appointment_time = None

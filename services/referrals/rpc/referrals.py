@@ -1,7 +1,7 @@
 """Referrals."""
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from functools import partial
 
 from chassis.errors import Invalid
@@ -11,9 +11,10 @@ from chassis.wire import PageTokens, WatchTokens, masked, moment, optional_id, p
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.codes import Check, beginnings_of
-from services.referrals.domain.deadline import Calendar, Urgency, policy
+from services.referrals.domain.deadline import Calendar, Key, Policy, Span, Urgency
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.referral import Actor, Referral
+from services.referrals.usecases.policies import Policies
 from services.referrals.usecases.referrals import Draft, Referrals, actor_of
 
 _BOXES = {pb.BOX_INBOX: "inbox", pb.BOX_OUTBOX: "outbox", pb.BOX_NETWORK: "network", pb.BOX_MINE: "mine", pb.BOX_UNSPECIFIED: "mine"}
@@ -23,8 +24,9 @@ _AMENDABLE = ("need_code", "urgency", "service_id", "receipt_id", "contact_id")
 class ReferralsServicer:
     """Answers the rpcs of this name: between messages and use cases."""
 
-    def __init__(self, usecases: Referrals, pages: PageTokens, watch: WatchTokens) -> None:
+    def __init__(self, usecases: Referrals, policies: Policies, pages: PageTokens, watch: WatchTokens) -> None:
         self._usecases = usecases
+        self._policies = policies
         self._pages = pages
         self._watch = watch
 
@@ -102,17 +104,11 @@ class ReferralsServicer:
         return pb.BatchGetQueueVersionsResponse(versions=self._watch.versions(request.watch_tokens, call.clock.now(), ask))
 
     def GetDeadlinePolicy(self, request: pb.GetDeadlinePolicyRequest, call: Call) -> pb.DeadlinePolicy:
-        return pb.DeadlinePolicy(
-            deadlines=[
-                pb.PolicyDeadline(
-                    urgency=wire.URGENCIES.number(urgency),
-                    clock=wire.CLOCKS.number(kind),
-                    seconds=0 if isinstance(span, int) else int(span.total_seconds()),
-                    working_days=span if isinstance(span, int) else 0,
-                )
-                for urgency, kind, span in policy()
-            ]
-        )
+        return _policy_message(self._policies.get(call.tx, request.version) if request.version else self._policies.newest(call.tx))
+
+    def PublishDeadlinePolicy(self, request: pb.PublishDeadlinePolicyRequest, call: Call) -> pb.DeadlinePolicy:
+        spans = _spans(request.deadlines)
+        return _policy_message(self._policies.publish(call.tx, call.caller, call.clock.now(), request.version, spans))
 
     def ListReferralEvents(self, request: pb.ListReferralEventsRequest, call: Call) -> pb.ListReferralEventsResponse:
         events = self._usecases.history(call.tx, call.caller, call.clock.now(), object_id(request.referral_id), call.trail)
@@ -362,3 +358,31 @@ def _filter(message: pb.ReferralFilter, call: Call) -> Filter:
         pressing=message.pressing,
         code=message.code,
     )
+
+
+def _policy_message(policy: Policy) -> pb.DeadlinePolicy:
+    return pb.DeadlinePolicy(
+        version=policy.version,
+        deadlines=[
+            pb.PolicyDeadline(
+                urgency=wire.URGENCIES.number(urgency),
+                clock=wire.CLOCKS.number(kind),
+                seconds=0 if isinstance(span, int) else int(span.total_seconds()),
+                working_days=span if isinstance(span, int) else 0,
+            )
+            for (urgency, kind), span in policy.all()
+        ],
+    )
+
+
+def _spans(deadlines: Iterable[pb.PolicyDeadline]) -> dict[Key, Span]:
+    spans: dict[Key, Span] = {}
+    for number, each in enumerate(deadlines):
+        kind = wire.CLOCKS.member(each.clock, f"deadlines.{number}.clock")
+        if kind is None:
+            raise Invalid((f"deadlines.{number}.clock", "required"))
+        key = wire.URGENCIES.member(each.urgency, f"deadlines.{number}.urgency"), kind
+        if key in spans or (each.seconds and each.working_days):
+            raise Invalid((f"deadlines.{number}", "out_of_range"))
+        spans[key] = each.working_days or timedelta(seconds=each.seconds)
+    return spans

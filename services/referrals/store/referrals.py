@@ -24,6 +24,7 @@ _APART = {"coarse", "state", "urgency", "delivered_need_codes", "followed_up", "
 _PLAIN = [each.name for each in fields(Referral) if each.name not in _APART]
 _COARSE = "age_band gender_code language dependants country department".split()
 _COLUMNS = [*_PLAIN, *_COARSE, "state", "urgency", "delivered_need_codes", "next_due_time"]
+_CLOCK = [each.name for each in fields(Deadline) if each.name != "kind"]
 # Fixed words, joined once: no value ever becomes part of a statement's text.
 _INSERT = f"INSERT INTO referrals ({', '.join(_COLUMNS)}) VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
 _UPDATE = (
@@ -79,13 +80,13 @@ def _write_clocks(tx: Transaction, referral: Referral) -> None:
         return
     with tx.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO clocks (referral_id, number, kind, start_time, due_time, stop_time, pause_time, fired_percent, next_time)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (referral_id, number) DO UPDATE SET start_time = excluded.start_time,"
+            "INSERT INTO clocks (referral_id, number, kind, start_time, due_time, stop_time, pause_time, fired_percent, policy_version, next_time)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (referral_id, number) DO UPDATE SET start_time = excluded.start_time,"
             " due_time = excluded.due_time, stop_time = excluded.stop_time, pause_time = excluded.pause_time,"
             " fired_percent = excluded.fired_percent, next_time = excluded.next_time",
             [
-                (referral.id, n, c.kind.value, c.start_time, c.due_time, c.stop_time, c.pause_time, c.fired_percent, c.next_time)
-                for n, c in enumerate(referral.clocks)
+                (referral.id, number, c.kind.value, *(getattr(c, name) for name in _CLOCK), c.next_time)
+                for number, c in enumerate(referral.clocks)
             ],
         )
 
@@ -399,9 +400,7 @@ def _read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
             "SELECT * FROM clocks WHERE referral_id = ANY(%s) ORDER BY referral_id, number", ([row["id"] for row in rows],)
         )
         for c in clock_rows:
-            clocks.setdefault(c["referral_id"], []).append(
-                Deadline(DeadlineKind(c["kind"]), c["start_time"], c["due_time"], c["stop_time"], c["pause_time"], c["fired_percent"])
-            )
+            clocks.setdefault(c["referral_id"], []).append(Deadline(DeadlineKind(c["kind"]), **{name: c[name] for name in _CLOCK}))
     return [
         Referral(
             **{name: row[name] for name in _PLAIN},

@@ -1,21 +1,33 @@
 """Working days by country, from the `holidays` library; offices are taken to be closed on Saturdays and Sundays."""
 
+from collections.abc import Callable
 from datetime import date
 from functools import cache
 
 import holidays
 from holidays import HolidayBase
 
+from services.referrals.domain.deadline import FIRST_POLICY, Policy
+
+
+def _first(_: int) -> Policy:
+    return FIRST_POLICY
+
 
 class CountryCalendar:
-    """The calendar of one country; an unknown one has weekends only."""
+    """The calendar of one country under the network's policy; an unknown country has weekends only."""
 
-    def __init__(self, country: str) -> None:
+    def __init__(self, country: str, policy_of: Callable[[int], Policy] = _first) -> None:
         self._holidays = _of(country if country in holidays.list_supported_countries() else "")
+        self._policy_of = policy_of
 
     def is_working_day(self, day: date) -> bool:
         """Whether offices are open."""
         return day.weekday() < 5 and (self._holidays is None or day not in self._holidays)
+
+    def policy(self, version: int = 0) -> Policy:
+        """One version; 0: the newest."""
+        return self._policy_of(version)
 
 
 @cache

@@ -1,6 +1,6 @@
 """Enquiries: fetch, ask, keep. Who asks works with the whole; who is asked with its own copies, and what follows from its answer is done for it."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,8 +18,8 @@ from services.referrals.domain.deadline import Calendar, DeadlineKind, due_time
 from services.referrals.domain.enquiry import Attribute, Content, Enquiry, EnquiryEvent, EnquiryState, Offer, Service
 from services.referrals.store import contacts, enquiries, members
 from services.referrals.store.people import People
-from services.referrals.usecases.calendar import CountryCalendar
 from services.referrals.usecases.deadlines import fire_each
+from services.referrals.usecases.policies import Policies
 
 OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
 """Previews of one worker: enough for a busy night, too few to search the count for somebody."""
@@ -61,11 +61,11 @@ class Received:
 class Enquiries:
     """Every method runs in the transaction `tx` and its scope."""
 
-    def __init__(self, people: People, looks: Guesses, clock: Clock, calendar_of: Callable[[str], Calendar] = CountryCalendar) -> None:
+    def __init__(self, people: People, looks: Guesses, clock: Clock, policies: Policies) -> None:
         self._people = people
         self._looks = looks
         self._clock = clock
-        self._calendar_of = calendar_of
+        self._policies = policies
 
     def preview(
         self, tx: Transaction, caller: Caller, content: Content, service_ids: Sequence[str], excluded: Collection[str], *, keep_unused: bool
@@ -78,7 +78,7 @@ class Enquiries:
         content = content if keep_unused else content.without(unused)
         elevate_to_system_scope(tx)  # the network's open cases are counted, and a count is all that leaves
         alike, without = enquiries.count_alike(tx, content, caller.organization_id)
-        until = due_time(DeadlineKind.ACKNOWLEDGE, content.urgency, self._clock.now(), self._calendar(content))
+        until = due_time(DeadlineKind.ACKNOWLEDGE, content.urgency, self._clock.now(), self._calendar(tx, content))
         return Preview(
             len(services),
             len({service.organization_id for service in services}),
@@ -121,7 +121,7 @@ class Enquiries:
             content,
             services,
             now,
-            self._calendar(content),
+            self._calendar(tx, content),
             left_out=() if keep_unused else rules.unused(content, services),
             excluded=excluded,
             contact_id=contact_id,
@@ -174,7 +174,7 @@ class Enquiries:
     def take(self, tx: Transaction, now: datetime, identifier: str, service_id: str, answer: str) -> Enquiry:
         """Takes an offer: of two at once the second finds it taken."""
         enquiry = enquiries.get(tx, identifier, for_update=True)
-        enquiry.take(service_id, answer, now, self._calendar(enquiry.content))
+        enquiry.take(service_id, answer, now, self._calendar(tx, enquiry.content))
         enquiries.keep(tx, enquiry)
         return enquiry
 
@@ -197,7 +197,7 @@ class Enquiries:
 
         def fire(identifier: str) -> list[EnquiryEvent]:
             enquiry = enquiries.get(tx, identifier, for_update=True)
-            enquiry.fire(now, self._calendar(enquiry.content))
+            enquiry.fire(now, self._calendar(tx, enquiry.content))
             events = list(enquiry.events)
             enquiries.keep(tx, enquiry)
             return events
@@ -233,8 +233,8 @@ class Enquiries:
     def _received(tx: Transaction, caller: Caller, identifier: str) -> Received:
         return _received(identifier, enquiries.copies_of(tx, caller.organization_id, identifier))
 
-    def _calendar(self, content: Content) -> Calendar:
-        return self._calendar_of(content.country or content.department[:2] or "NI")
+    def _calendar(self, tx: Transaction, content: Content) -> Calendar:
+        return self._policies.calendar(tx, content.country, content.department)
 
 
 def _received(identifier: str, rows: list[Row]) -> Received:

@@ -22,9 +22,9 @@ from services.referrals.domain.referral import PROBATION_LIMIT, Actor, Event, Re
 from services.referrals.store import contacts, enquiries, members, referrals
 from services.referrals.store.people import People
 from services.referrals.store.receipts import Receipts
-from services.referrals.usecases.calendar import CountryCalendar
 from services.referrals.usecases.deadlines import fire_each
 from services.referrals.usecases.plans import Plans
+from services.referrals.usecases.policies import Policies
 
 _AND_NETWORK = "+network"
 
@@ -60,11 +60,11 @@ def from_enquiry(draft: Draft, enquiry: Enquiry) -> Draft:
 class Referrals:
     """The requests themselves. Every method runs in the transaction `tx` and its scope."""
 
-    def __init__(self, people: People, receipts: Receipts, plans: Plans, calendar_of: Callable[[str], Calendar] = CountryCalendar) -> None:
+    def __init__(self, people: People, receipts: Receipts, plans: Plans, policies: Policies) -> None:
         self._people = people
         self._receipts = receipts
         self._plans = plans
-        self._calendar_of = calendar_of
+        self._policies = policies
 
     def create(
         self, tx: Transaction, caller: Caller, now: datetime, person_id: str, draft: Draft, *, based_on_id: str = "", enquiry_id: str = ""
@@ -211,7 +211,7 @@ class Referrals:
         chosen = receipt_id or referral.receipt_id
         receipt = self._override(tx, caller, now, referral, person, override) if override else self._chosen(tx, referral, chosen)
         referral.send(
-            actor_of(caller), now, self._calendar(referral), receipt, safe_contact_known=bool(person.safe_contact_channel), note=note
+            actor_of(caller), now, self._calendar(tx, referral), receipt, safe_contact_known=bool(person.safe_contact_channel), note=note
         )
         if override and receipt is not None:
             self._receipts.add(tx, receipt)
@@ -260,7 +260,7 @@ class Referrals:
     ) -> Referral:
         """A second person agrees: a coordinator, or another manager of the sender."""
         referral = self._fetch(tx, identifier, version, hold=True)
-        referral.confirm_override(actor_of(caller), now, self._calendar(referral))
+        referral.confirm_override(actor_of(caller), now, self._calendar(tx, referral))
         elevate_to_system_scope(tx)  # a coordinator sees neither the person nor her receipts; of this one she decides
         receipt = self._receipts.get(tx, referral.receipt_id, for_update=True)
         receipt.confirm(caller.id, now)
@@ -278,7 +278,7 @@ class Referrals:
         if receipt is None:
             raise Invalid(("receipt_id", "required"))
         replaced = referral.receipt_id
-        referral.attach_consent(actor_of(caller), now, self._calendar(referral), receipt)
+        referral.attach_consent(actor_of(caller), now, self._calendar(tx, referral), receipt)
         override = self._receipts.get(tx, replaced, for_update=True)
         override.end(now)
         self._receipts.change(tx, override, "ended")
@@ -290,7 +290,7 @@ class Referrals:
         """Any other step: `take` asks the referral to make it."""
         referral = self._fetch(tx, identifier, version)
         stood = referral.state, referral.need_is_open
-        take(referral, self._calendar(referral))
+        take(referral, self._calendar(tx, referral))
         self._keep(tx, referral)
         followed = self._watch_need(tx, referral, now) if referral.state is State.ENTERED_IN_ERROR else ""
         if (referral.state, referral.need_is_open) != stood:
@@ -321,7 +321,7 @@ class Referrals:
         if owner is None:
             raise Conflict("service_unknown")
         following = referral.reroute(
-            actor_of(caller), now, self._calendar(referral), service=(service_id, owner), following_id=new_id(), note=note
+            actor_of(caller), now, self._calendar(tx, referral), service=(service_id, owner), following_id=new_id(), note=note
         )
         self._keep(tx, referral)
         elevate_to_system_scope(tx)  # a coordinator has no drafts, least of all another's
@@ -338,7 +338,7 @@ class Referrals:
         """What a worker who has left answered for is her desk's, which is told of each."""
         for identifier in referrals.answered_for_by(tx, worker_id):
             referral = referrals.get(tx, identifier, for_update=True)
-            referral.assign(Actor("system", "members", ""), now, self._calendar(referral), worker_id="", note="")
+            referral.assign(Actor("system", "members", ""), now, self._calendar(tx, referral), worker_id="", note="")
             self._keep(tx, referral)
 
     def withdraw_consent(self, tx: Transaction, actor: Actor, now: datetime, person_id: str, receipt_id: str = "") -> None:
@@ -346,7 +346,7 @@ class Referrals:
         ended = []
         for identifier in referrals.live_of_person(tx, person_id, receipt_id):
             referral = referrals.get(tx, identifier, for_update=True)
-            referral.withdraw_consent(actor, now, self._calendar(referral))
+            referral.withdraw_consent(actor, now, self._calendar(tx, referral))
             self._keep(tx, referral)
             ended.append(referral)
         self._follow(tx, now, *ended)
@@ -360,7 +360,7 @@ class Referrals:
         if not done:
             raise Conflict("nothing_to_confirm")
         for referral in done:
-            referral.close(actor, now, self._calendar(referral), help_came="yes" if help_came else "no", note="")
+            referral.close(actor, now, self._calendar(tx, referral), help_came="yes" if help_came else "no", note="")
             self._keep(tx, referral)
         self._follow(tx, now, *done)
 
@@ -369,7 +369,7 @@ class Referrals:
 
         def fire(identifier: str) -> list[Event]:
             referral = referrals.get(tx, identifier, for_update=True)
-            events = referral.fire_clocks(now, self._calendar(referral))
+            events = referral.fire_clocks(now, self._calendar(tx, referral))
             self._keep(tx, referral)
             if any(event.from_state is not event.to_state for event in events):  # it expired
                 self._follow(tx, now, referral)
@@ -424,8 +424,8 @@ class Referrals:
             )  # a coordinator, who sees no person's key, may end a referral with a note; it is sealed like any other
         referrals.keep(tx, referral, self._people.key(tx, referral.person_id) if noted else None)
 
-    def _calendar(self, referral: Referral) -> Calendar:
-        return self._calendar_of(referral.coarse.country or referral.coarse.department[:2] or "NI")
+    def _calendar(self, tx: Transaction, referral: Referral) -> Calendar:
+        return self._policies.calendar(tx, referral.coarse.country, referral.coarse.department)
 
     def _change(self, tx: Transaction, referral: Referral, actor: Actor, now: datetime, draft: Draft) -> None:
         service = None

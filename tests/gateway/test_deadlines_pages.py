@@ -1,0 +1,78 @@
+"""The pages of the network's deadlines before played services."""
+
+from __future__ import annotations
+
+import pytest
+from flask.testing import FlaskClient
+
+from chassis import errors
+from protos.contract.v1 import contract_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.gateway.pages import deadlines
+from services.referrals.domain.deadline import FIRST_POLICY
+from services.referrals.rpc.referrals import _policy_message
+from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    services = PlayedServices()
+    services.answers["GetDeadlinePolicy"] = _policy_message(FIRST_POLICY)
+    return services
+
+
+@pytest.fixture
+def client(played: PlayedServices) -> FlaskClient:
+    return enter(pages(played).test_client())
+
+
+def form(page: str, **changes: str) -> dict[str, str]:
+    """What a browser would send of the form as it stands, with changes."""
+    rows = [deadlines.told(each) for each in _policy_message(FIRST_POLICY).deadlines]
+    said = {row.name: row.number for row in rows} | {f"{row.name}.unit": row.unit for row in rows}
+    return said | {"form_token": token_of(page), "request_id": "one", "version": "2"} | changes
+
+
+def test_everybody_sees_how_long_there_is_and_a_coordinator_changes_it(client: FlaskClient, played: PlayedServices) -> None:
+    page = client.get("/deadlines").text
+    assert all(said in page for said in ("15 min", "2 días hábiles", "14 días", "/deadlines/publish"))
+    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
+    worker = enter(pages(played).test_client())
+    assert "/deadlines/publish" not in worker.get("/deadlines").text
+    assert worker.get("/deadlines/publish").status_code == 404
+
+
+def test_what_the_form_shows_sent_back_is_the_policy_that_there_is(client: FlaskClient, played: PlayedServices) -> None:
+    page = client.get("/deadlines/publish").text
+    played.answers["PublishDeadlinePolicy"] = pb.DeadlinePolicy(version=2)
+    answer = client.post("/deadlines/publish", data=form(page))
+    assert (answer.status_code, answer.location) == (303, "/deadlines?done=deadlines_published")
+    sent = played.last("PublishDeadlinePolicy")
+    assert sent.version == 2
+    follows = {
+        pb.CLOCK_KIND_REPLACE,
+        pb.CLOCK_KIND_ANSWER,
+        pb.CLOCK_KIND_DELETION,
+        pb.CLOCK_KIND_OVERRIDE_CONFIRM,
+        pb.CLOCK_KIND_OVERRIDE_END,
+    }
+    wanted = [each for each in _policy_message(FIRST_POLICY).deadlines if each.clock not in follows]
+    assert sorted(map(str, sent.deadlines)) == sorted(map(str, wanted))
+
+
+def test_what_is_wrong_stands_at_its_field_and_nothing_typed_is_lost(client: FlaskClient, played: PlayedServices) -> None:
+    page = client.get("/deadlines/publish").text
+    played.answers["PublishDeadlinePolicy"] = errors.Invalid(
+        ("deadlines.immediate.decide", "not_in_order"), ("deadlines.silence", "required")
+    )
+    changes = {"immediate.decide": "77", "immediate.decide.unit": "days", "silence": "x"}
+    answer = client.post("/deadlines/publish", data=form(page, **changes))
+    assert answer.status_code == 422
+    assert 'id="immediate.decide-error"' in answer.text
+    assert "Inmediata, Responder: lo más urgente" in answer.text
+    assert 'value="77"' in answer.text
+    assert played.last("PublishDeadlinePolicy").deadlines[1].seconds == 77 * 86_400
+    played.answers["PublishDeadlinePolicy"] = errors.Stale()
+    again = client.post("/deadlines/publish", data=form(page, request_id="two"))
+    assert again.status_code == 422
+    assert "Alguien publicó otra versión" in again.text

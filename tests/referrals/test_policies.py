@@ -1,0 +1,179 @@
+"""The network's deadlines: versions that a coordinator publishes, and clocks that keep the one under which they began."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import psycopg
+import pytest
+
+from chassis import metrics
+from chassis.errors import Invalid
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.deadline import FIRST_POLICY, Key, Policy, Span, Urgency
+from services.referrals.domain.deadline import DeadlineKind as K
+from services.referrals.store import policies
+from services.referrals.usecases.deadlines import DeadlineScheduler
+from services.referrals.usecases.policies import Policies
+from tests.builders import refusal
+from tests.referrals.conftest import Service, Story
+
+U, H, M = Urgency, timedelta(hours=1), timedelta(minutes=1)
+
+
+# What may be a policy.
+
+
+def test_what_every_network_begins_with_is_one() -> None:
+    FIRST_POLICY.check()
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "reason"),
+    [
+        ({(U.NORMAL, K.DECIDE): None}, "deadlines.normal.decide", "required"),
+        ({(None, K.DELETION): H}, "deadlines.deletion", "unknown_code"),
+        ({(U.NORMAL, K.REPLACE): H}, "deadlines.normal.replace", "unknown_code"),
+        ({(U.IMMEDIATE, K.ACKNOWLEDGE): 4 * M}, "deadlines.immediate.acknowledge", "out_of_range"),
+        ({(U.IMMEDIATE, K.ACKNOWLEDGE): timedelta(0)}, "deadlines.immediate.acknowledge", "out_of_range"),
+        ({(U.NORMAL, K.ACKNOWLEDGE): -2}, "deadlines.normal.acknowledge", "out_of_range"),
+        ({(None, K.CLOSE): timedelta(days=91)}, "deadlines.close", "out_of_range"),
+        ({(U.EMERGENCY, K.ACKNOWLEDGE): 1}, "deadlines.emergency.acknowledge", "out_of_range"),
+        ({(None, K.SILENCE): 5}, "deadlines.silence", "out_of_range"),
+        ({(U.URGENT, K.DECIDE): 2 * H}, "deadlines.emergency.decide", "not_in_order"),
+        ({(U.URGENT, K.ACKNOWLEDGE): 73 * H}, "deadlines.urgent.acknowledge", "not_in_order"),
+    ],
+)
+def test_a_policy_that_would_leave_somebody_waiting_is_refused(changes: dict[Key, Span | None], path: str, reason: str) -> None:
+    spans = {key: span for key, span in (dict(FIRST_POLICY.spans) | changes).items() if span is not None}
+    with pytest.raises(Invalid) as refused:
+        Policy(2, spans).check()
+    assert (path, reason) in refused.value.violations
+
+
+# By rpc.
+
+
+@pytest.fixture
+def alone(service: Service) -> Iterator[None]:
+    """What a test publishes is gone after it, and no clock of another fires into it."""
+    with service.database.transaction(SYSTEM) as tx:
+        tx.execute("UPDATE clocks SET next_time = NULL")
+    yield
+    _forget(service)
+
+
+def _forget(service: Service) -> None:
+    """The table is append only to the service; its owner may do anything."""
+    with psycopg.connect(service.migration_url) as connection:
+        connection.execute("DELETE FROM deadline_policies")
+    _policies(service)._read = {1: FIRST_POLICY}
+
+
+def _policies(service: Service) -> Policies:
+    return service.made.referrals._policies
+
+
+def next_policy(story: Story) -> pb.PublishDeadlinePolicyRequest:
+    """The newest again, as the next version."""
+    newest = story.coordinator.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
+    free = {pb.CLOCK_KIND_ACKNOWLEDGE, pb.CLOCK_KIND_DECIDE, pb.CLOCK_KIND_FIRST_CONTACT, pb.CLOCK_KIND_SILENCE, pb.CLOCK_KIND_CLOSE}
+    return pb.PublishDeadlinePolicyRequest(
+        version=newest.version + 1, deadlines=[each for each in newest.deadlines if each.clock in free], request_id=story.request_id()
+    )
+
+
+def with_(request: pb.PublishDeadlinePolicyRequest, urgency: int, clock: int, span: timedelta) -> pb.PublishDeadlinePolicyRequest:
+    for each in request.deadlines:
+        if (each.urgency, each.clock) == (urgency, clock):
+            each.seconds, each.working_days = int(span.total_seconds()), 0
+    return request
+
+
+def slower(story: Story) -> pb.DeadlinePolicy:
+    """Two hours to acknowledge an emergency, in the place of one."""
+    policy: pb.DeadlinePolicy = story.coordinator.PublishDeadlinePolicy(
+        with_(next_policy(story), pb.URGENCY_EMERGENCY, pb.CLOCK_KIND_ACKNOWLEDGE, 2 * H)
+    )
+    return policy
+
+
+def due(referral: pb.Referral, kind: int, service: Service) -> timedelta:
+    [clock] = [each for each in referral.clocks if each.kind == kind and not each.HasField("stop_time")]
+    return clock.due_time.ToDatetime(tzinfo=service.clock.now().tzinfo) - service.clock.now()
+
+
+def test_a_clock_goes_by_the_version_under_which_it_began(story: Story, service: Service, alone: None) -> None:
+    before = story.sent(urgency=pb.URGENCY_URGENT)
+    published = slower(story)
+    assert published.version == 2
+    again = story.ngo.GetReferral(pb.GetReferralRequest(id=before.id))
+    assert due(again, pb.CLOCK_KIND_ACKNOWLEDGE, service) == 24 * H
+    raised = story.ngo.AmendReferral(pb.AmendReferralRequest(id=again.id, etag=again.etag, urgency=pb.URGENCY_EMERGENCY))
+    assert due(raised, pb.CLOCK_KIND_ACKNOWLEDGE, service) == 1 * H, "its own version said so"
+    assert due(story.sent(), pb.CLOCK_KIND_ACKNOWLEDGE, service) == 2 * H
+    first = story.ngo.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest(version=1))
+    assert first.version == 1
+    assert {
+        each.seconds for each in first.deadlines if (each.urgency, each.clock) == (pb.URGENCY_EMERGENCY, pb.CLOCK_KIND_ACKNOWLEDGE)
+    } == {3600}
+    assert refusal(lambda: story.ngo.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest(version=3))) == ("NOT_FOUND", "not_found")
+
+
+def test_a_question_and_what_came_back_wait_as_long_as_what_they_follow(story: Story, service: Service, alone: None) -> None:
+    slower(story)
+    sent = story.sent()
+    asked = story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES))
+    assert due(asked, pb.CLOCK_KIND_ANSWER, service) == 2 * H
+
+
+def test_a_clock_whose_policy_vanished_uses_the_last_version_and_operations_hear_of_it(
+    story: Story, service: Service, alone: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slower(story)
+    sent = story.sent(urgency=pb.URGENCY_URGENT)
+    _forget(service)  # as a restored older backup would
+    missing = metrics.VERSIONS_MISSING.labels("deadline_policies")._value
+    before = missing.get()
+    raised = story.ngo.AmendReferral(pb.AmendReferralRequest(id=sent.id, etag=sent.etag, urgency=pb.URGENCY_EMERGENCY))
+    assert due(raised, pb.CLOCK_KIND_ACKNOWLEDGE, service) == 1 * H
+    assert missing.get() > before
+    assert "deadline_policy_missing" in capsys.readouterr().out
+    service.clock.advance(31 * M)
+    assert DeadlineScheduler(service.made.referrals, service.database, service.clock).fire() == 1, "and it fires"
+
+
+def test_of_two_coordinators_who_publish_at_once_one_is_told_to_look_again(story: Story, service: Service, alone: None) -> None:
+    requests = [next_policy(story), next_policy(story)]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda request: _outcome(lambda: story.coordinator.PublishDeadlinePolicy(request)), requests))
+    assert sorted(map(str, answers)) == sorted(map(str, [2, ("ABORTED", "stale_etag")]))
+    with service.database.transaction(SYSTEM) as tx:
+        assert policies.newest(tx) == 2
+
+
+def _outcome(call: Callable[[], Any]) -> Any:
+    try:
+        return call().version
+    except grpc.RpcError as error:
+        failed = error
+
+        def again() -> None:
+            raise failed
+
+        return refusal(again)
+
+
+def test_what_is_wrong_is_named_and_nothing_is_kept(story: Story, service: Service, alone: None) -> None:
+    request = with_(next_policy(story), pb.URGENCY_IMMEDIATE, pb.CLOCK_KIND_DECIDE, 100 * H)
+    assert refusal(lambda: story.coordinator.PublishDeadlinePolicy(request))[0] == "INVALID_ARGUMENT"
+    twice = next_policy(story)
+    twice.deadlines.append(twice.deadlines[0])
+    assert refusal(lambda: story.coordinator.PublishDeadlinePolicy(twice))[0] == "INVALID_ARGUMENT"
+    with service.database.transaction(SYSTEM) as tx:
+        assert policies.newest(tx) == 0

@@ -66,7 +66,13 @@ class Story:
         receiver = self.network.members[service.organization]
         self._now = self.at
         self.referral = Referral.draft(
-            id_of("referral", *name), self.sender, self.file.person.id, self.file.person.coarse, self.at, based_on_id=self.based_on
+            id_of("referral", *name),
+            self.sender,
+            self.file.person.id,
+            self.file.person.coarse,
+            self.at,
+            self.calendar,
+            based_on_id=self.based_on,
         )
         self.receipt = Receipt(
             id=id_of("receipt", *name),
@@ -88,6 +94,7 @@ class Story:
         self.referral.change_draft(
             self.sender,
             self.at,
+            self.calendar,
             need_code=self.need,
             urgency=self.urgency,
             service=(service.id, receiver.id),

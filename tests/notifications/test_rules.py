@@ -176,3 +176,8 @@ def test_the_clocks_of_an_override_are_told_to_those_who_can_do_something(verb: 
 
 def test_that_a_consent_takes_the_place_of_an_override_the_receiver_hears() -> None:
     assert who(told_of(happening("consent_attached"), NOW)) == {TO_RECEIVER}
+
+
+@pytest.mark.parametrize("verb", ["clock_reminded", "clock_breached", "clock_escalated"])
+def test_of_a_drafts_deadline_its_sender_hears_and_nobody_else(verb: str) -> None:
+    assert who(told_of(replace(happening(verb, draft=True, urgency="IMMEDIATE"), clock="draft"), NOW)) == {TO_SENDER, TO_WORKER}

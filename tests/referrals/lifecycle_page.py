@@ -195,7 +195,14 @@ def _effect(step: Transition) -> str:
 
 
 def _clocks() -> list[str]:
-    kinds = (DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE, DeadlineKind.FIRST_CONTACT, DeadlineKind.REPLACE, DeadlineKind.ANSWER)
+    kinds = (
+        DeadlineKind.ACKNOWLEDGE,
+        DeadlineKind.DECIDE,
+        DeadlineKind.FIRST_CONTACT,
+        DeadlineKind.REPLACE,
+        DeadlineKind.ANSWER,
+        DeadlineKind.DRAFT,
+    )
     return [
         "| urgency | " + " | ".join(kind.value for kind in kinds) + " |",
         "|---" * (len(kinds) + 1) + "|",
@@ -211,6 +218,7 @@ def _clocks() -> list[str]:
         "News is that she came to an appointment, or a note of the receiver (`add_note`), while no other appointment is open.",
         "`replace` begins when a referral comes back without help, and is about its sender alone: it stops when another referral that is based on it is sent, goes"
         " on when that is entered in error, and ends when the need is closed by name. What came back before there was this clock is an open need without one.",
+        "`draft` is the sender's alone: it is reminded to send what it began, or to enter it in error, which it may at any time. Without an urgency it counts as normal.",
         f"`deletion`: within {_span(DELETION)} the receiver of what she took back confirms that it holds nothing more of her; it is its turn until then.",
         f"An override opens nothing after {_span(OVERRIDE_CONFIRM)} unless a second person confirmed it (`override_confirm`), and nothing after"
         f" {_span(OVERRIDE_END)} (`override_end`) unless a consent took its place.",

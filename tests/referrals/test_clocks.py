@@ -336,3 +336,37 @@ def test_a_whole_batch_of_bad_rows_does_not_keep_the_next_one_waiting(
     assert loop.state is State.RUNNING
     loop.stop()
     assert loop.join(5)
+
+
+# A draft.
+
+
+def test_a_draft_reminds_its_sender_and_nobody_else_hears_of_it(story: Story, service: Service, quiet: None) -> None:
+    draft = story.draft(urgency=pb.URGENCY_URGENT)
+    [clock] = draft.clocks
+    assert (clock.kind, clock.due_time.ToDatetime(tzinfo=UTC)) == (pb.CLOCK_KIND_DRAFT, NOON + 24 * H)
+    change = pb.UpdateReferralRequest(referral=pb.Referral(id=draft.id, etag=draft.etag, urgency=pb.URGENCY_EMERGENCY))
+    change.update_mask.paths.append("urgency")
+    raised = story.ngo.UpdateReferral(change)
+    assert raised.clocks[0].due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H
+    service.clock.advance(2 * H)
+    watch = DeadlineScheduler(service.made.referrals, service.database, service.clock)
+    watch.fire()
+    assert told(service, draft.id) == ["draft/clock_escalated"]
+    mine = story.ngo.ListReferrals(pb.ListReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_MINE, waiting_for_me=True, late=True)))
+    assert draft.id in {row.id for row in mine.referrals}
+    receipt = story.receipt(draft.person_id)
+    sent = story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=raised.etag, receipt_id=receipt.id))
+    assert [c.HasField("stop_time") for c in sent.clocks if c.kind == pb.CLOCK_KIND_DRAFT] == [True]
+    theirs = story.shelter.GetReferral(pb.GetReferralRequest(id=draft.id))
+    assert pb.CLOCK_KIND_DRAFT not in {c.kind for c in theirs.clocks}
+    events = story.shelter.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=draft.id)).events
+    assert pb.CLOCK_KIND_DRAFT not in {event.clock for event in events}
+
+
+def test_a_draft_that_came_to_nothing_can_be_ended_by_its_sender_at_any_time(story: Story, service: Service, quiet: None) -> None:
+    draft = story.draft()
+    service.clock.advance(100 * H)
+    ended = story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=draft.id, etag=draft.etag))
+    assert ended.state == pb.STATE_ENTERED_IN_ERROR
+    assert not ended.HasField("next_due_time")

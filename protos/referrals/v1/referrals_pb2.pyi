@@ -119,6 +119,8 @@ class _ClockKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClockKind.V
     """the sender answers the receiver's question"""
     CLOCK_KIND_DELETION: _ClockKind.ValueType  # 11
     """the receiver confirms that it holds nothing more of a person who took her consent back"""
+    CLOCK_KIND_DRAFT: _ClockKind.ValueType  # 12
+    """the sender sends its draft, or enters it in error; the receiver does not see it"""
 
 class ClockKind(_ClockKind, metaclass=_ClockKindEnumTypeWrapper):
     """A deadline that is watched."""
@@ -140,6 +142,8 @@ CLOCK_KIND_ANSWER: ClockKind.ValueType  # 10
 """the sender answers the receiver's question"""
 CLOCK_KIND_DELETION: ClockKind.ValueType  # 11
 """the receiver confirms that it holds nothing more of a person who took her consent back"""
+CLOCK_KIND_DRAFT: ClockKind.ValueType  # 12
+"""the sender sends its draft, or enters it in error; the receiver does not see it"""
 Global___ClockKind: _TypeAlias = ClockKind  # noqa: Y015
 
 class _Side:

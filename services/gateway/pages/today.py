@@ -35,7 +35,8 @@ def chosen(show: str, box: r.Box.ValueType) -> r.ReferralFilter | None:
 
 def turn_of(box: r.Box.ValueType) -> r.ReferralFilter:
     """What is this organisation's turn; in the network, where it is nobody's own, all that lives."""
-    return r.ReferralFilter(box=box, live=True, waiting_for_me=box != r.BOX_NETWORK)
+    mine = box != r.BOX_NETWORK
+    return r.ReferralFilter(box=box, live=not mine, waiting_for_me=mine)
 
 
 def came_back(box: r.Box.ValueType) -> list[r.Referral]:

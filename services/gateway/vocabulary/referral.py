@@ -276,6 +276,7 @@ TABLES: dict[str, dict[str, str]] = {
         "replace": N_("buscar otro servicio"),
         "answer": N_("responder la pregunta"),
         "deletion": N_("confirmar que no guardan nada"),
+        "draft": N_("enviar el borrador"),
     },
     "deadline": {
         "acknowledge": N_("Decir que ya la vieron"),

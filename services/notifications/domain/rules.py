@@ -77,10 +77,12 @@ def told_of(happening: Happening, now: datetime) -> list[Told]:
     """The messages that a happening makes; nobody gets the same one twice."""
     if now - happening.time > HISTORY or happening.verb not in BY_VERB:
         return []
-    if happening.draft:  # amended before it was sent: the receiver must not learn of it
+    if happening.draft and happening.clock != "draft":  # amended before it was sent: nobody but its sender knows of it
         return []
     notice = BY_VERB[happening.verb]
     kind, parties = notice.kind, notice.parties
+    if happening.draft:
+        return _of_parties(kind, SENDER, happening)
     if happening.clock.startswith("override_"):
         parties = OVERSEEING  # the receiver can do nothing about it
     elif happening.verb == "clock_reminded" and happening.clock in ("answer", "close"):
@@ -89,10 +91,14 @@ def told_of(happening: Happening, now: datetime) -> list[Told]:
         parties = OVERSEEING if happening.verb == "clock_escalated" or happening.urgency == "IMMEDIATE" else SENDER
     elif happening.verb.startswith("clock_") and happening.urgency == "IMMEDIATE":
         parties = ALL  # no time for a ladder
-    told = [recipient for party in parties for recipient in _recipients(kind, party, happening)]
+    told = _of_parties(kind, parties, happening)
     if happening.verb == "sent" and happening.override_used:
         told += [Told(OVERRIDE_USED, Audience.COORDINATION), *_desk(OVERRIDE_USED, happening.sender_organization_id)]  # who may confirm it
     return list(dict.fromkeys(told))
+
+
+def _of_parties(kind: str, parties: Sequence[Party], happening: Happening) -> list[Told]:
+    return list(dict.fromkeys(recipient for party in parties for recipient in _recipients(kind, party, happening)))
 
 
 def told_of_enquiry(

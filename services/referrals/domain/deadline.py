@@ -39,6 +39,7 @@ class DeadlineKind(Enum):
     REPLACE = "replace"
     ANSWER = "answer"
     DELETION = "deletion"
+    DRAFT = "draft"
 
 
 class Calendar(Protocol):
@@ -70,8 +71,13 @@ Span = timedelta | int
 """How long; a number is of working days."""
 SPAN_BY_URGENCY = (DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE, DeadlineKind.FIRST_CONTACT)
 SPAN_FOR_ANY = (DeadlineKind.SILENCE, DeadlineKind.CLOSE)
-# What came back without help is looked for elsewhere as soon as somebody would have had to decide; a question is as soon answered as a referral is seen.
-AS_LONG_AS = {DeadlineKind.REPLACE: DeadlineKind.DECIDE, DeadlineKind.ANSWER: DeadlineKind.ACKNOWLEDGE}
+# What came back without help is looked for elsewhere as soon as somebody would have had to decide; a question is answered, and a draft sent, as soon as
+# a referral is seen.
+AS_LONG_AS = {
+    DeadlineKind.REPLACE: DeadlineKind.DECIDE,
+    DeadlineKind.ANSWER: DeadlineKind.ACKNOWLEDGE,
+    DeadlineKind.DRAFT: DeadlineKind.ACKNOWLEDGE,
+}
 BY_URGENCY = frozenset({*SPAN_BY_URGENCY, *AS_LONG_AS})
 """Clocks that go by the urgency."""
 # What guards a person, and no policy makes longer.

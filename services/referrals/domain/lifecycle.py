@@ -80,7 +80,7 @@ _SENDING = frozenset({Side.SENDER, Side.COORDINATOR})
 _CLOSING = frozenset({Side.SENDER, Side.COORDINATOR, Side.PERSON})
 
 TRANSITIONS: tuple[Transition, ...] = (
-    Transition("send", "sent", frozenset({S.DRAFT}), S.SENT, _SENDER, starts=(K.ACKNOWLEDGE, K.DECIDE), main=True),
+    Transition("send", "sent", frozenset({S.DRAFT}), S.SENT, _SENDER, starts=(K.ACKNOWLEDGE, K.DECIDE), stops=(K.DRAFT,), main=True),
     Transition("acknowledge", "acknowledged", frozenset({S.SENT}), S.ACKNOWLEDGED, _RECEIVER, stops=(K.ACKNOWLEDGE,), main=True),
     Transition("ask", "info_requested", UNDECIDED, S.INFO_REQUESTED, _RECEIVER, starts=(K.ANSWER,), stops=(K.ACKNOWLEDGE,)),
     Transition("answer", "answered", frozenset({S.INFO_REQUESTED}), S.ACKNOWLEDGED, _SENDER, stops=(K.ANSWER,), main=True),

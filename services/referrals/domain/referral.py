@@ -111,16 +111,24 @@ class Referral:
     events: list[Event] = field(default_factory=list)  # those that are not yet kept
 
     @classmethod
-    def draft(cls, identifier: str, actor: Actor, person_id: str, coarse: Coarse, now: datetime, *, based_on_id: str = "") -> "Referral":
-        """Opens a draft; nobody but the sender sees it."""
+    def draft(
+        cls, identifier: str, actor: Actor, person_id: str, coarse: Coarse, now: datetime, calendar: Calendar, *, based_on_id: str = ""
+    ) -> "Referral":
+        """Opens a draft; nobody but the sender sees it, and its clock is the sender's alone."""
         referral = cls(identifier, actor.organization_id, actor.id, person_id, coarse, now, now, based_on_id=based_on_id)
-        referral._note("drafted", State.DRAFT, State.DRAFT, actor, now)
+        referral._begin(actor, now, calendar)
         return referral
+
+    def _begin(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
+        due = due_time(DeadlineKind.DRAFT, self.urgency or Urgency.NORMAL, now, calendar)
+        self.clocks.append(Deadline(DeadlineKind.DRAFT, now, due, policy_version=calendar.policy().version))
+        self._note("drafted", State.DRAFT, State.DRAFT, actor, now)
 
     def change_draft(
         self,
         actor: Actor,
         now: datetime,
+        calendar: Calendar,
         *,
         need_code: str | None = None,
         urgency: Urgency | None = None,
@@ -136,8 +144,8 @@ class Referral:
             check.need("need_code", need_code)
             check.done()
             self.need_code = need_code
-        if urgency is not None:
-            self.urgency = urgency
+        if urgency is not None and urgency is not self.urgency:
+            self._change_urgency(urgency, now, calendar)
         if service is not None:
             if service[1] != self.receiver_organization_id:
                 self.receipt_id = ""  # a consent names its recipient: another recipient needs another one
@@ -373,7 +381,7 @@ class Referral:
             receiver_organization_id=service[1],
             based_on_id=self.id,
         )
-        following._note("drafted", State.DRAFT, State.DRAFT, actor, now)
+        following._begin(actor, now, calendar)
         self.following_id = following_id
         return following
 
@@ -452,13 +460,16 @@ class Referral:
 
     def events_for(self, actor: Actor, events: Iterable[Event]) -> list[Event]:
         """Those of a history that this actor may know of."""
-        hidden = self.is_receiver_alone(actor)
-        return [event for event in events if not (hidden and (event.clock is DeadlineKind.REPLACE or event.verb == "need_closed"))]
+        hidden = self._hidden_clocks(actor)
+        return [event for event in events if event.clock not in hidden and not (hidden and event.verb == "need_closed")]
+
+    def _hidden_clocks(self, actor: Actor) -> tuple[DeadlineKind, ...]:
+        return (DeadlineKind.REPLACE, DeadlineKind.DRAFT) if self.is_receiver_alone(actor) else ()
 
     def clocks_for(self, actor: Actor) -> list[Deadline]:
         """The clocks that this actor may know of, running ones first."""
-        hidden = self.is_receiver_alone(actor)
-        known = [clock for clock in self.clocks if not (hidden and clock.kind is DeadlineKind.REPLACE)]
+        hidden = self._hidden_clocks(actor)
+        known = [clock for clock in self.clocks if clock.kind not in hidden]
         return sorted(known, key=lambda clock: (not clock.running, clock.due_time))
 
     def turn(self, actor: Actor) -> Side | None:
@@ -497,7 +508,7 @@ class Referral:
             return open_ and (actor.coordinates or actor.manages) and actor.id != self.override_worker_id
         if step.verb == "attach_consent" and not self._running(DeadlineKind.OVERRIDE_END):
             return False
-        if step.verb == "enter_in_error" and now is not None and Side.COORDINATOR not in sides:
+        if step.verb == "enter_in_error" and now is not None and Side.COORDINATOR not in sides and self.state is not State.DRAFT:
             return now - self.create_time <= ERROR_WINDOW
         return True
 

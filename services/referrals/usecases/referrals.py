@@ -78,7 +78,8 @@ class Referrals:
             referrals.get(tx, based_on_id)
         enquiry = enquiries.get(tx, enquiry_id, for_update=True) if enquiry_id else None
         actor = actor_of(caller)
-        referral = Referral.draft(new_id(), actor, person.id, person.coarse, now, based_on_id=based_on_id)
+        calendar = self._policies.calendar(tx, person.coarse.country, person.coarse.department)
+        referral = Referral.draft(new_id(), actor, person.id, person.coarse, now, calendar, based_on_id=based_on_id)
         if enquiry is not None:
             enquiry.refer(referral.id, now)
             enquiries.keep(tx, enquiry)
@@ -444,6 +445,7 @@ class Referrals:
         referral.change_draft(
             actor,
             now,
+            self._calendar(tx, referral),
             need_code=fields.need_code,
             urgency=fields.urgency,
             service=service,

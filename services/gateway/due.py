@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from protos.referrals.v1.contacts_pb2 import Contact
 from protos.referrals.v1.enquiries_pb2 import ENQUIRY_STATE_OPEN, Enquiry
 from protos.referrals.v1.referrals_pb2 import CLOCK_KIND_ACKNOWLEDGE, Clock, DeadlinePolicy, PolicyDeadline, Referral
 from services.gateway import i18n, vocabulary, words
@@ -28,9 +29,9 @@ class Due:
     length: int = 1
 
 
-def due(referral: Referral) -> Due | None:
-    """The earliest running clock, or None where nobody owes anything."""
-    running = [clock for clock in referral.clocks if not i18n.moment(clock.stop_time)]
+def due(watched: Referral | Contact) -> Due | None:
+    """The earliest running clock of a referral or a contact, or None where nobody owes anything."""
+    running = [clock for clock in watched.clocks if not i18n.moment(clock.stop_time)]
     if not running:
         return None
     return of(min(running, key=lambda clock: clock.due_time.seconds))

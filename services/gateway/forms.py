@@ -96,6 +96,11 @@ def etag() -> str:
     return text("etag")
 
 
+def given(**fields: Any) -> dict[str, Any]:
+    """Those that the form brought."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def problems(refusal: Refusal) -> dict[str, str]:
     """What to write in the summary and beside the fields. Keys with a leading underscore belong to no field."""
     if isinstance(refusal, Invalid):

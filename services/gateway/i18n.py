@@ -193,6 +193,12 @@ def local_to_stamp(text: str) -> Timestamp | None:
     return stamp
 
 
+def field_of(stamp: Timestamp) -> str:
+    """A time of a message as a form field wants it; empty for none."""
+    at = moment(stamp)
+    return for_field(at) if at else ""
+
+
 def for_field(at: datetime, form: str = "%Y-%m-%dT%H:%M") -> str:
     """A time as a form field wants it, in the reader's zone."""
     return at.astimezone(zone()).strftime(form)

@@ -27,6 +27,7 @@ from services.referrals.rpc.figures import StatisticsServicer
 from services.referrals.rpc.people import PeopleServicer
 from services.referrals.rpc.plans import PlansServicer
 from services.referrals.rpc.referrals import ReferralsServicer
+from services.referrals.store import contacts as contact_book
 from services.referrals.store import enquiries as enquiry_book
 from services.referrals.store.contacts import Contacts as ContactBook
 from services.referrals.store.members import view_of
@@ -83,7 +84,7 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
     policies = Policies()
     referrals = Referrals(files, receipts, plans, policies)
     people = People(files, referrals, receipts, plans)
-    contacts = Contacts(book, files)
+    contacts = Contacts(book, files, policies)
     pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS)
     references = References(book, files, receipts, referrals, people, pins, clock)
     names = Names(files, Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER), clock)
@@ -133,6 +134,7 @@ def run(settings: ServiceSettings) -> int:
         ).loop(),
         DeadlineScheduler(made.referrals, parts.database, parts.clock).loop(),
         DeadlineScheduler(made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries").loop(),
+        DeadlineScheduler(made.contacts, parts.database, parts.clock, contact_book.next_time, "contacts").loop(),
         made.names.loop(),
     ]
     return parts.run(server, loops)

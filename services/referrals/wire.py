@@ -157,6 +157,7 @@ def referral_message(referral: Referral, actor: Actor, now: datetime) -> referra
         "contact_id": referral.contact_id if side == referrals_pb2.SIDE_SENDER else "",
         "receipt_id": referral.receipt_id if party else "",
         "person": coarse_message(referral.coarse),
+        "assault_time": timestamp(referral.assault_time) if party else None,
         "clocks": [clock_message(clock) for clock in clocks],
         "next_due_time": timestamp(min((clock.due_time for clock in clocks if clock.running), default=None)),
         "allowed_verbs": referral.allowed_verbs(actor, now),
@@ -291,7 +292,7 @@ def contact_message(contact: Contact, note: str = "") -> contacts_pb2.Contact:
     answers: dict[str, Any] = {name: number(contacts_pb2.Answer, said) for name, said in vars(contact.triage).items()}
     return contacts_pb2.Contact(
         id=contact.id,
-        etag=etag(contact.version),
+        etag=etag(contact.step_version),
         organization_id=contact.organization_id,
         line_country=contact.line_country,
         campaign_code=number(contacts_pb2.Campaign, contact.campaign_code),
@@ -309,4 +310,6 @@ def contact_message(contact: Contact, note: str = "") -> contacts_pb2.Contact:
         reference_hint=contact.reference_hint,
         create_time=timestamp(contact.create_time),
         update_time=timestamp(contact.update_time),
+        clocks=[clock_message(contact.clock)] if contact.clock else [],
+        assault_time=timestamp(contact.assault_time),
     )

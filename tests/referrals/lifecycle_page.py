@@ -9,6 +9,7 @@ from services.referrals.domain.deadline import (
     DELETION,
     EXPIRE_PERCENT,
     FIRST_POLICY,
+    HEALTH,
     LEVELS,
     OVERRIDE_CONFIRM,
     OVERRIDE_END,
@@ -58,7 +59,7 @@ CARRIES = {
     "amend": "another urgency, or a file that says something else now; the fact names the fields that changed",
     "confirm_deletion": "nothing but who: what was written of her elsewhere is destroyed",
     "reroute": "another service; a draft for it is opened, based on this one, and the need is open until that is sent",
-    "enter_in_error": "nothing; the sender within 24 hours of the draft, a coordinator at any time",
+    "enter_in_error": "nothing; the sender within 24 hours of the draft, or while it is one; a coordinator at any time",
 }
 """What each step must bring along; the methods of Referral check it."""
 
@@ -182,7 +183,9 @@ def _target(step: Transition) -> str:
 def _effect(step: Transition) -> str:
     words = [f"starts {kind.value}" for kind in step.starts]
     if step.stops:
-        words.append("stops all" if set(step.stops) == set(DeadlineKind) else "stops " + ", ".join(kind.value for kind in step.stops))
+        left = set(DeadlineKind) - set(step.stops)
+        whole = "stops all" if not left else "stops all but the health clocks" if left == set(HEALTH) else ""
+        words.append(whole or "stops " + ", ".join(kind.value for kind in step.stops))
     if step.verb == "send":
         words.append("on an override starts override_confirm and override_end too")
     if step.verb == "ask":
@@ -219,6 +222,13 @@ def _clocks() -> list[str]:
         "`replace` begins when a referral comes back without help, and is about its sender alone: it stops when another referral that is based on it is sent, goes"
         " on when that is entered in error, and ends when the need is closed by name. What came back before there was this clock is an open need without one.",
         "`draft` is the sender's alone: it is reminded to send what it began, or to enter it in error, which it may at any time. Without an urgency it counts as normal.",
+        "A contact of the line that is open has a clock, too (`contact`): as long as `draft` by the urgency of its answers, as an emergency while nothing is"
+        " known. The line hears of it at 50 and 100 per cent, the coordination as well at 150; of an immediate one at once.",
+        "Health clocks begin at an assault that the draft or its contact tells of: "
+        + "; ".join(f"`{kind.value}` is over after {_span(span)}" for kind, span in HEALTH.items())
+        + " (WHO). While one could run a referral is an emergency at least. They go on until the first contact, also while another service is looked for"
+        " and in the draft that follows;"
+        " of them nobody is told, and a coordinator does not see them.",
         f"`deletion`: within {_span(DELETION)} the receiver of what she took back confirms that it holds nothing more of her; it is its turn until then.",
         f"An override opens nothing after {_span(OVERRIDE_CONFIRM)} unless a second person confirmed it (`override_confirm`), and nothing after"
         f" {_span(OVERRIDE_END)} (`override_end`) unless a consent took its place.",

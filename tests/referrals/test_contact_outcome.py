@@ -15,7 +15,7 @@ from services.referrals.domain.lifecycle import Side, State
 from tests.builders import NOON
 from tests.referrals.conftest import Service, Story
 from tests.referrals.test_contacts import completed, referral_for
-from tests.referrals.test_lifecycle import ACTORS, STEPS, draft, in_state
+from tests.referrals.test_lifecycle import ACTORS, DAYS, STEPS, draft, in_state
 
 OPEN, REFERRED, ADVISED = c.CONTACT_OUTCOME_OPEN, c.CONTACT_OUTCOME_REFERRED, c.CONTACT_OUTCOME_ADVISED
 
@@ -29,7 +29,7 @@ def test_it_is_referred_unless_what_was_asked_for_came_back(state: State) -> Non
     came_back = state in (State.DECLINED, State.EXPIRED, State.NOT_DELIVERED, State.REROUTED)
     for before in ("open", "referred"):
         found = contact(before)
-        assert found.follow([in_state(state)], NOON) == (found.outcome_code != before)
+        assert found.follow([in_state(state)], NOON, DAYS) == (found.outcome_code != before)
         assert found.outcome_code == ("open" if came_back else "referred")
         assert found.version == 1 + (found.outcome_code != before)
 
@@ -38,16 +38,16 @@ def test_one_thing_that_is_still_to_do_keeps_it_open() -> None:
     back = in_state(State.DECLINED)
     for waiting in (draft(), back):
         found = contact("referred")
-        assert found.follow([in_state(State.CLOSED), waiting], NOON)
+        assert found.follow([in_state(State.CLOSED), waiting], NOON, DAYS)
         assert found.outcome_code == "open"
     STEPS["close_need"](back, ACTORS[Side.SENDER], NOON)
-    assert found.follow([back], NOON)
+    assert found.follow([back], NOON, DAYS)
     assert found.outcome_code == "referred", "somebody said by name why nobody looks further"
 
 
 def test_an_error_is_nothing_that_was_asked_for() -> None:
     found = contact("referred")
-    assert found.follow([in_state(State.ENTERED_IN_ERROR)], NOON)
+    assert found.follow([in_state(State.ENTERED_IN_ERROR)], NOON, DAYS)
     assert found.outcome_code == "open"
 
 
@@ -55,7 +55,7 @@ def test_an_error_is_nothing_that_was_asked_for() -> None:
 def test_what_an_operator_wrote_stays(written: str) -> None:
     for state in State:
         found = contact(written)
-        assert not found.follow([in_state(state)], NOON)
+        assert not found.follow([in_state(state)], NOON, DAYS)
         assert (found.outcome_code, found.version) == (written, 1)
 
 

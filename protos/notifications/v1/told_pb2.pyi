@@ -108,6 +108,10 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """Nobody was found for your enquiry."""
     TOLD_KIND_ENQUIRY_CANCELLED: _ToldKind.ValueType  # 38
     """Your enquiry ended, for no offer was taken in time."""
+    TOLD_KIND_CONTACT_WAITING: _ToldKind.ValueType  # 44
+    """A contact of your line waits to be seen to."""
+    TOLD_KIND_CONTACT_ESCALATED: _ToldKind.ValueType  # 45
+    """A contact of your line has waited too long, or is immediate and waits: the coordination knows."""
     TOLD_KIND_WEBHOOK_TEST: _ToldKind.ValueType  # 26
     """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 
@@ -195,6 +199,10 @@ TOLD_KIND_ENQUIRY_EXHAUSTED: ToldKind.ValueType  # 37
 """Nobody was found for your enquiry."""
 TOLD_KIND_ENQUIRY_CANCELLED: ToldKind.ValueType  # 38
 """Your enquiry ended, for no offer was taken in time."""
+TOLD_KIND_CONTACT_WAITING: ToldKind.ValueType  # 44
+"""A contact of your line waits to be seen to."""
+TOLD_KIND_CONTACT_ESCALATED: ToldKind.ValueType  # 45
+"""A contact of your line has waited too long, or is immediate and waits: the coordination knows."""
 TOLD_KIND_WEBHOOK_TEST: ToldKind.ValueType  # 26
 """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 Global___ToldKind: _TypeAlias = ToldKind  # noqa: Y015
@@ -288,6 +296,28 @@ class InvitationTold(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InvitationTold: _TypeAlias = InvitationTold  # noqa: Y015
+
+@_typing.final
+class ContactTold(_message.Message):
+    """Of a contact of your line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    contact_id: _builtins.str
+    """Which."""
+    def __init__(
+        self,
+        *,
+        contact_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContactTold: _TypeAlias = ContactTold  # noqa: Y015
 
 @_typing.final
 class ReceiptTold(_message.Message):

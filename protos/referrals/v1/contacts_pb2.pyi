@@ -303,6 +303,8 @@ class Contact(_message.Message):
     REFERENCE_HINT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    CLOCKS_FIELD_NUMBER: _builtins.int
+    ASSAULT_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The contact."""
     etag: _builtins.str
@@ -347,6 +349,14 @@ class Contact(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it last changed."""
 
+    @_builtins.property
+    def clocks(self) -> _containers.RepeatedCompositeFieldContainer[_referrals_pb2.Clock]:
+        """Until when it is to be seen to; as a new one, when it is open again."""
+
+    @_builtins.property
+    def assault_time(self) -> _timestamp_pb2.Timestamp:
+        """When she was assaulted, at most 120 hours ago; kept to the hour. It sets the health clocks of the referrals that come from this contact."""
+
     def __init__(
         self,
         *,
@@ -369,10 +379,12 @@ class Contact(_message.Message):
         reference_hint: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        clocks: _abc.Iterable[_referrals_pb2.Clock] | None = ...,
+        assault_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "triage", b"triage", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "create_time", b"create_time", "triage", b"triage", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_code", b"campaign_code", "create_time", b"create_time", "department", b"department", "etag", b"etag", "id", b"id", "kind_code", b"kind_code", "language", b"language", "line_country", b"line_country", "need_code", b"need_code", "note", b"note", "organization_id", b"organization_id", "outcome_code", b"outcome_code", "pathway_code", b"pathway_code", "person_id", b"person_id", "reference_hint", b"reference_hint", "speaker_code", b"speaker_code", "triage", b"triage", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "campaign_code", b"campaign_code", "clocks", b"clocks", "create_time", b"create_time", "department", b"department", "etag", b"etag", "id", b"id", "kind_code", b"kind_code", "language", b"language", "line_country", b"line_country", "need_code", b"need_code", "note", b"note", "organization_id", b"organization_id", "outcome_code", b"outcome_code", "pathway_code", b"pathway_code", "person_id", b"person_id", "reference_hint", b"reference_hint", "speaker_code", b"speaker_code", "triage", b"triage", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -96,7 +96,9 @@ Global___ReferralFact: _TypeAlias = ReferralFact  # noqa: Y015
 
 @_typing.final
 class ContactFact(_message.Message):
-    """enlace.contact.{recorded,changed}.v1 · key: contact_id"""
+    """enlace.contact.{recorded,changed,waiting,escalated}.v1 · key: contact_id. Waiting and escalated are said by its clock; notifications tells the desk, and of
+    escalated the coordination.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

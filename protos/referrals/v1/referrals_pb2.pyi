@@ -121,6 +121,12 @@ class _ClockKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClockKind.V
     """the receiver confirms that it holds nothing more of a person who took her consent back"""
     CLOCK_KIND_DRAFT: _ClockKind.ValueType  # 12
     """the sender sends its draft, or enters it in error; the receiver does not see it"""
+    CLOCK_KIND_CONTACT: _ClockKind.ValueType  # 13
+    """the line sees to an open contact; one that is not assessed yet counts as an emergency"""
+    CLOCK_KIND_HIV_PROPHYLAXIS: _ClockKind.ValueType  # 14
+    """Medicine against HIV can be begun: 72 hours after an assault. Of health clocks no message, webhook or fact tells, and who steers the network sees none."""
+    CLOCK_KIND_EMERGENCY_CONTRACEPTION: _ClockKind.ValueType  # 15
+    """medicine against a pregnancy can be begun: 120 hours after an assault"""
 
 class ClockKind(_ClockKind, metaclass=_ClockKindEnumTypeWrapper):
     """A deadline that is watched."""
@@ -144,6 +150,12 @@ CLOCK_KIND_DELETION: ClockKind.ValueType  # 11
 """the receiver confirms that it holds nothing more of a person who took her consent back"""
 CLOCK_KIND_DRAFT: ClockKind.ValueType  # 12
 """the sender sends its draft, or enters it in error; the receiver does not see it"""
+CLOCK_KIND_CONTACT: ClockKind.ValueType  # 13
+"""the line sees to an open contact; one that is not assessed yet counts as an emergency"""
+CLOCK_KIND_HIV_PROPHYLAXIS: ClockKind.ValueType  # 14
+"""Medicine against HIV can be begun: 72 hours after an assault. Of health clocks no message, webhook or fact tells, and who steers the network sees none."""
+CLOCK_KIND_EMERGENCY_CONTRACEPTION: ClockKind.ValueType  # 15
+"""medicine against a pregnancy can be begun: 120 hours after an assault"""
 Global___ClockKind: _TypeAlias = ClockKind  # noqa: Y015
 
 class _Side:
@@ -737,6 +749,7 @@ class Referral(_message.Message):
     APPOINTMENT_TIME_FIELD_NUMBER: _builtins.int
     NEED_CLOSE_REASON_CODE_FIELD_NUMBER: _builtins.int
     FOLLOWING_ID_FIELD_NUMBER: _builtins.int
+    ASSAULT_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The referral."""
     etag: _builtins.str
@@ -847,6 +860,12 @@ class Referral(_message.Message):
     def appointment_time(self) -> _timestamp_pb2.Timestamp:
         """Of the open appointment; absent: there is none."""
 
+    @_builtins.property
+    def assault_time(self) -> _timestamp_pb2.Timestamp:
+        """When she was assaulted, at most 120 hours ago; kept to the hour, of a draft as it is said here or by its contact. While a health clock runs it is an
+        emergency at least. Absent in the coordinator's view.
+        """
+
     def __init__(
         self,
         *,
@@ -891,10 +910,11 @@ class Referral(_message.Message):
         appointment_time: _timestamp_pb2.Timestamp | None = ...,
         need_close_reason_code: Global___NeedCloseReason.ValueType = ...,
         following_id: _builtins.str = ...,
+        assault_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["appointment_time", b"appointment_time", "create_time", b"create_time", "first_contact_time", b"first_contact_time", "next_due_time", b"next_due_time", "person", b"person", "planned_first_contact_time", b"planned_first_contact_time", "review_time", b"review_time", "send_time", b"send_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["appointment_time", b"appointment_time", "assault_time", b"assault_time", "create_time", b"create_time", "first_contact_time", b"first_contact_time", "next_due_time", b"next_due_time", "person", b"person", "planned_first_contact_time", b"planned_first_contact_time", "review_time", b"review_time", "send_time", b"send_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_verbs", b"allowed_verbs", "alternative_service_id", b"alternative_service_id", "appointment_time", b"appointment_time", "based_on_id", b"based_on_id", "clocks", b"clocks", "code", b"code", "contact_id", b"contact_id", "create_time", b"create_time", "delivered_need_codes", b"delivered_need_codes", "etag", b"etag", "expected_wait_days", b"expected_wait_days", "first_contact_time", b"first_contact_time", "following_id", b"following_id", "id", b"id", "live", b"live", "main_step", b"main_step", "need_close_reason_code", b"need_close_reason_code", "need_code", b"need_code", "next_due_time", b"next_due_time", "outcome_code", b"outcome_code", "override_reason_code", b"override_reason_code", "person", b"person", "person_id", b"person_id", "planned_first_contact_time", b"planned_first_contact_time", "question_code", b"question_code", "reason_code", b"reason_code", "receipt_id", b"receipt_id", "receiver_organization_id", b"receiver_organization_id", "responsible_desk_code", b"responsible_desk_code", "responsible_worker_id", b"responsible_worker_id", "review_time", b"review_time", "send_time", b"send_time", "sender_organization_id", b"sender_organization_id", "sender_worker_id", b"sender_worker_id", "service_id", b"service_id", "side", b"side", "state", b"state", "turn", b"turn", "unanswered", b"unanswered", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_verbs", b"allowed_verbs", "alternative_service_id", b"alternative_service_id", "appointment_time", b"appointment_time", "assault_time", b"assault_time", "based_on_id", b"based_on_id", "clocks", b"clocks", "code", b"code", "contact_id", b"contact_id", "create_time", b"create_time", "delivered_need_codes", b"delivered_need_codes", "etag", b"etag", "expected_wait_days", b"expected_wait_days", "first_contact_time", b"first_contact_time", "following_id", b"following_id", "id", b"id", "live", b"live", "main_step", b"main_step", "need_close_reason_code", b"need_close_reason_code", "need_code", b"need_code", "next_due_time", b"next_due_time", "outcome_code", b"outcome_code", "override_reason_code", b"override_reason_code", "person", b"person", "person_id", b"person_id", "planned_first_contact_time", b"planned_first_contact_time", "question_code", b"question_code", "reason_code", b"reason_code", "receipt_id", b"receipt_id", "receiver_organization_id", b"receiver_organization_id", "responsible_desk_code", b"responsible_desk_code", "responsible_worker_id", b"responsible_worker_id", "review_time", b"review_time", "send_time", b"send_time", "sender_organization_id", b"sender_organization_id", "sender_worker_id", b"sender_worker_id", "service_id", b"service_id", "side", b"side", "state", b"state", "turn", b"turn", "unanswered", b"unanswered", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -958,6 +978,7 @@ class CreateReferralRequest(_message.Message):
     BASED_ON_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ENQUIRY_ID_FIELD_NUMBER: _builtins.int
+    ASSAULT_TIME_FIELD_NUMBER: _builtins.int
     person_id: _builtins.str
     """Whose need: a file of your organisation."""
     contact_id: _builtins.str
@@ -973,6 +994,10 @@ class CreateReferralRequest(_message.Message):
     request_id: _builtins.str
     enquiry_id: _builtins.str
     """The enquiry whose taken offer it goes on from: it gives need, urgency, service and contact."""
+    @_builtins.property
+    def assault_time(self) -> _timestamp_pb2.Timestamp:
+        """When she was assaulted, at most 120 hours ago; absent: as its contact says."""
+
     def __init__(
         self,
         *,
@@ -984,10 +1009,11 @@ class CreateReferralRequest(_message.Message):
         based_on_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
         enquiry_id: _builtins.str = ...,
+        assault_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["based_on_id", b"based_on_id", "contact_id", b"contact_id", "enquiry_id", b"enquiry_id", "need_code", b"need_code", "person_id", b"person_id", "request_id", b"request_id", "service_id", b"service_id", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "based_on_id", b"based_on_id", "contact_id", b"contact_id", "enquiry_id", b"enquiry_id", "need_code", b"need_code", "person_id", b"person_id", "request_id", b"request_id", "service_id", b"service_id", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -12,7 +12,18 @@ from services.gateway.i18n import N_
 from services.gateway.pages.enquiries import of_contact
 
 blueprint = Blueprint("line", __name__)
-CHANGEABLE = ("triage", "kind_code", "speaker_code", "outcome_code", "campaign_code", "department", "need_code", "note", "language")
+CHANGEABLE = (
+    "triage",
+    "kind_code",
+    "speaker_code",
+    "outcome_code",
+    "campaign_code",
+    "department",
+    "need_code",
+    "note",
+    "language",
+    "assault_time",
+)
 
 
 def contact(identifier: str = "") -> c.Contact:

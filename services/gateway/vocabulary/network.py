@@ -129,6 +129,8 @@ TABLES: dict[str, dict[str, str]] = {
         "clock_breached": N_("Plazo vencido"),
         "clock_escalated": N_("Plazo muy pasado"),
         "override_used": N_("Envío sin consentimiento"),
+        "contact_waiting": N_("Un contacto espera"),
+        "contact_escalated": N_("Un contacto espera demasiado"),
         "receipt_proposed": N_("Una decisión espera a otra persona"),
         "message_undeliverable": N_("Un aviso no llegó"),
         "webhook_disabled": N_("Un sistema se apagó"),

@@ -277,6 +277,9 @@ TABLES: dict[str, dict[str, str]] = {
         "answer": N_("responder la pregunta"),
         "deletion": N_("confirmar que no guardan nada"),
         "draft": N_("enviar el borrador"),
+        "contact": N_("atender el contacto"),
+        "hiv_prophylaxis": N_("medicina contra el VIH"),
+        "emergency_contraception": N_("medicina contra un embarazo"),
     },
     "deadline": {
         "acknowledge": N_("Decir que ya la vieron"),

@@ -93,11 +93,10 @@ def about_disabled(webhook_id: str, organization_id: str, now: datetime) -> Mess
     )
 
 
-def about_subject(kind: str, subject: str, organization_id: str, time: datetime) -> Message:
-    """To the desk whose an invitation, a contact or a receipt is."""
-    told = Told(kind, Audience.DESK, organization_id)
+def about_subject(told: Told, subject: str, time: datetime) -> Message:
+    """Of an invitation, a contact or a receipt."""
     return Message(
-        derived_id(f"{subject}/{time.isoformat()}", told), told.audience, organization_id, "", "", told.kind, "", "", "", "", time
+        derived_id(f"{subject}/{time.isoformat()}", told), told.audience, told.organization_id, "", "", told.kind, "", "", "", "", time
     )
 
 

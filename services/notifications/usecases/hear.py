@@ -8,8 +8,18 @@ from chassis.outbox import Fact
 from services.notifications import wire
 from services.notifications.domain.member import OUT
 from services.notifications.domain.message import about_enquiry, about_subject, messages_of
-from services.notifications.domain.notices import BY_FACT
-from services.notifications.domain.rules import ENQUIRY_VERBS, HISTORY, INVITATION_VERBS, VERBS, invitation_kind, told_of, told_of_enquiry
+from services.notifications.domain.notices import BY_FACT, Party
+from services.notifications.domain.rules import (
+    ENQUIRY_VERBS,
+    HISTORY,
+    INVITATION_VERBS,
+    VERBS,
+    Audience,
+    Told,
+    invitation_kind,
+    told_of,
+    told_of_enquiry,
+)
 from services.notifications.store import deliveries, letters, members, messages
 
 
@@ -27,8 +37,11 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
     """Tells the desk whose a contact or a receipt is, of what the table of notices has a row for; all else of them is nobody's message."""
     notice = BY_FACT.get(f"{name}.{wire.verb_of(fact, name)}")
     if notice and (desk := wire.organization_of(fact, name)) and now - fact.time <= HISTORY:
-        message = about_subject(notice.kind, fact.subject, desk, fact.time)
-        messages.keep(tx, [message], wire.subject_body(fact, name), now, by_email=by_email)
+        told = [Told(notice.kind, Audience.DESK, desk)]
+        if Party.COORDINATION in notice.parties:
+            told.append(Told(notice.kind, Audience.COORDINATION))
+        about = [about_subject(each, fact.subject, fact.time) for each in told]
+        messages.keep(tx, about, wire.subject_body(fact, name), now, by_email=by_email)
 
 
 def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_email: bool) -> None:
@@ -80,7 +93,7 @@ def invitation(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) ->
     kind = invitation_kind(verb, body.first_manager)
     if kind is None or now - fact.time > HISTORY:
         return
-    message = about_subject(kind, body.invitation_id, body.organization_id, fact.time)
+    message = about_subject(Told(kind, Audience.DESK, body.organization_id), body.invitation_id, fact.time)
     messages.keep(tx, [message], wire.subject_body(fact, "invitation"), now, by_email=by_email)
     letter = wire.letter_of(body)
     if by_email and letter.sealed and letter.expire_time > now:

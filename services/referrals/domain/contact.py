@@ -4,14 +4,19 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from chassis.errors import Unauthenticated
 from services.referrals.domain.codes import ALPHABET, Check, as_meant
-from services.referrals.domain.deadline import Urgency
+from services.referrals.domain.deadline import Calendar, Deadline, DeadlineKind, Urgency, due_time
 from services.referrals.domain.lifecycle import State
 from services.referrals.domain.referral import Referral
 
 OPEN, REFERRED = "open", "referred"
+UNASSESSED = Urgency.EMERGENCY
+"""As what a contact counts of which nothing is known yet: it may be anything."""
+WAITING, ESCALATED = "waiting", "escalated"
+"""What its clock says: to the line, and to the coordination as well."""
 YES, NO, DID_NOT_SAY, NOT_ASKED = "yes", "no", "did_not_say", ""
 DECIDING = (
     "danger_now still_held escape_under_way child_unsafe medical_emergency safe_place_tonight exploiters_looking sexual_violence_120h need_within_days"
@@ -68,6 +73,7 @@ class Contact:
     create_time: datetime
     update_time: datetime
     version: int = 1
+    step_version: int = 1  # of the last change by somebody: that its clock fires is none
     line_country: str = ""
     campaign_code: str = ""
     kind_code: str = ""
@@ -79,6 +85,8 @@ class Contact:
     need_code: str = ""
     person_id: str = ""
     reference_hint: str = ""
+    assault_time: datetime | None = None  # of a recent one, to the hour
+    clock: Deadline | None = None
 
     def check(self) -> None:
         """Refuses what is no need."""
@@ -86,7 +94,33 @@ class Contact:
         check.need("contact.need_code", self.need_code)
         check.done()
 
-    def follow(self, asked: Iterable[Referral], now: datetime) -> bool:
+    def watch(self, now: datetime, calendar: Calendar) -> None:
+        """While it is open its clock runs, as long as its answers give; open again, another one."""
+        urgency = self.triage.urgency() or UNASSESSED
+        if self.outcome_code != OPEN:
+            if self.clock is not None:
+                self.clock.stop(now)
+        elif self.clock is None or not self.clock.running:
+            due = due_time(DeadlineKind.CONTACT, urgency, now, calendar)
+            self.clock = Deadline(DeadlineKind.CONTACT, now, due, policy_version=calendar.policy().version)
+        else:
+            self.clock.recount(now, partial(due_time, DeadlineKind.CONTACT, urgency, calendar=calendar, version=self.clock.policy_version))
+
+    def fire_clock(self, now: datetime) -> str:
+        """Notes the level that is reached, and returns what it says; empty when none is. Of an immediate one the coordination hears at once."""
+        percent = self.clock.fire(now) if self.clock else None
+        if percent is None:
+            return ""
+        self.version, self.update_time = self.version + 1, now
+        return ESCALATED if percent >= 150 or self.triage.urgency() is Urgency.IMMEDIATE else WAITING
+
+    def change(self, now: datetime, calendar: Calendar) -> None:
+        """Somebody changed it."""
+        self.version, self.update_time = self.version + 1, now
+        self.step_version = self.version
+        self.watch(now, calendar)
+
+    def follow(self, asked: Iterable[Referral], now: datetime, calendar: Calendar) -> bool:
         """Goes by what was asked for in its name: open while one is a draft or came back and nobody looked further, else referred.
 
         What an operator wrote instead (advised, handed over, dropped) stays. Returns whether anything changed.
@@ -96,7 +130,8 @@ class Contact:
         outcome = OPEN if waits else REFERRED
         if self.outcome_code not in (OPEN, REFERRED) or self.outcome_code == outcome:
             return False
-        self.outcome_code, self.version, self.update_time = outcome, self.version + 1, now
+        self.outcome_code = outcome
+        self.change(now, calendar)
         return True
 
 

@@ -1,6 +1,6 @@
 """Clocks: a deadline that is watched, with what is told at 50, 100 and 150 per cent of it; and the policy that sets them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from enum import Enum
@@ -40,6 +40,9 @@ class DeadlineKind(Enum):
     ANSWER = "answer"
     DELETION = "deletion"
     DRAFT = "draft"
+    CONTACT = "contact"
+    HIV_PROPHYLAXIS = "hiv_prophylaxis"
+    EMERGENCY_CONTRACEPTION = "emergency_contraception"
 
 
 class Calendar(Protocol):
@@ -71,17 +74,26 @@ Span = timedelta | int
 """How long; a number is of working days."""
 SPAN_BY_URGENCY = (DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE, DeadlineKind.FIRST_CONTACT)
 SPAN_FOR_ANY = (DeadlineKind.SILENCE, DeadlineKind.CLOSE)
-# What came back without help is looked for elsewhere as soon as somebody would have had to decide; a question is answered, and a draft sent, as soon as
-# a referral is seen.
+# What came back without help is looked for elsewhere as soon as somebody would have had to decide; a question is answered, a draft sent, and a contact of
+# the line seen to, as soon as a referral is seen.
 AS_LONG_AS = {
     DeadlineKind.REPLACE: DeadlineKind.DECIDE,
     DeadlineKind.ANSWER: DeadlineKind.ACKNOWLEDGE,
     DeadlineKind.DRAFT: DeadlineKind.ACKNOWLEDGE,
+    DeadlineKind.CONTACT: DeadlineKind.ACKNOWLEDGE,
 }
 BY_URGENCY = frozenset({*SPAN_BY_URGENCY, *AS_LONG_AS})
 """Clocks that go by the urgency."""
+# From an assault on: until then medicine against HIV, and against a pregnancy, can be begun (WHO, Responding to children and adolescents who have been sexually
+# abused, 2017, and its clinical handbook of 2014: 72 hours and 120).
+HEALTH = {DeadlineKind.HIV_PROPHYLAXIS: timedelta(hours=72), DeadlineKind.EMERGENCY_CONTRACEPTION: timedelta(hours=120)}
 # What guards a person, and no policy makes longer.
-FIXED = {DeadlineKind.DELETION: DELETION, DeadlineKind.OVERRIDE_CONFIRM: OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END: OVERRIDE_END}
+FIXED = {
+    DeadlineKind.DELETION: DELETION,
+    DeadlineKind.OVERRIDE_CONFIRM: OVERRIDE_CONFIRM,
+    DeadlineKind.OVERRIDE_END: OVERRIDE_END,
+    **HEALTH,
+}
 SHORTEST, LONGEST = timedelta(minutes=5), timedelta(days=90)
 _DAY = timedelta(days=1)
 Key = tuple[Urgency | None, DeadlineKind]
@@ -186,7 +198,9 @@ class Deadline:
 
     @property
     def next_percent(self) -> int | None:
-        """The level that is told next; None after the last."""
+        """The level that is told next; None after the last. Of a health clock none: what befell her is in no fact or message."""
+        if self.kind in HEALTH:
+            return None
         levels = (*LEVELS, EXPIRE_PERCENT) if self.kind is DeadlineKind.DECIDE else LEVELS
         return next((level for level in levels if level > self.fired_percent), None)
 
@@ -214,6 +228,13 @@ class Deadline:
             self.start_time += shift
             self.due_time += shift
             self.pause_time = None
+
+    def recount(self, now: datetime, due: Callable[[datetime], datetime]) -> None:
+        """As long as it lasts by another urgency, `due` of a start: shorter, it begins anew, so that it isn't over before anybody knew."""
+        if due(self.start_time) > self.due_time:
+            self.due_time = due(self.start_time)
+        elif (sooner := due(self.pause_time or now)) < self.due_time:
+            self.restart(self.pause_time or now, sooner)
 
     def restart(self, start: datetime, due: datetime) -> None:
         """It is counted anew, and its levels are told again."""

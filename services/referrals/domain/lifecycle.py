@@ -6,7 +6,7 @@ Data, so that it can be tested exhaustively and drawn. What a step must carry is
 from dataclasses import dataclass
 from enum import Enum
 
-from services.referrals.domain.deadline import DeadlineKind
+from services.referrals.domain.deadline import HEALTH, DeadlineKind
 
 
 class State(Enum):
@@ -72,6 +72,7 @@ class Transition:
 
 
 _ALL = tuple(DeadlineKind)
+_WAITS = tuple(kind for kind in K if kind not in HEALTH)  # what befell her goes on while another service is looked for
 _REPLACED = (K.REPLACE,)
 _HELPING = frozenset({S.IN_PROGRESS})
 _TAKEN_ON = frozenset({S.ACCEPTED, S.IN_PROGRESS, S.COMPLETED})
@@ -95,10 +96,17 @@ TRANSITIONS: tuple[Transition, ...] = (
         main=True,
     ),
     Transition("waitlist", "waitlisted", UNDECIDED, S.WAITLISTED, _RECEIVER, starts=(K.REVIEW,), stops=(K.ACKNOWLEDGE, K.DECIDE)),
-    Transition("decline", "declined", UNDECIDED | {S.WAITLISTED}, S.DECLINED, _RECEIVER, starts=_REPLACED, stops=_ALL),
-    Transition("expire", "expired", UNDECIDED, S.EXPIRED, frozenset({Side.SYSTEM}), starts=_REPLACED, stops=_ALL, offered=False),
+    Transition("decline", "declined", UNDECIDED | {S.WAITLISTED}, S.DECLINED, _RECEIVER, starts=_REPLACED, stops=_WAITS),
+    Transition("expire", "expired", UNDECIDED, S.EXPIRED, frozenset({Side.SYSTEM}), starts=_REPLACED, stops=_WAITS, offered=False),
     Transition(
-        "start", "started", frozenset({S.ACCEPTED}), S.IN_PROGRESS, _RECEIVER, starts=(K.SILENCE,), stops=(K.FIRST_CONTACT,), main=True
+        "start",
+        "started",
+        frozenset({S.ACCEPTED}),
+        S.IN_PROGRESS,
+        _RECEIVER,
+        starts=(K.SILENCE,),
+        stops=(K.FIRST_CONTACT, *HEALTH),
+        main=True,
     ),
     # When the time of an appointment has come, what became of it is the next thing to say.
     Transition(
@@ -129,16 +137,16 @@ TRANSITIONS: tuple[Transition, ...] = (
         S.NOT_DELIVERED,
         _RECEIVER,
         starts=_REPLACED,
-        stops=_ALL,
+        stops=_WAITS,
     ),
     # The system takes it from a worker who has left, so that it is the desk's and not nobody's.
     Transition("assign", "assigned", _TAKEN_ON, None, frozenset({Side.RECEIVER, Side.SYSTEM})),
-    Transition("close_need", "need_closed", CAME_BACK, None, _SENDING, stops=_REPLACED),
+    Transition("close_need", "need_closed", CAME_BACK, None, _SENDING, stops=(*_REPLACED, *HEALTH)),
     Transition("close", "closed", frozenset({S.COMPLETED}), S.CLOSED, _CLOSING, stops=_ALL, main=True),
     Transition(
         "reopen", "reopened", frozenset({S.COMPLETED}), S.IN_PROGRESS, _CLOSING, starts=(K.SILENCE,), stops=(K.CLOSE,), offered=False
     ),
-    Transition("reroute", "rerouted", UNDECIDED | {S.INFO_REQUESTED, S.WAITLISTED}, S.REROUTED, _SENDING, starts=_REPLACED, stops=_ALL),
+    Transition("reroute", "rerouted", UNDECIDED | {S.INFO_REQUESTED, S.WAITLISTED}, S.REROUTED, _SENDING, starts=_REPLACED, stops=_WAITS),
     Transition("amend", "amended", LIVE - {S.COMPLETED}, None, _SENDER),
     Transition("withdraw", "withdrawn", LIVE, S.WITHDRAWN, _SENDING, stops=_ALL),
     Transition(

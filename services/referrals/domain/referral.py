@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from chassis.errors import Conflict, Invalid
 from services.referrals.domain.codes import Check
@@ -10,6 +11,7 @@ from services.referrals.domain.consent import Receipt
 from services.referrals.domain.deadline import (
     BY_URGENCY,
     EXPIRE_PERCENT,
+    HEALTH,
     SILENCE_AFTER_NEWS,
     Calendar,
     Deadline,
@@ -105,6 +107,7 @@ class Referral:
     based_on_id: str = ""
     send_time: datetime | None = None
     need_close_reason_code: str = ""
+    assault_time: datetime | None = None  # of a recent one, to the hour
     followed_up: bool = False  # another referral of this sender was sent that is based on it
     following_id: str = ""  # that one, or the draft that may become it
     clocks: list[Deadline] = field(default_factory=list)
@@ -120,6 +123,7 @@ class Referral:
         return referral
 
     def _begin(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
+        self._watch_health(now)
         due = due_time(DeadlineKind.DRAFT, self.urgency or Urgency.NORMAL, now, calendar)
         self.clocks.append(Deadline(DeadlineKind.DRAFT, now, due, policy_version=calendar.policy().version))
         self._note("drafted", State.DRAFT, State.DRAFT, actor, now)
@@ -135,10 +139,15 @@ class Referral:
         service: tuple[str, str] | None = None,
         receipt_id: str | None = None,
         contact_id: str | None = None,
+        assault_time: datetime | None = None,
     ) -> None:
-        """Changes a draft; `service` is (service id, its organisation)."""
+        """Changes a draft; `service` is (service id, its organisation). After an assault it is an emergency at least."""
         if self.state is not State.DRAFT:
             raise Conflict("not_a_draft")
+        if assault_time is not None:
+            self.assault_time = assault_to_the_hour("assault_time", assault_time, now)
+            self._watch_health(now)
+        urgency = self._at_least(urgency or self.urgency, now)
         if need_code is not None:
             check = Check()
             check.need("need_code", need_code)
@@ -182,11 +191,29 @@ class Referral:
         starts = (*step.starts, DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END) if receipt.is_override else step.starts
         self._take(replace(step, starts=starts), actor, now, calendar, reason_code=receipt.reason_code, note=note)
 
+    def recent_assault(self, now: datetime) -> datetime | None:
+        """When it was, while a health clock could run."""
+        return self.assault_time if self.assault_time and now - self.assault_time < max(HEALTH.values()) else None
+
+    def _watch_health(self, now: datetime) -> None:
+        for clock in self._running(*HEALTH):  # of another time that was said before
+            clock.stop(now)
+        for kind, span in HEALTH.items():
+            if self.assault_time and now < self.assault_time + span:
+                self.clocks.append(Deadline(kind, self.assault_time, self.assault_time + span))
+
+    def _at_least(self, urgency: Urgency | None, now: datetime) -> Urgency | None:
+        if not self.recent_assault(now):
+            return urgency
+        return urgency if urgency and urgency.rank >= Urgency.EMERGENCY.rank else Urgency.EMERGENCY
+
     def amend(self, actor: Actor, now: datetime, calendar: Calendar, *, urgency: Urgency | None, coarse: Coarse, note: str) -> None:
         """What was sent is corrected: how soon, and what may be said of her as her file says it now. More urgent, its running deadlines are counted anew."""
         step = self._check_step("amend", actor)
         changed = [each.name for each in fields(Coarse) if getattr(coarse, each.name) != getattr(self.coarse, each.name)]
         if urgency and urgency is not self.urgency:
+            if self._at_least(urgency, now) is not urgency:
+                raise Invalid(("urgency", "out_of_range"))
             changed.append("urgency")
             self._change_urgency(urgency, now, calendar)
         if not changed:
@@ -195,16 +222,10 @@ class Referral:
         self._take(step, actor, now, calendar, note=note, changed_field_codes=tuple(changed))
 
     def _change_urgency(self, urgency: Urgency, now: datetime, calendar: Calendar) -> None:
-        raised = self.urgency is None or urgency.rank > self.urgency.rank
         self.urgency = urgency
         for clock in self.clocks:
             if clock.stop_time is None and clock.kind in BY_URGENCY:
-                start = (clock.pause_time or now) if raised else clock.start_time
-                due = due_time(clock.kind, urgency, start, calendar, clock.policy_version)
-                if not raised:
-                    clock.due_time = due
-                elif due < clock.due_time:
-                    clock.restart(start, due)
+                clock.recount(now, partial(due_time, clock.kind, urgency, calendar=calendar, version=clock.policy_version))
 
     def confirm_override(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
         """A second person agrees that nobody could be asked."""
@@ -333,9 +354,9 @@ class Referral:
         self._take(step, actor, now, calendar, reason_code=reason_code, note=note)
 
     def watch_need(self, now: datetime) -> None:
-        """The clock of what came back stops when another referral follows, and goes on when that was an error."""
+        """The clocks of what came back stop when another referral follows, and go on when that was an error."""
         for clock in self.clocks:
-            if clock.kind is DeadlineKind.REPLACE and self.state in CAME_BACK:
+            if clock.kind in (DeadlineKind.REPLACE, *HEALTH) and self.state in CAME_BACK:
                 if self.need_is_open:
                     clock.go_on()
                 else:
@@ -380,6 +401,7 @@ class Referral:
             service_id=service[0],
             receiver_organization_id=service[1],
             based_on_id=self.id,
+            assault_time=self.assault_time,
         )
         following._begin(actor, now, calendar)
         self.following_id = following_id
@@ -461,10 +483,13 @@ class Referral:
     def events_for(self, actor: Actor, events: Iterable[Event]) -> list[Event]:
         """Those of a history that this actor may know of."""
         hidden = self._hidden_clocks(actor)
-        return [event for event in events if event.clock not in hidden and not (hidden and event.verb == "need_closed")]
+        over = self.is_receiver_alone(actor)
+        return [event for event in events if event.clock not in hidden and not (over and event.verb == "need_closed")]
 
     def _hidden_clocks(self, actor: Actor) -> tuple[DeadlineKind, ...]:
-        return (DeadlineKind.REPLACE, DeadlineKind.DRAFT) if self.is_receiver_alone(actor) else ()
+        if self.is_receiver_alone(actor):
+            return (DeadlineKind.REPLACE, DeadlineKind.DRAFT, *(HEALTH if self.state in CAME_BACK else ()))
+        return () if Side.SENDER in self.sides(actor) else tuple(HEALTH)  # what befell her is no business of who steers the network
 
     def clocks_for(self, actor: Actor) -> list[Deadline]:
         """The clocks that this actor may know of, running ones first."""
@@ -602,6 +627,12 @@ class Referral:
         self.events.append(
             Event(self.version, verb, before, after, now, actor, reason_code, attribution, clock, note, changed_field_codes=changed)
         )
+
+
+def assault_to_the_hour(path: str, time: datetime, now: datetime) -> datetime:
+    """No more is known, and no more than is needed is kept. Refuses what is to come, or so long ago that no health clock runs any more."""
+    _check_between(path, now - max(HEALTH.values()), time, now)
+    return time.replace(minute=0, second=0, microsecond=0)
 
 
 def _check_note(note: str, *, needed: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from chassis.errors import NotFound
 from chassis.ids import object_id
 from chassis.rpc import Call
-from chassis.wire import PageTokens, masked, number, optional_id, page_size, timestamp, version, word
+from chassis.wire import PageTokens, masked, moment, number, optional_id, page_size, timestamp, version, word
 from protos.referrals.v1 import contacts_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.contact import Contact
@@ -30,6 +30,7 @@ _CHANGEABLE = (
     "person_id",
     "note",
     "language",
+    "assault_time",
 )
 
 
@@ -51,6 +52,7 @@ class ContactsServicer:
             "triage": wire.triage(message.triage),
             "department": message.department,
             "need_code": message.need_code,
+            "assault_time": moment(message, "assault_time"),
         }
         values["outcome_code"] = values["outcome_code"] or "open"
         contact, reference, pin = self._usecases.create(call.tx, call.caller, call.clock.now(), values, message.note, request.pin)
@@ -78,12 +80,14 @@ class ContactsServicer:
         message = request.contact
         paths = masked(request.update_mask, _CHANGEABLE)
         values: dict[str, Any] = {
-            path: _code(message, path) if path in _CODES else getattr(message, path) for path in paths - {"triage", "note"}
+            path: _code(message, path) if path in _CODES else getattr(message, path) for path in paths - {"triage", "note", "assault_time"}
         }
         if "person_id" in paths:
             values["person_id"] = optional_id(message.person_id, "contact.person_id")
         if "triage" in paths:
             values["triage"] = wire.triage(message.triage)
+        if "assault_time" in paths:
+            values["assault_time"] = moment(message, "assault_time")
         note = message.note if "note" in paths else None
         return wire.contact_message(
             *self._usecases.change(

@@ -18,7 +18,7 @@ from services.referrals.usecases.policies import Policies
 from services.referrals.usecases.referrals import Draft, Referrals, actor_of
 
 _BOXES = {pb.BOX_INBOX: "inbox", pb.BOX_OUTBOX: "outbox", pb.BOX_NETWORK: "network", pb.BOX_MINE: "mine", pb.BOX_UNSPECIFIED: "mine"}
-_AMENDABLE = ("need_code", "urgency", "service_id", "receipt_id", "contact_id")
+_AMENDABLE = ("need_code", "urgency", "service_id", "receipt_id", "contact_id", "assault_time")
 
 
 class ReferralsServicer:
@@ -37,6 +37,7 @@ class ReferralsServicer:
             urgency=wire.URGENCIES.member(request.urgency, "urgency"),
             service_id=optional_id(request.service_id, "service_id") or None,
             contact_id=optional_id(request.contact_id, "contact_id") or None,
+            assault_time=moment(request, "assault_time"),
         )
         based_on = optional_id(request.based_on_id, "based_on_id")
         made = self._usecases.create(
@@ -59,6 +60,7 @@ class ReferralsServicer:
             service_id=optional_id(sent.service_id, "service_id") if "service_id" in paths else None,
             receipt_id=optional_id(sent.receipt_id, "receipt_id") if "receipt_id" in paths else None,
             contact_id=optional_id(sent.contact_id, "contact_id") if "contact_id" in paths else None,
+            assault_time=moment(sent, "assault_time") if "assault_time" in paths else None,
         )
         changed = self._usecases.change_draft(
             call.tx, call.caller, call.clock.now(), object_id(sent.id), version(sent.etag, "referral.etag"), draft

@@ -1,7 +1,8 @@
 """Contacts of the line, and the references by which callers are known."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from datetime import datetime
 
 from chassis import outbox
 from chassis.db import Row, Transaction
@@ -10,6 +11,18 @@ from chassis.sealing import Keyring
 from chassis.wire import Position
 from services.referrals import wire
 from services.referrals.domain.contact import Contact, Triage
+from services.referrals.domain.deadline import HEALTH, Deadline, DeadlineKind
+
+_CLOCK = [each.name for each in fields(Deadline) if each.name != "kind"]
+_PLAIN = [each.name for each in fields(Contact) if each.name not in ("triage", "clock")]
+_COLUMNS = [*_PLAIN, "triage", *(f"clock_{name}" for name in _CLOCK), "clock_next_time"]
+_NO_CLOCK = {f"clock_{name}": None for name in _CLOCK} | {"clock_fired_percent": 0, "clock_policy_version": 1}
+# Fixed words, joined once: no value ever becomes part of a statement's text.
+_INSERT = f"INSERT INTO contacts ({', '.join(_COLUMNS)}, note_sealed) VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)}, %(note)s)"
+_UPDATE = (
+    f"UPDATE contacts SET {', '.join(f'{c} = %({c})s' for c in _COLUMNS if c not in ('id', 'create_time'))},"
+    " note_sealed = coalesce(%(note)s, note_sealed) WHERE id = %(id)s AND version = %(version)s - 1"
+)
 
 
 class Contacts:
@@ -20,28 +33,13 @@ class Contacts:
 
     def add(self, tx: Transaction, contact: Contact, note: str) -> None:
         """Records a contact."""
-        tx.execute(
-            "INSERT INTO contacts (id, organization_id, version, line_country, campaign_code, kind_code, speaker_code, language, triage, outcome_code,"
-            " department, need_code, person_id, reference_hint, note_sealed, create_time, update_time) VALUES (%(id)s, %(organization_id)s, %(version)s,"
-            " %(line_country)s, %(campaign_code)s, %(kind_code)s, %(speaker_code)s, %(language)s, %(triage)s::jsonb, %(outcome_code)s, %(department)s,"
-            " %(need_code)s, %(person_id)s, %(reference_hint)s, %(note)s, %(create_time)s, %(update_time)s)",
-            self._values(contact, note),
-        )
+        tx.execute(_INSERT, _values(contact) | {"note": self._seal(contact, note)})
         outbox.keep(tx, [wire.contact_fact(contact, "recorded")])
+        tx.execute("SELECT pg_notify('clocks', '')")
 
     def change(self, tx: Transaction, contact: Contact, note: str | None) -> None:
         """Writes a new version; the note only if given."""
-        changed = tx.execute(
-            "UPDATE contacts SET version = %(version)s, campaign_code = %(campaign_code)s, kind_code = %(kind_code)s,"
-            " speaker_code = %(speaker_code)s, language = %(language)s,"
-            " triage = %(triage)s::jsonb, outcome_code = %(outcome_code)s, department = %(department)s, need_code = %(need_code)s,"
-            " person_id = %(person_id)s, update_time = %(update_time)s, note_sealed = coalesce(%(note)s, note_sealed)"
-            " WHERE id = %(id)s AND version = %(version)s - 1",
-            self._values(contact, note),
-        ).rowcount
-        if changed != 1:
-            raise Stale
-        outbox.keep(tx, [wire.contact_fact(contact, "changed")])
+        keep(tx, contact, "changed", None if note is None else self._seal(contact, note))
 
     def get(self, tx: Transaction, identifier: str, *, for_update: bool = False) -> tuple[Contact, str]:
         """A contact and its note; NotFound outside the scope."""
@@ -81,11 +79,8 @@ class Contacts:
     def _fingerprint(self, reference: str) -> bytes:
         return self._keyring.fingerprint(reference.encode(), "references")
 
-    def _values(self, contact: Contact, note: str | None) -> dict[str, object]:
-        values = asdict(contact)
-        values["triage"] = json.dumps(values["triage"])
-        values["note"] = None if note is None else self._keyring.seal_bytes(note.encode(), _note_context(contact.id))
-        return values
+    def _seal(self, contact: Contact, note: str) -> bytes:
+        return self._keyring.seal_bytes(note.encode(), _note_context(contact.id))
 
 
 def hold(tx: Transaction, identifier: str) -> Contact:
@@ -96,13 +91,31 @@ def hold(tx: Transaction, identifier: str) -> Contact:
     return _read(row)
 
 
-def keep_outcome(tx: Transaction, contact: Contact) -> None:
-    """Writes how a held contact stands, as a new version of it."""
-    tx.execute(
-        "UPDATE contacts SET outcome_code = %s, version = %s, update_time = %s WHERE id = %s",
-        (contact.outcome_code, contact.version, contact.update_time, contact.id),
+def keep(tx: Transaction, contact: Contact, verb: str, note: bytes | None = None) -> None:
+    """Writes a new version and the fact of it; a sealed note only if given."""
+    if tx.execute(_UPDATE, _values(contact) | {"note": note}).rowcount != 1:
+        raise Stale
+    outbox.keep(tx, [wire.contact_fact(contact, verb)])
+    tx.execute("SELECT pg_notify('clocks', '')")
+
+
+def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
+    """Contacts whose clock reaches a level, the earliest first; claimed for this transaction, so that two processes take different ones."""
+    rows = tx.execute(
+        "SELECT id FROM contacts WHERE clock_next_time <= %s ORDER BY clock_next_time LIMIT %s FOR UPDATE SKIP LOCKED", (now, limit)
     )
-    outbox.keep(tx, [wire.contact_fact(contact, "changed")])
+    return [row["id"] for row in rows]
+
+
+def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
+    """Has a clock that could not be fired wait until a moment."""
+    tx.execute("UPDATE contacts SET clock_next_time = %s WHERE id = %s AND clock_next_time <= %s", (until, identifier, now))
+
+
+def next_time(tx: Transaction) -> datetime | None:
+    """When the next level of any contact's clock is reached."""
+    row = tx.execute("SELECT min(clock_next_time) AS next FROM contacts WHERE clock_next_time IS NOT NULL").fetchone()
+    return row["next"] if row else None
 
 
 def check_known(tx: Transaction, identifier: str) -> None:
@@ -111,10 +124,29 @@ def check_known(tx: Transaction, identifier: str) -> None:
         raise NotFound
 
 
+def recent_assault(tx: Transaction, identifier: str, now: datetime) -> datetime | None:
+    """When it was, if a health clock still runs; NotFound when there is no such contact in the scope."""
+    row = tx.execute("SELECT assault_time FROM contacts WHERE id = %s", (identifier,)).fetchone()
+    if row is None:
+        raise NotFound
+    time: datetime | None = row["assault_time"]
+    return time if time and now - time <= max(HEALTH.values()) else None
+
+
 def _note_context(contact_id: str) -> str:
     return f"contacts/{contact_id}/note"
 
 
+def _values(contact: Contact) -> dict[str, object]:
+    clock = contact.clock
+    return {
+        **{name: getattr(contact, name) for name in _PLAIN},
+        "triage": json.dumps(asdict(contact.triage)),
+        **({f"clock_{name}": getattr(clock, name) for name in _CLOCK} if clock else _NO_CLOCK),
+        "clock_next_time": clock.next_time if clock else None,
+    }
+
+
 def _read(row: Row) -> Contact:
-    values = {name: value for name, value in row.items() if name not in ("note_sealed", "key")}
-    return Contact(**values | {"triage": Triage(**row["triage"])})
+    clock = Deadline(DeadlineKind.CONTACT, **{name: row[f"clock_{name}"] for name in _CLOCK}) if row["clock_due_time"] else None
+    return Contact(**{name: row[name] for name in _PLAIN}, triage=Triage(**row["triage"]), clock=clock)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from argon2 import PasswordHasher
@@ -16,15 +17,18 @@ from chassis.ids import new_id
 from chassis.tokens import Caller
 from chassis.wire import Position
 from services.referrals.domain.contact import PLAIN, Contact, check_pin, new_pin, new_reference, read_reference
+from services.referrals.domain.deadline import Calendar, DeadlineKind
 from services.referrals.domain.lifecycle import LIVE
 from services.referrals.domain.person import FieldGroup
-from services.referrals.domain.referral import Referral
-from services.referrals.store import referrals
+from services.referrals.domain.referral import Referral, assault_to_the_hour
+from services.referrals.store import contacts, referrals
 from services.referrals.store.contacts import Contacts as Book
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
+from services.referrals.usecases.deadlines import fire_each
 from services.referrals.usecases.enquiries import cancel_of
 from services.referrals.usecases.people import People
+from services.referrals.usecases.policies import Policies
 from services.referrals.usecases.referrals import Referrals
 
 # Of 10,000 PINs a stranger who knows a reference can try 100 and then one a day: in a year he is right with a chance of 4.6 %.
@@ -34,12 +38,21 @@ OF_AN_ADDRESS = Budget(30, timedelta(minutes=10), timedelta(0))
 HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 
+@dataclass(frozen=True)
+class ContactFired:
+    """What the clock of a contact did."""
+
+    verb: str
+    clock: DeadlineKind = DeadlineKind.CONTACT
+
+
 class Contacts:
     """The operators' side."""
 
-    def __init__(self, book: Book, files: Files) -> None:
+    def __init__(self, book: Book, files: Files, policies: Policies) -> None:
         self._book = book
         self._files = files
+        self._policies = policies
 
     def create(
         self, tx: Transaction, caller: Caller, now: datetime, values: dict[str, Any], note: str, pin: str
@@ -48,8 +61,9 @@ class Contacts:
         pin = pin or new_pin()
         check_pin(pin)
         reference = new_reference()
-        contact = Contact(new_id(), caller.organization_id, now, now, reference_hint=reference[-2:], **values)
+        contact = Contact(new_id(), caller.organization_id, now, now, reference_hint=reference[-2:], **_to_the_hour(values, now))
         contact.check()
+        contact.watch(now, self._calendar(tx, contact))
         self._book.add(tx, contact, note)
         self._book.add_reference(tx, reference, contact.id, HASHER.hash(pin))
         return contact, reference, pin
@@ -74,14 +88,30 @@ class Contacts:
     ) -> tuple[Contact, str]:
         """Saves further answers. A person is one of the line's own files: her reference speaks for that person."""
         contact, old_note = self._book.get(tx, identifier, for_update=True)
-        if contact.version != version:
+        if contact.step_version != version:
             raise Stale
         if (person_id := values.get("person_id")) and self._files.get(tx, person_id).organization_id != caller.organization_id:
             raise NotFound
-        contact = replace(contact, **values, version=version + 1, update_time=now)
+        contact = replace(contact, **_to_the_hour(values, now))
         contact.check()
+        contact.change(now, self._calendar(tx, contact))
         self._book.change(tx, contact, note)
         return contact, old_note if note is None else note
+
+    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ContactFired]:
+        """Notes the clock levels that are reached; returns what was told."""
+
+        def fire(identifier: str) -> list[ContactFired]:
+            contact = contacts.hold(tx, identifier)
+            verb = contact.fire_clock(now)
+            if verb:
+                contacts.keep(tx, contact, verb)
+            return [ContactFired(verb)] if verb else []
+
+        return fire_each(tx, now, "contacts", "contact_id", contacts.due(tx, now, limit), fire, partial(contacts.put_aside, tx))
+
+    def _calendar(self, tx: Transaction, contact: Contact) -> Calendar:
+        return self._policies.calendar(tx, contact.line_country, contact.department)
 
 
 @dataclass
@@ -164,6 +194,11 @@ class References:
     def _people_of(tx: Transaction, contact: Contact) -> list[str]:
         """The files that are hers: the contact's, and those for which something was asked in its name. In order, for that is how turns are taken."""
         return sorted({contact.person_id, *(referral.person_id for referral in referrals.of_contact(tx, contact.id))} - {""})
+
+
+def _to_the_hour(values: dict[str, Any], now: datetime) -> dict[str, Any]:
+    time = values.get("assault_time")
+    return values | {"assault_time": assault_to_the_hour("contact.assault_time", time, now)} if time else values
 
 
 def _matches(pin_hash: str, pin: str) -> bool:

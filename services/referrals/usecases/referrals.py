@@ -43,6 +43,7 @@ class Draft:
     service_id: str | None = None
     receipt_id: str | None = None
     contact_id: str | None = None
+    assault_time: datetime | None = None
 
 
 def from_enquiry(draft: Draft, enquiry: Enquiry) -> Draft:
@@ -54,6 +55,7 @@ def from_enquiry(draft: Draft, enquiry: Enquiry) -> Draft:
         draft.service_id or enquiry.taken_service_id,
         draft.receipt_id,
         draft.contact_id or enquiry.contact_id or None,
+        draft.assault_time,
     )
 
 
@@ -74,8 +76,7 @@ class Referrals:
         if person.organization_id != caller.organization_id:
             raise NotFound
         person.check_not_erased()
-        if based_on_id:
-            referrals.get(tx, based_on_id)
+        before = referrals.get(tx, based_on_id) if based_on_id else None
         enquiry = enquiries.get(tx, enquiry_id, for_update=True) if enquiry_id else None
         actor = actor_of(caller)
         calendar = self._policies.calendar(tx, person.coarse.country, person.coarse.department)
@@ -84,6 +85,8 @@ class Referrals:
             enquiry.refer(referral.id, now)
             enquiries.keep(tx, enquiry)
             draft = from_enquiry(draft, enquiry)
+        if before is not None and before.sender_organization_id == caller.organization_id and before.person_id == person_id:
+            draft = replace(draft, assault_time=draft.assault_time or before.recent_assault(now))
         if draft != Draft():
             self._change(tx, referral, actor, now, draft)
         referrals.keep(tx, referral, None)
@@ -396,8 +399,7 @@ class Referrals:
         self._plans.follow(tx, now, *moved)
         self._tell_contacts(tx, now, before, *(referral.contact_id for referral in moved))
 
-    @staticmethod
-    def _tell_contacts(tx: Transaction, now: datetime, *identifiers: str) -> None:
+    def _tell_contacts(self, tx: Transaction, now: datetime, *identifiers: str) -> None:
         """How a contact of the line stands follows from what was asked for in its name, whoever moved it.
 
         Last in a transaction: it lifts the scope, and whoever holds a contact waits for no referral.
@@ -405,8 +407,10 @@ class Referrals:
         for identifier in sorted({*identifiers} - {""}):
             elevate_to_system_scope(tx)  # a receiver, by whose no it is open again, sees no contact of the line
             contact = contacts.hold(tx, identifier)
-            if contact.follow(referrals.of_contact(tx, identifier), now):
-                contacts.keep_outcome(tx, contact)
+            if contact.follow(
+                referrals.of_contact(tx, identifier), now, self._policies.calendar(tx, contact.line_country, contact.department)
+            ):
+                contacts.keep(tx, contact, "changed")
 
     def _fetch(self, tx: Transaction, identifier: str, version: int, *, hold: bool = False) -> Referral:
         """`hold`: after the person's turn, for what gives or uses a consent."""
@@ -437,8 +441,10 @@ class Referrals:
             service = (draft.service_id, owner)
         if draft.receipt_id and self._receipts.get(tx, draft.receipt_id).person_id != referral.person_id:
             raise NotFound
-        if draft.contact_id:
-            contacts.check_known(tx, draft.contact_id)  # or a caller would hear of, and end, what others ask for
+        assault_time = draft.assault_time
+        if draft.contact_id:  # one of another's line is none, or a caller would hear of, and end, what others ask for
+            known = contacts.recent_assault(tx, draft.contact_id, now)
+            assault_time = assault_time or (None if referral.assault_time else known)
         person = self._people.get(tx, referral.person_id)
         referral.coarse = person.coarse  # the draft follows the file until it is sent
         fields = replace(draft, service_id=None)
@@ -451,6 +457,7 @@ class Referrals:
             service=service,
             receipt_id=fields.receipt_id,
             contact_id=fields.contact_id,
+            assault_time=assault_time,
         )
 
 

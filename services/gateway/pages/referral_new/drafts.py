@@ -1,11 +1,13 @@
 """The questions of a referral that is a draft already: where to go on, and one page for each answer that is still missing or is changed."""
 
+from typing import Any
+
 from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, forms, names, words
+from services.gateway import access, forms, i18n, names, words
 from services.gateway.clients import clients
 from services.gateway.pages import person_form
 from services.gateway.pages.referral_new.questions import problems
@@ -45,34 +47,40 @@ def reroute(identifier: str) -> Response | str:
 @access.open_to(access.SENDERS)
 def need(identifier: str) -> Answer:
     """What is needed."""
-    return ask(identifier, "need", "need_code", forms.text("need_code"), "referral.show")
+    return ask(identifier, "need", {"need_code": forms.text("need_code")}, "referral.show")
 
 
 @blueprint.route("/referrals/<identifier>/urgency", methods=["GET", "POST"])
 @access.open_to(access.SENDERS)
 def urgency(identifier: str) -> Answer:
     """How soon."""
-    return ask(identifier, "urgency", "urgency", words.number("urgency", forms.text("urgency")), "referral_new.need")
+    said = {"urgency": words.number("urgency", forms.text("urgency")), **forms.given(assault_time=forms.moment("assault_time"))}
+    return ask(identifier, "urgency", said, "referral_new.need")
 
 
 @blueprint.route("/referrals/<identifier>/services", methods=["GET", "POST"])
 @access.open_to(access.SENDERS)
 def services(identifier: str) -> Answer:
     """Which service, with the reasons."""
-    return ask(identifier, "services", "service_id", forms.text("service_id"), "referral_new.urgency")
+    return ask(identifier, "services", {"service_id": forms.text("service_id")}, "referral_new.urgency")
 
 
-def ask(identifier: str, page: str, field: str, value: object, before: str) -> Answer:
-    """One question whose answer is a field of the draft; `before` is where its way back leads."""
+def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> Answer:
+    """One question whose answer is in fields of the draft; `before` is where its way back leads."""
     draft, errors = draft_of(identifier), dict[str, str]()
     if request.method == "POST" and not (errors := problems(page, request.form)):
         try:
-            return onward(change(draft, forms.etag(), **{field: value}), page)
+            return onward(change(draft, forms.etag(), **fields), page)
         except forms.SHOWN_IN_PLACE as refusal:
             errors = forms.problems(refusal)
     if page == "services" and not draft.need_code:
         return onward(draft)
-    said = {"need_code": draft.need_code, "urgency": words.code("urgency", draft.urgency), **request.form.to_dict()}
+    kept = {
+        "need_code": draft.need_code,
+        "urgency": words.code("urgency", draft.urgency),
+        "assault_time": i18n.field_of(draft.assault_time),
+    }
+    said = kept | request.form.to_dict()
     return show(
         draft,
         page,

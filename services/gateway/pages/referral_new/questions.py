@@ -18,14 +18,14 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, forms, names, session, words
+from services.gateway import access, forms, i18n, names, session, words
 from services.gateway.clients import clients
 from services.gateway.pages import person_form
 from services.gateway.pages.referral_new.shared import Answer, blueprint, change, draft_of, file_of, matches, onward, urgency_hints
 
 ASKED: Mapping[str, tuple[str, ...]] = {
     "need": ("need_code",),
-    "urgency": ("urgency",),
+    "urgency": ("urgency", "assault_time"),
     "about": person_form.COARSE,
     "contact": person_form.SEALED,
     "services": (),
@@ -57,6 +57,7 @@ class Start:
             said["need_code"] = self.service.need_codes[0]
         if self.contact:
             said["urgency"] = words.code("urgency", self.contact.urgency)
+            said["assault_time"] = i18n.field_of(self.contact.assault_time)
             said["language"], said["department"] = self.contact.language, self.contact.department
             if is_one_need(self.contact.need_code):
                 said["need_code"] = self.contact.need_code
@@ -182,7 +183,7 @@ def keep(start: Start, said: MultiDict[str, str], service_id: str) -> r.Referral
     wanted = {"need_code": said["need_code"], "urgency": words.number("urgency", said["urgency"]), "service_id": service_id}
     if all(getattr(draft, name) == value for name, value in wanted.items()):  # pressed twice
         return draft
-    return change(draft, "", **wanted)
+    return change(draft, "", **wanted, **forms.given(assault_time=forms.moment("assault_time")))
 
 
 def link(contact: c.Contact | None, person_id: str, once: str) -> None:

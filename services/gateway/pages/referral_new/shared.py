@@ -1,5 +1,7 @@
 """What the pages of a new referral share: the draft as it is kept, where it goes on, and what is asked about services."""
 
+from typing import Any
+
 from flask import Blueprint, redirect, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
@@ -26,11 +28,9 @@ def file_of(identifier: str) -> p.Person:
     return clients().people.GetPerson(p.GetPersonRequest(id=identifier))
 
 
-def change(draft: r.Referral, etag: str, **fields: object) -> r.Referral:
+def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
     """Writes some fields of the draft."""
-    changed = r.Referral(id=draft.id, etag=etag or draft.etag)
-    for name, value in fields.items():
-        setattr(changed, name, value)
+    changed = r.Referral(id=draft.id, etag=etag or draft.etag, **fields)
     return clients().referrals.UpdateReferral(
         r.UpdateReferralRequest(referral=changed, update_mask=FieldMask(paths=list(fields)), request_id=forms.request_id())
     )

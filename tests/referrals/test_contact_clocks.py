@@ -1,0 +1,232 @@
+"""An open contact of the line has a clock; who waits on the phone is not forgotten between two shifts."""
+
+from __future__ import annotations
+
+from datetime import UTC, timedelta
+from typing import Any
+
+import pytest
+
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.contact import Contact, Triage
+from services.referrals.store import contacts
+from services.referrals.usecases.deadlines import DeadlineScheduler
+from tests.builders import NOON, refusal_with_fields
+from tests.referrals.conftest import Client, Service, Story
+from tests.referrals.test_lifecycle import DAYS
+
+M, H = timedelta(minutes=1), timedelta(hours=1)
+
+
+def opened(**answers: str) -> Contact:
+    contact = Contact("contact", "line", NOON, NOON, triage=Triage(**answers))
+    contact.watch(NOON, DAYS)
+    return contact
+
+
+@pytest.mark.parametrize(
+    ("answers", "length"),
+    [
+        ({}, H),
+        ({"danger_now": "yes"}, 15 * M),
+        ({"safe_place_tonight": "no"}, H),
+        ({"need_within_days": "yes"}, 24 * H),
+        ({"danger_now": "no"}, 48 * H),
+    ],
+)
+def test_how_long_there_is_follows_from_the_answers_and_what_is_not_known_may_be_anything(
+    answers: dict[str, str], length: timedelta
+) -> None:
+    clock = opened(**answers).clock
+    assert clock is not None
+    assert clock.due_time - NOON == length
+
+
+def test_the_clock_follows_the_urgency_and_a_shorter_one_begins_anew() -> None:
+    contact = opened(danger_now="no")
+    contact.triage = Triage(danger_now="yes")
+    contact.change(NOON + 5 * H, DAYS)
+    assert contact.clock is not None
+    assert contact.clock.due_time == NOON + 5 * H + 15 * M, "it was not over before anybody knew"
+    contact.triage = Triage(need_within_days="yes")
+    contact.change(NOON + 5 * H + 1 * M, DAYS)
+    assert contact.clock.due_time == NOON + 29 * H
+
+
+def test_it_stops_with_the_contact_and_begins_anew_when_that_is_open_again() -> None:
+    contact = opened()
+    contact.outcome_code = "referred"
+    contact.change(NOON + 10 * M, DAYS)
+    assert contact.clock is not None
+    assert not contact.clock.running
+    assert contact.fire_clock(NOON + 50 * H) == ""
+    contact.outcome_code = "open"
+    contact.change(NOON + 50 * H, DAYS)
+    assert contact.clock.due_time == NOON + 51 * H
+
+
+def test_the_line_is_reminded_twice_and_then_the_coordination_hears() -> None:
+    contact = opened()
+    said = [contact.fire_clock(NOON + minutes * M) for minutes in (29, 30, 59, 60, 89, 90, 500)]
+    assert said == ["", "waiting", "", "waiting", "", "escalated", ""]
+    assert opened(danger_now="yes").fire_clock(NOON + 8 * M) == "escalated", "no time for a ladder"
+
+
+# By rpc, with the scheduler.
+
+
+@pytest.fixture
+def quiet(service: Service) -> None:
+    with service.database.transaction(SYSTEM) as tx:
+        tx.execute("UPDATE contacts SET clock_next_time = NULL")
+
+
+def told(service: Service, contact_id: str) -> list[str]:
+    with service.database.transaction(SYSTEM) as tx:
+        rows = tx.execute("SELECT type FROM outbox WHERE subject = %s ORDER BY version", (contact_id,)).fetchall()
+    return [row["type"].removeprefix("enlace.contact.").removesuffix(".v1") for row in rows]
+
+
+def watch(service: Service) -> DeadlineScheduler:
+    return DeadlineScheduler(service.made.contacts, service.database, service.clock, contacts.next_time, "contacts")
+
+
+def operator(story: Story) -> Client:
+    return story.service.as_("hotline", "OPERATOR")
+
+
+def test_a_contact_that_nobody_sees_to_is_told_of_and_what_an_operator_is_writing_stays_good(
+    story: Story, service: Service, quiet: None
+) -> None:
+    made = story.contact(safe_place_tonight=c.ANSWER_NO).contact
+    assert [clock.due_time.ToDatetime(tzinfo=UTC) for clock in made.clocks] == [NOON + H]
+    service.clock.advance(31 * M)
+    assert watch(service).fire() == 1
+    assert watch(service).fire() == 0
+    assert told(service, made.id) == ["recorded", "waiting"]
+    now = operator(story).GetContact(c.GetContactRequest(id=made.id))
+    assert now.etag == made.etag, "a clock is no change of anybody's"
+    change = c.UpdateContactRequest(contact=c.Contact(id=made.id, etag=made.etag, outcome_code=c.CONTACT_OUTCOME_ADVISED))
+    change.update_mask.paths.append("outcome_code")
+    ended = operator(story).UpdateContact(change)
+    assert [clock.HasField("stop_time") for clock in ended.clocks] == [True]
+    service.clock.advance(10 * H)
+    assert watch(service).fire() == 0
+    assert told(service, made.id) == ["recorded", "waiting", "changed"]
+
+
+def test_a_contact_whose_referral_was_refused_has_a_clock_again(story: Story, service: Service, quiet: None) -> None:
+    made = story.contact(safe_place_tonight=c.ANSWER_NO).contact
+    line = Story(service, operator(story), story.shelter, story.coordinator, story.numbers)
+
+    def running() -> list[bool]:
+        return [not clock.HasField("stop_time") for clock in line.ngo.GetContact(c.GetContactRequest(id=made.id)).clocks]
+
+    sent = line.sent(contact_id=made.id)
+    assert running() == [False]
+    story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY))
+    assert running() == [True]
+
+
+# After an assault.
+
+
+def at(hours: float) -> pb.Referral:
+    referral = pb.Referral()
+    referral.assault_time.FromDatetime(NOON - hours * H)
+    return referral
+
+
+def health(referral: pb.Referral) -> dict[str, timedelta]:
+    names = {pb.CLOCK_KIND_HIV_PROPHYLAXIS: "hiv", pb.CLOCK_KIND_EMERGENCY_CONTRACEPTION: "pregnancy"}
+    return {
+        names[clock.kind]: clock.due_time.ToDatetime(tzinfo=UTC) - NOON
+        for clock in referral.clocks
+        if clock.kind in names and not clock.HasField("stop_time")
+    }
+
+
+def assaulted(story: Story, hours: float, **values: Any) -> pb.Referral:
+    draft = story.draft(assault_time=at(hours).assault_time, **values)
+    receipt = story.receipt(draft.person_id)
+    sent: pb.Referral = story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("hours", "left"),
+    [
+        (2, {"hiv": 70 * H, "pregnancy": 118 * H}),
+        (71, {"hiv": 1 * H, "pregnancy": 49 * H}),
+        (73, {"pregnancy": 47 * H}),
+        (119, {"pregnancy": 1 * H}),
+    ],
+)
+def test_the_hours_that_are_left_travel_with_the_referral_and_it_is_an_emergency_at_least(
+    story: Story, hours: float, left: dict[str, timedelta]
+) -> None:
+    sent = assaulted(story, hours, urgency=pb.URGENCY_NORMAL)
+    assert sent.urgency == pb.URGENCY_EMERGENCY
+    assert health(sent) == left
+    assert health(story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))) == left
+
+
+def test_an_immediate_one_stays_immediate_and_none_becomes_less_than_an_emergency(story: Story) -> None:
+    assert assaulted(story, 2, urgency=pb.URGENCY_IMMEDIATE).urgency == pb.URGENCY_IMMEDIATE
+    sent = assaulted(story, 2)
+    lower = pb.AmendReferralRequest(id=sent.id, etag=sent.etag, urgency=pb.URGENCY_URGENT)
+    assert refusal_with_fields(lambda: story.ngo.AmendReferral(lower))[2] == {"urgency": "out_of_range"}
+
+
+@pytest.mark.parametrize("hours", [-1, 121])
+def test_what_is_to_come_or_too_long_ago_is_refused(story: Story, hours: float) -> None:
+    assert refusal_with_fields(lambda: story.draft(assault_time=at(hours).assault_time))[2] == {"assault_time": "out_of_range"}
+
+
+def test_only_the_hour_is_kept_and_whoever_steers_the_network_sees_nothing_of_it(story: Story, service: Service) -> None:
+    sent = assaulted(story, 1.25)
+    assert sent.assault_time.ToDatetime(tzinfo=UTC) == NOON - 2 * H
+    seen = story.coordinator.GetReferral(pb.GetReferralRequest(id=sent.id))
+    assert not seen.HasField("assault_time")
+    assert health(seen) == {}
+
+
+def test_of_the_health_clocks_nobody_is_told_and_they_end_with_the_first_contact(story: Story, service: Service) -> None:
+    sent = assaulted(story, 2)
+    service.clock.advance(71 * H)
+    DeadlineScheduler(service.made.referrals, service.database, service.clock).fire()
+    with service.database.transaction(SYSTEM) as tx:
+        rows = tx.execute("SELECT clock FROM referral_events WHERE referral_id = %s", (sent.id,)).fetchall()
+    assert {row["clock"] for row in rows} <= {"", "draft", "acknowledge", "decide", "replace"}
+    service.clock.set(NOON)
+    accepted = assaulted(story, 2)
+    request = pb.AcceptReferralRequest(id=accepted.id, etag=accepted.etag)
+    request.planned_first_contact_time.FromDatetime(NOON)
+    accepted = story.shelter.AcceptReferral(request)
+    assert set(health(accepted)) == {"hiv", "pregnancy"}
+    begin = pb.StartReferralRequest(id=accepted.id, etag=accepted.etag)
+    begin.first_contact_time.FromDatetime(NOON)
+    assert health(story.shelter.StartReferral(begin)) == {}
+
+
+def test_what_her_call_said_goes_into_the_referral_and_on_into_the_one_that_follows(story: Story, service: Service) -> None:
+    hotline = operator(story)
+    contact = c.Contact(line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, triage=c.Triage(sexual_violence_120h=c.ANSWER_YES))
+    contact.assault_time.CopyFrom(at(10).assault_time)
+    made = hotline.CreateContact(c.CreateContactRequest(contact=contact, request_id=story.request_id())).contact
+    assert made.assault_time.ToDatetime(tzinfo=UTC) == NOON - 10 * H
+    line = Story(service, hotline, story.shelter, story.coordinator, story.numbers)
+    draft = line.draft(contact_id=made.id, urgency=pb.URGENCY_NORMAL)
+    assert (draft.urgency, draft.assault_time) == (pb.URGENCY_EMERGENCY, made.assault_time)
+    receipt = line.receipt(draft.person_id)
+    sent = hotline.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+    back = story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY))
+    assert set(health(hotline.GetReferral(pb.GetReferralRequest(id=back.id)))) == {"hiv", "pregnancy"}, (
+        "no time stands still while another is asked"
+    )
+    assert health(back) == {}, "and to whom it is over it is"
+    again = hotline.CreateReferral(pb.CreateReferralRequest(person_id=draft.person_id, based_on_id=sent.id, request_id=story.request_id()))
+    assert again.assault_time == made.assault_time
+    assert set(health(again)) == {"hiv", "pregnancy"}

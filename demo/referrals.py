@@ -54,6 +54,7 @@ def fill(database: Database, directory: Path, network: Network, words: Words, no
         for contact, note in contacts(network, now):
             reference, pin = words.reference(contact.id), words.pin(contact.id)
             contact.reference_hint = reference[-2:]
+            contact.watch(contact.create_time, calendar)
             book.add(tx, contact, note)
             book.add_reference(tx, reference, contact.id, HASHER.hash(pin))
 

@@ -1,4 +1,4 @@
-"""What it hears from referrals: that a service said no to somebody or an enquiry for lack of room, so that the directory does not go on saying there is some."""
+"""What it hears from referrals: that a service said no for lack of room, took somebody or has her no more, so that the directory does not go on saying otherwise."""
 
 import re
 
@@ -12,6 +12,10 @@ from services.partners import usecases
 TOPIC = "enlace.referrals.v1"
 _TYPE = re.compile(r"enlace\.(referral|contact|receipt|enquiry)\.[a-z_]+\.v1")
 _DECLINED, _ANSWERED = "enlace.referral.declined.v1", "enlace.enquiry.answered.v1"
+_TAKES = ("enlace.referral.accepted.v1", "enlace.referral.reopened.v1")
+_LEAVES = tuple(
+    f"enlace.referral.{verb}.v1" for verb in ("completed", "not_delivered", "withdrawn", "consent_withdrawn", "entered_in_error")
+)
 _NO_ROOM = words(referrals_pb2.DeclineReason.DESCRIPTOR)[referrals_pb2.DECLINE_REASON_NO_CAPACITY]
 
 
@@ -22,5 +26,10 @@ def hear(tx: Transaction, fact: Fact) -> None:
         said = message.FromString(fact.payload)
         if said.reason_code == _NO_ROOM:
             usecases.doubt_capacity(tx, said.service_id, said.actor_organization_id, fact.time)
+    elif fact.type in _TAKES:
+        said = facts_pb2.ReferralFact.FromString(fact.payload)
+        usecases.take_places(tx, said.referral_id, said.service_id, said.receiver_organization_id, said.people, fact.time)
+    elif fact.type in _LEAVES:
+        usecases.leave_places(tx, facts_pb2.ReferralFact.FromString(fact.payload).referral_id, fact.time)
     elif not _TYPE.fullmatch(fact.type):
         raise NewerKind

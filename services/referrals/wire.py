@@ -49,6 +49,7 @@ def referral_facts(referral: Referral, events: Iterable[Event]) -> list[Fact]:
             responsible_worker_id=referral.responsible_worker_id,
             actor_worker_id=event.actor.id if event.actor.kind == "worker" else "",
             changed_field_codes=event.changed_field_codes,
+            people=1 + (referral.coarse.dependants or 0) if event.verb == "accepted" else 0,
         )
         facts.append(Fact(referral.id, event.version, f"enlace.referral.{event.verb}.v1", message.SerializeToString(), event.time))
     return facts

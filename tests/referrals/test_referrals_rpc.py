@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from protos.referrals.v1 import people_pb2
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from tests.builders import refusal, refusal_with_fields
@@ -90,7 +91,6 @@ def test_clocks_start_at_sending_and_tell_their_levels_once(story: Story, servic
     kinds = {clock.kind: clock for clock in sent.clocks}
     assert {kind for kind, clock in kinds.items() if not clock.HasField("stop_time")} == {pb.CLOCK_KIND_ACKNOWLEDGE, pb.CLOCK_KIND_DECIDE}
     watch = service.made.referrals
-    from chassis.tokens import SYSTEM
 
     def fire() -> list[str]:
         with service.database.transaction(SYSTEM) as tx:
@@ -312,3 +312,11 @@ def test_to_the_police_only_with_a_receipt_that_names_it(story: Story) -> None:
     draft = story.draft(service_id=SERVICE["police_report"], need_code="PRO.ORD")
     request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="in danger")
     assert refusal(lambda: story.rescuer.SendReferral(request)) == ("FAILED_PRECONDITION", "receipt_missing")
+
+
+def test_that_somebody_is_accepted_tells_the_directory_how_many_come(story: Story, service: Service) -> None:
+    alone = story.accepted()
+    with service.database.transaction(SYSTEM) as tx:
+        rows = tx.execute("SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (alone.id,)).fetchall()
+    people = {row["type"].split(".")[2]: facts_pb2.ReferralFact.FromString(row["payload"]).people for row in rows}
+    assert people == {"drafted": 0, "amended": 0, "sent": 0, "accepted": 1}

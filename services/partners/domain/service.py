@@ -15,6 +15,7 @@ from services.partners.domain.subject import Subject
 
 SHELTER_NEEDS = frozenset({"HOU.EMG", "HOU.SAFE"})
 USUAL_UNIT = "places"  # if nothing is said
+COUNTED_BY_PEOPLE = ("beds", "places")  # an appointment is over and gives nothing back
 ANY_AGE = 99  # a service up to this age means everybody
 
 
@@ -167,15 +168,31 @@ class Service(Subject):
         self.capacity = replace(self.capacity, declined_time=declined)
         return True
 
+    def move_room(self, free: int, at: datetime) -> bool:
+        """So many more, or fewer, are free since somebody came or left. False: the figure was said after that, is none, or counts no places."""
+        figure = self.capacity
+        if figure.available is None or figure.update_time is None or at <= figure.update_time or figure.unit not in COUNTED_BY_PEOPLE:
+            return False
+        available = max(0, figure.available + free)
+        if figure.maximum is not None:
+            available = min(available, figure.maximum)
+        self.capacity = replace(figure, available=available)
+        return self.capacity != figure
+
     @property
     def is_shelter(self) -> bool:
         """What members on probation neither see nor offer."""
         return self.entry.confidential or not SHELTER_NEEDS.isdisjoint(self.entry.need_codes)
 
     def seen_besides(self) -> tuple[str, ...]:
-        """Its organisation's name and type, and that its figure is in doubt: no fact of its own tells it."""
-        declined = self.capacity.declined_time
-        return self.organization_name, self.organization_type or "", declined.isoformat() if declined else ""
+        """Its organisation's name and type, that its figure is in doubt, and what is free: no version of its own tells it."""
+        declined, free = self.capacity.declined_time, self.capacity.available
+        return (
+            self.organization_name,
+            self.organization_type or "",
+            declined.isoformat() if declined else "",
+            "" if free is None else str(free),
+        )
 
     def _stamped(self, capacity: Capacity, now: datetime, at: str = "") -> Capacity:
         check = Check(at)

@@ -25,10 +25,12 @@ from services.partners.usecases.services import (
     create_service,
     doubt_capacity,
     get_service,
+    leave_places,
     list_terms,
     match_services,
     search_services,
     set_capacity,
+    take_places,
     update_service,
 )
 from services.partners.usecases.sessions import OF_AN_ACCOUNT, OF_AN_ADDRESS, end_session, from_api_key, from_session, sign_in
@@ -57,6 +59,7 @@ __all__ = [
     "get_organization",
     "get_service",
     "has_manager",
+    "leave_places",
     "list_api_keys",
     "list_hotlines",
     "list_invitations",
@@ -74,6 +77,7 @@ __all__ = [
     "suspend_organization",
     "suspend_worker",
     "sweep",
+    "take_places",
     "transfer_api_key",
     "update_organization",
     "update_service",

@@ -17,6 +17,7 @@ from services.partners.domain.organization import Organization
 from services.partners.domain.search import Wanted
 from services.partners.domain.service import NOT_STATED, Capacity, Service, ServiceEntry
 from services.partners.store import organizations, search, services, workers
+from services.partners.store import places as taken
 from services.partners.store.taxonomy import taxonomy
 from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters
 
@@ -107,6 +108,31 @@ def doubt_capacity(tx: Transaction, id: str, organization_id: str, declined: dat
     """Its own organisation declined somebody for lack of room. What others say of it changes nothing, nor does what is older than its figure."""
     service = services.fetch(tx, id, hold=True)
     if service is not None and service.organization_id == organization_id and service.doubt_capacity(declined):
+        services.keep_capacity(tx, service)
+
+
+def take_places(tx: Transaction, referral_id: str, id: str, organization_id: str, places: int, at: datetime) -> None:
+    """Its own organisation accepted somebody, or takes her on again: so many fewer are free."""
+    service = services.fetch(tx, id, hold=True)
+    if service is None or service.organization_id != organization_id:
+        return
+    before = taken.held(tx, referral_id)
+    if before and (before["leave_time"] is None or at <= before["leave_time"]):
+        return
+    places = before["places"] if before else max(1, places)
+    taken.take(tx, referral_id, id, places, at)
+    if service.move_room(-places, at):
+        services.keep_capacity(tx, service)
+
+
+def leave_places(tx: Transaction, referral_id: str, at: datetime) -> None:
+    """Help ended, or never began: what it took is free again. Of what took nothing nothing is given back."""
+    before = taken.held(tx, referral_id)
+    if before is None or before["leave_time"] is not None or at < before["take_time"]:
+        return
+    taken.leave(tx, referral_id, at)
+    service = services.fetch(tx, before["service_id"], hold=True)
+    if service is not None and service.move_room(before["places"], at):
         services.keep_capacity(tx, service)
 
 

@@ -1,0 +1,24 @@
+"""Which referrals take room of which service."""
+
+from datetime import datetime
+
+from chassis.db import Row, Transaction
+
+
+def held(tx: Transaction, referral_id: str) -> Row | None:
+    """service_id, places, take_time and leave_time of a referral that takes room or did; held until the transaction ends."""
+    return tx.execute("SELECT * FROM places_taken WHERE referral_id = %s FOR UPDATE", (referral_id,)).fetchone()
+
+
+def take(tx: Transaction, referral_id: str, service_id: str, places: int, at: datetime) -> None:
+    """It takes room since then."""
+    tx.execute(
+        "INSERT INTO places_taken (referral_id, service_id, places, take_time) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (referral_id) DO UPDATE SET take_time = excluded.take_time, leave_time = NULL",
+        (referral_id, service_id, places, at),
+    )
+
+
+def leave(tx: Transaction, referral_id: str, at: datetime) -> None:
+    """It takes none any more."""
+    tx.execute("UPDATE places_taken SET leave_time = %s WHERE referral_id = %s", (at, referral_id))

@@ -1,0 +1,149 @@
+"""Who is accepted takes a place of the figure that was said before, and gives it back; what was said afterwards counted her already."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from chassis.ids import new_id
+from chassis.outbox import Fact
+from chassis.tokens import SYSTEM
+from protos.partners.v1 import directory_pb2 as pb
+from protos.referrals.v1 import facts_pb2
+from services.partners import subscriptions
+from services.partners.domain.worker import Role
+from tests.partners.scene import NOON, Scene, refused
+
+M = timedelta(minutes=1)
+
+
+class Shelter:
+    """An organisation that said at noon that three of its beds are free; it is two o'clock."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.organization = scene.organization("Casa Puentes")
+        self.service = scene.service(self.organization, "Albergue")
+        self.staff = scene.by(self.organization, Role.WORKER, Role.MANAGER)
+        self.say(3)
+        scene.later(hours=2)
+
+    def say(self, available: int, **values: object) -> None:
+        room = pb.Capacity(intake=pb.INTAKE_OPEN, available=available, unit=values.get("unit", pb.CAPACITY_UNIT_BEDS))  # type: ignore[arg-type]
+        if maximum := values.get("maximum"):
+            room.maximum = int(str(maximum))
+        self.staff.SetCapacity(pb.SetCapacityRequest(id=self.service.id, capacity=room))
+
+    def hear(self, verb: str, referral_id: str, *, people: int = 1, by: str = "", at: datetime | None = None) -> None:
+        said = facts_pb2.ReferralFact(
+            referral_id=referral_id,
+            service_id=self.service.id,
+            receiver_organization_id=by or self.organization.id,
+            people=people if verb == "accepted" else 0,
+        )
+        fact = Fact(referral_id, 1, f"enlace.referral.{verb}.v1", said.SerializeToString(), at or self.scene.clock.now())
+        with self.scene.database.transaction(SYSTEM) as tx:
+            subscriptions.hear(tx, fact)
+
+    def seen(self) -> pb.Service:
+        found: pb.Service = self.scene.coordinator.GetService(pb.GetServiceRequest(id=self.service.id))
+        return found
+
+    @property
+    def free(self) -> int:
+        return self.seen().capacity.available
+
+
+@pytest.fixture
+def shelter(scene: Scene) -> Shelter:
+    return Shelter(scene)
+
+
+@pytest.mark.parametrize("verb", ["completed", "not_delivered", "withdrawn", "consent_withdrawn", "entered_in_error"])
+def test_an_accept_takes_a_bed_and_each_exit_gives_it_back(shelter: Shelter, verb: str) -> None:
+    before, her = shelter.seen(), new_id()
+    shelter.hear("accepted", her)
+    assert shelter.free == 2
+    assert shelter.seen().etag != before.etag, "a reader sees something else"
+    assert shelter.seen().capacity.update_time == before.capacity.update_time, "nobody looked at the beds anew"
+    shelter.hear("started", her)
+    shelter.hear(verb, her)
+    assert shelter.free == 3
+    for again in (verb, "closed", "withdrawn"):
+        shelter.hear(again, her)
+    assert shelter.free == 3
+
+
+def test_who_comes_with_children_takes_a_bed_for_each(shelter: Shelter) -> None:
+    her = new_id()
+    shelter.hear("accepted", her, people=3)
+    assert shelter.free == 0
+    shelter.hear("completed", her)
+    assert shelter.free == 3
+
+
+def test_help_that_did_not_come_takes_it_again(shelter: Shelter) -> None:
+    her = new_id()
+    for verb, free in (("accepted", 2), ("completed", 3), ("reopened", 2), ("completed", 3), ("closed", 3)):
+        shelter.scene.later(minutes=1)
+        shelter.hear(verb, her)
+        assert shelter.free == free, verb
+
+
+def test_what_comes_twice_counts_once(shelter: Shelter) -> None:
+    her = new_id()
+    for _ in range(3):
+        shelter.hear("accepted", her)
+    assert shelter.free == 2
+
+
+def test_what_was_said_afterwards_counted_her_already(shelter: Shelter) -> None:
+    her = new_id()
+    shelter.say(1)
+    shelter.hear("accepted", her, at=shelter.scene.clock.now() - M)  # heard late
+    assert shelter.free == 1
+    shelter.scene.later(minutes=1)
+    shelter.hear("completed", her)
+    assert shelter.free == 2, "and when she leaves her bed is free"
+
+
+def test_there_is_never_less_than_none_nor_more_than_there_are(shelter: Shelter) -> None:
+    shelter.say(1, maximum=2)
+    shelter.scene.later(minutes=1)
+    many = [new_id() for _ in range(3)]
+    for her in many:
+        shelter.hear("accepted", her)
+    assert shelter.free == 0
+    for her in many:
+        shelter.hear("completed", her)
+    assert shelter.free == 2
+
+
+def test_a_figure_that_counts_no_people_or_is_none_stays_as_it_is(shelter: Shelter) -> None:
+    shelter.say(3, unit=pb.CAPACITY_UNIT_APPOINTMENTS)
+    shelter.scene.later(minutes=1)
+    shelter.hear("accepted", new_id())
+    assert shelter.free == 3
+    shelter.staff.SetCapacity(pb.SetCapacityRequest(id=shelter.service.id, capacity=pb.Capacity(intake=pb.INTAKE_OPEN)))
+    shelter.scene.later(minutes=1)
+    shelter.hear("accepted", new_id())
+    assert shelter.seen().capacity.intake == pb.INTAKE_OPEN
+
+
+def test_nobody_else_takes_or_gives_a_bed(shelter: Shelter) -> None:
+    other = shelter.scene.organization("Ajena")
+    shelter.hear("accepted", new_id(), by=other.id)
+    assert shelter.free == 3
+    shelter.hear("completed", new_id())
+    assert shelter.free == 3, "who never took one gives none back"
+
+
+def test_who_read_before_a_bed_was_taken_is_told_to_look_again(shelter: Shelter) -> None:
+    before = shelter.seen().etag
+    shelter.hear("accepted", new_id())
+    with refused("ABORTED", "stale_etag"):
+        shelter.staff.SetCapacity(
+            pb.SetCapacityRequest(id=shelter.service.id, etag=before, capacity=pb.Capacity(intake=pb.INTAKE_OPEN, available=3))
+        )
+    assert shelter.scene.clock.now() > NOON

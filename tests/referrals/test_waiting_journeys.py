@@ -1,0 +1,238 @@
+"""In a real browser, before the real service, by a clock that is handed over: nobody is left without an answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import i18n
+from services.referrals.usecases.deadlines import DeadlineScheduler
+from tests.gateway.conftest import FLAGS
+from tests.gateway.pages_gateway import pages, served
+from tests.gateway.test_pages_in_browser import open_pages
+from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
+from tests.referrals.test_plan_journey import Real, site_of
+
+H, M = timedelta(hours=1), timedelta(minutes=1)
+ROLES = {"WORKER": contract_pb2.ROLE_WORKER, "COORDINATOR": contract_pb2.ROLE_COORDINATOR}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Actor:
+    """Somebody with a phone, at a page of hers."""
+
+    page: Page
+    site: str
+    client: Client
+
+    def goes_to(self, path: str) -> Page:
+        self.page.goto(self.site + path)
+        return self.page
+
+    def reads(self, referral: r.Referral) -> Locator:
+        return self.goes_to(f"/referrals/{referral.id}").locator("main")
+
+
+@dataclass
+class Network:
+    """The NGO that refers, the shelter and the clinic that are asked, and the coalition that sees to it."""
+
+    story: Story
+    service: Service
+    ngo: Actor
+    shelter: Actor
+    clinic: Actor
+    coordinator: Actor
+
+    def later(self, span: timedelta) -> None:
+        """So much later, and the watch has looked."""
+        self.service.clock.advance(span)
+        DeadlineScheduler(self.service.made.referrals, self.service.database, self.service.clock).fire()
+
+
+@pytest.fixture
+def network(browser: Browser, service: Service, story: Story, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
+    monkeypatch.setattr(i18n, "now", service.clock.now)
+    with ExitStack() as stack:
+
+        def actor(organization: str, role: str) -> Actor:
+            client = service.as_(organization, role)
+            played = site_of(client, organization, ROLES[role])
+            setattr(played, "references", Real(service.public()))  # noqa: B010
+            other = d.Service(
+                id=SERVICE["clinic_visit"], organization_id=ORG["clinic"], organization_name="Clínica", name="Camas", active=True
+            )
+            other.need_codes.append("HOU.EMG")
+            played.answers["MatchServices"] = d.MatchServicesResponse(matches=[d.Match(service=other, verdict=d.VERDICT_FITS)])
+            played.answers["BatchGet"] = d.BatchGetResponse(services=[other])
+            site = stack.enter_context(served(pages(played)))
+            page = open_pages(browser.new_context(locale="es-NI", viewport={"width": 390, "height": 840}), site, True)
+            page.set_default_timeout(10_000)
+            stack.callback(page.context.close)
+            return Actor(page, site, client)
+
+        yield Network(
+            story, service, actor("ngo", "WORKER"), actor("shelter", "WORKER"), actor("clinic", "WORKER"), actor("coalition", "COORDINATOR")
+        )
+
+
+def press(page: Page, name: str) -> None:
+    """A button, or a link that looks like one."""
+    page.get_by_role("button", name=name, exact=True).or_(page.get_by_role("link", name=name, exact=True)).first.click()
+
+
+def takes(page: Page, step: str, **answers: str) -> None:
+    """Opens the form of a step where it stands, fills it in, and sends it."""
+    page.locator(f"#form-{step} > summary").click()
+    form = page.locator(f"form#{step}")
+    for name, answer in answers.items():
+        field = form.locator(f"[name={name}]")
+        field.fill(answer) if name == "note" else form.locator(f"[name={name}][value={answer}]").check()
+    form.get_by_role("button").click()
+
+
+def current(network: Network, referral: r.Referral) -> r.Referral:
+    found: r.Referral = network.story.ngo.GetReferral(r.GetReferralRequest(id=referral.id))
+    return found
+
+
+def elsewhere(network: Network, before: r.Referral) -> r.Referral:
+    """From what came back to what is asked of the clinic: one press, one choice, her consent for that place, and it is sent."""
+    story, page = network.story, network.ngo.page
+    network.ngo.reads(before)
+    press(page, "Buscar otro servicio")
+    press(page, "Ver qué otros servicios hay")
+    expect(page.locator("main")).to_contain_text("Camas")
+    page.get_by_role("button", name="Elegir").first.click()
+    expect(page).to_have_url(re.compile("/consent"))
+    draft = current(network, r.Referral(id=current(network, before).following_id))
+    assert (draft.based_on_id, draft.need_code, draft.urgency) == (before.id, before.need_code, before.urgency)
+    receipt = story.receipt(draft.person_id, recipient=ORG["clinic"])
+    change = r.UpdateReferralRequest(referral=r.Referral(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+    change.update_mask.paths.append("receipt_id")
+    story.ngo.UpdateReferral(change)
+    network.ngo.goes_to(f"/referrals/{draft.id}/check")
+    press(page, "Enviar la remisión")
+    expect(page.locator("main")).to_contain_text("Enviada")
+    return current(network, draft)
+
+
+def test_a_shelter_that_never_answers_is_reminded_escalated_and_left_and_another_one_helps(network: Network) -> None:
+    story, ngo = network.story, network.ngo
+    sent = story.sent()
+    # An hour to say that they saw it, a day to decide; they do neither.
+    network.later(31 * M)
+    expect(network.shelter.reads(sent)).to_contain_text("29 min")
+    network.later(35 * M)
+    expect(ngo.reads(sent)).to_contain_text("6 min de atraso")
+    network.later(30 * M)
+    expect(network.coordinator.goes_to("/board").locator("main")).to_contain_text(sent.code)
+    history = story.ngo.ListReferralEvents(r.ListReferralEventsRequest(referral_id=sent.id)).events
+    assert [event.verb for event in history if event.clock == r.CLOCK_KIND_ACKNOWLEDGE] == [
+        "clock_reminded",
+        "clock_breached",
+        "clock_escalated",
+    ]
+    network.later(46.5 * H)
+    expect(ngo.reads(sent)).to_contain_text("Venció sin respuesta")
+    expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
+    expect(network.coordinator.goes_to("/board").locator("main")).to_contain_text(sent.code)
+    # The other service is one press away, and nothing is typed again.
+    asked = elsewhere(network, sent)
+    expect(ngo.goes_to("/today").locator("main")).not_to_contain_text(sent.code)
+    helped(network, asked)
+    assert current(network, asked).state == r.STATE_COMPLETED
+    ngo.reads(asked)
+    takes(ngo.page, "close", help_came_code="yes")
+    expect(ngo.page.locator("main")).to_contain_text("Anotado")
+    assert current(network, asked).state == r.STATE_CLOSED
+    assert not current(network, sent).unanswered
+
+
+def helped(network: Network, asked: r.Referral) -> None:
+    """The clinic takes it on and helps."""
+    client, now = network.clinic.client, network.service.clock.now()
+    accept = r.AcceptReferralRequest(id=asked.id, etag=asked.etag)
+    accept.planned_first_contact_time.FromDatetime(now)
+    start = r.StartReferralRequest(id=asked.id, etag=client.AcceptReferral(accept).etag)
+    start.first_contact_time.FromDatetime(now)
+    complete = r.CompleteReferralRequest(id=asked.id, etag=client.StartReferral(start).etag, outcome_code=r.OUTCOME_FULLY_MET)
+    client.CompleteReferral(complete)
+
+
+def test_a_decline_names_another_service_and_the_sender_is_one_press_from_it(network: Network) -> None:
+    sent = network.story.sent()
+    network.shelter.client.DeclineReferral(
+        r.DeclineReferralRequest(
+            id=sent.id, etag=sent.etag, reason_code=r.DECLINE_REASON_NO_CAPACITY, alternative_service_id=SERVICE["clinic_visit"]
+        )
+    )
+    shown = network.ngo.reads(sent)
+    expect(shown).to_contain_text("No la pudieron recibir")
+    expect(shown).to_contain_text("Camas")
+    asked = elsewhere(network, sent)
+    assert (asked.state, asked.service_id) == (r.STATE_SENT, SERVICE["clinic_visit"])
+
+
+def test_a_question_that_nobody_answers_is_the_senders_turn_until_it_is_answered(network: Network) -> None:
+    story, ngo = network.story, network.ngo
+    sent = story.sent()
+    story.shelter.AskReferral(r.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=r.QUESTION_DATES, note="when does she come?"))
+    expect(ngo.reads(sent)).to_contain_text("responder la pregunta")
+    network.later(95 * M)
+    expect(ngo.reads(sent)).to_contain_text("35 min de atraso")
+    expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
+    expect(network.coordinator.goes_to("/board").locator("main")).to_contain_text(sent.code)
+    network.later(60 * 24 * H)  # it never expires, and never leaves the list
+    assert current(network, sent).state == r.STATE_INFO_REQUESTED
+    expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
+    ngo.reads(sent)
+    takes(ngo.page, "answer", note="tomorrow at noon")
+    expect(ngo.page.locator("main")).to_contain_text("Respuesta enviada")
+    now = current(network, sent)
+    assert now.state == r.STATE_ACKNOWLEDGED
+    left = next(clock for clock in now.clocks if clock.kind == r.CLOCK_KIND_DECIDE)
+    assert left.due_time.seconds - network.service.clock.now().timestamp() == 24 * 3600, "what the question took is given back"
+
+
+def test_no_help_did_not_come_reopens_it_and_the_receiver_hears(browser: Browser, network: Network) -> None:
+    story, service = network.story, network.service
+    operator = service.as_("hotline", "OPERATOR")
+    call = story.contact(safe_place_tonight=c.ANSWER_NO)
+    line = Story(service, operator, story.shelter, story.coordinator, story.numbers)
+    accepted = line.accepted(contact_id=call.contact.id)
+    start = r.StartReferralRequest(id=accepted.id, etag=accepted.etag)
+    start.first_contact_time.FromDatetime(service.clock.now())
+    done = r.CompleteReferralRequest(id=accepted.id, etag=story.shelter.StartReferral(start).etag, outcome_code=r.OUTCOME_FULLY_MET)
+    story.shelter.CompleteReferral(done)
+    network.later(3 * 24 * H)
+    her = browser.new_context(locale="es-NI").new_page()
+    her.goto(f"{network.shelter.site}/my-referral")
+    her.fill("#reference", call.reference)
+    her.fill("#pin", "4821")
+    press(her, "Ver")
+    press(her, "No me llegó")
+    expect(her.locator("main")).to_contain_text("Gracias")
+    her.context.close()
+    expect(network.shelter.reads(accepted)).to_contain_text("Se reabrió: la ayuda no había llegado")
+    now = operator.GetReferral(r.GetReferralRequest(id=accepted.id))
+    assert (now.state, now.turn) == (r.STATE_IN_PROGRESS, r.TURN_RECEIVER)
+    assert [clock.kind for clock in now.clocks if not clock.HasField("stop_time")] == [r.CLOCK_KIND_SILENCE]

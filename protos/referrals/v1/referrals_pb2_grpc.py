@@ -356,7 +356,7 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StartReferral(self, request, context):
-        """Says that help has begun: accepted → in_progress. Receiver.
+        """Says that help has begun: accepted → in_progress. Receiver. legs_not_accepted: it is the departure of a hand-over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -401,7 +401,7 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CompleteReferral(self, request, context):
-        """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver.
+        """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver. step_waits: it is a leg of a hand-over, and she has not left.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

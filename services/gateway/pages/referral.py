@@ -89,7 +89,8 @@ def render(referral: r.Referral, filled: Filled) -> str:
     notices = notices_of(referral)
     seen = names.names(
         {referral.sender_organization_id, referral.receiver_organization_id, *(e.actor_organization_id for e in events)}
-        | {n.organization_id for n in notices},
+        | {n.organization_id for n in notices}
+        | {place for leg in referral.legs for place in (leg.organization_id, leg.acting_organization_id)},
         {referral.service_id, referral.alternative_service_id},
         {referral.sender_worker_id, referral.responsible_worker_id, *(e.actor_id for e in events if e.actor_kind == r.ACTOR_KIND_WORKER)},
     )

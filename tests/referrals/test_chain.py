@@ -141,14 +141,30 @@ def test_that_the_travel_goes_on_after_all_asks_nobody_again() -> None:
     move(plan, by["travel"], State.IN_PROGRESS)  # reopened: she said that no help came
 
 
-def test_nobody_has_received_who_has_not_left() -> None:
+def test_nobody_receives_who_has_not_left() -> None:
     plan, by = ready(State.ACCEPTED)
-    move(plan, by["reception"], State.IN_PROGRESS)
-    assert refused(lambda: move(plan, by["reception"], State.COMPLETED, "fully_met")) == "step_waits travel"
-    assert plan.steps["reception"].state is REFERRED
+    assert refused(lambda: plan.follow("for-reception", State.IN_PROGRESS, "", NOON)) == "step_waits travel"
     move(plan, by["travel"], State.IN_PROGRESS)
+    move(plan, by["reception"], State.IN_PROGRESS)
     move(plan, by["reception"], State.COMPLETED, "fully_met")
     assert plan.steps["reception"].state is MET, "though the travel is not written up yet"
+
+
+def test_who_was_lost_on_the_way_and_came_all_the_same_is_received() -> None:
+    plan, by = ready(State.ACCEPTED)
+    move(plan, by["travel"], State.IN_PROGRESS)
+    assert plan.lost([ended(by["travel"], State.NOT_DELIVERED)]) is by["travel"]
+    move(plan, by["travel"], State.NOT_DELIVERED)
+    assert acting(plan) == ["travel ngo", "reception border", "housing"]
+    assert plan.lost([ended(by["housing"], State.WITHDRAWN)]) is by["housing"], "she is still on her way"
+    by["housing"].state = State.ACCEPTED
+    move(plan, by["reception"], State.IN_PROGRESS)
+    # Another travel begins anew: when all are accepted.
+    by["housing"].state = State.NOT_DELIVERED
+    again = Referral("again", "ngo", "w", "her", Coarse(), NOON, NOON, state=State.ACCEPTED, receipt_id="x")
+    plan.referrals["again"] = again
+    plan.take("travel", REFERRED, NOON, referral=("again", State.ACCEPTED))
+    assert refused(lambda: move(plan, again, State.IN_PROGRESS)) == "legs_not_accepted housing"
 
 
 def test_each_leg_stands_on_a_consent_of_its_own() -> None:
@@ -193,6 +209,13 @@ def test_once_she_is_where_she_was_going_nothing_is_lost_on_the_way() -> None:
     move(plan, by["housing"], State.IN_PROGRESS)
     assert plan.lost([ended(by["reception"], State.NOT_DELIVERED)]) is None
     assert plan.lost([ended(by["housing"], State.NOT_DELIVERED)]) is None
+
+
+def test_that_somebody_called_her_on_the_way_does_not_mean_that_she_is_there() -> None:
+    plan, by = ready()
+    move(plan, by["travel"], State.IN_PROGRESS)
+    move(plan, by["housing"], State.IN_PROGRESS)
+    assert plan.lost([ended(by["housing"], State.NOT_DELIVERED)]) is by["housing"]
 
 
 def test_who_did_not_travel_with_us_is_not_on_her_way() -> None:

@@ -132,9 +132,15 @@ def test_of_a_travel_that_began_elsewhere_nobody_says_later_that_it_is_this_one(
 
 def test_nobody_has_received_who_has_not_left(way: HandOver) -> None:
     way.accept(*LEGS)
+    assert refusal(lambda: way.start("reception")) == ("FAILED_PRECONDITION", "step_waits")
+    # One that was begun before it became a leg is no reception, either.
+    way.plan = update(way.story.ngo, now(way.story, way.plan), "reception", OPEN)
     way.start("reception")
-    assert refusal(lambda: way.complete("reception")) == ("FAILED_PRECONDITION", "step_waits")
+    linking: dict[str, Any] = {"state": REFERRED, "referral_id": way.legs["reception"].id}
+    assert refusal(lambda: update(way.story.ngo, now(way.story, way.plan), "reception", **linking)) == ("FAILED_PRECONDITION", "step_waits")
+    update(way.story.ngo, now(way.story, way.plan), "reception", pb.PLAN_STEP_STATE_NOT_NEEDED, reason_code=pb.SKIP_REASON_DOES_NOT_APPLY)
     way.start("travel")
+    update(way.story.ngo, now(way.story, way.plan), "reception", **linking)
     way.complete("reception")
     assert way.stands() == {"travel": REFERRED, "reception": MET, "housing": REFERRED}
 
@@ -147,6 +153,8 @@ def test_each_leg_stands_on_a_consent_of_its_own(story: Story) -> None:
     draft = story.draft(person(way.plan), **at_one)
     way.plan = update(story.ngo, now(story, way.plan), "reception", REFERRED, referral_id=draft.id)
     again = r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=both.id)
+    could = people_pb2.ListReceiptsRequest(person_id=way.plan.person_id, referral_id=draft.id)
+    assert not story.ngo.ListReceipts(could).receipts, "nor is it offered"
     assert refusal(lambda: story.ngo.SendReferral(again)) == SAME_RECEIPT
     assert read(story.ngo, draft.id).state == r.STATE_DRAFT
     # Not by linking it afterwards, either, nor in the place of an override.
@@ -266,7 +274,18 @@ def take_back(way: HandOver) -> None:
     way.client("housing").WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=way.legs["housing"].receipt_id))
 
 
-@pytest.mark.parametrize("fall", [not_deliver, withdraw, take_back])
+def expire(way: HandOver) -> None:
+    """Another place is asked, and nobody there answers."""
+    not_deliver(way)
+    way.ask("housing")
+    clock = way.story.service.clock
+    clock.advance(timedelta(days=2))
+    with way.story.service.database.transaction(SYSTEM) as tx:
+        while way.story.service.made.referrals.fire_clocks(tx, clock.now(), 50):
+            pass
+
+
+@pytest.mark.parametrize("fall", [not_deliver, withdraw, take_back, expire])
 def test_while_she_is_on_her_way_a_leg_that_falls_away_is_told_to_who_sent_her_and_the_coordination(
     fall: Callable[[HandOver], None], travelling: HandOver
 ) -> None:

@@ -62,7 +62,10 @@ def site_of(client: Client, organization: str, role: contract_pb2.Role.ValueType
         organization=m.OrganizationRef(id=ORG[organization], name=CALLED.get(organization, "Coalición"), country=country),
     )
     played.answers["BatchGet"] = d.BatchGetResponse(
-        organizations=[d.Organization(id=ORG[each], name=name, status=d.ORGANIZATION_STATUS_APPROVED) for each, name in CALLED.items()]
+        organizations=[
+            d.Organization(id=ORG[each], name=name, country="GT" if each in ABROAD else "NI", status=d.ORGANIZATION_STATUS_APPROVED)
+            for each, name in CALLED.items()
+        ]
     )
     return played
 
@@ -139,8 +142,12 @@ def at(service: Service, page: Page, moment: datetime) -> None:
 
 
 def line(page: Page) -> list[str]:
-    """What the line of the journey says, leg by leg."""
-    return [" ".join(leg.split()) for leg in page.get_by_role("list", name="El viaje por etapas").get_by_role("listitem").all_inner_texts()]
+    """What the line of the journey says, leg by leg, after who sends her."""
+    first, *legs = [
+        " ".join(leg.split()) for leg in page.get_by_role("list", name="El viaje por etapas").get_by_role("listitem").all_inner_texts()
+    ]
+    assert first in ("La envía ustedes, Guatemala", "La envía Casa Nahual, Guatemala")
+    return legs
 
 
 def refer(page: Page, story: Story, plan_id: str, key: str, step: str) -> str:

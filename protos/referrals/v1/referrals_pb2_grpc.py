@@ -357,6 +357,7 @@ class ReferralsServicer:
 
     def StartReferral(self, request, context):
         """Says that help has begun: accepted → in_progress. Receiver. legs_not_accepted: it is the departure of a hand-over.
+        step_waits: it is a leg of one, and she has not left.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -401,7 +402,7 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CompleteReferral(self, request, context):
-        """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver. step_waits: it is a leg of a hand-over, and she has not left.
+        """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -91,7 +91,9 @@ class ReferralsStub:
     suspended, without being asked.
     """
     StartReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.StartReferralRequest, _referrals_pb2.Referral]
-    """Says that help has begun: accepted → in_progress. Receiver. legs_not_accepted: it is the departure of a hand-over."""
+    """Says that help has begun: accepted → in_progress. Receiver. legs_not_accepted: it is the departure of a hand-over.
+    step_waits: it is a leg of one, and she has not left.
+    """
     ScheduleAppointment: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ScheduleAppointmentRequest, _referrals_pb2.Referral]
     """Says when she will be met: in_progress, stays. Receiver. One is open at a time: another takes its place. SILENCE starts again, at its time.
     appointment_time out_of_range: it is over for more than an hour, or more than 90 days ahead.
@@ -109,7 +111,7 @@ class ReferralsStub:
     news: SILENCE starts again.
     """
     CompleteReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CompleteReferralRequest, _referrals_pb2.Referral]
-    """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver. step_waits: it is a leg of a hand-over, and she has not left."""
+    """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver."""
     NotDeliverReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.NotDeliverReferralRequest, _referrals_pb2.Referral]
     """Says that it could not be done: accepted | in_progress → not_delivered, with a coded reason. Receiver."""
     CloseReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CloseReferralRequest, _referrals_pb2.Referral]
@@ -199,7 +201,9 @@ class ReferralsAsyncStub(ReferralsStub):
     suspended, without being asked.
     """
     StartReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.StartReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """Says that help has begun: accepted → in_progress. Receiver. legs_not_accepted: it is the departure of a hand-over."""
+    """Says that help has begun: accepted → in_progress. Receiver. legs_not_accepted: it is the departure of a hand-over.
+    step_waits: it is a leg of one, and she has not left.
+    """
     ScheduleAppointment: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ScheduleAppointmentRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Says when she will be met: in_progress, stays. Receiver. One is open at a time: another takes its place. SILENCE starts again, at its time.
     appointment_time out_of_range: it is over for more than an hour, or more than 90 days ahead.
@@ -217,7 +221,7 @@ class ReferralsAsyncStub(ReferralsStub):
     news: SILENCE starts again.
     """
     CompleteReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CompleteReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver. step_waits: it is a leg of a hand-over, and she has not left."""
+    """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver."""
     NotDeliverReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.NotDeliverReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Says that it could not be done: accepted | in_progress → not_delivered, with a coded reason. Receiver."""
     CloseReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CloseReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
@@ -424,7 +428,9 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.StartReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """Says that help has begun: accepted → in_progress. Receiver. legs_not_accepted: it is the departure of a hand-over."""
+        """Says that help has begun: accepted → in_progress. Receiver. legs_not_accepted: it is the departure of a hand-over.
+        step_waits: it is a leg of one, and she has not left.
+        """
 
     @_abc_1.abstractmethod
     def ScheduleAppointment(
@@ -478,7 +484,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.CompleteReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver. step_waits: it is a leg of a hand-over, and she has not left."""
+        """Says that it is done: in_progress → completed, with outcome and delivered services. Receiver."""
 
     @_abc_1.abstractmethod
     def NotDeliverReferral(

@@ -83,7 +83,7 @@ def render(identifier: str, part: str, errors: dict[str, str]) -> str:
         plan=plan,
         file=clients().people.GetPerson(p.GetPersonRequest(id=plan.person_id)),
         lines=lines,
-        names=names.names(places for leg in plan.legs for places in (leg.organization_id, leg.acting_organization_id)),
+        names=names.names({session.me().organization_id, *(leg.organization_id for leg in plan.legs)} if plan.legs else ()),
         settled=sum(line.settled for line in lines),
         part=part,
         errors=errors,

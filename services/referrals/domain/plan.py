@@ -124,7 +124,7 @@ class Plan:
         to = StepState.MET if helped else StepState.REFERRED if live else StepState.OPEN
         standing = [step for step in self.steps.values() if step.referral_id == referral_id]
         for step in standing:
-            self._check_leg(step, state, to)
+            self._check_leg(step, state)
         moved = [step for step in standing if step.state is not to]
         for step in moved:
             self._put(step, to, now, referral_id, "")
@@ -163,14 +163,14 @@ class Plan:
         return [leg.key for leg in self.legs[1:] if not self._is_taken_on(leg.key)]
 
     def has_begun(self, key: str) -> bool:
-        """A leg is met, or she was met for it."""
-        referral = self.standing_for(key)
+        """A leg is met, or she was met for it, also when that came to nothing: who has left is on her way."""
+        referral = self.referrals.get(self.steps[key].referral_id)
         return self.steps[key].settled or (referral is not None and referral.first_contact_time is not None)
 
     def lost(self, moved: Iterable[Referral]) -> Referral | None:
-        """Asked before it follows them: the first leg that ends with these while she is on her way, which is from the departure until the last leg begins."""
+        """Asked before it follows them: the first leg that ends with these while she is on her way, which is from the departure until every leg has begun."""
         legs, ended = self.legs, {referral.id: referral for referral in moved if referral.state in EXITS}
-        if self.close_time or not legs or not self.has_begun(legs[0].key) or self.has_begun(legs[-1].key):
+        if self.close_time or not legs or not self.has_begun(legs[0].key) or all(self.has_begun(leg.key) for leg in legs):
             return None
         return next((ended[found.id] for leg in legs if (found := self.standing_for(leg.key)) and found.id in ended), None)
 
@@ -201,14 +201,14 @@ class Plan:
         if missing := self.not_accepted():
             raise Conflict("legs_not_accepted", *missing)
 
-    def _check_leg(self, standing: PlanStep, state: State, to: StepState) -> None:
+    def _check_leg(self, standing: PlanStep, state: State) -> None:
         """She does not leave before the others are accepted, and arrives nowhere before she left."""
         keys = [leg.key for leg in self.legs]
-        if standing.state is not StepState.REFERRED or standing.key not in keys:
+        if state is not State.IN_PROGRESS or standing.state is not StepState.REFERRED or standing.key not in keys:
             return
-        if standing.key == keys[0] and state is State.IN_PROGRESS:
+        if standing.key == keys[0]:
             self._check_accepted()
-        if standing.key != keys[0] and to is StepState.MET and not self.has_begun(keys[0]):
+        elif not self.has_begun(keys[0]):
             raise Conflict("step_waits", keys[0])
 
     def _check_running(self) -> None:

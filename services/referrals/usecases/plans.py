@@ -13,7 +13,7 @@ from chassis.tokens import Caller
 from chassis.wire import Position
 from services.referrals.domain.chain import Link, line
 from services.referrals.domain.figures import FEW, SMALLEST, STEP
-from services.referrals.domain.lifecycle import State
+from services.referrals.domain.lifecycle import LIVE, State
 from services.referrals.domain.pathway import Pathway
 from services.referrals.domain.person import Person
 from services.referrals.domain.plan import CONSENT_WITHDRAWN, Plan, StepState
@@ -180,13 +180,18 @@ class Plans:
         return line(plan, members.countries(tx, asked)) if plan.legs else []
 
     def line_of(self, tx: Transaction, referral: Referral) -> list[Link]:
-        """The hand-over of which a referral is a leg. Lifts the scope: whoever asks proved that she may see it, or what she may see of it."""
+        """The hand-over of which a referral is a leg. Lifts the scope: what of it the caller may see is decided by who asks for it."""
         elevate_to_system_scope(tx)
         for identifier in plans.with_referrals(tx, [referral.id]):
             links = self.line(tx, plans.get(tx, identifier, self._of(tx)))
             if any(link.referral and link.referral.id == referral.id for link in links):
                 return links
         return []
+
+    def receipts_of_other_legs(self, tx: Transaction, referral: Referral) -> set[str]:
+        """On which it can't stand, if it is a leg. Lifts the scope."""
+        others = [link.referral for link in self.line_of(tx, referral) if link.referral and link.referral.id != referral.id]
+        return {other.receipt_id for other in others if other.state in LIVE}
 
     def end_with_consent(self, tx: Transaction, person_id: str, now: datetime) -> None:
         """She took her last consent back: nothing is walked any further in her name. Lifts the scope, for it may be said to a receiver."""

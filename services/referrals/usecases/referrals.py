@@ -172,14 +172,16 @@ class Referrals:
     def legs(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral) -> list[Link]:
         """The hand-over of which it is a leg: all of it for its sender and the coordination. For its receiver, if it may open her data for this now, no more
         than whom she comes from and to whom she goes. Last in a transaction."""
-        sides = referral.sides(actor_of(caller))
-        if sides & {Side.SENDER, Side.COORDINATOR}:
-            return self._plans.line_of(tx, referral)
+        links = self._plans.line_of(
+            tx, referral
+        )  # most are no leg, which is cheap to know; it lifts the scope, on which the grant does not stand
+        if not links or referral.sides(actor_of(caller)) & {Side.SENDER, Side.COORDINATOR}:
+            return links
         try:
             self.grant(tx, caller, now, referral.person_id, referral.need_code, frozenset(), referral.id)
         except (NotAllowed, NotFound, Conflict):
             return []
-        return beside(self._plans.line_of(tx, referral), referral.id)
+        return beside(links, referral.id)
 
     def contact_grant(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral, person: Person) -> Grant:
         """The field group by which she is contacted, for the need of this referral. Whoever holds her file has it as it stands there."""

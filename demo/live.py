@@ -53,6 +53,7 @@ PEOPLE = {
     "suyen": Known("tejer-redes", "Suyén", "Martínez Laguna", "18-24", "Feminine", 1, "NI-CI", "SV"),
     "return": Known("consulado-sv", "Fabiola", "Téllez", "25-59", "Feminine", 2, "NI-CI", "SV", status="ActualVictimOfTrafficking"),
     "abroad": Known("harbor", "Yessica", "Pravia", "25-59", "Feminine", 0, "NI-ES", "US", "phone", "ActualVictimOfTrafficking"),
+    "journey": Known("casa-nahual", "Ilse", "Madrigal Pozo", "25-59", "Feminine", 1, "NI-CI", "GT", status="ActualVictimOfTrafficking"),
     "newcomer": Known("nuevo-sendero", "Jolieth", "Ríos", "18-24", "Feminine", 0, "NI-RI"),
 }
 
@@ -193,6 +194,10 @@ def live(network: Network, calendar: Calendar, now: datetime) -> list[Story]:
     tell("darling", "PSS.CNS", "tejer-redes/consejeria", EMERGENCY, h(50), (h(49.9), "send"))
     lost = {"reason_code": "could_not_contact"}
     tell("olman", "PSS.PSY", "hospital-managua/psiquiatria", URGENT, d(9), (d(9), "send"), taken(d(8), -d(6)), (d(4), "not_deliver", lost))
+    # From Guatemala to Chinandega: who takes her along and who takes her in have said yes; the border has not, so she does not leave.
+    tell("journey", "HOU.SAFE", "luna-nueva/camas", NORMAL, d(4), (d(3.9), "send"), (d(3.5), "acknowledge"), taken(d(3), d(6)))
+    tell("journey", "RET.TRA", "mision/viaje", NORMAL, d(3), (d(2.9), "send"), (d(2.5), "acknowledge"), taken(d(2), d(5)))
+    tell("journey", "RET.REC", "migracion/recepcion", NORMAL, h(20), (h(19), "send"), (h(9), "acknowledge"))
     # Not sent yet.
     tell("benito", "MED.PRI", "salud-somoto/primaria", NORMAL, h(3))
     tell("gaby", "EDU.SCH", "instituto-chinandega/secundaria", NORMAL, h(2))

@@ -1,4 +1,4 @@
-"""A plan in the making: a woman who came home a week ago. Some steps are done, the house she waits for is late, the rest lies ahead."""
+"""Two plans in the making: a woman who came home a week ago, and one who waits in Guatemala until the border, too, has said that it receives her."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -7,23 +7,48 @@ from chassis.db import Transaction
 from demo.network import id_of
 from demo.story import Story
 from services.referrals.domain.plan import Plan, StepState
-from services.referrals.store import plans
+from services.referrals.store import plans, referrals
 from services.referrals.usecases.pathways import shipped
 
-WHO, SHE_ASKED_FOR = "keyling", "HOU.TRANS"
+HOME, AWAY = "keyling", "journey"
+LEGS = {"RET.TRA": "travel", "RET.REC": "reception", "HOU.SAFE": "housing"}
 
 
 def fill(tx: Transaction, stories: Iterable[Story], now: datetime) -> None:
-    """Begun with her file; its first steps were those of who sent her home."""
-    story = next(story for story in stories if story.referral.person_id == id_of("person", WHO) and story.need == SHE_ASKED_FOR)
-    person, begun = story.file.person, story.file.person.create_time
-    pathway = shipped()["return_and_reintegration"]
-    plan = Plan.begin(
-        id_of("plan", WHO), person.id, person.organization_id, pathway, person.coarse.department, begun - timedelta(days=9), begun
-    )
+    """Each begun with her file."""
+    told = list(stories)
+    plans.add(tx, _at_home([story for story in told if story.referral.person_id == id_of("person", HOME)], now))
+    legs = [story for story in told if story.referral.person_id == id_of("person", AWAY)]
+    plans.add(tx, _handed_over(legs, now))
+    for story in legs:
+        story.referral.wait_for_her()
+        referrals.keep_clocks(tx, story.referral)
+
+
+def _at_home(stories: list[Story], now: datetime) -> Plan:
+    """Some steps are done, the house she waits for is late, the rest lies ahead; who sent her home saw to the first ones."""
+    story = next(story for story in stories if story.need == "HOU.TRANS")
+    plan, begun = _begun(HOME, story, timedelta(days=9))
     for number, key in enumerate(("risk_check", "travel_papers", "travel", "reception")):
-        plan.take(key, StepState.MET, begun + timedelta(minutes=number))
+        plan.take(key, StepState.NOT_NEEDED, begun + timedelta(minutes=number), reason_code="done_elsewhere")
     plan.take("medical_check", StepState.MET, now - timedelta(days=1))
     plan.take("family", StepState.REFUSED_BY_PERSON, now - timedelta(hours=20))
     plan.take("housing", StepState.REFERRED, now - timedelta(hours=19), referral=(story.referral.id, story.referral.state))
-    plans.add(tx, plan)
+    return plan
+
+
+def _handed_over(stories: list[Story], now: datetime) -> Plan:
+    """All before the travel is done, and each leg is asked."""
+    plan, begun = _begun(AWAY, stories[0], timedelta(0))
+    for key in ("risk_check", "travel_papers"):
+        plan.take(key, StepState.MET, begun + timedelta(hours=4))
+    for story in stories:
+        plan.take(LEGS[story.need], StepState.REFERRED, now - timedelta(hours=9), referral=(story.referral.id, story.referral.state))
+    return plan
+
+
+def _begun(who: str, story: Story, ago: timedelta) -> tuple[Plan, datetime]:
+    person, begun = story.file.person, story.file.person.create_time
+    pathway = shipped()["return_and_reintegration"]
+    plan = Plan.begin(id_of("plan", who), person.id, person.organization_id, pathway, person.coarse.department, begun - ago, begun)
+    return plan, begun

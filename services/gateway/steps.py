@@ -71,6 +71,10 @@ def who_acts(referral: r.Referral, names: Names) -> str:
     """Whose turn it is, in words; empty when it is nobody's."""
     if not referral.turn:
         return ""
+    if referral.state == r.STATE_ACCEPTED and any(
+        leg.referral_id == referral.id and not leg.acting_organization_id for leg in referral.legs
+    ):
+        return _("Espera a las otras etapas del viaje")
     sender = referral.turn == r.TURN_SENDER
     if referral.side == (r.SIDE_SENDER if sender else r.SIDE_RECEIVER):
         return _("Le toca a su organización")

@@ -28,8 +28,8 @@ def hear(referrals: Referrals, clock: Clock, tx: Transaction, fact: Fact) -> Non
     match = _TYPE.fullmatch(fact.type)
     kind = match[1] if match else ""
     if kind == "organization":
-        organization = facts_pb2.OrganizationFact.FromString(fact.payload)
-        members.organization_changed(tx, organization.organization_id, organization.status_code, organization.organization_type_code)
+        said = facts_pb2.OrganizationFact.FromString(fact.payload)
+        members.organization_changed(tx, said.organization_id, said.status_code, said.organization_type_code, said.country_code)
     elif kind == "service":
         service = facts_pb2.ServiceFact.FromString(fact.payload)
         uses = [_USES[code] for code in service.criterion_codes if code in _USES] if service.criteria_said else None

@@ -10,6 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from chassis.outbox import Fact
 from chassis.wire import EnumCodec, etag, number, numbers, timestamp, word
 from protos.referrals.v1 import contacts_pb2, enquiries_pb2, facts_pb2, people_pb2, referrals_pb2
+from services.referrals.domain.chain import Link
 from services.referrals.domain.codes import short_code
 from services.referrals.domain.consent import Receipt
 from services.referrals.domain.contact import Contact, Triage
@@ -139,7 +140,28 @@ def clock_message(clock: Deadline) -> referrals_pb2.Clock:
     )
 
 
-def referral_message(referral: Referral, actor: Actor, now: datetime) -> referrals_pb2.Referral:
+def leg_message(link: Link, actor: Actor) -> referrals_pb2.Leg:
+    """A leg as this actor may see it: of a draft only its sender knows."""
+    referral = link.referral
+    sides = referral.sides(actor) if referral else frozenset()
+    shown = referral if referral and (referral.state is not State.DRAFT or Side.SENDER in sides) else None
+    return referrals_pb2.Leg(
+        key=link.step.key,
+        names=link.step.names,
+        need_code=link.step.need_code,
+        kind=number(referrals_pb2.LegKind, link.step.leg.value if link.step.leg else ""),
+        state=STATES.number(shown.state if shown else None),
+        settled=link.settled,
+        organization_id=shown.receiver_organization_id if shown else "",
+        country=link.country if shown else "",
+        planned_first_contact_time=timestamp(shown.planned_first_contact_time if shown else None),
+        acting_organization_id=link.acting_organization_id,
+        waits_for_keys=link.waits_for_keys,
+        referral_id=shown.id if shown and sides else "",
+    )
+
+
+def referral_message(referral: Referral, actor: Actor, now: datetime, legs: Iterable[Link] = ()) -> referrals_pb2.Referral:
     """A referral as this actor may see it."""
     sides = referral.sides(actor)
     side = (
@@ -173,6 +195,7 @@ def referral_message(referral: Referral, actor: Actor, now: datetime) -> referra
         if referral.is_receiver_alone(actor) or not (referral.followed_up or Side.SENDER in sides)
         else referral.following_id,
         "live": referral.state in LIVE,
+        "legs": [leg_message(link, actor) for link in legs],
     }
     plain = [each for each in referrals_pb2.Referral.DESCRIPTOR.fields if each.name not in shown]
     return referrals_pb2.Referral(**shown, **{each.name: _said(each, getattr(referral, each.name)) for each in plain})

@@ -89,6 +89,10 @@ def test_the_sender_hears_that_the_coordination_closed_a_need_and_the_receiver_n
     assert who(told_of(happening("need_closed", actor=SENDER), NOW)) == set()
 
 
+def test_that_a_leg_is_lost_while_she_is_on_her_way_who_sent_her_hears_with_the_coordination() -> None:
+    assert who(told_of(happening("leg_lost", actor=""), NOW)) == {TO_SENDER, TO_WORKER, TO_COORDINATION}
+
+
 def test_that_another_service_is_asked_the_receiver_hears_and_the_sender_if_others_did_it() -> None:
     assert who(told_of(happening("rerouted", actor=SENDER), NOW)) == {TO_RECEIVER}
     assert who(told_of(happening("rerouted", actor=COORDINATOR), NOW)) == {TO_RECEIVER, TO_SENDER, TO_WORKER}
@@ -162,8 +166,8 @@ def test_a_message_that_reached_nobody_is_told_to_the_coordination() -> None:
 def test_every_verb_that_the_referrals_service_says_is_known() -> None:
     from services.referrals.domain.lifecycle import TRANSITIONS
 
-    by_clock_and_in_draft = {"clock_reminded", "clock_breached", "clock_escalated", "drafted", "amended"}
-    assert {t.fact for t in TRANSITIONS} | by_clock_and_in_draft == VERBS
+    beside_the_table = {"clock_reminded", "clock_breached", "clock_escalated", "drafted", "amended", "leg_lost"}
+    assert {t.fact for t in TRANSITIONS} | beside_the_table == VERBS
 
 
 @pytest.mark.parametrize("verb", ["clock_reminded", "clock_breached", "clock_escalated"])

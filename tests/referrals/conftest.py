@@ -33,10 +33,14 @@ from services.referrals.usecases import contacts as usecases
 from tests.builders import NOON
 from tests.parts.postgres import Server as PostgresServer
 
-ORG = {name: f"{number:032x}" for number, name in enumerate(["hotline", "ngo", "shelter", "clinic", "police", "coalition"], start=1)}
-SERVICE = {name: f"{number:032x}" for number, name in enumerate(["shelter_bed", "clinic_visit", "police_report"], start=101)}
+ORG = {name: f"{number:032x}" for number, name in enumerate("hotline ngo shelter clinic police coalition mission border".split(), start=1)}
+SERVICE = {
+    name: f"{number:032x}" for number, name in enumerate("shelter_bed clinic_visit police_report journey welcome".split(), start=101)
+}
 SEVEN_POINTS = [point for point in people_pb2.Explained.values() if point]
-SERVICE_OWNER = {"shelter_bed": "shelter", "clinic_visit": "clinic", "police_report": "police"}
+SERVICE_OWNER = {"shelter_bed": "shelter", "clinic_visit": "clinic", "police_report": "police", "journey": "mission", "welcome": "border"}
+ABROAD = ("ngo", "mission")
+"""In Guatemala; the others are in Nicaragua."""
 
 
 @dataclass
@@ -121,7 +125,8 @@ def service(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) 
     server.start()
     with database.transaction(SYSTEM) as tx:
         for name, identifier in ORG.items():
-            members.note_member(tx, "organization", identifier, True, "APPROVED", "LAW_ENFORCEMENT" if name == "police" else "NGO")
+            kind, country = "LAW_ENFORCEMENT" if name == "police" else "NGO", "GT" if name in ABROAD else "NI"
+            members.note_member(tx, "organization", identifier, True, "APPROVED", kind, country=country)
         for name, identifier in SERVICE.items():
             members.note_service(tx, identifier, ORG[SERVICE_OWNER[name]], True)
     issuer = Issuer(keys.signing(folder, "tokens"), clock)

@@ -1,4 +1,5 @@
-"""In a real browser, before the real service: the pilot's return from Guatemala to Chinandega, over a year, by a clock that is handed over."""
+"""Before the real service: the pilot's return from Guatemala to Chinandega, handed from one organisation to the next, over a year, by a clock that is
+handed over. Who sends her works in a real browser, the others by REST."""
 
 from __future__ import annotations
 
@@ -12,16 +13,19 @@ from google.protobuf.message import Message
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
-from protos.referrals.v1 import people_pb2, plans_pb2
+from protos.referrals.v1 import plans_pb2
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import i18n
 from services.gateway.clients import AUDIENCES, refusal_of
 from tests.builders import NOON
+from tests.gateway.api_gateway import System
 from tests.gateway.conftest import FLAGS
 from tests.gateway.pages_gateway import PlayedServices, pages, served
 from tests.gateway.test_pages_in_browser import open_pages
-from tests.referrals.conftest import ORG, Client, Service, Story
+from tests.referrals.conftest import ABROAD, ORG, SERVICE, Client, Service, Story
+from tests.referrals.test_chain_rpc import LEGS
 
 DAY = timedelta(days=1)
 
@@ -43,17 +47,49 @@ class Real:
         return call
 
 
+CALLED = {"ngo": "Casa Nahual", "mission": "Misión de retorno", "border": "Puesto de El Guasaule", "shelter": "Albergue Luna Nueva"}
+
+
 def site_of(client: Client, organization: str, role: contract_pb2.Role.ValueType) -> PlayedServices:
     """The directory is played; people, referrals and plans are real."""
     played = PlayedServices()
     for stub in ("people", "referrals", "plans"):
         setattr(played, stub, Real(client))
+    country = "GT" if organization in ABROAD else "NI"
     played.answers["IssueToken"] = m.IssueTokenResponse(
         tokens=dict.fromkeys(AUDIENCES, "t"),
         worker=m.Worker(id=client.caller.id, name="Rosa Méndez", roles=[role], language="es"),
-        organization=m.OrganizationRef(id=ORG[organization], name="Casa Puentes", country="NI", department="NI-CI"),
+        organization=m.OrganizationRef(id=ORG[organization], name=CALLED.get(organization, "Coalición"), country=country),
+    )
+    played.answers["BatchGet"] = d.BatchGetResponse(
+        organizations=[
+            d.Organization(id=ORG[each], name=name, country="GT" if each in ABROAD else "NI", status=d.ORGANIZATION_STATUS_APPROVED)
+            for each, name in CALLED.items()
+        ]
     )
     return played
+
+
+class Partner:
+    """Another organisation's system, by REST."""
+
+    def __init__(self, service: Service, organization: str) -> None:
+        self._system = System(pages(site_of(service.as_(organization, "WORKER"), organization, contract_pb2.ROLE_WORKER)).test_client())
+        self._service = service
+
+    def get(self, identifier: str) -> dict[str, Any]:
+        """The referral, with its line."""
+        answer = self._system.get(f"/referrals/{identifier}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json)
+
+    def act(self, identifier: str, verb: str, status: int = 200, **fields: Any) -> dict[str, Any]:
+        """Takes a step of a referral as it is now."""
+        etag = self._system.get(f"/referrals/{identifier}").headers["ETag"]
+        fields = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
+        answer = self._system.post(f"/referrals/{identifier}/{verb}", fields, If_Match=etag)
+        assert answer.status_code == status, answer.text
+        return dict(answer.json)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +106,15 @@ def worker(browser: Browser, service: Service, monkeypatch: pytest.MonkeyPatch) 
     with served(pages(site_of(service.as_("ngo", "WORKER"), "ngo", contract_pb2.ROLE_WORKER))) as site:
         page = open_pages(browser.new_context(locale="es-NI", viewport={"width": 360, "height": 800}), site, True)
         page.set_default_timeout(10_000)
+        yield page
+        page.context.close()
+
+
+@pytest.fixture
+def escort(browser: Browser, service: Service) -> Iterator[Page]:
+    """Who takes her along."""
+    with served(pages(site_of(service.as_("mission", "WORKER"), "mission", contract_pb2.ROLE_WORKER))) as site:
+        page = open_pages(browser.new_context(locale="es-NI"), site, True)
         yield page
         page.context.close()
 
@@ -96,8 +141,37 @@ def at(service: Service, page: Page, moment: datetime) -> None:
     page.reload()
 
 
-def test_a_woman_comes_home_and_her_plan_goes_with_her_for_a_year(worker: Page, coordinator: Page, story: Story, service: Service) -> None:
+def line(page: Page) -> list[str]:
+    """What the line of the journey says, leg by leg, after who sends her."""
+    first, *legs = [
+        " ".join(leg.split()) for leg in page.get_by_role("list", name="El viaje por etapas").get_by_role("listitem").all_inner_texts()
+    ]
+    assert first in ("La envía ustedes, Guatemala", "La envía Casa Nahual, Guatemala")
+    return legs
+
+
+def refer(page: Page, story: Story, plan_id: str, key: str, step: str) -> str:
+    """From the step to a referral that was sent, on a consent for that place."""
+    page.goto(f"{page.url.partition('/plans/')[0].partition('/referrals/')[0]}/plans/{plan_id}")
+    row(page, step).get_by_role("button", name="Remitir").click()
+    plan = story.ngo.GetPlan(plans_pb2.GetPlanRequest(id=plan_id))
+    draft = story.ngo.GetReferral(r.GetReferralRequest(id=next(one.referral_id for one in plan.steps if one.key == key)))
+    need, service, organization = LEGS[key]
+    assert (draft.need_code, draft.person_id) == (need, plan.person_id)
+    receipt = story.receipt(plan.person_id, recipient=ORG[organization], purposes=[need[:3]])
+    change = r.UpdateReferralRequest(
+        referral=r.Referral(id=draft.id, etag=draft.etag, urgency=r.URGENCY_URGENT, service_id=SERVICE[service])
+    )
+    change.update_mask.paths.extend(["urgency", "service_id"])
+    draft = story.ngo.UpdateReferral(change)
+    return str(story.ngo.SendReferral(r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)).id)
+
+
+def test_a_woman_comes_home_from_hand_to_hand_and_her_plan_goes_with_her_for_a_year(
+    worker: Page, escort: Page, coordinator: Page, story: Story, service: Service
+) -> None:
     page = worker
+    mission, border, shelter = (Partner(service, each) for each in ("mission", "border", "shelter"))
     her = story.person()
     origin = page.url.removesuffix("/today")
     page.goto(f"{origin}/people/{her.id}")
@@ -106,29 +180,57 @@ def test_a_woman_comes_home_and_her_plan_goes_with_her_for_a_year(worker: Page, 
     page.get_by_role("button", name="Empezar").click()
     expect(page.locator("h1")).to_have_text("Retorno y reintegración")
     expect(page.locator("main")).to_contain_text("0 de 14 pasos resueltos")
-    # Before she leaves: what the travel waits for.
+    plan = story.ngo.ListPlans(plans_pb2.ListPlansRequest(person_id=her.id)).plans[0]
+    assert all("Nadie la recibe todavía Le toca a su organización" in leg for leg in line(page))
+    # Before she leaves: what the travel waits for, and who is asked ahead.
     expect(row(page, "3. Viaje acompañado")).to_contain_text("Antes: Valorar el riesgo antes de volver, Documento de viaje y consulado")
     expect(row(page, "3. Viaje acompañado").get_by_role("button", name="Ya se hizo")).to_have_count(0)
     done(page, "1. Valorar el riesgo")
     done(page, "2. Documento de viaje")
-    at(service, page, NOON + 20 * DAY)
-    done(page, "3. Viaje acompañado")
-    done(page, "4. Recepción")
-    arrived = NOON + 20 * DAY
-    # A shelter is asked for from the step; nobody was there in a day, and that is in Today, too.
-    row(page, "5. Un lugar seguro").get_by_role("button", name="Remitir").click()
-    plan = story.ngo.ListPlans(plans_pb2.ListPlansRequest(person_id=her.id)).plans[0]
-    housing = next(step for step in plan.steps if step.key == "housing")
-    draft = story.ngo.GetReferral(r.GetReferralRequest(id=housing.referral_id))
-    assert (housing.state, draft.need_code, draft.person_id) == (plans_pb2.PLAN_STEP_STATE_REFERRED, "HOU.SAFE", her.id)
+    housing = refer(page, story, plan.id, "housing", "5. Un lugar seguro")
+    reception = refer(page, story, plan.id, "reception", "4. Recepción")
+    travel = refer(page, story, plan.id, "travel", "3. Viaje acompañado")
+    leaves, arrives = NOON + 20 * DAY, NOON + 21 * DAY
+    shelter.act(housing, "accept", planned_first_contact_time=arrives)
+    mission.act(travel, "accept", planned_first_contact_time=leaves)
+    # She does not leave before the border, too, has said yes.
+    service.clock.set(leaves)
+    refused = mission.act(travel, "start", 409, first_contact_time=leaves)
+    assert (refused["reason"], refused["about"]) == ("legs_not_accepted", ["reception"])
+    page.goto(f"{origin}/plans/{plan.id}")
+    assert ["Le toca a" in leg for leg in line(page)] == [False, True, False]
+    assert line(page)[1].endswith("Puesto de El Guasaule, Nicaragua Enviada Le toca a Puesto de El Guasaule")
+    expect(page.locator("main")).to_contain_text(
+        "Todavía no puede salir. Antes tienen que aceptar: recepción en la frontera o el aeropuerto."
+    )
+    escort.goto(f"{escort.url.removesuffix('/today')}/referrals/{travel}")
+    assert [leg.split(" ")[0] for leg in line(escort)] == ["Viaje", "Recepción"], "beside its own leg, and no further"
+    expect(escort.locator("#do")).to_contain_text("Todavía no puede salir")
+    border.act(reception, "accept", planned_first_contact_time=arrives)
+    assert [leg["key"] for leg in border.get(reception)["legs"]] == ["travel", "reception", "housing"]
+    assert [leg.get("acting_organization_id") for leg in border.get(reception)["legs"]] == [ORG["mission"], None, None]
+    escort.reload()
+    expect(escort.locator("#do")).not_to_contain_text("Todavía no puede salir")
+    mission.act(travel, "start", first_contact_time=leaves)
+    # From Guatemala over the border to Chinandega.
+    service.clock.set(arrives)
+    border.act(reception, "start", first_contact_time=arrives)
+    border.act(reception, "complete", outcome_code="fully_met")
+    mission.act(travel, "complete", outcome_code="fully_met")
+    page.reload()
+    assert ["Le toca a Albergue Luna Nueva" in leg for leg in line(page)] == [False, False, True]
+    # Nobody was there in a day, and that is in Today, too.
+    arrived = arrives
     service.clock.set(arrived + 2 * DAY)
     page.goto(f"{origin}/today")
     expect(page.get_by_role("list", name="Pasos atrasados")).to_contain_text("Un lugar seguro para vivir")
-    sheltered(story, draft)
+    shelter.act(housing, "start", first_contact_time=arrived + 2 * DAY)
+    shelter.act(housing, "complete", outcome_code="fully_met")
     page.goto(f"{origin}/today")
     expect(page.get_by_role("list", name="Pasos atrasados")).to_have_count(0)
     page.goto(f"{origin}/plans/{plan.id}")
     expect(row(page, "5. Un lugar seguro").locator(".state").first).to_have_text("Cumplido")
+    assert ["Cumplido" in leg and "Le toca" not in leg for leg in line(page)] == [True] * 3
     # She wants no talk with her family; her right, and nothing else waits for it.
     talk = row(page, "9. Mediación")
     talk.locator("summary").click()
@@ -169,22 +271,3 @@ def test_a_woman_comes_home_and_her_plan_goes_with_her_for_a_year(worker: Page, 
     page.get_by_role("button", name="Terminar").click()
     expect(page.locator("main")).to_contain_text("Se cumplió")
     assert story.ngo.GetPlan(plans_pb2.GetPlanRequest(id=plan.id)).pathway.version == 1
-
-
-def sheltered(story: Story, draft: r.Referral) -> None:
-    """The way of the referral: sent, taken on, helped."""
-    now = story.service.clock.now()
-    story.receipt(draft.person_id)
-    change = r.UpdateReferralRequest(
-        referral=r.Referral(id=draft.id, etag=draft.etag, urgency=r.URGENCY_EMERGENCY, service_id=f"{101:032x}")
-    )
-    change.update_mask.paths.extend(["urgency", "service_id"])
-    draft = story.ngo.UpdateReferral(change)
-    receipt = story.ngo.ListReceipts(people_pb2.ListReceiptsRequest(person_id=draft.person_id)).receipts[0]
-    sent = story.ngo.SendReferral(r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
-    accept = r.AcceptReferralRequest(id=sent.id, etag=sent.etag)
-    accept.planned_first_contact_time.FromDatetime(now)
-    start = r.StartReferralRequest(id=sent.id, etag=story.shelter.AcceptReferral(accept).etag)
-    start.first_contact_time.FromDatetime(now)
-    started = story.shelter.StartReferral(start)
-    story.shelter.CompleteReferral(r.CompleteReferralRequest(id=sent.id, etag=started.etag, outcome_code=r.OUTCOME_FULLY_MET))

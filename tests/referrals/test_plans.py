@@ -61,7 +61,7 @@ def test_a_step_waits_for_those_before_it_and_says_for_which() -> None:
     plan.take("risk_check", MET, NOON)
     assert refused(lambda: plan.take("travel", MET, NOON)) == "step_waits travel_papers"
     plan.take("travel_papers", NOT_NEEDED, NOON, reason_code="has_it")
-    plan.take("travel", MET, NOON)
+    plan.take("travel", NOT_NEEDED, NOON, reason_code="done_elsewhere")
     assert plan.steps["reception"].due_time == NOON + DAY
 
 

@@ -372,18 +372,3 @@ def test_of_the_network_only_what_ten_plans_share_is_told_and_of_ones_own_all(st
     }
     assert (late["care"], late["medical_check"]) == (9, 0)
     assert not service.as_("coalition", "MANAGER").GetCompliance(pb.GetComplianceRequest()).groups
-
-
-def test_the_whole_return_from_guatemala_to_chinandega_in_a_year(story: Story, service: Service) -> None:
-    """The pilot's, with a clock that is handed over."""
-    plan = begun(story, "return_and_reintegration")
-    days = {
-        "risk_check": 5, "travel_papers": 9, "travel": 20, "reception": 21, "housing": 21, "medical_check": 22, "first_aid": 22, "documents": 40,
-        "family": 60, "livelihood": 120, "follow_up_1": 50, "follow_up_3": 111, "follow_up_6": 200, "follow_up_12": 380,
-    }  # fmt: skip
-    for key, day in sorted(days.items(), key=lambda item: (item[1], item[0] != "reception")):
-        service.clock.set(NOON + day * DAY)
-        plan = update(story.ngo, plan, key, MET)
-    late = [step.key for step in plan.steps if step.settle_time.ToDatetime() > step.due_time.ToDatetime()]
-    assert (late, plan.HasField("next_due_time")) == (["livelihood"], False)
-    story.ngo.ClosePlan(pb.ClosePlanRequest(id=plan.id, etag=plan.etag, reason_code=pb.PLAN_CLOSE_REASON_FULFILLED))

@@ -12,6 +12,7 @@ from chassis.tokens import SYSTEM
 from protos.partners.v1 import facts_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import subscriptions
+from services.referrals.store import members
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
 
@@ -38,7 +39,7 @@ class Hearing:
             subscriptions.hear(self._service.made.referrals, self._service.clock, tx, Fact("subject", 1, type_, payload, NOON))
 
     def organization(self, name: str, status: str) -> None:
-        said = facts_pb2.OrganizationFact(organization_id=ORG[name], organization_type_code="NGO", status_code=status)
+        said = facts_pb2.OrganizationFact(organization_id=ORG[name], organization_type_code="NGO", status_code=status, country_code="NI")
         self.fact("enlace.organization.changed.v1", said.SerializeToString())
 
     def worker(self, client: Client, status: str) -> None:
@@ -114,6 +115,12 @@ def test_by_what_a_service_decides_is_known_once_it_was_said(service: Service, h
     )
     hear.fact("enlace.service.changed.v1", said.SerializeToString())
     assert uses() == ["gender", "age_band"], "what is newer than this service is nothing that an enquiry says"
+
+
+def test_in_which_country_a_member_is_is_known_once_it_was_said(service: Service, hear: Hearing) -> None:
+    hear.organization("shelter", "APPROVED")
+    with service.database.transaction(SYSTEM) as tx:
+        assert members.countries(tx, [ORG["shelter"], "f" * 32]) == {ORG["shelter"]: "NI"}
 
 
 def test_a_service_that_is_no_longer_offered_is_not_known(story: Story, hear: Hearing) -> None:

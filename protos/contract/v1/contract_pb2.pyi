@@ -234,6 +234,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The service does not offer this, or not any more. Read the enquiry again, and take another offer."""
     REASON_TOO_MANY_ENQUIRIES: _Reason.ValueType  # 87
     """More enquiries than a member may have open, or make in a day. Close one, or wait."""
+    REASON_LEGS_NOT_ACCEPTED: _Reason.ValueType  # 88
+    """She does not leave before every leg that follows is accepted; `about` names those that are not. Wait for them, or ask another service for them."""
+    REASON_RECEIPT_OF_ANOTHER_LEG: _Reason.ValueType  # 89
+    """Another leg of the same hand-over stands on this consent; `about` names it. Each needs a consent of its own."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -377,6 +381,10 @@ REASON_OFFER_GONE: Reason.ValueType  # 86
 """The service does not offer this, or not any more. Read the enquiry again, and take another offer."""
 REASON_TOO_MANY_ENQUIRIES: Reason.ValueType  # 87
 """More enquiries than a member may have open, or make in a day. Close one, or wait."""
+REASON_LEGS_NOT_ACCEPTED: Reason.ValueType  # 88
+"""She does not leave before every leg that follows is accepted; `about` names those that are not. Wait for them, or ask another service for them."""
+REASON_RECEIPT_OF_ANOTHER_LEG: Reason.ValueType  # 89
+"""Another leg of the same hand-over stands on this consent; `about` names it. Each needs a consent of its own."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

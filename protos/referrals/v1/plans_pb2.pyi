@@ -364,6 +364,7 @@ class PathwayStep(_message.Message):
     DEADLINE_FROM_KEY_FIELD_NUMBER: _builtins.int
     LEGAL_BASIS_CODES_FIELD_NUMBER: _builtins.int
     ROLE_CODE_FIELD_NUMBER: _builtins.int
+    LEG_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """A word, the same from version to version."""
     need_code: _builtins.str
@@ -374,13 +375,15 @@ class PathwayStep(_message.Message):
     """From which step its time counts. Absent: from the start of the plan."""
     role_code: Global___PlanRole.ValueType
     """Who answers for it."""
+    leg: _referrals_pb2.LegKind.ValueType
+    """Which part it has in a hand-over across borders. Absent: none."""
     @_builtins.property
     def names(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Its name by language: es, en, fr."""
 
     @_builtins.property
     def after_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The steps that have to be settled before it is referred or met: met, not needed, or refused by her."""
+        """The steps that have to be settled before it is met, and before it is referred unless it is an arrival: met, not needed, or refused by her."""
 
     @_builtins.property
     def document_codes(self) -> _containers.RepeatedScalarFieldContainer[Global___PlanDocument.ValueType]:
@@ -402,10 +405,11 @@ class PathwayStep(_message.Message):
         deadline_from_key: _builtins.str = ...,
         legal_basis_codes: _abc.Iterable[Global___LegalBasis.ValueType] | None = ...,
         role_code: Global___PlanRole.ValueType = ...,
+        leg: _referrals_pb2.LegKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_keys", b"after_keys", "deadline_from_key", b"deadline_from_key", "deadline_hours", b"deadline_hours", "document_codes", b"document_codes", "key", b"key", "legal_basis_codes", b"legal_basis_codes", "names", b"names", "need_code", b"need_code", "role_code", b"role_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_keys", b"after_keys", "deadline_from_key", b"deadline_from_key", "deadline_hours", b"deadline_hours", "document_codes", b"document_codes", "key", b"key", "leg", b"leg", "legal_basis_codes", b"legal_basis_codes", "names", b"names", "need_code", b"need_code", "role_code", b"role_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -457,6 +461,7 @@ class Plan(_message.Message):
     CLOSE_REASON_CODE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    LEGS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The plan."""
     etag: _builtins.str
@@ -495,6 +500,10 @@ class Plan(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it last changed."""
 
+    @_builtins.property
+    def legs(self) -> _containers.RepeatedCompositeFieldContainer[_referrals_pb2.Leg]:
+        """The hand-over as one line: those steps that are legs and are not passed over. Absent: there is none."""
+
     def __init__(
         self,
         *,
@@ -510,10 +519,11 @@ class Plan(_message.Message):
         close_reason_code: Global___PlanCloseReason.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        legs: _abc.Iterable[_referrals_pb2.Leg] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "create_time", b"create_time", "next_due_time", b"next_due_time", "pathway", b"pathway", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_reason_code", b"close_reason_code", "close_time", b"close_time", "create_time", b"create_time", "etag", b"etag", "id", b"id", "latest_version", b"latest_version", "next_due_time", b"next_due_time", "pathway", b"pathway", "person_id", b"person_id", "start_time", b"start_time", "steps", b"steps", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_reason_code", b"close_reason_code", "close_time", b"close_time", "create_time", b"create_time", "etag", b"etag", "id", b"id", "latest_version", b"latest_version", "legs", b"legs", "next_due_time", b"next_due_time", "pathway", b"pathway", "person_id", b"person_id", "start_time", b"start_time", "steps", b"steps", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -155,6 +155,7 @@ class PlansServicer:
     def UpdatePlanStep(self, request, context):
         """Says how a step stands. A step that is referred to a referral is met by itself when that one is completed with help, and open again when it ends
         without; a reopened one opens it again. step_waits: what has to be settled before is not; `about` names the steps. plan_closed: nothing changes any more.
+        A leg behind the departure may be referred ahead of its turn.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,6 +53,7 @@ class PlansStub:
     UpdatePlanStep: _grpc.UnaryUnaryMultiCallable[_plans_pb2.UpdatePlanStepRequest, _plans_pb2.Plan]
     """Says how a step stands. A step that is referred to a referral is met by itself when that one is completed with help, and open again when it ends
     without; a reopened one opens it again. step_waits: what has to be settled before is not; `about` names the steps. plan_closed: nothing changes any more.
+    A leg behind the departure may be referred ahead of its turn.
     """
     MovePlan: _grpc.UnaryUnaryMultiCallable[_plans_pb2.MovePlanRequest, _plans_pb2.Plan]
     """Moves a plan to a newer version of its pathway: steps with the same key stay as they are, others begin open, and what it no longer has is gone."""
@@ -90,6 +91,7 @@ class PlansAsyncStub(PlansStub):
     UpdatePlanStep: _aio.UnaryUnaryMultiCallable[_plans_pb2.UpdatePlanStepRequest, _plans_pb2.Plan]  # type: ignore[assignment]
     """Says how a step stands. A step that is referred to a referral is met by itself when that one is completed with help, and open again when it ends
     without; a reopened one opens it again. step_waits: what has to be settled before is not; `about` names the steps. plan_closed: nothing changes any more.
+    A leg behind the departure may be referred ahead of its turn.
     """
     MovePlan: _aio.UnaryUnaryMultiCallable[_plans_pb2.MovePlanRequest, _plans_pb2.Plan]  # type: ignore[assignment]
     """Moves a plan to a newer version of its pathway: steps with the same key stay as they are, others begin open, and what it no longer has is gone."""
@@ -172,6 +174,7 @@ class PlansServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_plans_pb2.Plan, _abc.Awaitable[_plans_pb2.Plan]]:
         """Says how a step stands. A step that is referred to a referral is met by itself when that one is completed with help, and open again when it ends
         without; a reopened one opens it again. step_waits: what has to be settled before is not; `about` names the steps. plan_closed: nothing changes any more.
+        A leg behind the departure may be referred ahead of its turn.
         """
 
     @_abc_1.abstractmethod

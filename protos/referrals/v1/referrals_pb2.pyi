@@ -200,6 +200,28 @@ TURN_SENDER: Turn.ValueType  # 1
 TURN_RECEIVER: Turn.ValueType  # 2
 Global___Turn: _TypeAlias = Turn  # noqa: Y015
 
+class _LegKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LegKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LegKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LEG_KIND_UNSPECIFIED: _LegKind.ValueType  # 0
+    LEG_KIND_DEPARTURE: _LegKind.ValueType  # 1
+    """with it she leaves: it begins when all that follow are accepted"""
+    LEG_KIND_ARRIVAL: _LegKind.ValueType  # 2
+    """somebody takes her over after that"""
+
+class LegKind(_LegKind, metaclass=_LegKindEnumTypeWrapper):
+    """Which part a leg has in a hand-over."""
+
+LEG_KIND_UNSPECIFIED: LegKind.ValueType  # 0
+LEG_KIND_DEPARTURE: LegKind.ValueType  # 1
+"""with it she leaves: it begins when all that follow are accepted"""
+LEG_KIND_ARRIVAL: LegKind.ValueType  # 2
+"""somebody takes her over after that"""
+Global___LegKind: _TypeAlias = LegKind  # noqa: Y015
+
 class _AgeBand:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -749,6 +771,7 @@ class Referral(_message.Message):
     APPOINTMENT_TIME_FIELD_NUMBER: _builtins.int
     NEED_CLOSE_REASON_CODE_FIELD_NUMBER: _builtins.int
     FOLLOWING_ID_FIELD_NUMBER: _builtins.int
+    LEGS_FIELD_NUMBER: _builtins.int
     ASSAULT_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The referral."""
@@ -861,6 +884,12 @@ class Referral(_message.Message):
         """Of the open appointment; absent: there is none."""
 
     @_builtins.property
+    def legs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Leg]:
+        """Of a leg of a hand-over across borders (docs/pathways.md), in GetReferral only: to its sender and a coordinator the whole line; to its receiver its own
+        leg and those directly before and after, while it may open the person's data for it. Absent: it is no leg, or none that this caller may see.
+        """
+
+    @_builtins.property
     def assault_time(self) -> _timestamp_pb2.Timestamp:
         """When she was assaulted, at most 120 hours ago; kept to the hour, of a draft as it is said here or by its contact. While a health clock runs it is an
         emergency at least. Absent in the coordinator's view.
@@ -910,15 +939,108 @@ class Referral(_message.Message):
         appointment_time: _timestamp_pb2.Timestamp | None = ...,
         need_close_reason_code: Global___NeedCloseReason.ValueType = ...,
         following_id: _builtins.str = ...,
+        legs: _abc.Iterable[Global___Leg] | None = ...,
         assault_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["appointment_time", b"appointment_time", "assault_time", b"assault_time", "create_time", b"create_time", "first_contact_time", b"first_contact_time", "next_due_time", b"next_due_time", "person", b"person", "planned_first_contact_time", b"planned_first_contact_time", "review_time", b"review_time", "send_time", b"send_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_verbs", b"allowed_verbs", "alternative_service_id", b"alternative_service_id", "appointment_time", b"appointment_time", "assault_time", b"assault_time", "based_on_id", b"based_on_id", "clocks", b"clocks", "code", b"code", "contact_id", b"contact_id", "create_time", b"create_time", "delivered_need_codes", b"delivered_need_codes", "etag", b"etag", "expected_wait_days", b"expected_wait_days", "first_contact_time", b"first_contact_time", "following_id", b"following_id", "id", b"id", "live", b"live", "main_step", b"main_step", "need_close_reason_code", b"need_close_reason_code", "need_code", b"need_code", "next_due_time", b"next_due_time", "outcome_code", b"outcome_code", "override_reason_code", b"override_reason_code", "person", b"person", "person_id", b"person_id", "planned_first_contact_time", b"planned_first_contact_time", "question_code", b"question_code", "reason_code", b"reason_code", "receipt_id", b"receipt_id", "receiver_organization_id", b"receiver_organization_id", "responsible_desk_code", b"responsible_desk_code", "responsible_worker_id", b"responsible_worker_id", "review_time", b"review_time", "send_time", b"send_time", "sender_organization_id", b"sender_organization_id", "sender_worker_id", b"sender_worker_id", "service_id", b"service_id", "side", b"side", "state", b"state", "turn", b"turn", "unanswered", b"unanswered", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_verbs", b"allowed_verbs", "alternative_service_id", b"alternative_service_id", "appointment_time", b"appointment_time", "assault_time", b"assault_time", "based_on_id", b"based_on_id", "clocks", b"clocks", "code", b"code", "contact_id", b"contact_id", "create_time", b"create_time", "delivered_need_codes", b"delivered_need_codes", "etag", b"etag", "expected_wait_days", b"expected_wait_days", "first_contact_time", b"first_contact_time", "following_id", b"following_id", "id", b"id", "legs", b"legs", "live", b"live", "main_step", b"main_step", "need_close_reason_code", b"need_close_reason_code", "need_code", b"need_code", "next_due_time", b"next_due_time", "outcome_code", b"outcome_code", "override_reason_code", b"override_reason_code", "person", b"person", "person_id", b"person_id", "planned_first_contact_time", b"planned_first_contact_time", "question_code", b"question_code", "reason_code", b"reason_code", "receipt_id", b"receipt_id", "receiver_organization_id", b"receiver_organization_id", "responsible_desk_code", b"responsible_desk_code", "responsible_worker_id", b"responsible_worker_id", "review_time", b"review_time", "send_time", b"send_time", "sender_organization_id", b"sender_organization_id", "sender_worker_id", b"sender_worker_id", "service_id", b"service_id", "side", b"side", "state", b"state", "turn", b"turn", "unanswered", b"unanswered", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Referral: _TypeAlias = Referral  # noqa: Y015
+
+@_typing.final
+class Leg(_message.Message):
+    """A leg of a hand-over as it stands: a step of a plan by which one organisation hands her to the next. Nothing of who she is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class NamesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    KEY_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    NEED_CODE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    SETTLED_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    COUNTRY_FIELD_NUMBER: _builtins.int
+    PLANNED_FIRST_CONTACT_TIME_FIELD_NUMBER: _builtins.int
+    ACTING_ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    WAITS_FOR_KEYS_FIELD_NUMBER: _builtins.int
+    REFERRAL_ID_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """The step of the pathway."""
+    need_code: _builtins.str
+    """What is needed, see /taxonomy."""
+    kind: Global___LegKind.ValueType
+    """Which part it has."""
+    state: Global___State.ValueType
+    """Where its referral stands. Absent: nobody is asked; a draft is its sender's own."""
+    settled: _builtins.bool
+    """It is met."""
+    organization_id: _builtins.str
+    """Who is asked, or takes her over. Absent: nobody yet."""
+    country: _builtins.str
+    """In which country that is."""
+    acting_organization_id: _builtins.str
+    """Who takes the next step. Absent: nobody for now."""
+    referral_id: _builtins.str
+    """Its referral, where the caller may see that."""
+    @_builtins.property
+    def names(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What the step is called, by language."""
+
+    @_builtins.property
+    def planned_first_contact_time(self) -> _timestamp_pb2.Timestamp:
+        """When she is expected."""
+
+    @_builtins.property
+    def waits_for_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of the departure: the legs that are not accepted yet, without which it does not begin."""
+
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        names: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        need_code: _builtins.str = ...,
+        kind: Global___LegKind.ValueType = ...,
+        state: Global___State.ValueType = ...,
+        settled: _builtins.bool = ...,
+        organization_id: _builtins.str = ...,
+        country: _builtins.str = ...,
+        planned_first_contact_time: _timestamp_pb2.Timestamp | None = ...,
+        acting_organization_id: _builtins.str = ...,
+        waits_for_keys: _abc.Iterable[_builtins.str] | None = ...,
+        referral_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["planned_first_contact_time", b"planned_first_contact_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acting_organization_id", b"acting_organization_id", "country", b"country", "key", b"key", "kind", b"kind", "names", b"names", "need_code", b"need_code", "organization_id", b"organization_id", "planned_first_contact_time", b"planned_first_contact_time", "referral_id", b"referral_id", "settled", b"settled", "state", b"state", "waits_for_keys", b"waits_for_keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Leg: _TypeAlias = Leg  # noqa: Y015
 
 @_typing.final
 class CoarsePerson(_message.Message):

@@ -371,7 +371,8 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StartReferral(self, request, context):
-        """Says that help has begun: accepted → in_progress. Receiver.
+        """Says that help has begun: accepted → in_progress. Receiver. legs_not_accepted: it is the departure of a hand-over.
+        step_waits: it is a leg of one, and she has not left.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

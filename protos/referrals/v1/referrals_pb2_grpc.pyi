@@ -97,7 +97,9 @@ class ReferralsStub:
     suspended, without being asked.
     """
     StartReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.StartReferralRequest, _referrals_pb2.Referral]
-    """Says that help has begun: accepted → in_progress. Receiver."""
+    """Says that help has begun: accepted → in_progress. Receiver. legs_not_accepted: it is the departure of a hand-over.
+    step_waits: it is a leg of one, and she has not left.
+    """
     ScheduleAppointment: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ScheduleAppointmentRequest, _referrals_pb2.Referral]
     """Says when she will be met: in_progress, stays. Receiver. One is open at a time: another takes its place. SILENCE starts again, at its time.
     appointment_time out_of_range: it is over for more than an hour, or more than 90 days ahead.
@@ -211,7 +213,9 @@ class ReferralsAsyncStub(ReferralsStub):
     suspended, without being asked.
     """
     StartReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.StartReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """Says that help has begun: accepted → in_progress. Receiver."""
+    """Says that help has begun: accepted → in_progress. Receiver. legs_not_accepted: it is the departure of a hand-over.
+    step_waits: it is a leg of one, and she has not left.
+    """
     ScheduleAppointment: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ScheduleAppointmentRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Says when she will be met: in_progress, stays. Receiver. One is open at a time: another takes its place. SILENCE starts again, at its time.
     appointment_time out_of_range: it is over for more than an hour, or more than 90 days ahead.
@@ -448,7 +452,9 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.StartReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """Says that help has begun: accepted → in_progress. Receiver."""
+        """Says that help has begun: accepted → in_progress. Receiver. legs_not_accepted: it is the departure of a hand-over.
+        step_waits: it is a leg of one, and she has not left.
+        """
 
     @_abc_1.abstractmethod
     def ScheduleAppointment(

@@ -43,6 +43,11 @@ class Line:
         return self.standing.state in SETTLED
 
     @property
+    def ahead(self) -> bool:
+        """Whom she comes to is asked before she leaves."""
+        return self.step.leg == r.LEG_KIND_ARRIVAL
+
+    @property
     def by_us(self) -> bool:
         """Mostly done by who holds the file, so that nobody else is asked first."""
         return self.step.role_code in (pb.PLAN_ROLE_CASE_WORKER, pb.PLAN_ROLE_LINE_OPERATOR)
@@ -78,6 +83,7 @@ def render(identifier: str, part: str, errors: dict[str, str]) -> str:
         plan=plan,
         file=clients().people.GetPerson(p.GetPersonRequest(id=plan.person_id)),
         lines=lines,
+        names=names.names({session.me().organization_id, *(leg.organization_id for leg in plan.legs)} if plan.legs else ()),
         settled=sum(line.settled for line in lines),
         part=part,
         errors=errors,

@@ -73,9 +73,14 @@ def listing() -> str:
 def show(identifier: str) -> str | tuple[str, int]:
     """One referral. A page that asks by itself and has this version gets nothing: its notes would be opened, on record, though nobody looked anew."""
     referral = fetch(identifier)
-    if session.asked_by_itself() and request.headers.get("If-None-Match") == referral.etag:
+    if session.asked_by_itself() and request.headers.get("If-None-Match") == version(referral):
         return "", 304
     return render(referral, Filled())
+
+
+def version(referral: r.Referral) -> str:
+    """That of what the page shows: its own, and how the legs beside it stand."""
+    return referral.etag + "".join(f".{leg.state}{leg.settled:d}" for leg in referral.legs)
 
 
 def fetch(identifier: str) -> r.Referral:
@@ -89,7 +94,8 @@ def render(referral: r.Referral, filled: Filled) -> str:
     notices = notices_of(referral)
     seen = names.names(
         {referral.sender_organization_id, referral.receiver_organization_id, *(e.actor_organization_id for e in events)}
-        | {n.organization_id for n in notices},
+        | {n.organization_id for n in notices}
+        | {leg.organization_id for leg in referral.legs},
         {referral.service_id, referral.alternative_service_id},
         {referral.sender_worker_id, referral.responsible_worker_id, *(e.actor_id for e in events if e.actor_kind == r.ACTOR_KIND_WORKER)},
     )
@@ -99,6 +105,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
     return render_template(
         "referral.html",
         referral=referral,
+        version=version(referral),
         events=events,
         notices=notices,
         names=seen,

@@ -10,6 +10,10 @@ TABLES: dict[str, dict[str, str]] = {
         "not_needed": N_("No hace falta"),
         "refused_by_person": N_("Ella no lo quiere"),
     },
+    "leg_kind": {
+        "departure": N_("con este paso sale de viaje"),
+        "arrival": N_("se pide antes de que salga"),
+    },
     "skip_reason": {
         "has_it": N_("Ya lo tiene"),
         "does_not_apply": N_("No corresponde a su situación"),
@@ -106,6 +110,8 @@ TABLES: dict[str, dict[str, str]] = {
     "conflict": {
         "step_waits": N_("Antes falta otro paso. Cúmplalo, o diga que no hace falta."),
         "plan_closed": N_("Este plan ya terminó. Si hace falta, empiece otro."),
+        "legs_not_accepted": N_("Todavía no puede salir: falta que acepten las etapas que siguen. Vea cuáles en el viaje por etapas."),
+        "receipt_of_another_leg": N_("Otra etapa del viaje ya va con este consentimiento. Cada etapa lleva el suyo: pídale uno nuevo."),
         "plan_exists": N_("Ya tiene un plan con esta ruta: siga con ese, o ciérrelo antes."),
     },
 }

@@ -317,6 +317,7 @@ TABLES: dict[str, dict[str, str]] = {
         "expired": N_("Venció sin respuesta"),
         "reopened": N_("Se reabrió: la ayuda no había llegado"),
         "consent_withdrawn": N_("La persona retiró su consentimiento"),
+        "leg_lost": N_("Ella va en camino y esta etapa se cayó: se avisó a la coordinación"),
         "clock_reminded": N_("Recordatorio: va la mitad del plazo"),
         "clock_breached": N_("Se pasó el plazo"),
         "clock_escalated": N_("Se avisó a la coordinación: plazo muy pasado"),

@@ -243,6 +243,14 @@ NOTICES: tuple[Notice, ...] = (
         fr="Une orientation d'urgence a maintenant un consentement : voyez ce qu'il permet.",
     ),
     Notice(
+        "referral_leg_lost",
+        "leg_lost",
+        OVERSEEING,
+        es="Una persona va en camino y una etapa de su viaje se cayó: busque ya quién la reciba.",
+        en="A person is on her way, and a leg of the journey has fallen away: find at once who receives her.",
+        fr="Une personne est en route et une étape de son voyage est tombée : trouvez tout de suite qui l'accueille.",
+    ),
+    Notice(
         "clock_reminded",
         "clock_reminded",
         RECEIVER,

@@ -52,6 +52,8 @@ CAME_BACK = frozenset({S.DECLINED, S.EXPIRED, S.NOT_DELIVERED, S.REROUTED})
 """Exits that leave her without help though nobody took the request back: an open need, until another referral is sent or somebody closes it by name."""
 REFER_AGAIN = "refer_again"
 """The main step of an exit that no other referral follows: no row of the table, but a new draft that is based on this one."""
+TAKEN_ON = frozenset({S.ACCEPTED, S.IN_PROGRESS, S.COMPLETED})
+"""Accepted, and not given up since."""
 UNDECIDED = frozenset({S.SENT, S.ACKNOWLEDGED})
 
 
@@ -75,7 +77,6 @@ _ALL = tuple(DeadlineKind)
 _WAITS = tuple(kind for kind in K if kind not in HEALTH)  # what befell her goes on while another service is looked for
 _REPLACED = (K.REPLACE,)
 _HELPING = frozenset({S.IN_PROGRESS})
-_TAKEN_ON = frozenset({S.ACCEPTED, S.IN_PROGRESS, S.COMPLETED})
 _SENDER, _RECEIVER = frozenset({Side.SENDER}), frozenset({Side.RECEIVER})
 _SENDING = frozenset({Side.SENDER, Side.COORDINATOR})
 _CLOSING = frozenset({Side.SENDER, Side.COORDINATOR, Side.PERSON})
@@ -140,7 +141,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         stops=_WAITS,
     ),
     # The system takes it from a worker who has left, so that it is the desk's and not nobody's.
-    Transition("assign", "assigned", _TAKEN_ON, None, frozenset({Side.RECEIVER, Side.SYSTEM})),
+    Transition("assign", "assigned", TAKEN_ON, None, frozenset({Side.RECEIVER, Side.SYSTEM})),
     Transition("close_need", "need_closed", CAME_BACK, None, _SENDING, stops=(*_REPLACED, *HEALTH)),
     Transition("close", "closed", frozenset({S.COMPLETED}), S.CLOSED, _CLOSING, stops=_ALL, main=True),
     Transition(

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum
 
 from services.referrals.domain.codes import NEED_GROUPS, Check
 
@@ -50,6 +51,16 @@ class Lists:
     roles: Collection[str]
 
 
+class LegKind(Enum):
+    """Which part a step has in a hand-over across borders."""
+
+    DEPARTURE = "departure"  # with it she leaves
+    ARRIVAL = "arrival"  # somebody takes her over after that
+
+
+_LEGS = frozenset(kind.value for kind in LegKind)
+
+
 @dataclass(frozen=True)
 class Step:
     """One step. Its time counts from the start of the plan, or from when another step was settled."""
@@ -63,6 +74,7 @@ class Step:
     legal_basis_codes: tuple[str, ...] = ()
     deadline: timedelta | None = None
     deadline_from_key: str = ""
+    leg: LegKind | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +135,7 @@ class _Reader:
         )
 
     def _step(self, said: Said) -> Step | None:
-        parts = self._map(said, "key names need role legal_basis".split(), "after documents deadline".split())
+        parts = self._map(said, "key names need role legal_basis".split(), "after documents deadline leg".split())
         if not parts:
             return None
         span, start = self._deadline(parts.get("deadline"))
@@ -137,6 +149,7 @@ class _Reader:
             self._codes(parts.get("legal_basis"), self._lists.legal_bases),
             span,
             start,
+            LegKind(leg) if (leg := self._code(parts.get("leg"), _LEGS)) in _LEGS else None,
         )
 
     def _deadline(self, said: Said | None) -> tuple[timedelta | None, str]:
@@ -163,6 +176,22 @@ class _Reader:
                 self._that(other in lines, self._line_of(said, other), "unknown_step")
         for key in _in_cycles({step.key: [other for other in before(step) if other in lines] for _, step in steps}):
             self._that(False, lines[key], "cycle")
+        self._check_legs(steps)
+
+    def _check_legs(self, steps: list[tuple[Said, Step]]) -> None:
+        """She leaves once, and nobody takes her over who does not wait for that, directly or not."""
+        waits, departure = {step.key: step.after_keys for _, step in steps}, ""
+        for said, step in steps:
+            if step.leg is LegKind.DEPARTURE:
+                self._that(not departure, self._part(said, "leg"), "repeated")
+                departure = departure or step.key
+            elif step.leg is LegKind.ARRIVAL:
+                self._that(bool(departure) and _reaches(step.key, departure, waits), self._part(said, "leg"), "required")
+
+    @staticmethod
+    def _part(said: Said, name: str) -> Said:
+        """What a step says under a name."""
+        return next((part for word, part in said.value.items() if word.text == name), said) if isinstance(said.value, dict) else said
 
     @staticmethod
     def _line_of(said: Said, text: str) -> Said:

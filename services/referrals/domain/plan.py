@@ -1,12 +1,14 @@
 """A plan: a pathway as it is walked with one person. A method changes it, or refuses and changes nothing."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
 from chassis.errors import Conflict, Invalid, NotFound
-from services.referrals.domain.lifecycle import LIVE, State
-from services.referrals.domain.pathway import Pathway, Step
+from services.referrals.domain.lifecycle import EXITS, LIVE, TAKEN_ON, State
+from services.referrals.domain.pathway import LegKind, Pathway, Step
+from services.referrals.domain.referral import Referral
 
 EARLIEST_START = timedelta(days=366)
 HELPED = frozenset({"fully_met", "partly_met"})
@@ -24,7 +26,8 @@ class StepState(Enum):
     REFUSED_BY_PERSON = "refused_by_person"
 
 
-SETTLED = frozenset({StepState.MET, StepState.NOT_NEEDED, StepState.REFUSED_BY_PERSON})
+PASSED_OVER = frozenset({StepState.NOT_NEEDED, StepState.REFUSED_BY_PERSON})
+SETTLED = PASSED_OVER | {StepState.MET}
 """Nothing more is done for it, and what comes after it may go on: help is never made to depend on what she refuses (Council of Europe Convention, 12.6)."""
 
 
@@ -65,6 +68,7 @@ class Plan:
     close_time: datetime | None = None
     close_reason_code: str = ""
     steps: dict[str, PlanStep] = field(default_factory=dict)
+    referrals: dict[str, Referral] = field(default_factory=dict)  # those that stand for its legs, or did, by id
 
     @classmethod
     def begin(
@@ -100,8 +104,12 @@ class Plan:
             if given != wanted:
                 raise Invalid((path, "required" if wanted else "out_of_range"))
         step = next(step for step in self.pathway.steps if step.key == key)
-        if state in (StepState.REFERRED, StepState.MET) and (waits := self.waits_for(step)):
+        over = state is StepState.MET or (referral is not None and referral[1] in (State.COMPLETED, State.CLOSED))
+        ahead = step.leg is LegKind.ARRIVAL and not over  # whom she comes to is asked before she leaves
+        if (over or (state is StepState.REFERRED and not ahead)) and (waits := self.waits_for(step)):
             raise Conflict("step_waits", *waits)
+        if step.leg is LegKind.DEPARTURE and (over or (referral is not None and referral[1] is State.IN_PROGRESS)):
+            self._check_accepted()
         if referral is not None and referral[1] not in LIVE | {State.DRAFT, State.CLOSED}:
             raise Conflict("illegal_transition")
         self._put(self.steps[key], state, now, referral[0] if referral else "", reason_code)
@@ -114,7 +122,10 @@ class Plan:
         helped = state in (State.COMPLETED, State.CLOSED) and outcome_code in HELPED
         live = state is State.DRAFT or (state in LIVE and state is not State.COMPLETED)
         to = StepState.MET if helped else StepState.REFERRED if live else StepState.OPEN
-        moved = [step for step in self.steps.values() if step.referral_id == referral_id and step.state is not to]
+        standing = [step for step in self.steps.values() if step.referral_id == referral_id]
+        for step in standing:
+            self._check_leg(step, state)
+        moved = [step for step in standing if step.state is not to]
         for step in moved:
             self._put(step, to, now, referral_id, "")
         if moved:
@@ -135,6 +146,70 @@ class Plan:
         self._check_running()
         self.close_time, self.close_reason_code = now, reason_code
         self._changed(now)
+
+    @property
+    def legs(self) -> list[Step]:
+        """The steps by which she is handed over, in order, the departure first. What is passed over is none; and where that is the departure, nothing is."""
+        legs = [step for step in self.pathway.steps if step.leg and self.steps[step.key].state not in PASSED_OVER]
+        return legs if legs and legs[0].leg is LegKind.DEPARTURE else []
+
+    def standing_for(self, key: str) -> Referral | None:
+        """The referral that stands for a leg now."""
+        step = self.steps[key]
+        return self.referrals.get(step.referral_id) if step.state in (StepState.REFERRED, StepState.MET) else None
+
+    def not_accepted(self) -> list[str]:
+        """The arrivals that nobody has taken on."""
+        return [leg.key for leg in self.legs[1:] if not self._is_taken_on(leg.key)]
+
+    def has_begun(self, key: str) -> bool:
+        """A leg is met, or she was met for it, also when that came to nothing: who has left is on her way."""
+        referral = self.referrals.get(self.steps[key].referral_id)
+        return self.steps[key].settled or (referral is not None and referral.first_contact_time is not None)
+
+    def lost(self, moved: Iterable[Referral]) -> Referral | None:
+        """Asked before it follows them: the first leg that ends with these while she is on her way, which is from the departure until every leg has begun."""
+        legs, ended = self.legs, {referral.id: referral for referral in moved if referral.state in EXITS}
+        if self.close_time or not legs or not self.has_begun(legs[0].key) or all(self.has_begun(leg.key) for leg in legs):
+            return None
+        return next((ended[found.id] for leg in legs if (found := self.standing_for(leg.key)) and found.id in ended), None)
+
+    def is_leg(self, referral_id: str) -> bool:
+        """Whether a referral stands for one."""
+        return any(self.steps[leg.key].referral_id == referral_id for leg in self.legs)
+
+    def check_own_receipt(self, referral: Referral) -> None:
+        """Each leg stands on a consent of its own: she says of each place whether she agrees to it."""
+        legs = [leg.key for leg in self.legs]
+        of_it = [key for key in legs if self.steps[key].referral_id == referral.id]
+        for key in legs if of_it else ():
+            other = self.standing_for(key)
+            same = (
+                other is not None
+                and other.id != referral.id
+                and {other.state, referral.state} <= LIVE
+                and other.receipt_id == referral.receipt_id
+            )
+            if same or key in of_it[1:]:
+                raise Conflict("receipt_of_another_leg", key)
+
+    def _is_taken_on(self, key: str) -> bool:
+        referral = self.standing_for(key)
+        return self.steps[key].settled or (referral is not None and referral.state in TAKEN_ON)
+
+    def _check_accepted(self) -> None:
+        if missing := self.not_accepted():
+            raise Conflict("legs_not_accepted", *missing)
+
+    def _check_leg(self, standing: PlanStep, state: State) -> None:
+        """She does not leave before the others are accepted, and arrives nowhere before she left."""
+        keys = [leg.key for leg in self.legs]
+        if state is not State.IN_PROGRESS or standing.state is not StepState.REFERRED or standing.key not in keys:
+            return
+        if standing.key == keys[0]:
+            self._check_accepted()
+        elif not self.has_begun(keys[0]):
+            raise Conflict("step_waits", keys[0])
 
     def _check_running(self) -> None:
         if self.close_time is not None:

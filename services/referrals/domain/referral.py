@@ -35,6 +35,7 @@ from services.referrals.domain.person import Coarse
 
 ERROR_WINDOW = timedelta(hours=24)
 PROBATION_LIMIT = 5
+LEG_LOST = "leg_lost"
 FARTHEST_APPOINTMENT = timedelta(days=90)
 """How far ahead one may be: until then nobody asks for news."""
 EARLY = timedelta(hours=1)
@@ -411,6 +412,17 @@ class Referral:
         """The receiver holds nothing more of her."""
         self._take(self._check_step("confirm_deletion", actor), actor, now, calendar, note=note)
 
+    def wait_for_her(self) -> None:
+        """A leg of a hand-over that was accepted ahead: until she is expected, nobody is late to meet her."""
+        planned = self.planned_first_contact_time
+        for clock in self._running(DeadlineKind.FIRST_CONTACT):
+            if planned is not None and planned > clock.start_time:
+                clock.restart(planned, clock.due_time + (planned - clock.start_time))
+
+    def note_leg_lost(self, now: datetime) -> None:
+        """It was a leg of a hand-over and came to nothing, and she is on her way."""
+        self._note(LEG_LOST, self.state, self.state, Actor("system", "chain", ""), now, attribution="system")
+
     def enter_in_error(self, actor: Actor, now: datetime, calendar: Calendar, note: str) -> None:
         """It should not have been; out of all counts."""
         step = self._check_step("enter_in_error", actor, now)
@@ -484,7 +496,7 @@ class Referral:
         """Those of a history that this actor may know of."""
         hidden = self._hidden_clocks(actor)
         over = self.is_receiver_alone(actor)
-        return [event for event in events if event.clock not in hidden and not (over and event.verb == "need_closed")]
+        return [event for event in events if event.clock not in hidden and not (over and event.verb in ("need_closed", LEG_LOST))]
 
     def _hidden_clocks(self, actor: Actor) -> tuple[DeadlineKind, ...]:
         if self.is_receiver_alone(actor):

@@ -14,6 +14,8 @@ from services.referrals.domain.pathway import Pathway
 from services.referrals.domain.plan import CONSENT_WITHDRAWN, Plan, StepState
 from services.referrals.usecases.pathways import Pathways
 from services.referrals.usecases.plans import Plans
+from services.referrals.usecases.referrals import actor_of
+from services.referrals.wire import leg_message
 
 STATES = EnumCodec(pb.PlanStepState, StepState)
 
@@ -120,7 +122,9 @@ class PlansServicer:
         return pb.Compliance(network=network, groups=groups)
 
     def _plan(self, plan: Plan, call: Call) -> pb.Plan:
-        return _plan(plan, self._usecases.pathway(call.tx, plan.pathway.id).version, call.clock.now())
+        message = _plan(plan, self._usecases.pathway(call.tx, plan.pathway.id).version, call.clock.now())
+        message.legs.extend(leg_message(link, actor_of(call.caller)) for link in self._usecases.line(call.tx, plan))
+        return message
 
 
 def _pathway(pathway: Pathway, text: str = "") -> pb.StandardPathway:
@@ -143,6 +147,7 @@ def _pathway(pathway: Pathway, text: str = "") -> pb.StandardPathway:
                 deadline_from_key=step.deadline_from_key,
                 legal_basis_codes=[number(pb.LegalBasis, each) for each in step.legal_basis_codes],
                 role_code=number(pb.PlanRole, step.role_code),
+                leg=number(referrals_pb2.LegKind, step.leg.value if step.leg else ""),
             )
             for step in pathway.steps
         ],

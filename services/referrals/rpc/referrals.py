@@ -68,7 +68,9 @@ class ReferralsServicer:
         return self._pack(changed, call)
 
     def GetReferral(self, request: pb.GetReferralRequest, call: Call) -> pb.Referral:
-        return self._pack(self._usecases.get(call.tx, object_id(request.id)), call)
+        referral = self._usecases.get(call.tx, object_id(request.id))
+        legs = self._usecases.legs(call.tx, call.caller, call.clock.now(), referral)
+        return wire.referral_message(referral, actor_of(call.caller), call.clock.now(), legs)
 
     def ListReferrals(self, request: pb.ListReferralsRequest, call: Call) -> pb.ListReferralsResponse:
         if request.order_by not in pb.Order.values():

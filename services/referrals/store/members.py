@@ -1,6 +1,6 @@
 """What was heard of members and services: enough to check standing and to know whose a service is, also while the directory is away."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from chassis.db import Transaction
 from chassis.tokens import Caller
@@ -13,13 +13,21 @@ def view_of(caller: Caller) -> str:
 
 
 def note_member(
-    tx: Transaction, kind: str, identifier: str, active: bool, status: str = "", type_: str = "", organization_id: str = ""
+    tx: Transaction,
+    kind: str,
+    identifier: str,
+    active: bool,
+    status: str = "",
+    type_: str = "",
+    organization_id: str = "",
+    country: str = "",
 ) -> None:
     """kind: organization, worker or key; `organization_id` is whose the worker is."""
     tx.execute(
-        "INSERT INTO members (kind, id, active, status, type, organization_id) VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO UPDATE"
-        " SET active = excluded.active, status = excluded.status, type = excluded.type, organization_id = excluded.organization_id",
-        (kind, identifier, active, status, type_, organization_id),
+        "INSERT INTO members (kind, id, active, status, type, organization_id, country) VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id)"
+        " DO UPDATE SET active = excluded.active, status = excluded.status, type = excluded.type, organization_id = excluded.organization_id,"
+        " country = excluded.country",
+        (kind, identifier, active, status, type_, organization_id, country),
     )
 
 
@@ -42,6 +50,12 @@ def organization(tx: Transaction, identifier: str) -> tuple[str, str]:
     """(status, type) of an organisation; empty words when it was not heard of."""
     row = tx.execute("SELECT status, type FROM members WHERE id = %s AND kind = 'organization'", (identifier,)).fetchone()
     return (row["status"], row["type"]) if row else ("", "")
+
+
+def countries(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
+    """In which country each of these organisations is, as far as it was heard."""
+    rows = tx.execute("SELECT id, country FROM members WHERE id = ANY(%s) AND kind = 'organization'", (list(identifiers),)).fetchall()
+    return {row["id"]: row["country"] for row in rows}
 
 
 def is_active(tx: Transaction, identifier: str) -> bool:

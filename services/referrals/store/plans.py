@@ -9,6 +9,7 @@ from chassis.errors import NotFound, Stale
 from chassis.wire import Position
 from services.referrals.domain.pathway import Pathway
 from services.referrals.domain.plan import Plan, PlanStep, StepState
+from services.referrals.store import referrals
 
 _COLUMNS = (
     "id person_id organization_id version pathway_id pathway_version department start_time next_due_time close_time close_reason_code"
@@ -137,4 +138,11 @@ def _read(tx: Transaction, row: Row, pathway_of: PathwayOf) -> Plan:
         r["key"]: PlanStep(r["key"], StepState(r["state"]), r["referral_id"], r["reason_code"], r["due_time"], r["settle_time"])
         for r in rows
     }
-    return Plan(pathway=pathway, steps={step.key: kept[step.key] for step in pathway.steps}, **values)
+    plan = Plan(pathway=pathway, steps={step.key: kept[step.key] for step in pathway.steps}, **values)
+    read_legs(tx, plan)
+    return plan
+
+
+def read_legs(tx: Transaction, plan: Plan) -> None:
+    """The referrals that stand for its legs. Under the plan's lock they stand still as far as it matters: whoever moves one waits for that lock to tell the plan."""
+    plan.referrals = referrals.by_id(tx, [found for step in plan.pathway.steps if step.leg and (found := plan.steps[step.key].referral_id)])

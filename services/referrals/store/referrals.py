@@ -41,6 +41,12 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Referr
     return _read(tx, [row])[0]
 
 
+def by_id(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]:
+    """Several, as far as the scope shows them."""
+    rows = tx.execute("SELECT * FROM referrals WHERE id = ANY(%s)", (list(identifiers),)).fetchall() if identifiers else []
+    return {referral.id: referral for referral in _read(tx, rows)}
+
+
 def keep(tx: Transaction, referral: Referral, key: Key | None) -> None:
     """Writes the referral, its clocks, its new events and their facts. `key` (the person's) seals notes; it is needed only if there are any."""
     events, referral.events = referral.events, []

@@ -9,9 +9,9 @@ from services.referrals.store import members
 _IN_GOOD_STANDING = ("PROBATION", "APPROVED")
 
 
-def organization_changed(tx: Transaction, identifier: str, status: str, type_: str) -> None:
+def organization_changed(tx: Transaction, identifier: str, status: str, type_: str, country: str) -> None:
     """An organisation was registered, changed, approved, suspended or reinstated."""
-    members.note_member(tx, "organization", identifier, status in _IN_GOOD_STANDING, status, type_)
+    members.note_member(tx, "organization", identifier, status in _IN_GOOD_STANDING, status, type_, country=country)
 
 
 def worker_changed(tx: Transaction, identifier: str, organization_id: str, active: bool) -> None:

@@ -178,7 +178,8 @@ class People:
         referral = self._referrals.get(tx, referral_id)
         if referral.person_id != person_id:
             raise NotFound
-        return [receipt for receipt in receipts if referral.could_stand_on(receipt, now)]
+        taken = self._plans.receipts_of_other_legs(tx, referral)
+        return [receipt for receipt in receipts if receipt.id not in taken and referral.could_stand_on(receipt, now)]
 
     def receipt(self, tx: Transaction, identifier: str) -> Receipt:
         """One receipt in the caller's scope."""

@@ -11,12 +11,14 @@ from chassis.errors import Conflict, Invalid, NotFound, Stale
 from chassis.ids import new_id
 from chassis.tokens import Caller
 from chassis.wire import Position
+from services.referrals.domain.chain import Link, line
 from services.referrals.domain.figures import FEW, SMALLEST, STEP
+from services.referrals.domain.lifecycle import LIVE, State
 from services.referrals.domain.pathway import Pathway
 from services.referrals.domain.person import Person
 from services.referrals.domain.plan import CONSENT_WITHDRAWN, Plan, StepState
 from services.referrals.domain.referral import Referral
-from services.referrals.store import plans, referrals
+from services.referrals.store import members, plans, referrals
 from services.referrals.store.people import People
 from services.referrals.usecases.pathways import Pathways
 
@@ -85,15 +87,22 @@ class Plans:
                 raise NotFound
             plan.take(key, state, now, reason_code=reason_code, referral=(referral.id, referral.state) if referral else None)
             if referral:
+                plan.referrals[referral.id] = referral
                 plan.follow(referral.id, referral.state, referral.outcome_code, now)
+                self._keep_leg(tx, plan, referral)
 
         return self._change(tx, identifier, version, take)
 
     def move(self, tx: Transaction, now: datetime, identifier: str, version: int, to: int) -> Plan:
-        """To a newer version of its pathway."""
-        return self._change(
-            tx, identifier, version, lambda plan: plan.move(self._chosen(tx, "version", "out_of_range", plan.pathway.id, to), now)
-        )
+        """To a newer version of its pathway, in which other steps may be legs."""
+
+        def take(plan: Plan) -> None:
+            plan.move(self._chosen(tx, "version", "out_of_range", plan.pathway.id, to), now)
+            plans.read_legs(tx, plan)
+            for referral in plan.referrals.values():
+                plan.check_own_receipt(referral)
+
+        return self._change(tx, identifier, version, take)
 
     def close(self, tx: Transaction, now: datetime, identifier: str, version: int, reason_code: str) -> Plan:
         """Ends it."""
@@ -140,11 +149,49 @@ class Plans:
         elevate_to_system_scope(tx)
         for identifier in plans.with_referrals(tx, [referral.id for referral in moved]):
             plan = plans.get(tx, identifier, self._of(tx), for_update=True)
-            was = plan.version
+            was, lost = plan.version, plan.lost(moved)
             for referral in moved:
                 plan.follow(referral.id, referral.state, referral.outcome_code, now)
+                if referral.state in (State.SENT, State.ACCEPTED):
+                    self._keep_leg(tx, plan, referral)
             if plan.version != was:
                 plans.change(tx, plan, was)
+            if lost:
+                lost.note_leg_lost(now)
+                referrals.keep(tx, lost, None)
+
+    @staticmethod
+    def _keep_leg(tx: Transaction, plan: Plan, referral: Referral) -> None:
+        """What holds for a leg that was sent, accepted or linked just now."""
+        plan.check_own_receipt(referral)
+        if referral.state is State.ACCEPTED and plan.is_leg(referral.id):
+            referral.wait_for_her()
+            referrals.keep_clocks(tx, referral)
+
+    def check_receipt(self, tx: Transaction, referral: Referral) -> None:
+        """Another receipt is put under a referral, which is locked: no other leg stands on it. Lifts the scope."""
+        elevate_to_system_scope(tx)
+        for identifier in plans.with_referrals(tx, [referral.id]):
+            plans.get(tx, identifier, self._of(tx), for_update=True).check_own_receipt(referral)
+
+    def line(self, tx: Transaction, plan: Plan) -> list[Link]:
+        """Its hand-over across borders."""
+        asked = {referral.receiver_organization_id for referral in plan.referrals.values()}
+        return line(plan, members.countries(tx, asked)) if plan.legs else []
+
+    def line_of(self, tx: Transaction, referral: Referral) -> list[Link]:
+        """The hand-over of which a referral is a leg. Lifts the scope: what of it the caller may see is decided by who asks for it."""
+        elevate_to_system_scope(tx)
+        for identifier in plans.with_referrals(tx, [referral.id]):
+            links = self.line(tx, plans.get(tx, identifier, self._of(tx)))
+            if any(link.referral and link.referral.id == referral.id for link in links):
+                return links
+        return []
+
+    def receipts_of_other_legs(self, tx: Transaction, referral: Referral) -> set[str]:
+        """On which it can't stand, if it is a leg. Lifts the scope."""
+        others = [link.referral for link in self.line_of(tx, referral) if link.referral and link.referral.id != referral.id]
+        return {other.receipt_id for other in others if other.state in LIVE}
 
     def end_with_consent(self, tx: Transaction, person_id: str, now: datetime) -> None:
         """She took her last consent back: nothing is walked any further in her name. Lifts the scope, for it may be said to a receiver."""

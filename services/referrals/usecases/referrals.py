@@ -12,6 +12,7 @@ from chassis.ids import new_id
 from chassis.tokens import Caller
 from chassis.wire import Position
 from services.referrals.domain import codes
+from services.referrals.domain.chain import Link, beside
 from services.referrals.domain.consent import Grant, Receipt
 from services.referrals.domain.deadline import Calendar, Urgency
 from services.referrals.domain.enquiry import Enquiry
@@ -172,6 +173,20 @@ class Referrals:
             raise Conflict("receipt_missing")
         return grant
 
+    def legs(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral) -> list[Link]:
+        """The hand-over of which it is a leg: all of it for its sender and the coordination. For its receiver, if it may open her data for this now, no more
+        than whom she comes from and to whom she goes. Last in a transaction."""
+        links = self._plans.line_of(
+            tx, referral
+        )  # most are no leg, which is cheap to know; it lifts the scope, on which the grant does not stand
+        if not links or referral.sides(actor_of(caller)) & {Side.SENDER, Side.COORDINATOR}:
+            return links
+        try:
+            self.grant(tx, caller, now, referral.person_id, referral.need_code, frozenset(), referral.id)
+        except (NotAllowed, NotFound, Conflict):
+            return []
+        return beside(links, referral.id)
+
     def contact_grant(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral, person: Person) -> Grant:
         """The field group by which she is contacted, for the need of this referral. Whoever holds her file has it as it stands there."""
         if person.organization_id == caller.organization_id:
@@ -288,6 +303,7 @@ class Referrals:
         self._receipts.change(tx, override, "ended")
         trail.append(Entry("attach_consent", referral.person_id, referral.need_code, (f"referral:{referral.id}", f"receipt:{receipt.id}")))
         self._keep(tx, referral)
+        self._plans.check_receipt(tx, referral)
         return referral
 
     def step(self, tx: Transaction, now: datetime, identifier: str, version: int, take: Callable[[Referral, Calendar], None]) -> Referral:

@@ -205,6 +205,20 @@ def event_message(event: Event) -> referrals_pb2.ReferralEvent:
     )
 
 
+def change_message(referral: Referral, event: Event, step_version: int, resume_token: str) -> referrals_pb2.WatchReferralsResponse:
+    """What happened, as a stream tells it: as it was then, also when more has happened since."""
+    return referrals_pb2.WatchReferralsResponse(
+        resume_token=resume_token,
+        referral_id=referral.id,
+        version=event.version,
+        etag=etag(step_version),
+        state=STATES.number(event.to_state),
+        verb=event.verb,
+        clock=CLOCKS.number(event.clock),
+        time=timestamp(event.time),
+    )
+
+
 def identity(message: people_pb2.Identity) -> Identity:
     """The sealed part of a request."""
     return Identity(**{name: getattr(message, name) for name in GROUP_OF})

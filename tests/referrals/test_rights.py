@@ -31,7 +31,15 @@ BY_REFERRAL = {
     method.name: method
     for method in pb.DESCRIPTOR.services_by_name["Referrals"].methods
     if method.name
-    not in ("CreateReferral", "ListReferrals", "CountReferrals", "GetQueueVersion", "BatchGetQueueVersions", "GetDeadlinePolicy")
+    not in (
+        "CreateReferral",
+        "ListReferrals",
+        "CountReferrals",
+        "GetQueueVersion",
+        "BatchGetQueueVersions",
+        "WatchReferrals",
+        "GetDeadlinePolicy",
+    )
 }
 BY_REFERRAL_OF_PEOPLE = ("GetSafeContact", "OpenSafeContact")
 BY_PERSON = ("GetPerson", "UpdateIdentity", "SetSafeContact", "ListReceipts", "ListReadings", "CreateReceipt")

@@ -234,6 +234,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The service does not offer this, or not any more. Read the enquiry again, and take another offer."""
     REASON_TOO_MANY_ENQUIRIES: _Reason.ValueType  # 87
     """More enquiries than a member may have open, or make in a day. Close one, or wait."""
+    REASON_RESUME_TOKEN_LOST: _Reason.ValueType  # 90
+    """The service's database was restored from a copy, so what came after this token can't be said. List anew, and watch without a token."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -377,6 +379,8 @@ REASON_OFFER_GONE: Reason.ValueType  # 86
 """The service does not offer this, or not any more. Read the enquiry again, and take another offer."""
 REASON_TOO_MANY_ENQUIRIES: Reason.ValueType  # 87
 """More enquiries than a member may have open, or make in a day. Close one, or wait."""
+REASON_RESUME_TOKEN_LOST: Reason.ValueType  # 90
+"""The service's database was restored from a copy, so what came after this token can't be said. List anew, and watch without a token."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

@@ -1444,6 +1444,95 @@ class BatchGetQueueVersionsResponse(_message.Message):
 Global___BatchGetQueueVersionsResponse: _TypeAlias = BatchGetQueueVersionsResponse  # noqa: Y015
 
 @_typing.final
+class WatchReferralsRequest(_message.Message):
+    """What is watched, by what does not change meanwhile, and from where on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOX_FIELD_NUMBER: _builtins.int
+    NEED_CODE_FIELD_NUMBER: _builtins.int
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    box: Global___Box.ValueType
+    """As in ReferralFilter."""
+    need_code: _builtins.str
+    person_id: _builtins.str
+    """Only of this person."""
+    contact_id: _builtins.str
+    """Only from this contact."""
+    resume_token: _builtins.str
+    """Of the last message; absent: from now on."""
+    def __init__(
+        self,
+        *,
+        box: Global___Box.ValueType = ...,
+        need_code: _builtins.str = ...,
+        person_id: _builtins.str = ...,
+        contact_id: _builtins.str = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "contact_id", b"contact_id", "need_code", b"need_code", "person_id", b"person_id", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchReferralsRequest: _TypeAlias = WatchReferralsRequest  # noqa: Y015
+
+@_typing.final
+class WatchReferralsResponse(_message.Message):
+    """What happened to a referral; or, without a referral_id, that nothing did."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    REFERRAL_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    VERB_FIELD_NUMBER: _builtins.int
+    CLOCK_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """With it the stream goes on after this."""
+    referral_id: _builtins.str
+    """Which."""
+    version: _builtins.int
+    """The higher one is the newer."""
+    etag: _builtins.str
+    """Its etag with this: good for a step only if nothing has happened since."""
+    state: Global___State.ValueType
+    """In which it was after this."""
+    verb: _builtins.str
+    """What happened: a code, as in the history."""
+    clock: Global___ClockKind.ValueType
+    """Which deadline, of what a clock did."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        resume_token: _builtins.str = ...,
+        referral_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        etag: _builtins.str = ...,
+        state: Global___State.ValueType = ...,
+        verb: _builtins.str = ...,
+        clock: Global___ClockKind.ValueType = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "etag", b"etag", "referral_id", b"referral_id", "resume_token", b"resume_token", "state", b"state", "time", b"time", "verb", b"verb", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchReferralsResponse: _TypeAlias = WatchReferralsResponse  # noqa: Y015
+
+@_typing.final
 class GetDeadlinePolicyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -70,6 +70,11 @@ class ReferralsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.BatchGetQueueVersionsRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.BatchGetQueueVersionsResponse.FromString,
                 _registered_method=True)
+        self.WatchReferrals = channel.unary_stream(
+                '/enlace.referrals.v1.Referrals/WatchReferrals',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.WatchReferralsRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.WatchReferralsResponse.FromString,
+                _registered_method=True)
         self.GetDeadlinePolicy = channel.unary_unary(
                 '/enlace.referrals.v1.Referrals/GetDeadlinePolicy',
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetDeadlinePolicyRequest.SerializeToString,
@@ -258,6 +263,18 @@ class ReferralsServicer:
 
     def BatchGetQueueVersions(self, request, context):
         """Says for many callers at once what GetQueueVersion says for each, by the watch tokens that it gave them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchReferrals(self, request, context):
+        """Tells what happens to referrals as it comes about: to those that ListReferrals shows the caller, in the order in which it could first be seen. The first
+        message holds nothing but a resume_token, as does the last; between them each change has its own. With the token of the last message that was dealt with
+        the stream goes on: nothing is left out, and told twice is only what was told and not dealt with. Without one it begins now: open it, then list, then
+        go on. It ends with OK when the caller's token ends (three seconds): open it again with a fresh one. gRPC only. An organisation has four at once at a
+        process of the service; one more is too_many_requests.
+        resume_token malformed: not given out here, or to another organisation, or for other filters.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -505,6 +522,11 @@ def add_ReferralsServicer_to_server(servicer, server):
                     servicer.BatchGetQueueVersions,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.BatchGetQueueVersionsRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.BatchGetQueueVersionsResponse.SerializeToString,
+            ),
+            'WatchReferrals': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchReferrals,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.WatchReferralsRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.WatchReferralsResponse.SerializeToString,
             ),
             'GetDeadlinePolicy': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDeadlinePolicy,
@@ -832,6 +854,33 @@ class Referrals:
             '/enlace.referrals.v1.Referrals/BatchGetQueueVersions',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.BatchGetQueueVersionsRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.BatchGetQueueVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchReferrals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/WatchReferrals',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.WatchReferralsRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.WatchReferralsResponse.FromString,
             options,
             channel_credentials,
             insecure,

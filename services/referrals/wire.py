@@ -15,7 +15,7 @@ from services.referrals.domain.consent import Receipt
 from services.referrals.domain.contact import Contact, Triage
 from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
 from services.referrals.domain.enquiry import Enquiry, EnquiryEvent
-from services.referrals.domain.lifecycle import LIVE, Side, State
+from services.referrals.domain.lifecycle import CAME_BACK, LIVE, Side, State
 from services.referrals.domain.person import GROUP_OF, Coarse, FieldGroup, Identity, Person, SafeContact
 from services.referrals.domain.referral import Actor, Event, Referral
 
@@ -49,9 +49,14 @@ def referral_facts(referral: Referral, events: Iterable[Event]) -> list[Fact]:
             responsible_worker_id=referral.responsible_worker_id,
             actor_worker_id=event.actor.id if event.actor.kind == "worker" else "",
             changed_field_codes=event.changed_field_codes,
+            reminded_organization_id=_whose_turn(referral, event.actor) if event.verb == "reminded" else "",
         )
         facts.append(Fact(referral.id, event.version, f"enlace.referral.{event.verb}.v1", message.SerializeToString(), event.time))
     return facts
+
+
+def _whose_turn(referral: Referral, actor: Actor) -> str:
+    return referral.sender_organization_id if referral.turn(actor) is Side.SENDER else referral.receiver_organization_id
 
 
 def contact_fact(contact: Contact, verb: str) -> Fact:
@@ -171,6 +176,7 @@ def referral_message(referral: Referral, actor: Actor, now: datetime) -> referra
         if referral.is_receiver_alone(actor) or not (referral.followed_up or Side.SENDER in sides)
         else referral.following_id,
         "live": referral.state in LIVE,
+        "remind_time": None if referral.is_receiver_alone(actor) and referral.state in CAME_BACK else timestamp(referral.remind_time),
     }
     plain = [each for each in referrals_pb2.Referral.DESCRIPTOR.fields if each.name not in shown]
     return referrals_pb2.Referral(**shown, **{each.name: _said(each, getattr(referral, each.name)) for each in plain})

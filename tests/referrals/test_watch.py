@@ -354,6 +354,13 @@ def test_a_clock_that_fires_is_told_with_its_kind(story: Story, service: Service
     assert [(change.verb, change.clock, change.etag) for change in changes] == [("clock_breached", pb.CLOCK_KIND_ACKNOWLEDGE, sent.etag)]
 
 
+def test_a_reminder_is_told_and_leaves_the_etag(story: Story) -> None:
+    sent, token = story.sent(), begun(story.ngo)
+    story.coordinator.RemindReferral(pb.RemindReferralRequest(id=sent.id, etag=sent.etag))
+    [(verb, etag)] = [(c.verb, c.etag) for c in told(story, story.ngo, token) if c.referral_id == sent.id and c.verb == "reminded"]
+    assert (verb, etag) == ("reminded", sent.etag)
+
+
 def test_two_processes_tell_the_same_and_one_goes_on_where_the_other_left_off(story: Story, service: Service) -> None:
     database = Database(service.database_url, view_of=view_of)
     database.open()

@@ -236,6 +236,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """More enquiries than a member may have open, or make in a day. Close one, or wait."""
     REASON_RESUME_TOKEN_LOST: _Reason.ValueType  # 90
     """The service's database was restored from a copy, so what came after this token can't be said. List anew, and watch without a token."""
+    REASON_REMINDED_LATELY: _Reason.ValueType  # 91
+    """Whose turn it is was reminded less than an hour ago. Wait, or call."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -381,6 +383,8 @@ REASON_TOO_MANY_ENQUIRIES: Reason.ValueType  # 87
 """More enquiries than a member may have open, or make in a day. Close one, or wait."""
 REASON_RESUME_TOKEN_LOST: Reason.ValueType  # 90
 """The service's database was restored from a copy, so what came after this token can't be said. List anew, and watch without a token."""
+REASON_REMINDED_LATELY: Reason.ValueType  # 91
+"""Whose turn it is was reminded less than an hour ago. Wait, or call."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

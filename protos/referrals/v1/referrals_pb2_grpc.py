@@ -205,6 +205,11 @@ class ReferralsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.RerouteReferralRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
                 _registered_method=True)
+        self.RemindReferral = channel.unary_unary(
+                '/enlace.referrals.v1.Referrals/RemindReferral',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.RemindReferralRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+                _registered_method=True)
         self.EnterReferralInError = channel.unary_unary(
                 '/enlace.referrals.v1.Referrals/EnterReferralInError',
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.EnterReferralInErrorRequest.SerializeToString,
@@ -478,6 +483,14 @@ class ReferralsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RemindReferral(self, request, context):
+        """Reminds whose turn it is: stays where it is, and its etag too. Its desk is told: the receiver's, or the sender's where a question, a closing or another
+        service waits for it. Once an hour. Coordinator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EnterReferralInError(self, request, context):
         """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Sender within 24 h, then coordinator.
         """
@@ -656,6 +669,11 @@ def add_ReferralsServicer_to_server(servicer, server):
             'RerouteReferral': grpc.unary_unary_rpc_method_handler(
                     servicer.RerouteReferral,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.RerouteReferralRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
+            ),
+            'RemindReferral': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemindReferral,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.RemindReferralRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
             ),
             'EnterReferralInError': grpc.unary_unary_rpc_method_handler(
@@ -1582,6 +1600,33 @@ class Referrals:
             target,
             '/enlace.referrals.v1.Referrals/RerouteReferral',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.RerouteReferralRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemindReferral(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/RemindReferral',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.RemindReferralRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
             options,
             channel_credentials,

@@ -141,6 +141,10 @@ class ReferralsStub:
     opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
     service_unknown: no such service is offered.
     """
+    RemindReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.RemindReferralRequest, _referrals_pb2.Referral]
+    """Reminds whose turn it is: stays where it is, and its etag too. Its desk is told: the receiver's, or the sender's where a question, a closing or another
+    service waits for it. Once an hour. Coordinator.
+    """
     EnterReferralInError: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.EnterReferralInErrorRequest, _referrals_pb2.Referral]
     """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Sender within 24 h, then coordinator."""
 
@@ -256,6 +260,10 @@ class ReferralsAsyncStub(ReferralsStub):
     """Asks another service instead: sent | acknowledged | info_requested | waitlisted → rerouted. The receiver's access ends, and a draft for that service is
     opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
     service_unknown: no such service is offered.
+    """
+    RemindReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.RemindReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
+    """Reminds whose turn it is: stays where it is, and its etag too. Its desk is told: the receiver's, or the sender's where a question, a closing or another
+    service waits for it. Once an hour. Coordinator.
     """
     EnterReferralInError: _aio.UnaryUnaryMultiCallable[_referrals_pb2.EnterReferralInErrorRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Sender within 24 h, then coordinator."""
@@ -573,6 +581,16 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         """Asks another service instead: sent | acknowledged | info_requested | waitlisted → rerouted. The receiver's access ends, and a draft for that service is
         opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
         service_unknown: no such service is offered.
+        """
+
+    @_abc_1.abstractmethod
+    def RemindReferral(
+        self,
+        request: _referrals_pb2.RemindReferralRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
+        """Reminds whose turn it is: stays where it is, and its etag too. Its desk is told: the receiver's, or the sender's where a question, a closing or another
+        service waits for it. Once an hour. Coordinator.
         """
 
     @_abc_1.abstractmethod

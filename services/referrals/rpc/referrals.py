@@ -303,6 +303,9 @@ class ReferralsServicer:
         )
         return self._pack(rerouted, call)
 
+    def RemindReferral(self, request: pb.RemindReferralRequest, call: Call) -> pb.Referral:
+        return self._step(request, call, lambda r, actor, now, days: r.remind(actor, now, days))
+
     def EnterReferralInError(self, request: pb.EnterReferralInErrorRequest, call: Call) -> pb.Referral:
         return self._step(request, call, lambda r, actor, now, days: r.enter_in_error(actor, now, days, request.note))
 
@@ -327,6 +330,7 @@ class ReferralsServicer:
         | pb.WithdrawReferralRequest
         | pb.CloseNeedRequest
         | pb.ConfirmDeletionRequest
+        | pb.RemindReferralRequest
         | pb.EnterReferralInErrorRequest,
         call: Call,
         take: Callable[[Referral, Actor, datetime, Calendar], None],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from chassis.db import Transaction
 from services.referrals.domain.filter import Filter
-from services.referrals.domain.lifecycle import State
+from services.referrals.domain.lifecycle import TRANSITIONS, State
 from services.referrals.domain.referral import Event, Referral
 from services.referrals.store import referrals
 
@@ -53,11 +53,19 @@ def changes(tx: Transaction, wanted: Filter, after: int, until: int, limit: int)
     """What happened after a place and up to another, as the scope shows it. What happened to a draft its sender alone hears."""
     where, values = referrals.conditions(wanted)
     rows = tx.execute(
-        "SELECT e.*, (SELECT max(s.version) FROM referral_events s WHERE s.referral_id = e.referral_id AND s.version <= e.version AND s.clock = '')"
+        "SELECT e.*, (SELECT max(s.version) FROM referral_events s WHERE s.referral_id = e.referral_id AND s.version <= e.version AND s.clock = ''"
+        "   AND s.verb <> ALL(%(undecided)s))"
         " AS step_version FROM referral_events e JOIN referrals ON referrals.id = e.referral_id"
         f" WHERE e.place > %(place)s AND e.place <= %(until)s AND {where}"
         " AND (sender_organization_id = %(organization)s OR (send_time IS NOT NULL AND e.to_state <> %(draft)s)) ORDER BY e.place LIMIT %(limit)s",
-        values | {"place": after, "until": until, "limit": limit, "draft": State.DRAFT.value},
+        values
+        | {
+            "place": after,
+            "until": until,
+            "limit": limit,
+            "draft": State.DRAFT.value,
+            "undecided": [t.fact for t in TRANSITIONS if not t.decides],
+        },
     ).fetchall()
     found = referrals.some(tx, {row["referral_id"] for row in rows})
     return [Change(row["place"], found[row["referral_id"]], referrals.read_event(row, None), row["step_version"]) for row in rows]

@@ -57,7 +57,12 @@ class Stream:
 
     def goes_on(self) -> bool:
         """Whether there may be another message: somebody is there, the token is good, and the service does not stop."""
-        return self._goes_on() and self.clock.now() < self._until
+        return self._goes_on() and self.left > 0
+
+    @property
+    def left(self) -> float:
+        """Seconds until the token has ended."""
+        return (self._until - self.clock.now()).total_seconds()
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """A transaction in the caller's scope, whose standing is looked at anew; never to be held open while a message is sent."""

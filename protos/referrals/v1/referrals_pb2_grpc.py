@@ -274,8 +274,8 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchReferrals(self, request, context):
-        """Tells what happens to referrals as it comes about: to those that ListReferrals shows the caller, in the order in which it could first be seen. The first
-        message holds nothing but a resume_token, as does the last; between them each change has its own. With the token of the last message that was dealt with
+        """Tells what happens to referrals as it comes about: to those that ListReferrals shows the caller, of each in the order of its versions. The first message
+        holds nothing but a resume_token, as does the last; between them each change has its own. With the token of the last message that was dealt with
         the stream goes on: nothing is left out, and told twice is only what was told and not dealt with. Without one it begins now: open it, then list, then
         go on. It ends with OK when the caller's token ends (three seconds): open it again with a fresh one. gRPC only. An organisation has four at once at a
         process of the service; one more is too_many_requests.

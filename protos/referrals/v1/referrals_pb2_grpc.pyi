@@ -54,8 +54,8 @@ class ReferralsStub:
     BatchGetQueueVersions: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.BatchGetQueueVersionsRequest, _referrals_pb2.BatchGetQueueVersionsResponse]
     """Says for many callers at once what GetQueueVersion says for each, by the watch tokens that it gave them."""
     WatchReferrals: _grpc.UnaryStreamMultiCallable[_referrals_pb2.WatchReferralsRequest, _referrals_pb2.WatchReferralsResponse]
-    """Tells what happens to referrals as it comes about: to those that ListReferrals shows the caller, in the order in which it could first be seen. The first
-    message holds nothing but a resume_token, as does the last; between them each change has its own. With the token of the last message that was dealt with
+    """Tells what happens to referrals as it comes about: to those that ListReferrals shows the caller, of each in the order of its versions. The first message
+    holds nothing but a resume_token, as does the last; between them each change has its own. With the token of the last message that was dealt with
     the stream goes on: nothing is left out, and told twice is only what was told and not dealt with. Without one it begins now: open it, then list, then
     go on. It ends with OK when the caller's token ends (three seconds): open it again with a fresh one. gRPC only. An organisation has four at once at a
     process of the service; one more is too_many_requests.
@@ -174,8 +174,8 @@ class ReferralsAsyncStub(ReferralsStub):
     BatchGetQueueVersions: _aio.UnaryUnaryMultiCallable[_referrals_pb2.BatchGetQueueVersionsRequest, _referrals_pb2.BatchGetQueueVersionsResponse]  # type: ignore[assignment]
     """Says for many callers at once what GetQueueVersion says for each, by the watch tokens that it gave them."""
     WatchReferrals: _aio.UnaryStreamMultiCallable[_referrals_pb2.WatchReferralsRequest, _referrals_pb2.WatchReferralsResponse]  # type: ignore[assignment]
-    """Tells what happens to referrals as it comes about: to those that ListReferrals shows the caller, in the order in which it could first be seen. The first
-    message holds nothing but a resume_token, as does the last; between them each change has its own. With the token of the last message that was dealt with
+    """Tells what happens to referrals as it comes about: to those that ListReferrals shows the caller, of each in the order of its versions. The first message
+    holds nothing but a resume_token, as does the last; between them each change has its own. With the token of the last message that was dealt with
     the stream goes on: nothing is left out, and told twice is only what was told and not dealt with. Without one it begins now: open it, then list, then
     go on. It ends with OK when the caller's token ends (three seconds): open it again with a fresh one. gRPC only. An organisation has four at once at a
     process of the service; one more is too_many_requests.
@@ -339,8 +339,8 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.WatchReferralsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_referrals_pb2.WatchReferralsResponse], _abc.AsyncIterator[_referrals_pb2.WatchReferralsResponse]]:
-        """Tells what happens to referrals as it comes about: to those that ListReferrals shows the caller, in the order in which it could first be seen. The first
-        message holds nothing but a resume_token, as does the last; between them each change has its own. With the token of the last message that was dealt with
+        """Tells what happens to referrals as it comes about: to those that ListReferrals shows the caller, of each in the order of its versions. The first message
+        holds nothing but a resume_token, as does the last; between them each change has its own. With the token of the last message that was dealt with
         the stream goes on: nothing is left out, and told twice is only what was told and not dealt with. Without one it begins now: open it, then list, then
         go on. It ends with OK when the caller's token ends (three seconds): open it again with a fresh one. gRPC only. An organisation has four at once at a
         process of the service; one more is too_many_requests.

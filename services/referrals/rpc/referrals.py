@@ -121,7 +121,7 @@ class ReferralsServicer:
                 yield wire.change_message(
                     change.referral, change.event, change.step_version, self._resume.token(request, whose, [store, change.place])
                 )
-            self._changes.wait(place, _LOOK)
+            self._changes.wait(place, min(_LOOK, stream.left))
         yield pb.WatchReferralsResponse(resume_token=self._resume.token(request, whose, [store, place]))
 
     def GetDeadlinePolicy(self, request: pb.GetDeadlinePolicyRequest, call: Call) -> pb.DeadlinePolicy:

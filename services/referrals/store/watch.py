@@ -28,12 +28,13 @@ class Change:
 
 
 def give_places(tx: Transaction) -> int:
-    """Gives the next events without a place theirs, those of one referral in their order; returns how many."""
+    """Gives the next events without a place theirs: by time, and those of one referral in their order whatever clock said it; returns how many."""
     last = tx.execute("SELECT last FROM places FOR UPDATE").fetchone()
     assert last is not None, "the migration writes the only row"
     given = tx.execute(
-        "WITH next AS (SELECT referral_id, version, row_number() OVER (ORDER BY version, referral_id) AS number FROM ("
-        "   SELECT referral_id, version FROM referral_events WHERE place IS NULL ORDER BY version, referral_id LIMIT %s) AS without)"
+        "WITH without AS (SELECT referral_id, version, max(time) OVER (PARTITION BY referral_id ORDER BY version) AS time FROM ("
+        "   SELECT referral_id, version, time FROM referral_events WHERE place IS NULL ORDER BY version, referral_id LIMIT %s) AS batch),"
+        " next AS (SELECT referral_id, version, row_number() OVER (ORDER BY time, version, referral_id) AS number FROM without)"
         " UPDATE referral_events e SET place = %s + next.number FROM next WHERE e.referral_id = next.referral_id AND e.version = next.version",
         (_BATCH, last["last"]),
     ).rowcount

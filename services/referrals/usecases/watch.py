@@ -15,6 +15,7 @@ from services.referrals.usecases.referrals import actor_of
 
 _BATCH = 100
 _LONGEST_WAIT = 1.0  # seconds; behind LISTEN
+_PACE = 0.1  # seconds between two times that places are given and all who watch look: much that happens at once is looked at once
 
 
 class Watch:
@@ -68,4 +69,7 @@ class Watch:
             connection.execute("LISTEN clocks")
             while loop.turn():
                 self.give(connection)
-                wait_for_notice(connection, _LONGEST_WAIT)
+                loop.wait(_PACE)
+                seconds = _LONGEST_WAIT
+                while wait_for_notice(connection, seconds):  # all that came meanwhile
+                    seconds = 0.0

@@ -9,6 +9,7 @@ RPC_SECONDS = Histogram(
     "enlace_rpc_seconds", "Duration of an rpc.", ["method", "code"], buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 )
 REFUSALS = Counter("enlace_refusals_total", "Calls that an rpc refused, by reason.", ["method", "reason"])
+STREAMS = Gauge("enlace_streams", "Streams under way.")
 OUTBOX_BACKLOG = Gauge("enlace_outbox_backlog", "Facts read for telling and not yet acknowledged by the broker.")
 FACTS_TOLD = Counter("enlace_facts_told_total", "Facts acknowledged by the broker.")
 FACTS_HEARD = Counter("enlace_facts_heard_total", "Facts taken in, by what became of them.", ["consumer", "outcome"])

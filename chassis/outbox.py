@@ -196,6 +196,13 @@ _STORE = """
 """
 
 
+def store(tx: Transaction) -> str:
+    """Which store this is, in the database's own words: a copy of it, restored, is another."""
+    row = tx.execute(_STORE).fetchone()
+    assert row is not None
+    return str(row["store"])
+
+
 def meet_store(tx: Transaction, clock: Clock) -> int:
     """The epoch of this store; a new one begins when the database is another than the one that was last looked at."""
     row = tx.execute(f"SELECT relay.epoch, relay.store AS known, found.store FROM relay, ({_STORE}) AS found").fetchone()

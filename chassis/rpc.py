@@ -1,7 +1,7 @@
 """The gRPC server of a service: every call is authenticated, has a right, a deadline, one transaction, one answer to a repeated request, and a typed refusal.
 
-`Servicer` ties a service of the .proto to an object with a method per rpc, `method(request, call) -> response`. It refuses to start when an rpc has no method
-or its .proto does not say who may call it. Unary rpcs only.
+`Servicer` ties a service of the .proto to an object with a method per rpc, `method(request, call) -> response`, or `method(request, stream)` that yields
+responses, each in a transaction of its own (chassis/streams.py). It refuses to start when an rpc has no method or its .proto does not say who may call it.
 """
 
 import re
@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from typing import Any, NoReturn
 
 import grpc
@@ -32,6 +34,7 @@ from chassis.guesses import Origin
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import is_id, new_id
 from chassis.limits import Limiter
+from chassis.streams import TURNS, Streams
 from chassis.tokens import Caller, Verifier
 
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")  # ours, or a UUID
@@ -46,7 +49,7 @@ _OPTIONS = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE),
     ("grpc.so_reuseport", 0),
     # Clients look up addresses only when they connect: after five minutes (gRPC adds or takes a tenth by chance) they find the processes that came
-    # since, and no old one keeps all the load. Nobody is cut: no call takes half a minute.
+    # since, and no old one keeps all the load. Nobody is cut: no call takes half a minute, and no stream.
     ("grpc.max_connection_age_ms", 300_000),
     ("grpc.max_connection_age_grace_ms", 30_000),
     # The gateway pings every 30 s, also when nothing is asked; by default a server takes that for an attack and hangs up. Half of it tolerates jitter.
@@ -108,6 +111,7 @@ class Servicer:
         self._clock = clock
         self._check_standing = check_standing
         self._limits = Limits(CALLER_RATE)
+        self.streams = Streams() if any(m.server_streaming for m in descriptor.methods) else None
         missing = [m.name for m in descriptor.methods if not callable(getattr(implementation, m.name, None))]
         if missing:
             raise TypeError(f"{self.name}: without method: {missing}")
@@ -119,7 +123,7 @@ class Servicer:
         """Counts calls together with the other servicers of a server."""
         self._limits = limits
 
-    def _handler(self, descriptor: MethodDescriptor, method: Callable[[Any, Call], Message]) -> "grpc.RpcMethodHandler[Any, Any]":
+    def _handler(self, descriptor: MethodDescriptor, method: Callable[[Any, Any], Any]) -> "grpc.RpcMethodHandler[Any, Any]":
         right, declared = contract.rules(descriptor), contract.refusals(descriptor)
         request_class: Any = GetMessageClass(descriptor.input_type)
         response_class: Any = GetMessageClass(descriptor.output_type)
@@ -128,55 +132,83 @@ class Servicer:
         action = contract.words_of(descriptor.name)
 
         def handle(sent: bytes, context: grpc.ServicerContext) -> Any:
-            started = time.perf_counter()
-            metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-            request_id = metadata.get("x-request-id", "")
-            if not _REQUEST_ID.fullmatch(request_id):  # it is written to logs, where nothing that a caller made up may stand
-                request_id = new_id()
-            code = "OK"
-            caller = NOBODY
-            try:
-                turned_away()
-                with deadline.until(_end(context)):
-                    if not right.public:
-                        caller = self._authenticate(metadata)
-                    self._limits.admit(context, caller)
-                    request = request_class()
-                    with self._on_record(action, caller, right, request) as trail:
-                        check_right(caller, right)
-                        try:
-                            request.MergeFromString(sent)
-                        except DecodeError as error:
-                            raise errors.Invalid(("request", "malformed")) from error
-                        return self._answer(
-                            name, request, response_class, method, caller, trail, _origin(metadata), mutates=mutates, right=right
-                        )
-            except errors.Refusal as refusal:
-                code = CODES[type(refusal)].name
-                metrics.REFUSALS.labels(name, refusal.reason).inc()
-                if refusal.reason not in declared:  # what the caller hears is true; but nobody could prepare for it
-                    log.get().error("undeclared_refusal", rpc=name, reason=refusal.reason)
-                _refuse(context, refusal)
-            except Exception as error:
-                code = "INTERNAL"
-                log.get().error("fault", rpc=name, request_id=request_id, fault=log.fault(error))
-                context.abort(grpc.StatusCode.INTERNAL, f"fault; request {request_id}")
-            finally:
-                seconds = time.perf_counter() - started
-                metrics.RPC_SECONDS.labels(name, code).observe(seconds)
-                if code != "OK":
-                    log.get().info(
-                        "rpc", rpc=name, code=code, request_id=request_id, caller_id=caller.id, duration_ms=round(seconds * 1000, 1)
+            with self._answering(name, declared, context) as asked, deadline.until(_end(context)):
+                if not right.public:
+                    asked.caller, _ = self._authenticate(asked.metadata)
+                caller = asked.caller
+                self._limits.admit(context, caller)
+                request = request_class()
+                with self._on_record(action, caller, right, request) as trail:
+                    check_right(caller, right)
+                    _read(request, sent)
+                    return self._answer(
+                        name, request, response_class, method, caller, trail, _origin(asked.metadata), mutates=mutates, right=right
                     )
 
-        # Bytes as they are: what can't be read is refused like any other wrong request, and gRPC would call it a fault of ours.
-        return grpc.unary_unary_rpc_method_handler(handle, response_serializer=response_class.SerializeToString)
+        def tell(sent: bytes, context: grpc.ServicerContext) -> Iterator[Any]:
+            with self._answering(name, declared, context) as asked:
+                caller, until = self._authenticate(asked.metadata)
+                asked.caller = caller
+                self._limits.admit(context, caller)
+                request = request_class()
+                with self._on_record(action, caller, right, request):
+                    check_right(caller, right)
+                    _read(request, sent)
+                    transact = partial(self._in_good_standing, caller)
+                    with self.streams.opened(caller, until, self._clock, context, transact) as stream:  # type: ignore[union-attr]
+                        with stream.transaction():
+                            _check_shape(request)
+                        yield from method(request, stream)
 
-    def _authenticate(self, metadata: Mapping[str, str]) -> Caller:
+        # Bytes as they are: what can't be read is refused like any other wrong request, and gRPC would call it a fault of ours.
+        if self.streams is None or not descriptor.server_streaming:
+            return grpc.unary_unary_rpc_method_handler(handle, response_serializer=response_class.SerializeToString)
+        if right.public or right.recorded:
+            raise TypeError(f"{descriptor.full_name}: a stream needs a token, and is not on the trail")
+        tell.experimental_thread_pool = self.streams.pool  # type: ignore[attr-defined]  # where grpc looks for it
+        return grpc.unary_stream_rpc_method_handler(tell, response_serializer=response_class.SerializeToString)
+
+    @contextmanager
+    def _answering(self, name: str, declared: frozenset[str], context: grpc.ServicerContext) -> Iterator["_Asked"]:
+        """What is done inside is refused as it says, counted and logged."""
+        started = time.perf_counter()
+        asked = _Asked({key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)})
+        request_id = asked.metadata.get("x-request-id", "")
+        if not _REQUEST_ID.fullmatch(request_id):  # it is written to logs, where nothing that a caller made up may stand
+            request_id = new_id()
+        code = "OK"
+        try:
+            turned_away()
+            yield asked
+        except errors.Refusal as refusal:
+            code = CODES[type(refusal)].name
+            metrics.REFUSALS.labels(name, refusal.reason).inc()
+            if refusal.reason not in declared:  # what the caller hears is true; but nobody could prepare for it
+                log.get().error("undeclared_refusal", rpc=name, reason=refusal.reason)
+            _refuse(context, refusal)
+        except Exception as error:
+            code = "INTERNAL"
+            log.get().error("fault", rpc=name, request_id=request_id, fault=log.fault(error))
+            context.abort(grpc.StatusCode.INTERNAL, f"fault; request {request_id}")
+        finally:
+            seconds = time.perf_counter() - started
+            metrics.RPC_SECONDS.labels(name, code).observe(seconds)
+            if code != "OK":
+                log.get().info(
+                    "rpc", rpc=name, code=code, request_id=request_id, caller_id=asked.caller.id, duration_ms=round(seconds * 1000, 1)
+                )
+
+    def _authenticate(self, metadata: Mapping[str, str]) -> tuple[Caller, datetime]:
         scheme, _, token = metadata.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise errors.Unauthenticated("token_missing")
-        return self._verifier.verify(token)
+        return self._verifier.verify_until(token)
+
+    @contextmanager
+    def _in_good_standing(self, caller: Caller) -> Iterator[Transaction]:
+        with self._database.transaction(caller) as tx:
+            self._check_standing(tx, caller)
+            yield tx
 
     @contextmanager
     def _on_record(self, action: str, caller: Caller, right: contract.Rules, request: Message) -> Iterator["Trail"]:
@@ -209,8 +241,7 @@ class Servicer:
         with self._database.transaction(caller) as tx:
             if not right.public:
                 self._check_standing(tx, caller)
-            if wrong := shape.violations(request):
-                raise errors.Invalid(*wrong)
+            _check_shape(request)
             request_id = request.request_id if mutates else ""
             kept, asker = None, caller.id
             if request_id:
@@ -228,6 +259,26 @@ class Servicer:
             if trail:  # last: whoever writes to the trail holds up the others until the end of the transaction
                 audit.record(tx, caller, self._clock.now(), trail)
         return response
+
+
+@dataclass
+class _Asked:
+    """What came with a call, and who asks as soon as that is known."""
+
+    metadata: Mapping[str, str]
+    caller: Caller = NOBODY
+
+
+def _read(request: Message, sent: bytes) -> None:
+    try:
+        request.MergeFromString(sent)
+    except DecodeError as error:
+        raise errors.Invalid(("request", "malformed")) from error
+
+
+def _check_shape(request: Message) -> None:
+    if wrong := shape.violations(request):
+        raise errors.Invalid(*wrong)
 
 
 def check_right(caller: Caller, right: contract.Rules) -> None:
@@ -335,7 +386,8 @@ class Server:
     """Serves the rpcs of servicers, with health and reflection, and stops gracefully: not ready, no new calls, drain."""
 
     def __init__(self, address: str, servicers: Sequence[Servicer], *, threads: int, reflect: bool, caller_rate: int = CALLER_RATE) -> None:
-        self.threads = threads
+        self._streams = [servicer.streams for servicer in servicers if servicer.streams]
+        self.threads = threads + TURNS * len(self._streams)  # that may be in a transaction
         self._pool = CallPool(threads, threads * _WAITING)
         # No maximum_concurrent_rpcs: it would count health checks too, and a busy service must not look like a dead one.
         self._server = grpc.server(self._pool, options=_OPTIONS)
@@ -370,4 +422,6 @@ class Server:
         """Not ready, no new calls; those under way get `grace` seconds, those that wait for a thread are refused. Returns what is set at the end."""
         self._health.enter_graceful_shutdown()
         self._pool.turn_away()
+        for streams in self._streams:
+            streams.stop()
         return self._server.stop(grace)

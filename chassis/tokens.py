@@ -6,7 +6,7 @@ nowhere else. It lives for so few seconds that what was revoked is out in time a
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from joserfc import jwt
@@ -81,6 +81,10 @@ class Verifier:
 
     def verify(self, token: str) -> Caller:
         """Who asks; refuses with token_expired or token_invalid."""
+        return self.verify_until(token)[0]
+
+    def verify_until(self, token: str) -> tuple[Caller, datetime]:
+        """Who asks, and when the token ends; refuses with token_expired or token_invalid."""
         registry = jwt.JWTClaimsRegistry(
             now=cast("int", self._clock.now().timestamp()),  # a second more or less is much here; the library compares numbers
             leeway=LEEWAY,
@@ -92,7 +96,7 @@ class Verifier:
         try:
             claims = jwt.decode(token, self._key, algorithms=["Ed25519"]).claims
             registry.validate(claims)
-            return Caller(
+            caller = Caller(
                 id=str(claims["sub"]),
                 kind=str(claims["kind"]),
                 organization_id=str(claims["org"]),
@@ -100,6 +104,7 @@ class Verifier:
                 scopes=frozenset(claims["scopes"]),
                 language=str(claims["lang"]),
             )
+            return caller, datetime.fromtimestamp(claims["exp"], UTC)
         except ExpiredTokenError as error:
             raise Unauthenticated("token_expired") from error
         except (JoseError, KeyError, TypeError, ValueError) as error:

@@ -23,7 +23,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.errors import Invalid, Stale
 from chassis.ids import is_id
-from chassis.sealing import Keyring
+from chassis.sealing import CannotOpen, Keyring
 
 M = TypeVar("M", bound=Enum)
 EnumClass = Any
@@ -217,6 +217,39 @@ class PageTokens:
         return self._keyring.fingerprint(len(filters).to_bytes(4, "big") + filters + said, "page_token")[:_MAC]
 
 
+class ResumeTokens:
+    """Makes and reads the place from which a stream goes on. Sealed: whoever could read it could count what happens to others."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def token(self, request: Message, whose: str, position: Position) -> str:
+        """The token for what comes after this position; good for `whose` stream, with the filters of the request."""
+        sealed = self._keyring.seal(json.dumps(position), self._context(request, whose))
+        return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+
+    def position(self, request: Any, whose: str, *kinds: type[str] | type[int]) -> Position | None:
+        """The position in a request's `resume_token`, a value of each of these kinds; None without a token.
+
+        Invalid (resume_token, malformed) for what this service did not give out, or gave to another or for other filters.
+        """
+        text: str = request.resume_token
+        if not text:
+            return None
+        try:
+            sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            position: Position = json.loads(self._keyring.open(sealed, self._context(request, whose)))
+            if [type(value) for value in position] != list(kinds):
+                raise ValueError
+        except (binascii.Error, ValueError, CannotOpen) as error:
+            raise Invalid(("resume_token", "malformed")) from error
+        return position
+
+    @staticmethod
+    def _context(request: Message, whose: str) -> str:
+        return f"resume_token/{whose}/{hashlib.sha256(_filters(request)).hexdigest()}"
+
+
 class WatchTokens:
     """Proves for a while that its holder was shown how a scope stands, so that he may hear whether that changed without being asked again who he is.
 
@@ -269,7 +302,7 @@ def _filters(request: Message) -> bytes:
     """What a token is bound to: the rpc, by its request's name, and what was asked; not where and how large the page is."""
     asked = type(request)()
     asked.CopyFrom(request)
-    for field in ("page_token", "page_size"):
+    for field in {"page_token", "page_size", "resume_token"} & set(request.DESCRIPTOR.fields_by_name):
         asked.ClearField(field)
     _leave_out_times(asked)
     return request.DESCRIPTOR.full_name.encode() + b"\0" + asked.SerializeToString(deterministic=True)

@@ -67,6 +67,7 @@ def happening(fact: Fact, body: referrals_facts_pb2.ReferralFact) -> Happening:
         body.need_code,
         body.responsible_worker_id,
         body.actor_worker_id,
+        body.reminded_organization_id,
     )
 
 

@@ -18,7 +18,7 @@ from chassis.rpc import Servicer
 from chassis.sealing import Keyring, Signer
 from chassis.subscriber import Subscriber
 from chassis.tokens import Verifier
-from chassis.wire import PageTokens, WatchTokens
+from chassis.wire import PageTokens, ResumeTokens, WatchTokens
 from protos.referrals.v1 import contacts_pb2, enquiries_pb2, people_pb2, plans_pb2, referrals_pb2
 from services.referrals import config, subscriptions, wire
 from services.referrals.rpc.contacts import ContactsServicer, ReferencesServicer
@@ -42,6 +42,7 @@ from services.referrals.usecases.people import People
 from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.policies import Policies
 from services.referrals.usecases.referrals import Referrals, check_standing
+from services.referrals.usecases.watch import Watch
 
 NAME = "referrals"
 MIGRATIONS = [Path(chassis.__file__).parent / "migrations", Path(__file__).parent / "migrations"]
@@ -73,6 +74,7 @@ class Made:
     contacts: Contacts
     enquiries: Enquiries
     names: NameNoter
+    watch: Watch
 
 
 def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifier, clock: Clock) -> Made:
@@ -89,6 +91,7 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
     references = References(book, files, receipts, referrals, people, pins, clock)
     names = Names(files, Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER), clock)
     enquiries = Enquiries(files, Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER), clock, policies)
+    watch = Watch(database)
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     servicers = [
         Servicer(
@@ -101,7 +104,10 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
             check_standing=check_standing,
         )
         for descriptor, servicer in (
-            (referrals_pb2.DESCRIPTOR.services_by_name["Referrals"], ReferralsServicer(referrals, policies, pages, WatchTokens(keyring))),
+            (
+                referrals_pb2.DESCRIPTOR.services_by_name["Referrals"],
+                ReferralsServicer(referrals, policies, watch, pages, WatchTokens(keyring), ResumeTokens(keyring)),
+            ),
             (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], StatisticsServicer()),
             (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleServicer(people, names, pages)),
             (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts, references, pages)),
@@ -110,7 +116,7 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
             (plans_pb2.DESCRIPTOR.services_by_name["Plans"], PlansServicer(plans, pathways, pages)),
         )
     ]
-    return Made(servicers, referrals, people, contacts, enquiries, NameNoter(files, database, clock))
+    return Made(servicers, referrals, people, contacts, enquiries, NameNoter(files, database, clock), watch)
 
 
 def run(settings: ServiceSettings) -> int:
@@ -136,6 +142,7 @@ def run(settings: ServiceSettings) -> int:
         DeadlineScheduler(made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries").loop(),
         DeadlineScheduler(made.contacts, parts.database, parts.clock, contact_book.next_time, "contacts").loop(),
         made.names.loop(),
+        made.watch.loop(),
     ]
     return parts.run(server, loops)
 

@@ -16,7 +16,7 @@ from services.referrals.domain.consent import Receipt
 from services.referrals.domain.contact import Contact, Triage
 from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
 from services.referrals.domain.enquiry import Enquiry, EnquiryEvent
-from services.referrals.domain.lifecycle import LIVE, Side, State
+from services.referrals.domain.lifecycle import CAME_BACK, LIVE, Side, State
 from services.referrals.domain.person import GROUP_OF, Coarse, FieldGroup, Identity, Person, SafeContact
 from services.referrals.domain.referral import Actor, Event, Referral
 
@@ -51,9 +51,14 @@ def referral_facts(referral: Referral, events: Iterable[Event]) -> list[Fact]:
             actor_worker_id=event.actor.id if event.actor.kind == "worker" else "",
             changed_field_codes=event.changed_field_codes,
             people=1 + (referral.coarse.dependants or 0) if event.verb == "accepted" else 0,
+            reminded_organization_id=_whose_turn(referral, event.actor) if event.verb == "reminded" else "",
         )
         facts.append(Fact(referral.id, event.version, f"enlace.referral.{event.verb}.v1", message.SerializeToString(), event.time))
     return facts
+
+
+def _whose_turn(referral: Referral, actor: Actor) -> str:
+    return referral.sender_organization_id if referral.turn(actor) is Side.SENDER else referral.receiver_organization_id
 
 
 def contact_fact(contact: Contact, verb: str) -> Fact:
@@ -196,6 +201,7 @@ def referral_message(referral: Referral, actor: Actor, now: datetime, legs: Iter
         else referral.following_id,
         "live": referral.state in LIVE,
         "legs": [leg_message(link, actor) for link in legs],
+        "remind_time": None if referral.is_receiver_alone(actor) and referral.state in CAME_BACK else timestamp(referral.remind_time),
     }
     plain = [each for each in referrals_pb2.Referral.DESCRIPTOR.fields if each.name not in shown]
     return referrals_pb2.Referral(**shown, **{each.name: _said(each, getattr(referral, each.name)) for each in plain})
@@ -227,6 +233,20 @@ def event_message(event: Event) -> referrals_pb2.ReferralEvent:
         note=event.note,
         note_withheld=event.note_withheld,
         changed_field_codes=event.changed_field_codes,
+    )
+
+
+def change_message(referral: Referral, event: Event, step_version: int, resume_token: str) -> referrals_pb2.WatchReferralsResponse:
+    """What happened, as a stream tells it: as it was then, also when more has happened since."""
+    return referrals_pb2.WatchReferralsResponse(
+        resume_token=resume_token,
+        referral_id=referral.id,
+        version=event.version,
+        etag=etag(step_version),
+        state=STATES.number(event.to_state),
+        verb=event.verb,
+        clock=CLOCKS.number(event.clock),
+        time=timestamp(event.time),
     )
 
 

@@ -136,6 +136,9 @@ def ways_of(stack: LocalStack, credential: members_pb2.IssueTokenRequest, bearer
         "referrals": lambda: by_grpc(
             "referrals", lambda **how: nobody.referrals.ListReferrals(referrals_pb2.ListReferralsRequest(), **how)
         ),
+        "what is watched": lambda: by_grpc(  # to its end, with the last message
+            "referrals", lambda **how: list(nobody.referrals.WatchReferrals(referrals_pb2.WatchReferralsRequest(), **how))
+        ),
         "notifications": lambda: by_grpc(
             "notifications", lambda **how: nobody.notifications.CountUnread(notifications_pb2.CountUnreadRequest(), **how)
         ),

@@ -34,7 +34,13 @@ STUBS = (
     "notifications",
     "webhooks",
 )
-OUTPUTS = {method.name: method.output_type for file in FILES for service in file.services_by_name.values() for method in service.methods}
+OUTPUTS = {
+    method.name: method.output_type
+    for file in FILES
+    for service in file.services_by_name.values()
+    for method in service.methods
+    if not method.server_streaming  # by gRPC only
+}
 KEY = "enl_00112233445566778899aabbccddeeff_c2VjcmV0LXRoYXQtaXMtbm9uZQ"
 JWT = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
 ID = "5f0c9a4e1b7d42b38c6de0f1a2b3c4d5"

@@ -107,6 +107,12 @@ def test_who_answers_for_it_now_hears_so_unless_she_took_it_herself_and_her_desk
     assert told_of(replace(hers, responsible_worker_id=""), NOW) == [], "they gave it back to their own desk"
 
 
+def test_the_desk_whose_turn_it_is_is_reminded_and_nobody_else() -> None:
+    reminded = replace(happening("reminded", actor=COORDINATOR), reminded_organization_id=RECEIVER)
+    assert who(told_of(reminded, NOW)) == {TO_RECEIVER}
+    assert who(told_of(replace(reminded, reminded_organization_id=SENDER), NOW)) == {TO_SENDER, TO_WORKER}
+
+
 def test_a_note_is_told_to_the_side_that_did_not_write_it() -> None:
     assert who(told_of(happening("note_added", actor=RECEIVER), NOW)) == {TO_SENDER, TO_WORKER}
     assert who(told_of(happening("note_added", actor=SENDER), NOW)) == {TO_RECEIVER}

@@ -59,6 +59,7 @@ CARRIES = {
     "amend": "another urgency, or a file that says something else now; the fact names the fields that changed",
     "confirm_deletion": "nothing but who: what was written of her elsewhere is destroyed",
     "reroute": "another service; a draft for it is opened, based on this one, and the need is open until that is sent",
+    "remind": "nothing but who; whose turn it is has not been reminded for an hour",
     "enter_in_error": "nothing; the sender within 24 hours of the draft, or while it is one; a coordinator at any time",
 }
 """What each step must bring along; the methods of Referral check it."""

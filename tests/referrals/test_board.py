@@ -51,6 +51,16 @@ def test_the_most_urgent_is_first_and_of_those_the_nearest_deadline_over_all_pag
     assert {referral.urgency for referral in one_page} >= set(MOST_URGENT_FIRST)
 
 
+def test_the_pages_have_as_many_as_are_counted_and_nobody_is_lost_between_them(story: Story) -> None:
+    for _ in range(7):
+        story.sent(urgency=pb.URGENCY_IMMEDIATE), declined(story, urgency=pb.URGENCY_NORMAL)
+    wanted = pb.ReferralFilter(box=pb.BOX_NETWORK, pressing=True)
+    counted = story.coordinator.CountReferrals(pb.CountReferralsRequest(filter=wanted)).total
+    for size in (1, 3, 50):
+        found = [referral.id for referral in listed(story.coordinator, size, pressing=True)]
+        assert len(found) == len(set(found)) == counted
+
+
 def test_a_page_of_one_order_does_not_go_on_in_the_other(story: Story) -> None:
     story.sent(), story.sent()
     wanted = pb.ListReferralsRequest(page_size=1, order_by=pb.ORDER_URGENCY)

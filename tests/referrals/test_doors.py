@@ -42,7 +42,7 @@ def test_what_can_not_be_read_is_a_wrong_request_and_never_a_fault(service: Serv
     client = service.as_("ngo", *EVERYBODY, "COORDINATOR")
     refused = 0
     for name, method in RPCS:
-        call: Any = service.channel.unary_unary(f"/{name}/{method.name}")
+        call: Any = service.channel.unary_unary(f"/{name}/{method.name}")  # a stream, too: it is refused before its first message
         unreadable = [sent for sent in rubbish() if not readable(method, sent)]
         assert len(unreadable) > 40
         for sent in unreadable:

@@ -92,6 +92,7 @@ STEPS: dict[str, Step] = {
     "confirm_deletion": lambda r, a, now: r.confirm_deletion(a, now, DAYS, ""),
     "withdraw": lambda r, a, now: r.withdraw(a, now, DAYS, reason_code="moved", note=""),
     "reroute": lambda r, a, now: rerouted(r, a, now),
+    "remind": lambda r, a, now: r.remind(a, now, DAYS),
     "enter_in_error": lambda r, a, now: r.enter_in_error(a, now, DAYS, ""),
 }
 UNREFUSED = {"withdraw_consent"}  # what a withdrawn consent ends, it ends; the rest it leaves alone
@@ -482,6 +483,7 @@ class Life(RuleBasedStateMachine):
         self.appointment: datetime | None = None
         self.need_is_open = False
         self.silence = 7
+        self.reminded: datetime | None = None
         self.deleting = False  # somebody is to confirm that nothing is held
 
     @rule(verb=st.sampled_from([*MODEL, *FORWARD]), side=st.sampled_from(list(ACTORS)))
@@ -589,6 +591,20 @@ class Life(RuleBasedStateMachine):
         assert possible
         assert not same
         self.version += 1
+
+    @rule(side=st.sampled_from([Side.COORDINATOR, *ACTORS]))
+    def remind(self, side: Side | None) -> None:
+        waits = self.state in MODEL["withdraw"][0].split() or self.need_is_open or self.deleting
+        lately = self.reminded is not None and self.now < self.reminded + timedelta(hours=1)
+        before = self.referral.step_version
+        if not waits or side is not Side.COORDINATOR or lately:
+            reason = "reminded_lately" if waits and side is Side.COORDINATOR else "illegal_transition"
+            with pytest.raises(Conflict, match=reason):
+                STEPS["remind"](self.referral, ACTORS[side], self.now)
+            return
+        STEPS["remind"](self.referral, ACTORS[side], self.now)
+        assert self.referral.step_version == before, "nobody's decision is out of date"
+        self.version, self.reminded = self.version + 1, self.now
 
     @rule(data=st.data())
     def a_step_that_is_offered(self, data: st.DataObject) -> None:

@@ -269,6 +269,7 @@ def referral_beginnings() -> dict[str, Beginning]:
         "AmendReferral": one("ngo", sent, lambda s: pb.AmendReferralRequest(urgency=pb.URGENCY_IMMEDIATE)),
         "ConfirmDeletion": one("shelter", taken_back, lambda s: pb.ConfirmDeletionRequest()),
         "RerouteReferral": one("ngo", sent, lambda s: pb.RerouteReferralRequest(service_id=SERVICE["clinic_visit"])),
+        "RemindReferral": one("coordinator", sent, lambda s: pb.RemindReferralRequest()),
         "EnterReferralInError": one("ngo", sent, lambda s: pb.EnterReferralInErrorRequest(note="a test")),
         "GetPilotFigures": lambda s: (s.ngo, pb.GetPilotFiguresRequest()),
         "GetFigures": lambda s: (s.service.public(), pb.GetFiguresRequest(country="NI", need_group_code="HOU")),
@@ -477,6 +478,7 @@ def test_every_rpc_is_here(service: Service) -> None:
         for descriptor in (pb.DESCRIPTOR, people_pb2.DESCRIPTOR, contacts_pb2.DESCRIPTOR, plans_pb2.DESCRIPTOR, e.DESCRIPTOR)
         for found in descriptor.services_by_name.values()
         for method in found.methods
+        if not method.server_streaming  # test_watch.py
     }
     assert {name.split(" ")[0] for name in BEGINNINGS} == rpcs
 

@@ -37,6 +37,7 @@ BY_REFERRAL = {
         "CountReferrals",
         "GetQueueVersion",
         "BatchGetQueueVersions",
+        "WatchReferrals",
         "GetDeadlinePolicy",
         "PublishDeadlinePolicy",
     )

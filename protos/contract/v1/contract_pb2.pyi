@@ -238,6 +238,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """She does not leave before every leg that follows is accepted; `about` names those that are not. Wait for them, or ask another service for them."""
     REASON_RECEIPT_OF_ANOTHER_LEG: _Reason.ValueType  # 89
     """Another leg of the same hand-over stands on this consent; `about` names it. Each needs a consent of its own."""
+    REASON_RESUME_TOKEN_LOST: _Reason.ValueType  # 90
+    """The service's database was restored from a copy, so what came after this token can't be said. List anew, and watch without a token."""
+    REASON_REMINDED_LATELY: _Reason.ValueType  # 91
+    """Whose turn it is was reminded less than an hour ago. Wait, or call."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -385,6 +389,10 @@ REASON_LEGS_NOT_ACCEPTED: Reason.ValueType  # 88
 """She does not leave before every leg that follows is accepted; `about` names those that are not. Wait for them, or ask another service for them."""
 REASON_RECEIPT_OF_ANOTHER_LEG: Reason.ValueType  # 89
 """Another leg of the same hand-over stands on this consent; `about` names it. Each needs a consent of its own."""
+REASON_RESUME_TOKEN_LOST: Reason.ValueType  # 90
+"""The service's database was restored from a copy, so what came after this token can't be said. List anew, and watch without a token."""
+REASON_REMINDED_LATELY: Reason.ValueType  # 91
+"""Whose turn it is was reminded less than an hour ago. Wait, or call."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

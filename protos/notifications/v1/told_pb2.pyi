@@ -94,6 +94,8 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """It is asked of another service instead."""
     TOLD_KIND_REFERRAL_ASSIGNED: _ToldKind.ValueType  # 48
     """Somebody else of your organisation answers for it."""
+    TOLD_KIND_REFERRAL_REMINDED: _ToldKind.ValueType  # 58
+    """The coordination reminds you: it is your organisation's turn."""
     TOLD_KIND_REFERRAL_DELETION_CONFIRMED: _ToldKind.ValueType  # 49
     """The receiver holds nothing more of a person who took her consent back."""
     TOLD_KIND_REFERRAL_LEG_LOST: _ToldKind.ValueType  # 41
@@ -187,6 +189,8 @@ TOLD_KIND_REFERRAL_REROUTED: ToldKind.ValueType  # 47
 """It is asked of another service instead."""
 TOLD_KIND_REFERRAL_ASSIGNED: ToldKind.ValueType  # 48
 """Somebody else of your organisation answers for it."""
+TOLD_KIND_REFERRAL_REMINDED: ToldKind.ValueType  # 58
+"""The coordination reminds you: it is your organisation's turn."""
 TOLD_KIND_REFERRAL_DELETION_CONFIRMED: ToldKind.ValueType  # 49
 """The receiver holds nothing more of a person who took her consent back."""
 TOLD_KIND_REFERRAL_LEG_LOST: ToldKind.ValueType  # 41

@@ -47,6 +47,7 @@ class ReferralFact(_message.Message):
     ACTOR_WORKER_ID_FIELD_NUMBER: _builtins.int
     CHANGED_FIELD_CODES_FIELD_NUMBER: _builtins.int
     PEOPLE_FIELD_NUMBER: _builtins.int
+    REMINDED_ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     referral_id: _builtins.str
     state: _referrals_pb2.State.ValueType
     urgency: _referrals_pb2.Urgency.ValueType
@@ -64,6 +65,8 @@ class ReferralFact(_message.Message):
     actor_worker_id: _builtins.str
     people: _builtins.int
     """of accepted: how many come, for the directory to count the room that is left; she and who depends on her"""
+    reminded_organization_id: _builtins.str
+    """of reminded: whose turn it is"""
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -90,10 +93,11 @@ class ReferralFact(_message.Message):
         actor_worker_id: _builtins.str = ...,
         changed_field_codes: _abc.Iterable[_builtins.str] | None = ...,
         people: _builtins.int = ...,
+        reminded_organization_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_organization_id", b"actor_organization_id", "actor_worker_id", b"actor_worker_id", "changed_field_codes", b"changed_field_codes", "clock", b"clock", "due_time", b"due_time", "need_code", b"need_code", "override_used", b"override_used", "people", b"people", "reason_code", b"reason_code", "receiver_organization_id", b"receiver_organization_id", "referral_id", b"referral_id", "responsible_worker_id", b"responsible_worker_id", "sender_organization_id", b"sender_organization_id", "sender_worker_id", b"sender_worker_id", "service_id", b"service_id", "state", b"state", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_organization_id", b"actor_organization_id", "actor_worker_id", b"actor_worker_id", "changed_field_codes", b"changed_field_codes", "clock", b"clock", "due_time", b"due_time", "need_code", b"need_code", "override_used", b"override_used", "people", b"people", "reason_code", b"reason_code", "receiver_organization_id", b"receiver_organization_id", "referral_id", b"referral_id", "reminded_organization_id", b"reminded_organization_id", "responsible_worker_id", b"responsible_worker_id", "sender_organization_id", b"sender_organization_id", "sender_worker_id", b"sender_worker_id", "service_id", b"service_id", "state", b"state", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -70,6 +70,11 @@ class ReferralsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.BatchGetQueueVersionsRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.BatchGetQueueVersionsResponse.FromString,
                 _registered_method=True)
+        self.WatchReferrals = channel.unary_stream(
+                '/enlace.referrals.v1.Referrals/WatchReferrals',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.WatchReferralsRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.WatchReferralsResponse.FromString,
+                _registered_method=True)
         self.GetDeadlinePolicy = channel.unary_unary(
                 '/enlace.referrals.v1.Referrals/GetDeadlinePolicy',
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.GetDeadlinePolicyRequest.SerializeToString,
@@ -205,6 +210,11 @@ class ReferralsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.RerouteReferralRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
                 _registered_method=True)
+        self.RemindReferral = channel.unary_unary(
+                '/enlace.referrals.v1.Referrals/RemindReferral',
+                request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.RemindReferralRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+                _registered_method=True)
         self.EnterReferralInError = channel.unary_unary(
                 '/enlace.referrals.v1.Referrals/EnterReferralInError',
                 request_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.EnterReferralInErrorRequest.SerializeToString,
@@ -263,6 +273,18 @@ class ReferralsServicer:
 
     def BatchGetQueueVersions(self, request, context):
         """Says for many callers at once what GetQueueVersion says for each, by the watch tokens that it gave them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchReferrals(self, request, context):
+        """Tells what happens to referrals as it comes about: to those that ListReferrals shows the caller, of each in the order of its versions. The first message
+        holds nothing but a resume_token, as does the last; between them each change has its own. With the token of the last message that was dealt with
+        the stream goes on: nothing is left out, and told twice is only what was told and not dealt with. Without one it begins now: open it, then list, then
+        go on. It ends with OK when the caller's token ends (three seconds): open it again with a fresh one. gRPC only. An organisation has four at once at a
+        process of the service; one more is too_many_requests.
+        resume_token malformed: not given out here, or to another organisation, or for other filters.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -477,6 +499,14 @@ class ReferralsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RemindReferral(self, request, context):
+        """Reminds whose turn it is: stays where it is, and its etag too. Its desk is told: the receiver's, or the sender's where a question, a closing or another
+        service waits for it. Once an hour. Coordinator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EnterReferralInError(self, request, context):
         """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Sender within 24 h, then coordinator.
         """
@@ -521,6 +551,11 @@ def add_ReferralsServicer_to_server(servicer, server):
                     servicer.BatchGetQueueVersions,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.BatchGetQueueVersionsRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.BatchGetQueueVersionsResponse.SerializeToString,
+            ),
+            'WatchReferrals': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchReferrals,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.WatchReferralsRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.WatchReferralsResponse.SerializeToString,
             ),
             'GetDeadlinePolicy': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDeadlinePolicy,
@@ -655,6 +690,11 @@ def add_ReferralsServicer_to_server(servicer, server):
             'RerouteReferral': grpc.unary_unary_rpc_method_handler(
                     servicer.RerouteReferral,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.RerouteReferralRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
+            ),
+            'RemindReferral': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemindReferral,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.RemindReferralRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.SerializeToString,
             ),
             'EnterReferralInError': grpc.unary_unary_rpc_method_handler(
@@ -853,6 +893,33 @@ class Referrals:
             '/enlace.referrals.v1.Referrals/BatchGetQueueVersions',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.BatchGetQueueVersionsRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.BatchGetQueueVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchReferrals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/WatchReferrals',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.WatchReferralsRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.WatchReferralsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1581,6 +1648,33 @@ class Referrals:
             target,
             '/enlace.referrals.v1.Referrals/RerouteReferral',
             protos_dot_referrals_dot_v1_dot_referrals__pb2.RerouteReferralRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemindReferral(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Referrals/RemindReferral',
+            protos_dot_referrals_dot_v1_dot_referrals__pb2.RemindReferralRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_referrals__pb2.Referral.FromString,
             options,
             channel_credentials,

@@ -53,6 +53,14 @@ class ReferralsStub:
     """
     BatchGetQueueVersions: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.BatchGetQueueVersionsRequest, _referrals_pb2.BatchGetQueueVersionsResponse]
     """Says for many callers at once what GetQueueVersion says for each, by the watch tokens that it gave them."""
+    WatchReferrals: _grpc.UnaryStreamMultiCallable[_referrals_pb2.WatchReferralsRequest, _referrals_pb2.WatchReferralsResponse]
+    """Tells what happens to referrals as it comes about: to those that ListReferrals shows the caller, of each in the order of its versions. The first message
+    holds nothing but a resume_token, as does the last; between them each change has its own. With the token of the last message that was dealt with
+    the stream goes on: nothing is left out, and told twice is only what was told and not dealt with. Without one it begins now: open it, then list, then
+    go on. It ends with OK when the caller's token ends (three seconds): open it again with a fresh one. gRPC only. An organisation has four at once at a
+    process of the service; one more is too_many_requests.
+    resume_token malformed: not given out here, or to another organisation, or for other filters.
+    """
     GetDeadlinePolicy: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]
     """Returns the network's policy: how long there is for what is waited for, by urgency; silence is the first one, and 30 days after news. What a
     referral's own clocks say is what counts. Not found: there is no such version.
@@ -141,6 +149,10 @@ class ReferralsStub:
     opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
     service_unknown: no such service is offered.
     """
+    RemindReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.RemindReferralRequest, _referrals_pb2.Referral]
+    """Reminds whose turn it is: stays where it is, and its etag too. Its desk is told: the receiver's, or the sender's where a question, a closing or another
+    service waits for it. Once an hour. Coordinator.
+    """
     EnterReferralInError: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.EnterReferralInErrorRequest, _referrals_pb2.Referral]
     """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Sender within 24 h, then coordinator."""
 
@@ -169,6 +181,14 @@ class ReferralsAsyncStub(ReferralsStub):
     """
     BatchGetQueueVersions: _aio.UnaryUnaryMultiCallable[_referrals_pb2.BatchGetQueueVersionsRequest, _referrals_pb2.BatchGetQueueVersionsResponse]  # type: ignore[assignment]
     """Says for many callers at once what GetQueueVersion says for each, by the watch tokens that it gave them."""
+    WatchReferrals: _aio.UnaryStreamMultiCallable[_referrals_pb2.WatchReferralsRequest, _referrals_pb2.WatchReferralsResponse]  # type: ignore[assignment]
+    """Tells what happens to referrals as it comes about: to those that ListReferrals shows the caller, of each in the order of its versions. The first message
+    holds nothing but a resume_token, as does the last; between them each change has its own. With the token of the last message that was dealt with
+    the stream goes on: nothing is left out, and told twice is only what was told and not dealt with. Without one it begins now: open it, then list, then
+    go on. It ends with OK when the caller's token ends (three seconds): open it again with a fresh one. gRPC only. An organisation has four at once at a
+    process of the service; one more is too_many_requests.
+    resume_token malformed: not given out here, or to another organisation, or for other filters.
+    """
     GetDeadlinePolicy: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]  # type: ignore[assignment]
     """Returns the network's policy: how long there is for what is waited for, by urgency; silence is the first one, and 30 days after news. What a
     referral's own clocks say is what counts. Not found: there is no such version.
@@ -257,6 +277,10 @@ class ReferralsAsyncStub(ReferralsStub):
     opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
     service_unknown: no such service is offered.
     """
+    RemindReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.RemindReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
+    """Reminds whose turn it is: stays where it is, and its etag too. Its desk is told: the receiver's, or the sender's where a question, a closing or another
+    service waits for it. Once an hour. Coordinator.
+    """
     EnterReferralInError: _aio.UnaryUnaryMultiCallable[_referrals_pb2.EnterReferralInErrorRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Sender within 24 h, then coordinator."""
 
@@ -324,6 +348,20 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.BatchGetQueueVersionsResponse, _abc.Awaitable[_referrals_pb2.BatchGetQueueVersionsResponse]]:
         """Says for many callers at once what GetQueueVersion says for each, by the watch tokens that it gave them."""
+
+    @_abc_1.abstractmethod
+    def WatchReferrals(
+        self,
+        request: _referrals_pb2.WatchReferralsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_referrals_pb2.WatchReferralsResponse], _abc.AsyncIterator[_referrals_pb2.WatchReferralsResponse]]:
+        """Tells what happens to referrals as it comes about: to those that ListReferrals shows the caller, of each in the order of its versions. The first message
+        holds nothing but a resume_token, as does the last; between them each change has its own. With the token of the last message that was dealt with
+        the stream goes on: nothing is left out, and told twice is only what was told and not dealt with. Without one it begins now: open it, then list, then
+        go on. It ends with OK when the caller's token ends (three seconds): open it again with a fresh one. gRPC only. An organisation has four at once at a
+        process of the service; one more is too_many_requests.
+        resume_token malformed: not given out here, or to another organisation, or for other filters.
+        """
 
     @_abc_1.abstractmethod
     def GetDeadlinePolicy(
@@ -573,6 +611,16 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         """Asks another service instead: sent | acknowledged | info_requested | waitlisted → rerouted. The receiver's access ends, and a draft for that service is
         opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
         service_unknown: no such service is offered.
+        """
+
+    @_abc_1.abstractmethod
+    def RemindReferral(
+        self,
+        request: _referrals_pb2.RemindReferralRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
+        """Reminds whose turn it is: stays where it is, and its etag too. Its desk is told: the receiver's, or the sender's where a question, a closing or another
+        service waits for it. Once an hour. Coordinator.
         """
 
     @_abc_1.abstractmethod

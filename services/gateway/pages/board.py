@@ -25,14 +25,18 @@ SLOWEST = 8
 @access.open_to(access.NETWORK, navigation=N_("Tablero"), section="network")
 def board() -> str:
     """The page; from its second page on the queue alone."""
-    token = request.args.get("page", "")
+    token, wanted = request.args.get("page", ""), r.ReferralFilter(box=r.BOX_NETWORK, pressing=True)
     answer = clients().referrals.ListReferrals(
-        r.ListReferralsRequest(
-            filter=r.ReferralFilter(box=r.BOX_NETWORK, pressing=True), order_by=r.ORDER_URGENCY, page_size=50, page_token=token
-        )
+        r.ListReferralsRequest(filter=wanted, order_by=r.ORDER_URGENCY, page_size=50, page_token=token)
     )
+    queue = {
+        "queue": answer,
+        "callee": callee,
+        "pressing": clients().referrals.CountReferrals(r.CountReferralsRequest(filter=wanted)).total,
+        "nothing": "nothing" in request.args,
+    }
     if token:
-        return render_template("board.html", queue=answer, names=names.names_of(answer.referrals), callee=callee, first=False)
+        return render_template("board.html", **queue, names=names.names_of(answer.referrals), first=False)
     counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_NETWORK)))
     times = clients().statistics.GetResponseTimes(r.GetResponseTimesRequest()).organizations
     now, needs = i18n.now(), pictures.heat(counts.unanswered)
@@ -46,9 +50,8 @@ def board() -> str:
     )
     return render_template(
         "board.html",
-        queue=answer,
+        **queue,
         names=known,
-        callee=callee,
         first=True,
         counts=counts,
         running=sum(counts.live_by_need_group.values()),

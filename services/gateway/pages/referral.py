@@ -52,6 +52,7 @@ def listing() -> str:
         live=live,
     )
     answer = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted, page_size=50, page_token=request.args.get("page", "")))
+    assignable = any("assign" in row.allowed_verbs for row in answer.referrals)
     kept = {key: value for key, value in request.args.items() if key in ("box", "state", "need", "urgency", "all")}
     return render_template(
         "referrals.html",
@@ -63,6 +64,9 @@ def listing() -> str:
         need_code=need,
         urgency=urgency,
         everything=not live,
+        colleagues=colleagues() if assignable else [],
+        assignable=assignable and me.may("manager"),
+        nothing="nothing" in request.args,
         kept=kept,
         next_page=answer.next_page_token,
     )

@@ -77,6 +77,8 @@ TABLES: dict[str, dict[str, str]] = {
     "conflict": {
         "illegal_transition": N_("Alguien ya dio este paso, o ya no es posible. Vuelva a abrir la página para ver cómo está ahora."),
         "not_a_draft": N_("Ya se envió: un envío no se corrige. Si hay un error, retírela y haga otra."),
+        "reminded_lately": N_("Ya se recordó hace menos de una hora. Espere, o llame."),
+        "resume_token_lost": N_("Los datos se restauraron de una copia. Empiece de nuevo."),
         "service_unknown": N_("Ese servicio ya no está disponible, o acaba de inscribirse. Elija otro o espere un minuto."),
         "incomplete_draft": N_("Falta completar un paso antes de enviar. Revise la lista."),
         "safe_contact_missing": N_("Falta decir cómo se la puede contactar sin peligro, o que no se la puede contactar."),

@@ -223,6 +223,14 @@ STEPS: dict[str, Step] = {
         event=N_("Se pide a otro servicio"),
         notice=N_("Se pide a otro servicio"),
     ),
+    "remind": Step(
+        N_("Recordar"),
+        hint=N_("Le llega un aviso a la mesa de quien debe dar el siguiente paso. Una vez por hora; si urge, llame."),
+        done=N_("Recordada: ya tienen el aviso."),
+        fact="reminded",
+        event=N_("La coordinación la recordó"),
+        notice=N_("Recordatorio de la coordinación"),
+    ),
     "enter_in_error": Step(
         N_("Anular: se hizo por error"),
         hint=N_("Sale de todas las cuentas. Solo si nunca debió existir."),

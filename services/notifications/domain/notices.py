@@ -15,6 +15,7 @@ class Party(Enum):
     SENDER = "sender"  # the desk, and the worker who sent it
     SENDER_OF_OTHERS_DEED = "sender_of_others_deed"  # the sender, unless it was the sender who did it
     COORDINATION = "coordination"
+    REMINDED = "reminded"  # whose turn it is, as the fact says
     RESPONSIBLE = "responsible"  # the worker of the receiver who answers for it, unless she did it herself; its desk, when nobody is named
 
 
@@ -217,6 +218,14 @@ NOTICES: tuple[Notice, ...] = (
         es="Cambió quién se encarga de una remisión: véala.",
         en="Somebody else now answers for a referral: see it.",
         fr="Une autre personne répond d'une orientation : voyez-la.",
+    ),
+    Notice(
+        "referral_reminded",
+        "reminded",
+        (Party.REMINDED,),
+        es="La coordinación le recuerda una remisión: se espera lo que le toca a su organización.",
+        en="The coordination reminds you of a referral: it is your organisation's turn.",
+        fr="La coordination vous rappelle une orientation : c'est au tour de votre organisation.",
     ),
     Notice(
         "referral_deletion_confirmed",

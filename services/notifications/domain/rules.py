@@ -41,6 +41,7 @@ class Happening:
     need_code: str = ""
     responsible_worker_id: str = ""
     actor_worker_id: str = ""
+    reminded_organization_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,8 @@ def _recipients(kind: str, party: Party, happening: Happening) -> Sequence[Told]
         if worker:
             return [] if worker == happening.actor_worker_id else [Told(kind, Audience.WORKER, happening.receiver_organization_id, worker)]
         party = Party.RECEIVER_OF_OTHERS_DEED
+    if party is Party.REMINDED:
+        party = Party.SENDER if happening.reminded_organization_id == happening.sender_organization_id else Party.RECEIVER
     if party is Party.RECEIVER_OF_OTHERS_DEED and happening.actor_organization_id == happening.receiver_organization_id:
         return []
     if party in (Party.RECEIVER, Party.RECEIVER_OF_OTHERS_DEED):

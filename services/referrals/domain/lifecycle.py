@@ -71,6 +71,7 @@ class Transition:
     offered: bool = True  # False: part of the life, not yet something a caller can ask for
     main: bool = False  # True: it moves things on; what asks, delays or ends is possible beside it, and never the first that is offered
     news: bool = False  # True: it tells how she is, so that the next SILENCE may be a long one
+    decides: bool = True  # False: what anybody decided on stands as it did, so it makes no reader's version out of date
 
 
 _ALL = tuple(DeadlineKind)
@@ -149,6 +150,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     ),
     Transition("reroute", "rerouted", UNDECIDED | {S.INFO_REQUESTED, S.WAITLISTED}, S.REROUTED, _SENDING, starts=_REPLACED, stops=_WAITS),
     Transition("amend", "amended", LIVE - {S.COMPLETED}, None, _SENDER),
+    Transition("remind", "reminded", LIVE | CAME_BACK | {S.CONSENT_WITHDRAWN}, None, frozenset({Side.COORDINATOR}), decides=False),
     Transition("withdraw", "withdrawn", LIVE, S.WITHDRAWN, _SENDING, stops=_ALL),
     Transition(
         "withdraw_consent",

@@ -38,6 +38,7 @@ PROBATION_LIMIT = 5
 LEG_LOST = "leg_lost"
 FARTHEST_APPOINTMENT = timedelta(days=90)
 """How far ahead one may be: until then nobody asks for news."""
+REMIND_AGAIN = timedelta(hours=1)
 EARLY = timedelta(hours=1)
 """How long before its time an appointment may have been, and how long ago one that is only noted now may have begun: people come early, and clocks differ."""
 
@@ -84,7 +85,7 @@ class Referral:
     update_time: datetime
     state: State = State.DRAFT
     version: int = 0
-    step_version: int = 0  # of the last step: a deadline that fires is no step, and makes nobody's decision out of date
+    step_version: int = 0  # of the last step: a deadline that fires, or a reminder, is none, and makes nobody's decision out of date
     urgency: Urgency | None = None
     need_code: str = ""
     contact_id: str = ""
@@ -105,6 +106,7 @@ class Referral:
     alternative_service_id: str = ""
     expected_wait_days: int = 0
     review_time: datetime | None = None
+    remind_time: datetime | None = None
     based_on_id: str = ""
     send_time: datetime | None = None
     need_close_reason_code: str = ""
@@ -423,6 +425,12 @@ class Referral:
         """It was a leg of a hand-over and came to nothing, and she is on her way."""
         self._note(LEG_LOST, self.state, self.state, Actor("system", "chain", ""), now, attribution="system")
 
+    def remind(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
+        """Whose turn it is hears that it is waited for."""
+        step = self._check_step("remind", actor, now)
+        self.remind_time = now
+        self._take(step, actor, now, calendar)
+
     def enter_in_error(self, actor: Actor, now: datetime, calendar: Calendar, note: str) -> None:
         """It should not have been; out of all counts."""
         step = self._check_step("enter_in_error", actor, now)
@@ -496,7 +504,7 @@ class Referral:
         """Those of a history that this actor may know of."""
         hidden = self._hidden_clocks(actor)
         over = self.is_receiver_alone(actor)
-        return [event for event in events if event.clock not in hidden and not (over and event.verb in ("need_closed", LEG_LOST))]
+        return [event for event in events if event.clock not in hidden and not (over and _is_of_her_need(event))]
 
     def _hidden_clocks(self, actor: Actor) -> tuple[DeadlineKind, ...]:
         if self.is_receiver_alone(actor):
@@ -535,6 +543,8 @@ class Referral:
             return False
         if step.verb == "close_need" and not self.need_is_open:
             return False
+        if step.verb == "remind" and (self.turn(actor) is None or self._was_reminded(now)):
+            return False
         if step.verb == "confirm_deletion" and not self._running(DeadlineKind.DELETION):
             return False
         if step.verb in ("attend_appointment", "miss_appointment", "cancel_appointment"):
@@ -554,8 +564,12 @@ class Referral:
         if verb == "ask" and self.question_code and self.state in step.sources and step.by & self.sides(actor):
             raise Conflict("already_asked")
         if not self._possible(step, actor, now):
-            raise Conflict("illegal_transition")
+            lately = verb == "remind" and self._was_reminded(now) and self._possible(step, actor, None)
+            raise Conflict("reminded_lately" if lately else "illegal_transition")
         return step
+
+    def _was_reminded(self, now: datetime | None) -> bool:
+        return now is not None and self.remind_time is not None and now < self.remind_time + REMIND_AGAIN
 
     def _stand_on(self, receipt: Receipt, now: datetime) -> None:
         self._check_receipt(receipt, now)
@@ -609,6 +623,7 @@ class Referral:
             note=note,
             attribution=attribution,
             changed=changed_field_codes,
+            decides=step.decides,
         )
 
     def _due(self, kind: DeadlineKind, now: datetime, calendar: Calendar) -> datetime:
@@ -631,9 +646,10 @@ class Referral:
         attribution: str = "",
         clock: DeadlineKind | None = None,
         changed: tuple[str, ...] = (),
+        decides: bool = True,
     ) -> None:
         self.version += 1
-        if clock is None:
+        if clock is None and decides:
             self.step_version = self.version
         self.update_time = now
         self.events.append(
@@ -645,6 +661,11 @@ def assault_to_the_hour(path: str, time: datetime, now: datetime) -> datetime:
     """No more is known, and no more than is needed is kept. Refuses what is to come, or so long ago that no health clock runs any more."""
     _check_between(path, now - max(HEALTH.values()), time, now)
     return time.replace(minute=0, second=0, microsecond=0)
+
+
+def _is_of_her_need(event: Event) -> bool:
+    """It came back, or was lost on the way, and this is about what is done for her elsewhere."""
+    return event.verb in ("need_closed", LEG_LOST) or (event.verb == "reminded" and event.from_state in CAME_BACK)
 
 
 def _check_note(note: str, *, needed: bool) -> None:

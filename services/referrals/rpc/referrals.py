@@ -1,13 +1,14 @@
 """Referrals."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 
 from chassis.errors import Invalid
 from chassis.ids import object_id
 from chassis.rpc import Call
-from chassis.wire import PageTokens, WatchTokens, masked, moment, optional_id, page_size, version, word
+from chassis.streams import Stream
+from chassis.wire import PageTokens, ResumeTokens, WatchTokens, masked, moment, optional_id, page_size, version, word
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import wire
 from services.referrals.domain.codes import Check, beginnings_of
@@ -16,19 +17,25 @@ from services.referrals.domain.filter import Filter
 from services.referrals.domain.referral import Actor, Referral
 from services.referrals.usecases.policies import Policies
 from services.referrals.usecases.referrals import Draft, Referrals, actor_of
+from services.referrals.usecases.watch import Watch
 
 _BOXES = {pb.BOX_INBOX: "inbox", pb.BOX_OUTBOX: "outbox", pb.BOX_NETWORK: "network", pb.BOX_MINE: "mine", pb.BOX_UNSPECIFIED: "mine"}
+_LOOK = 0.5  # seconds after which a stream is looked at though nothing happened: whether somebody is there, and still may be
 _AMENDABLE = ("need_code", "urgency", "service_id", "receipt_id", "contact_id", "assault_time")
 
 
 class ReferralsServicer:
     """Answers the rpcs of this name: between messages and use cases."""
 
-    def __init__(self, usecases: Referrals, policies: Policies, pages: PageTokens, watch: WatchTokens) -> None:
+    def __init__(
+        self, usecases: Referrals, policies: Policies, changes: Watch, pages: PageTokens, watch: WatchTokens, resume: ResumeTokens
+    ) -> None:
         self._usecases = usecases
         self._policies = policies
+        self._changes = changes
         self._pages = pages
         self._watch = watch
+        self._resume = resume
 
     def CreateReferral(self, request: pb.CreateReferralRequest, call: Call) -> pb.Referral:
         """See the .proto, as for every method here."""
@@ -106,6 +113,24 @@ class ReferralsServicer:
     def BatchGetQueueVersions(self, request: pb.BatchGetQueueVersionsRequest, call: Call) -> pb.BatchGetQueueVersionsResponse:
         ask = partial(self._usecases.queue_versions, call.tx)
         return pb.BatchGetQueueVersionsResponse(versions=self._watch.versions(request.watch_tokens, call.clock.now(), ask))
+
+    def WatchReferrals(self, request: pb.WatchReferralsRequest, stream: Stream) -> Iterator[pb.WatchReferralsResponse]:
+        whose = self._usecases.queue_scope(stream.caller)
+        asked = pb.ReferralFilter(box=request.box, need_code=request.need_code, person_id=request.person_id, contact_id=request.contact_id)
+        wanted = _filter(asked, stream, "")
+        with stream.transaction() as tx:
+            store, place = self._changes.begin(tx, self._resume.position(request, whose, str, int))
+        # Also when nothing happened: a token that comes only if something did would tell of others.
+        yield pb.WatchReferralsResponse(resume_token=self._resume.token(request, whose, [store, place]))
+        while stream.goes_on():
+            with stream.transaction() as tx:
+                changes, place = self._changes.changes(tx, stream.caller, wanted, place)
+            for change in changes:
+                yield wire.change_message(
+                    change.referral, change.event, change.step_version, self._resume.token(request, whose, [store, change.place])
+                )
+            self._changes.wait(place, min(_LOOK, stream.left))
+        yield pb.WatchReferralsResponse(resume_token=self._resume.token(request, whose, [store, place]))
 
     def GetDeadlinePolicy(self, request: pb.GetDeadlinePolicyRequest, call: Call) -> pb.DeadlinePolicy:
         return _policy_message(self._policies.get(call.tx, request.version) if request.version else self._policies.newest(call.tx))
@@ -280,6 +305,9 @@ class ReferralsServicer:
         )
         return self._pack(rerouted, call)
 
+    def RemindReferral(self, request: pb.RemindReferralRequest, call: Call) -> pb.Referral:
+        return self._step(request, call, lambda r, actor, now, days: r.remind(actor, now, days))
+
     def EnterReferralInError(self, request: pb.EnterReferralInErrorRequest, call: Call) -> pb.Referral:
         return self._step(request, call, lambda r, actor, now, days: r.enter_in_error(actor, now, days, request.note))
 
@@ -304,6 +332,7 @@ class ReferralsServicer:
         | pb.WithdrawReferralRequest
         | pb.CloseNeedRequest
         | pb.ConfirmDeletionRequest
+        | pb.RemindReferralRequest
         | pb.EnterReferralInErrorRequest,
         call: Call,
         take: Callable[[Referral, Actor, datetime, Calendar], None],
@@ -331,12 +360,12 @@ def _required_urgency(number: int) -> Urgency:
     return urgency
 
 
-def _filter(message: pb.ReferralFilter, call: Call) -> Filter:
+def _filter(message: pb.ReferralFilter, call: Call | Stream, at: str = "filter.") -> Filter:
     box = _BOXES.get(message.box)
     if box is None:
-        raise Invalid(("filter.box", "unknown_code"))
+        raise Invalid((f"{at}box", "unknown_code"))
     check = Check()
-    check.need("filter.need_code", message.need_code)
+    check.need(f"{at}need_code", message.need_code)
     check.that(not message.code or bool(beginnings_of(message.code)), "filter.code", "malformed")
     check.done()
     if box == "network" and not (call.caller.has("COORDINATOR") or call.caller.has("AUDITOR")):
@@ -354,8 +383,8 @@ def _filter(message: pb.ReferralFilter, call: Call) -> Filter:
         live=message.live,
         waiting_for_me=message.waiting_for_me,
         waiting_for_other=message.waiting_for_other,
-        person_id=optional_id(message.person_id, "filter.person_id"),
-        contact_id=optional_id(message.contact_id, "filter.contact_id"),
+        person_id=optional_id(message.person_id, f"{at}person_id"),
+        contact_id=optional_id(message.contact_id, f"{at}contact_id"),
         late=message.late,
         due_soon=message.due_soon,
         unanswered=message.unanswered,

@@ -41,7 +41,7 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Referr
     return _read(tx, [row])[0]
 
 
-def by_id(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]:
+def some(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]:
     """Several, as far as the scope shows them."""
     rows = tx.execute("SELECT * FROM referrals WHERE id = ANY(%s)", (list(identifiers),)).fetchall() if identifiers else []
     return {referral.id: referral for referral in _read(tx, rows)}
@@ -127,23 +127,25 @@ def _note_context(referral_id: str, version: int) -> str:
 def events(tx: Transaction, referral_id: str, key: Key | None) -> list[Event]:
     """The history, oldest first; notes are opened when a key is given."""
     rows = tx.execute("SELECT * FROM referral_events WHERE referral_id = %s ORDER BY version", (referral_id,)).fetchall()
-    return [
-        Event(
-            row["version"],
-            row["verb"],
-            State(row["from_state"]),
-            State(row["to_state"]),
-            row["time"],
-            Actor(row["actor_kind"], row["actor_id"], row["organization_id"]),
-            row["reason_code"],
-            row["attribution"],
-            DeadlineKind(row["clock"]) if row["clock"] else None,
-            key.open(row["note_sealed"], _note_context(referral_id, row["version"])) if key and row["note_sealed"] else "",
-            row["note_sealed"] is not None and key is None,
-            tuple(row["changed_field_codes"]),
-        )
-        for row in rows
-    ]
+    return [read_event(row, key) for row in rows]
+
+
+def read_event(row: Row, key: Key | None) -> Event:
+    """An event; its note is opened when a key is given."""
+    return Event(
+        row["version"],
+        row["verb"],
+        State(row["from_state"]),
+        State(row["to_state"]),
+        row["time"],
+        Actor(row["actor_kind"], row["actor_id"], row["organization_id"]),
+        row["reason_code"],
+        row["attribution"],
+        DeadlineKind(row["clock"]) if row["clock"] else None,
+        key.open(row["note_sealed"], _note_context(row["referral_id"], row["version"])) if key and row["note_sealed"] else "",
+        row["note_sealed"] is not None and key is None,
+        tuple(row["changed_field_codes"]),
+    )
 
 
 # What Referral.need_is_open says, in rows. A follow-up that was not sent yet, or was an error, is none.
@@ -176,7 +178,8 @@ def _unanswered(wanted: Filter) -> str:
     return _UNANSWERED if wanted.box == "network" else f"sender_organization_id = %(organization)s AND {_UNANSWERED}"
 
 
-def _where(wanted: Filter) -> tuple[str, dict[str, Any]]:
+def conditions(wanted: Filter) -> tuple[str, dict[str, Any]]:
+    """What a filter asks for, in SQL about `referrals`, and the values in it."""
     boxes = {
         "inbox": "receiver_organization_id = %(organization)s AND state <> 'draft'",
         "outbox": "sender_organization_id = %(organization)s",
@@ -245,7 +248,7 @@ def find(
     tx: Transaction, wanted: Filter, limit: int, after: Position | None = None, *, by_urgency: bool = False
 ) -> tuple[list[Referral], Position | None]:
     """A page, nearest deadline first, and where the next page goes on; `by_urgency`: the most urgent first, of those the nearest deadline."""
-    where, values = _where(wanted)
+    where, values = conditions(wanted)
     due = f"coalesce({_due(wanted)}, 'infinity')"
     if after:
         *rank, values["due"], values["updated"], values["after"] = after
@@ -272,7 +275,7 @@ def find(
 
 def count(tx: Transaction, wanted: Filter) -> Row:
     """The figures of Today and the board in one pass."""
-    where, values = _where(wanted)
+    where, values = conditions(wanted)
     due = _due(wanted)
     mine, other = (_MINE, _OTHER) if wanted.box != "network" else ("false", "state = ANY(%(for_receiver)s)")
     row = tx.execute(

@@ -1,0 +1,6 @@
+-- migrate:up
+-- When the coordination last reminded whose turn it was.
+ALTER TABLE referrals ADD COLUMN remind_time timestamptz;
+
+-- migrate:down
+ALTER TABLE referrals DROP COLUMN remind_time;

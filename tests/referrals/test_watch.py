@@ -1,0 +1,407 @@
+"""A stream of what happens to referrals: nothing left out, nothing of what is not one's own, and no longer than its token, however slow its reader is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import psycopg
+import pytest
+from prometheus_client import REGISTRY
+
+from chassis import keys, streams
+from chassis.db import Database, Transaction
+from chassis.rpc import Server
+from chassis.sealing import Keyring, Signer
+from chassis.streams import EACH, MOST
+from chassis.tokens import LEEWAY, LIFETIME, SYSTEM, Caller, Verifier
+from protos.referrals.v1 import referrals_pb2 as pb
+from protos.referrals.v1 import referrals_pb2_grpc
+from services.referrals.__main__ import make
+from services.referrals.domain.filter import Filter
+from services.referrals.store import members
+from services.referrals.store.members import view_of
+from services.referrals.usecases.deadlines import DeadlineScheduler
+from tests.builders import refusal, refusal_with_fields
+from tests.referrals.conftest import ORG, Client, Service, Story
+from tests.referrals.test_referrals_rpc import declined
+
+Told = pb.WatchReferralsResponse
+
+
+@pytest.fixture(scope="module", autouse=True)
+def places(service: Service) -> Iterator[None]:
+    """Events get their places."""
+    loop = service.made.watch.loop()
+    loop.start()
+    yield
+    loop.stop()
+    assert loop.join(5)
+
+
+@pytest.fixture(autouse=True)
+def begun_anew(service: Service) -> None:
+    """What other tests did has its place."""
+    settled(service)
+
+
+@contextmanager
+def watching(client: Client, token: str = "", *, channel: grpc.Channel | None = None, **wanted: Any) -> Iterator[Any]:
+    stub: Any = referrals_pb2_grpc.ReferralsStub(channel) if channel else client.stubs["referrals"]
+    call = stub.WatchReferrals(pb.WatchReferralsRequest(resume_token=token, **wanted), metadata=client.metadata(), timeout=30)
+    try:
+        yield call
+    finally:
+        call.cancel()
+
+
+def begun(client: Client, **wanted: Any) -> str:
+    """The token of a stream that has just begun: it holds nothing else."""
+    with watching(client, **wanted) as stream:
+        first = next(stream)
+    assert first == Told(resume_token=first.resume_token)
+    return str(first.resume_token)
+
+
+def told(story: Story, client: Client, token: str, **wanted: Any) -> list[Told]:
+    """What a stream tells after a token, up to a referral that is sent now."""
+    settled(story.service)
+    last, found = story.sent(), list[Told]()
+    with watching(client, token, **wanted) as stream:
+        next(stream)
+        while (change := next(stream)).referral_id != last.id:
+            found.append(change)
+    return found
+
+
+def settled(service: Service) -> None:
+    """What was committed has its place."""
+    with service.database.dedicated() as connection:
+        service.made.watch.give(connection)
+
+
+def what(changes: list[Told]) -> list[tuple[str, str]]:
+    return [(change.referral_id, change.verb) for change in changes]
+
+
+def acknowledge(story: Story, referral: pb.Referral) -> pb.Referral:
+    found: pb.Referral = story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=referral.id, etag=referral.etag))
+    return found
+
+
+def test_a_change_is_told_as_it_was_and_soon(story: Story) -> None:
+    sent = story.sent()
+    settled(story.service)
+    for client in (story.ngo, story.shelter, story.coordinator):
+        with watching(client, box=pb.BOX_NETWORK) as stream:
+            next(stream)
+            began = time.monotonic()
+            changed = story.ngo.AddNote(pb.AddNoteRequest(id=sent.id, etag=sent.etag, note="she has moved"))
+            change = next(stream)
+            assert time.monotonic() - began < 3
+        assert change.time.ToDatetime() == changed.update_time.ToDatetime()
+        change.ClearField("time")
+        assert change.resume_token
+        change.ClearField("resume_token")
+        version = int(changed.etag[1:])
+        assert change == Told(referral_id=sent.id, version=version, etag=changed.etag, state=pb.STATE_SENT, verb="note_added"), (
+            "ids and codes: nothing of the note"
+        )
+        sent = changed
+
+
+def test_it_goes_on_after_any_message_with_what_follows_it_and_nothing_else(story: Story) -> None:
+    token = begun(story.ngo)
+    referrals = [story.sent() for _ in range(3)]
+    for referral in referrals:
+        acknowledge(story, referral)
+    whole = told(story, story.ngo, token)
+    for referral in referrals:
+        verbs = [verb for identifier, verb in what(whole) if identifier == referral.id]
+        history = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral.id)).events
+        assert verbs == [event.verb for event in history]
+    for number, change in enumerate(whole):
+        again = told(story, story.ngo, change.resume_token)
+        assert what(again)[: len(whole) - number - 1] == what(whole[number + 1 :])
+
+
+def test_one_that_began_first_and_is_committed_last_is_told(story: Story, service: Service) -> None:
+    early, late = story.sent(), story.sent()
+    settled(service)
+    with watching(story.ngo) as stream:
+        next(stream)
+        with psycopg.connect(service.database_url) as slow:
+            slow.execute("SELECT set_config('enlace.view', 'system', false)")
+            # It has its time, its row and its transaction number, and is not committed.
+            slow.execute(
+                "INSERT INTO referral_events SELECT referral_id, version + 1, 'clock_reminded', from_state, to_state, time, 'system', 'clock', '',"
+                " '', 'system', 'decide' FROM referral_events WHERE referral_id = %s ORDER BY version DESC LIMIT 1",
+                (early.id,),
+            )
+            acknowledge(story, late)
+            change = next(stream)
+            assert (change.referral_id, change.verb) == (late.id, "acknowledged"), "nobody waits for the other"
+            slow.execute("SELECT pg_notify('clocks', '')")
+            slow.commit()
+        after = next(stream)
+    assert (after.referral_id, after.verb, after.clock) == (early.id, "clock_reminded", pb.CLOCK_KIND_DECIDE)
+    assert after.etag == early.etag, "a deadline is no step"
+    assert (early.id, "clock_reminded") in what(told(story, story.ngo, change.resume_token))
+
+
+def test_many_who_write_at_once_are_all_told_and_each_referral_in_its_order(story: Story, service: Service) -> None:
+    token = begun(story.ngo)
+    sent = [story.sent() for _ in range(6)]
+    notes = 5
+
+    def write(number: int) -> None:
+        referral = sent[number]
+        for text in range(notes):
+            side = (story.ngo, story.shelter)[text % 2]
+            referral = side.AddNote(pb.AddNoteRequest(id=referral.id, etag=referral.etag, note=f"note {text}"))
+
+    with ThreadPoolExecutor(len(sent)) as pool:
+        list(pool.map(write, range(len(sent))))
+    changes = told(story, story.ngo, token)
+    for referral in sent:
+        versions = [change.version for change in changes if change.referral_id == referral.id]
+        assert versions == list(range(1, len(versions) + 1))
+        assert len(versions) == int(referral.etag[1:]) + notes
+
+
+def test_a_draft_is_its_senders_alone_also_when_it_was_sent_later(story: Story) -> None:
+    ngo, shelter = begun(story.ngo), begun(story.shelter)
+    network = begun(story.coordinator, box=pb.BOX_NETWORK)
+    abandoned, sent = story.draft(), story.sent()
+    story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=abandoned.id, etag=abandoned.etag))
+    assert [verb for _, verb in what(told(story, story.shelter, shelter))] == ["sent"]
+    seen = what(told(story, story.coordinator, network, box=pb.BOX_NETWORK))
+    assert (sent.id, "sent") in seen
+    assert {verb for identifier, verb in seen if identifier in (abandoned.id, sent.id)} == {"sent"}
+    own = {(abandoned.id, "drafted"), (abandoned.id, "entered_in_error"), (sent.id, "drafted")}
+    assert own <= set(what(told(story, story.ngo, ngo)))
+
+
+def test_what_becomes_of_a_no_is_not_told_to_who_said_it_and_nothing_to_a_third(story: Story, service: Service) -> None:
+    clinic = service.as_("clinic", "WORKER")
+    shelter, third = begun(story.shelter), begun(clinic)
+    refused = declined(story)
+    story.ngo.CloseNeed(pb.CloseNeedRequest(id=refused.id, etag=refused.etag, reason_code=pb.NEED_CLOSE_REASON_MOVED))
+    heard = [verb for identifier, verb in what(told(story, story.shelter, shelter)) if identifier == refused.id]
+    assert heard == ["sent", "declined"]
+    with watching(clinic, third) as stream:
+        next(stream)
+        service.clock.advance(LIFETIME + timedelta(seconds=LEEWAY))
+        [end] = stream
+    assert not end.referral_id
+
+
+def test_it_is_narrowed_as_the_list_is_by_what_does_not_change(story: Story) -> None:
+    token = begun(story.ngo, need_code="MED")
+    story.sent()
+    with watching(story.ngo, token, need_code="MED") as stream:
+        next(stream)
+        other = story.draft(need_code="MED.PRI")
+        assert next(stream).referral_id == other.id
+    person = story.person()
+    token = begun(story.ngo, person_id=person.id)
+    story.draft(), (hers := story.draft(person))
+    with watching(story.ngo, token, person_id=person.id) as stream:
+        next(stream)
+        assert next(stream).referral_id == hers.id
+    assert refusal_with_fields(lambda: begun(story.ngo, need_code="XXX"))[2] == {"need_code": "unknown_code"}
+    assert refusal_with_fields(lambda: begun(story.ngo, box=99))[2] == {"box": "unknown_code"}
+
+
+def test_a_token_is_good_for_whom_and_what_it_was_given_and_made_up_for_nothing(story: Story, service: Service) -> None:
+    token = begun(story.ngo)
+    for client, text, wanted in (
+        (story.shelter, token, {}),
+        (service.as_("ngo", "WORKER", "COORDINATOR"), token, {}),
+        (story.ngo, token, {"need_code": "HOU"}),
+        (story.ngo, token[:-2] + ("AA" if token[-2:] != "AA" else "BB"), {}),
+        (story.ngo, "x", {}),
+        (story.ngo, "A" * 400, {}),
+    ):
+        assert refusal_with_fields(lambda c=client, t=text, w=wanted: next_of(c, t, **w)) == (  # type: ignore[misc]
+            "INVALID_ARGUMENT",
+            "invalid_fields",
+            {"resume_token": "malformed"},
+        )
+    assert next_of(service.as_("ngo", "MANAGER"), token).resume_token, "it is the organisation's"
+
+
+def next_of(client: Client, token: str = "", **wanted: Any) -> Told:
+    with watching(client, token, **wanted) as stream:
+        found: Told = next(stream)
+        return found
+
+
+def test_a_token_of_a_store_that_was_restored_is_refused_by_name(story: Story, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = begun(story.ngo)
+    monkeypatch.setattr("chassis.outbox._STORE", "SELECT 'another' AS store")
+    assert refusal(lambda: next_of(story.ngo, token)) == ("FAILED_PRECONDITION", "resume_token_lost")
+    assert next_of(story.ngo).resume_token
+
+
+def test_it_ends_with_its_token_and_well(story: Story, service: Service) -> None:
+    with watching(story.ngo) as stream:
+        next(stream)
+        service.clock.advance(LIFETIME)
+        sent = story.sent()
+        assert next(stream).referral_id == sent.id, "the clocks of two machines may differ by the leeway"
+        service.clock.advance(timedelta(seconds=LEEWAY))
+        rest = list(stream)
+        assert not rest[-1].referral_id
+        assert stream.code() is grpc.StatusCode.OK
+    client = service.as_("ngo", "WORKER")
+    assert next_of(client, rest[-1].resume_token).resume_token
+
+
+@pytest.mark.parametrize("who", ["organization", "worker", "key"])
+def test_it_ends_as_soon_as_a_suspension_is_heard(who: str, story: Story, service: Service) -> None:
+    client = service.as_("ngo", "OPERATOR") if who != "key" else service.as_("ngo", scopes=("referrals.read",))
+    identifier = ORG["ngo"] if who == "organization" else client.caller.id
+    with watching(client) as stream:
+        next(stream)
+        with service.database.transaction(SYSTEM) as tx:
+            members.note_member(tx, who, identifier, False, "SUSPENDED")
+        try:
+            began = time.monotonic()
+            assert refusal(lambda: list(stream)) == ("PERMISSION_DENIED", "organization_not_active")
+            assert time.monotonic() - began < 3
+        finally:
+            with service.database.transaction(SYSTEM) as tx:
+                members.note_member(tx, who, identifier, True, "APPROVED", "NGO")
+
+
+def test_with_every_stream_taken_calls_are_answered_and_one_more_is_told_to_come_back(story: Story, service: Service) -> None:
+    with ExitStack() as open_:
+        organizations = [f"{number:032x}" for number in range(900, 900 + MOST // EACH)]
+        for organization in organizations:
+            for _ in range(EACH):
+                caller = Caller("f" * 31 + "0", "key", organization, scopes=frozenset({"referrals.read"}))
+                stranger = Client(caller, story.ngo.stubs, service.issuer)
+                stream = open_.enter_context(watching(stranger))
+                next(stream)
+        assert refusal(lambda: next_of(story.ngo)) == ("RESOURCE_EXHAUSTED", "too_many_requests")
+        began = time.monotonic()
+        acknowledge(story, story.sent())
+        assert time.monotonic() - began < 3
+    wait_until(lambda: next_of(story.ngo).resume_token)
+
+
+def test_one_organisation_does_not_take_all_of_them(story: Story) -> None:
+    with ExitStack() as open_:
+        for _ in range(EACH):
+            next(open_.enter_context(watching(story.ngo)))
+        assert refusal(lambda: next_of(story.ngo)) == ("RESOURCE_EXHAUSTED", "too_many_requests")
+        assert next_of(story.shelter).resume_token
+    wait_until(lambda: next_of(story.ngo).resume_token)
+
+
+def wait_until(true: Any, seconds: float = 5) -> None:
+    """What is refused meanwhile is asked again."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with suppress(grpc.RpcError):
+            if true():
+                return
+        time.sleep(0.05)
+    raise AssertionError("it did not happen")
+
+
+def test_who_does_not_read_is_waited_for_and_then_cut_off(story: Story, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = begun(story.ngo)
+    sent = story.sent()
+    with service.database.transaction(SYSTEM) as tx:  # far more than the connection holds
+        tx.execute(
+            "INSERT INTO referral_events SELECT referral_id, version + n, 'note_added', from_state, to_state, time, actor_kind, actor_id,"
+            " organization_id, '', '', '' FROM referral_events, generate_series(1, 30000) n WHERE referral_id = %s AND verb = 'sent'",
+            (sent.id,),
+        )
+    settled(service)
+    looked = list[int]()
+    changes = service.made.watch.changes
+
+    def look(tx: Transaction, caller: Caller, wanted: Filter, after: int) -> Any:
+        looked.append(after)
+        return changes(tx, caller, wanted, after)
+
+    monkeypatch.setattr(service.made.watch, "changes", look)
+    monkeypatch.setattr(streams, "_LATE", -1.0)  # three seconds after it began
+    with watching(story.ngo, token) as stream:
+        next(stream)
+        wait_until(lambda: stalled(looked))
+        assert len(looked) < 280, "of 300: the next is read when the last was taken"
+        wait_until(lambda: REGISTRY.get_sample_value("enlace_streams") == 0, 8)
+        with pytest.raises(grpc.RpcError) as error:
+            list(stream)
+        assert error.value.code() is grpc.StatusCode.CANCELLED
+
+
+def stalled(looked: list[int]) -> bool:
+    before = len(looked)
+    time.sleep(0.3)
+    return before > 0 and len(looked) == before
+
+
+def test_a_clock_that_fires_is_told_with_its_kind(story: Story, service: Service) -> None:
+    sent = story.sent(urgency=pb.URGENCY_IMMEDIATE)
+    settled(service)
+    token = begun(story.ngo)
+    service.clock.advance(timedelta(minutes=16))
+    DeadlineScheduler(service.made.referrals, service.database, service.clock).fire()
+    changes = [change for change in told(story, story.ngo, token) if change.referral_id == sent.id]
+    assert [(change.verb, change.clock, change.etag) for change in changes] == [("clock_breached", pb.CLOCK_KIND_ACKNOWLEDGE, sent.etag)]
+
+
+def test_a_reminder_is_told_and_leaves_the_etag(story: Story) -> None:
+    sent, token = story.sent(), begun(story.ngo)
+    story.coordinator.RemindReferral(pb.RemindReferralRequest(id=sent.id, etag=sent.etag))
+    [(verb, etag)] = [(c.verb, c.etag) for c in told(story, story.ngo, token) if c.referral_id == sent.id and c.verb == "reminded"]
+    assert (verb, etag) == ("reminded", sent.etag)
+
+
+def test_two_processes_tell_the_same_and_one_goes_on_where_the_other_left_off(story: Story, service: Service) -> None:
+    database = Database(service.database_url, view_of=view_of)
+    database.open()
+    folder = service.keys
+    made = make(
+        database,
+        Keyring(keys.secret(folder, "sealing.referrals")),
+        Signer(keys.signing(folder, "facts.referrals")),
+        Verifier(keys.verifying(folder, "tokens"), "enlace.referrals", service.clock),
+        service.clock,
+    )
+    server = Server("127.0.0.1:0", made.servicers, threads=4, reflect=False)
+    server.start()
+    loop = made.watch.loop()
+    loop.start()
+    settled(service)
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            with watching(story.ngo) as here, watching(story.ngo, channel=channel) as there:
+                next(here), next(there)
+                drafts = [story.draft() for _ in range(5)]
+                both = [[next(stream) for _ in range(10)] for stream in (here, there)]
+            assert what(both[0]) == what(both[1])
+            assert {change.referral_id for change in both[0]} == {draft.id for draft in drafts}
+            with watching(story.ngo, both[0][3].resume_token, channel=channel) as there:
+                next(there)
+                assert what([next(there) for _ in range(6)]) == what(both[0][4:])
+                began = time.monotonic()
+                server.stop(5).wait(5)
+                rest = list(there)
+                assert not rest[-1].referral_id
+                assert time.monotonic() - began < 3, "it ends by itself when the service stops"
+    finally:
+        loop.stop()
+        assert loop.join(5)
+        server.stop(0)
+        database.close()

@@ -12,6 +12,7 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
+from tests.builders import refusal
 from tests.referrals.conftest import ORG, SERVICE, Service, Story
 
 WALLED = (
@@ -138,7 +139,7 @@ def test_a_coordinator_sees_referrals_and_nobody_in_them(service: Service, full:
         found = seen(connection)
         assert [found[table] for table in (*HERS, "contacts")] == [0] * (len(HERS) + 1)
         assert found["referrals"] >= 1
-        assert found["clocks"] == full["clocks"] - 1, "a draft's is its sender's"
+        assert found["clocks"] == full["clocks"] - 2, "what was never sent is its sender's"
         assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []
 
 
@@ -187,3 +188,15 @@ def test_the_services_role_takes_back_and_forges_nothing_of_trail_history_and_ou
 def test_a_receiver_asks_for_the_file_and_not_for_others_of_the_sender(service: Service, full: dict[str, int]) -> None:
     listed = service.as_("shelter", "WORKER").ListPeople(people_pb2.ListPeopleRequest()).people
     assert list(listed) == []
+
+
+def test_a_draft_that_ended_as_an_error_was_never_anybody_elses(service: Service) -> None:
+    ngo, shelter, coordinator = service.as_("ngo", "WORKER"), service.as_("shelter", "WORKER"), service.as_("coalition", "COORDINATOR")
+    story = Story(service, ngo, shelter, coordinator, iter(range(900, 999)))
+    draft = story.draft()
+    ended = story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=draft.id, etag=draft.etag))
+    assert ended.state == pb.STATE_ENTERED_IN_ERROR
+    asked = pb.GetReferralRequest(id=draft.id)
+    assert refusal(lambda: story.shelter.GetReferral(asked)) == ("NOT_FOUND", "not_found")
+    assert refusal(lambda: story.coordinator.GetReferral(asked)) == ("NOT_FOUND", "not_found")
+    assert story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id)).id == draft.id

@@ -69,3 +69,5 @@ def _keep(tx: Transaction, files: Files, receipts: Receipts, people: People, fil
             story.receipt.withdraw(story.withdrawn)
             receipts.change(tx, story.receipt, "withdrawn")
         referrals.keep(tx, story.referral, key)
+        if story.following:
+            referrals.keep(tx, story.following, None)

@@ -59,6 +59,7 @@ class Story:
     """When the consent was taken back."""
     referral: Referral = field(init=False)
     receipt: Receipt = field(init=False)
+    following: Referral | None = None  # the draft for another service
 
     def __post_init__(self) -> None:
         name = (self.file.person.id, self.need, *self.offer)
@@ -122,6 +123,17 @@ class Story:
         actor = self.sender if verb in ("answer", "close", "withdraw") else self.receiver
         notes = {} if verb in ("acknowledge", "withdraw_consent") else {"note": words.pop("note", "")}
         getattr(self.referral, verb)(actor, at, self.calendar, **words, **notes)
+        return self
+
+    def reroute(self, at: datetime, offer: tuple[str, str]) -> Story:
+        """The sender asks another service instead; the draft for it follows."""
+        self._turn(at)
+        service = self.network.offers[offer]
+        receiver = self.network.members[service.organization].id
+        following = id_of("referral", self.file.person.id, self.need, *offer, "again")
+        self.following = self.referral.reroute(
+            self.sender, at, self.calendar, service=(service.id, receiver), following_id=following, note=""
+        )
         return self
 
     def followed_by(self, other: Story) -> Story:

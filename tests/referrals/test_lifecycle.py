@@ -682,9 +682,9 @@ class Life(RuleBasedStateMachine):
         assert (DeadlineKind.OVERRIDE_END in every) == (live and self.override in ("open", "confirmed"))
         assert len(running) == len(set(running))
         assert (self.referral.next_due_time is not None) == bool(every)
-        levels = [
-            (event.clock, event.verb) for event in self.referral.events if event.clock in (DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE)
-        ]
+        amended = max((event.version for event in self.referral.events if event.verb == "amended"), default=0)  # a clock may begin anew
+        watched = (DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE)
+        levels = [(event.clock, event.verb) for event in self.referral.events if event.clock in watched and event.version > amended]
         assert len(levels) == len(set(levels))
 
 

@@ -372,12 +372,13 @@ def count_sent(tx: Transaction, organization_id: str) -> int:
 
 
 def with_due_clocks(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Referrals of which a clock reaches a level; claimed for this transaction, so that two processes take different ones."""
+    """Referrals of which a clock reaches a level, the most urgent first, of those the longest due; claimed for this transaction: two processes take different ones."""
     rows = tx.execute(
-        "SELECT id FROM referrals WHERE id IN (SELECT referral_id FROM clocks WHERE next_time <= %s ORDER BY next_time LIMIT %s) FOR UPDATE SKIP LOCKED",
-        (now, limit),
+        "SELECT id FROM referrals JOIN clocks ON referral_id = id WHERE next_time <= %(now)s"
+        f" ORDER BY {_RANK} DESC, next_time LIMIT %(limit)s FOR UPDATE OF referrals SKIP LOCKED",
+        {"now": now, "limit": limit, "urgencies": [urgency.value for urgency in Urgency]},
     ).fetchall()
-    return [row["id"] for row in rows]
+    return list(dict.fromkeys(row["id"] for row in rows))
 
 
 def put_clocks_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:

@@ -26,14 +26,15 @@ SLOWEST = 8
 def board() -> str:
     """The page; from its second page on the queue alone."""
     token = request.args.get("page", "")
+    pressing = r.ReferralFilter(box=r.BOX_NETWORK, pressing=True)
     answer = clients().referrals.ListReferrals(
-        r.ListReferralsRequest(
-            filter=r.ReferralFilter(box=r.BOX_NETWORK, pressing=True), order_by=r.ORDER_URGENCY, page_size=50, page_token=token
-        )
+        r.ListReferralsRequest(filter=pressing, order_by=r.ORDER_URGENCY, page_size=50, page_token=token)
     )
     if token:
         return render_template("board.html", queue=answer, names=names.names_of(answer.referrals), callee=callee, first=False)
-    counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_NETWORK)))
+    # Both without what is over: that grows for ever, and is not looked at here.
+    counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=pressing))
+    live = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_NETWORK, live=True)))
     times = clients().statistics.GetResponseTimes(r.GetResponseTimesRequest()).organizations
     now, needs = i18n.now(), pictures.heat(counts.unanswered)
     upcoming = due_between(now, now + AHEAD)
@@ -51,7 +52,7 @@ def board() -> str:
         callee=callee,
         first=True,
         counts=counts,
-        running=sum(counts.live_by_need_group.values()),
+        running=sum(live.live_by_need_group.values()),
         needs=needs,
         map_=pictures.map_of(COUNTRY, dict(needs.by_department)),
         upcoming=upcoming,

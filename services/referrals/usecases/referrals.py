@@ -391,8 +391,14 @@ class Referrals:
         return before.contact_id
 
     def _follow(self, tx: Transaction, now: datetime, *moved: Referral, before: str = "") -> None:
-        """What goes by where referrals stand: the steps of plans, and contacts, also that (`before`) of the one which this one follows. Last in a transaction."""
+        """What goes by where referrals stand: needs, steps of plans, and contacts, also that (`before`) of the one which this one follows. Last in a transaction."""
         self._plans.follow(tx, now, *moved)
+        for referral in moved:
+            if referral.need_is_open:
+                referrals.note_following(tx, referral)
+                if referral.followed_up:  # another place was asked before this one said no
+                    referral.watch_need(now)
+                    referrals.keep_clocks(tx, referral)
         self._tell_contacts(tx, now, before, *(referral.contact_id for referral in moved))
 
     @staticmethod

@@ -82,7 +82,7 @@ def _write_clocks(tx: Transaction, referral: Referral) -> None:
             "INSERT INTO clocks (referral_id, number, kind, start_time, due_time, stop_time, pause_time, fired_percent, next_time)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (referral_id, number) DO UPDATE SET start_time = excluded.start_time,"
             " due_time = excluded.due_time, stop_time = excluded.stop_time, pause_time = excluded.pause_time,"
-            " fired_percent = excluded.fired_percent, next_time = excluded.next_time",
+            " fired_percent = excluded.fired_percent, next_time = excluded.next_time WHERE clocks IS DISTINCT FROM excluded",
             [
                 (referral.id, n, c.kind.value, c.start_time, c.due_time, c.stop_time, c.pause_time, c.fired_percent, c.next_time)
                 for n, c in enumerate(referral.clocks)

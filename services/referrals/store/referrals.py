@@ -77,14 +77,15 @@ def keep_clocks(tx: Transaction, referral: Referral) -> None:
 def _write_clocks(tx: Transaction, referral: Referral) -> None:
     if not referral.clocks:
         return
+    rank = referral.urgency.rank if referral.urgency else 0
     with tx.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO clocks (referral_id, number, kind, start_time, due_time, stop_time, pause_time, fired_percent, next_time)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (referral_id, number) DO UPDATE SET start_time = excluded.start_time,"
-            " due_time = excluded.due_time, stop_time = excluded.stop_time, pause_time = excluded.pause_time,"
+            "INSERT INTO clocks (referral_id, number, rank, kind, start_time, due_time, stop_time, pause_time, fired_percent, next_time)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (referral_id, number) DO UPDATE SET rank = excluded.rank,"
+            " start_time = excluded.start_time, due_time = excluded.due_time, stop_time = excluded.stop_time, pause_time = excluded.pause_time,"
             " fired_percent = excluded.fired_percent, next_time = excluded.next_time WHERE clocks IS DISTINCT FROM excluded",
             [
-                (referral.id, n, c.kind.value, c.start_time, c.due_time, c.stop_time, c.pause_time, c.fired_percent, c.next_time)
+                (referral.id, n, rank, c.kind.value, c.start_time, c.due_time, c.stop_time, c.pause_time, c.fired_percent, c.next_time)
                 for n, c in enumerate(referral.clocks)
             ],
         )
@@ -394,11 +395,17 @@ def count_sent(tx: Transaction, organization_id: str) -> int:
 def with_due_clocks(tx: Transaction, now: datetime, limit: int) -> list[str]:
     """Referrals of which a clock reaches a level, the most urgent first, of those the longest due; claimed for this transaction: two processes take different ones."""
     rows = tx.execute(
-        "SELECT id FROM referrals JOIN clocks ON referral_id = id WHERE next_time <= %(now)s"
-        f" ORDER BY {_RANK} DESC, next_time LIMIT %(limit)s FOR UPDATE OF referrals SKIP LOCKED",
-        {"now": now, "limit": limit, "urgencies": [urgency.value for urgency in Urgency]},
+        "SELECT id FROM clocks JOIN referrals ON id = referral_id WHERE next_time <= %s ORDER BY rank DESC, next_time LIMIT %s"
+        " FOR UPDATE OF referrals SKIP LOCKED",
+        (now, limit),
     ).fetchall()
     return list(dict.fromkeys(row["id"] for row in rows))
+
+
+def claimed(tx: Transaction, identifiers: Sequence[str]) -> list[Referral]:
+    """Referrals that this transaction has claimed, in that order."""
+    rows = tx.execute("SELECT * FROM referrals WHERE id = ANY(%s) FOR UPDATE", (list(identifiers),)).fetchall()
+    return _read(tx, sorted(rows, key=lambda row: identifiers.index(row["id"])))
 
 
 def put_clocks_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:

@@ -93,15 +93,15 @@ def new_facts(tx: Transaction, limit: int) -> list[Fact]:
 def facts_to_repeat(tx: Transaction, limit: int, after: tuple[str, int]) -> list[Fact]:
     """The next facts after a place that are to be told again."""
     rows = tx.execute(
-        f"{_FACTS} WHERE o.last_round < r.round AND (o.subject, o.version) > (%(subject)s, %(version)s){_ORDER}",
-        {"limit": limit, "subject": after[0], "version": after[1]},
+        f"{_FACTS} WHERE o.last_round < %(round)s AND (o.subject, o.version) > (%(subject)s, %(version)s){_ORDER}",
+        {"limit": limit, "subject": after[0], "version": after[1], "round": current_round(tx)},
     ).fetchall()
     return [Fact(**row) for row in rows]
 
 
 def anything_to_repeat(tx: Transaction) -> bool:
-    """Whether facts are to be told again."""
-    row = tx.execute("SELECT EXISTS (SELECT FROM outbox WHERE last_round < (SELECT round FROM relay)) AS some").fetchone()
+    """Whether facts are to be told again: asked at every turn, so by the end of an index and not by all that was ever told."""
+    row = tx.execute("SELECT (SELECT min(last_round) FROM outbox) < round AS some FROM relay").fetchone()
     return bool(row and row["some"])
 
 

@@ -111,10 +111,10 @@ class Relay:
         return len(facts)
 
     def _next_to_repeat(self, connection: Transaction) -> list[Fact]:
-        facts = outbox.facts_to_repeat(connection, _BATCH, self._repeated)
-        if not facts and outbox.anything_to_repeat(connection):
-            # Marked behind the place that the pass had reached.
-            facts = outbox.facts_to_repeat(connection, _BATCH, _BEGINNING)
+        facts = list[Fact]()
+        if outbox.anything_to_repeat(connection):
+            # Or they were marked behind the place that the pass had reached.
+            facts = outbox.facts_to_repeat(connection, _BATCH, self._repeated) or outbox.facts_to_repeat(connection, _BATCH, _BEGINNING)
         self._repeated = (facts[-1].subject, facts[-1].version) if facts else _BEGINNING
         return facts
 

@@ -9,13 +9,14 @@ from datetime import timedelta
 import pytest
 from flask.testing import FlaskClient
 
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import i18n, pictures, vocabulary, words
 from tests.builders import NOON
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, pages
+from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in
 
 SENDER, RECEIVER = "a" * 32, "b" * 32
 
@@ -188,3 +189,22 @@ def test_the_short_name_of_a_department_fits_its_column() -> None:
     assert {name for name in short.values() if len(name) > 6} == set()
     of_one_country = [name for code, name in short.items() if code.startswith("NI-")]
     assert len(of_one_country) == len(set(of_one_country))
+
+
+def test_no_number_of_a_page_is_looked_for_among_all_that_is_over(played: PlayedServices, client: FlaskClient) -> None:
+    def counted(request: r.CountReferralsRequest) -> r.CountReferralsResponse:
+        if request.filter.pressing:
+            return r.CountReferralsResponse(late=21, due_soon=22, fresh=1, by_state={"in_progress": 2})
+        return r.CountReferralsResponse(late=3, due_soon=4, fresh=23, by_state={"in_progress": 24}, live_by_need_group={"HOU": 25})
+
+    played.answers["CountReferrals"] = counted
+    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
+    tiles = re.findall(r'class="tile[^>]*><b>(\d+)</b>', client.get("/today").text)
+    assert tiles == ["21", "22", "23", "24"], "of the whole network, also what came back"
+    board = client.get("/board").text
+    assert all(said in board for said in ("25 remisiones en curso", "21 con atraso", "22 vencen en 4 horas"))
+    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
+    client.get("/today")
+    filters = [request.filter for rpc, request, _ in played.asked if rpc == "CountReferrals"]
+    assert len(filters) == 6
+    assert all(asked.live or asked.pressing or asked.waiting_for_me for asked in filters)

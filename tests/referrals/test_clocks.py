@@ -7,13 +7,14 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from chassis import metrics, outbox
+from chassis import audit, metrics, outbox
 from chassis.outbox import Fact
 from chassis.supervisor import State
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency, due_time
+from services.referrals.store import referrals
 from services.referrals.usecases.calendar import CountryCalendar
 from services.referrals.usecases.deadlines import PUT_ASIDE, DeadlineScheduler
 from tests.builders import NOON, refusal
@@ -57,7 +58,7 @@ def test_the_policy_that_is_told_is_the_one_by_which_clocks_run(story: Story) ->
         sent = story.sent(urgency=urgency)
         asked = story.shelter.AskReferral(pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES))
         clocks.extend(clock for clock in asked.clocks if clock.kind == pb.CLOCK_KIND_ANSWER)
-        assert {clock.kind for clock in clocks} == {kind for asked, kind in told if asked == urgency}
+        assert {clock.kind for clock in clocks} | {pb.CLOCK_KIND_CONTACT} == {kind for asked, kind in told if asked == urgency}
         for clock in clocks:
             assert clock.due_time.ToDatetime() - clock.start_time.ToDatetime() == told[urgency, clock.kind]
     for clock in story.overridden().clocks:
@@ -218,6 +219,29 @@ def test_two_watches_at_once_tell_each_level_once(story: Story, service: Service
     watches[0].fire()  # a row that was locked at that moment is left to the next look
     said = Counter(level for referral in referrals for level in told(service, referral))
     assert said == {"acknowledge/clock_reminded": len(referrals)}
+
+
+def test_the_most_urgent_fires_first_and_each_replica_takes_others(story: Story, service: Service, quiet: None) -> None:
+    chosen = [pb.URGENCY_NORMAL, pb.URGENCY_IMMEDIATE, pb.URGENCY_URGENT, pb.URGENCY_EMERGENCY] * 2
+    urgency = {story.sent(urgency=each).id: each for each in chosen}
+    then = NOON + timedelta(days=10)
+    with service.database.transaction(SYSTEM) as one, service.database.transaction(SYSTEM) as other:
+        # Of each two clocks are due.
+        first, second = referrals.with_due_clocks(one, then, 4), referrals.with_due_clocks(other, then, 100)
+    assert [urgency[identifier] for identifier in first] == [pb.URGENCY_IMMEDIATE] * 2
+    assert {*first, *second} >= urgency.keys()
+    assert not {*first} & {*second}
+    service.clock.set(then)
+    with service.database.transaction(SYSTEM) as tx:
+        before = audit.head(tx).sequence
+    DeadlineScheduler(service.made.referrals, service.database, service.clock).fire()
+    with service.database.transaction(SYSTEM) as tx:
+        rows = tx.execute(
+            "SELECT object_id FROM audit WHERE sequence > %s AND action = 'fire_clock' ORDER BY sequence", (before,)
+        ).fetchall()
+    fired = [urgency[row["object_id"]] for row in rows if row["object_id"] in urgency]
+    assert {*fired} == {*chosen}
+    assert fired == sorted(fired, reverse=True)
 
 
 def test_a_referral_that_has_ended_is_not_watched_any_more(story: Story, service: Service, quiet: None) -> None:

@@ -25,19 +25,17 @@ SLOWEST = 8
 @access.open_to(access.NETWORK, navigation=N_("Tablero"), section="network")
 def board() -> str:
     """The page; from its second page on the queue alone."""
-    token, wanted = request.args.get("page", ""), r.ReferralFilter(box=r.BOX_NETWORK, pressing=True)
+    token = request.args.get("page", "")
+    pressing = r.ReferralFilter(box=r.BOX_NETWORK, pressing=True)
     answer = clients().referrals.ListReferrals(
-        r.ListReferralsRequest(filter=wanted, order_by=r.ORDER_URGENCY, page_size=50, page_token=token)
+        r.ListReferralsRequest(filter=pressing, order_by=r.ORDER_URGENCY, page_size=50, page_token=token)
     )
-    queue = {
-        "queue": answer,
-        "callee": callee,
-        "pressing": clients().referrals.CountReferrals(r.CountReferralsRequest(filter=wanted)).total,
-        "nothing": "nothing" in request.args,
-    }
+    # Like what lives below, without what is over: that grows for ever, and is not looked at here.
+    counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=pressing))
+    queue = {"queue": answer, "callee": callee, "pressing": counts.total, "nothing": "nothing" in request.args}
     if token:
         return render_template("board.html", **queue, names=names.names_of(answer.referrals), first=False)
-    counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_NETWORK)))
+    live = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_NETWORK, live=True)))
     times = clients().statistics.GetResponseTimes(r.GetResponseTimesRequest()).organizations
     now, needs = i18n.now(), pictures.heat(counts.unanswered)
     upcoming = due_between(now, now + AHEAD)
@@ -54,7 +52,7 @@ def board() -> str:
         names=known,
         first=True,
         counts=counts,
-        running=sum(counts.live_by_need_group.values()),
+        running=sum(live.live_by_need_group.values()),
         needs=needs,
         map_=pictures.map_of(COUNTRY, dict(needs.by_department)),
         upcoming=upcoming,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 from flask import Blueprint, render_template, request
 
@@ -56,11 +57,9 @@ def within_the_hour(rows: Iterable[r.Referral]) -> tuple[list[r.Referral], list[
     return sorted(now, key=lambda row: (-row.urgency, row.next_due_time.seconds)), later
 
 
-def counted(box: r.Box.ValueType) -> r.CountReferralsResponse:
-    """The numbers of the tiles: of a desk only what is its own turn."""
-    return clients().referrals.CountReferrals(
-        r.CountReferralsRequest(filter=r.ReferralFilter(box=box, waiting_for_me=box != r.BOX_NETWORK))
-    )
+def counted(**wanted: Any) -> r.CountReferralsResponse:
+    """The numbers of what a filter finds. Always one for what is not over: what is grows for ever, and is not looked at here."""
+    return clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(**wanted)))
 
 
 def beds() -> list[d.Service]:
@@ -88,15 +87,18 @@ def today() -> str:
     if wanted is None:
         show, wanted = "", turn_of(box)
     answer = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted, page_size=50, page_token=request.args.get("page", "")))
-    whole = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=r.ReferralFilter(box=box)))
-    watched = not show and (me.may("worker", "operator") or box == r.BOX_NETWORK)
+    network = box == r.BOX_NETWORK
+    whole = counted(box=box, live=True)
+    counts = counted(box=box, pressing=network, waiting_for_me=not network)  # of a desk only what is its own turn
+    watched = not show and (me.may("worker", "operator") or network)
     unanswered = came_back(r.BOX_OUTBOX if box == r.BOX_MINE else box) if watched else []
     open_needs = {row.id for row in unanswered}
     desk = me.may("worker", "operator")
     now, later = within_the_hour(row for row in answer.referrals if row.id not in open_needs)
     return render_template(
         "today.html",
-        counts=whole if box == r.BOX_NETWORK else counted(box),
+        counts=counts,
+        fresh=(whole if network else counts).fresh,
         whole=whole,
         now=[] if show else now,
         later=list(answer.referrals) if show else later,
@@ -108,7 +110,7 @@ def today() -> str:
         contacts=still_open() if me.may("operator") and not show else [],
         names=names.names_of([*answer.referrals, *unanswered]),
         show=show,
-        network=box == r.BOX_NETWORK,
+        network=network,
         date=i18n.long_day(i18n.now()),
         next_page=answer.next_page_token,
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.referrals.domain.deadline import Urgency
-from services.referrals.domain.lifecycle import State
+from services.referrals.domain.lifecycle import LIVE, State
 
 
 @dataclass(frozen=True)
@@ -30,3 +30,9 @@ class Filter:
     unanswered: bool = False
     pressing: bool = False
     code: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Nothing that is over can be in it: what it asks for has a deadline, or is somebody's turn."""
+        asked = self.live or self.waiting_for_me or self.waiting_for_other or self.late or self.due_soon or self.unanswered or self.pressing
+        return bool(asked or self.due_before or self.due_after or (self.states and set(self.states) <= LIVE | {State.DRAFT}))

@@ -6,8 +6,8 @@ from typing import Any
 from chassis.db import Row, Transaction
 from services.referrals.domain.figures import Cell
 
-ANSWERS = ["acknowledged", "info_requested", "accepted", "waitlisted", "declined"]
-"""What a receiver says first to who asks it for help."""
+ANSWERS = "'acknowledged', 'info_requested', 'accepted', 'waitlisted', 'declined'"
+"""What a receiver says first to who asks it for help, as the index of answers says it."""
 
 
 def assisted(tx: Transaction, start: datetime, end: datetime) -> dict[str, Any]:
@@ -32,13 +32,16 @@ def assisted(tx: Transaction, start: datetime, end: datetime) -> dict[str, Any]:
 def response_times(tx: Transaction, since: datetime) -> list[Row]:
     """For each organisation to which something was sent since then: how many, how many it answered, and the median of the seconds until it did."""
     return tx.execute(
-        "WITH asked AS (SELECT r.receiver_organization_id AS organization_id, (SELECT extract(epoch FROM min(e.time) - r.send_time)"
-        "   FROM referral_events e WHERE e.referral_id = r.id AND e.organization_id = r.receiver_organization_id AND e.verb = ANY(%(answers)s)) AS seconds"
-        "   FROM referrals r WHERE r.send_time >= %(since)s AND r.state <> 'entered_in_error')"
+        # Whoever was asked since then answered since then: both are read by their time, and nothing before it.
+        "WITH answered AS (SELECT referral_id, organization_id, min(time) AS time FROM referral_events"
+        f"   WHERE time >= %(since)s AND verb IN ({ANSWERS}) GROUP BY 1, 2),"
+        " asked AS (SELECT r.receiver_organization_id AS organization_id, extract(epoch FROM a.time - r.send_time) AS seconds"
+        "   FROM referrals r LEFT JOIN answered a ON a.referral_id = r.id AND a.organization_id = r.receiver_organization_id"
+        "   WHERE r.send_time >= %(since)s AND r.state <> 'entered_in_error')"
         " SELECT organization_id, count(*)::int AS sent, count(seconds)::int AS answered,"
         " coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds), 0)::int AS median_seconds"
         " FROM asked GROUP BY 1 ORDER BY count(seconds) = 0, median_seconds DESC, 1",
-        {"since": since, "answers": ANSWERS},
+        {"since": since},
     ).fetchall()
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from chassis import outbox
 from chassis.db import Row, Transaction
@@ -84,14 +84,15 @@ def keep_clocks(tx: Transaction, referral: Referral) -> None:
 def _write_clocks(tx: Transaction, referral: Referral) -> None:
     if not referral.clocks:
         return
+    rank = referral.urgency.rank if referral.urgency else 0
     with tx.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO clocks (referral_id, number, kind, start_time, due_time, stop_time, pause_time, fired_percent, policy_version, next_time)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (referral_id, number) DO UPDATE SET start_time = excluded.start_time,"
-            " due_time = excluded.due_time, stop_time = excluded.stop_time, pause_time = excluded.pause_time,"
-            " fired_percent = excluded.fired_percent, next_time = excluded.next_time",
+            "INSERT INTO clocks (referral_id, number, rank, kind, start_time, due_time, stop_time, pause_time, fired_percent, policy_version, next_time)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (referral_id, number) DO UPDATE SET rank = excluded.rank,"
+            " start_time = excluded.start_time, due_time = excluded.due_time, stop_time = excluded.stop_time, pause_time = excluded.pause_time,"
+            " fired_percent = excluded.fired_percent, next_time = excluded.next_time WHERE clocks IS DISTINCT FROM excluded",
             [
-                (referral.id, number, c.kind.value, *(getattr(c, name) for name in _CLOCK), c.next_time)
+                (referral.id, number, rank, c.kind.value, *(getattr(c, name) for name in _CLOCK), c.next_time)
                 for number, c in enumerate(referral.clocks)
             ],
         )
@@ -148,45 +149,65 @@ def read_event(row: Row, key: Key | None) -> Event:
     )
 
 
-# What Referral.need_is_open says, in rows. A follow-up that was not sent yet, or was an error, is none.
-_FOLLOWS = "next.based_on_id = referrals.id AND next.sender_organization_id = referrals.sender_organization_id AND next.state <> 'entered_in_error'"
-_FOLLOWED_UP = f"SELECT 1 FROM referrals next WHERE {_FOLLOWS} AND next.send_time IS NOT NULL"
-_UNANSWERED = f"(state = ANY(%(came_back)s) AND need_close_reason_code = '' AND NOT EXISTS ({_FOLLOWED_UP}))"
-# Urgency.rank in rows; below all of them what was not said yet.
-_RANK = "coalesce(array_position(%(urgencies)s::text[], urgency), 0)"
+def _words(states: Iterable[State]) -> str:
+    """As words of a statement: what an index of some states is found by must stand in the text."""
+    return ", ".join(f"'{state.value}'" for state in sorted(states, key=lambda state: state.value))
+
+
+_CAME_BACK = f"state IN ({_words(CAME_BACK)})"
+# Referral.need_is_open in rows: of what came back nothing runs but the clock of its need, until that is no longer open.
+_UNANSWERED = f"({_CAME_BACK} AND next_due_time IS NOT NULL)"
 # Nothing but the clock of the deletion runs there.
 _TO_DELETE = "(state = 'consent_withdrawn' AND next_due_time IS NOT NULL)"
+# With which something is still to be done, as the indexes of it say: what pages ask for, and few among all there ever were.
+_OPEN_STATES = LIVE | {State.DRAFT}
+_OPEN = f"(state IN ({_words(_OPEN_STATES)}) OR next_due_time IS NOT NULL)"
+_LIVE, _FOR_RECEIVER, _FOR_SENDER = (f"state IN ({_words(states)})" for states in (LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER))
+# Urgency.rank in rows; below all of them what was not said yet.
+_RANK = "coalesce(array_position(%(urgencies)s::text[], urgency), 0)"
 _MINE = (
-    f"((receiver_organization_id = %(organization)s AND (state = ANY(%(for_receiver)s) OR {_TO_DELETE}))"
-    f" OR (sender_organization_id = %(organization)s AND (state = ANY(%(for_sender)s) OR {_UNANSWERED})))"
+    f"((receiver_organization_id = %(organization)s AND ({_FOR_RECEIVER} OR {_TO_DELETE}))"
+    f" OR (sender_organization_id = %(organization)s AND ({_FOR_SENDER} OR {_UNANSWERED})))"
 )
 _OTHER = (
-    "((receiver_organization_id = %(organization)s AND state = ANY(%(for_sender)s) AND state <> 'draft')"
-    f" OR (sender_organization_id = %(organization)s AND (state = ANY(%(for_receiver)s) OR {_TO_DELETE})))"
+    f"((receiver_organization_id = %(organization)s AND {_FOR_SENDER} AND state <> 'draft')"
+    f" OR (sender_organization_id = %(organization)s AND ({_FOR_RECEIVER} OR {_TO_DELETE})))"
 )
+_SENT_BY = "sender_organization_id = %(organization)s"
+_SENT_TO = "receiver_organization_id = %(organization)s AND send_time IS NOT NULL"
 
 
-# When it is due as who asks may know: to a receiver what came back is over. In the network, and among one's own, all is known.
-_DUE = "(CASE WHEN state = ANY(%(came_back)s) AND sender_organization_id <> %(organization)s THEN NULL ELSE next_due_time END)"
+class _Part(NamedTuple):
+    """Rows of a box, when they are due as who asks may know, and of which of them he may know that their need is open: to a receiver what came back is over."""
+
+    rows: str
+    due: str = "next_due_time"
+    unanswered: str = _UNANSWERED
 
 
-def _due(wanted: Filter) -> str:
-    return _DUE if wanted.box in ("inbox", "mine") and not wanted.live else "next_due_time"
-
-
-def _unanswered(wanted: Filter) -> str:
-    return _UNANSWERED if wanted.box == "network" else f"sender_organization_id = %(organization)s AND {_UNANSWERED}"
+_DUE_TO_RECEIVER = f"(CASE WHEN {_CAME_BACK} AND sender_organization_id <> receiver_organization_id THEN NULL ELSE next_due_time END)"
+_UNANSWERED_OF_RECEIVER = f"({_SENT_BY} AND {_UNANSWERED})"
+# Parts of a box have no row in common; a list merges them, each in the order of an index.
+_BOXES = {
+    "inbox": (_Part(_SENT_TO, _DUE_TO_RECEIVER, _UNANSWERED_OF_RECEIVER),),
+    "outbox": (_Part(_SENT_BY),),
+    "mine": (
+        _Part(_SENT_BY),
+        _Part(f"{_SENT_TO} AND sender_organization_id <> receiver_organization_id", _DUE_TO_RECEIVER, _UNANSWERED_OF_RECEIVER),
+    ),
+    "network": (_Part("send_time IS NOT NULL"),),
+}
 
 
 def conditions(wanted: Filter) -> tuple[str, dict[str, Any]]:
     """What a filter asks for, in SQL about `referrals`, and the values in it."""
-    boxes = {
-        "inbox": "receiver_organization_id = %(organization)s AND state <> 'draft'",
-        "outbox": "sender_organization_id = %(organization)s",
-        "mine": "(sender_organization_id = %(organization)s OR (receiver_organization_id = %(organization)s AND state <> 'draft'))",
-        "network": "state <> 'draft'",
-    }
-    conditions, due = [boxes[wanted.box]], _due(wanted)
+    return f"({' OR '.join(f'({_where(wanted, part)})' for part in _BOXES[wanted.box])})", _values(wanted)
+
+
+def _where(wanted: Filter, part: _Part) -> str:
+    conditions, due, unanswered = list(part[:1]), part.due, part.unanswered
+    if wanted.is_open:
+        conditions.append(_OPEN)
     if wanted.states:
         conditions.append("state = ANY(%(states)s)")
     if wanted.need_code:
@@ -200,30 +221,34 @@ def conditions(wanted: Filter) -> tuple[str, dict[str, Any]]:
     if wanted.modified_after:
         conditions.append("update_time > %(modified_after)s")
     if wanted.live:
-        conditions.append(f"(state = ANY(%(live)s) OR {_TO_DELETE})")
+        conditions.append(f"({_LIVE} OR {_TO_DELETE})")
     if wanted.waiting_for_me:
         conditions.append(_MINE)
     if wanted.waiting_for_other:
         conditions.append(_OTHER)
     if wanted.person_id:
         # Who is not a party is not shown a person's id: by asking for one he must not hear what became of her.
-        conditions.append(
-            "person_id = %(person)s AND (sender_organization_id = %(organization)s OR receiver_organization_id = %(organization)s)"
-        )
+        conditions.append(f"person_id = %(person)s AND ({_SENT_BY} OR receiver_organization_id = %(organization)s)")
     if wanted.contact_id:
-        conditions.append("contact_id = %(contact)s AND sender_organization_id = %(organization)s")
+        conditions.append(f"contact_id = %(contact)s AND {_SENT_BY}")
     if wanted.late:
         conditions.append(f"{due} < %(now)s")
     if wanted.due_soon:
         conditions.append(f"{due} >= %(now)s AND {due} < %(soon)s")
     if wanted.unanswered:
-        conditions.append(_unanswered(wanted))
+        conditions.append(unanswered)
     if wanted.pressing:
-        conditions.append(f"({due} < %(soon)s OR ({_unanswered(wanted)}))")
+        conditions.append(f"({due} < %(soon)s OR {unanswered})")
     if wanted.code:
-        conditions.append("left(id, 8) = ANY(%(beginnings)s)")
-    values = {
-        "beginnings": beginnings_of(wanted.code),
+        # Between ids, where an index finds it: under row-level security none of what a function makes of a column is used. No digit is beyond a "g".
+        begins = [f"(id >= %(begin{n})s AND id < %(begin{n})s || 'g')" for n, _ in enumerate(beginnings_of(wanted.code))]
+        conditions.append(f"({' OR '.join(begins) or 'false'})")
+    return " AND ".join(conditions)
+
+
+def _values(wanted: Filter) -> dict[str, Any]:
+    return {
+        **{f"begin{n}": beginning for n, beginning in enumerate(beginnings_of(wanted.code))},
         "organization": wanted.organization_id,
         "states": [state.value for state in wanted.states],
         "need": wanted.need_code,
@@ -231,40 +256,37 @@ def conditions(wanted: Filter) -> tuple[str, dict[str, Any]]:
         "due_before": wanted.due_before,
         "due_after": wanted.due_after,
         "modified_after": wanted.modified_after,
-        "live": [state.value for state in LIVE],
-        "for_receiver": [state.value for state in WAITS_FOR_RECEIVER],
-        "for_sender": [state.value for state in WAITS_FOR_SENDER],
         "person": wanted.person_id,
         "contact": wanted.contact_id,
         "urgencies": [urgency.value for urgency in Urgency],
         "now": wanted.now,
         "soon": wanted.now + SOON,
-        "came_back": [state.value for state in CAME_BACK],
     }
-    return " AND ".join(conditions), values
 
 
 def find(
     tx: Transaction, wanted: Filter, limit: int, after: Position | None = None, *, by_urgency: bool = False
 ) -> tuple[list[Referral], Position | None]:
     """A page, nearest deadline first, and where the next page goes on; `by_urgency`: the most urgent first, of those the nearest deadline."""
-    where, values = conditions(wanted)
-    due = f"coalesce({_due(wanted)}, 'infinity')"
+    values, beyond = _values(wanted) | {"limit": limit + 1}, "true"
     if after:
         *rank, values["due"], values["updated"], values["after"] = after
         # The directions differ, so the row comparison is written out.
         beyond = (
-            f"({due} > %(due)s::timestamptz OR ({due} = %(due)s::timestamptz"
+            "({due} > %(due)s::timestamptz OR ({due} = %(due)s::timestamptz"
             " AND (update_time < %(updated)s::timestamptz OR (update_time = %(updated)s::timestamptz AND id > %(after)s))))"
         )
         if rank:
             values["rank"], beyond = rank[0], f"({_RANK} < %(rank)s OR ({_RANK} = %(rank)s AND {beyond}))"
-        where += f" AND {beyond}"
-    rows = tx.execute(
-        f"SELECT *, {_RANK} AS rank_key, {due}::text AS due_key, update_time::text AS update_key FROM referrals"
-        f" WHERE {where} ORDER BY {f'{_RANK} DESC, ' if by_urgency else ''}{due}, update_time DESC, id LIMIT %(limit)s",
-        values | {"limit": limit + 1},
-    ).fetchall()
+    order = f"{'rank_key DESC, ' if by_urgency else ''}due, update_time DESC, id LIMIT %(limit)s"
+    parts = [
+        f"(SELECT *, {_RANK} AS rank_key, {due} AS due, {due}::text AS due_key, update_time::text AS update_key FROM referrals"
+        f" WHERE {_where(wanted, part)} AND {beyond.format(due=due)} ORDER BY {order})"
+        for part in _BOXES[wanted.box]
+        for due in [f"coalesce({part.due}, 'infinity')"]
+    ]
+    columns = ", ".join([*_COLUMNS, "rank_key", "due_key", "update_key"])
+    rows = tx.execute(f"SELECT {columns} FROM ({' UNION ALL '.join(parts)}) AS found ORDER BY {order}", values).fetchall()
     page = rows[:limit]
     more = None
     if len(rows) > limit:
@@ -274,26 +296,29 @@ def find(
 
 
 def count(tx: Transaction, wanted: Filter) -> Row:
-    """The figures of Today and the board in one pass."""
-    where, values = conditions(wanted)
-    due = _due(wanted)
-    mine, other = (_MINE, _OTHER) if wanted.box != "network" else ("false", "state = ANY(%(for_receiver)s)")
+    """The figures of Today and the board. All but `total` and `by_state` are of what is open; what is over is counted only for a filter that wants it."""
+    mine, other = (_MINE, _OTHER) if wanted.box != "network" else ("false", _FOR_RECEIVER)
+    columns = "state, next_due_time, need_code, department, sender_organization_id, receiver_organization_id"
+    parts = [(part.due, _where(wanted, part)) for part in _BOXES[wanted.box]]
+    chosen = " UNION ALL ".join(f"SELECT {columns}, {due} AS due FROM referrals WHERE {where} AND {_OPEN}" for due, where in parts)
+    past = " UNION ALL ".join(
+        f"SELECT state FROM referrals WHERE {'false' if wanted.is_open else where} AND NOT {_OPEN}" for _, where in parts
+    )
+    unanswered = _UNANSWERED if wanted.box == "network" else f"{_SENT_BY} AND {_UNANSWERED}"
     row = tx.execute(
-        "WITH chosen AS (SELECT * FROM referrals WHERE " + where + ")"
-        f" SELECT count(*) FILTER (WHERE {due} < %(now)s) AS late,"
-        f" count(*) FILTER (WHERE {due} >= %(now)s AND {due} < %(soon)s) AS due_soon,"
+        f"WITH chosen AS ({chosen}), states AS (SELECT state, count(*) AS n FROM (SELECT state FROM chosen UNION ALL {past}) AS s GROUP BY 1)"
+        " SELECT count(*) FILTER (WHERE due < %(now)s) AS late, count(*) FILTER (WHERE due >= %(now)s AND due < %(soon)s) AS due_soon,"
         f" count(*) FILTER (WHERE {mine}) AS waiting_for_me, count(*) FILTER (WHERE {other}) AS waiting_for_other,"
-        " count(*) FILTER (WHERE state = 'sent') AS fresh, count(*) AS total,"
-        " (SELECT coalesce(jsonb_object_agg(state, n), '{}') FROM (SELECT state, count(*) AS n FROM chosen GROUP BY state) s) AS by_state,"
-        " (SELECT coalesce(jsonb_object_agg(need, n), '{}') FROM (SELECT left(need_code, 3) AS need, count(*) AS n FROM chosen"
-        "   WHERE state = ANY(%(live)s) GROUP BY 1) g) AS by_need,"
-        " (SELECT coalesce(jsonb_object_agg(department, n), '{}') FROM (SELECT department, count(*) AS n FROM chosen"
-        "   WHERE state = ANY(%(live)s) AND department <> '' GROUP BY 1) d) AS by_department,"
+        " count(*) FILTER (WHERE state = 'sent') AS fresh, (SELECT coalesce(sum(n), 0)::int FROM states) AS total,"
+        " (SELECT coalesce(jsonb_object_agg(state, n), '{}') FROM states) AS by_state,"
+        f" (SELECT coalesce(jsonb_object_agg(need, n), '{{}}') FROM (SELECT left(need_code, 3) AS need, count(*) AS n FROM chosen WHERE {_LIVE}"
+        "   GROUP BY 1) g) AS by_need,"
+        f" (SELECT coalesce(jsonb_object_agg(department, n), '{{}}') FROM (SELECT department, count(*) AS n FROM chosen WHERE {_LIVE}"
+        "   AND department <> '' GROUP BY 1) d) AS by_department,"
         " (SELECT coalesce(jsonb_agg(jsonb_build_array(need, department, n) ORDER BY n DESC, need, department), '[]') FROM ("
-        f"   SELECT left(need_code, 3) AS need, department, count(*) AS n FROM chosen referrals WHERE {_unanswered(wanted)} GROUP BY 1, 2) u"
-        " ) AS unanswered"
-        " FROM chosen referrals",
-        values,
+        f"   SELECT left(need_code, 3) AS need, department, count(*) AS n FROM chosen WHERE {unanswered} GROUP BY 1, 2) u) AS unanswered"
+        " FROM chosen",
+        _values(wanted),
     ).fetchone()
     assert row is not None
     return row
@@ -306,7 +331,7 @@ _OWN = " UNION ALL ".join(
     f"({_NEWEST.format(*branch)})"
     for branch in (
         ("referrals", "sender_organization_id = %(organization)s"),
-        ("referrals", "receiver_organization_id = %(organization)s AND state <> 'draft'"),
+        ("referrals", _SENT_TO),
         ("contacts", "organization_id = %(organization)s"),
         ("plans", "organization_id = %(organization)s"),
         ("enquiries", "organization_id = %(organization)s"),
@@ -315,7 +340,7 @@ _OWN = " UNION ALL ".join(
 # Of what was put to an organisation its own copies: that others answered is no change.
 _OWN += f" UNION ALL ({_NEWEST.format('enquiry_offers', 'organization_id = %(organization)s').replace('id,', 'enquiry_id || service_id,')})"
 _NETWORK = " UNION ALL ".join(
-    (_OWN, f"({_NEWEST.format('referrals', 'state <> %(draft)s')})", f"({_NEWEST.format('enquiries', 'state = %(exhausted)s')})")
+    (_OWN, f"({_NEWEST.format('referrals', 'send_time IS NOT NULL')})", f"({_NEWEST.format('enquiries', 'state = %(exhausted)s')})")
 )
 
 
@@ -324,7 +349,7 @@ def queue_version(tx: Transaction, organization_id: str, *, network: bool) -> st
     newest = _NETWORK if network else _OWN
     row = tx.execute(
         f"SELECT md5(coalesce(string_agg(id || version, ',' ORDER BY id, version), '')) AS version FROM ({newest}) AS newest",
-        {"organization": organization_id, "draft": State.DRAFT.value, "exhausted": EnquiryState.EXHAUSTED.value},
+        {"organization": organization_id, "exhausted": EnquiryState.EXHAUSTED.value},
     ).fetchone()
     assert row is not None
     return str(row["version"])
@@ -382,12 +407,19 @@ def count_sent(tx: Transaction, organization_id: str) -> int:
 
 
 def with_due_clocks(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Referrals of which a clock reaches a level; claimed for this transaction, so that two processes take different ones."""
+    """Referrals of which a clock reaches a level, the most urgent first, of those the longest due; claimed for this transaction: two processes take different ones."""
     rows = tx.execute(
-        "SELECT id FROM referrals WHERE id IN (SELECT referral_id FROM clocks WHERE next_time <= %s ORDER BY next_time LIMIT %s) FOR UPDATE SKIP LOCKED",
+        "SELECT id FROM clocks JOIN referrals ON id = referral_id WHERE next_time <= %s ORDER BY rank DESC, next_time LIMIT %s"
+        " FOR UPDATE OF referrals SKIP LOCKED",
         (now, limit),
     ).fetchall()
-    return [row["id"] for row in rows]
+    return list(dict.fromkeys(row["id"] for row in rows))
+
+
+def claimed(tx: Transaction, identifiers: Sequence[str]) -> list[Referral]:
+    """Referrals that this transaction has claimed, in that order."""
+    rows = tx.execute("SELECT * FROM referrals WHERE id = ANY(%s) FOR UPDATE", (list(identifiers),)).fetchall()
+    return _read(tx, sorted(rows, key=lambda row: identifiers.index(row["id"])))
 
 
 def put_clocks_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) -> None:
@@ -425,13 +457,19 @@ def _read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
     ]
 
 
+def note_following(tx: Transaction, referral: Referral) -> None:
+    """What follows it, as far as the scope shows it: of one that came back just now that was not asked before."""
+    referral.following_id, referral.followed_up = _following(tx, [referral.id]).get(referral.id, (referral.following_id, False))
+
+
 def _following(tx: Transaction, identifiers: list[str]) -> dict[str, tuple[str, bool]]:
     """Of those on which another referral of the same sender is based, as far as the scope shows it: which, and whether it was sent. A sent one first."""
     if not identifiers:
         return {}
     rows = tx.execute(
         "SELECT DISTINCT ON (referrals.id) referrals.id, next.id AS following_id, next.send_time IS NOT NULL AS sent FROM referrals"
-        f" JOIN referrals next ON {_FOLLOWS} WHERE referrals.id = ANY(%s)"
+        " JOIN referrals next ON next.based_on_id = referrals.id AND next.sender_organization_id = referrals.sender_organization_id"
+        " AND next.based_on_id <> '' AND next.state <> 'entered_in_error' WHERE referrals.id = ANY(%s)"
         " ORDER BY referrals.id, next.send_time IS NULL, next.create_time DESC",
         (identifiers,),
     )

@@ -1,5 +1,6 @@
 """Contacts of the line, and what a caller may hear and say with her reference and PIN."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -101,12 +102,15 @@ class Contacts:
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ContactFired]:
         """Notes the clock levels that are reached; returns what was told."""
 
-        def fire(identifier: str) -> list[ContactFired]:
-            contact = contacts.hold(tx, identifier)
-            verb = contact.fire_clock(now)
-            if verb:
-                contacts.keep(tx, contact, verb)
-            return [ContactFired(verb)] if verb else []
+        def fire(identifiers: Sequence[str]) -> list[tuple[str, list[ContactFired]]]:
+            fired = []
+            for identifier in identifiers:
+                contact = contacts.hold(tx, identifier)
+                verb = contact.fire_clock(now)
+                if verb:
+                    contacts.keep(tx, contact, verb)
+                fired.append((identifier, [ContactFired(verb)] if verb else []))
+            return fired
 
         return fire_each(tx, now, "contacts", "contact_id", contacts.due(tx, now, limit), fire, partial(contacts.put_aside, tx))
 

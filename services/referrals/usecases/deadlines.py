@@ -1,6 +1,6 @@
 """The watch: fires the clocks of referrals and enquiries as their levels are reached, also those reached while nobody was running."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -49,33 +49,35 @@ def fire_each(
     now: datetime,
     loop: str,
     called: str,
-    identifiers: Iterable[str],
-    fire: Callable[[str], list[AnyFired]],
+    identifiers: Sequence[str],
+    fire: Callable[[Sequence[str]], list[tuple[str, list[AnyFired]]]],
     put_aside: Callable[[str, datetime, datetime], None],
 ) -> list[AnyFired]:
-    """Fires the clocks of each; returns the events, which are on the trail. `called` is what the log calls an identifier.
+    """Fires the clocks of each; returns the events, which are on the trail. `fire` tells those of each identifier; `called` is what the log calls an identifier.
 
-    Each is a savepoint: one that can't be read or kept is put aside (identifier, now, until) and holds up no other.
+    All in one savepoint; where one can't be read or kept each half has its own, until that one is alone: it is put aside (identifier, now, until) and holds
+    up no other.
     """
-    fired: list[AnyFired] = []
-    trail: list[Entry] = []
-    for identifier in identifiers:
-        events: list[AnyFired] = []
+
+    def attempt(chosen: Sequence[str]) -> list[tuple[str, list[AnyFired]]]:
         try:
             with tx.transaction():
-                events = fire(identifier)
+                return fire(chosen)
         except LOST:
             raise
         except Exception as error:  # whatever it is, the others' clocks must go on
-            events = []
+            if half := len(chosen) // 2:
+                return attempt(chosen[:half]) + attempt(chosen[half:])
             metrics.ROWS_PUT_ASIDE.labels(loop).inc()
-            log.get().error("clocks_put_aside", **{called: identifier}, fault=log.fault(error))
+            log.get().error("clocks_put_aside", **{called: chosen[0]}, fault=log.fault(error))
+            return [(chosen[0], [])]
+
+    fired = attempt(identifiers) if identifiers else []
+    for identifier, events in fired:
         if not events:
             put_aside(identifier, now, now + PUT_ASIDE)
-        fired += events
-        trail += [Entry("fire_clock", identifier, "", (event.verb,)) for event in events]
-    audit.record(tx, SYSTEM, now, trail)
-    return fired
+    audit.record(tx, SYSTEM, now, [Entry("fire_clock", identifier, "", (event.verb,)) for identifier, events in fired for event in events])
+    return [event for _, events in fired for event in events]
 
 
 class DeadlineScheduler:

@@ -195,12 +195,14 @@ class Enquiries:
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[EnquiryEvent]:
         """Ends or tells of what is due; returns the events."""
 
-        def fire(identifier: str) -> list[EnquiryEvent]:
-            enquiry = enquiries.get(tx, identifier, for_update=True)
-            enquiry.fire(now, self._calendar(tx, enquiry.content))
-            events = list(enquiry.events)
-            enquiries.keep(tx, enquiry)
-            return events
+        def fire(identifiers: Sequence[str]) -> list[tuple[str, list[EnquiryEvent]]]:
+            fired = []
+            for identifier in identifiers:
+                enquiry = enquiries.get(tx, identifier, for_update=True)
+                enquiry.fire(now, self._calendar(tx, enquiry.content))
+                fired.append((identifier, list(enquiry.events)))
+                enquiries.keep(tx, enquiry)
+            return fired
 
         return fire_each(tx, now, "enquiries", "enquiry_id", enquiries.due(tx, now, limit), fire, partial(enquiries.put_aside, tx))
 

@@ -1,6 +1,6 @@
 """Referrals: fetch, ask, keep."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -387,13 +387,15 @@ class Referrals:
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[Event]:
         """Notes the clock levels that are reached; returns the events. Claimed rows are this transaction's alone."""
 
-        def fire(identifier: str) -> list[Event]:
-            referral = referrals.get(tx, identifier, for_update=True)
-            events = referral.fire_clocks(now, self._calendar(tx, referral))
-            self._keep(tx, referral)
-            if any(event.from_state is not event.to_state for event in events):  # it expired
-                self._follow(tx, now, referral)
-            return events
+        def fire(identifiers: Sequence[str]) -> list[tuple[str, list[Event]]]:
+            fired = []
+            for referral in referrals.claimed(tx, identifiers):
+                events = referral.fire_clocks(now, self._calendar(tx, referral))
+                self._keep(tx, referral)
+                if any(event.from_state is not event.to_state for event in events):  # it expired
+                    self._follow(tx, now, referral)
+                fired.append((referral.id, events))
+            return fired
 
         return fire_each(
             tx, now, "clocks", "referral_id", referrals.with_due_clocks(tx, now, limit), fire, partial(referrals.put_clocks_aside, tx)
@@ -411,8 +413,14 @@ class Referrals:
         return before.contact_id
 
     def _follow(self, tx: Transaction, now: datetime, *moved: Referral, before: str = "") -> None:
-        """What goes by where referrals stand: the steps of plans, and contacts, also that (`before`) of the one which this one follows. Last in a transaction."""
+        """What goes by where referrals stand: needs, steps of plans, and contacts, also that (`before`) of the one which this one follows. Last in a transaction."""
         self._plans.follow(tx, now, *moved)
+        for referral in moved:
+            if referral.need_is_open:
+                referrals.note_following(tx, referral)
+                if referral.followed_up:  # another place was asked before this one said no
+                    referral.watch_need(now)
+                    referrals.keep_clocks(tx, referral)
         self._tell_contacts(tx, now, before, *(referral.contact_id for referral in moved))
 
     def _tell_contacts(self, tx: Transaction, now: datetime, *identifiers: str) -> None:

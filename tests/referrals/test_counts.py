@@ -1,0 +1,136 @@
+"""What a list finds and a count says is what a plain look at every row finds, whatever the filter: rows of every state, at random."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from chassis.tokens import Caller
+from services.referrals.domain.deadline import SOON, Urgency
+from services.referrals.domain.filter import Filter
+from services.referrals.domain.lifecycle import CAME_BACK, LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER, State
+from services.referrals.store import referrals
+from tests.builders import NOON
+from tests.referrals.conftest import ORG, Service, Story
+
+
+def due(row: dict[str, Any], found: Filter) -> Any:
+    hidden = found.box != "network" and State(row["state"]) in CAME_BACK and row["sender_organization_id"] != found.organization_id
+    return None if hidden else row["next_due_time"]
+
+
+def open_need(row: dict[str, Any], found: Filter) -> bool:
+    seen = found.box == "network" or row["sender_organization_id"] == found.organization_id
+    return seen and State(row["state"]) in CAME_BACK and row["next_due_time"] is not None
+
+
+def side(row: dict[str, Any], found: Filter) -> str:
+    """Whose turn it is."""
+    deleting = row["state"] == "consent_withdrawn" and row["next_due_time"] is not None
+    if State(row["state"]) in WAITS_FOR_SENDER or open_need(row, found):
+        return "sender"
+    return "receiver" if State(row["state"]) in WAITS_FOR_RECEIVER or deleting else ""
+
+
+def mine(row: dict[str, Any], found: Filter) -> bool:
+    return bool(turn := side(row, found)) and row[f"{turn}_organization_id"] == found.organization_id
+
+
+def theirs(row: dict[str, Any], found: Filter) -> bool:
+    """To a receiver neither a draft nor what came back is there to be waited for."""
+    other = {"sender": "receiver", "receiver": "sender", "": ""}[side(row, found)]
+    hidden = other == "receiver" and (row["state"] == "draft" or open_need(row, found))
+    return bool(other) and not hidden and row[f"{other}_organization_id"] == found.organization_id
+
+
+MEANT: dict[str, Callable[[dict[str, Any], Filter], bool]] = {
+    "live": lambda row, _: State(row["state"]) in LIVE or (row["state"] == "consent_withdrawn" and row["next_due_time"] is not None),
+    "waiting_for_me": mine,
+    "waiting_for_other": theirs,
+    "late": lambda row, found: (moment := due(row, found)) is not None and moment < NOON,
+    "due_soon": lambda row, found: (moment := due(row, found)) is not None and NOON <= moment < NOON + SOON,
+    "unanswered": open_need,
+    "pressing": lambda row, found: open_need(row, found) or ((moment := due(row, found)) is not None and moment < NOON + SOON),
+}
+IN_BOX: dict[str, Callable[[dict[str, Any], str], bool]] = {
+    "inbox": lambda row, own: row["receiver_organization_id"] == own and row["send_time"] is not None,
+    "outbox": lambda row, own: row["sender_organization_id"] == own,
+    "mine": lambda row, own: IN_BOX["inbox"](row, own) or IN_BOX["outbox"](row, own),
+    "network": lambda row, _: row["send_time"] is not None,
+}
+
+
+@pytest.fixture(scope="module")
+def mixed(service: Service) -> list[dict[str, Any]]:
+    """Rows of every state between three organisations, one of which also asks itself."""
+    chance = random.Random(4)
+    story = Story(
+        service, service.as_("ngo", "WORKER"), service.as_("shelter", "WORKER"), service.as_("coalition", "COORDINATOR"), iter(range(1_000))
+    )
+    model = story.draft()
+    with psycopg.connect(service.migration_url, autocommit=True, row_factory=dict_row) as database:
+        for number in range(600):
+            state = chance.choice(list(State))
+            timed = state in LIVE or (state in CAME_BACK | {State.CONSENT_WITHDRAWN} and chance.random() < 0.5)
+            unsent = state is State.DRAFT or (state is State.ENTERED_IN_ERROR and chance.random() < 0.5)
+            anew = {
+                "id": f"{chance.getrandbits(128):032x}",
+                "state": state.value,
+                "urgency": chance.choice([*(urgency.value for urgency in Urgency), None]),
+                "need_code": chance.choice(["HOU.EMG", "MED.PRI"]),
+                "department": chance.choice(["NI-CI", ""]),
+                "sender_organization_id": ORG[chance.choice(["ngo", "shelter", "clinic"])],
+                "receiver_organization_id": ORG[chance.choice(["ngo", "shelter", "clinic"])],
+                "send_time": None if unsent else NOON - timedelta(days=1),
+                "next_due_time": NOON + timedelta(hours=chance.randint(-9, 9)) if timed else None,
+                "update_time": NOON - timedelta(minutes=number // 3),
+            }
+            database.execute(
+                "INSERT INTO referrals SELECT (jsonb_populate_record(was, %s)).* FROM referrals was WHERE id = %s",
+                (Jsonb({name: str(value) if value is not None else None for name, value in anew.items()}), model.id),
+            )
+        return database.execute("SELECT * FROM referrals").fetchall()
+
+
+FILTERS: list[dict[str, Any]] = [{}, {"states": (State.CLOSED, State.SENT)}, {"states": (State.SENT,)}, *({name: True} for name in MEANT)]
+FILTERS += [{one: True, other: True} for one, other in itertools.combinations(MEANT, 2)]
+
+
+@pytest.mark.parametrize(("box", "own"), [*itertools.product(("inbox", "outbox", "mine"), ("ngo", "shelter")), ("network", "coalition")])
+def test_lists_and_counts_say_what_a_look_at_every_row_says(box: str, own: str, service: Service, mixed: list[dict[str, Any]]) -> None:
+    caller = Caller("f" * 32, "worker", ORG[own], frozenset({"COORDINATOR" if box == "network" else "WORKER"}))
+    for filters in FILTERS:
+        found = Filter(box, ORG[own], NOON, **filters)
+        states = filters.get("states") or tuple(State)
+        rows = [row for row in mixed if IN_BOX[box](row, ORG[own]) and State(row["state"]) in states]
+        rows = [row for row in rows if all(MEANT[name](row, found) for name in filters if name in MEANT)]
+        live = [row for row in rows if State(row["state"]) in LIVE]
+        with service.database.transaction(caller) as tx:
+            listed, after = referrals.find(tx, found, 100)
+            while after:
+                page, after = referrals.find(tx, found, 100, after)
+                listed += page
+            said = referrals.count(tx, found)
+        order = [(due(row, found) or NOON + timedelta(days=9), -row["update_time"].timestamp(), row["id"]) for row in rows]
+        assert [one.id for one in listed] == [identifier for *_, identifier in sorted(order)], filters
+        assert said["total"] == len(rows), filters
+        assert said["by_state"] == Counter(row["state"] for row in rows), filters
+        assert said["late"] == sum(MEANT["late"](row, found) for row in rows), filters
+        assert said["due_soon"] == sum(MEANT["due_soon"](row, found) for row in rows), filters
+        assert said["fresh"] == sum(row["state"] == "sent" for row in rows), filters
+        if box != "network":
+            assert said["waiting_for_me"] == sum(mine(row, found) for row in rows), filters
+            assert said["waiting_for_other"] == sum(theirs(row, found) for row in rows), filters
+        assert said["by_need"] == Counter(row["need_code"][:3] for row in live), filters
+        assert said["by_department"] == Counter(row["department"] for row in live if row["department"]), filters
+        needs = Counter((row["need_code"][:3], row["department"]) for row in rows if open_need(row, found))
+        assert {(need, place): n for need, place, n in said["unanswered"]} == needs, filters

@@ -1,0 +1,156 @@
+"""A network grows old: what is over piles up, and what shows the present reads none of it. It says the same as a plain look at every row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from chassis import outbox
+from chassis.db import Transaction
+from chassis.tokens import SYSTEM, Caller
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.filter import Filter
+from services.referrals.domain.lifecycle import State
+from services.referrals.store import figures, referrals
+from tests.builders import NOON
+from tests.referrals.conftest import ORG, Service, Story, read
+
+OVER, MUCH = 20_000, 400
+BOXES = {"inbox": "shelter", "outbox": "ngo", "mine": "ngo", "network": "coalition"}
+
+
+def caller_of(box: str) -> Caller:
+    return Caller("f" * 32, "worker", ORG[BOXES[box]], frozenset({"COORDINATOR" if box == "network" else "WORKER"}))
+
+
+def wanted(box: str, **filters: Any) -> Filter:
+    return Filter(box, ORG[BOXES[box]], NOON, **filters)
+
+
+def copy(database: psycopg.Connection[dict[str, Any]], table: str, key: str, identifier: str, often: int, **anew: str) -> None:
+    """So many copies of a referral's rows; `anew`: what is said of each anew."""
+    rows = database.execute(
+        "SELECT attname AS name FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped", (table,)
+    )
+    told = {name: f"was.{name}" for row in rows for name in [row["name"]]} | {key: "md5(n::text)"} | anew
+    database.execute(
+        f"INSERT INTO {table} ({', '.join(told)}) SELECT {', '.join(told.values())} FROM {table} was, generate_series(1, %s) n WHERE was.{key} = %s",
+        (often, identifier),
+    )
+
+
+@pytest.fixture(scope="module")
+def old(service: Service) -> Service:
+    """Twenty thousand that are over between the same two, and a few of each other kind."""
+    numbers = iter(range(10_000, 20_000))
+    story = Story(service, service.as_("ngo", "WORKER"), service.as_("shelter", "WORKER"), service.as_("coalition", "COORDINATOR"), numbers)
+    story.draft(), story.sent(), story.accepted()
+    refused, over = story.sent(), story.sent()
+    story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=refused.id, etag=refused.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY))
+    story.ngo.WithdrawReferral(pb.WithdrawReferralRequest(id=over.id, etag=over.etag, reason_code=pb.WITHDRAW_REASON_MOVED))
+    with psycopg.connect(service.migration_url, autocommit=True, row_factory=dict_row) as database:
+        then = "interval '100 days' + n * interval '1 minute'"
+        times = {name: f"was.{name} - ({then})" for name in ("create_time", "send_time", "update_time")}
+        copy(database, "referrals", "id", over.id, OVER, **times)
+        copy(database, "clocks", "referral_id", over.id, OVER)
+        copy(database, "referral_events", "referral_id", over.id, OVER, time=f"was.time - ({then})")
+        copy(database, "outbox", "subject", over.id, OVER, first_round="1", last_round="1")
+        database.execute("UPDATE outbox SET first_round = 1, last_round = 1")
+        database.execute("VACUUM ANALYZE referrals, clocks, referral_events, outbox")
+    return service
+
+
+class Reader:
+    """A transaction that notes how many rows its statements look at."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self.rows: list[tuple[float, str]] = []
+
+    def execute(self, statement: str, values: Any = None) -> Any:
+        row = self._tx.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values).fetchone()
+        assert row
+        self.rows += self._read(row["QUERY PLAN"][0]["Plan"])
+        return self._tx.execute(statement, values)
+
+    def _read(self, node: dict[str, Any]) -> Iterator[tuple[float, str]]:
+        if "Relation Name" in node:
+            found = node["Actual Rows"] + sum(count for name, count in node.items() if name.startswith("Rows Removed by"))
+            yield found * node["Actual Loops"], f"{node['Node Type']} of {node['Relation Name']}"
+        for below in node.get("Plans", ()):
+            yield from self._read(below)
+
+
+LISTS: dict[str, tuple[Filter, bool]] = {
+    "what a desk received and is live": (wanted("inbox", live=True), False),
+    "all that a desk ever received": (wanted("inbox"), False),
+    "all that a desk ever sent": (wanted("outbox"), False),
+    "all of a desk": (wanted("mine"), False),
+    "what is a desk's turn": (wanted("mine", live=True, waiting_for_me=True), False),
+    "what is late at a desk": (wanted("mine", late=True, waiting_for_me=True), False),
+    "what is new at a desk": (wanted("mine", states=(State.SENT,), waiting_for_me=True), False),
+    "what is on its way": (wanted("mine", states=(State.IN_PROGRESS,)), False),
+    "what another one's turn is": (wanted("mine", live=True, waiting_for_other=True), False),
+    "what came back": (wanted("outbox", unanswered=True), False),
+    "what came back to anybody": (wanted("network", unanswered=True), False),
+    "what can't wait": (wanted("network", pressing=True), True),
+    "what is due by the evening": (wanted("network", due_after=NOON, due_before=NOON + timedelta(hours=12)), False),
+    "what is live": (wanted("network", live=True), True),
+    "the whole network": (wanted("network"), False),
+    "what has a code": (wanted("mine", code="K7M2QX"), False),
+    "what has a code in the network": (wanted("network", code="K7M2QX"), False),
+}
+COUNTS = {
+    "of a desk": wanted("mine", live=True),
+    "of what is a desk's turn": wanted("mine", waiting_for_me=True),
+    "of the network": wanted("network", live=True),
+    "of what can't wait": wanted("network", pressing=True),
+}
+OTHERS: dict[str, Callable[[Any], Any]] = {
+    "which clocks are due": lambda tx: referrals.with_due_clocks(tx, NOON + timedelta(days=1), 50),
+    "when the next clock is": referrals.next_clock_time,
+    "whether an open page is behind": lambda tx: referrals.queue_version(tx, ORG["ngo"], network=True),
+    "how soon organisations answer": lambda tx: figures.response_times(tx, NOON - timedelta(days=30)),
+    "what is new to tell": lambda tx: outbox.new_facts(tx, 500),
+    "whether something is to be told again": outbox.anything_to_repeat,
+}
+
+
+def check(old: Service, caller: Caller, ask: Callable[[Any], Any]) -> None:
+    with old.database.transaction(caller) as tx:
+        reader = Reader(tx)
+        ask(reader)
+    assert sum(count for count, _ in reader.rows) < MUCH, reader.rows
+
+
+@pytest.mark.parametrize("what", LISTS)
+def test_a_list_does_not_read_what_is_over(what: str, old: Service) -> None:
+    found, by_urgency = LISTS[what]
+    check(old, caller_of(found.box), lambda tx: referrals.find(tx, found, 50, by_urgency=by_urgency))
+
+
+@pytest.mark.parametrize("what", COUNTS)
+def test_a_count_does_not_read_what_is_over(what: str, old: Service) -> None:
+    check(old, caller_of(COUNTS[what].box), lambda tx: referrals.count(tx, COUNTS[what]))
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_what_is_asked_all_the_time_does_not_read_what_is_over(what: str, old: Service) -> None:
+    check(old, SYSTEM, OTHERS[what])
+
+
+def test_what_was_placed_elsewhere_before_it_came_back_is_no_open_need(story: Story) -> None:
+    first = story.sent()
+    draft = story.draft(based_on_id=first.id)
+    receipt = story.receipt(draft.person_id)
+    story.ngo.SendReferral(pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id))
+    story.shelter.DeclineReferral(pb.DeclineReferralRequest(id=first.id, etag=first.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY))
+    mine = read(story.ngo, first.id)
+    assert (mine.unanswered, mine.HasField("next_due_time"), mine.following_id) == (False, False, draft.id)
+    unanswered = pb.ListReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_OUTBOX, unanswered=True), page_size=200)
+    assert first.id not in {row.id for row in story.ngo.ListReferrals(unanswered).referrals}

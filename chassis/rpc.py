@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -132,7 +132,7 @@ class Servicer:
         action = contract.words_of(descriptor.name)
 
         def handle(sent: bytes, context: grpc.ServicerContext) -> Any:
-            with self._answering(name, declared, context) as asked, deadline.until(_end(context)):
+            with self._answering(name, declared, context, descriptor.input_type) as asked, deadline.until(_end(context)):
                 if not right.public:
                     asked.caller, _ = self._authenticate(asked.metadata)
                 caller = asked.caller
@@ -146,7 +146,7 @@ class Servicer:
                     )
 
         def tell(sent: bytes, context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._answering(name, declared, context) as asked:
+            with self._answering(name, declared, context, descriptor.input_type) as asked:
                 caller, until = self._authenticate(asked.metadata)
                 asked.caller = caller
                 self._limits.admit(context, caller)
@@ -169,7 +169,7 @@ class Servicer:
         return grpc.unary_stream_rpc_method_handler(tell, response_serializer=response_class.SerializeToString)
 
     @contextmanager
-    def _answering(self, name: str, declared: frozenset[str], context: grpc.ServicerContext) -> Iterator["_Asked"]:
+    def _answering(self, name: str, declared: frozenset[str], context: grpc.ServicerContext, input_type: Descriptor) -> Iterator["_Asked"]:
         """What is done inside is refused as it says, counted and logged."""
         started = time.perf_counter()
         asked = _Asked({key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)})
@@ -185,7 +185,7 @@ class Servicer:
             metrics.REFUSALS.labels(name, refusal.reason).inc()
             if refusal.reason not in declared:  # what the caller hears is true; but nobody could prepare for it
                 log.get().error("undeclared_refusal", rpc=name, reason=refusal.reason)
-            _refuse(context, refusal)
+            _refuse(context, refusal, input_type)
         except Exception as error:
             code = "INTERNAL"
             log.get().error("fault", rpc=name, request_id=request_id, fault=log.fault(error))
@@ -340,12 +340,14 @@ def _end(context: grpc.ServicerContext) -> float:
     return time.monotonic() + (_DEADLINE if left is None else min(left, _DEADLINE))
 
 
-def _refuse(context: grpc.ServicerContext, refusal: errors.Refusal) -> NoReturn:
+def _refuse(context: grpc.ServicerContext, refusal: errors.Refusal, input_type: Descriptor) -> NoReturn:
     about = {"about": ",".join(refusal.about)} if isinstance(refusal, errors.Conflict) and refusal.about else {}
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=refusal.reason, domain="enlace", metadata=about)]
     if isinstance(refusal, errors.Invalid):
         fields = [
-            error_details_pb2.BadRequest.FieldViolation(field=path, description=reason, reason=reason)
+            error_details_pb2.BadRequest.FieldViolation(
+                field=path, description=f"{reason}: {listed}" if (listed := shape.list_of(input_type, path)) else reason, reason=reason
+            )
             for path, reason in refusal.violations
         ]
         details.append(error_details_pb2.BadRequest(field_violations=fields))

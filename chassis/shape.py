@@ -184,6 +184,15 @@ def violations(request: Message) -> list[Violation]:
     return list(islice(_wrong(request, "", _checks(request.DESCRIPTOR)), MAX_SAID))
 
 
+def list_of(descriptor: Descriptor | None, path: str) -> str:
+    """The code list of which a field of a request is one, by the name of its enum; empty where it is none. Numbers in a path are places in a list."""
+    message, field = descriptor, None
+    for name in (part for part in path.split(".") if not part.isdecimal()):
+        field = message.fields_by_name.get(name) if message else None
+        message = field.message_type if field else None
+    return str(field.enum_type.name) if field and field.enum_type else ""
+
+
 # --- checks: one for each field that can be wrong, made once for each message
 
 Check = Callable[[Message, str], Iterator[Violation]]

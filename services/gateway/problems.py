@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
 from chassis import errors, log
+from chassis.shape import list_of
 from chassis.wire import words
 from protos.contract.v1 import contract_pb2
 from services.gateway.comments import COMMENTS
@@ -118,7 +119,7 @@ def _answer(status: int, reason: str, violations: list[tuple[str, str]] | None =
     if about:
         body["about"] = list(about)
     if violations:
-        body["errors"] = [{**location_of(field), "reason": why} for field, why in violations]
+        body["errors"] = [{**location_of(field), "reason": why, **listed(field)} for field, why in violations]
     return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
 
 
@@ -127,6 +128,13 @@ def body_of(status: int, reason: str, request_id: str) -> dict[str, Any]:
     known = REASONS.get(reason)
     title = known.title if known else HTTP_STATUS_CODES.get(status, "")
     return {"type": f"{DOCS}#{reason}", "title": title, "status": status, "reason": reason, "request_id": request_id}
+
+
+def listed(field: str) -> dict[str, str]:
+    """Which code list a field is of, where it is of one."""
+    asked, wrapped = g.get("asked"), g.get("wrapped_in")
+    name = list_of(asked, field) or (list_of(asked, f"{wrapped}.{field}") if wrapped else "")
+    return {"list": name} if name else {}
 
 
 def location_of(field: str) -> dict[str, str]:

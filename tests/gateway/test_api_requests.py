@@ -469,7 +469,7 @@ def test_an_identity_is_opened_for_a_purpose(system: System, played: Played) -> 
     assert "ETag" not in answer.headers
     assert system.post(f"/people/{ID}/open", {"field_groups": ["all"]}).json["errors"] == [
         {"pointer": "/purpose_code", "reason": "required"},
-        {"pointer": "/field_groups/0", "reason": "unknown_code"},
+        {"pointer": "/field_groups/0", "reason": "unknown_code", "list": "FieldGroup"},
     ]
 
 

@@ -3,14 +3,18 @@
 from datetime import UTC, timedelta
 from typing import Any
 
+import grpc
 import pytest
+from google.rpc import error_details_pb2
 
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
+from services.gateway.clients import details_of
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import SERVICE, Client, Service, Story
+from tests.referrals.test_requests import at
 
 
 def test_a_referral_goes_from_draft_to_closed(story: Story) -> None:
@@ -320,3 +324,24 @@ def test_that_somebody_is_accepted_tells_the_directory_how_many_come(story: Stor
         rows = tx.execute("SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (alone.id,)).fetchall()
     people = {row["type"].split(".")[2]: facts_pb2.ReferralFact.FromString(row["payload"]).people for row in rows}
     assert people == {"drafted": 0, "amended": 0, "sent": 0, "accepted": 1}
+
+
+def test_an_illegal_step_says_from_where_to_where_and_what_would_be_possible(story: Story) -> None:
+    sent = story.sent()
+    with pytest.raises(grpc.RpcError) as caught:
+        story.shelter.StartReferral(at(pb.StartReferralRequest(id=sent.id, etag=sent.etag), "first_contact_time", story))
+    [info] = [detail for detail in details_of(caught.value) if isinstance(detail, error_details_pb2.ErrorInfo)]
+    about = info.metadata["about"].split(",")
+    assert about[:2] == ["from=sent", "to=in_progress"]
+    assert set(about[2:]) == {f"allowed={verb}" for verb in story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id)).allowed_verbs}
+
+
+def test_a_code_that_is_missing_or_unknown_names_its_list(story: Story) -> None:
+    sent = story.sent()
+    for code, reason in ((0, "required"), (99, "unknown_code")):
+        with pytest.raises(grpc.RpcError) as caught:
+            story.shelter.DeclineReferral(
+                pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.DeclineReason.ValueType(code))
+            )
+        [wrong] = [detail for detail in details_of(caught.value) if isinstance(detail, error_details_pb2.BadRequest)]
+        assert [(each.field, each.description) for each in wrong.field_violations] == [("reason_code", f"{reason}: DeclineReason")]

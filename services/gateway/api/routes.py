@@ -91,7 +91,7 @@ class Routes(Blueprint):  # type: ignore[misc]
         def admitted(*args: Any, **kwargs: Any) -> Response:
             deprecation.tell(binding.rules)
             admit(needs_credential=not binding.rules.public)
-            g.wrapped_in = binding.body
+            g.wrapped_in, g.asked = binding.body, binding.rpc.input_type
             if takes is not None and needed and not request.get_data(cache=True):
                 raise Invalid(("", "required"))  # webargs would take what is missing for {}
             if takes is None and method != "GET":

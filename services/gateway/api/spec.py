@@ -108,6 +108,7 @@ class ProblemErrorSchema(Schema):
     parameter = _said("Name of a query parameter.", required=False)
     header = _said("Name of a header.", required=False)
     reason = _said("Why.", "unknown_code")
+    list = _said("Of a field that is of a code list: which one, as the page of code lists names it.", "DeclineReason", required=False)
 
 
 class ProblemSchema(Schema):

@@ -565,7 +565,10 @@ class Referral:
             raise Conflict("already_asked")
         if not self._possible(step, actor, now):
             lately = verb == "remind" and self._was_reminded(now) and self._possible(step, actor, None)
-            raise Conflict("reminded_lately" if lately else "illegal_transition")
+            if lately:
+                raise Conflict("reminded_lately")
+            possible = (f"allowed={each.verb}" for each in TRANSITIONS if each.offered and self._possible(each, actor, now))
+            raise Conflict("illegal_transition", f"from={self.state.value}", f"to={(step.target or self.state).value}", *possible)
         return step
 
     def _was_reminded(self, now: datetime | None) -> bool:

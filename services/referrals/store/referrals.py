@@ -49,53 +49,70 @@ def some(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]:
 
 def keep(tx: Transaction, referral: Referral, key: Key | None) -> None:
     """Writes the referral, its clocks, its new events and their facts. `key` (the person's) seals notes; it is needed only if there are any."""
-    events, referral.events = referral.events, []
-    if not events:
+    keep_all(tx, [referral], key)
+
+
+def keep_all(tx: Transaction, referrals: Sequence[Referral], key: Key | None = None) -> None:
+    """The same of several, none with notes or all of one person: so many statements as for one."""
+    changed = [referral for referral in referrals if referral.events]
+    if not changed:
         return
-    was = events[0].version - 1
+    events = [(referral, referral.events) for referral in changed]
+    with tx.cursor() as cursor:
+        for statement, rows in (
+            (_INSERT, [_values_of(referral) for referral in changed if referral.events[0].version == 1]),
+            (_UPDATE, [_values_of(referral) for referral in changed if referral.events[0].version > 1]),
+        ):
+            if rows:
+                cursor.executemany(statement, rows)
+                if cursor.rowcount != len(rows):
+                    raise Stale
+        _write_clocks(tx, changed)
+        cursor.executemany(
+            "INSERT INTO referral_events (referral_id, version, verb, from_state, to_state, time, actor_kind, actor_id, organization_id, reason_code,"
+            " attribution, clock, note_sealed, changed_field_codes) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            [_event_row(referral.id, event, key) for referral, new in events for event in new],
+        )
+    outbox.keep(tx, [fact for referral, new in events for fact in wire.referral_facts(referral, new)])
+    tx.execute("SELECT pg_notify('clocks', '')")
+    for referral in changed:
+        referral.events = []
+
+
+def _values_of(referral: Referral) -> dict[str, Any]:
     values = {name: getattr(referral, name) for name in _PLAIN} | asdict(referral.coarse)
-    values |= {
+    return values | {
         "state": referral.state.value,
         "urgency": referral.urgency.value if referral.urgency else None,
         "delivered_need_codes": list(referral.delivered_need_codes),
         "next_due_time": referral.next_due_time,
-        "was": was,
+        "was": referral.events[0].version - 1,
     }
-    if tx.execute(_INSERT if was == 0 else _UPDATE, values).rowcount != 1:
-        raise Stale
-    _write_clocks(tx, referral)
-    with tx.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO referral_events (referral_id, version, verb, from_state, to_state, time, actor_kind, actor_id, organization_id, reason_code,"
-            " attribution, clock, note_sealed, changed_field_codes) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            [_event_row(referral.id, event, key) for event in events],
-        )
-    outbox.keep(tx, wire.referral_facts(referral, events))
-    tx.execute("SELECT pg_notify('clocks', '')")
 
 
 def keep_clocks(tx: Transaction, referral: Referral) -> None:
     """Writes the clocks of a referral to which nothing else happened: it stays the version that it is."""
-    _write_clocks(tx, referral)
+    _write_clocks(tx, [referral])
     tx.execute("UPDATE referrals SET next_due_time = %s WHERE id = %s", (referral.next_due_time, referral.id))
     tx.execute("SELECT pg_notify('clocks', '')")
 
 
-def _write_clocks(tx: Transaction, referral: Referral) -> None:
-    if not referral.clocks:
-        return
-    rank = referral.urgency.rank if referral.urgency else 0
-    with tx.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO clocks (referral_id, number, rank, kind, start_time, due_time, stop_time, pause_time, fired_percent, policy_version, next_time)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (referral_id, number) DO UPDATE SET rank = excluded.rank,"
-            " start_time = excluded.start_time, due_time = excluded.due_time, stop_time = excluded.stop_time, pause_time = excluded.pause_time,"
-            " fired_percent = excluded.fired_percent, next_time = excluded.next_time WHERE clocks IS DISTINCT FROM excluded",
-            [
-                (referral.id, number, rank, c.kind.value, *(getattr(c, name) for name in _CLOCK), c.next_time)
-                for number, c in enumerate(referral.clocks)
-            ],
-        )
+def _write_clocks(tx: Transaction, referrals: Iterable[Referral]) -> None:
+    rows = [
+        (r.id, number, r.urgency.rank if r.urgency else 0, c.kind.value, *(getattr(c, name) for name in _CLOCK), c.next_time)
+        for r in referrals
+        for number, c in enumerate(r.clocks)
+    ]
+    if rows:
+        with tx.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO clocks (referral_id, number, rank, kind, start_time, due_time, stop_time, pause_time, fired_percent, policy_version,"
+                " next_time) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (referral_id, number) DO UPDATE SET"
+                " rank = excluded.rank, start_time = excluded.start_time, due_time = excluded.due_time, stop_time = excluded.stop_time,"
+                " pause_time = excluded.pause_time, fired_percent = excluded.fired_percent, next_time = excluded.next_time"
+                " WHERE clocks IS DISTINCT FROM excluded",
+                rows,
+            )
 
 
 def _event_row(referral_id: str, event: Event, key: Key | None) -> tuple[Any, ...]:

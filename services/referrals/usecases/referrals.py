@@ -388,13 +388,12 @@ class Referrals:
         """Notes the clock levels that are reached; returns the events. Claimed rows are this transaction's alone."""
 
         def fire(identifiers: Sequence[str]) -> list[tuple[str, list[Event]]]:
-            fired = []
-            for referral in referrals.claimed(tx, identifiers):
-                events = referral.fire_clocks(now, self._calendar(tx, referral))
-                self._keep(tx, referral)
-                if any(event.from_state is not event.to_state for event in events):  # it expired
-                    self._follow(tx, now, referral)
-                fired.append((referral.id, events))
+            found = referrals.claimed(tx, identifiers)
+            fired = [(each.id, each.fire_clocks(now, self._calendar(tx, each))) for each in found]
+            referrals.keep_all(tx, found)
+            expired = [each for each, (_, events) in zip(found, fired, strict=True) if any(e.from_state is not e.to_state for e in events)]
+            if expired:
+                self._follow(tx, now, *expired)
             return fired
 
         return fire_each(

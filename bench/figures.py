@@ -46,6 +46,11 @@ FIGURES = (
     Figure("live_core_percent", "%", 10),
     Figure("live_changes_core_percent", "%"),
     Figure("fair_ms_p99", "ms"),
+    Figure("growth_transition_p99", "×", 1.5),
+    Figure("growth_inbox_p99", "×", 1.5),
+    Figure("growth_today_p99", "×", 1.5),
+    Figure("growth_board_p99", "×", 1.5),
+    Figure("clocks_due_10k_s", "s", 30),
     Figure("search_100k_ms_p99", "ms", 10),
     Figure("match_100k_ms_p99", "ms", 25),
 )

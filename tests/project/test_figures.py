@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def test_the_list_of_figures_is_the_documented_one() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (?:([\d,]+) \S+ )?\|", (ROOT / "docs" / "figures.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (?:([\d.]+) \S+ )?\|", (ROOT / "docs" / "figures.md").read_text(), re.MULTILINE)
     written = [(name, float(limit) if limit else None) for name, _, limit in rows]
     assert written == [(figure.name, figure.limit) for figure in FIGURES]
     told = subprocess.run([sys.executable, "-m", "bench", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)

@@ -413,7 +413,7 @@ NOTICES: tuple[Notice, ...] = (
         fr="Une personne invitée a ouvert son compte dans votre organisation.",
     ),
 )
-SILENT = frozenset({"drafted", "started", "appointment_attended", "rerouted", "entered_in_error"})
+SILENT = frozenset({"drafted", "started", "appointment_attended", "entered_in_error"})
 """Verbs that are known, and nobody's message: what the sender does alone, what goes as it should, and corrections of the record."""
 BY_KIND = {notice.kind: notice for notice in NOTICES}
 BY_VERB = {notice.verb: notice for notice in NOTICES if notice.verb}

@@ -1,6 +1,6 @@
 """The network's deadlines: how long there is for what is waited for, and the publishing of a new version."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from flask import Blueprint, redirect, render_template, request, url_for
@@ -77,7 +77,7 @@ def publish() -> Response | str | tuple[str, int]:
     else:
         policy = clients().referrals.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
         known = {row.name: row for row in map(told, policy.deadlines)}
-        rows, version = [known[name] for name in names()], str(policy.version + 1)
+        rows, version = [known.get(name) or empty(name) for name in names()], str(policy.version + 1)
     units = [(code, _(word)) for code, (word, _seconds) in UNITS.items()]
     labels = {row.name: f"{words.word('urgency', row.urgency)}, {row.what}" if row.urgency else row.what for row in rows}
     page = render_template(
@@ -89,6 +89,12 @@ def publish() -> Response | str | tuple[str, int]:
 def names() -> list[str]:
     """What a policy says, in the order of the form."""
     return [*(f"{urgency}.{clock}" for urgency in URGENCIES for clock in CLOCKS), *FOR_ANY]
+
+
+def empty(name: str) -> Row:
+    """One that is not said."""
+    urgency, _dot, clock = name.rpartition(".")
+    return Row(name, urgency, clock, "", "hours")
 
 
 def told(deadline: pb.PolicyDeadline) -> Row:
@@ -108,9 +114,8 @@ def asked() -> list[Row]:
     """What the form brought."""
     rows = []
     for name in names():
-        urgency, _dot, clock = name.rpartition(".")
         unit = forms.text(f"{name}.unit")
-        rows.append(Row(name, urgency, clock, forms.text(name), unit if unit in UNITS else "hours"))
+        rows.append(replace(empty(name), number=forms.text(name), unit=unit if unit in UNITS else "hours"))
     return rows
 
 

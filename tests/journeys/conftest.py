@@ -1,0 +1,19 @@
+"""What every journey finds: a shelter that has room, however many were accepted there before."""
+
+import pytest
+
+from chassis.ids import new_id
+from protos.partners.v1 import directory_pb2 as d
+
+
+@pytest.fixture(autouse=True)
+def room(request: pytest.FixtureRequest) -> None:
+    """Albergue Luna Nueva says anew how many beds are free: an accept takes one."""
+    if "stack" not in request.fixturenames:
+        return
+    shelter = request.getfixturevalue("stack").worker("albergue@lunanueva")
+    found = shelter.directory.SearchServices(d.SearchServicesRequest(organization_id=shelter.organization_id, page_size=50)).services
+    for service in found:
+        if service.capacity.unit == d.CAPACITY_UNIT_BEDS and "HOU.EMG" in service.need_codes:
+            free = d.Capacity(intake=d.INTAKE_OPEN, available=12, maximum=12, unit=d.CAPACITY_UNIT_BEDS)
+            shelter.directory.SetCapacity(d.SetCapacityRequest(id=service.id, capacity=free, request_id=new_id()))

@@ -44,6 +44,8 @@ def test_what_every_network_begins_with_is_one() -> None:
         ({(U.NORMAL, K.ACKNOWLEDGE): -2}, "deadlines.normal.acknowledge", "out_of_range"),
         ({(None, K.CLOSE): timedelta(days=91)}, "deadlines.close", "out_of_range"),
         ({(U.EMERGENCY, K.ACKNOWLEDGE): 1}, "deadlines.emergency.acknowledge", "out_of_range"),
+        ({(U.IMMEDIATE, K.FIRST_CONTACT): 25 * H}, "deadlines.immediate.first_contact", "out_of_range"),
+        ({(U.EMERGENCY, K.DECIDE): 73 * H}, "deadlines.emergency.decide", "out_of_range"),
         ({(None, K.SILENCE): 5}, "deadlines.silence", "out_of_range"),
         ({(U.URGENT, K.DECIDE): 2 * H}, "deadlines.emergency.decide", "not_in_order"),
         ({(U.URGENT, K.ACKNOWLEDGE): 73 * H}, "deadlines.urgent.acknowledge", "not_in_order"),

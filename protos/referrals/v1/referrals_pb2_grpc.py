@@ -300,9 +300,9 @@ class ReferralsServicer:
 
     def PublishDeadlinePolicy(self, request, context):
         """Publishes the next version of the policy. Clocks that begin from now on go by it; a running one keeps the version under which it began. Refused by
-        field: a span that is missing, that no policy says, that is under 5 minutes or over 90 days, that counts working days for somebody in danger
-        (emergency, immediate), or that is not in order: more time for what is more urgent, or less to decide than to acknowledge. Stale: another version was
-        published first.
+        field: a span that is missing, that no policy says, that is under 5 minutes or over 90 days (3 for an emergency, 1 for immediate), that counts working
+        days for somebody in danger (emergency, immediate), or that is not in order: more time for what is more urgent, or less to decide than to acknowledge.
+        Stale: another version was published first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -67,9 +67,9 @@ class ReferralsStub:
     """
     PublishDeadlinePolicy: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.PublishDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]
     """Publishes the next version of the policy. Clocks that begin from now on go by it; a running one keeps the version under which it began. Refused by
-    field: a span that is missing, that no policy says, that is under 5 minutes or over 90 days, that counts working days for somebody in danger
-    (emergency, immediate), or that is not in order: more time for what is more urgent, or less to decide than to acknowledge. Stale: another version was
-    published first.
+    field: a span that is missing, that no policy says, that is under 5 minutes or over 90 days (3 for an emergency, 1 for immediate), that counts working
+    days for somebody in danger (emergency, immediate), or that is not in order: more time for what is more urgent, or less to decide than to acknowledge.
+    Stale: another version was published first.
     """
     ListReferralEvents: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralEventsRequest, _referrals_pb2.ListReferralEventsResponse]
     """Returns the history: each transition and clock event, who, when, why. Notes are opened like an identity (see People.OpenPerson): for the file's
@@ -195,9 +195,9 @@ class ReferralsAsyncStub(ReferralsStub):
     """
     PublishDeadlinePolicy: _aio.UnaryUnaryMultiCallable[_referrals_pb2.PublishDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]  # type: ignore[assignment]
     """Publishes the next version of the policy. Clocks that begin from now on go by it; a running one keeps the version under which it began. Refused by
-    field: a span that is missing, that no policy says, that is under 5 minutes or over 90 days, that counts working days for somebody in danger
-    (emergency, immediate), or that is not in order: more time for what is more urgent, or less to decide than to acknowledge. Stale: another version was
-    published first.
+    field: a span that is missing, that no policy says, that is under 5 minutes or over 90 days (3 for an emergency, 1 for immediate), that counts working
+    days for somebody in danger (emergency, immediate), or that is not in order: more time for what is more urgent, or less to decide than to acknowledge.
+    Stale: another version was published first.
     """
     ListReferralEvents: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralEventsRequest, _referrals_pb2.ListReferralEventsResponse]  # type: ignore[assignment]
     """Returns the history: each transition and clock event, who, when, why. Notes are opened like an identity (see People.OpenPerson): for the file's
@@ -380,9 +380,9 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.DeadlinePolicy, _abc.Awaitable[_referrals_pb2.DeadlinePolicy]]:
         """Publishes the next version of the policy. Clocks that begin from now on go by it; a running one keeps the version under which it began. Refused by
-        field: a span that is missing, that no policy says, that is under 5 minutes or over 90 days, that counts working days for somebody in danger
-        (emergency, immediate), or that is not in order: more time for what is more urgent, or less to decide than to acknowledge. Stale: another version was
-        published first.
+        field: a span that is missing, that no policy says, that is under 5 minutes or over 90 days (3 for an emergency, 1 for immediate), that counts working
+        days for somebody in danger (emergency, immediate), or that is not in order: more time for what is more urgent, or less to decide than to acknowledge.
+        Stale: another version was published first.
         """
 
     @_abc_1.abstractmethod

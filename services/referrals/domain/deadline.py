@@ -96,6 +96,8 @@ FIXED = {
 }
 SHORTEST, LONGEST = timedelta(minutes=5), timedelta(days=90)
 _DAY = timedelta(days=1)
+# Whoever may publish a policy can be wrong, or bought: in danger nobody is left to wait for longer than this.
+LONGEST_IN_DANGER = {Urgency.IMMEDIATE: _DAY, Urgency.EMERGENCY: 3 * _DAY}
 Key = tuple[Urgency | None, DeadlineKind]
 """For which urgency (None: for any), and what is waited for."""
 KEYS: tuple[Key, ...] = (*((urgency, kind) for urgency in Urgency for kind in SPAN_BY_URGENCY), *((None, kind) for kind in SPAN_FOR_ANY))
@@ -127,8 +129,9 @@ class Policy:
         wrong += [(path_of(key), "unknown_code") for key in self.spans if key not in KEYS]
         for key, span in self.spans.items():
             # Nobody in danger waits until Monday.
-            by_days = isinstance(span, int) and (key[0] is None or key[0].rank >= Urgency.EMERGENCY.rank)
-            if by_days or not SHORTEST <= _at_least(span) <= LONGEST:
+            by_days = isinstance(span, int) and (key[0] is None or key[0] in LONGEST_IN_DANGER)
+            longest = LONGEST_IN_DANGER.get(key[0], LONGEST) if key[0] else LONGEST
+            if by_days or not SHORTEST <= _at_least(span) <= longest:
                 wrong.append((path_of(key), "out_of_range"))
         if not wrong:
             longer = [((more, kind), (less, kind)) for less, more in pairwise(Urgency) for kind in SPAN_BY_URGENCY]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.__main__ import MIGRATIONS
 from services.referrals.domain.contact import Contact, Triage
 from services.referrals.store import contacts
 from services.referrals.usecases.deadlines import DeadlineScheduler
@@ -230,3 +232,39 @@ def test_what_her_call_said_goes_into_the_referral_and_on_into_the_one_that_foll
     again = hotline.CreateReferral(pb.CreateReferralRequest(person_id=draft.person_id, based_on_id=sent.id, request_id=story.request_id()))
     assert again.assault_time == made.assault_time
     assert set(health(again)) == {"hiv", "pregnancy"}
+
+
+def test_what_was_said_of_it_days_ago_may_be_said_again_as_a_form_does(story: Story, service: Service) -> None:
+    hotline = operator(story)
+    contact = c.Contact(line_country="NI", kind_code=c.CONTACT_KIND_CRISIS)
+    contact.assault_time.CopyFrom(at(100).assault_time)
+    made = hotline.CreateContact(c.CreateContactRequest(contact=contact, request_id=story.request_id())).contact
+    service.clock.advance(48 * H)
+    again = c.UpdateContactRequest(contact=c.Contact(id=made.id, etag=made.etag, assault_time=made.assault_time, need_code="MED.SVC"))
+    again.update_mask.paths.extend(["assault_time", "need_code"])
+    assert hotline.UpdateContact(again).need_code == "MED.SVC"
+    service.clock.set(NOON)
+    draft = story.draft(assault_time=at(100).assault_time)
+    service.clock.advance(48 * H)
+    change = pb.UpdateReferralRequest(
+        referral=pb.Referral(id=draft.id, etag=draft.etag, assault_time=draft.assault_time, urgency=pb.URGENCY_URGENT)
+    )
+    change.update_mask.paths.extend(["assault_time", "urgency"])
+    assert story.ngo.UpdateReferral(change).urgency == pb.URGENCY_URGENT, "and no health clock makes it an emergency any more"
+
+
+def test_what_waited_before_there_were_these_clocks_is_watched_from_the_update_on(story: Story, service: Service) -> None:
+    waiting, over = story.contact().contact, story.contact().contact
+    draft = story.draft()
+    down, up = ((MIGRATIONS[1] / "20261203000031_contact_clocks.sql").read_text().split("-- migrate:down")[part] for part in (1, 0))
+    with psycopg.connect(service.migration_url) as owner:
+        owner.execute("UPDATE contacts SET outcome_code = 'advised' WHERE id = %s", (over.id,))
+        owner.execute("DELETE FROM clocks WHERE referral_id = %s", (draft.id,))
+        owner.execute("UPDATE referrals SET next_due_time = NULL WHERE id = %s", (draft.id,))
+        owner.execute(down.encode())
+        owner.execute(up.encode())
+    hotline = operator(story)
+    assert [len(hotline.GetContact(c.GetContactRequest(id=each.id)).clocks) for each in (waiting, over)] == [1, 0]
+    mine = story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id))
+    assert [clock.kind for clock in mine.clocks] == [pb.CLOCK_KIND_DRAFT]
+    assert mine.HasField("next_due_time")

@@ -148,8 +148,10 @@ class Referral:
         if self.state is not State.DRAFT:
             raise Conflict("not_a_draft")
         if assault_time is not None:
-            self.assault_time = assault_to_the_hour("assault_time", assault_time, now)
-            self._watch_health(now)
+            hour = assault_to_the_hour("assault_time", assault_time, now, self.assault_time)
+            if hour != self.assault_time:
+                self.assault_time = hour
+                self._watch_health(now)
         urgency = self._at_least(urgency or self.urgency, now)
         if need_code is not None:
             check = Check()
@@ -660,10 +662,13 @@ class Referral:
         )
 
 
-def assault_to_the_hour(path: str, time: datetime, now: datetime) -> datetime:
-    """No more is known, and no more than is needed is kept. Refuses what is to come, or so long ago that no health clock runs any more."""
-    _check_between(path, now - max(HEALTH.values()), time, now)
-    return time.replace(minute=0, second=0, microsecond=0)
+def assault_to_the_hour(path: str, time: datetime, now: datetime, known: datetime | None) -> datetime:
+    """No more is known, and no more than is needed is kept. Refuses what is to come, or so long ago that no health clock runs any more; what is known already
+    may be said again, as a form does."""
+    hour = time.replace(minute=0, second=0, microsecond=0)
+    if hour != known:
+        _check_between(path, now - max(HEALTH.values()), time, now)
+    return hour
 
 
 def _is_of_her_need(event: Event) -> bool:

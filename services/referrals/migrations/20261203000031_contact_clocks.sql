@@ -13,6 +13,15 @@ ALTER TABLE contacts
 UPDATE contacts SET step_version = version;
 CREATE INDEX contacts_clock ON contacts (clock_next_time) WHERE clock_next_time IS NOT NULL;
 ALTER TABLE referrals ADD COLUMN assault_time timestamptz;
+-- What waits already is waited for from now on, as if it had just begun: a contact of which nothing is known, a draft without an urgency.
+UPDATE contacts SET clock_start_time = now(), clock_due_time = now() + interval '1 hour', clock_next_time = now() + interval '30 minutes'
+    WHERE outcome_code = 'open';
+WITH begun AS (
+    INSERT INTO clocks (referral_id, number, kind, start_time, due_time, fired_percent, next_time)
+        SELECT id, coalesce((SELECT max(number) + 1 FROM clocks WHERE referral_id = id), 0), 'draft', now(), now() + interval '2 days', 0, now() + interval '1 day'
+        FROM referrals WHERE state = 'draft' RETURNING referral_id, due_time
+)
+UPDATE referrals SET next_due_time = begun.due_time FROM begun WHERE begun.referral_id = referrals.id;
 
 -- migrate:down
 ALTER TABLE referrals DROP COLUMN assault_time;

@@ -62,7 +62,7 @@ class Contacts:
         pin = pin or new_pin()
         check_pin(pin)
         reference = new_reference()
-        contact = Contact(new_id(), caller.organization_id, now, now, reference_hint=reference[-2:], **_to_the_hour(values, now))
+        contact = Contact(new_id(), caller.organization_id, now, now, reference_hint=reference[-2:], **_to_the_hour(values, now, None))
         contact.check()
         contact.watch(now, self._calendar(tx, contact))
         self._book.add(tx, contact, note)
@@ -93,7 +93,7 @@ class Contacts:
             raise Stale
         if (person_id := values.get("person_id")) and self._files.get(tx, person_id).organization_id != caller.organization_id:
             raise NotFound
-        contact = replace(contact, **_to_the_hour(values, now))
+        contact = replace(contact, **_to_the_hour(values, now, contact.assault_time))
         contact.check()
         contact.change(now, self._calendar(tx, contact))
         self._book.change(tx, contact, note)
@@ -200,9 +200,9 @@ class References:
         return sorted({contact.person_id, *(referral.person_id for referral in referrals.of_contact(tx, contact.id))} - {""})
 
 
-def _to_the_hour(values: dict[str, Any], now: datetime) -> dict[str, Any]:
+def _to_the_hour(values: dict[str, Any], now: datetime, known: datetime | None) -> dict[str, Any]:
     time = values.get("assault_time")
-    return values | {"assault_time": assault_to_the_hour("contact.assault_time", time, now)} if time else values
+    return values | {"assault_time": assault_to_the_hour("contact.assault_time", time, now, known)} if time else values
 
 
 def _matches(pin_hash: str, pin: str) -> bool:

@@ -189,7 +189,7 @@ def fire(database: Database, due: int) -> float:
         database.execute("UPDATE referrals SET urgency = due.urgency FROM due WHERE due.id = referrals.id")
         database.execute(
             "UPDATE clocks SET start_time = now() - interval '2 hours', fired_percent = 50, due_time = now() - random() * interval '10 minutes',"
-            " next_time = now() - random() * interval '10 minutes', rank = due.rank FROM due WHERE referral_id = due.id AND number = 0"
+            " next_time = now() - random() * interval '10 minutes', rank = due.rank FROM due WHERE referral_id = due.id AND kind = 'acknowledge'"
         )
         database.execute("SELECT pg_notify('clocks', '')")
     begin = time.perf_counter()

@@ -343,5 +343,8 @@ def test_a_code_that_is_missing_or_unknown_names_its_list(story: Story) -> None:
             story.shelter.DeclineReferral(
                 pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.DeclineReason.ValueType(code))
             )
-        [wrong] = [detail for detail in details_of(caught.value) if isinstance(detail, error_details_pb2.BadRequest)]
-        assert [(each.field, each.description) for each in wrong.field_violations] == [("reason_code", f"{reason}: DeclineReason")]
+        details = list(details_of(caught.value))
+        [wrong] = [detail for detail in details if isinstance(detail, error_details_pb2.BadRequest)]
+        assert [(each.field, each.reason) for each in wrong.field_violations] == [("reason_code", reason)]
+        [info] = [detail for detail in details if isinstance(detail, error_details_pb2.ErrorInfo)]
+        assert info.metadata["lists"] == "reason_code=DeclineReason"

@@ -341,12 +341,14 @@ def _end(context: grpc.ServicerContext) -> float:
 
 
 def _refuse(context: grpc.ServicerContext, refusal: errors.Refusal, input_type: Descriptor) -> NoReturn:
-    about = {"about": ",".join(refusal.about)} if isinstance(refusal, errors.Conflict) and refusal.about else {}
+    info = error_details_pb2.ErrorInfo(reason=refusal.reason, domain="enlace")
+    details: list[Message] = [info]
+    if isinstance(refusal, errors.Conflict) and refusal.about:
+        info.metadata["about"] = ",".join(refusal.about)
     if isinstance(refusal, errors.Invalid):
         of_lists = [f"{path}={listed}" for path, _ in refusal.violations if (listed := shape.list_of(input_type, path))]
-        about = {"lists": ",".join(of_lists)} if of_lists else {}
-    details: list[Message] = [error_details_pb2.ErrorInfo(reason=refusal.reason, domain="enlace", metadata=about)]
-    if isinstance(refusal, errors.Invalid):
+        if of_lists:
+            info.metadata["lists"] = ",".join(of_lists)
         fields = [
             error_details_pb2.BadRequest.FieldViolation(field=path, description=reason, reason=reason)
             for path, reason in refusal.violations

@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 
 from chassis.errors import Unauthenticated
 from services.referrals.domain.codes import ALPHABET, Check, as_meant
@@ -104,7 +103,7 @@ class Contact:
             due = due_time(DeadlineKind.CONTACT, urgency, now, calendar)
             self.clock = Deadline(DeadlineKind.CONTACT, now, due, policy_version=calendar.policy().version)
         else:
-            self.clock.recount(now, partial(due_time, DeadlineKind.CONTACT, urgency, calendar=calendar, version=self.clock.policy_version))
+            self.clock.recount(now, urgency, calendar)
 
     def fire_clock(self, now: datetime) -> str:
         """Notes the level that is reached, and returns what it says; empty when none is. Of an immediate one the coordination hears at once."""

@@ -1,9 +1,10 @@
 """Clocks: a deadline that is watched, with what is told at 50, 100 and 150 per cent of it; and the policy that sets them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from enum import Enum
+from functools import partial
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Protocol
@@ -232,8 +233,9 @@ class Deadline:
             self.due_time += shift
             self.pause_time = None
 
-    def recount(self, now: datetime, due: Callable[[datetime], datetime]) -> None:
-        """As long as it lasts by another urgency, `due` of a start: shorter, it begins anew, so that it isn't over before anybody knew."""
+    def recount(self, now: datetime, urgency: Urgency, calendar: Calendar) -> None:
+        """As long as it lasts by another urgency, under its own version: shorter, it begins anew, so that it isn't over before anybody knew."""
+        due = partial(due_time, self.kind, urgency, calendar=calendar, version=self.policy_version)
         if due(self.start_time) > self.due_time:
             self.due_time = due(self.start_time)
         elif (sooner := due(self.pause_time or now)) < self.due_time:

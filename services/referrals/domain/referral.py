@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
-from functools import partial
 
 from chassis.errors import Conflict, Invalid
 from services.referrals.domain.codes import Check
@@ -198,7 +197,7 @@ class Referral:
 
     def recent_assault(self, now: datetime) -> datetime | None:
         """When it was, while a health clock could run."""
-        return self.assault_time if self.assault_time and now - self.assault_time < max(HEALTH.values()) else None
+        return recent(self.assault_time, now)
 
     def _watch_health(self, now: datetime) -> None:
         for clock in self._running(*HEALTH):  # of another time that was said before
@@ -230,7 +229,7 @@ class Referral:
         self.urgency = urgency
         for clock in self.clocks:
             if clock.stop_time is None and clock.kind in BY_URGENCY:
-                clock.recount(now, partial(due_time, clock.kind, urgency, calendar=calendar, version=clock.policy_version))
+                clock.recount(now, urgency, calendar)
 
     def confirm_override(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
         """A second person agrees that nobody could be asked."""
@@ -660,6 +659,11 @@ class Referral:
         self.events.append(
             Event(self.version, verb, before, after, now, actor, reason_code, attribution, clock, note, changed_field_codes=changed)
         )
+
+
+def recent(assault_time: datetime | None, now: datetime) -> datetime | None:
+    """When an assault was, while a health clock could run."""
+    return assault_time if assault_time and now - assault_time < max(HEALTH.values()) else None
 
 
 def assault_to_the_hour(path: str, time: datetime, now: datetime, known: datetime | None) -> datetime:

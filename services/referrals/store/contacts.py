@@ -11,12 +11,12 @@ from chassis.sealing import Keyring
 from chassis.wire import Position
 from services.referrals import wire
 from services.referrals.domain.contact import Contact, Triage
-from services.referrals.domain.deadline import HEALTH, Deadline, DeadlineKind
+from services.referrals.domain.deadline import Deadline, DeadlineKind
+from services.referrals.store.referrals import CLOCK
 
-_CLOCK = [each.name for each in fields(Deadline) if each.name != "kind"]
 _PLAIN = [each.name for each in fields(Contact) if each.name not in ("triage", "clock")]
-_COLUMNS = [*_PLAIN, "triage", *(f"clock_{name}" for name in _CLOCK), "clock_next_time"]
-_NO_CLOCK = {f"clock_{name}": None for name in _CLOCK} | {"clock_fired_percent": 0, "clock_policy_version": 1}
+_COLUMNS = [*_PLAIN, "triage", *(f"clock_{name}" for name in CLOCK), "clock_next_time"]
+_NO_CLOCK = {f"clock_{name}": None for name in CLOCK} | {"clock_fired_percent": 0, "clock_policy_version": 1}
 # Fixed words, joined once: no value ever becomes part of a statement's text.
 _INSERT = f"INSERT INTO contacts ({', '.join(_COLUMNS)}, note_sealed) VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)}, %(note)s)"
 _UPDATE = (
@@ -124,13 +124,13 @@ def check_known(tx: Transaction, identifier: str) -> None:
         raise NotFound
 
 
-def recent_assault(tx: Transaction, identifier: str, now: datetime) -> datetime | None:
-    """When it was, if a health clock still runs; NotFound when there is no such contact in the scope."""
+def assault_time(tx: Transaction, identifier: str) -> datetime | None:
+    """When it was, as far as it was said; NotFound when there is no such contact in the scope."""
     row = tx.execute("SELECT assault_time FROM contacts WHERE id = %s", (identifier,)).fetchone()
     if row is None:
         raise NotFound
     time: datetime | None = row["assault_time"]
-    return time if time and now - time <= max(HEALTH.values()) else None
+    return time
 
 
 def _note_context(contact_id: str) -> str:
@@ -142,11 +142,11 @@ def _values(contact: Contact) -> dict[str, object]:
     return {
         **{name: getattr(contact, name) for name in _PLAIN},
         "triage": json.dumps(asdict(contact.triage)),
-        **({f"clock_{name}": getattr(clock, name) for name in _CLOCK} if clock else _NO_CLOCK),
+        **({f"clock_{name}": getattr(clock, name) for name in CLOCK} if clock else _NO_CLOCK),
         "clock_next_time": clock.next_time if clock else None,
     }
 
 
 def _read(row: Row) -> Contact:
-    clock = Deadline(DeadlineKind.CONTACT, **{name: row[f"clock_{name}"] for name in _CLOCK}) if row["clock_due_time"] else None
+    clock = Deadline(DeadlineKind.CONTACT, **{name: row[f"clock_{name}"] for name in CLOCK}) if row["clock_due_time"] else None
     return Contact(**{name: row[name] for name in _PLAIN}, triage=Triage(**row["triage"]), clock=clock)

@@ -24,7 +24,8 @@ _APART = {"coarse", "state", "urgency", "delivered_need_codes", "followed_up", "
 _PLAIN = [each.name for each in fields(Referral) if each.name not in _APART]
 _COARSE = "age_band gender_code language dependants country department".split()
 _COLUMNS = [*_PLAIN, *_COARSE, "state", "urgency", "delivered_need_codes", "next_due_time"]
-_CLOCK = [each.name for each in fields(Deadline) if each.name != "kind"]
+CLOCK = [each.name for each in fields(Deadline) if each.name != "kind"]
+"""What is kept of a deadline, under the same names."""
 # Fixed words, joined once: no value ever becomes part of a statement's text.
 _INSERT = f"INSERT INTO referrals ({', '.join(_COLUMNS)}) VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
 _UPDATE = (
@@ -99,7 +100,7 @@ def keep_clocks(tx: Transaction, referral: Referral) -> None:
 
 def _write_clocks(tx: Transaction, referrals: Iterable[Referral]) -> None:
     rows = [
-        (r.id, number, r.urgency.rank if r.urgency else 0, c.kind.value, *(getattr(c, name) for name in _CLOCK), c.next_time)
+        (r.id, number, r.urgency.rank if r.urgency else 0, c.kind.value, *(getattr(c, name) for name in CLOCK), c.next_time)
         for r in referrals
         for number, c in enumerate(r.clocks)
     ]
@@ -458,7 +459,7 @@ def _read(tx: Transaction, rows: Sequence[Row]) -> list[Referral]:
             "SELECT * FROM clocks WHERE referral_id = ANY(%s) ORDER BY referral_id, number", ([row["id"] for row in rows],)
         )
         for c in clock_rows:
-            clocks.setdefault(c["referral_id"], []).append(Deadline(DeadlineKind(c["kind"]), **{name: c[name] for name in _CLOCK}))
+            clocks.setdefault(c["referral_id"], []).append(Deadline(DeadlineKind(c["kind"]), **{name: c[name] for name in CLOCK}))
     return [
         Referral(
             **{name: row[name] for name in _PLAIN},

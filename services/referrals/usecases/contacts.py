@@ -1,6 +1,5 @@
 """Contacts of the line, and what a caller may hear and say with her reference and PIN."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,7 +25,7 @@ from services.referrals.store import contacts, referrals
 from services.referrals.store.contacts import Contacts as Book
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
-from services.referrals.usecases.deadlines import fire_each
+from services.referrals.usecases.deadlines import fire_each, singly
 from services.referrals.usecases.enquiries import cancel_of
 from services.referrals.usecases.people import People
 from services.referrals.usecases.policies import Policies
@@ -102,17 +101,14 @@ class Contacts:
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ContactFired]:
         """Notes the clock levels that are reached; returns what was told."""
 
-        def fire(identifiers: Sequence[str]) -> list[tuple[str, list[ContactFired]]]:
-            fired = []
-            for identifier in identifiers:
-                contact = contacts.hold(tx, identifier)
-                verb = contact.fire_clock(now)
-                if verb:
-                    contacts.keep(tx, contact, verb)
-                fired.append((identifier, [ContactFired(verb)] if verb else []))
-            return fired
+        def fire(identifier: str) -> list[ContactFired]:
+            contact = contacts.hold(tx, identifier)
+            verb = contact.fire_clock(now)
+            if verb:
+                contacts.keep(tx, contact, verb)
+            return [ContactFired(verb)] if verb else []
 
-        return fire_each(tx, now, "contacts", "contact_id", contacts.due(tx, now, limit), fire, partial(contacts.put_aside, tx))
+        return fire_each(tx, now, "contacts", "contact_id", contacts.due(tx, now, limit), singly(fire), partial(contacts.put_aside, tx))
 
     def _calendar(self, tx: Transaction, contact: Contact) -> Calendar:
         return self._policies.calendar(tx, contact.line_country, contact.department)

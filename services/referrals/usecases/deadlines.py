@@ -80,6 +80,11 @@ def fire_each(
     return [event for _, events in fired for event in events]
 
 
+def singly(fire: Callable[[str], list[AnyFired]]) -> Callable[[Sequence[str]], list[tuple[str, list[AnyFired]]]]:
+    """For `fire_each`, of what is read and written one by one."""
+    return lambda identifiers: [(identifier, fire(identifier)) for identifier in identifiers]
+
+
 class DeadlineScheduler:
     """Several processes share the work by claiming rows."""
 

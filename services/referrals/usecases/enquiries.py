@@ -18,7 +18,7 @@ from services.referrals.domain.deadline import Calendar, DeadlineKind, due_time
 from services.referrals.domain.enquiry import Attribute, Content, Enquiry, EnquiryEvent, EnquiryState, Offer, Service
 from services.referrals.store import contacts, enquiries, members
 from services.referrals.store.people import People
-from services.referrals.usecases.deadlines import fire_each
+from services.referrals.usecases.deadlines import fire_each, singly
 from services.referrals.usecases.policies import Policies
 
 OF_A_LOOKER = Budget(60, timedelta(minutes=1), timedelta(0))
@@ -195,16 +195,14 @@ class Enquiries:
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[EnquiryEvent]:
         """Ends or tells of what is due; returns the events."""
 
-        def fire(identifiers: Sequence[str]) -> list[tuple[str, list[EnquiryEvent]]]:
-            fired = []
-            for identifier in identifiers:
-                enquiry = enquiries.get(tx, identifier, for_update=True)
-                enquiry.fire(now, self._calendar(tx, enquiry.content))
-                fired.append((identifier, list(enquiry.events)))
-                enquiries.keep(tx, enquiry)
-            return fired
+        def fire(identifier: str) -> list[EnquiryEvent]:
+            enquiry = enquiries.get(tx, identifier, for_update=True)
+            enquiry.fire(now, self._calendar(tx, enquiry.content))
+            events = list(enquiry.events)
+            enquiries.keep(tx, enquiry)
+            return events
 
-        return fire_each(tx, now, "enquiries", "enquiry_id", enquiries.due(tx, now, limit), fire, partial(enquiries.put_aside, tx))
+        return fire_each(tx, now, "enquiries", "enquiry_id", enquiries.due(tx, now, limit), singly(fire), partial(enquiries.put_aside, tx))
 
     def _check_limit(self, tx: Transaction, organization_id: str, now: datetime) -> None:
         on_probation = members.organization(tx, organization_id)[0] == "PROBATION"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 
 from chassis import log, metrics
 from chassis.db import Transaction, take_turn
@@ -21,7 +21,8 @@ class Policies:
 
     def calendar(self, tx: Transaction, country: str, department: str) -> Calendar:
         """The working days where somebody is, Nicaragua's when it isn't known, and the network's deadlines."""
-        return CountryCalendar(country or department[:2] or "NI", partial(self.by_clock, tx))
+        policy_of = cache(partial(self.by_clock, tx))  # asked for the due time and again for the number, which must be of one version
+        return CountryCalendar(country or department[:2] or "NI", policy_of)
 
     def newest(self, tx: Transaction) -> Policy:
         """The version by which clocks begin."""

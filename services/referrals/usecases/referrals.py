@@ -19,7 +19,7 @@ from services.referrals.domain.enquiry import Enquiry
 from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import LIVE, Side, State
 from services.referrals.domain.person import FieldGroup, Person
-from services.referrals.domain.referral import PROBATION_LIMIT, Actor, Event, Referral
+from services.referrals.domain.referral import PROBATION_LIMIT, Actor, Event, Referral, recent
 from services.referrals.store import contacts, enquiries, members, referrals
 from services.referrals.store.people import People
 from services.referrals.store.receipts import Receipts
@@ -466,7 +466,7 @@ class Referrals:
             raise NotFound
         assault_time = draft.assault_time
         if draft.contact_id:  # one of another's line is none, or a caller would hear of, and end, what others ask for
-            known = contacts.recent_assault(tx, draft.contact_id, now)
+            known = recent(contacts.assault_time(tx, draft.contact_id), now)
             assault_time = assault_time or (None if referral.assault_time else known)
         person = self._people.get(tx, referral.person_id)
         referral.coarse = person.coarse  # the draft follows the file until it is sent

@@ -81,6 +81,12 @@ def whole_number(name: str) -> int | None:
     return int(value) if value.isdecimal() and len(value) < 10 else None  # what no field of a contract could hold is none
 
 
+def version_asked() -> int:
+    """Which version the address asks for; 0, the newest, where it names none."""
+    number = request.args.get("version", "")
+    return int(number) if number.isdecimal() and len(number) < 9 else 0
+
+
 def moment(name: str) -> Timestamp | None:
     """A date or time in the reader's zone."""
     return i18n.local_to_stamp(text(name))

@@ -69,3 +69,12 @@ def test_what_is_wrong_stands_at_its_field_and_nothing_typed_is_lost(client: Fla
     again = client.post("/deadlines/publish", data=form(page, request_id="two"))
     assert again.status_code == 422
     assert "Alguien publicó otra versión" in again.text
+
+
+def test_more_than_a_message_can_hold_is_asked_all_the_same_and_is_the_services_to_refuse(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    page = client.get("/deadlines/publish").text
+    played.answers["PublishDeadlinePolicy"] = errors.Invalid(("deadlines.close", "out_of_range"))
+    answer = client.post("/deadlines/publish", data=form(page, close="99999", **{"close.unit": "days"}))
+    assert (answer.status_code, played.last("PublishDeadlinePolicy").deadlines[-1].seconds) == (422, 2**31 - 1)

@@ -7,6 +7,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from chassis.errors import Invalid, Stale
+from chassis.shape import INT32
 from chassis.wire import numbers
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway import access, forms, i18n, words
@@ -47,9 +48,7 @@ class Row:
 @access.open_to(access.EVERYONE)
 def show() -> str:
     """One version as a table."""
-    number = request.args.get("version", "")
-    version = int(number) if number.isdecimal() and len(number) < 9 else 0
-    policy = clients().referrals.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest(version=version))
+    policy = clients().referrals.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest(version=forms.version_asked()))
     rows = {row.name: row for row in map(told, policy.deadlines)}
     return render_template("deadlines.html", policy=policy, rows=rows, URGENCIES=URGENCIES, CLOCKS=CLOCKS, FOR_ANY=FOR_ANY)
 
@@ -122,7 +121,7 @@ def asked() -> list[Row]:
 def message(row: Row) -> pb.PolicyDeadline:
     """As the service takes it; no number is none."""
     number = int(row.number) if row.number.isdecimal() and len(row.number) < 6 else 0
-    said = {"working_days": number} if row.unit == "working_days" else {"seconds": number * UNITS[row.unit][1]}
+    said = {"working_days": number} if row.unit == "working_days" else {"seconds": min(number * UNITS[row.unit][1], INT32)}
     return pb.PolicyDeadline(
         urgency=pb.Urgency.ValueType(words.number("urgency", row.urgency) if row.urgency else 0),
         clock=pb.ClockKind.ValueType(words.number("clock", row.clock)),

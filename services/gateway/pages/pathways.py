@@ -39,10 +39,7 @@ def listing() -> str:
 @access.open_to(access.EVERYONE)
 def show(identifier: str) -> str:
     """One version, step by step."""
-    number = request.args.get("version", "")
-    pathway = clients().plans.GetPathway(
-        pb.GetPathwayRequest(id=identifier, version=int(number) if number.isdecimal() and len(number) < 9 else 0)
-    )
+    pathway = clients().plans.GetPathway(pb.GetPathwayRequest(id=identifier, version=forms.version_asked()))
     versions = clients().plans.ListPathwayVersions(pb.ListPathwayVersionsRequest(id=identifier)).versions
     return render_template("pathway.html", pathway=pathway, steps=told(pathway), versions=versions)
 

@@ -340,6 +340,11 @@ class Consumer:
         coordinator: Any = vars(self._consumer)["_coordinator"]  # no public way to tell a member that has nothing from one that waits
         return coordinator.state is MemberState.STABLE
 
+    @property
+    def _has_place(self) -> bool:
+        """Whether it stands in its group with something to read. While it joins anew it still has the partitions from before, so they alone say nothing."""
+        return self._joined and self.assigned
+
     def _pass_over_holes(self) -> None:
         """Goes on behind records that the broker counts and does not show: it would wait for them for ever, and for all that comes after them.
 
@@ -371,13 +376,13 @@ class Consumer:
         that falls silent it forgets, as if it had been killed, after its session.
         """
         for _ in range(_JOIN_POLLS):
-            if self._consumer.assignment():
+            if self._has_place:
                 break
             try:
                 self._consumer.poll(timeout_ms=200)  # what it brings is not committed, so it is read again
             except _RAISED:
                 break  # then there is nobody to leave
-        if not self._consumer.assignment():
+        if not self._has_place:
             coordinator: Any = vars(self._consumer)["_coordinator"]  # no public way to go without a word
             coordinator.config["group_instance_id"] = "silent"  # a static member sends no goodbye
         _quietly(lambda: self._consumer.close(autocommit=False, timeout_ms=1000))

@@ -175,6 +175,22 @@ def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(
     watch.stop()
 
 
+def test_a_consumer_that_leaves_while_it_joins_anew_does_not_block_its_group(embedded_broker: brokers.Broker) -> None:
+    """A broker that came back under it: it still has its partitions of before, and is no member of anything."""
+    group, topic = new_id(), f"enlace.tests-{new_id()[:8]}.v1"
+    watch = Broker(settings(embedded_broker.bootstrap), [topic])
+    watch.start()
+    until(lambda: watch.cluster_id is not None)
+    hasty = assigned(lambda: Consumer(settings(embedded_broker.bootstrap), group, [topic]))
+    embedded_broker.restart()
+    until(lambda: not hasty.poll(0.05) and hasty.assigned and not hasty._joined)
+    hasty.close()
+    patient = Consumer(settings(embedded_broker.bootstrap), group, [topic])
+    until(lambda: not patient.poll(0.5) and patient.assigned, 25)
+    patient.close()
+    watch.stop()
+
+
 def assigned(join: Callable[[], Consumer]) -> Consumer:
     """A consumer that has its partitions. One that is given none for too long joins anew, as a subscriber does."""
     while True:

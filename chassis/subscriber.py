@@ -80,6 +80,8 @@ class Subscriber:
                     self.sweep()
                     continue
                 consumer = Consumer(self._broker.settings, self._name, self._topics, low_latency=self._low_latency, on_missing=self._miss)
+                # Before the first fact is taken: a copy of this store must show of which store it is one.
+                self._ask_for_missing()
                 while loop.turn() and self._broker.cluster_id == cluster_id:
                     records = read(self._broker, self._name, consumer)
                     if records:

@@ -2,8 +2,13 @@
 
 from pathlib import Path
 
+import psycopg
+import pytest
+
 from chassis import dead_letters
+from chassis.db import Transaction
 from chassis.ids import new_id
+from chassis.outbox import Fact
 from chassis.tokens import SYSTEM
 from tests.chassis.world import World, until
 
@@ -95,6 +100,27 @@ def test_a_hearer_that_was_restored_asks_for_what_it_has_missed(world: World, tm
     world.restore("hearer", tmp_path / "copy")
     world.start("hearer")
     until(lambda: world.effects() == sorted([*((subject, n) for n in (1, 2, 3, 4)), (other, 1)]))
+
+
+def test_a_hearer_knows_its_store_before_it_takes_its_first_fact(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a copy made in that moment, once restored, would pass for a store that was never anything else, and miss what came after it."""
+    world.stop("hearer")
+    with psycopg.connect(world.places["hearer"].migration_url) as owner:
+        owner.execute("UPDATE relay SET store = ''")
+        owner.execute("DELETE FROM consumers")
+    known: list[str] = []
+
+    def looks(tx: Transaction, fact: Fact) -> None:
+        row = tx.execute("SELECT store FROM relay").fetchone()
+        known.append(row["store"] if row else "")
+        World.hear(world, tx, fact)
+
+    monkeypatch.setattr(world, "hear", looks)
+    subject = new_id()
+    world.tell(subject, 1)
+    world.start("hearer")
+    until(lambda: world.versions(subject) == [1])
+    assert all(known)
 
 
 def _epoch(world: World, subject: str) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from demo.campaigns import code
 from demo.network import Network, id_of
 from demo.story import File, Story
 from services.referrals.domain.contact import Contact, Triage
@@ -17,6 +18,10 @@ from services.referrals.domain.deadline import Calendar, Urgency
 from services.referrals.domain.person import Coarse, Identity, Person, SafeContact
 
 IMMEDIATE, EMERGENCY, URGENT, NORMAL = Urgency.IMMEDIATE, Urgency.EMERGENCY, Urgency.URGENT, Urgency.NORMAL
+
+
+NAMED = ("leaflet", "offer")
+"""Contacts whose callers named the code of a poster or a spot."""
 
 
 class Known(NamedTuple):
@@ -266,6 +271,7 @@ def contacts(network: Network, now: datetime) -> list[Heard]:
             now - ago,
             line_country=network.members[line].country,
             campaign_code=campaign,
+            placement_code=code(campaign) if word in NAMED else "",
             kind_code=kind,
             speaker_code=speaker,
             language="es",

@@ -7,7 +7,7 @@ from chassis import keys
 from chassis.db import Database, Transaction
 from chassis.sealing import Keyring, Signer
 from chassis.tokens import SYSTEM, Caller
-from demo import enquiries, figures, plans
+from demo import campaigns, enquiries, figures, plans
 from demo.live import contacts, live
 from demo.network import Network, id_of
 from demo.pilot import pilot
@@ -51,6 +51,7 @@ def fill(database: Database, directory: Path, network: Network, words: Words, no
         plans.fill(tx, told, now)
         figures.fill(tx, now)
         enquiry_book.keep(tx, enquiries.enquiry(network, calendar, now))
+        campaigns.fill(tx, network, now)
         for contact, note in contacts(network, now):
             reference, pin = words.reference(contact.id), words.pin(contact.id)
             contact.reference_hint = reference[-2:]

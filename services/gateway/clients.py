@@ -28,6 +28,8 @@ from chassis import errors
 from protos.notifications.v1 import notifications_pb2, notifications_pb2_grpc
 from protos.partners.v1 import directory_pb2, directory_pb2_grpc, members_pb2, members_pb2_grpc
 from protos.referrals.v1 import (
+    campaigns_pb2,
+    campaigns_pb2_grpc,
     contacts_pb2,
     contacts_pb2_grpc,
     enquiries_pb2,
@@ -55,6 +57,7 @@ FILES = (
     referrals_pb2.DESCRIPTOR,
     people_pb2.DESCRIPTOR,
     contacts_pb2.DESCRIPTOR,
+    campaigns_pb2.DESCRIPTOR,
     plans_pb2.DESCRIPTOR,
     enquiries_pb2.DESCRIPTOR,
     notifications_pb2.DESCRIPTOR,
@@ -253,6 +256,7 @@ class Clients:
         self.statistics = referrals_pb2_grpc.StatisticsStub(asked["referrals"])
         self.people = people_pb2_grpc.PeopleStub(asked["referrals"])
         self.contacts = contacts_pb2_grpc.ContactsStub(asked["referrals"])
+        self.campaigns = campaigns_pb2_grpc.CampaignsStub(asked["referrals"])
         self.enquiries = enquiries_pb2_grpc.EnquiriesStub(asked["referrals"])
         self.references = contacts_pb2_grpc.ReferencesStub(asked["referrals"])
         self.plans = plans_pb2_grpc.PlansStub(asked["referrals"])

@@ -19,8 +19,9 @@ from chassis.sealing import Keyring, Signer
 from chassis.subscriber import Subscriber
 from chassis.tokens import Verifier
 from chassis.wire import PageTokens, ResumeTokens, WatchTokens
-from protos.referrals.v1 import contacts_pb2, enquiries_pb2, people_pb2, plans_pb2, referrals_pb2
+from protos.referrals.v1 import campaigns_pb2, contacts_pb2, enquiries_pb2, people_pb2, plans_pb2, referrals_pb2
 from services.referrals import config, subscriptions, wire
+from services.referrals.rpc.campaigns import CampaignsServicer
 from services.referrals.rpc.contacts import ContactsServicer, ReferencesServicer
 from services.referrals.rpc.enquiries import EnquiriesServicer
 from services.referrals.rpc.figures import StatisticsServicer
@@ -111,6 +112,7 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
             (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], StatisticsServicer()),
             (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleServicer(people, names, pages)),
             (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts, references, pages)),
+            (campaigns_pb2.DESCRIPTOR.services_by_name["Campaigns"], CampaignsServicer(pages)),
             (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesServicer(references)),
             (enquiries_pb2.DESCRIPTOR.services_by_name["Enquiries"], EnquiriesServicer(enquiries, pages)),
             (plans_pb2.DESCRIPTOR.services_by_name["Plans"], PlansServicer(plans, pathways, pages)),

@@ -340,6 +340,7 @@ def contact_message(contact: Contact, note: str = "") -> contacts_pb2.Contact:
         organization_id=contact.organization_id,
         line_country=contact.line_country,
         campaign_code=number(contacts_pb2.Campaign, contact.campaign_code),
+        placement_code=contact.placement_code,
         kind_code=number(contacts_pb2.ContactKind, contact.kind_code),
         speaker_code=number(contacts_pb2.Speaker, contact.speaker_code),
         language=contact.language,

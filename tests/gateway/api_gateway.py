@@ -29,6 +29,7 @@ STUBS = (
     "contacts",
     "references",
     "plans",
+    "campaigns",
     "enquiries",
     "references",
     "notifications",

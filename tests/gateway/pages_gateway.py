@@ -172,10 +172,8 @@ def routes(app: Flask, method: str = "GET") -> Iterator[tuple[str, str]]:
         if method not in (rule.methods or ()) or rule.rule.startswith("/api/") or rule.endpoint in ("static", "signin.quick_exit"):
             continue
         if access.of(app, rule.endpoint):
-            yield (
-                rule.endpoint,
-                re.sub(r"<verb>", "approve" if "directory" in rule.endpoint else "accept", re.sub(r"<(?!verb)\w+>", ID, rule.rule)),
-            )
+            known = {"verb": "approve" if "directory" in rule.endpoint else "accept", "country": "NI", "paper": "A4", "form": "svg"}
+            yield rule.endpoint, re.sub(r"<(\w+)>", lambda found: known.get(found[1], ID), rule.rule)  # noqa: B023  # used at once
 
 
 @contextmanager

@@ -49,7 +49,7 @@ class Forms(HTMLParser):
 PUBLIC = {
     "static", "home.home", "home.icon", "home.robots", "signin.form", "signin.enter", "signin.leave", "signin.quick_exit", "invitation.form",
     "invitation.accept", "my_referral.form", "my_referral.status", "my_referral.confirm", "my_referral.withdraw", "health.alive", "health.ready",
-    "health.status", "figures.figures", "figures.table",
+    "health.status", "figures.figures", "figures.table", "campaigns.country", "campaigns.placed", "campaigns.printed", "campaigns.radio",
 }  # fmt: skip
 
 

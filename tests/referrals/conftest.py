@@ -17,6 +17,8 @@ from chassis.sealing import Keyring, Signer
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
 from chassis.wire import number
 from protos.referrals.v1 import (
+    campaigns_pb2,
+    campaigns_pb2_grpc,
     contacts_pb2,
     contacts_pb2_grpc,
     enquiries_pb2_grpc,
@@ -96,6 +98,7 @@ class Service:
             "referrals": referrals_pb2_grpc.ReferralsStub(self.channel),
             "statistics": referrals_pb2_grpc.StatisticsStub(self.channel),
             "people": people_pb2_grpc.PeopleStub(self.channel),
+            "campaigns": campaigns_pb2_grpc.CampaignsStub(self.channel),
             "contacts": contacts_pb2_grpc.ContactsStub(self.channel),
             "enquiries": enquiries_pb2_grpc.EnquiriesStub(self.channel),
             "references": contacts_pb2_grpc.ReferencesStub(self.channel),
@@ -238,6 +241,13 @@ class Story:
         request = referrals_pb2.AcceptReferralRequest(id=sent.id, etag=sent.etag, request_id=self.request_id())
         request.planned_first_contact_time.FromDatetime(self.service.clock.now())
         made: referrals_pb2.Referral = self.shelter.AcceptReferral(request)
+        return made
+
+    def campaign(self, *media: contacts_pb2.Campaign.ValueType, country: str = "NI") -> campaigns_pb2.LineCampaign:
+        wanted = campaigns_pb2.LineCampaign(name="Llama y Vive", country=country, media_codes=media or [contacts_pb2.CAMPAIGN_POSTER])
+        made: campaigns_pb2.LineCampaign = self.coordinator.CreateCampaign(
+            campaigns_pb2.CreateCampaignRequest(campaign=wanted, request_id=self.request_id())
+        )
         return made
 
     def contact(self, **triage: Any) -> contacts_pb2.CreateContactResponse:

@@ -17,7 +17,7 @@ from grpc_status import rpc_status
 
 from chassis.ids import new_id
 from chassis.tokens import SYSTEM, Caller
-from protos.referrals.v1 import contacts_pb2, people_pb2, plans_pb2
+from protos.referrals.v1 import campaigns_pb2, contacts_pb2, people_pb2, plans_pb2
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.usecases.pathways import SHIPPED
@@ -367,6 +367,24 @@ def line_beginnings() -> dict[str, Beginning]:
     }
 
 
+def campaign_beginnings() -> dict[str, Beginning]:
+    def campaign(make: Callable[..., Any]) -> Beginning:
+        return lambda story: (story.coordinator, make(id=story.campaign().id))
+
+    return {
+        "CreateCampaign": lambda s: (
+            s.coordinator,
+            campaigns_pb2.CreateCampaignRequest(
+                campaign=campaigns_pb2.LineCampaign(name="Llama y Vive", country="NI", media_codes=[contacts_pb2.CAMPAIGN_RADIO])
+            ),
+        ),
+        "ListCampaigns": lambda s: (s.coordinator, campaigns_pb2.ListCampaignsRequest(page_size=2)),
+        "EndCampaign": campaign(campaigns_pb2.EndCampaignRequest),
+        "GetCampaignFigures": campaign(campaigns_pb2.GetCampaignFiguresRequest),
+        "GetPlacement": lambda s: (s.service.public(), campaigns_pb2.GetPlacementRequest(code=s.campaign().placements[0].code)),
+    }
+
+
 def plan_beginnings() -> dict[str, Beginning]:
     def plan(make: Callable[..., Any], **values: Any) -> Beginning:
         def beginning(story: Story) -> tuple[Client, Any]:
@@ -454,7 +472,9 @@ def enquiry_beginnings() -> dict[str, Beginning]:
     }
 
 
-BEGINNINGS = referral_beginnings() | people_beginnings() | line_beginnings() | plan_beginnings() | enquiry_beginnings()
+BEGINNINGS = (
+    referral_beginnings() | people_beginnings() | line_beginnings() | campaign_beginnings() | plan_beginnings() | enquiry_beginnings()
+)
 
 
 def answer_of(client: Client, rpc: str, request: Any) -> tuple[str, str]:
@@ -475,7 +495,14 @@ def answer_of(client: Client, rpc: str, request: Any) -> tuple[str, str]:
 def test_every_rpc_is_here(service: Service) -> None:
     rpcs = {
         method.name
-        for descriptor in (pb.DESCRIPTOR, people_pb2.DESCRIPTOR, contacts_pb2.DESCRIPTOR, plans_pb2.DESCRIPTOR, e.DESCRIPTOR)
+        for descriptor in (
+            pb.DESCRIPTOR,
+            people_pb2.DESCRIPTOR,
+            contacts_pb2.DESCRIPTOR,
+            campaigns_pb2.DESCRIPTOR,
+            plans_pb2.DESCRIPTOR,
+            e.DESCRIPTOR,
+        )
         for found in descriptor.services_by_name.values()
         for method in found.methods
         if not method.server_streaming  # test_watch.py

@@ -305,6 +305,7 @@ class Contact(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     CLOCKS_FIELD_NUMBER: _builtins.int
     ASSAULT_TIME_FIELD_NUMBER: _builtins.int
+    PLACEMENT_CODE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The contact."""
     etag: _builtins.str
@@ -337,6 +338,8 @@ class Contact(_message.Message):
     """For the line's operators only."""
     reference_hint: _builtins.str
     """Last two characters of the reference, to tell two contacts apart."""
+    placement_code: _builtins.str
+    """The code that the caller named, as a poster, a spot or the page of a campaign shows it; it says the medium, too. `malformed`: it is none."""
     @_builtins.property
     def triage(self) -> Global___Triage:
         """What was asked."""
@@ -381,10 +384,11 @@ class Contact(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         clocks: _abc.Iterable[_referrals_pb2.Clock] | None = ...,
         assault_time: _timestamp_pb2.Timestamp | None = ...,
+        placement_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "create_time", b"create_time", "triage", b"triage", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "campaign_code", b"campaign_code", "clocks", b"clocks", "create_time", b"create_time", "department", b"department", "etag", b"etag", "id", b"id", "kind_code", b"kind_code", "language", b"language", "line_country", b"line_country", "need_code", b"need_code", "note", b"note", "organization_id", b"organization_id", "outcome_code", b"outcome_code", "pathway_code", b"pathway_code", "person_id", b"person_id", "reference_hint", b"reference_hint", "speaker_code", b"speaker_code", "triage", b"triage", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "campaign_code", b"campaign_code", "clocks", b"clocks", "create_time", b"create_time", "department", b"department", "etag", b"etag", "id", b"id", "kind_code", b"kind_code", "language", b"language", "line_country", b"line_country", "need_code", b"need_code", "note", b"note", "organization_id", b"organization_id", "outcome_code", b"outcome_code", "pathway_code", b"pathway_code", "person_id", b"person_id", "placement_code", b"placement_code", "reference_hint", b"reference_hint", "speaker_code", b"speaker_code", "triage", b"triage", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

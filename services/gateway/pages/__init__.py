@@ -4,6 +4,7 @@ from flask import Flask
 
 from services.gateway.pages import (
     board,
+    campaigns,
     components,
     deadlines,
     directory,
@@ -52,6 +53,7 @@ NOUNS = (
     pathways,
     deadlines,
     figures,
+    campaigns,
     members,
     webhooks,
     keys,

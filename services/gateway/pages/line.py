@@ -18,6 +18,7 @@ CHANGEABLE = (
     "speaker_code",
     "outcome_code",
     "campaign_code",
+    "placement_code",
     "department",
     "need_code",
     "note",

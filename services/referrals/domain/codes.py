@@ -55,6 +55,15 @@ def as_meant(text: str) -> str:
     return text.upper().translate({ord("I"): "1", ord("L"): "1", ord("O"): "0", ord("-"): None, ord(" "): None})
 
 
+def check_character(body: str) -> str:
+    """Luhn modulo 32: finds every single wrong character and nearly every swap of neighbours."""
+    total = 0
+    for position, character in enumerate(reversed(body)):
+        value = ALPHABET.index(character) * (2 if position % 2 == 0 else 1)
+        total += value // 32 + value % 32
+    return ALPHABET[-total % 32]
+
+
 def short_code(identifier: str) -> str:
     """Six characters to say on the phone, from an id: enough to tell a page of rows apart. Two may have the same."""
     number = int(identifier[:8], 16)

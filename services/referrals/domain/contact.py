@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from chassis.errors import Unauthenticated
-from services.referrals.domain.codes import ALPHABET, Check, as_meant
+from services.referrals.domain.codes import ALPHABET, Check, as_meant, check_character
 from services.referrals.domain.deadline import Calendar, Deadline, DeadlineKind, Urgency, due_time
 from services.referrals.domain.lifecycle import State
 from services.referrals.domain.referral import Referral
@@ -75,6 +75,7 @@ class Contact:
     step_version: int = 1  # of the last change by somebody: that its clock fires is none
     line_country: str = ""
     campaign_code: str = ""
+    placement_code: str = ""  # what the caller named: which poster, spot or page of a campaign
     kind_code: str = ""
     speaker_code: str = ""
     language: str = ""
@@ -137,13 +138,13 @@ class Contact:
 def new_reference() -> str:
     """Seven random characters (35 bits) and one that checks them."""
     body = "".join(secrets.choice(ALPHABET) for _ in range(7))
-    return body + _check_character(body)
+    return body + check_character(body)
 
 
 def read_reference(text: str) -> str:
     """The reference as it was meant. A typing error refuses like a wrong PIN."""
     cleaned = as_meant(text)
-    if len(cleaned) != 8 or any(c not in ALPHABET for c in cleaned) or _check_character(cleaned[:7]) != cleaned[7]:
+    if len(cleaned) != 8 or any(c not in ALPHABET for c in cleaned) or check_character(cleaned[:7]) != cleaned[7]:
         raise Unauthenticated("reference_or_pin_wrong")
     return cleaned
 
@@ -158,15 +159,6 @@ def check_pin(pin: str) -> None:
     check = Check()
     check.that(len(pin) == 4 and pin.isascii() and pin.isdigit(), "pin", "malformed")
     check.done()
-
-
-def _check_character(body: str) -> str:
-    """Luhn modulo 32: finds every single wrong character and nearly every swap of neighbours."""
-    total = 0
-    for position, character in enumerate(reversed(body)):
-        value = ALPHABET.index(character) * (2 if position % 2 == 0 else 1)
-        total += value // 32 + value % 32
-    return ALPHABET[-total % 32]
 
 
 PLAIN = {

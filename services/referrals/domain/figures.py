@@ -77,9 +77,14 @@ class Answer:
     need_groups: list[str]
 
 
+def told(count: int) -> int:
+    """A count as it may be told; FEW below ten."""
+    return count - count % STEP if count >= SMALLEST else FEW
+
+
 def published(counts: Kept) -> dict[Cell, int]:
     """The cells that may be known, as they may be known. What is left out is forgotten here: nothing that is told later knows of it."""
-    return {cell: count - count % STEP for cell, count in counts.items() if count >= SMALLEST}
+    return {cell: told(count) for cell, count in counts.items() if count >= SMALLEST}
 
 
 def answer(kept: Kept, until: str, question: Question) -> Answer:

@@ -25,6 +25,7 @@ from services.referrals.store import contacts, referrals
 from services.referrals.store.contacts import Contacts as Book
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
+from services.referrals.usecases import campaigns
 from services.referrals.usecases.deadlines import fire_each, singly
 from services.referrals.usecases.enquiries import cancel_of
 from services.referrals.usecases.people import People
@@ -61,7 +62,8 @@ class Contacts:
         pin = pin or new_pin()
         check_pin(pin)
         reference = new_reference()
-        contact = Contact(new_id(), caller.organization_id, now, now, reference_hint=reference[-2:], **_to_the_hour(values, now, None))
+        values = _placed(tx, _to_the_hour(values, now, None))
+        contact = Contact(new_id(), caller.organization_id, now, now, reference_hint=reference[-2:], **values)
         contact.check()
         contact.watch(now, self._calendar(tx, contact))
         self._book.add(tx, contact, note)
@@ -92,7 +94,7 @@ class Contacts:
             raise Stale
         if (person_id := values.get("person_id")) and self._files.get(tx, person_id).organization_id != caller.organization_id:
             raise NotFound
-        contact = replace(contact, **_to_the_hour(values, now, contact.assault_time))
+        contact = replace(contact, **_placed(tx, _to_the_hour(values, now, contact.assault_time)))
         contact.check()
         contact.change(now, self._calendar(tx, contact))
         self._book.change(tx, contact, note)
@@ -199,6 +201,14 @@ class References:
 def _to_the_hour(values: dict[str, Any], now: datetime, known: datetime | None) -> dict[str, Any]:
     time = values.get("assault_time")
     return values | {"assault_time": assault_to_the_hour("contact.assault_time", time, now, known)} if time else values
+
+
+def _placed(tx: Transaction, values: dict[str, Any]) -> dict[str, Any]:
+    """A code that the caller named says the medium as well."""
+    if not values.get("placement_code"):
+        return values
+    placement = campaigns.named(tx, values["placement_code"])
+    return values | {"placement_code": placement.code, "campaign_code": placement.medium_code}
 
 
 def _matches(pin_hash: str, pin: str) -> bool:

@@ -12,7 +12,7 @@ from chassis.ids import new_id
 from chassis.tokens import Caller
 from chassis.wire import Position
 from services.referrals.domain.chain import Link, line
-from services.referrals.domain.figures import FEW, SMALLEST, STEP
+from services.referrals.domain.figures import SMALLEST, told
 from services.referrals.domain.lifecycle import LIVE, State
 from services.referrals.domain.pathway import Pathway
 from services.referrals.domain.person import Person
@@ -229,6 +229,4 @@ class Plans:
 
 def _told(network: bool, count: int) -> int:
     """Of the network as it may be told, see domain/figures.py."""
-    if not network:
-        return count
-    return count - count % STEP if count >= SMALLEST else FEW
+    return told(count) if network else count

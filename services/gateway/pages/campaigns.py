@@ -1,0 +1,138 @@
+"""Campaigns that make a line known: the public page of each country with its poster and radio text, and for the coordination their codes and what they brought."""
+
+from flask import Blueprint, Response, abort, current_app, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as Answer
+
+from chassis.errors import Invalid, NotFound
+from protos.partners.v1.directory_pb2 import Hotline
+from protos.referrals.v1 import campaigns_pb2 as pb
+from services.gateway import access, forms, i18n, poster, words
+from services.gateway.clients import clients
+from services.gateway.i18n import gettext as _
+from services.gateway.pages.deadlines import URGENCIES
+from services.gateway.pages.home import hotlines
+
+blueprint = Blueprint("campaigns", __name__)
+NAME = "Llama y Vive"
+"""What the campaign of the pilot was called; on the poster that belongs to no other."""
+
+
+@blueprint.get("/lines/<country>")
+@access.public
+def country(country: str) -> str:
+    """The number of a country, what happens when one calls, and what may be printed and read out."""
+    return public_page(country, placement_of(country))
+
+
+def public_page(country: str, placement: pb.Placement | None) -> str:
+    """The page of a line; with the code that the reader has before her, if there is one."""
+    return render_template("campaign.html", line=line_of(country), placement=placement, lines=hotlines())
+
+
+@blueprint.get("/l/<code>")
+@access.public
+def placed(code: str) -> str:
+    """Where the QR symbol of a poster leads: the page of its country, with its code."""
+    found = clients().campaigns.GetPlacement(pb.GetPlacementRequest(code=code))
+    return public_page(found.country, found if found.active else None)
+
+
+@blueprint.get("/lines/<country>/poster-<paper>.<form>")
+@access.public
+def printed(country: str, paper: str, form: str) -> Response:
+    """The poster, for A4 or A3."""
+    if paper not in poster.PAPERS or form not in ("svg", "pdf"):
+        abort(404)
+    said = on_the_poster(line_of(country), placement_of(country))
+    if form == "svg":
+        return Response(poster.svg(said, paper), mimetype="image/svg+xml")
+    headers = {"Content-Disposition": f'attachment; filename="{country}-{paper}.pdf"'}
+    return Response(poster.pdf(said, paper), mimetype="application/pdf", headers=headers)
+
+
+@blueprint.get("/lines/<country>/radio")
+@access.public
+def radio(country: str) -> str:
+    """Half a minute to be read out."""
+    return render_template("radio.html", line=line_of(country), placement=placement_of(country))
+
+
+@blueprint.get("/campaigns")
+@access.open_to(access.NETWORK)
+def listing() -> str:
+    """All campaigns, and the form for another."""
+    return page({})
+
+
+def page(errors: dict[str, str]) -> str:
+    """The list, with what was wrong with a new one."""
+    answer = clients().campaigns.ListCampaigns(pb.ListCampaignsRequest(page_token=request.args.get("page", "")))
+    countries = [(line.country, words.country(line.country)) for line in hotlines()]
+    return render_template(
+        "campaigns.html", campaigns=answer.campaigns, next_page=answer.next_page_token, countries=countries, errors=errors, NAME=NAME
+    )
+
+
+@blueprint.post("/campaigns")
+@access.open_to(access.NETWORK)
+def create() -> Answer | tuple[str, int]:
+    """Begins one."""
+    try:
+        made = clients().campaigns.CreateCampaign(
+            pb.CreateCampaignRequest(campaign=forms.filled(pb.LineCampaign()), request_id=forms.request_id())
+        )
+    except forms.SHOWN_IN_PLACE as refusal:
+        return page(forms.problems(refusal)), 422
+    return redirect(url_for("campaigns.show", identifier=made.id, done="saved"), 303)
+
+
+@blueprint.get("/campaigns/<identifier>")
+@access.open_to(access.NETWORK)
+def show(identifier: str) -> str:
+    """What each of its codes brought."""
+    told = clients().campaigns.GetCampaignFigures(pb.GetCampaignFiguresRequest(id=identifier))
+    return render_template("campaign_figures.html", rows=told.placements, urgencies=[*URGENCIES, "unassessed"])
+
+
+@blueprint.post("/campaigns/<identifier>/end")
+@access.open_to(access.NETWORK)
+def end(identifier: str) -> Answer:
+    """Ends one."""
+    clients().campaigns.EndCampaign(pb.EndCampaignRequest(id=identifier, request_id=forms.request_id()))
+    return redirect(url_for("campaigns.listing", done="saved"), 303)
+
+
+def line_of(country: str) -> Hotline:
+    """The line of a country; there is no page for a country without one."""
+    found = next((line for line in hotlines() if line.country == country), None)
+    if found is None:
+        abort(404)
+    return found
+
+
+def placement_of(country: str) -> pb.Placement | None:
+    """The code that the address names, while its campaign lasts and if it is one of this country; else the page is the same without it."""
+    code = request.args.get("code", "")
+    try:
+        found = clients().campaigns.GetPlacement(pb.GetPlacementRequest(code=code)) if code else None
+    except (NotFound, Invalid):
+        return None
+    return found if found and found.active and found.country == country else None
+
+
+def on_the_poster(line: Hotline, placement: pb.Placement | None) -> poster.Words:
+    """Its words, in the reader's language."""
+    root = (current_app.config["PUBLIC_URL"] or request.url_root).rstrip("/")
+    path = url_for("campaigns.placed", code=placement.code) if placement else url_for("campaigns.country", country=line.country)
+    return poster.Words(
+        language=i18n.language(),
+        title=NAME,
+        question=_("¿La obligan a trabajar o a tener sexo? ¿No la dejan irse? ¿Le quitaron sus papeles?"),
+        call=_("Llame. La escuchamos a cualquier hora."),
+        number=line.number,
+        promises=(_("Es gratis."), _("Es confidencial."), _("No tiene que decir su nombre.")),
+        address=root + path,
+        address_hint=_("Con el teléfono: qué pasa cuando llama."),
+        code=_("Al llamar puede decir: %(code)s", code=placement.code) if placement else "",
+        warning=_("Demostración: este número no contesta.") if words.made_up() or line.number.startswith("000-") else "",
+    )

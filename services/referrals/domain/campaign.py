@@ -1,0 +1,81 @@
+"""Campaigns that make the line of a country known: a code for each medium, by which a caller says how she heard of it, and what may be told of their number."""
+
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from services.referrals.domain.codes import ALPHABET, as_meant, check_character
+from services.referrals.domain.figures import told
+
+UNASSESSED = "unassessed"
+Count = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One medium of a campaign. `active`: the campaign lasts."""
+
+    code: str
+    medium_code: str
+    country: str
+    campaign_id: str
+    active: bool = True
+
+
+@dataclass
+class Campaign:
+    """It belongs to the network: the coordination begins it and ends it."""
+
+    id: str
+    name: str
+    country: str
+    create_time: datetime
+    end_time: datetime | None = None
+    placements: list[Placement] = field(default_factory=list)
+
+    def place(self, media: Iterable[str]) -> None:
+        """Gives each medium a code of its own."""
+        self.placements = [Placement(new_code(), medium, self.country, self.id) for medium in media]
+
+    def end(self, now: datetime) -> None:
+        """Ends it, once."""
+        self.end_time = self.end_time or now
+        self.placements = [Placement(each.code, each.medium_code, each.country, each.campaign_id, active=False) for each in self.placements]
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What a placement brought, as it may be told; FEW where it is not."""
+
+    placement: Placement
+    contacts: int
+    by_urgency: list[Count]
+    by_outcome: list[Count]
+
+
+def new_code() -> str:
+    """Three random characters and one that checks them: 32,768 codes, to be said on the phone. The store refuses one that is taken."""
+    body = "".join(secrets.choice(ALPHABET) for _ in range(3))
+    return body + check_character(body)
+
+
+def read_code(text: str) -> str:
+    """The code as it was meant; empty for what can't be one, so that a typing error does not count for another medium."""
+    meant = as_meant(text)
+    holds = len(meant) == 4 and all(character in ALPHABET for character in meant) and check_character(meant[:3]) == meant[3]
+    return meant if holds else ""
+
+
+def brought(placement: Placement, by_urgency: Mapping[str, int], by_outcome: Mapping[str, int]) -> Brought:
+    """What may be told of it: a call to the line at a small place is somebody."""
+    contacts = told(Counter(by_urgency).total())
+    if contacts < 0:
+        return Brought(placement, contacts, [], [])
+    return Brought(placement, contacts, _told(by_urgency), _told(by_outcome))
+
+
+def _told(counts: Mapping[str, int]) -> list[Count]:
+    """What is left out is fewer than ten: none and nine look the same."""
+    return [(code, told(count)) for code, count in sorted(counts.items()) if told(count) > 0]

@@ -1,0 +1,102 @@
+"""The poster of a line, and who finds what on its public page."""
+
+import re
+from itertools import pairwise
+
+import pytest
+from reportlab.pdfbase.pdfmetrics import stringWidth
+
+from protos.partners.v1.directory_pb2 import Hotline, ListHotlinesResponse
+from protos.referrals.v1 import campaigns_pb2 as pb
+from protos.referrals.v1 import contacts_pb2 as c
+from services.gateway import poster
+from tests.gateway.pages_gateway import PlayedServices, enter, pages
+
+WORDS = poster.Words(
+    language="es",
+    title="Llama y Vive",
+    question="¿La obligan a trabajar o a tener sexo? ¿No la dejan irse? ¿Le quitaron sus papeles?",
+    call="Llame. La escuchamos a cualquier hora.",
+    number="000-1331",
+    promises=("Es gratis.", "Es confidencial.", "No tiene que decir su nombre."),
+    address="https://enlace.example/l/7K2V",
+    address_hint="Con el teléfono: qué pasa cuando llama.",
+    code="Al llamar puede decir: 7K2V",
+    warning="Demostración: este número no contesta.",
+)
+
+
+def lines_and_boxes() -> tuple[list[poster.Line], list[poster.Box]]:
+    shapes = list(poster.drawn(WORDS))
+    return [each for each in shapes if isinstance(each, poster.Line)], [each for each in shapes if isinstance(each, poster.Box)]
+
+
+def test_nothing_on_the_poster_lies_outside_of_the_paper_or_on_something_else() -> None:
+    lines, boxes = lines_and_boxes()
+    assert all(box.x >= 0 and box.x + box.width <= poster.WIDTH + 0.01 and box.y + box.height <= poster.HEIGHT + 0.01 for box in boxes)
+    assert all(stringWidth(line.text, line.font, line.size) <= poster.WIDTH - 2 * poster.MARGIN for line in lines)
+    ends = sorted((line.y - line.size, line.y) for line in lines)
+    assert all(below >= above for (_, above), (below, _) in pairwise(ends))
+    assert ends[-1][1] <= poster.HEIGHT - poster.MARGIN / 2
+
+
+def test_all_of_it_is_in_both_forms() -> None:
+    lines, _boxes = lines_and_boxes()
+    drawn = poster.svg(WORDS, "A4")
+    assert all(line.text in drawn for line in lines)
+    assert 'width="210.0mm" height="297.0mm"' in drawn
+    assert 'width="297.0mm" height="420.0mm"' in poster.svg(WORDS, "A3")
+    assert poster.pdf(WORDS, "A4").startswith(b"%PDF-")
+    assert b"/MediaBox [ 0 0 841.853" in poster.pdf(WORDS, "A3")
+
+
+def test_what_somebody_writes_into_a_name_stays_text() -> None:
+    words = poster.Words(**{**vars(WORDS), "title": "<script>&"})
+    assert "<script>" not in poster.svg(words, "A4")
+    assert poster.pdf(words, "A4").startswith(b"%PDF-")
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    made = PlayedServices()
+    made.answers["ListHotlines"] = ListHotlinesResponse(
+        hotlines=[Hotline(country="NI", number="133"), Hotline(country="CR", number="000-1331")]
+    )
+    made.answers["GetPlacement"] = pb.Placement(code="7K2V", medium_code=c.CAMPAIGN_POSTER, country="NI", active=True)
+    return made
+
+
+def test_a_poster_leads_to_the_page_of_its_country_with_its_code(played: PlayedServices) -> None:
+    page = pages(played).test_client().get("/l/7k2v").text
+    assert "tel:133" in page
+    assert "7K2V" in page
+
+
+@pytest.mark.parametrize("changed", [{"active": False}, {"country": "CR"}], ids=["ended", "another country's"])
+def test_a_code_that_ended_or_is_another_countrys_is_not_shown(played: PlayedServices, changed: dict[str, object]) -> None:
+    answer = pb.Placement(code="7K2V", medium_code=c.CAMPAIGN_POSTER, country="NI", active=True)
+    for name, value in changed.items():
+        setattr(answer, name, value)
+    played.answers["GetPlacement"] = answer
+    page = pages(played).test_client().get("/lines/NI?code=7K2V")
+    assert page.status_code == 200
+    assert not re.search(r"puede decir", page.text)
+
+
+@pytest.mark.parametrize("address", ["/lines/ZZ", "/lines/ZZ/radio", "/lines/NI/poster-A5.pdf", "/lines/NI/poster-A4.exe"])
+def test_a_country_without_a_line_and_a_paper_that_is_none_are_not_there(played: PlayedServices, address: str) -> None:
+    assert pages(played).test_client().get(address).status_code == 404
+
+
+def test_the_poster_is_in_the_readers_language(played: PlayedServices) -> None:
+    client = pages(played).test_client()
+    assert "Appelez" in client.get("/lines/NI/poster-A4.svg?lang=fr").text
+    assert "Llame" in client.get("/lines/NI/poster-A4.svg?lang=es").text
+
+
+def test_few_contacts_have_no_rows_of_their_own(played: PlayedServices) -> None:
+    few = pb.PlacementFigures(placement=pb.Placement(code="7K2V", medium_code=c.CAMPAIGN_POSTER), contacts=-1)
+    played.answers["GetCampaignFigures"] = pb.CampaignFigures(placements=[few])
+    page = enter(pages(played).test_client()).get("/campaigns/" + "1" * 32).text
+    assert "&lt;10" in page
+    assert "Qué tan urgentes eran" not in page

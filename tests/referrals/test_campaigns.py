@@ -1,0 +1,119 @@
+"""Campaigns of the line: a code for each medium, named by callers, counted in tens."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+
+from protos.referrals.v1 import campaigns_pb2 as pb
+from protos.referrals.v1 import contacts_pb2 as c
+from services.referrals.domain.campaign import Placement as Placed
+from services.referrals.domain.campaign import brought, new_code, read_code
+from services.referrals.domain.codes import ALPHABET
+from services.referrals.usecases import campaigns
+from tests.builders import refusal
+from tests.referrals.conftest import Story
+
+MEDIA = (c.CAMPAIGN_POSTER, c.CAMPAIGN_RADIO)
+PLACED = Placed("7QK2", "poster", "NI", "1" * 32)
+
+
+def named(story: Story, code: str, **said: Any) -> c.Contact:
+    """A contact whose caller named a code."""
+    operator = story.service.as_("hotline", "OPERATOR")
+    contact = c.Contact(line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, placement_code=code, **said)
+    made: c.Contact = operator.CreateContact(c.CreateContactRequest(contact=contact, request_id=story.request_id())).contact
+    return made
+
+
+def figures(story: Story, campaign: pb.LineCampaign) -> dict[str, pb.PlacementFigures]:
+    told = story.coordinator.GetCampaignFigures(pb.GetCampaignFiguresRequest(id=campaign.id))
+    return {each.placement.code: each for each in told.placements}
+
+
+def test_each_medium_of_a_campaign_has_a_code_that_a_bad_line_does_not_turn_into_another() -> None:
+    code = new_code()
+    assert read_code(code.lower()) == read_code(f" {code[:2]}-{code[2:]} ") == code
+    others = {code[:at] + sign + code[at + 1 :] for at in range(4) for sign in ALPHABET if sign != code[at]}
+    assert {read_code(other) for other in others} == {""}
+
+
+@pytest.mark.parametrize(("count", "told"), [(0, -1), (9, -1), (10, 10), (14, 10), (15, 15)])
+def test_what_a_code_brought_is_told_in_tens(count: int, told: int) -> None:
+    assert brought(PLACED, {"normal": count}, {"open": count}).contacts == told
+
+
+def test_of_fewer_than_ten_contacts_not_even_their_urgency_is_told() -> None:
+    few = brought(PLACED, {"immediate": 9}, {"open": 9})
+    assert (few.by_urgency, few.by_outcome) == ([], [])
+    more = brought(PLACED, {"immediate": 9, "normal": 12}, {"open": 21})
+    assert (more.contacts, more.by_urgency, more.by_outcome) == (20, [("normal", 10)], [("open", 20)])
+
+
+def test_a_caller_names_a_code_and_needs_to_explain_nothing(story: Story) -> None:
+    campaign = story.campaign(*MEDIA)
+    assert [each.medium_code for each in campaign.placements] == list(MEDIA) == list(campaign.media_codes)
+    radio = campaign.placements[1].code
+    contact = named(story, f"{radio[:2]}-{radio[2:]}".lower())
+    assert (contact.placement_code, contact.campaign_code) == (radio, c.CAMPAIGN_RADIO)
+    assert story.service.as_("hotline", "OPERATOR").GetContact(c.GetContactRequest(id=contact.id)).placement_code == radio
+
+
+def test_a_code_that_is_none_is_refused_at_its_field_and_nothing_is_lost(story: Story) -> None:
+    operator = story.service.as_("hotline", "OPERATOR")
+    contact = story.contact().contact
+    change = c.UpdateContactRequest(contact=contact)
+    change.contact.placement_code, change.contact.need_code = "7QK3", "HOU.EMG"
+    change.update_mask.paths.extend(["placement_code", "need_code"])
+    assert refusal(partial(operator.UpdateContact, change)) == ("INVALID_ARGUMENT", "invalid_fields")
+    assert operator.GetContact(c.GetContactRequest(id=contact.id)).etag == contact.etag
+
+
+def test_figures_count_the_contacts_of_all_lines_and_tell_no_small_number(story: Story) -> None:
+    campaign = story.campaign(*MEDIA)
+    poster, radio = (each.code for each in campaign.placements)
+    for number in range(12):
+        named(story, poster, triage=c.Triage(danger_now=c.ANSWER_YES if number < 11 else c.ANSWER_UNSPECIFIED))
+    for _ in range(9):
+        named(story, radio)
+    told = figures(story, campaign)
+    assert (told[poster].contacts, told[radio].contacts) == (10, -1)
+    assert {each.code: each.count for each in told[poster].by_urgency} == {"immediate": 10}
+    assert not told[radio].by_outcome
+
+
+def test_a_campaign_that_ended_is_not_told_on_its_page_and_its_posters_still_count(story: Story) -> None:
+    campaign = story.campaign()
+    code = campaign.placements[0].code
+    public = story.service.public()
+    assert public.GetPlacement(pb.GetPlacementRequest(code=code)).active
+    ended = story.coordinator.EndCampaign(pb.EndCampaignRequest(id=campaign.id, request_id=story.request_id()))
+    again = story.coordinator.EndCampaign(pb.EndCampaignRequest(id=campaign.id, request_id=story.request_id()))
+    assert again.end_time == ended.end_time
+    assert not public.GetPlacement(pb.GetPlacementRequest(code=code)).active
+    assert named(story, code).placement_code == code
+
+
+def test_an_unknown_code_and_campaign_are_not_found(story: Story) -> None:
+    assert refusal(partial(story.service.public().GetPlacement, pb.GetPlacementRequest(code="7QK3"))) == ("NOT_FOUND", "not_found")
+    unknown = pb.GetCampaignFiguresRequest(id="f" * 32)
+    assert refusal(partial(story.coordinator.GetCampaignFigures, unknown)) == ("NOT_FOUND", "not_found")
+
+
+def test_a_code_that_is_taken_is_given_to_nobody_else(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = story.campaign().placements[0].code
+    offered = iter([taken, taken, new_code()])
+    monkeypatch.setattr("services.referrals.domain.campaign.new_code", lambda: next(offered))
+    monkeypatch.setattr(campaigns, "new_code", lambda: next(offered))
+    assert story.campaign().placements[0].code != taken
+
+
+def test_campaigns_are_listed_newest_first_page_by_page(story: Story) -> None:
+    made = [story.campaign().id for _ in range(3)]
+    seen: list[str] = []
+    token = ""
+    while not set(made) <= set(seen):
+        answer = story.coordinator.ListCampaigns(pb.ListCampaignsRequest(page_size=2, page_token=token))
+        seen += [each.id for each in answer.campaigns]
+        token = answer.next_page_token
+    assert len(seen) == len(set(seen))

@@ -110,7 +110,7 @@ def drawn(words: Words) -> Iterator[Box | Line]:
     y = band + 120 + 40
     for promise in words.promises:
         y = yield from _text(promise, MARGIN, y, 20, PLAIN, INK, WIDTH - 2 * MARGIN)
-    yield from _qr(words.address, WIDTH - MARGIN - 140, HEIGHT - MARGIN - 140, 140)
+    yield from qr(words.address, WIDTH - MARGIN - 140, HEIGHT - MARGIN - 140, 140)
     y = yield from _text(words.address_hint, MARGIN, HEIGHT - MARGIN - 60, 14, PLAIN, INK, 300)
     if words.code:
         y = yield from _text(words.code, MARGIN, y + 6, 14, BOLD, INK, 300)
@@ -132,7 +132,7 @@ def _fitting(text: str, size: float, width: float) -> float:
     return size
 
 
-def _qr(text: str, x: float, y: float, size: float) -> Iterator[Box]:
+def qr(text: str, x: float, y: float, size: float) -> Iterator[Box]:
     """A QR symbol of correction M with its quiet zone of four modules, as one box a run of dark ones."""
     symbol = segno.make(text, micro=False, error="m")
     yield Box(x, y, size, size, "#FFFFFF")

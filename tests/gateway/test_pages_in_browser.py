@@ -64,7 +64,7 @@ def open_pages(context: BrowserContext, site: str, signed: bool) -> Page:
 def all_pages() -> tuple[tuple[str, access.Access], ...]:
     """Address and access of every route that is a page."""
     skipped = {"live.version", "home.icon", "home.robots", "health.alive", "health.ready", "referral_new.resume"}
-    skipped |= {"figures.table", "figures.pilot_table", "campaigns.printed"}
+    skipped |= {"figures.table", "figures.pilot_table", "campaigns.printed", "knowledge.printed"}
     app = pages(PlayedServices())
     found = [(path, access.of(app, endpoint)) for endpoint, path in routes(app) if endpoint not in skipped]
     return tuple((path, page) for path, page in found if page)

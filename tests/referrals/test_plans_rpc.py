@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import grpc
@@ -266,6 +267,28 @@ def test_a_closed_plan_changes_no_more_and_another_may_begin(story: Story) -> No
     ):
         assert refusal(act) == ("FAILED_PRECONDITION", "plan_closed")
     assert begun(story, person=person(plan)).id != plan.id
+
+
+def test_a_childs_plan_ends_when_two_people_give_the_same_reason(story: Story, service: Service) -> None:
+    girl = people_pb2.CreatePersonRequest(coarse=r.CoarsePerson(age_band=r.AGE_BAND_12_TO_17), request_id=story.request_id())
+    plan = begun(story, "child", story.ngo.CreatePerson(girl))
+    second = service.as_("ngo", "WORKER", "OPERATOR")
+
+    def end(client: Client, reason: Any) -> pb.Plan:
+        closed: pb.Plan = client.ClosePlan(pb.ClosePlanRequest(id=plan.id, etag=now(story, plan).etag, reason_code=reason))
+        return closed
+
+    fulfilled, lost = pb.PLAN_CLOSE_REASON_FULFILLED, pb.PLAN_CLOSE_REASON_CONTACT_LOST
+    key = service.as_("ngo", scopes=("people.write", "people.read"))
+    assert refusal(partial(end, key, fulfilled)) == ("FAILED_PRECONDITION", "second_person_required")
+    proposed = end(story.ngo, fulfilled)
+    assert not proposed.HasField("close_time")
+    assert (proposed.close_proposed_reason_code, proposed.close_proposed_by_worker_id) == (fulfilled, story.ngo.caller.id)
+    for one_alone in (story.ngo, key):
+        assert refusal(partial(end, one_alone, fulfilled)) == ("FAILED_PRECONDITION", "second_person_required")
+    # Who sees it otherwise proposes that, and then it is the other's turn.
+    assert not end(second, lost).HasField("close_time")
+    assert end(story.ngo, lost).close_reason_code == lost
 
 
 def test_late_steps_are_listed_for_the_organisation_page_by_page_and_leave_the_list_when_they_are_settled(

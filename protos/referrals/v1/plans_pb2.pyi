@@ -462,6 +462,8 @@ class Plan(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     LEGS_FIELD_NUMBER: _builtins.int
+    CLOSE_PROPOSED_REASON_CODE_FIELD_NUMBER: _builtins.int
+    CLOSE_PROPOSED_BY_WORKER_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The plan."""
     etag: _builtins.str
@@ -472,6 +474,10 @@ class Plan(_message.Message):
     """The newest version of the pathway, to which it may move."""
     close_reason_code: Global___PlanCloseReason.ValueType
     """Why it ended."""
+    close_proposed_reason_code: Global___PlanCloseReason.ValueType
+    """Of a child: why somebody wants to end it. A second person gives the same reason, or another."""
+    close_proposed_by_worker_id: _builtins.str
+    """Who that was."""
     @_builtins.property
     def pathway(self) -> Global___StandardPathway:
         """In the plan's version, without its text."""
@@ -520,10 +526,12 @@ class Plan(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         legs: _abc.Iterable[_referrals_pb2.Leg] | None = ...,
+        close_proposed_reason_code: Global___PlanCloseReason.ValueType = ...,
+        close_proposed_by_worker_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "create_time", b"create_time", "next_due_time", b"next_due_time", "pathway", b"pathway", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_reason_code", b"close_reason_code", "close_time", b"close_time", "create_time", b"create_time", "etag", b"etag", "id", b"id", "latest_version", b"latest_version", "legs", b"legs", "next_due_time", b"next_due_time", "pathway", b"pathway", "person_id", b"person_id", "start_time", b"start_time", "steps", b"steps", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_proposed_by_worker_id", b"close_proposed_by_worker_id", "close_proposed_reason_code", b"close_proposed_reason_code", "close_reason_code", b"close_reason_code", "close_time", b"close_time", "create_time", b"create_time", "etag", b"etag", "id", b"id", "latest_version", b"latest_version", "legs", b"legs", "next_due_time", b"next_due_time", "pathway", b"pathway", "person_id", b"person_id", "start_time", b"start_time", "steps", b"steps", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

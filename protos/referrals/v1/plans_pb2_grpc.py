@@ -169,7 +169,9 @@ class PlansServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ClosePlan(self, request, context):
-        """Ends a plan. It is closed by itself when she takes her last consent back, and gone when her file is erased.
+        """Ends a plan. It is closed by itself when she takes her last consent back, and gone when her file is erased. A child's plan ends when a second person of the
+        organisation gives the same reason: the first call only proposes it (`close_proposed_reason_code`), another reason proposes anew.
+        second_person_required: of a child, by who proposed it, or by a system.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -58,7 +58,10 @@ class PlansStub:
     MovePlan: _grpc.UnaryUnaryMultiCallable[_plans_pb2.MovePlanRequest, _plans_pb2.Plan]
     """Moves a plan to a newer version of its pathway: steps with the same key stay as they are, others begin open, and what it no longer has is gone."""
     ClosePlan: _grpc.UnaryUnaryMultiCallable[_plans_pb2.ClosePlanRequest, _plans_pb2.Plan]
-    """Ends a plan. It is closed by itself when she takes her last consent back, and gone when her file is erased."""
+    """Ends a plan. It is closed by itself when she takes her last consent back, and gone when her file is erased. A child's plan ends when a second person of the
+    organisation gives the same reason: the first call only proposes it (`close_proposed_reason_code`), another reason proposes anew.
+    second_person_required: of a child, by who proposed it, or by a system.
+    """
     ListLateSteps: _grpc.UnaryUnaryMultiCallable[_plans_pb2.ListLateStepsRequest, _plans_pb2.ListLateStepsResponse]
     """Lists the steps of the caller's organisation that are past their time and not settled, the one that waits longest first."""
     GetCompliance: _grpc.UnaryUnaryMultiCallable[_plans_pb2.GetComplianceRequest, _plans_pb2.Compliance]
@@ -96,7 +99,10 @@ class PlansAsyncStub(PlansStub):
     MovePlan: _aio.UnaryUnaryMultiCallable[_plans_pb2.MovePlanRequest, _plans_pb2.Plan]  # type: ignore[assignment]
     """Moves a plan to a newer version of its pathway: steps with the same key stay as they are, others begin open, and what it no longer has is gone."""
     ClosePlan: _aio.UnaryUnaryMultiCallable[_plans_pb2.ClosePlanRequest, _plans_pb2.Plan]  # type: ignore[assignment]
-    """Ends a plan. It is closed by itself when she takes her last consent back, and gone when her file is erased."""
+    """Ends a plan. It is closed by itself when she takes her last consent back, and gone when her file is erased. A child's plan ends when a second person of the
+    organisation gives the same reason: the first call only proposes it (`close_proposed_reason_code`), another reason proposes anew.
+    second_person_required: of a child, by who proposed it, or by a system.
+    """
     ListLateSteps: _aio.UnaryUnaryMultiCallable[_plans_pb2.ListLateStepsRequest, _plans_pb2.ListLateStepsResponse]  # type: ignore[assignment]
     """Lists the steps of the caller's organisation that are past their time and not settled, the one that waits longest first."""
     GetCompliance: _aio.UnaryUnaryMultiCallable[_plans_pb2.GetComplianceRequest, _plans_pb2.Compliance]  # type: ignore[assignment]
@@ -191,7 +197,10 @@ class PlansServicer(metaclass=_abc_1.ABCMeta):
         request: _plans_pb2.ClosePlanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_plans_pb2.Plan, _abc.Awaitable[_plans_pb2.Plan]]:
-        """Ends a plan. It is closed by itself when she takes her last consent back, and gone when her file is erased."""
+        """Ends a plan. It is closed by itself when she takes her last consent back, and gone when her file is erased. A child's plan ends when a second person of the
+        organisation gives the same reason: the first call only proposes it (`close_proposed_reason_code`), another reason proposes anew.
+        second_person_required: of a child, by who proposed it, or by a system.
+        """
 
     @_abc_1.abstractmethod
     def ListLateSteps(

@@ -67,6 +67,8 @@ class Plan:
     version: int = 1
     close_time: datetime | None = None
     close_reason_code: str = ""
+    close_proposed_reason_code: str = ""  # of a child: why one person wants to end it
+    close_proposed_by_worker_id: str = ""
     steps: dict[str, PlanStep] = field(default_factory=dict)
     referrals: dict[str, Referral] = field(default_factory=dict)  # those that stand for its legs, or did, by id
 
@@ -146,6 +148,19 @@ class Plan:
         self._check_running()
         self.close_time, self.close_reason_code = now, reason_code
         self._changed(now)
+
+    def end(self, reason_code: str, worker_id: str, now: datetime, *, of_a_child: bool) -> None:
+        """Ends it on somebody's word. A child's ends when another person gives the same reason; one alone proposes it. `worker_id` is empty for a system."""
+        self._check_running()
+        if not of_a_child:
+            self.close(reason_code, now)
+        elif not worker_id or (reason_code == self.close_proposed_reason_code and worker_id == self.close_proposed_by_worker_id):
+            raise Conflict("second_person_required")
+        elif reason_code == self.close_proposed_reason_code:
+            self.close(reason_code, now)
+        else:
+            self.close_proposed_reason_code, self.close_proposed_by_worker_id = reason_code, worker_id
+            self._changed(now)
 
     @property
     def legs(self) -> list[Step]:

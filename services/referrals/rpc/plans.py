@@ -79,7 +79,7 @@ class PlansServicer:
         reason = word(pb.PlanCloseReason, request.reason_code, "reason_code")
         if reason == CONSENT_WITHDRAWN:
             raise Invalid(("reason_code", "unknown_code"))  # that follows from her word, and nobody says it in its place
-        plan = self._usecases.close(call.tx, call.clock.now(), object_id(request.id), version(request.etag), reason)
+        plan = self._usecases.close(call.tx, call.caller, call.clock.now(), object_id(request.id), version(request.etag), reason)
         return self._plan(plan, call)
 
     def ListLateSteps(self, request: pb.ListLateStepsRequest, call: Call) -> pb.ListLateStepsResponse:
@@ -166,6 +166,8 @@ def _plan(plan: Plan, latest: int, now: datetime) -> pb.Plan:
         pathway=_pathway(plan.pathway),
         latest_version=latest,
         close_reason_code=number(pb.PlanCloseReason, plan.close_reason_code),
+        close_proposed_reason_code=number(pb.PlanCloseReason, plan.close_proposed_reason_code),
+        close_proposed_by_worker_id=plan.close_proposed_by_worker_id,
         steps=[
             pb.PlanStep(
                 key=step.key,

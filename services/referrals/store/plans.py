@@ -13,7 +13,7 @@ from services.referrals.store import referrals
 
 _COLUMNS = (
     "id person_id organization_id version pathway_id pathway_version department start_time next_due_time close_time close_reason_code"
-    " create_time update_time"
+    " close_proposed_reason_code close_proposed_by_worker_id create_time update_time"
 ).split()
 _SETTLED = "('met', 'not_needed', 'refused_by_person')"
 PathwayOf = Callable[[str, int], Pathway]

@@ -12,6 +12,7 @@ from chassis.ids import new_id
 from chassis.tokens import Caller
 from chassis.wire import Position
 from services.referrals.domain.chain import Link, line
+from services.referrals.domain.consent import CHILDREN
 from services.referrals.domain.figures import SMALLEST, told
 from services.referrals.domain.lifecycle import LIVE, State
 from services.referrals.domain.pathway import Pathway
@@ -104,9 +105,15 @@ class Plans:
 
         return self._change(tx, identifier, version, take)
 
-    def close(self, tx: Transaction, now: datetime, identifier: str, version: int, reason_code: str) -> Plan:
-        """Ends it."""
-        return self._change(tx, identifier, version, lambda plan: plan.close(reason_code, now))
+    def close(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, reason_code: str) -> Plan:
+        """Ends it; a child's with the word of a second person."""
+        worker_id = caller.id if caller.kind == "worker" else ""
+
+        def take(plan: Plan) -> None:
+            child = self._files.get(tx, plan.person_id).coarse.age_band in CHILDREN
+            plan.end(reason_code, worker_id, now, of_a_child=child)
+
+        return self._change(tx, identifier, version, take)
 
     def late(self, tx: Transaction, caller: Caller, now: datetime, limit: int, after: Position | None) -> tuple[list[Row], Position | None]:
         """Late steps of the caller's organisation."""

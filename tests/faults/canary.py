@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -103,6 +104,11 @@ def in_metrics(stack: LocalStack) -> Place:
         for name, part in stack.state["parts"].items()
         if part["metrics"]
     }
+
+
+def in_folder(folder: Path) -> Place:
+    """Every file below a folder: its name and what is in it."""
+    return {str(file.relative_to(folder)): str(file).encode() + b"\0" + file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def hits(marks: Marks, place: Place) -> list[str]:

@@ -8,6 +8,7 @@ import json
 import quopri
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ import pytest
 import requests
 from google.protobuf.field_mask_pb2 import FieldMask
 from kafka import KafkaProducer
+from playwright.sync_api import Page, sync_playwright
 
 from chassis.ids import new_id
 from protos.notifications.v1 import notifications_pb2
@@ -40,6 +42,7 @@ class Told:
     errors: dict[str, bytes] = field(default_factory=dict)
     webhooks: dict[str, bytes] = field(default_factory=dict)
     mails: dict[str, bytes] = field(default_factory=dict)
+    profile: Place = field(default_factory=dict)
     opened: str = ""
 
     def refused(self, what: str, call: Callable[[], Any]) -> None:
@@ -51,9 +54,9 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told(victim: LocalStack, cast: Cast) -> Iterator[Told]:
+def told(victim: LocalStack, cast: Cast, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     """The story, once."""
-    told = Told(victim, Marks())
+    told, profile = Told(victim, Marks()), tmp_path_factory.mktemp("profile")
     receiver = Receiver()
     try:
         webhook = notifications_pb2.Webhook(url=receiver.url, enabled=True)
@@ -62,6 +65,8 @@ def told(victim: LocalStack, cast: Cast) -> Iterator[Told]:
         by_wrong_grpc(told, cast)
         by_rest(told)
         by_pages(told)
+        by_browser(told, profile)
+        told.profile = canary.in_folder(profile)
         receiver.wait_for(6, 30)
         settled(victim, referral_id)
         cast.sender.webhooks.DeleteWebhook(notifications_pb2.DeleteWebhookRequest(id=made.webhook.id))
@@ -186,6 +191,49 @@ def by_pages(told: Told) -> None:
         session.get(gateway, headers={"Cookie": f"session={quote(text('cookie'))}", "User-Agent": quote(text("browser"))}, timeout=10)
 
 
+def by_browser(told: Told, folder: Path) -> None:
+    """What workers type and read in a browser that keeps a profile, as one on a shared computer does."""
+    text, gateway = told.marks.text, told.stack.gateway
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            str(folder), executable_path="/usr/bin/chromium", args=["--no-sandbox"], locale="es-NI"
+        )
+        page = context.pages[0]
+        for name, do in (("operadora@llamayvive", a_contact), ("trabajadora@puentes", a_file)):
+            account = told.stack.account(name)
+            page.goto(f"{gateway}/sign-in")
+            page.fill("#email", account["email"])
+            page.fill("#password", account["password"])
+            page.press("#password", "Enter")
+            page.wait_for_url("**/today*")
+            do(page, gateway, text, told.marks.phone)
+            page.locator("#exit").click()
+            page.wait_for_load_state()
+        context.close()
+
+
+def a_contact(page: Page, gateway: str, text: Callable[[str], str], _phone: Callable[[str], str]) -> None:
+    """A call with a note, and a search."""
+    page.goto(f"{gateway}/line/new")
+    page.fill("textarea[name=note]", text("typed note"))
+    page.locator(".save button").click()
+    page.wait_for_load_state()
+    page.fill("#q-top", text("typed search"))
+    page.press("#q-top", "Enter")
+    page.wait_for_load_state()
+
+
+def a_file(page: Page, gateway: str, text: Callable[[str], str], phone: Callable[[str], str]) -> None:
+    """A file with a name, which is opened and read."""
+    page.goto(f"{gateway}/people/new")
+    for name in ("given_name", "family_name", "hours", "code_word", "never_say"):
+        page.fill(f"[name={name}]", text(f"typed {name}"))
+    page.fill("[name=phone]", phone("typed phone"))
+    page.check("[name=channel_code][value=phone]")
+    page.locator(".save button").click()
+    page.wait_for_url("**/people/*done=saved*")
+
+
 def settled(stack: LocalStack, referral_id: str) -> None:
     """Until all is told and sent."""
     with stack.database("notifications") as database:
@@ -202,6 +250,7 @@ PLACES: dict[str, Callable[[Told], Place]] = {
     "webhooks": lambda told: told.webhooks,
     "mails": lambda told: told.mails,
     "errors": lambda told: told.errors,
+    "a browser's profile": lambda told: told.profile,
 }
 
 

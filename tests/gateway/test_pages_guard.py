@@ -151,7 +151,7 @@ def test_every_form_is_signed_and_acts_once(client: FlaskClient) -> None:
     seen = 0
     reads = ("/sign-in", "/sign-out", "/my-referral", "/directory")  # they change nothing, or nothing that twice would harm
     for endpoint, path in routes(client.application):
-        for method, action, hidden in Forms(client.get(path).text).found:
+        for method, action, hidden in Forms(page_at(client, path)).found:
             if method == "get":
                 continue
             seen += 1
@@ -159,6 +159,38 @@ def test_every_form_is_signed_and_acts_once(client: FlaskClient) -> None:
             if action not in reads:
                 assert re.fullmatch(r"[0-9a-f]{32}", hidden.get("request_id", "")), (endpoint, action)
     assert seen > 60
+
+
+def page_at(client: FlaskClient, path: str) -> str:
+    """The page at an address; nothing where a file is."""
+    answer = client.get(path)
+    return answer.text if answer.mimetype == "text/html" else ""
+
+
+class Fields(HTMLParser):
+    """The fields of a page into which somebody types."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[dict[str, str]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        said = {name: value or "" for name, value in attrs}
+        if tag == "textarea" or (tag == "input" and said.get("type", "text") not in ("hidden", "checkbox", "radio", "submit")):
+            self.found.append(said)
+
+
+def test_a_shared_computer_remembers_nothing_that_is_typed(client: FlaskClient) -> None:
+    enter(client)
+    own = {"username", "name", "current-password", "new-password"}  # of the worker herself
+    seen = 0
+    for endpoint, path in routes(client.application):
+        for field in Fields(page_at(client, path)).found:
+            seen += 1
+            assert field.get("autocomplete") in own | {"off"}, (endpoint, field["name"])
+            assert field.get("spellcheck") == "false" or field.get("type") in ("password", "email"), (endpoint, field["name"])
+    assert seen > 100
 
 
 def test_a_form_of_another_site_is_refused(client: FlaskClient) -> None:

@@ -5,7 +5,7 @@
   const form = document.querySelector("form[data-autosave]");
   const status = document.getElementById("saved");
   if (!form || !status) return;
-  let saving = false, again = false, timer = 0, stopped = false;
+  let running = null, again = false, timer = 0, stopped = false;
   if (status.hidden) { status.textContent = status.dataset.ready; status.hidden = false; }  // without this script it would not be true
   const say = (text, bad) => { status.textContent = text; status.classList.toggle("bad", Boolean(bad)); };
   const take = (page) => {
@@ -31,20 +31,28 @@
     say(page.getElementById("saved").textContent);
     return true;
   };
-  const save = async () => {
-    clearTimeout(timer);
-    if (saving) { again = true; return; }
-    saving = true;
+  const send = async () => {
     try {
       const answer = await fetch(form.getAttribute("action"), { method: "POST", body: new URLSearchParams(new FormData(form)) });
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (answer.status === 401) say(status.dataset.ended, true);
-      else if (!answer.ok || !take(page)) say(page.querySelector("main .note, main p")?.textContent.trim() || status.dataset.away, true);
+      else if (answer.ok && take(page)) return true;
+      else say(page.querySelector("main .note, main p")?.textContent.trim() || status.dataset.away, true);
     } catch {
       say(status.dataset.away, true);
     }
-    saving = false;
-    if (again) { again = false; save(); }
+    return false;
+  };
+  const save = () => {  // one after the other; says whether the last one was taken
+    clearTimeout(timer);
+    again = true;
+    running ??= (async () => {
+      let saved = false;
+      while (again) { again = false; saved = await send(); }
+      running = null;
+      return saved;
+    })();
+    return running;
   };
   // One question at a time: a list of all of them, the one that is asked, and keys for its answers. Without this script they stand below each other.
   const questions = [...form.querySelectorAll(".questions fieldset")], about = document.getElementById("about");
@@ -107,5 +115,11 @@
     clearTimeout(timer);
     timer = setTimeout(save, 1500);
   });
-  form.addEventListener("submit", () => clearTimeout(timer));
+  // A page that answers a form is kept by the browser together with what was sent, on the disk, until it is closed. What is refused is sent again as a form,
+  // so that each field says what is wrong.
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (!await save()) form.submit();
+    else document.getElementById("heading").scrollIntoView();
+  });
 })();

@@ -20,6 +20,22 @@
     event.preventDefault();
     field.focus();
   });
+  // What is searched for is not kept by the browser, as a form with its answer would be: on the disk, until it is closed.
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    if (form.getAttribute("role") !== "search" || form.method !== "post") return;
+    event.preventDefault();
+    try {
+      const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+      if (answer.redirected) { location.assign(answer.url); return; }
+      const page = await answer.text();
+      document.open();
+      document.write(page);
+      document.close();
+    } catch {
+      form.submit();
+    }
+  });
   const problems = document.getElementById("problems");
   if (problems) problems.focus();
 })();

@@ -29,6 +29,7 @@ from services.referrals.rpc.plans import PlansServicer
 from services.referrals.rpc.referrals import ReferralsServicer
 from services.referrals.store import contacts as contact_book
 from services.referrals.store import enquiries as enquiry_book
+from services.referrals.store.contact_notes import ContactNotes
 from services.referrals.store.contacts import Contacts as ContactBook
 from services.referrals.store.members import view_of
 from services.referrals.store.people import People as Files
@@ -86,9 +87,10 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
     policies = Policies()
     referrals = Referrals(files, receipts, plans, policies)
     people = People(files, referrals, receipts, plans)
-    contacts = Contacts(book, files, policies)
+    notes = ContactNotes(keyring, files)
+    contacts = Contacts(book, notes, files, policies)
     pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS)
-    references = References(book, files, receipts, referrals, people, pins, clock)
+    references = References(book, notes, files, receipts, referrals, people, contacts, pins, clock)
     names = Names(files, Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER), clock)
     enquiries = Enquiries(files, Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER), clock, policies)
     watch = Watch(database)

@@ -13,7 +13,7 @@ from protos.referrals.v1 import contacts_pb2, enquiries_pb2, facts_pb2, people_p
 from services.referrals.domain.chain import Link
 from services.referrals.domain.codes import short_code
 from services.referrals.domain.consent import Receipt
-from services.referrals.domain.contact import Contact, Triage
+from services.referrals.domain.contact import Contact, LaterNote, Triage
 from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
 from services.referrals.domain.enquiry import Enquiry, EnquiryEvent
 from services.referrals.domain.lifecycle import CAME_BACK, LIVE, Side, State
@@ -62,7 +62,7 @@ def _whose_turn(referral: Referral, actor: Actor) -> str:
 
 
 def contact_fact(contact: Contact, verb: str) -> Fact:
-    """recorded or changed."""
+    """recorded, changed, told, waiting or escalated."""
     message = facts_pb2.ContactFact(
         contact_id=contact.id,
         organization_id=contact.organization_id,
@@ -331,7 +331,7 @@ def triage(message: contacts_pb2.Triage) -> Triage:
     return Triage(**{name: word(contacts_pb2.Answer, getattr(message, name), f"contact.triage.{name}") for name in names})
 
 
-def contact_message(contact: Contact, note: str = "") -> contacts_pb2.Contact:
+def contact_message(contact: Contact, note: str = "", later: Iterable[LaterNote] = ()) -> contacts_pb2.Contact:
     """A contact of the line."""
     answers: dict[str, Any] = {name: number(contacts_pb2.Answer, said) for name, said in vars(contact.triage).items()}
     return contacts_pb2.Contact(
@@ -356,4 +356,7 @@ def contact_message(contact: Contact, note: str = "") -> contacts_pb2.Contact:
         update_time=timestamp(contact.update_time),
         clocks=[clock_message(contact.clock)] if contact.clock else [],
         assault_time=timestamp(contact.assault_time),
+        later_notes=[contacts_pb2.LaterNote(time=timestamp(each.time), note=each.note) for each in later],
+        unheard=contact.unheard,
+        called_before=bool(contact.tied_to_id),
     )

@@ -372,6 +372,55 @@ def test_reference_and_pin_never_stand_in_an_address(played: PlayedServices) -> 
     assert played.last("ConfirmHelp") == c.ConfirmHelpRequest(reference="w43p-vwjf", pin="4821", help_came=False, request_id="1" * 32)
 
 
+def test_what_she_adds_goes_in_a_form_and_what_was_wrong_with_it_is_said_there(played: PlayedServices) -> None:
+    client = pages(played).test_client()
+    page = send(client, "/my-referral", reference="w43p-vwjf", pin="4821")
+    data = {"form_token": token_of(page.text), "request_id": "1" * 32, "reference": "w43p-vwjf", "pin": "4821", "note": "ya salió"}
+    assert "Lo lee solo la línea" in client.post("/my-referral/note", data=data).text
+    assert played.last("AddNoteByReference").note == "ya salió"
+    for refused, said in (
+        (errors.Invalid(("note", "required")), "escriba la explicación"),
+        (errors.Conflict("too_much_said"), "Llame a la línea"),
+    ):
+        played.answers["AddNoteByReference"] = refused
+        answer = client.post("/my-referral/note", data=data)
+        assert (answer.status_code, said in answer.text) == (200, True)
+    played.answers["AddNoteByReference"] = errors.Invalid(("pin", "malformed"))
+    assert client.post("/my-referral/note", data=data).status_code == 401
+
+
+def test_she_stops_one_request_and_what_is_said_follows_from_how_it_stands(played: PlayedServices) -> None:
+    client = pages(played).test_client()
+    items = [
+        c.ReferenceItem(need_group_code="HOU", status_code=c.REFERENCE_STATE_ASKED, key=key, may_withdraw=True) for key in ("aa", "bb")
+    ]
+    played.answers["GetReferenceStatus"] = c.ReferenceStatus(contact_time_band=c.TIME_BAND_TODAY, items=items)
+    page = send(client, "/my-referral", reference="w43p-vwjf", pin="4821").text
+    assert re.findall(r'name="item_key" value="(\w+)"', page) == ["aa", "bb"]
+    data = {"form_token": token_of(page), "request_id": "1" * 32, "reference": "w43p-vwjf", "pin": "4821", "item_key": "aa"}
+    for still, said in ((False, "ese pedido se detuvo"), (True, "No se pudo detener")):
+        after = [c.ReferenceItem(need_group_code="HOU", status_code=c.REFERENCE_STATE_STOPPED, key="aa", consent_live=still), items[1]]
+        played.answers["WithdrawConsentByReference"] = c.ReferenceStatus(contact_time_band=c.TIME_BAND_TODAY, items=after)
+        assert said in client.post("/my-referral/withdraw", data=data).text
+    assert played.last("WithdrawConsentByReference").item_key == "aa"
+
+
+def test_who_looked_is_shown_when_she_asks_in_plain_words(played: PlayedServices) -> None:
+    client = pages(played).test_client()
+    page = send(client, "/my-referral", reference="w43p-vwjf", pin="4821").text
+    assert "ListReadingsByReference" not in {rpc for rpc, _, _ in played.asked}
+    read = c.ReferenceReading(date="2026-11-25", organization_type_code="NGO", need_group_code="HOU", allowed=True, count=2)
+    read.field_groups.append(p.FIELD_GROUP_HEALTH)
+    tried = c.ReferenceReading(date="2026-11-24", organization_type_code="LAW_ENFORCEMENT", field_groups=[p.FIELD_GROUP_NOTES], count=1)
+    played.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse(readings=[read, tried])
+    data = {"form_token": token_of(page), "request_id": "1" * 32, "reference": "w43p-vwjf", "pin": "4821"}
+    shown = client.post("/my-referral/readings", data=data).text
+    for said in ("25 nov 2026", "ONG", "2 veces", "Salud", "Vivienda", "Policía", "Quiso ver y no se le permitió", "Lo que usted contó"):
+        assert said in shown
+    played.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse()
+    assert "Nadie abrió sus datos" in client.post("/my-referral/readings", data=data).text
+
+
 @pytest.mark.parametrize("language", ["es", "en", "fr"])
 def test_she_is_told_of_contact_only_where_her_plan_and_a_live_request_allow_it(played: PlayedServices, language: str) -> None:
     client = pages(played).test_client()

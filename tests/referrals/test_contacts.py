@@ -201,6 +201,8 @@ def test_the_state_names_nobody_and_no_place(story: Story, service: Service) -> 
         "consent_live",
         "update_time",
         "may_be_contacted",
+        "key",
+        "may_withdraw",
     }
 
 

@@ -70,7 +70,17 @@ NASTY_TIMES = [(-(2**63), 0), (2**63 - 1, 0), (-62135596800, 0), (253402300799, 
 DEEP = 3
 # What is only ever answered in messages that are asked with too: reading none of it, no rpc can stumble over it.
 _REFERRAL = {"id", "etag", "need_code", "urgency", "service_id", "receipt_id", "contact_id"}
-_CONTACT = {"organization_id", "urgency", "pathway_code", "reference_hint", "create_time", "update_time"}
+_CONTACT = {
+    "organization_id",
+    "urgency",
+    "pathway_code",
+    "reference_hint",
+    "create_time",
+    "update_time",
+    "later_notes",
+    "unheard",
+    "called_before",
+}
 ANSWERED = {f"Referral.{field.name}" for field in pb.Referral.DESCRIPTOR.fields if field.name not in _REFERRAL}
 ANSWERED |= {f"Contact.{name}" for name in _CONTACT}
 ANSWERED |= {f"Receipt.{name}" for name in ("id", "recorded_by_worker_id", "create_time", "withdraw_time", "signature")}
@@ -364,6 +374,8 @@ def line_beginnings() -> dict[str, Beginning]:
         "GetReferenceStatus": caller(contacts_pb2.GetReferenceStatusRequest),
         "WithdrawConsentByReference": caller(contacts_pb2.WithdrawConsentByReferenceRequest),
         "ConfirmHelp": caller(contacts_pb2.ConfirmHelpRequest),
+        "ListReadingsByReference": caller(contacts_pb2.ListReadingsByReferenceRequest),
+        "AddNoteByReference": caller(partial(contacts_pb2.AddNoteByReferenceRequest, note="she found a phone")),
     }
 
 

@@ -9,6 +9,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from chassis.tokens import SYSTEM
+from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -21,6 +22,7 @@ WALLED = (
     "person_sealed",
     "person_names",
     "contacts",
+    "contact_notes",
     "receipts",
     "referrals",
     "clocks",
@@ -61,7 +63,8 @@ def full(service: Service) -> dict[str, int]:
     )
     story.accepted()
     story.draft()
-    story.contact()
+    made = story.contact()
+    service.public().AddNoteByReference(c.AddNoteByReferenceRequest(reference=made.reference, pin=made.pin, note="she found a phone"))
     story.ngo.CreatePlan(plans_pb2.CreatePlanRequest(person_id=story.person().id, pathway_id="child"))
     content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_URGENT)
     story.ngo.CreateEnquiry(e.CreateEnquiryRequest(content=content, service_ids=[SERVICE["shelter_bed"]]))
@@ -130,7 +133,7 @@ def test_sender_and_receiver_see_what_is_theirs(service: Service, full: dict[str
         assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []
     with scoped(service, "hotline") as connection:
         line = seen(connection)
-        assert line.pop("contacts") == full["contacts"]
+        assert (line.pop("contacts"), line.pop("contact_notes")) == (full["contacts"], full["contact_notes"])
         assert set(line.values()) == {0}
 
 

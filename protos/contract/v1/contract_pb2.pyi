@@ -242,6 +242,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The service's database was restored from a copy, so what came after this token can't be said. List anew, and watch without a token."""
     REASON_REMINDED_LATELY: _Reason.ValueType  # 91
     """Whose turn it is was reminded less than an hour ago. Wait, or call."""
+    REASON_TOO_MUCH_SAID: _Reason.ValueType  # 92
+    """Twenty notes in a day are the limit of a reference. Call the line."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -393,6 +395,8 @@ REASON_RESUME_TOKEN_LOST: Reason.ValueType  # 90
 """The service's database was restored from a copy, so what came after this token can't be said. List anew, and watch without a token."""
 REASON_REMINDED_LATELY: Reason.ValueType  # 91
 """Whose turn it is was reminded less than an hour ago. Wait, or call."""
+REASON_TOO_MUCH_SAID: Reason.ValueType  # 92
+"""Twenty notes in a day are the limit of a reference. Call the line."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

@@ -116,6 +116,8 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """A contact of your line waits to be seen to."""
     TOLD_KIND_CONTACT_ESCALATED: _ToldKind.ValueType  # 45
     """A contact of your line has waited too long, or is immediate and waits: the coordination knows."""
+    TOLD_KIND_CONTACT_TOLD: _ToldKind.ValueType  # 50
+    """Who called your line said more with the reference."""
     TOLD_KIND_WEBHOOK_TEST: _ToldKind.ValueType  # 26
     """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 
@@ -211,6 +213,8 @@ TOLD_KIND_CONTACT_WAITING: ToldKind.ValueType  # 44
 """A contact of your line waits to be seen to."""
 TOLD_KIND_CONTACT_ESCALATED: ToldKind.ValueType  # 45
 """A contact of your line has waited too long, or is immediate and waits: the coordination knows."""
+TOLD_KIND_CONTACT_TOLD: ToldKind.ValueType  # 50
+"""Who called your line said more with the reference."""
 TOLD_KIND_WEBHOOK_TEST: ToldKind.ValueType  # 26
 """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 Global___ToldKind: _TypeAlias = ToldKind  # noqa: Y015

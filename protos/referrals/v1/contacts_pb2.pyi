@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from protos.referrals.v1 import people_pb2 as _people_pb2
 from protos.referrals.v1 import referrals_pb2 as _referrals_pb2
 import builtins as _builtins
 import sys
@@ -305,6 +306,9 @@ class Contact(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     CLOCKS_FIELD_NUMBER: _builtins.int
     ASSAULT_TIME_FIELD_NUMBER: _builtins.int
+    LATER_NOTES_FIELD_NUMBER: _builtins.int
+    UNHEARD_FIELD_NUMBER: _builtins.int
+    CALLED_BEFORE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The contact."""
     etag: _builtins.str
@@ -337,6 +341,10 @@ class Contact(_message.Message):
     """For the line's operators only."""
     reference_hint: _builtins.str
     """Last two characters of the reference, to tell two contacts apart."""
+    unheard: _builtins.bool
+    """Whether she said something since somebody of the line last changed it."""
+    called_before: _builtins.bool
+    """Whether she came with a reference that she had, from this line or another."""
     @_builtins.property
     def triage(self) -> Global___Triage:
         """What was asked."""
@@ -356,6 +364,10 @@ class Contact(_message.Message):
     @_builtins.property
     def assault_time(self) -> _timestamp_pb2.Timestamp:
         """When she was assaulted, at most 120 hours ago; kept to the hour. It sets the health clocks of the referrals that come from this contact."""
+
+    @_builtins.property
+    def later_notes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LaterNote]:
+        """What she said later with her reference, on any line or by herself, oldest first; in GetContact only."""
 
     def __init__(
         self,
@@ -381,14 +393,45 @@ class Contact(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         clocks: _abc.Iterable[_referrals_pb2.Clock] | None = ...,
         assault_time: _timestamp_pb2.Timestamp | None = ...,
+        later_notes: _abc.Iterable[Global___LaterNote] | None = ...,
+        unheard: _builtins.bool = ...,
+        called_before: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "create_time", b"create_time", "triage", b"triage", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "campaign_code", b"campaign_code", "clocks", b"clocks", "create_time", b"create_time", "department", b"department", "etag", b"etag", "id", b"id", "kind_code", b"kind_code", "language", b"language", "line_country", b"line_country", "need_code", b"need_code", "note", b"note", "organization_id", b"organization_id", "outcome_code", b"outcome_code", "pathway_code", b"pathway_code", "person_id", b"person_id", "reference_hint", b"reference_hint", "speaker_code", b"speaker_code", "triage", b"triage", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "called_before", b"called_before", "campaign_code", b"campaign_code", "clocks", b"clocks", "create_time", b"create_time", "department", b"department", "etag", b"etag", "id", b"id", "kind_code", b"kind_code", "language", b"language", "later_notes", b"later_notes", "line_country", b"line_country", "need_code", b"need_code", "note", b"note", "organization_id", b"organization_id", "outcome_code", b"outcome_code", "pathway_code", b"pathway_code", "person_id", b"person_id", "reference_hint", b"reference_hint", "speaker_code", b"speaker_code", "triage", b"triage", "unheard", b"unheard", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Contact: _TypeAlias = Contact  # noqa: Y015
+
+@_typing.final
+class LaterNote(_message.Message):
+    """What a caller said later."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    note: _builtins.str
+    """Her words."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["note", b"note", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LaterNote: _TypeAlias = LaterNote  # noqa: Y015
 
 @_typing.final
 class CreateContactRequest(_message.Message):
@@ -397,9 +440,12 @@ class CreateContactRequest(_message.Message):
     CONTACT_FIELD_NUMBER: _builtins.int
     PIN_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
     pin: _builtins.str
-    """Four digits the caller chose; absent: they are made."""
+    """Four digits the caller chose; absent: they are made. With a reference: the PIN of it."""
     request_id: _builtins.str
+    reference: _builtins.str
+    """Hers from an earlier contact, on any line: eight characters, with or without the hyphen. Absent: one is made."""
     @_builtins.property
     def contact(self) -> Global___Contact: ...
     def __init__(
@@ -408,10 +454,11 @@ class CreateContactRequest(_message.Message):
         contact: Global___Contact | None = ...,
         pin: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        reference: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "pin", b"pin", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "pin", b"pin", "reference", b"reference", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -605,25 +652,152 @@ class WithdrawConsentByReferenceRequest(_message.Message):
     REFERENCE_FIELD_NUMBER: _builtins.int
     PIN_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ITEM_KEY_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
     """Eight characters, with or without the hyphen."""
     pin: _builtins.str
     """Four digits."""
     request_id: _builtins.str
+    item_key: _builtins.str
+    """The `key` of an item: only that. Absent: everything."""
     def __init__(
         self,
         *,
         reference: _builtins.str = ...,
         pin: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        item_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pin", b"pin", "reference", b"reference", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_key", b"item_key", "pin", b"pin", "reference", b"reference", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WithdrawConsentByReferenceRequest: _TypeAlias = WithdrawConsentByReferenceRequest  # noqa: Y015
+
+@_typing.final
+class ListReadingsByReferenceRequest(_message.Message):
+    """Her credential. In the body, so that it stands in no address and no log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    PIN_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """Eight characters, with or without the hyphen."""
+    pin: _builtins.str
+    """Four digits."""
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        pin: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pin", b"pin", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReadingsByReferenceRequest: _TypeAlias = ListReadingsByReferenceRequest  # noqa: Y015
+
+@_typing.final
+class ListReadingsByReferenceResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def readings(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReferenceReading]: ...
+    def __init__(
+        self,
+        *,
+        readings: _abc.Iterable[Global___ReferenceReading] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["readings", b"readings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReadingsByReferenceResponse: _TypeAlias = ListReadingsByReferenceResponse  # noqa: Y015
+
+@_typing.final
+class ReferenceReading(_message.Message):
+    """What one kind of organisation read on one day for one reason."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATE_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_TYPE_CODE_FIELD_NUMBER: _builtins.int
+    NEED_GROUP_CODE_FIELD_NUMBER: _builtins.int
+    FIELD_GROUPS_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    date: _builtins.str
+    """The day, where the network is."""
+    organization_type_code: _builtins.str
+    """What kind of organisation, as in the directory; absent: it is not known any more."""
+    need_group_code: _builtins.str
+    """For which help; absent: to go on with her call, or with her file."""
+    allowed: _builtins.bool
+    """Whether it was allowed; if not, nothing was shown."""
+    count: _builtins.int
+    """How often."""
+    @_builtins.property
+    def field_groups(self) -> _containers.RepeatedScalarFieldContainer[_people_pb2.FieldGroup.ValueType]:
+        """What."""
+
+    def __init__(
+        self,
+        *,
+        date: _builtins.str = ...,
+        organization_type_code: _builtins.str = ...,
+        need_group_code: _builtins.str = ...,
+        field_groups: _abc.Iterable[_people_pb2.FieldGroup.ValueType] | None = ...,
+        allowed: _builtins.bool = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "count", b"count", "date", b"date", "field_groups", b"field_groups", "need_group_code", b"need_group_code", "organization_type_code", b"organization_type_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReferenceReading: _TypeAlias = ReferenceReading  # noqa: Y015
+
+@_typing.final
+class AddNoteByReferenceRequest(_message.Message):
+    """What she says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    PIN_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """Eight characters, with or without the hyphen."""
+    pin: _builtins.str
+    """Four digits."""
+    note: _builtins.str
+    """Her words."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        pin: _builtins.str = ...,
+        note: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["note", b"note", "pin", b"pin", "reference", b"reference", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddNoteByReferenceRequest: _TypeAlias = AddNoteByReferenceRequest  # noqa: Y015
 
 @_typing.final
 class ConfirmHelpRequest(_message.Message):
@@ -710,6 +884,8 @@ class ReferenceItem(_message.Message):
     CONSENT_LIVE_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     MAY_BE_CONTACTED_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    MAY_WITHDRAW_FIELD_NUMBER: _builtins.int
     need_group_code: _builtins.str
     """The group of the need."""
     status_code: Global___ReferenceState.ValueType
@@ -722,6 +898,10 @@ class ReferenceItem(_message.Message):
     """Whether somebody may get in touch with her for it: it is live, its consent too, and every safe-contact plan of hers names a way. Only then may she be
     told that somebody will.
     """
+    key: _builtins.str
+    """Tells this item from the others of the same reference, and means nothing elsewhere."""
+    may_withdraw: _builtins.bool
+    """Whether it can be withdrawn by itself."""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it last changed."""
@@ -735,10 +915,12 @@ class ReferenceItem(_message.Message):
         consent_live: _builtins.bool = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         may_be_contacted: _builtins.bool = ...,
+        key: _builtins.str = ...,
+        may_withdraw: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_live", b"consent_live", "may_be_contacted", b"may_be_contacted", "may_confirm", b"may_confirm", "need_group_code", b"need_group_code", "status_code", b"status_code", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_live", b"consent_live", "key", b"key", "may_be_contacted", b"may_be_contacted", "may_confirm", b"may_confirm", "may_withdraw", b"may_withdraw", "need_group_code", b"need_group_code", "status_code", b"status_code", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -69,6 +69,7 @@ class ContactsServicer:
     def CreateContact(self, request, context):
         """Records a contact (needs no name), derives urgency and pathway from the triage, and returns reference and PIN, in this answer only: read them
         out. With both the caller can ask on any line, or on the public page, what became of it. Operator.
+        Of a caller who tells a reference that she has, from whichever line: it stays hers, and so does its PIN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,7 +90,8 @@ class ContactsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetContactByReference(self, request, context):
-        """Returns the contact of a caller who tells her reference and PIN, without its note. One of the caller's organisation; any other is not found.
+        """Returns the contact of a caller who tells her reference and PIN, without its notes: of several the last. One of the caller's organisation; any other is
+        not found, and References says how things stand and does what she asks.
         reference_or_pin_wrong, too_many_attempts: as for References.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -302,6 +304,16 @@ class ReferencesStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.WithdrawConsentByReferenceRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ReferenceStatus.FromString,
                 _registered_method=True)
+        self.ListReadingsByReference = channel.unary_unary(
+                '/enlace.referrals.v1.References/ListReadingsByReference',
+                request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListReadingsByReferenceRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListReadingsByReferenceResponse.FromString,
+                _registered_method=True)
+        self.AddNoteByReference = channel.unary_unary(
+                '/enlace.referrals.v1.References/AddNoteByReference',
+                request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.AddNoteByReferenceRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ReferenceStatus.FromString,
+                _registered_method=True)
         self.ConfirmHelp = channel.unary_unary(
                 '/enlace.referrals.v1.References/ConfirmHelp',
                 request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ConfirmHelpRequest.SerializeToString,
@@ -325,7 +337,22 @@ class ReferencesServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawConsentByReference(self, request, context):
-        """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once.
+        """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once. With `item_key` one thing
+        that was asked for, and what stands on the same consent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReadingsByReference(self, request, context):
+        """Returns who looked at what is kept of her, newest first: on which day, what kind of organisation, and why; never which, or where.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddNoteByReference(self, request, context):
+        """Adds what she says. It is kept sealed, reaches each line that she called with this reference and nobody else, and opens its contact there again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -349,6 +376,16 @@ def add_ReferencesServicer_to_server(servicer, server):
             'WithdrawConsentByReference': grpc.unary_unary_rpc_method_handler(
                     servicer.WithdrawConsentByReference,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.WithdrawConsentByReferenceRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ReferenceStatus.SerializeToString,
+            ),
+            'ListReadingsByReference': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReadingsByReference,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListReadingsByReferenceRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListReadingsByReferenceResponse.SerializeToString,
+            ),
+            'AddNoteByReference': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddNoteByReference,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.AddNoteByReferenceRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ReferenceStatus.SerializeToString,
             ),
             'ConfirmHelp': grpc.unary_unary_rpc_method_handler(
@@ -414,6 +451,60 @@ class References:
             target,
             '/enlace.referrals.v1.References/WithdrawConsentByReference',
             protos_dot_referrals_dot_v1_dot_contacts__pb2.WithdrawConsentByReferenceRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.ReferenceStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReadingsByReference(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.References/ListReadingsByReference',
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.ListReadingsByReferenceRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.ListReadingsByReferenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddNoteByReference(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.References/AddNoteByReference',
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.AddNoteByReferenceRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_contacts__pb2.ReferenceStatus.FromString,
             options,
             channel_credentials,

@@ -36,13 +36,15 @@ class ContactsStub:
     CreateContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.CreateContactRequest, _contacts_pb2.CreateContactResponse]
     """Records a contact (needs no name), derives urgency and pathway from the triage, and returns reference and PIN, in this answer only: read them
     out. With both the caller can ask on any line, or on the public page, what became of it. Operator.
+    Of a caller who tells a reference that she has, from whichever line: it stays hers, and so does its PIN.
     """
     GetContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.GetContactRequest, _contacts_pb2.Contact]
     """Returns one contact of the caller's organisation."""
     ListContacts: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListContactsRequest, _contacts_pb2.ListContactsResponse]
     """Lists the contacts of the caller's organisation, newest first; any operator works the same queue."""
     GetContactByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.GetContactByReferenceRequest, _contacts_pb2.Contact]
-    """Returns the contact of a caller who tells her reference and PIN, without its note. One of the caller's organisation; any other is not found.
+    """Returns the contact of a caller who tells her reference and PIN, without its notes: of several the last. One of the caller's organisation; any other is
+    not found, and References says how things stand and does what she asks.
     reference_or_pin_wrong, too_many_attempts: as for References.
     """
     UpdateContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.UpdateContactRequest, _contacts_pb2.Contact]
@@ -56,13 +58,15 @@ class ContactsAsyncStub(ContactsStub):
     CreateContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.CreateContactRequest, _contacts_pb2.CreateContactResponse]  # type: ignore[assignment]
     """Records a contact (needs no name), derives urgency and pathway from the triage, and returns reference and PIN, in this answer only: read them
     out. With both the caller can ask on any line, or on the public page, what became of it. Operator.
+    Of a caller who tells a reference that she has, from whichever line: it stays hers, and so does its PIN.
     """
     GetContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.GetContactRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
     """Returns one contact of the caller's organisation."""
     ListContacts: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListContactsRequest, _contacts_pb2.ListContactsResponse]  # type: ignore[assignment]
     """Lists the contacts of the caller's organisation, newest first; any operator works the same queue."""
     GetContactByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.GetContactByReferenceRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
-    """Returns the contact of a caller who tells her reference and PIN, without its note. One of the caller's organisation; any other is not found.
+    """Returns the contact of a caller who tells her reference and PIN, without its notes: of several the last. One of the caller's organisation; any other is
+    not found, and References says how things stand and does what she asks.
     reference_or_pin_wrong, too_many_attempts: as for References.
     """
     UpdateContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.UpdateContactRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
@@ -79,6 +83,7 @@ class ContactsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_contacts_pb2.CreateContactResponse, _abc.Awaitable[_contacts_pb2.CreateContactResponse]]:
         """Records a contact (needs no name), derives urgency and pathway from the triage, and returns reference and PIN, in this answer only: read them
         out. With both the caller can ask on any line, or on the public page, what became of it. Operator.
+        Of a caller who tells a reference that she has, from whichever line: it stays hers, and so does its PIN.
         """
 
     @_abc_1.abstractmethod
@@ -103,7 +108,8 @@ class ContactsServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_pb2.GetContactByReferenceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.Contact, _abc.Awaitable[_contacts_pb2.Contact]]:
-        """Returns the contact of a caller who tells her reference and PIN, without its note. One of the caller's organisation; any other is not found.
+        """Returns the contact of a caller who tells her reference and PIN, without its notes: of several the last. One of the caller's organisation; any other is
+        not found, and References says how things stand and does what she asks.
         reference_or_pin_wrong, too_many_attempts: as for References.
         """
 
@@ -133,7 +139,13 @@ class ReferencesStub:
     all its callers: 30 wrong PINs from it, then one every ten minutes.
     """
     WithdrawConsentByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.WithdrawConsentByReferenceRequest, _contacts_pb2.ReferenceStatus]
-    """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once."""
+    """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once. With `item_key` one thing
+    that was asked for, and what stands on the same consent.
+    """
+    ListReadingsByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListReadingsByReferenceRequest, _contacts_pb2.ListReadingsByReferenceResponse]
+    """Returns who looked at what is kept of her, newest first: on which day, what kind of organisation, and why; never which, or where."""
+    AddNoteByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.AddNoteByReferenceRequest, _contacts_pb2.ReferenceStatus]
+    """Adds what she says. It is kept sealed, reaches each line that she called with this reference and nobody else, and opens its contact there again."""
     ConfirmHelp: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ConfirmHelpRequest, _contacts_pb2.ReferenceStatus]
     """Says whether help came, for completed referrals: yes closes, no reopens."""
 
@@ -151,7 +163,13 @@ class ReferencesAsyncStub(ReferencesStub):
     all its callers: 30 wrong PINs from it, then one every ten minutes.
     """
     WithdrawConsentByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.WithdrawConsentByReferenceRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
-    """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once."""
+    """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once. With `item_key` one thing
+    that was asked for, and what stands on the same consent.
+    """
+    ListReadingsByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListReadingsByReferenceRequest, _contacts_pb2.ListReadingsByReferenceResponse]  # type: ignore[assignment]
+    """Returns who looked at what is kept of her, newest first: on which day, what kind of organisation, and why; never which, or where."""
+    AddNoteByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.AddNoteByReferenceRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
+    """Adds what she says. It is kept sealed, reaches each line that she called with this reference and nobody else, and opens its contact there again."""
     ConfirmHelp: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ConfirmHelpRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
     """Says whether help came, for completed referrals: yes closes, no reopens."""
 
@@ -178,7 +196,25 @@ class ReferencesServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_pb2.WithdrawConsentByReferenceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.ReferenceStatus, _abc.Awaitable[_contacts_pb2.ReferenceStatus]]:
-        """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once."""
+        """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once. With `item_key` one thing
+        that was asked for, and what stands on the same consent.
+        """
+
+    @_abc_1.abstractmethod
+    def ListReadingsByReference(
+        self,
+        request: _contacts_pb2.ListReadingsByReferenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ListReadingsByReferenceResponse, _abc.Awaitable[_contacts_pb2.ListReadingsByReferenceResponse]]:
+        """Returns who looked at what is kept of her, newest first: on which day, what kind of organisation, and why; never which, or where."""
+
+    @_abc_1.abstractmethod
+    def AddNoteByReference(
+        self,
+        request: _contacts_pb2.AddNoteByReferenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ReferenceStatus, _abc.Awaitable[_contacts_pb2.ReferenceStatus]]:
+        """Adds what she says. It is kept sealed, reaches each line that she called with this reference and nobody else, and opens its contact there again."""
 
     @_abc_1.abstractmethod
     def ConfirmHelp(

@@ -105,8 +105,8 @@ Global___ReferralFact: _TypeAlias = ReferralFact  # noqa: Y015
 
 @_typing.final
 class ContactFact(_message.Message):
-    """enlace.contact.{recorded,changed,waiting,escalated}.v1 · key: contact_id. Waiting and escalated are said by its clock; notifications tells the desk, and of
-    escalated the coordination.
+    """enlace.contact.{recorded,changed,told,waiting,escalated}.v1 · key: contact_id. Told: the caller said more with her reference. Waiting and escalated are said
+    by its clock. Of these three notifications tells the desk, and of escalated the coordination.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -4,11 +4,13 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
+from chassis.errors import Exhausted, Unauthenticated
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, names, session
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
+from services.gateway.pages import my_referral
 from services.gateway.pages.enquiries import of_contact
 
 blueprint = Blueprint("line", __name__)
@@ -57,8 +59,17 @@ def new() -> str:
     return page(c.Contact(line_country=me.country, kind_code=c.CONTACT_KIND_CRISIS, language="es"), errors={})
 
 
-def page(shown: c.Contact, errors: dict[str, str], reference: str = "", pin: str = "") -> str:
-    """The contact with its triage; `reference` and `pin` only right after it was recorded."""
+@blueprint.post("/line/again")
+@access.open_to(access.LINE)
+def again() -> str:
+    """An empty triage for a caller who told her reference and PIN, which travel in this form until the contact is recorded."""
+    me = session.me()
+    empty = c.Contact(line_country=me.country, kind_code=c.CONTACT_KIND_CRISIS, language="es", called_before=True)
+    return page(empty, errors={}, known=(forms.text("reference"), forms.text("pin")))
+
+
+def page(shown: c.Contact, errors: dict[str, str], reference: str = "", pin: str = "", known: tuple[str, str] = ("", "")) -> str:
+    """The contact with its triage; `reference` and `pin` only right after it was recorded; `known`: those that the caller told, until then."""
     asked = asked_for(shown.id)
     return render_template(
         "contact.html",
@@ -66,6 +77,7 @@ def page(shown: c.Contact, errors: dict[str, str], reference: str = "", pin: str
         errors=errors,
         reference=reference,
         pin=pin,
+        known=known,
         referrals=asked,
         enquiries=of_contact(shown.id),
         names=names.names_of(asked),
@@ -84,14 +96,18 @@ def asked_for(identifier: str) -> list[r.Referral]:
 @access.open_to(access.LINE)
 def create() -> str | tuple[str, int]:
     """Records the contact and shows reference and PIN, once: the answer to this form is the only place where they stand."""
-    said = contact()
+    said, reference, pin = contact(), forms.text("reference"), forms.text("pin")
     try:
         answer = clients().contacts.CreateContact(
-            c.CreateContactRequest(contact=said, pin=forms.text("pin"), request_id=forms.request_id())
+            c.CreateContactRequest(contact=said, pin=pin, reference=reference, request_id=forms.request_id())
         )
     except forms.SHOWN_IN_PLACE as refusal:
-        return page(said, forms.problems(refusal)), 422
-    return page(answer.contact, {}, answer.reference, answer.pin)
+        return page(said, forms.problems(refusal), known=(reference, pin) if reference else ("", "")), 422
+    except (Unauthenticated, Exhausted) as refusal:
+        if not reference:
+            raise
+        return page(said, {"_form": my_referral.problem_of(refusal)}), 422
+    return page(answer.contact, {}, *(("", "") if reference else (answer.reference, answer.pin)))
 
 
 @blueprint.get("/line/<identifier>")

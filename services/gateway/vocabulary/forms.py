@@ -78,6 +78,7 @@ TABLES: dict[str, dict[str, str]] = {
         "illegal_transition": N_("Alguien ya dio este paso, o ya no es posible. Vuelva a abrir la página para ver cómo está ahora."),
         "not_a_draft": N_("Ya se envió: un envío no se corrige. Si hay un error, retírela y haga otra."),
         "reminded_lately": N_("Ya se recordó hace menos de una hora. Espere, o llame."),
+        "too_much_said": N_("Ya se anotó mucho hoy con esta referencia. Llame a la línea."),
         "resume_token_lost": N_("Los datos se restauraron de una copia. Empiece de nuevo."),
         "service_unknown": N_("Ese servicio ya no está disponible, o acaba de inscribirse. Elija otro o espere un minuto."),
         "incomplete_draft": N_("Falta completar un paso antes de enviar. Revise la lista."),

@@ -131,6 +131,7 @@ TABLES: dict[str, dict[str, str]] = {
         "clock_escalated": N_("Plazo muy pasado"),
         "override_used": N_("Envío sin consentimiento"),
         "contact_waiting": N_("Un contacto espera"),
+        "contact_told": N_("Quien llamó dijo algo más"),
         "contact_escalated": N_("Un contacto espera demasiado"),
         "receipt_proposed": N_("Una decisión espera a otra persona"),
         "message_undeliverable": N_("Un aviso no llegó"),

@@ -293,6 +293,15 @@ NOTICES: tuple[Notice, ...] = (
         fact="contact.waiting",
     ),
     Notice(
+        "contact_told",
+        "",
+        (),
+        es="Quien llamó a la línea dijo algo más: véalo.",
+        en="Somebody who called the line has said more: see it.",
+        fr="Une personne qui a appelé la ligne a ajouté quelque chose : voyez-le.",
+        fact="contact.told",
+    ),
+    Notice(
         "contact_escalated",
         "",
         (Party.COORDINATION,),

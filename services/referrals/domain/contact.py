@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chassis.errors import Unauthenticated
 from services.referrals.domain.codes import ALPHABET, Check, as_meant
@@ -17,6 +17,8 @@ UNASSESSED = Urgency.EMERGENCY
 WAITING, ESCALATED = "waiting", "escalated"
 """What its clock says: to the line, and to the coordination as well."""
 YES, NO, DID_NOT_SAY, NOT_ASKED = "yes", "no", "did_not_say", ""
+MOST_SAID, SAID_WITHIN = 20, timedelta(days=1)
+"""How much a reference takes: who has it can be somebody else, or a program."""
 DECIDING = (
     "danger_now still_held escape_under_way child_unsafe medical_emergency safe_place_tonight exploiters_looking sexual_violence_120h need_within_days"
     " wants_protection"
@@ -63,6 +65,14 @@ class Triage:
         return "return_and_reintegration" if self.urgency() else ""
 
 
+@dataclass(frozen=True)
+class LaterNote:
+    """What a caller said later."""
+
+    time: datetime
+    note: str
+
+
 @dataclass
 class Contact:
     """One call, visit or message. It needs no name and has no single owner."""
@@ -85,6 +95,8 @@ class Contact:
     person_id: str = ""
     reference_hint: str = ""
     assault_time: datetime | None = None  # of a recent one, to the hour
+    tied_to_id: str = ""  # the first contact of the same caller, by whose reference it is known too; another line's, perhaps
+    unheard: bool = False  # she said something since somebody of the line last changed it
     clock: Deadline | None = None
 
     def check(self) -> None:
@@ -119,13 +131,18 @@ class Contact:
         self.step_version = self.version
         self.watch(now, calendar)
 
+    def hear(self, now: datetime, calendar: Calendar) -> None:
+        """She said more, with her reference: it is open until somebody of the line has seen to it, whatever becomes of her referrals."""
+        self.unheard, self.outcome_code = True, OPEN
+        self.change(now, calendar)
+
     def follow(self, asked: Iterable[Referral], now: datetime, calendar: Calendar) -> bool:
         """Goes by what was asked for in its name: open while one is a draft or came back and nobody looked further, else referred.
 
         What an operator wrote instead (advised, handed over, dropped) stays. Returns whether anything changed.
         """
         counted = [referral for referral in asked if referral.state is not State.ENTERED_IN_ERROR]
-        waits = not counted or any(referral.state is State.DRAFT or referral.need_is_open for referral in counted)
+        waits = self.unheard or not counted or any(referral.state is State.DRAFT or referral.need_is_open for referral in counted)
         outcome = OPEN if waits else REFERRED
         if self.outcome_code not in (OPEN, REFERRED) or self.outcome_code == outcome:
             return False

@@ -3,14 +3,14 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from chassis.errors import NotFound
 from chassis.ids import object_id
 from chassis.rpc import Call
 from chassis.wire import PageTokens, masked, moment, number, optional_id, page_size, timestamp, version, word
 from protos.referrals.v1 import contacts_pb2 as pb
 from services.referrals import wire
-from services.referrals.domain.contact import Contact
-from services.referrals.domain.lifecycle import State
+from services.referrals.domain.contact import Contact, read_reference
+from services.referrals.domain.lifecycle import LIVE, State
+from services.referrals.domain.person import FieldGroup
 from services.referrals.usecases.contacts import Contacts, References
 
 _CODES: dict[str, Any] = {
@@ -55,9 +55,12 @@ class ContactsServicer:
             "assault_time": moment(message, "assault_time"),
         }
         values["outcome_code"] = values["outcome_code"] or "open"
+        if request.reference:
+            first = self._references.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+            again = self._usecases.create_again(call.tx, call.caller, call.clock.now(), values, message.note, first, call.trail)
+            return _made(again, message.note, read_reference(request.reference), request.pin)
         contact, reference, pin = self._usecases.create(call.tx, call.caller, call.clock.now(), values, message.note, request.pin)
-        shown = f"{reference[:4]}-{reference[4:]}"
-        return pb.CreateContactResponse(contact=wire.contact_message(contact, message.note), reference=shown, pin=pin)
+        return _made(contact, message.note, reference, pin)
 
     def GetContact(self, request: pb.GetContactRequest, call: Call) -> pb.Contact:
         return wire.contact_message(*self._usecases.get(call.tx, object_id(request.id), call.trail))
@@ -71,10 +74,8 @@ class ContactsServicer:
         )
 
     def GetContactByReference(self, request: pb.GetContactByReferenceRequest, call: Call) -> pb.Contact:
-        contact = self._references.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
-        if contact.organization_id != call.caller.organization_id:
-            raise NotFound
-        return wire.contact_message(contact)
+        first = self._references.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+        return wire.contact_message(self._references.last_of(call.tx, call.caller.organization_id, first))
 
     def UpdateContact(self, request: pb.UpdateContactRequest, call: Call) -> pb.Contact:
         message = request.contact
@@ -109,7 +110,30 @@ class ReferencesServicer:
 
     def WithdrawConsentByReference(self, request: pb.WithdrawConsentByReferenceRequest, call: Call) -> pb.ReferenceStatus:
         contact = self._usecases.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
-        self._usecases.withdraw_consent(call.tx, contact, call.trail)
+        if request.item_key:
+            self._usecases.withdraw_one(call.tx, contact, request.item_key, call.trail)
+        else:
+            self._usecases.withdraw_consent(call.tx, contact, call.trail)
+        return self._pack(contact, call)
+
+    def ListReadingsByReference(self, request: pb.ListReadingsByReferenceRequest, call: Call) -> pb.ListReadingsByReferenceResponse:
+        contact = self._usecases.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+        readings = [
+            pb.ReferenceReading(
+                date=reading.day.isoformat(),
+                organization_type_code=reading.organization_type,
+                need_group_code=reading.need_group_code,
+                field_groups=[wire.GROUPS.number(FieldGroup(code)) for code in reading.field_groups],
+                allowed=reading.allowed,
+                count=reading.count,
+            )
+            for reading in self._usecases.readings(call.tx, contact)
+        ]
+        return pb.ListReadingsByReferenceResponse(readings=readings)
+
+    def AddNoteByReference(self, request: pb.AddNoteByReferenceRequest, call: Call) -> pb.ReferenceStatus:
+        contact = self._usecases.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+        self._usecases.add_note(call.tx, contact, request.note)
         return self._pack(contact, call)
 
     def ConfirmHelp(self, request: pb.ConfirmHelpRequest, call: Call) -> pb.ReferenceStatus:
@@ -127,6 +151,8 @@ class ReferencesServicer:
                 consent_live=live,
                 update_time=timestamp(referral.update_time),
                 may_be_contacted=live and standing.may_be_contacted,
+                key=self._usecases.key_of(contact, referral),
+                may_withdraw=referral.state in LIVE,
             )
             for referral, status, live in standing.items
         ]
@@ -137,6 +163,10 @@ class ReferencesServicer:
             file_count=standing.files,
             may_withdraw=standing.may_withdraw,
         )
+
+
+def _made(contact: Contact, note: str, reference: str, pin: str) -> pb.CreateContactResponse:
+    return pb.CreateContactResponse(contact=wire.contact_message(contact, note), reference=f"{reference[:4]}-{reference[4:]}", pin=pin)
 
 
 def _code(said: pb.Contact, name: str) -> str:

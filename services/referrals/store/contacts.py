@@ -76,11 +76,25 @@ class Contacts:
         ).fetchone()
         return (row["contact_id"], row["pin_hash"]) if row else None
 
+    def item_key(self, first_id: str, referral_id: str) -> str:
+        """What a caller calls a referral of hers: it tells them apart, and nobody finds the referral by it."""
+        return self._keyring.fingerprint(f"{first_id}/{referral_id}".encode(), "reference items").hex()[:12]
+
     def _fingerprint(self, reference: str) -> bytes:
         return self._keyring.fingerprint(reference.encode(), "references")
 
     def _seal(self, contact: Contact, note: str) -> bytes:
         return self._keyring.seal_bytes(note.encode(), _note_context(contact.id))
+
+
+def of_caller(tx: Transaction, first_id: str, *, for_update: bool = False) -> list[Contact]:
+    """All contacts that are known by one reference, the first and those that are tied to it, oldest first."""
+    rows = tx.execute(
+        "SELECT * FROM contacts WHERE id = %s OR (tied_to_id = %s AND tied_to_id <> '') ORDER BY create_time, id"
+        + (" FOR UPDATE" if for_update else ""),
+        (first_id, first_id),
+    )
+    return [_read(row) for row in rows]
 
 
 def hold(tx: Transaction, identifier: str) -> Contact:

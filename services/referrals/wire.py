@@ -10,6 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from chassis.outbox import Fact
 from chassis.wire import EnumCodec, etag, number, numbers, timestamp, word
 from protos.referrals.v1 import contacts_pb2, enquiries_pb2, facts_pb2, people_pb2, referrals_pb2
+from services.referrals.domain.callback import Callback
 from services.referrals.domain.chain import Link
 from services.referrals.domain.codes import short_code
 from services.referrals.domain.consent import Receipt
@@ -96,6 +97,17 @@ def enquiry_facts(enquiry: Enquiry, events: Iterable[EnquiryEvent]) -> list[Fact
         )
         facts.append(Fact(enquiry.id, event.version, f"enlace.enquiry.{event.verb}.v1", message.SerializeToString(), event.time))
     return facts
+
+
+def callback_fact(callback: Callback, verb: str) -> Fact:
+    """asked, changed, waiting, escalated or settled."""
+    message = facts_pb2.CallbackFact(
+        callback_id=callback.id,
+        organization_id=callback.organization_id,
+        due_time=timestamp(callback.clock.due_time),
+        outcome_code=callback.outcome_code,
+    )
+    return Fact(callback.id, callback.version, f"enlace.callback.{verb}.v1", message.SerializeToString(), callback.update_time)
 
 
 def receipt_fact(receipt: Receipt, verb: str, time: datetime) -> Fact:
@@ -359,4 +371,19 @@ def contact_message(contact: Contact, note: str = "", later: Iterable[LaterNote]
         later_notes=[contacts_pb2.LaterNote(time=timestamp(each.time), note=each.note) for each in later],
         unheard=contact.unheard,
         called_before=bool(contact.tied_to_id),
+    )
+
+
+def callback_message(callback: Callback, reference_hint: str, person_id: str) -> contacts_pb2.Callback:
+    """A call that is owed; its contact says by which reference and file."""
+    return contacts_pb2.Callback(
+        id=callback.id,
+        etag=etag(callback.step_version),
+        contact_id=callback.contact_id,
+        asked_by_herself=callback.asked_by_herself,
+        clocks=[clock_message(callback.clock)],
+        tries=callback.tries,
+        outcome_code=number(contacts_pb2.CallbackOutcome, callback.outcome_code),
+        reference_hint=reference_hint,
+        person_id=person_id,
     )

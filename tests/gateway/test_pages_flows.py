@@ -421,6 +421,42 @@ def test_who_looked_is_shown_when_she_asks_in_plain_words(played: PlayedServices
     assert "Nadie abrió sus datos" in client.post("/my-referral/readings", data=data).text
 
 
+def test_a_call_is_offered_only_where_her_plan_allows_it_and_asked_for_by_day_and_hours(played: PlayedServices) -> None:
+    client = pages(played).test_client()
+    for may in (False, True):
+        played.answers["GetReferenceStatus"] = c.ReferenceStatus(contact_time_band=c.TIME_BAND_TODAY, may_ask_for_call=may)
+        page = send(client, "/my-referral", reference="w43p-vwjf", pin="4821").text
+        assert ('action="/my-referral/call"' in page) == may
+    data = {"form_token": token_of(page), "request_id": "1" * 32, "reference": "w43p-vwjf", "pin": "4821"}
+    assert "solo como usted pidió" in client.post("/my-referral/call", data={**data, "day_code": "tomorrow", "hour_code": "night"}).text
+    asked = played.last("AskForCallByReference")
+    assert (asked.day_code, asked.hour_code) == (c.DAY_BAND_TOMORROW, c.HOUR_BAND_NIGHT)
+    for refused, said in (
+        (errors.Invalid(("hour_code", "required")), "elija a qué hora"),
+        (errors.Conflict("call_not_safe"), "Ella puede llamar"),
+    ):
+        played.answers["AskForCallByReference"] = refused
+        assert said in client.post("/my-referral/call", data=data).text
+
+
+def test_the_line_sees_the_calls_that_it_owes_and_no_number(played: PlayedServices) -> None:
+    client = enter(pages(played).test_client())
+    page = client.get("/line").text
+    assert "Llamadas que debemos" in page
+    assert "Antes de marcar: vea cómo llamarla sin peligro" in page
+    assert "+505" not in page
+    data = {"form_token": token_of(page), "request_id": "1" * 32, "etag": "v7"}
+    assert client.post(f"/line/calls/{ID}", data={**data, "outcome_code": "reached"}).status_code == 303
+    settled = played.last("SettleCallback")
+    assert (settled.id, settled.etag, settled.outcome_code) == (ID, "v7", c.CALLBACK_OUTCOME_REACHED)
+    answer = client.post(f"/line/{ID}/call", data={**data, "day_code": "today", "hour_code": "evening"})
+    assert answer.status_code == 303
+    assert played.last("CreateCallback").callback == c.Callback(contact_id=ID, day_code=c.DAY_BAND_TODAY, hour_code=c.HOUR_BAND_EVENING)
+    played.answers["CreateCallback"] = errors.Conflict("call_not_safe")
+    refused = client.post(f"/line/{ID}/call", data={**data, "day_code": "today", "hour_code": "evening"})
+    assert (refused.status_code, "no permite que la llamen" in refused.text) == (422, True)
+
+
 @pytest.mark.parametrize("language", ["es", "en", "fr"])
 def test_she_is_told_of_contact_only_where_her_plan_and_a_live_request_allow_it(played: PlayedServices, language: str) -> None:
     client = pages(played).test_client()

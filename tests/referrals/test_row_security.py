@@ -23,6 +23,7 @@ WALLED = (
     "person_names",
     "contacts",
     "contact_notes",
+    "callbacks",
     "receipts",
     "referrals",
     "clocks",
@@ -65,6 +66,9 @@ def full(service: Service) -> dict[str, int]:
     story.draft()
     made = story.contact()
     service.public().AddNoteByReference(c.AddNoteByReferenceRequest(reference=made.reference, pin=made.pin, note="she found a phone"))
+    service.as_("hotline", "OPERATOR").CreateCallback(
+        c.CreateCallbackRequest(callback=c.Callback(contact_id=made.contact.id, day_code=c.DAY_BAND_TOMORROW, hour_code=c.HOUR_BAND_NIGHT))
+    )
     story.ngo.CreatePlan(plans_pb2.CreatePlanRequest(person_id=story.person().id, pathway_id="child"))
     content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_URGENT)
     story.ngo.CreateEnquiry(e.CreateEnquiryRequest(content=content, service_ids=[SERVICE["shelter_bed"]]))
@@ -133,7 +137,7 @@ def test_sender_and_receiver_see_what_is_theirs(service: Service, full: dict[str
         assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []
     with scoped(service, "hotline") as connection:
         line = seen(connection)
-        assert (line.pop("contacts"), line.pop("contact_notes")) == (full["contacts"], full["contact_notes"])
+        assert all(line.pop(table) == full[table] for table in ("contacts", "contact_notes", "callbacks"))
         assert set(line.values()) == {0}
 
 

@@ -163,6 +163,86 @@ TIME_BAND_THIS_WEEK: TimeBand.ValueType  # 2
 TIME_BAND_EARLIER: TimeBand.ValueType  # 3
 Global___TimeBand: _TypeAlias = TimeBand  # noqa: Y015
 
+class _DayBand:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DayBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DayBand.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DAY_BAND_UNSPECIFIED: _DayBand.ValueType  # 0
+    DAY_BAND_TODAY: _DayBand.ValueType  # 1
+    DAY_BAND_TOMORROW: _DayBand.ValueType  # 2
+    DAY_BAND_IN_TWO_DAYS: _DayBand.ValueType  # 3
+    DAY_BAND_IN_THREE_DAYS: _DayBand.ValueType  # 4
+
+class DayBand(_DayBand, metaclass=_DayBandEnumTypeWrapper):
+    """On which day, counted where the network is."""
+
+DAY_BAND_UNSPECIFIED: DayBand.ValueType  # 0
+DAY_BAND_TODAY: DayBand.ValueType  # 1
+DAY_BAND_TOMORROW: DayBand.ValueType  # 2
+DAY_BAND_IN_TWO_DAYS: DayBand.ValueType  # 3
+DAY_BAND_IN_THREE_DAYS: DayBand.ValueType  # 4
+Global___DayBand: _TypeAlias = DayBand  # noqa: Y015
+
+class _HourBand:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HourBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HourBand.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOUR_BAND_UNSPECIFIED: _HourBand.ValueType  # 0
+    HOUR_BAND_MORNING: _HourBand.ValueType  # 1
+    """8 to 12"""
+    HOUR_BAND_AFTERNOON: _HourBand.ValueType  # 2
+    """12 to 17"""
+    HOUR_BAND_EVENING: _HourBand.ValueType  # 3
+    """17 to 20"""
+    HOUR_BAND_NIGHT: _HourBand.ValueType  # 4
+    """20 to 23"""
+
+class HourBand(_HourBand, metaclass=_HourBandEnumTypeWrapper):
+    """In which hours, counted where the network is."""
+
+HOUR_BAND_UNSPECIFIED: HourBand.ValueType  # 0
+HOUR_BAND_MORNING: HourBand.ValueType  # 1
+"""8 to 12"""
+HOUR_BAND_AFTERNOON: HourBand.ValueType  # 2
+"""12 to 17"""
+HOUR_BAND_EVENING: HourBand.ValueType  # 3
+"""17 to 20"""
+HOUR_BAND_NIGHT: HourBand.ValueType  # 4
+"""20 to 23"""
+Global___HourBand: _TypeAlias = HourBand  # noqa: Y015
+
+class _CallbackOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CallbackOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallbackOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CALLBACK_OUTCOME_UNSPECIFIED: _CallbackOutcome.ValueType  # 0
+    CALLBACK_OUTCOME_REACHED: _CallbackOutcome.ValueType  # 1
+    CALLBACK_OUTCOME_AGAIN: _CallbackOutcome.ValueType  # 2
+    """not reached: another time is tried"""
+    CALLBACK_OUTCOME_GIVEN_UP: _CallbackOutcome.ValueType  # 3
+    """not reached, and nobody tries any more"""
+    CALLBACK_OUTCOME_NOT_SAFE: _CallbackOutcome.ValueType  # 4
+    """her plan changed, or she took everything back: nobody calls"""
+
+class CallbackOutcome(_CallbackOutcome, metaclass=_CallbackOutcomeEnumTypeWrapper):
+    """What came of a call that was owed."""
+
+CALLBACK_OUTCOME_UNSPECIFIED: CallbackOutcome.ValueType  # 0
+CALLBACK_OUTCOME_REACHED: CallbackOutcome.ValueType  # 1
+CALLBACK_OUTCOME_AGAIN: CallbackOutcome.ValueType  # 2
+"""not reached: another time is tried"""
+CALLBACK_OUTCOME_GIVEN_UP: CallbackOutcome.ValueType  # 3
+"""not reached, and nobody tries any more"""
+CALLBACK_OUTCOME_NOT_SAFE: CallbackOutcome.ValueType  # 4
+"""her plan changed, or she took everything back: nobody calls"""
+Global___CallbackOutcome: _TypeAlias = CallbackOutcome  # noqa: Y015
+
 class _ReferenceState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -589,6 +669,175 @@ class GetContactByReferenceRequest(_message.Message):
 Global___GetContactByReferenceRequest: _TypeAlias = GetContactByReferenceRequest  # noqa: Y015
 
 @_typing.final
+class Callback(_message.Message):
+    """A call that a line owes: a time in which to call somebody back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    DAY_CODE_FIELD_NUMBER: _builtins.int
+    HOUR_CODE_FIELD_NUMBER: _builtins.int
+    ASKED_BY_HERSELF_FIELD_NUMBER: _builtins.int
+    CLOCKS_FIELD_NUMBER: _builtins.int
+    TRIES_FIELD_NUMBER: _builtins.int
+    OUTCOME_CODE_FIELD_NUMBER: _builtins.int
+    REFERENCE_HINT_FIELD_NUMBER: _builtins.int
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The callback."""
+    etag: _builtins.str
+    """The version of what is shown; send it in quotes as If-Match to settle it."""
+    contact_id: _builtins.str
+    """Whose."""
+    day_code: Global___DayBand.ValueType
+    """On which day."""
+    hour_code: Global___HourBand.ValueType
+    """In which hours."""
+    asked_by_herself: _builtins.bool
+    """With her reference; else an operator agreed on it."""
+    tries: _builtins.int
+    """How often she was not reached."""
+    outcome_code: Global___CallbackOutcome.ValueType
+    """What came of it; absent: it is owed."""
+    reference_hint: _builtins.str
+    """Of the contact."""
+    person_id: _builtins.str
+    """Her file, if she has one: how she is called without danger stands there."""
+    @_builtins.property
+    def clocks(self) -> _containers.RepeatedCompositeFieldContainer[_referrals_pb2.Clock]:
+        """From when until when; stopped once it is settled."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        contact_id: _builtins.str = ...,
+        day_code: Global___DayBand.ValueType = ...,
+        hour_code: Global___HourBand.ValueType = ...,
+        asked_by_herself: _builtins.bool = ...,
+        clocks: _abc.Iterable[_referrals_pb2.Clock] | None = ...,
+        tries: _builtins.int = ...,
+        outcome_code: Global___CallbackOutcome.ValueType = ...,
+        reference_hint: _builtins.str = ...,
+        person_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_by_herself", b"asked_by_herself", "clocks", b"clocks", "contact_id", b"contact_id", "day_code", b"day_code", "etag", b"etag", "hour_code", b"hour_code", "id", b"id", "outcome_code", b"outcome_code", "person_id", b"person_id", "reference_hint", b"reference_hint", "tries", b"tries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Callback: _TypeAlias = Callback  # noqa: Y015
+
+@_typing.final
+class CreateCallbackRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def callback(self) -> Global___Callback: ...
+    def __init__(
+        self,
+        *,
+        callback: Global___Callback | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateCallbackRequest: _TypeAlias = CreateCallbackRequest  # noqa: Y015
+
+@_typing.final
+class ListCallbacksRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCallbacksRequest: _TypeAlias = ListCallbacksRequest  # noqa: Y015
+
+@_typing.final
+class ListCallbacksResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACKS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def callbacks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Callback]: ...
+    def __init__(
+        self,
+        *,
+        callbacks: _abc.Iterable[Global___Callback] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callbacks", b"callbacks", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCallbacksResponse: _TypeAlias = ListCallbacksResponse  # noqa: Y015
+
+@_typing.final
+class SettleCallbackRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    OUTCOME_CODE_FIELD_NUMBER: _builtins.int
+    DAY_CODE_FIELD_NUMBER: _builtins.int
+    HOUR_CODE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    etag: _builtins.str
+    outcome_code: Global___CallbackOutcome.ValueType
+    """reached, again or given_up."""
+    day_code: Global___DayBand.ValueType
+    """When again."""
+    hour_code: Global___HourBand.ValueType
+    """In which hours again."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        outcome_code: Global___CallbackOutcome.ValueType = ...,
+        day_code: Global___DayBand.ValueType = ...,
+        hour_code: Global___HourBand.ValueType = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_code", b"day_code", "etag", b"etag", "hour_code", b"hour_code", "id", b"id", "outcome_code", b"outcome_code", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettleCallbackRequest: _TypeAlias = SettleCallbackRequest  # noqa: Y015
+
+@_typing.final
 class UpdateContactRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -767,6 +1016,43 @@ class ReferenceReading(_message.Message):
 Global___ReferenceReading: _TypeAlias = ReferenceReading  # noqa: Y015
 
 @_typing.final
+class AskForCallByReferenceRequest(_message.Message):
+    """When it is safe to call her."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    PIN_FIELD_NUMBER: _builtins.int
+    DAY_CODE_FIELD_NUMBER: _builtins.int
+    HOUR_CODE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """Eight characters, with or without the hyphen."""
+    pin: _builtins.str
+    """Four digits."""
+    day_code: Global___DayBand.ValueType
+    """On which day."""
+    hour_code: Global___HourBand.ValueType
+    """In which hours."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        pin: _builtins.str = ...,
+        day_code: Global___DayBand.ValueType = ...,
+        hour_code: Global___HourBand.ValueType = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_code", b"day_code", "hour_code", b"hour_code", "pin", b"pin", "reference", b"reference", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskForCallByReferenceRequest: _TypeAlias = AskForCallByReferenceRequest  # noqa: Y015
+
+@_typing.final
 class AddNoteByReferenceRequest(_message.Message):
     """What she says."""
 
@@ -843,6 +1129,9 @@ class ReferenceStatus(_message.Message):
     ORGANIZATIONS_WITH_ACCESS_FIELD_NUMBER: _builtins.int
     FILE_COUNT_FIELD_NUMBER: _builtins.int
     MAY_WITHDRAW_FIELD_NUMBER: _builtins.int
+    MAY_ASK_FOR_CALL_FIELD_NUMBER: _builtins.int
+    CALL_FROM_TIME_FIELD_NUMBER: _builtins.int
+    CALL_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     contact_time_band: Global___TimeBand.ValueType
     """When she called."""
     organizations_with_access: _builtins.int
@@ -851,9 +1140,19 @@ class ReferenceStatus(_message.Message):
     """How many organisations hold a file of hers; it stays with them."""
     may_withdraw: _builtins.bool
     """Whether there is something that a withdrawal would end."""
+    may_ask_for_call: _builtins.bool
+    """Whether she may ask to be called: every safe-contact plan of hers names the phone."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReferenceItem]:
         """one per referral of hers; empty: nothing asked for yet"""
+
+    @_builtins.property
+    def call_from_time(self) -> _timestamp_pb2.Timestamp:
+        """From when the line calls her, if that was agreed on."""
+
+    @_builtins.property
+    def call_until_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when."""
 
     def __init__(
         self,
@@ -863,10 +1162,13 @@ class ReferenceStatus(_message.Message):
         organizations_with_access: _builtins.int = ...,
         file_count: _builtins.int = ...,
         may_withdraw: _builtins.bool = ...,
+        may_ask_for_call: _builtins.bool = ...,
+        call_from_time: _timestamp_pb2.Timestamp | None = ...,
+        call_until_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call_from_time", b"call_from_time", "call_until_time", b"call_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_time_band", b"contact_time_band", "file_count", b"file_count", "items", b"items", "may_withdraw", b"may_withdraw", "organizations_with_access", b"organizations_with_access"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_from_time", b"call_from_time", "call_until_time", b"call_until_time", "contact_time_band", b"contact_time_band", "file_count", b"file_count", "items", b"items", "may_ask_for_call", b"may_ask_for_call", "may_withdraw", b"may_withdraw", "organizations_with_access", b"organizations_with_access"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

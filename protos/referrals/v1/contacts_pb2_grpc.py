@@ -60,6 +60,21 @@ class ContactsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.UpdateContactRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.Contact.FromString,
                 _registered_method=True)
+        self.CreateCallback = channel.unary_unary(
+                '/enlace.referrals.v1.Contacts/CreateCallback',
+                request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.CreateCallbackRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.Callback.FromString,
+                _registered_method=True)
+        self.ListCallbacks = channel.unary_unary(
+                '/enlace.referrals.v1.Contacts/ListCallbacks',
+                request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListCallbacksRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListCallbacksResponse.FromString,
+                _registered_method=True)
+        self.SettleCallback = channel.unary_unary(
+                '/enlace.referrals.v1.Contacts/SettleCallback',
+                request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.SettleCallbackRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.Callback.FromString,
+                _registered_method=True)
 
 
 class ContactsServicer:
@@ -105,6 +120,28 @@ class ContactsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateCallback(self, request, context):
+        """Agrees with a caller on a time to call her back; another time for the same contact takes the place of the one before. Of a person with a file her safe-contact
+        plan decides: it must name the phone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCallbacks(self, request, context):
+        """Lists the calls that the caller's organisation owes, what is due first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SettleCallback(self, request, context):
+        """Says what came of a call: she was reached, she was not and another time is tried, or nobody tries any more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ContactsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -132,6 +169,21 @@ def add_ContactsServicer_to_server(servicer, server):
                     servicer.UpdateContact,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.UpdateContactRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.Contact.SerializeToString,
+            ),
+            'CreateCallback': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateCallback,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.CreateCallbackRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.Callback.SerializeToString,
+            ),
+            'ListCallbacks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCallbacks,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListCallbacksRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListCallbacksResponse.SerializeToString,
+            ),
+            'SettleCallback': grpc.unary_unary_rpc_method_handler(
+                    servicer.SettleCallback,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.SettleCallbackRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.Callback.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -280,6 +332,87 @@ class Contacts:
             metadata,
             _registered_method=True)
 
+    @staticmethod
+    def CreateCallback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Contacts/CreateCallback',
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.CreateCallbackRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.Callback.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCallbacks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Contacts/ListCallbacks',
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.ListCallbacksRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.ListCallbacksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SettleCallback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Contacts/SettleCallback',
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.SettleCallbackRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.Callback.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
 
 class ReferencesStub:
     """What a caller may hear and say with her reference and PIN. Needs no token: both together are the credential.
@@ -308,6 +441,11 @@ class ReferencesStub:
                 '/enlace.referrals.v1.References/ListReadingsByReference',
                 request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListReadingsByReferenceRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListReadingsByReferenceResponse.FromString,
+                _registered_method=True)
+        self.AskForCallByReference = channel.unary_unary(
+                '/enlace.referrals.v1.References/AskForCallByReference',
+                request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.AskForCallByReferenceRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ReferenceStatus.FromString,
                 _registered_method=True)
         self.AddNoteByReference = channel.unary_unary(
                 '/enlace.referrals.v1.References/AddNoteByReference',
@@ -351,6 +489,14 @@ class ReferencesServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AskForCallByReference(self, request, context):
+        """Asks the line to call her, on a day and in hours that are safe; another time takes the place of the one before. Refused where her safe-contact plan does not
+        name the phone, or nobody asked her yet: then nobody calls, and she can call.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def AddNoteByReference(self, request, context):
         """Adds what she says. It is kept sealed, reaches each line that she called with this reference and nobody else, and opens its contact there again.
         """
@@ -382,6 +528,11 @@ def add_ReferencesServicer_to_server(servicer, server):
                     servicer.ListReadingsByReference,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListReadingsByReferenceRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListReadingsByReferenceResponse.SerializeToString,
+            ),
+            'AskForCallByReference': grpc.unary_unary_rpc_method_handler(
+                    servicer.AskForCallByReference,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.AskForCallByReferenceRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ReferenceStatus.SerializeToString,
             ),
             'AddNoteByReference': grpc.unary_unary_rpc_method_handler(
                     servicer.AddNoteByReference,
@@ -479,6 +630,33 @@ class References:
             '/enlace.referrals.v1.References/ListReadingsByReference',
             protos_dot_referrals_dot_v1_dot_contacts__pb2.ListReadingsByReferenceRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_contacts__pb2.ListReadingsByReferenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AskForCallByReference(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.References/AskForCallByReference',
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.AskForCallByReferenceRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.ReferenceStatus.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,14 @@ class ContactsStub:
     """
     UpdateContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.UpdateContactRequest, _contacts_pb2.Contact]
     """Saves further triage answers, outcome or person; the urgency is derived again."""
+    CreateCallback: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.CreateCallbackRequest, _contacts_pb2.Callback]
+    """Agrees with a caller on a time to call her back; another time for the same contact takes the place of the one before. Of a person with a file her safe-contact
+    plan decides: it must name the phone.
+    """
+    ListCallbacks: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListCallbacksRequest, _contacts_pb2.ListCallbacksResponse]
+    """Lists the calls that the caller's organisation owes, what is due first."""
+    SettleCallback: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.SettleCallbackRequest, _contacts_pb2.Callback]
+    """Says what came of a call: she was reached, she was not and another time is tried, or nobody tries any more."""
 
 @_typing.type_check_only
 class ContactsAsyncStub(ContactsStub):
@@ -71,6 +79,14 @@ class ContactsAsyncStub(ContactsStub):
     """
     UpdateContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.UpdateContactRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
     """Saves further triage answers, outcome or person; the urgency is derived again."""
+    CreateCallback: _aio.UnaryUnaryMultiCallable[_contacts_pb2.CreateCallbackRequest, _contacts_pb2.Callback]  # type: ignore[assignment]
+    """Agrees with a caller on a time to call her back; another time for the same contact takes the place of the one before. Of a person with a file her safe-contact
+    plan decides: it must name the phone.
+    """
+    ListCallbacks: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListCallbacksRequest, _contacts_pb2.ListCallbacksResponse]  # type: ignore[assignment]
+    """Lists the calls that the caller's organisation owes, what is due first."""
+    SettleCallback: _aio.UnaryUnaryMultiCallable[_contacts_pb2.SettleCallbackRequest, _contacts_pb2.Callback]  # type: ignore[assignment]
+    """Says what came of a call: she was reached, she was not and another time is tried, or nobody tries any more."""
 
 class ContactsServicer(metaclass=_abc_1.ABCMeta):
     """The usual refusals: protos/README.md."""
@@ -121,6 +137,32 @@ class ContactsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_contacts_pb2.Contact, _abc.Awaitable[_contacts_pb2.Contact]]:
         """Saves further triage answers, outcome or person; the urgency is derived again."""
 
+    @_abc_1.abstractmethod
+    def CreateCallback(
+        self,
+        request: _contacts_pb2.CreateCallbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.Callback, _abc.Awaitable[_contacts_pb2.Callback]]:
+        """Agrees with a caller on a time to call her back; another time for the same contact takes the place of the one before. Of a person with a file her safe-contact
+        plan decides: it must name the phone.
+        """
+
+    @_abc_1.abstractmethod
+    def ListCallbacks(
+        self,
+        request: _contacts_pb2.ListCallbacksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ListCallbacksResponse, _abc.Awaitable[_contacts_pb2.ListCallbacksResponse]]:
+        """Lists the calls that the caller's organisation owes, what is due first."""
+
+    @_abc_1.abstractmethod
+    def SettleCallback(
+        self,
+        request: _contacts_pb2.SettleCallbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.Callback, _abc.Awaitable[_contacts_pb2.Callback]]:
+        """Says what came of a call: she was reached, she was not and another time is tried, or nobody tries any more."""
+
 def add_ContactsServicer_to_server(servicer: ContactsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class ReferencesStub:
@@ -144,6 +186,10 @@ class ReferencesStub:
     """
     ListReadingsByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListReadingsByReferenceRequest, _contacts_pb2.ListReadingsByReferenceResponse]
     """Returns who looked at what is kept of her, newest first: on which day, what kind of organisation, and why; never which, or where."""
+    AskForCallByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.AskForCallByReferenceRequest, _contacts_pb2.ReferenceStatus]
+    """Asks the line to call her, on a day and in hours that are safe; another time takes the place of the one before. Refused where her safe-contact plan does not
+    name the phone, or nobody asked her yet: then nobody calls, and she can call.
+    """
     AddNoteByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.AddNoteByReferenceRequest, _contacts_pb2.ReferenceStatus]
     """Adds what she says. It is kept sealed, reaches each line that she called with this reference and nobody else, and opens its contact there again."""
     ConfirmHelp: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ConfirmHelpRequest, _contacts_pb2.ReferenceStatus]
@@ -168,6 +214,10 @@ class ReferencesAsyncStub(ReferencesStub):
     """
     ListReadingsByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListReadingsByReferenceRequest, _contacts_pb2.ListReadingsByReferenceResponse]  # type: ignore[assignment]
     """Returns who looked at what is kept of her, newest first: on which day, what kind of organisation, and why; never which, or where."""
+    AskForCallByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.AskForCallByReferenceRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
+    """Asks the line to call her, on a day and in hours that are safe; another time takes the place of the one before. Refused where her safe-contact plan does not
+    name the phone, or nobody asked her yet: then nobody calls, and she can call.
+    """
     AddNoteByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.AddNoteByReferenceRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
     """Adds what she says. It is kept sealed, reaches each line that she called with this reference and nobody else, and opens its contact there again."""
     ConfirmHelp: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ConfirmHelpRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
@@ -207,6 +257,16 @@ class ReferencesServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.ListReadingsByReferenceResponse, _abc.Awaitable[_contacts_pb2.ListReadingsByReferenceResponse]]:
         """Returns who looked at what is kept of her, newest first: on which day, what kind of organisation, and why; never which, or where."""
+
+    @_abc_1.abstractmethod
+    def AskForCallByReference(
+        self,
+        request: _contacts_pb2.AskForCallByReferenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ReferenceStatus, _abc.Awaitable[_contacts_pb2.ReferenceStatus]]:
+        """Asks the line to call her, on a day and in hours that are safe; another time takes the place of the one before. Refused where her safe-contact plan does not
+        name the phone, or nobody asked her yet: then nobody calls, and she can call.
+        """
 
     @_abc_1.abstractmethod
     def AddNoteByReference(

@@ -1,5 +1,7 @@
 """The line: a new contact with its triage and advice beside it, the queue that all operators share, and each contact to go on with."""
 
+from typing import Any
+
 from flask import Blueprint, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
@@ -7,7 +9,7 @@ from werkzeug.wrappers import Response
 from chassis.errors import Exhausted, Unauthenticated
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, forms, names, session
+from services.gateway import access, forms, names, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.pages import my_referral
@@ -42,7 +44,40 @@ def queue() -> str:
     """The contacts still open, which one shift hands to the next, above a page of the others."""
     answer = clients().contacts.ListContacts(c.ListContactsRequest(page_size=50, page_token=request.args.get("page", "")))
     others = [contact for contact in answer.contacts if contact.outcome_code != c.CONTACT_OUTCOME_OPEN]
-    return render_template("line.html", waiting=still_open(), others=others, next_page=answer.next_page_token)
+    return render_template("line.html", waiting=still_open(), calls=calls_owed(), others=others, next_page=answer.next_page_token)
+
+
+def calls_owed() -> list[c.Callback]:
+    """The calls that the line owes, what is due first."""
+    return list(clients().contacts.ListCallbacks(c.ListCallbacksRequest(page_size=200)).callbacks)
+
+
+@blueprint.post("/line/calls/<identifier>")
+@access.open_to(access.LINE)
+def settle_call(identifier: str) -> Response:
+    """What came of a call."""
+    request = c.SettleCallbackRequest(id=identifier, etag=forms.etag(), request_id=forms.request_id(), **called_when())
+    request.outcome_code = words.number("callback_outcome", forms.text("outcome_code"))
+    clients().contacts.SettleCallback(request)
+    return redirect(url_for("line.queue", done="saved"), 303)
+
+
+def called_when() -> dict[str, Any]:
+    """The day and the hours that a form brought."""
+    return {name: words.number(name.replace("_code", "_band"), forms.text(name)) for name in ("day_code", "hour_code")}
+
+
+@blueprint.post("/line/<identifier>/call")
+@access.open_to(access.LINE)
+def agree_on_call(identifier: str) -> Response | tuple[str, int]:
+    """A time to call her back."""
+    try:
+        clients().contacts.CreateCallback(
+            c.CreateCallbackRequest(callback=c.Callback(contact_id=identifier, **called_when()), request_id=forms.request_id())
+        )
+    except forms.SHOWN_IN_PLACE as refusal:
+        return page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)), forms.problems(refusal)), 422
+    return redirect(url_for("line.queue", done="saved"), 303)
 
 
 def still_open() -> list[c.Contact]:

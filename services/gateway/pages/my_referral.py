@@ -121,6 +121,20 @@ def note() -> Response | tuple[str, int]:
     return answered(ask, lambda status: _("Anotado. Lo lee solo la línea a la que usted llamó."))
 
 
+@blueprint.post("/my-referral/call")
+@access.public
+def call() -> Response | tuple[str, int]:
+    """Says when it is safe to call her."""
+
+    def ask(reference: str, pin: str) -> c.ReferenceStatus:
+        request = c.AskForCallByReferenceRequest(reference=reference, pin=pin, request_id=forms.request_id())
+        request.day_code = words.number("day_band", forms.text("day_code"))
+        request.hour_code = words.number("hour_band", forms.text("hour_code"))
+        return clients().references.AskForCallByReference(request)
+
+    return answered(ask, lambda status: _("Anotado. La llaman en ese tiempo, solo como usted pidió."))
+
+
 @blueprint.post("/my-referral/withdraw")
 @access.public
 def withdraw() -> Response | tuple[str, int]:

@@ -72,6 +72,24 @@ TABLES: dict[str, dict[str, str]] = {
         "handed_over": N_("Se pasó la llamada"),
         "dropped": N_("Se cortó"),
     },
+    "day_band": {
+        "today": N_("hoy"),
+        "tomorrow": N_("mañana"),
+        "in_two_days": N_("pasado mañana"),
+        "in_three_days": N_("en tres días"),
+    },
+    "hour_band": {
+        "morning": N_("por la mañana, de 8 a 12"),
+        "afternoon": N_("por la tarde, de 12 a 5"),
+        "evening": N_("al anochecer, de 5 a 8"),
+        "night": N_("por la noche, de 8 a 11"),
+    },
+    "callback_outcome": {
+        "reached": N_("Se habló con ella"),
+        "again": N_("No contestó: otra hora"),
+        "given_up": N_("No contestó: ya no se llama"),
+        "not_safe": N_("Ya no es seguro llamar"),
+    },
     "pathway": {
         "protection_on_the_line": N_("Protección pedida en la línea"),
         "sexual_violence_120h": N_("Violencia sexual reciente: primeras 120 horas"),

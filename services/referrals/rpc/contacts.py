@@ -3,14 +3,17 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from chassis.errors import Invalid
 from chassis.ids import object_id
 from chassis.rpc import Call
 from chassis.wire import PageTokens, masked, moment, number, optional_id, page_size, timestamp, version, word
 from protos.referrals.v1 import contacts_pb2 as pb
 from services.referrals import wire
+from services.referrals.domain.callback import AGAIN, GIVEN_UP, REACHED, hours_of
 from services.referrals.domain.contact import Contact, read_reference
 from services.referrals.domain.lifecycle import LIVE, State
 from services.referrals.domain.person import FieldGroup
+from services.referrals.usecases.callbacks import Callbacks
 from services.referrals.usecases.contacts import Contacts, References
 
 _CODES: dict[str, Any] = {
@@ -37,8 +40,9 @@ _CHANGEABLE = (
 class ContactsServicer:
     """Answers the rpcs of this name: between messages and use cases."""
 
-    def __init__(self, usecases: Contacts, references: References, pages: PageTokens) -> None:
+    def __init__(self, usecases: Contacts, references: References, callbacks: Callbacks, pages: PageTokens) -> None:
         self._usecases = usecases
+        self._callbacks = callbacks
         self._references = references
         self._pages = pages
 
@@ -96,6 +100,27 @@ class ContactsServicer:
             )
         )
 
+    def CreateCallback(self, request: pb.CreateCallbackRequest, call: Call) -> pb.Callback:
+        now, said = call.clock.now(), request.callback
+        hours = hours_of(_day(said.day_code, "callback."), _hour(said.hour_code, "callback."), now, "callback.")
+        callback, contact = self._callbacks.create(call.tx, now, object_id(said.contact_id), hours)
+        return wire.callback_message(callback, contact.reference_hint, contact.person_id)
+
+    def ListCallbacks(self, request: pb.ListCallbacksRequest, call: Call) -> pb.ListCallbacksResponse:
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        found, more = self._callbacks.page(call.tx, call.caller, size, after)
+        return pb.ListCallbacksResponse(
+            callbacks=[wire.callback_message(*each) for each in found], next_page_token=self._pages.token(request, more)
+        )
+
+    def SettleCallback(self, request: pb.SettleCallbackRequest, call: Call) -> pb.Callback:
+        now, outcome = call.clock.now(), word(pb.CallbackOutcome, request.outcome_code, "outcome_code")
+        if outcome not in (REACHED, AGAIN, GIVEN_UP):
+            raise Invalid(("outcome_code", "unknown_code"))
+        hours = hours_of(_day(request.day_code), _hour(request.hour_code), now) if outcome == AGAIN else None
+        callback, contact = self._callbacks.settle(call.tx, call.caller, now, object_id(request.id), version(request.etag), outcome, hours)
+        return wire.callback_message(callback, contact.reference_hint, contact.person_id)
+
 
 class ReferencesServicer:
     """What a caller may hear and say: codes only."""
@@ -131,6 +156,12 @@ class ReferencesServicer:
         ]
         return pb.ListReadingsByReferenceResponse(readings=readings)
 
+    def AskForCallByReference(self, request: pb.AskForCallByReferenceRequest, call: Call) -> pb.ReferenceStatus:
+        contact = self._usecases.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+        hours = hours_of(_day(request.day_code), _hour(request.hour_code), call.clock.now())
+        self._usecases.ask_for_call(call.tx, contact, hours)
+        return self._pack(contact, call)
+
     def AddNoteByReference(self, request: pb.AddNoteByReferenceRequest, call: Call) -> pb.ReferenceStatus:
         contact = self._usecases.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         self._usecases.add_note(call.tx, contact, request.note)
@@ -162,6 +193,9 @@ class ReferencesServicer:
             organizations_with_access=len(standing.open_to),
             file_count=standing.files,
             may_withdraw=standing.may_withdraw,
+            may_ask_for_call=standing.may_ask_for_call,
+            call_from_time=timestamp(standing.call.clock.start_time if standing.call else None),
+            call_until_time=timestamp(standing.call.clock.due_time if standing.call else None),
         )
 
 
@@ -171,6 +205,14 @@ def _made(contact: Contact, note: str, reference: str, pin: str) -> pb.CreateCon
 
 def _code(said: pb.Contact, name: str) -> str:
     return word(_CODES[name], getattr(said, name), f"contact.{name}")
+
+
+def _day(number: int, path: str = "") -> str:
+    return word(pb.DayBand, number, f"{path}day_code")
+
+
+def _hour(number: int, path: str = "") -> str:
+    return word(pb.HourBand, number, f"{path}hour_code")
 
 
 def _band(then: datetime, now: datetime) -> str:

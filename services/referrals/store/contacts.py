@@ -127,8 +127,11 @@ def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) 
 
 
 def next_time(tx: Transaction) -> datetime | None:
-    """When the next level of any contact's clock is reached."""
-    row = tx.execute("SELECT min(clock_next_time) AS next FROM contacts WHERE clock_next_time IS NOT NULL").fetchone()
+    """When the next level of the clock of any contact, or of any call that a line owes, is reached."""
+    row = tx.execute(
+        "SELECT least((SELECT min(clock_next_time) FROM contacts WHERE clock_next_time IS NOT NULL),"
+        " (SELECT min(clock_next_time) FROM callbacks WHERE clock_next_time IS NOT NULL)) AS next"
+    ).fetchone()
     return row["next"] if row else None
 
 

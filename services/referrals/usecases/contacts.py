@@ -18,6 +18,7 @@ from chassis.guesses import Budget, Guesses, Origin
 from chassis.ids import new_id
 from chassis.tokens import Caller
 from chassis.wire import Position
+from services.referrals.domain.callback import Callback
 from services.referrals.domain.contact import (
     MOST_SAID,
     PLAIN,
@@ -34,11 +35,14 @@ from services.referrals.domain.lifecycle import LIVE
 from services.referrals.domain.person import FieldGroup
 from services.referrals.domain.reading import Reading, told_plainly
 from services.referrals.domain.referral import Referral, assault_to_the_hour
+from services.referrals.store import callbacks as callback_book
 from services.referrals.store import contact_notes, contacts, members, referrals
 from services.referrals.store.contact_notes import ContactNotes
 from services.referrals.store.contacts import Contacts as Book
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
+from services.referrals.usecases import callbacks
+from services.referrals.usecases.callbacks import CallbackFired, Callbacks, Hours
 from services.referrals.usecases.deadlines import fire_each, singly
 from services.referrals.usecases.enquiries import cancel_of
 from services.referrals.usecases.people import READING, People
@@ -120,8 +124,8 @@ class Contacts:
         self._book.change(tx, contact, note)
         return contact, old_note if note is None else note
 
-    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ContactFired]:
-        """Notes the clock levels that are reached; returns what was told."""
+    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> Sequence[ContactFired | CallbackFired]:
+        """Notes the clock levels that are reached, also of the calls that are owed; returns what was told."""
 
         def fire(identifier: str) -> list[ContactFired]:
             contact = contacts.hold(tx, identifier)
@@ -130,7 +134,9 @@ class Contacts:
                 contacts.keep(tx, contact, verb)
             return [ContactFired(verb)] if verb else []
 
-        return fire_each(tx, now, "contacts", "contact_id", contacts.due(tx, now, limit), singly(fire), partial(contacts.put_aside, tx))
+        found = contacts.due(tx, now, limit)
+        fired = fire_each(tx, now, "contacts", "contact_id", found, singly(fire), partial(contacts.put_aside, tx))
+        return [*fired, *callbacks.fire_clocks(tx, now, limit)]
 
     def _add(self, tx: Transaction, caller: Caller, now: datetime, values: dict[str, Any], note: str, **known: Any) -> Contact:
         contact = Contact(new_id(), caller.organization_id, now, now, **known, **_to_the_hour(values, now, None))
@@ -156,6 +162,8 @@ class Standing:
     open_to: set[str] = field(default_factory=set)  # organisations besides those that hold a file
     may_withdraw: bool = False
     may_be_contacted: bool = False
+    may_ask_for_call: bool = False
+    call: Callback | None = None  # the one that is owed to her
 
 
 class References:
@@ -170,12 +178,14 @@ class References:
         requests: Referrals,
         people: People,
         operators: Contacts,
+        calls: Callbacks,
         guesses: Guesses,
         clock: Clock,
     ) -> None:
         self._book = book
         self._notes = notes
         self._operators = operators
+        self._calls = calls
         self._files = files
         self._receipts = receipts
         self._referrals = requests
@@ -221,11 +231,18 @@ class References:
             contact.hear(now, self._operators.calendar(tx, contact))
             contacts.keep(tx, contact, "told")
 
+    def ask_for_call(self, tx: Transaction, first: Contact, hours: Hours) -> None:
+        """She says when she can be called."""
+        own = contacts.of_caller(tx, first.id, for_update=True)
+        self._calls.ask(tx, self._clock.now(), own, self._people_of(tx, own), hours)
+
     def standing(self, tx: Transaction, first: Contact) -> Standing:
         """What was asked for her and who may open what, as it is now."""
         now, own = self._clock.now(), contacts.of_caller(tx, first.id)
         people = self._people_of(tx, own)
         standing = Standing(files=len(people))
+        standing.may_ask_for_call = self._calls.may_ask(tx, people)
+        standing.call = callback_book.hours_owed(tx, [contact.id for contact in own])
         standing.may_be_contacted = bool(people) and all(self._files.get(tx, person).may_be_contacted for person in people)
         receipts = {receipt.id: receipt for person in people for receipt in self._receipts.of_person(tx, person)}
         for referral in self._asked(tx, own, people):
@@ -247,6 +264,7 @@ class References:
             cancel_of(tx, self._clock.now(), contact.id, people)
         for person_id in people:
             self._people.withdraw_all(tx, self._clock.now(), first.id, person_id, trail)
+        callbacks.end(tx, self._clock.now(), callback_book.owed_to(tx, [contact.id for contact in own]))
 
     def withdraw_one(self, tx: Transaction, first: Contact, key: str, trail: list[Entry]) -> None:
         """Ends one thing that was asked for, with the consent on which it stands. What has ended stays as it is."""

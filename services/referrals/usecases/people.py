@@ -15,8 +15,10 @@ from services.referrals.domain.codes import Check
 from services.referrals.domain.consent import DEFAULT, Grant, Receipt
 from services.referrals.domain.person import NOBODY_CALLS, Coarse, FieldGroup, Identity, Person, SafeContact, age_band
 from services.referrals.domain.referral import Actor, Referral
+from services.referrals.store import callbacks as callback_book
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
+from services.referrals.usecases import callbacks
 from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.referrals import Referrals, actor_of
 
@@ -90,6 +92,8 @@ class People:
         person = self._own(tx, caller, identifier, version)
         person.plan_contact(plan, now)
         self._files.change(tx, person, plan=plan)
+        if not person.may_be_called:
+            callbacks.end(tx, now, callback_book.owed_to_person(tx, identifier), caller.id)
         return person
 
     def safe_contact(self, tx: Transaction, caller: Caller, now: datetime, referral_id: str) -> SafeContact:

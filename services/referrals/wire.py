@@ -14,12 +14,13 @@ from services.referrals.domain.callback import Callback
 from services.referrals.domain.chain import Link
 from services.referrals.domain.codes import short_code
 from services.referrals.domain.consent import Receipt
-from services.referrals.domain.contact import Contact, LaterNote, Triage
+from services.referrals.domain.contact import Contact, LaterNote
 from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
 from services.referrals.domain.enquiry import Enquiry, EnquiryEvent
 from services.referrals.domain.lifecycle import CAME_BACK, LIVE, Side, State
 from services.referrals.domain.person import GROUP_OF, Coarse, FieldGroup, Identity, Person, SafeContact
 from services.referrals.domain.referral import Actor, Event, Referral
+from services.referrals.domain.triage import Triage
 
 TOPIC = "enlace.referrals.v1"
 STATES, URGENCIES = EnumCodec(referrals_pb2.State, State), EnumCodec(referrals_pb2.Urgency, Urgency)
@@ -371,6 +372,7 @@ def contact_message(contact: Contact, note: str = "", later: Iterable[LaterNote]
         later_notes=[contacts_pb2.LaterNote(time=timestamp(each.time), note=each.note) for each in later],
         unheard=contact.unheard,
         called_before=bool(contact.tied_to_id),
+        medicine_codes=[CLOCKS.number(kind) for kind in contact.triage.health()],
     )
 
 

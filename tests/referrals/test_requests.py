@@ -80,6 +80,7 @@ _CONTACT = {
     "later_notes",
     "unheard",
     "called_before",
+    "medicine_codes",
 }
 ANSWERED = {f"Referral.{field.name}" for field in pb.Referral.DESCRIPTOR.fields if field.name not in _REFERRAL}
 ANSWERED |= {f"Contact.{name}" for name in _CONTACT}

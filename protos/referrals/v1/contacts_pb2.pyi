@@ -388,6 +388,7 @@ class Contact(_message.Message):
     ASSAULT_TIME_FIELD_NUMBER: _builtins.int
     LATER_NOTES_FIELD_NUMBER: _builtins.int
     UNHEARD_FIELD_NUMBER: _builtins.int
+    MEDICINE_CODES_FIELD_NUMBER: _builtins.int
     CALLED_BEFORE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The contact."""
@@ -449,6 +450,10 @@ class Contact(_message.Message):
     def later_notes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LaterNote]:
         """What she said later with her reference, on any line or by herself, oldest first; in GetContact only."""
 
+    @_builtins.property
+    def medicine_codes(self) -> _containers.RepeatedScalarFieldContainer[_referrals_pb2.ClockKind.ValueType]:
+        """Derived from the triage: medicine that may still be begun. None: none, or not known."""
+
     def __init__(
         self,
         *,
@@ -475,11 +480,12 @@ class Contact(_message.Message):
         assault_time: _timestamp_pb2.Timestamp | None = ...,
         later_notes: _abc.Iterable[Global___LaterNote] | None = ...,
         unheard: _builtins.bool = ...,
+        medicine_codes: _abc.Iterable[_referrals_pb2.ClockKind.ValueType] | None = ...,
         called_before: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "create_time", b"create_time", "triage", b"triage", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "called_before", b"called_before", "campaign_code", b"campaign_code", "clocks", b"clocks", "create_time", b"create_time", "department", b"department", "etag", b"etag", "id", b"id", "kind_code", b"kind_code", "language", b"language", "later_notes", b"later_notes", "line_country", b"line_country", "need_code", b"need_code", "note", b"note", "organization_id", b"organization_id", "outcome_code", b"outcome_code", "pathway_code", b"pathway_code", "person_id", b"person_id", "reference_hint", b"reference_hint", "speaker_code", b"speaker_code", "triage", b"triage", "unheard", b"unheard", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "called_before", b"called_before", "campaign_code", b"campaign_code", "clocks", b"clocks", "create_time", b"create_time", "department", b"department", "etag", b"etag", "id", b"id", "kind_code", b"kind_code", "language", b"language", "later_notes", b"later_notes", "line_country", b"line_country", "medicine_codes", b"medicine_codes", "need_code", b"need_code", "note", b"note", "organization_id", b"organization_id", "outcome_code", b"outcome_code", "pathway_code", b"pathway_code", "person_id", b"person_id", "reference_hint", b"reference_hint", "speaker_code", b"speaker_code", "triage", b"triage", "unheard", b"unheard", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,59 +10,15 @@ from services.referrals.domain.codes import ALPHABET, Check, as_meant
 from services.referrals.domain.deadline import Calendar, Deadline, DeadlineKind, Urgency, due_time
 from services.referrals.domain.lifecycle import State
 from services.referrals.domain.referral import Referral
+from services.referrals.domain.triage import Triage
 
 OPEN, REFERRED = "open", "referred"
 UNASSESSED = Urgency.EMERGENCY
 """As what a contact counts of which nothing is known yet: it may be anything."""
 WAITING, ESCALATED = "waiting", "escalated"
 """What its clock says: to the line, and to the coordination as well."""
-YES, NO, DID_NOT_SAY, NOT_ASKED = "yes", "no", "did_not_say", ""
 MOST_SAID, SAID_WITHIN = 20, timedelta(days=1)
 """How much a reference takes: who has it can be somebody else, or a program."""
-DECIDING = (
-    "danger_now still_held escape_under_way child_unsafe medical_emergency safe_place_tonight exploiters_looking sexual_violence_120h need_within_days"
-    " wants_protection"
-).split()
-"""Questions that decide the urgency once one of them is answered with yes or no; whether she wants out only says what being held means."""
-
-
-@dataclass(frozen=True)
-class Triage:
-    """Answers: yes, no, did_not_say, or empty for not asked."""
-
-    danger_now: str = ""
-    still_held: str = ""
-    wants_out: str = ""
-    escape_under_way: str = ""
-    child_unsafe: str = ""
-    medical_emergency: str = ""
-    safe_place_tonight: str = ""
-    exploiters_looking: str = ""
-    sexual_violence_120h: str = ""
-    need_within_days: str = ""
-    safe_to_talk: str = ""
-    wants_protection: str = ""
-
-    def urgency(self) -> Urgency | None:
-        """The most urgent rule that holds. What was not said never lowers it; while nothing is known that decides it, there is none."""
-        held = self.still_held == YES and self.wants_out != NO
-        if YES in (self.danger_now, self.escape_under_way, self.child_unsafe, self.medical_emergency, self.wants_protection) or held:
-            return Urgency.IMMEDIATE
-        if self.safe_place_tonight == NO or YES in (self.exploiters_looking, self.sexual_violence_120h):
-            return Urgency.EMERGENCY
-        if self.need_within_days == YES or self.still_held == YES:
-            return Urgency.URGENT
-        return Urgency.NORMAL if any(getattr(self, name) in (YES, NO) for name in DECIDING) else None
-
-    def pathway(self) -> str:
-        """The standard order of help that the answers open; empty while nothing is known that decides it."""
-        if self.child_unsafe == YES:
-            return "child"
-        if self.sexual_violence_120h == YES:
-            return "sexual_violence_120h"
-        if self.urgency() is Urgency.IMMEDIATE:
-            return "protection_on_the_line"
-        return "return_and_reintegration" if self.urgency() else ""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from chassis.errors import NotFound, Stale
 from chassis.sealing import Keyring
 from chassis.wire import Position
 from services.referrals import wire
-from services.referrals.domain.contact import Contact, Triage
+from services.referrals.domain.contact import Contact
 from services.referrals.domain.deadline import Deadline, DeadlineKind
+from services.referrals.domain.triage import Triage
 from services.referrals.store.referrals import CLOCK
 
 _PLAIN = [each.name for each in fields(Contact) if each.name not in ("triage", "clock")]

@@ -439,6 +439,33 @@ def test_a_call_is_offered_only_where_her_plan_allows_it_and_asked_for_by_day_an
         assert said in client.post("/my-referral/call", data=data).text
 
 
+@pytest.mark.parametrize(("said", "kind"), [("unrelated", c.CONTACT_KIND_UNRELATED), ("prank", c.CONTACT_KIND_PRANK)])
+def test_what_needs_nothing_is_closed_by_the_press_that_says_what_it_was(
+    said: str, kind: c.ContactKind.ValueType, played: PlayedServices
+) -> None:
+    client = enter(pages(played).test_client())
+    page = client.get("/line/new").text
+    assert f'name="close_as" value="{said}"' in page
+    assert page.index(">Guardar y dar referencia<") < page.index('name="close_as"'), (
+        "Enter in a field saves; the first button of a form is what it presses"
+    )
+    data = {"form_token": token_of(page), "request_id": "1" * 32, "kind_code": "crisis", "close_as": said}
+    answer = client.post("/line/new", data=data)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/line?done=saved")
+    recorded = played.last("CreateContact").contact
+    assert (recorded.kind_code, recorded.outcome_code) == (kind, c.CONTACT_OUTCOME_NOTHING_TO_DO)
+    assert client.post(f"/line/{ID}", data={**data, "etag": "v7"}).headers["Location"] == "/line?done=saved"
+    changed = played.last("UpdateContact").contact
+    assert (changed.kind_code, changed.outcome_code) == (kind, c.CONTACT_OUTCOME_NOTHING_TO_DO)
+
+
+@pytest.mark.parametrize("urgency", r.Urgency.values())
+def test_what_is_urgent_is_not_closed_by_one_press(urgency: r.Urgency.ValueType, played: PlayedServices) -> None:
+    played.answers["GetContact"] = c.Contact(id=ID, etag="1", urgency=urgency, outcome_code=c.CONTACT_OUTCOME_OPEN)
+    page = enter(pages(played).test_client()).get(f"/line/{ID}").text
+    assert ('name="close_as"' in page) == (urgency in (r.URGENCY_UNSPECIFIED, r.URGENCY_NORMAL))
+
+
 def test_the_line_sees_the_calls_that_it_owes_and_no_number(played: PlayedServices) -> None:
     client = enter(pages(played).test_client())
     page = client.get("/line").text

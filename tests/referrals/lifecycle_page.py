@@ -256,7 +256,8 @@ def _triage() -> list[str]:
         *rows,
         "",
         f"Of several that hold the most urgent counts, and of their pathways the first of these: {', '.join(f'`{pathway}`' for pathway in FIRST)}."
-        " What was not asked, or not said, never lowers the urgency. Where none holds it is normal, once one of these questions was answered with yes or no; before that it is not assessed.",
+        " What was not asked, or not said, never lowers the urgency."
+        " Where none holds it is normal, once one of these questions was answered with yes or no; before that it is not assessed.",
         "A call that the line owes has a clock (`callback`) from the beginning of the hours that she named to their end.",
     ]
 

@@ -62,6 +62,8 @@ class _ContactKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContactKi
     CONTACT_KIND_TIP: _ContactKind.ValueType  # 2
     CONTACT_KIND_INFORMATION: _ContactKind.ValueType  # 3
     CONTACT_KIND_UNRELATED: _ContactKind.ValueType  # 4
+    CONTACT_KIND_PRANK: _ContactKind.ValueType  # 5
+    """nobody needs anything; counted apart from what is unrelated"""
 
 class ContactKind(_ContactKind, metaclass=_ContactKindEnumTypeWrapper):
     """What a contact is about."""
@@ -71,6 +73,8 @@ CONTACT_KIND_CRISIS: ContactKind.ValueType  # 1
 CONTACT_KIND_TIP: ContactKind.ValueType  # 2
 CONTACT_KIND_INFORMATION: ContactKind.ValueType  # 3
 CONTACT_KIND_UNRELATED: ContactKind.ValueType  # 4
+CONTACT_KIND_PRANK: ContactKind.ValueType  # 5
+"""nobody needs anything; counted apart from what is unrelated"""
 Global___ContactKind: _TypeAlias = ContactKind  # noqa: Y015
 
 class _Speaker:
@@ -131,6 +135,8 @@ class _ContactOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Contac
     CONTACT_OUTCOME_HANDED_OVER: _ContactOutcome.ValueType  # 3
     CONTACT_OUTCOME_DROPPED: _ContactOutcome.ValueType  # 4
     CONTACT_OUTCOME_OPEN: _ContactOutcome.ValueType  # 5
+    CONTACT_OUTCOME_NOTHING_TO_DO: _ContactOutcome.ValueType  # 6
+    """unrelated, or a prank"""
 
 class ContactOutcome(_ContactOutcome, metaclass=_ContactOutcomeEnumTypeWrapper):
     """How a contact ended, or that it has not."""
@@ -141,6 +147,8 @@ CONTACT_OUTCOME_REFERRED: ContactOutcome.ValueType  # 2
 CONTACT_OUTCOME_HANDED_OVER: ContactOutcome.ValueType  # 3
 CONTACT_OUTCOME_DROPPED: ContactOutcome.ValueType  # 4
 CONTACT_OUTCOME_OPEN: ContactOutcome.ValueType  # 5
+CONTACT_OUTCOME_NOTHING_TO_DO: ContactOutcome.ValueType  # 6
+"""unrelated, or a prank"""
 Global___ContactOutcome: _TypeAlias = ContactOutcome  # noqa: Y015
 
 class _TimeBand:

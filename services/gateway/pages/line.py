@@ -28,6 +28,7 @@ CHANGEABLE = (
     "language",
     "assault_time",
 )
+CLOSED_AT_ONCE = {"unrelated": c.CONTACT_KIND_UNRELATED, "prank": c.CONTACT_KIND_PRANK}
 
 
 def contact(identifier: str = "") -> c.Contact:
@@ -35,7 +36,14 @@ def contact(identifier: str = "") -> c.Contact:
     said = forms.filled(c.Contact(id=identifier))
     said.line_country = said.line_country or session.me().country
     said.outcome_code = said.outcome_code or c.CONTACT_OUTCOME_OPEN
+    if closes():
+        said.kind_code, said.outcome_code = CLOSED_AT_ONCE[forms.text("close_as")], c.CONTACT_OUTCOME_NOTHING_TO_DO
     return said
+
+
+def closes() -> bool:
+    """Whether the form was sent by a press that says what it was and closes it."""
+    return forms.text("close_as") in CLOSED_AT_ONCE
 
 
 @blueprint.get("/line")
@@ -129,8 +137,8 @@ def asked_for(identifier: str) -> list[r.Referral]:
 
 @blueprint.post("/line/new")
 @access.open_to(access.LINE)
-def create() -> str | tuple[str, int]:
-    """Records the contact and shows reference and PIN, once: the answer to this form is the only place where they stand."""
+def create() -> Response | str | tuple[str, int]:
+    """Records the contact and shows reference and PIN, once: the answer to this form is the only place where they stand. Of what is closed nobody needs them."""
     said, reference, pin = contact(), forms.text("reference"), forms.text("pin")
     try:
         answer = clients().contacts.CreateContact(
@@ -142,6 +150,8 @@ def create() -> str | tuple[str, int]:
         if not reference:
             raise
         return page(said, {"_form": my_referral.problem_of(refusal)}), 422
+    if closes():
+        return redirect(url_for("line.queue", done="saved"), 303)
     return page(answer.contact, {}, *(("", "") if reference else (answer.reference, answer.pin)))
 
 
@@ -163,4 +173,4 @@ def save(identifier: str) -> Response | tuple[str, int]:
         )
     except forms.SHOWN_IN_PLACE as refusal:
         return page(said, forms.problems(refusal)), 422
-    return redirect(url_for("line.show", identifier=identifier, done="saved"), 303)
+    return redirect(url_for("line.queue", done="saved") if closes() else url_for("line.show", identifier=identifier, done="saved"), 303)

@@ -48,6 +48,7 @@ TABLES: dict[str, dict[str, str]] = {
         "tip": N_("Da un aviso"),
         "information": N_("Pide información"),
         "unrelated": N_("No es del tema"),
+        "prank": N_("Broma"),
     },
     "speaker": {
         "person": N_("La persona misma"),
@@ -71,6 +72,7 @@ TABLES: dict[str, dict[str, str]] = {
         "referred": N_("Se remitió"),
         "handed_over": N_("Se pasó la llamada"),
         "dropped": N_("Se cortó"),
+        "nothing_to_do": N_("No había nada que hacer"),
     },
     "day_band": {
         "today": N_("hoy"),

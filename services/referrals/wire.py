@@ -372,6 +372,9 @@ def contact_message(contact: Contact, note: str = "", later: Iterable[LaterNote]
         later_notes=[contacts_pb2.LaterNote(time=timestamp(each.time), note=each.note) for each in later],
         unheard=contact.unheard,
         called_before=bool(contact.tied_to_id),
+        connected_live=number(contacts_pb2.Answer, contact.connected_live),
+        handed_over_organization_id=contact.handed_over_organization_id,
+        emergency_number_code=number(contacts_pb2.EmergencyNumber, contact.emergency_number_code),
         medicine_codes=[CLOCKS.number(kind) for kind in contact.triage.health()],
     )
 

@@ -466,6 +466,34 @@ def test_what_is_urgent_is_not_closed_by_one_press(urgency: r.Urgency.ValueType,
     assert ('name="close_as"' in page) == (urgency in (r.URGENCY_UNSPECIFIED, r.URGENCY_NORMAL))
 
 
+def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(played: PlayedServices) -> None:
+    client = enter(pages(played).test_client())
+    played.answers["ListOrganizations"] = d.ListOrganizationsResponse(organizations=[d.Organization(id="b" * 32, name="Albergue Luz")])
+    page = client.get(f"/line/{ID}/hand-over").text
+    assert "Albergue Luz" in page
+    data = {
+        "form_token": token_of(page),
+        "request_id": "1" * 32,
+        "etag": "v7",
+        "connected_live": "yes",
+        "emergency_number_code": "ambulance",
+    }
+    assert client.post(f"/line/{ID}/hand-over", data=data).status_code == 303
+    sent = played.last("UpdateContact")
+    assert sent.contact == c.Contact(
+        id=ID,
+        etag="v7",
+        connected_live=c.ANSWER_YES,
+        emergency_number_code=c.EMERGENCY_NUMBER_AMBULANCE,
+        outcome_code=c.CONTACT_OUTCOME_HANDED_OVER,
+    )
+    client.post(f"/line/{ID}/hand-over", data={**data, "connected_live": "no"})
+    assert "outcome_code" not in played.last("UpdateContact").update_mask.paths
+    played.answers["UpdateContact"] = errors.Invalid(("contact.emergency_number_code", "out_of_range"))
+    refused = client.post(f"/line/{ID}/hand-over", data=data)
+    assert (refused.status_code, 'id="emergency_number_code-error"' in refused.text) == (422, True)
+
+
 def test_the_line_sees_the_calls_that_it_owes_and_no_number(played: PlayedServices) -> None:
     client = enter(pages(played).test_client())
     page = client.get("/line").text

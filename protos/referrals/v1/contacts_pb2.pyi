@@ -151,6 +151,32 @@ CONTACT_OUTCOME_NOTHING_TO_DO: ContactOutcome.ValueType  # 6
 """unrelated, or a prank"""
 Global___ContactOutcome: _TypeAlias = ContactOutcome  # noqa: Y015
 
+class _EmergencyNumber:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EmergencyNumberEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EmergencyNumber.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EMERGENCY_NUMBER_UNSPECIFIED: _EmergencyNumber.ValueType  # 0
+    EMERGENCY_NUMBER_GENERAL: _EmergencyNumber.ValueType  # 1
+    """911, or what stands for it"""
+    EMERGENCY_NUMBER_POLICE: _EmergencyNumber.ValueType  # 2
+    EMERGENCY_NUMBER_AMBULANCE: _EmergencyNumber.ValueType  # 3
+    EMERGENCY_NUMBER_FIRE: _EmergencyNumber.ValueType  # 4
+    EMERGENCY_NUMBER_CHILD_PROTECTION: _EmergencyNumber.ValueType  # 5
+
+class EmergencyNumber(_EmergencyNumber, metaclass=_EmergencyNumberEnumTypeWrapper):
+    """A number of the state, whichever it is in the country."""
+
+EMERGENCY_NUMBER_UNSPECIFIED: EmergencyNumber.ValueType  # 0
+EMERGENCY_NUMBER_GENERAL: EmergencyNumber.ValueType  # 1
+"""911, or what stands for it"""
+EMERGENCY_NUMBER_POLICE: EmergencyNumber.ValueType  # 2
+EMERGENCY_NUMBER_AMBULANCE: EmergencyNumber.ValueType  # 3
+EMERGENCY_NUMBER_FIRE: EmergencyNumber.ValueType  # 4
+EMERGENCY_NUMBER_CHILD_PROTECTION: EmergencyNumber.ValueType  # 5
+Global___EmergencyNumber: _TypeAlias = EmergencyNumber  # noqa: Y015
+
 class _TimeBand:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -397,6 +423,9 @@ class Contact(_message.Message):
     LATER_NOTES_FIELD_NUMBER: _builtins.int
     UNHEARD_FIELD_NUMBER: _builtins.int
     MEDICINE_CODES_FIELD_NUMBER: _builtins.int
+    CONNECTED_LIVE_FIELD_NUMBER: _builtins.int
+    HANDED_OVER_ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    EMERGENCY_NUMBER_CODE_FIELD_NUMBER: _builtins.int
     CALLED_BEFORE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The contact."""
@@ -432,6 +461,12 @@ class Contact(_message.Message):
     """Last two characters of the reference, to tell two contacts apart."""
     unheard: _builtins.bool
     """Whether she said something since somebody of the line last changed it."""
+    connected_live: Global___Answer.ValueType
+    """Whether she was handed over live, all three on the line; no: she was told where to turn. Absent: neither."""
+    handed_over_organization_id: _builtins.str
+    """To whom, if it is a member in good standing."""
+    emergency_number_code: Global___EmergencyNumber.ValueType
+    """To whom, if it is a number of the state; never beside a member."""
     called_before: _builtins.bool
     """Whether she came with a reference that she had, from this line or another."""
     @_builtins.property
@@ -489,11 +524,14 @@ class Contact(_message.Message):
         later_notes: _abc.Iterable[Global___LaterNote] | None = ...,
         unheard: _builtins.bool = ...,
         medicine_codes: _abc.Iterable[_referrals_pb2.ClockKind.ValueType] | None = ...,
+        connected_live: Global___Answer.ValueType = ...,
+        handed_over_organization_id: _builtins.str = ...,
+        emergency_number_code: Global___EmergencyNumber.ValueType = ...,
         called_before: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "create_time", b"create_time", "triage", b"triage", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "called_before", b"called_before", "campaign_code", b"campaign_code", "clocks", b"clocks", "create_time", b"create_time", "department", b"department", "etag", b"etag", "id", b"id", "kind_code", b"kind_code", "language", b"language", "later_notes", b"later_notes", "line_country", b"line_country", "medicine_codes", b"medicine_codes", "need_code", b"need_code", "note", b"note", "organization_id", b"organization_id", "outcome_code", b"outcome_code", "pathway_code", b"pathway_code", "person_id", b"person_id", "reference_hint", b"reference_hint", "speaker_code", b"speaker_code", "triage", b"triage", "unheard", b"unheard", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "called_before", b"called_before", "campaign_code", b"campaign_code", "clocks", b"clocks", "connected_live", b"connected_live", "create_time", b"create_time", "department", b"department", "emergency_number_code", b"emergency_number_code", "etag", b"etag", "handed_over_organization_id", b"handed_over_organization_id", "id", b"id", "kind_code", b"kind_code", "language", b"language", "later_notes", b"later_notes", "line_country", b"line_country", "medicine_codes", b"medicine_codes", "need_code", b"need_code", "note", b"note", "organization_id", b"organization_id", "outcome_code", b"outcome_code", "pathway_code", b"pathway_code", "person_id", b"person_id", "reference_hint", b"reference_hint", "speaker_code", b"speaker_code", "triage", b"triage", "unheard", b"unheard", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

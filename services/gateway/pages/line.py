@@ -7,6 +7,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted, Unauthenticated
+from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, names, session, words
@@ -70,6 +71,41 @@ def settle_call(identifier: str) -> Response:
     return redirect(url_for("line.queue", done="saved"), 303)
 
 
+@blueprint.get("/line/<identifier>/hand-over")
+@access.open_to(access.LINE)
+def handing_over(identifier: str) -> str:
+    """To whom a caller is handed over."""
+    return hand_over_page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)), {})
+
+
+def hand_over_page(shown: c.Contact, errors: dict[str, str]) -> str:
+    """The form, with the members in good standing."""
+    asked = d.ListOrganizationsRequest(page_size=100, status=d.ORGANIZATION_STATUS_APPROVED)
+    members = clients().directory.ListOrganizations(asked).organizations
+    choices = sorted(((member.id, member.name) for member in members), key=lambda choice: choice[1])
+    return render_template("hand_over.html", contact=shown, members=choices, errors=errors)
+
+
+@blueprint.post("/line/<identifier>/hand-over")
+@access.open_to(access.LINE)
+def hand_over(identifier: str) -> Response | tuple[str, int]:
+    """Keeps whether she was connected live, and with whom; connected, it is how the contact ended."""
+    said = c.Contact(id=identifier, etag=forms.etag(), handed_over_organization_id=forms.text("handed_over_organization_id"))
+    said.connected_live = words.number("answer", forms.text("connected_live"))
+    said.emergency_number_code = words.number("emergency_number", forms.text("emergency_number_code"))
+    paths = ["connected_live", "handed_over_organization_id", "emergency_number_code"]
+    if said.connected_live == c.ANSWER_YES:
+        said.outcome_code = c.CONTACT_OUTCOME_HANDED_OVER
+        paths.append("outcome_code")
+    try:
+        clients().contacts.UpdateContact(
+            c.UpdateContactRequest(contact=said, update_mask=FieldMask(paths=paths), request_id=forms.request_id())
+        )
+    except forms.SHOWN_IN_PLACE as refusal:
+        return hand_over_page(said, forms.problems(refusal)), 422
+    return redirect(url_for("line.show", identifier=identifier, done="saved"), 303)
+
+
 def called_when() -> dict[str, Any]:
     """The day and the hours that a form brought."""
     return {name: words.number(name.replace("_code", "_band"), forms.text(name)) for name in ("day_code", "hour_code")}
@@ -123,7 +159,7 @@ def page(shown: c.Contact, errors: dict[str, str], reference: str = "", pin: str
         known=known,
         referrals=asked,
         enquiries=of_contact(shown.id),
-        names=names.names_of(asked),
+        names=names.names_of(asked, organizations=[shown.handed_over_organization_id]),
     )
 
 

@@ -47,6 +47,8 @@ TABLES: dict[str, dict[str, str]] = {
         "speaker_code": N_("Quién habla"),
         "day_code": N_("Qué día"),
         "hour_code": N_("A qué hora"),
+        "handed_over_organization_id": N_("Con qué organización"),
+        "emergency_number_code": N_("Número de emergencia"),
         "label": N_("Nombre de la clave"),
         "scopes": N_("Permisos"),
     },

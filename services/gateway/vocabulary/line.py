@@ -74,6 +74,13 @@ TABLES: dict[str, dict[str, str]] = {
         "dropped": N_("Se cortó"),
         "nothing_to_do": N_("No había nada que hacer"),
     },
+    "emergency_number": {
+        "general": N_("Emergencias (911)"),
+        "police": N_("Policía"),
+        "ambulance": N_("Ambulancia"),
+        "fire": N_("Bomberos"),
+        "child_protection": N_("Protección de niñez"),
+    },
     "day_band": {
         "today": N_("hoy"),
         "tomorrow": N_("mañana"),

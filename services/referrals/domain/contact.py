@@ -51,14 +51,18 @@ class Contact:
     person_id: str = ""
     reference_hint: str = ""
     assault_time: datetime | None = None  # of a recent one, to the hour
+    connected_live: str = ""  # yes: handed over, all three on the line; no: told where to turn
+    handed_over_organization_id: str = ""
+    emergency_number_code: str = ""  # a number of the state, instead of a member
     tied_to_id: str = ""  # the first contact of the same caller, by whose reference it is known too; another line's, perhaps
     unheard: bool = False  # she said something since somebody of the line last changed it
     clock: Deadline | None = None
 
     def check(self) -> None:
-        """Refuses what is no need."""
+        """Refuses what is no need, and a hand-over to two at once."""
         check = Check()
         check.need("contact.need_code", self.need_code)
+        check.that(not (self.handed_over_organization_id and self.emergency_number_code), "contact.emergency_number_code", "out_of_range")
         check.done()
 
     def watch(self, now: datetime, calendar: Calendar) -> None:

@@ -21,6 +21,8 @@ _CODES: dict[str, Any] = {
     "kind_code": pb.ContactKind,
     "speaker_code": pb.Speaker,
     "outcome_code": pb.ContactOutcome,
+    "connected_live": pb.Answer,
+    "emergency_number_code": pb.EmergencyNumber,
 }
 _CHANGEABLE = (
     "triage",
@@ -34,6 +36,9 @@ _CHANGEABLE = (
     "note",
     "language",
     "assault_time",
+    "connected_live",
+    "handed_over_organization_id",
+    "emergency_number_code",
 )
 
 
@@ -57,6 +62,7 @@ class ContactsServicer:
             "department": message.department,
             "need_code": message.need_code,
             "assault_time": moment(message, "assault_time"),
+            "handed_over_organization_id": optional_id(message.handed_over_organization_id, "contact.handed_over_organization_id"),
         }
         values["outcome_code"] = values["outcome_code"] or "open"
         if request.reference:
@@ -89,6 +95,8 @@ class ContactsServicer:
         }
         if "person_id" in paths:
             values["person_id"] = optional_id(message.person_id, "contact.person_id")
+        if "handed_over_organization_id" in paths:
+            values["handed_over_organization_id"] = optional_id(message.handed_over_organization_id, "contact.handed_over_organization_id")
         if "triage" in paths:
             values["triage"] = wire.triage(message.triage)
         if "assault_time" in paths:

@@ -118,6 +118,7 @@ class Contacts:
             raise Stale
         if (person_id := values.get("person_id")) and self._files.get(tx, person_id).organization_id != caller.organization_id:
             raise NotFound
+        self._check_handed_over(tx, values)
         contact = replace(contact, **_to_the_hour(values, now, contact.assault_time), unheard=False)
         contact.check()
         contact.change(now, self.calendar(tx, contact))
@@ -138,7 +139,14 @@ class Contacts:
         fired = fire_each(tx, now, "contacts", "contact_id", found, singly(fire), partial(contacts.put_aside, tx))
         return [*fired, *callbacks.fire_clocks(tx, now, limit)]
 
+    @staticmethod
+    def _check_handed_over(tx: Transaction, values: dict[str, Any]) -> None:
+        to = values.get("handed_over_organization_id")
+        if to and not members.is_active(tx, to):
+            raise Invalid(("contact.handed_over_organization_id", "unknown_code"))
+
     def _add(self, tx: Transaction, caller: Caller, now: datetime, values: dict[str, Any], note: str, **known: Any) -> Contact:
+        self._check_handed_over(tx, values)
         contact = Contact(new_id(), caller.organization_id, now, now, **known, **_to_the_hour(values, now, None))
         contact.check()
         contact.watch(now, self.calendar(tx, contact))

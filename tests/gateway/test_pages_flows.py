@@ -494,6 +494,20 @@ def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(played: Pl
     assert (refused.status_code, 'id="emergency_number_code-error"' in refused.text) == (422, True)
 
 
+def test_a_shift_hands_over_by_one_sheet_and_who_took_it_is_noted(played: PlayedServices) -> None:
+    client = enter(pages(played).test_client())
+    page = client.get("/line/shift").text
+    for title in ("Contactos abiertos", "Llamadas que debemos", "Consultas sin cerrar", "Remisiones que nos esperan"):
+        assert title in page
+    assert "Rosa Méndez" in page, "who took over before"
+    assert "/line/calls/" not in page, "a sheet settles nothing"
+    assert (
+        client.post("/line/shift", data={"form_token": token_of(page), "request_id": "1" * 32}).headers["Location"]
+        == "/line/shift?done=saved"
+    )
+    assert played.last("TakeOverLine").request_id == "1" * 32
+
+
 def test_the_line_sees_the_calls_that_it_owes_and_no_number(played: PlayedServices) -> None:
     client = enter(pages(played).test_client())
     page = client.get("/line").text

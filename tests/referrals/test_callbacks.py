@@ -247,3 +247,18 @@ def test_facts_of_it_hold_ids_codes_and_times(story: Story, service: Service) ->
         row = tx.execute("SELECT payload FROM outbox WHERE subject = %s", (callback.id,)).fetchone()
     assert row is not None
     assert callback.contact_id.encode() not in bytes(row["payload"])
+
+
+# The shift.
+
+
+def test_who_takes_over_the_line_is_kept_with_the_time_and_shown_to_that_line_alone(story: Story, service: Service) -> None:
+    for minutes in range(3):
+        service.clock.set(NOON + timedelta(days=9, minutes=minutes))
+        line(story).TakeOverLine(c.TakeOverLineRequest(request_id=story.request_id()))
+    first = line(story).ListTakeOvers(c.ListTakeOversRequest(page_size=2))
+    rest = line(story).ListTakeOvers(c.ListTakeOversRequest(page_size=2, page_token=first.next_page_token))
+    times = [each.time.ToDatetime() for each in (*first.take_overs, *rest.take_overs)][:3]
+    assert times == sorted(times, reverse=True)
+    assert first.take_overs[0].worker_id == line(story).caller.id
+    assert not line(story, "clinic").ListTakeOvers(c.ListTakeOversRequest()).take_overs

@@ -405,6 +405,8 @@ def line_beginnings() -> dict[str, Beginning]:
         )
 
     return {
+        "TakeOverLine": lambda s: (operator(s), contacts_pb2.TakeOverLineRequest()),
+        "ListTakeOvers": lambda s: (operator(s), contacts_pb2.ListTakeOversRequest(page_size=2)),
         "CreateCallback": agree,
         "ListCallbacks": lambda s: (operator(s), contacts_pb2.ListCallbacksRequest(page_size=2)),
         "SettleCallback": settle,

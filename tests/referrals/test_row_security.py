@@ -24,6 +24,7 @@ WALLED = (
     "contacts",
     "contact_notes",
     "callbacks",
+    "line_take_overs",
     "receipts",
     "referrals",
     "clocks",
@@ -66,6 +67,7 @@ def full(service: Service) -> dict[str, int]:
     story.draft()
     made = story.contact()
     service.public().AddNoteByReference(c.AddNoteByReferenceRequest(reference=made.reference, pin=made.pin, note="she found a phone"))
+    service.as_("hotline", "OPERATOR").TakeOverLine(c.TakeOverLineRequest())
     service.as_("hotline", "OPERATOR").CreateCallback(
         c.CreateCallbackRequest(callback=c.Callback(contact_id=made.contact.id, day_code=c.DAY_BAND_TOMORROW, hour_code=c.HOUR_BAND_NIGHT))
     )
@@ -137,7 +139,7 @@ def test_sender_and_receiver_see_what_is_theirs(service: Service, full: dict[str
         assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []
     with scoped(service, "hotline") as connection:
         line = seen(connection)
-        assert all(line.pop(table) == full[table] for table in ("contacts", "contact_notes", "callbacks"))
+        assert all(line.pop(table) == full[table] for table in ("contacts", "contact_notes", "callbacks", "line_take_overs"))
         assert set(line.values()) == {0}
 
 

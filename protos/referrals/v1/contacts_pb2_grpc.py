@@ -60,6 +60,16 @@ class ContactsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.UpdateContactRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.Contact.FromString,
                 _registered_method=True)
+        self.TakeOverLine = channel.unary_unary(
+                '/enlace.referrals.v1.Contacts/TakeOverLine',
+                request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.TakeOverLineRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.TakeOver.FromString,
+                _registered_method=True)
+        self.ListTakeOvers = channel.unary_unary(
+                '/enlace.referrals.v1.Contacts/ListTakeOvers',
+                request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListTakeOversRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListTakeOversResponse.FromString,
+                _registered_method=True)
         self.CreateCallback = channel.unary_unary(
                 '/enlace.referrals.v1.Contacts/CreateCallback',
                 request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.CreateCallbackRequest.SerializeToString,
@@ -120,6 +130,20 @@ class ContactsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TakeOverLine(self, request, context):
+        """Notes that the caller, whoever has the next shift, has read the list of what is open on the line and takes it over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTakeOvers(self, request, context):
+        """Lists who took over the line of the caller's organisation and when, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateCallback(self, request, context):
         """Agrees with a caller on a time to call her back; another time for the same contact takes the place of the one before. Of a person with a file her safe-contact
         plan decides: it must name the phone.
@@ -169,6 +193,16 @@ def add_ContactsServicer_to_server(servicer, server):
                     servicer.UpdateContact,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.UpdateContactRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.Contact.SerializeToString,
+            ),
+            'TakeOverLine': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakeOverLine,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.TakeOverLineRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.TakeOver.SerializeToString,
+            ),
+            'ListTakeOvers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTakeOvers,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListTakeOversRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListTakeOversResponse.SerializeToString,
             ),
             'CreateCallback': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateCallback,
@@ -322,6 +356,60 @@ class Contacts:
             '/enlace.referrals.v1.Contacts/UpdateContact',
             protos_dot_referrals_dot_v1_dot_contacts__pb2.UpdateContactRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_contacts__pb2.Contact.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TakeOverLine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Contacts/TakeOverLine',
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.TakeOverLineRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.TakeOver.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTakeOvers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Contacts/ListTakeOvers',
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.ListTakeOversRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.ListTakeOversResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,10 @@ class ContactsStub:
     """
     UpdateContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.UpdateContactRequest, _contacts_pb2.Contact]
     """Saves further triage answers, outcome or person; the urgency is derived again."""
+    TakeOverLine: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.TakeOverLineRequest, _contacts_pb2.TakeOver]
+    """Notes that the caller, whoever has the next shift, has read the list of what is open on the line and takes it over."""
+    ListTakeOvers: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListTakeOversRequest, _contacts_pb2.ListTakeOversResponse]
+    """Lists who took over the line of the caller's organisation and when, newest first."""
     CreateCallback: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.CreateCallbackRequest, _contacts_pb2.Callback]
     """Agrees with a caller on a time to call her back; another time for the same contact takes the place of the one before. Of a person with a file her safe-contact
     plan decides: it must name the phone.
@@ -79,6 +83,10 @@ class ContactsAsyncStub(ContactsStub):
     """
     UpdateContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.UpdateContactRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
     """Saves further triage answers, outcome or person; the urgency is derived again."""
+    TakeOverLine: _aio.UnaryUnaryMultiCallable[_contacts_pb2.TakeOverLineRequest, _contacts_pb2.TakeOver]  # type: ignore[assignment]
+    """Notes that the caller, whoever has the next shift, has read the list of what is open on the line and takes it over."""
+    ListTakeOvers: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListTakeOversRequest, _contacts_pb2.ListTakeOversResponse]  # type: ignore[assignment]
+    """Lists who took over the line of the caller's organisation and when, newest first."""
     CreateCallback: _aio.UnaryUnaryMultiCallable[_contacts_pb2.CreateCallbackRequest, _contacts_pb2.Callback]  # type: ignore[assignment]
     """Agrees with a caller on a time to call her back; another time for the same contact takes the place of the one before. Of a person with a file her safe-contact
     plan decides: it must name the phone.
@@ -136,6 +144,22 @@ class ContactsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.Contact, _abc.Awaitable[_contacts_pb2.Contact]]:
         """Saves further triage answers, outcome or person; the urgency is derived again."""
+
+    @_abc_1.abstractmethod
+    def TakeOverLine(
+        self,
+        request: _contacts_pb2.TakeOverLineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.TakeOver, _abc.Awaitable[_contacts_pb2.TakeOver]]:
+        """Notes that the caller, whoever has the next shift, has read the list of what is open on the line and takes it over."""
+
+    @_abc_1.abstractmethod
+    def ListTakeOvers(
+        self,
+        request: _contacts_pb2.ListTakeOversRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ListTakeOversResponse, _abc.Awaitable[_contacts_pb2.ListTakeOversResponse]]:
+        """Lists who took over the line of the caller's organisation and when, newest first."""
 
     @_abc_1.abstractmethod
     def CreateCallback(

@@ -22,6 +22,7 @@ CREATE TABLE callbacks (
 );
 CREATE UNIQUE INDEX callbacks_owed ON callbacks (contact_id) WHERE outcome_code = '';
 CREATE INDEX callbacks_of_line ON callbacks (organization_id, clock_due_time, id) WHERE outcome_code = '';
+CREATE INDEX callbacks_changed ON callbacks (organization_id, update_time DESC);
 CREATE INDEX callbacks_clock ON callbacks (clock_next_time) WHERE clock_next_time IS NOT NULL;
 ALTER TABLE callbacks ENABLE ROW LEVEL SECURITY;
 CREATE POLICY callbacks_scope ON callbacks USING (scope_view() = 'system' OR organization_id = scope_organization());

@@ -108,6 +108,19 @@ class ContactsServicer:
             )
         )
 
+    def TakeOverLine(self, request: pb.TakeOverLineRequest, call: Call) -> pb.TakeOver:
+        now = call.clock.now()
+        self._usecases.take_over(call.tx, call.caller, now)
+        return pb.TakeOver(worker_id=call.caller.id, time=timestamp(now))
+
+    def ListTakeOvers(self, request: pb.ListTakeOversRequest, call: Call) -> pb.ListTakeOversResponse:
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        found, more = self._usecases.taken_over(call.tx, call.caller, size, after)
+        return pb.ListTakeOversResponse(
+            take_overs=[pb.TakeOver(worker_id=who, time=timestamp(time)) for who, time in found],
+            next_page_token=self._pages.token(request, more),
+        )
+
     def CreateCallback(self, request: pb.CreateCallbackRequest, call: Call) -> pb.Callback:
         now, said = call.clock.now(), request.callback
         hours = hours_of(_day(said.day_code, "callback."), _hour(said.hour_code, "callback."), now, "callback.")

@@ -36,7 +36,7 @@ from services.referrals.domain.person import FieldGroup
 from services.referrals.domain.reading import Reading, told_plainly
 from services.referrals.domain.referral import Referral, assault_to_the_hour
 from services.referrals.store import callbacks as callback_book
-from services.referrals.store import contact_notes, contacts, members, referrals
+from services.referrals.store import contact_notes, contacts, members, referrals, take_overs
 from services.referrals.store.contact_notes import ContactNotes
 from services.referrals.store.contacts import Contacts as Book
 from services.referrals.store.people import People as Files
@@ -124,6 +124,16 @@ class Contacts:
         contact.change(now, self.calendar(tx, contact))
         self._book.change(tx, contact, note)
         return contact, old_note if note is None else note
+
+    def take_over(self, tx: Transaction, caller: Caller, now: datetime) -> None:
+        """The next shift has read what is open."""
+        take_overs.add(tx, caller.organization_id, caller.id, now)
+
+    def taken_over(
+        self, tx: Transaction, caller: Caller, limit: int, after: Position | None
+    ) -> tuple[list[tuple[str, datetime]], Position | None]:
+        """Who took over the own line, and when."""
+        return take_overs.page(tx, caller.organization_id, limit, after)
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> Sequence[ContactFired | CallbackFired]:
         """Notes the clock levels that are reached, also of the calls that are owed; returns what was told."""

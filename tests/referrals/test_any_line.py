@@ -272,3 +272,18 @@ def test_she_hears_who_read_what_she_said_also_without_a_file(story: Story) -> N
         at(client, contact)
     (found,) = looked(story, made)
     assert (found.need_group_code, list(found.field_groups), found.count) == ("", [people_pb2.FIELD_GROUP_NOTES], 2)
+    referral_for(story, made)
+    at(line(story), made.contact)
+    (found,) = looked(story, made)
+    assert found.count == 3, "each reading once, also those from before there was a file"
+
+
+def test_what_she_says_is_sealed_with_the_key_of_the_file_for_which_something_was_asked(story: Story, service: Service) -> None:
+    made = story.contact()
+    sent, operator = referral_for(story, made)
+    say(story, made, "tepezcuintle")
+    with service.database.transaction(SYSTEM) as tx:
+        row = tx.execute("SELECT person_id FROM contact_notes WHERE contact_id = %s", (made.contact.id,)).fetchone()
+    assert row is not None
+    assert row["person_id"] == sent.person_id
+    assert [later.note for later in at(operator, made.contact).later_notes] == ["tepezcuintle"]

@@ -19,6 +19,7 @@ from services.referrals.usecases.deadlines import DeadlineScheduler
 from tests.builders import NOON, refusal, refusal_with_fields
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_any_line import call_again, line
+from tests.referrals.test_contacts import referral_for
 
 TOMORROW, EVENING, NIGHT = c.DAY_BAND_TOMORROW, c.HOUR_BAND_EVENING, c.HOUR_BAND_NIGHT
 NOT_SAFE = ("FAILED_PRECONDITION", "call_not_safe")
@@ -262,3 +263,31 @@ def test_who_takes_over_the_line_is_kept_with_the_time_and_shown_to_that_line_al
     assert times == sorted(times, reverse=True)
     assert first.take_overs[0].worker_id == line(story).caller.id
     assert not line(story, "clinic").ListTakeOvers(c.ListTakeOversRequest()).take_overs
+
+
+# Her plan, wherever it stands.
+
+
+def test_the_plan_of_the_file_for_which_something_was_asked_counts_too(story: Story, service: Service) -> None:
+    made = story.contact()
+    sent, _ = referral_for(story, made)
+    assert refusal(partial(agree, story, made.contact.id)) == NOT_SAFE, "her plan says none, though the contact names no file"
+    person = line(story).GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
+    plan(story, person, people_pb2.SAFE_CHANNEL_PHONE)
+    assert agree(story, made.contact.id).person_id == person.id
+    assert [callback.person_id for callback in owed(story, made)] == [person.id]
+    plan(story, person, people_pb2.SAFE_CHANNEL_VISIT)
+    assert not owed(story, made)
+
+
+def test_what_her_plan_at_one_line_forbids_no_other_line_agrees_on(story: Story) -> None:
+    made = story.contact()
+    again, clinic = call_again(story, made), line(story, "clinic")
+    wanted = c.Callback(contact_id=again.contact.id, day_code=TOMORROW, hour_code=EVENING)
+    request = c.CreateCallbackRequest(callback=wanted)
+    callback = clinic.CreateCallback(request)
+    person = file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
+    assert (callback.person_id, owed(story, again, clinic)[0].person_id) == ("", ""), "of another's file nothing is told"
+    plan(story, person, people_pb2.SAFE_CHANNEL_NONE)
+    assert not owed(story, again, clinic), "what was agreed on ends"
+    assert refusal(lambda: clinic.CreateCallback(request)) == NOT_SAFE

@@ -10,7 +10,7 @@ from chassis.errors import Exhausted, Unauthenticated
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, forms, names, session, words
+from services.gateway import access, forms, names, origin, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.pages import my_referral
@@ -176,6 +176,8 @@ def asked_for(identifier: str) -> list[r.Referral]:
 def create() -> Response | str | tuple[str, int]:
     """Records the contact and shows reference and PIN, once: the answer to this form is the only place where they stand. Of what is closed nobody needs them."""
     said, reference, pin = contact(), forms.text("reference"), forms.text("pin")
+    if reference:
+        origin.tell(origin.device())  # from which she, or an operator in her name, was right just now
     try:
         answer = clients().contacts.CreateContact(
             c.CreateContactRequest(contact=said, pin=pin, reference=reference, request_id=forms.request_id())

@@ -124,8 +124,8 @@ class ContactsServicer:
     def CreateCallback(self, request: pb.CreateCallbackRequest, call: Call) -> pb.Callback:
         now, said = call.clock.now(), request.callback
         hours = hours_of(_day(said.day_code, "callback."), _hour(said.hour_code, "callback."), now, "callback.")
-        callback, contact = self._callbacks.create(call.tx, now, object_id(said.contact_id), hours)
-        return wire.callback_message(callback, contact.reference_hint, contact.person_id)
+        callback, contact, person_id = self._callbacks.create(call.tx, now, object_id(said.contact_id), hours)
+        return wire.callback_message(callback, contact.reference_hint, person_id)
 
     def ListCallbacks(self, request: pb.ListCallbacksRequest, call: Call) -> pb.ListCallbacksResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
@@ -139,8 +139,10 @@ class ContactsServicer:
         if outcome not in (REACHED, AGAIN, GIVEN_UP):
             raise Invalid(("outcome_code", "unknown_code"))
         hours = hours_of(_day(request.day_code), _hour(request.hour_code), now) if outcome == AGAIN else None
-        callback, contact = self._callbacks.settle(call.tx, call.caller, now, object_id(request.id), version(request.etag), outcome, hours)
-        return wire.callback_message(callback, contact.reference_hint, contact.person_id)
+        callback, contact, person_id = self._callbacks.settle(
+            call.tx, call.caller, now, object_id(request.id), version(request.etag), outcome, hours
+        )
+        return wire.callback_message(callback, contact.reference_hint, person_id)
 
 
 class ReferencesServicer:

@@ -11,6 +11,7 @@ from chassis.wire import Position
 from services.referrals import wire
 from services.referrals.domain.callback import Callback
 from services.referrals.domain.deadline import Deadline, DeadlineKind
+from services.referrals.store import contacts
 from services.referrals.store.referrals import CLOCK
 
 _PLAIN = [each.name for each in fields(Callback) if each.name != "clock"]
@@ -64,9 +65,8 @@ def owed_to(tx: Transaction, contact_ids: Sequence[str]) -> list[Callback]:
 
 
 def owed_to_person(tx: Transaction, person_id: str) -> list[Callback]:
-    """The same by her file."""
-    rows = tx.execute("SELECT id FROM contacts WHERE person_id = %s", (person_id,))
-    return owed_to(tx, [row["id"] for row in rows])
+    """The same by her file, at whichever line."""
+    return owed_to(tx, contacts.of_person(tx, person_id))
 
 
 def page(
@@ -75,7 +75,8 @@ def page(
     """What an organisation owes, the earliest due first, each with the hint and the person of its contact, and where the next page goes on."""
     time, identifier = after or ("-infinity", "")
     rows = tx.execute(
-        "SELECT b.*, c.reference_hint, c.person_id, b.clock_due_time::text AS key FROM callbacks b JOIN contacts c ON c.id = b.contact_id"
+        "SELECT b.*, c.reference_hint, coalesce(nullif(c.person_id, ''), (SELECT min(person_id) FROM referrals WHERE contact_id = c.id), '')"
+        " AS person_id, b.clock_due_time::text AS key FROM callbacks b JOIN contacts c ON c.id = b.contact_id"
         " WHERE b.organization_id = %s AND b.outcome_code = '' AND (b.clock_due_time, b.id) > (%s::timestamptz, %s)"
         " ORDER BY b.clock_due_time, b.id LIMIT %s",
         (organization_id, time, identifier, limit + 1),

@@ -5,7 +5,7 @@ from datetime import datetime
 from chassis.db import Transaction
 from chassis.errors import Conflict
 from chassis.sealing import Key, Keyring
-from services.referrals.domain.contact import Contact, LaterNote
+from services.referrals.domain.contact import LaterNote
 from services.referrals.store.people import People
 
 
@@ -16,14 +16,17 @@ class ContactNotes:
         self._keyring = keyring
         self._people = people
 
-    def add(self, tx: Transaction, contact: Contact, note: str, now: datetime) -> None:
-        """Keeps a note; the contact is this transaction's. What she says after her file was erased is the line's to keep, like that of who has none."""
-        row = tx.execute("SELECT count(*) AS count FROM contact_notes WHERE contact_id = %s", (contact.id,)).fetchone()
+    def add(self, tx: Transaction, contact_id: str, person_id: str, note: str, now: datetime) -> None:
+        """Keeps a note of a contact, which is this transaction's; `person_id`: her file, if she has one.
+
+        What she says after that was erased is the line's to keep, like that of who has none.
+        """
+        row = tx.execute("SELECT count(*) AS count FROM contact_notes WHERE contact_id = %s", (contact_id,)).fetchone()
         number = row["count"] if row else 0
-        key = self._key(tx, contact.person_id)
+        key = self._key(tx, person_id)
         tx.execute(
             "INSERT INTO contact_notes (contact_id, number, person_id, time, sealed) VALUES (%s, %s, %s, %s, %s)",
-            (contact.id, number, contact.person_id if key else "", now, (key or self._keyring).seal(note, _context(contact.id, number))),
+            (contact_id, number, person_id if key else "", now, (key or self._keyring).seal(note, _context(contact_id, number))),
         )
 
     def of(self, tx: Transaction, contact_id: str) -> list[LaterNote]:

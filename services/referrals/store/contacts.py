@@ -1,6 +1,7 @@
 """Contacts of the line, and the references by which callers are known."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 
@@ -96,6 +97,23 @@ def of_caller(tx: Transaction, first_id: str, *, for_update: bool = False) -> li
         (first_id, first_id),
     )
     return [_read(row) for row in rows]
+
+
+def people_of(tx: Transaction, own: Sequence[Contact]) -> list[str]:
+    """The files of somebody by her contacts: theirs, and those for which something was asked in their names. In order, for that is how turns are taken."""
+    rows = tx.execute("SELECT DISTINCT person_id FROM referrals WHERE contact_id = ANY(%s)", ([contact.id for contact in own],))
+    return sorted({*(contact.person_id for contact in own), *(row["person_id"] for row in rows)} - {""})
+
+
+def of_person(tx: Transaction, person_id: str) -> list[str]:
+    """All contacts of whoever has this file, by all that are known by one reference with hers."""
+    rows = tx.execute(
+        "WITH hers AS (SELECT coalesce(nullif(tied_to_id, ''), id) AS first FROM contacts WHERE person_id = %(person)s"
+        " OR id IN (SELECT contact_id FROM referrals WHERE person_id = %(person)s AND contact_id <> ''))"
+        " SELECT id FROM contacts WHERE id IN (SELECT first FROM hers) OR (tied_to_id <> '' AND tied_to_id IN (SELECT first FROM hers))",
+        {"person": person_id},
+    )
+    return [row["id"] for row in rows]
 
 
 def hold(tx: Transaction, identifier: str) -> Contact:

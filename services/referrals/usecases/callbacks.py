@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from chassis.db import Transaction
+from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import Conflict, Stale
 from chassis.ids import new_id
 from chassis.tokens import Caller
@@ -34,17 +34,17 @@ class Callbacks:
     def __init__(self, files: Files) -> None:
         self._files = files
 
-    def create(self, tx: Transaction, now: datetime, contact_id: str, hours: Hours) -> tuple[Callback, Contact]:
-        """An operator agreed on it with the caller."""
+    def create(self, tx: Transaction, now: datetime, contact_id: str, hours: Hours) -> tuple[Callback, Contact, str]:
+        """An operator agreed on it with the caller. Returned with its contact and her file."""
         contact = contacts.hold(tx, contact_id)
-        self._check_plan(tx, contact)
-        return self._owe(tx, now, contact, hours, [contact_id], by_herself=False), contact
+        person_id = self._check_plans(tx, contact)
+        return self._owe(tx, now, contact, hours, [contact_id], by_herself=False), contact, person_id
 
     def ask(self, tx: Transaction, now: datetime, own: Sequence[Contact], people: Sequence[str], hours: Hours) -> None:
         """She asks for it herself, through the contacts that are hers: the last line that she called calls."""
         if not self.may_ask(tx, people, for_update=True):
             raise Conflict("call_not_safe")
-        known = [contact for contact in own if contact.person_id] or own
+        known = [contact for contact in own if contacts.people_of(tx, [contact])]
         self._owe(tx, now, known[-1], hours, [contact.id for contact in own], by_herself=True)
 
     def may_ask(self, tx: Transaction, people: Sequence[str], *, for_update: bool = False) -> bool:
@@ -59,11 +59,12 @@ class Callbacks:
 
     def settle(
         self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, outcome_code: str, hours: Hours | None
-    ) -> tuple[Callback, Contact]:
-        """What came of it; `hours`: when it is tried again."""
+    ) -> tuple[Callback, Contact, str]:
+        """What came of it; `hours`: when it is tried again. Returned with its contact and her file."""
         contact = contacts.hold(tx, callbacks.contact_of(tx, identifier))  # contact, file, callback: in this order everybody takes turns
+        person_id = next(iter(contacts.people_of(tx, [contact])), "")
         if outcome_code == AGAIN:
-            self._check_plan(tx, contact)
+            self._check_plans(tx, contact)
         callback = callbacks.hold(tx, identifier)
         if callback.step_version != version:
             raise Stale
@@ -73,11 +74,18 @@ class Callbacks:
         else:
             callback.settle(now, outcome_code, caller.id)
         callbacks.keep(tx, callback, "changed" if outcome_code == AGAIN else "settled")
-        return callback, contact
+        return callback, contact, person_id
 
-    def _check_plan(self, tx: Transaction, contact: Contact) -> None:
-        if contact.person_id:
-            self._files.get(tx, contact.person_id, for_update=True).check_callable()
+    def _check_plans(self, tx: Transaction, contact: Contact) -> str:
+        """Her file at this line must say that she may be called, and none at another that she may not. Returns the former; empty where there is none."""
+        own = contacts.people_of(tx, [contact])
+        elevate_to_system_scope(tx)  # that nobody may call her is told to whoever might
+        everywhere = contacts.people_of(tx, contacts.of_caller(tx, contact.tied_to_id or contact.id))
+        for person_id in everywhere:
+            person = self._files.get(tx, person_id, for_update=True)
+            if person_id in own or person.safe_contact_channel:
+                person.check_callable()
+        return next(iter(own), "")
 
     @staticmethod
     def _owe(tx: Transaction, now: datetime, contact: Contact, hours: Hours, contact_ids: Sequence[str], *, by_herself: bool) -> Callback:

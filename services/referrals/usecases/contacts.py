@@ -99,8 +99,8 @@ class Contacts:
         later = self._notes.of(tx, identifier)
         if note or later:
             trail.append(Entry("read_contact", identifier, "", (FieldGroup.NOTES.value,)))
-            if contact.person_id:
-                trail.append(Entry("read_contact", contact.person_id, "", (FieldGroup.NOTES.value, f"contact:{identifier}")))
+            for person_id in contacts.people_of(tx, [contact]):
+                trail.append(Entry("read_contact", person_id, "", (FieldGroup.NOTES.value, f"contact:{identifier}")))
         return contact, note, later
 
     def page(
@@ -245,19 +245,20 @@ class References:
         for contact in contacts.of_caller(tx, first.id, for_update=True):
             if contact_notes.count_since(tx, contact.id, now - SAID_WITHIN) >= MOST_SAID:
                 raise Conflict("too_much_said")
-            self._notes.add(tx, contact, note, now)
+            people = contacts.people_of(tx, [contact])
+            self._notes.add(tx, contact.id, contact.person_id or next(iter(people), ""), note, now)
             contact.hear(now, self._operators.calendar(tx, contact))
             contacts.keep(tx, contact, "told")
 
     def ask_for_call(self, tx: Transaction, first: Contact, hours: Hours) -> None:
         """She says when she can be called."""
         own = contacts.of_caller(tx, first.id, for_update=True)
-        self._calls.ask(tx, self._clock.now(), own, self._people_of(tx, own), hours)
+        self._calls.ask(tx, self._clock.now(), own, contacts.people_of(tx, own), hours)
 
     def standing(self, tx: Transaction, first: Contact) -> Standing:
         """What was asked for her and who may open what, as it is now."""
         now, own = self._clock.now(), contacts.of_caller(tx, first.id)
-        people = self._people_of(tx, own)
+        people = contacts.people_of(tx, own)
         standing = Standing(files=len(people))
         standing.may_ask_for_call = self._calls.may_ask(tx, people)
         standing.call = callback_book.hours_owed(tx, [contact.id for contact in own])
@@ -277,7 +278,7 @@ class References:
     def withdraw_consent(self, tx: Transaction, first: Contact, trail: list[Entry]) -> None:
         """Ends everything that was allowed or asked for of her, by whomever."""
         own = contacts.of_caller(tx, first.id)
-        people = self._people_of(tx, own)
+        people = contacts.people_of(tx, own)
         for contact in own:
             cancel_of(tx, self._clock.now(), contact.id, people)
         for person_id in people:
@@ -287,7 +288,7 @@ class References:
     def withdraw_one(self, tx: Transaction, first: Contact, key: str, trail: list[Entry]) -> None:
         """Ends one thing that was asked for, with the consent on which it stands. What has ended stays as it is."""
         own = contacts.of_caller(tx, first.id)
-        found = [referral for referral in self._asked(tx, own, self._people_of(tx, own)) if self.key_of(first, referral) == key]
+        found = [referral for referral in self._asked(tx, own, contacts.people_of(tx, own)) if self.key_of(first, referral) == key]
         if not found:
             raise NotFound
         if found[0].state in LIVE:
@@ -300,8 +301,10 @@ class References:
     def readings(self, tx: Transaction, first: Contact) -> list[Reading]:
         """Who looked at her files, and at what she said on the line, told by day and kind of organisation."""
         own = contacts.of_caller(tx, first.id)
-        about = [*self._people_of(tx, own), *(contact.id for contact in own if not contact.person_id)]
-        rows = [row for each in about for row in audit.readings(tx, each, READING, limit=_MOST_READINGS)]
+        also = {f"contact:{contact.id}" for contact in own}  # a reading of a contact is on the trail of a file too
+        about = [*contacts.people_of(tx, own), *(contact.id for contact in own)]
+        found = [row for each in about for row in audit.readings(tx, each, READING, limit=_MOST_READINGS)]
+        rows = [row for row in found if also.isdisjoint(row["detail_codes"])]
         return told_plainly(rows, members.types(tx, {row["organization_id"] for row in rows}))
 
     def confirm_help(self, tx: Transaction, first: Contact, help_came: bool) -> None:
@@ -313,12 +316,6 @@ class References:
     def _asked(tx: Transaction, own: Sequence[Contact], people: Sequence[str]) -> list[Referral]:
         of_contacts = [referral for contact in own for referral in referrals.of_contact(tx, contact.id)]
         return list({referral.id: referral for referral in (*referrals.of_people(tx, people), *of_contacts)}.values())
-
-    @staticmethod
-    def _people_of(tx: Transaction, own: Sequence[Contact]) -> list[str]:
-        """The files that are hers: the contacts', and those for which something was asked in their names. In order, for that is how turns are taken."""
-        asked = {referral.person_id for contact in own for referral in referrals.of_contact(tx, contact.id)}
-        return sorted({*(contact.person_id for contact in own), *asked} - {""})
 
 
 def _to_the_hour(values: dict[str, Any], now: datetime, known: datetime | None) -> dict[str, Any]:

@@ -93,6 +93,7 @@ class People:
         person.plan_contact(plan, now)
         self._files.change(tx, person, plan=plan)
         if not person.may_be_called:
+            elevate_to_system_scope(tx)  # another line may have agreed on it
             callbacks.end(tx, now, callback_book.owed_to_person(tx, identifier), caller.id)
         return person
 

@@ -385,8 +385,14 @@ def test_what_she_adds_goes_in_a_form_and_what_was_wrong_with_it_is_said_there(p
         played.answers["AddNoteByReference"] = refused
         answer = client.post("/my-referral/note", data=data)
         assert (answer.status_code, said in answer.text) == (200, True)
-    played.answers["AddNoteByReference"] = errors.Invalid(("pin", "malformed"))
-    assert client.post("/my-referral/note", data=data).status_code == 401
+        assert 'class="note bad"' in answer.text
+    for wrong, status in ((errors.Unauthenticated("reference_or_pin_wrong"), 401), (errors.Exhausted("too_many_attempts", 60), 429)):
+        played.answers["GetReferenceStatus"] = wrong
+        played.answers["AddNoteByReference"] = errors.Invalid(("note", "required"))
+        answer = client.post("/my-referral/note", data=data)
+        assert (answer.status_code, "escriba la explicación" in answer.text) == (status, False), (
+            "what is wrong is told to whom the PIN is right"
+        )
 
 
 def test_she_stops_one_request_and_what_is_said_follows_from_how_it_stands(played: PlayedServices) -> None:

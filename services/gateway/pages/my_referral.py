@@ -17,7 +17,6 @@ from services.gateway.i18n import gettext as _
 from services.gateway.i18n import ngettext
 
 blueprint = Blueprint("my_referral", __name__)
-CREDENTIAL = frozenset({"reference", "pin"})
 
 
 @blueprint.get("/my-referral")
@@ -44,14 +43,11 @@ def answered(
     reference, pin, device = forms.text("reference"), forms.text("pin"), origin.device()
     origin.tell(device)
     try:
-        status = ask(reference, pin)
-        said = say(status)
+        status, said, refused = outcome_of(ask, say, reference, pin)
     except Exhausted as refusal:
         return again(problem_of(refusal), reference), 429
-    except (Unauthenticated, Invalid, Conflict) as refusal:
-        if not isinstance(refusal, Conflict) and CREDENTIAL.issuperset(what_is_wrong(refusal)):
-            return again(problem_of(refusal), reference), 401
-        said, status = "; ".join(forms.problems(refusal).values()), ask_status(reference, pin)
+    except (Unauthenticated, Invalid) as refusal:
+        return again(problem_of(refusal), reference), 401
     response = make_response(
         render_template(
             "my_status.html",
@@ -59,6 +55,7 @@ def answered(
             reference=reference,
             pin=pin,
             said=said,
+            refused=refused,
             contact_id=contact_of(reference, pin),
             readings=readings_of(reference, pin),
         )
@@ -67,9 +64,15 @@ def answered(
     return response
 
 
-def what_is_wrong(refusal: Refusal) -> set[str]:
-    """The fields that a refusal names."""
-    return {name for name, _reason in refusal.violations} if isinstance(refusal, Invalid) else set()
+def outcome_of(
+    ask: Callable[[str, str], c.ReferenceStatus], say: Callable[[c.ReferenceStatus], str], reference: str, pin: str
+) -> tuple[c.ReferenceStatus, str, bool]:
+    """How things stand, what is said of what she asked, and whether it was refused; only to whom the PIN is right."""
+    try:
+        status = ask(reference, pin)
+        return status, say(status), False
+    except (Invalid, Conflict) as refusal:  # a form that is not whole is refused before anybody looks at the PIN
+        return ask_status(reference, pin), "; ".join(forms.problems(refusal).values()), True
 
 
 def problem_of(refusal: Refusal) -> str:

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from demo.campaigns import code
 from demo.network import Network, id_of
 from demo.story import File, Story
-from services.referrals.domain.contact import Contact, Triage
+from services.referrals.domain.contact import Contact
 from services.referrals.domain.deadline import Calendar, Urgency
 from services.referrals.domain.person import Coarse, Identity, Person, SafeContact
+from services.referrals.domain.triage import Triage
 
 IMMEDIATE, EMERGENCY, URGENT, NORMAL = Urgency.IMMEDIATE, Urgency.EMERGENCY, Urgency.URGENT, Urgency.NORMAL
 

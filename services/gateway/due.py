@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from protos.referrals.v1.contacts_pb2 import Contact
+from protos.referrals.v1.contacts_pb2 import Callback, Contact
 from protos.referrals.v1.enquiries_pb2 import ENQUIRY_STATE_OPEN, Enquiry
 from protos.referrals.v1.referrals_pb2 import CLOCK_KIND_ACKNOWLEDGE, Clock, DeadlinePolicy, PolicyDeadline, Referral
 from services.gateway import i18n, vocabulary, words
@@ -29,8 +29,8 @@ class Due:
     length: int = 1
 
 
-def due(watched: Referral | Contact) -> Due | None:
-    """The earliest running clock of a referral or a contact, or None where nobody owes anything."""
+def due(watched: Referral | Contact | Callback) -> Due | None:
+    """The earliest running clock of a referral, a contact or a call that is owed, or None where nobody owes anything."""
     running = [clock for clock in watched.clocks if not i18n.moment(clock.stop_time)]
     if not running:
         return None

@@ -4,7 +4,7 @@ The catalogues are read from their .po files when the process starts, so that wh
 language in its address, a session in its cookie; nobody else is remembered.
 """
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import flask_babel
 from babel import Locale
-from babel.dates import format_datetime
+from babel.dates import format_date, format_datetime
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
@@ -147,6 +147,11 @@ def day(stamp: Timestamp | None) -> str:
     """A date in the reader's form."""
     at = moment(stamp)
     return written(at, "d MMM y") if at else "–"
+
+
+def day_of(text: str) -> str:
+    """A full-date of a contract, the same way: it is a day wherever it is read."""
+    return str(format_date(date.fromisoformat(text), "d MMM y", locale=locale()))
 
 
 def this_day() -> str:

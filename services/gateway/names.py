@@ -48,11 +48,11 @@ def names(organizations: Iterable[str] = (), services: Iterable[str] = (), worke
     return Names({o.id: o for o in answer.organizations}, {s.id: s for s in answer.services}, dict(answer.worker_names))
 
 
-def names_of(referrals: Iterable[Referral]) -> Names:
-    """The names that a list of referrals needs."""
+def names_of(referrals: Iterable[Referral], organizations: Iterable[str] = ()) -> Names:
+    """The names that a list of referrals needs, and those of more organisations."""
     listed = list(referrals)
     both = {r.sender_organization_id for r in listed} | {r.receiver_organization_id for r in listed}
-    return names(both, (r.service_id for r in listed), (r.responsible_worker_id for r in listed))
+    return names({*both, *organizations}, (r.service_id for r in listed), (r.responsible_worker_id for r in listed))
 
 
 class Taxonomy:

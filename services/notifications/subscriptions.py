@@ -17,14 +17,14 @@ Handler = Callable[[Transaction, Fact], None]
 
 
 def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
-    """Tells of referrals and enquiries, and of contacts and receipts what has a notice of its own."""
+    """Tells of referrals and enquiries, and of contacts, calls that are owed and receipts what has a notice of its own."""
 
     def handle(tx: Transaction, fact: Fact) -> None:
         if wire.verb_of(fact, "referral"):
             hear.referral(tx, fact, clock.now(), public_url=public_url, by_email=by_email)
         elif wire.verb_of(fact, "enquiry"):
             hear.enquiry(tx, fact, clock.now(), public_url=public_url, by_email=by_email)
-        elif name := next((name for name in ("contact", "receipt") if wire.verb_of(fact, name)), ""):
+        elif name := next((name for name in ("contact", "callback", "receipt") if wire.verb_of(fact, name)), ""):
             hear.subject(tx, fact, name, clock.now(), by_email=by_email)
         else:
             raise NewerKind

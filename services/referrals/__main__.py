@@ -30,10 +30,12 @@ from services.referrals.rpc.plans import PlansServicer
 from services.referrals.rpc.referrals import ReferralsServicer
 from services.referrals.store import contacts as contact_book
 from services.referrals.store import enquiries as enquiry_book
+from services.referrals.store.contact_notes import ContactNotes
 from services.referrals.store.contacts import Contacts as ContactBook
 from services.referrals.store.members import view_of
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
+from services.referrals.usecases.callbacks import Callbacks
 from services.referrals.usecases.contacts import OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, References
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from services.referrals.usecases.enquiries import OF_A_LOOKER, Enquiries
@@ -87,9 +89,10 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
     policies = Policies()
     referrals = Referrals(files, receipts, plans, policies)
     people = People(files, referrals, receipts, plans)
-    contacts = Contacts(book, files, policies)
+    notes, callbacks = ContactNotes(keyring, files), Callbacks(files)
+    contacts = Contacts(book, notes, files, policies)
     pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS)
-    references = References(book, files, receipts, referrals, people, pins, clock)
+    references = References(book, notes, files, receipts, referrals, people, contacts, callbacks, pins, clock)
     names = Names(files, Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER), clock)
     enquiries = Enquiries(files, Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER), clock, policies)
     watch = Watch(database)
@@ -111,7 +114,7 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
             ),
             (referrals_pb2.DESCRIPTOR.services_by_name["Statistics"], StatisticsServicer()),
             (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleServicer(people, names, pages)),
-            (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts, references, pages)),
+            (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts, references, callbacks, pages)),
             (campaigns_pb2.DESCRIPTOR.services_by_name["Campaigns"], CampaignsServicer(pages)),
             (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesServicer(references)),
             (enquiries_pb2.DESCRIPTOR.services_by_name["Enquiries"], EnquiriesServicer(enquiries, pages)),

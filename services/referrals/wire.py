@@ -10,15 +10,17 @@ from google.protobuf.descriptor import FieldDescriptor
 from chassis.outbox import Fact
 from chassis.wire import EnumCodec, etag, number, numbers, timestamp, word
 from protos.referrals.v1 import contacts_pb2, enquiries_pb2, facts_pb2, people_pb2, referrals_pb2
+from services.referrals.domain.callback import Callback
 from services.referrals.domain.chain import Link
 from services.referrals.domain.codes import short_code
 from services.referrals.domain.consent import Receipt
-from services.referrals.domain.contact import Contact, Triage
+from services.referrals.domain.contact import Contact, LaterNote
 from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
 from services.referrals.domain.enquiry import Enquiry, EnquiryEvent
 from services.referrals.domain.lifecycle import CAME_BACK, LIVE, Side, State
 from services.referrals.domain.person import GROUP_OF, Coarse, FieldGroup, Identity, Person, SafeContact
 from services.referrals.domain.referral import Actor, Event, Referral
+from services.referrals.domain.triage import Triage
 
 TOPIC = "enlace.referrals.v1"
 STATES, URGENCIES = EnumCodec(referrals_pb2.State, State), EnumCodec(referrals_pb2.Urgency, Urgency)
@@ -62,7 +64,7 @@ def _whose_turn(referral: Referral, actor: Actor) -> str:
 
 
 def contact_fact(contact: Contact, verb: str) -> Fact:
-    """recorded or changed."""
+    """recorded, changed, told, waiting or escalated."""
     message = facts_pb2.ContactFact(
         contact_id=contact.id,
         organization_id=contact.organization_id,
@@ -96,6 +98,17 @@ def enquiry_facts(enquiry: Enquiry, events: Iterable[EnquiryEvent]) -> list[Fact
         )
         facts.append(Fact(enquiry.id, event.version, f"enlace.enquiry.{event.verb}.v1", message.SerializeToString(), event.time))
     return facts
+
+
+def callback_fact(callback: Callback, verb: str) -> Fact:
+    """asked, changed, waiting, escalated or settled."""
+    message = facts_pb2.CallbackFact(
+        callback_id=callback.id,
+        organization_id=callback.organization_id,
+        due_time=timestamp(callback.clock.due_time),
+        outcome_code=callback.outcome_code,
+    )
+    return Fact(callback.id, callback.version, f"enlace.callback.{verb}.v1", message.SerializeToString(), callback.update_time)
 
 
 def receipt_fact(receipt: Receipt, verb: str, time: datetime) -> Fact:
@@ -331,7 +344,7 @@ def triage(message: contacts_pb2.Triage) -> Triage:
     return Triage(**{name: word(contacts_pb2.Answer, getattr(message, name), f"contact.triage.{name}") for name in names})
 
 
-def contact_message(contact: Contact, note: str = "") -> contacts_pb2.Contact:
+def contact_message(contact: Contact, note: str = "", later: Iterable[LaterNote] = ()) -> contacts_pb2.Contact:
     """A contact of the line."""
     answers: dict[str, Any] = {name: number(contacts_pb2.Answer, said) for name, said in vars(contact.triage).items()}
     return contacts_pb2.Contact(
@@ -357,4 +370,26 @@ def contact_message(contact: Contact, note: str = "") -> contacts_pb2.Contact:
         update_time=timestamp(contact.update_time),
         clocks=[clock_message(contact.clock)] if contact.clock else [],
         assault_time=timestamp(contact.assault_time),
+        later_notes=[contacts_pb2.LaterNote(time=timestamp(each.time), note=each.note) for each in later],
+        unheard=contact.unheard,
+        called_before=bool(contact.tied_to_id),
+        connected_live=number(contacts_pb2.Answer, contact.connected_live),
+        handed_over_organization_id=contact.handed_over_organization_id,
+        emergency_number_code=number(contacts_pb2.EmergencyNumber, contact.emergency_number_code),
+        medicine_codes=[CLOCKS.number(kind) for kind in contact.triage.health()],
+    )
+
+
+def callback_message(callback: Callback, reference_hint: str, person_id: str) -> contacts_pb2.Callback:
+    """A call that is owed; its contact says by which reference and file."""
+    return contacts_pb2.Callback(
+        id=callback.id,
+        etag=etag(callback.step_version),
+        contact_id=callback.contact_id,
+        asked_by_herself=callback.asked_by_herself,
+        clocks=[clock_message(callback.clock)],
+        tries=callback.tries,
+        outcome_code=number(contacts_pb2.CallbackOutcome, callback.outcome_code),
+        reference_hint=reference_hint,
+        person_id=person_id,
     )

@@ -372,6 +372,166 @@ def test_reference_and_pin_never_stand_in_an_address(played: PlayedServices) -> 
     assert played.last("ConfirmHelp") == c.ConfirmHelpRequest(reference="w43p-vwjf", pin="4821", help_came=False, request_id="1" * 32)
 
 
+def test_what_she_adds_goes_in_a_form_and_what_was_wrong_with_it_is_said_there(played: PlayedServices) -> None:
+    client = pages(played).test_client()
+    page = send(client, "/my-referral", reference="w43p-vwjf", pin="4821")
+    data = {"form_token": token_of(page.text), "request_id": "1" * 32, "reference": "w43p-vwjf", "pin": "4821", "note": "ya salió"}
+    assert "Lo lee solo la línea" in client.post("/my-referral/note", data=data).text
+    assert played.last("AddNoteByReference").note == "ya salió"
+    for refused, said in (
+        (errors.Invalid(("note", "required")), "escriba la explicación"),
+        (errors.Conflict("too_much_said"), "Llame a la línea"),
+    ):
+        played.answers["AddNoteByReference"] = refused
+        answer = client.post("/my-referral/note", data=data)
+        assert (answer.status_code, said in answer.text) == (200, True)
+        assert 'class="note bad"' in answer.text
+    for wrong, status in ((errors.Unauthenticated("reference_or_pin_wrong"), 401), (errors.Exhausted("too_many_attempts", 60), 429)):
+        played.answers["GetReferenceStatus"] = wrong
+        played.answers["AddNoteByReference"] = errors.Invalid(("note", "required"))
+        answer = client.post("/my-referral/note", data=data)
+        assert (answer.status_code, "escriba la explicación" in answer.text) == (status, False), (
+            "what is wrong is told to whom the PIN is right"
+        )
+
+
+def test_she_stops_one_request_and_what_is_said_follows_from_how_it_stands(played: PlayedServices) -> None:
+    client = pages(played).test_client()
+    items = [
+        c.ReferenceItem(need_group_code="HOU", status_code=c.REFERENCE_STATE_ASKED, key=key, may_withdraw=True) for key in ("aa", "bb")
+    ]
+    played.answers["GetReferenceStatus"] = c.ReferenceStatus(contact_time_band=c.TIME_BAND_TODAY, items=items)
+    page = send(client, "/my-referral", reference="w43p-vwjf", pin="4821").text
+    assert re.findall(r'name="item_key" value="(\w+)"', page) == ["aa", "bb"]
+    data = {"form_token": token_of(page), "request_id": "1" * 32, "reference": "w43p-vwjf", "pin": "4821", "item_key": "aa"}
+    for still, said in ((False, "ese pedido se detuvo"), (True, "No se pudo detener")):
+        after = [c.ReferenceItem(need_group_code="HOU", status_code=c.REFERENCE_STATE_STOPPED, key="aa", consent_live=still), items[1]]
+        played.answers["WithdrawConsentByReference"] = c.ReferenceStatus(contact_time_band=c.TIME_BAND_TODAY, items=after)
+        assert said in client.post("/my-referral/withdraw", data=data).text
+    assert played.last("WithdrawConsentByReference").item_key == "aa"
+
+
+def test_who_looked_is_shown_when_she_asks_in_plain_words(played: PlayedServices) -> None:
+    client = pages(played).test_client()
+    page = send(client, "/my-referral", reference="w43p-vwjf", pin="4821").text
+    assert "ListReadingsByReference" not in {rpc for rpc, _, _ in played.asked}
+    read = c.ReferenceReading(date="2026-11-25", organization_type_code="NGO", need_group_code="HOU", allowed=True, count=2)
+    read.field_groups.append(p.FIELD_GROUP_HEALTH)
+    tried = c.ReferenceReading(date="2026-11-24", organization_type_code="LAW_ENFORCEMENT", field_groups=[p.FIELD_GROUP_NOTES], count=1)
+    played.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse(readings=[read, tried])
+    data = {"form_token": token_of(page), "request_id": "1" * 32, "reference": "w43p-vwjf", "pin": "4821"}
+    shown = client.post("/my-referral/readings", data=data).text
+    for said in ("25 nov 2026", "ONG", "2 veces", "Salud", "Vivienda", "Policía", "Quiso ver y no se le permitió", "Lo que usted contó"):
+        assert said in shown
+    played.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse()
+    assert "Nadie abrió sus datos" in client.post("/my-referral/readings", data=data).text
+
+
+def test_a_call_is_offered_only_where_her_plan_allows_it_and_asked_for_by_day_and_hours(played: PlayedServices) -> None:
+    client = pages(played).test_client()
+    for may in (False, True):
+        played.answers["GetReferenceStatus"] = c.ReferenceStatus(contact_time_band=c.TIME_BAND_TODAY, may_ask_for_call=may)
+        page = send(client, "/my-referral", reference="w43p-vwjf", pin="4821").text
+        assert ('action="/my-referral/call"' in page) == may
+    data = {"form_token": token_of(page), "request_id": "1" * 32, "reference": "w43p-vwjf", "pin": "4821"}
+    assert "solo como usted pidió" in client.post("/my-referral/call", data={**data, "day_code": "tomorrow", "hour_code": "night"}).text
+    asked = played.last("AskForCallByReference")
+    assert (asked.day_code, asked.hour_code) == (c.DAY_BAND_TOMORROW, c.HOUR_BAND_NIGHT)
+    for refused, said in (
+        (errors.Invalid(("hour_code", "required")), "elija a qué hora"),
+        (errors.Conflict("call_not_safe"), "Ella puede llamar"),
+    ):
+        played.answers["AskForCallByReference"] = refused
+        assert said in client.post("/my-referral/call", data=data).text
+
+
+@pytest.mark.parametrize(("said", "kind"), [("unrelated", c.CONTACT_KIND_UNRELATED), ("prank", c.CONTACT_KIND_PRANK)])
+def test_what_needs_nothing_is_closed_by_the_press_that_says_what_it_was(
+    said: str, kind: c.ContactKind.ValueType, played: PlayedServices
+) -> None:
+    client = enter(pages(played).test_client())
+    page = client.get("/line/new").text
+    assert f'name="close_as" value="{said}"' in page
+    assert page.index(">Guardar y dar referencia<") < page.index('name="close_as"'), (
+        "Enter in a field saves; the first button of a form is what it presses"
+    )
+    data = {"form_token": token_of(page), "request_id": "1" * 32, "kind_code": "crisis", "close_as": said}
+    answer = client.post("/line/new", data=data)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/line?done=saved")
+    recorded = played.last("CreateContact").contact
+    assert (recorded.kind_code, recorded.outcome_code) == (kind, c.CONTACT_OUTCOME_NOTHING_TO_DO)
+    assert client.post(f"/line/{ID}", data={**data, "etag": "v7"}).headers["Location"] == "/line?done=saved"
+    changed = played.last("UpdateContact").contact
+    assert (changed.kind_code, changed.outcome_code) == (kind, c.CONTACT_OUTCOME_NOTHING_TO_DO)
+
+
+@pytest.mark.parametrize("urgency", r.Urgency.values())
+def test_what_is_urgent_is_not_closed_by_one_press(urgency: r.Urgency.ValueType, played: PlayedServices) -> None:
+    played.answers["GetContact"] = c.Contact(id=ID, etag="1", urgency=urgency, outcome_code=c.CONTACT_OUTCOME_OPEN)
+    page = enter(pages(played).test_client()).get(f"/line/{ID}").text
+    assert ('name="close_as"' in page) == (urgency in (r.URGENCY_UNSPECIFIED, r.URGENCY_NORMAL))
+
+
+def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(played: PlayedServices) -> None:
+    client = enter(pages(played).test_client())
+    played.answers["ListOrganizations"] = d.ListOrganizationsResponse(organizations=[d.Organization(id="b" * 32, name="Albergue Luz")])
+    page = client.get(f"/line/{ID}/hand-over").text
+    assert "Albergue Luz" in page
+    data = {
+        "form_token": token_of(page),
+        "request_id": "1" * 32,
+        "etag": "v7",
+        "connected_live": "yes",
+        "emergency_number_code": "ambulance",
+    }
+    assert client.post(f"/line/{ID}/hand-over", data=data).status_code == 303
+    sent = played.last("UpdateContact")
+    assert sent.contact == c.Contact(
+        id=ID,
+        etag="v7",
+        connected_live=c.ANSWER_YES,
+        emergency_number_code=c.EMERGENCY_NUMBER_AMBULANCE,
+        outcome_code=c.CONTACT_OUTCOME_HANDED_OVER,
+    )
+    client.post(f"/line/{ID}/hand-over", data={**data, "connected_live": "no"})
+    assert "outcome_code" not in played.last("UpdateContact").update_mask.paths
+    played.answers["UpdateContact"] = errors.Invalid(("contact.emergency_number_code", "out_of_range"))
+    refused = client.post(f"/line/{ID}/hand-over", data=data)
+    assert (refused.status_code, 'id="emergency_number_code-error"' in refused.text) == (422, True)
+
+
+def test_a_shift_hands_over_by_one_sheet_and_who_took_it_is_noted(played: PlayedServices) -> None:
+    client = enter(pages(played).test_client())
+    page = client.get("/line/shift").text
+    for title in ("Contactos abiertos", "Llamadas que debemos", "Consultas sin cerrar", "Remisiones que nos esperan"):
+        assert title in page
+    assert "Rosa Méndez" in page, "who took over before"
+    assert "/line/calls/" not in page, "a sheet settles nothing"
+    assert (
+        client.post("/line/shift", data={"form_token": token_of(page), "request_id": "1" * 32}).headers["Location"]
+        == "/line/shift?done=saved"
+    )
+    assert played.last("TakeOverLine").request_id == "1" * 32
+
+
+def test_the_line_sees_the_calls_that_it_owes_and_no_number(played: PlayedServices) -> None:
+    client = enter(pages(played).test_client())
+    page = client.get("/line").text
+    assert "Llamadas que debemos" in page
+    assert "Antes de marcar: vea cómo llamarla sin peligro" in page
+    assert "+505" not in page
+    data = {"form_token": token_of(page), "request_id": "1" * 32, "etag": "v7"}
+    assert client.post(f"/line/calls/{ID}", data={**data, "outcome_code": "reached"}).status_code == 303
+    settled = played.last("SettleCallback")
+    assert (settled.id, settled.etag, settled.outcome_code) == (ID, "v7", c.CALLBACK_OUTCOME_REACHED)
+    answer = client.post(f"/line/{ID}/call", data={**data, "day_code": "today", "hour_code": "evening"})
+    assert answer.status_code == 303
+    assert played.last("CreateCallback").callback == c.Callback(contact_id=ID, day_code=c.DAY_BAND_TODAY, hour_code=c.HOUR_BAND_EVENING)
+    played.answers["CreateCallback"] = errors.Conflict("call_not_safe")
+    refused = client.post(f"/line/{ID}/call", data={**data, "day_code": "today", "hour_code": "evening"})
+    assert (refused.status_code, "no permite que la llamen" in refused.text) == (422, True)
+
+
 @pytest.mark.parametrize("language", ["es", "en", "fr"])
 def test_she_is_told_of_contact_only_where_her_plan_and_a_live_request_allow_it(played: PlayedServices, language: str) -> None:
     client = pages(played).test_client()

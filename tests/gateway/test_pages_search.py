@@ -175,3 +175,34 @@ def test_what_is_searched_stands_in_no_address_and_no_log(
         for answer in answers:
             assert said not in "".join(re.findall(r'(?:href|action|src)="([^"]*)"', answer.text))
             assert said not in str(answer.headers)
+
+
+def test_an_operator_notes_the_call_under_the_same_reference_which_stands_in_no_address(
+    played: PlayedServices, operator: FlaskClient
+) -> None:
+    assert 'action="/line/again"' in status(operator).text
+    empty = post(operator, "/line/again", reference=REFERENCE, pin=PIN)
+    assert f'name="reference" value="{REFERENCE}"' in empty.text
+    assert 'id="pin"' not in empty.text, "she has one"
+    played.answers["CreateContact"] = c.CreateContactResponse(
+        contact=c.Contact(id="b" * 32, called_before=True), reference=REFERENCE, pin=PIN
+    )
+    saved = post(operator, "/line/new", reference=REFERENCE, pin=PIN, line_country="CR")
+    sent = played.last("CreateContact")
+    assert (sent.reference, sent.pin, sent.contact.line_country) == (REFERENCE, PIN, "CR")
+    assert REFERENCE not in saved.text
+    assert "misma referencia" in saved.text
+
+
+def test_a_pin_that_was_wrong_after_all_leaves_what_was_written(played: PlayedServices, operator: FlaskClient) -> None:
+    played.answers["CreateContact"] = errors.Unauthenticated("reference_or_pin_wrong")
+    answer = post(operator, "/line/new", reference=REFERENCE, pin="0000", note="sigue en la casa")
+    assert answer.status_code == 422
+    assert "no coinciden" in answer.text
+    assert "sigue en la casa" in answer.text
+
+
+def test_who_is_no_operator_notes_no_calls(played: PlayedServices) -> None:
+    worker = as_(played, contract_pb2.ROLE_WORKER)
+    assert 'action="/line/again"' not in status(worker).text
+    assert post(worker, "/line/again", reference=REFERENCE, pin=PIN).status_code == 404

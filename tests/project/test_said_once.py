@@ -23,9 +23,12 @@ FILES = sorted(
 )
 # Rules of the business that have a word for nearly every code, and say another thing of each.
 RULES = (
+    "services/referrals/domain/callback.py: enlace.referrals.v1.DayBand",  # how many days from now
+    "services/referrals/domain/callback.py: enlace.referrals.v1.HourBand",  # from when until when
     "services/referrals/domain/codes.py: enlace.partners.v1.OrganizationType",  # whom an override reaches
-    "services/referrals/domain/contact.py: enlace.referrals.v1.Answer",  # the three answers, by name, in the rules of the triage
     "services/referrals/domain/contact.py: enlace.referrals.v1.State",  # what a caller hears of each state
+    "services/referrals/domain/triage.py: enlace.referrals.v1.Answer",  # the three answers, by name, in the rules of the triage
+    "services/referrals/domain/triage.py: enlace.referrals.v1.Pathway",  # by name, in the rules of the triage
     "services/referrals/store/referrals.py: enlace.referrals.v1.Box",  # the condition of each box
 )
 MOST = 0.75  # of a list's words in one literal: that is the list, with what a rule leaves out forgotten

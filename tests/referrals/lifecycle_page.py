@@ -28,6 +28,7 @@ from services.referrals.domain.lifecycle import (
     State,
     Transition,
 )
+from services.referrals.domain.triage import FIRST, RULES
 
 PAGE = Path(__file__).parents[2] / "docs" / "lifecycle.md"
 
@@ -107,6 +108,10 @@ def page() -> str:
             "## Clocks",
             "",
             *_clocks(),
+            "",
+            "## The line",
+            "",
+            *_triage(),
             "",
             "## Reason codes",
             "",
@@ -238,6 +243,22 @@ def _clocks() -> list[str]:
         f"Of each clock {', '.join(str(level) for level in LEVELS[:-1])} and {LEVELS[-1]} per cent are told, once:"
         " `clock_reminded`, `clock_breached`, `clock_escalated`. A level that nobody was awake for is not told late: only the highest one reached is.",
         f"At {EXPIRE_PERCENT} per cent of `decide` the referral expires: its receiver's access ends, both desks are told, and it is an open need of its sender.",
+    ]
+
+
+def _triage() -> list[str]:
+    rows = ["| answer of the triage | urgency | pathway | medicine |", "|---|---|---|---|"]
+    for rule in RULES:
+        unless = f", unless `{rule.unless[0]}` {rule.unless[1]}" if rule.unless[0] else ""
+        medicine = ", ".join(kind.value for kind in rule.health) or "–"
+        rows.append(f"| `{rule.question}` {rule.answer}{unless} | {rule.urgency.value} | `{rule.pathway}` | {medicine} |")
+    return [
+        *rows,
+        "",
+        f"Of several that hold the most urgent counts, and of their pathways the first of these: {', '.join(f'`{pathway}`' for pathway in FIRST)}."
+        " What was not asked, or not said, never lowers the urgency."
+        " Where none holds it is normal, once one of these questions was answered with yes or no; before that it is not assessed.",
+        "A call that the line owes has a clock (`callback`) from the beginning of the hours that she named to their end.",
     ]
 
 

@@ -12,7 +12,8 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
-from services.referrals.domain.contact import Contact, Triage
+from services.referrals.domain.contact import Contact
+from services.referrals.domain.triage import Triage
 from services.referrals.store import contacts
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from tests.builders import NOON, refusal_with_fields

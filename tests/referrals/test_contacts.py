@@ -16,20 +16,12 @@ from chassis.errors import Unauthenticated
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain import triage as rules
 from services.referrals.domain.codes import ALPHABET
-from services.referrals.domain.contact import (
-    DECIDING,
-    DID_NOT_SAY,
-    NO,
-    NOT_ASKED,
-    PLAIN,
-    YES,
-    Triage,
-    new_reference,
-    read_reference,
-)
+from services.referrals.domain.contact import PLAIN, new_reference, read_reference
 from services.referrals.domain.deadline import Urgency
 from services.referrals.domain.lifecycle import State
+from services.referrals.domain.triage import DECIDING, DID_NOT_SAY, NO, NOT_ASKED, RULES, YES, Rule, Triage
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, SERVICE, SEVEN_POINTS, Client, Service, Story
 
@@ -72,6 +64,17 @@ def test_the_answers_say_how_urgent_it_is_and_what_order_of_help_they_open(
 ) -> None:
     triage = Triage(**answers)
     assert (triage.urgency(), triage.pathway()) == (urgency, pathway)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.question}-{rule.urgency.value}")
+def test_each_rule_bites(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    excluded = next((other.unless for other in RULES if other is not rule and other.question == rule.question and other.unless[0]), None)
+    answers = {rule.question: rule.answer} | ({excluded[0]: excluded[1]} if excluded else {})
+    triage = Triage(**answers)
+    assert (triage.urgency(), triage.pathway(), triage.health()) == (rule.urgency, rule.pathway, list(rule.health))
+    monkeypatch.setattr(rules, "RULES", tuple(other for other in RULES if other is not rule))
+    without = (triage.urgency(), triage.pathway(), triage.health())
+    assert without != (rule.urgency, rule.pathway, list(rule.health))
 
 
 @given(TRIAGES, st.sampled_from(QUESTIONS))
@@ -201,6 +204,8 @@ def test_the_state_names_nobody_and_no_place(story: Story, service: Service) -> 
         "consent_live",
         "update_time",
         "may_be_contacted",
+        "key",
+        "may_withdraw",
     }
 
 

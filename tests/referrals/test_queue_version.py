@@ -108,3 +108,12 @@ def test_a_watch_token_is_good_for_a_minute_and_a_made_up_one_for_nothing(story:
     assert watched(story.service, *forged, token) == ["", "", "", "", version(story.ngo)]
     story.service.clock.advance(timedelta(seconds=1))
     assert watched(story.service, token) == [""]
+
+
+def test_a_call_that_is_owed_changes_what_its_line_shows(story: Story, service: Service) -> None:
+    operator = service.as_("hotline", "OPERATOR")
+    made = story.contact()
+    before = version(operator)
+    wanted = c.Callback(contact_id=made.contact.id, day_code=c.DAY_BAND_TOMORROW, hour_code=c.HOUR_BAND_EVENING)
+    operator.CreateCallback(c.CreateCallbackRequest(callback=wanted))
+    assert version(operator) != before

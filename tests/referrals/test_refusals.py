@@ -175,6 +175,9 @@ def test_what_she_said_before_it_was_known_that_she_is_a_child_takes_no_place(st
         contacts_pb2.GetReferenceStatusRequest(),
         contacts_pb2.WithdrawConsentByReferenceRequest(),
         contacts_pb2.ConfirmHelpRequest(help_came=True),
+        contacts_pb2.AddNoteByReferenceRequest(note="she found a phone"),
+        contacts_pb2.ListReadingsByReferenceRequest(),
+        contacts_pb2.AskForCallByReferenceRequest(day_code=contacts_pb2.DAY_BAND_TOMORROW, hour_code=contacts_pb2.HOUR_BAND_EVENING),
     ],
     ids=step_of,
 )

@@ -70,9 +70,21 @@ NASTY_TIMES = [(-(2**63), 0), (2**63 - 1, 0), (-62135596800, 0), (253402300799, 
 DEEP = 3
 # What is only ever answered in messages that are asked with too: reading none of it, no rpc can stumble over it.
 _REFERRAL = {"id", "etag", "need_code", "urgency", "service_id", "receipt_id", "contact_id"}
-_CONTACT = {"organization_id", "urgency", "pathway_code", "reference_hint", "create_time", "update_time"}
+_CONTACT = {
+    "organization_id",
+    "urgency",
+    "pathway_code",
+    "reference_hint",
+    "create_time",
+    "update_time",
+    "later_notes",
+    "unheard",
+    "called_before",
+    "medicine_codes",
+}
 ANSWERED = {f"Referral.{field.name}" for field in pb.Referral.DESCRIPTOR.fields if field.name not in _REFERRAL}
 ANSWERED |= {f"Contact.{name}" for name in _CONTACT}
+ANSWERED |= {f"Callback.{name}" for name in ("asked_by_herself", "tries", "outcome_code", "reference_hint", "person_id")}
 ANSWERED |= {f"Receipt.{name}" for name in ("id", "recorded_by_worker_id", "create_time", "withdraw_time", "signature")}
 ANSWERED |= {
     f"Receipt.{name}" for name in ("reason_code", "confirm_time", "confirmed_by_worker_id", "confirm_until_time", "genuine", "live")
@@ -352,7 +364,53 @@ def line_beginnings() -> dict[str, Beginning]:
         made = story.contact()
         return operator(story), contacts_pb2.GetContactByReferenceRequest(reference=made.reference, pin=made.pin)
 
+    def owed(story: Story) -> contacts_pb2.Callback:
+        wanted = contacts_pb2.Callback(
+            contact_id=story.contact().contact.id, day_code=contacts_pb2.DAY_BAND_TOMORROW, hour_code=contacts_pb2.HOUR_BAND_EVENING
+        )
+        found: contacts_pb2.Callback = operator(story).CreateCallback(contacts_pb2.CreateCallbackRequest(callback=wanted))
+        return found
+
+    def agree(story: Story) -> tuple[Client, Any]:
+        contact_id = story.contact().contact.id
+        wanted = contacts_pb2.Callback(
+            contact_id=contact_id, day_code=contacts_pb2.DAY_BAND_TOMORROW, hour_code=contacts_pb2.HOUR_BAND_EVENING
+        )
+        return operator(story), contacts_pb2.CreateCallbackRequest(callback=wanted)
+
+    def settle(story: Story) -> tuple[Client, Any]:
+        made = owed(story)
+        return operator(story), contacts_pb2.SettleCallbackRequest(
+            id=made.id,
+            etag=made.etag,
+            outcome_code=contacts_pb2.CALLBACK_OUTCOME_AGAIN,
+            day_code=contacts_pb2.DAY_BAND_TOMORROW,
+            hour_code=contacts_pb2.HOUR_BAND_NIGHT,
+        )
+
+    def callable_caller(story: Story) -> tuple[Client, Any]:
+        made = story.contact()
+        person = operator(story).CreatePerson(
+            people_pb2.CreatePersonRequest(safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE))
+        )
+        request = contacts_pb2.UpdateContactRequest(contact=made.contact)
+        request.contact.person_id = person.id
+        request.update_mask.paths.append("person_id")
+        operator(story).UpdateContact(request)
+        return story.service.public(), contacts_pb2.AskForCallByReferenceRequest(
+            reference=made.reference,
+            pin=made.pin,
+            day_code=contacts_pb2.DAY_BAND_TOMORROW,
+            hour_code=contacts_pb2.HOUR_BAND_EVENING,
+        )
+
     return {
+        "TakeOverLine": lambda s: (operator(s), contacts_pb2.TakeOverLineRequest()),
+        "ListTakeOvers": lambda s: (operator(s), contacts_pb2.ListTakeOversRequest(page_size=2)),
+        "CreateCallback": agree,
+        "ListCallbacks": lambda s: (operator(s), contacts_pb2.ListCallbacksRequest(page_size=2)),
+        "SettleCallback": settle,
+        "AskForCallByReference": callable_caller,
         "GetContactByReference": known,
         "CreateContact": lambda s: (
             operator(s),
@@ -364,6 +422,8 @@ def line_beginnings() -> dict[str, Beginning]:
         "GetReferenceStatus": caller(contacts_pb2.GetReferenceStatusRequest),
         "WithdrawConsentByReference": caller(contacts_pb2.WithdrawConsentByReferenceRequest),
         "ConfirmHelp": caller(contacts_pb2.ConfirmHelpRequest),
+        "ListReadingsByReference": caller(contacts_pb2.ListReadingsByReferenceRequest),
+        "AddNoteByReference": caller(partial(contacts_pb2.AddNoteByReferenceRequest, note="she found a phone")),
     }
 
 

@@ -9,6 +9,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from chassis.tokens import SYSTEM
+from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -21,6 +22,9 @@ WALLED = (
     "person_sealed",
     "person_names",
     "contacts",
+    "contact_notes",
+    "callbacks",
+    "line_take_overs",
     "receipts",
     "referrals",
     "clocks",
@@ -61,7 +65,12 @@ def full(service: Service) -> dict[str, int]:
     )
     story.accepted()
     story.draft()
-    story.contact()
+    made = story.contact()
+    service.public().AddNoteByReference(c.AddNoteByReferenceRequest(reference=made.reference, pin=made.pin, note="she found a phone"))
+    service.as_("hotline", "OPERATOR").TakeOverLine(c.TakeOverLineRequest())
+    service.as_("hotline", "OPERATOR").CreateCallback(
+        c.CreateCallbackRequest(callback=c.Callback(contact_id=made.contact.id, day_code=c.DAY_BAND_TOMORROW, hour_code=c.HOUR_BAND_NIGHT))
+    )
     story.ngo.CreatePlan(plans_pb2.CreatePlanRequest(person_id=story.person().id, pathway_id="child"))
     content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_URGENT)
     story.ngo.CreateEnquiry(e.CreateEnquiryRequest(content=content, service_ids=[SERVICE["shelter_bed"]]))
@@ -130,7 +139,7 @@ def test_sender_and_receiver_see_what_is_theirs(service: Service, full: dict[str
         assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []
     with scoped(service, "hotline") as connection:
         line = seen(connection)
-        assert line.pop("contacts") == full["contacts"]
+        assert all(line.pop(table) == full[table] for table in ("contacts", "contact_notes", "callbacks", "line_take_overs"))
         assert set(line.values()) == {0}
 
 

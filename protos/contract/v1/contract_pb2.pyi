@@ -242,6 +242,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The service's database was restored from a copy, so what came after this token can't be said. List anew, and watch without a token."""
     REASON_REMINDED_LATELY: _Reason.ValueType  # 91
     """Whose turn it is was reminded less than an hour ago. Wait, or call."""
+    REASON_TOO_MUCH_SAID: _Reason.ValueType  # 92
+    """Twenty notes in a day are the limit of a reference. Call the line."""
+    REASON_CALL_NOT_SAFE: _Reason.ValueType  # 93
+    """Her safe-contact plan does not let anybody call her. Respect it; she can call the line at any time."""
+    REASON_CALLBACK_SETTLED: _Reason.ValueType  # 94
+    """The call was made, given up, or is not safe any more. Agree on another if she wants one."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -393,6 +399,12 @@ REASON_RESUME_TOKEN_LOST: Reason.ValueType  # 90
 """The service's database was restored from a copy, so what came after this token can't be said. List anew, and watch without a token."""
 REASON_REMINDED_LATELY: Reason.ValueType  # 91
 """Whose turn it is was reminded less than an hour ago. Wait, or call."""
+REASON_TOO_MUCH_SAID: Reason.ValueType  # 92
+"""Twenty notes in a day are the limit of a reference. Call the line."""
+REASON_CALL_NOT_SAFE: Reason.ValueType  # 93
+"""Her safe-contact plan does not let anybody call her. Respect it; she can call the line at any time."""
+REASON_CALLBACK_SETTLED: Reason.ValueType  # 94
+"""The call was made, given up, or is not safe any more. Agree on another if she wants one."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

@@ -116,6 +116,14 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """A contact of your line waits to be seen to."""
     TOLD_KIND_CONTACT_ESCALATED: _ToldKind.ValueType  # 45
     """A contact of your line has waited too long, or is immediate and waits: the coordination knows."""
+    TOLD_KIND_CONTACT_TOLD: _ToldKind.ValueType  # 50
+    """Who called your line said more with the reference."""
+    TOLD_KIND_CALLBACK_ASKED: _ToldKind.ValueType  # 51
+    """Somebody asked with her reference to be called, or said another time."""
+    TOLD_KIND_CALLBACK_WAITING: _ToldKind.ValueType  # 52
+    """The time in which your line calls somebody back is running out, or over."""
+    TOLD_KIND_CALLBACK_ESCALATED: _ToldKind.ValueType  # 53
+    """Somebody whom your line owes a call was not called: the coordination knows."""
     TOLD_KIND_WEBHOOK_TEST: _ToldKind.ValueType  # 26
     """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 
@@ -211,6 +219,14 @@ TOLD_KIND_CONTACT_WAITING: ToldKind.ValueType  # 44
 """A contact of your line waits to be seen to."""
 TOLD_KIND_CONTACT_ESCALATED: ToldKind.ValueType  # 45
 """A contact of your line has waited too long, or is immediate and waits: the coordination knows."""
+TOLD_KIND_CONTACT_TOLD: ToldKind.ValueType  # 50
+"""Who called your line said more with the reference."""
+TOLD_KIND_CALLBACK_ASKED: ToldKind.ValueType  # 51
+"""Somebody asked with her reference to be called, or said another time."""
+TOLD_KIND_CALLBACK_WAITING: ToldKind.ValueType  # 52
+"""The time in which your line calls somebody back is running out, or over."""
+TOLD_KIND_CALLBACK_ESCALATED: ToldKind.ValueType  # 53
+"""Somebody whom your line owes a call was not called: the coordination knows."""
 TOLD_KIND_WEBHOOK_TEST: ToldKind.ValueType  # 26
 """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 Global___ToldKind: _TypeAlias = ToldKind  # noqa: Y015
@@ -326,6 +342,28 @@ class ContactTold(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ContactTold: _TypeAlias = ContactTold  # noqa: Y015
+
+@_typing.final
+class CallbackTold(_message.Message):
+    """Of a call that your line owes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_ID_FIELD_NUMBER: _builtins.int
+    callback_id: _builtins.str
+    """Which."""
+    def __init__(
+        self,
+        *,
+        callback_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_id", b"callback_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallbackTold: _TypeAlias = CallbackTold  # noqa: Y015
 
 @_typing.final
 class ReceiptTold(_message.Message):

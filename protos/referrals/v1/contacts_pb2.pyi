@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from protos.referrals.v1 import people_pb2 as _people_pb2
 from protos.referrals.v1 import referrals_pb2 as _referrals_pb2
 import builtins as _builtins
 import sys
@@ -61,6 +62,8 @@ class _ContactKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContactKi
     CONTACT_KIND_TIP: _ContactKind.ValueType  # 2
     CONTACT_KIND_INFORMATION: _ContactKind.ValueType  # 3
     CONTACT_KIND_UNRELATED: _ContactKind.ValueType  # 4
+    CONTACT_KIND_PRANK: _ContactKind.ValueType  # 5
+    """nobody needs anything; counted apart from what is unrelated"""
 
 class ContactKind(_ContactKind, metaclass=_ContactKindEnumTypeWrapper):
     """What a contact is about."""
@@ -70,6 +73,8 @@ CONTACT_KIND_CRISIS: ContactKind.ValueType  # 1
 CONTACT_KIND_TIP: ContactKind.ValueType  # 2
 CONTACT_KIND_INFORMATION: ContactKind.ValueType  # 3
 CONTACT_KIND_UNRELATED: ContactKind.ValueType  # 4
+CONTACT_KIND_PRANK: ContactKind.ValueType  # 5
+"""nobody needs anything; counted apart from what is unrelated"""
 Global___ContactKind: _TypeAlias = ContactKind  # noqa: Y015
 
 class _Speaker:
@@ -130,6 +135,8 @@ class _ContactOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Contac
     CONTACT_OUTCOME_HANDED_OVER: _ContactOutcome.ValueType  # 3
     CONTACT_OUTCOME_DROPPED: _ContactOutcome.ValueType  # 4
     CONTACT_OUTCOME_OPEN: _ContactOutcome.ValueType  # 5
+    CONTACT_OUTCOME_NOTHING_TO_DO: _ContactOutcome.ValueType  # 6
+    """unrelated, or a prank"""
 
 class ContactOutcome(_ContactOutcome, metaclass=_ContactOutcomeEnumTypeWrapper):
     """How a contact ended, or that it has not."""
@@ -140,7 +147,35 @@ CONTACT_OUTCOME_REFERRED: ContactOutcome.ValueType  # 2
 CONTACT_OUTCOME_HANDED_OVER: ContactOutcome.ValueType  # 3
 CONTACT_OUTCOME_DROPPED: ContactOutcome.ValueType  # 4
 CONTACT_OUTCOME_OPEN: ContactOutcome.ValueType  # 5
+CONTACT_OUTCOME_NOTHING_TO_DO: ContactOutcome.ValueType  # 6
+"""unrelated, or a prank"""
 Global___ContactOutcome: _TypeAlias = ContactOutcome  # noqa: Y015
+
+class _EmergencyNumber:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EmergencyNumberEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EmergencyNumber.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EMERGENCY_NUMBER_UNSPECIFIED: _EmergencyNumber.ValueType  # 0
+    EMERGENCY_NUMBER_GENERAL: _EmergencyNumber.ValueType  # 1
+    """911, or what stands for it"""
+    EMERGENCY_NUMBER_POLICE: _EmergencyNumber.ValueType  # 2
+    EMERGENCY_NUMBER_AMBULANCE: _EmergencyNumber.ValueType  # 3
+    EMERGENCY_NUMBER_FIRE: _EmergencyNumber.ValueType  # 4
+    EMERGENCY_NUMBER_CHILD_PROTECTION: _EmergencyNumber.ValueType  # 5
+
+class EmergencyNumber(_EmergencyNumber, metaclass=_EmergencyNumberEnumTypeWrapper):
+    """A number of the state, whichever it is in the country."""
+
+EMERGENCY_NUMBER_UNSPECIFIED: EmergencyNumber.ValueType  # 0
+EMERGENCY_NUMBER_GENERAL: EmergencyNumber.ValueType  # 1
+"""911, or what stands for it"""
+EMERGENCY_NUMBER_POLICE: EmergencyNumber.ValueType  # 2
+EMERGENCY_NUMBER_AMBULANCE: EmergencyNumber.ValueType  # 3
+EMERGENCY_NUMBER_FIRE: EmergencyNumber.ValueType  # 4
+EMERGENCY_NUMBER_CHILD_PROTECTION: EmergencyNumber.ValueType  # 5
+Global___EmergencyNumber: _TypeAlias = EmergencyNumber  # noqa: Y015
 
 class _TimeBand:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -161,6 +196,86 @@ TIME_BAND_TODAY: TimeBand.ValueType  # 1
 TIME_BAND_THIS_WEEK: TimeBand.ValueType  # 2
 TIME_BAND_EARLIER: TimeBand.ValueType  # 3
 Global___TimeBand: _TypeAlias = TimeBand  # noqa: Y015
+
+class _DayBand:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DayBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DayBand.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DAY_BAND_UNSPECIFIED: _DayBand.ValueType  # 0
+    DAY_BAND_TODAY: _DayBand.ValueType  # 1
+    DAY_BAND_TOMORROW: _DayBand.ValueType  # 2
+    DAY_BAND_IN_TWO_DAYS: _DayBand.ValueType  # 3
+    DAY_BAND_IN_THREE_DAYS: _DayBand.ValueType  # 4
+
+class DayBand(_DayBand, metaclass=_DayBandEnumTypeWrapper):
+    """On which day, counted where the network is."""
+
+DAY_BAND_UNSPECIFIED: DayBand.ValueType  # 0
+DAY_BAND_TODAY: DayBand.ValueType  # 1
+DAY_BAND_TOMORROW: DayBand.ValueType  # 2
+DAY_BAND_IN_TWO_DAYS: DayBand.ValueType  # 3
+DAY_BAND_IN_THREE_DAYS: DayBand.ValueType  # 4
+Global___DayBand: _TypeAlias = DayBand  # noqa: Y015
+
+class _HourBand:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HourBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HourBand.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOUR_BAND_UNSPECIFIED: _HourBand.ValueType  # 0
+    HOUR_BAND_MORNING: _HourBand.ValueType  # 1
+    """8 to 12"""
+    HOUR_BAND_AFTERNOON: _HourBand.ValueType  # 2
+    """12 to 17"""
+    HOUR_BAND_EVENING: _HourBand.ValueType  # 3
+    """17 to 20"""
+    HOUR_BAND_NIGHT: _HourBand.ValueType  # 4
+    """20 to 23"""
+
+class HourBand(_HourBand, metaclass=_HourBandEnumTypeWrapper):
+    """In which hours, counted where the network is."""
+
+HOUR_BAND_UNSPECIFIED: HourBand.ValueType  # 0
+HOUR_BAND_MORNING: HourBand.ValueType  # 1
+"""8 to 12"""
+HOUR_BAND_AFTERNOON: HourBand.ValueType  # 2
+"""12 to 17"""
+HOUR_BAND_EVENING: HourBand.ValueType  # 3
+"""17 to 20"""
+HOUR_BAND_NIGHT: HourBand.ValueType  # 4
+"""20 to 23"""
+Global___HourBand: _TypeAlias = HourBand  # noqa: Y015
+
+class _CallbackOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CallbackOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallbackOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CALLBACK_OUTCOME_UNSPECIFIED: _CallbackOutcome.ValueType  # 0
+    CALLBACK_OUTCOME_REACHED: _CallbackOutcome.ValueType  # 1
+    CALLBACK_OUTCOME_AGAIN: _CallbackOutcome.ValueType  # 2
+    """not reached: another time is tried"""
+    CALLBACK_OUTCOME_GIVEN_UP: _CallbackOutcome.ValueType  # 3
+    """not reached, and nobody tries any more"""
+    CALLBACK_OUTCOME_NOT_SAFE: _CallbackOutcome.ValueType  # 4
+    """her plan changed, or she took everything back: nobody calls"""
+
+class CallbackOutcome(_CallbackOutcome, metaclass=_CallbackOutcomeEnumTypeWrapper):
+    """What came of a call that was owed."""
+
+CALLBACK_OUTCOME_UNSPECIFIED: CallbackOutcome.ValueType  # 0
+CALLBACK_OUTCOME_REACHED: CallbackOutcome.ValueType  # 1
+CALLBACK_OUTCOME_AGAIN: CallbackOutcome.ValueType  # 2
+"""not reached: another time is tried"""
+CALLBACK_OUTCOME_GIVEN_UP: CallbackOutcome.ValueType  # 3
+"""not reached, and nobody tries any more"""
+CALLBACK_OUTCOME_NOT_SAFE: CallbackOutcome.ValueType  # 4
+"""her plan changed, or she took everything back: nobody calls"""
+Global___CallbackOutcome: _TypeAlias = CallbackOutcome  # noqa: Y015
 
 class _ReferenceState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -305,6 +420,13 @@ class Contact(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     CLOCKS_FIELD_NUMBER: _builtins.int
     ASSAULT_TIME_FIELD_NUMBER: _builtins.int
+    LATER_NOTES_FIELD_NUMBER: _builtins.int
+    UNHEARD_FIELD_NUMBER: _builtins.int
+    MEDICINE_CODES_FIELD_NUMBER: _builtins.int
+    CONNECTED_LIVE_FIELD_NUMBER: _builtins.int
+    HANDED_OVER_ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    EMERGENCY_NUMBER_CODE_FIELD_NUMBER: _builtins.int
+    CALLED_BEFORE_FIELD_NUMBER: _builtins.int
     PLACEMENT_CODE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The contact."""
@@ -338,6 +460,16 @@ class Contact(_message.Message):
     """For the line's operators only."""
     reference_hint: _builtins.str
     """Last two characters of the reference, to tell two contacts apart."""
+    unheard: _builtins.bool
+    """Whether she said something since somebody of the line last changed it."""
+    connected_live: Global___Answer.ValueType
+    """Whether she was handed over live, all three on the line; no: she was told where to turn. Absent: neither."""
+    handed_over_organization_id: _builtins.str
+    """To whom, if it is a member in good standing."""
+    emergency_number_code: Global___EmergencyNumber.ValueType
+    """To whom, if it is a number of the state; never beside a member."""
+    called_before: _builtins.bool
+    """Whether she came with a reference that she had, from this line or another."""
     placement_code: _builtins.str
     """The code that the caller named, as a poster, a spot or the page of a campaign shows it; it says the medium, too. `malformed`: it is none."""
     @_builtins.property
@@ -359,6 +491,14 @@ class Contact(_message.Message):
     @_builtins.property
     def assault_time(self) -> _timestamp_pb2.Timestamp:
         """When she was assaulted, at most 120 hours ago; kept to the hour. It sets the health clocks of the referrals that come from this contact."""
+
+    @_builtins.property
+    def later_notes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LaterNote]:
+        """What she said later with her reference, on any line or by herself, oldest first; in GetContact only."""
+
+    @_builtins.property
+    def medicine_codes(self) -> _containers.RepeatedScalarFieldContainer[_referrals_pb2.ClockKind.ValueType]:
+        """Derived from the triage: medicine that may still be begun. None: none, or not known."""
 
     def __init__(
         self,
@@ -384,15 +524,50 @@ class Contact(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         clocks: _abc.Iterable[_referrals_pb2.Clock] | None = ...,
         assault_time: _timestamp_pb2.Timestamp | None = ...,
+        later_notes: _abc.Iterable[Global___LaterNote] | None = ...,
+        unheard: _builtins.bool = ...,
+        medicine_codes: _abc.Iterable[_referrals_pb2.ClockKind.ValueType] | None = ...,
+        connected_live: Global___Answer.ValueType = ...,
+        handed_over_organization_id: _builtins.str = ...,
+        emergency_number_code: Global___EmergencyNumber.ValueType = ...,
+        called_before: _builtins.bool = ...,
         placement_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "create_time", b"create_time", "triage", b"triage", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "campaign_code", b"campaign_code", "clocks", b"clocks", "create_time", b"create_time", "department", b"department", "etag", b"etag", "id", b"id", "kind_code", b"kind_code", "language", b"language", "line_country", b"line_country", "need_code", b"need_code", "note", b"note", "organization_id", b"organization_id", "outcome_code", b"outcome_code", "pathway_code", b"pathway_code", "person_id", b"person_id", "placement_code", b"placement_code", "reference_hint", b"reference_hint", "speaker_code", b"speaker_code", "triage", b"triage", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "called_before", b"called_before", "campaign_code", b"campaign_code", "clocks", b"clocks", "connected_live", b"connected_live", "create_time", b"create_time", "department", b"department", "emergency_number_code", b"emergency_number_code", "etag", b"etag", "handed_over_organization_id", b"handed_over_organization_id", "id", b"id", "kind_code", b"kind_code", "language", b"language", "later_notes", b"later_notes", "line_country", b"line_country", "medicine_codes", b"medicine_codes", "need_code", b"need_code", "note", b"note", "organization_id", b"organization_id", "outcome_code", b"outcome_code", "pathway_code", b"pathway_code", "person_id", b"person_id", "placement_code", b"placement_code", "reference_hint", b"reference_hint", "speaker_code", b"speaker_code", "triage", b"triage", "unheard", b"unheard", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Contact: _TypeAlias = Contact  # noqa: Y015
+
+@_typing.final
+class LaterNote(_message.Message):
+    """What a caller said later."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    note: _builtins.str
+    """Her words."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["note", b"note", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LaterNote: _TypeAlias = LaterNote  # noqa: Y015
 
 @_typing.final
 class CreateContactRequest(_message.Message):
@@ -401,9 +576,12 @@ class CreateContactRequest(_message.Message):
     CONTACT_FIELD_NUMBER: _builtins.int
     PIN_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
     pin: _builtins.str
-    """Four digits the caller chose; absent: they are made."""
+    """Four digits the caller chose; absent: they are made. With a reference: the PIN of it."""
     request_id: _builtins.str
+    reference: _builtins.str
+    """Hers from an earlier contact, on any line: eight characters, with or without the hyphen. Absent: one is made."""
     @_builtins.property
     def contact(self) -> Global___Contact: ...
     def __init__(
@@ -412,10 +590,11 @@ class CreateContactRequest(_message.Message):
         contact: Global___Contact | None = ...,
         pin: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        reference: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "pin", b"pin", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "pin", b"pin", "reference", b"reference", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -546,6 +725,267 @@ class GetContactByReferenceRequest(_message.Message):
 Global___GetContactByReferenceRequest: _TypeAlias = GetContactByReferenceRequest  # noqa: Y015
 
 @_typing.final
+class Callback(_message.Message):
+    """A call that a line owes: a time in which to call somebody back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    DAY_CODE_FIELD_NUMBER: _builtins.int
+    HOUR_CODE_FIELD_NUMBER: _builtins.int
+    ASKED_BY_HERSELF_FIELD_NUMBER: _builtins.int
+    CLOCKS_FIELD_NUMBER: _builtins.int
+    TRIES_FIELD_NUMBER: _builtins.int
+    OUTCOME_CODE_FIELD_NUMBER: _builtins.int
+    REFERENCE_HINT_FIELD_NUMBER: _builtins.int
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The callback."""
+    etag: _builtins.str
+    """The version of what is shown; send it in quotes as If-Match to settle it."""
+    contact_id: _builtins.str
+    """Whose."""
+    day_code: Global___DayBand.ValueType
+    """On which day."""
+    hour_code: Global___HourBand.ValueType
+    """In which hours."""
+    asked_by_herself: _builtins.bool
+    """With her reference; else an operator agreed on it."""
+    tries: _builtins.int
+    """How often she was not reached."""
+    outcome_code: Global___CallbackOutcome.ValueType
+    """What came of it; absent: it is owed."""
+    reference_hint: _builtins.str
+    """Of the contact."""
+    person_id: _builtins.str
+    """Her file, if she has one: how she is called without danger stands there."""
+    @_builtins.property
+    def clocks(self) -> _containers.RepeatedCompositeFieldContainer[_referrals_pb2.Clock]:
+        """From when until when; stopped once it is settled."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        contact_id: _builtins.str = ...,
+        day_code: Global___DayBand.ValueType = ...,
+        hour_code: Global___HourBand.ValueType = ...,
+        asked_by_herself: _builtins.bool = ...,
+        clocks: _abc.Iterable[_referrals_pb2.Clock] | None = ...,
+        tries: _builtins.int = ...,
+        outcome_code: Global___CallbackOutcome.ValueType = ...,
+        reference_hint: _builtins.str = ...,
+        person_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_by_herself", b"asked_by_herself", "clocks", b"clocks", "contact_id", b"contact_id", "day_code", b"day_code", "etag", b"etag", "hour_code", b"hour_code", "id", b"id", "outcome_code", b"outcome_code", "person_id", b"person_id", "reference_hint", b"reference_hint", "tries", b"tries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Callback: _TypeAlias = Callback  # noqa: Y015
+
+@_typing.final
+class CreateCallbackRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def callback(self) -> Global___Callback: ...
+    def __init__(
+        self,
+        *,
+        callback: Global___Callback | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback", b"callback", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateCallbackRequest: _TypeAlias = CreateCallbackRequest  # noqa: Y015
+
+@_typing.final
+class ListCallbacksRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCallbacksRequest: _TypeAlias = ListCallbacksRequest  # noqa: Y015
+
+@_typing.final
+class ListCallbacksResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACKS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def callbacks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Callback]: ...
+    def __init__(
+        self,
+        *,
+        callbacks: _abc.Iterable[Global___Callback] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callbacks", b"callbacks", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCallbacksResponse: _TypeAlias = ListCallbacksResponse  # noqa: Y015
+
+@_typing.final
+class SettleCallbackRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    OUTCOME_CODE_FIELD_NUMBER: _builtins.int
+    DAY_CODE_FIELD_NUMBER: _builtins.int
+    HOUR_CODE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    etag: _builtins.str
+    outcome_code: Global___CallbackOutcome.ValueType
+    """reached, again or given_up."""
+    day_code: Global___DayBand.ValueType
+    """When again."""
+    hour_code: Global___HourBand.ValueType
+    """In which hours again."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        outcome_code: Global___CallbackOutcome.ValueType = ...,
+        day_code: Global___DayBand.ValueType = ...,
+        hour_code: Global___HourBand.ValueType = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_code", b"day_code", "etag", b"etag", "hour_code", b"hour_code", "id", b"id", "outcome_code", b"outcome_code", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettleCallbackRequest: _TypeAlias = SettleCallbackRequest  # noqa: Y015
+
+@_typing.final
+class TakeOverLineRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeOverLineRequest: _TypeAlias = TakeOverLineRequest  # noqa: Y015
+
+@_typing.final
+class TakeOver(_message.Message):
+    """Somebody took over the line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    worker_id: _builtins.str
+    """Who."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        worker_id: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["time", b"time", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeOver: _TypeAlias = TakeOver  # noqa: Y015
+
+@_typing.final
+class ListTakeOversRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTakeOversRequest: _TypeAlias = ListTakeOversRequest  # noqa: Y015
+
+@_typing.final
+class ListTakeOversResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAKE_OVERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def take_overs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TakeOver]: ...
+    def __init__(
+        self,
+        *,
+        take_overs: _abc.Iterable[Global___TakeOver] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "take_overs", b"take_overs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTakeOversResponse: _TypeAlias = ListTakeOversResponse  # noqa: Y015
+
+@_typing.final
 class UpdateContactRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -609,25 +1049,189 @@ class WithdrawConsentByReferenceRequest(_message.Message):
     REFERENCE_FIELD_NUMBER: _builtins.int
     PIN_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ITEM_KEY_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
     """Eight characters, with or without the hyphen."""
     pin: _builtins.str
     """Four digits."""
     request_id: _builtins.str
+    item_key: _builtins.str
+    """The `key` of an item: only that. Absent: everything."""
     def __init__(
         self,
         *,
         reference: _builtins.str = ...,
         pin: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        item_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pin", b"pin", "reference", b"reference", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_key", b"item_key", "pin", b"pin", "reference", b"reference", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WithdrawConsentByReferenceRequest: _TypeAlias = WithdrawConsentByReferenceRequest  # noqa: Y015
+
+@_typing.final
+class ListReadingsByReferenceRequest(_message.Message):
+    """Her credential. In the body, so that it stands in no address and no log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    PIN_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """Eight characters, with or without the hyphen."""
+    pin: _builtins.str
+    """Four digits."""
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        pin: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pin", b"pin", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReadingsByReferenceRequest: _TypeAlias = ListReadingsByReferenceRequest  # noqa: Y015
+
+@_typing.final
+class ListReadingsByReferenceResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def readings(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReferenceReading]: ...
+    def __init__(
+        self,
+        *,
+        readings: _abc.Iterable[Global___ReferenceReading] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["readings", b"readings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReadingsByReferenceResponse: _TypeAlias = ListReadingsByReferenceResponse  # noqa: Y015
+
+@_typing.final
+class ReferenceReading(_message.Message):
+    """What one kind of organisation read on one day for one reason."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATE_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_TYPE_CODE_FIELD_NUMBER: _builtins.int
+    NEED_GROUP_CODE_FIELD_NUMBER: _builtins.int
+    FIELD_GROUPS_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    date: _builtins.str
+    """The day, where the network is."""
+    organization_type_code: _builtins.str
+    """What kind of organisation, as in the directory; absent: it is not known any more."""
+    need_group_code: _builtins.str
+    """For which help; absent: to go on with her call, or with her file."""
+    allowed: _builtins.bool
+    """Whether it was allowed; if not, nothing was shown."""
+    count: _builtins.int
+    """How often."""
+    @_builtins.property
+    def field_groups(self) -> _containers.RepeatedScalarFieldContainer[_people_pb2.FieldGroup.ValueType]:
+        """What."""
+
+    def __init__(
+        self,
+        *,
+        date: _builtins.str = ...,
+        organization_type_code: _builtins.str = ...,
+        need_group_code: _builtins.str = ...,
+        field_groups: _abc.Iterable[_people_pb2.FieldGroup.ValueType] | None = ...,
+        allowed: _builtins.bool = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "count", b"count", "date", b"date", "field_groups", b"field_groups", "need_group_code", b"need_group_code", "organization_type_code", b"organization_type_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReferenceReading: _TypeAlias = ReferenceReading  # noqa: Y015
+
+@_typing.final
+class AskForCallByReferenceRequest(_message.Message):
+    """When it is safe to call her."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    PIN_FIELD_NUMBER: _builtins.int
+    DAY_CODE_FIELD_NUMBER: _builtins.int
+    HOUR_CODE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """Eight characters, with or without the hyphen."""
+    pin: _builtins.str
+    """Four digits."""
+    day_code: Global___DayBand.ValueType
+    """On which day."""
+    hour_code: Global___HourBand.ValueType
+    """In which hours."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        pin: _builtins.str = ...,
+        day_code: Global___DayBand.ValueType = ...,
+        hour_code: Global___HourBand.ValueType = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_code", b"day_code", "hour_code", b"hour_code", "pin", b"pin", "reference", b"reference", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskForCallByReferenceRequest: _TypeAlias = AskForCallByReferenceRequest  # noqa: Y015
+
+@_typing.final
+class AddNoteByReferenceRequest(_message.Message):
+    """What she says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    PIN_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """Eight characters, with or without the hyphen."""
+    pin: _builtins.str
+    """Four digits."""
+    note: _builtins.str
+    """Her words."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        pin: _builtins.str = ...,
+        note: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["note", b"note", "pin", b"pin", "reference", b"reference", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddNoteByReferenceRequest: _TypeAlias = AddNoteByReferenceRequest  # noqa: Y015
 
 @_typing.final
 class ConfirmHelpRequest(_message.Message):
@@ -673,6 +1277,9 @@ class ReferenceStatus(_message.Message):
     ORGANIZATIONS_WITH_ACCESS_FIELD_NUMBER: _builtins.int
     FILE_COUNT_FIELD_NUMBER: _builtins.int
     MAY_WITHDRAW_FIELD_NUMBER: _builtins.int
+    MAY_ASK_FOR_CALL_FIELD_NUMBER: _builtins.int
+    CALL_FROM_TIME_FIELD_NUMBER: _builtins.int
+    CALL_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     contact_time_band: Global___TimeBand.ValueType
     """When she called."""
     organizations_with_access: _builtins.int
@@ -681,9 +1288,19 @@ class ReferenceStatus(_message.Message):
     """How many organisations hold a file of hers; it stays with them."""
     may_withdraw: _builtins.bool
     """Whether there is something that a withdrawal would end."""
+    may_ask_for_call: _builtins.bool
+    """Whether she may ask to be called: every safe-contact plan of hers names the phone."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReferenceItem]:
         """one per referral of hers; empty: nothing asked for yet"""
+
+    @_builtins.property
+    def call_from_time(self) -> _timestamp_pb2.Timestamp:
+        """From when the line calls her, if that was agreed on."""
+
+    @_builtins.property
+    def call_until_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when."""
 
     def __init__(
         self,
@@ -693,10 +1310,13 @@ class ReferenceStatus(_message.Message):
         organizations_with_access: _builtins.int = ...,
         file_count: _builtins.int = ...,
         may_withdraw: _builtins.bool = ...,
+        may_ask_for_call: _builtins.bool = ...,
+        call_from_time: _timestamp_pb2.Timestamp | None = ...,
+        call_until_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call_from_time", b"call_from_time", "call_until_time", b"call_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_time_band", b"contact_time_band", "file_count", b"file_count", "items", b"items", "may_withdraw", b"may_withdraw", "organizations_with_access", b"organizations_with_access"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_from_time", b"call_from_time", "call_until_time", b"call_until_time", "contact_time_band", b"contact_time_band", "file_count", b"file_count", "items", b"items", "may_ask_for_call", b"may_ask_for_call", "may_withdraw", b"may_withdraw", "organizations_with_access", b"organizations_with_access"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -714,6 +1334,8 @@ class ReferenceItem(_message.Message):
     CONSENT_LIVE_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     MAY_BE_CONTACTED_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    MAY_WITHDRAW_FIELD_NUMBER: _builtins.int
     need_group_code: _builtins.str
     """The group of the need."""
     status_code: Global___ReferenceState.ValueType
@@ -726,6 +1348,10 @@ class ReferenceItem(_message.Message):
     """Whether somebody may get in touch with her for it: it is live, its consent too, and every safe-contact plan of hers names a way. Only then may she be
     told that somebody will.
     """
+    key: _builtins.str
+    """Tells this item from the others of the same reference, and means nothing elsewhere."""
+    may_withdraw: _builtins.bool
+    """Whether it can be withdrawn by itself."""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it last changed."""
@@ -739,10 +1365,12 @@ class ReferenceItem(_message.Message):
         consent_live: _builtins.bool = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         may_be_contacted: _builtins.bool = ...,
+        key: _builtins.str = ...,
+        may_withdraw: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_live", b"consent_live", "may_be_contacted", b"may_be_contacted", "may_confirm", b"may_confirm", "need_group_code", b"need_group_code", "status_code", b"status_code", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_live", b"consent_live", "key", b"key", "may_be_contacted", b"may_be_contacted", "may_confirm", b"may_confirm", "may_withdraw", b"may_withdraw", "need_group_code", b"need_group_code", "status_code", b"status_code", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

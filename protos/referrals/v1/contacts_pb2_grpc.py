@@ -60,6 +60,31 @@ class ContactsStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.UpdateContactRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.Contact.FromString,
                 _registered_method=True)
+        self.TakeOverLine = channel.unary_unary(
+                '/enlace.referrals.v1.Contacts/TakeOverLine',
+                request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.TakeOverLineRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.TakeOver.FromString,
+                _registered_method=True)
+        self.ListTakeOvers = channel.unary_unary(
+                '/enlace.referrals.v1.Contacts/ListTakeOvers',
+                request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListTakeOversRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListTakeOversResponse.FromString,
+                _registered_method=True)
+        self.CreateCallback = channel.unary_unary(
+                '/enlace.referrals.v1.Contacts/CreateCallback',
+                request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.CreateCallbackRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.Callback.FromString,
+                _registered_method=True)
+        self.ListCallbacks = channel.unary_unary(
+                '/enlace.referrals.v1.Contacts/ListCallbacks',
+                request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListCallbacksRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListCallbacksResponse.FromString,
+                _registered_method=True)
+        self.SettleCallback = channel.unary_unary(
+                '/enlace.referrals.v1.Contacts/SettleCallback',
+                request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.SettleCallbackRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.Callback.FromString,
+                _registered_method=True)
 
 
 class ContactsServicer:
@@ -69,6 +94,7 @@ class ContactsServicer:
     def CreateContact(self, request, context):
         """Records a contact (needs no name), derives urgency and pathway from the triage, and returns reference and PIN, in this answer only: read them
         out. With both the caller can ask on any line, or on the public page, what became of it. Operator.
+        Of a caller who tells a reference that she has, from whichever line: it stays hers, and so does its PIN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,7 +115,8 @@ class ContactsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetContactByReference(self, request, context):
-        """Returns the contact of a caller who tells her reference and PIN, without its note. One of the caller's organisation; any other is not found.
+        """Returns the contact of a caller who tells her reference and PIN, without its notes: of several the last. One of the caller's organisation; any other is
+        not found, and References says how things stand and does what she asks.
         reference_or_pin_wrong, too_many_attempts: as for References.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -98,6 +125,42 @@ class ContactsServicer:
 
     def UpdateContact(self, request, context):
         """Saves further triage answers, outcome or person; the urgency is derived again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TakeOverLine(self, request, context):
+        """Notes that the caller, whoever has the next shift, has read the list of what is open on the line and takes it over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTakeOvers(self, request, context):
+        """Lists who took over the line of the caller's organisation and when, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateCallback(self, request, context):
+        """Agrees with a caller on a time to call her back; another time for the same contact takes the place of the one before. Of a person with a file her safe-contact
+        plan decides: it must name the phone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCallbacks(self, request, context):
+        """Lists the calls that the caller's organisation owes, what is due first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SettleCallback(self, request, context):
+        """Says what came of a call: she was reached, she was not and another time is tried, or nobody tries any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,6 +193,31 @@ def add_ContactsServicer_to_server(servicer, server):
                     servicer.UpdateContact,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.UpdateContactRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.Contact.SerializeToString,
+            ),
+            'TakeOverLine': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakeOverLine,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.TakeOverLineRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.TakeOver.SerializeToString,
+            ),
+            'ListTakeOvers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTakeOvers,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListTakeOversRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListTakeOversResponse.SerializeToString,
+            ),
+            'CreateCallback': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateCallback,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.CreateCallbackRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.Callback.SerializeToString,
+            ),
+            'ListCallbacks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCallbacks,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListCallbacksRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListCallbacksResponse.SerializeToString,
+            ),
+            'SettleCallback': grpc.unary_unary_rpc_method_handler(
+                    servicer.SettleCallback,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.SettleCallbackRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.Callback.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -278,6 +366,141 @@ class Contacts:
             metadata,
             _registered_method=True)
 
+    @staticmethod
+    def TakeOverLine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Contacts/TakeOverLine',
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.TakeOverLineRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.TakeOver.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTakeOvers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Contacts/ListTakeOvers',
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.ListTakeOversRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.ListTakeOversResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateCallback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Contacts/CreateCallback',
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.CreateCallbackRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.Callback.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCallbacks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Contacts/ListCallbacks',
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.ListCallbacksRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.ListCallbacksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SettleCallback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Contacts/SettleCallback',
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.SettleCallbackRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.Callback.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
 
 class ReferencesStub:
     """What a caller may hear and say with her reference and PIN. Needs no token: both together are the credential.
@@ -300,6 +523,21 @@ class ReferencesStub:
         self.WithdrawConsentByReference = channel.unary_unary(
                 '/enlace.referrals.v1.References/WithdrawConsentByReference',
                 request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.WithdrawConsentByReferenceRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ReferenceStatus.FromString,
+                _registered_method=True)
+        self.ListReadingsByReference = channel.unary_unary(
+                '/enlace.referrals.v1.References/ListReadingsByReference',
+                request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListReadingsByReferenceRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListReadingsByReferenceResponse.FromString,
+                _registered_method=True)
+        self.AskForCallByReference = channel.unary_unary(
+                '/enlace.referrals.v1.References/AskForCallByReference',
+                request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.AskForCallByReferenceRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ReferenceStatus.FromString,
+                _registered_method=True)
+        self.AddNoteByReference = channel.unary_unary(
+                '/enlace.referrals.v1.References/AddNoteByReference',
+                request_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.AddNoteByReferenceRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ReferenceStatus.FromString,
                 _registered_method=True)
         self.ConfirmHelp = channel.unary_unary(
@@ -325,7 +563,30 @@ class ReferencesServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawConsentByReference(self, request, context):
-        """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once.
+        """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once. With `item_key` one thing
+        that was asked for, and what stands on the same consent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReadingsByReference(self, request, context):
+        """Returns who looked at what is kept of her, newest first: on which day, what kind of organisation, and why; never which, or where.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AskForCallByReference(self, request, context):
+        """Asks the line to call her, on a day and in hours that are safe; another time takes the place of the one before. Refused where her safe-contact plan does not
+        name the phone, or nobody asked her yet: then nobody calls, and she can call.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddNoteByReference(self, request, context):
+        """Adds what she says. It is kept sealed, reaches each line that she called with this reference and nobody else, and opens its contact there again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -349,6 +610,21 @@ def add_ReferencesServicer_to_server(servicer, server):
             'WithdrawConsentByReference': grpc.unary_unary_rpc_method_handler(
                     servicer.WithdrawConsentByReference,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.WithdrawConsentByReferenceRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ReferenceStatus.SerializeToString,
+            ),
+            'ListReadingsByReference': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReadingsByReference,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListReadingsByReferenceRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ListReadingsByReferenceResponse.SerializeToString,
+            ),
+            'AskForCallByReference': grpc.unary_unary_rpc_method_handler(
+                    servicer.AskForCallByReference,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.AskForCallByReferenceRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ReferenceStatus.SerializeToString,
+            ),
+            'AddNoteByReference': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddNoteByReference,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.AddNoteByReferenceRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_contacts__pb2.ReferenceStatus.SerializeToString,
             ),
             'ConfirmHelp': grpc.unary_unary_rpc_method_handler(
@@ -414,6 +690,87 @@ class References:
             target,
             '/enlace.referrals.v1.References/WithdrawConsentByReference',
             protos_dot_referrals_dot_v1_dot_contacts__pb2.WithdrawConsentByReferenceRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.ReferenceStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReadingsByReference(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.References/ListReadingsByReference',
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.ListReadingsByReferenceRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.ListReadingsByReferenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AskForCallByReference(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.References/AskForCallByReference',
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.AskForCallByReferenceRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.ReferenceStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddNoteByReference(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.References/AddNoteByReference',
+            protos_dot_referrals_dot_v1_dot_contacts__pb2.AddNoteByReferenceRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_contacts__pb2.ReferenceStatus.FromString,
             options,
             channel_credentials,

@@ -36,17 +36,31 @@ class ContactsStub:
     CreateContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.CreateContactRequest, _contacts_pb2.CreateContactResponse]
     """Records a contact (needs no name), derives urgency and pathway from the triage, and returns reference and PIN, in this answer only: read them
     out. With both the caller can ask on any line, or on the public page, what became of it. Operator.
+    Of a caller who tells a reference that she has, from whichever line: it stays hers, and so does its PIN.
     """
     GetContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.GetContactRequest, _contacts_pb2.Contact]
     """Returns one contact of the caller's organisation."""
     ListContacts: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListContactsRequest, _contacts_pb2.ListContactsResponse]
     """Lists the contacts of the caller's organisation, newest first; any operator works the same queue."""
     GetContactByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.GetContactByReferenceRequest, _contacts_pb2.Contact]
-    """Returns the contact of a caller who tells her reference and PIN, without its note. One of the caller's organisation; any other is not found.
+    """Returns the contact of a caller who tells her reference and PIN, without its notes: of several the last. One of the caller's organisation; any other is
+    not found, and References says how things stand and does what she asks.
     reference_or_pin_wrong, too_many_attempts: as for References.
     """
     UpdateContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.UpdateContactRequest, _contacts_pb2.Contact]
     """Saves further triage answers, outcome or person; the urgency is derived again."""
+    TakeOverLine: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.TakeOverLineRequest, _contacts_pb2.TakeOver]
+    """Notes that the caller, whoever has the next shift, has read the list of what is open on the line and takes it over."""
+    ListTakeOvers: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListTakeOversRequest, _contacts_pb2.ListTakeOversResponse]
+    """Lists who took over the line of the caller's organisation and when, newest first."""
+    CreateCallback: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.CreateCallbackRequest, _contacts_pb2.Callback]
+    """Agrees with a caller on a time to call her back; another time for the same contact takes the place of the one before. Of a person with a file her safe-contact
+    plan decides: it must name the phone.
+    """
+    ListCallbacks: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListCallbacksRequest, _contacts_pb2.ListCallbacksResponse]
+    """Lists the calls that the caller's organisation owes, what is due first."""
+    SettleCallback: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.SettleCallbackRequest, _contacts_pb2.Callback]
+    """Says what came of a call: she was reached, she was not and another time is tried, or nobody tries any more."""
 
 @_typing.type_check_only
 class ContactsAsyncStub(ContactsStub):
@@ -56,17 +70,31 @@ class ContactsAsyncStub(ContactsStub):
     CreateContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.CreateContactRequest, _contacts_pb2.CreateContactResponse]  # type: ignore[assignment]
     """Records a contact (needs no name), derives urgency and pathway from the triage, and returns reference and PIN, in this answer only: read them
     out. With both the caller can ask on any line, or on the public page, what became of it. Operator.
+    Of a caller who tells a reference that she has, from whichever line: it stays hers, and so does its PIN.
     """
     GetContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.GetContactRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
     """Returns one contact of the caller's organisation."""
     ListContacts: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListContactsRequest, _contacts_pb2.ListContactsResponse]  # type: ignore[assignment]
     """Lists the contacts of the caller's organisation, newest first; any operator works the same queue."""
     GetContactByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.GetContactByReferenceRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
-    """Returns the contact of a caller who tells her reference and PIN, without its note. One of the caller's organisation; any other is not found.
+    """Returns the contact of a caller who tells her reference and PIN, without its notes: of several the last. One of the caller's organisation; any other is
+    not found, and References says how things stand and does what she asks.
     reference_or_pin_wrong, too_many_attempts: as for References.
     """
     UpdateContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.UpdateContactRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
     """Saves further triage answers, outcome or person; the urgency is derived again."""
+    TakeOverLine: _aio.UnaryUnaryMultiCallable[_contacts_pb2.TakeOverLineRequest, _contacts_pb2.TakeOver]  # type: ignore[assignment]
+    """Notes that the caller, whoever has the next shift, has read the list of what is open on the line and takes it over."""
+    ListTakeOvers: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListTakeOversRequest, _contacts_pb2.ListTakeOversResponse]  # type: ignore[assignment]
+    """Lists who took over the line of the caller's organisation and when, newest first."""
+    CreateCallback: _aio.UnaryUnaryMultiCallable[_contacts_pb2.CreateCallbackRequest, _contacts_pb2.Callback]  # type: ignore[assignment]
+    """Agrees with a caller on a time to call her back; another time for the same contact takes the place of the one before. Of a person with a file her safe-contact
+    plan decides: it must name the phone.
+    """
+    ListCallbacks: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListCallbacksRequest, _contacts_pb2.ListCallbacksResponse]  # type: ignore[assignment]
+    """Lists the calls that the caller's organisation owes, what is due first."""
+    SettleCallback: _aio.UnaryUnaryMultiCallable[_contacts_pb2.SettleCallbackRequest, _contacts_pb2.Callback]  # type: ignore[assignment]
+    """Says what came of a call: she was reached, she was not and another time is tried, or nobody tries any more."""
 
 class ContactsServicer(metaclass=_abc_1.ABCMeta):
     """The usual refusals: protos/README.md."""
@@ -79,6 +107,7 @@ class ContactsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_contacts_pb2.CreateContactResponse, _abc.Awaitable[_contacts_pb2.CreateContactResponse]]:
         """Records a contact (needs no name), derives urgency and pathway from the triage, and returns reference and PIN, in this answer only: read them
         out. With both the caller can ask on any line, or on the public page, what became of it. Operator.
+        Of a caller who tells a reference that she has, from whichever line: it stays hers, and so does its PIN.
         """
 
     @_abc_1.abstractmethod
@@ -103,7 +132,8 @@ class ContactsServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_pb2.GetContactByReferenceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.Contact, _abc.Awaitable[_contacts_pb2.Contact]]:
-        """Returns the contact of a caller who tells her reference and PIN, without its note. One of the caller's organisation; any other is not found.
+        """Returns the contact of a caller who tells her reference and PIN, without its notes: of several the last. One of the caller's organisation; any other is
+        not found, and References says how things stand and does what she asks.
         reference_or_pin_wrong, too_many_attempts: as for References.
         """
 
@@ -114,6 +144,48 @@ class ContactsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.Contact, _abc.Awaitable[_contacts_pb2.Contact]]:
         """Saves further triage answers, outcome or person; the urgency is derived again."""
+
+    @_abc_1.abstractmethod
+    def TakeOverLine(
+        self,
+        request: _contacts_pb2.TakeOverLineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.TakeOver, _abc.Awaitable[_contacts_pb2.TakeOver]]:
+        """Notes that the caller, whoever has the next shift, has read the list of what is open on the line and takes it over."""
+
+    @_abc_1.abstractmethod
+    def ListTakeOvers(
+        self,
+        request: _contacts_pb2.ListTakeOversRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ListTakeOversResponse, _abc.Awaitable[_contacts_pb2.ListTakeOversResponse]]:
+        """Lists who took over the line of the caller's organisation and when, newest first."""
+
+    @_abc_1.abstractmethod
+    def CreateCallback(
+        self,
+        request: _contacts_pb2.CreateCallbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.Callback, _abc.Awaitable[_contacts_pb2.Callback]]:
+        """Agrees with a caller on a time to call her back; another time for the same contact takes the place of the one before. Of a person with a file her safe-contact
+        plan decides: it must name the phone.
+        """
+
+    @_abc_1.abstractmethod
+    def ListCallbacks(
+        self,
+        request: _contacts_pb2.ListCallbacksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ListCallbacksResponse, _abc.Awaitable[_contacts_pb2.ListCallbacksResponse]]:
+        """Lists the calls that the caller's organisation owes, what is due first."""
+
+    @_abc_1.abstractmethod
+    def SettleCallback(
+        self,
+        request: _contacts_pb2.SettleCallbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.Callback, _abc.Awaitable[_contacts_pb2.Callback]]:
+        """Says what came of a call: she was reached, she was not and another time is tried, or nobody tries any more."""
 
 def add_ContactsServicer_to_server(servicer: ContactsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
@@ -133,7 +205,17 @@ class ReferencesStub:
     all its callers: 30 wrong PINs from it, then one every ten minutes.
     """
     WithdrawConsentByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.WithdrawConsentByReferenceRequest, _contacts_pb2.ReferenceStatus]
-    """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once."""
+    """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once. With `item_key` one thing
+    that was asked for, and what stands on the same consent.
+    """
+    ListReadingsByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListReadingsByReferenceRequest, _contacts_pb2.ListReadingsByReferenceResponse]
+    """Returns who looked at what is kept of her, newest first: on which day, what kind of organisation, and why; never which, or where."""
+    AskForCallByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.AskForCallByReferenceRequest, _contacts_pb2.ReferenceStatus]
+    """Asks the line to call her, on a day and in hours that are safe; another time takes the place of the one before. Refused where her safe-contact plan does not
+    name the phone, or nobody asked her yet: then nobody calls, and she can call.
+    """
+    AddNoteByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.AddNoteByReferenceRequest, _contacts_pb2.ReferenceStatus]
+    """Adds what she says. It is kept sealed, reaches each line that she called with this reference and nobody else, and opens its contact there again."""
     ConfirmHelp: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ConfirmHelpRequest, _contacts_pb2.ReferenceStatus]
     """Says whether help came, for completed referrals: yes closes, no reopens."""
 
@@ -151,7 +233,17 @@ class ReferencesAsyncStub(ReferencesStub):
     all its callers: 30 wrong PINs from it, then one every ten minutes.
     """
     WithdrawConsentByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.WithdrawConsentByReferenceRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
-    """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once."""
+    """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once. With `item_key` one thing
+    that was asked for, and what stands on the same consent.
+    """
+    ListReadingsByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListReadingsByReferenceRequest, _contacts_pb2.ListReadingsByReferenceResponse]  # type: ignore[assignment]
+    """Returns who looked at what is kept of her, newest first: on which day, what kind of organisation, and why; never which, or where."""
+    AskForCallByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.AskForCallByReferenceRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
+    """Asks the line to call her, on a day and in hours that are safe; another time takes the place of the one before. Refused where her safe-contact plan does not
+    name the phone, or nobody asked her yet: then nobody calls, and she can call.
+    """
+    AddNoteByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.AddNoteByReferenceRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
+    """Adds what she says. It is kept sealed, reaches each line that she called with this reference and nobody else, and opens its contact there again."""
     ConfirmHelp: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ConfirmHelpRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
     """Says whether help came, for completed referrals: yes closes, no reopens."""
 
@@ -178,7 +270,35 @@ class ReferencesServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_pb2.WithdrawConsentByReferenceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.ReferenceStatus, _abc.Awaitable[_contacts_pb2.ReferenceStatus]]:
-        """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once."""
+        """Withdraws every consent and override of the person, whoever recorded them, and ends what is asked for her; access ends at once. With `item_key` one thing
+        that was asked for, and what stands on the same consent.
+        """
+
+    @_abc_1.abstractmethod
+    def ListReadingsByReference(
+        self,
+        request: _contacts_pb2.ListReadingsByReferenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ListReadingsByReferenceResponse, _abc.Awaitable[_contacts_pb2.ListReadingsByReferenceResponse]]:
+        """Returns who looked at what is kept of her, newest first: on which day, what kind of organisation, and why; never which, or where."""
+
+    @_abc_1.abstractmethod
+    def AskForCallByReference(
+        self,
+        request: _contacts_pb2.AskForCallByReferenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ReferenceStatus, _abc.Awaitable[_contacts_pb2.ReferenceStatus]]:
+        """Asks the line to call her, on a day and in hours that are safe; another time takes the place of the one before. Refused where her safe-contact plan does not
+        name the phone, or nobody asked her yet: then nobody calls, and she can call.
+        """
+
+    @_abc_1.abstractmethod
+    def AddNoteByReference(
+        self,
+        request: _contacts_pb2.AddNoteByReferenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ReferenceStatus, _abc.Awaitable[_contacts_pb2.ReferenceStatus]]:
+        """Adds what she says. It is kept sealed, reaches each line that she called with this reference and nobody else, and opens its contact there again."""
 
     @_abc_1.abstractmethod
     def ConfirmHelp(

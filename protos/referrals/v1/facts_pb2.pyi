@@ -105,8 +105,8 @@ Global___ReferralFact: _TypeAlias = ReferralFact  # noqa: Y015
 
 @_typing.final
 class ContactFact(_message.Message):
-    """enlace.contact.{recorded,changed,waiting,escalated}.v1 · key: contact_id. Waiting and escalated are said by its clock; notifications tells the desk, and of
-    escalated the coordination.
+    """enlace.contact.{recorded,changed,told,waiting,escalated}.v1 · key: contact_id. Told: the caller said more with her reference. Waiting and escalated are said
+    by its clock. Of these three notifications tells the desk, and of escalated the coordination.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -138,6 +138,41 @@ class ContactFact(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ContactFact: _TypeAlias = ContactFact  # noqa: Y015
+
+@_typing.final
+class CallbackFact(_message.Message):
+    """enlace.callback.{asked,changed,waiting,escalated,settled}.v1 · key: callback_id. Asked: by herself; waiting and escalated are said by its clock. Of these three
+    notifications tells the desk, and of escalated the coordination.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLBACK_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    OUTCOME_CODE_FIELD_NUMBER: _builtins.int
+    callback_id: _builtins.str
+    organization_id: _builtins.str
+    """the line that calls"""
+    outcome_code: _builtins.str
+    """of settled"""
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        callback_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+        outcome_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_id", b"callback_id", "due_time", b"due_time", "organization_id", b"organization_id", "outcome_code", b"outcome_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallbackFact: _TypeAlias = CallbackFact  # noqa: Y015
 
 @_typing.final
 class ReceiptFact(_message.Message):

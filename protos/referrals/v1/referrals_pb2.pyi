@@ -127,6 +127,8 @@ class _ClockKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClockKind.V
     """Medicine against HIV can be begun: 72 hours after an assault. Of health clocks no message, webhook or fact tells, and who steers the network sees none."""
     CLOCK_KIND_EMERGENCY_CONTRACEPTION: _ClockKind.ValueType  # 15
     """medicine against a pregnancy can be begun: 120 hours after an assault"""
+    CLOCK_KIND_CALLBACK: _ClockKind.ValueType  # 16
+    """the line calls somebody back, within the time that she named"""
 
 class ClockKind(_ClockKind, metaclass=_ClockKindEnumTypeWrapper):
     """A deadline that is watched."""
@@ -156,6 +158,8 @@ CLOCK_KIND_HIV_PROPHYLAXIS: ClockKind.ValueType  # 14
 """Medicine against HIV can be begun: 72 hours after an assault. Of health clocks no message, webhook or fact tells, and who steers the network sees none."""
 CLOCK_KIND_EMERGENCY_CONTRACEPTION: ClockKind.ValueType  # 15
 """medicine against a pregnancy can be begun: 120 hours after an assault"""
+CLOCK_KIND_CALLBACK: ClockKind.ValueType  # 16
+"""the line calls somebody back, within the time that she named"""
 Global___ClockKind: _TypeAlias = ClockKind  # noqa: Y015
 
 class _Side:

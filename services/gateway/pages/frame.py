@@ -53,6 +53,7 @@ def install(app: Flask) -> None:
         dated=i18n.dated,
         ago=i18n.ago,
         day=i18n.day,
+        day_of=i18n.day_of,
         this_day=i18n.this_day,
         moment=i18n.moment,
         for_field=i18n.for_field,

@@ -1,14 +1,19 @@
 """The line: a new contact with its triage and advice beside it, the queue that all operators share, and each contact to go on with."""
 
+from typing import Any
+
 from flask import Blueprint, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
+from chassis.errors import Exhausted, Unauthenticated
+from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import access, forms, names, session
+from services.gateway import access, forms, names, origin, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
+from services.gateway.pages import my_referral
 from services.gateway.pages.enquiries import of_contact
 
 blueprint = Blueprint("line", __name__)
@@ -25,6 +30,7 @@ CHANGEABLE = (
     "language",
     "assault_time",
 )
+CLOSED_AT_ONCE = {"unrelated": c.CONTACT_KIND_UNRELATED, "prank": c.CONTACT_KIND_PRANK}
 
 
 def contact(identifier: str = "") -> c.Contact:
@@ -32,7 +38,14 @@ def contact(identifier: str = "") -> c.Contact:
     said = forms.filled(c.Contact(id=identifier))
     said.line_country = said.line_country or session.me().country
     said.outcome_code = said.outcome_code or c.CONTACT_OUTCOME_OPEN
+    if closes():
+        said.kind_code, said.outcome_code = CLOSED_AT_ONCE[forms.text("close_as")], c.CONTACT_OUTCOME_NOTHING_TO_DO
     return said
+
+
+def closes() -> bool:
+    """Whether the form was sent by a press that says what it was and closes it."""
+    return forms.text("close_as") in CLOSED_AT_ONCE
 
 
 @blueprint.get("/line")
@@ -41,7 +54,75 @@ def queue() -> str:
     """The contacts still open, which one shift hands to the next, above a page of the others."""
     answer = clients().contacts.ListContacts(c.ListContactsRequest(page_size=50, page_token=request.args.get("page", "")))
     others = [contact for contact in answer.contacts if contact.outcome_code != c.CONTACT_OUTCOME_OPEN]
-    return render_template("line.html", waiting=still_open(), others=others, next_page=answer.next_page_token)
+    return render_template("line.html", waiting=still_open(), calls=calls_owed(), others=others, next_page=answer.next_page_token)
+
+
+def calls_owed() -> list[c.Callback]:
+    """The calls that the line owes, what is due first."""
+    return list(clients().contacts.ListCallbacks(c.ListCallbacksRequest(page_size=200)).callbacks)
+
+
+@blueprint.post("/line/calls/<identifier>")
+@access.open_to(access.LINE)
+def settle_call(identifier: str) -> Response:
+    """What came of a call."""
+    request = c.SettleCallbackRequest(id=identifier, etag=forms.etag(), request_id=forms.request_id(), **called_when())
+    request.outcome_code = words.number("callback_outcome", forms.text("outcome_code"))
+    clients().contacts.SettleCallback(request)
+    return redirect(url_for("line.queue", done="saved"), 303)
+
+
+@blueprint.get("/line/<identifier>/hand-over")
+@access.open_to(access.LINE)
+def handing_over(identifier: str) -> str:
+    """To whom a caller is handed over."""
+    return hand_over_page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)), {})
+
+
+def hand_over_page(shown: c.Contact, errors: dict[str, str]) -> str:
+    """The form, with the members in good standing."""
+    asked = d.ListOrganizationsRequest(page_size=100, status=d.ORGANIZATION_STATUS_APPROVED)
+    members = clients().directory.ListOrganizations(asked).organizations
+    choices = sorted(((member.id, member.name) for member in members), key=lambda choice: choice[1])
+    return render_template("hand_over.html", contact=shown, members=choices, errors=errors)
+
+
+@blueprint.post("/line/<identifier>/hand-over")
+@access.open_to(access.LINE)
+def hand_over(identifier: str) -> Response | tuple[str, int]:
+    """Keeps whether she was connected live, and with whom; connected, it is how the contact ended."""
+    said = c.Contact(id=identifier, etag=forms.etag(), handed_over_organization_id=forms.text("handed_over_organization_id"))
+    said.connected_live = words.number("answer", forms.text("connected_live"))
+    said.emergency_number_code = words.number("emergency_number", forms.text("emergency_number_code"))
+    paths = ["connected_live", "handed_over_organization_id", "emergency_number_code"]
+    if said.connected_live == c.ANSWER_YES:
+        said.outcome_code = c.CONTACT_OUTCOME_HANDED_OVER
+        paths.append("outcome_code")
+    try:
+        clients().contacts.UpdateContact(
+            c.UpdateContactRequest(contact=said, update_mask=FieldMask(paths=paths), request_id=forms.request_id())
+        )
+    except forms.SHOWN_IN_PLACE as refusal:
+        return hand_over_page(said, forms.problems(refusal)), 422
+    return redirect(url_for("line.show", identifier=identifier, done="saved"), 303)
+
+
+def called_when() -> dict[str, Any]:
+    """The day and the hours that a form brought."""
+    return {name: words.number(name.replace("_code", "_band"), forms.text(name)) for name in ("day_code", "hour_code")}
+
+
+@blueprint.post("/line/<identifier>/call")
+@access.open_to(access.LINE)
+def agree_on_call(identifier: str) -> Response | tuple[str, int]:
+    """A time to call her back."""
+    try:
+        clients().contacts.CreateCallback(
+            c.CreateCallbackRequest(callback=c.Callback(contact_id=identifier, **called_when()), request_id=forms.request_id())
+        )
+    except forms.SHOWN_IN_PLACE as refusal:
+        return page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)), forms.problems(refusal)), 422
+    return redirect(url_for("line.queue", done="saved"), 303)
 
 
 def still_open() -> list[c.Contact]:
@@ -58,8 +139,17 @@ def new() -> str:
     return page(c.Contact(line_country=me.country, kind_code=c.CONTACT_KIND_CRISIS, language="es"), errors={})
 
 
-def page(shown: c.Contact, errors: dict[str, str], reference: str = "", pin: str = "") -> str:
-    """The contact with its triage; `reference` and `pin` only right after it was recorded."""
+@blueprint.post("/line/again")
+@access.open_to(access.LINE)
+def again() -> str:
+    """An empty triage for a caller who told her reference and PIN, which travel in this form until the contact is recorded."""
+    me = session.me()
+    empty = c.Contact(line_country=me.country, kind_code=c.CONTACT_KIND_CRISIS, language="es", called_before=True)
+    return page(empty, errors={}, known=(forms.text("reference"), forms.text("pin")))
+
+
+def page(shown: c.Contact, errors: dict[str, str], reference: str = "", pin: str = "", known: tuple[str, str] = ("", "")) -> str:
+    """The contact with its triage; `reference` and `pin` only right after it was recorded; `known`: those that the caller told, until then."""
     asked = asked_for(shown.id)
     return render_template(
         "contact.html",
@@ -67,9 +157,10 @@ def page(shown: c.Contact, errors: dict[str, str], reference: str = "", pin: str
         errors=errors,
         reference=reference,
         pin=pin,
+        known=known,
         referrals=asked,
         enquiries=of_contact(shown.id),
-        names=names.names_of(asked),
+        names=names.names_of(asked, organizations=[shown.handed_over_organization_id]),
     )
 
 
@@ -83,16 +174,24 @@ def asked_for(identifier: str) -> list[r.Referral]:
 
 @blueprint.post("/line/new")
 @access.open_to(access.LINE)
-def create() -> str | tuple[str, int]:
-    """Records the contact and shows reference and PIN, once: the answer to this form is the only place where they stand."""
-    said = contact()
+def create() -> Response | str | tuple[str, int]:
+    """Records the contact and shows reference and PIN, once: the answer to this form is the only place where they stand. Of what is closed nobody needs them."""
+    said, reference, pin = contact(), forms.text("reference"), forms.text("pin")
+    if reference:
+        origin.tell(origin.device())  # from which she, or an operator in her name, was right just now
     try:
         answer = clients().contacts.CreateContact(
-            c.CreateContactRequest(contact=said, pin=forms.text("pin"), request_id=forms.request_id())
+            c.CreateContactRequest(contact=said, pin=pin, reference=reference, request_id=forms.request_id())
         )
     except forms.SHOWN_IN_PLACE as refusal:
-        return page(said, forms.problems(refusal)), 422
-    return page(answer.contact, {}, answer.reference, answer.pin)
+        return page(said, forms.problems(refusal), known=(reference, pin) if reference else ("", "")), 422
+    except (Unauthenticated, Exhausted) as refusal:
+        if not reference:
+            raise
+        return page(said, {"_form": my_referral.problem_of(refusal)}), 422
+    if closes():
+        return redirect(url_for("line.queue", done="saved"), 303)
+    return page(answer.contact, {}, *(("", "") if reference else (answer.reference, answer.pin)))
 
 
 @blueprint.get("/line/<identifier>")
@@ -113,4 +212,4 @@ def save(identifier: str) -> Response | tuple[str, int]:
         )
     except forms.SHOWN_IN_PLACE as refusal:
         return page(said, forms.problems(refusal)), 422
-    return redirect(url_for("line.show", identifier=identifier, done="saved"), 303)
+    return redirect(url_for("line.queue", done="saved") if closes() else url_for("line.show", identifier=identifier, done="saved"), 303)

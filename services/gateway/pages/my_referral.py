@@ -4,11 +4,12 @@ Reference and PIN travel in forms only, never in an address, and are not kept: e
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from flask import Blueprint, make_response, render_template
 from werkzeug.wrappers import Response
 
-from chassis.errors import Conflict, Exhausted, Invalid, Unauthenticated
+from chassis.errors import Conflict, Exhausted, Invalid, Refusal, Unauthenticated
 from protos.referrals.v1 import contacts_pb2 as c
 from services.gateway import access, forms, origin, words
 from services.gateway.clients import clients
@@ -36,28 +37,51 @@ def answered(
     *,
     again: Callable[[str, str], str] = asked_again,
     contact_of: Callable[[str, str], str] = lambda reference, pin: "",
+    readings_of: Callable[[str, str], list[c.ReferenceReading] | None] = lambda reference, pin: None,
 ) -> Response | tuple[str, int]:
     """Asks with what the form brought, and says what came of it; wrong and unknown sound the same. `again` shows the form it came from."""
     reference, pin, device = forms.text("reference"), forms.text("pin"), origin.device()
     origin.tell(device)
     try:
-        status = ask(reference, pin)
-        said = say(status)
-    except (Unauthenticated, Invalid):
-        problem = _(
-            "La referencia y el PIN no coinciden. Revise cada letra y número. Tras varios intentos hay que esperar; mientras tanto puede llamar."
-        )
-        return again(problem, reference), 401
+        status, said, refused = outcome_of(ask, say, reference, pin)
     except Exhausted as refusal:
-        return again(words.wait(refusal.retry_after), reference), 429
-    except Conflict as refusal:
-        said, status = words.conflict(refusal.reason), ask_status(reference, pin)
-    contact_id = contact_of(reference, pin)
+        return again(problem_of(refusal), reference), 429
+    except (Unauthenticated, Invalid) as refusal:
+        return again(problem_of(refusal), reference), 401
     response = make_response(
-        render_template("my_status.html", status=status, reference=reference, pin=pin, said=said, contact_id=contact_id)
+        render_template(
+            "my_status.html",
+            status=status,
+            reference=reference,
+            pin=pin,
+            said=said,
+            refused=refused,
+            contact_id=contact_of(reference, pin),
+            readings=readings_of(reference, pin),
+        )
     )
     origin.remember(response, device)
     return response
+
+
+def outcome_of(
+    ask: Callable[[str, str], c.ReferenceStatus], say: Callable[[c.ReferenceStatus], str], reference: str, pin: str
+) -> tuple[c.ReferenceStatus, str, bool]:
+    """How things stand, what is said of what she asked, and whether it was refused; only to whom the PIN is right."""
+    try:
+        status = ask(reference, pin)
+        return status, say(status), False
+    except (Invalid, Conflict) as refusal:  # a form that is not whole is refused before anybody looks at the PIN
+        return ask_status(reference, pin), "; ".join(forms.problems(refusal).values()), True
+
+
+def problem_of(refusal: Refusal) -> str:
+    """Why reference and PIN were not taken; wrong and unknown sound the same."""
+    if isinstance(refusal, Exhausted):
+        return words.wait(refusal.retry_after)
+    return _(
+        "La referencia y el PIN no coinciden. Revise cada letra y número. Tras varios intentos hay que esperar; mientras tanto puede llamar."
+    )
 
 
 def ask_status(reference: str, pin: str) -> c.ReferenceStatus:
@@ -87,17 +111,68 @@ def confirm() -> Response | tuple[str, int]:
     return answered(ask, lambda status: thanks)
 
 
+@blueprint.post("/my-referral/note")
+@access.public
+def note() -> Response | tuple[str, int]:
+    """Adds what she says."""
+
+    def ask(reference: str, pin: str) -> c.ReferenceStatus:
+        return clients().references.AddNoteByReference(
+            c.AddNoteByReferenceRequest(reference=reference, pin=pin, note=forms.text("note"), request_id=forms.request_id())
+        )
+
+    return answered(ask, lambda status: _("Anotado. Lo lee solo la línea a la que usted llamó."))
+
+
+@blueprint.post("/my-referral/call")
+@access.public
+def call() -> Response | tuple[str, int]:
+    """Says when it is safe to call her."""
+
+    def ask(reference: str, pin: str) -> c.ReferenceStatus:
+        request = c.AskForCallByReferenceRequest(reference=reference, pin=pin, request_id=forms.request_id())
+        request.day_code = words.number("day_band", forms.text("day_code"))
+        request.hour_code = words.number("hour_band", forms.text("hour_code"))
+        return clients().references.AskForCallByReference(request)
+
+    return answered(ask, lambda status: _("Anotado. La llaman en ese tiempo, solo como usted pidió."))
+
+
 @blueprint.post("/my-referral/withdraw")
 @access.public
 def withdraw() -> Response | tuple[str, int]:
-    """Takes back every consent."""
+    """Takes back every consent, or that of one request."""
+    key = forms.text("item_key")
 
     def ask(reference: str, pin: str) -> c.ReferenceStatus:
         return clients().references.WithdrawConsentByReference(
-            c.WithdrawConsentByReferenceRequest(reference=reference, pin=pin, request_id=forms.request_id())
+            c.WithdrawConsentByReferenceRequest(reference=reference, pin=pin, item_key=key, request_id=forms.request_id())
         )
 
-    return answered(ask, withdrawn)
+    return answered(ask, partial(one_withdrawn, key) if key else withdrawn)
+
+
+@blueprint.post("/my-referral/readings")
+@access.public
+def readings() -> Response | tuple[str, int]:
+    """Who looked at what is kept of her."""
+    return answered(ask_status, readings_of=ask_readings)
+
+
+def ask_readings(reference: str, pin: str) -> list[c.ReferenceReading] | None:
+    """By day and kind of organisation."""
+    asked = c.ListReadingsByReferenceRequest(reference=reference, pin=pin)
+    return list(clients().references.ListReadingsByReference(asked).readings)
+
+
+def one_withdrawn(key: str, status: c.ReferenceStatus) -> str:
+    """What the withdrawal of one request came to, as things stand after it."""
+    live = any(item.key == key and (item.consent_live or item.may_withdraw) for item in status.items)
+    return (
+        _("No se pudo detener. Llame a la línea.")
+        if live
+        else _("Listo: ese pedido se detuvo. A quien se lo pedimos ya no puede abrir sus datos por él.")
+    )
 
 
 def withdrawn(status: c.ReferenceStatus) -> str:

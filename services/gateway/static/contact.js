@@ -24,7 +24,7 @@
       mine.replaceChildren(...document.importNode(fresh, true).childNodes);
       mine.toggleAttribute("data-enough", fresh.hasAttribute("data-enough"));
     }
-    if (sent.elements.pin === undefined && form.elements.pin) form.elements.pin.closest("details").remove();
+    if (sent.elements.pin === undefined) form.querySelector("[data-once]")?.remove();
     form.querySelector(".save button").textContent = sent.querySelector(".save button").textContent;
     history.replaceState(null, "", sent.getAttribute("action"));
     if (enough() && panes[at] !== about && !stopped) { stopped = true; show(panes.length - 1, true); }  // the questions stop: one acts now

@@ -48,6 +48,7 @@ TABLES: dict[str, dict[str, str]] = {
         "tip": N_("Da un aviso"),
         "information": N_("Pide información"),
         "unrelated": N_("No es del tema"),
+        "prank": N_("Broma"),
     },
     "speaker": {
         "person": N_("La persona misma"),
@@ -71,6 +72,32 @@ TABLES: dict[str, dict[str, str]] = {
         "referred": N_("Se remitió"),
         "handed_over": N_("Se pasó la llamada"),
         "dropped": N_("Se cortó"),
+        "nothing_to_do": N_("No había nada que hacer"),
+    },
+    "emergency_number": {
+        "general": N_("Emergencias (911)"),
+        "police": N_("Policía"),
+        "ambulance": N_("Ambulancia"),
+        "fire": N_("Bomberos"),
+        "child_protection": N_("Protección de niñez"),
+    },
+    "day_band": {
+        "today": N_("hoy"),
+        "tomorrow": N_("mañana"),
+        "in_two_days": N_("pasado mañana"),
+        "in_three_days": N_("en tres días"),
+    },
+    "hour_band": {
+        "morning": N_("por la mañana, de 8 a 12"),
+        "afternoon": N_("por la tarde, de 12 a 5"),
+        "evening": N_("al anochecer, de 5 a 8"),
+        "night": N_("por la noche, de 8 a 11"),
+    },
+    "callback_outcome": {
+        "reached": N_("Se habló con ella"),
+        "again": N_("No contestó: otra hora"),
+        "given_up": N_("No contestó: ya no se llama"),
+        "not_safe": N_("Ya no es seguro llamar"),
     },
     "pathway": {
         "protection_on_the_line": N_("Protección pedida en la línea"),

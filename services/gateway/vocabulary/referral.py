@@ -286,6 +286,7 @@ TABLES: dict[str, dict[str, str]] = {
         "deletion": N_("confirmar que no guardan nada"),
         "draft": N_("enviar el borrador"),
         "contact": N_("atender el contacto"),
+        "callback": N_("llamarla"),
         "hiv_prophylaxis": N_("medicina contra el VIH"),
         "emergency_contraception": N_("medicina contra un embarazo"),
     },

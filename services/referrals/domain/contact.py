@@ -3,64 +3,30 @@
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chassis.errors import Unauthenticated
 from services.referrals.domain.codes import ALPHABET, Check, as_meant, check_character
 from services.referrals.domain.deadline import Calendar, Deadline, DeadlineKind, Urgency, due_time
 from services.referrals.domain.lifecycle import State
 from services.referrals.domain.referral import Referral
+from services.referrals.domain.triage import Triage
 
 OPEN, REFERRED = "open", "referred"
 UNASSESSED = Urgency.EMERGENCY
 """As what a contact counts of which nothing is known yet: it may be anything."""
 WAITING, ESCALATED = "waiting", "escalated"
 """What its clock says: to the line, and to the coordination as well."""
-YES, NO, DID_NOT_SAY, NOT_ASKED = "yes", "no", "did_not_say", ""
-DECIDING = (
-    "danger_now still_held escape_under_way child_unsafe medical_emergency safe_place_tonight exploiters_looking sexual_violence_120h need_within_days"
-    " wants_protection"
-).split()
-"""Questions that decide the urgency once one of them is answered with yes or no; whether she wants out only says what being held means."""
+MOST_SAID, SAID_WITHIN = 20, timedelta(days=1)
+"""How much a reference takes: who has it can be somebody else, or a program."""
 
 
 @dataclass(frozen=True)
-class Triage:
-    """Answers: yes, no, did_not_say, or empty for not asked."""
+class LaterNote:
+    """What a caller said later."""
 
-    danger_now: str = ""
-    still_held: str = ""
-    wants_out: str = ""
-    escape_under_way: str = ""
-    child_unsafe: str = ""
-    medical_emergency: str = ""
-    safe_place_tonight: str = ""
-    exploiters_looking: str = ""
-    sexual_violence_120h: str = ""
-    need_within_days: str = ""
-    safe_to_talk: str = ""
-    wants_protection: str = ""
-
-    def urgency(self) -> Urgency | None:
-        """The most urgent rule that holds. What was not said never lowers it; while nothing is known that decides it, there is none."""
-        held = self.still_held == YES and self.wants_out != NO
-        if YES in (self.danger_now, self.escape_under_way, self.child_unsafe, self.medical_emergency, self.wants_protection) or held:
-            return Urgency.IMMEDIATE
-        if self.safe_place_tonight == NO or YES in (self.exploiters_looking, self.sexual_violence_120h):
-            return Urgency.EMERGENCY
-        if self.need_within_days == YES or self.still_held == YES:
-            return Urgency.URGENT
-        return Urgency.NORMAL if any(getattr(self, name) in (YES, NO) for name in DECIDING) else None
-
-    def pathway(self) -> str:
-        """The standard order of help that the answers open; empty while nothing is known that decides it."""
-        if self.child_unsafe == YES:
-            return "child"
-        if self.sexual_violence_120h == YES:
-            return "sexual_violence_120h"
-        if self.urgency() is Urgency.IMMEDIATE:
-            return "protection_on_the_line"
-        return "return_and_reintegration" if self.urgency() else ""
+    time: datetime
+    note: str
 
 
 @dataclass
@@ -86,12 +52,18 @@ class Contact:
     person_id: str = ""
     reference_hint: str = ""
     assault_time: datetime | None = None  # of a recent one, to the hour
+    connected_live: str = ""  # yes: handed over, all three on the line; no: told where to turn
+    handed_over_organization_id: str = ""
+    emergency_number_code: str = ""  # a number of the state, instead of a member
+    tied_to_id: str = ""  # the first contact of the same caller, by whose reference it is known too; another line's, perhaps
+    unheard: bool = False  # she said something since somebody of the line last changed it
     clock: Deadline | None = None
 
     def check(self) -> None:
-        """Refuses what is no need."""
+        """Refuses what is no need, and a hand-over to two at once."""
         check = Check()
         check.need("contact.need_code", self.need_code)
+        check.that(not (self.handed_over_organization_id and self.emergency_number_code), "contact.emergency_number_code", "out_of_range")
         check.done()
 
     def watch(self, now: datetime, calendar: Calendar) -> None:
@@ -120,13 +92,18 @@ class Contact:
         self.step_version = self.version
         self.watch(now, calendar)
 
+    def hear(self, now: datetime, calendar: Calendar) -> None:
+        """She said more, with her reference: it is open until somebody of the line has seen to it, whatever becomes of her referrals."""
+        self.unheard, self.outcome_code = True, OPEN
+        self.change(now, calendar)
+
     def follow(self, asked: Iterable[Referral], now: datetime, calendar: Calendar) -> bool:
         """Goes by what was asked for in its name: open while one is a draft or came back and nobody looked further, else referred.
 
         What an operator wrote instead (advised, handed over, dropped) stays. Returns whether anything changed.
         """
         counted = [referral for referral in asked if referral.state is not State.ENTERED_IN_ERROR]
-        waits = not counted or any(referral.state is State.DRAFT or referral.need_is_open for referral in counted)
+        waits = self.unheard or not counted or any(referral.state is State.DRAFT or referral.need_is_open for referral in counted)
         outcome = OPEN if waits else REFERRED
         if self.outcome_code not in (OPEN, REFERRED) or self.outcome_code == outcome:
             return False

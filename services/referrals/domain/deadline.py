@@ -44,6 +44,7 @@ class DeadlineKind(Enum):
     CONTACT = "contact"
     HIV_PROPHYLAXIS = "hiv_prophylaxis"
     EMERGENCY_CONTRACEPTION = "emergency_contraception"
+    CALLBACK = "callback"
 
 
 class Calendar(Protocol):

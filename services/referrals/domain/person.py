@@ -119,6 +119,18 @@ class Person:
         """Her plan names a way; not while nobody asked her, and not when she said that there is none."""
         return self.safe_contact_channel not in ("", "none")
 
+    @property
+    def may_be_called(self) -> bool:
+        """Her plan names the phone."""
+        return self.safe_contact_channel == "phone"
+
+    def check_callable(self) -> None:
+        """Nobody agrees on a call that her plan forbids, or before she was asked."""
+        if not self.safe_contact_channel:
+            raise Conflict("safe_contact_missing")
+        if not self.may_be_called:
+            raise Conflict("call_not_safe")
+
     def check_not_erased(self) -> None:
         """What was erased is gone for everybody."""
         if self.erased:

@@ -3,14 +3,17 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from chassis.errors import NotFound
+from chassis.errors import Invalid
 from chassis.ids import object_id
 from chassis.rpc import Call
 from chassis.wire import PageTokens, masked, moment, number, optional_id, page_size, timestamp, version, word
 from protos.referrals.v1 import contacts_pb2 as pb
 from services.referrals import wire
-from services.referrals.domain.contact import Contact
-from services.referrals.domain.lifecycle import State
+from services.referrals.domain.callback import AGAIN, GIVEN_UP, REACHED, hours_of
+from services.referrals.domain.contact import Contact, read_reference
+from services.referrals.domain.lifecycle import LIVE, State
+from services.referrals.domain.person import FieldGroup
+from services.referrals.usecases.callbacks import Callbacks
 from services.referrals.usecases.contacts import Contacts, References
 
 _CODES: dict[str, Any] = {
@@ -18,6 +21,8 @@ _CODES: dict[str, Any] = {
     "kind_code": pb.ContactKind,
     "speaker_code": pb.Speaker,
     "outcome_code": pb.ContactOutcome,
+    "connected_live": pb.Answer,
+    "emergency_number_code": pb.EmergencyNumber,
 }
 _CHANGEABLE = (
     "triage",
@@ -32,14 +37,18 @@ _CHANGEABLE = (
     "note",
     "language",
     "assault_time",
+    "connected_live",
+    "handed_over_organization_id",
+    "emergency_number_code",
 )
 
 
 class ContactsServicer:
     """Answers the rpcs of this name: between messages and use cases."""
 
-    def __init__(self, usecases: Contacts, references: References, pages: PageTokens) -> None:
+    def __init__(self, usecases: Contacts, references: References, callbacks: Callbacks, pages: PageTokens) -> None:
         self._usecases = usecases
+        self._callbacks = callbacks
         self._references = references
         self._pages = pages
 
@@ -55,11 +64,15 @@ class ContactsServicer:
             "department": message.department,
             "need_code": message.need_code,
             "assault_time": moment(message, "assault_time"),
+            "handed_over_organization_id": optional_id(message.handed_over_organization_id, "contact.handed_over_organization_id"),
         }
         values["outcome_code"] = values["outcome_code"] or "open"
+        if request.reference:
+            first = self._references.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+            again = self._usecases.create_again(call.tx, call.caller, call.clock.now(), values, message.note, first, call.trail)
+            return _made(again, message.note, read_reference(request.reference), request.pin)
         contact, reference, pin = self._usecases.create(call.tx, call.caller, call.clock.now(), values, message.note, request.pin)
-        shown = f"{reference[:4]}-{reference[4:]}"
-        return pb.CreateContactResponse(contact=wire.contact_message(contact, message.note), reference=shown, pin=pin)
+        return _made(contact, message.note, reference, pin)
 
     def GetContact(self, request: pb.GetContactRequest, call: Call) -> pb.Contact:
         return wire.contact_message(*self._usecases.get(call.tx, object_id(request.id), call.trail))
@@ -73,10 +86,8 @@ class ContactsServicer:
         )
 
     def GetContactByReference(self, request: pb.GetContactByReferenceRequest, call: Call) -> pb.Contact:
-        contact = self._references.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
-        if contact.organization_id != call.caller.organization_id:
-            raise NotFound
-        return wire.contact_message(contact)
+        first = self._references.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+        return wire.contact_message(self._references.last_of(call.tx, call.caller.organization_id, first))
 
     def UpdateContact(self, request: pb.UpdateContactRequest, call: Call) -> pb.Contact:
         message = request.contact
@@ -86,6 +97,8 @@ class ContactsServicer:
         }
         if "person_id" in paths:
             values["person_id"] = optional_id(message.person_id, "contact.person_id")
+        if "handed_over_organization_id" in paths:
+            values["handed_over_organization_id"] = optional_id(message.handed_over_organization_id, "contact.handed_over_organization_id")
         if "triage" in paths:
             values["triage"] = wire.triage(message.triage)
         if "assault_time" in paths:
@@ -96,6 +109,42 @@ class ContactsServicer:
                 call.tx, call.caller, call.clock.now(), object_id(message.id), version(message.etag, "contact.etag"), values, note
             )
         )
+
+    def TakeOverLine(self, request: pb.TakeOverLineRequest, call: Call) -> pb.TakeOver:
+        now = call.clock.now()
+        self._usecases.take_over(call.tx, call.caller, now)
+        return pb.TakeOver(worker_id=call.caller.id, time=timestamp(now))
+
+    def ListTakeOvers(self, request: pb.ListTakeOversRequest, call: Call) -> pb.ListTakeOversResponse:
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        found, more = self._usecases.taken_over(call.tx, call.caller, size, after)
+        return pb.ListTakeOversResponse(
+            take_overs=[pb.TakeOver(worker_id=who, time=timestamp(time)) for who, time in found],
+            next_page_token=self._pages.token(request, more),
+        )
+
+    def CreateCallback(self, request: pb.CreateCallbackRequest, call: Call) -> pb.Callback:
+        now, said = call.clock.now(), request.callback
+        hours = hours_of(_day(said.day_code, "callback."), _hour(said.hour_code, "callback."), now, "callback.")
+        callback, contact, person_id = self._callbacks.create(call.tx, now, object_id(said.contact_id), hours)
+        return wire.callback_message(callback, contact.reference_hint, person_id)
+
+    def ListCallbacks(self, request: pb.ListCallbacksRequest, call: Call) -> pb.ListCallbacksResponse:
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        found, more = self._callbacks.page(call.tx, call.caller, size, after)
+        return pb.ListCallbacksResponse(
+            callbacks=[wire.callback_message(*each) for each in found], next_page_token=self._pages.token(request, more)
+        )
+
+    def SettleCallback(self, request: pb.SettleCallbackRequest, call: Call) -> pb.Callback:
+        now, outcome = call.clock.now(), word(pb.CallbackOutcome, request.outcome_code, "outcome_code")
+        if outcome not in (REACHED, AGAIN, GIVEN_UP):
+            raise Invalid(("outcome_code", "unknown_code"))
+        hours = hours_of(_day(request.day_code), _hour(request.hour_code), now) if outcome == AGAIN else None
+        callback, contact, person_id = self._callbacks.settle(
+            call.tx, call.caller, now, object_id(request.id), version(request.etag), outcome, hours
+        )
+        return wire.callback_message(callback, contact.reference_hint, person_id)
 
 
 class ReferencesServicer:
@@ -111,7 +160,36 @@ class ReferencesServicer:
 
     def WithdrawConsentByReference(self, request: pb.WithdrawConsentByReferenceRequest, call: Call) -> pb.ReferenceStatus:
         contact = self._usecases.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
-        self._usecases.withdraw_consent(call.tx, contact, call.trail)
+        if request.item_key:
+            self._usecases.withdraw_one(call.tx, contact, request.item_key, call.trail)
+        else:
+            self._usecases.withdraw_consent(call.tx, contact, call.trail)
+        return self._pack(contact, call)
+
+    def ListReadingsByReference(self, request: pb.ListReadingsByReferenceRequest, call: Call) -> pb.ListReadingsByReferenceResponse:
+        contact = self._usecases.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+        readings = [
+            pb.ReferenceReading(
+                date=reading.day.isoformat(),
+                organization_type_code=reading.organization_type,
+                need_group_code=reading.need_group_code,
+                field_groups=[wire.GROUPS.number(FieldGroup(code)) for code in reading.field_groups],
+                allowed=reading.allowed,
+                count=reading.count,
+            )
+            for reading in self._usecases.readings(call.tx, contact)
+        ]
+        return pb.ListReadingsByReferenceResponse(readings=readings)
+
+    def AskForCallByReference(self, request: pb.AskForCallByReferenceRequest, call: Call) -> pb.ReferenceStatus:
+        contact = self._usecases.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+        hours = hours_of(_day(request.day_code), _hour(request.hour_code), call.clock.now())
+        self._usecases.ask_for_call(call.tx, contact, hours)
+        return self._pack(contact, call)
+
+    def AddNoteByReference(self, request: pb.AddNoteByReferenceRequest, call: Call) -> pb.ReferenceStatus:
+        contact = self._usecases.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+        self._usecases.add_note(call.tx, contact, request.note)
         return self._pack(contact, call)
 
     def ConfirmHelp(self, request: pb.ConfirmHelpRequest, call: Call) -> pb.ReferenceStatus:
@@ -129,6 +207,8 @@ class ReferencesServicer:
                 consent_live=live,
                 update_time=timestamp(referral.update_time),
                 may_be_contacted=live and standing.may_be_contacted,
+                key=self._usecases.key_of(contact, referral),
+                may_withdraw=referral.state in LIVE,
             )
             for referral, status, live in standing.items
         ]
@@ -138,11 +218,26 @@ class ReferencesServicer:
             organizations_with_access=len(standing.open_to),
             file_count=standing.files,
             may_withdraw=standing.may_withdraw,
+            may_ask_for_call=standing.may_ask_for_call,
+            call_from_time=timestamp(standing.call.clock.start_time if standing.call else None),
+            call_until_time=timestamp(standing.call.clock.due_time if standing.call else None),
         )
+
+
+def _made(contact: Contact, note: str, reference: str, pin: str) -> pb.CreateContactResponse:
+    return pb.CreateContactResponse(contact=wire.contact_message(contact, note), reference=f"{reference[:4]}-{reference[4:]}", pin=pin)
 
 
 def _code(said: pb.Contact, name: str) -> str:
     return word(_CODES[name], getattr(said, name), f"contact.{name}")
+
+
+def _day(number: int, path: str = "") -> str:
+    return word(pb.DayBand, number, f"{path}day_code")
+
+
+def _hour(number: int, path: str = "") -> str:
+    return word(pb.HourBand, number, f"{path}hour_code")
 
 
 def _band(then: datetime, now: datetime) -> str:

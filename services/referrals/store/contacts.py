@@ -1,6 +1,7 @@
 """Contacts of the line, and the references by which callers are known."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 
@@ -10,8 +11,9 @@ from chassis.errors import NotFound, Stale
 from chassis.sealing import Keyring
 from chassis.wire import Position
 from services.referrals import wire
-from services.referrals.domain.contact import Contact, Triage
+from services.referrals.domain.contact import Contact
 from services.referrals.domain.deadline import Deadline, DeadlineKind
+from services.referrals.domain.triage import Triage
 from services.referrals.store.referrals import CLOCK
 
 _PLAIN = [each.name for each in fields(Contact) if each.name not in ("triage", "clock")]
@@ -76,11 +78,42 @@ class Contacts:
         ).fetchone()
         return (row["contact_id"], row["pin_hash"]) if row else None
 
+    def item_key(self, first_id: str, referral_id: str) -> str:
+        """What a caller calls a referral of hers: it tells them apart, and nobody finds the referral by it."""
+        return self._keyring.fingerprint(f"{first_id}/{referral_id}".encode(), "reference items").hex()[:12]
+
     def _fingerprint(self, reference: str) -> bytes:
         return self._keyring.fingerprint(reference.encode(), "references")
 
     def _seal(self, contact: Contact, note: str) -> bytes:
         return self._keyring.seal_bytes(note.encode(), _note_context(contact.id))
+
+
+def of_caller(tx: Transaction, first_id: str, *, for_update: bool = False) -> list[Contact]:
+    """All contacts that are known by one reference, the first and those that are tied to it, oldest first."""
+    rows = tx.execute(
+        "SELECT * FROM contacts WHERE id = %s OR (tied_to_id = %s AND tied_to_id <> '') ORDER BY create_time, id"
+        + (" FOR UPDATE" if for_update else ""),
+        (first_id, first_id),
+    )
+    return [_read(row) for row in rows]
+
+
+def people_of(tx: Transaction, own: Sequence[Contact]) -> list[str]:
+    """The files of somebody by her contacts: theirs, and those for which something was asked in their names. In order, for that is how turns are taken."""
+    rows = tx.execute("SELECT DISTINCT person_id FROM referrals WHERE contact_id = ANY(%s)", ([contact.id for contact in own],))
+    return sorted({*(contact.person_id for contact in own), *(row["person_id"] for row in rows)} - {""})
+
+
+def of_person(tx: Transaction, person_id: str) -> list[str]:
+    """All contacts of whoever has this file, by all that are known by one reference with hers."""
+    rows = tx.execute(
+        "WITH hers AS (SELECT coalesce(nullif(tied_to_id, ''), id) AS first FROM contacts WHERE person_id = %(person)s"
+        " OR id IN (SELECT contact_id FROM referrals WHERE person_id = %(person)s AND contact_id <> ''))"
+        " SELECT id FROM contacts WHERE id IN (SELECT first FROM hers) OR (tied_to_id <> '' AND tied_to_id IN (SELECT first FROM hers))",
+        {"person": person_id},
+    )
+    return [row["id"] for row in rows]
 
 
 def hold(tx: Transaction, identifier: str) -> Contact:
@@ -113,8 +146,11 @@ def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) 
 
 
 def next_time(tx: Transaction) -> datetime | None:
-    """When the next level of any contact's clock is reached."""
-    row = tx.execute("SELECT min(clock_next_time) AS next FROM contacts WHERE clock_next_time IS NOT NULL").fetchone()
+    """When the next level of the clock of any contact, or of any call that a line owes, is reached."""
+    row = tx.execute(
+        "SELECT least((SELECT min(clock_next_time) FROM contacts WHERE clock_next_time IS NOT NULL),"
+        " (SELECT min(clock_next_time) FROM callbacks WHERE clock_next_time IS NOT NULL)) AS next"
+    ).fetchone()
     return row["next"] if row else None
 
 

@@ -58,6 +58,12 @@ def countries(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
     return {row["id"]: row["country"] for row in rows}
 
 
+def types(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
+    """What kind of organisation each of these is, as far as it was heard."""
+    rows = tx.execute("SELECT id, type FROM members WHERE id = ANY(%s) AND kind = 'organization'", (list(identifiers),)).fetchall()
+    return {row["id"]: row["type"] for row in rows}
+
+
 def is_active(tx: Transaction, identifier: str) -> bool:
     """Whether an organisation is known to be in good standing."""
     return tx.execute("SELECT 1 FROM members WHERE id = %s AND kind = 'organization' AND active", (identifier,)).fetchone() is not None

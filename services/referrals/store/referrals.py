@@ -351,6 +351,7 @@ _OWN = " UNION ALL ".join(
         ("referrals", "sender_organization_id = %(organization)s"),
         ("referrals", _SENT_TO),
         ("contacts", "organization_id = %(organization)s"),
+        ("callbacks", "organization_id = %(organization)s"),
         ("plans", "organization_id = %(organization)s"),
         ("enquiries", "organization_id = %(organization)s"),
     )
@@ -363,7 +364,7 @@ _NETWORK = " UNION ALL ".join(
 
 
 def queue_version(tx: Transaction, organization_id: str, *, network: bool) -> str:
-    """A digest of what changed last among the referrals, contacts and enquiries of an organisation; with `network`, of all that are not drafts."""
+    """A digest of what changed last among the referrals, contacts, calls that are owed and enquiries of an organisation; with `network`, of all that are not drafts."""
     newest = _NETWORK if network else _OWN
     row = tx.execute(
         f"SELECT md5(coalesce(string_agg(id || version, ',' ORDER BY id, version), '')) AS version FROM ({newest}) AS newest",

@@ -11,7 +11,7 @@ from chassis.ids import new_id
 from chassis.tokens import Caller
 from chassis.wire import Position
 from services.referrals.domain.campaign import UNASSESSED, Brought, Campaign, Placement, brought, new_code, read_code
-from services.referrals.domain.contact import Triage
+from services.referrals.domain.triage import Triage
 from services.referrals.store import campaigns
 
 

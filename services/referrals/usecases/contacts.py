@@ -1,5 +1,6 @@
 """Contacts of the line, and what a caller may hear and say with her reference and PIN."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -8,33 +9,50 @@ from typing import Any
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error
 
+from chassis import audit
 from chassis.audit import Entry
 from chassis.clock import Clock
 from chassis.db import Transaction, elevate_to_system_scope
-from chassis.errors import NotFound, Stale, Unauthenticated
+from chassis.errors import Conflict, Invalid, NotFound, Stale, Unauthenticated
 from chassis.guesses import Budget, Guesses, Origin
 from chassis.ids import new_id
 from chassis.tokens import Caller
 from chassis.wire import Position
-from services.referrals.domain.contact import PLAIN, Contact, check_pin, new_pin, new_reference, read_reference
+from services.referrals.domain.callback import Callback
+from services.referrals.domain.contact import (
+    MOST_SAID,
+    PLAIN,
+    SAID_WITHIN,
+    Contact,
+    LaterNote,
+    check_pin,
+    new_pin,
+    new_reference,
+    read_reference,
+)
 from services.referrals.domain.deadline import Calendar, DeadlineKind
 from services.referrals.domain.lifecycle import LIVE
 from services.referrals.domain.person import FieldGroup
+from services.referrals.domain.reading import Reading, told_plainly
 from services.referrals.domain.referral import Referral, assault_to_the_hour
-from services.referrals.store import contacts, referrals
+from services.referrals.store import callbacks as callback_book
+from services.referrals.store import contact_notes, contacts, members, referrals, take_overs
+from services.referrals.store.contact_notes import ContactNotes
 from services.referrals.store.contacts import Contacts as Book
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
-from services.referrals.usecases import campaigns
+from services.referrals.usecases import callbacks, campaigns
+from services.referrals.usecases.callbacks import CallbackFired, Callbacks, Hours
 from services.referrals.usecases.deadlines import fire_each, singly
 from services.referrals.usecases.enquiries import cancel_of
-from services.referrals.usecases.people import People
+from services.referrals.usecases.people import READING, People
 from services.referrals.usecases.policies import Policies
 from services.referrals.usecases.referrals import Referrals
 
 # Of 10,000 PINs a stranger who knows a reference can try 100 and then one a day: in a year he is right with a chance of 4.6 %.
 OF_A_REFERENCE = Budget(10, timedelta(hours=2), timedelta(days=365), most=100, then=timedelta(days=1))
 OF_AN_ADDRESS = Budget(30, timedelta(minutes=10), timedelta(0))
+_MOST_READINGS = 10_000  # of one file; told by day and kind they are few
 # 19 MiB and 2 passes: OWASP's argon2id minimum, about 30 ms here; the budgets are what guards 10,000 PINs.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
@@ -50,8 +68,9 @@ class ContactFired:
 class Contacts:
     """The operators' side."""
 
-    def __init__(self, book: Book, files: Files, policies: Policies) -> None:
+    def __init__(self, book: Book, notes: ContactNotes, files: Files, policies: Policies) -> None:
         self._book = book
+        self._notes = notes
         self._files = files
         self._policies = policies
 
@@ -62,22 +81,27 @@ class Contacts:
         pin = pin or new_pin()
         check_pin(pin)
         reference = new_reference()
-        values = _placed(tx, _to_the_hour(values, now, None))
-        contact = Contact(new_id(), caller.organization_id, now, now, reference_hint=reference[-2:], **values)
-        contact.check()
-        contact.watch(now, self._calendar(tx, contact))
-        self._book.add(tx, contact, note)
+        contact = self._add(tx, caller, now, values, note, reference_hint=reference[-2:])
         self._book.add_reference(tx, reference, contact.id, HASHER.hash(pin))
         return contact, reference, pin
 
-    def get(self, tx: Transaction, identifier: str, trail: list[Entry]) -> tuple[Contact, str]:
-        """A contact and its note, which is read of a person too if the contact is hers."""
+    def create_again(
+        self, tx: Transaction, caller: Caller, now: datetime, values: dict[str, Any], note: str, first: Contact, trail: list[Entry]
+    ) -> Contact:
+        """Records another contact of a caller who told her reference, by which it is known too."""
+        contact = self._add(tx, caller, now, values, note, reference_hint=first.reference_hint, tied_to_id=first.id)
+        trail.append(Entry("tie_contact", contact.id))
+        return contact
+
+    def get(self, tx: Transaction, identifier: str, trail: list[Entry]) -> tuple[Contact, str, list[LaterNote]]:
+        """A contact, its note and what she said later, which is read of a person too if the contact is hers."""
         contact, note = self._book.get(tx, identifier)
-        if note:
+        later = self._notes.of(tx, identifier)
+        if note or later:
             trail.append(Entry("read_contact", identifier, "", (FieldGroup.NOTES.value,)))
-            if contact.person_id:
-                trail.append(Entry("read_contact", contact.person_id, "", (FieldGroup.NOTES.value, f"contact:{identifier}")))
-        return contact, note
+            for person_id in contacts.people_of(tx, [contact]):
+                trail.append(Entry("read_contact", person_id, "", (FieldGroup.NOTES.value, f"contact:{identifier}")))
+        return contact, note, later
 
     def page(
         self, tx: Transaction, caller: Caller, outcome_code: str, limit: int, after: Position | None
@@ -94,14 +118,25 @@ class Contacts:
             raise Stale
         if (person_id := values.get("person_id")) and self._files.get(tx, person_id).organization_id != caller.organization_id:
             raise NotFound
-        contact = replace(contact, **_placed(tx, _to_the_hour(values, now, contact.assault_time)))
+        self._check_handed_over(tx, values)
+        contact = replace(contact, **_placed(tx, _to_the_hour(values, now, contact.assault_time)), unheard=False)
         contact.check()
-        contact.change(now, self._calendar(tx, contact))
+        contact.change(now, self.calendar(tx, contact))
         self._book.change(tx, contact, note)
         return contact, old_note if note is None else note
 
-    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ContactFired]:
-        """Notes the clock levels that are reached; returns what was told."""
+    def take_over(self, tx: Transaction, caller: Caller, now: datetime) -> None:
+        """The next shift has read what is open."""
+        take_overs.add(tx, caller.organization_id, caller.id, now)
+
+    def taken_over(
+        self, tx: Transaction, caller: Caller, limit: int, after: Position | None
+    ) -> tuple[list[tuple[str, datetime]], Position | None]:
+        """Who took over the own line, and when."""
+        return take_overs.page(tx, caller.organization_id, limit, after)
+
+    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> Sequence[ContactFired | CallbackFired]:
+        """Notes the clock levels that are reached, also of the calls that are owed; returns what was told."""
 
         def fire(identifier: str) -> list[ContactFired]:
             contact = contacts.hold(tx, identifier)
@@ -110,9 +145,26 @@ class Contacts:
                 contacts.keep(tx, contact, verb)
             return [ContactFired(verb)] if verb else []
 
-        return fire_each(tx, now, "contacts", "contact_id", contacts.due(tx, now, limit), singly(fire), partial(contacts.put_aside, tx))
+        found = contacts.due(tx, now, limit)
+        fired = fire_each(tx, now, "contacts", "contact_id", found, singly(fire), partial(contacts.put_aside, tx))
+        return [*fired, *callbacks.fire_clocks(tx, now, limit)]
 
-    def _calendar(self, tx: Transaction, contact: Contact) -> Calendar:
+    @staticmethod
+    def _check_handed_over(tx: Transaction, values: dict[str, Any]) -> None:
+        to = values.get("handed_over_organization_id")
+        if to and not members.is_active(tx, to):
+            raise Invalid(("contact.handed_over_organization_id", "unknown_code"))
+
+    def _add(self, tx: Transaction, caller: Caller, now: datetime, values: dict[str, Any], note: str, **known: Any) -> Contact:
+        self._check_handed_over(tx, values)
+        contact = Contact(new_id(), caller.organization_id, now, now, **known, **_placed(tx, _to_the_hour(values, now, None)))
+        contact.check()
+        contact.watch(now, self.calendar(tx, contact))
+        self._book.add(tx, contact, note)
+        return contact
+
+    def calendar(self, tx: Transaction, contact: Contact) -> Calendar:
+        """By which its clock goes."""
         return self._policies.calendar(tx, contact.line_country, contact.department)
 
 
@@ -128,15 +180,30 @@ class Standing:
     open_to: set[str] = field(default_factory=set)  # organisations besides those that hold a file
     may_withdraw: bool = False
     may_be_contacted: bool = False
+    may_ask_for_call: bool = False
+    call: Callback | None = None  # the one that is owed to her
 
 
 class References:
     """The caller's side: reference and PIN are the credential."""
 
     def __init__(
-        self, book: Book, files: Files, receipts: Receipts, requests: Referrals, people: People, guesses: Guesses, clock: Clock
+        self,
+        book: Book,
+        notes: ContactNotes,
+        files: Files,
+        receipts: Receipts,
+        requests: Referrals,
+        people: People,
+        operators: Contacts,
+        calls: Callbacks,
+        guesses: Guesses,
+        clock: Clock,
     ) -> None:
         self._book = book
+        self._notes = notes
+        self._operators = operators
+        self._calls = calls
         self._files = files
         self._receipts = receipts
         self._referrals = requests
@@ -146,7 +213,7 @@ class References:
         self._nobody = HASHER.hash("none")  # an unknown reference costs as much time as a wrong PIN
 
     def enter(self, tx: Transaction, reference: str, pin: str, origin: Origin, trail: list[Entry]) -> Contact:
-        """The contact, if the PIN is right; from here on the transaction sees what belongs to it."""
+        """Her first contact, to which the reference belongs, if the PIN is right; from here on the transaction sees what belongs to it."""
         now = self._clock.now()
         try:
             cleaned = read_reference(reference)
@@ -163,14 +230,41 @@ class References:
         elevate_to_system_scope(tx)
         return self._book.get(tx, id_and_hash[0])[0]
 
-    def standing(self, tx: Transaction, contact: Contact) -> Standing:
+    def last_of(self, tx: Transaction, organization_id: str, first: Contact) -> Contact:
+        """The last of her contacts with an organisation. NotFound where there is none."""
+        own = [contact for contact in contacts.of_caller(tx, first.id) if contact.organization_id == organization_id]
+        if not own:
+            raise NotFound
+        return own[-1]
+
+    def add_note(self, tx: Transaction, first: Contact, note: str) -> None:
+        """What she says reaches each line that she called: it has to see to the contact again."""
+        if not note.strip():
+            raise Invalid(("note", "required"))
+        now = self._clock.now()
+        for contact in contacts.of_caller(tx, first.id, for_update=True):
+            if contact_notes.count_since(tx, contact.id, now - SAID_WITHIN) >= MOST_SAID:
+                raise Conflict("too_much_said")
+            people = contacts.people_of(tx, [contact])
+            self._notes.add(tx, contact.id, contact.person_id or next(iter(people), ""), note, now)
+            contact.hear(now, self._operators.calendar(tx, contact))
+            contacts.keep(tx, contact, "told")
+
+    def ask_for_call(self, tx: Transaction, first: Contact, hours: Hours) -> None:
+        """She says when she can be called."""
+        own = contacts.of_caller(tx, first.id, for_update=True)
+        self._calls.ask(tx, self._clock.now(), own, contacts.people_of(tx, own), hours)
+
+    def standing(self, tx: Transaction, first: Contact) -> Standing:
         """What was asked for her and who may open what, as it is now."""
-        now, people = self._clock.now(), self._people_of(tx, contact)
+        now, own = self._clock.now(), contacts.of_caller(tx, first.id)
+        people = contacts.people_of(tx, own)
         standing = Standing(files=len(people))
+        standing.may_ask_for_call = self._calls.may_ask(tx, people)
+        standing.call = callback_book.hours_owed(tx, [contact.id for contact in own])
         standing.may_be_contacted = bool(people) and all(self._files.get(tx, person).may_be_contacted for person in people)
-        asked = {referral.id: referral for referral in (*referrals.of_people(tx, people), *referrals.of_contact(tx, contact.id))}
         receipts = {receipt.id: receipt for person in people for receipt in self._receipts.of_person(tx, person)}
-        for referral in asked.values():
+        for referral in self._asked(tx, own, people):
             live = referral.state in LIVE and referral.receipt_id in receipts and receipts[referral.receipt_id].is_live(now)
             if live:
                 standing.open_to.add(referral.receiver_organization_id)
@@ -181,21 +275,47 @@ class References:
         standing.may_withdraw |= any(receipt.is_live(now) for receipt in receipts.values())
         return standing
 
-    def withdraw_consent(self, tx: Transaction, contact: Contact, trail: list[Entry]) -> None:
+    def withdraw_consent(self, tx: Transaction, first: Contact, trail: list[Entry]) -> None:
         """Ends everything that was allowed or asked for of her, by whomever."""
-        people = self._people_of(tx, contact)
-        cancel_of(tx, self._clock.now(), contact.id, people)
+        own = contacts.of_caller(tx, first.id)
+        people = contacts.people_of(tx, own)
+        for contact in own:
+            cancel_of(tx, self._clock.now(), contact.id, people)
         for person_id in people:
-            self._people.withdraw_all(tx, self._clock.now(), contact.id, person_id, trail)
+            self._people.withdraw_all(tx, self._clock.now(), first.id, person_id, trail)
+        callbacks.end(tx, self._clock.now(), callback_book.owed_to(tx, [contact.id for contact in own]))
 
-    def confirm_help(self, tx: Transaction, contact: Contact, help_came: bool) -> None:
+    def withdraw_one(self, tx: Transaction, first: Contact, key: str, trail: list[Entry]) -> None:
+        """Ends one thing that was asked for, with the consent on which it stands. What has ended stays as it is."""
+        own = contacts.of_caller(tx, first.id)
+        found = [referral for referral in self._asked(tx, own, contacts.people_of(tx, own)) if self.key_of(first, referral) == key]
+        if not found:
+            raise NotFound
+        if found[0].state in LIVE:
+            self._people.withdraw_for(tx, self._clock.now(), first.id, found[0], trail)
+
+    def key_of(self, first: Contact, referral: Referral) -> str:
+        """What she calls it."""
+        return self._book.item_key(first.id, referral.id)
+
+    def readings(self, tx: Transaction, first: Contact) -> list[Reading]:
+        """Who looked at her files, and at what she said on the line, told by day and kind of organisation."""
+        own = contacts.of_caller(tx, first.id)
+        also = {f"contact:{contact.id}" for contact in own}  # a reading of a contact is on the trail of a file too
+        about = [*contacts.people_of(tx, own), *(contact.id for contact in own)]
+        found = [row for each in about for row in audit.readings(tx, each, READING, limit=_MOST_READINGS)]
+        rows = [row for row in found if also.isdisjoint(row["detail_codes"])]
+        return told_plainly(rows, members.types(tx, {row["organization_id"] for row in rows}))
+
+    def confirm_help(self, tx: Transaction, first: Contact, help_came: bool) -> None:
         """Her word on whether help came."""
-        self._referrals.confirm_help(tx, self._clock.now(), contact.id, help_came)
+        own = [contact.id for contact in contacts.of_caller(tx, first.id)]
+        self._referrals.confirm_help(tx, self._clock.now(), first.id, own, help_came)
 
     @staticmethod
-    def _people_of(tx: Transaction, contact: Contact) -> list[str]:
-        """The files that are hers: the contact's, and those for which something was asked in its name. In order, for that is how turns are taken."""
-        return sorted({contact.person_id, *(referral.person_id for referral in referrals.of_contact(tx, contact.id))} - {""})
+    def _asked(tx: Transaction, own: Sequence[Contact], people: Sequence[str]) -> list[Referral]:
+        of_contacts = [referral for contact in own for referral in referrals.of_contact(tx, contact.id)]
+        return list({referral.id: referral for referral in (*referrals.of_people(tx, people), *of_contacts)}.values())
 
 
 def _to_the_hour(values: dict[str, Any], now: datetime, known: datetime | None) -> dict[str, Any]:

@@ -14,9 +14,11 @@ from chassis.wire import Position
 from services.referrals.domain.codes import Check
 from services.referrals.domain.consent import DEFAULT, Grant, Receipt
 from services.referrals.domain.person import NOBODY_CALLS, Coarse, FieldGroup, Identity, Person, SafeContact, age_band
-from services.referrals.domain.referral import Actor
+from services.referrals.domain.referral import Actor, Referral
+from services.referrals.store import callbacks as callback_book
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
+from services.referrals.usecases import callbacks
 from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.referrals import Referrals, actor_of
 
@@ -90,6 +92,9 @@ class People:
         person = self._own(tx, caller, identifier, version)
         person.plan_contact(plan, now)
         self._files.change(tx, person, plan=plan)
+        if not person.may_be_called:
+            elevate_to_system_scope(tx)  # another line may have agreed on it
+            callbacks.end(tx, now, callback_book.owed_to_person(tx, identifier), caller.id)
         return person
 
     def safe_contact(self, tx: Transaction, caller: Caller, now: datetime, referral_id: str) -> SafeContact:
@@ -209,6 +214,19 @@ class People:
         self._referrals.withdraw_consent(tx, actor, now, person_id)
         self._plans.end_with_consent(tx, person_id, now)
         trail.append(Entry("withdraw_consent", person_id, "", tuple(f"receipt:{receipt.id}" for receipt in ended)))
+
+    def withdraw_for(self, tx: Transaction, now: datetime, contact_id: str, referral: Referral, trail: list[Entry]) -> None:
+        """Takes back the consent, or override, on which one referral stands, and ends what stands on it: her own word, by her reference."""
+        self._files.hold(tx, referral.person_id)
+        every = self._receipts.of_person(tx, referral.person_id, for_update=True)
+        for receipt in every:
+            if receipt.id == referral.receipt_id and receipt.withdraw_time is None:
+                receipt.withdraw(now)
+                self._receipts.change(tx, receipt, "withdrawn")
+                self._referrals.withdraw_consent(tx, Actor("person", contact_id, ""), now, referral.person_id, receipt.id)
+                trail.append(Entry("withdraw_consent", referral.person_id, "", (f"receipt:{receipt.id}",)))
+        if not any(each.is_live(now) for each in every):
+            self._plans.end_with_consent(tx, referral.person_id, now)
 
     def _held(self, tx: Transaction, identifier: str) -> Receipt:
         """A receipt to change: in the person's turn."""

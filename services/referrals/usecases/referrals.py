@@ -371,12 +371,12 @@ class Referrals:
             ended.append(referral)
         self._follow(tx, now, *ended)
 
-    def confirm_help(self, tx: Transaction, now: datetime, contact_id: str, help_came: bool) -> None:
-        """The person's own word on what was completed for her."""
-        actor = Actor("person", contact_id, "")
-        for person_id in sorted({referral.person_id for referral in referrals.of_contact(tx, contact_id)}):
+    def confirm_help(self, tx: Transaction, now: datetime, first_id: str, contact_ids: Sequence[str], help_came: bool) -> None:
+        """The person's own word on what was completed for her, through all her contacts."""
+        actor = Actor("person", first_id, "")
+        for person_id in sorted({referral.person_id for each in contact_ids for referral in referrals.of_contact(tx, each)}):
             self._people.hold(tx, person_id)
-        done = [r for r in referrals.of_contact(tx, contact_id, for_update=True) if r.state is State.COMPLETED]
+        done = [r for each in contact_ids for r in referrals.of_contact(tx, each, for_update=True) if r.state is State.COMPLETED]
         if not done:
             raise Conflict("nothing_to_confirm")
         for referral in done:

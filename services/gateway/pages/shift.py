@@ -1,0 +1,41 @@
+"""What one shift hands to the next: all that is open on the line on one sheet, and who took it over when."""
+
+from flask import Blueprint, redirect, render_template, url_for
+from werkzeug.wrappers import Response
+
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway import access, forms, i18n, names
+from services.gateway.clients import clients
+from services.gateway.pages.enquiries import asking
+from services.gateway.pages.line import calls_owed, still_open
+from services.gateway.pages.today import turn_of
+
+blueprint = Blueprint("shift", __name__)
+
+
+@blueprint.get("/line/shift")
+@access.open_to(access.LINE)
+def sheet() -> str:
+    """The sheet."""
+    waiting = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=turn_of(r.BOX_MINE), page_size=200)).referrals
+    taken = clients().contacts.ListTakeOvers(c.ListTakeOversRequest(page_size=5)).take_overs
+    return render_template(
+        "shift.html",
+        contacts=still_open(),
+        calls=calls_owed(),
+        enquiries=asking(),
+        referrals=list(waiting),
+        taken=taken,
+        names=names.names_of(waiting),
+        workers=names.names(workers=[each.worker_id for each in taken]),
+        date=i18n.long_day(i18n.now()),
+    )
+
+
+@blueprint.post("/line/shift")
+@access.open_to(access.LINE)
+def take_over() -> Response:
+    """The reader has the next shift."""
+    clients().contacts.TakeOverLine(c.TakeOverLineRequest(request_id=forms.request_id()))
+    return redirect(url_for("shift.sheet", done="saved"), 303)

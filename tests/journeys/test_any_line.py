@@ -1,0 +1,79 @@
+"""A slip of paper over a border: another line notes her call under the same reference, she says more by herself, and both lines have it before them.
+
+Everything is real: the browser, the pages, the services, the databases and the facts between them. No JavaScript is needed, so it is switched off.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.journeys.test_three_actors import FLAGS, Caller, Operator
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+def opens(actor: Operator | Caller, words: str) -> None:
+    """What is folded."""
+    actor.page.get_by_role("main").locator("summary", has_text=words).first.click()
+
+
+def notes_the_call_of(operator: Operator, reference: str, pin: str) -> str:
+    """By what she tells on the phone; returns the address of the new contact."""
+    operator.goes_to("/search")
+    operator.page.fill("main #q", reference)
+    operator.page.press("main #q", "Enter")
+    operator.page.fill("#pin", pin)
+    operator.page.press("#pin", "Enter")
+    operator.sees("Así va su pedido")
+    expect(operator.page.get_by_role("main")).not_to_contain_text("Abrir su contacto")
+    operator.presses("Anotar esta llamada")
+    operator.chooses("danger_now", "no")
+    operator.presses("Guardar y dar referencia")
+    operator.sees("Ya había llamado")
+    return operator.page.locator("form[data-autosave]").get_attribute("action") or ""
+
+
+def test_a_caller_goes_on_at_another_line_with_the_reference_that_she_has(browser: Browser, stack: Any) -> None:
+    first, second, caller = Operator(browser, stack), Operator(browser, stack), Caller(browser, stack)
+    first.signs_in("operadora-cr@llamayvive.demo")
+    reference, pin = first.takes_a_contact_without_a_name()
+    of_first = first.page.locator("form[data-autosave]").get_attribute("action") or ""
+
+    second.signs_in("operadora@llamayvive.demo")
+    of_second = notes_the_call_of(second, reference, pin)
+    opens(second, "Acordar una llamada")
+    second.page.select_option("[name=hour_code]", "evening")
+    second.presses("Guardar la llamada")
+    second.sees("Llamadas que debemos")
+
+    caller.hears(reference, pin, "La línea la llama: mañana, 17:00")
+    opens(caller, "Quiero decir algo más")
+    caller.page.fill("#note", "Ya crucé la frontera y estoy donde una amiga.")
+    caller.presses("^Enviar$")
+    caller.sees("Lo lee solo la línea a la que usted llamó")
+
+    for line, contact in ((first, of_first), (second, of_second)):
+        line.goes_to("/line")
+        line.sees("dijo algo más")
+        line.goes_to(contact)
+        line.sees("Ya crucé la frontera")
+
+    caller.hears(reference, pin, "Así va su pedido")
+    caller.presses("Ver la lista")
+    caller.sees("Línea de ayuda · 2 veces")
+
+    second.goes_to("/line")
+    second.presses("Se habló con ella")
+    second.sees("Guardado")
+    caller.hears(reference, pin, "Así va su pedido")
+    expect(caller.page.get_by_role("main")).not_to_contain_text("La línea la llama")
+    for actor in (first, second, caller):
+        actor.leaves()

@@ -1,0 +1,293 @@
+"""Calls that a line owes: a time that is safe for her, watched like any deadline, and no call that her plan forbids."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import partial
+
+import pytest
+
+from chassis.errors import Conflict, Invalid
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.callback import Callback, hours_of
+from services.referrals.domain.deadline import OFFICE_TIME
+from services.referrals.store import contacts
+from services.referrals.usecases.deadlines import DeadlineScheduler
+from tests.builders import NOON, refusal, refusal_with_fields
+from tests.referrals.conftest import Client, Service, Story
+from tests.referrals.test_any_line import call_again, line
+from tests.referrals.test_contacts import referral_for
+
+TOMORROW, EVENING, NIGHT = c.DAY_BAND_TOMORROW, c.HOUR_BAND_EVENING, c.HOUR_BAND_NIGHT
+NOT_SAFE = ("FAILED_PRECONDITION", "call_not_safe")
+
+
+def local(day: int, hour: int, minute: int = 0) -> datetime:
+    return datetime(2026, 3, day, hour, minute, tzinfo=OFFICE_TIME)
+
+
+# The hours.
+
+
+def test_hours_are_those_of_the_network_and_begin_at_once_when_they_have_begun() -> None:
+    assert hours_of("tomorrow", "evening", local(4, 23, 30)) == (local(5, 17), local(5, 20))
+    assert hours_of("today", "morning", local(4, 9, 15)) == (local(4, 9, 15), local(4, 12))
+
+
+@pytest.mark.parametrize(("day", "hour"), [("today", "morning"), ("today", "afternoon")])
+def test_hours_in_which_nobody_could_call_any_more_are_refused(day: str, hour: str) -> None:
+    with pytest.raises(Invalid):
+        hours_of(day, hour, local(4, 16, 31))
+
+
+def test_what_is_settled_is_settled_once() -> None:
+    callback = Callback.owed("callback", "contact", "line", NOON, (NOON, NOON + timedelta(hours=3)), by_herself=True)
+    callback.try_again(NOON, (NOON + timedelta(days=1), NOON + timedelta(days=1, hours=3)))
+    assert (callback.tries, callback.outcome_code, callback.clock.running) == (1, "", True)
+    callback.settle(NOON, "given_up", "worker")
+    assert (callback.tries, callback.clock.running) == (2, False)
+    for step in (
+        partial(callback.settle, NOON, "reached", "worker"),
+        partial(callback.try_again, NOON, (NOON, NOON)),
+        partial(callback.move, NOON, (NOON, NOON), by_herself=False),
+    ):
+        with pytest.raises(Conflict, match="callback_settled"):
+            step()
+
+
+# Through the rpcs.
+
+
+def file_of(story: Story, made: c.CreateContactResponse, channel: people_pb2.SafeChannel.ValueType | None) -> people_pb2.Person:
+    """Her file at the line, with this plan."""
+    operator = line(story)
+    plan = people_pb2.SafeContact(channel_code=channel) if channel else None
+    person: people_pb2.Person = operator.CreatePerson(people_pb2.CreatePersonRequest(safe_contact=plan, request_id=story.request_id()))
+    contact = operator.GetContact(c.GetContactRequest(id=made.contact.id))
+    request = c.UpdateContactRequest(contact=c.Contact(id=contact.id, etag=contact.etag, person_id=person.id))
+    request.update_mask.paths.append("person_id")
+    operator.UpdateContact(request)
+    return person
+
+
+def plan(story: Story, person: people_pb2.Person, channel: people_pb2.SafeChannel.ValueType) -> None:
+    file = line(story).GetPerson(people_pb2.GetPersonRequest(id=person.id))
+    request = people_pb2.SetSafeContactRequest(id=file.id, etag=file.etag)
+    request.safe_contact.channel_code = channel
+    line(story).SetSafeContact(request)
+
+
+def ask(
+    story: Story, made: c.CreateContactResponse, day: c.DayBand.ValueType = TOMORROW, hour: c.HourBand.ValueType = EVENING
+) -> c.ReferenceStatus:
+    request = c.AskForCallByReferenceRequest(
+        reference=made.reference, pin=made.pin, day_code=day, hour_code=hour, request_id=story.request_id()
+    )
+    found: c.ReferenceStatus = story.service.public().AskForCallByReference(request)
+    return found
+
+
+def agree(story: Story, contact_id: str, hour: c.HourBand.ValueType = EVENING) -> c.Callback:
+    wanted = c.Callback(contact_id=contact_id, day_code=TOMORROW, hour_code=hour)
+    found: c.Callback = line(story).CreateCallback(c.CreateCallbackRequest(callback=wanted, request_id=story.request_id()))
+    return found
+
+
+def owed(story: Story, made: c.CreateContactResponse, client: Client | None = None) -> list[c.Callback]:
+    found = (client or line(story)).ListCallbacks(c.ListCallbacksRequest(page_size=200)).callbacks
+    return [callback for callback in found if callback.contact_id == made.contact.id]
+
+
+def settle(story: Story, callback: c.Callback, outcome: c.CallbackOutcome.ValueType, hour: c.HourBand.ValueType = NIGHT) -> c.Callback:
+    request = c.SettleCallbackRequest(id=callback.id, etag=callback.etag, outcome_code=outcome, request_id=story.request_id())
+    if outcome == c.CALLBACK_OUTCOME_AGAIN:
+        request.day_code, request.hour_code = TOMORROW, hour
+    found: c.Callback = line(story).SettleCallback(request)
+    return found
+
+
+def told(service: Service, callback: c.Callback) -> list[str]:
+    with service.database.transaction(SYSTEM) as tx:
+        rows = tx.execute("SELECT type FROM outbox WHERE subject = %s ORDER BY version", (callback.id,)).fetchall()
+    return [row["type"].removeprefix("enlace.callback.").removesuffix(".v1") for row in rows]
+
+
+def test_what_she_asks_for_stands_among_the_calls_that_the_line_owes(story: Story, service: Service) -> None:
+    made = story.contact()
+    person = file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
+    status = ask(story, made)
+    assert status.may_ask_for_call
+    assert (status.call_from_time.ToDatetime(), status.call_until_time.ToDatetime()) == (datetime(2026, 3, 5, 23), datetime(2026, 3, 6, 2))
+    (found,) = owed(story, made)
+    assert (found.asked_by_herself, found.person_id, found.reference_hint) == (True, person.id, made.contact.reference_hint)
+    assert found.clocks[0].due_time == status.call_until_time
+    assert told(service, found) == ["asked"]
+
+
+def test_another_time_takes_the_place_of_the_one_before(story: Story) -> None:
+    made = story.contact()
+    file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
+    ask(story, made)
+    status = ask(story, made, hour=NIGHT)
+    (found,) = owed(story, made)
+    assert found.clocks[0].due_time == status.call_until_time
+    moved = agree(story, made.contact.id)
+    assert (moved.id, moved.asked_by_herself) == (found.id, False)
+
+
+@pytest.mark.parametrize("channel", [people_pb2.SAFE_CHANNEL_NONE, people_pb2.SAFE_CHANNEL_VISIT, people_pb2.SAFE_CHANNEL_MESSAGE, None])
+def test_a_call_that_her_plan_forbids_is_neither_offered_nor_agreed_on(
+    channel: people_pb2.SafeChannel.ValueType | None, story: Story
+) -> None:
+    made = story.contact()
+    file_of(story, made, channel)
+    known = c.GetReferenceStatusRequest(reference=made.reference, pin=made.pin)
+    assert not story.service.public().GetReferenceStatus(known).may_ask_for_call
+    assert refusal(partial(ask, story, made)) == NOT_SAFE
+    expected = NOT_SAFE if channel else ("FAILED_PRECONDITION", "safe_contact_missing")
+    assert refusal(partial(agree, story, made.contact.id)) == expected
+    assert not owed(story, made)
+
+
+def test_without_a_file_she_agrees_with_an_operator_and_asks_for_nothing_by_reference(story: Story) -> None:
+    made = story.contact()
+    assert refusal(partial(ask, story, made)) == NOT_SAFE, "nobody asked her yet how she can be called"
+    agree(story, made.contact.id)
+    assert [callback.asked_by_herself for callback in owed(story, made)] == [False]
+
+
+@pytest.mark.parametrize("end", ["plan", "withdrawal"])
+def test_what_is_not_safe_any_more_is_owed_no_more(end: str, story: Story, service: Service) -> None:
+    made = story.contact()
+    person = file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
+    ask(story, made)
+    (found,) = owed(story, made)
+    if end == "plan":
+        plan(story, person, people_pb2.SAFE_CHANNEL_NONE)
+    else:
+        known = c.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
+        assert not service.public().WithdrawConsentByReference(known).HasField("call_until_time")
+    assert not owed(story, made)
+    assert told(service, found) == ["asked", "settled"]
+    refused = partial(settle, story, found, c.CALLBACK_OUTCOME_REACHED)
+    assert refusal(refused) == ("ABORTED", "stale_etag")
+
+
+def test_not_reached_is_tried_again_and_each_step_is_of_what_was_seen(story: Story, service: Service) -> None:
+    made = story.contact()
+    first = agree(story, made.contact.id)
+    again = settle(story, first, c.CALLBACK_OUTCOME_AGAIN)
+    assert (again.tries, again.outcome_code, len(owed(story, made))) == (1, 0, 1)
+    assert refusal(partial(settle, story, first, c.CALLBACK_OUTCOME_REACHED)) == ("ABORTED", "stale_etag")
+    done = settle(story, again, c.CALLBACK_OUTCOME_REACHED)
+    assert done.clocks[0].HasField("stop_time")
+    assert not owed(story, made)
+    assert refusal(partial(settle, story, done, c.CALLBACK_OUTCOME_GIVEN_UP)) == ("FAILED_PRECONDITION", "callback_settled")
+    assert told(service, first) == ["changed", "changed", "settled"]
+    agree(story, made.contact.id)
+    assert len(owed(story, made)) == 1, "another can be agreed on"
+
+
+def test_another_try_too_goes_by_her_plan(story: Story) -> None:
+    made = story.contact()
+    callback = agree(story, made.contact.id)
+    file_of(story, made, None)
+    again = partial(settle, story, callback, c.CALLBACK_OUTCOME_AGAIN)
+    assert refusal(again) == ("FAILED_PRECONDITION", "safe_contact_missing")
+    other = story.contact()
+    owed_to_other = agree(story, other.contact.id)
+    file_of(story, other, people_pb2.SAFE_CHANNEL_VISIT)
+    assert refusal(partial(settle, story, owed_to_other, c.CALLBACK_OUTCOME_AGAIN)) == NOT_SAFE
+
+
+def test_again_says_when_and_an_outcome_is_one_that_somebody_can_say(story: Story) -> None:
+    callback = agree(story, story.contact().contact.id)
+    request = c.SettleCallbackRequest(id=callback.id, etag=callback.etag, outcome_code=c.CALLBACK_OUTCOME_AGAIN)
+    assert refusal_with_fields(lambda: line(story).SettleCallback(request))[2] == {"day_code": "required", "hour_code": "required"}
+    request.outcome_code = c.CALLBACK_OUTCOME_NOT_SAFE
+    assert refusal_with_fields(lambda: line(story).SettleCallback(request))[2] == {"outcome_code": "unknown_code"}
+
+
+def test_the_clock_tells_the_line_and_then_the_coordination(story: Story, service: Service) -> None:
+    made = story.contact()
+    callback = agree(story, made.contact.id)
+    clocks = DeadlineScheduler(service.made.contacts, service.database, service.clock, contacts.next_time, "contacts")
+    begin = callback.clocks[0].start_time.ToDatetime(tzinfo=OFFICE_TIME)
+    for hours, said in (
+        (1, []),
+        (1.6, ["waiting"]),
+        (3.1, ["waiting"] * 2),
+        (4.6, ["waiting"] * 2 + ["escalated"]),
+        (9, ["waiting"] * 2 + ["escalated"]),
+    ):
+        service.clock.set(begin + timedelta(hours=hours))
+        clocks.fire()
+        assert told(service, callback) == ["changed", *said]
+    (found,) = owed(story, made)
+    assert settle(story, found, c.CALLBACK_OUTCOME_REACHED).id == callback.id, "that a clock fired makes nobody's page out of date"
+
+
+def test_each_line_owes_its_own_and_others_are_not_there(story: Story) -> None:
+    made = story.contact()
+    again = call_again(story, made)
+    callback = agree(story, made.contact.id)
+    clinic = line(story, "clinic")
+    assert not owed(story, made, clinic)
+    request = c.SettleCallbackRequest(id=callback.id, etag=callback.etag, outcome_code=c.CALLBACK_OUTCOME_REACHED)
+    assert refusal(lambda: clinic.SettleCallback(request)) == ("NOT_FOUND", "not_found")
+    assert refusal(partial(agree, story, again.contact.id)) == ("NOT_FOUND", "not_found")
+
+
+def test_facts_of_it_hold_ids_codes_and_times(story: Story, service: Service) -> None:
+    assert pb.CLOCK_KIND_CALLBACK
+    callback = agree(story, story.contact().contact.id)
+    with service.database.transaction(SYSTEM) as tx:
+        row = tx.execute("SELECT payload FROM outbox WHERE subject = %s", (callback.id,)).fetchone()
+    assert row is not None
+    assert callback.contact_id.encode() not in bytes(row["payload"])
+
+
+# The shift.
+
+
+def test_who_takes_over_the_line_is_kept_with_the_time_and_shown_to_that_line_alone(story: Story, service: Service) -> None:
+    for minutes in range(3):
+        service.clock.set(NOON + timedelta(days=9, minutes=minutes))
+        line(story).TakeOverLine(c.TakeOverLineRequest(request_id=story.request_id()))
+    first = line(story).ListTakeOvers(c.ListTakeOversRequest(page_size=2))
+    rest = line(story).ListTakeOvers(c.ListTakeOversRequest(page_size=2, page_token=first.next_page_token))
+    times = [each.time.ToDatetime() for each in (*first.take_overs, *rest.take_overs)][:3]
+    assert times == sorted(times, reverse=True)
+    assert first.take_overs[0].worker_id == line(story).caller.id
+    assert not line(story, "clinic").ListTakeOvers(c.ListTakeOversRequest()).take_overs
+
+
+# Her plan, wherever it stands.
+
+
+def test_the_plan_of_the_file_for_which_something_was_asked_counts_too(story: Story, service: Service) -> None:
+    made = story.contact()
+    sent, _ = referral_for(story, made)
+    assert refusal(partial(agree, story, made.contact.id)) == NOT_SAFE, "her plan says none, though the contact names no file"
+    person = line(story).GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
+    plan(story, person, people_pb2.SAFE_CHANNEL_PHONE)
+    assert agree(story, made.contact.id).person_id == person.id
+    assert [callback.person_id for callback in owed(story, made)] == [person.id]
+    plan(story, person, people_pb2.SAFE_CHANNEL_VISIT)
+    assert not owed(story, made)
+
+
+def test_what_her_plan_at_one_line_forbids_no_other_line_agrees_on(story: Story) -> None:
+    made = story.contact()
+    again, clinic = call_again(story, made), line(story, "clinic")
+    wanted = c.Callback(contact_id=again.contact.id, day_code=TOMORROW, hour_code=EVENING)
+    request = c.CreateCallbackRequest(callback=wanted)
+    callback = clinic.CreateCallback(request)
+    person = file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
+    assert (callback.person_id, owed(story, again, clinic)[0].person_id) == ("", ""), "of another's file nothing is told"
+    plan(story, person, people_pb2.SAFE_CHANNEL_NONE)
+    assert not owed(story, again, clinic), "what was agreed on ends"
+    assert refusal(lambda: clinic.CreateCallback(request)) == NOT_SAFE

@@ -32,6 +32,8 @@ from protos.referrals.v1 import (
     contacts_pb2_grpc,
     enquiries_pb2,
     enquiries_pb2_grpc,
+    erasures_pb2,
+    erasures_pb2_grpc,
     people_pb2,
     people_pb2_grpc,
     plans_pb2,
@@ -57,6 +59,7 @@ FILES = (
     contacts_pb2.DESCRIPTOR,
     plans_pb2.DESCRIPTOR,
     enquiries_pb2.DESCRIPTOR,
+    erasures_pb2.DESCRIPTOR,
     notifications_pb2.DESCRIPTOR,
 )
 
@@ -254,6 +257,7 @@ class Clients:
         self.people = people_pb2_grpc.PeopleStub(asked["referrals"])
         self.contacts = contacts_pb2_grpc.ContactsStub(asked["referrals"])
         self.enquiries = enquiries_pb2_grpc.EnquiriesStub(asked["referrals"])
+        self.erasures = erasures_pb2_grpc.ErasuresStub(asked["referrals"])
         self.references = contacts_pb2_grpc.ReferencesStub(asked["referrals"])
         self.plans = plans_pb2_grpc.PlansStub(asked["referrals"])
         self.notifications = notifications_pb2_grpc.NotificationsStub(asked["notifications"])

@@ -82,8 +82,9 @@ def urgency_name(said: referrals_facts_pb2.EnquiryFact) -> str:
 
 
 def organization_of(fact: Fact, name: str) -> str:
-    """Whose a contact or a receipt is; empty where the fact does not say it."""
-    body: Any = {"contact": referrals_facts_pb2.ContactFact, "receipt": referrals_facts_pb2.ReceiptFact}[name]
+    """Whose a contact, a receipt or an erasure is; empty where the fact does not say it."""
+    facts = referrals_facts_pb2
+    body: Any = {"contact": facts.ContactFact, "receipt": facts.ReceiptFact, "erasure": facts.ErasureFact}[name]
     return getattr(body.FromString(fact.payload), "organization_id", "")
 
 

@@ -19,10 +19,11 @@ from chassis.sealing import Keyring, Signer
 from chassis.subscriber import Subscriber
 from chassis.tokens import Verifier
 from chassis.wire import PageTokens, ResumeTokens, WatchTokens
-from protos.referrals.v1 import contacts_pb2, enquiries_pb2, people_pb2, plans_pb2, referrals_pb2
+from protos.referrals.v1 import contacts_pb2, enquiries_pb2, erasures_pb2, people_pb2, plans_pb2, referrals_pb2
 from services.referrals import config, subscriptions, wire
 from services.referrals.rpc.contacts import ContactsServicer, ReferencesServicer
 from services.referrals.rpc.enquiries import EnquiriesServicer
+from services.referrals.rpc.erasures import ErasuresServicer
 from services.referrals.rpc.figures import StatisticsServicer
 from services.referrals.rpc.people import PeopleServicer
 from services.referrals.rpc.plans import PlansServicer
@@ -33,9 +34,11 @@ from services.referrals.store.contacts import Contacts as ContactBook
 from services.referrals.store.members import view_of
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
+from services.referrals.usecases import erasures
 from services.referrals.usecases.contacts import OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, References
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from services.referrals.usecases.enquiries import OF_A_LOOKER, Enquiries
+from services.referrals.usecases.erasing import Erasing
 from services.referrals.usecases.names import OF_A_SEARCHER, NameNoter, Names
 from services.referrals.usecases.pathways import Pathways, shipped
 from services.referrals.usecases.people import People
@@ -71,6 +74,7 @@ class Made:
     servicers: list[Servicer]
     referrals: Referrals
     people: People
+    erasing: Erasing
     contacts: Contacts
     enquiries: Enquiries
     names: NameNoter
@@ -86,6 +90,7 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
     policies = Policies()
     referrals = Referrals(files, receipts, plans, policies)
     people = People(files, referrals, receipts, plans)
+    erasing = Erasing(files, people, referrals)
     contacts = Contacts(book, files, policies)
     pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS)
     references = References(book, files, receipts, referrals, people, pins, clock)
@@ -113,15 +118,16 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
             (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts, references, pages)),
             (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesServicer(references)),
             (enquiries_pb2.DESCRIPTOR.services_by_name["Enquiries"], EnquiriesServicer(enquiries, pages)),
+            (erasures_pb2.DESCRIPTOR.services_by_name["Erasures"], ErasuresServicer(erasing)),
             (plans_pb2.DESCRIPTOR.services_by_name["Plans"], PlansServicer(plans, pathways, pages)),
         )
     ]
-    return Made(servicers, referrals, people, contacts, enquiries, NameNoter(files, database, clock), watch)
+    return Made(servicers, referrals, people, erasing, contacts, enquiries, NameNoter(files, database, clock), watch)
 
 
 def run(settings: ServiceSettings) -> int:
     """Makes and runs everything."""
-    parts = service.make(NAME, wire.TOPIC, settings, hears=[subscriptions.TOPIC], view_of=view_of)
+    parts = service.make(NAME, wire.TOPIC, settings, hears=[subscriptions.TOPIC, erasures.TOPIC], view_of=view_of)
     made = make(parts.database, parts.keyring, parts.signer, parts.verifier, parts.clock)
     server = parts.server(made.servicers)
     loops = [
@@ -141,6 +147,7 @@ def run(settings: ServiceSettings) -> int:
         DeadlineScheduler(made.referrals, parts.database, parts.clock).loop(),
         DeadlineScheduler(made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries").loop(),
         DeadlineScheduler(made.contacts, parts.database, parts.clock, contact_book.next_time, "contacts").loop(),
+        erasures.Erasures(made.erasing, parts.database, parts.broker, parts.signer, parts.clock).loop(),
         made.names.loop(),
         made.watch.loop(),
     ]

@@ -30,6 +30,7 @@ STUBS = (
     "references",
     "plans",
     "enquiries",
+    "erasures",
     "references",
     "notifications",
     "webhooks",

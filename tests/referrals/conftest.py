@@ -20,6 +20,7 @@ from protos.referrals.v1 import (
     contacts_pb2,
     contacts_pb2_grpc,
     enquiries_pb2_grpc,
+    erasures_pb2_grpc,
     people_pb2,
     people_pb2_grpc,
     plans_pb2_grpc,
@@ -98,6 +99,7 @@ class Service:
             "people": people_pb2_grpc.PeopleStub(self.channel),
             "contacts": contacts_pb2_grpc.ContactsStub(self.channel),
             "enquiries": enquiries_pb2_grpc.EnquiriesStub(self.channel),
+            "erasures": erasures_pb2_grpc.ErasuresStub(self.channel),
             "references": contacts_pb2_grpc.ReferencesStub(self.channel),
             "plans": plans_pb2_grpc.PlansStub(self.channel),
         }

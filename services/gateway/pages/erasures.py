@@ -14,8 +14,15 @@ from services.gateway.clients import clients
 blueprint = Blueprint("erasures", __name__)
 
 
+@blueprint.get("/people/erasures")
+@access.open_to(access.CARE)
+def listing() -> str:
+    """What waits for a second person."""
+    return render_template("erasures.html", erasures=clients().erasures.ListErasures(p.ListErasuresRequest()).erasures)
+
+
 @blueprint.get("/people/<identifier>/erasure")
-@access.open_to(access.SENDERS)
+@access.open_to(access.CARE)
 def show(identifier: str) -> str:
     """How it stands; the proof, to read and to print."""
     return render(identifier, {})
@@ -40,7 +47,7 @@ def render(identifier: str, errors: dict[str, str]) -> str:
 
 
 @blueprint.post("/people/<identifier>/erasure")
-@access.open_to(access.SENDERS)
+@access.open_to(access.CARE)
 def propose(identifier: str) -> Response | tuple[str, int]:
     """Proposes it; nothing changes yet."""
     question = p.ProposeErasureRequest(person_id=identifier, request_id=forms.request_id())
@@ -48,7 +55,7 @@ def propose(identifier: str) -> Response | tuple[str, int]:
 
 
 @blueprint.post("/people/<identifier>/erasure/confirm")
-@access.open_to(access.SENDERS)
+@access.open_to(access.CARE)
 def confirm(identifier: str) -> Response | tuple[str, int]:
     """Agrees as a second person: it is done."""
     question = p.ConfirmErasureRequest(person_id=identifier, request_id=forms.request_id())

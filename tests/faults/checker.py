@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 
 from chassis import audit
+from chassis.idempotency import place
 from chassis.outbox import Fact
 from protos.partners.v1.facts_pb2 import OrganizationFact
 from services.notifications import wire
@@ -66,10 +67,9 @@ class Books:
             (self.since,),
         ).fetchall()
 
-    def requests(self) -> set[tuple[str, str]]:
-        """(caller, request_id) of every request whose effect was kept."""
-        rows = self.referrals.execute("SELECT caller_id, request_id FROM requests WHERE response IS NOT NULL").fetchall()
-        return {(row["caller_id"], row["request_id"]) for row in rows}
+    def requests(self) -> set[str]:
+        """As what every request is kept that had its effect."""
+        return {row["request_id"] for row in self.referrals.execute("SELECT request_id FROM requests WHERE response IS NOT NULL")}
 
 
 def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
@@ -84,7 +84,7 @@ def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
         versions = history.get((o.referral_id, o.fact, o.caller_id), [])
         if versions != [o.version]:
             found.append(f"{o.fact} of {o.referral_id} was answered as version {o.version}, the history has it at {versions}")
-        if (o.caller_id, o.request_id) not in kept:
+        if place(o.caller_id, o.request_id) not in kept:
             found.append(f"{o.fact} of {o.referral_id}: its request is not kept")
     return found
 
@@ -96,11 +96,11 @@ def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
     for o in unknown:
         if o.referral_id:
             times = sum(e["referral_id"] == o.referral_id and e["verb"] == o.fact and e["actor_id"] == o.caller_id for e in history)
-            if times != ((o.caller_id, o.request_id) in kept):
+            if times != (place(o.caller_id, o.request_id) in kept):
                 found.append(f"{o.fact} of {o.referral_id}, of which its caller knows nothing, happened {times} times")
     known = {o.referral_id for o in books.operations}
     orphans = {e["referral_id"] for e in history} - known
-    made = sum((o.caller_id, o.request_id) in kept for o in unknown if not o.referral_id)
+    made = sum(place(o.caller_id, o.request_id) in kept for o in unknown if not o.referral_id)
     if len(orphans) != made:
         found.append(f"{len(orphans)} referrals that nobody knows, by {made} requests without an answer")
     return found

@@ -1,7 +1,8 @@
 """The keys of all services as files in one folder: made once, readable by their owner alone, read at start.
 
 Who gets which: `tokens.jwk` (signs caller tokens) belongs to partners alone; `facts.<service>.jwk` (signs facts) and `sealing.<service>.key` (the
-key-encryption key) to that service alone; the `.pub.jwk` files to everybody. `gateway.key` signs forms. `mail.key` seals
+key-encryption key) to that service alone; the `.pub.jwk` files to everybody. `sealing.<service>.1.key` and so on are made by
+`rotate-keys`, and belong where the first does. `gateway.key` signs forms. `mail.key` seals
 what partners hands to notifications for one mailbox, and belongs to these two.
 Limit: files, mounted or made here; a key store in hardware would be another reader of the same names.
 """
@@ -11,11 +12,12 @@ import json
 import os
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from joserfc.jwk import OKPKey
 
-from chassis.sealing import SignatureCheck
+from chassis.sealing import Keyring, SignatureCheck
 
 
 def create(directory: Path, services: Sequence[str]) -> None:
@@ -24,7 +26,8 @@ def create(directory: Path, services: Sequence[str]) -> None:
     _create_pair(directory, "tokens")
     for service in services:
         _create_pair(directory, f"facts.{service}")
-        _create_secret(directory / f"sealing.{service}.key")
+        if not (directory / f"marks.{service}.key").exists():  # else its first key was retired
+            _create_secret(directory / f"sealing.{service}.key")
     for name in ("gateway", "mail"):
         _create_secret(directory / f"{name}.key")
 
@@ -50,10 +53,56 @@ def secret(directory: Path, name: str) -> bytes:
     return base64.b64decode((directory / f"{name}.key").read_text())
 
 
+def ring(directory: Path, name: str) -> dict[int, bytes]:
+    """The keys of a service by number, `name`.key being 0 and `name`.N.key N; at least one."""
+    numbers = {int(file.name.split(".")[-2]) for file in directory.glob(f"{name}.*.key") if file.name.split(".")[-2].isdecimal()}
+    found = {number: secret(directory, f"{name}.{number}") for number in sorted(numbers)}
+    if (directory / f"{name}.key").exists() or not found:
+        found[0] = secret(directory, name)
+    return found
+
+
+def root(directory: Path, service: str) -> bytes:
+    """The secret of a service by which it finds things again: its first key, kept under another name when that is retired."""
+    kept = directory / f"marks.{service}.key"
+    return secret(directory, f"marks.{service}" if kept.exists() else f"sealing.{service}")
+
+
+def keyring(directory: Path, service: str) -> Keyring:
+    """The keys of a service, read anew when they change."""
+    return Keyring(root(directory, service), partial(ring, directory, f"sealing.{service}"))
+
+
+def add_to_ring(directory: Path, name: str) -> int:
+    """Makes the next key; returns its number."""
+    number = max(ring(directory, name)) + 1
+    _create_secret(directory / f"{name}.{number}.key")
+    return number
+
+
+def age_of_newest(directory: Path, name: str, now: float) -> float:
+    """Seconds since the newest was made."""
+    number = max(ring(directory, name))
+    return now - (directory / (f"{name}.{number}.key" if number else f"{name}.key")).stat().st_mtime
+
+
+def retire(directory: Path, service: str) -> list[int]:
+    """Destroys all keys of a service but the newest; returns their numbers. What fingerprints are made with stays."""
+    name = f"sealing.{service}"
+    *older, _ = sorted(ring(directory, name))
+    if 0 in older and not (directory / f"marks.{service}.key").exists():
+        _write(directory / f"marks.{service}.key", base64.b64encode(secret(directory, name)).decode(), 0o600)
+    for number in older:
+        (directory / (f"{name}.{number}.key" if number else f"{name}.key")).unlink()
+    return older
+
+
 def readable(directory: Path, file_name: str) -> bool:
     """Whether this file is there and holds a key of its kind."""
     name, _, kind = file_name.removesuffix(".pub.jwk").rpartition(".")
     try:
+        if file_name.startswith("sealing."):
+            return bool(keyring(directory, name.removeprefix("sealing.")))
         if file_name.endswith(".pub.jwk"):
             verifying(directory, file_name.removesuffix(".pub.jwk"))
         elif kind == "jwk":

@@ -59,7 +59,7 @@ def make(
 ) -> Parts:
     """Nothing is opened or started yet. `hears` are the topics of others; `view_of` as in Database."""
     clock = SystemClock()
-    keyring = Keyring(keys.secret(settings.keys, f"sealing.{name}"))
+    keyring = keys.keyring(settings.keys, name)
     signer = Signer(keys.signing(settings.keys, f"facts.{name}"))
     verifier = Verifier(keys.verifying(settings.keys, "tokens"), f"enlace.{name}", clock)
     database = Database(settings.database_url, view_of=view_of)

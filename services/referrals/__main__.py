@@ -14,6 +14,7 @@ from chassis.config import ServiceSettings
 from chassis.db import Database
 from chassis.guesses import Guesses
 from chassis.idempotency import IdempotencyStore
+from chassis.rotation import Sealed
 from chassis.rpc import Servicer
 from chassis.sealing import Keyring, Signer
 from chassis.subscriber import Subscriber
@@ -51,6 +52,11 @@ NAME = "referrals"
 MIGRATIONS = [Path(chassis.__file__).parent / "migrations", Path(__file__).parent / "migrations"]
 KEYS = ("tokens.pub.jwk", f"facts.{NAME}.jwk", f"facts.{NAME}.pub.jwk", f"sealing.{NAME}.key", "facts.partners.pub.jwk")
 
+SEALED = (
+    Sealed("person_keys", "wrapped", ("person_id",), "person_keys/{0}/wrapped"),
+    Sealed("contacts", "note_sealed", ("id",), "contacts/{0}/note"),
+)
+
 
 @click.group(help="The referrals service.")
 def main() -> None:
@@ -64,7 +70,7 @@ def serve() -> None:
     sys.exit(run(config.load()))
 
 
-commands.add_to(main, NAME, config.load, KEYS, MIGRATIONS)
+commands.add_to(main, NAME, config.load, KEYS, MIGRATIONS, SEALED)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from chassis import keys
 from chassis.clock import SettableClock
 from chassis.db import Database
 from chassis.rpc import Server
-from chassis.sealing import Keyring, Signer
+from chassis.sealing import Signer
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
 from chassis.wire import number
 from protos.referrals.v1 import (
@@ -118,7 +118,7 @@ def service(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) 
     database.open()
     made = make(
         database,
-        Keyring(keys.secret(folder, "sealing.referrals")),
+        keys.keyring(folder, "referrals"),
         Signer(keys.signing(folder, "facts.referrals")),
         Verifier(keys.verifying(folder, "tokens"), "enlace.referrals", clock),
         clock,

@@ -19,11 +19,15 @@ from joserfc.jwk import OKPKey
 
 from chassis.sealing import Keyring, SignatureCheck
 
+SETTLED = 10.0
+"""Seconds after which every process has seen a key that lies beside it."""
+
 
 def create(directory: Path, services: Sequence[str]) -> None:
     """Makes the keys that are missing for these services and leaves the others alone."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _create_pair(directory, "tokens")
+    if _pairs(directory, "tokens") == ["tokens"]:  # else the first was replaced
+        _create_pair(directory, "tokens")
     for service in services:
         _create_pair(directory, f"facts.{service}")
         if not (directory / f"marks.{service}.key").exists():  # else its first key was retired
@@ -40,6 +44,46 @@ def signing(directory: Path, name: str) -> OKPKey:
 def verifying(directory: Path, name: str) -> OKPKey:
     """The public Ed25519 key `name`."""
     return OKPKey.import_key(json.loads((directory / f"{name}.pub.jwk").read_text()))
+
+
+def all_verifying(directory: Path, name: str) -> dict[str, OKPKey]:
+    """The public keys `name` and `name`.N that are there, by their `kid`."""
+    found = [verifying(directory, each) for each in _pairs(directory, name)]
+    return {str(key.kid): key for key in found}
+
+
+def signing_now(directory: Path, name: str, now: float) -> OKPKey:
+    """The newest private key that is old enough for every service to have seen its public half; the oldest if none is."""
+    names = _pairs(directory, name)
+    settled = [each for each in names if now - (directory / f"{each}.pub.jwk").stat().st_mtime >= SETTLED]
+    return signing(directory, (settled or names)[-1 if settled else 0])
+
+
+def replace_pair(directory: Path, name: str) -> str:
+    """Makes the next pair, unless there are two already; returns which is the newest."""
+    names = _pairs(directory, name)
+    if len(names) > 1:
+        return names[-1]
+    _, _, number = names[-1].rpartition(".")
+    following = f"{name}.{int(number) + 1 if number.isdecimal() else 1}"
+    _create_pair(directory, following)
+    return following
+
+
+def drop_older_pairs(directory: Path, name: str) -> int:
+    """Takes away all pairs but the newest; returns how many. The private half first: what nobody can sign with needs no check."""
+    older = _pairs(directory, name)[:-1]
+    for each in older:
+        (directory / f"{each}.jwk").unlink(missing_ok=True)
+        (directory / f"{each}.pub.jwk").unlink()
+    return len(older)
+
+
+def _pairs(directory: Path, name: str) -> list[str]:
+    """Oldest first."""
+    numbers = sorted(int(file.name.split(".")[-3]) for file in directory.glob(f"{name}.*.pub.jwk") if file.name.split(".")[-3].isdecimal())
+    first = [name] if (directory / f"{name}.pub.jwk").exists() or not numbers else []
+    return [*first, *(f"{name}.{number}" for number in numbers)]
 
 
 def trusted_signers(directory: Path, *services: str) -> dict[str, SignatureCheck]:
@@ -101,6 +145,9 @@ def readable(directory: Path, file_name: str) -> bool:
     """Whether this file is there and holds a key of its kind."""
     name, _, kind = file_name.removesuffix(".pub.jwk").rpartition(".")
     try:
+        if file_name.startswith("tokens."):
+            newest = _pairs(directory, "tokens")[-1]
+            return bool(verifying(directory, newest) if file_name.endswith(".pub.jwk") else signing(directory, newest))
         if file_name.startswith("sealing."):
             return bool(keyring(directory, name.removeprefix("sealing.")))
         if file_name.endswith(".pub.jwk"):

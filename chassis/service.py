@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from chassis import heads, keys, service_runner
 from chassis.clock import Clock, SystemClock
@@ -61,7 +62,7 @@ def make(
     clock = SystemClock()
     keyring = keys.keyring(settings.keys, name)
     signer = Signer(keys.signing(settings.keys, f"facts.{name}"))
-    verifier = Verifier(keys.verifying(settings.keys, "tokens"), f"enlace.{name}", clock)
+    verifier = Verifier(partial(keys.all_verifying, settings.keys, "tokens"), f"enlace.{name}", clock)
     database = Database(settings.database_url, view_of=view_of)
     broker = Broker(settings, [topic, *hears, REPLAYS, heads.TOPIC])
     return Parts(name, topic, settings, clock, keyring, signer, verifier, database, broker)

@@ -6,7 +6,6 @@ How far it has come is what the rows say themselves (each begins with the number
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from chassis import log, metrics
 from chassis.db import Database, Transaction
 from chassis.sealing import CannotOpen, Keyring
 from chassis.tokens import SYSTEM
@@ -64,10 +63,9 @@ def _batch(tx: Transaction, keyring: Keyring, place: Sealed, after: Sequence[str
         names = [row[name] for name in place.ids]
         try:
             changed.append((keyring.rewrap(bytes(row["sealed"]), place.context.format(*names)), *names))
-        except CannotOpen:
+        except CannotOpen as damaged:
             broken += 1
-            metrics.ROWS_UNVERIFIED.labels(place.table).inc()
-            log.get().error("row_unreadable", table=place.table, key="/".join(names))
+            damaged.alarm()
     with tx.cursor() as cursor:
         cursor.executemany(
             f"UPDATE {place.table} SET {place.column} = %s WHERE {' AND '.join(f'{name} = %s' for name in place.ids)}", changed

@@ -15,6 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from joserfc.jwk import OKPKey
 
+from chassis import log, metrics
+from chassis.errors import Unavailable
+
 _FORMAT = b"\x01"  # the first byte of everything sealed; a change of cipher is another number
 _NUMBERED = b"\x02"  # the same, with the number of the service's key behind it: of all keys but the first
 _NONCE = 12
@@ -23,7 +26,16 @@ _UNKNOWN = 0.2  # and looked for, when something was sealed by one that is not k
 
 
 class CannotOpen(Exception):
-    """Not sealed with this key for this context, or altered. A fault, never an answer."""
+    """Not sealed with this key for this context, or altered. A fault, never an answer; `where` is the context: table, row, field."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where)
+        self.where = where
+
+    def alarm(self) -> None:
+        """Tells operations: somebody changed the row, moved it here, or the disk did."""
+        metrics.ROWS_UNREADABLE.labels(self.where.partition("/")[0]).inc()
+        log.get().error("row_unreadable", where=self.where)
 
 
 class Key:
@@ -45,7 +57,7 @@ class Key:
 
     def _open(self, sealed: bytes, context: str) -> bytes:
         if sealed[:1] != _FORMAT:
-            raise CannotOpen
+            raise CannotOpen(context)
         return _decrypt(self._cipher, sealed[1:], context)
 
 
@@ -62,6 +74,7 @@ class Keyring(Key):
         self._secret = secret
         self._ring = ring or (lambda: {0: secret})
         self._keys: dict[int, AESGCM] = {}
+        self._held = False
         self._read_at = -_REREAD
         self._look(0.0)
 
@@ -81,6 +94,28 @@ class Keyring(Key):
     def open_bytes(self, sealed: bytes, context: str) -> bytes:
         """The bytes again."""
         return self._open(sealed, context)
+
+    def hold(self) -> None:
+        """From now on nothing is sealed or opened: it is not known whether these are the right keys."""
+        self._held = True
+
+    def release(self) -> None:
+        """They are."""
+        self._held = False
+
+    @property
+    def numbers(self) -> list[int]:
+        """Which keys there are at this moment."""
+        self._look(0.0)
+        return sorted(self._keys)
+
+    def checked(self, number: int, text: str, context: str) -> bytes:
+        """A text sealed by one of the keys, also while they are held: for who finds out whether it is the right one."""
+        return _mark(number) + _encrypt(self._keys[number], text.encode(), context)
+
+    def opens(self, sealed: bytes, context: str) -> str:
+        """What is opened to find that out."""
+        return self._decrypted(sealed, context).decode()
 
     def rewrap(self, sealed: bytes, context: str) -> bytes:
         """The same, sealed by the newest key."""
@@ -102,17 +137,26 @@ class Keyring(Key):
         return hmac.new(hmac.digest(self._secret, purpose.encode(), hashlib.sha256), value, hashlib.sha256).digest()
 
     def _seal(self, value: bytes, context: str) -> bytes:
+        self._check_not_held()
         number = self.newest
         return _mark(number) + _encrypt(self._keys[number], value, context)
 
     def _open(self, sealed: bytes, context: str) -> bytes:
+        self._check_not_held()
+        return self._decrypted(sealed, context)
+
+    def _check_not_held(self) -> None:
+        if self._held:
+            raise Unavailable("store_unavailable")
+
+    def _decrypted(self, sealed: bytes, context: str) -> bytes:
         number, rest = (0, sealed[1:]) if sealed[:1] == _FORMAT else (int.from_bytes(sealed[1:3], "big"), sealed[3:])
         if sealed[:1] not in (_FORMAT, _NUMBERED) or (number == 0 and sealed[:1] == _NUMBERED):
-            raise CannotOpen
+            raise CannotOpen(context)
         if number not in self._keys:
             self._look(_UNKNOWN)  # another process may have begun with a newer one
         if number not in self._keys:
-            raise CannotOpen
+            raise CannotOpen(context)
         return _decrypt(self._keys[number], rest, context)
 
     def _look(self, after: float) -> None:
@@ -143,7 +187,7 @@ def _decrypt(cipher: AESGCM, sealed: bytes, context: str) -> bytes:
     try:
         return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], context.encode())
     except (InvalidTag, ValueError) as error:  # the second: too short to be anything
-        raise CannotOpen from error
+        raise CannotOpen(context) from error
 
 
 class Signer:

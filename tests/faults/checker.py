@@ -38,7 +38,7 @@ BY_CLOCK = {"clock_reminded", "clock_breached", "clock_escalated"}
 CREATION = "amended"
 GRACE = 2.0  # seconds that a client on a busy machine may take to see that its time is over
 # Every service has these; others besides.
-LOOPS = ("database", "broker", "relay", "replays", "sweeper", "audit-heads")
+LOOPS = ("database", "broker", "relay", "replays", "sweeper", "audit-heads", "keys")
 LEGAL = {(t.fact, source.value, (t.target or source).value) for t in TRANSITIONS for source in t.sources}
 
 

@@ -1,6 +1,9 @@
 """Sealing: AES-256-GCM with a key per subject, wrapped by the service's key-encryption key; Ed25519 signatures over bytes.
 
 The `context`, bound as associated data, says where a sealed value belongs, "table/row/field": moved elsewhere it does not open.
+Nonces are 96 random bits for each text: NIST SP 800-38D allows 2**32 texts a key so. Of hers there are some thousands (a repeat: below 2**-70), of a
+service's key a million keys and notes (2**-57).
+
 Destroying the wrapped key destroys every copy of what it sealed. Limit: whoever holds the key-encryption key and the database can open all.
 """
 

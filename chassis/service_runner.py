@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from chassis import log, metrics
+from chassis import log, memory, metrics
 from chassis.db import Database
 from chassis.kafka import Broker
 from chassis.rpc import Server
@@ -39,6 +39,7 @@ def run(
 
     `wrong` says why it can't run at all, once that is known: then it ends with exit code 78.
     """
+    memory.forbid_dumps()
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())

@@ -379,6 +379,21 @@ def what_is_the_networks_was_changed_by_two(books: Books) -> list[str]:
     return found
 
 
+def no_nonce_was_used_twice(books: Books) -> list[str]:
+    """By any one key: two texts under one would tell each other, and let whoever sees them forge more."""
+    rows = books.referrals.execute(
+        "WITH sealed AS (SELECT person_id AS whose, sealed FROM person_sealed"
+        " UNION ALL SELECT r.person_id, e.note_sealed FROM referral_events e JOIN referrals r ON r.id = e.referral_id WHERE e.note_sealed IS NOT NULL"
+        " UNION ALL SELECT 'service', wrapped FROM person_keys WHERE wrapped IS NOT NULL"
+        " UNION ALL SELECT 'service', note_sealed FROM contacts WHERE note_sealed IS NOT NULL"
+        " UNION ALL SELECT 'service', sealed FROM dead_letters UNION ALL SELECT 'service', value FROM sealing_checks)"
+        # Behind the format stands the number of the service's key, where it is not the first.
+        " SELECT whose, count(*) AS n FROM sealed GROUP BY whose, substring(sealed FROM 1 FOR CASE get_byte(sealed, 0) WHEN 2 THEN 15 ELSE 13 END)"
+        " HAVING count(*) > 1"
+    )
+    return [f"{row['n']} texts under one nonce of {row['whose']}" for row in rows]
+
+
 CHECKS: tuple[Callable[[Books], list[str]], ...] = (
     answered_transitions_are_in_the_history_once,
     unknown_transitions_happened_once_or_never,
@@ -402,6 +417,7 @@ CHECKS: tuple[Callable[[Books], list[str]], ...] = (
     no_override_came_after_a_withdrawal,
     every_reading_was_covered,
     what_is_the_networks_was_changed_by_two,
+    no_nonce_was_used_twice,
 )
 # For those who want two numbers: which of them miss something, and which find something that is there more than once.
 LOST = (answered_transitions_are_in_the_history_once, every_fact_was_taken_in, every_epoch_was_taken_in, nothing_waits)

@@ -10,6 +10,7 @@ Destroying the wrapped key destroys every copy of what it sealed. Limit: whoever
 import hashlib
 import hmac
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping
 
@@ -25,6 +26,7 @@ _FORMAT = b"\x01"  # the first byte of everything sealed; a change of cipher is 
 _NUMBERED = b"\x02"  # the same, with the number of the service's key behind it: of all keys but the first
 _NONCE = 12
 _REREAD = 2.0  # seconds: a new key of the service is used by all its processes then
+_PATIENCE = 2.0  # seconds for what comes at the very start, before the keys were looked at
 _UNKNOWN = 0.2  # and looked for, when something was sealed by one that is not known
 
 
@@ -77,7 +79,8 @@ class Keyring(Key):
         self._secret = secret
         self._ring = ring or (lambda: {0: secret})
         self._keys: dict[int, AESGCM] = {}
-        self._held = False
+        self._trusted = threading.Event()
+        self._trusted.set()
         self._read_at = -_REREAD
         self._look(0.0)
 
@@ -99,12 +102,12 @@ class Keyring(Key):
         return self._open(sealed, context)
 
     def hold(self) -> None:
-        """From now on nothing is sealed or opened: it is not known whether these are the right keys."""
-        self._held = True
+        """From now on nothing is sealed or opened: it is not known whether these are the right keys. Who wants to waits a moment for it."""
+        self._trusted.clear()
 
     def release(self) -> None:
         """They are."""
-        self._held = False
+        self._trusted.set()
 
     @property
     def numbers(self) -> list[int]:
@@ -149,7 +152,7 @@ class Keyring(Key):
         return self._decrypted(sealed, context)
 
     def _check_not_held(self) -> None:
-        if self._held:
+        if not self._trusted.wait(_PATIENCE):
             raise Unavailable("store_unavailable")
 
     def _decrypted(self, sealed: bytes, context: str) -> bytes:

@@ -15,6 +15,7 @@ from chassis import keys
 from chassis.config import ServiceSettings
 from chassis.db import migrate
 from chassis.envelope import pack
+from chassis.errors import Unavailable
 from chassis.ids import new_id
 from chassis.kafka import Broker, Producer
 from chassis.outbox import Fact
@@ -278,7 +279,13 @@ def test_a_copy_from_before_an_erasure_shows_nobody_who_was_erased(
     assert rows(service, "SELECT wrapped IS NULL AS gone FROM person_keys WHERE person_id = %s", her) == [{"gone": False}], "she is back"
     for person in (her, somebody):
         assert refusal(partial(opened, story.ngo, person)) == ("UNAVAILABLE", "store_unavailable"), "until it is known who was erased"
+    with service.database.transaction(SYSTEM) as tx:
+        tx.execute("UPDATE people SET names_form = 0 WHERE organization_id = %s", (ORG["ngo"],))
+    with pytest.raises(Unavailable):
+        service.made.names.note()  # and nobody is put aside for it
     assert kept(service, watch).turn() == 1
+    assert service.made.names.note() > 0
+    assert somebody in [one.id for one in story.ngo.SearchPeople(people_pb2.SearchPeopleRequest(name="Abril")).people]
     assert refusal(lambda: opened(story.ngo, her)) == ("FAILED_PRECONDITION", "person_erased")
     assert opened(story.ngo, somebody).given_name == "Abril", "and everybody else is there"
     again = proof(story.ngo, her)

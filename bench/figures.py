@@ -45,6 +45,7 @@ FIGURES = (
     Figure("page_kb_max", "kB", 30),
     Figure("live_core_percent", "%", 10),
     Figure("live_changes_core_percent", "%"),
+    Figure("rotation_s", "s", 60),
     Figure("fair_ms_p99", "ms"),
     Figure("growth_transition_p99", "×", 1.5),
     Figure("growth_inbox_p99", "×", 1.5),

@@ -26,18 +26,30 @@ from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction, migrate
 from chassis.errors import Refusal
 from chassis.kafka import Broker
+from chassis.rotation import DEAD_LETTERS, Sealed, remaining, rewrap
+from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{2,39}")
+_TAKEN_UP = 4.0  # seconds after which every running process seals by a new key: twice as long as it looks for one
+_NOTICED, _COPIES = 60.0, 24 * 3600.0  # seconds that a key is the newest before older ones go
 _MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"])
 _json = click.option("--json", "as_json", is_flag=True, help="Say it as JSON.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Only say how many.")
 
 
 def add_to(
-    main: click.Group, name: str, settings: Callable[[], ServiceSettings], key_files: Sequence[str], migrations: Sequence[Path]
+    main: click.Group,
+    name: str,
+    settings: Callable[[], ServiceSettings],
+    key_files: Sequence[str],
+    migrations: Sequence[Path],
+    sealed: Sequence[Sealed] = (),
 ) -> None:
-    """Adds the sub-commands to those of the service `name`; `settings` reads its settings when one is called, the rest is what it needs to run."""
+    """Adds the sub-commands to those of the service `name`; `settings` reads its settings when one is called, the rest is what it needs to run.
+
+    `sealed` is what its own key seals, beside what every service's does.
+    """
 
     @main.command("migrate", help="Bring the database up to date, as the role that owns it. Says what was done.")
     def migrate_() -> None:
@@ -64,6 +76,46 @@ def add_to(
             raise click.ClickException(refusal.reason) from refusal
         finally:
             database.close()
+
+    places = [DEAD_LETTERS, *sealed]
+
+    @main.command(
+        "rotate-keys",
+        help="Wrap all that the service's sealing key seals by a new one, while it works. Goes on where it was killed, and then makes no other key.",
+    )
+    @_dry_run
+    @_json
+    def rotate_keys(dry_run: bool, as_json: bool) -> None:
+        folder, ring = settings().keys, f"sealing.{name}"
+        with opened() as database:
+            count = _left(database, keys.keyring(folder, name), places)
+            if not dry_run:
+                made = not count
+                if made:
+                    _changing(folder, lambda: keys.add_to_ring(folder, ring))
+                count, broken = _rewrap(database, keys.keyring(folder, name), places, wait=made)
+        said = ({"waiting": count} if dry_run else {"wrapped": count, "unreadable": broken}) | {"newest": max(keys.ring(folder, ring))}
+        click.echo(json.dumps(said) if as_json else ", ".join(f"{value} {word}" for word, value in said.items()))
+        sys.exit(0 if dry_run or not broken else 1)
+
+    @main.command("retire-keys", help="Destroy the older sealing keys, once nothing is wrapped by them and no copy from before is kept.")
+    @click.option(
+        "--at-once", is_flag=True, help="Also when the newest is younger than a day: copies from before then open with no key any more."
+    )
+    @_json
+    def retire_keys(at_once: bool, as_json: bool) -> None:
+        folder = settings().keys
+        with opened() as database:
+            count = _left(database, keys.keyring(folder, name), places)
+        if count:
+            raise click.ClickException(f"{count} rows are still wrapped by an older key: rotate-keys")
+        if keys.age_of_newest(folder, f"sealing.{name}", SystemClock().now().timestamp()) < (_NOTICED if at_once else _COPIES):
+            raise click.ClickException(
+                "the newest key is too young: copies from before it need the older ones for a day (--at-once: for a minute)"
+            )
+        retired = list[int]()
+        _changing(folder, lambda: retired.extend(keys.retire(folder, name)))
+        click.echo(json.dumps({"retired": retired}) if as_json else f"{len(retired)} retired")
 
     @main.command(help="Tell facts again: all of them, or those since a moment. Safe at any time.")
     @click.option("--from", "since", type=_MOMENT, help="In UTC.")
@@ -148,6 +200,34 @@ def add_to(
 
     act("redrive", "Try these again now, by the running service.", dead_letters.redrive, "tried again")
     act("discard", "Give these up for ever; the facts behind them go on.", dead_letters.discard, "given up")
+
+
+def _left(database: Database, keyring: Keyring, places: Sequence[Sealed]) -> int:
+    with database.transaction(SYSTEM, timeout=30) as tx:
+        return remaining(tx, keyring, places)
+
+
+def _rewrap(database: Database, keyring: Keyring, places: Sequence[Sealed], *, wait: bool) -> tuple[int, int]:
+    """Once, and after a new key again: for a moment the running processes still sealed by the one before."""
+
+    def say(count: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"{count}", err=True)
+
+    began = time.monotonic()
+    wrapped, broken = rewrap(database, keyring, places, say)
+    if wait:
+        time.sleep(max(0.0, _TAKEN_UP - (time.monotonic() - began)))
+        more, broken = rewrap(database, keyring, places, say)
+        wrapped += more
+    return wrapped, broken
+
+
+def _changing(folder: Path, change: Callable[[], object]) -> None:
+    try:
+        change()
+    except OSError as error:
+        raise click.ClickException(f"{folder} can't be written: change the keys where they come from (docs/operations.md)") from error
 
 
 def _say_nothing_else() -> None:

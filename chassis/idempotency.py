@@ -1,10 +1,12 @@
 """Answers a repeated request with the first answer: the request_id, the effect and the answer are one transaction.
 
-Two calls with the same request_id at the same time: the second waits for the first to commit, then gets its answer. The fingerprint is keyed and
-the answer sealed, because both may hold a secret that is shown once.
+Two calls with the same request_id at the same time: the second waits for the first to commit, then gets its answer. Both may hold a reference, a PIN, a
+note, or a secret that is shown once: so the fingerprint and the key of the answer derive from the service's key *and* the request_id, which is not kept.
+Who has the database and the service's key opens none of it. Limit: a request_id that can be guessed; ours and UUIDs can't.
 """
 
 from datetime import datetime
+from hashlib import sha256
 
 from chassis.db import Transaction
 from chassis.errors import Reused
@@ -12,40 +14,59 @@ from chassis.sealing import Keyring
 
 
 class IdempotencyStore:
-    """Keeps request ids with their first answers, sealed."""
+    """Keeps that there was a request, with its first answer, sealed."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
     def fingerprint(self, request: bytes) -> str:
         """What stands for a request without telling it."""
-        return self._fingerprint(request).hex()
+        return self._keyring.fingerprint(request, "requests").hex()
 
     def begin(self, tx: Transaction, caller_id: str, request_id: str, method: str, request: bytes) -> bytes | None:
         """The first answer, or None when this is the first time (noted now). Refuses with Reused when the body or method differs."""
-        fingerprint = self._fingerprint(request)
+        before = self._before(tx, caller_id, request_id, method, request)
+        if before is not None:
+            return before
+        key, kept_as = self._key(caller_id, request_id), place(caller_id, request_id)
+        fingerprint = key.fingerprint(request, "requests")
         fresh = tx.execute(
             "INSERT INTO requests (caller_id, request_id, method, fingerprint) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            (caller_id, request_id, method, fingerprint),
+            (caller_id, kept_as, method, fingerprint),
         ).rowcount
         if fresh:
             return None
         row = tx.execute(
-            "SELECT method, fingerprint, response FROM requests WHERE caller_id = %s AND request_id = %s", (caller_id, request_id)
+            "SELECT method, fingerprint, response FROM requests WHERE caller_id = %s AND request_id = %s", (caller_id, kept_as)
         ).fetchone()
         if row is None or row["method"] != method or row["fingerprint"] != fingerprint:
             raise Reused
-        return self._keyring.open_bytes(row["response"], f"requests/{caller_id}/{request_id}")
+        return key.open_bytes(row["response"], f"requests/{caller_id}/{kept_as}")
 
     def complete(self, tx: Transaction, caller_id: str, request_id: str, response: bytes) -> None:
         """Keeps the answer with the request."""
-        tx.execute(
-            "UPDATE requests SET response = %s WHERE caller_id = %s AND request_id = %s",
-            (self._keyring.seal_bytes(response, f"requests/{caller_id}/{request_id}"), caller_id, request_id),
-        )
+        kept_as = place(caller_id, request_id)
+        sealed = self._key(caller_id, request_id).seal_bytes(response, f"requests/{caller_id}/{kept_as}")
+        tx.execute("UPDATE requests SET response = %s WHERE caller_id = %s AND request_id = %s", (sealed, caller_id, kept_as))
 
-    def _fingerprint(self, request: bytes) -> bytes:
-        return self._keyring.fingerprint(request, "requests")
+    def _key(self, caller_id: str, request_id: str) -> Keyring:
+        return Keyring(self._keyring.fingerprint(f"{caller_id}/{request_id}".encode(), "request_key"))
+
+    def _before(self, tx: Transaction, caller_id: str, request_id: str, method: str, request: bytes) -> bytes | None:
+        """The answer that version 0.1 kept, by the request_id itself; for a day after an update there are such rows."""
+        row = tx.execute(
+            "SELECT method, fingerprint, response FROM requests WHERE caller_id = %s AND request_id = %s", (caller_id, request_id)
+        ).fetchone()
+        if row is None:
+            return None
+        if row["method"] != method or row["fingerprint"] != self._keyring.fingerprint(request, "requests"):
+            raise Reused
+        return self._keyring.open_bytes(row["response"], f"requests/{caller_id}/{request_id}")
+
+
+def place(caller_id: str, request_id: str) -> str:
+    """As what a request is kept."""
+    return sha256(f"{caller_id}/{request_id}".encode()).hexdigest()
 
 
 def forget(tx: Transaction, before: datetime) -> int:

@@ -21,6 +21,8 @@ from chassis.supervisor import Loop
 
 PARTITIONS = 12
 RETENTION_MS = 7 * 24 * 3600 * 1000
+KEPT_FOR_EVER = frozenset({"enlace.erasures.v1"})
+"""Topics that are a memory of their own; all others repeat what an outbox holds."""
 _RAISED = (KafkaError, OSError, ValueError, RuntimeError, AssertionError)
 # What kafka-python raises when the broker is away or has forgotten what the client knew (the last three come from its internals).
 
@@ -184,7 +186,7 @@ def create_topics(admin: KafkaAdminClient, topics: Sequence[str], replication: i
     """Creates the topics that are missing, by name and on purpose: a typing error must not make a topic."""
     missing = sorted(set(topics) - set(admin.list_topics()))
     for topic in missing:
-        configs = {"retention.ms": str(RETENTION_MS), "min.insync.replicas": str(min(2, replication))}
+        configs = {"retention.ms": "-1" if topic in KEPT_FOR_EVER else str(RETENTION_MS), "min.insync.replicas": str(min(2, replication))}
         try:
             admin.create_topics({topic: {"num_partitions": PARTITIONS, "replication_factor": replication, "configs": configs}})
         except TopicAlreadyExistsError:

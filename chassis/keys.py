@@ -1,7 +1,8 @@
 """The keys of all services as files in one folder: made once, readable by their owner alone, read at start.
 
 Who gets which: `tokens.jwk` (signs caller tokens) belongs to partners alone; `facts.<service>.jwk` (signs facts) and `sealing.<service>.key` (the
-key-encryption key) to that service alone; the `.pub.jwk` files to everybody. `gateway.key` signs forms. `mail.key` seals
+key-encryption key) to that service alone; the `.pub.jwk` files to everybody. `sealing.<service>.1.key` and so on are made by
+`rotate-keys`, and belong where the first does. `gateway.key` signs forms. `mail.key` seals
 what partners hands to notifications for one mailbox, and belongs to these two.
 Limit: files, mounted or made here; a key store in hardware would be another reader of the same names.
 """
@@ -11,20 +12,26 @@ import json
 import os
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from joserfc.jwk import OKPKey
 
-from chassis.sealing import SignatureCheck
+from chassis.sealing import Keyring, SignatureCheck
+
+SETTLED = 10.0
+"""Seconds after which every process has seen a key that lies beside it."""
 
 
 def create(directory: Path, services: Sequence[str]) -> None:
     """Makes the keys that are missing for these services and leaves the others alone."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _create_pair(directory, "tokens")
+    if _pairs(directory, "tokens") == ["tokens"]:  # else the first was replaced
+        _create_pair(directory, "tokens")
     for service in services:
         _create_pair(directory, f"facts.{service}")
-        _create_secret(directory / f"sealing.{service}.key")
+        if not (directory / f"marks.{service}.key").exists():  # else its first key was retired
+            _create_secret(directory / f"sealing.{service}.key")
     for name in ("gateway", "mail"):
         _create_secret(directory / f"{name}.key")
 
@@ -39,6 +46,46 @@ def verifying(directory: Path, name: str) -> OKPKey:
     return OKPKey.import_key(json.loads((directory / f"{name}.pub.jwk").read_text()))
 
 
+def all_verifying(directory: Path, name: str) -> dict[str, OKPKey]:
+    """The public keys `name` and `name`.N that are there, by their `kid`."""
+    found = [verifying(directory, each) for each in _pairs(directory, name)]
+    return {str(key.kid): key for key in found}
+
+
+def signing_now(directory: Path, name: str, now: float) -> OKPKey:
+    """The newest private key that is old enough for every service to have seen its public half; the oldest if none is."""
+    names = _pairs(directory, name)
+    settled = [each for each in names if now - (directory / f"{each}.pub.jwk").stat().st_mtime >= SETTLED]
+    return signing(directory, (settled or names)[-1 if settled else 0])
+
+
+def replace_pair(directory: Path, name: str) -> str:
+    """Makes the next pair, unless there are two already; returns which is the newest."""
+    names = _pairs(directory, name)
+    if len(names) > 1:
+        return names[-1]
+    _, _, number = names[-1].rpartition(".")
+    following = f"{name}.{int(number) + 1 if number.isdecimal() else 1}"
+    _create_pair(directory, following)
+    return following
+
+
+def drop_older_pairs(directory: Path, name: str) -> int:
+    """Takes away all pairs but the newest; returns how many. The private half first: what nobody can sign with needs no check."""
+    older = _pairs(directory, name)[:-1]
+    for each in older:
+        (directory / f"{each}.jwk").unlink(missing_ok=True)
+        (directory / f"{each}.pub.jwk").unlink()
+    return len(older)
+
+
+def _pairs(directory: Path, name: str) -> list[str]:
+    """Oldest first."""
+    numbers = sorted(int(file.name.split(".")[-3]) for file in directory.glob(f"{name}.*.pub.jwk") if file.name.split(".")[-3].isdecimal())
+    first = [name] if (directory / f"{name}.pub.jwk").exists() or not numbers else []
+    return [*first, *(f"{name}.{number}" for number in numbers)]
+
+
 def trusted_signers(directory: Path, *services: str) -> dict[str, SignatureCheck]:
     """What checks the signatures of facts, by source: of these services, or of all whose public key is here."""
     names = services or [file.name.removeprefix("facts.").removesuffix(".pub.jwk") for file in directory.glob("facts.*.pub.jwk")]
@@ -50,10 +97,59 @@ def secret(directory: Path, name: str) -> bytes:
     return base64.b64decode((directory / f"{name}.key").read_text())
 
 
+def ring(directory: Path, name: str) -> dict[int, bytes]:
+    """The keys of a service by number, `name`.key being 0 and `name`.N.key N; at least one."""
+    numbers = {int(file.name.split(".")[-2]) for file in directory.glob(f"{name}.*.key") if file.name.split(".")[-2].isdecimal()}
+    found = {number: secret(directory, f"{name}.{number}") for number in sorted(numbers)}
+    if (directory / f"{name}.key").exists() or not found:
+        found[0] = secret(directory, name)
+    return found
+
+
+def root(directory: Path, service: str) -> bytes:
+    """The secret of a service by which it finds things again: its first key, kept under another name when that is retired."""
+    kept = directory / f"marks.{service}.key"
+    return secret(directory, f"marks.{service}" if kept.exists() else f"sealing.{service}")
+
+
+def keyring(directory: Path, service: str) -> Keyring:
+    """The keys of a service, read anew when they change."""
+    return Keyring(root(directory, service), partial(ring, directory, f"sealing.{service}"))
+
+
+def add_to_ring(directory: Path, name: str) -> int:
+    """Makes the next key; returns its number."""
+    number = max(ring(directory, name)) + 1
+    _create_secret(directory / f"{name}.{number}.key")
+    return number
+
+
+def age_of_newest(directory: Path, name: str, now: float) -> float:
+    """Seconds since the newest was made."""
+    number = max(ring(directory, name))
+    return now - (directory / (f"{name}.{number}.key" if number else f"{name}.key")).stat().st_mtime
+
+
+def retire(directory: Path, service: str) -> list[int]:
+    """Destroys all keys of a service but the newest; returns their numbers. What fingerprints are made with stays."""
+    name = f"sealing.{service}"
+    *older, _ = sorted(ring(directory, name))
+    if 0 in older and not (directory / f"marks.{service}.key").exists():
+        _write(directory / f"marks.{service}.key", base64.b64encode(secret(directory, name)).decode(), 0o600)
+    for number in older:
+        (directory / (f"{name}.{number}.key" if number else f"{name}.key")).unlink()
+    return older
+
+
 def readable(directory: Path, file_name: str) -> bool:
     """Whether this file is there and holds a key of its kind."""
     name, _, kind = file_name.removesuffix(".pub.jwk").rpartition(".")
     try:
+        if file_name.startswith("tokens."):
+            newest = _pairs(directory, "tokens")[-1]
+            return bool(verifying(directory, newest) if file_name.endswith(".pub.jwk") else signing(directory, newest))
+        if file_name.startswith("sealing."):
+            return bool(keyring(directory, name.removeprefix("sealing.")))
         if file_name.endswith(".pub.jwk"):
             verifying(directory, file_name.removesuffix(".pub.jwk"))
         elif kind == "jwk":

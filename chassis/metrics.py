@@ -29,6 +29,7 @@ VERSIONS_MISSING = Counter(
     "enlace_versions_missing_total", "Published versions that a row names and that are gone; the newest was used instead.", ["table"]
 )
 ROWS_UNVERIFIED = Counter("enlace_rows_unverified_total", "Rows whose signature did not hold when they were read.", ["table"])
+ROWS_UNREADABLE = Counter("enlace_rows_unreadable_total", "Rows of which something sealed did not open when it was read.", ["table"])
 DATABASE_AGE = Gauge("enlace_database_last_success_age_seconds", "Time since the database last answered the probe.")
 DELIVERIES = Counter("enlace_deliveries_total", "Attempts to deliver a message.", ["channel", "status"])
 

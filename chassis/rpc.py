@@ -34,6 +34,7 @@ from chassis.guesses import Origin
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import is_id, new_id
 from chassis.limits import Limiter
+from chassis.sealing import CannotOpen
 from chassis.streams import TURNS, Streams
 from chassis.tokens import Caller, Verifier
 
@@ -188,6 +189,8 @@ class Servicer:
             _refuse(context, refusal, input_type)
         except Exception as error:
             code = "INTERNAL"
+            if isinstance(error, CannotOpen):
+                error.alarm()
             log.get().error("fault", rpc=name, request_id=request_id, fault=log.fault(error))
             context.abort(grpc.StatusCode.INTERNAL, f"fault; request {request_id}")
         finally:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from chassis import heads, keys, service_runner
 from chassis.clock import Clock, SystemClock
@@ -10,6 +11,7 @@ from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction
 from chassis.heads import Heads
 from chassis.kafka import REPLAYS, Broker
+from chassis.key_check import KeyCheck
 from chassis.relay import Relay, Replays
 from chassis.rpc import Server, Servicer
 from chassis.sealing import Keyring, Signer
@@ -31,6 +33,7 @@ class Parts:
     verifier: Verifier
     database: Database
     broker: Broker
+    key_check: KeyCheck
 
     def server(self, servicers: Sequence[Servicer]) -> Server:
         """Answers calls, by the settings."""
@@ -40,18 +43,21 @@ class Parts:
         )
 
     def loops(self, sweep: Callable[[Transaction, datetime], object]) -> list[Loop]:
-        """What goes on in the background of every service: it tells facts, tells them again, forgets what is over (`sweep`), and witnesses trails."""
+        """What goes on in the background of every service: it checks its keys, tells facts, tells them again, forgets what is over (`sweep`), and witnesses trails."""
         trusted = keys.trusted_signers(self.settings.keys)
         return [
             Relay(self.name, self.topic, self.database, self.broker, self.signer, self.clock).loop(),
             Replays(self.name, self.topic, self.database, self.broker).loop(),
+            self.key_check.loop(),
             Sweeper(self.database, self.clock, sweep).loop(),
             Heads(self.name, self.database, self.broker, self.signer, trusted, self.clock).loop(),
         ]
 
     def run(self, server: Server, loops: Sequence[Loop]) -> int:
         """Runs until SIGTERM; returns the exit code."""
-        return service_runner.run(server, self.database, self.broker, loops, metrics_address=self.settings.metrics_listen)
+        return service_runner.run(
+            server, self.database, self.broker, loops, wrong=lambda: self.key_check.wrong, metrics_address=self.settings.metrics_listen
+        )
 
 
 def make(
@@ -59,9 +65,9 @@ def make(
 ) -> Parts:
     """Nothing is opened or started yet. `hears` are the topics of others; `view_of` as in Database."""
     clock = SystemClock()
-    keyring = Keyring(keys.secret(settings.keys, f"sealing.{name}"))
+    keyring = keys.keyring(settings.keys, name)
     signer = Signer(keys.signing(settings.keys, f"facts.{name}"))
-    verifier = Verifier(keys.verifying(settings.keys, "tokens"), f"enlace.{name}", clock)
+    verifier = Verifier(partial(keys.all_verifying, settings.keys, "tokens"), f"enlace.{name}", clock)
     database = Database(settings.database_url, view_of=view_of)
     broker = Broker(settings, [topic, *hears, REPLAYS, heads.TOPIC])
-    return Parts(name, topic, settings, clock, keyring, signer, verifier, database, broker)
+    return Parts(name, topic, settings, clock, keyring, signer, verifier, database, broker, KeyCheck(database, keyring))

@@ -9,9 +9,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from chassis import log, metrics
+from chassis import log, memory, metrics
 from chassis.db import Database
 from chassis.kafka import Broker
 from chassis.rpc import Server
@@ -22,11 +22,24 @@ _DRAIN = 4.0  # calls under way may end by themselves until then; then their dat
 _CUT = 1.0  # more, for these answers to leave
 _LOOPS = 8.0  # loops may end by themselves until then
 _FORCE = 9.0  # whatever still runs is left behind
+_MISCONFIGURED = 78  # sysexits.h: EX_CONFIG
 _LOOK = 0.2  # between two looks at how all stand
 
 
-def run(server: Server, database: Database, broker: Broker, loops: Sequence[Loop], *, metrics_address: str = "") -> int:
-    """Runs until a signal comes; returns the exit code. A database or broker that is away is waited for, and said in the health service."""
+def run(
+    server: Server,
+    database: Database,
+    broker: Broker,
+    loops: Sequence[Loop],
+    *,
+    wrong: Callable[[], str] = lambda: "",
+    metrics_address: str = "",
+) -> int:
+    """Runs until a signal comes; returns the exit code. A database or broker that is away is waited for, and said in the health service.
+
+    `wrong` says why it can't run at all, once that is known: then it ends with exit code 78.
+    """
+    memory.forbid_dumps()
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
@@ -42,10 +55,13 @@ def run(server: Server, database: Database, broker: Broker, loops: Sequence[Loop
     server.start()
     log.get().info("started", port=server.port)
     reporter = HealthReporter(server, database, broker, watched)
-    while not ending.wait(_LOOK):
+    while not ending.wait(_LOOK) and not wrong():
         reporter.look()
+    reason = wrong()
+    if reason:
+        log.get().error("refuses_to_run", reason=reason)
     _stop(server, database, watched)
-    return 0
+    return _MISCONFIGURED if reason else 0
 
 
 class HealthReporter:

@@ -5,6 +5,11 @@ standing: each service checks that against what it has heard. It is good at one 
 nowhere else. It lives for so few seconds that what was revoked is out in time also where that has not been heard.
 """
 
+import base64
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import cast
@@ -21,6 +26,9 @@ ISSUER = "enlace.partners"
 # seconds, one by which clocks may differ, and one for the call itself.
 LIFETIME = timedelta(seconds=3)
 LEEWAY = 1
+_SIGNS = 1.0  # seconds between two looks at which key is to sign
+_REREAD = 4.0  # seconds after which a key that is gone signs for nobody any more
+_UNKNOWN = 0.2  # between two looks for a key that is not known: tokens of strangers must not keep a process reading files
 
 
 @dataclass(frozen=True)
@@ -43,10 +51,11 @@ SYSTEM = Caller("system", "system", "")
 
 
 class Issuer:
-    """Signs tokens with the private key."""
+    """Signs tokens with the private key, or with the one that is to sign now."""
 
-    def __init__(self, key: OKPKey, clock: Clock) -> None:
-        self._key = key
+    def __init__(self, key: OKPKey | Callable[[], OKPKey], clock: Clock) -> None:
+        self._read: Callable[[], OKPKey] = (lambda: key) if isinstance(key, OKPKey) else key
+        self._key, self._read_at = self._read(), time.monotonic()
         self._clock = clock
 
     def issue(self, caller: Caller, audience: str, since: datetime | None = None) -> tuple[str, datetime]:
@@ -68,14 +77,19 @@ class Issuer:
             "iat": begin.timestamp(),
             "exp": end.timestamp(),
         }
+        if time.monotonic() - self._read_at > _SIGNS:
+            self._key, self._read_at = self._read(), time.monotonic()
         return jwt.encode({"alg": "Ed25519", "kid": self._key.kid}, claims, self._key, algorithms=["Ed25519"]), end
 
 
 class Verifier:
-    """Reads the tokens for one audience with the public key."""
+    """Reads the tokens for one audience with the public keys, by their `kid`: two live at once while one takes the place of the other."""
 
-    def __init__(self, key: OKPKey, audience: str, clock: Clock) -> None:
-        self._key = key
+    def __init__(self, key: OKPKey | Callable[[], Mapping[str, OKPKey]], audience: str, clock: Clock) -> None:
+        """A callable reads the keys that there are now; it is asked anew every few seconds, and for a key that is not known."""
+        self._read: Callable[[], Mapping[str, OKPKey]] = (lambda: {str(key.kid): key}) if isinstance(key, OKPKey) else key
+        self._keys = dict(self._read())
+        self._read_at = time.monotonic()
         self._audience = audience
         self._clock = clock
 
@@ -94,7 +108,7 @@ class Verifier:
             sub={"essential": True},
         )
         try:
-            claims = jwt.decode(token, self._key, algorithms=["Ed25519"]).claims
+            claims = jwt.decode(token, self._key_of(token), algorithms=["Ed25519"]).claims
             registry.validate(claims)
             caller = Caller(
                 id=str(claims["sub"]),
@@ -109,3 +123,14 @@ class Verifier:
             raise Unauthenticated("token_expired") from error
         except (JoseError, KeyError, TypeError, ValueError) as error:
             raise Unauthenticated("token_invalid") from error
+
+    def _key_of(self, token: str) -> OKPKey:
+        """The key that a token says it is signed with; KeyError if it is none of ours."""
+        header, *_ = token.split(".")
+        kid = str(json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))["kid"])
+        now = time.monotonic()
+        if now - self._read_at > (_UNKNOWN if kid not in self._keys else _REREAD):
+            self._read_at = now
+            with suppress(OSError, ValueError):  # what can't be read leaves them as they were
+                self._keys = dict(self._read())
+        return self._keys[kid]

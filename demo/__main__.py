@@ -13,7 +13,6 @@ from pathlib import Path
 from chassis import keys
 from chassis.clock import SystemClock
 from chassis.db import Database
-from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
 from demo import partners, referrals
 from demo.network import Network, id_of, network
@@ -27,11 +26,11 @@ SERVICES = ("partners", "referrals", "notifications")
 def main() -> None:
     """Members first: what follows is about them."""
     directory, now, whole = Path(os.environ["ENLACE_KEYS"]), SystemClock().now(), network()
-    words = Words(Keyring(keys.secret(directory, "sealing.partners")))
+    words = Words(keys.keyring(directory, "partners"))
     with _database("partners") as database:
         partners.fill(database, whole, words, now)
     with _database("notifications") as database, database.transaction(SYSTEM) as tx:
-        keyring = Keyring(keys.secret(directory, "sealing.notifications"))
+        keyring = keys.keyring(directory, "notifications")
         if not desks.fetch(tx, keyring, id_of("organization", "coalicion")).email:
             for member in whole.members.values():
                 desk = Desk(member.id, "en" if member.country == "US" else "es", member.desk)

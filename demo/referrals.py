@@ -5,7 +5,7 @@ from pathlib import Path
 
 from chassis import keys
 from chassis.db import Database, Transaction
-from chassis.sealing import Keyring, Signer
+from chassis.sealing import Signer
 from chassis.tokens import SYSTEM, Caller
 from demo import campaigns, enquiries, figures, plans
 from demo.live import contacts, live
@@ -31,7 +31,7 @@ NAME = "referrals"
 
 def fill(database: Database, directory: Path, network: Network, words: Words, now: datetime) -> None:
     """All or nothing, in one transaction; does nothing where it was done before."""
-    keyring = Keyring(keys.secret(directory, f"sealing.{NAME}"))
+    keyring = keys.keyring(directory, NAME)
     files, book = Files(keyring), Contacts(keyring)
     receipts = Receipts(Signer(keys.signing(directory, f"facts.{NAME}")))
     walked = Plans(files, Pathways(shipped()))

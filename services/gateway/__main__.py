@@ -5,6 +5,7 @@ from types import FrameType
 
 import click
 
+from chassis import memory
 from services.gateway import codes_page, contract_page, limits, live, session
 from services.gateway.api import openapi_text
 from services.gateway.app import make
@@ -20,6 +21,7 @@ def main() -> None:
 @main.command()
 def serve() -> None:
     """Listens on ENLACE_HTTP_LISTEN until SIGTERM; then no newcomers, those under way end, exit 0 within 10 s."""
+    memory.forbid_dumps()
     settings = from_environment()
     app = make(settings)
     refuse = limits.refusal(app.extensions["limits"], session.fingerprint)

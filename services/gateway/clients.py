@@ -34,6 +34,8 @@ from protos.referrals.v1 import (
     contacts_pb2_grpc,
     enquiries_pb2,
     enquiries_pb2_grpc,
+    erasures_pb2,
+    erasures_pb2_grpc,
     people_pb2,
     people_pb2_grpc,
     plans_pb2,
@@ -60,6 +62,7 @@ FILES = (
     campaigns_pb2.DESCRIPTOR,
     plans_pb2.DESCRIPTOR,
     enquiries_pb2.DESCRIPTOR,
+    erasures_pb2.DESCRIPTOR,
     notifications_pb2.DESCRIPTOR,
 )
 
@@ -258,6 +261,7 @@ class Clients:
         self.contacts = contacts_pb2_grpc.ContactsStub(asked["referrals"])
         self.campaigns = campaigns_pb2_grpc.CampaignsStub(asked["referrals"])
         self.enquiries = enquiries_pb2_grpc.EnquiriesStub(asked["referrals"])
+        self.erasures = erasures_pb2_grpc.ErasuresStub(asked["referrals"])
         self.references = contacts_pb2_grpc.ReferencesStub(asked["referrals"])
         self.plans = plans_pb2_grpc.PlansStub(asked["referrals"])
         self.notifications = notifications_pb2_grpc.NotificationsStub(asked["notifications"])

@@ -11,6 +11,7 @@ from chassis import commands, keys, log, service
 from chassis.clock import Clock
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
+from chassis.rotation import Sealed
 from chassis.rpc import Servicer
 from chassis.sealing import Keyring
 from chassis.subscriber import Subscriber
@@ -39,6 +40,12 @@ KEYS = (
     "facts.referrals.pub.jwk",
     "facts.partners.pub.jwk",
 )
+SEALED = (
+    Sealed("desks", "email", ("organization_id",), "desks/{0}/email"),
+    Sealed("webhooks", "secret", ("id",), "webhooks/{0}/secret"),
+    Sealed("webhooks", "former_secret", ("id",), "webhooks/{0}/secret"),
+    Sealed("development_mails", "recipient", ("id",), "development_mails/{0}/recipient"),
+)
 QUICK_THREADS, SLOW_THREADS = 8, 4
 
 
@@ -54,7 +61,7 @@ def serve() -> None:
     sys.exit(run(config.load()))
 
 
-commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS)
+commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS, SEALED)
 
 
 def servicers(database: Database, keyring: Keyring, verifier: Verifier, clock: Clock, *, development: bool) -> list[Servicer]:

@@ -3,6 +3,7 @@
 import logging
 import secrets
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from chassis.db import Database
 from chassis.errors import Invalid, Refusal
 from chassis.sealing import Keyring
 from chassis.subscriber import Subscriber
-from chassis.tokens import SYSTEM, Issuer
+from chassis.tokens import LEEWAY, LIFETIME, SYSTEM, Issuer
 from services.partners import config, subscriptions, usecases, wire
 from services.partners.config import NAME, TOPIC
 from services.partners.domain.organization import OrganizationEntry, OrganizationType
@@ -50,7 +51,7 @@ def run(settings: ServiceSettings) -> int:
     """Makes and runs everything."""
     parts = service.make(NAME, TOPIC, settings, hears=[subscriptions.TOPIC])
     mail = Keyring(keys.secret(settings.keys, "mail"))
-    issuer = Issuer(keys.signing(settings.keys, "tokens"), parts.clock)
+    issuer = Issuer(lambda: keys.signing_now(settings.keys, "tokens", parts.clock.now().timestamp()), parts.clock)
     server = parts.server(servicers(parts.database, issuer, parts.verifier, parts.keyring, mail, parts.clock))
     loops = [
         *parts.loops(usecases.sweep),
@@ -96,6 +97,20 @@ def found_network(organization: str, country: str, email: str, name: str) -> Non
     finally:
         database.close()
     click.echo(f"{email} may sign in with {password}")
+
+
+@main.command("rotate-token-keys", help="Have caller tokens signed by a new key, while all services work. Goes on where it was killed.")
+def rotate_token_keys() -> None:
+    """Two keys live at once: the old one signs until every service knows the new one, and goes when its last token has ended."""
+    folder = config.load().keys
+    try:
+        newest = keys.replace_pair(folder, "tokens")
+        made = (folder / f"{newest}.pub.jwk").stat().st_mtime
+        time.sleep(max(0.0, made + keys.SETTLED + LIFETIME.total_seconds() + 3 * LEEWAY - time.time()))
+        keys.drop_older_pairs(folder, "tokens")
+    except OSError as error:
+        raise click.ClickException(f"{folder} can't be written: change the keys where they come from (docs/operations.md)") from error
+    click.echo(f"tokens are signed by {newest}")
 
 
 commands.add_to(main, NAME, config.load, KEYS, MIGRATIONS)

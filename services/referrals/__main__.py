@@ -14,16 +14,18 @@ from chassis.config import ServiceSettings
 from chassis.db import Database
 from chassis.guesses import Guesses
 from chassis.idempotency import IdempotencyStore
+from chassis.rotation import Sealed
 from chassis.rpc import Servicer
 from chassis.sealing import Keyring, Signer
 from chassis.subscriber import Subscriber
 from chassis.tokens import Verifier
 from chassis.wire import PageTokens, ResumeTokens, WatchTokens
-from protos.referrals.v1 import campaigns_pb2, contacts_pb2, enquiries_pb2, people_pb2, plans_pb2, referrals_pb2
+from protos.referrals.v1 import campaigns_pb2, contacts_pb2, enquiries_pb2, erasures_pb2, people_pb2, plans_pb2, referrals_pb2
 from services.referrals import config, subscriptions, wire
 from services.referrals.rpc.campaigns import CampaignsServicer
 from services.referrals.rpc.contacts import ContactsServicer, ReferencesServicer
 from services.referrals.rpc.enquiries import EnquiriesServicer
+from services.referrals.rpc.erasures import ErasuresServicer
 from services.referrals.rpc.figures import StatisticsServicer
 from services.referrals.rpc.people import PeopleServicer
 from services.referrals.rpc.plans import PlansServicer
@@ -35,10 +37,12 @@ from services.referrals.store.contacts import Contacts as ContactBook
 from services.referrals.store.members import view_of
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
+from services.referrals.usecases import erasures
 from services.referrals.usecases.callbacks import Callbacks
 from services.referrals.usecases.contacts import OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, References
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from services.referrals.usecases.enquiries import OF_A_LOOKER, Enquiries
+from services.referrals.usecases.erasing import Erasing
 from services.referrals.usecases.names import OF_A_SEARCHER, NameNoter, Names
 from services.referrals.usecases.pathways import Pathways, shipped
 from services.referrals.usecases.people import People
@@ -50,6 +54,12 @@ from services.referrals.usecases.watch import Watch
 NAME = "referrals"
 MIGRATIONS = [Path(chassis.__file__).parent / "migrations", Path(__file__).parent / "migrations"]
 KEYS = ("tokens.pub.jwk", f"facts.{NAME}.jwk", f"facts.{NAME}.pub.jwk", f"sealing.{NAME}.key", "facts.partners.pub.jwk")
+
+SEALED = (
+    Sealed("person_keys", "wrapped", ("person_id",), "person_keys/{0}/wrapped"),
+    Sealed("contacts", "note_sealed", ("id",), "contacts/{0}/note"),
+    Sealed("contact_notes", "sealed", ("id",), "contact_notes/{0}/note", where="person_id = ''"),
+)
 
 
 @click.group(help="The referrals service.")
@@ -64,7 +74,7 @@ def serve() -> None:
     sys.exit(run(config.load()))
 
 
-commands.add_to(main, NAME, config.load, KEYS, MIGRATIONS)
+commands.add_to(main, NAME, config.load, KEYS, MIGRATIONS, SEALED)
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,7 @@ class Made:
     servicers: list[Servicer]
     referrals: Referrals
     people: People
+    erasing: Erasing
     contacts: Contacts
     enquiries: Enquiries
     names: NameNoter
@@ -89,6 +100,7 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
     policies = Policies()
     referrals = Referrals(files, receipts, plans, policies)
     people = People(files, referrals, receipts, plans)
+    erasing = Erasing(files, people, referrals)
     notes, callbacks = ContactNotes(keyring, files), Callbacks(files)
     contacts = Contacts(book, notes, files, policies)
     pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS)
@@ -118,15 +130,16 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
             (campaigns_pb2.DESCRIPTOR.services_by_name["Campaigns"], CampaignsServicer(pages)),
             (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesServicer(references)),
             (enquiries_pb2.DESCRIPTOR.services_by_name["Enquiries"], EnquiriesServicer(enquiries, pages)),
+            (erasures_pb2.DESCRIPTOR.services_by_name["Erasures"], ErasuresServicer(erasing)),
             (plans_pb2.DESCRIPTOR.services_by_name["Plans"], PlansServicer(plans, pathways, pages)),
         )
     ]
-    return Made(servicers, referrals, people, contacts, enquiries, NameNoter(files, database, clock), watch)
+    return Made(servicers, referrals, people, erasing, contacts, enquiries, NameNoter(files, database, clock), watch)
 
 
 def run(settings: ServiceSettings) -> int:
     """Makes and runs everything."""
-    parts = service.make(NAME, wire.TOPIC, settings, hears=[subscriptions.TOPIC], view_of=view_of)
+    parts = service.make(NAME, wire.TOPIC, settings, hears=[subscriptions.TOPIC, erasures.TOPIC], view_of=view_of)
     made = make(parts.database, parts.keyring, parts.signer, parts.verifier, parts.clock)
     server = parts.server(made.servicers)
     loops = [
@@ -146,6 +159,7 @@ def run(settings: ServiceSettings) -> int:
         DeadlineScheduler(made.referrals, parts.database, parts.clock).loop(),
         DeadlineScheduler(made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries").loop(),
         DeadlineScheduler(made.contacts, parts.database, parts.clock, contact_book.next_time, "contacts").loop(),
+        erasures.Erasures(made.erasing, parts.database, parts.broker, parts.signer, parts.clock).loop(),
         made.names.loop(),
         made.watch.loop(),
     ]

@@ -8,8 +8,8 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 
 from chassis.outbox import Fact
-from chassis.wire import EnumCodec, etag, number, numbers, timestamp, word
-from protos.referrals.v1 import contacts_pb2, enquiries_pb2, facts_pb2, people_pb2, referrals_pb2
+from chassis.wire import EnumCodec, etag, moment, number, numbers, timestamp, word
+from protos.referrals.v1 import contacts_pb2, enquiries_pb2, erasures_pb2, facts_pb2, people_pb2, referrals_pb2
 from services.referrals.domain.callback import Callback
 from services.referrals.domain.chain import Link
 from services.referrals.domain.codes import short_code
@@ -17,6 +17,7 @@ from services.referrals.domain.consent import Receipt
 from services.referrals.domain.contact import Contact, LaterNote
 from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
 from services.referrals.domain.enquiry import Enquiry, EnquiryEvent
+from services.referrals.domain.erasure import Erasure
 from services.referrals.domain.lifecycle import CAME_BACK, LIVE, Side, State
 from services.referrals.domain.person import GROUP_OF, Coarse, FieldGroup, Identity, Person, SafeContact
 from services.referrals.domain.referral import Actor, Event, Referral
@@ -122,6 +123,38 @@ def receipt_fact(receipt: Receipt, verb: str, time: datetime) -> Fact:
         organization_id=receipt.organization_id,
     )
     return Fact(receipt.id, receipt.version, f"enlace.receipt.{verb}.v1", message.SerializeToString(), time)
+
+
+def erasure_fact(erasure: Erasure, verb: str) -> Fact:
+    """proposed or done."""
+    message = facts_pb2.ErasureFact(
+        erasure_id=erasure.id,
+        person_id=erasure.person_id,
+        organization_id=erasure.organization_id,
+        proposed_by_worker_id=erasure.proposed_by_worker_id,
+        propose_time=timestamp(erasure.propose_time),
+        confirmed_by_worker_id=erasure.confirmed_by_worker_id,
+        erase_time=timestamp(erasure.erase_time),
+    )
+    time = erasure.erase_time if verb == "done" else erasure.propose_time
+    assert time is not None
+    return Fact(erasure.id, erasure.version, f"enlace.erasure.{verb}.v1", message.SerializeToString(), time)
+
+
+def erasure_of(fact: Fact) -> Erasure:
+    """What was said of one that was done."""
+    said = facts_pb2.ErasureFact.FromString(fact.payload)
+    propose_time = moment(said, "propose_time")
+    assert propose_time is not None
+    return Erasure(
+        said.erasure_id,
+        said.person_id,
+        said.organization_id,
+        said.proposed_by_worker_id,
+        propose_time,
+        confirmed_by_worker_id=said.confirmed_by_worker_id,
+        erase_time=moment(said, "erase_time"),
+    )
 
 
 # Messages
@@ -291,15 +324,15 @@ def safe_contact_message(plan: SafeContact) -> people_pb2.SafeContact:
 
 
 def person_message(person: Person, plan: SafeContact | None = None) -> people_pb2.Person:
-    """The file's coarse part; the plan for its own organisation only."""
+    """The file's coarse part; the plan for its own organisation only. Of an erased one nothing but that it was: what is left is for counting."""
     message = people_pb2.Person(
         id=person.id,
         etag=etag(person.version),
         code=short_code(person.id),
         organization_id=person.organization_id,
-        coarse=coarse_message(person.coarse),
+        coarse=coarse_message(Coarse() if person.erased else person.coarse),
         trafficking_status_code=number(people_pb2.TraffickingStatus, person.trafficking_status_code),
-        exploitation_country=person.exploitation_country,
+        exploitation_country="" if person.erased else person.exploitation_country,
         has_identity=person.has_identity,
         erased=person.erased,
         create_time=timestamp(person.create_time),
@@ -308,6 +341,23 @@ def person_message(person: Person, plan: SafeContact | None = None) -> people_pb
     if plan is not None:
         message.safe_contact.CopyFrom(safe_contact_message(plan))
     return message
+
+
+def erasure_message(erasure: Erasure, now: datetime) -> erasures_pb2.Erasure:
+    """The proposal, or the proof."""
+    return erasures_pb2.Erasure(
+        id=erasure.id,
+        person_id=erasure.person_id,
+        person_code=short_code(erasure.person_id),
+        organization_id=erasure.organization_id,
+        proposed_by_worker_id=erasure.proposed_by_worker_id,
+        propose_time=timestamp(erasure.propose_time),
+        confirm_until_time=timestamp(erasure.confirm_until if erasure.waits(now) else None),
+        confirmed_by_worker_id=erasure.confirmed_by_worker_id,
+        erase_time=timestamp(erasure.erase_time),
+        witness_time=timestamp(erasure.witness_time),
+        destroyed=erasures_pb2.Destroyed(**vars(erasure.destroyed)) if erasure.erase_time else None,
+    )
 
 
 def receipt_message(receipt: Receipt, now: datetime) -> people_pb2.Receipt:

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 
 from chassis import audit
+from chassis.idempotency import place
 from chassis.outbox import Fact
 from protos.partners.v1.facts_pb2 import OrganizationFact
 from services.notifications import wire
@@ -37,7 +38,7 @@ BY_CLOCK = {"clock_reminded", "clock_breached", "clock_escalated"}
 CREATION = "amended"
 GRACE = 2.0  # seconds that a client on a busy machine may take to see that its time is over
 # Every service has these; others besides.
-LOOPS = ("database", "broker", "relay", "replays", "sweeper", "audit-heads")
+LOOPS = ("database", "broker", "relay", "replays", "sweeper", "audit-heads", "keys")
 LEGAL = {(t.fact, source.value, (t.target or source).value) for t in TRANSITIONS for source in t.sources}
 
 
@@ -66,10 +67,9 @@ class Books:
             (self.since,),
         ).fetchall()
 
-    def requests(self) -> set[tuple[str, str]]:
-        """(caller, request_id) of every request whose effect was kept."""
-        rows = self.referrals.execute("SELECT caller_id, request_id FROM requests WHERE response IS NOT NULL").fetchall()
-        return {(row["caller_id"], row["request_id"]) for row in rows}
+    def requests(self) -> set[str]:
+        """As what every request is kept that had its effect."""
+        return {row["request_id"] for row in self.referrals.execute("SELECT request_id FROM requests WHERE response IS NOT NULL")}
 
 
 def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
@@ -84,7 +84,7 @@ def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
         versions = history.get((o.referral_id, o.fact, o.caller_id), [])
         if versions != [o.version]:
             found.append(f"{o.fact} of {o.referral_id} was answered as version {o.version}, the history has it at {versions}")
-        if (o.caller_id, o.request_id) not in kept:
+        if place(o.caller_id, o.request_id) not in kept:
             found.append(f"{o.fact} of {o.referral_id}: its request is not kept")
     return found
 
@@ -96,11 +96,11 @@ def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
     for o in unknown:
         if o.referral_id:
             times = sum(e["referral_id"] == o.referral_id and e["verb"] == o.fact and e["actor_id"] == o.caller_id for e in history)
-            if times != ((o.caller_id, o.request_id) in kept):
+            if times != (place(o.caller_id, o.request_id) in kept):
                 found.append(f"{o.fact} of {o.referral_id}, of which its caller knows nothing, happened {times} times")
     known = {o.referral_id for o in books.operations}
     orphans = {e["referral_id"] for e in history} - known
-    made = sum((o.caller_id, o.request_id) in kept for o in unknown if not o.referral_id)
+    made = sum(place(o.caller_id, o.request_id) in kept for o in unknown if not o.referral_id)
     if len(orphans) != made:
         found.append(f"{len(orphans)} referrals that nobody knows, by {made} requests without an answer")
     return found
@@ -379,6 +379,21 @@ def what_is_the_networks_was_changed_by_two(books: Books) -> list[str]:
     return found
 
 
+def no_nonce_was_used_twice(books: Books) -> list[str]:
+    """By any one key: two texts under one would tell each other, and let whoever sees them forge more."""
+    rows = books.referrals.execute(
+        "WITH sealed AS (SELECT person_id AS whose, sealed FROM person_sealed"
+        " UNION ALL SELECT r.person_id, e.note_sealed FROM referral_events e JOIN referrals r ON r.id = e.referral_id WHERE e.note_sealed IS NOT NULL"
+        " UNION ALL SELECT 'service', wrapped FROM person_keys WHERE wrapped IS NOT NULL"
+        " UNION ALL SELECT 'service', note_sealed FROM contacts WHERE note_sealed IS NOT NULL"
+        " UNION ALL SELECT 'service', sealed FROM dead_letters UNION ALL SELECT 'service', value FROM sealing_checks)"
+        # Behind the format stands the number of the service's key, where it is not the first.
+        " SELECT whose, count(*) AS n FROM sealed GROUP BY whose, substring(sealed FROM 1 FOR CASE get_byte(sealed, 0) WHEN 2 THEN 15 ELSE 13 END)"
+        " HAVING count(*) > 1"
+    )
+    return [f"{row['n']} texts under one nonce of {row['whose']}" for row in rows]
+
+
 CHECKS: tuple[Callable[[Books], list[str]], ...] = (
     answered_transitions_are_in_the_history_once,
     unknown_transitions_happened_once_or_never,
@@ -402,6 +417,7 @@ CHECKS: tuple[Callable[[Books], list[str]], ...] = (
     no_override_came_after_a_withdrawal,
     every_reading_was_covered,
     what_is_the_networks_was_changed_by_two,
+    no_nonce_was_used_twice,
 )
 # For those who want two numbers: which of them miss something, and which find something that is there more than once.
 LOST = (answered_transitions_are_in_the_history_once, every_fact_was_taken_in, every_epoch_was_taken_in, nothing_waits)

@@ -209,4 +209,10 @@ PLANTED: dict[str, Planted] = {
         " FROM receipts ORDER BY create_time DESC LIMIT 1",
         checker.every_reading_was_covered,
     ),
+    "a nonce used again": InDatabase(
+        "referrals",
+        "UPDATE person_sealed SET sealed = substring(other.sealed FROM 1 FOR 13) || substring(person_sealed.sealed FROM 14) FROM person_sealed other"
+        " WHERE other.person_id = person_sealed.person_id AND other.field = 'safe_contact' AND person_sealed.field = 'identity'",
+        checker.no_nonce_was_used_twice,
+    ),
 }

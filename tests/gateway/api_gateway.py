@@ -31,6 +31,7 @@ STUBS = (
     "plans",
     "campaigns",
     "enquiries",
+    "erasures",
     "references",
     "notifications",
     "webhooks",

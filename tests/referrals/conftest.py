@@ -13,7 +13,7 @@ from chassis import keys
 from chassis.clock import SettableClock
 from chassis.db import Database
 from chassis.rpc import Server
-from chassis.sealing import Keyring, Signer
+from chassis.sealing import Signer
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
 from chassis.wire import number
 from protos.referrals.v1 import (
@@ -22,6 +22,7 @@ from protos.referrals.v1 import (
     contacts_pb2,
     contacts_pb2_grpc,
     enquiries_pb2_grpc,
+    erasures_pb2_grpc,
     people_pb2,
     people_pb2_grpc,
     plans_pb2_grpc,
@@ -101,6 +102,7 @@ class Service:
             "campaigns": campaigns_pb2_grpc.CampaignsStub(self.channel),
             "contacts": contacts_pb2_grpc.ContactsStub(self.channel),
             "enquiries": enquiries_pb2_grpc.EnquiriesStub(self.channel),
+            "erasures": erasures_pb2_grpc.ErasuresStub(self.channel),
             "references": contacts_pb2_grpc.ReferencesStub(self.channel),
             "plans": plans_pb2_grpc.PlansStub(self.channel),
         }
@@ -119,7 +121,7 @@ def service(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) 
     database.open()
     made = make(
         database,
-        Keyring(keys.secret(folder, "sealing.referrals")),
+        keys.keyring(folder, "referrals"),
         Signer(keys.signing(folder, "facts.referrals")),
         Verifier(keys.verifying(folder, "tokens"), "enlace.referrals", clock),
         clock,

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
-from protos.referrals.v1 import people_pb2, plans_pb2
+from protos.referrals.v1 import erasures_pb2, people_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import refusal
 from tests.referrals.conftest import ORG, SERVICE, Service, Story
@@ -33,6 +33,7 @@ WALLED = (
     "plan_steps",
     "enquiries",
     "enquiry_offers",
+    "erasures",
 )
 HERS = ("people", "person_keys", "person_sealed", "person_names", "receipts", "plans", "plan_steps")
 
@@ -72,6 +73,7 @@ def full(service: Service) -> dict[str, int]:
         c.CreateCallbackRequest(callback=c.Callback(contact_id=made.contact.id, day_code=c.DAY_BAND_TOMORROW, hour_code=c.HOUR_BAND_NIGHT))
     )
     story.ngo.CreatePlan(plans_pb2.CreatePlanRequest(person_id=story.person().id, pathway_id="child"))
+    story.ngo.ProposeErasure(erasures_pb2.ProposeErasureRequest(person_id=story.person().id))
     content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_URGENT)
     story.ngo.CreateEnquiry(e.CreateEnquiryRequest(content=content, service_ids=[SERVICE["shelter_bed"]]))
     nowhere = story.ngo.CreateReferral(pb.CreateReferralRequest(person_id=story.person().id))

@@ -33,6 +33,8 @@ from tests.referrals.conftest import ORG, Service, Story
         ("Vázquez", "Basquez"),
         ("Nancy Cecilia", "Nansi Sesilia"),
         ("Guillermo", "Guiyermo"),
+        ("Ybarra", "Ibarra"),
+        ("Ysabel Yglesias", "Isabel Iglesias"),
         ("De la Cruz", "Cruz"),
         ("Ana-Lucía", "lucia ana"),
     ],
@@ -41,7 +43,9 @@ def test_accents_case_order_particles_and_spelling_by_ear_don_t_matter(one: str,
     assert words_of(one) == words_of(other) != frozenset()
 
 
-@pytest.mark.parametrize(("one", "other"), [("Marta", "Mirta"), ("Chávez", "Cávez"), ("Rosa", "Roxana"), ("Ana", "Anabel")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("Marta", "Mirta"), ("Chávez", "Cávez"), ("Rosa", "Roxana"), ("Ana", "Anabel"), ("Yara", "Iara")]
+)
 def test_other_names_are_others(one: str, other: str) -> None:
     assert not words_of(one) & words_of(other)
 
@@ -115,6 +119,14 @@ def test_a_file_is_found_by_any_of_its_words_and_by_all_that_are_said(story: Sto
     assert found(searcher, "Itzel Pérez") == found(searcher, "Itz") == found(searcher, "de la") == []
     answer = search(searcher, "Zelaya").people[0]
     assert (answer.id, answer.code, answer.HasField("safe_contact")) == (two, short_code(two), False)
+
+
+@pytest.mark.parametrize("said", ["Núñez", "nunez", "Ibañez", "IBÁÑEZ NUÑEZ", "ximena ybanes", "Jimena José Núñez Ibáñez"])
+def test_of_two_surnames_either_or_both_find_her_with_accents_or_without(said: str, story: Story, searcher: Any) -> None:
+    her = story.person(given_name="Ximena José", family_name="Núñez Ibáñez").id
+    story.person(given_name="Ximena", family_name="Núnes Peralta")
+    assert her in found(searcher, said)
+    assert her not in found(searcher, f"{said} Zeledón"), "all words that are said are hers"
 
 
 def test_nobody_finds_the_files_of_another_organisation_not_even_who_receives_her_referral(story: Story, service: Service) -> None:

@@ -124,6 +124,10 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """The time in which your line calls somebody back is running out, or over."""
     TOLD_KIND_CALLBACK_ESCALATED: _ToldKind.ValueType  # 53
     """Somebody whom your line owes a call was not called: the coordination knows."""
+    TOLD_KIND_ERASURE_PROPOSED: _ToldKind.ValueType  # 54
+    """Somebody of your organisation proposes to erase a file; another person confirms it."""
+    TOLD_KIND_ERASURE_DONE: _ToldKind.ValueType  # 55
+    """A file of your organisation was erased."""
     TOLD_KIND_WEBHOOK_TEST: _ToldKind.ValueType  # 26
     """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 
@@ -227,6 +231,10 @@ TOLD_KIND_CALLBACK_WAITING: ToldKind.ValueType  # 52
 """The time in which your line calls somebody back is running out, or over."""
 TOLD_KIND_CALLBACK_ESCALATED: ToldKind.ValueType  # 53
 """Somebody whom your line owes a call was not called: the coordination knows."""
+TOLD_KIND_ERASURE_PROPOSED: ToldKind.ValueType  # 54
+"""Somebody of your organisation proposes to erase a file; another person confirms it."""
+TOLD_KIND_ERASURE_DONE: ToldKind.ValueType  # 55
+"""A file of your organisation was erased."""
 TOLD_KIND_WEBHOOK_TEST: ToldKind.ValueType  # 26
 """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 Global___ToldKind: _TypeAlias = ToldKind  # noqa: Y015
@@ -386,6 +394,28 @@ class ReceiptTold(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReceiptTold: _TypeAlias = ReceiptTold  # noqa: Y015
+
+@_typing.final
+class ErasureTold(_message.Message):
+    """Of the erasure of a file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERASURE_ID_FIELD_NUMBER: _builtins.int
+    erasure_id: _builtins.str
+    """Which."""
+    def __init__(
+        self,
+        *,
+        erasure_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erasure_id", b"erasure_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ErasureTold: _TypeAlias = ErasureTold  # noqa: Y015
 
 @_typing.final
 class EnquiryTold(_message.Message):

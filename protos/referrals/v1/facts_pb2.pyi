@@ -284,3 +284,50 @@ class EnquiryFact(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EnquiryFact: _TypeAlias = EnquiryFact  # noqa: Y015
+
+@_typing.final
+class ErasureFact(_message.Message):
+    """enlace.erasure.{proposed,done}.v1 · key: erasure_id. Notifications tells the desk. Of done the topic enlace.erasures.v1 keeps a copy for ever, which referrals
+    itself hears: a database that was restored applies it again.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERASURE_ID_FIELD_NUMBER: _builtins.int
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    PROPOSED_BY_WORKER_ID_FIELD_NUMBER: _builtins.int
+    PROPOSE_TIME_FIELD_NUMBER: _builtins.int
+    CONFIRMED_BY_WORKER_ID_FIELD_NUMBER: _builtins.int
+    ERASE_TIME_FIELD_NUMBER: _builtins.int
+    erasure_id: _builtins.str
+    person_id: _builtins.str
+    organization_id: _builtins.str
+    """whose the file is"""
+    proposed_by_worker_id: _builtins.str
+    confirmed_by_worker_id: _builtins.str
+    """of done"""
+    @_builtins.property
+    def propose_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def erase_time(self) -> _timestamp_pb2.Timestamp:
+        """of done"""
+
+    def __init__(
+        self,
+        *,
+        erasure_id: _builtins.str = ...,
+        person_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        proposed_by_worker_id: _builtins.str = ...,
+        propose_time: _timestamp_pb2.Timestamp | None = ...,
+        confirmed_by_worker_id: _builtins.str = ...,
+        erase_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["erase_time", b"erase_time", "propose_time", b"propose_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed_by_worker_id", b"confirmed_by_worker_id", "erase_time", b"erase_time", "erasure_id", b"erasure_id", "organization_id", b"organization_id", "person_id", b"person_id", "propose_time", b"propose_time", "proposed_by_worker_id", b"proposed_by_worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ErasureFact: _TypeAlias = ErasureFact  # noqa: Y015

@@ -42,12 +42,14 @@ def read_all() -> Response:
 @blueprint.post("/inbox/<identifier>/read")
 @access.open_to(access.CARE | access.NETWORK)
 def read(identifier: str) -> Response:
-    """Marks a message read; opens its referral or enquiry when that was the button."""
+    """Marks a message read; opens its referral or enquiry, or what is to be confirmed, when that was the button."""
     clients().notifications.MarkMessageRead(n.MarkMessageReadRequest(id=identifier, request_id=forms.request_id()))
     if forms.text("referral"):
         return redirect(url_for("referral.show", identifier=forms.text("referral")), 303)
     if forms.text("enquiry"):
         return redirect(url_for("enquiries.show", identifier=forms.text("enquiry")), 303)
+    if forms.text("erasures"):
+        return redirect(url_for("erasures.listing"), 303)
     return redirect(url_for("inbox.inbox", done="read"), 303)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from protos.referrals.v1 import erasures_pb2
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
@@ -21,7 +22,8 @@ blueprint = Blueprint("people", __name__)
 def listing() -> str:
     """Codes only."""
     answer = clients().people.ListPeople(p.ListPeopleRequest(page_size=50, page_token=request.args.get("page", "")))
-    return render_template("people.html", people=answer.people, next_page=answer.next_page_token)
+    waiting = clients().erasures.ListErasures(erasures_pb2.ListErasuresRequest()).erasures
+    return render_template("people.html", people=answer.people, next_page=answer.next_page_token, erasures=waiting)
 
 
 @blueprint.route("/people/new", methods=["GET", "POST"])

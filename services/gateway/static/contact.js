@@ -118,6 +118,7 @@
   // A page that answers a form is kept by the browser together with what was sent, on the disk, until it is closed. What is refused is sent again as a form,
   // so that each field says what is wrong.
   form.addEventListener("submit", async (event) => {
+    if (event.submitter?.name) { clearTimeout(timer); return; }  // one that closes it leads on, to another page
     event.preventDefault();
     if (!await save()) form.submit();
     else document.getElementById("heading").scrollIntoView();

@@ -137,6 +137,8 @@ TABLES: dict[str, dict[str, str]] = {
         "callback_escalated": N_("La línea no hizo una llamada"),
         "contact_escalated": N_("Un contacto espera demasiado"),
         "receipt_proposed": N_("Una decisión espera a otra persona"),
+        "erasure_proposed": N_("Proponen borrar un expediente"),
+        "erasure_done": N_("Se borró un expediente"),
         "message_undeliverable": N_("Un aviso no llegó"),
         "webhook_disabled": N_("Un sistema se apagó"),
         "manager_invited": N_("La coordinación invitó a la dirección"),

@@ -311,6 +311,8 @@ TABLES: dict[str, dict[str, str]] = {
         "saved": N_("Guardado."),
         "opened": N_("Expediente abierto."),
         "receipt_withdrawn": N_("Consentimiento retirado. El acceso terminó."),
+        "erasure_proposed": N_("Propuesto. Otra persona de su organización debe confirmarlo."),
+        "erased": N_("El expediente se borró para siempre."),
         "receipts_withdrawn": N_("Todo retirado. Ya nadie fuera de su organización puede abrir sus datos."),
         "capacity": N_("Guardado. Gracias: así nadie pierde tiempo llamando."),
         "read": N_("Marcado como leído."),

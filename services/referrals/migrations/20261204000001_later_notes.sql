@@ -10,6 +10,7 @@ CREATE TABLE contact_notes (
     person_id  text NOT NULL,
     time       timestamptz NOT NULL,
     sealed     bytea NOT NULL,
+    id         text NOT NULL UNIQUE GENERATED ALWAYS AS (contact_id || '/' || number::text) STORED, -- as its seal names it
     PRIMARY KEY (contact_id, number)
 );
 ALTER TABLE contact_notes ENABLE ROW LEVEL SECURITY;

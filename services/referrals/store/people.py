@@ -12,6 +12,7 @@ from chassis.wire import Position
 from services.referrals.domain import names
 from services.referrals.domain.consent import Grant
 from services.referrals.domain.person import Coarse, FieldGroup, Identity, Person, SafeContact
+from services.referrals.store import erasures
 
 _COARSE = "age_band gender_code language dependants country department".split()
 
@@ -64,10 +65,13 @@ class People:
             self._seal(tx, key, person.id, "safe_contact", asdict(plan))
 
     def key(self, tx: Transaction, person_id: str) -> Key:
-        """The person's key; refuses when it was destroyed."""
-        row = tx.execute("SELECT wrapped FROM person_keys WHERE person_id = %s", (person_id,)).fetchone()
+        """The person's key; refuses when it was destroyed, or may have been since the copy from which this store was restored."""
+        row = tx.execute(
+            "SELECT wrapped, (SELECT store FROM erasure_store) AS store FROM person_keys WHERE person_id = %s", (person_id,)
+        ).fetchone()
         if row is None:
             raise NotFound
+        erasures.check_caught_up(tx, row["store"])
         if row["wrapped"] is None:
             raise Conflict("person_erased")
         return self._keyring.unwrap(row["wrapped"], _key_context(person_id))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
-from chassis.sealing import Key
+from chassis.sealing import CannotOpen, Key
 from chassis.wire import Position
 from services.referrals import wire
 from services.referrals.domain.codes import beginnings_of
@@ -150,7 +150,13 @@ def events(tx: Transaction, referral_id: str, key: Key | None) -> list[Event]:
 
 
 def read_event(row: Row, key: Key | None) -> Event:
-    """An event; its note is opened when a key is given."""
+    """An event; its note is opened when a key is given. One that does not open keeps no other from being read."""
+    note, withheld = "", row["note_sealed"] is not None
+    if key and row["note_sealed"]:
+        try:
+            note, withheld = key.open(row["note_sealed"], _note_context(row["referral_id"], row["version"])), False
+        except CannotOpen as damaged:
+            damaged.alarm()
     return Event(
         row["version"],
         row["verb"],
@@ -161,8 +167,8 @@ def read_event(row: Row, key: Key | None) -> Event:
         row["reason_code"],
         row["attribution"],
         DeadlineKind(row["clock"]) if row["clock"] else None,
-        key.open(row["note_sealed"], _note_context(row["referral_id"], row["version"])) if key and row["note_sealed"] else "",
-        row["note_sealed"] is not None and key is None,
+        note,
+        withheld,
         tuple(row["changed_field_codes"]),
     )
 

@@ -6,6 +6,7 @@ from chassis import audit, log, metrics
 from chassis.audit import Entry
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction
+from chassis.errors import Unavailable
 from chassis.guesses import Budget, Guesses, Origin
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM, Caller
@@ -60,7 +61,7 @@ class NameNoter:
                 try:
                     with tx.transaction():
                         self._files.note_names(tx, person)
-                except LOST:
+                except (*LOST, Unavailable):  # not now: the keys, or who was erased since a copy, are not known yet
                     raise
                 except Exception as error:  # one that does not open must not keep the others from being found
                     metrics.ROWS_PUT_ASIDE.labels("names").inc()

@@ -205,15 +205,19 @@ class People:
 
     def withdraw_all(self, tx: Transaction, now: datetime, contact_id: str, person_id: str, trail: list[Entry]) -> None:
         """Takes back all that she or anybody in her name allowed, overrides included, and ends what is asked for her: her own word, by her reference."""
+        ended = self.end_all(tx, Actor("person", contact_id, ""), now, person_id)
+        trail.append(Entry("withdraw_consent", person_id, "", tuple(f"receipt:{receipt.id}" for receipt in ended)))
+
+    def end_all(self, tx: Transaction, actor: Actor, now: datetime, person_id: str) -> list[Receipt]:
+        """Ends every receipt of a person, and what stands on them; returns those that it ended. In the scope of the whole service."""
         self._files.hold(tx, person_id)
-        actor = Actor("person", contact_id, "")
         ended = [receipt for receipt in self._receipts.of_person(tx, person_id, for_update=True) if receipt.withdraw_time is None]
         for receipt in ended:
             receipt.withdraw(now)
             self._receipts.change(tx, receipt, "withdrawn")
         self._referrals.withdraw_consent(tx, actor, now, person_id)
         self._plans.end_with_consent(tx, person_id, now)
-        trail.append(Entry("withdraw_consent", person_id, "", tuple(f"receipt:{receipt.id}" for receipt in ended)))
+        return ended
 
     def withdraw_for(self, tx: Transaction, now: datetime, contact_id: str, referral: Referral, trail: list[Entry]) -> None:
         """Takes back the consent, or override, on which one referral stands, and ends what stands on it: her own word, by her reference."""

@@ -73,6 +73,7 @@ class Referrals:
         self, tx: Transaction, caller: Caller, now: datetime, person_id: str, draft: Draft, *, based_on_id: str = "", enquiry_id: str = ""
     ) -> Referral:
         """Opens a draft for a person of the caller's own organisation; from an enquiry it has what was asked and taken there."""
+        self._people.hold(tx, person_id)  # or it could keep what may be said of her while she is erased
         person = self._people.get(tx, person_id)
         if person.organization_id != caller.organization_id:
             raise NotFound
@@ -367,6 +368,24 @@ class Referrals:
         for identifier in referrals.live_of_person(tx, person_id, receipt_id):
             referral = referrals.get(tx, identifier, for_update=True)
             referral.withdraw_consent(actor, now, self._calendar(tx, referral))
+            self._keep(tx, referral)
+            ended.append(referral)
+        self._follow(tx, now, *ended)
+
+    @staticmethod
+    def count_live(tx: Transaction, person_id: str) -> int:
+        """How many live referrals a person has."""
+        return len(referrals.live_of_person(tx, person_id))
+
+    def drop_open(self, tx: Transaction, actor: Actor, now: datetime, person_id: str) -> None:
+        """Her file is erased: drafts and needs that are still open wait for nobody any more. Her turn is held; `actor` is of the sender."""
+        ended = []
+        for identifier in [each.id for each in referrals.of_people(tx, [person_id]) if each.state is State.DRAFT or each.need_is_open]:
+            referral = referrals.get(tx, identifier, for_update=True)
+            if referral.state is State.DRAFT:
+                referral.enter_in_error(actor, now, self._calendar(tx, referral), "")
+            else:
+                referral.close_need(actor, now, self._calendar(tx, referral), reason_code="person_declined", note="")
             self._keep(tx, referral)
             ended.append(referral)
         self._follow(tx, now, *ended)

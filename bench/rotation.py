@@ -1,0 +1,45 @@
+"""Key rotation: how long it takes to wrap the keys of ten thousand people by another key, beside a working service."""
+
+from __future__ import annotations
+
+import time
+
+from bench.figures import Measured
+from chassis import keys
+from chassis.db import Database
+from chassis.ids import new_id
+from chassis.rotation import remaining, rewrap
+from chassis.tokens import SYSTEM
+from services.referrals.__main__ import SEALED
+from tests.parts.local_stack import LocalStack
+
+PEOPLE = 10_000
+
+
+def measure(stack: LocalStack) -> list[Measured]:
+    """Makes the people, another key, and wraps all as `rotate-keys` does."""
+    folder = stack.var / "keys"
+    keyring = keys.keyring(folder, "referrals")
+    identifiers = [new_id() for _ in range(PEOPLE)]
+    with stack.database("referrals") as database:
+        cursor = database.cursor()
+        cursor.executemany(
+            "INSERT INTO people (id, organization_id, version, create_time, update_time, names_form) VALUES (%s, %s, 1, now(), now(), 9)",
+            [(one, identifiers[0]) for one in identifiers],
+        )
+        cursor.executemany(
+            "INSERT INTO person_keys (person_id, wrapped) VALUES (%s, %s)",
+            [(one, keyring.new_key(f"person_keys/{one}/wrapped")[1]) for one in identifiers],
+        )
+        database.commit()
+        url = database.info.dsn + f" password={database.info.password}"
+    keys.add_to_ring(folder, "sealing.referrals")
+    service = Database(url, max_size=2)
+    service.open()
+    began = time.perf_counter()
+    wrapped, broken = rewrap(service, keys.keyring(folder, "referrals"), SEALED)
+    seconds = time.perf_counter() - began
+    with service.transaction(SYSTEM) as tx:
+        assert (broken, remaining(tx, keys.keyring(folder, "referrals"), SEALED)) == (0, 0)
+    service.close()
+    return [Measured("rotation_s", seconds, f"{wrapped} keys of people and notes of contacts, the stack running")]

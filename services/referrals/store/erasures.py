@@ -1,0 +1,135 @@
+"""Erasures: proposals, proofs, and the destroying itself."""
+
+from collections.abc import Collection
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import Any
+
+from chassis import log, outbox
+from chassis.db import Row, Transaction
+from chassis.errors import Stale, Unavailable
+from services.referrals import wire
+from services.referrals.domain.erasure import Destroyed, Erasure
+from services.referrals.store import contacts
+
+_PLAIN = [each.name for each in fields(Erasure) if each.name != "destroyed"]
+_COLUMNS = [*_PLAIN, *(each.name for each in fields(Destroyed))]
+_KEEP = (
+    f"INSERT INTO erasures ({', '.join(_COLUMNS)}) VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
+    f" ON CONFLICT (person_id) DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in _COLUMNS if c not in ('id', 'person_id'))}"
+    " WHERE erasures.version < excluded.version"
+)
+
+
+def keep(tx: Transaction, erasure: Erasure, verb: str) -> None:
+    """Writes a new version with its fact: proposed or done."""
+    if tx.execute(_KEEP, _values(erasure)).rowcount != 1:
+        raise Stale
+    outbox.keep(tx, [wire.erasure_fact(erasure, verb)])
+
+
+def of_person(tx: Transaction, person_id: str, *, for_update: bool = False) -> Erasure | None:
+    """That of a file, in the scope; None when nobody proposed one."""
+    row = tx.execute("SELECT * FROM erasures WHERE person_id = %s" + (" FOR UPDATE" if for_update else ""), (person_id,)).fetchone()
+    return _read(row) if row else None
+
+
+def proposed(tx: Transaction, organization_id: str, since: datetime) -> list[Erasure]:
+    """Those of an organisation that were proposed since then and not confirmed, oldest first."""
+    rows = tx.execute(
+        "SELECT * FROM erasures WHERE organization_id = %s AND erase_time IS NULL AND propose_time > %s ORDER BY propose_time, id LIMIT 100",
+        (organization_id, since),
+    )
+    return [_read(row) for row in rows]
+
+
+def unwitnessed(tx: Transaction, said: Collection[str]) -> list[Erasure]:
+    """Those that were done and of which nothing outside is known, or which the topic has not (any more)."""
+    rows = tx.execute(
+        "SELECT * FROM erasures WHERE erase_time IS NOT NULL AND NOT id = ANY(%s) ORDER BY erase_time LIMIT 500", (list(said),)
+    )
+    return [_read(row) for row in rows]
+
+
+def note_witnessed(tx: Transaction, said: Collection[str], now: datetime) -> None:
+    """These were heard back."""
+    tx.execute(
+        "UPDATE erasures SET witness_time = %s WHERE id = ANY(%s) AND erase_time IS NOT NULL AND witness_time IS NULL", (now, list(said))
+    )
+
+
+def not_applied(tx: Transaction, people: Collection[str]) -> set[str]:
+    """Those of these files that this store knows of no erasure of: a copy brought them back, or has not even the proof."""
+    rows = tx.execute(
+        "SELECT id FROM unnest(%s::text[]) AS said (id) WHERE NOT EXISTS (SELECT FROM erasures WHERE person_id = said.id AND erase_time IS NOT NULL)",
+        (list(people),),
+    )
+    return {row["id"] for row in rows}
+
+
+def caught_up(tx: Transaction) -> None:
+    """Notes that all erasures that are known outside were applied to this store."""
+    tx.execute("UPDATE erasure_store SET store = %(store)s WHERE store <> %(store)s", {"store": outbox.store(tx)})
+
+
+def check_caught_up(tx: Transaction, known: str) -> None:
+    """Refuses to go on in a store that was restored, until that is so: it may hold whom somebody erased since."""
+    if known not in ("", outbox.store(tx)):
+        log.get().error("erasures_awaited")
+        raise Unavailable("store_unavailable")
+
+
+def destroy(tx: Transaction, person_id: str, now: datetime) -> Destroyed:
+    """Destroys her key and what was sealed with it, and blanks what is known of her but what figures are counted by. In the scope of the whole service.
+
+    Plans and marks of her name go by triggers, whichever way the key is destroyed.
+    """
+    her = {"person": person_id, "now": now, "contacts": contacts.of_person(tx, person_id)}
+    row = tx.execute(
+        "SELECT (SELECT count(*) FROM person_names WHERE person_id = %(person)s) AS name_marks,"
+        " (SELECT count(*) FROM plans WHERE person_id = %(person)s) AS plans,"
+        " (SELECT count(*) FROM referral_events e JOIN referrals r ON r.id = e.referral_id WHERE r.person_id = %(person)s"
+        "   AND e.note_sealed IS NOT NULL) AS notes",
+        her,
+    ).fetchone()
+    assert row is not None
+    tx.execute(
+        # Country, department and where she had been taken to stay: figures that were or will be published are counted by them. Nobody is answered with them.
+        "UPDATE people SET erased = true, version = version + 1, age_band = '', gender_code = '', language = '', dependants = NULL,"
+        " trafficking_status_code = '', has_identity = false, safe_contact_channel = '', message_may_be_left = false, update_time = %(now)s"
+        " WHERE id = %(person)s",
+        her,
+    )
+    tx.execute("UPDATE person_keys SET wrapped = NULL WHERE person_id = %(person)s", her)
+    sealed = tx.execute("DELETE FROM person_sealed WHERE person_id = %(person)s", her).rowcount
+    tx.execute(
+        "UPDATE referrals SET age_band = '', gender_code = '', language = '', dependants = NULL, department = '', assault_time = NULL"
+        " WHERE person_id = %(person)s",
+        her,
+    )
+    notes = tx.execute("UPDATE contacts SET note_sealed = NULL WHERE note_sealed IS NOT NULL AND id = ANY(%(contacts)s)", her).rowcount
+    notes += tx.execute("DELETE FROM contact_notes WHERE contact_id = ANY(%(contacts)s)", her).rowcount
+    tx.execute("UPDATE contacts SET department = '', assault_time = NULL, unheard = false WHERE id = ANY(%(contacts)s)", her)
+    # Whoever holds the slip can't ask after her any more, unless the same call was about somebody else too.
+    tx.execute(
+        "DELETE FROM contact_references WHERE contact_id = ANY(%(contacts)s) AND NOT EXISTS (SELECT FROM referrals"
+        " WHERE referrals.contact_id = contact_references.contact_id AND person_id <> %(person)s)",
+        her,
+    )
+    # An enquiry of hers keeps its department: needs that nobody could meet are counted by it.
+    blank = "age_band = '', gender_code = '', dependants = NULL, languages = '{}', accessibility_codes = '{}'"
+    tx.execute(f"UPDATE enquiries SET {blank} WHERE person_id = %(person)s", her)
+    tx.execute(
+        f"UPDATE enquiry_offers SET {blank}, department = '' WHERE need_code IS NOT NULL AND enquiry_id IN (SELECT id FROM enquiries WHERE person_id = %(person)s)",
+        her,
+    )
+    return Destroyed(sealed_parts=sealed, notes=row["notes"] + notes, name_marks=row["name_marks"], plans=row["plans"])
+
+
+def _values(erasure: Erasure) -> dict[str, Any]:
+    return {name: getattr(erasure, name) for name in _PLAIN} | asdict(erasure.destroyed)
+
+
+def _read(row: Row) -> Erasure:
+    destroyed = Destroyed(**{each.name: row[each.name] for each in fields(Destroyed)})
+    return Erasure(**{name: row[name] for name in _PLAIN}, destroyed=destroyed)

@@ -1,0 +1,101 @@
+"""Erasing a file: two people, and after a restore the service itself."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from chassis.audit import Entry
+from chassis.db import Transaction, elevate_to_system_scope
+from chassis.errors import Conflict, NotFound
+from chassis.ids import new_id
+from chassis.tokens import Caller
+from services.referrals.domain.erasure import PROPOSED_FOR, Erasure
+from services.referrals.domain.person import Person
+from services.referrals.domain.referral import Actor
+from services.referrals.store import callbacks as callback_book
+from services.referrals.store import erasures
+from services.referrals.store.people import People as Files
+from services.referrals.usecases import callbacks
+from services.referrals.usecases.enquiries import cancel_of
+from services.referrals.usecases.people import People
+from services.referrals.usecases.referrals import Referrals, actor_of
+
+
+class Erasing:
+    """Every method runs in the transaction `tx` and its scope."""
+
+    def __init__(self, files: Files, people: People, requests: Referrals) -> None:
+        self._files = files
+        self._people = people
+        self._referrals = requests
+
+    def propose(self, tx: Transaction, caller: Caller, now: datetime, person_id: str, trail: list[Entry]) -> Erasure:
+        """Somebody wants the file erased; nothing changes yet."""
+        self._files.hold(tx, person_id)
+        person = self._own(tx, caller, person_id)
+        person.check_not_erased()
+        erasure = erasures.of_person(tx, person_id, for_update=True)
+        if erasure is None:
+            erasure = Erasure(new_id(), person.id, person.organization_id, caller.id, now)
+        else:
+            erasure.propose_again(caller.id, now)
+        erasures.keep(tx, erasure, "proposed")
+        trail.append(Entry("propose_erasure", person_id, "", (f"erasure:{erasure.id}",)))
+        return erasure
+
+    def confirm(self, tx: Transaction, caller: Caller, now: datetime, person_id: str, trail: list[Entry]) -> Erasure:
+        """A second person agrees, and it is done in this transaction."""
+        person = self._own(tx, caller, person_id)
+        erasure = erasures.of_person(tx, person_id)
+        if erasure is None:
+            raise Conflict("nothing_to_confirm")
+        trail.append(Entry("confirm_erasure", person_id, "", (f"erasure:{erasure.id}",)))
+        elevate_to_system_scope(tx)
+        cancel_of(tx, now, "", [person_id])  # before her turn, as when she takes her consent back
+        self._files.hold(tx, person_id)
+        erasure = erasures.of_person(tx, person_id, for_update=True) or erasure
+        erasure.confirm(caller.id, now)
+        self._destroy(tx, now, actor_of(caller), person, erasure)
+        return erasure
+
+    def get(self, tx: Transaction, caller: Caller, person_id: str) -> Erasure:
+        """The proposal or the proof, for the file's organisation. It is there also where a copy that was restored never had the file."""
+        erasure = erasures.of_person(tx, person_id)
+        if erasure is None or erasure.organization_id != caller.organization_id:
+            raise NotFound
+        return erasure
+
+    def waiting(self, tx: Transaction, caller: Caller, now: datetime) -> list[Erasure]:
+        """What waits for a second person of the caller's organisation."""
+        return erasures.proposed(tx, caller.organization_id, now - PROPOSED_FOR)
+
+    def again(self, tx: Transaction, now: datetime, known: Erasure) -> bool:
+        """Does once more what was done before the store was restored; returns whether the file had come back. In the scope of the whole service."""
+        cancel_of(tx, now, "", [known.person_id])
+        self._files.hold(tx, known.person_id)
+        kept = erasures.of_person(tx, known.person_id, for_update=True)
+        if kept and kept.erase_time is not None:
+            return False
+        # Under another id than the one that is known, two people proposed it anew: what was done is done.
+        erasure = replace(known, id=kept.id if kept else known.id, version=kept.version + 1 if kept else 1)
+        try:
+            person = self._files.get(tx, known.person_id)
+        except NotFound:
+            erasures.keep(tx, erasure, "done")
+            return False
+        self._destroy(tx, now, Actor("system", "erasures", person.organization_id), person, erasure)
+        return True
+
+    def _destroy(self, tx: Transaction, now: datetime, actor: Actor, person: Person, erasure: Erasure) -> None:
+        live = self._referrals.count_live(tx, person.id)
+        receipts = self._people.end_all(tx, actor, now, person.id)
+        self._referrals.drop_open(tx, actor, now, person.id)
+        callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id))
+        destroyed = erasures.destroy(tx, person.id, now)
+        erasure.destroyed = replace(destroyed, receipts=len(receipts), referrals=live)
+        erasures.keep(tx, erasure, "done")
+
+    def _own(self, tx: Transaction, caller: Caller, person_id: str) -> Person:
+        person = self._files.get(tx, person_id)
+        if person.organization_id != caller.organization_id:
+            raise NotFound
+        return person

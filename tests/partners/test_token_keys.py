@@ -1,0 +1,126 @@
+"""Token keys that change: two live at once, nobody is restarted, and no token is refused meanwhile."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from joserfc.jwk import OKPKey
+
+from chassis import keys
+from chassis.clock import SystemClock
+from chassis.errors import Unauthenticated
+from chassis.tokens import Caller, Issuer, Verifier
+from tests.partners.scene import ROOT
+
+WHO = Caller("w" * 32, "worker", "o" * 32)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    keys.create(tmp_path, ["partners"])
+    return tmp_path
+
+
+def pair(folder: Path) -> tuple[Issuer, Verifier]:
+    """As partners and another service have them, for the whole of their life."""
+    clock = SystemClock()
+    issuer = Issuer(lambda: keys.signing_now(folder, "tokens", time.time()), clock)
+    return issuer, Verifier(lambda: keys.all_verifying(folder, "tokens"), "enlace.tests", clock)
+
+
+def kid(token: str) -> str:
+    header = token.split(".")[0]
+    return str(json.loads(base64.urlsafe_b64decode(header + "=="))["kid"])
+
+
+def older(folder: Path, name: str) -> None:
+    """As if it had been made a while ago."""
+    then = time.time() - keys.SETTLED
+    os.utime(folder / f"{name}.pub.jwk", (then, then))
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """So many seconds pass."""
+    now = time.monotonic()
+    passed = [0.0]
+    monkeypatch.setattr("chassis.tokens.time.monotonic", lambda: now + passed[0])
+
+    def wait(seconds: float) -> None:
+        passed[0] += seconds
+
+    return wait
+
+
+def test_a_new_key_signs_once_everybody_knows_it_and_both_are_good_meanwhile(folder: Path, later: Callable[[float], None]) -> None:
+    issuer, verifier = pair(folder)
+    before, _ = issuer.issue(WHO, "enlace.tests")
+    newest = keys.replace_pair(folder, "tokens")
+    assert kid(issuer.issue(WHO, "enlace.tests")[0]) == kid(before), "not before every service has seen it"
+    older(folder, newest)
+    later(1.1)
+    after, _ = issuer.issue(WHO, "enlace.tests")
+    assert kid(after) != kid(before)
+    assert verifier.verify(after) == verifier.verify(before) == WHO
+
+
+def test_a_key_that_was_taken_away_is_good_for_nothing_after_seconds(folder: Path, later: Callable[[float], None]) -> None:
+    issuer, verifier = pair(folder)
+    before, _ = issuer.issue(WHO, "enlace.tests")
+    older(folder, keys.replace_pair(folder, "tokens"))
+    assert keys.drop_older_pairs(folder, "tokens") == 1
+    later(4.5)
+    with pytest.raises(Unauthenticated, match="token_invalid"):
+        verifier.verify(before)
+    assert verifier.verify(issuer.issue(WHO, "enlace.tests")[0]) == WHO
+    assert keys.readable(folder, "tokens.jwk"), "doctor finds what it needs"
+    assert keys.readable(folder, "tokens.pub.jwk"), "doctor finds what it needs"
+    keys.create(folder, ["partners"])
+    assert len(keys.all_verifying(folder, "tokens")) == 1, "a start makes no first key anew"
+
+
+def test_a_token_of_a_stranger_is_refused_and_does_not_keep_the_process_reading(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    reads = 0
+
+    def read() -> dict[str, OKPKey]:
+        nonlocal reads
+        reads += 1
+        return keys.all_verifying(folder, "tokens")
+
+    elsewhere = tmp_path_factory.mktemp("stranger")
+    keys.create(elsewhere, [])
+    stranger, verifier = pair(elsewhere)[0], Verifier(read, "enlace.tests", SystemClock())
+    forged = [stranger.issue(WHO, "enlace.tests")[0], "x.y.z", "", "e30.e30.", "bnVsbA.a.b", "W10.a.b"]
+    for token in forged * 50:
+        with pytest.raises(Unauthenticated, match="token_invalid"):
+            verifier.verify(token)
+    assert reads < 20
+
+
+def test_by_command_and_killed_in_between(folder: Path) -> None:
+    environment = os.environ | {
+        "ENLACE_KEYS": str(folder),
+        "ENLACE_DATABASE_URL": "postgres://nobody@127.0.0.1:1/x",
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
+    }
+    command = [sys.executable, "-m", "services.partners", "rotate-token-keys"]
+    first = subprocess.Popen(command, cwd=ROOT, env=environment)
+    end = time.monotonic() + 20
+    while len(keys.all_verifying(folder, "tokens")) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    first.kill()
+    first.wait()
+    assert len(keys.all_verifying(folder, "tokens")) == 2
+    made = time.time() - keys.SETTLED - 10
+    os.utime(folder / "tokens.1.pub.jwk", (made, made))
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (0, "tokens are signed by tokens.1\n")
+    assert sorted(file.name for file in folder.glob("tokens*")) == ["tokens.1.jwk", "tokens.1.pub.jwk"]

@@ -1,0 +1,168 @@
+"""What does not open: another key at the start, a row that was changed, rows that were swapped. It is said, it is not served, and the others go on."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psycopg
+import pytest
+from prometheus_client import REGISTRY
+
+from chassis import keys, log
+from chassis.db import Database
+from chassis.errors import Unavailable
+from chassis.key_check import KeyCheck
+from chassis.sealing import Keyring
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.__main__ import MIGRATIONS
+from tests.parts import postgres as parts
+from tests.referrals.conftest import Service, Story
+from tests.referrals.test_erasure import opened
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def unreadable(table: str) -> float:
+    return REGISTRY.get_sample_value("enlace_rows_unreadable_total", {"table": table}) or 0.0
+
+
+def change(service: Service, statement: str, *values: object) -> None:
+    with service.database.transaction(SYSTEM) as tx:
+        assert tx.execute(statement.encode(), values).rowcount
+
+
+def fails(act: Callable[[], object]) -> str:
+    """The code of a call that ends in a fault; nothing else is in its answer but the request."""
+    with pytest.raises(grpc.RpcError) as caught:
+        act()
+    error: Any = caught.value
+    assert error.details().startswith("fault; request ")
+    return str(error.code().name)
+
+
+# A row
+
+
+def test_a_row_that_was_changed_is_refused_and_alarmed_and_the_others_go_on(
+    story: Story, service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, other, before = story.person(), story.person(given_name="Abril"), unreadable("person_sealed")
+    change(
+        service,
+        "UPDATE person_sealed SET sealed = set_byte(sealed, 40, get_byte(sealed, 40) # 1) WHERE person_id = %s AND field = 'identity'",
+        broken.id,
+    )
+    log.setup("referrals")
+    assert fails(lambda: opened(story.ngo, broken.id)) == "INTERNAL"
+    with capsys.disabled():
+        printed = capsys.readouterr().out
+        log.setup("")
+    said = [json.loads(line) for line in printed.splitlines() if "row_unreadable" in line]
+    assert [line["where"] for line in said] == [f"person_sealed/{broken.id}/identity"]
+    assert unreadable("person_sealed") == before + 1
+    assert opened(story.ngo, other.id).given_name == "Abril"
+    assert story.ngo.GetPerson(people_pb2.GetPersonRequest(id=broken.id)).safe_contact.channel_code == people_pb2.SAFE_CHANNEL_NONE
+
+
+@pytest.mark.parametrize(
+    "swap",
+    [
+        "UPDATE person_sealed SET sealed = (SELECT sealed FROM person_sealed WHERE person_id = %(b)s AND field = 'identity')"
+        " WHERE person_id = %(a)s AND field = 'identity'",
+        "UPDATE person_keys SET wrapped = (SELECT wrapped FROM person_keys WHERE person_id = %(b)s) WHERE person_id = %(a)s",
+        "UPDATE person_sealed SET sealed = (SELECT sealed FROM person_sealed WHERE person_id = %(a)s AND field = 'safe_contact')"
+        " WHERE person_id = %(a)s AND field = 'identity'",
+        "UPDATE person_sealed SET sealed = ''::bytea WHERE person_id = %(a)s AND field = 'identity'",
+        "UPDATE person_sealed SET sealed = substring(sealed FROM 1 FOR 9) WHERE person_id = %(a)s AND field = 'identity'",
+    ],
+    ids=["another's identity", "another's key", "another field", "nothing", "cut off"],
+)
+def test_what_was_moved_or_cut_opens_nowhere(swap: str, story: Story, service: Service) -> None:
+    a, b = story.person(given_name="Ana"), story.person(given_name="Berta")
+    with service.database.transaction(SYSTEM) as tx:
+        assert tx.execute(swap.encode(), {"a": a.id, "b": b.id}).rowcount
+    assert fails(lambda: opened(story.ngo, a.id)) == "INTERNAL"
+    assert opened(story.ngo, b.id).given_name == "Berta"
+
+
+def test_of_a_history_one_note_that_does_not_open_is_withheld_and_the_others_are_read(story: Story, service: Service) -> None:
+    referral, before = story.accepted(), unreadable("referral_events")
+    for note in ("the first", "the second"):
+        etag = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id)).etag
+        story.ngo.AddNote(pb.AddNoteRequest(id=referral.id, etag=etag, note=note, request_id=story.request_id()))
+    as_owner(service, "UPDATE referral_events SET note_sealed = '\\x01ff' WHERE referral_id = %s AND version ="
+             " (SELECT min(version) FROM referral_events WHERE referral_id = %s AND note_sealed IS NOT NULL)", referral.id, referral.id)  # fmt: skip
+    events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=referral.id)).events
+    assert [(event.note, event.note_withheld) for event in events if event.verb == "note_added"] == [("", True), ("the second", False)]
+    assert unreadable("referral_events") == before + 1
+
+
+def as_owner(service: Service, statement: str, *values: object) -> None:
+
+    with psycopg.connect(service.migration_url) as owner:
+        owner.execute("SELECT set_config('enlace.view', 'system', true)")
+        assert owner.execute(statement.encode(), values).rowcount == 1
+
+
+# The keys
+
+
+def test_until_the_keys_are_known_to_be_right_nothing_is_sealed_or_opened(service: Service) -> None:
+    keyring = keys.keyring(service.keys, "referrals")
+    check, sealed = KeyCheck(service.database, keys.keyring(service.keys, "referrals")), keyring.seal("x", "c")
+    held = check._keyring
+    for act in (lambda: held.seal("x", "c"), lambda: held.open(sealed, "c"), lambda: held.new_key("c")):
+        with pytest.raises(Unavailable):
+            act()
+    assert check.turn() == ""
+    assert held.open(sealed, "c") == "x"
+
+
+def test_another_key_or_older_copies_of_the_keys_are_refused_by_name(service: Service, tmp_path: Path) -> None:
+    assert KeyCheck(service.database, keys.keyring(service.keys, "referrals")).turn() == ""
+    keys.create(tmp_path, ["referrals"])
+    another = keys.keyring(tmp_path, "referrals")
+    assert KeyCheck(service.database, another).turn() == "sealing_key_wrong"
+    with pytest.raises(Unavailable):
+        another.seal("x", "c")
+    first = keys.secret(service.keys, "sealing.referrals")
+    newer = Keyring(first, lambda: {0: first, 7: bytes(32)})
+    running = KeyCheck(service.database, keys.keyring(service.keys, "referrals"))
+    assert running.turn() == ""
+    assert KeyCheck(service.database, newer).turn() == ""
+    assert (running.turn(), running.wrong) == ("sealing_key_missing", ""), "who works already goes on, and hears of the new one in time"
+    older = KeyCheck(service.database, keys.keyring(service.keys, "referrals"))
+    assert (older.turn(), older.wrong) == ("sealing_key_missing", "sealing_key_missing")
+
+
+def test_a_process_with_another_key_says_so_and_does_not_run(postgres: parts.Server, tmp_path: Path) -> None:
+    place = postgres.database("referrals", MIGRATIONS)
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    for folder in (right, wrong):
+        keys.create(folder, ["partners", "referrals", "notifications"])
+
+    database = Database(place.url, max_size=2)
+    database.open()
+    assert KeyCheck(database, keys.keyring(right, "referrals")).turn() == ""
+    database.close()
+    environment = os.environ | {
+        "ENLACE_DATABASE_URL": place.url, "ENLACE_KEYS": str(wrong), "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "ENLACE_LISTEN": "127.0.0.1:0"
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "services.referrals", "serve"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert (done.returncode, [line["reason"] for line in said if line["event"] == "refuses_to_run"]) == (78, ["sealing_key_wrong"])

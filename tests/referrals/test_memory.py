@@ -1,0 +1,66 @@
+"""What a running process leaves for others to read: no core, no memory, and in its arguments and environment no key and nobody's name."""
+
+import base64
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chassis import keys
+from services.referrals.__main__ import MIGRATIONS
+from tests.parts import postgres as parts
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@pytest.fixture
+def running(postgres: parts.Server, tmp_path: Path) -> Iterator[tuple[int, Path]]:
+    """The service as a process, and its folder of keys."""
+    keys.create(tmp_path, ["partners", "referrals", "notifications"])
+    environment = os.environ | {
+        "ENLACE_DATABASE_URL": postgres.database("referrals", MIGRATIONS).url, "ENLACE_KEYS": str(tmp_path),
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "ENLACE_LISTEN": "127.0.0.1:0",
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "services.referrals", "serve"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    for line in process.stdout:
+        if '"ready"' in line:
+            break
+    yield process.pid, tmp_path
+    process.kill()
+    process.communicate(timeout=20)
+
+
+def test_it_writes_no_core(running: tuple[int, Path]) -> None:
+    limits = Path(f"/proc/{running[0]}/limits").read_text()
+    assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE), limits
+
+
+def test_no_other_process_looks_into_it() -> None:
+    asked = "from chassis.memory import forbid_dumps; forbid_dumps(); import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+    done = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"
+
+
+def test_a_process_that_is_broken_off_leaves_nothing_in_its_folder(running: tuple[int, Path]) -> None:
+    before = {file.name for file in ROOT.iterdir()}
+    os.kill(running[0], signal.SIGABRT)
+    os.waitpid(running[0], 0)
+    assert {file.name for file in ROOT.iterdir()} == before
+
+
+def test_neither_its_arguments_nor_its_environment_hold_a_key(running: tuple[int, Path]) -> None:
+    pid, folder = running
+    shown = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+    assert b"services.referrals" in shown
+    for file in folder.glob("*.key"):
+        assert file.read_bytes() not in shown
+        assert base64.b64decode(file.read_bytes()) not in shown

@@ -1,0 +1,179 @@
+"""Sealing keys that change while the service works: killed in the middle, begun again, and the old one destroyed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chassis import keys
+from chassis.ids import new_id
+from chassis.rotation import DEAD_LETTERS, remaining, rewrap
+from chassis.sealing import CannotOpen, Keyring
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import contacts_pb2, people_pb2
+from services.notifications.__main__ import SEALED as OF_NOTIFICATIONS
+from services.referrals.__main__ import SEALED
+from tests.builders import NOON
+from tests.parts import postgres as parts
+from tests.referrals.conftest import Client, Service, Story
+from tests.referrals.test_erasure import opened
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACES = [DEAD_LETTERS, *SEALED]
+DAY = timedelta(days=1).total_seconds()
+
+
+def begin(service: Service, *words: str) -> "subprocess.Popen[str]":
+    """A command of the service, as an operator calls it."""
+    environment = {"ENLACE_DATABASE_URL": service.database_url, "ENLACE_KEYS": str(service.keys), "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "services.referrals", *words, "--json"],
+        cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def command(service: Service, *words: str) -> tuple[int, dict[str, Any]]:
+    """Its exit code and what it said."""
+    process = begin(service, *words)
+    out, _ = process.communicate(timeout=60)
+    return process.returncode, json.loads(out) if out else {}
+
+
+def left(service: Service, keyring: Keyring) -> int:
+    with service.database.transaction(SYSTEM) as tx:
+        return remaining(tx, keyring, PLACES)
+
+
+def crowd(service: Service, count: int) -> None:
+    """So many more files, with a key each by the newest key there is."""
+    keyring, organization = keys.keyring(service.keys, "referrals"), new_id()
+    identifiers = [new_id() for _ in range(count)]
+    with service.database.transaction(SYSTEM, timeout=30) as tx, tx.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO people (id, organization_id, version, create_time, update_time, names_form) VALUES (%s, %s, 1, %s, %s, 9)",
+            [(one, organization, NOON, NOON) for one in identifiers],
+        )
+        cursor.executemany(
+            "INSERT INTO person_keys (person_id, wrapped) VALUES (%s, %s)",
+            [(one, keyring.new_key(f"person_keys/{one}/wrapped")[1]) for one in identifiers],
+        )
+
+
+def test_a_key_is_changed_while_the_service_works_and_all_is_as_it_was(story: Story, service: Service) -> None:
+    operator = service.as_("hotline", "OPERATOR")
+    contact = contacts_pb2.Contact(line_country="NI", kind_code=contacts_pb2.CONTACT_KIND_CRISIS, note="she said it")
+    heard = operator.CreateContact(contacts_pb2.CreateContactRequest(contact=contact, request_id=new_id())).contact
+    person = story.person()
+    before = max(keys.ring(service.keys, "sealing.referrals"))
+    code, said = command(service, "rotate-keys")
+    assert (code, said["newest"], said["unreadable"]) == (0, before + 1, 0)
+    assert said["wrapped"] >= 2
+    assert left(service, keys.keyring(service.keys, "referrals")) == 0
+    assert opened(story.ngo, person.id).given_name == "Ximena"
+    assert operator.GetContact(contacts_pb2.GetContactRequest(id=heard.id)).note == "she said it"
+    later = story.person(given_name="Abril")  # by the running service, without a restart
+    assert command(service, "rotate-keys", "--dry-run") == (0, {"waiting": 0, "newest": before + 1})
+    assert opened(story.ngo, later.id).given_name == "Abril"
+
+
+def test_names_and_references_are_found_as_before(story: Story, service: Service) -> None:
+    person, heard = story.person(given_name="Iraceles"), story.contact()
+    searcher: Client = service.as_("ngo", "WORKER")
+    command(service, "rotate-keys")
+    found = searcher.SearchPeople(people_pb2.SearchPeopleRequest(name="iraceles")).people
+    assert [one.id for one in found] == [person.id]
+    asked = contacts_pb2.GetReferenceStatusRequest(reference=heard.reference, pin="4821")
+    assert service.public().GetReferenceStatus(asked) is not None
+
+
+def test_killed_in_the_middle_it_goes_on_and_nothing_is_lost(story: Story, service: Service) -> None:
+    crowd(service, 6_000)
+    person, newest = story.person(), max(keys.ring(service.keys, "sealing.referrals"))
+    keyring = keys.keyring(service.keys, "referrals")
+    process, caught = begin(service, "rotate-keys"), 0
+    end = time.monotonic() + 30
+    while time.monotonic() < end and process.poll() is None:
+        mark = (newest + 1).to_bytes(2, "big")
+        with service.database.transaction(SYSTEM) as tx:
+            row = tx.execute("SELECT count(*) AS n FROM person_keys WHERE substring(wrapped FROM 2 FOR 2) = %s", (mark,)).fetchone()
+        caught = row["n"] if row else 0
+        if caught:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGKILL
+    assert 0 < left(service, keys.keyring(service.keys, "referrals")) < 6_000, "it was killed in the middle"
+    assert opened(story.ngo, person.id).given_name == "Ximena"
+    assert command(service, "retire-keys", "--at-once")[0] == 1, "while something is wrapped by it, it stays"
+    code, said = command(service, "rotate-keys")
+    assert (code, said["newest"], said["unreadable"]) == (0, newest + 1, 0), "no other key is made"
+    assert left(service, keyring) == 0
+    assert opened(story.ngo, person.id).given_name == "Ximena"
+
+
+def test_an_old_key_is_destroyed_when_no_copy_needs_it_and_opens_nothing_then(story: Story, service: Service) -> None:
+    person, first = story.person(given_name="Ximena"), keys.secret(service.keys, "sealing.referrals")
+    command(service, "rotate-keys")
+    assert command(service, "retire-keys")[0] == 1, "copies from before need it"
+    ring = keys.ring(service.keys, "sealing.referrals")
+    newest = service.keys / f"sealing.referrals.{max(ring)}.key"
+    os.utime(newest, (time.time() - DAY, time.time() - DAY))
+    code, said = command(service, "retire-keys")
+    assert (code, said["retired"]) == (0, sorted(ring)[:-1])
+    assert list(keys.ring(service.keys, "sealing.referrals")) == [max(ring)]
+    assert keys.readable(service.keys, "sealing.referrals.key"), "doctor finds what it needs"
+    keys.create(service.keys, ["referrals"])
+    assert list(keys.ring(service.keys, "sealing.referrals")) == [max(ring)], "a start makes no first key anew"
+    started = keys.keyring(service.keys, "referrals")
+    with service.database.transaction(SYSTEM) as tx:
+        row = tx.execute("SELECT wrapped FROM person_keys WHERE person_id = %s", (person.id,)).fetchone()
+    assert row
+    started.unwrap(bytes(row["wrapped"]), f"person_keys/{person.id}/wrapped")
+    with pytest.raises(CannotOpen):
+        Keyring(first).unwrap(bytes(row["wrapped"]), f"person_keys/{person.id}/wrapped")
+    assert started.fingerprint(b"x", "references") == Keyring(first).fingerprint(b"x", "references")
+    assert [one.id for one in story.ngo.SearchPeople(people_pb2.SearchPeopleRequest(name="Ximena")).people]
+
+
+def test_a_row_that_does_not_open_is_said_and_the_others_go_on(story: Story, service: Service) -> None:
+    broken, person = story.person(), story.person()
+    with service.database.transaction(SYSTEM) as tx:
+        kept = tx.execute("SELECT wrapped FROM person_keys WHERE person_id = %s", (broken.id,)).fetchone()
+        tx.execute(
+            "UPDATE person_keys SET wrapped = (SELECT wrapped FROM person_keys WHERE person_id = %s) WHERE person_id = %s",
+            (person.id, broken.id),
+        )
+    code, said = command(service, "rotate-keys")
+    assert (code, said["unreadable"]) == (1, 1)
+    assert opened(story.ngo, person.id).given_name == "Ximena"
+    assert command(service, "retire-keys", "--at-once")[0] == 1
+    assert kept
+    with service.database.transaction(SYSTEM) as tx:
+        tx.execute("UPDATE person_keys SET wrapped = %s WHERE person_id = %s", (kept["wrapped"], broken.id))
+    assert rewrap(service.database, keys.keyring(service.keys, "referrals"), PLACES) == (1, 0)
+
+
+def test_every_column_that_a_services_key_seals_is_wrapped_anew(service: Service, postgres: parts.Server) -> None:
+    """What the migrations call sealed, but for what is sealed with her own key, and what a request keeps for itself."""
+    apart = {
+        ("sealing_checks", "value"),
+        ("person_sealed", "sealed"),
+        ("referral_events", "note_sealed"),
+        ("requests", "response"),
+        ("person_names", "mark"),
+    }
+    with service.database.transaction(SYSTEM) as tx:
+        rows = tx.execute(
+            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' AND data_type = 'bytea'"
+        ).fetchall()
+    hashes = {"hash", "fingerprint", "payload", "body", "mark", "key"}
+    found = {(row["table_name"], row["column_name"]) for row in rows if row["column_name"] not in hashes} - apart
+    assert found == {(place.table, place.column) for place in PLACES}
+    assert {place.column for place in OF_NOTIFICATIONS} == {"email", "secret", "former_secret", "recipient"}

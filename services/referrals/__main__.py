@@ -21,6 +21,7 @@ from chassis.tokens import Verifier
 from chassis.wire import PageTokens, ResumeTokens, WatchTokens
 from protos.referrals.v1 import contacts_pb2, enquiries_pb2, people_pb2, plans_pb2, referrals_pb2
 from services.referrals import config, subscriptions, wire
+from services.referrals.domain.openings import AN_HOUR
 from services.referrals.rpc.contacts import ContactsServicer, ReferencesServicer
 from services.referrals.rpc.enquiries import EnquiriesServicer
 from services.referrals.rpc.figures import StatisticsServicer
@@ -37,6 +38,7 @@ from services.referrals.usecases.contacts import OF_A_REFERENCE, OF_AN_ADDRESS, 
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from services.referrals.usecases.enquiries import OF_A_LOOKER, Enquiries
 from services.referrals.usecases.names import OF_A_SEARCHER, NameNoter, Names
+from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.pathways import Pathways, shipped
 from services.referrals.usecases.people import People
 from services.referrals.usecases.plans import Plans
@@ -58,10 +60,11 @@ def main() -> None:
 def serve() -> None:
     """Runs until SIGTERM."""
     log.setup(NAME)
-    sys.exit(run(config.load()))
+    settings = config.load()
+    sys.exit(run(settings.service, settings.openings_an_hour))
 
 
-commands.add_to(main, NAME, config.load, KEYS, MIGRATIONS)
+commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS)
 
 
 @dataclass(frozen=True)
@@ -74,19 +77,21 @@ class Made:
     contacts: Contacts
     enquiries: Enquiries
     names: NameNoter
+    openings: Openings
     watch: Watch
 
 
-def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifier, clock: Clock) -> Made:
+def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifier, clock: Clock, openings_an_hour: int = AN_HOUR) -> Made:
     """Stores, use cases, servicers."""
     files, book = Files(keyring), ContactBook(keyring)
     receipts = Receipts(signer)
     pathways = Pathways(shipped())
     plans = Plans(files, pathways)
     policies = Policies()
-    referrals = Referrals(files, receipts, plans, policies)
-    people = People(files, referrals, receipts, plans)
-    contacts = Contacts(book, files, policies)
+    openings = Openings(openings_an_hour)
+    referrals = Referrals(files, receipts, plans, policies, openings)
+    people = People(files, referrals, receipts, plans, openings)
+    contacts = Contacts(book, files, policies, openings)
     pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS)
     references = References(book, files, receipts, referrals, people, pins, clock)
     names = Names(files, Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER), clock)
@@ -116,13 +121,13 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
             (plans_pb2.DESCRIPTOR.services_by_name["Plans"], PlansServicer(plans, pathways, pages)),
         )
     ]
-    return Made(servicers, referrals, people, contacts, enquiries, NameNoter(files, database, clock), watch)
+    return Made(servicers, referrals, people, contacts, enquiries, NameNoter(files, database, clock), openings, watch)
 
 
-def run(settings: ServiceSettings) -> int:
+def run(settings: ServiceSettings, openings_an_hour: int) -> int:
     """Makes and runs everything."""
     parts = service.make(NAME, wire.TOPIC, settings, hears=[subscriptions.TOPIC], view_of=view_of)
-    made = make(parts.database, parts.keyring, parts.signer, parts.verifier, parts.clock)
+    made = make(parts.database, parts.keyring, parts.signer, parts.verifier, parts.clock, openings_an_hour)
     server = parts.server(made.servicers)
     loops = [
         *parts.loops(guesses.forget),

@@ -60,7 +60,7 @@ class LocalStack:
         """Fails with all that it said when it does not come up."""
         command = [*HEARING, sys.executable, "-m", "services", "--var", str(self.var), "--port", str(free_port())]
         command += ["--demo" if self._with_demo else "--no-demo", *self._words]
-        environment = {**os.environ, "ENLACE_CALLER_RATE": BUSY, **self._settings}
+        environment = {**os.environ, "ENLACE_CALLER_RATE": BUSY, "ENLACE_OPENINGS_AN_HOUR": BUSY, **self._settings}
         self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert self._process.stdout
         said: list[str] = []

@@ -120,6 +120,7 @@ def service(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) 
         Signer(keys.signing(folder, "facts.referrals")),
         Verifier(keys.verifying(folder, "tokens"), "enlace.referrals", clock),
         clock,
+        openings_an_hour=100_000,
     )
     server = Server("127.0.0.1:0", made.servicers, threads=8, reflect=True, caller_rate=100_000)
     server.start()

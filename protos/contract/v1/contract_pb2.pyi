@@ -242,6 +242,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The service's database was restored from a copy, so what came after this token can't be said. List anew, and watch without a token."""
     REASON_REMINDED_LATELY: _Reason.ValueType  # 91
     """Whose turn it is was reminded less than an hour ago. Wait, or call."""
+    REASON_OPENING_QUOTA: _Reason.ValueType  # 105
+    """You looked at as many persons in this hour as work can need. Wait for Retry-After; those you looked at stay open to you. The auditor sees it."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -393,6 +395,8 @@ REASON_RESUME_TOKEN_LOST: Reason.ValueType  # 90
 """The service's database was restored from a copy, so what came after this token can't be said. List anew, and watch without a token."""
 REASON_REMINDED_LATELY: Reason.ValueType  # 91
 """Whose turn it is was reminded less than an hour ago. Wait, or call."""
+REASON_OPENING_QUOTA: Reason.ValueType  # 105
+"""You looked at as many persons in this hour as work can need. Wait for Retry-After; those you looked at stay open to you. The auditor sees it."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

@@ -27,6 +27,7 @@ from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.deadlines import fire_each, singly
 from services.referrals.usecases.enquiries import cancel_of
+from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.people import People
 from services.referrals.usecases.policies import Policies
 from services.referrals.usecases.referrals import Referrals
@@ -49,10 +50,11 @@ class ContactFired:
 class Contacts:
     """The operators' side."""
 
-    def __init__(self, book: Book, files: Files, policies: Policies) -> None:
+    def __init__(self, book: Book, files: Files, policies: Policies, openings: Openings) -> None:
         self._book = book
         self._files = files
         self._policies = policies
+        self._openings = openings
 
     def create(
         self, tx: Transaction, caller: Caller, now: datetime, values: dict[str, Any], note: str, pin: str
@@ -68,13 +70,14 @@ class Contacts:
         self._book.add_reference(tx, reference, contact.id, HASHER.hash(pin))
         return contact, reference, pin
 
-    def get(self, tx: Transaction, identifier: str, trail: list[Entry]) -> tuple[Contact, str]:
+    def get(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]) -> tuple[Contact, str]:
         """A contact and its note, which is read of a person too if the contact is hers."""
         contact, note = self._book.get(tx, identifier)
         if note:
             trail.append(Entry("read_contact", identifier, "", (FieldGroup.NOTES.value,)))
             if contact.person_id:
                 trail.append(Entry("read_contact", contact.person_id, "", (FieldGroup.NOTES.value, f"contact:{identifier}")))
+            self._openings.admit(tx, caller, now, identifier)
         return contact, note
 
     def page(
@@ -85,9 +88,9 @@ class Contacts:
 
     def change(
         self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, values: dict[str, Any], note: str | None
-    ) -> tuple[Contact, str]:
+    ) -> Contact:
         """Saves further answers. A person is one of the line's own files: her reference speaks for that person."""
-        contact, old_note = self._book.get(tx, identifier, for_update=True)
+        contact, _ = self._book.get(tx, identifier, for_update=True)
         if contact.step_version != version:
             raise Stale
         if (person_id := values.get("person_id")) and self._files.get(tx, person_id).organization_id != caller.organization_id:
@@ -96,7 +99,7 @@ class Contacts:
         contact.check()
         contact.change(now, self._calendar(tx, contact))
         self._book.change(tx, contact, note)
-        return contact, old_note if note is None else note
+        return contact
 
     def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ContactFired]:
         """Notes the clock levels that are reached; returns what was told."""

@@ -13,25 +13,25 @@ from chassis.tokens import Caller
 from chassis.wire import Position
 from services.referrals.domain.codes import Check
 from services.referrals.domain.consent import DEFAULT, Grant, Receipt
+from services.referrals.domain.openings import READING
 from services.referrals.domain.person import NOBODY_CALLS, Coarse, FieldGroup, Identity, Person, SafeContact, age_band
 from services.referrals.domain.referral import Actor
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
+from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.referrals import Referrals, actor_of
-
-READING = ("open_identity", "read_notes", "read_safe_contact", "read_contact")
-"""Acts that a person hears of when she asks who looked at her file."""
 
 
 class People:
     """Every method runs in the transaction `tx` and its scope."""
 
-    def __init__(self, files: Files, requests: Referrals, receipts: Receipts, plans: Plans) -> None:
+    def __init__(self, files: Files, requests: Referrals, receipts: Receipts, plans: Plans, openings: Openings) -> None:
         self._files = files
         self._referrals = requests
         self._receipts = receipts
         self._plans = plans
+        self._openings = openings
 
     def create(
         self,
@@ -62,7 +62,7 @@ class People:
         self._files.add(tx, person, identity, plan)
         return person
 
-    def get(self, tx: Transaction, caller: Caller, identifier: str, trail: list[Entry]) -> tuple[Person, SafeContact | None]:
+    def get(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]) -> tuple[Person, SafeContact | None]:
         """The coarse part, with the plan for the file's own organisation."""
         person = self._files.get(tx, identifier)
         if person.organization_id != caller.organization_id or person.erased:
@@ -70,6 +70,7 @@ class People:
         plan = self._files.safe_contact(tx, Grant.of_file(person, caller.organization_id))
         if plan is not None:
             trail.append(Entry("read_safe_contact", identifier, "", (FieldGroup.CONTACT.value,)))
+            self._openings.admit(tx, caller, now, identifier)
         return person, plan
 
     def page(self, tx: Transaction, caller: Caller, limit: int, after: Position | None) -> tuple[list[Person], Position | None]:
@@ -114,6 +115,7 @@ class People:
         plan = self._files.safe_contact(tx, self._referrals.contact_grant(tx, caller, now, referral, person))
         if plan is None:
             raise Conflict("safe_contact_missing")
+        self._openings.admit(tx, caller, now, person.id)
         return plan
 
     def open(
@@ -133,6 +135,7 @@ class People:
         check.done()
         trail.append(Entry("open_identity", identifier, purpose, tuple(sorted(group.value for group in groups))))
         grant = self._referrals.grant(tx, caller, now, identifier, purpose, groups, referral_id)
+        self._openings.admit(tx, caller, now, identifier)
         return self._files.identity(tx, grant).only(groups)
 
     def create_receipt(self, tx: Transaction, caller: Caller, now: datetime, receipt: Receipt) -> Receipt:

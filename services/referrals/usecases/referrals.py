@@ -24,6 +24,7 @@ from services.referrals.store import contacts, enquiries, members, referrals
 from services.referrals.store.people import People
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.deadlines import fire_each
+from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.policies import Policies
 
@@ -63,11 +64,12 @@ def from_enquiry(draft: Draft, enquiry: Enquiry) -> Draft:
 class Referrals:
     """The requests themselves. Every method runs in the transaction `tx` and its scope."""
 
-    def __init__(self, people: People, receipts: Receipts, plans: Plans, policies: Policies) -> None:
+    def __init__(self, people: People, receipts: Receipts, plans: Plans, policies: Policies, openings: Openings) -> None:
         self._people = people
         self._receipts = receipts
         self._plans = plans
         self._policies = policies
+        self._openings = openings
 
     def create(
         self, tx: Transaction, caller: Caller, now: datetime, person_id: str, draft: Draft, *, based_on_id: str = "", enquiry_id: str = ""
@@ -143,6 +145,7 @@ class Referrals:
         events = referral.events_for(actor_of(caller), referrals.events(tx, identifier, key))
         if any(event.note for event in events):
             trail.append(Entry("read_notes", referral.person_id, referral.need_code, (FieldGroup.NOTES.value, f"referral:{referral.id}")))
+            self._openings.admit(tx, caller, now, referral.person_id)
         return events
 
     def grant(

@@ -28,6 +28,8 @@ from chassis import errors
 from protos.notifications.v1 import notifications_pb2, notifications_pb2_grpc
 from protos.partners.v1 import directory_pb2, directory_pb2_grpc, members_pb2, members_pb2_grpc
 from protos.referrals.v1 import (
+    audit_pb2,
+    audit_pb2_grpc,
     contacts_pb2,
     contacts_pb2_grpc,
     enquiries_pb2,
@@ -57,6 +59,7 @@ FILES = (
     contacts_pb2.DESCRIPTOR,
     plans_pb2.DESCRIPTOR,
     enquiries_pb2.DESCRIPTOR,
+    audit_pb2.DESCRIPTOR,
     notifications_pb2.DESCRIPTOR,
 )
 
@@ -254,6 +257,7 @@ class Clients:
         self.people = people_pb2_grpc.PeopleStub(asked["referrals"])
         self.contacts = contacts_pb2_grpc.ContactsStub(asked["referrals"])
         self.enquiries = enquiries_pb2_grpc.EnquiriesStub(asked["referrals"])
+        self.audit = audit_pb2_grpc.AuditStub(asked["referrals"])
         self.references = contacts_pb2_grpc.ReferencesStub(asked["referrals"])
         self.plans = plans_pb2_grpc.PlansStub(asked["referrals"])
         self.notifications = notifications_pb2_grpc.NotificationsStub(asked["notifications"])

@@ -82,8 +82,8 @@ def urgency_name(said: referrals_facts_pb2.EnquiryFact) -> str:
 
 
 def organization_of(fact: Fact, name: str) -> str:
-    """Whose a contact or a receipt is; empty where the fact does not say it."""
-    body: Any = {"contact": referrals_facts_pb2.ContactFact, "receipt": referrals_facts_pb2.ReceiptFact}[name]
+    """Whose a contact, a receipt or an anomaly is; empty where the fact does not say it."""
+    body: Any = getattr(referrals_facts_pb2, f"{name.capitalize()}Fact")
     return getattr(body.FromString(fact.payload), "organization_id", "")
 
 

@@ -19,9 +19,10 @@ from chassis.sealing import Keyring, Signer
 from chassis.subscriber import Subscriber
 from chassis.tokens import Verifier
 from chassis.wire import PageTokens, ResumeTokens, WatchTokens
-from protos.referrals.v1 import contacts_pb2, enquiries_pb2, people_pb2, plans_pb2, referrals_pb2
+from protos.referrals.v1 import audit_pb2, contacts_pb2, enquiries_pb2, people_pb2, plans_pb2, referrals_pb2
 from services.referrals import config, subscriptions, wire
 from services.referrals.domain.openings import AN_HOUR
+from services.referrals.rpc.audit import AuditServicer
 from services.referrals.rpc.contacts import ContactsServicer, ReferencesServicer
 from services.referrals.rpc.enquiries import EnquiriesServicer
 from services.referrals.rpc.figures import StatisticsServicer
@@ -34,6 +35,7 @@ from services.referrals.store.contacts import Contacts as ContactBook
 from services.referrals.store.members import view_of
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
+from services.referrals.usecases.anomalies import Anomalies
 from services.referrals.usecases.contacts import OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, References
 from services.referrals.usecases.deadlines import DeadlineScheduler
 from services.referrals.usecases.enquiries import OF_A_LOOKER, Enquiries
@@ -78,6 +80,7 @@ class Made:
     enquiries: Enquiries
     names: NameNoter
     openings: Openings
+    anomalies: Anomalies
     watch: Watch
 
 
@@ -97,6 +100,7 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
     names = Names(files, Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER), clock)
     enquiries = Enquiries(files, Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER), clock, policies)
     watch = Watch(database)
+    anomalies = Anomalies(database, clock)
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     servicers = [
         Servicer(
@@ -118,10 +122,11 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
             (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts, references, pages)),
             (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesServicer(references)),
             (enquiries_pb2.DESCRIPTOR.services_by_name["Enquiries"], EnquiriesServicer(enquiries, pages)),
+            (audit_pb2.DESCRIPTOR.services_by_name["Audit"], AuditServicer(anomalies, pages)),
             (plans_pb2.DESCRIPTOR.services_by_name["Plans"], PlansServicer(plans, pathways, pages)),
         )
     ]
-    return Made(servicers, referrals, people, contacts, enquiries, NameNoter(files, database, clock), openings, watch)
+    return Made(servicers, referrals, people, contacts, enquiries, NameNoter(files, database, clock), openings, anomalies, watch)
 
 
 def run(settings: ServiceSettings, openings_an_hour: int) -> int:
@@ -148,6 +153,7 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
         DeadlineScheduler(made.contacts, parts.database, parts.clock, contact_book.next_time, "contacts").loop(),
         made.names.loop(),
         made.watch.loop(),
+        made.anomalies.loop(),
     ]
     return parts.run(server, loops)
 

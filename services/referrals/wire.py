@@ -9,7 +9,8 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from chassis.outbox import Fact
 from chassis.wire import EnumCodec, etag, number, numbers, timestamp, word
-from protos.referrals.v1 import contacts_pb2, enquiries_pb2, facts_pb2, people_pb2, referrals_pb2
+from protos.referrals.v1 import audit_pb2, contacts_pb2, enquiries_pb2, facts_pb2, people_pb2, referrals_pb2
+from services.referrals.domain.anomaly import Anomaly, AnomalyKind
 from services.referrals.domain.chain import Link
 from services.referrals.domain.codes import short_code
 from services.referrals.domain.consent import Receipt
@@ -22,6 +23,7 @@ from services.referrals.domain.referral import Actor, Event, Referral
 
 TOPIC = "enlace.referrals.v1"
 STATES, URGENCIES = EnumCodec(referrals_pb2.State, State), EnumCodec(referrals_pb2.Urgency, Urgency)
+ANOMALIES = EnumCodec(audit_pb2.AnomalyKind, AnomalyKind)
 CLOCKS, GROUPS = EnumCodec(referrals_pb2.ClockKind, DeadlineKind), EnumCodec(people_pb2.FieldGroup, FieldGroup)
 
 
@@ -109,6 +111,18 @@ def receipt_fact(receipt: Receipt, verb: str, time: datetime) -> Fact:
         organization_id=receipt.organization_id,
     )
     return Fact(receipt.id, receipt.version, f"enlace.receipt.{verb}.v1", message.SerializeToString(), time)
+
+
+def anomaly_fact(anomaly: Anomaly) -> Fact:
+    """noted: it is told once."""
+    message = facts_pb2.AnomalyFact(
+        anomaly_id=anomaly.id,
+        kind_code=anomaly.kind.value,
+        worker_id=anomaly.worker_id,
+        organization_id=anomaly.organization_id,
+        count=anomaly.count,
+    )
+    return Fact(anomaly.id, 1, "enlace.anomaly.noted.v1", message.SerializeToString(), anomaly.create_time)
 
 
 # Messages
@@ -356,4 +370,21 @@ def contact_message(contact: Contact, note: str = "") -> contacts_pb2.Contact:
         update_time=timestamp(contact.update_time),
         clocks=[clock_message(contact.clock)] if contact.clock else [],
         assault_time=timestamp(contact.assault_time),
+    )
+
+
+def anomaly_message(anomaly: Anomaly) -> audit_pb2.Anomaly:
+    """Something unusual, as the auditor has it."""
+    return audit_pb2.Anomaly(
+        id=anomaly.id,
+        etag=etag(anomaly.version),
+        kind=ANOMALIES.number(anomaly.kind),
+        worker_id=anomaly.worker_id,
+        organization_id=anomaly.organization_id,
+        day=anomaly.day.isoformat(),
+        count=anomaly.count,
+        create_time=timestamp(anomaly.create_time),
+        review_time=timestamp(anomaly.review_time),
+        reviewed_by_worker_id=anomaly.reviewed_by_worker_id,
+        review_code=number(audit_pb2.ReviewOutcome, anomaly.review_code),
     )

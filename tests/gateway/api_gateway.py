@@ -30,6 +30,7 @@ STUBS = (
     "references",
     "plans",
     "enquiries",
+    "audit",
     "references",
     "notifications",
     "webhooks",

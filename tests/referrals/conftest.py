@@ -17,6 +17,7 @@ from chassis.sealing import Keyring, Signer
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
 from chassis.wire import number
 from protos.referrals.v1 import (
+    audit_pb2_grpc,
     contacts_pb2,
     contacts_pb2_grpc,
     enquiries_pb2_grpc,
@@ -99,6 +100,7 @@ class Service:
             "contacts": contacts_pb2_grpc.ContactsStub(self.channel),
             "enquiries": enquiries_pb2_grpc.EnquiriesStub(self.channel),
             "references": contacts_pb2_grpc.ReferencesStub(self.channel),
+            "audit": audit_pb2_grpc.AuditStub(self.channel),
             "plans": plans_pb2_grpc.PlansStub(self.channel),
         }
 

@@ -12,7 +12,9 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import refusal
+from services.referrals.domain.anomaly import Anomaly, AnomalyKind
+from services.referrals.store import anomalies
+from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, SERVICE, Service, Story
 
 WALLED = (
@@ -29,6 +31,7 @@ WALLED = (
     "plan_steps",
     "enquiries",
     "enquiry_offers",
+    "anomalies",
 )
 HERS = ("people", "person_keys", "person_sealed", "person_names", "receipts", "plans", "plan_steps")
 
@@ -68,6 +71,8 @@ def full(service: Service) -> dict[str, int]:
     nowhere = story.ngo.CreateReferral(pb.CreateReferralRequest(person_id=story.person().id))
     story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=nowhere.id, etag=nowhere.etag))
     with service.database.transaction(SYSTEM) as tx:
+        noted = Anomaly("a" * 32, AnomalyKind.AT_NIGHT, story.ngo.caller.id, ORG["ngo"], NOON.date(), 1, NOON)
+        anomalies.note(tx, noted)
         return {table: len(tx.execute(f"SELECT 1 FROM {table}").fetchall()) for table in WALLED}
 
 

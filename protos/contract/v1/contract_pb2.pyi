@@ -244,6 +244,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Whose turn it is was reminded less than an hour ago. Wait, or call."""
     REASON_OPENING_QUOTA: _Reason.ValueType  # 105
     """You looked at as many persons in this hour as work can need. Wait for Retry-After; those you looked at stay open to you. The auditor sees it."""
+    REASON_NOTHING_TO_REVIEW: _Reason.ValueType  # 106
+    """Somebody has said what it was. Read it again."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -397,6 +399,8 @@ REASON_REMINDED_LATELY: Reason.ValueType  # 91
 """Whose turn it is was reminded less than an hour ago. Wait, or call."""
 REASON_OPENING_QUOTA: Reason.ValueType  # 105
 """You looked at as many persons in this hour as work can need. Wait for Retry-After; those you looked at stay open to you. The auditor sees it."""
+REASON_NOTHING_TO_REVIEW: Reason.ValueType  # 106
+"""Somebody has said what it was. Read it again."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

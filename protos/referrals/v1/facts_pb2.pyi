@@ -181,6 +181,40 @@ class ReceiptFact(_message.Message):
 Global___ReceiptFact: _TypeAlias = ReceiptFact  # noqa: Y015
 
 @_typing.final
+class AnomalyFact(_message.Message):
+    """enlace.anomaly.noted.v1 · key: anomaly_id. Something unusual in who looked at what; notifications tells the auditors."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANOMALY_ID_FIELD_NUMBER: _builtins.int
+    KIND_CODE_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    anomaly_id: _builtins.str
+    kind_code: _builtins.str
+    worker_id: _builtins.str
+    """or a key"""
+    organization_id: _builtins.str
+    count: _builtins.int
+    def __init__(
+        self,
+        *,
+        anomaly_id: _builtins.str = ...,
+        kind_code: _builtins.str = ...,
+        worker_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anomaly_id", b"anomaly_id", "count", b"count", "kind_code", b"kind_code", "organization_id", b"organization_id", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnomalyFact: _TypeAlias = AnomalyFact  # noqa: Y015
+
+@_typing.final
 class EnquiryFact(_message.Message):
     """enlace.enquiry.{opened,answered,offers_waiting,matched,exhausted,cancelled}.v1 · key: enquiry_id. Of answered with no_capacity partners hears that the
     figure of the service is in doubt.

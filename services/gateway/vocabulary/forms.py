@@ -102,6 +102,7 @@ TABLES: dict[str, dict[str, str]] = {
         "referral_limit": N_("Una organización en período de prueba puede tener cinco remisiones. Pida a la coordinación que la apruebe."),
         "already_asked": N_("Ya se preguntó una vez. Llame si necesita aclarar algo más."),
         "nothing_to_confirm": N_("Ahora no hay nada que confirmar."),
+        "nothing_to_review": N_("Alguien ya dijo qué fue."),
         "email_taken": N_(
             "Ya tiene una cuenta con este correo en otra organización. Para trabajar también en esta hace falta otro correo."
         ),

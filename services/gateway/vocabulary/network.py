@@ -133,6 +133,7 @@ TABLES: dict[str, dict[str, str]] = {
         "contact_waiting": N_("Un contacto espera"),
         "contact_escalated": N_("Un contacto espera demasiado"),
         "receipt_proposed": N_("Una decisión espera a otra persona"),
+        "anomaly_noted": N_("Algo fuera de lo común"),
         "message_undeliverable": N_("Un aviso no llegó"),
         "webhook_disabled": N_("Un sistema se apagó"),
         "manager_invited": N_("La coordinación invitó a la dirección"),

@@ -16,6 +16,7 @@ class Party(Enum):
     SENDER_OF_OTHERS_DEED = "sender_of_others_deed"  # the sender, unless it was the sender who did it
     COORDINATION = "coordination"
     REMINDED = "reminded"  # whose turn it is, as the fact says
+    AUDITORS = "auditors"  # each of them; where there is none, the coordination
     RESPONSIBLE = "responsible"  # the worker of the receiver who answers for it, unless she did it herself; its desk, when nobody is named
 
 
@@ -371,6 +372,15 @@ NOTICES: tuple[Notice, ...] = (
         en="Your enquiry was closed: nobody took the offers in time.",
         fr="Votre demande a été close : personne n'a accepté les propositions à temps.",
         fact="enquiry.cancelled",
+    ),
+    Notice(
+        "anomaly_noted",
+        "",
+        (Party.AUDITORS,),
+        es="Algo fuera de lo común en quién abrió expedientes: revíselo en Auditoría.",
+        en="Something unusual in who opened files: review it under Audit.",
+        fr="Quelque chose d'inhabituel dans l'ouverture des dossiers : examinez-le dans Audit.",
+        fact="anomaly.noted",
     ),
     Notice(
         "message_undeliverable",

@@ -31,6 +31,7 @@ class Parts:
     verifier: Verifier
     database: Database
     broker: Broker
+    heads: Heads
 
     def server(self, servicers: Sequence[Servicer]) -> Server:
         """Answers calls, by the settings."""
@@ -41,12 +42,11 @@ class Parts:
 
     def loops(self, sweep: Callable[[Transaction, datetime], object]) -> list[Loop]:
         """What goes on in the background of every service: it tells facts, tells them again, forgets what is over (`sweep`), and witnesses trails."""
-        trusted = keys.trusted_signers(self.settings.keys)
         return [
             Relay(self.name, self.topic, self.database, self.broker, self.signer, self.clock).loop(),
             Replays(self.name, self.topic, self.database, self.broker).loop(),
             Sweeper(self.database, self.clock, sweep).loop(),
-            Heads(self.name, self.database, self.broker, self.signer, trusted, self.clock).loop(),
+            self.heads.loop(),
         ]
 
     def run(self, server: Server, loops: Sequence[Loop]) -> int:
@@ -64,4 +64,5 @@ def make(
     verifier = Verifier(keys.verifying(settings.keys, "tokens"), f"enlace.{name}", clock)
     database = Database(settings.database_url, view_of=view_of)
     broker = Broker(settings, [topic, *hears, REPLAYS, heads.TOPIC])
-    return Parts(name, topic, settings, clock, keyring, signer, verifier, database, broker)
+    witnesses = Heads(name, database, broker, signer, keys.trusted_signers(settings.keys), clock)
+    return Parts(name, topic, settings, clock, keyring, signer, verifier, database, broker, witnesses)

@@ -1,6 +1,7 @@
 """Starts the referrals service: every object is made here, once, in reading order."""
 
 import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,6 +47,7 @@ from services.referrals.usecases.people import People
 from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.policies import Policies
 from services.referrals.usecases.referrals import Referrals, check_standing
+from services.referrals.usecases.trail import TrailBook
 from services.referrals.usecases.watch import Watch
 
 NAME = "referrals"
@@ -84,8 +86,16 @@ class Made:
     watch: Watch
 
 
-def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifier, clock: Clock, openings_an_hour: int = AN_HOUR) -> Made:
-    """Stores, use cases, servicers."""
+def make(
+    database: Database,
+    keyring: Keyring,
+    signer: Signer,
+    verifier: Verifier,
+    clock: Clock,
+    openings_an_hour: int = AN_HOUR,
+    witnessed: Callable[[], Mapping[int, Iterable[bytes]]] = dict,
+) -> Made:
+    """Stores, use cases, servicers; `witnessed` are the heads of the trail that were said."""
     files, book = Files(keyring), ContactBook(keyring)
     receipts = Receipts(signer)
     pathways = Pathways(shipped())
@@ -122,7 +132,7 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
             (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts, references, pages)),
             (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesServicer(references)),
             (enquiries_pb2.DESCRIPTOR.services_by_name["Enquiries"], EnquiriesServicer(enquiries, pages)),
-            (audit_pb2.DESCRIPTOR.services_by_name["Audit"], AuditServicer(anomalies, pages)),
+            (audit_pb2.DESCRIPTOR.services_by_name["Audit"], AuditServicer(TrailBook(witnessed), anomalies, pages)),
             (plans_pb2.DESCRIPTOR.services_by_name["Plans"], PlansServicer(plans, pathways, pages)),
         )
     ]
@@ -132,7 +142,7 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
 def run(settings: ServiceSettings, openings_an_hour: int) -> int:
     """Makes and runs everything."""
     parts = service.make(NAME, wire.TOPIC, settings, hears=[subscriptions.TOPIC], view_of=view_of)
-    made = make(parts.database, parts.keyring, parts.signer, parts.verifier, parts.clock, openings_an_hour)
+    made = make(parts.database, parts.keyring, parts.signer, parts.verifier, parts.clock, openings_an_hour, lambda: parts.heads.witnessed)
     server = parts.server(made.servicers)
     loops = [
         *parts.loops(guesses.forget),

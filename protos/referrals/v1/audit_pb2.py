@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from protos.contract.v1 import contract_pb2 as protos_dot_contract_dot_v1_dot_contract__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/referrals/v1/audit.proto\x12\x13\x65nlace.referrals.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\"\xdd\x02\n\x07\x41nomaly\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12.\n\x04kind\x18\x03 \x01(\x0e\x32 .enlace.referrals.v1.AnomalyKind\x12\x11\n\tworker_id\x18\x04 \x01(\t\x12\x17\n\x0forganization_id\x18\x05 \x01(\t\x12\x13\n\x03\x64\x61y\x18\x06 \x01(\tB\x06\x92\xb5\x18\x02\x08\x0b\x12\r\n\x05\x63ount\x18\x07 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0breview_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x15reviewed_by_worker_id\x18\n \x01(\t\x12\x37\n\x0breview_code\x18\x0b \x01(\x0e\x32\".enlace.referrals.v1.ReviewOutcome\"N\n\x14ListAnomaliesRequest\x12\x0f\n\x07waiting\x18\x01 \x01(\x08\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x15ListAnomaliesResponse\x12/\n\tanomalies\x18\x01 \x03(\x0b\x32\x1c.enlace.referrals.v1.Anomaly\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x83\x01\n\x14ReviewAnomalyRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12=\n\x0breview_code\x18\x03 \x01(\x0e\x32\".enlace.referrals.v1.ReviewOutcomeB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x04 \x01(\t*\xad\x01\n\x0b\x41nomalyKind\x12\x1c\n\x18\x41NOMALY_KIND_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x41NOMALY_KIND_OUTSIDE_FILES\x10\x01\x12%\n!ANOMALY_KIND_ACROSS_ORGANIZATIONS\x10\x02\x12\x19\n\x15\x41NOMALY_KIND_AT_NIGHT\x10\x03\x12\x1e\n\x1a\x41NOMALY_KIND_OPENING_QUOTA\x10\x04*\x84\x01\n\rReviewOutcome\x12\x1e\n\x1aREVIEW_OUTCOME_UNSPECIFIED\x10\x00\x12\x1c\n\x18REVIEW_OUTCOME_EXPLAINED\x10\x01\x12\x1a\n\x16REVIEW_OUTCOME_MISTAKE\x10\x02\x12\x19\n\x15REVIEW_OUTCOME_MISUSE\x10\x03\x32\xa1\x02\n\x05\x41udit\x12\x88\x01\n\rListAnomalies\x12).enlace.referrals.v1.ListAnomaliesRequest\x1a*.enlace.referrals.v1.ListAnomaliesResponse\" \x8a\xb5\x18\x03\x12\x01\x05\x82\xd3\xe4\x93\x02\x13\x12\x11/api/v1/anomalies\x12\x8c\x01\n\rReviewAnomaly\x12).enlace.referrals.v1.ReviewAnomalyRequest\x1a\x1c.enlace.referrals.v1.Anomaly\"2\x8a\xb5\x18\x06\x12\x01\x05*\x01j\x82\xd3\xe4\x93\x02\"\"\x1d/api/v1/anomalies/{id}/review:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/referrals/v1/audit.proto\x12\x13\x65nlace.referrals.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\"\xdd\x02\n\x07\x41nomaly\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12.\n\x04kind\x18\x03 \x01(\x0e\x32 .enlace.referrals.v1.AnomalyKind\x12\x11\n\tworker_id\x18\x04 \x01(\t\x12\x17\n\x0forganization_id\x18\x05 \x01(\t\x12\x13\n\x03\x64\x61y\x18\x06 \x01(\tB\x06\x92\xb5\x18\x02\x08\x0b\x12\r\n\x05\x63ount\x18\x07 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0breview_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x15reviewed_by_worker_id\x18\n \x01(\t\x12\x37\n\x0breview_code\x18\x0b \x01(\x0e\x32\".enlace.referrals.v1.ReviewOutcome\"\x93\x02\n\x08TrailRow\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x61\x63tor_kind_code\x18\x03 \x01(\t\x12\x10\n\x08\x61\x63tor_id\x18\x04 \x01(\t\x12\x17\n\x0forganization_id\x18\x05 \x01(\t\x12\x13\n\x0b\x61\x63tion_code\x18\x06 \x01(\t\x12\x11\n\tobject_id\x18\x07 \x01(\t\x12#\n\x0cpurpose_code\x18\x08 \x01(\tB\r\x92\xb5\x18\t\"\x07HOU.EMG\x12\x14\n\x0c\x64\x65tail_codes\x18\t \x03(\t\x12\x0f\n\x07\x61llowed\x18\n \x01(\x08\x12\x13\n\x0breason_code\x18\x0b \x01(\t\"\x90\x02\n\x10ListTrailRequest\x12\x11\n\tobject_id\x18\x01 \x01(\t\x12\x10\n\x08\x61\x63tor_id\x18\x02 \x01(\t\x12\x17\n\x0forganization_id\x18\x03 \x01(\t\x12(\n\x0b\x61\x63tion_code\x18\x04 \x01(\tB\x13\x92\xb5\x18\x0f\"\ropen_identity\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07refused\x18\x07 \x01(\x08\x12\x11\n\tpage_size\x18\x08 \x01(\x05\x12\x12\n\npage_token\x18\t \x01(\t\"Y\n\x11ListTrailResponse\x12+\n\x04rows\x18\x01 \x03(\x0b\x32\x1d.enlace.referrals.v1.TrailRow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x12VerifyTrailRequest\x12\x12\n\npage_token\x18\x01 \x01(\t\"\xc0\x01\n\x13VerifyTrailResponse\x12!\n\x11verified_sequence\x18\x01 \x01(\x03\x42\x06\x92\xb5\x18\x02(\x01\x12\x1d\n\rlast_sequence\x18\x02 \x01(\x03\x42\x06\x92\xb5\x18\x02(\x01\x12\x19\n\twitnessed\x18\x03 \x01(\x05\x42\x06\x92\xb5\x18\x02(\x01\x12\x33\n\x08\x66indings\x18\x04 \x03(\x0b\x32!.enlace.referrals.v1.TrailFinding\x12\x17\n\x0fnext_page_token\x18\x05 \x01(\t\"P\n\x0cTrailFinding\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12.\n\x05\x66\x61ult\x18\x02 \x01(\x0e\x32\x1f.enlace.referrals.v1.TrailFault\"N\n\x14ListAnomaliesRequest\x12\x0f\n\x07waiting\x18\x01 \x01(\x08\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x15ListAnomaliesResponse\x12/\n\tanomalies\x18\x01 \x03(\x0b\x32\x1c.enlace.referrals.v1.Anomaly\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x83\x01\n\x14ReviewAnomalyRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12=\n\x0breview_code\x18\x03 \x01(\x0e\x32\".enlace.referrals.v1.ReviewOutcomeB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x04 \x01(\t*\x88\x01\n\nTrailFault\x12\x1b\n\x17TRAIL_FAULT_UNSPECIFIED\x10\x00\x12\x17\n\x13TRAIL_FAULT_ALTERED\x10\x01\x12\x17\n\x13TRAIL_FAULT_MISSING\x10\x02\x12\x16\n\x12TRAIL_FAULT_FORKED\x10\x03\x12\x13\n\x0fTRAIL_FAULT_CUT\x10\x04*\xad\x01\n\x0b\x41nomalyKind\x12\x1c\n\x18\x41NOMALY_KIND_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x41NOMALY_KIND_OUTSIDE_FILES\x10\x01\x12%\n!ANOMALY_KIND_ACROSS_ORGANIZATIONS\x10\x02\x12\x19\n\x15\x41NOMALY_KIND_AT_NIGHT\x10\x03\x12\x1e\n\x1a\x41NOMALY_KIND_OPENING_QUOTA\x10\x04*\x84\x01\n\rReviewOutcome\x12\x1e\n\x1aREVIEW_OUTCOME_UNSPECIFIED\x10\x00\x12\x1c\n\x18REVIEW_OUTCOME_EXPLAINED\x10\x01\x12\x1a\n\x16REVIEW_OUTCOME_MISTAKE\x10\x02\x12\x19\n\x15REVIEW_OUTCOME_MISUSE\x10\x03\x32\xa6\x04\n\x05\x41udit\x12x\n\tListTrail\x12%.enlace.referrals.v1.ListTrailRequest\x1a&.enlace.referrals.v1.ListTrailResponse\"\x1c\x8a\xb5\x18\x03\x12\x01\x05\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v1/trail\x12\x88\x01\n\x0bVerifyTrail\x12\'.enlace.referrals.v1.VerifyTrailRequest\x1a(.enlace.referrals.v1.VerifyTrailResponse\"&\x8a\xb5\x18\x03\x12\x01\x05\x82\xd3\xe4\x93\x02\x19\"\x14/api/v1/trail/verify:\x01*\x12\x88\x01\n\rListAnomalies\x12).enlace.referrals.v1.ListAnomaliesRequest\x1a*.enlace.referrals.v1.ListAnomaliesResponse\" \x8a\xb5\x18\x03\x12\x01\x05\x82\xd3\xe4\x93\x02\x13\x12\x11/api/v1/anomalies\x12\x8c\x01\n\rReviewAnomaly\x12).enlace.referrals.v1.ReviewAnomalyRequest\x1a\x1c.enlace.referrals.v1.Anomaly\"2\x8a\xb5\x18\x06\x12\x01\x05*\x01j\x82\xd3\xe4\x93\x02\"\"\x1d/api/v1/anomalies/{id}/review:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,24 +37,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ANOMALY'].fields_by_name['day']._loaded_options = None
   _globals['_ANOMALY'].fields_by_name['day']._serialized_options = b'\222\265\030\002\010\013'
+  _globals['_TRAILROW'].fields_by_name['purpose_code']._loaded_options = None
+  _globals['_TRAILROW'].fields_by_name['purpose_code']._serialized_options = b'\222\265\030\t\"\007HOU.EMG'
+  _globals['_LISTTRAILREQUEST'].fields_by_name['action_code']._loaded_options = None
+  _globals['_LISTTRAILREQUEST'].fields_by_name['action_code']._serialized_options = b'\222\265\030\017\"\ropen_identity'
+  _globals['_VERIFYTRAILRESPONSE'].fields_by_name['verified_sequence']._loaded_options = None
+  _globals['_VERIFYTRAILRESPONSE'].fields_by_name['verified_sequence']._serialized_options = b'\222\265\030\002(\001'
+  _globals['_VERIFYTRAILRESPONSE'].fields_by_name['last_sequence']._loaded_options = None
+  _globals['_VERIFYTRAILRESPONSE'].fields_by_name['last_sequence']._serialized_options = b'\222\265\030\002(\001'
+  _globals['_VERIFYTRAILRESPONSE'].fields_by_name['witnessed']._loaded_options = None
+  _globals['_VERIFYTRAILRESPONSE'].fields_by_name['witnessed']._serialized_options = b'\222\265\030\002(\001'
   _globals['_REVIEWANOMALYREQUEST'].fields_by_name['review_code']._loaded_options = None
   _globals['_REVIEWANOMALYREQUEST'].fields_by_name['review_code']._serialized_options = b'\342A\001\002'
+  _globals['_AUDIT'].methods_by_name['ListTrail']._loaded_options = None
+  _globals['_AUDIT'].methods_by_name['ListTrail']._serialized_options = b'\212\265\030\003\022\001\005\202\323\344\223\002\017\022\r/api/v1/trail'
+  _globals['_AUDIT'].methods_by_name['VerifyTrail']._loaded_options = None
+  _globals['_AUDIT'].methods_by_name['VerifyTrail']._serialized_options = b'\212\265\030\003\022\001\005\202\323\344\223\002\031\"\024/api/v1/trail/verify:\001*'
   _globals['_AUDIT'].methods_by_name['ListAnomalies']._loaded_options = None
   _globals['_AUDIT'].methods_by_name['ListAnomalies']._serialized_options = b'\212\265\030\003\022\001\005\202\323\344\223\002\023\022\021/api/v1/anomalies'
   _globals['_AUDIT'].methods_by_name['ReviewAnomaly']._loaded_options = None
   _globals['_AUDIT'].methods_by_name['ReviewAnomaly']._serialized_options = b'\212\265\030\006\022\001\005*\001j\202\323\344\223\002\"\"\035/api/v1/anomalies/{id}/review:\001*'
-  _globals['_ANOMALYKIND']._serialized_start=853
-  _globals['_ANOMALYKIND']._serialized_end=1026
-  _globals['_REVIEWOUTCOME']._serialized_start=1029
-  _globals['_REVIEWOUTCOME']._serialized_end=1161
+  _globals['_TRAILFAULT']._serialized_start=1816
+  _globals['_TRAILFAULT']._serialized_end=1952
+  _globals['_ANOMALYKIND']._serialized_start=1955
+  _globals['_ANOMALYKIND']._serialized_end=2128
+  _globals['_REVIEWOUTCOME']._serialized_start=2131
+  _globals['_REVIEWOUTCOME']._serialized_end=2263
   _globals['_ANOMALY']._serialized_start=188
   _globals['_ANOMALY']._serialized_end=537
-  _globals['_LISTANOMALIESREQUEST']._serialized_start=539
-  _globals['_LISTANOMALIESREQUEST']._serialized_end=617
-  _globals['_LISTANOMALIESRESPONSE']._serialized_start=619
-  _globals['_LISTANOMALIESRESPONSE']._serialized_end=716
-  _globals['_REVIEWANOMALYREQUEST']._serialized_start=719
-  _globals['_REVIEWANOMALYREQUEST']._serialized_end=850
-  _globals['_AUDIT']._serialized_start=1164
-  _globals['_AUDIT']._serialized_end=1453
+  _globals['_TRAILROW']._serialized_start=540
+  _globals['_TRAILROW']._serialized_end=815
+  _globals['_LISTTRAILREQUEST']._serialized_start=818
+  _globals['_LISTTRAILREQUEST']._serialized_end=1090
+  _globals['_LISTTRAILRESPONSE']._serialized_start=1092
+  _globals['_LISTTRAILRESPONSE']._serialized_end=1181
+  _globals['_VERIFYTRAILREQUEST']._serialized_start=1183
+  _globals['_VERIFYTRAILREQUEST']._serialized_end=1223
+  _globals['_VERIFYTRAILRESPONSE']._serialized_start=1226
+  _globals['_VERIFYTRAILRESPONSE']._serialized_end=1418
+  _globals['_TRAILFINDING']._serialized_start=1420
+  _globals['_TRAILFINDING']._serialized_end=1500
+  _globals['_LISTANOMALIESREQUEST']._serialized_start=1502
+  _globals['_LISTANOMALIESREQUEST']._serialized_end=1580
+  _globals['_LISTANOMALIESRESPONSE']._serialized_start=1582
+  _globals['_LISTANOMALIESRESPONSE']._serialized_end=1679
+  _globals['_REVIEWANOMALYREQUEST']._serialized_start=1682
+  _globals['_REVIEWANOMALYREQUEST']._serialized_end=1813
+  _globals['_AUDIT']._serialized_start=2266
+  _globals['_AUDIT']._serialized_end=2816
 # @@protoc_insertion_point(module_scope)

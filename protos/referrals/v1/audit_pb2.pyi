@@ -20,6 +20,36 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _TrailFault:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TrailFaultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrailFault.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRAIL_FAULT_UNSPECIFIED: _TrailFault.ValueType  # 0
+    TRAIL_FAULT_ALTERED: _TrailFault.ValueType  # 1
+    """the row does not fit the one before"""
+    TRAIL_FAULT_MISSING: _TrailFault.ValueType  # 2
+    """a row is not there"""
+    TRAIL_FAULT_FORKED: _TrailFault.ValueType  # 3
+    """another row was witnessed there"""
+    TRAIL_FAULT_CUT: _TrailFault.ValueType  # 4
+    """rows were witnessed beyond its end"""
+
+class TrailFault(_TrailFault, metaclass=_TrailFaultEnumTypeWrapper):
+    """Where the trail is not what it was."""
+
+TRAIL_FAULT_UNSPECIFIED: TrailFault.ValueType  # 0
+TRAIL_FAULT_ALTERED: TrailFault.ValueType  # 1
+"""the row does not fit the one before"""
+TRAIL_FAULT_MISSING: TrailFault.ValueType  # 2
+"""a row is not there"""
+TRAIL_FAULT_FORKED: TrailFault.ValueType  # 3
+"""another row was witnessed there"""
+TRAIL_FAULT_CUT: TrailFault.ValueType  # 4
+"""rows were witnessed beyond its end"""
+Global___TrailFault: _TypeAlias = TrailFault  # noqa: Y015
+
 class _AnomalyKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -141,6 +171,232 @@ class Anomaly(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Anomaly: _TypeAlias = Anomaly  # noqa: Y015
+
+@_typing.final
+class TrailRow(_message.Message):
+    """One row of the trail: ids and codes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    ACTOR_KIND_CODE_FIELD_NUMBER: _builtins.int
+    ACTOR_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    ACTION_CODE_FIELD_NUMBER: _builtins.int
+    OBJECT_ID_FIELD_NUMBER: _builtins.int
+    PURPOSE_CODE_FIELD_NUMBER: _builtins.int
+    DETAIL_CODES_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    REASON_CODE_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Its place in the chain."""
+    actor_kind_code: _builtins.str
+    """worker, key, person (by her reference), system, public."""
+    actor_id: _builtins.str
+    """Who."""
+    organization_id: _builtins.str
+    """Of which organisation."""
+    action_code: _builtins.str
+    """What: an rpc in snake case, or what it did more exactly."""
+    object_id: _builtins.str
+    """Of what."""
+    purpose_code: _builtins.str
+    """For which need."""
+    allowed: _builtins.bool
+    """Whether it was."""
+    reason_code: _builtins.str
+    """Why not."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was."""
+
+    @_builtins.property
+    def detail_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Field groups, ids of what it was about, reasons."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        actor_kind_code: _builtins.str = ...,
+        actor_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        action_code: _builtins.str = ...,
+        object_id: _builtins.str = ...,
+        purpose_code: _builtins.str = ...,
+        detail_codes: _abc.Iterable[_builtins.str] | None = ...,
+        allowed: _builtins.bool = ...,
+        reason_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_code", b"action_code", "actor_id", b"actor_id", "actor_kind_code", b"actor_kind_code", "allowed", b"allowed", "detail_codes", b"detail_codes", "object_id", b"object_id", "organization_id", b"organization_id", "purpose_code", b"purpose_code", "reason_code", b"reason_code", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrailRow: _TypeAlias = TrailRow  # noqa: Y015
+
+@_typing.final
+class ListTrailRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECT_ID_FIELD_NUMBER: _builtins.int
+    ACTOR_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    ACTION_CODE_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    object_id: _builtins.str
+    """Of a person, a referral, a contact …"""
+    actor_id: _builtins.str
+    """Of a worker or key."""
+    organization_id: _builtins.str
+    """Whose workers."""
+    action_code: _builtins.str
+    """What was done."""
+    refused: _builtins.bool
+    """Only what was not allowed."""
+    page_size: _builtins.int
+    page_token: _builtins.str
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From this moment on."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Before this moment."""
+
+    def __init__(
+        self,
+        *,
+        object_id: _builtins.str = ...,
+        actor_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        action_code: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        refused: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_code", b"action_code", "actor_id", b"actor_id", "end_time", b"end_time", "object_id", b"object_id", "organization_id", b"organization_id", "page_size", b"page_size", "page_token", b"page_token", "refused", b"refused", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTrailRequest: _TypeAlias = ListTrailRequest  # noqa: Y015
+
+@_typing.final
+class ListTrailResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrailRow]: ...
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[Global___TrailRow] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTrailResponse: _TypeAlias = ListTrailResponse  # noqa: Y015
+
+@_typing.final
+class VerifyTrailRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_token: _builtins.str
+    """To go on behind the rows of an answer."""
+    def __init__(
+        self,
+        *,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyTrailRequest: _TypeAlias = VerifyTrailRequest  # noqa: Y015
+
+@_typing.final
+class VerifyTrailResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERIFIED_SEQUENCE_FIELD_NUMBER: _builtins.int
+    LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    WITNESSED_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    verified_sequence: _builtins.int
+    """Up to which row."""
+    last_sequence: _builtins.int
+    """The last that there is."""
+    witnessed: _builtins.int
+    """Heads of these rows that were witnessed."""
+    next_page_token: _builtins.str
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrailFinding]:
+        """None: the trail fits; 100 at most."""
+
+    def __init__(
+        self,
+        *,
+        verified_sequence: _builtins.int = ...,
+        last_sequence: _builtins.int = ...,
+        witnessed: _builtins.int = ...,
+        findings: _abc.Iterable[Global___TrailFinding] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "last_sequence", b"last_sequence", "next_page_token", b"next_page_token", "verified_sequence", b"verified_sequence", "witnessed", b"witnessed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyTrailResponse: _TypeAlias = VerifyTrailResponse  # noqa: Y015
+
+@_typing.final
+class TrailFinding(_message.Message):
+    """Something that is wrong with the trail."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """At which row."""
+    fault: Global___TrailFault.ValueType
+    """What."""
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        fault: Global___TrailFault.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrailFinding: _TypeAlias = TrailFinding  # noqa: Y015
 
 @_typing.final
 class ListAnomaliesRequest(_message.Message):

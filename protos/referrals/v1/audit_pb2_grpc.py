@@ -35,6 +35,16 @@ class AuditStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.ListTrail = channel.unary_unary(
+                '/enlace.referrals.v1.Audit/ListTrail',
+                request_serializer=protos_dot_referrals_dot_v1_dot_audit__pb2.ListTrailRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_audit__pb2.ListTrailResponse.FromString,
+                _registered_method=True)
+        self.VerifyTrail = channel.unary_unary(
+                '/enlace.referrals.v1.Audit/VerifyTrail',
+                request_serializer=protos_dot_referrals_dot_v1_dot_audit__pb2.VerifyTrailRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_audit__pb2.VerifyTrailResponse.FromString,
+                _registered_method=True)
         self.ListAnomalies = channel.unary_unary(
                 '/enlace.referrals.v1.Audit/ListAnomalies',
                 request_serializer=protos_dot_referrals_dot_v1_dot_audit__pb2.ListAnomaliesRequest.SerializeToString,
@@ -50,6 +60,21 @@ class AuditStub:
 class AuditServicer:
     """An auditor, in person; nobody else. The usual refusals: protos/README.md.
     """
+
+    def ListTrail(self, request, context):
+        """Lists rows of this service's trail, newest first: who did or read what, for which purpose, and whether it was allowed. The search is on record, too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyTrail(self, request, context):
+        """Computes the chain of this service's trail anew, 200,000 rows a call, and holds it against the heads that were said on the topic in the last week.
+        The whole chain against what the other services have witnessed is the command `audit verify`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def ListAnomalies(self, request, context):
         """Lists what is unusual in who looked at what, newest first. It is derived from the trail within a minute, once for each worker, kind and day.
@@ -68,6 +93,16 @@ class AuditServicer:
 
 def add_AuditServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'ListTrail': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTrail,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_audit__pb2.ListTrailRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_audit__pb2.ListTrailResponse.SerializeToString,
+            ),
+            'VerifyTrail': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyTrail,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_audit__pb2.VerifyTrailRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_audit__pb2.VerifyTrailResponse.SerializeToString,
+            ),
             'ListAnomalies': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAnomalies,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_audit__pb2.ListAnomaliesRequest.FromString,
@@ -89,6 +124,60 @@ def add_AuditServicer_to_server(servicer, server):
 class Audit:
     """An auditor, in person; nobody else. The usual refusals: protos/README.md.
     """
+
+    @staticmethod
+    def ListTrail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Audit/ListTrail',
+            protos_dot_referrals_dot_v1_dot_audit__pb2.ListTrailRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_audit__pb2.ListTrailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyTrail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.Audit/VerifyTrail',
+            protos_dot_referrals_dot_v1_dot_audit__pb2.VerifyTrailRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_audit__pb2.VerifyTrailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def ListAnomalies(request,

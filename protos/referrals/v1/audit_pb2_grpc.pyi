@@ -33,6 +33,12 @@ class AuditStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuditAsyncStub: ...
+    ListTrail: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ListTrailRequest, _audit_pb2.ListTrailResponse]
+    """Lists rows of this service's trail, newest first: who did or read what, for which purpose, and whether it was allowed. The search is on record, too."""
+    VerifyTrail: _grpc.UnaryUnaryMultiCallable[_audit_pb2.VerifyTrailRequest, _audit_pb2.VerifyTrailResponse]
+    """Computes the chain of this service's trail anew, 200,000 rows a call, and holds it against the heads that were said on the topic in the last week.
+    The whole chain against what the other services have witnessed is the command `audit verify`.
+    """
     ListAnomalies: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ListAnomaliesRequest, _audit_pb2.ListAnomaliesResponse]
     """Lists what is unusual in who looked at what, newest first. It is derived from the trail within a minute, once for each worker, kind and day."""
     ReviewAnomaly: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ReviewAnomalyRequest, _audit_pb2.Anomaly]
@@ -43,6 +49,12 @@ class AuditAsyncStub(AuditStub):
     """An auditor, in person; nobody else. The usual refusals: protos/README.md."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    ListTrail: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListTrailRequest, _audit_pb2.ListTrailResponse]  # type: ignore[assignment]
+    """Lists rows of this service's trail, newest first: who did or read what, for which purpose, and whether it was allowed. The search is on record, too."""
+    VerifyTrail: _aio.UnaryUnaryMultiCallable[_audit_pb2.VerifyTrailRequest, _audit_pb2.VerifyTrailResponse]  # type: ignore[assignment]
+    """Computes the chain of this service's trail anew, 200,000 rows a call, and holds it against the heads that were said on the topic in the last week.
+    The whole chain against what the other services have witnessed is the command `audit verify`.
+    """
     ListAnomalies: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAnomaliesRequest, _audit_pb2.ListAnomaliesResponse]  # type: ignore[assignment]
     """Lists what is unusual in who looked at what, newest first. It is derived from the trail within a minute, once for each worker, kind and day."""
     ReviewAnomaly: _aio.UnaryUnaryMultiCallable[_audit_pb2.ReviewAnomalyRequest, _audit_pb2.Anomaly]  # type: ignore[assignment]
@@ -50,6 +62,24 @@ class AuditAsyncStub(AuditStub):
 
 class AuditServicer(metaclass=_abc_1.ABCMeta):
     """An auditor, in person; nobody else. The usual refusals: protos/README.md."""
+
+    @_abc_1.abstractmethod
+    def ListTrail(
+        self,
+        request: _audit_pb2.ListTrailRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.ListTrailResponse, _abc.Awaitable[_audit_pb2.ListTrailResponse]]:
+        """Lists rows of this service's trail, newest first: who did or read what, for which purpose, and whether it was allowed. The search is on record, too."""
+
+    @_abc_1.abstractmethod
+    def VerifyTrail(
+        self,
+        request: _audit_pb2.VerifyTrailRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.VerifyTrailResponse, _abc.Awaitable[_audit_pb2.VerifyTrailResponse]]:
+        """Computes the chain of this service's trail anew, 200,000 rows a call, and holds it against the heads that were said on the topic in the last week.
+        The whole chain against what the other services have witnessed is the command `audit verify`.
+        """
 
     @_abc_1.abstractmethod
     def ListAnomalies(

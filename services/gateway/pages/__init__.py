@@ -3,6 +3,7 @@
 from flask import Flask
 
 from services.gateway.pages import (
+    audit,
     board,
     components,
     deadlines,
@@ -49,6 +50,7 @@ NOUNS = (
     directory,
     board,
     several,
+    audit,
     pathways,
     deadlines,
     figures,

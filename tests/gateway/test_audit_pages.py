@@ -1,0 +1,87 @@
+"""The auditor's pages before played services."""
+
+from __future__ import annotations
+
+import pytest
+from flask.testing import FlaskClient
+
+from chassis import errors
+from protos.contract.v1 import contract_pb2
+from protos.notifications.v1 import notifications_pb2 as n
+from protos.referrals.v1 import audit_pb2 as a
+from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
+
+ID = "a" * 32
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    made = PlayedServices()
+    made.answers["IssueToken"] = signed_in(contract_pb2.ROLE_AUDITOR)
+    return made
+
+
+@pytest.fixture
+def client(played: PlayedServices) -> FlaskClient:
+    return enter(pages(played).test_client())
+
+
+def anomaly(**values: object) -> a.ListAnomaliesResponse:
+    one = a.Anomaly(id=ID, etag="v1", kind=a.ANOMALY_KIND_AT_NIGHT, worker_id=ID, day="2026-03-04", count=2, **values)  # type: ignore[arg-type]
+    return a.ListAnomaliesResponse(anomalies=[one])
+
+
+def test_what_waits_can_be_said_what_it_was(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["ListAnomalies"] = anomaly()
+    page = client.get("/audit").text
+    assert "Abrió expedientes de noche sin estar de turno" in page
+    assert f"/audit/trail?actor_id={ID}&amp;day=2026-03-04" in page
+    said = {"form_token": token_of(page), "request_id": "b" * 32, "etag": "v1", "review_code": "mistake"}
+    answer = client.post(f"/audit/anomalies/{ID}", data=said)
+    assert (answer.status_code, answer.location) == (303, "/audit?done=reviewed")
+    assert played.last("ReviewAnomaly") == a.ReviewAnomalyRequest(
+        id=ID, etag="v1", review_code=a.REVIEW_OUTCOME_MISTAKE, request_id="b" * 32
+    )
+    played.answers["ReviewAnomaly"] = errors.Invalid(("review_code", "required"))
+    again = client.post(f"/audit/anomalies/{ID}", data=said | {"review_code": "", "request_id": "c" * 32})
+    assert again.status_code == 422
+    assert "diga qué fue" in again.text
+
+
+def test_a_trail_is_whole_or_is_not_or_is_not_looked_at_to_its_end(client: FlaskClient, played: PlayedServices) -> None:
+    form = {"form_token": token_of(client.get("/audit").text), "request_id": "b" * 32}
+    played.answers["VerifyTrail"] = a.VerifyTrailResponse(verified_sequence=12, last_sequence=12, witnessed=3)
+    assert "Está entero hasta la fila 12, la última." in client.post("/audit/verify", data=form).text
+    played.answers["VerifyTrail"] = a.VerifyTrailResponse(verified_sequence=12, last_sequence=20, next_page_token="further")
+    page = client.post("/audit/verify", data=form).text
+    assert "Entero hasta la fila 12 de 20" in page
+    client.post("/audit/verify", data=form | {"page_token": "further", "form_token": token_of(page)})
+    assert played.last("VerifyTrail").page_token == "further"
+    found = [a.TrailFinding(sequence=7, fault=a.TRAIL_FAULT_MISSING)]
+    played.answers["VerifyTrail"] = a.VerifyTrailResponse(verified_sequence=12, last_sequence=12, findings=found)
+    page = client.post("/audit/verify", data=form).text
+    assert "No es el que era" in page
+    assert "Fila 7: falta" in page
+
+
+def test_the_trail_is_searched_by_what_was_asked_and_a_wrong_id_is_not_asked_for(client: FlaskClient, played: PlayedServices) -> None:
+    row = a.TrailRow(
+        sequence=9, actor_kind_code="worker", actor_id=ID, action_code="open_identity", object_id=ID, detail_codes=["identity"]
+    )
+    played.answers["ListTrail"] = a.ListTrailResponse(rows=[row], next_page_token="more")
+    page = client.get(f"/audit/trail?object_id={ID}&action_code=open_identity&day=2026-03-04&refused=1").text
+    asked = played.last("ListTrail")
+    assert (asked.object_id, asked.action_code, asked.refused) == (ID, "open_identity", True)
+    assert asked.start_time.ToJsonString() == "2026-03-04T11:00:00Z", "five in the morning in Managua"
+    assert asked.end_time.ToJsonString() == "2026-03-05T11:00:00Z"
+    assert all(said in page for said in ("Abrió datos sellados", "No se le permitió", "page=more", f"object_id={ID}"))
+    before = len(played.asked)
+    assert "No hay nada así" in client.get("/audit/trail?object_id=Ximena").text
+    assert "ListTrail" not in [rpc for rpc, _, _ in played.asked[before:]]
+
+
+def test_her_message_leads_to_the_page(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["ListMessages"] = n.ListMessagesResponse(messages=[n.Message(id=ID, kind="anomaly_noted", text="Algo")])
+    page = client.get("/inbox").text
+    answer = client.post(f"/inbox/{ID}/read", data={"form_token": token_of(page), "request_id": "b" * 32, "kind": "anomaly_noted"})
+    assert (answer.status_code, answer.location) == (303, "/audit")

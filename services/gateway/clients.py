@@ -32,6 +32,8 @@ from protos.referrals.v1 import (
     audit_pb2_grpc,
     contacts_pb2,
     contacts_pb2_grpc,
+    emergencies_pb2,
+    emergencies_pb2_grpc,
     enquiries_pb2,
     enquiries_pb2_grpc,
     people_pb2,
@@ -60,6 +62,7 @@ FILES = (
     plans_pb2.DESCRIPTOR,
     enquiries_pb2.DESCRIPTOR,
     audit_pb2.DESCRIPTOR,
+    emergencies_pb2.DESCRIPTOR,
     notifications_pb2.DESCRIPTOR,
 )
 
@@ -258,6 +261,7 @@ class Clients:
         self.contacts = contacts_pb2_grpc.ContactsStub(asked["referrals"])
         self.enquiries = enquiries_pb2_grpc.EnquiriesStub(asked["referrals"])
         self.audit = audit_pb2_grpc.AuditStub(asked["referrals"])
+        self.emergencies = emergencies_pb2_grpc.EmergenciesStub(asked["referrals"])
         self.references = contacts_pb2_grpc.ReferencesStub(asked["referrals"])
         self.plans = plans_pb2_grpc.PlansStub(asked["referrals"])
         self.notifications = notifications_pb2_grpc.NotificationsStub(asked["notifications"])

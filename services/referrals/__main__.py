@@ -20,17 +20,19 @@ from chassis.sealing import Keyring, Signer
 from chassis.subscriber import Subscriber
 from chassis.tokens import Verifier
 from chassis.wire import PageTokens, ResumeTokens, WatchTokens
-from protos.referrals.v1 import audit_pb2, contacts_pb2, enquiries_pb2, people_pb2, plans_pb2, referrals_pb2
+from protos.referrals.v1 import audit_pb2, contacts_pb2, emergencies_pb2, enquiries_pb2, people_pb2, plans_pb2, referrals_pb2
 from services.referrals import config, subscriptions, wire
 from services.referrals.domain.openings import AN_HOUR
 from services.referrals.rpc.audit import AuditServicer
 from services.referrals.rpc.contacts import ContactsServicer, ReferencesServicer
+from services.referrals.rpc.emergencies import EmergenciesServicer
 from services.referrals.rpc.enquiries import EnquiriesServicer
 from services.referrals.rpc.figures import StatisticsServicer
 from services.referrals.rpc.people import PeopleServicer
 from services.referrals.rpc.plans import PlansServicer
 from services.referrals.rpc.referrals import ReferralsServicer
 from services.referrals.store import contacts as contact_book
+from services.referrals.store import emergencies as emergency_book
 from services.referrals.store import enquiries as enquiry_book
 from services.referrals.store.contacts import Contacts as ContactBook
 from services.referrals.store.members import view_of
@@ -39,6 +41,7 @@ from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.anomalies import Anomalies
 from services.referrals.usecases.contacts import OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, References
 from services.referrals.usecases.deadlines import DeadlineScheduler
+from services.referrals.usecases.emergencies import Emergencies
 from services.referrals.usecases.enquiries import OF_A_LOOKER, Enquiries
 from services.referrals.usecases.names import OF_A_SEARCHER, NameNoter, Names
 from services.referrals.usecases.openings import Openings
@@ -83,6 +86,7 @@ class Made:
     names: NameNoter
     openings: Openings
     anomalies: Anomalies
+    emergencies: Emergencies
     watch: Watch
 
 
@@ -111,6 +115,7 @@ def make(
     enquiries = Enquiries(files, Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER), clock, policies)
     watch = Watch(database)
     anomalies = Anomalies(database, clock)
+    emergencies = Emergencies(files, referrals, openings)
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     servicers = [
         Servicer(
@@ -133,10 +138,13 @@ def make(
             (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesServicer(references)),
             (enquiries_pb2.DESCRIPTOR.services_by_name["Enquiries"], EnquiriesServicer(enquiries, pages)),
             (audit_pb2.DESCRIPTOR.services_by_name["Audit"], AuditServicer(TrailBook(witnessed), anomalies, pages)),
+            (emergencies_pb2.DESCRIPTOR.services_by_name["Emergencies"], EmergenciesServicer(emergencies, pages)),
             (plans_pb2.DESCRIPTOR.services_by_name["Plans"], PlansServicer(plans, pathways, pages)),
         )
     ]
-    return Made(servicers, referrals, people, contacts, enquiries, NameNoter(files, database, clock), openings, anomalies, watch)
+    return Made(
+        servicers, referrals, people, contacts, enquiries, NameNoter(files, database, clock), openings, anomalies, emergencies, watch
+    )
 
 
 def run(settings: ServiceSettings, openings_an_hour: int) -> int:
@@ -161,6 +169,7 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
         DeadlineScheduler(made.referrals, parts.database, parts.clock).loop(),
         DeadlineScheduler(made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries").loop(),
         DeadlineScheduler(made.contacts, parts.database, parts.clock, contact_book.next_time, "contacts").loop(),
+        DeadlineScheduler(made.emergencies, parts.database, parts.clock, emergency_book.next_time, "emergencies").loop(),
         made.names.loop(),
         made.watch.loop(),
         made.anomalies.loop(),

@@ -8,14 +8,16 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 
 from chassis.outbox import Fact
+from chassis.tokens import Caller
 from chassis.wire import EnumCodec, etag, number, numbers, timestamp, word
-from protos.referrals.v1 import audit_pb2, contacts_pb2, enquiries_pb2, facts_pb2, people_pb2, referrals_pb2
+from protos.referrals.v1 import audit_pb2, contacts_pb2, emergencies_pb2, enquiries_pb2, facts_pb2, people_pb2, referrals_pb2
 from services.referrals.domain.anomaly import Anomaly, AnomalyKind
 from services.referrals.domain.chain import Link
 from services.referrals.domain.codes import short_code
 from services.referrals.domain.consent import Receipt
 from services.referrals.domain.contact import Contact, Triage
 from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
+from services.referrals.domain.emergency import EmergencyAccess
 from services.referrals.domain.enquiry import Enquiry, EnquiryEvent
 from services.referrals.domain.lifecycle import CAME_BACK, LIVE, Side, State
 from services.referrals.domain.person import GROUP_OF, Coarse, FieldGroup, Identity, Person, SafeContact
@@ -123,6 +125,22 @@ def anomaly_fact(anomaly: Anomaly) -> Fact:
         count=anomaly.count,
     )
     return Fact(anomaly.id, 1, "enlace.anomaly.noted.v1", message.SerializeToString(), anomaly.create_time)
+
+
+def emergency_fact(emergency: EmergencyAccess, verb: str, time: datetime) -> Fact:
+    """opened, ended, reviewed or review_overdue."""
+    message = facts_pb2.EmergencyFact(
+        emergency_id=emergency.id,
+        person_id=emergency.person_id,
+        referral_id=emergency.referral_id,
+        organization_id=emergency.file_organization_id,
+        opened_by_organization_id=emergency.organization_id,
+        opened_by_worker_id=emergency.worker_id,
+        reason_code=emergency.reason_code,
+        end_time=timestamp(emergency.end_time),
+        review_due_time=timestamp(emergency.review_due_time),
+    )
+    return Fact(emergency.id, emergency.version, f"enlace.emergency.{verb}.v1", message.SerializeToString(), time)
 
 
 # Messages
@@ -387,4 +405,27 @@ def anomaly_message(anomaly: Anomaly) -> audit_pb2.Anomaly:
         review_time=timestamp(anomaly.review_time),
         reviewed_by_worker_id=anomaly.reviewed_by_worker_id,
         review_code=number(audit_pb2.ReviewOutcome, anomaly.review_code),
+    )
+
+
+def emergency_message(emergency: EmergencyAccess, caller: Caller, now: datetime, note: str = "") -> emergencies_pb2.Emergency:
+    """An emergency access as this caller may see it: who steers or checks the network hears no person's id."""
+    party = caller.organization_id in (emergency.organization_id, emergency.file_organization_id)
+    return emergencies_pb2.Emergency(
+        id=emergency.id,
+        etag=etag(emergency.version),
+        person_id=emergency.person_id if party and not (caller.has("COORDINATOR") or caller.has("AUDITOR")) else "",
+        referral_id=emergency.referral_id,
+        organization_id=emergency.organization_id,
+        worker_id=emergency.worker_id,
+        file_organization_id=emergency.file_organization_id,
+        reason_code=number(referrals_pb2.OverrideReason, emergency.reason_code),
+        note=note,
+        create_time=timestamp(emergency.create_time),
+        end_time=timestamp(emergency.end_time),
+        live=not emergency.ended and emergency.is_live(now),
+        review_due_time=timestamp(emergency.review_due_time),
+        review_time=timestamp(emergency.review_time),
+        reviewed_by_worker_id=emergency.reviewed_by_worker_id,
+        review_code=number(audit_pb2.ReviewOutcome, emergency.review_code),
     )

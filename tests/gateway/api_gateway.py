@@ -31,6 +31,7 @@ STUBS = (
     "plans",
     "enquiries",
     "audit",
+    "emergencies",
     "references",
     "notifications",
     "webhooks",

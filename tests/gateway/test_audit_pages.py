@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from flask.testing import FlaskClient
 
@@ -9,6 +11,10 @@ from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.referrals.v1 import audit_pb2 as a
+from protos.referrals.v1 import emergencies_pb2 as em
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from tests.gateway.api_gateway import ID as OWN
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
 
 ID = "a" * 32
@@ -85,3 +91,59 @@ def test_her_message_leads_to_the_page(client: FlaskClient, played: PlayedServic
     page = client.get("/inbox").text
     answer = client.post(f"/inbox/{ID}/read", data={"form_token": token_of(page), "request_id": "b" * 32, "kind": "anomaly_noted"})
     assert (answer.status_code, answer.location) == (303, "/audit")
+
+
+def emergency(**values: object) -> em.Emergency:
+    said: dict[str, Any] = {
+        "id": ID, "etag": "v1", "referral_id": ID, "organization_id": "b" * 32, "file_organization_id": OWN, "worker_id": "c" * 32,
+        "reason_code": r.OVERRIDE_REASON_LIFE_AT_RISK,
+    }  # fmt: skip
+    return em.Emergency(**said | values)
+
+
+def test_an_emergency_access_is_reviewed_by_who_holds_the_file_or_checks_and_not_by_who_opened(played: PlayedServices) -> None:
+    played.answers["GetEmergency"] = emergency(note="no respira bien", person_id=ID)
+    for role, foreign, offered in (
+        (contract_pb2.ROLE_WORKER, False, True),
+        (contract_pb2.ROLE_WORKER, True, False),
+        (contract_pb2.ROLE_COORDINATOR, True, False),
+        (contract_pb2.ROLE_AUDITOR, True, True),
+    ):
+        played.answers["IssueToken"] = signed_in(role)
+        played.answers["GetEmergency"] = emergency(**({"file_organization_id": "d" * 32} if foreign else {}))
+        page = enter(pages(played).test_client()).get(f"/emergencies/{ID}").text
+        assert ('name="review_code"' in page) is offered, role
+    client = enter(pages(played).test_client())
+    said = {"form_token": token_of(client.get(f"/emergencies/{ID}").text), "request_id": "b" * 32, "etag": "v1", "review_code": "misuse"}
+    answer = client.post(f"/emergencies/{ID}", data=said)
+    assert (answer.status_code, answer.location) == (303, f"/emergencies/{ID}?done=reviewed")
+    assert played.last("ReviewEmergency").review_code == a.REVIEW_OUTCOME_MISUSE
+    played.answers["ReviewEmergency"] = errors.Conflict("nothing_to_review")
+    assert "Alguien ya dijo qué fue." in client.post(f"/emergencies/{ID}", data=said | {"request_id": "e" * 32}).text
+
+
+def test_who_can_open_nothing_of_a_live_referral_may_declare_an_emergency_and_then_opens_what_is_needed(played: PlayedServices) -> None:
+    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
+    played.answers["GetReferral"] = r.Referral(id=ID, person_id=ID, receipt_id=ID, live=True, side=r.SIDE_RECEIVER, need_code="HOU.EMG")
+    played.answers["GetReceipt"] = p.Receipt(id=ID)
+    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(emergencies=[emergency(live=True)])
+    client = enter(pages(played).test_client())
+    page = client.get(f"/referrals/{ID}").text
+    assert "Acceso de emergencia" in page, "that of a colleague opens nothing"
+    assert "Elegir qué abrir" not in page
+    said = {"form_token": token_of(page), "request_id": "b" * 32, "reason_code": "life_at_risk", "note": "no respira bien"}
+    answer = client.post(f"/referrals/{ID}/emergency", data=said)
+    assert (answer.status_code, answer.location) == (303, f"/referrals/{ID}?done=emergency#person")
+    assert played.last("OpenInEmergency").note == "no respira bien"
+    played.answers["OpenInEmergency"] = errors.Conflict("review_owed")
+    again = client.post(f"/referrals/{ID}/emergency", data=said | {"request_id": "e" * 32})
+    assert (again.status_code, "Falta revisar un acceso de emergencia anterior" in again.text, "no respira bien" in again.text) == (
+        422,
+        True,
+        True,
+    )
+    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(emergencies=[emergency(live=True, worker_id=OWN)])
+    page = client.get(f"/referrals/{ID}").text
+    assert "Elegir qué abrir" in page
+    assert 'value="health"' in page
+    assert 'value="exploitation"' not in page

@@ -228,6 +228,19 @@ def test_of_what_is_unusual_each_auditor_hears_and_without_one_the_coordination_
                 members.keep_worker(tx, worker, OTHER, ["AUDITOR"], "LEFT")
 
 
+@pytest.mark.parametrize(("verb", "kind"), [("opened", "emergency_opened"), ("review_overdue", "emergency_review_overdue")])
+def test_of_an_emergency_access_the_desk_whose_the_file_is_hears_and_the_coordination(world: World, verb: str, kind: str) -> None:
+    id = new_id()
+    body = referrals_pb2.EmergencyFact(
+        emergency_id=id, organization_id=RECEIVER, opened_by_organization_id=OTHER, opened_by_worker_id=new_id()
+    )
+    world.say(Fact(id, 1, f"enlace.emergency.{verb}.v1", body.SerializeToString(), world.service.clock.now()))
+    world.say(Fact(id, 2, "enlace.emergency.ended.v1", body.SerializeToString(), world.service.clock.now()))
+    until(lambda: world.taken_in(id) == 2)
+    rows = world.service.rows("SELECT audience, organization_id FROM messages WHERE kind = %s ORDER BY audience", kind)
+    assert [(row["audience"], row["organization_id"]) for row in rows] == [("coordination", ""), ("desk", RECEIVER)]
+
+
 def test_of_other_receipts_nobody_is_told(world: World) -> None:
     facts = [receipt(world.service, new_id(), 1, verb) for verb in ("given", "a_verb_of_tomorrow")]
     facts.append(receipt(world.service, new_id(), 1, "proposed", organization_id=""))  # of a teller that does not say whose it is

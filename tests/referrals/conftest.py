@@ -20,6 +20,7 @@ from protos.referrals.v1 import (
     audit_pb2_grpc,
     contacts_pb2,
     contacts_pb2_grpc,
+    emergencies_pb2_grpc,
     enquiries_pb2_grpc,
     people_pb2,
     people_pb2_grpc,
@@ -100,6 +101,7 @@ class Service:
             "contacts": contacts_pb2_grpc.ContactsStub(self.channel),
             "enquiries": enquiries_pb2_grpc.EnquiriesStub(self.channel),
             "references": contacts_pb2_grpc.ReferencesStub(self.channel),
+            "emergencies": emergencies_pb2_grpc.EmergenciesStub(self.channel),
             "audit": audit_pb2_grpc.AuditStub(self.channel),
             "plans": plans_pb2_grpc.PlansStub(self.channel),
         }

@@ -246,6 +246,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """You looked at as many persons in this hour as work can need. Wait for Retry-After; those you looked at stay open to you. The auditor sees it."""
     REASON_NOTHING_TO_REVIEW: _Reason.ValueType  # 106
     """Somebody has said what it was. Read it again."""
+    REASON_EMERGENCY_NOT_NEEDED: _Reason.ValueType  # 107
+    """A consent covers this need. Open by it; what she limited is not widened."""
+    REASON_REVIEW_OWED: _Reason.ValueType  # 108
+    """An emergency access of your organisation was not reviewed in time. Ask the file's organisation, or the auditor, to review it."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -401,6 +405,10 @@ REASON_OPENING_QUOTA: Reason.ValueType  # 105
 """You looked at as many persons in this hour as work can need. Wait for Retry-After; those you looked at stay open to you. The auditor sees it."""
 REASON_NOTHING_TO_REVIEW: Reason.ValueType  # 106
 """Somebody has said what it was. Read it again."""
+REASON_EMERGENCY_NOT_NEEDED: Reason.ValueType  # 107
+"""A consent covers this need. Open by it; what she limited is not widened."""
+REASON_REVIEW_OWED: Reason.ValueType  # 108
+"""An emergency access of your organisation was not reviewed in time. Ask the file's organisation, or the auditor, to review it."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

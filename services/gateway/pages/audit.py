@@ -7,6 +7,7 @@ from werkzeug.wrappers import Response
 
 from chassis.ids import is_id
 from protos.referrals.v1 import audit_pb2 as a
+from protos.referrals.v1 import emergencies_pb2 as em
 from services.gateway import access, forms, i18n, names, vocabulary
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
@@ -29,12 +30,15 @@ def render(errors: dict[str, str], identifier: str = "", verdict: a.VerifyTrailR
     found = clients().audit.ListAnomalies(
         a.ListAnomaliesRequest(waiting=not everything, page_size=50, page_token=request.args.get("page", ""))
     )
+    asked = em.ListEmergenciesRequest(waiting=not everything, page_size=50)
+    urgent = clients().emergencies.ListEmergencies(asked).emergencies
     return render_template(
         "audit.html",
+        emergencies=urgent,
         anomalies=found.anomalies,
         next_page=found.next_page_token,
         everything=everything,
-        names=names.names({one.organization_id for one in found.anomalies}),
+        names=names.names({one.organization_id for one in found.anomalies} | {one.organization_id for one in urgent}),
         verdict=verdict,
         errors=errors,
         identifier=identifier,

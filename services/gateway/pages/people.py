@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
@@ -58,9 +59,12 @@ def render(identifier: str, part: str, errors: dict[str, str], identity: p.Ident
         r.ListReferralsRequest(filter=r.ReferralFilter(box=r.BOX_MINE, person_id=identifier), page_size=50)
     )
     listed = referrals.referrals
+    asked = em.ListEmergenciesRequest(person_id=identifier, page_size=20)
+    urgent = clients().emergencies.ListEmergencies(asked).emergencies if own else []
     seen = names.names(
         {receipt.recipient_organization_id for receipt in receipts}
         | {reading.organization_id for reading in readings}
+        | {one.organization_id for one in urgent}
         | {o for referral in listed for o in (referral.sender_organization_id, referral.receiver_organization_id)},
         {referral.service_id for referral in listed},
         {reading.actor_id for reading in readings} | {receipt.recorded_by_worker_id for receipt in receipts},
@@ -71,6 +75,7 @@ def render(identifier: str, part: str, errors: dict[str, str], identity: p.Ident
         own=own,
         receipts=receipts,
         readings=together(readings),
+        emergencies=urgent,
         rows_=listed,
         plans_=clients().plans.ListPlans(pb.ListPlansRequest(person_id=identifier)).plans if own else [],
         pathways=pathways(person.coarse.age_band) if own and not person.erased else [],

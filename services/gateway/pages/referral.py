@@ -11,6 +11,7 @@ from chassis.errors import Refusal
 from protos.notifications.v1.notifications_pb2 import ListNoticesRequest, Notice
 from protos.partners.v1.directory_pb2 import ORGANIZATION_STATUS_PROBATION, MatchServicesRequest
 from protos.partners.v1.members_pb2 import WORKER_STATUS_ACTIVE, ListWorkersRequest
+from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, i18n, names, session, step_forms, steps, vocabulary, words
@@ -18,6 +19,7 @@ from services.gateway.clients import clients
 from services.gateway.i18n import N_
 
 blueprint = Blueprint("referral", __name__)
+EMERGENCY = frozenset({"identity", "contact", "health", "location"})  # what such an access opens beside the notes, which are in the history
 BOXES: dict[str, Any] = dict(
     sorted(wire.numbers(r.Box.DESCRIPTOR).items(), key=lambda box: box[0] != "mine")
 )  # the first is shown when none was asked for
@@ -163,8 +165,14 @@ def openable(referral: r.Referral) -> list[tuple[str, str]]:
         receipt = clients().people.GetReceipt(p.GetReceiptRequest(id=referral.receipt_id))
     except Refusal:
         return []
-    named = {words.code("field_group", group) for group in receipt.field_groups}
-    return [(code, word) for code, word in groups if receipt.live and code in named]
+    named = {words.code("field_group", group) for group in receipt.field_groups} if receipt.live else opened_in_emergency(referral)
+    return [(code, word) for code, word in groups if code in named]
+
+
+def opened_in_emergency(referral: r.Referral) -> frozenset[str]:
+    """What an emergency access of this reader opens now."""
+    found = clients().emergencies.ListEmergencies(em.ListEmergenciesRequest(referral_id=referral.id, page_size=20)).emergencies
+    return EMERGENCY if any(one.live and one.worker_id == session.me().worker_id for one in found) else frozenset()
 
 
 def history(referral: r.Referral) -> list[r.ReferralEvent]:
@@ -254,6 +262,17 @@ def open_person(identifier: str) -> str | tuple[str, int]:
     except (*forms.SHOWN_IN_PLACE,) as refusal:
         return render(referral, Filled("open", forms.problems(refusal))), 422
     return render(referral, Filled("open", {}, identity))
+
+
+@blueprint.post("/referrals/<identifier>/emergency")
+@access.open_to(access.SENDERS)
+def open_in_emergency(identifier: str) -> Response | tuple[str, int]:
+    """Opens her for an hour without a consent; told at once to whoever holds her file and to the coordination."""
+    try:
+        clients().emergencies.OpenInEmergency(forms.filled(em.OpenInEmergencyRequest(referral_id=identifier)))
+    except forms.SHOWN_IN_PLACE as refusal:
+        return render(fetch(identifier), Filled("emergency", forms.problems(refusal))), 422
+    return redirect(url_for("referral.show", identifier=identifier, done="emergency", _anchor="person"), 303)
 
 
 @blueprint.post("/referrals/<identifier>/safe-contact")

@@ -30,6 +30,8 @@ TABLES: dict[str, dict[str, str]] = {
         "send_override": N_("Envió sin consentimiento"),
         "confirm_override": N_("Confirmó un envío sin consentimiento"),
         "withdraw_consent": N_("Retiró un consentimiento"),
+        "open_in_emergency": N_("Abrió por emergencia"),
+        "review_emergency": N_("Revisó un acceso de emergencia"),
         "review_anomaly": N_("Revisó algo fuera de lo común"),
     },
     "trail_actor": {
@@ -39,7 +41,7 @@ TABLES: dict[str, dict[str, str]] = {
         "system": N_("Enlace"),
         "public": N_("alguien sin sesión"),
     },
-    "done": {"reviewed": N_("Quedó anotado qué fue.")},
+    "done": {"reviewed": N_("Quedó anotado qué fue."), "emergency": N_("Abierto por una hora, solo a usted. Ya se avisó.")},
     "missing": {"review_code": N_("diga qué fue")},
     "field": {
         "review_code": N_("Qué fue"),

@@ -133,6 +133,8 @@ TABLES: dict[str, dict[str, str]] = {
         "contact_waiting": N_("Un contacto espera"),
         "contact_escalated": N_("Un contacto espera demasiado"),
         "receipt_proposed": N_("Una decisión espera a otra persona"),
+        "emergency_opened": N_("Acceso de emergencia"),
+        "emergency_review_overdue": N_("Acceso de emergencia sin revisar"),
         "anomaly_noted": N_("Algo fuera de lo común"),
         "message_undeliverable": N_("Un aviso no llegó"),
         "webhook_disabled": N_("Un sistema se apagó"),

@@ -94,7 +94,7 @@ def about_disabled(webhook_id: str, organization_id: str, now: datetime) -> Mess
 
 
 def about_subject(told: Told, subject: str, time: datetime) -> Message:
-    """Of an invitation, a contact, a receipt or an anomaly."""
+    """Of an invitation, a contact, a receipt, an anomaly or an emergency access."""
     return Message(
         derived_id(f"{subject}/{time.isoformat()}", told),
         told.audience,

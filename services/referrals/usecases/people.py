@@ -16,6 +16,7 @@ from services.referrals.domain.consent import DEFAULT, Grant, Receipt
 from services.referrals.domain.openings import READING
 from services.referrals.domain.person import NOBODY_CALLS, Coarse, FieldGroup, Identity, Person, SafeContact, age_band
 from services.referrals.domain.referral import Actor
+from services.referrals.store import emergencies
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.openings import Openings
@@ -112,7 +113,9 @@ class People:
             Entry("read_safe_contact", referral.person_id, referral.need_code, (FieldGroup.CONTACT.value, f"referral:{referral.id}"))
         )
         person = self._referrals.party(tx, caller, referral)
-        plan = self._files.safe_contact(tx, self._referrals.contact_grant(tx, caller, now, referral, person))
+        grant = self._referrals.contact_grant(tx, caller, now, referral, person)
+        trail[-1] = replace(trail[-1], detail_codes=trail[-1].detail_codes + grant.basis)
+        plan = self._files.safe_contact(tx, grant)
         if plan is None:
             raise Conflict("safe_contact_missing")
         self._openings.admit(tx, caller, now, person.id)
@@ -135,6 +138,7 @@ class People:
         check.done()
         trail.append(Entry("open_identity", identifier, purpose, tuple(sorted(group.value for group in groups))))
         grant = self._referrals.grant(tx, caller, now, identifier, purpose, groups, referral_id)
+        trail[-1] = replace(trail[-1], detail_codes=trail[-1].detail_codes + grant.basis)
         self._openings.admit(tx, caller, now, identifier)
         return self._files.identity(tx, grant).only(groups)
 
@@ -197,6 +201,7 @@ class People:
             self._referrals.withdraw_consent(tx, actor_of(caller), now, receipt.person_id, receipt.id)
             trail.append(Entry("withdraw_consent", receipt.person_id, "", (f"receipt:{receipt.id}",)))
             elevate_to_system_scope(tx)  # whether it was the last one a recipient, who may say it for her, does not see
+            self._end_emergencies(tx, now, receipt.person_id, receipt.recipient_organization_id)
             if not any(each.is_live(now) for each in self._receipts.of_person(tx, receipt.person_id)):
                 self._plans.end_with_consent(tx, receipt.person_id, now)
         return receipt
@@ -209,9 +214,17 @@ class People:
         for receipt in ended:
             receipt.withdraw(now)
             self._receipts.change(tx, receipt, "withdrawn")
+        self._end_emergencies(tx, now, person_id, "")
         self._referrals.withdraw_consent(tx, actor, now, person_id)
         self._plans.end_with_consent(tx, person_id, now)
         trail.append(Entry("withdraw_consent", person_id, "", tuple(f"receipt:{receipt.id}" for receipt in ended)))
+
+    @staticmethod
+    def _end_emergencies(tx: Transaction, now: datetime, person_id: str, organization_id: str) -> None:
+        """Whom she took something back from opens nothing more of her, on no ground."""
+        for emergency in emergencies.open_of_person(tx, person_id, organization_id):
+            emergency.end(now)
+            emergencies.change(tx, emergency, "ended", now)
 
     def _held(self, tx: Transaction, identifier: str) -> Receipt:
         """A receipt to change: in the person's turn."""

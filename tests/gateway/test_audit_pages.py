@@ -145,5 +145,6 @@ def test_who_can_open_nothing_of_a_live_referral_may_declare_an_emergency_and_th
     played.answers["ListEmergencies"] = em.ListEmergenciesResponse(emergencies=[emergency(live=True, worker_id=OWN)])
     page = client.get(f"/referrals/{ID}").text
     assert "Elegir qué abrir" in page
+    assert "Acceso de emergencia: se abre solo lo que hace falta" in page
     assert 'value="health"' in page
     assert 'value="exploitation"' not in page

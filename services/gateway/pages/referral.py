@@ -107,6 +107,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
     )
     probation = is_on_probation(seen)
     plan, no_plan = safe_contact(referral, filled)
+    groups, in_emergency = ([], False) if probation else openable(referral)
     allowed = [verb for verb in referral.allowed_verbs if verb in step_forms.STEPS]
     return render_template(
         "referral.html",
@@ -120,7 +121,8 @@ def render(referral: r.Referral, filled: Filled) -> str:
         alternatives=alternatives(referral) if {"decline", "reroute"} & set(allowed) else [],
         colleagues=colleagues() if {"accept", "assign"} & set(allowed) else [],
         group_needs=group_needs(referral.need_code),
-        openable=[] if probation else openable(referral),
+        openable=groups,
+        in_emergency=in_emergency,
         probation=probation,
         plan=plan,
         no_plan=no_plan,
@@ -152,21 +154,22 @@ def safe_contact(referral: r.Referral, filled: Filled) -> tuple[p.SafeContact | 
         return None, words.word("no_plan", refusal.reason) if refusal.reason in vocabulary.TABLES["no_plan"] else ""
 
 
-def openable(referral: r.Referral) -> list[tuple[str, str]]:
-    """The field groups that this reader may open now: of one's own file all, of another's what the receipt names. The service decides again."""
+def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], bool]:
+    """The field groups that this reader may open now, and whether in an emergency: of one's own file all, of another's what the receipt names. The service
+    decides again."""
     groups = [(code, word) for code, word in words.options("field_group") if code != "notes"]  # those are in the history
     if not may_open():
-        return []
+        return [], False
     if referral.side == r.SIDE_SENDER:
-        return groups
+        return groups, False
     if not referral.live:
-        return []
+        return [], False
     try:
         receipt = clients().people.GetReceipt(p.GetReceiptRequest(id=referral.receipt_id))
     except Refusal:
-        return []
+        return [], False
     named = {words.code("field_group", group) for group in receipt.field_groups} if receipt.live else opened_in_emergency(referral)
-    return [(code, word) for code, word in groups if code in named]
+    return [(code, word) for code, word in groups if code in named], not receipt.live
 
 
 def opened_in_emergency(referral: r.Referral) -> frozenset[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench import facts, fair, growth, live, local_stack, pages, search, trail, transitions
+from bench import facts, fair, growth, live, local_stack, pages, readings, search, trail, transitions
 from bench.figures import BY_NAME, Measured, table
 from tests.parts.local_stack import LocalStack
 
@@ -21,6 +21,7 @@ PARTS = {
     "live": live.measure,
     "relay": facts.measure_relay,
     "trail": trail.measure,
+    "readings": readings.measure,
     "fair": fair.measure,
     "growth": growth.measure,
     "search": search.measure,

@@ -31,6 +31,9 @@ def measure(_stack: LocalStack) -> list[Measured]:
             database.execute("SELECT FROM audit_head FOR UPDATE")
             database.execute(_FILL, {"every": ROWS // HERS, "person": person, "rows": ROWS})
             database.execute("UPDATE audit_head SET sequence = (SELECT max(sequence) FROM audit)")
+            database.execute(
+                "UPDATE anomalies_looked SET sequence = (SELECT max(sequence) FROM audit)"
+            )  # nobody is to look it through meanwhile
         with stack.database("referrals") as database:
             database.execute("ANALYZE audit")
         took = [_whole_list(cast, person) for _ in range(ASKED)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench import facts, fair, growth, live, local_stack, pages, rotation, search, trail, transitions
+from bench import facts, fair, growth, live, local_stack, pages, readings, rotation, search, trail, transitions
 from bench.figures import BY_NAME, Measured, table
 from tests.parts.local_stack import LocalStack
 
@@ -22,6 +22,7 @@ PARTS = {
     "relay": facts.measure_relay,
     "trail": trail.measure,
     "rotation": rotation.measure,
+    "readings": readings.measure,
     "fair": fair.measure,
     "growth": growth.measure,
     "search": search.measure,

@@ -41,6 +41,7 @@ FIGURES = (
     Figure("commit_to_webhook_ms_p99", "ms", 60),
     Figure("relay_per_s", "1/s", None),
     Figure("audit_verify_rows_per_s", "1/s"),
+    Figure("readings_ms_p99", "ms", 1000),
     Figure("page_ms_p99", "ms", 50),
     Figure("page_kb_max", "kB", 30),
     Figure("live_core_percent", "%", 10),

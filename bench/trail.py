@@ -11,7 +11,7 @@ from tests.parts.local_stack import LocalStack
 ROWS, CHUNK = 100_000, 500  # a row of the head has so many versions until the end of its transaction, and each is passed over
 _FILL = (
     "INSERT INTO audit (time, actor_kind, actor_id, organization_id, action, object_id, purpose_code, detail_codes, allowed)"
-    " SELECT now(), 'worker', md5(n::text), md5((n %% 50)::text), 'open_identity', md5((-n)::text), 'HOU.EMG', '{contact,identity}', true"
+    " SELECT now(), 'worker', md5(n::text), md5((n %% 50)::text), 'get_referral', md5((-n)::text), 'HOU.EMG', '{contact,identity}', true"
     " FROM generate_series(%s::int + 1, %s) AS n"
 )
 

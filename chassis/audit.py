@@ -98,6 +98,40 @@ def readings(tx: Transaction, object_id: str, actions: Sequence[str], *, limit: 
     ).fetchall()
 
 
+def search(
+    tx: Transaction,
+    *,
+    object_id: str = "",
+    actor_id: str = "",
+    organization_id: str = "",
+    action: str = "",
+    start: datetime | None = None,
+    end: datetime | None = None,
+    refused: bool = False,
+    limit: int,
+    before: int | None = None,
+) -> list[dict[str, Any]]:
+    """Rows of the trail, newest first; what is empty does not narrow it. `before` is a sequence to go on from."""
+    return tx.execute(
+        "SELECT sequence, time, actor_kind, actor_id, organization_id, action, object_id, purpose_code, detail_codes, allowed, reason FROM audit"
+        " WHERE (%(object_id)s = '' OR object_id = %(object_id)s) AND (%(actor_id)s = '' OR actor_id = %(actor_id)s)"
+        " AND (%(organization_id)s = '' OR organization_id = %(organization_id)s) AND (%(action)s = '' OR action = %(action)s)"
+        " AND (%(start)s::timestamptz IS NULL OR time >= %(start)s) AND (%(end)s::timestamptz IS NULL OR time < %(end)s)"
+        " AND (NOT %(refused)s OR NOT allowed) AND (%(before)s::bigint IS NULL OR sequence < %(before)s) ORDER BY sequence DESC LIMIT %(limit)s",
+        {
+            "object_id": object_id,
+            "actor_id": actor_id,
+            "organization_id": organization_id,
+            "action": action,
+            "start": start,
+            "end": end,
+            "refused": refused,
+            "limit": limit,
+            "before": before,
+        },
+    ).fetchall()
+
+
 def head(tx: Transaction) -> Head:
     """The last row, as the database keeps it apart."""
     row = tx.execute("SELECT sequence, hash FROM audit_head").fetchone()

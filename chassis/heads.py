@@ -50,10 +50,16 @@ class Heads:
         self._said = START  # the greatest that was, of this epoch
         self._checked: Head | None = None  # the last row of our trail that fitted
         self._epoch = 0
+        self._witnessed: dict[int, set[bytes]] = {}
 
     def loop(self) -> Loop:
         """The loop that turns it."""
         return Loop("audit-heads", self._work, waits_for=(BrokerLost,), limit=3 * _EVERY)
+
+    @property
+    def witnessed(self) -> dict[int, set[bytes]]:
+        """The heads of ours that the topic held when this process began, of this epoch, and those said since, by their sequence: a week, and a minute each."""
+        return dict(self._witnessed)
 
     def _work(self, loop: Loop) -> None:
         pause = _FIRST
@@ -104,8 +110,10 @@ class Heads:
         with self._database.transaction(SYSTEM) as tx:
             epoch, head = outbox.meet_store(tx, self._clock), audit.head(tx)
             if epoch != self._epoch:  # a store that was restored begins where its copy ended
-                self._epoch, self._said, self._checked = epoch, START, None
+                self._epoch, self._said, self._checked, self._witnessed = epoch, START, None, {}
             said = {self._said, *(Head(fact.version, _hash(fact)) for fact in self._heard if fact.epoch == epoch)}
+            for one in said - {START}:
+                self._witnessed.setdefault(one.sequence, set()).add(one.hash)
             latest = max(said, key=lambda one: one.sequence)
             findings = _against(tx, said)
             # Rows that came since the last look; what a chunk leaves is looked at the next time.

@@ -77,4 +77,6 @@ def _batch(tx: Transaction, keyring: Keyring, place: Sealed, after: Sequence[str
 def _older(place: Sealed, keyring: Keyring) -> str:
     """Of a column that is there: not begun with the mark of the newest key. Hexadecimal digits of ours, never what anybody sent."""
     mark = keyring.mark
-    return f"{place.column} IS NOT NULL AND substring({place.column} FROM 1 FOR {len(mark)}) <> '\\x{mark.hex()}'::bytea"
+    return (
+        f"({place.where}) AND {place.column} IS NOT NULL AND substring({place.column} FROM 1 FOR {len(mark)}) <> '\\x{mark.hex()}'::bytea"
+    )

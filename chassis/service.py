@@ -33,6 +33,7 @@ class Parts:
     verifier: Verifier
     database: Database
     broker: Broker
+    heads: Heads
     key_check: KeyCheck
 
     def server(self, servicers: Sequence[Servicer]) -> Server:
@@ -44,13 +45,12 @@ class Parts:
 
     def loops(self, sweep: Callable[[Transaction, datetime], object]) -> list[Loop]:
         """What goes on in the background of every service: it checks its keys, tells facts, tells them again, forgets what is over (`sweep`), and witnesses trails."""
-        trusted = keys.trusted_signers(self.settings.keys)
         return [
             Relay(self.name, self.topic, self.database, self.broker, self.signer, self.clock).loop(),
             Replays(self.name, self.topic, self.database, self.broker).loop(),
             self.key_check.loop(),
             Sweeper(self.database, self.clock, sweep).loop(),
-            Heads(self.name, self.database, self.broker, self.signer, trusted, self.clock).loop(),
+            self.heads.loop(),
         ]
 
     def run(self, server: Server, loops: Sequence[Loop]) -> int:
@@ -70,4 +70,5 @@ def make(
     verifier = Verifier(partial(keys.all_verifying, settings.keys, "tokens"), f"enlace.{name}", clock)
     database = Database(settings.database_url, view_of=view_of)
     broker = Broker(settings, [topic, *hears, REPLAYS, heads.TOPIC])
-    return Parts(name, topic, settings, clock, keyring, signer, verifier, database, broker, KeyCheck(database, keyring))
+    witnesses = Heads(name, database, broker, signer, keys.trusted_signers(settings.keys), clock)
+    return Parts(name, topic, settings, clock, keyring, signer, verifier, database, broker, witnesses, KeyCheck(database, keyring))

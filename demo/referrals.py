@@ -13,6 +13,7 @@ from demo.network import Network, id_of
 from demo.pilot import pilot
 from demo.secret_words import Words
 from demo.story import File, Story
+from services.referrals.domain.openings import AN_HOUR
 from services.referrals.store import enquiries as enquiry_book
 from services.referrals.store import referrals
 from services.referrals.store.contacts import Contacts
@@ -20,6 +21,7 @@ from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.calendar import CountryCalendar
 from services.referrals.usecases.contacts import HASHER
+from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.pathways import Pathways, shipped
 from services.referrals.usecases.people import People
 from services.referrals.usecases.plans import Plans
@@ -35,7 +37,8 @@ def fill(database: Database, directory: Path, network: Network, words: Words, no
     files, book = Files(keyring), Contacts(keyring)
     receipts = Receipts(Signer(keys.signing(directory, f"facts.{NAME}")))
     walked = Plans(files, Pathways(shipped()))
-    people = People(files, Referrals(files, receipts, walked, Policies()), receipts, walked)
+    openings = Openings(AN_HOUR)
+    people = People(files, Referrals(files, receipts, walked, Policies(), openings), receipts, walked, openings)
     calendar = CountryCalendar("NI")
     with database.transaction(SYSTEM, timeout=30) as tx:
         if tx.execute("SELECT 1 FROM contacts WHERE id = %s", (id_of("contact", "tonight"),)).fetchone():

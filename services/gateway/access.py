@@ -20,6 +20,7 @@ SENDERS = frozenset({"worker", "operator"})
 LINE = frozenset({"operator"})
 MANAGERS = frozenset({"manager"})
 NETWORK = frozenset({"coordinator"})
+AUDITORS = frozenset({"auditor"})
 View = TypeVar("View", bound=Callable[..., Any])
 
 

@@ -28,10 +28,14 @@ from chassis import errors
 from protos.notifications.v1 import notifications_pb2, notifications_pb2_grpc
 from protos.partners.v1 import directory_pb2, directory_pb2_grpc, members_pb2, members_pb2_grpc
 from protos.referrals.v1 import (
+    audit_pb2,
+    audit_pb2_grpc,
     campaigns_pb2,
     campaigns_pb2_grpc,
     contacts_pb2,
     contacts_pb2_grpc,
+    emergencies_pb2,
+    emergencies_pb2_grpc,
     enquiries_pb2,
     enquiries_pb2_grpc,
     erasures_pb2,
@@ -63,6 +67,8 @@ FILES = (
     plans_pb2.DESCRIPTOR,
     enquiries_pb2.DESCRIPTOR,
     erasures_pb2.DESCRIPTOR,
+    audit_pb2.DESCRIPTOR,
+    emergencies_pb2.DESCRIPTOR,
     notifications_pb2.DESCRIPTOR,
 )
 
@@ -262,6 +268,8 @@ class Clients:
         self.campaigns = campaigns_pb2_grpc.CampaignsStub(asked["referrals"])
         self.enquiries = enquiries_pb2_grpc.EnquiriesStub(asked["referrals"])
         self.erasures = erasures_pb2_grpc.ErasuresStub(asked["referrals"])
+        self.audit = audit_pb2_grpc.AuditStub(asked["referrals"])
+        self.emergencies = emergencies_pb2_grpc.EmergenciesStub(asked["referrals"])
         self.references = contacts_pb2_grpc.ReferencesStub(asked["referrals"])
         self.plans = plans_pb2_grpc.PlansStub(asked["referrals"])
         self.notifications = notifications_pb2_grpc.NotificationsStub(asked["notifications"])

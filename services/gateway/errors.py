@@ -43,7 +43,8 @@ def refused(refusal: errors.Refusal) -> AnyResponse:
             _("Se guardó la primera vez, con otros datos. Vuelva a abrir la página para ver cómo quedó."),
         )
     if isinstance(refusal, errors.Exhausted):
-        response = page(429, _("Demasiados intentos"), words.wait(refusal.retry_after))
+        much = _("Demasiados expedientes en una hora") if refusal.reason == "opening_quota" else _("Demasiados intentos")
+        response = page(429, much, words.wait(refusal.retry_after))
         response.headers["Retry-After"] = str(max(1, round(refusal.retry_after)))
         return response
     if isinstance(refusal, errors.Unavailable):

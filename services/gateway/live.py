@@ -31,7 +31,6 @@ MOST = 500  # watch tokens that a service takes at once
 # Closed after each answer: hundreds of connections that are kept would cost more at each turn of the server than the few that come anew.
 _HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Connection": "close"}
 _NETWORK = ("coordinator", "auditor")
-_BELL = ("worker", "operator", "manager", "coordinator")
 
 
 class Answer(NamedTuple):
@@ -123,13 +122,8 @@ def _text(answer: Answer) -> str:
 
 
 def _group(who: session.SignedIn) -> str:
-    """Those for whom something changes at the same time: an organisation's workers; apart those of them who see the network, or have no messages."""
-    return "/".join([who.organization_id, *(role for role in _NETWORK if role in who.roles), *(["bell"] if has_bell(who) else [])])
-
-
-def has_bell(who: session.SignedIn) -> bool:
-    """Whether messages come to her."""
-    return who.may(*_BELL)
+    """Those for whom something changes at the same time: an organisation's workers; apart those of them who see the network."""
+    return "/".join([who.organization_id, *(role for role in _NETWORK if role in who.roles)])
 
 
 def live() -> Live:

@@ -18,7 +18,7 @@ from chassis import wire
 from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2
 from protos.partners.v1 import directory_pb2, members_pb2
-from protos.referrals.v1 import contacts_pb2, enquiries_pb2, people_pb2, plans_pb2, referrals_pb2
+from protos.referrals.v1 import audit_pb2, contacts_pb2, enquiries_pb2, people_pb2, plans_pb2, referrals_pb2
 from services.gateway import i18n, vocabulary
 from services.gateway.i18n import gettext as _
 from services.gateway.vocabulary import departments
@@ -55,6 +55,7 @@ ENUMS: Mapping[str, Any] = {
         contacts_pb2,
         enquiries_pb2,
         plans_pb2,
+        audit_pb2,
         notifications_pb2,
     )
     for enum in module.DESCRIPTOR.enum_types_by_name.values()

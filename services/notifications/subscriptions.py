@@ -24,7 +24,9 @@ def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
             hear.referral(tx, fact, clock.now(), public_url=public_url, by_email=by_email)
         elif wire.verb_of(fact, "enquiry"):
             hear.enquiry(tx, fact, clock.now(), public_url=public_url, by_email=by_email)
-        elif name := next((name for name in ("contact", "callback", "receipt", "erasure") if wire.verb_of(fact, name)), ""):
+        elif name := next(
+            (name for name in ("contact", "callback", "receipt", "erasure", "anomaly", "emergency") if wire.verb_of(fact, name)), ""
+        ):
             hear.subject(tx, fact, name, clock.now(), by_email=by_email)
         else:
             raise NewerKind

@@ -82,13 +82,8 @@ def urgency_name(said: referrals_facts_pb2.EnquiryFact) -> str:
 
 
 def organization_of(fact: Fact, name: str) -> str:
-    """Whose a contact, a call that is owed, a receipt or an erasure is; empty where the fact does not say it."""
-    body: Any = {
-        "contact": referrals_facts_pb2.ContactFact,
-        "callback": referrals_facts_pb2.CallbackFact,
-        "receipt": referrals_facts_pb2.ReceiptFact,
-        "erasure": referrals_facts_pb2.ErasureFact,
-    }[name]
+    """Whose a contact, a call that is owed, a receipt, an erasure or an anomaly is; empty where the fact does not say it."""
+    body: Any = getattr(referrals_facts_pb2, f"{name.capitalize()}Fact")
     return getattr(body.FromString(fact.payload), "organization_id", "")
 
 

@@ -1,6 +1,7 @@
 """Starts the referrals service: every object is made here, once, in reading order."""
 
 import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,10 +21,23 @@ from chassis.sealing import Keyring, Signer
 from chassis.subscriber import Subscriber
 from chassis.tokens import Verifier
 from chassis.wire import PageTokens, ResumeTokens, WatchTokens
-from protos.referrals.v1 import campaigns_pb2, contacts_pb2, enquiries_pb2, erasures_pb2, people_pb2, plans_pb2, referrals_pb2
+from protos.referrals.v1 import (
+    audit_pb2,
+    campaigns_pb2,
+    contacts_pb2,
+    emergencies_pb2,
+    enquiries_pb2,
+    erasures_pb2,
+    people_pb2,
+    plans_pb2,
+    referrals_pb2,
+)
 from services.referrals import config, subscriptions, wire
+from services.referrals.domain.openings import AN_HOUR
+from services.referrals.rpc.audit import AuditServicer
 from services.referrals.rpc.campaigns import CampaignsServicer
 from services.referrals.rpc.contacts import ContactsServicer, ReferencesServicer
+from services.referrals.rpc.emergencies import EmergenciesServicer
 from services.referrals.rpc.enquiries import EnquiriesServicer
 from services.referrals.rpc.erasures import ErasuresServicer
 from services.referrals.rpc.figures import StatisticsServicer
@@ -31,6 +45,7 @@ from services.referrals.rpc.people import PeopleServicer
 from services.referrals.rpc.plans import PlansServicer
 from services.referrals.rpc.referrals import ReferralsServicer
 from services.referrals.store import contacts as contact_book
+from services.referrals.store import emergencies as emergency_book
 from services.referrals.store import enquiries as enquiry_book
 from services.referrals.store.contact_notes import ContactNotes
 from services.referrals.store.contacts import Contacts as ContactBook
@@ -38,17 +53,21 @@ from services.referrals.store.members import view_of
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases import erasures
+from services.referrals.usecases.anomalies import Anomalies
 from services.referrals.usecases.callbacks import Callbacks
 from services.referrals.usecases.contacts import OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, References
 from services.referrals.usecases.deadlines import DeadlineScheduler
+from services.referrals.usecases.emergencies import Emergencies
 from services.referrals.usecases.enquiries import OF_A_LOOKER, Enquiries
 from services.referrals.usecases.erasing import Erasing
 from services.referrals.usecases.names import OF_A_SEARCHER, NameNoter, Names
+from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.pathways import Pathways, shipped
 from services.referrals.usecases.people import People
 from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.policies import Policies
 from services.referrals.usecases.referrals import Referrals, check_standing
+from services.referrals.usecases.trail import TrailBook
 from services.referrals.usecases.watch import Watch
 
 NAME = "referrals"
@@ -71,10 +90,11 @@ def main() -> None:
 def serve() -> None:
     """Runs until SIGTERM."""
     log.setup(NAME)
-    sys.exit(run(config.load()))
+    settings = config.load()
+    sys.exit(run(settings.service, settings.openings_an_hour))
 
 
-commands.add_to(main, NAME, config.load, KEYS, MIGRATIONS, SEALED)
+commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS, SEALED)
 
 
 @dataclass(frozen=True)
@@ -88,26 +108,40 @@ class Made:
     contacts: Contacts
     enquiries: Enquiries
     names: NameNoter
+    openings: Openings
+    anomalies: Anomalies
+    emergencies: Emergencies
     watch: Watch
 
 
-def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifier, clock: Clock) -> Made:
-    """Stores, use cases, servicers."""
+def make(
+    database: Database,
+    keyring: Keyring,
+    signer: Signer,
+    verifier: Verifier,
+    clock: Clock,
+    openings_an_hour: int = AN_HOUR,
+    witnessed: Callable[[], Mapping[int, Iterable[bytes]]] = dict,
+) -> Made:
+    """Stores, use cases, servicers; `witnessed` are the heads of the trail that were said."""
     files, book = Files(keyring), ContactBook(keyring)
     receipts = Receipts(signer)
     pathways = Pathways(shipped())
     plans = Plans(files, pathways)
     policies = Policies()
-    referrals = Referrals(files, receipts, plans, policies)
-    people = People(files, referrals, receipts, plans)
+    openings = Openings(openings_an_hour)
+    referrals = Referrals(files, receipts, plans, policies, openings)
+    people = People(files, referrals, receipts, plans, openings)
     erasing = Erasing(files, people, referrals)
     notes, callbacks = ContactNotes(keyring, files), Callbacks(files)
-    contacts = Contacts(book, notes, files, policies)
+    contacts = Contacts(book, notes, files, policies, openings)
     pins = Guesses(database, keyring, "pin", OF_A_REFERENCE, OF_AN_ADDRESS)
     references = References(book, notes, files, receipts, referrals, people, contacts, callbacks, pins, clock)
     names = Names(files, Guesses(database, keyring, "name", OF_A_SEARCHER, OF_A_SEARCHER), clock)
     enquiries = Enquiries(files, Guesses(database, keyring, "enquiry", OF_A_LOOKER, OF_A_LOOKER), clock, policies)
     watch = Watch(database)
+    anomalies = Anomalies(database, clock)
+    emergencies = Emergencies(files, referrals, openings)
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     servicers = [
         Servicer(
@@ -131,16 +165,30 @@ def make(database: Database, keyring: Keyring, signer: Signer, verifier: Verifie
             (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesServicer(references)),
             (enquiries_pb2.DESCRIPTOR.services_by_name["Enquiries"], EnquiriesServicer(enquiries, pages)),
             (erasures_pb2.DESCRIPTOR.services_by_name["Erasures"], ErasuresServicer(erasing)),
+            (audit_pb2.DESCRIPTOR.services_by_name["Audit"], AuditServicer(TrailBook(witnessed), anomalies, pages)),
+            (emergencies_pb2.DESCRIPTOR.services_by_name["Emergencies"], EmergenciesServicer(emergencies, pages)),
             (plans_pb2.DESCRIPTOR.services_by_name["Plans"], PlansServicer(plans, pathways, pages)),
         )
     ]
-    return Made(servicers, referrals, people, erasing, contacts, enquiries, NameNoter(files, database, clock), watch)
+    return Made(
+        servicers,
+        referrals,
+        people,
+        erasing,
+        contacts,
+        enquiries,
+        NameNoter(files, database, clock),
+        openings,
+        anomalies,
+        emergencies,
+        watch,
+    )
 
 
-def run(settings: ServiceSettings) -> int:
+def run(settings: ServiceSettings, openings_an_hour: int) -> int:
     """Makes and runs everything."""
     parts = service.make(NAME, wire.TOPIC, settings, hears=[subscriptions.TOPIC, erasures.TOPIC], view_of=view_of)
-    made = make(parts.database, parts.keyring, parts.signer, parts.verifier, parts.clock)
+    made = make(parts.database, parts.keyring, parts.signer, parts.verifier, parts.clock, openings_an_hour, lambda: parts.heads.witnessed)
     server = parts.server(made.servicers)
     loops = [
         *parts.loops(guesses.forget),
@@ -160,8 +208,10 @@ def run(settings: ServiceSettings) -> int:
         DeadlineScheduler(made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries").loop(),
         DeadlineScheduler(made.contacts, parts.database, parts.clock, contact_book.next_time, "contacts").loop(),
         erasures.Erasures(made.erasing, parts.database, parts.broker, parts.signer, parts.clock).loop(),
+        DeadlineScheduler(made.emergencies, parts.database, parts.clock, emergency_book.next_time, "emergencies").loop(),
         made.names.loop(),
         made.watch.loop(),
+        made.anomalies.loop(),
     ]
     return parts.run(server, loops)
 

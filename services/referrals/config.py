@@ -1,11 +1,24 @@
-"""Settings of the referrals service: the common ones only."""
+"""Settings of the referrals service; each has a default that runs embedded."""
 
-from chassis.config import ServiceSettings, Settings, service_settings
+from dataclasses import dataclass
+
+from chassis.config import ServiceSettings, Settings, WrongSettings, service_settings
+from services.referrals.domain.openings import AN_HOUR
 
 
-def load() -> ServiceSettings:
-    """From the environment; every wrong one is said at once."""
+@dataclass(frozen=True)
+class ReferralsSettings:
+    """What it needs beside what every service needs."""
+
+    service: ServiceSettings
+    openings_an_hour: int
+
+
+def load() -> ReferralsSettings:
+    """From the environment; raises WrongSettings with all that is wrong."""
     settings = Settings()
-    loaded = service_settings(settings)
+    loaded = ReferralsSettings(service_settings(settings), settings.number("ENLACE_OPENINGS_AN_HOUR", AN_HOUR))
     settings.done()
+    if loaded.openings_an_hour < 1:
+        raise WrongSettings("wrong settings: ENLACE_OPENINGS_AN_HOUR must be 1 at least")
     return loaded

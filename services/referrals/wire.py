@@ -8,14 +8,26 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 
 from chassis.outbox import Fact
+from chassis.tokens import Caller
 from chassis.wire import EnumCodec, etag, moment, number, numbers, timestamp, word
-from protos.referrals.v1 import contacts_pb2, enquiries_pb2, erasures_pb2, facts_pb2, people_pb2, referrals_pb2
+from protos.referrals.v1 import (
+    audit_pb2,
+    contacts_pb2,
+    emergencies_pb2,
+    enquiries_pb2,
+    erasures_pb2,
+    facts_pb2,
+    people_pb2,
+    referrals_pb2,
+)
+from services.referrals.domain.anomaly import Anomaly, AnomalyKind
 from services.referrals.domain.callback import Callback
 from services.referrals.domain.chain import Link
 from services.referrals.domain.codes import short_code
 from services.referrals.domain.consent import Receipt
 from services.referrals.domain.contact import Contact, LaterNote
 from services.referrals.domain.deadline import Deadline, DeadlineKind, Urgency
+from services.referrals.domain.emergency import EmergencyAccess
 from services.referrals.domain.enquiry import Enquiry, EnquiryEvent
 from services.referrals.domain.erasure import Erasure
 from services.referrals.domain.lifecycle import CAME_BACK, LIVE, Side, State
@@ -25,6 +37,7 @@ from services.referrals.domain.triage import Triage
 
 TOPIC = "enlace.referrals.v1"
 STATES, URGENCIES = EnumCodec(referrals_pb2.State, State), EnumCodec(referrals_pb2.Urgency, Urgency)
+ANOMALIES = EnumCodec(audit_pb2.AnomalyKind, AnomalyKind)
 CLOCKS, GROUPS = EnumCodec(referrals_pb2.ClockKind, DeadlineKind), EnumCodec(people_pb2.FieldGroup, FieldGroup)
 
 
@@ -155,6 +168,34 @@ def erasure_of(fact: Fact) -> Erasure:
         confirmed_by_worker_id=said.confirmed_by_worker_id,
         erase_time=moment(said, "erase_time"),
     )
+
+
+def anomaly_fact(anomaly: Anomaly) -> Fact:
+    """noted: it is told once."""
+    message = facts_pb2.AnomalyFact(
+        anomaly_id=anomaly.id,
+        kind_code=anomaly.kind.value,
+        worker_id=anomaly.worker_id,
+        organization_id=anomaly.organization_id,
+        count=anomaly.count,
+    )
+    return Fact(anomaly.id, 1, "enlace.anomaly.noted.v1", message.SerializeToString(), anomaly.create_time)
+
+
+def emergency_fact(emergency: EmergencyAccess, verb: str, time: datetime) -> Fact:
+    """opened, ended, reviewed or review_overdue."""
+    message = facts_pb2.EmergencyFact(
+        emergency_id=emergency.id,
+        person_id=emergency.person_id,
+        referral_id=emergency.referral_id,
+        organization_id=emergency.file_organization_id,
+        opened_by_organization_id=emergency.organization_id,
+        opened_by_worker_id=emergency.worker_id,
+        reason_code=emergency.reason_code,
+        end_time=timestamp(emergency.end_time),
+        review_due_time=timestamp(emergency.review_due_time),
+    )
+    return Fact(emergency.id, emergency.version, f"enlace.emergency.{verb}.v1", message.SerializeToString(), time)
 
 
 # Messages
@@ -442,4 +483,44 @@ def callback_message(callback: Callback, reference_hint: str, person_id: str) ->
         outcome_code=number(contacts_pb2.CallbackOutcome, callback.outcome_code),
         reference_hint=reference_hint,
         person_id=person_id,
+    )
+
+
+def anomaly_message(anomaly: Anomaly) -> audit_pb2.Anomaly:
+    """Something unusual, as the auditor has it."""
+    return audit_pb2.Anomaly(
+        id=anomaly.id,
+        etag=etag(anomaly.version),
+        kind=ANOMALIES.number(anomaly.kind),
+        worker_id=anomaly.worker_id,
+        organization_id=anomaly.organization_id,
+        day=anomaly.day.isoformat(),
+        count=anomaly.count,
+        create_time=timestamp(anomaly.create_time),
+        review_time=timestamp(anomaly.review_time),
+        reviewed_by_worker_id=anomaly.reviewed_by_worker_id,
+        review_code=number(audit_pb2.ReviewOutcome, anomaly.review_code),
+    )
+
+
+def emergency_message(emergency: EmergencyAccess, caller: Caller, now: datetime, note: str = "") -> emergencies_pb2.Emergency:
+    """An emergency access as this caller may see it: who steers or checks the network hears no person's id."""
+    party = caller.organization_id in (emergency.organization_id, emergency.file_organization_id)
+    return emergencies_pb2.Emergency(
+        id=emergency.id,
+        etag=etag(emergency.version),
+        person_id=emergency.person_id if party and not (caller.has("COORDINATOR") or caller.has("AUDITOR")) else "",
+        referral_id=emergency.referral_id,
+        organization_id=emergency.organization_id,
+        worker_id=emergency.worker_id,
+        file_organization_id=emergency.file_organization_id,
+        reason_code=number(referrals_pb2.OverrideReason, emergency.reason_code),
+        note=note,
+        create_time=timestamp(emergency.create_time),
+        end_time=timestamp(emergency.end_time),
+        live=not emergency.ended and emergency.is_live(now),
+        review_due_time=timestamp(emergency.review_due_time),
+        review_time=timestamp(emergency.review_time),
+        reviewed_by_worker_id=emergency.reviewed_by_worker_id,
+        review_code=number(audit_pb2.ReviewOutcome, emergency.review_code),
     )

@@ -32,6 +32,8 @@ STUBS = (
     "campaigns",
     "enquiries",
     "erasures",
+    "audit",
+    "emergencies",
     "references",
     "notifications",
     "webhooks",

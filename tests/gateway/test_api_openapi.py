@@ -66,7 +66,7 @@ def test_every_route_of_the_api_is_in_the_document_and_names_its_right(api: Flas
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert routes == set(METHODS)
-    known = {*OPEN, "any worker", "manager", "coordinator", "manager or coordinator", *SCOPES}
+    known = {*OPEN, "any worker", "manager", "coordinator", "auditor", "manager or coordinator", *SCOPES}
     for place, operation in METHODS.items():
         assert operation["x-right"] in known, place
         assert ("security" in operation) == (operation["x-right"] in OPEN), place
@@ -174,8 +174,8 @@ def test_the_guides_way_to_check_a_webhook_works() -> None:
 
 
 def test_every_kind_that_a_webhook_is_told_of_is_in_the_document() -> None:
-    """The service keeps the list; message_undeliverable is for the coordination's inbox alone."""
-    kinds = {kind for kind in BY_KIND if kind != "message_undeliverable"}
+    """The service keeps the list; two are for the inbox of the coordination or the auditors alone."""
+    kinds = BY_KIND.keys() - {"message_undeliverable", "anomaly_noted"}
     assert DOCUMENT["webhooks"].keys() == kinds | {"webhook_test"}
     types = {name: data_of(name)["properties"]["type"]["const"] for name in DOCUMENT["webhooks"]}
     assert {kind: types[kind] for kind in kinds if BY_KIND[kind].verb} == {
@@ -347,7 +347,10 @@ def test_every_binding_of_the_contract_is_a_route_with_the_right_of_its_rpc_and_
     assert there.keys() == bound.keys()
     for place, operation in there.items():
         rules = contract.rules(bound[place].rpc)
-        roles = {"any worker": "WORKER" in rules.roles, "manager": "MANAGER" in rules.roles, "coordinator": "COORDINATOR" in rules.roles}
+        roles = {
+            "any worker": "WORKER" in rules.roles,
+            **{role.lower(): role in rules.roles for role in ("MANAGER", "COORDINATOR", "AUDITOR")},
+        }
         if rules.public or rules.scope:
             assert operation["x-right"] in (("public", "reference and PIN") if rules.public else (rules.scope,)), place
         else:

@@ -16,7 +16,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from chassis import errors
-from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import referrals_pb2 as r
@@ -25,7 +24,7 @@ from services.gateway.gates import THREADS
 from services.gateway.live import FRESH_SECONDS, KEPT_SECONDS, LEFT_SECONDS, RENEW_SECONDS, Answer, Live
 from services.gateway.session import SignedIn
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, routes, signed_in
+from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, routes
 from tests.gateway.served_gateway import NAMES, Gateway, Service, crowd, hanging
 from tests.parts.local_stack import until
 
@@ -252,13 +251,6 @@ def test_messages_that_can_not_be_counted_stop_no_list_and_referrals_that_are_aw
     app.extensions["live"]._heard.clear()
     played.answers["GetQueueVersion"] = errors.Unavailable("service_unreachable")
     assert client.get("/live").status_code == 503
-
-
-def test_an_auditor_who_has_no_messages_is_not_refused_any(client: FlaskClient, played: PlayedServices) -> None:
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_AUDITOR)
-    before = asked(played, "CountUnread")
-    assert client.get("/live").status_code == 200
-    assert asked(played, "CountUnread") == before
 
 
 def test_every_page_of_a_worker_has_the_time_of_the_server(client: FlaskClient, app: Flask) -> None:

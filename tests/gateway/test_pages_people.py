@@ -86,3 +86,16 @@ def test_a_file_is_searched_for_by_a_form_that_is_posted(client: FlaskClient) ->
     page = client.get("/people").text
     assert token_of(page)
     assert re.search(r'<form method="post" action="/search"[^>]*role="search"', page.split("<main", 1)[1])
+
+
+def test_who_looked_is_there_to_its_end_and_asking_for_it_is_no_look(played: PlayedServices) -> None:
+    client = enter(pages(played).test_client())
+    reading = p.Reading(organization_id=ID, actor_id=ID, field_groups=[p.FIELD_GROUP_CONTACT], allowed=True)
+    played.answers["ListReadings"] = p.ListReadingsResponse(readings=[reading], next_page_token="older")
+    assert f"/people/{ID}/readings?page=older" in client.get(f"/people/{ID}").text
+    before = len(played.asked)
+    page = client.get(f"/people/{ID}/readings?page=older").text
+    assert "page=older" in page, "and on"
+    assert "Casa Puentes" in page
+    assert played.last("ListReadings").page_token == "older"
+    assert "GetPerson" not in [rpc for rpc, _, _ in played.asked[before:]]

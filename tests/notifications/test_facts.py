@@ -27,6 +27,7 @@ from protos.referrals.v1 import facts_pb2 as referrals_pb2
 from services.notifications import subscriptions
 from services.notifications.domain.delivery import Channel, Outcome
 from services.notifications.domain.rules import HISTORY
+from services.notifications.store import members
 from services.notifications.subscriptions import PARTNERS, REFERRALS, TOPIC
 from tests.notifications.conftest import OTHER, PUBLIC_URL, RECEIVER, SENDER, Service
 from tests.notifications.test_invitations import fact as invitation
@@ -192,6 +193,52 @@ def test_a_decision_that_waits_for_a_second_person_is_told_once_to_the_desk_that
     [got] = system.got
     assert id in got.body
     assert OTHER not in got.body
+
+
+def test_of_what_is_unusual_each_auditor_hears_and_without_one_the_coordination_does(world: World) -> None:
+    def say(id: str) -> None:
+        body = referrals_pb2.AnomalyFact(anomaly_id=id, kind_code="at_night", worker_id=new_id(), organization_id=RECEIVER, count=1)
+        world.say(Fact(id, 1, "enlace.anomaly.noted.v1", body.SerializeToString(), world.service.clock.now()))
+        until(lambda: world.taken_in(id) == 1)
+
+    def told(id: str) -> list[tuple[str, str]]:
+        found = world.service.rows(
+            "SELECT audience, worker_id FROM messages WHERE kind = 'anomaly_noted' ORDER BY create_time DESC, worker_id"
+        )
+        return [(row["audience"], row["worker_id"]) for row in found]
+
+    say(first := new_id())
+    assert told(first) == [("coordination", "")]
+    auditors = sorted((new_id(), new_id()))
+    for worker, roles, status in (
+        (auditors[0], ["AUDITOR"], "ACTIVE"),
+        (auditors[1], ["AUDITOR"], "ACTIVE"),
+        (new_id(), ["AUDITOR"], "SUSPENDED"),
+    ):
+        with world.service.database.transaction(SYSTEM) as tx:
+            members.keep_worker(tx, worker, OTHER, roles, status)
+    try:
+        world.service.clock.advance(timedelta(seconds=1))
+        say(second := new_id())
+        assert told(second) == [*(("worker", auditor) for auditor in auditors), ("coordination", "")]
+        assert world.kinds(RECEIVER) == [], "the desk of whom it is about hears nothing"
+    finally:
+        with world.service.database.transaction(SYSTEM) as tx:
+            for worker in auditors:
+                members.keep_worker(tx, worker, OTHER, ["AUDITOR"], "LEFT")
+
+
+@pytest.mark.parametrize(("verb", "kind"), [("opened", "emergency_opened"), ("review_overdue", "emergency_review_overdue")])
+def test_of_an_emergency_access_the_desk_whose_the_file_is_hears_and_the_coordination(world: World, verb: str, kind: str) -> None:
+    id = new_id()
+    body = referrals_pb2.EmergencyFact(
+        emergency_id=id, organization_id=RECEIVER, opened_by_organization_id=OTHER, opened_by_worker_id=new_id()
+    )
+    world.say(Fact(id, 1, f"enlace.emergency.{verb}.v1", body.SerializeToString(), world.service.clock.now()))
+    world.say(Fact(id, 2, "enlace.emergency.ended.v1", body.SerializeToString(), world.service.clock.now()))
+    until(lambda: world.taken_in(id) == 2)
+    rows = world.service.rows("SELECT audience, organization_id FROM messages WHERE kind = %s ORDER BY audience", kind)
+    assert [(row["audience"], row["organization_id"]) for row in rows] == [("coordination", ""), ("desk", RECEIVER)]
 
 
 def test_of_other_receipts_nobody_is_told(world: World) -> None:

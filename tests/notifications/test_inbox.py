@@ -352,3 +352,11 @@ def test_what_this_service_says_holds_ids_and_codes_only() -> None:
         for field in message.fields:
             assert field.message_type is None, field.full_name
             assert field.name.endswith(("_id", "_code")), field.full_name
+
+
+def test_who_is_an_auditor_alone_reads_her_own_messages_and_none_of_the_desk(service: Service) -> None:
+    service.hear("sent", receiver_organization_id=COALITION)
+    auditor, manager = service.as_(COALITION, "AUDITOR"), service.as_(COALITION, "AUDITOR", "MANAGER")
+    assert (kinds(auditor), auditor.CountUnread().unread) == ([], 0)
+    [desks] = manager.ListMessages().messages
+    assert refusal(lambda: auditor.MarkMessageRead(id=desks.id)) == ("NOT_FOUND", "not_found")

@@ -202,7 +202,9 @@ def test_who_sends_the_time_herself_changes_nothing(shelter: Shelter) -> None:
     assert shelter.declined is None
 
 
-@pytest.mark.parametrize("type_", ["enlace.contact.recorded.v1", "enlace.receipt.given.v1", "enlace.referral.something_new.v1"])
+@pytest.mark.parametrize(
+    "type_", ["enlace.anomaly.noted.v1", "enlace.contact.recorded.v1", "enlace.receipt.given.v1", "enlace.referral.something_new.v1"]
+)
 def test_what_does_not_matter_here_is_heard_and_passed_over(shelter: Shelter, type_: str) -> None:
     shelter.fact(type_, b"")
     assert shelter.declined is None

@@ -29,7 +29,7 @@ from chassis.embedded.postgres import Postgres
 from chassis.embedded.process import free_port
 from protos.notifications.v1 import notifications_pb2_grpc
 from protos.partners.v1 import directory_pb2_grpc, members_pb2, members_pb2_grpc
-from protos.referrals.v1 import contacts_pb2_grpc, enquiries_pb2_grpc, people_pb2_grpc, referrals_pb2_grpc
+from protos.referrals.v1 import contacts_pb2_grpc, emergencies_pb2_grpc, enquiries_pb2_grpc, people_pb2_grpc, referrals_pb2_grpc
 from tests.parts.hearing import HEARING
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -60,7 +60,7 @@ class LocalStack:
         """Fails with all that it said when it does not come up."""
         command = [*HEARING, sys.executable, "-m", "services", "--var", str(self.var), "--port", str(free_port())]
         command += ["--demo" if self._with_demo else "--no-demo", *self._words]
-        environment = {**os.environ, "ENLACE_CALLER_RATE": BUSY, **self._settings}
+        environment = {**os.environ, "ENLACE_CALLER_RATE": BUSY, "ENLACE_OPENINGS_AN_HOUR": BUSY, **self._settings}
         self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert self._process.stdout
         said: list[str] = []
@@ -206,6 +206,7 @@ class Client:
         self.statistics = referrals_pb2_grpc.StatisticsStub(asked["referrals"])
         self.people = people_pb2_grpc.PeopleStub(asked["referrals"])
         self.contacts = contacts_pb2_grpc.ContactsStub(asked["referrals"])
+        self.emergencies = emergencies_pb2_grpc.EmergenciesStub(asked["referrals"])
         self.enquiries = enquiries_pb2_grpc.EnquiriesStub(asked["referrals"])
         self.references = contacts_pb2_grpc.ReferencesStub(asked["referrals"])
         self.notifications = notifications_pb2_grpc.NotificationsStub(asked["notifications"])

@@ -17,10 +17,12 @@ from chassis.sealing import Signer
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
 from chassis.wire import number
 from protos.referrals.v1 import (
+    audit_pb2_grpc,
     campaigns_pb2,
     campaigns_pb2_grpc,
     contacts_pb2,
     contacts_pb2_grpc,
+    emergencies_pb2_grpc,
     enquiries_pb2_grpc,
     erasures_pb2_grpc,
     people_pb2,
@@ -104,6 +106,8 @@ class Service:
             "enquiries": enquiries_pb2_grpc.EnquiriesStub(self.channel),
             "erasures": erasures_pb2_grpc.ErasuresStub(self.channel),
             "references": contacts_pb2_grpc.ReferencesStub(self.channel),
+            "emergencies": emergencies_pb2_grpc.EmergenciesStub(self.channel),
+            "audit": audit_pb2_grpc.AuditStub(self.channel),
             "plans": plans_pb2_grpc.PlansStub(self.channel),
         }
 
@@ -125,6 +129,7 @@ def service(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) 
         Signer(keys.signing(folder, "facts.referrals")),
         Verifier(keys.verifying(folder, "tokens"), "enlace.referrals", clock),
         clock,
+        openings_an_hour=100_000,
     )
     server = Server("127.0.0.1:0", made.servicers, threads=8, reflect=True, caller_rate=100_000)
     server.start()

@@ -13,7 +13,10 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import erasures_pb2, people_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import refusal
+from services.referrals.domain.anomaly import Anomaly, AnomalyKind
+from services.referrals.domain.emergency import LASTS, REVIEW, EmergencyAccess
+from services.referrals.store import anomalies, emergencies
+from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, SERVICE, Service, Story
 
 WALLED = (
@@ -34,6 +37,8 @@ WALLED = (
     "enquiries",
     "enquiry_offers",
     "erasures",
+    "anomalies",
+    "emergencies",
 )
 HERS = ("people", "person_keys", "person_sealed", "person_names", "receipts", "plans", "plan_steps")
 
@@ -64,7 +69,7 @@ def full(service: Service) -> dict[str, int]:
         service.as_("coalition", "COORDINATOR"),
         iter(range(10_000, 20_000)),
     )
-    story.accepted()
+    accepted = story.accepted()
     story.draft()
     made = story.contact()
     service.public().AddNoteByReference(c.AddNoteByReferenceRequest(reference=made.reference, pin=made.pin, note="she found a phone"))
@@ -79,6 +84,11 @@ def full(service: Service) -> dict[str, int]:
     nowhere = story.ngo.CreateReferral(pb.CreateReferralRequest(person_id=story.person().id))
     story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=nowhere.id, etag=nowhere.etag))
     with service.database.transaction(SYSTEM) as tx:
+        noted = Anomaly("a" * 32, AnomalyKind.AT_NIGHT, story.ngo.caller.id, ORG["ngo"], NOON.date(), 1, NOON)
+        anomalies.note(tx, noted)
+        parties = (ORG["shelter"], story.shelter.caller.id, ORG["ngo"])
+        urgent = EmergencyAccess("e" * 32, accepted.person_id, accepted.id, *parties, "life_at_risk", NOON, NOON + LASTS, NOON + REVIEW)
+        emergencies.add(tx, urgent, service.made.people._files.key(tx, accepted.person_id), "no contestan")
         return {table: len(tx.execute(f"SELECT 1 FROM {table}").fetchall()) for table in WALLED}
 
 

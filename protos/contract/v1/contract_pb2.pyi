@@ -248,6 +248,14 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Her safe-contact plan does not let anybody call her. Respect it; she can call the line at any time."""
     REASON_CALLBACK_SETTLED: _Reason.ValueType  # 94
     """The call was made, given up, or is not safe any more. Agree on another if she wants one."""
+    REASON_OPENING_QUOTA: _Reason.ValueType  # 105
+    """You looked at as many persons in this hour as work can need. Wait for Retry-After; those you looked at stay open to you. The auditor sees it."""
+    REASON_NOTHING_TO_REVIEW: _Reason.ValueType  # 106
+    """Somebody has said what it was. Read it again."""
+    REASON_EMERGENCY_NOT_NEEDED: _Reason.ValueType  # 107
+    """A consent covers this need. Open by it; what she limited is not widened."""
+    REASON_REVIEW_OWED: _Reason.ValueType  # 108
+    """An emergency access of your organisation was not reviewed in time. Ask the file's organisation, or the auditor, to review it."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -405,6 +413,14 @@ REASON_CALL_NOT_SAFE: Reason.ValueType  # 93
 """Her safe-contact plan does not let anybody call her. Respect it; she can call the line at any time."""
 REASON_CALLBACK_SETTLED: Reason.ValueType  # 94
 """The call was made, given up, or is not safe any more. Agree on another if she wants one."""
+REASON_OPENING_QUOTA: Reason.ValueType  # 105
+"""You looked at as many persons in this hour as work can need. Wait for Retry-After; those you looked at stay open to you. The auditor sees it."""
+REASON_NOTHING_TO_REVIEW: Reason.ValueType  # 106
+"""Somebody has said what it was. Read it again."""
+REASON_EMERGENCY_NOT_NEEDED: Reason.ValueType  # 107
+"""A consent covers this need. Open by it; what she limited is not widened."""
+REASON_REVIEW_OWED: Reason.ValueType  # 108
+"""An emergency access of your organisation was not reviewed in time. Ask the file's organisation, or the auditor, to review it."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

@@ -128,6 +128,10 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """Somebody of your organisation proposes to erase a file; another person confirms it."""
     TOLD_KIND_ERASURE_DONE: _ToldKind.ValueType  # 55
     """A file of your organisation was erased."""
+    TOLD_KIND_EMERGENCY_OPENED: _ToldKind.ValueType  # 57
+    """Somebody opened a person of your files without a consent, in an emergency."""
+    TOLD_KIND_EMERGENCY_REVIEW_OVERDUE: _ToldKind.ValueType  # 59
+    """Nobody has reviewed such an access in time."""
     TOLD_KIND_WEBHOOK_TEST: _ToldKind.ValueType  # 26
     """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 
@@ -235,6 +239,10 @@ TOLD_KIND_ERASURE_PROPOSED: ToldKind.ValueType  # 54
 """Somebody of your organisation proposes to erase a file; another person confirms it."""
 TOLD_KIND_ERASURE_DONE: ToldKind.ValueType  # 55
 """A file of your organisation was erased."""
+TOLD_KIND_EMERGENCY_OPENED: ToldKind.ValueType  # 57
+"""Somebody opened a person of your files without a consent, in an emergency."""
+TOLD_KIND_EMERGENCY_REVIEW_OVERDUE: ToldKind.ValueType  # 59
+"""Nobody has reviewed such an access in time."""
 TOLD_KIND_WEBHOOK_TEST: ToldKind.ValueType  # 26
 """The sample that POST /webhooks/{id}/test asks for; comes whatever the kinds are."""
 Global___ToldKind: _TypeAlias = ToldKind  # noqa: Y015
@@ -460,6 +468,28 @@ class EnquiryTold(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EnquiryTold: _TypeAlias = EnquiryTold  # noqa: Y015
+
+@_typing.final
+class EmergencyTold(_message.Message):
+    """Of an emergency access to one of your files."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMERGENCY_ID_FIELD_NUMBER: _builtins.int
+    emergency_id: _builtins.str
+    """Which."""
+    def __init__(
+        self,
+        *,
+        emergency_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["emergency_id", b"emergency_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmergencyTold: _TypeAlias = EmergencyTold  # noqa: Y015
 
 @_typing.final
 class WebhookTold(_message.Message):

@@ -457,7 +457,7 @@ class Contact(_message.Message):
     person_id: _builtins.str
     """Her file, if one was opened."""
     note: _builtins.str
-    """For the line's operators only."""
+    """For the line's operators only. Answered to whoever opens the contact or writes it, and to nobody else."""
     reference_hint: _builtins.str
     """Last two characters of the reference, to tell two contacts apart."""
     unheard: _builtins.bool

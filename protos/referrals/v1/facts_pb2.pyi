@@ -216,6 +216,90 @@ class ReceiptFact(_message.Message):
 Global___ReceiptFact: _TypeAlias = ReceiptFact  # noqa: Y015
 
 @_typing.final
+class AnomalyFact(_message.Message):
+    """enlace.anomaly.noted.v1 · key: anomaly_id. Something unusual in who looked at what; notifications tells the auditors."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANOMALY_ID_FIELD_NUMBER: _builtins.int
+    KIND_CODE_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    anomaly_id: _builtins.str
+    kind_code: _builtins.str
+    worker_id: _builtins.str
+    """or a key"""
+    organization_id: _builtins.str
+    count: _builtins.int
+    def __init__(
+        self,
+        *,
+        anomaly_id: _builtins.str = ...,
+        kind_code: _builtins.str = ...,
+        worker_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anomaly_id", b"anomaly_id", "count", b"count", "kind_code", b"kind_code", "organization_id", b"organization_id", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnomalyFact: _TypeAlias = AnomalyFact  # noqa: Y015
+
+@_typing.final
+class EmergencyFact(_message.Message):
+    """enlace.emergency.{opened,ended,reviewed,review_overdue}.v1 · key: emergency_id. Somebody opened a person without a consent. Of opened, and of a review
+    that is overdue, notifications tells the desk whose the file is and the coordination.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMERGENCY_ID_FIELD_NUMBER: _builtins.int
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    REFERRAL_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    OPENED_BY_ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    OPENED_BY_WORKER_ID_FIELD_NUMBER: _builtins.int
+    REASON_CODE_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    REVIEW_DUE_TIME_FIELD_NUMBER: _builtins.int
+    emergency_id: _builtins.str
+    person_id: _builtins.str
+    referral_id: _builtins.str
+    organization_id: _builtins.str
+    """whose the file is"""
+    opened_by_organization_id: _builtins.str
+    opened_by_worker_id: _builtins.str
+    reason_code: _builtins.str
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def review_due_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        emergency_id: _builtins.str = ...,
+        person_id: _builtins.str = ...,
+        referral_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        opened_by_organization_id: _builtins.str = ...,
+        opened_by_worker_id: _builtins.str = ...,
+        reason_code: _builtins.str = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        review_due_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "review_due_time", b"review_due_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["emergency_id", b"emergency_id", "end_time", b"end_time", "opened_by_organization_id", b"opened_by_organization_id", "opened_by_worker_id", b"opened_by_worker_id", "organization_id", b"organization_id", "person_id", b"person_id", "reason_code", b"reason_code", "referral_id", b"referral_id", "review_due_time", b"review_due_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmergencyFact: _TypeAlias = EmergencyFact  # noqa: Y015
+
+@_typing.final
 class EnquiryFact(_message.Message):
     """enlace.enquiry.{opened,answered,offers_waiting,matched,exhausted,cancelled}.v1 · key: enquiry_id. Of answered with no_capacity partners hears that the
     figure of the service is in doubt.

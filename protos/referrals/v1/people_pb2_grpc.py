@@ -156,6 +156,8 @@ class PeopleServicer:
     def OpenPerson(self, request, context):
         """Opens the identity for a purpose; on record before the first byte leaves. The file's organisation gets what it asks for; a receiver what a live
         receipt allows: recipient, purpose, field group, time. Keep no copy. Worker, operator; a key needs the scope people.open.
+        opening_quota: a worker or key looks at 40 persons in an hour (a contact counts as one), by OpenPerson, OpenSafeContact, GetPerson of her own files,
+        ListReferralEvents with notes and GetContact together; RetryInfo says when the next. Whom she looked at in this hour stays open to her.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

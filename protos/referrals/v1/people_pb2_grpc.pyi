@@ -49,6 +49,8 @@ class PeopleStub:
     OpenPerson: _grpc.UnaryUnaryMultiCallable[_people_pb2.OpenPersonRequest, _people_pb2.Identity]
     """Opens the identity for a purpose; on record before the first byte leaves. The file's organisation gets what it asks for; a receiver what a live
     receipt allows: recipient, purpose, field group, time. Keep no copy. Worker, operator; a key needs the scope people.open.
+    opening_quota: a worker or key looks at 40 persons in an hour (a contact counts as one), by OpenPerson, OpenSafeContact, GetPerson of her own files,
+    ListReferralEvents with notes and GetContact together; RetryInfo says when the next. Whom she looked at in this hour stays open to her.
     """
     SetSafeContact: _grpc.UnaryUnaryMultiCallable[_people_pb2.SetSafeContactRequest, _people_pb2.Person]
     """Says how, when and whether she may be contacted. The file's organisation."""
@@ -102,6 +104,8 @@ class PeopleAsyncStub(PeopleStub):
     OpenPerson: _aio.UnaryUnaryMultiCallable[_people_pb2.OpenPersonRequest, _people_pb2.Identity]  # type: ignore[assignment]
     """Opens the identity for a purpose; on record before the first byte leaves. The file's organisation gets what it asks for; a receiver what a live
     receipt allows: recipient, purpose, field group, time. Keep no copy. Worker, operator; a key needs the scope people.open.
+    opening_quota: a worker or key looks at 40 persons in an hour (a contact counts as one), by OpenPerson, OpenSafeContact, GetPerson of her own files,
+    ListReferralEvents with notes and GetContact together; RetryInfo says when the next. Whom she looked at in this hour stays open to her.
     """
     SetSafeContact: _aio.UnaryUnaryMultiCallable[_people_pb2.SetSafeContactRequest, _people_pb2.Person]  # type: ignore[assignment]
     """Says how, when and whether she may be contacted. The file's organisation."""
@@ -188,6 +192,8 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_people_pb2.Identity, _abc.Awaitable[_people_pb2.Identity]]:
         """Opens the identity for a purpose; on record before the first byte leaves. The file's organisation gets what it asks for; a receiver what a live
         receipt allows: recipient, purpose, field group, time. Keep no copy. Worker, operator; a key needs the scope people.open.
+        opening_quota: a worker or key looks at 40 persons in an hour (a contact counts as one), by OpenPerson, OpenSafeContact, GetPerson of her own files,
+        ListReferralEvents with notes and GetContact together; RetryInfo says when the next. Whom she looked at in this hour stays open to her.
         """
 
     @_abc_1.abstractmethod

@@ -27,7 +27,7 @@ from services.gateway.problems import PARAMETERS, REASONS
 VERBS = ("get", "post", "put", "patch", "delete")
 _NAMES = {said: name for name, said in PARAMETERS.items()}
 _VARIABLE = re.compile(r"\{([a-z_.]+)\}")
-_SINGULAR = {"people": "person", "deliveries": "delivery", "notifications": "message"}
+_SINGULAR = {"people": "person", "anomalies": "anomaly", "deliveries": "delivery", "notifications": "message"}
 # The names of operations that are not those of their rpcs: one of two ways to ask, and names that clients know.
 OPERATIONS = {
     ("SearchServices", "get"): "list_services",

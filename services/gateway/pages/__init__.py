@@ -3,11 +3,13 @@
 from flask import Flask
 
 from services.gateway.pages import (
+    audit,
     board,
     campaigns,
     components,
     deadlines,
     directory,
+    emergencies,
     enquiries,
     erasures,
     figures,
@@ -50,12 +52,14 @@ NOUNS = (
     people,
     knowledge,
     erasures,
+    emergencies,
     plans,
     search,
     directory,
     board,
     several,
     shift,
+    audit,
     pathways,
     deadlines,
     figures,

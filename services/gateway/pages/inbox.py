@@ -12,7 +12,7 @@ blueprint = Blueprint("inbox", __name__)
 
 
 @blueprint.get("/inbox")
-@access.open_to(access.CARE | access.NETWORK, navigation=N_("Avisos"), section="organization")
+@access.open_to(access.CARE | access.NETWORK | access.AUDITORS, navigation=N_("Avisos"), section="organization")
 def inbox() -> str:
     """Messages, newest first."""
     return render({})
@@ -31,7 +31,7 @@ def render(errors: dict[str, str]) -> str:
 
 
 @blueprint.post("/inbox/read")
-@access.open_to(access.CARE | access.NETWORK)
+@access.open_to(access.CARE | access.NETWORK | access.AUDITORS)
 def read_all() -> Response:
     """Marks all read that stood there; what came in meanwhile stays unread."""
     seen = n.MarkAllMessagesReadRequest(until_time=forms.moment("until_time"), request_id=forms.request_id())
@@ -40,12 +40,14 @@ def read_all() -> Response:
 
 
 @blueprint.post("/inbox/<identifier>/read")
-@access.open_to(access.CARE | access.NETWORK)
+@access.open_to(access.CARE | access.NETWORK | access.AUDITORS)
 def read(identifier: str) -> Response:
     """Marks a message read; opens its referral or enquiry, or what is to be confirmed, when that was the button."""
     clients().notifications.MarkMessageRead(n.MarkMessageReadRequest(id=identifier, request_id=forms.request_id()))
     if forms.text("referral"):
         return redirect(url_for("referral.show", identifier=forms.text("referral")), 303)
+    if forms.text("kind") == "anomaly_noted" and session.me().may("auditor"):
+        return redirect(url_for("audit.show"), 303)
     if forms.text("enquiry"):
         return redirect(url_for("enquiries.show", identifier=forms.text("enquiry")), 303)
     if forms.text("erasures"):

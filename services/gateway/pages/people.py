@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import erasures_pb2
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2 as pb
@@ -55,14 +56,18 @@ def render(identifier: str, part: str, errors: dict[str, str], identity: p.Ident
     person = clients().people.GetPerson(p.GetPersonRequest(id=identifier))
     receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts
     own = person.organization_id == session.me().organization_id
-    readings = clients().people.ListReadings(p.ListReadingsRequest(person_id=identifier, page_size=100)).readings if own else []
+    looks = clients().people.ListReadings(p.ListReadingsRequest(person_id=identifier, page_size=100)) if own else p.ListReadingsResponse()
+    readings = looks.readings
     referrals = clients().referrals.ListReferrals(
         r.ListReferralsRequest(filter=r.ReferralFilter(box=r.BOX_MINE, person_id=identifier), page_size=50)
     )
     listed = referrals.referrals
+    asked = em.ListEmergenciesRequest(person_id=identifier, page_size=20)
+    urgent = clients().emergencies.ListEmergencies(asked).emergencies if own else []
     seen = names.names(
         {receipt.recipient_organization_id for receipt in receipts}
         | {reading.organization_id for reading in readings}
+        | {one.organization_id for one in urgent}
         | {o for referral in listed for o in (referral.sender_organization_id, referral.receiver_organization_id)},
         {referral.service_id for referral in listed},
         {reading.actor_id for reading in readings} | {receipt.recorded_by_worker_id for receipt in receipts},
@@ -73,6 +78,8 @@ def render(identifier: str, part: str, errors: dict[str, str], identity: p.Ident
         own=own,
         receipts=receipts,
         readings=together(readings),
+        more_readings=looks.next_page_token,
+        emergencies=urgent,
         rows_=listed,
         plans_=clients().plans.ListPlans(pb.ListPlansRequest(person_id=identifier)).plans if own else [],
         pathways=pathways(person.coarse.age_band) if own and not person.erased else [],
@@ -113,6 +120,18 @@ def alike(reading: p.Reading) -> tuple[object, ...]:
         tuple(reading.field_groups),
         reading.allowed,
         i18n.day(reading.time),
+    )
+
+
+@blueprint.get("/people/<identifier>/readings")
+@access.open_to(access.SENDERS)
+def looked(identifier: str) -> str:
+    """Who looked at her file, all of it, page by page. The file itself is not asked for: that would be a look."""
+    asked = p.ListReadingsRequest(person_id=identifier, page_size=200, page_token=request.args.get("page", ""))
+    answer = clients().people.ListReadings(asked)
+    seen = names.names({one.organization_id for one in answer.readings}, (), {one.actor_id for one in answer.readings})
+    return render_template(
+        "readings.html", identifier=identifier, readings=together(answer.readings), next_page=answer.next_page_token, names=seen
     )
 
 

@@ -11,6 +11,7 @@ from chassis.errors import Refusal
 from protos.notifications.v1.notifications_pb2 import ListNoticesRequest, Notice
 from protos.partners.v1.directory_pb2 import ORGANIZATION_STATUS_PROBATION, MatchServicesRequest
 from protos.partners.v1.members_pb2 import WORKER_STATUS_ACTIVE, ListWorkersRequest
+from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, i18n, names, session, step_forms, steps, vocabulary, words
@@ -18,6 +19,7 @@ from services.gateway.clients import clients
 from services.gateway.i18n import N_
 
 blueprint = Blueprint("referral", __name__)
+EMERGENCY = frozenset({"identity", "contact", "health", "location"})  # what such an access opens beside the notes, which are in the history
 BOXES: dict[str, Any] = dict(
     sorted(wire.numbers(r.Box.DESCRIPTOR).items(), key=lambda box: box[0] != "mine")
 )  # the first is shown when none was asked for
@@ -105,6 +107,7 @@ def render(referral: r.Referral, filled: Filled) -> str:
     )
     probation = is_on_probation(seen)
     plan, no_plan = safe_contact(referral, filled)
+    groups, in_emergency = ([], False) if probation else openable(referral)
     allowed = [verb for verb in referral.allowed_verbs if verb in step_forms.STEPS]
     return render_template(
         "referral.html",
@@ -118,7 +121,8 @@ def render(referral: r.Referral, filled: Filled) -> str:
         alternatives=alternatives(referral) if {"decline", "reroute"} & set(allowed) else [],
         colleagues=colleagues() if {"accept", "assign"} & set(allowed) else [],
         group_needs=group_needs(referral.need_code),
-        openable=[] if probation else openable(referral),
+        openable=groups,
+        in_emergency=in_emergency,
         probation=probation,
         plan=plan,
         no_plan=no_plan,
@@ -150,21 +154,28 @@ def safe_contact(referral: r.Referral, filled: Filled) -> tuple[p.SafeContact | 
         return None, words.word("no_plan", refusal.reason) if refusal.reason in vocabulary.TABLES["no_plan"] else ""
 
 
-def openable(referral: r.Referral) -> list[tuple[str, str]]:
-    """The field groups that this reader may open now: of one's own file all, of another's what the receipt names. The service decides again."""
+def openable(referral: r.Referral) -> tuple[list[tuple[str, str]], bool]:
+    """The field groups that this reader may open now, and whether in an emergency: of one's own file all, of another's what the receipt names. The service
+    decides again."""
     groups = [(code, word) for code, word in words.options("field_group") if code != "notes"]  # those are in the history
     if not may_open():
-        return []
+        return [], False
     if referral.side == r.SIDE_SENDER:
-        return groups
+        return groups, False
     if not referral.live:
-        return []
+        return [], False
     try:
         receipt = clients().people.GetReceipt(p.GetReceiptRequest(id=referral.receipt_id))
     except Refusal:
-        return []
-    named = {words.code("field_group", group) for group in receipt.field_groups}
-    return [(code, word) for code, word in groups if receipt.live and code in named]
+        return [], False
+    named = {words.code("field_group", group) for group in receipt.field_groups} if receipt.live else opened_in_emergency(referral)
+    return [(code, word) for code, word in groups if code in named], not receipt.live
+
+
+def opened_in_emergency(referral: r.Referral) -> frozenset[str]:
+    """What an emergency access of this reader opens now."""
+    found = clients().emergencies.ListEmergencies(em.ListEmergenciesRequest(referral_id=referral.id, page_size=20)).emergencies
+    return EMERGENCY if any(one.live and one.worker_id == session.me().worker_id for one in found) else frozenset()
 
 
 def history(referral: r.Referral) -> list[r.ReferralEvent]:
@@ -254,6 +265,17 @@ def open_person(identifier: str) -> str | tuple[str, int]:
     except (*forms.SHOWN_IN_PLACE,) as refusal:
         return render(referral, Filled("open", forms.problems(refusal))), 422
     return render(referral, Filled("open", {}, identity))
+
+
+@blueprint.post("/referrals/<identifier>/emergency")
+@access.open_to(access.SENDERS)
+def open_in_emergency(identifier: str) -> Response | tuple[str, int]:
+    """Opens her for an hour without a consent; told at once to whoever holds her file and to the coordination."""
+    try:
+        clients().emergencies.OpenInEmergency(forms.filled(em.OpenInEmergencyRequest(referral_id=identifier)))
+    except forms.SHOWN_IN_PLACE as refusal:
+        return render(fetch(identifier), Filled("emergency", forms.problems(refusal))), 422
+    return redirect(url_for("referral.show", identifier=identifier, done="emergency", _anchor="person"), 303)
 
 
 @blueprint.post("/referrals/<identifier>/safe-contact")

@@ -114,6 +114,11 @@ TABLES: dict[str, dict[str, str]] = {
         "referral_limit": N_("Una organización en período de prueba puede tener cinco remisiones. Pida a la coordinación que la apruebe."),
         "already_asked": N_("Ya se preguntó una vez. Llame si necesita aclarar algo más."),
         "nothing_to_confirm": N_("Ahora no hay nada que confirmar."),
+        "emergency_not_needed": N_("Hay un consentimiento que cubre esta ayuda: abra con él. Lo que ella limitó no se amplía."),
+        "review_owed": N_(
+            "Falta revisar un acceso de emergencia anterior de su organización. Pida a quien lleva el expediente o a auditoría que lo revise."
+        ),
+        "nothing_to_review": N_("Alguien ya dijo qué fue."),
         "email_taken": N_(
             "Ya tiene una cuenta con este correo en otra organización. Para trabajar también en esta hace falta otro correo."
         ),

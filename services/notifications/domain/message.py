@@ -94,9 +94,19 @@ def about_disabled(webhook_id: str, organization_id: str, now: datetime) -> Mess
 
 
 def about_subject(told: Told, subject: str, time: datetime) -> Message:
-    """Of an invitation, a contact, a receipt or an erasure."""
+    """Of an invitation, a contact, a receipt, an erasure, an anomaly or an emergency access."""
     return Message(
-        derived_id(f"{subject}/{time.isoformat()}", told), told.audience, told.organization_id, "", "", told.kind, "", "", "", "", time
+        derived_id(f"{subject}/{time.isoformat()}", told),
+        told.audience,
+        told.organization_id,
+        told.worker_id,
+        "",
+        told.kind,
+        "",
+        "",
+        "",
+        "",
+        time,
     )
 
 

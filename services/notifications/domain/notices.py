@@ -16,6 +16,7 @@ class Party(Enum):
     SENDER_OF_OTHERS_DEED = "sender_of_others_deed"  # the sender, unless it was the sender who did it
     COORDINATION = "coordination"
     REMINDED = "reminded"  # whose turn it is, as the fact says
+    AUDITORS = "auditors"  # each of them; where there is none, the coordination
     RESPONSIBLE = "responsible"  # the worker of the receiver who answers for it, unless she did it herself; its desk, when nobody is named
 
 
@@ -425,6 +426,33 @@ NOTICES: tuple[Notice, ...] = (
         en="Your enquiry was closed: nobody took the offers in time.",
         fr="Votre demande a été close : personne n'a accepté les propositions à temps.",
         fact="enquiry.cancelled",
+    ),
+    Notice(
+        "emergency_opened",
+        "",
+        (Party.COORDINATION,),
+        es="Alguien abrió datos de una persona sin consentimiento, por emergencia: revíselo en su expediente.",
+        en="Somebody opened a person's data without consent, in an emergency: review it in the file.",
+        fr="Quelqu'un a ouvert les données d'une personne sans consentement, en urgence : examinez-le dans son dossier.",
+        fact="emergency.opened",
+    ),
+    Notice(
+        "emergency_review_overdue",
+        "",
+        (Party.COORDINATION,),
+        es="Nadie revisó a tiempo un acceso de emergencia: revíselo ya.",
+        en="Nobody reviewed an emergency access in time: review it now.",
+        fr="Personne n'a examiné à temps un accès d'urgence : examinez-le maintenant.",
+        fact="emergency.review_overdue",
+    ),
+    Notice(
+        "anomaly_noted",
+        "",
+        (Party.AUDITORS,),
+        es="Algo fuera de lo común en quién abrió expedientes: revíselo en Auditoría.",
+        en="Something unusual in who opened files: review it under Audit.",
+        fr="Quelque chose d'inhabituel dans l'ouverture des dossiers : examinez-le dans Audit.",
+        fact="anomaly.noted",
     ),
     Notice(
         "message_undeliverable",

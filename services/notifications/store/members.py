@@ -28,6 +28,12 @@ def keep_worker(tx: Transaction, id: str, organization_id: str, roles: Sequence[
     )
 
 
+def auditors(tx: Transaction) -> list[tuple[str, str]]:
+    """(organisation, worker) of each auditor who is at work."""
+    rows = tx.execute("SELECT organization_id, id FROM workers WHERE 'AUDITOR' = ANY (roles) AND status = 'ACTIVE' ORDER BY id").fetchall()
+    return [(row["organization_id"], row["id"]) for row in rows]
+
+
 def keep_api_key(tx: Transaction, id: str, live: bool) -> None:
     """Whether the key still opens anything."""
     tx.execute("INSERT INTO api_keys (id, live) VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET live = excluded.live", (id, live))

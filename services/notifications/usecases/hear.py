@@ -34,10 +34,14 @@ def referral(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_
 
 
 def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: bool) -> None:
-    """Tells the desk whose a contact or a receipt is, of what the table of notices has a row for; all else of them is nobody's message."""
+    """Tells the desk whose a contact or a receipt is, or the auditors, of what the table of notices has a row for; all else of them is nobody's message."""
     notice = BY_FACT.get(f"{name}.{wire.verb_of(fact, name)}")
     if notice and (desk := wire.organization_of(fact, name)) and now - fact.time <= HISTORY:
-        told = [Told(notice.kind, Audience.DESK, desk)]
+        if Party.AUDITORS in notice.parties:  # and not the desk, which may be what it is about
+            told = [Told(notice.kind, Audience.WORKER, *auditor) for auditor in members.auditors(tx)]
+            told = told or [Told(notice.kind, Audience.COORDINATION)]
+        else:
+            told = [Told(notice.kind, Audience.DESK, desk)]
         if Party.COORDINATION in notice.parties:
             told.append(Told(notice.kind, Audience.COORDINATION))
         about = [about_subject(each, fact.subject, fact.time) for each in told]

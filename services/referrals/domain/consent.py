@@ -24,10 +24,12 @@ OVERRIDE_GROUPS = frozenset({FieldGroup.IDENTITY, FieldGroup.CONTACT, FieldGroup
 
 @dataclass(frozen=True)
 class Grant:
-    """What of one person may be opened now. The store opens nothing without one; it comes from `of_file` or from Receipt.opens."""
+    """What of one person may be opened now. The store opens nothing without one; it comes from `of_file`, from Receipt.opens or from
+    EmergencyAccess.opens."""
 
     person_id: str
     groups: frozenset[FieldGroup]
+    basis: tuple[str, ...] = ()  # what it stands on beside file and receipt, as the trail says it: emergency:ID
 
     @classmethod
     def of_file(cls, person: Person, organization_id: str) -> "Grant":

@@ -75,7 +75,7 @@ class ContactsServicer:
         return _made(contact, message.note, reference, pin)
 
     def GetContact(self, request: pb.GetContactRequest, call: Call) -> pb.Contact:
-        return wire.contact_message(*self._usecases.get(call.tx, object_id(request.id), call.trail))
+        return wire.contact_message(*self._usecases.get(call.tx, call.caller, call.clock.now(), object_id(request.id), call.trail))
 
     def ListContacts(self, request: pb.ListContactsRequest, call: Call) -> pb.ListContactsResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
@@ -105,9 +105,10 @@ class ContactsServicer:
             values["assault_time"] = moment(message, "assault_time")
         note = message.note if "note" in paths else None
         return wire.contact_message(
-            *self._usecases.change(
+            self._usecases.change(
                 call.tx, call.caller, call.clock.now(), object_id(message.id), version(message.etag, "contact.etag"), values, note
-            )
+            ),
+            note or "",
         )
 
     def TakeOverLine(self, request: pb.TakeOverLineRequest, call: Call) -> pb.TakeOver:

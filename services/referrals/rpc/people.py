@@ -34,7 +34,7 @@ class PeopleServicer:
         return wire.person_message(person, plan)
 
     def GetPerson(self, request: pb.GetPersonRequest, call: Call) -> pb.Person:
-        return wire.person_message(*self._usecases.get(call.tx, call.caller, object_id(request.id), call.trail))
+        return wire.person_message(*self._usecases.get(call.tx, call.caller, call.clock.now(), object_id(request.id), call.trail))
 
     def ListPeople(self, request: pb.ListPeopleRequest, call: Call) -> pb.ListPeopleResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)

@@ -32,6 +32,7 @@ from services.referrals.domain.contact import (
 )
 from services.referrals.domain.deadline import Calendar, DeadlineKind
 from services.referrals.domain.lifecycle import LIVE
+from services.referrals.domain.openings import READING
 from services.referrals.domain.person import FieldGroup
 from services.referrals.domain.reading import Reading, told_plainly
 from services.referrals.domain.referral import Referral, assault_to_the_hour
@@ -45,7 +46,8 @@ from services.referrals.usecases import callbacks, campaigns
 from services.referrals.usecases.callbacks import CallbackFired, Callbacks, Hours
 from services.referrals.usecases.deadlines import fire_each, singly
 from services.referrals.usecases.enquiries import cancel_of
-from services.referrals.usecases.people import READING, People
+from services.referrals.usecases.openings import Openings
+from services.referrals.usecases.people import People
 from services.referrals.usecases.policies import Policies
 from services.referrals.usecases.referrals import Referrals
 
@@ -68,11 +70,12 @@ class ContactFired:
 class Contacts:
     """The operators' side."""
 
-    def __init__(self, book: Book, notes: ContactNotes, files: Files, policies: Policies) -> None:
+    def __init__(self, book: Book, notes: ContactNotes, files: Files, policies: Policies, openings: Openings) -> None:
         self._book = book
         self._notes = notes
         self._files = files
         self._policies = policies
+        self._openings = openings
 
     def create(
         self, tx: Transaction, caller: Caller, now: datetime, values: dict[str, Any], note: str, pin: str
@@ -93,7 +96,9 @@ class Contacts:
         trail.append(Entry("tie_contact", contact.id))
         return contact
 
-    def get(self, tx: Transaction, identifier: str, trail: list[Entry]) -> tuple[Contact, str, list[LaterNote]]:
+    def get(
+        self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]
+    ) -> tuple[Contact, str, list[LaterNote]]:
         """A contact, its note and what she said later, which is read of a person too if the contact is hers."""
         contact, note = self._book.get(tx, identifier)
         later = self._notes.of(tx, identifier)
@@ -101,6 +106,7 @@ class Contacts:
             trail.append(Entry("read_contact", identifier, "", (FieldGroup.NOTES.value,)))
             for person_id in contacts.people_of(tx, [contact]):
                 trail.append(Entry("read_contact", person_id, "", (FieldGroup.NOTES.value, f"contact:{identifier}")))
+            self._openings.admit(tx, caller, now, identifier)
         return contact, note, later
 
     def page(
@@ -111,9 +117,9 @@ class Contacts:
 
     def change(
         self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, values: dict[str, Any], note: str | None
-    ) -> tuple[Contact, str]:
+    ) -> Contact:
         """Saves further answers. A person is one of the line's own files: her reference speaks for that person."""
-        contact, old_note = self._book.get(tx, identifier, for_update=True)
+        contact, _ = self._book.get(tx, identifier, for_update=True)
         if contact.step_version != version:
             raise Stale
         if (person_id := values.get("person_id")) and self._files.get(tx, person_id).organization_id != caller.organization_id:
@@ -123,7 +129,7 @@ class Contacts:
         contact.check()
         contact.change(now, self.calendar(tx, contact))
         self._book.change(tx, contact, note)
-        return contact, old_note if note is None else note
+        return contact
 
     def take_over(self, tx: Transaction, caller: Caller, now: datetime) -> None:
         """The next shift has read what is open."""

@@ -13,27 +13,28 @@ from chassis.tokens import Caller
 from chassis.wire import Position
 from services.referrals.domain.codes import Check
 from services.referrals.domain.consent import DEFAULT, Grant, Receipt
+from services.referrals.domain.openings import READING
 from services.referrals.domain.person import NOBODY_CALLS, Coarse, FieldGroup, Identity, Person, SafeContact, age_band
 from services.referrals.domain.referral import Actor, Referral
 from services.referrals.store import callbacks as callback_book
+from services.referrals.store import emergencies
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases import callbacks
+from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.referrals import Referrals, actor_of
-
-READING = ("open_identity", "read_notes", "read_safe_contact", "read_contact")
-"""Acts that a person hears of when she asks who looked at her file."""
 
 
 class People:
     """Every method runs in the transaction `tx` and its scope."""
 
-    def __init__(self, files: Files, requests: Referrals, receipts: Receipts, plans: Plans) -> None:
+    def __init__(self, files: Files, requests: Referrals, receipts: Receipts, plans: Plans, openings: Openings) -> None:
         self._files = files
         self._referrals = requests
         self._receipts = receipts
         self._plans = plans
+        self._openings = openings
 
     def create(
         self,
@@ -64,7 +65,7 @@ class People:
         self._files.add(tx, person, identity, plan)
         return person
 
-    def get(self, tx: Transaction, caller: Caller, identifier: str, trail: list[Entry]) -> tuple[Person, SafeContact | None]:
+    def get(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]) -> tuple[Person, SafeContact | None]:
         """The coarse part, with the plan for the file's own organisation."""
         person = self._files.get(tx, identifier)
         if person.organization_id != caller.organization_id or person.erased:
@@ -72,6 +73,7 @@ class People:
         plan = self._files.safe_contact(tx, Grant.of_file(person, caller.organization_id))
         if plan is not None:
             trail.append(Entry("read_safe_contact", identifier, "", (FieldGroup.CONTACT.value,)))
+            self._openings.admit(tx, caller, now, identifier)
         return person, plan
 
     def page(self, tx: Transaction, caller: Caller, limit: int, after: Position | None) -> tuple[list[Person], Position | None]:
@@ -116,9 +118,12 @@ class People:
             Entry("read_safe_contact", referral.person_id, referral.need_code, (FieldGroup.CONTACT.value, f"referral:{referral.id}"))
         )
         person = self._referrals.party(tx, caller, referral)
-        plan = self._files.safe_contact(tx, self._referrals.contact_grant(tx, caller, now, referral, person))
+        grant = self._referrals.contact_grant(tx, caller, now, referral, person)
+        trail[-1] = replace(trail[-1], detail_codes=trail[-1].detail_codes + grant.basis)
+        plan = self._files.safe_contact(tx, grant)
         if plan is None:
             raise Conflict("safe_contact_missing")
+        self._openings.admit(tx, caller, now, person.id)
         return plan
 
     def open(
@@ -138,6 +143,8 @@ class People:
         check.done()
         trail.append(Entry("open_identity", identifier, purpose, tuple(sorted(group.value for group in groups))))
         grant = self._referrals.grant(tx, caller, now, identifier, purpose, groups, referral_id)
+        trail[-1] = replace(trail[-1], detail_codes=trail[-1].detail_codes + grant.basis)
+        self._openings.admit(tx, caller, now, identifier)
         return self._files.identity(tx, grant).only(groups)
 
     def create_receipt(self, tx: Transaction, caller: Caller, now: datetime, receipt: Receipt) -> Receipt:
@@ -199,6 +206,7 @@ class People:
             self._referrals.withdraw_consent(tx, actor_of(caller), now, receipt.person_id, receipt.id)
             trail.append(Entry("withdraw_consent", receipt.person_id, "", (f"receipt:{receipt.id}",)))
             elevate_to_system_scope(tx)  # whether it was the last one a recipient, who may say it for her, does not see
+            self._end_emergencies(tx, now, receipt.person_id, receipt.recipient_organization_id)
             if not any(each.is_live(now) for each in self._receipts.of_person(tx, receipt.person_id)):
                 self._plans.end_with_consent(tx, receipt.person_id, now)
         return receipt
@@ -215,6 +223,7 @@ class People:
         for receipt in ended:
             receipt.withdraw(now)
             self._receipts.change(tx, receipt, "withdrawn")
+        self._end_emergencies(tx, now, person_id, "")
         self._referrals.withdraw_consent(tx, actor, now, person_id)
         self._plans.end_with_consent(tx, person_id, now)
         return ended
@@ -231,6 +240,13 @@ class People:
                 trail.append(Entry("withdraw_consent", referral.person_id, "", (f"receipt:{receipt.id}",)))
         if not any(each.is_live(now) for each in every):
             self._plans.end_with_consent(tx, referral.person_id, now)
+
+    @staticmethod
+    def _end_emergencies(tx: Transaction, now: datetime, person_id: str, organization_id: str) -> None:
+        """Whom she took something back from opens nothing more of her, on no ground."""
+        for emergency in emergencies.open_of_person(tx, person_id, organization_id):
+            emergency.end(now)
+            emergencies.change(tx, emergency, "ended", now)
 
     def _held(self, tx: Transaction, identifier: str) -> Receipt:
         """A receipt to change: in the person's turn."""

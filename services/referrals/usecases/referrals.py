@@ -20,10 +20,11 @@ from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import LIVE, Side, State
 from services.referrals.domain.person import FieldGroup, Person
 from services.referrals.domain.referral import PROBATION_LIMIT, Actor, Event, Referral, recent
-from services.referrals.store import contacts, enquiries, members, referrals
+from services.referrals.store import contacts, emergencies, enquiries, members, referrals
 from services.referrals.store.people import People
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.deadlines import fire_each
+from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.policies import Policies
 
@@ -63,11 +64,12 @@ def from_enquiry(draft: Draft, enquiry: Enquiry) -> Draft:
 class Referrals:
     """The requests themselves. Every method runs in the transaction `tx` and its scope."""
 
-    def __init__(self, people: People, receipts: Receipts, plans: Plans, policies: Policies) -> None:
+    def __init__(self, people: People, receipts: Receipts, plans: Plans, policies: Policies, openings: Openings) -> None:
         self._people = people
         self._receipts = receipts
         self._plans = plans
         self._policies = policies
+        self._openings = openings
 
     def create(
         self, tx: Transaction, caller: Caller, now: datetime, person_id: str, draft: Draft, *, based_on_id: str = "", enquiry_id: str = ""
@@ -143,7 +145,12 @@ class Referrals:
             return referral.events_for(actor_of(caller), referrals.events(tx, identifier, None))
         events = referral.events_for(actor_of(caller), referrals.events(tx, identifier, key))
         if any(event.note for event in events):
-            trail.append(Entry("read_notes", referral.person_id, referral.need_code, (FieldGroup.NOTES.value, f"referral:{referral.id}")))
+            trail.append(
+                Entry(
+                    "read_notes", referral.person_id, referral.need_code, (FieldGroup.NOTES.value, f"referral:{referral.id}", *grant.basis)
+                )
+            )
+            self._openings.admit(tx, caller, now, referral.person_id)
         return events
 
     def grant(
@@ -164,15 +171,35 @@ class Referrals:
         if referral.person_id != person.id or not _receives(caller, referral):
             raise NotFound
         person.check_not_erased()
+        try:
+            grant = self._receipt_grant(tx, caller, now, referral, purpose, groups)
+        except Conflict:
+            emergency = emergencies.live_of(tx, caller.id, referral.id, now)
+            if emergency is None:
+                raise
+            self.check_reached(tx, caller.organization_id)
+            grant = emergency.opens(caller.id, groups, now)
+        if grant.person_id != person.id:
+            raise Conflict("receipt_missing")
+        return grant
+
+    def _receipt_grant(
+        self, tx: Transaction, caller: Caller, now: datetime, referral: Referral, purpose: str, groups: frozenset[FieldGroup]
+    ) -> Grant:
         if not referral.receipt_id:
             raise Conflict("receipt_missing")
         receipt = self._receipts.get(tx, referral.receipt_id)
         if receipt.is_override:
-            self._check_reached(tx, caller.organization_id)
-        grant = receipt.opens(caller.organization_id, purpose, groups, now)
-        if grant.person_id != person.id:
-            raise Conflict("receipt_missing")
-        return grant
+            self.check_reached(tx, caller.organization_id)
+        return receipt.opens(caller.organization_id, purpose, groups, now)
+
+    def consent_covers(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral) -> bool:
+        """Whether a receipt opens anything of her for the need of this referral."""
+        try:
+            self._receipt_grant(tx, caller, now, referral, referral.need_code, frozenset())
+        except Conflict:
+            return False
+        return True
 
     def legs(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral) -> list[Link]:
         """The hand-over of which it is a leg: all of it for its sender and the coordination. For its receiver, if it may open her data for this now, no more
@@ -203,7 +230,7 @@ class Referrals:
         return person
 
     @staticmethod
-    def _check_reached(tx: Transaction, organization_id: str) -> None:
+    def check_reached(tx: Transaction, organization_id: str) -> None:
         """To whoever may hold her, charge her or send her away only with a receipt that names it."""
         if members.organization(tx, organization_id)[1] not in codes.REACHED_BY_OVERRIDE:
             raise Conflict("receipt_missing")
@@ -257,15 +284,20 @@ class Referrals:
     def _override(self, tx: Transaction, caller: Caller, now: datetime, referral: Referral, person: Person, reason: str) -> Receipt:
         if not caller.has("EMERGENCY") and "referrals.override" not in caller.scopes:
             raise NotAllowed("right_missing")
-        self._check_reached(tx, referral.receiver_organization_id)
+        self.check_reached(tx, referral.receiver_organization_id)
+        self.check_after_withdrawal(tx, caller, referral, reason, "override_reason_code")
+        return Receipt.override(
+            new_id(), person.id, person.organization_id, caller.id, referral.receiver_organization_id, referral.need_code, reason, now
+        )
+
+    @staticmethod
+    def check_after_withdrawal(tx: Transaction, caller: Caller, referral: Referral, reason: str, field: str) -> None:
+        """After she took back what the receiver had, only for a danger that has come since, and by another person."""
         before = referrals.senders_before_withdrawal(tx, referral.person_id, referral.receiver_organization_id)
         if before and (reason != "danger_after_withdrawal" or caller.id in before):
             raise Conflict("override_after_withdrawal")
         if reason == "danger_after_withdrawal" and not before:
-            raise Invalid(("override_reason_code", "unknown_code"))  # nothing was withdrawn
-        return Receipt.override(
-            new_id(), person.id, person.organization_id, caller.id, referral.receiver_organization_id, referral.need_code, reason, now
-        )
+            raise Invalid((field, "unknown_code"))  # nothing was withdrawn
 
     def _chosen(self, tx: Transaction, referral: Referral, receipt_id: str) -> Receipt | None:
         if not receipt_id:

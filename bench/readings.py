@@ -1,0 +1,60 @@
+"""Who looked at her: how soon the whole list is there, in a trail of a million rows."""
+
+from __future__ import annotations
+
+import time
+
+from bench.figures import Measured, percentile
+from protos.referrals.v1 import people_pb2
+from tests.parts.local_stack import LocalStack
+from tests.parts.stories import Cast
+
+ROWS, HERS, ASKED = 1_000_000, 1_000, 50
+# Past the chain, for these rows are not to be verified: each of ROWS / HERS is a look at her, the others at 10,000 other people.
+_FILL = (
+    "INSERT INTO audit (sequence, time, actor_kind, actor_id, organization_id, action, object_id, purpose_code, detail_codes, allowed, reason, hash)"
+    " SELECT h.sequence + n, now() - n * interval '1 second', 'worker', md5((n %% 300)::text), md5((n %% 50)::text), 'open_identity',"
+    " CASE WHEN n %% %(every)s = 0 THEN %(person)s ELSE md5((n %% 10000)::text) END, 'HOU.EMG', '{contact,identity}', true, '', sha256(n::text::bytea)"
+    " FROM audit_head h, generate_series(1, %(rows)s) AS n"
+)
+
+
+def measure(_stack: LocalStack) -> list[Measured]:
+    """In a stack of its own: nobody else's trail is to be filled with rows that do not fit."""
+    stack = LocalStack()
+    try:
+        stack.start()
+        cast = Cast(stack)
+        person, _receipt = cast.person()
+        with stack.database("referrals") as database, database.transaction():
+            database.execute("SET LOCAL session_replication_role = replica")
+            database.execute("SELECT FROM audit_head FOR UPDATE")
+            database.execute(_FILL, {"every": ROWS // HERS, "person": person, "rows": ROWS})
+            database.execute("UPDATE audit_head SET sequence = (SELECT max(sequence) FROM audit)")
+            database.execute(
+                "UPDATE anomalies_looked SET sequence = (SELECT max(sequence) FROM audit)"
+            )  # nobody is to look it through meanwhile
+        with stack.database("referrals") as database:
+            database.execute("ANALYZE audit")
+        took = [_whole_list(cast, person) for _ in range(ASKED)]
+    finally:
+        stack.stop()
+    return [
+        Measured(
+            "readings_ms_p99",
+            percentile(took, 99),
+            f"{HERS} readings in pages of 200, {ROWS} rows, asked {ASKED} times by gRPC; beside: the median",
+            percentile(took, 50),
+        )
+    ]
+
+
+def _whole_list(cast: Cast, person: str) -> float:
+    began, token, found = time.perf_counter(), "", 0
+    while True:
+        answer = cast.sender.people.ListReadings(people_pb2.ListReadingsRequest(person_id=person, page_size=200, page_token=token))
+        found, token = found + len(answer.readings), answer.next_page_token
+        if not token:
+            break
+    assert found == HERS, f"{found} of {HERS} readings"
+    return (time.perf_counter() - began) * 1000

@@ -1,0 +1,92 @@
+"""The auditor: what is unusual and waits for her, the trail searched, and whether it is whole."""
+
+from datetime import timedelta
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from chassis.ids import is_id
+from protos.referrals.v1 import audit_pb2 as a
+from protos.referrals.v1 import emergencies_pb2 as em
+from services.gateway import access, forms, i18n, names, vocabulary
+from services.gateway.clients import clients
+from services.gateway.i18n import N_
+
+blueprint = Blueprint("audit", __name__)
+MORNING = timedelta(hours=5)  # when a day begins, so that a night is of one
+IDS = ("object_id", "actor_id", "organization_id")
+
+
+@blueprint.get("/audit")
+@access.open_to(access.AUDITORS, navigation=N_("Auditoría"), section="network")
+def show() -> str:
+    """What waits, or all that there was."""
+    return render({})
+
+
+def render(errors: dict[str, str], identifier: str = "", verdict: a.VerifyTrailResponse | None = None) -> str:
+    """The page; with `errors` of the review of one, or the verdict that was asked for."""
+    everything = request.args.get("all", "") == "1"
+    found = clients().audit.ListAnomalies(
+        a.ListAnomaliesRequest(waiting=not everything, page_size=50, page_token=request.args.get("page", ""))
+    )
+    asked = em.ListEmergenciesRequest(waiting=not everything, page_size=50)
+    urgent = clients().emergencies.ListEmergencies(asked).emergencies
+    return render_template(
+        "audit.html",
+        emergencies=urgent,
+        anomalies=found.anomalies,
+        next_page=found.next_page_token,
+        everything=everything,
+        names=names.names({one.organization_id for one in found.anomalies} | {one.organization_id for one in urgent}),
+        verdict=verdict,
+        errors=errors,
+        identifier=identifier,
+    )
+
+
+@blueprint.post("/audit/anomalies/<identifier>")
+@access.open_to(access.AUDITORS)
+def review(identifier: str) -> Response | tuple[str, int]:
+    """Says what it was."""
+    try:
+        clients().audit.ReviewAnomaly(forms.filled(a.ReviewAnomalyRequest(id=identifier)))
+    except forms.SHOWN_IN_PLACE as refusal:
+        return render(forms.problems(refusal), identifier), 422
+    return redirect(url_for("audit.show", done="reviewed"), 303)
+
+
+@blueprint.post("/audit/verify")
+@access.open_to(access.AUDITORS)
+def verify() -> str:
+    """Computes the chain anew, as far as one call gets."""
+    return render({}, verdict=clients().audit.VerifyTrail(a.VerifyTrailRequest(page_token=forms.text("page_token"))))
+
+
+@blueprint.get("/audit/trail")
+@access.open_to(access.AUDITORS)
+def trail() -> str:
+    """Rows of the trail. An id that is none finds nothing, and is not asked for."""
+    asked = {name: request.args.get(name, "").strip() for name in (*IDS, "action_code", "day")}
+    wanted = a.ListTrailRequest(
+        object_id=asked["object_id"],
+        actor_id=asked["actor_id"],
+        organization_id=asked["organization_id"],
+        action_code=asked["action_code"],
+        refused=request.args.get("refused", "") == "1",
+        page_size=50,
+        page_token=request.args.get("page", ""),
+    )
+    if start := i18n.local_to_stamp(asked["day"][:10]):
+        wanted.start_time.FromDatetime(start.ToDatetime() + MORNING)
+        wanted.end_time.FromDatetime(start.ToDatetime() + MORNING + timedelta(days=1))
+    sound = all(is_id(asked[name]) for name in IDS if asked[name]) and (start is not None or not asked["day"])
+    answer = clients().audit.ListTrail(wanted) if sound else a.ListTrailResponse()
+    return render_template(
+        "trail.html",
+        rows_=answer.rows,
+        next_page=answer.next_page_token,
+        FIELD_GROUPS=vocabulary.TABLES["field_group"],
+        asked={name: value for name, value in asked.items() if value} | ({"refused": 1} if wanted.refused else {}),
+        names=names.names({row.organization_id for row in answer.rows}, (), {row.actor_id for row in answer.rows if row.actor_id}),
+    )

@@ -1,0 +1,8 @@
+-- migrate:up
+-- What an auditor looks for in the trail; that of an object has its index.
+CREATE INDEX audit_actor ON audit (actor_id, sequence DESC);
+CREATE INDEX audit_organization ON audit (organization_id, sequence DESC);
+CREATE INDEX audit_time ON audit USING brin (time);
+
+-- migrate:down
+DROP INDEX audit_time, audit_organization, audit_actor;

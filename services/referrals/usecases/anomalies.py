@@ -1,0 +1,74 @@
+"""Looks the trail through for what is unusual, and takes what an auditor says of it."""
+
+from datetime import datetime, timedelta
+
+from chassis.audit import Entry
+from chassis.clock import Clock
+from chassis.db import LOST, Database, Row, Transaction, elevate_to_system_scope
+from chassis.ids import new_id
+from chassis.supervisor import Loop
+from chassis.tokens import SYSTEM, Caller
+from chassis.wire import Position
+from services.referrals.domain.anomaly import DUTY_DAYS, Anomaly, day_of, on_duty, span_of, unusual
+from services.referrals.store import anomalies, members
+
+_PAUSE = 5.0  # seconds between two looks: the auditor hears within a minute
+
+
+class Anomalies:
+    """Derived from the trail after the fact, so that what was refused is seen too; several processes take turns."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def loop(self) -> Loop:
+        """Until stopped; a database that went away is waited for."""
+        return Loop("anomalies", self._work, waits_for=LOST)
+
+    def look(self) -> None:
+        """Looks through all that is new on the trail."""
+        more = True
+        while more:
+            with self._database.transaction(SYSTEM, timeout=30) as tx:
+                after, until = anomalies.take(tx)
+                for who in anomalies.who_looked(tx, after, until):
+                    self._judge(tx, who, after, until)
+            more = until > after
+
+    def page(self, tx: Transaction, limit: int, after: Position | None, *, waiting: bool) -> tuple[list[Anomaly], Position | None]:
+        """What was found, newest first. It is in nobody's scope: whoever calls this has the right of an auditor."""
+        elevate_to_system_scope(tx)
+        return anomalies.page(tx, limit, after, waiting=waiting)
+
+    def review(
+        self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, code: str, trail: list[Entry]
+    ) -> Anomaly:
+        """An auditor says what it was."""
+        elevate_to_system_scope(tx)
+        anomaly = anomalies.get(tx, identifier)
+        anomaly.review(caller.id, code, version, now)
+        anomalies.keep_review(tx, anomaly)
+        trail.append(Entry("review_anomaly", identifier, "", (code, f"worker:{anomaly.worker_id}")))
+        return anomaly
+
+    def _judge(self, tx: Transaction, who: Row, after: int, until: int) -> None:
+        """The days that these rows are of, each as a whole."""
+        own, worker = who["organization_id"], who["actor_id"]
+        country = members.countries(tx, [own]).get(own, "")
+        refused = anomalies.refused_by_quota(tx, worker, after, until)
+        day, last = day_of(who["first"], country), day_of(who["last"], country)
+        while day <= last:
+            start, end = span_of(day, country)
+            duty = who["actor_kind"] == "key" or on_duty(  # a system has no night
+                anomalies.acts_of_duty(tx, worker, start - timedelta(days=DUTY_DAYS), end), day, country
+            )
+            of_day = [*anomalies.openings(tx, worker, start, end), *(one for one in refused if start <= one.time < end)]
+            for kind, count in unusual(of_day, own, country, at_night_on_duty=duty).items():
+                anomalies.note(tx, Anomaly(new_id(), kind, worker, own, day, count, self._clock.now()))
+            day += timedelta(days=1)
+
+    def _work(self, loop: Loop) -> None:
+        while loop.turn():
+            self.look()
+            loop.wait(_PAUSE)

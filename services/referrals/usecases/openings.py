@@ -1,0 +1,23 @@
+"""The quota of openings: whoever would look at more persons in an hour than work can need waits."""
+
+from datetime import datetime
+
+from chassis.db import Transaction
+from chassis.errors import Exhausted
+from chassis.tokens import Caller
+from services.referrals.domain.openings import HOUR, wait
+from services.referrals.store import openings
+
+
+class Openings:
+    """Counted on the trail, so that all processes count together."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def admit(self, tx: Transaction, caller: Caller, now: datetime, identifier: str) -> None:
+        """Lets this person, or contact, be looked at, or raises Exhausted opening_quota. Whoever calls this has it among what will be on record."""
+        openings.hold(tx, caller.id)
+        longer = wait(openings.opened_since(tx, caller.id, now - HOUR), identifier, self.most, now)
+        if longer:
+            raise Exhausted("opening_quota", longer.total_seconds())

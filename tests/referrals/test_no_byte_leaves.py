@@ -1,0 +1,193 @@
+"""No protected byte leaves without a receipt, an override or an emergency access that is live at that moment: random lives against a model, at every door."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.descriptor import Descriptor
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chassis.tokens import SYSTEM
+from protos.contract.v1 import contract_pb2
+from protos.referrals.v1 import emergencies_pb2 as em
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.referrals.domain.consent import OVERRIDE_GROUPS
+from services.referrals.domain.person import FieldGroup
+from services.referrals.wire import GROUPS
+from tests.builders import NOON
+from tests.referrals.conftest import Client, Service, Story
+from tests.referrals.test_openings import somebody
+
+# What is hers, by its group: marked, so that it is known again in whatever an answer holds.
+MARKS = {
+    FieldGroup.IDENTITY: "MARK-name",
+    FieldGroup.CONTACT: "MARK-codeword",
+    FieldGroup.HEALTH: "MARK-health",
+    FieldGroup.EXPLOITATION: "MARK-story",
+    FieldGroup.LOCATION: "MARK-address",
+    FieldGroup.NOTES: "MARK-note",
+}
+ACTIONS = ("minutes", "hour", "days", "withdraw", "emergency", "colleague", "close", "tamper", "review")
+
+
+@dataclass
+class World:
+    """A referral to the shelter, and what by the rules may be opened of its person just now."""
+
+    story: Story
+    nurse: Client
+    colleague: Client
+    referral: r.Referral
+    granted: frozenset[FieldGroup]
+    until: datetime
+    live: bool = True
+    receipt_holds: bool = True
+    emergencies: dict[str, datetime] = field(default_factory=dict)  # by worker: until when
+
+    def may(self, client: Client) -> frozenset[FieldGroup]:
+        """The model, in three lines."""
+        now = self.story.service.clock.now()
+        by_receipt = self.granted if self.receipt_holds and now < self.until else frozenset()
+        in_emergency = OVERRIDE_GROUPS if self.emergencies.get(client.caller.id, now) > now else frozenset()
+        return (by_receipt or in_emergency) if self.live else frozenset()
+
+    def do(self, action: str) -> None:
+        clock = self.story.service.clock
+        if action == "minutes":
+            clock.advance(timedelta(minutes=20))
+        elif action == "hour":
+            clock.advance(timedelta(minutes=60))
+        elif action == "days":
+            clock.advance(timedelta(days=45))
+        elif action == "withdraw":
+            self.story.ngo.WithdrawReceipt(p.WithdrawReceiptRequest(id=self.referral.receipt_id))
+            self.live = False
+        elif action in ("emergency", "colleague"):
+            client = self.nurse if action == "emergency" else self.colleague
+            request = em.OpenInEmergencyRequest(referral_id=self.referral.id, reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK, note="MARK-note")
+            if said(client.OpenInEmergency, request) is not None:
+                assert self.live
+                assert not (self.receipt_holds and clock.now() < self.until), "what she limited is not widened"
+                self.emergencies[client.caller.id] = clock.now() + timedelta(minutes=60)
+        elif action == "close" and self.live:
+            seen = self.story.ngo.GetReferral(r.GetReferralRequest(id=self.referral.id))
+            self.story.ngo.WithdrawReferral(r.WithdrawReferralRequest(id=seen.id, etag=seen.etag, reason_code=r.WITHDRAW_REASON_MOVED))
+            self.live = False
+        elif action == "tamper":
+            with self.story.service.database.transaction(SYSTEM) as tx:
+                tx.execute("UPDATE receipts SET signature = '' WHERE id = %s", (self.referral.receipt_id,))
+            self.receipt_holds = False
+        elif action == "review":
+            for one in self.story.ngo.ListEmergencies(
+                em.ListEmergenciesRequest(person_id=self.referral.person_id, waiting=True)
+            ).emergencies:
+                self.story.ngo.ReviewEmergency(em.ReviewEmergencyRequest(id=one.id, etag=one.etag, review_code=1))  # type: ignore[arg-type]
+
+
+def said(rpc: Any, request: Any) -> Any:
+    """The answer; None for a refusal."""
+    try:
+        return rpc(request)
+    except grpc.RpcError:
+        return None
+
+
+def leaves(client: Client, world: World) -> set[FieldGroup]:
+    """Whatever of hers any door tells this client."""
+    person, referral = world.referral.person_id, world.referral.id
+    openings = [
+        p.OpenPersonRequest(id=person, purpose_code="HOU.EMG", field_groups=[GROUPS.number(group)], referral_id=referral) for group in MARKS
+    ]
+    answers = [
+        *(said(client.OpenPerson, request) for request in openings),
+        said(client.OpenPerson, p.OpenPersonRequest(id=person, purpose_code="HOU.EMG", field_groups=[GROUPS.number(g) for g in MARKS])),
+        said(client.OpenSafeContact, p.OpenSafeContactRequest(referral_id=referral)),
+        said(client.GetSafeContact, p.GetSafeContactRequest(referral_id=referral)),
+        said(client.ListReferralEvents, r.ListReferralEventsRequest(referral_id=referral)),
+        said(client.GetPerson, p.GetPersonRequest(id=person)),
+        said(client.GetReferral, r.GetReferralRequest(id=referral)),
+        said(client.ListReceipts, p.ListReceiptsRequest(person_id=person)),
+        said(client.ListReadings, p.ListReadingsRequest(person_id=person)),
+        said(client.ListEmergencies, em.ListEmergenciesRequest(referral_id=referral)),
+        *(
+            said(client.GetEmergency, em.GetEmergencyRequest(id=one.id))
+            for one in world.story.ngo.ListEmergencies(em.ListEmergenciesRequest(referral_id=referral)).emergencies
+        ),
+    ]
+    told = b"".join(answer.SerializeToString() for answer in answers if answer is not None)
+    return {group for group, mark in MARKS.items() if mark.encode() in told}
+
+
+def begin(story: Story, service: Service, granted: frozenset[FieldGroup]) -> World:
+    service.clock.set(NOON)
+    with service.database.transaction(SYSTEM) as tx:
+        tx.execute("DELETE FROM emergencies")  # what another life owes is its own
+    plan = p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE, code_word=MARKS[FieldGroup.CONTACT])
+    person = story.person(
+        given_name=MARKS[FieldGroup.IDENTITY],
+        health_note=MARKS[FieldGroup.HEALTH],
+        exploitation_note=MARKS[FieldGroup.EXPLOITATION],
+        address=MARKS[FieldGroup.LOCATION],
+        plan=plan,
+    )
+    draft = story.draft(person)
+    receipt = story.receipt(person.id, field_groups=[GROUPS.number(group) for group in granted])
+    sent = story.ngo.SendReferral(
+        r.SendReferralRequest(
+            id=draft.id, etag=draft.etag, receipt_id=receipt.id, note=MARKS[FieldGroup.NOTES], request_id=story.request_id()
+        )
+    )
+    until = receipt.until_time.ToDatetime().replace(tzinfo=NOON.tzinfo)
+    return World(story, somebody(service, "shelter"), somebody(service, "shelter"), sent, granted, until)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    granted=st.sets(st.sampled_from(sorted(MARKS, key=lambda group: group.value)), min_size=1, max_size=3).map(frozenset),
+    actions=st.lists(st.sampled_from(ACTIONS), max_size=6),
+)
+def test_whatever_happens_a_door_tells_what_is_granted_at_that_moment_and_nothing_else(
+    granted: frozenset[FieldGroup], actions: list[str], story: Story, service: Service
+) -> None:
+    world = begin(story, service, granted)
+    for action in (None, *actions):
+        if action:
+            world.do(action)
+        for client in (world.nurse, world.colleague):
+            assert leaves(client, world) == world.may(client), (action, actions)
+        assert leaves(somebody(service, "clinic"), world) == set(), "who is no party hears nothing"
+
+
+@pytest.mark.parametrize(("before", "ends"), [(["tamper", "emergency"], end) for end in ("hour", "withdraw", "close")])
+def test_an_emergency_access_that_is_over_tells_nothing_at_any_door(before: list[str], ends: str, story: Story, service: Service) -> None:
+    world = begin(story, service, frozenset({FieldGroup.IDENTITY}))
+    for action in before:
+        world.do(action)
+    assert leaves(world.nurse, world) == OVERRIDE_GROUPS
+    world.do(ends)
+    assert leaves(world.nurse, world) == set()
+
+
+def test_a_stream_and_a_list_have_no_field_that_is_hers() -> None:
+    for message in (r.WatchReferralsResponse, r.ListReferralsResponse, em.ListEmergenciesResponse):
+        allowed = {"enlace.referrals.v1.Emergency.note"}  # which ListEmergencies leaves empty: see above
+        assert set(sealed(message.DESCRIPTOR, set())) <= allowed, message.DESCRIPTOR.name
+
+
+def sealed(message: Descriptor, seen: set[str]) -> list[str]:
+    """The fields of a message, and of those in it, that are kept encrypted."""
+    if message.full_name in seen:
+        return []
+    seen.add(message.full_name)
+    found = [
+        f.full_name
+        for f in message.fields
+        if f.GetOptions().Extensions[contract_pb2.field].sealed or f.name == "note" or f.name.endswith("_note")
+    ]
+    return found + [name for f in message.fields if f.message_type for name in sealed(f.message_type, seen)]

@@ -1,0 +1,143 @@
+"""How many persons a worker may look at in an hour: counted on the trail, by whichever door and process, and what is one too many is on record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from chassis.ids import new_id
+from chassis.tokens import SYSTEM, Caller
+from protos.referrals.v1 import contacts_pb2, people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.domain.openings import AN_HOUR, HOUR, wait
+from tests.builders import NOON, refusal
+from tests.referrals.conftest import ORG, Client, Service, Story
+
+REFUSED = ("RESOURCE_EXHAUSTED", "opening_quota")
+MOST = 3
+
+
+@pytest.fixture(autouse=True)
+def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three an hour, so that a test need not make forty."""
+    if "service" in request.fixturenames:
+        monkeypatch.setattr(request.getfixturevalue("service").made.openings, "most", MOST)
+
+
+def somebody(service: Service, organization: str = "ngo", role: str = "WORKER") -> Client:
+    """A worker who has looked at nothing yet."""
+    caller = Caller(new_id(), "worker", ORG[organization], frozenset({role}), frozenset())
+    return Client(caller, service._stubs(), service.issuer)
+
+
+def opens(client: Client, person_id: str) -> people_pb2.Identity:
+    request = people_pb2.OpenPersonRequest(id=person_id, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY])
+    opened: people_pb2.Identity = client.OpenPerson(request)
+    return opened
+
+
+def waits(act: Callable[[], Any]) -> timedelta:
+    with pytest.raises(grpc.RpcError) as caught:
+        act()
+    found, retry = rpc_status.from_call(caught.value), error_details_pb2.RetryInfo()  # type: ignore[arg-type]
+    assert found is not None
+    assert [detail for detail in found.details if detail.Unpack(retry)]
+    return timedelta(seconds=retry.retry_delay.ToTimedelta().total_seconds())
+
+
+def test_whoever_has_looked_at_as_many_as_work_can_need_waits_until_an_hour_has_passed_since_the_first() -> None:
+    opened = {f"person {number}": NOON + timedelta(minutes=number) for number in range(AN_HOUR)}
+    at = NOON + timedelta(minutes=45)
+    assert wait(opened, "another", AN_HOUR, at) == timedelta(minutes=15)
+    assert wait(opened, "person 7", AN_HOUR, at) == timedelta(0), "whom she looked at she may look at again"
+    assert wait(dict(list(opened.items())[1:]), "another", AN_HOUR, at) == timedelta(0)
+    assert wait({"one": NOON, "two": NOON + HOUR / 2}, "another", 1, at) == timedelta(minutes=45), "when the quota was lowered"
+
+
+def test_one_person_too_many_in_an_hour_is_refused_and_on_record_and_those_before_stay_open(story: Story, service: Service) -> None:
+    worker, people = somebody(service), [story.person().id for _ in range(MOST + 1)]
+    for person in people[:MOST]:
+        assert opens(worker, person).given_name == "Ximena"
+        service.clock.advance(timedelta(minutes=10))
+    assert waits(lambda: opens(worker, people[MOST])) == timedelta(minutes=30)
+    assert opens(worker, people[MOST - 1]).given_name == "Ximena"
+    seen = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=people[MOST])).readings
+    assert [(reading.actor_id, reading.allowed) for reading in seen] == [(worker.caller.id, False)]
+    with service.database.transaction(SYSTEM) as tx:
+        rows = tx.execute("SELECT action, reason FROM audit WHERE object_id = %s AND NOT allowed", (people[MOST],)).fetchall()
+    assert rows == [{"action": "open_identity", "reason": "opening_quota"}]
+    assert opens(somebody(service), people[MOST]).given_name == "Ximena", "it is hers alone"
+    service.clock.advance(timedelta(minutes=30))
+    assert opens(worker, people[MOST]).given_name == "Ximena"
+
+
+def test_every_door_counts_and_every_door_refuses(story: Story, service: Service) -> None:
+    plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, code_word="mango")
+    draft = story.draft(story.person(plan=plan))
+    other = story.person()
+    noted = story.overridden()
+    doors: list[Callable[[Client], Any]] = [
+        lambda by: opens(by, other.id),
+        lambda by: by.OpenSafeContact(people_pb2.OpenSafeContactRequest(referral_id=draft.id)),
+        lambda by: by.GetPerson(people_pb2.GetPersonRequest(id=draft.person_id)),
+        lambda by: by.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=noted.id)),
+    ]
+    for door in doors:
+        worker = somebody(service)
+        for _ in range(MOST):
+            opens(worker, story.person().id)
+        assert refusal(lambda: door(worker)) == REFUSED  # noqa: B023 – called at once
+    worker = somebody(service)
+    doors[0](worker), doors[1](worker), doors[2](worker), doors[3](worker)  # three persons
+    assert refusal(lambda: opens(worker, story.person().id)) == REFUSED
+
+
+def test_the_notes_of_contacts_count_and_a_contact_of_a_known_person_counts_once(story: Story, service: Service) -> None:
+    operator = somebody(service, "hotline", "OPERATOR")
+
+    def contact(**values: Any) -> contacts_pb2.Contact:
+        said = contacts_pb2.Contact(
+            line_country="NI", kind_code=contacts_pb2.CONTACT_KIND_CRISIS, speaker_code=contacts_pb2.SPEAKER_PERSON, note="llama", **values
+        )
+        made: contacts_pb2.Contact = operator.CreateContact(contacts_pb2.CreateContactRequest(contact=said, pin="4821")).contact
+        return made
+
+    def looks(made: contacts_pb2.Contact) -> str:
+        found: contacts_pb2.Contact = operator.GetContact(contacts_pb2.GetContactRequest(id=made.id))
+        return found.note
+
+    first = contact()
+    person = operator.CreatePerson(people_pb2.CreatePersonRequest(coarse=pb.CoarsePerson(language="es", country="NI")))
+    change = contacts_pb2.UpdateContactRequest(contact=contacts_pb2.Contact(id=first.id, etag=first.etag, person_id=person.id))
+    change.update_mask.paths.append("person_id")
+    assert operator.UpdateContact(change).note == "", "what was written before is opened by GetContact, which is on record"
+    assert [looks(made) for made in (first, contact(), contact())] == ["llama"] * MOST
+    assert refusal(lambda: looks(contact())) == REFUSED
+    assert looks(first) == "llama"
+
+
+def test_of_many_at_once_no_more_are_let_in(story: Story, service: Service) -> None:
+    """96 in a second were, once."""
+    worker, people = somebody(service), [story.person().id for _ in range(16)]
+
+    def attempt(person: str) -> bool:
+        try:
+            return bool(opens(worker, person).given_name)
+        except grpc.RpcError as error:
+            return error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, people)) == MOST
+
+
+def test_what_was_refused_for_another_reason_costs_nothing(story: Story, service: Service) -> None:
+    worker = somebody(service, "clinic")
+    for _ in range(MOST + 1):
+        assert refusal(lambda: opens(worker, story.person().id)) == ("NOT_FOUND", "not_found")

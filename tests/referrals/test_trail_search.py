@@ -1,0 +1,128 @@
+"""The auditor searches the trail and has its chain computed anew; nobody else does, and what is searched for is on record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from chassis import audit
+from chassis.tokens import SYSTEM
+from protos.referrals.v1 import audit_pb2 as pb
+from protos.referrals.v1 import people_pb2
+from services.referrals.usecases import trail
+from tests.builders import refusal, refusal_with_fields
+from tests.referrals.conftest import ORG, Client, Service, Story
+from tests.referrals.test_openings import opens, somebody
+
+
+@pytest.fixture
+def auditor(service: Service) -> Client:
+    return service.as_("coalition", "AUDITOR")
+
+
+def rows(auditor: Client, page_size: int = 200, **wanted: object) -> list[pb.TrailRow]:
+    found, token = list[pb.TrailRow](), ""
+    while True:
+        answer = auditor.ListTrail(pb.ListTrailRequest(page_size=page_size, page_token=token, **wanted))  # type: ignore[arg-type]
+        found, token = [*found, *answer.rows], answer.next_page_token
+        if not token:
+            return [row for row in found if row.action_code != "list_trail" or wanted.get("action_code")]
+
+
+def test_the_trail_is_found_by_whom_of_whom_where_what_and_when(story: Story, service: Service, auditor: Client) -> None:
+    worker, stranger, person = somebody(service), somebody(service, "clinic"), story.person()
+    opens(worker, person.id)
+    refusal(lambda: opens(stranger, person.id))
+    about = rows(auditor, object_id=person.id)
+    assert [(row.action_code, row.allowed) for row in about] == [("open_identity", False), ("open_identity", True), ("create_person", True)]
+    assert [row.sequence for row in about] == sorted((row.sequence for row in about), reverse=True)
+    assert rows(auditor, object_id=person.id, page_size=1) == about
+    assert rows(auditor, actor_id=worker.caller.id) == about[1:2]
+    assert rows(auditor, object_id=person.id, organization_id=ORG["clinic"]) == about[:1]
+    assert rows(auditor, object_id=person.id, action_code="create_person") == about[2:]
+    assert rows(auditor, object_id=person.id, refused=True) == about[:1]
+    assert (about[0].reason_code, about[1].purpose_code, list(about[1].detail_codes)) == ("not_found", "HOU.EMG", ["identity"])
+    wanted = pb.ListTrailRequest(object_id=person.id)
+    wanted.start_time.FromDatetime(service.clock.now() + timedelta(seconds=1))
+    assert list(auditor.ListTrail(wanted).rows) == []
+    wanted = pb.ListTrailRequest(object_id=person.id)
+    wanted.end_time.FromDatetime(service.clock.now() + timedelta(seconds=1))
+    assert [row for row in auditor.ListTrail(wanted).rows if row.action_code != "list_trail"] == about
+    assert refusal_with_fields(lambda: auditor.ListTrail(pb.ListTrailRequest(object_id="Ximena")))[1] == "invalid_fields"
+
+
+def test_nobody_but_an_auditor_searches_and_the_search_is_on_record(story: Story, service: Service, auditor: Client) -> None:
+    person = story.person()
+    for other in (story.ngo, story.coordinator, service.as_("ngo", "MANAGER"), service.as_("ngo", scopes=("people.open",))):
+        assert refusal(lambda: rows(other)) == ("PERMISSION_DENIED", "right_missing")  # noqa: B023 – called at once
+        assert refusal(lambda: other.VerifyTrail(pb.VerifyTrailRequest())) == ("PERMISSION_DENIED", "right_missing")  # noqa: B023
+    rows(auditor, object_id=person.id)
+    assert [row.actor_id for row in rows(auditor, object_id=person.id, action_code="list_trail")] == [auditor.caller.id]
+    readings = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person.id)).readings
+    assert list(readings) == [], "a look at the trail is no look at her"
+
+
+def verified(auditor: Client) -> tuple[int, int, list[tuple[int, int]]]:
+    """Up to which row, in how many calls, and what is wrong."""
+    token, calls, findings = "", 0, list[tuple[int, int]]()
+    while True:
+        answer = auditor.VerifyTrail(pb.VerifyTrailRequest(page_token=token))
+        calls, token = calls + 1, answer.next_page_token
+        findings += [(finding.sequence, finding.fault) for finding in answer.findings]
+        if not token:
+            assert answer.verified_sequence == answer.last_sequence
+            return answer.verified_sequence, calls, findings
+
+
+@pytest.fixture
+def owner(service: Service) -> Iterator[psycopg.Connection]:
+    """Whoever owns the database changes what he wants; it is put back."""
+    with psycopg.connect(service.migration_url) as connection:
+        yield connection
+
+
+def test_a_trail_that_fits_is_said_to_in_as_many_calls_as_it_takes(
+    story: Story, service: Service, auditor: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story.person()
+    with service.database.transaction(SYSTEM) as tx:
+        end = audit.head(tx).sequence
+    until, calls, findings = verified(auditor)
+    assert (until >= end, calls, findings) == (True, 1, [])
+    monkeypatch.setattr(trail, "_ROWS", end // 3)
+    assert verified(auditor)[1:] in ((4, []), (5, [])), "each call adds a row"
+
+
+def test_what_was_altered_is_found_in_whichever_call(
+    story: Story, service: Service, auditor: Client, owner: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = story.person()
+    opens(story.ngo, person.id)
+    row = rows(auditor, object_id=person.id, action_code="open_identity")[0].sequence
+    monkeypatch.setattr(trail, "_ROWS", 5)
+    owner.execute("UPDATE audit SET actor_id = 'nobody' WHERE sequence = %s", (row,))
+    owner.commit()
+    try:
+        assert verified(auditor)[2] == [(row, pb.TRAIL_FAULT_ALTERED)]
+    finally:
+        owner.execute("UPDATE audit SET actor_id = %s WHERE sequence = %s", (story.ngo.caller.id, row))
+        owner.commit()
+    assert verified(auditor)[2] == []
+
+
+def test_what_was_witnessed_and_is_not_there_any_more_is_found(service: Service, auditor: Client) -> None:
+    with service.database.transaction(SYSTEM) as tx:
+        head = audit.head(tx)
+        ours = trail.TrailBook(lambda: {head.sequence: {head.hash}}).verify(tx, audit.START)
+        cut = trail.TrailBook(lambda: {head.sequence + 7: {b"x"}}).verify(tx, audit.START)
+        forked = trail.TrailBook(lambda: {head.sequence - 1: {b"x"}}).verify(tx, audit.START)
+    assert (ours.witnesses, ours.findings) == (1, [])
+    assert cut.findings == [audit.Finding(head.sequence + 7, "cut")]
+    assert forked.findings == [audit.Finding(head.sequence - 1, "forked")]
+
+
+def test_a_token_to_go_on_can_not_be_made_up(auditor: Client) -> None:
+    assert refusal(lambda: auditor.VerifyTrail(pb.VerifyTrailRequest(page_token="abc")))[1] == "invalid_fields"

@@ -168,6 +168,7 @@ def test_every_column_that_a_services_key_seals_is_wrapped_anew(service: Service
         ("referral_events", "note_sealed"),
         ("requests", "response"),
         ("person_names", "mark"),
+        ("emergencies", "note"),
     }
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(

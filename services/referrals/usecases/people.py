@@ -237,6 +237,7 @@ class People:
                 receipt.withdraw(now)
                 self._receipts.change(tx, receipt, "withdrawn")
                 self._referrals.withdraw_consent(tx, Actor("person", contact_id, ""), now, referral.person_id, receipt.id)
+                self._end_emergencies(tx, now, referral.person_id, receipt.recipient_organization_id)
                 trail.append(Entry("withdraw_consent", referral.person_id, "", (f"receipt:{receipt.id}",)))
         if not any(each.is_live(now) for each in every):
             self._plans.end_with_consent(tx, referral.person_id, now)

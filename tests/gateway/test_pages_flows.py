@@ -13,6 +13,7 @@ from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
@@ -232,6 +233,7 @@ def test_a_receiver_is_offered_to_open_what_the_receipt_names_while_both_are_liv
 ) -> None:
     played.answers["GetReferral"] = r.Referral(id=ID, etag="1", side=r.SIDE_RECEIVER, person_id=ID, receipt_id=ID, live=live)
     played.answers["GetReceipt"] = p.Receipt(id=ID, field_groups=[p.FIELD_GROUP_HEALTH], live=receipt_live)
+    played.answers["ListEmergencies"] = em.ListEmergenciesResponse()
     page = worker.get(f"/referrals/{ID}").text
     assert ('value="health"' in page) == (live and receipt_live)
     assert ("Ahora no hay datos" in page) == (not (live and receipt_live))
@@ -351,8 +353,8 @@ def test_a_system_is_told_of_the_kinds_that_are_ticked_or_of_all(played: PlayedS
     send(client, "/webhooks", url="https://sistema.example/enlace")
     assert list(played.last("CreateWebhook").webhook.kinds) == []
     page = client.get("/webhooks").text
-    coordination = {"message_undeliverable"}  # no system is told of it
-    assert set(re.findall(r'name="kinds" value="(\w+)"', page)) == {notice.kind for notice in notices.NOTICES} - coordination
+    people_alone = {"message_undeliverable", "anomaly_noted"}  # no system is told of these
+    assert set(re.findall(r'name="kinds" value="(\w+)"', page)) == {notice.kind for notice in notices.NOTICES} - people_alone
 
 
 def test_reference_and_pin_never_stand_in_an_address(played: PlayedServices) -> None:

@@ -20,7 +20,7 @@
     event.preventDefault();
     field.focus();
   });
-  // What is searched for is not kept by the browser, as a form with its answer would be: on the disk, until it is closed.
+  // What is searched for is kept on no disk, as a form with its answer would be.
   document.addEventListener("submit", async (event) => {
     const form = event.target;
     if (form.getAttribute("role") !== "search" || form.method !== "post") return;

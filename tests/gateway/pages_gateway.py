@@ -176,6 +176,12 @@ def routes(app: Flask, method: str = "GET") -> Iterator[tuple[str, str]]:
             yield rule.endpoint, re.sub(r"<(\w+)>", lambda found: known.get(found[1], ID), rule.rule)  # noqa: B023  # used at once
 
 
+def page_at(client: FlaskClient, path: str) -> str:
+    """The page at an address; nothing where a file is."""
+    answer = client.get(path)
+    return answer.text if answer.mimetype == "text/html" else ""
+
+
 @contextmanager
 def served(app: Flask) -> Iterator[str]:
     """The app on a port, for a browser."""
@@ -206,6 +212,7 @@ __all__ = [
     "enter",
     "n",
     "p",
+    "page_at",
     "pages",
     "referral",
     "routes",

@@ -24,7 +24,7 @@ from services.gateway.gates import THREADS
 from services.gateway.live import FRESH_SECONDS, KEPT_SECONDS, LEFT_SECONDS, RENEW_SECONDS, Answer, Live
 from services.gateway.session import SignedIn
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, routes
+from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, page_at, pages, routes
 from tests.gateway.served_gateway import NAMES, Gateway, Service, crowd, hanging
 from tests.parts.local_stack import until
 
@@ -254,7 +254,7 @@ def test_messages_that_can_not_be_counted_stop_no_list_and_referrals_that_are_aw
 
 
 def test_every_page_of_a_worker_has_the_time_of_the_server(client: FlaskClient, app: Flask) -> None:
-    said = {path: re.search(r'id="live" [^>]*data-now="([^"]*)"', client.get(path).text) for _, path in routes(app) if path != "/sign-out"}
+    said = {path: re.search(r'id="live" [^>]*data-now="([^"]*)"', page_at(client, path)) for _, path in routes(app) if path != "/sign-out"}
     shown = {path: found[1] for path, found in said.items() if found}
     assert len(shown) > 20
     assert [path for path, now in shown.items() if not now.isdigit()] == []

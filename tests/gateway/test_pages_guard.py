@@ -16,7 +16,7 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from services.gateway import access
 from services.gateway.clients import ServiceFault, Standing, standing_of
-from tests.gateway.pages_gateway import EXIT, SECRET, PlayedServices, enter, pages, routes, signed_in, token_of
+from tests.gateway.pages_gateway import EXIT, SECRET, PlayedServices, enter, page_at, pages, routes, signed_in, token_of
 
 
 @pytest.fixture
@@ -161,12 +161,6 @@ def test_every_form_is_signed_and_acts_once(client: FlaskClient) -> None:
             if action not in reads:
                 assert re.fullmatch(r"[0-9a-f]{32}", hidden.get("request_id", "")), (endpoint, action)
     assert seen > 60
-
-
-def page_at(client: FlaskClient, path: str) -> str:
-    """The page at an address; nothing where a file is."""
-    answer = client.get(path)
-    return answer.text if answer.mimetype == "text/html" else ""
 
 
 class Fields(HTMLParser):

@@ -30,7 +30,7 @@ HOST = "127.0.0.1"
 _SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
-    "max_connections": "160",
+    "max_connections": "200",
     "shared_buffers": "32MB",
     "min_wal_size": "32MB",
     "max_wal_size": "512MB",

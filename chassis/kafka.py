@@ -23,8 +23,8 @@ PARTITIONS = 12
 RETENTION_MS = 7 * 24 * 3600 * 1000
 KEPT_FOR_EVER = frozenset({"enlace.erasures.v1"})
 """Topics that are a memory of their own; all others repeat what an outbox holds."""
-_RAISED = (KafkaError, OSError, ValueError, RuntimeError, AssertionError)
-# What kafka-python raises when the broker is away or has forgotten what the client knew (the last three come from its internals).
+_RAISED = (KafkaError, OSError, ValueError, RuntimeError, AssertionError, KeyError)
+# What kafka-python raises when the broker is away or has forgotten what the client knew (the last four come from its internals).
 
 
 class BrokerLost(Exception):

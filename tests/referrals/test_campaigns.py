@@ -108,6 +108,10 @@ def test_a_code_that_is_taken_is_given_to_nobody_else(story: Story, monkeypatch:
     assert story.campaign().placements[0].code != taken
 
 
+def test_a_medium_that_is_named_twice_is_refused(story: Story) -> None:
+    assert refusal(partial(story.campaign, c.CAMPAIGN_POSTER, c.CAMPAIGN_POSTER)) == ("INVALID_ARGUMENT", "invalid_fields")
+
+
 def test_campaigns_are_listed_newest_first_page_by_page(story: Story) -> None:
     made = [story.campaign().id for _ in range(3)]
     seen: list[str] = []

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.referrals.domain.codes import ALPHABET, as_meant, check_character
+from services.referrals.domain.codes import ALPHABET, Check, as_meant, check_character
 from services.referrals.domain.figures import told
 
 UNASSESSED = "unassessed"
@@ -36,7 +36,11 @@ class Campaign:
     placements: list[Placement] = field(default_factory=list)
 
     def place(self, media: Iterable[str]) -> None:
-        """Gives each medium a code of its own."""
+        """Gives each medium, once, a code of its own."""
+        media = list(media)
+        check = Check()
+        check.that(len(set(media)) == len(media), "campaign.media_codes", "repeated")
+        check.done()
         self.placements = [Placement(new_code(), medium, self.country, self.id) for medium in media]
 
     def end(self, now: datetime) -> None:

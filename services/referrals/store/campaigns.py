@@ -19,7 +19,7 @@ def add(tx: Transaction, campaign: Campaign, worker_id: str) -> None:
 def add_placement(tx: Transaction, placement: Placement) -> bool:
     """Keeps a code; False when it is taken."""
     made = tx.execute(
-        "INSERT INTO placements (code, campaign_id, medium_code) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+        "INSERT INTO placements (code, campaign_id, medium_code) VALUES (%s, %s, %s) ON CONFLICT (code) DO NOTHING",
         (placement.code, placement.campaign_id, placement.medium_code),
     )
     return made.rowcount == 1

@@ -7,9 +7,9 @@ import pytest
 
 from protos.referrals.v1 import campaigns_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
+from services.referrals.domain.campaign import LENGTH, brought, new_code
 from services.referrals.domain.campaign import Placement as Placed
-from services.referrals.domain.campaign import brought, new_code, read_code
-from services.referrals.domain.codes import ALPHABET
+from services.referrals.domain.codes import ALPHABET, checked_code
 from services.referrals.usecases import campaigns
 from tests.builders import refusal
 from tests.referrals.conftest import Story
@@ -33,9 +33,9 @@ def figures(story: Story, campaign: pb.LineCampaign) -> dict[str, pb.PlacementFi
 
 def test_each_medium_of_a_campaign_has_a_code_that_a_bad_line_does_not_turn_into_another() -> None:
     code = new_code()
-    assert read_code(code.lower()) == read_code(f" {code[:2]}-{code[2:]} ") == code
+    assert checked_code(code.lower(), LENGTH) == checked_code(f" {code[:2]}-{code[2:]} ", LENGTH) == code
     others = {code[:at] + sign + code[at + 1 :] for at in range(4) for sign in ALPHABET if sign != code[at]}
-    assert {read_code(other) for other in others} == {""}
+    assert {checked_code(other, LENGTH) for other in others} == {""}
 
 
 @pytest.mark.parametrize(("count", "told"), [(0, -1), (9, -1), (10, 10), (14, 10), (15, 15)])

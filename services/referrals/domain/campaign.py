@@ -1,15 +1,16 @@
 """Campaigns that make the line of a country known: a code for each medium, by which a caller says how she heard of it, and what may be told of their number."""
 
-import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from services.referrals.domain.codes import ALPHABET, Check, as_meant, check_character
+from services.referrals.domain.codes import Check, new_checked_code
 from services.referrals.domain.figures import told
 
 UNASSESSED = "unassessed"
+LENGTH = 4
+"""Of a code."""
 Count = tuple[str, int]
 
 
@@ -46,7 +47,7 @@ class Campaign:
     def end(self, now: datetime) -> None:
         """Ends it, once."""
         self.end_time = self.end_time or now
-        self.placements = [Placement(each.code, each.medium_code, each.country, each.campaign_id, active=False) for each in self.placements]
+        self.placements = [replace(each, active=False) for each in self.placements]
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,7 @@ class Brought:
 
 def new_code() -> str:
     """Three random characters and one that checks them: 32,768 codes, to be said on the phone. The store refuses one that is taken."""
-    body = "".join(secrets.choice(ALPHABET) for _ in range(3))
-    return body + check_character(body)
-
-
-def read_code(text: str) -> str:
-    """The code as it was meant; empty for what can't be one, so that a typing error does not count for another medium."""
-    meant = as_meant(text)
-    holds = len(meant) == 4 and all(character in ALPHABET for character in meant) and check_character(meant[:3]) == meant[3]
-    return meant if holds else ""
+    return new_checked_code(LENGTH)
 
 
 def brought(placement: Placement, by_urgency: Mapping[str, int], by_outcome: Mapping[str, int]) -> Brought:

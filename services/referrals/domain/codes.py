@@ -1,6 +1,7 @@
 """The checks of what is said: of a code its shape (which words there are the .proto files say), and the few lists that are rules."""
 
 import re
+import secrets
 
 from chassis.errors import Invalid
 
@@ -53,6 +54,19 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32: no I, L, O, 
 def as_meant(text: str) -> str:
     """What was said in this alphabet, as it was meant: case, spaces and hyphens don't matter, I and L are read as 1, O as 0."""
     return text.upper().translate({ord("I"): "1", ord("L"): "1", ord("O"): "0", ord("-"): None, ord(" "): None})
+
+
+def new_checked_code(length: int) -> str:
+    """Random characters, and one that checks them."""
+    body = "".join(secrets.choice(ALPHABET) for _ in range(length - 1))
+    return body + check_character(body)
+
+
+def checked_code(text: str, length: int) -> str:
+    """A code with its check character as it was meant; empty for what can't be one, so that a typing error does not pass for another."""
+    meant = as_meant(text)
+    holds = len(meant) == length and all(character in ALPHABET for character in meant) and check_character(meant[:-1]) == meant[-1]
+    return meant if holds else ""
 
 
 def check_character(body: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from chassis.errors import Unauthenticated
-from services.referrals.domain.codes import ALPHABET, Check, as_meant, check_character
+from services.referrals.domain.codes import Check, checked_code, new_checked_code
 from services.referrals.domain.deadline import Calendar, Deadline, DeadlineKind, Urgency, due_time
 from services.referrals.domain.lifecycle import State
 from services.referrals.domain.referral import Referral
@@ -114,14 +114,13 @@ class Contact:
 
 def new_reference() -> str:
     """Seven random characters (35 bits) and one that checks them."""
-    body = "".join(secrets.choice(ALPHABET) for _ in range(7))
-    return body + check_character(body)
+    return new_checked_code(8)
 
 
 def read_reference(text: str) -> str:
     """The reference as it was meant. A typing error refuses like a wrong PIN."""
-    cleaned = as_meant(text)
-    if len(cleaned) != 8 or any(c not in ALPHABET for c in cleaned) or check_character(cleaned[:7]) != cleaned[7]:
+    cleaned = checked_code(text, 8)
+    if not cleaned:
         raise Unauthenticated("reference_or_pin_wrong")
     return cleaned
 

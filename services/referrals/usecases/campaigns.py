@@ -10,7 +10,8 @@ from chassis.errors import Invalid, NotFound
 from chassis.ids import new_id
 from chassis.tokens import Caller
 from chassis.wire import Position
-from services.referrals.domain.campaign import UNASSESSED, Brought, Campaign, Placement, brought, new_code, read_code
+from services.referrals.domain.campaign import LENGTH, UNASSESSED, Brought, Campaign, Placement, brought, new_code
+from services.referrals.domain.codes import checked_code
 from services.referrals.domain.triage import Triage
 from services.referrals.store import campaigns
 
@@ -41,7 +42,7 @@ def end(tx: Transaction, now: datetime, identifier: str) -> Campaign:
 
 def placement(tx: Transaction, code: str) -> Placement:
     """What a code stands for; NotFound for any other."""
-    found = campaigns.placement(tx, read_code(code))
+    found = campaigns.placement(tx, checked_code(code, LENGTH))
     if found is None:
         raise NotFound
     return found

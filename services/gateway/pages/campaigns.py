@@ -26,7 +26,8 @@ def country(country: str) -> str:
 
 def public_page(country: str, placement: pb.Placement | None) -> str:
     """The page of a line; with the code that the reader has before her, if there is one."""
-    return render_template("campaign.html", line=line_of(country), placement=placement, lines=hotlines())
+    lines = hotlines()
+    return render_template("campaign.html", line=line_of(country, lines), placement=placement, lines=lines)
 
 
 @blueprint.get("/l/<code>")
@@ -43,7 +44,7 @@ def printed(country: str, paper: str, form: str) -> Response:
     """The poster, for A4 or A3."""
     if paper not in poster.PAPERS or form not in ("svg", "pdf"):
         abort(404)
-    said = on_the_poster(line_of(country), placement_of(country))
+    said = on_the_poster(line_of(country, hotlines()), placement_of(country))
     if form == "svg":
         return Response(poster.svg(said, paper), mimetype="image/svg+xml")
     headers = {"Content-Disposition": f'attachment; filename="{country}-{paper}.pdf"'}
@@ -54,7 +55,7 @@ def printed(country: str, paper: str, form: str) -> Response:
 @access.public
 def radio(country: str) -> str:
     """Half a minute to be read out."""
-    return render_template("radio.html", line=line_of(country), placement=placement_of(country))
+    return render_template("radio.html", line=line_of(country, hotlines()), placement=placement_of(country))
 
 
 @blueprint.get("/campaigns")
@@ -102,9 +103,9 @@ def end(identifier: str) -> Answer:
     return redirect(url_for("campaigns.listing", done="saved"), 303)
 
 
-def line_of(country: str) -> Hotline:
-    """The line of a country; there is no page for a country without one."""
-    found = next((line for line in hotlines() if line.country == country), None)
+def line_of(country: str, lines: list[Hotline]) -> Hotline:
+    """The line of a country among these; there is no page for a country without one."""
+    found = next((line for line in lines if line.country == country), None)
     if found is None:
         abort(404)
     return found

@@ -1,7 +1,6 @@
 """Calls that lines owe: agreed on by an operator or asked for by reference, as far as her safe-contact plan lets anybody call."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -15,17 +14,9 @@ from services.referrals.domain.contact import Contact
 from services.referrals.domain.deadline import DeadlineKind
 from services.referrals.store import callbacks, contacts
 from services.referrals.store.people import People as Files
-from services.referrals.usecases.deadlines import fire_each, singly
+from services.referrals.usecases.deadlines import ClockFired, fire_each, with_one_clock
 
 Hours = tuple[datetime, datetime]
-
-
-@dataclass(frozen=True)
-class CallbackFired:
-    """What the clock of a callback did."""
-
-    verb: str
-    clock: DeadlineKind = DeadlineKind.CALLBACK
 
 
 class Callbacks:
@@ -104,14 +95,9 @@ def end(tx: Transaction, now: datetime, owed: Sequence[Callback], worker_id: str
         callbacks.keep(tx, callback, "settled")
 
 
-def fire_clocks(tx: Transaction, now: datetime, limit: int) -> list[CallbackFired]:
+def fire_clocks(tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
     """Notes the clock levels that are reached; returns what was told."""
-
-    def fire(identifier: str) -> list[CallbackFired]:
-        callback = callbacks.hold(tx, identifier)
-        verb = callback.fire_clock(now)
-        if verb:
-            callbacks.keep(tx, callback, verb)
-        return [CallbackFired(verb)] if verb else []
-
-    return fire_each(tx, now, "contacts", "callback_id", callbacks.due(tx, now, limit), singly(fire), partial(callbacks.put_aside, tx))
+    fire = with_one_clock(
+        DeadlineKind.CALLBACK, partial(callbacks.hold, tx), lambda callback: callback.fire_clock(now), partial(callbacks.keep, tx)
+    )
+    return fire_each(tx, now, "contacts", "callback_id", callbacks.due(tx, now, limit), fire, partial(callbacks.put_aside, tx))

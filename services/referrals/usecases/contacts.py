@@ -43,8 +43,8 @@ from services.referrals.store.contacts import Contacts as Book
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases import callbacks, campaigns
-from services.referrals.usecases.callbacks import CallbackFired, Callbacks, Hours
-from services.referrals.usecases.deadlines import fire_each, singly
+from services.referrals.usecases.callbacks import Callbacks, Hours
+from services.referrals.usecases.deadlines import ClockFired, fire_each, with_one_clock
 from services.referrals.usecases.enquiries import cancel_of
 from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.people import People
@@ -57,14 +57,6 @@ OF_AN_ADDRESS = Budget(30, timedelta(minutes=10), timedelta(0))
 _MOST_READINGS = 10_000  # of one file; told by day and kind they are few
 # 19 MiB and 2 passes: OWASP's argon2id minimum, about 30 ms here; the budgets are what guards 10,000 PINs.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-
-
-@dataclass(frozen=True)
-class ContactFired:
-    """What the clock of a contact did."""
-
-    verb: str
-    clock: DeadlineKind = DeadlineKind.CONTACT
 
 
 class Contacts:
@@ -141,18 +133,12 @@ class Contacts:
         """Who took over the own line, and when."""
         return take_overs.page(tx, caller.organization_id, limit, after)
 
-    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> Sequence[ContactFired | CallbackFired]:
+    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
         """Notes the clock levels that are reached, also of the calls that are owed; returns what was told."""
-
-        def fire(identifier: str) -> list[ContactFired]:
-            contact = contacts.hold(tx, identifier)
-            verb = contact.fire_clock(now)
-            if verb:
-                contacts.keep(tx, contact, verb)
-            return [ContactFired(verb)] if verb else []
-
-        found = contacts.due(tx, now, limit)
-        fired = fire_each(tx, now, "contacts", "contact_id", found, singly(fire), partial(contacts.put_aside, tx))
+        fire = with_one_clock(
+            DeadlineKind.CONTACT, partial(contacts.hold, tx), lambda contact: contact.fire_clock(now), partial(contacts.keep, tx)
+        )
+        fired = fire_each(tx, now, "contacts", "contact_id", contacts.due(tx, now, limit), fire, partial(contacts.put_aside, tx))
         return [*fired, *callbacks.fire_clocks(tx, now, limit)]
 
     @staticmethod

@@ -1,6 +1,7 @@
 """The watch: fires the clocks of referrals and enquiries as their levels are reached, also those reached while nobody was running."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -35,6 +36,15 @@ class Fired(Protocol):
 
 
 AnyFired = TypeVar("AnyFired", bound=Fired)
+Held = TypeVar("Held")
+
+
+@dataclass(frozen=True)
+class ClockFired:
+    """What the one clock of something did."""
+
+    verb: str
+    clock: DeadlineKind | None
 
 
 class Watched(Protocol):
@@ -83,6 +93,21 @@ def fire_each(
 def singly(fire: Callable[[str], list[AnyFired]]) -> Callable[[Sequence[str]], list[tuple[str, list[AnyFired]]]]:
     """For `fire_each`, of what is read and written one by one."""
     return lambda identifiers: [(identifier, fire(identifier)) for identifier in identifiers]
+
+
+def with_one_clock(
+    clock: DeadlineKind | None, hold: Callable[[str], Held], act: Callable[[Held], str], keep: Callable[[Held, str], None]
+) -> Callable[[Sequence[str]], list[tuple[str, list[ClockFired]]]]:
+    """For `fire_each`, of what has one clock: it is held, fired (`act` returns what it says, or nothing), and kept with what it says."""
+
+    def fire(identifier: str) -> list[ClockFired]:
+        held = hold(identifier)
+        verb = act(held)
+        if verb:
+            keep(held, verb)
+        return [ClockFired(verb, clock)] if verb else []
+
+    return singly(fire)
 
 
 class DeadlineScheduler:

@@ -1,6 +1,5 @@
 """Emergency access: opening a person without a consent, and what somebody else says of it."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -10,22 +9,13 @@ from chassis.errors import Conflict, Invalid, NotAllowed, NotFound
 from chassis.ids import new_id
 from chassis.tokens import Caller
 from chassis.wire import Position
-from services.referrals.domain.deadline import DeadlineKind
 from services.referrals.domain.emergency import LASTS, REVIEW, EmergencyAccess
 from services.referrals.domain.person import FieldGroup
 from services.referrals.store import emergencies
 from services.referrals.store.people import People as Files
-from services.referrals.usecases.deadlines import fire_each, singly
+from services.referrals.usecases.deadlines import ClockFired, fire_each, with_one_clock
 from services.referrals.usecases.openings import Openings
 from services.referrals.usecases.referrals import Referrals, check_knows_people, check_opens_people
-
-
-@dataclass(frozen=True)
-class EmergencyFired:
-    """What the clock of an emergency access did."""
-
-    verb: str
-    clock: DeadlineKind | None = None
 
 
 class Emergencies:
@@ -100,16 +90,12 @@ class Emergencies:
         emergencies.change(tx, emergency, "reviewed", now)
         return emergency
 
-    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[EmergencyFired]:
+    def fire_clocks(self, tx: Transaction, now: datetime, limit: int) -> list[ClockFired]:
         """Notes what is over, and what nobody has reviewed in time; returns what was told."""
-
-        def fire(identifier: str) -> list[EmergencyFired]:
-            emergency = emergencies.get(tx, identifier, for_update=True)
-            verb = emergency.fire(now)
-            if verb:
-                emergencies.change(tx, emergency, verb, now)
-            return [EmergencyFired(verb)] if verb else []
-
-        return fire_each(
-            tx, now, "emergencies", "emergency_id", emergencies.due(tx, now, limit), singly(fire), partial(emergencies.put_aside, tx)
+        fire = with_one_clock(
+            None,
+            partial(emergencies.get, tx, for_update=True),
+            lambda emergency: emergency.fire(now),
+            lambda emergency, verb: emergencies.change(tx, emergency, verb, now),
         )
+        return fire_each(tx, now, "emergencies", "emergency_id", emergencies.due(tx, now, limit), fire, partial(emergencies.put_aside, tx))

@@ -190,7 +190,7 @@ def meet_cluster(tx: Transaction, cluster_id: str) -> bool:
 
 # What a copy can't bring along when it is restored: the cluster of databases, its timeline (a recovery to a point in time begins another), the database,
 # and the table itself (pg_restore makes it anew).
-_STORE = """
+STORE = """
     SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()), (SELECT timeline_id FROM pg_control_checkpoint()),
                      (SELECT oid FROM pg_database WHERE datname = current_database()), 'outbox'::regclass::oid) AS store
 """
@@ -198,14 +198,14 @@ _STORE = """
 
 def store(tx: Transaction) -> str:
     """Which store this is, in the database's own words: a copy of it, restored, is another."""
-    row = tx.execute(_STORE).fetchone()
+    row = tx.execute(STORE).fetchone()
     assert row is not None
     return str(row["store"])
 
 
 def meet_store(tx: Transaction, clock: Clock) -> int:
     """The epoch of this store; a new one begins when the database is another than the one that was last looked at."""
-    row = tx.execute(f"SELECT relay.epoch, relay.store AS known, found.store FROM relay, ({_STORE}) AS found").fetchone()
+    row = tx.execute(f"SELECT relay.epoch, relay.store AS known, found.store FROM relay, ({STORE}) AS found").fetchone()
     assert row is not None, "the migration writes the only row"
     if row["known"] == row["store"]:
         return int(row["epoch"])

@@ -231,7 +231,7 @@ class Facts(RuleBasedStateMachine):
         self.teller.open()
         if same_disk:
             with self.teller.transaction(SYSTEM) as tx:
-                tx.execute(f"UPDATE relay SET store = ({outbox._STORE}) WHERE store <> ''")
+                tx.execute(f"UPDATE relay SET store = ({outbox.STORE}) WHERE store <> ''")
         self.restart_teller()
 
     def _place(self, name: str) -> Place:

@@ -244,7 +244,7 @@ def next_of(client: Client, token: str = "", **wanted: Any) -> Told:
 
 def test_a_token_of_a_store_that_was_restored_is_refused_by_name(story: Story, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     token = begun(story.ngo)
-    monkeypatch.setattr("chassis.outbox._STORE", "SELECT 'another' AS store")
+    monkeypatch.setattr("chassis.outbox.STORE", "SELECT 'another' AS store")
     assert refusal(lambda: next_of(story.ngo, token)) == ("FAILED_PRECONDITION", "resume_token_lost")
     assert next_of(story.ngo).resume_token
 

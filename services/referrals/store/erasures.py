@@ -20,6 +20,9 @@ _KEEP = (
     " WHERE erasures.version < excluded.version"
 )
 
+CAUGHT_UP = f"(SELECT store IN ('', ({outbox.STORE})) FROM erasure_store)"
+"""Whether all erasures that are known outside were applied to this store: a part of the statement that reads a key, which is read often."""
+
 
 def keep(tx: Transaction, erasure: Erasure, verb: str) -> None:
     """Writes a new version with its fact: proposed or done."""
@@ -72,9 +75,9 @@ def caught_up(tx: Transaction) -> None:
     tx.execute("UPDATE erasure_store SET store = %(store)s WHERE store <> %(store)s", {"store": outbox.store(tx)})
 
 
-def check_caught_up(tx: Transaction, known: str) -> None:
+def check_caught_up(caught_up: bool) -> None:
     """Refuses to go on in a store that was restored, until that is so: it may hold whom somebody erased since."""
-    if known not in ("", outbox.store(tx)):
+    if not caught_up:
         log.get().error("erasures_awaited")
         raise Unavailable("store_unavailable")
 

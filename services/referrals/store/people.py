@@ -67,11 +67,11 @@ class People:
     def key(self, tx: Transaction, person_id: str) -> Key:
         """The person's key; refuses when it was destroyed, or may have been since the copy from which this store was restored."""
         row = tx.execute(
-            "SELECT wrapped, (SELECT store FROM erasure_store) AS store FROM person_keys WHERE person_id = %s", (person_id,)
+            f"SELECT wrapped, {erasures.CAUGHT_UP} AS caught_up FROM person_keys WHERE person_id = %s", (person_id,)
         ).fetchone()
         if row is None:
             raise NotFound
-        erasures.check_caught_up(tx, row["store"])
+        erasures.check_caught_up(row["caught_up"])
         if row["wrapped"] is None:
             raise Conflict("person_erased")
         return self._keyring.unwrap(row["wrapped"], _key_context(person_id))

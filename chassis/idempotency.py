@@ -24,21 +24,27 @@ class IdempotencyStore:
         return self._keyring.fingerprint(request, "requests").hex()
 
     def begin(self, tx: Transaction, caller_id: str, request_id: str, method: str, request: bytes) -> bytes | None:
-        """The first answer, or None when this is the first time (noted now). Refuses with Reused when the body or method differs."""
-        before = self._before(tx, caller_id, request_id, method, request)
-        if before is not None:
-            return before
+        """The first answer, or None when this is the first time (noted now). Refuses with Reused when the body or method differs.
+
+        Version 0.1 kept a request under its request_id, with the service's key alone; for a day after an update there are such rows.
+        """
         key, kept_as = self._key(caller_id, request_id), place(caller_id, request_id)
+        request_as = {"caller": caller_id, "kept_as": kept_as, "before": request_id, "method": method}
         fingerprint = key.fingerprint(request, "requests")
         fresh = tx.execute(
-            "INSERT INTO requests (caller_id, request_id, method, fingerprint) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            (caller_id, kept_as, method, fingerprint),
+            "INSERT INTO requests (caller_id, request_id, method, fingerprint) SELECT %(caller)s, %(kept_as)s, %(method)s, %(fingerprint)s"
+            " WHERE NOT EXISTS (SELECT FROM requests WHERE caller_id = %(caller)s AND request_id = %(before)s) ON CONFLICT DO NOTHING",
+            request_as | {"fingerprint": fingerprint},
         ).rowcount
         if fresh:
             return None
         row = tx.execute(
-            "SELECT method, fingerprint, response FROM requests WHERE caller_id = %s AND request_id = %s", (caller_id, kept_as)
+            "SELECT request_id, method, fingerprint, response FROM requests"
+            " WHERE caller_id = %(caller)s AND request_id IN (%(kept_as)s, %(before)s) ORDER BY request_id = %(before)s DESC LIMIT 1",
+            request_as,
         ).fetchone()
+        if row is not None and row["request_id"] == request_id:
+            key, kept_as, fingerprint = self._keyring, request_id, self._keyring.fingerprint(request, "requests")
         if row is None or row["method"] != method or row["fingerprint"] != fingerprint:
             raise Reused
         return key.open_bytes(row["response"], f"requests/{caller_id}/{kept_as}")
@@ -51,17 +57,6 @@ class IdempotencyStore:
 
     def _key(self, caller_id: str, request_id: str) -> Keyring:
         return Keyring(self._keyring.fingerprint(f"{caller_id}/{request_id}".encode(), "request_key"))
-
-    def _before(self, tx: Transaction, caller_id: str, request_id: str, method: str, request: bytes) -> bytes | None:
-        """The answer that version 0.1 kept, by the request_id itself; for a day after an update there are such rows."""
-        row = tx.execute(
-            "SELECT method, fingerprint, response FROM requests WHERE caller_id = %s AND request_id = %s", (caller_id, request_id)
-        ).fetchone()
-        if row is None:
-            return None
-        if row["method"] != method or row["fingerprint"] != self._keyring.fingerprint(request, "requests"):
-            raise Reused
-        return self._keyring.open_bytes(row["response"], f"requests/{caller_id}/{request_id}")
 
 
 def place(caller_id: str, request_id: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from chassis.ids import new_id
 from protos.partners.v1 import directory_pb2
@@ -19,7 +19,6 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from tests.parts.local_stack import LocalStack, until
 from tests.parts.stories import Cast, hence
 
-FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 PARISH_NEED = "MAT.FOD"
 
@@ -62,14 +61,6 @@ class Hand:
         count, self.count = self.count, 0
         print(f"{what}: {count} (goal: at most {goal})")
         return count
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

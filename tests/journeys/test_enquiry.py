@@ -1,29 +1,20 @@
 """An enquiry at midnight with one yes among twelve: from a contact on the line to a draft, with nothing typed again. On phones, without JavaScript."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from chassis.ids import new_id
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.journeys.test_three_actors import FLAGS, Actor
+from tests.journeys.test_three_actors import Actor
 from tests.parts.local_stack import LocalStack, until
 
 NEED = "HOU.RENT"
 # Who has how many of the twelve services, and with which account it answers.
 ASKED = {"albergue@lunanueva.demo": 1, "casa@amanecer.demo": 4, "hogar@jicaro.demo": 4, "psicologia@tejerredes.demo": 3}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

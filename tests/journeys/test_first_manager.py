@@ -10,12 +10,11 @@ from playwright.sync_api import Browser, Page, expect
 from chassis.ids import new_id
 from protos.notifications.v1.notifications_pb2 import ListDevelopmentMailsRequest
 from protos.partners.v1 import directory_pb2 as d
-from tests.journeys.test_three_actors import Actor, browser
+from tests.journeys.test_three_actors import Actor
 from tests.parts.local_stack import LocalStack, until
 
 PASSWORD = "una clave que nadie más sabe"
 LINK = re.compile(r"/invitation\?lang=\w+#[\w-]{43}")
-__all__ = ["browser"]
 
 
 def registered(stack: LocalStack) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from protos.referrals.v1 import audit_pb2, people_pb2
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.builders import refusal
-from tests.journeys.test_three_actors import Actor, browser  # noqa: F401 – the fixture
+from tests.journeys.test_three_actors import Actor
 from tests.parts.local_stack import LocalStack, until
 from tests.parts.stories import Cast
 
@@ -29,7 +29,7 @@ def narrow() -> Iterator[LocalStack]:
         made.stop()
 
 
-def test_an_insider_who_opens_too_much_is_stopped_and_the_auditor_hears_who_it_was(narrow: LocalStack, browser: Browser) -> None:  # noqa: F811
+def test_an_insider_who_opens_too_much_is_stopped_and_the_auditor_hears_who_it_was(narrow: LocalStack, browser: Browser) -> None:
     insider = narrow.worker("trabajadora@puentes")
     people = [
         insider.people.CreatePerson(

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.message import Message
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
@@ -21,7 +21,6 @@ from services.gateway import i18n
 from services.gateway.clients import AUDIENCES, refusal_of
 from tests.builders import NOON
 from tests.gateway.api_gateway import System
-from tests.gateway.conftest import FLAGS
 from tests.gateway.pages_gateway import PlayedServices, pages, served
 from tests.gateway.test_pages_in_browser import open_pages
 from tests.referrals.conftest import ABROAD, ORG, SERVICE, Client, Service, Story
@@ -90,14 +89,6 @@ class Partner:
         answer = self._system.post(f"/referrals/{identifier}/{verb}", fields, If_Match=etag)
         assert answer.status_code == status, answer.text
         return dict(answer.json)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

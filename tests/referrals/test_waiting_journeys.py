@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
@@ -17,7 +17,6 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import i18n
 from services.referrals.usecases.deadlines import DeadlineScheduler
-from tests.gateway.conftest import FLAGS
 from tests.gateway.pages_gateway import pages, served
 from tests.gateway.test_pages_in_browser import open_pages
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
@@ -25,14 +24,6 @@ from tests.referrals.test_plan_journey import Real, site_of
 
 H, M = timedelta(hours=1), timedelta(minutes=1)
 ROLES = {"WORKER": contract_pb2.ROLE_WORKER, "COORDINATOR": contract_pb2.ROLE_COORDINATOR}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
-        yield browser
-        browser.close()
 
 
 @dataclass

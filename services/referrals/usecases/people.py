@@ -199,11 +199,14 @@ class People:
 
     def withdraw_receipt(self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]) -> Receipt:
         """Withdraws, and ends what stood on it, at once. A second time changes nothing."""
+        return self._withdraw(tx, actor_of(caller), now, identifier, trail)
+
+    def _withdraw(self, tx: Transaction, actor: Actor, now: datetime, identifier: str, trail: list[Entry]) -> Receipt:
         receipt = self._held(tx, identifier)
         if receipt.withdraw_time is None:
             receipt.withdraw(now)
             self._receipts.change(tx, receipt, "withdrawn")
-            self._referrals.withdraw_consent(tx, actor_of(caller), now, receipt.person_id, receipt.id)
+            self._referrals.withdraw_consent(tx, actor, now, receipt.person_id, receipt.id)
             trail.append(Entry("withdraw_consent", receipt.person_id, "", (f"receipt:{receipt.id}",)))
             elevate_to_system_scope(tx)  # whether it was the last one a recipient, who may say it for her, does not see
             self._end_emergencies(tx, now, receipt.person_id, receipt.recipient_organization_id)
@@ -230,17 +233,8 @@ class People:
 
     def withdraw_for(self, tx: Transaction, now: datetime, contact_id: str, referral: Referral, trail: list[Entry]) -> None:
         """Takes back the consent, or override, on which one referral stands, and ends what stands on it: her own word, by her reference."""
-        self._files.hold(tx, referral.person_id)
-        every = self._receipts.of_person(tx, referral.person_id, for_update=True)
-        for receipt in every:
-            if receipt.id == referral.receipt_id and receipt.withdraw_time is None:
-                receipt.withdraw(now)
-                self._receipts.change(tx, receipt, "withdrawn")
-                self._referrals.withdraw_consent(tx, Actor("person", contact_id, ""), now, referral.person_id, receipt.id)
-                self._end_emergencies(tx, now, referral.person_id, receipt.recipient_organization_id)
-                trail.append(Entry("withdraw_consent", referral.person_id, "", (f"receipt:{receipt.id}",)))
-        if not any(each.is_live(now) for each in every):
-            self._plans.end_with_consent(tx, referral.person_id, now)
+        if referral.receipt_id:
+            self._withdraw(tx, Actor("person", contact_id, ""), now, referral.receipt_id, trail)
 
     @staticmethod
     def _end_emergencies(tx: Transaction, now: datetime, person_id: str, organization_id: str) -> None:

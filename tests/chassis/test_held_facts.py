@@ -65,7 +65,7 @@ def test_a_held_fact_that_an_operator_wants_tried_again_is_tried_at_once(world: 
     until(lambda: any(letter.attempts >= 4 for letter in world.waiting()))  # the next try is eight seconds away
     world.refuse.clear()
     world.operate(dead_letters.redrive, subject=subject)
-    until(lambda: world.versions(subject) == [1, 2], 5)
+    until(lambda: world.versions(subject) == [1, 2], 10)
 
 
 def test_a_held_fact_that_an_operator_gives_up_is_on_the_trail_and_its_followers_go_on(world: World) -> None:

@@ -91,13 +91,13 @@ def gate(health: Health) -> Iterator[Gate]:
 @pytest.mark.parametrize("why", sorted(gates.AWAY_REASONS))
 def test_a_service_that_says_no_is_refused_at_once_until_it_says_yes(gate: Gate, health: Health, why: str) -> None:
     assert reason(lambda: fail(gate, why)) == why
-    until(lambda: not passes(gate), 2)
+    until(lambda: not passes(gate), 10)
     assert reason(lambda: fail(gate)) == "service_away"
     asked = health.asked
-    until(lambda: health.asked > asked + 3, 2)
+    until(lambda: health.asked > asked + 3, 10)
     assert not passes(gate)
     health.here = True
-    until(lambda: passes(gate), 2)
+    until(lambda: passes(gate), 10)
     asked = health.asked
     assert passes(gate)
     time.sleep(0.05)
@@ -111,10 +111,10 @@ def test_a_question_after_health_that_breaks_is_asked_again(gate: Gate, health: 
 
     monkeypatch.setattr(gate, "_healthy", broken)
     assert reason(lambda: fail(gate)) == "service_unreachable"
-    until(lambda: gate._away, 2)
+    until(lambda: gate._away, 10)
     monkeypatch.setattr(gate, "_healthy", health)
     health.here = True
-    until(lambda: passes(gate), 2)
+    until(lambda: passes(gate), 10)
 
 
 # 12
@@ -149,7 +149,7 @@ def test_a_full_service_lets_a_few_wait_for_a_moment_and_the_rest_go(gate: Gate)
         waiting = [threading.Thread(target=lambda: waited.append(timed(lambda: passes(gate)))) for _ in range(2)]
         for thread in waiting:
             thread.start()
-        until(lambda: gate._waiting == 2, 2)
+        until(lambda: gate._waiting == 2, 10)
         assert timed(lambda: passes(gate)) < 1
         for thread in waiting:
             thread.join()
@@ -269,7 +269,7 @@ def test_a_session_is_ended_later_when_it_can_not_be_ended_now(service: Service,
     assert timed(lambda: clients.end_session_later(SECRET)) < 1
     back = Service(port)
     try:
-        until(lambda: back.asked == ["EndSession"], 5)
+        until(lambda: back.asked == ["EndSession"], 10)
     finally:
         back.stop()
 
@@ -310,7 +310,7 @@ def leave(gateway: Gateway) -> None:
 # 9
 def test_a_gateway_with_nothing_behind_it_is_ready_and_says_so_of_itself_alone(before_the_dead: Gateway) -> None:
     for path in ("/healthz", "/readyz"):
-        assert requests.get(before_the_dead.url + path, timeout=1).status_code == 200
+        assert requests.get(before_the_dead.url + path, timeout=5).status_code == 200
     page = requests.get(f"{before_the_dead.url}/status", timeout=5)
     assert (page.status_code, page.text.count("No responde")) == (200, 1)
 
@@ -358,7 +358,7 @@ def test_one_service_that_hangs_leaves_the_others_their_threads(tmp_path: Path) 
             assert sorted(took)[5] < 2
             until(lambda: 504 in statuses, 10)
             over.set()
-            until(lambda: 200 in statuses, 2)
+            until(lambda: 200 in statuses, 10)
         assert set(statuses) == {200, 503, 504}
     finally:
         over.set()
@@ -376,7 +376,7 @@ def test_a_service_is_asked_again_within_two_seconds_of_its_return(tmp_path: Pat
         assert gateway.api().status_code == 200
         service.answer = store_unavailable
         service.ready(False)
-        until(lambda: gateway.api().json().get("reason") == "service_away", 5)
+        until(lambda: gateway.api().json().get("reason") == "service_away", 10)
         asked = len(service.asked)
         assert max(timed(lambda: gateway.api()) for _ in range(20)) < 2
         assert len(service.asked) == asked, "nobody's call asks after it"
@@ -384,7 +384,7 @@ def test_a_service_is_asked_again_within_two_seconds_of_its_return(tmp_path: Pat
         service.ready(True)
         assert timed(lambda: until(lambda: gateway.api().status_code == 200, 10)) < 5
         service.stop()
-        until(lambda: gateway.api().json().get("reason") == "service_away", 5)
+        until(lambda: gateway.api().json().get("reason") == "service_away", 10)
         time.sleep(3)  # as long as its reconnecting can be put off
         service = Service(port)
         assert timed(lambda: until(lambda: gateway.api().status_code == 200, 10)) < 5

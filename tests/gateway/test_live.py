@@ -172,7 +172,7 @@ def test_neither_a_worker_nor_a_connection_is_held_for_a_viewer(tmp_path: Path) 
         cleanup.enter_context(crowd(THREADS + 4, lambda: gateway.api("people")))
         until(lambda: service.asked.count("ListPeople") + service.asked.count("IssueToken") > 2)
         asked = len(service.asked)
-        answer = viewer.get(f"{gateway.url}/live", headers={"Live-Ticket": said["ticket"]}, timeout=1)
+        answer = viewer.get(f"{gateway.url}/live", headers={"Live-Ticket": said["ticket"]}, timeout=10)
         assert (answer.json(), "X-Request-Id" in answer.headers) == ({"version": said["version"]}, False)
         assert answer.headers["Connection"] == "close"
         assert service.asked[asked:].count("GetQueueVersion") == 0

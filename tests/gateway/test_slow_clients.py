@@ -174,10 +174,10 @@ def test_a_slow_reader_holds_no_worker_and_is_left_after_a_minute(running: tuple
         reader.connect(("127.0.0.1", int(server.effective_port)))
         # A few MB of answers that nobody takes, below the 16 MB from which on waitress lets the worker wait.
         reader.sendall(b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
-        until(lambda: any(channel.total_outbufs_len for channel in server.active_channels.values()), 5)
-        until(lambda: len(server.task_dispatcher.threads) - server.task_dispatcher.active_count == THREADS, 5)
+        until(lambda: any(channel.total_outbufs_len for channel in server.active_channels.values()), 10)
+        until(lambda: len(server.task_dispatcher.threads) - server.task_dispatcher.active_count == THREADS, 10)
         later(running, http.ANSWER_SECONDS + 1)
-        until(lambda: not server.active_channels, 5)
+        until(lambda: not server.active_channels, 10)
 
 
 # 11
@@ -198,7 +198,7 @@ def test_a_stop_lets_those_under_way_end_and_nobody_in(service: Service, tmp_pat
             asking.start()
             assert held.wait(5)
             gateway.signal(signal.SIGTERM)
-            until(lambda: not gateway.answers(), 5)
+            until(lambda: not gateway.answers(), 10)
             go_on.set()
             asking.join(5)
             assert answers == [200]

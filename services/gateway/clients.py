@@ -28,6 +28,8 @@ from chassis import errors
 from protos.notifications.v1 import notifications_pb2, notifications_pb2_grpc
 from protos.partners.v1 import directory_pb2, directory_pb2_grpc, members_pb2, members_pb2_grpc
 from protos.referrals.v1 import (
+    advice_pb2,
+    advice_pb2_grpc,
     audit_pb2,
     audit_pb2_grpc,
     campaigns_pb2,
@@ -64,6 +66,7 @@ FILES = (
     people_pb2.DESCRIPTOR,
     contacts_pb2.DESCRIPTOR,
     campaigns_pb2.DESCRIPTOR,
+    advice_pb2.DESCRIPTOR,
     plans_pb2.DESCRIPTOR,
     enquiries_pb2.DESCRIPTOR,
     erasures_pb2.DESCRIPTOR,
@@ -265,6 +268,7 @@ class Clients:
         self.statistics = referrals_pb2_grpc.StatisticsStub(asked["referrals"])
         self.people = people_pb2_grpc.PeopleStub(asked["referrals"])
         self.contacts = contacts_pb2_grpc.ContactsStub(asked["referrals"])
+        self.advice = advice_pb2_grpc.AdviceStub(asked["referrals"])
         self.campaigns = campaigns_pb2_grpc.CampaignsStub(asked["referrals"])
         self.enquiries = enquiries_pb2_grpc.EnquiriesStub(asked["referrals"])
         self.erasures = erasures_pb2_grpc.ErasuresStub(asked["referrals"])

@@ -22,6 +22,7 @@ from chassis.subscriber import Subscriber
 from chassis.tokens import Verifier
 from chassis.wire import PageTokens, ResumeTokens, WatchTokens
 from protos.referrals.v1 import (
+    advice_pb2,
     audit_pb2,
     campaigns_pb2,
     contacts_pb2,
@@ -34,6 +35,7 @@ from protos.referrals.v1 import (
 )
 from services.referrals import config, subscriptions, wire
 from services.referrals.domain.openings import AN_HOUR
+from services.referrals.rpc.advice import AdviceServicer
 from services.referrals.rpc.audit import AuditServicer
 from services.referrals.rpc.campaigns import CampaignsServicer
 from services.referrals.rpc.contacts import ContactsServicer, ReferencesServicer
@@ -53,6 +55,8 @@ from services.referrals.store.members import view_of
 from services.referrals.store.people import People as Files
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases import erasures
+from services.referrals.usecases.advice import Advice
+from services.referrals.usecases.advice import shipped as shipped_cards
 from services.referrals.usecases.anomalies import Anomalies
 from services.referrals.usecases.callbacks import Callbacks
 from services.referrals.usecases.contacts import OF_A_REFERENCE, OF_AN_ADDRESS, Contacts, References
@@ -162,6 +166,7 @@ def make(
             (people_pb2.DESCRIPTOR.services_by_name["People"], PeopleServicer(people, names, pages)),
             (contacts_pb2.DESCRIPTOR.services_by_name["Contacts"], ContactsServicer(contacts, references, callbacks, pages)),
             (campaigns_pb2.DESCRIPTOR.services_by_name["Campaigns"], CampaignsServicer(pages)),
+            (advice_pb2.DESCRIPTOR.services_by_name["Advice"], AdviceServicer(Advice(shipped_cards()))),
             (contacts_pb2.DESCRIPTOR.services_by_name["References"], ReferencesServicer(references)),
             (enquiries_pb2.DESCRIPTOR.services_by_name["Enquiries"], EnquiriesServicer(enquiries, pages)),
             (erasures_pb2.DESCRIPTOR.services_by_name["Erasures"], ErasuresServicer(erasing)),

@@ -429,15 +429,20 @@ def receipt_message(receipt: Receipt, now: datetime) -> people_pb2.Receipt:
     )
 
 
-def triage(message: contacts_pb2.Triage) -> Triage:
-    """The answers of a request."""
+def triage(message: contacts_pb2.Triage, path: str = "contact.triage") -> Triage:
+    """The answers of a request; `path` is how a refusal names them."""
     names = [each.name for each in message.DESCRIPTOR.fields]
-    return Triage(**{name: word(contacts_pb2.Answer, getattr(message, name), f"contact.triage.{name}") for name in names})
+    return Triage(**{name: word(contacts_pb2.Answer, getattr(message, name), f"{path}.{name}") for name in names})
+
+
+def triage_message(said: Triage) -> contacts_pb2.Triage:
+    """Answers of a caller."""
+    answers: dict[str, Any] = {name: number(contacts_pb2.Answer, each) for name, each in vars(said).items()}
+    return contacts_pb2.Triage(**answers)
 
 
 def contact_message(contact: Contact, note: str = "", later: Iterable[LaterNote] = ()) -> contacts_pb2.Contact:
     """A contact of the line."""
-    answers: dict[str, Any] = {name: number(contacts_pb2.Answer, said) for name, said in vars(contact.triage).items()}
     return contacts_pb2.Contact(
         id=contact.id,
         etag=etag(contact.step_version),
@@ -448,7 +453,7 @@ def contact_message(contact: Contact, note: str = "", later: Iterable[LaterNote]
         kind_code=number(contacts_pb2.ContactKind, contact.kind_code),
         speaker_code=number(contacts_pb2.Speaker, contact.speaker_code),
         language=contact.language,
-        triage=contacts_pb2.Triage(**answers),
+        triage=triage_message(contact.triage),
         urgency=URGENCIES.number(contact.triage.urgency()),
         pathway_code=number(contacts_pb2.Pathway, contact.triage.pathway()),
         outcome_code=number(contacts_pb2.ContactOutcome, contact.outcome_code),

@@ -29,6 +29,7 @@ STUBS = (
     "contacts",
     "references",
     "plans",
+    "advice",
     "campaigns",
     "enquiries",
     "erasures",

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
+from protos.referrals.v1 import advice_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.pages_gateway import SECRET, PlayedServices, pages, served, signed_in
@@ -31,6 +32,7 @@ class Line(PlayedServices):
         )
         self.answers["UpdateContact"] = self.update
         self.answers["GetContact"] = lambda _request: self.contact
+        self.answers["ListAdviceCards"] = self.cards
 
     def kept(self, contact: c.Contact) -> c.Contact:
         self.version += 1
@@ -39,6 +41,11 @@ class Line(PlayedServices):
         self.contact.id, self.contact.etag, self.contact.urgency = ID, f"v{self.version}", r.URGENCY_EMERGENCY
         self.contact.update_time.GetCurrentTime()
         return self.contact
+
+    def cards(self, _request: pb.ListAdviceCardsRequest) -> pb.ListAdviceCardsResponse:
+        said = pb.AdviceText(title="Qué decir", lines=["Escuche."])
+        held = pb.AdviceCard(id="still_held", version=1, es=said, open=self.contact.triage.still_held == c.ANSWER_YES)
+        return pb.ListAdviceCardsResponse(cards=[pb.AdviceCard(id="danger_now", version=1, es=said), held])
 
     def update(self, request: c.UpdateContactRequest) -> c.Contact:
         if request.contact.etag != self.contact.etag:
@@ -129,3 +136,13 @@ def test_without_a_connection_the_page_says_so_and_saves_with_the_next_answer(pa
     answer(page, "still_held", "yes")
     expect(page.locator("#saved")).to_contain_text("Guardado")
     assert (line.contact.triage.danger_now, line.contact.triage.still_held) == (c.ANSWER_YES, c.ANSWER_YES)
+
+
+def test_an_answer_opens_what_to_say_and_leaves_open_what_was_being_read(page: Page, line: Line) -> None:
+    card = '[data-card="{}"]'.format
+    expect(page.locator(card("danger_now"))).to_have_attribute("open", "")
+    assert page.locator(card("still_held")).get_attribute("open") is None
+    answer(page, "still_held", "yes")
+    expect(page.locator(card("still_held"))).to_have_attribute("open", "")
+    expect(page.locator(card("danger_now"))).to_have_attribute("open", "")
+    assert line.contact.triage.still_held == c.ANSWER_YES

@@ -17,6 +17,7 @@ from chassis.sealing import Signer
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
 from chassis.wire import number
 from protos.referrals.v1 import (
+    advice_pb2_grpc,
     audit_pb2_grpc,
     campaigns_pb2,
     campaigns_pb2_grpc,
@@ -101,6 +102,7 @@ class Service:
             "referrals": referrals_pb2_grpc.ReferralsStub(self.channel),
             "statistics": referrals_pb2_grpc.StatisticsStub(self.channel),
             "people": people_pb2_grpc.PeopleStub(self.channel),
+            "advice": advice_pb2_grpc.AdviceStub(self.channel),
             "campaigns": campaigns_pb2_grpc.CampaignsStub(self.channel),
             "contacts": contacts_pb2_grpc.ContactsStub(self.channel),
             "enquiries": enquiries_pb2_grpc.EnquiriesStub(self.channel),

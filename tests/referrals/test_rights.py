@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.protobuf.message_factory import GetMessageClass
 
-from protos.referrals.v1 import audit_pb2, campaigns_pb2, contacts_pb2, emergencies_pb2, enquiries_pb2, people_pb2, plans_pb2
+from protos.referrals.v1 import advice_pb2, audit_pb2, campaigns_pb2, contacts_pb2, emergencies_pb2, enquiries_pb2, people_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests import rights_table
 from tests.builders import with_what_is_required
@@ -22,6 +22,7 @@ SERVICES = [
         people_pb2.DESCRIPTOR,
         contacts_pb2.DESCRIPTOR,
         campaigns_pb2.DESCRIPTOR,
+        advice_pb2.DESCRIPTOR,
         plans_pb2.DESCRIPTOR,
         enquiries_pb2.DESCRIPTOR,
         audit_pb2.DESCRIPTOR,

@@ -3,6 +3,7 @@
 from flask import Flask
 
 from services.gateway.pages import (
+    advice,
     audit,
     board,
     campaigns,
@@ -46,6 +47,7 @@ NOUNS = (
     my_referral,
     today,
     line,
+    advice,
     enquiries,
     referral_new,
     referral,

@@ -13,7 +13,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, names, origin, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
-from services.gateway.pages import my_referral
+from services.gateway.pages import advice, my_referral
 from services.gateway.pages.enquiries import of_contact
 
 blueprint = Blueprint("line", __name__)
@@ -160,6 +160,7 @@ def page(shown: c.Contact, errors: dict[str, str], reference: str = "", pin: str
         known=known,
         referrals=asked,
         enquiries=of_contact(shown.id),
+        cards=advice.beside(shown.id),
         names=names.names_of(asked, organizations=[shown.handed_over_organization_id]),
     )
 

@@ -24,6 +24,9 @@
       mine.replaceChildren(...document.importNode(fresh, true).childNodes);
       mine.toggleAttribute("data-enough", fresh.hasAttribute("data-enough"));
     }
+    for (const card of page.querySelectorAll("#cards details[open]")) {  // what an answer opens; what she opened herself stays
+      form.querySelector(`[data-card="${card.dataset.card}"]`)?.setAttribute("open", "");
+    }
     if (sent.elements.pin === undefined) form.querySelector("[data-once]")?.remove();
     form.querySelector(".save button").textContent = sent.querySelector(".save button").textContent;
     history.replaceState(null, "", sent.getAttribute("action"));

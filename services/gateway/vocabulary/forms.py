@@ -81,6 +81,7 @@ TABLES: dict[str, dict[str, str]] = {
         "out_of_range": N_("está fuera de lo permitido; revise la cifra o la fecha"),
         "malformed": N_("no tiene la forma correcta; escríbalo otra vez"),
         "not_in_order": N_("lo más urgente no puede tener más tiempo, ni se responde antes de decir que ya la vieron"),
+        "not_translated": N_("no tiene las mismas frases que en español"),
         "too_short": N_("es demasiado corto; escriba más"),
     },
     "conflict": {

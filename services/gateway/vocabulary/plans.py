@@ -93,6 +93,7 @@ TABLES: dict[str, dict[str, str]] = {
     "done": {
         "plan_begun": N_("El plan empezó."),
         "published": N_("Publicada. Los planes que empiecen desde ahora la siguen; los que ya corren conservan la suya."),
+        "card_published": N_("Publicada. Toda la línea la lee desde ahora."),
         "deadlines_published": N_("Publicados. Rigen para lo que empiece desde ahora; lo que ya corre conserva su plazo."),
     },
     "field": {

@@ -27,6 +27,14 @@ _UPDATE = (
 )
 
 
+def answers_of(tx: Transaction, identifier: str) -> tuple[Triage, str]:
+    """What was answered in a contact, and which need was named; NotFound outside the scope."""
+    row = tx.execute("SELECT triage, need_code FROM contacts WHERE id = %s", (identifier,)).fetchone()
+    if row is None:
+        raise NotFound
+    return Triage(**row["triage"]), row["need_code"]
+
+
 class Contacts:
     """Notes are sealed with the service's key: a contact may have no person yet."""
 

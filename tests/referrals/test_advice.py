@@ -1,0 +1,144 @@
+"""Advice cards: opened by what a caller answered, the same in three languages, published in versions by the coordination."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chassis.errors import Invalid
+from protos.referrals.v1 import advice_pb2 as pb
+from protos.referrals.v1 import contacts_pb2 as c
+from services.referrals.domain.advice import LANGUAGES, AdviceCard, Text
+from services.referrals.domain.triage import NO, YES, Triage
+from services.referrals.usecases.advice import shipped
+from tests.builders import refusal
+from tests.referrals.conftest import Story
+
+ONE = Text("Un tema", ("Una frase.", "Otra."))
+CARD = AdviceCard("one", 1, dict.fromkeys(LANGUAGES, ONE), Triage(still_held=YES, safe_place_tonight=NO), "HOU")
+
+
+@pytest.mark.parametrize(
+    ("said", "need_code", "opens"),
+    [
+        (Triage(), "", False),
+        (Triage(still_held=YES), "", True),
+        (Triage(still_held=NO), "", False),
+        (Triage(safe_place_tonight=NO), "", True),
+        (Triage(safe_place_tonight="did_not_say"), "", False),
+        (Triage(danger_now=YES), "", False),
+        (Triage(), "HOU.EMG", True),
+        (Triage(), "HOU", True),
+        (Triage(), "MED.PRI", False),
+    ],
+)
+def test_an_answer_or_a_need_opens_a_card(said: Triage, need_code: str, opens: bool) -> None:
+    assert CARD.opens(said, need_code) is opens
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "reason"),
+    [
+        (Text("", ONE.lines), "card.fr.title", "required"),
+        (Text("Sujet", ()), "card.fr.lines", "required"),
+        (Text("Sujet", ("Une phrase.", "")), "card.fr.lines", "required"),
+        (Text("Sujet", ("Une phrase.",)), "card.fr.lines", "not_translated"),
+    ],
+)
+def test_a_sentence_that_was_not_translated_is_refused_at_its_language(text: Text, field: str, reason: str) -> None:
+    with pytest.raises(Invalid) as wrong:
+        AdviceCard("one", 1, {**CARD.texts, "fr": text}).check()
+    assert (field, reason) in wrong.value.violations
+    assert {path.split(".")[1] for path, _ in wrong.value.violations} == {"fr"}
+
+
+def test_the_cards_that_come_with_the_service_answer_each_question_of_danger() -> None:
+    opened = {question for card in shipped() for question, answer in vars(card.opened_by).items() if answer}
+    assert opened >= {"danger_now", "escape_under_way", "still_held", "child_unsafe", "medical_emergency", "sexual_violence_120h"}
+
+
+def test_a_card_that_is_wrong_keeps_the_service_from_starting(tmp_path: Path) -> None:
+    file = tmp_path / "advice.yaml"
+    texts = "\n".join(f"  {language}: {{title: T, lines: [{'A, B' if language == 'es' else 'A'}]}}" for language in LANGUAGES)
+    file.write_text(f"- id: wrong\n{texts}\n")
+    with pytest.raises(ValueError, match=r"advice\.yaml: wrong: .*not_translated"):
+        shipped(file)
+
+
+def text(story: Story, said: str, *lines: str) -> pb.AdviceText:
+    return pb.AdviceText(title=f"{said} {story.request_id()}", lines=lines or ("Escuche.",))
+
+
+def publish(story: Story, **said: Any) -> pb.AdviceCard:
+    texts: dict[str, Any] = {language: text(story, language) for language in LANGUAGES}
+    card = pb.AdviceCard(**{"version": 1, **texts, **said})
+    made: pb.AdviceCard = story.coordinator.PublishAdviceCard(pb.PublishAdviceCardRequest(card=card, request_id=story.request_id()))
+    return made
+
+
+def used(client: Any, contact_id: str = "") -> dict[str, pb.AdviceCard]:
+    return {card.id: card for card in client.ListAdviceCards(pb.ListAdviceCardsRequest(contact_id=contact_id)).cards}
+
+
+def test_the_line_reads_a_card_as_soon_as_it_is_published(story: Story) -> None:
+    operator = story.service.as_("hotline", "OPERATOR")
+    first = publish(story, opened_by=c.Triage(wants_out=c.ANSWER_YES))
+    second = publish(story, id=first.id, version=2, need_code="EDU")
+    found = used(operator)
+    assert (found[first.id].version, found[first.id].es) == (2, second.es)
+    assert list(found)[: len(shipped())] == [card.id for card in shipped()]
+    assert operator.GetAdviceCard(pb.GetAdviceCardRequest(id=first.id, version=1)).opened_by.wants_out == c.ANSWER_YES
+    assert operator.GetAdviceCard(pb.GetAdviceCardRequest(id=first.id)) == second
+
+
+def test_a_card_that_came_with_the_service_is_replaced_and_its_first_version_stays(story: Story) -> None:
+    operator = story.service.as_("hotline", "OPERATOR")
+    first = operator.GetAdviceCard(pb.GetAdviceCardRequest(id="information"))
+    second = publish(story, id=first.id, version=first.version + 1)
+    assert used(operator)[first.id].es == second.es
+    again = operator.GetAdviceCard(pb.GetAdviceCardRequest(id=first.id, version=1))
+    assert (again.es.title, again.HasField("publish_time")) == ("Solo quiere informarse", False)
+
+
+def test_a_retired_card_is_not_shown_but_can_be_taken_up_again(story: Story) -> None:
+    operator = story.service.as_("hotline", "OPERATOR")
+    card = publish(story)
+    publish(story, id=card.id, version=2, retired=True)
+    assert card.id not in used(operator)
+    assert operator.GetAdviceCard(pb.GetAdviceCardRequest(id=card.id)).retired
+    publish(story, id=card.id, version=3)
+    assert card.id in used(operator)
+
+
+def test_the_answers_of_a_contact_open_its_cards_and_those_of_another_line_are_not_told(story: Story) -> None:
+    contact = story.contact(still_held=c.ANSWER_YES, safe_place_tonight=c.ANSWER_NO).contact
+    operator = story.service.as_("hotline", "OPERATOR")
+    assert {card.id for card in used(operator, contact.id).values() if card.open} >= {"still_held", "nowhere_to_sleep"}
+    assert not any(card.open for card in used(operator).values())
+    for stranger in (story.service.as_("ngo", "OPERATOR"), story.coordinator):
+        assert refusal(partial(used, stranger, contact.id))[0] == "NOT_FOUND"
+
+
+def test_of_two_versions_written_at_once_the_second_is_refused(story: Story) -> None:
+    card = publish(story)
+    publish(story, id=card.id, version=2)
+    for version in (1, 2, 4):
+        assert refusal(partial(publish, story, id=card.id, version=version)) == ("ABORTED", "stale_etag")
+    assert refusal(partial(publish, story, version=2)) == ("ABORTED", "stale_etag")
+    assert refusal(partial(publish, story, id="no_such_card", version=1))[0] == "NOT_FOUND"
+    assert refusal(partial(story.coordinator.GetAdviceCard, pb.GetAdviceCardRequest(id=card.id, version=3)))[0] == "NOT_FOUND"
+
+
+def test_a_request_that_is_repeated_publishes_once(story: Story) -> None:
+    texts: dict[str, Any] = {language: text(story, language) for language in LANGUAGES}
+    request = pb.PublishAdviceCardRequest(card=pb.AdviceCard(version=1, **texts), request_id=story.request_id())
+    assert story.coordinator.PublishAdviceCard(request) == story.coordinator.PublishAdviceCard(request)
+
+
+def test_what_is_not_whole_is_refused_by_field(story: Story) -> None:
+    wrong = refusal(partial(publish, story, en=pb.AdviceText(title="A", lines=["One.", "Two."])))
+    assert wrong == ("INVALID_ARGUMENT", "invalid_fields")
+    assert refusal(partial(publish, story, need_code="XXX")) == ("INVALID_ARGUMENT", "invalid_fields")
+    long = text(story, "largo", *("frase",) * 9)
+    assert refusal(partial(publish, story, es=long, en=long, fr=long)) == ("INVALID_ARGUMENT", "invalid_fields")

@@ -214,3 +214,19 @@ def test_who_received_something_confirms_that_it_holds_nothing_more_within_three
     assert refusal(lambda: story.shelter.ConfirmDeletion(again)) == ("FAILED_PRECONDITION", "illegal_transition")
     left = story.shelter.ListReferrals(pb.ListReferralsRequest(filter=wanted, page_size=50)).referrals
     assert sent.id not in {one.id for one in left}
+
+
+def test_she_hears_by_her_reference_whether_what_was_kept_of_her_is_destroyed(story: Story, service: Service) -> None:
+    made = story.contact()
+    sent, _operator = referral_for(story, made)
+    (item,) = status(service.public(), made).items
+    assert not item.HasField("deletion_due_time")
+    service.public().WithdrawConsentByReference(withdrawing(made))
+    (item,) = status(service.public(), made).items
+    assert item.deletion_due_time.ToDatetime(tzinfo=UTC) - service.clock.now() == timedelta(hours=72)
+    assert not item.HasField("deletion_confirm_time")
+    owed = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))
+    service.clock.advance(timedelta(hours=5))
+    story.shelter.ConfirmDeletion(pb.ConfirmDeletionRequest(id=sent.id, etag=owed.etag))
+    (item,) = status(service.public(), made).items
+    assert (item.HasField("deletion_due_time"), item.deletion_confirm_time.ToDatetime(tzinfo=UTC)) == (False, service.clock.now())

@@ -1336,6 +1336,8 @@ class ReferenceItem(_message.Message):
     MAY_BE_CONTACTED_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     MAY_WITHDRAW_FIELD_NUMBER: _builtins.int
+    DELETION_DUE_TIME_FIELD_NUMBER: _builtins.int
+    DELETION_CONFIRM_TIME_FIELD_NUMBER: _builtins.int
     need_group_code: _builtins.str
     """The group of the need."""
     status_code: Global___ReferenceState.ValueType
@@ -1356,6 +1358,14 @@ class ReferenceItem(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it last changed."""
 
+    @_builtins.property
+    def deletion_due_time(self) -> _timestamp_pb2.Timestamp:
+        """She took it back: until when the organisation that was asked confirms that it holds nothing more. Absent once it did."""
+
+    @_builtins.property
+    def deletion_confirm_time(self) -> _timestamp_pb2.Timestamp:
+        """When it confirmed that."""
+
     def __init__(
         self,
         *,
@@ -1367,10 +1377,12 @@ class ReferenceItem(_message.Message):
         may_be_contacted: _builtins.bool = ...,
         key: _builtins.str = ...,
         may_withdraw: _builtins.bool = ...,
+        deletion_due_time: _timestamp_pb2.Timestamp | None = ...,
+        deletion_confirm_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deletion_confirm_time", b"deletion_confirm_time", "deletion_due_time", b"deletion_due_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_live", b"consent_live", "key", b"key", "may_be_contacted", b"may_be_contacted", "may_confirm", b"may_confirm", "may_withdraw", b"may_withdraw", "need_group_code", b"need_group_code", "status_code", b"status_code", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_live", b"consent_live", "deletion_confirm_time", b"deletion_confirm_time", "deletion_due_time", b"deletion_due_time", "key", b"key", "may_be_contacted", b"may_be_contacted", "may_confirm", b"may_confirm", "may_withdraw", b"may_withdraw", "need_group_code", b"need_group_code", "status_code", b"status_code", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -527,6 +527,11 @@ class Referral:
         return Side.RECEIVER if self.state in WAITS_FOR_RECEIVER else None
 
     @property
+    def deletion(self) -> Deadline | None:
+        """The last of the clocks by which the receiver confirms that it holds nothing more of her: stopped when it did so."""
+        return next((clock for clock in reversed(self.clocks) if clock.kind is DeadlineKind.DELETION), None)
+
+    @property
     def next_due_time(self) -> datetime | None:
         """Of the earliest running clock."""
         return min((clock.due_time for clock in self.clocks if clock.running), default=None)

@@ -210,6 +210,8 @@ class ReferencesServicer:
                 may_be_contacted=live and standing.may_be_contacted,
                 key=self._usecases.key_of(contact, referral),
                 may_withdraw=referral.state in LIVE,
+                deletion_due_time=timestamp(referral.deletion.due_time if referral.deletion and referral.deletion.running else None),
+                deletion_confirm_time=timestamp(referral.deletion.stop_time if referral.deletion else None),
             )
             for referral, status, live in standing.items
         ]

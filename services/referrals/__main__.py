@@ -49,6 +49,7 @@ from services.referrals.rpc.referrals import ReferralsServicer
 from services.referrals.store import contacts as contact_book
 from services.referrals.store import emergencies as emergency_book
 from services.referrals.store import enquiries as enquiry_book
+from services.referrals.store import renewals as renewal_book
 from services.referrals.store.contact_notes import ContactNotes
 from services.referrals.store.contacts import Contacts as ContactBook
 from services.referrals.store.members import view_of
@@ -71,6 +72,7 @@ from services.referrals.usecases.people import People
 from services.referrals.usecases.plans import Plans
 from services.referrals.usecases.policies import Policies
 from services.referrals.usecases.referrals import Referrals, check_standing
+from services.referrals.usecases.renewals import Renewals
 from services.referrals.usecases.trail import TrailBook
 from services.referrals.usecases.watch import Watch
 
@@ -115,6 +117,7 @@ class Made:
     openings: Openings
     anomalies: Anomalies
     emergencies: Emergencies
+    renewals: Renewals
     watch: Watch
 
 
@@ -186,6 +189,7 @@ def make(
         openings,
         anomalies,
         emergencies,
+        Renewals(receipts),
         watch,
     )
 
@@ -213,6 +217,7 @@ def run(settings: ServiceSettings, openings_an_hour: int) -> int:
         DeadlineScheduler(made.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries").loop(),
         DeadlineScheduler(made.contacts, parts.database, parts.clock, contact_book.next_time, "contacts").loop(),
         erasures.Erasures(made.erasing, parts.database, parts.broker, parts.signer, parts.clock).loop(),
+        DeadlineScheduler(made.renewals, parts.database, parts.clock, renewal_book.next_time, "renewals").loop(),
         DeadlineScheduler(made.emergencies, parts.database, parts.clock, emergency_book.next_time, "emergencies").loop(),
         made.names.loop(),
         made.watch.loop(),

@@ -89,6 +89,10 @@ def test_the_sender_hears_that_the_coordination_closed_a_need_and_the_receiver_n
     assert who(told_of(happening("need_closed", actor=SENDER), NOW)) == set()
 
 
+def test_that_a_consent_ends_soon_hears_who_can_ask_her_again() -> None:
+    assert who(told_of(happening("consent_ending", actor=""), NOW)) == {TO_SENDER, TO_WORKER}
+
+
 def test_that_a_leg_is_lost_while_she_is_on_her_way_who_sent_her_hears_with_the_coordination() -> None:
     assert who(told_of(happening("leg_lost", actor=""), NOW)) == {TO_SENDER, TO_WORKER, TO_COORDINATION}
 
@@ -172,7 +176,7 @@ def test_a_message_that_reached_nobody_is_told_to_the_coordination() -> None:
 def test_every_verb_that_the_referrals_service_says_is_known() -> None:
     from services.referrals.domain.lifecycle import TRANSITIONS
 
-    beside_the_table = {"clock_reminded", "clock_breached", "clock_escalated", "drafted", "amended", "leg_lost"}
+    beside_the_table = {"clock_reminded", "clock_breached", "clock_escalated", "drafted", "amended", "leg_lost", "consent_ending"}
     assert {t.fact for t in TRANSITIONS} | beside_the_table == VERBS
 
 

@@ -53,7 +53,7 @@ CARRIES = {
     "close": "whether help came: `yes` or `could_not_reach`",
     "reopen": "whether help came: `no`",
     "confirm_override": "nothing but who: a coordinator or a manager of the sender, not who sent it, while `override_confirm` runs",
-    "attach_consent": "a consent receipt that covers recipient and purpose now, in the place of the override",
+    "attach_consent": "a consent receipt that covers recipient and purpose now, in the place of what it stood on",
     "withdraw": "withdraw code (`other` needs a note)",
     "withdraw_consent": "the receipt that is withdrawn, through any partner that holds it; or her reference, which ends all that is hers",
     "assign": "a worker of the receiver, or nobody: then the desk answers for it, as it does when its worker is suspended",

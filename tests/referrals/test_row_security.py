@@ -32,6 +32,7 @@ WALLED = (
     "referrals",
     "clocks",
     "referral_events",
+    "renewals",
     "plans",
     "plan_steps",
     "enquiries",

@@ -100,6 +100,8 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """The receiver holds nothing more of a person who took her consent back."""
     TOLD_KIND_REFERRAL_LEG_LOST: _ToldKind.ValueType  # 41
     """A person is on her way, and a leg of the hand-over has fallen away."""
+    TOLD_KIND_REFERRAL_CONSENT_ENDING: _ToldKind.ValueType  # 60
+    """The consent on which a live referral stands ends within two weeks: she may be asked whether it goes on."""
     TOLD_KIND_ENQUIRY_OPENED: _ToldKind.ValueType  # 33
     """An enquiry was put to your organisation: can one of your services help?"""
     TOLD_KIND_ENQUIRY_OFFERED: _ToldKind.ValueType  # 34
@@ -211,6 +213,8 @@ TOLD_KIND_REFERRAL_DELETION_CONFIRMED: ToldKind.ValueType  # 49
 """The receiver holds nothing more of a person who took her consent back."""
 TOLD_KIND_REFERRAL_LEG_LOST: ToldKind.ValueType  # 41
 """A person is on her way, and a leg of the hand-over has fallen away."""
+TOLD_KIND_REFERRAL_CONSENT_ENDING: ToldKind.ValueType  # 60
+"""The consent on which a live referral stands ends within two weeks: she may be asked whether it goes on."""
 TOLD_KIND_ENQUIRY_OPENED: ToldKind.ValueType  # 33
 """An enquiry was put to your organisation: can one of your services help?"""
 TOLD_KIND_ENQUIRY_OFFERED: ToldKind.ValueType  # 34

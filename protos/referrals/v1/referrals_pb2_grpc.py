@@ -336,7 +336,8 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AttachConsent(self, request, context):
-        """Puts her consent in the place of an override. Sender, in any live state.
+        """Has it stand on another consent: in the place of an override, or of a consent that ends. What it stood on ends too, unless another live referral stands
+        on it. Sender, in any live state. Refused by field (`repeated`): the consent on which it stands.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

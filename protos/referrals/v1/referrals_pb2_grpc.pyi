@@ -87,7 +87,9 @@ class ReferralsStub:
     and not a key.
     """
     AttachConsent: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AttachConsentRequest, _referrals_pb2.Referral]
-    """Puts her consent in the place of an override. Sender, in any live state."""
+    """Has it stand on another consent: in the place of an override, or of a consent that ends. What it stood on ends too, unless another live referral stands
+    on it. Sender, in any live state. Refused by field (`repeated`): the consent on which it stands.
+    """
     AcknowledgeReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AcknowledgeReferralRequest, _referrals_pb2.Referral]
     """Says that a referral was seen: sent → acknowledged. Receiver."""
     AskReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AskReferralRequest, _referrals_pb2.Referral]
@@ -215,7 +217,9 @@ class ReferralsAsyncStub(ReferralsStub):
     and not a key.
     """
     AttachConsent: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AttachConsentRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """Puts her consent in the place of an override. Sender, in any live state."""
+    """Has it stand on another consent: in the place of an override, or of a consent that ends. What it stood on ends too, unless another live referral stands
+    on it. Sender, in any live state. Refused by field (`repeated`): the consent on which it stands.
+    """
     AcknowledgeReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AcknowledgeReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Says that a referral was seen: sent → acknowledged. Receiver."""
     AskReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AskReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
@@ -424,7 +428,9 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.AttachConsentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """Puts her consent in the place of an override. Sender, in any live state."""
+        """Has it stand on another consent: in the place of an override, or of a consent that ends. What it stood on ends too, unless another live referral stands
+        on it. Sender, in any live state. Refused by field (`repeated`): the consent on which it stands.
+        """
 
     @_abc_1.abstractmethod
     def AcknowledgeReferral(

@@ -124,6 +124,7 @@ TABLES: dict[str, dict[str, str]] = {
         "referral_amended": N_("Corrección"),
         "referral_consent_withdrawn": N_("Consentimiento retirado"),
         "referral_reopened": N_("Se reabrió"),
+        "referral_consent_ending": N_("Un consentimiento termina pronto"),
         "referral_leg_lost": N_("Va en camino y se cayó una etapa"),
         "referral_expired": N_("Venció sin respuesta"),
         "clock_reminded": N_("Recordatorio"),

@@ -189,11 +189,13 @@ STEPS: dict[str, Step] = {
     ),
     "attach_consent": Step(
         N_("Registrar su consentimiento"),
-        hint=N_("Si ya se le pudo preguntar: desde ahora vale lo que ella autorice, y el permiso de emergencia termina."),
+        hint=N_(
+            "Cuando se le pudo preguntar, o antes de que termine el que hay: desde ahora vale lo que ella autorice, y el anterior ya no vale para esta remisión."
+        ),
         done=N_("Listo: ahora vale su consentimiento."),
         fact="consent_attached",
         event=N_("Ella dio su consentimiento"),
-        notice=N_("Ya hay consentimiento"),
+        notice=N_("Consentimiento nuevo"),
     ),
     "withdraw": Step(
         N_("Retirar la remisión"),
@@ -328,6 +330,7 @@ TABLES: dict[str, dict[str, str]] = {
         "expired": N_("Venció sin respuesta"),
         "reopened": N_("Se reabrió: la ayuda no había llegado"),
         "consent_withdrawn": N_("La persona retiró su consentimiento"),
+        "consent_ending": N_("El consentimiento termina pronto"),
         "leg_lost": N_("Ella va en camino y esta etapa se cayó: se avisó a la coordinación"),
         "clock_reminded": N_("Recordatorio: va la mitad del plazo"),
         "clock_breached": N_("Se pasó el plazo"),

@@ -14,6 +14,8 @@ from services.referrals.domain.person import FieldGroup, Person
 
 LONGEST = timedelta(days=366)
 DEFAULT = timedelta(days=90)
+NOTICE = timedelta(days=14)
+"""Before a consent ends she can be asked whether it goes on."""
 BEST_INTEREST = "best_interest"
 CHILDREN = frozenset({"0-11", "12-17"})
 POINTS = 7
@@ -101,6 +103,11 @@ class Receipt:
     def confirm_until(self) -> datetime | None:
         """Until when an override opens without a second person."""
         return self.create_time + OVERRIDE_CONFIRM if self.is_override else None
+
+    @property
+    def notice_time(self) -> datetime:
+        """When it is told that it ends: two weeks before, or at the half of one that is shorter than four."""
+        return self.until_time - min(NOTICE, (self.until_time - self.create_time) / 2)
 
     def check(self, age_band: str) -> None:
         """Refuses a record that would not stand up, for a person of that age (empty: unknown)."""

@@ -35,6 +35,7 @@ from services.referrals.domain.person import Coarse
 ERROR_WINDOW = timedelta(hours=24)
 PROBATION_LIMIT = 5
 LEG_LOST = "leg_lost"
+CONSENT_ENDING = "consent_ending"
 FARTHEST_APPOINTMENT = timedelta(days=90)
 """How far ahead one may be: until then nobody asks for news."""
 REMIND_AGAIN = timedelta(hours=1)
@@ -236,10 +237,12 @@ class Referral:
         self._take(self._check_step("confirm_override", actor, now), actor, now, calendar)
 
     def attach_consent(self, actor: Actor, now: datetime, calendar: Calendar, receipt: Receipt) -> None:
-        """She was asked after all: from now on it stands on her consent."""
+        """She was asked: after all, or again before it ends. From now on it stands on this consent."""
         step = self._check_step("attach_consent", actor, now)
         if receipt.is_override:
             raise Conflict("receipt_missing")
+        if receipt.id == self.receipt_id:
+            raise Invalid(("receipt_id", "repeated"))
         self._stand_on(receipt, now)
         self._take(step, actor, now, calendar)
 
@@ -426,6 +429,10 @@ class Referral:
         """It was a leg of a hand-over and came to nothing, and she is on her way."""
         self._note(LEG_LOST, self.state, self.state, Actor("system", "chain", ""), now, attribution="system")
 
+    def note_consent_ending(self, now: datetime) -> None:
+        """The consent on which it stands ends soon: she may be asked again before."""
+        self._note(CONSENT_ENDING, self.state, self.state, Actor("system", "consent", ""), now, attribution="system", decides=False)
+
     def remind(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
         """Whose turn it is hears that it is waited for."""
         step = self._check_step("remind", actor, now)
@@ -475,7 +482,9 @@ class Referral:
         return [t.verb for t in sorted(possible, key=lambda t: not self._moves_on(t, actor, now))]
 
     def could_stand_on(self, receipt: Receipt, now: datetime) -> bool:
-        """Whether a consent would do now, to be sent on or to take an override's place."""
+        """Whether a consent would do now, to be sent on or to take the place of what it stands on."""
+        if receipt.id == self.receipt_id and self.state is not State.DRAFT:
+            return False
         try:
             self._check_receipt(receipt, now)
         except Conflict:
@@ -559,8 +568,6 @@ class Referral:
         if step.verb == "confirm_override":
             open_ = any(now is None or now < clock.due_time for clock in self._running(DeadlineKind.OVERRIDE_CONFIRM))
             return open_ and (actor.coordinates or actor.manages) and actor.id != self.override_worker_id
-        if step.verb == "attach_consent" and not self._running(DeadlineKind.OVERRIDE_END):
-            return False
         if step.verb == "enter_in_error" and now is not None and Side.COORDINATOR not in sides and self.state is not State.DRAFT:
             return now - self.create_time <= ERROR_WINDOW
         return True

@@ -20,7 +20,7 @@ from services.referrals.domain.filter import Filter
 from services.referrals.domain.lifecycle import LIVE, Side, State
 from services.referrals.domain.person import FieldGroup, Person
 from services.referrals.domain.referral import PROBATION_LIMIT, Actor, Event, Referral, recent
-from services.referrals.store import contacts, emergencies, enquiries, members, referrals
+from services.referrals.store import contacts, emergencies, enquiries, members, referrals, renewals
 from services.referrals.store.people import People
 from services.referrals.store.receipts import Receipts
 from services.referrals.usecases.deadlines import fire_each
@@ -271,6 +271,8 @@ class Referrals:
             )
         )
         self._keep(tx, referral)
+        if receipt is not None and not receipt.is_override:
+            renewals.watch(tx, referral.id, receipt.notice_time)
         followed = self._watch_need(tx, referral, now)
         self._follow(tx, now, referral, before=followed)
         return referral
@@ -324,18 +326,20 @@ class Referrals:
     def attach_consent(
         self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, receipt_id: str, trail: list[Entry]
     ) -> Referral:
-        """She was asked after all: her consent takes the place of the override."""
+        """She was asked: her consent takes the place of what it stood on, which ends unless another referral stands on it."""
         referral = self._fetch(tx, identifier, version, hold=True)
         receipt = self._chosen(tx, referral, receipt_id)
         if receipt is None:
             raise Invalid(("receipt_id", "required"))
         replaced = referral.receipt_id
         referral.attach_consent(actor_of(caller), now, self._calendar(tx, referral), receipt)
-        override = self._receipts.get(tx, replaced, for_update=True)
-        override.end(now)
-        self._receipts.change(tx, override, "ended")
+        former = self._receipts.get(tx, replaced, for_update=True)
+        if referrals.live_of_person(tx, referral.person_id, replaced) == [referral.id]:
+            former.end(now)
+            self._receipts.change(tx, former, "ended")
         trail.append(Entry("attach_consent", referral.person_id, referral.need_code, (f"referral:{referral.id}", f"receipt:{receipt.id}")))
         self._keep(tx, referral)
+        renewals.watch(tx, referral.id, receipt.notice_time)
         self._plans.check_receipt(tx, referral)
         return referral
 

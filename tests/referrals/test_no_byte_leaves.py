@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from flask import Flask
 from google.protobuf.descriptor import Descriptor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,10 +18,13 @@ from protos.contract.v1 import contract_pb2
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.clients import refusal_of
 from services.referrals.domain.consent import OVERRIDE_GROUPS
 from services.referrals.domain.person import FieldGroup
 from services.referrals.wire import GROUPS
 from tests.builders import NOON
+from tests.gateway.api_gateway import System
+from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
 from tests.referrals.conftest import Client, Service, Story
 from tests.referrals.test_openings import somebody
 
@@ -33,6 +37,18 @@ MARKS = {
     FieldGroup.LOCATION: "MARK-address",
     FieldGroup.NOTES: "MARK-note",
 }
+STUBS_OF_REFERRALS = (
+    "referrals",
+    "people",
+    "contacts",
+    "references",
+    "plans",
+    "enquiries",
+    "erasures",
+    "audit",
+    "emergencies",
+    "statistics",
+)
 ACTIONS = ("minutes", "hour", "days", "withdraw", "emergency", "colleague", "close", "tamper", "review")
 
 
@@ -162,6 +178,86 @@ def test_whatever_happens_a_door_tells_what_is_granted_at_that_moment_and_nothin
         for client in (world.nurse, world.colleague):
             assert leaves(client, world) == world.may(client), (action, actions)
         assert leaves(somebody(service, "clinic"), world) == set(), "who is no party hears nothing"
+
+
+class Behind(PlayedServices):
+    """The gateway's services for one worker: what referrals answers is the real service's, asked in her name."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.client: Client | None = None
+        for name in STUBS_OF_REFERRALS:
+            setattr(self, name, Asked(self))
+
+    def sign_in(self, client: Client) -> None:
+        self.client = client
+        who = signed_in(*(contract_pb2.Role.Value(f"ROLE_{role}") for role in client.caller.roles))
+        who.worker.id, who.organization.id = client.caller.id, client.caller.organization_id
+        self.answers["IssueToken"] = who
+
+
+@dataclass
+class Asked:
+    """A stub of the gateway's, with the refusals as the gateway has them."""
+
+    behind: Behind
+
+    def __getattr__(self, rpc: str) -> Any:
+        def ask(request: Any, timeout: float = 0) -> Any:
+            try:
+                return getattr(self.behind.client, rpc)(request)
+            except grpc.RpcError as error:
+                raise refusal_of(error) from None
+
+        return ask
+
+
+def told_by_pages_and_rest(app: Flask, behind: Behind, client: Client, world: World) -> set[FieldGroup]:
+    """Whatever of hers a page or an answer of REST holds for this worker."""
+    behind.sign_in(client)
+    browser, rest = enter(app.test_client()), System(app.test_client())
+    person, referral, receipt = world.referral.person_id, world.referral.id, world.referral.receipt_id
+    page = browser.get(f"/referrals/{referral}").text
+    proof = {"form_token": token_of(page)} if 'name="form_token"' in page else {}
+    asked = {**proof, "purpose_code": "HOU.EMG"}
+    emergencies = world.story.ngo.ListEmergencies(em.ListEmergenciesRequest(referral_id=referral)).emergencies
+    answers = [
+        page,
+        *(browser.post(f"/referrals/{referral}/open", data={**asked, "field_groups": group.value}).text for group in MARKS),
+        browser.post(f"/referrals/{referral}/open", data={**asked, "field_groups": [group.value for group in MARKS]}).text,
+        browser.post(f"/referrals/{referral}/safe-contact", data=asked).text,
+        browser.post(f"/people/{person}/open", data={**asked, "field_groups": [group.value for group in MARKS]}).text,
+        *(browser.get(f"/{path}").text for path in ("today", "referrals", "search?q=MARK", "people", "board")),
+        *(browser.get(f"/people/{path}").text for path in (person, f"{person}/readings", f"{person}/knows", f"receipts/{receipt}")),
+        *(browser.get(f"/emergencies/{one.id}").text for one in emergencies),
+        *(rest.get(f"/referrals{path}").text for path in ("", f"/{referral}", f"/{referral}/history", f"/{referral}/safe-contact")),
+        *(rest.get(f"/people/{person}{path}").text for path in ("", "/receipts", "/readings", "/plans", "/erasure")),
+        *(rest.get(f"/emergencies{path}").text for path in ("", *(f"/{one.id}" for one in emergencies))),
+        *(
+            rest.post(f"/people/{person}/open", {"purpose_code": "HOU.EMG", "field_groups": [group.value], "referral_id": referral}).text
+            for group in MARKS
+        ),
+        rest.post(f"/referrals/{referral}/safe-contact/open", {}).text,
+    ]
+    told = "".join(answers)
+    return {group for group, mark in MARKS.items() if mark in told}
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    granted=st.sets(st.sampled_from(sorted(MARKS, key=lambda group: group.value)), min_size=1, max_size=3).map(frozenset),
+    actions=st.lists(st.sampled_from(ACTIONS), max_size=5),
+)
+def test_pages_and_rest_tell_what_is_granted_at_that_moment_and_nothing_else(
+    granted: frozenset[FieldGroup], actions: list[str], story: Story, service: Service
+) -> None:
+    world, behind = begin(story, service, granted), Behind()
+    app = pages(behind)
+    for action in (None, *actions):
+        if action:
+            world.do(action)
+        assert told_by_pages_and_rest(app, behind, world.nurse, world) == world.may(world.nurse), (action, actions)
+        assert told_by_pages_and_rest(app, behind, somebody(service, "clinic"), world) == set(), "who is no party hears nothing"
 
 
 @pytest.mark.parametrize(("before", "ends"), [(["tamper", "emergency"], end) for end in ("hour", "withdraw", "close")])

@@ -7,7 +7,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos.referrals.v1.contacts_pb2 import Callback, Contact
 from protos.referrals.v1.enquiries_pb2 import ENQUIRY_STATE_OPEN, Enquiry
-from protos.referrals.v1.referrals_pb2 import CLOCK_KIND_ACKNOWLEDGE, Clock, DeadlinePolicy, PolicyDeadline, Referral
+from protos.referrals.v1.referrals_pb2 import (
+    CLOCK_KIND_ACKNOWLEDGE,
+    CLOCK_KIND_OVERRIDE_END,
+    Clock,
+    DeadlinePolicy,
+    PolicyDeadline,
+    Referral,
+)
 from services.gateway import i18n, vocabulary, words
 from services.gateway.i18n import gettext as _
 from services.gateway.i18n import ngettext
@@ -35,6 +42,11 @@ def due(watched: Referral | Contact | Callback) -> Due | None:
     if not running:
         return None
     return of(min(running, key=lambda clock: clock.due_time.seconds))
+
+
+def overridden(referral: Referral) -> bool:
+    """Whether it stands on an override, and nobody has asked her yet."""
+    return any(clock.kind == CLOCK_KIND_OVERRIDE_END and not i18n.moment(clock.stop_time) for clock in referral.clocks)
 
 
 def of(clock: Clock) -> Due:

@@ -63,6 +63,7 @@ def install(app: Flask) -> None:
         need_group=names.need_group,
         needs=names.needs,
         due=due.due,
+        overridden=due.overridden,
         due_of_clock=due.of,
         due_of_enquiry=due.of_enquiry,
         ahead=due.ahead,

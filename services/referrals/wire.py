@@ -441,7 +441,7 @@ def triage_message(said: Triage) -> contacts_pb2.Triage:
     return contacts_pb2.Triage(**answers)
 
 
-def contact_message(contact: Contact, note: str = "", later: Iterable[LaterNote] = ()) -> contacts_pb2.Contact:
+def contact_message(contact: Contact, note: str | None = "", later: Iterable[LaterNote] = ()) -> contacts_pb2.Contact:
     """A contact of the line."""
     return contacts_pb2.Contact(
         id=contact.id,
@@ -460,13 +460,16 @@ def contact_message(contact: Contact, note: str = "", later: Iterable[LaterNote]
         department=contact.department,
         need_code=contact.need_code,
         person_id=contact.person_id,
-        note=note,
+        note=note or "",
+        note_withheld=note is None,
         reference_hint=contact.reference_hint,
         create_time=timestamp(contact.create_time),
         update_time=timestamp(contact.update_time),
         clocks=[clock_message(contact.clock)] if contact.clock else [],
         assault_time=timestamp(contact.assault_time),
-        later_notes=[contacts_pb2.LaterNote(time=timestamp(each.time), note=each.note) for each in later],
+        later_notes=[
+            contacts_pb2.LaterNote(time=timestamp(each.time), note=each.note or "", note_withheld=each.note is None) for each in later
+        ],
         unheard=contact.unheard,
         called_before=bool(contact.tied_to_id),
         connected_live=number(contacts_pb2.Answer, contact.connected_live),

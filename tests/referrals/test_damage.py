@@ -19,6 +19,7 @@ from chassis.errors import Unavailable
 from chassis.key_check import KeyCheck
 from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
+from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
@@ -166,3 +167,59 @@ def test_a_process_with_another_key_says_so_and_does_not_run(postgres: parts.Ser
     )
     said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert (done.returncode, [line["reason"] for line in said if line["event"] == "refuses_to_run"]) == (78, ["sealing_key_wrong"])
+
+
+# A contact
+
+
+def damaged_contact(story: Story, service: Service) -> c.CreateContactResponse:
+    """With a note and a later one, of which a byte was changed."""
+    operator = service.as_("hotline", "OPERATOR")
+    contact = c.Contact(line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, note="ella espera en la terminal")
+    made: c.CreateContactResponse = operator.CreateContact(
+        c.CreateContactRequest(contact=contact, pin="4821", request_id=story.request_id())
+    )
+    for note in ("tiene un teléfono", "ya no lo tiene"):
+        service.public().AddNoteByReference(c.AddNoteByReferenceRequest(reference=made.reference, pin=made.pin, note=note))
+    change(
+        service, "UPDATE contacts SET note_sealed = set_byte(note_sealed, 30, get_byte(note_sealed, 30) # 1) WHERE id = %s", made.contact.id
+    )
+    change(
+        service,
+        "UPDATE contact_notes SET sealed = set_byte(sealed, 30, get_byte(sealed, 30) # 1) WHERE contact_id = %s AND number = 0",
+        made.contact.id,
+    )
+    return made
+
+
+def test_of_a_contact_whose_note_was_changed_everything_else_is_read(story: Story, service: Service) -> None:
+    before = unreadable("contacts"), unreadable("contact_notes")
+    made, operator = damaged_contact(story, service), service.as_("hotline", "OPERATOR")
+    shown = operator.GetContact(c.GetContactRequest(id=made.contact.id))
+    assert (shown.note, shown.note_withheld, shown.kind_code) == ("", True, c.CONTACT_KIND_CRISIS)
+    assert [(later.note, later.note_withheld) for later in shown.later_notes] == [("", True), ("ya no lo tiene", False)]
+    assert (unreadable("contacts"), unreadable("contact_notes")) == (before[0] + 1, before[1] + 1)
+
+
+def test_she_is_known_by_her_reference_though_a_note_was_changed(story: Story, service: Service) -> None:
+    made = damaged_contact(story, service)
+    status = c.GetReferenceStatusRequest(reference=made.reference, pin=made.pin)
+    assert service.public().GetReferenceStatus(status).contact_time_band == c.TIME_BAND_TODAY
+    known = service.as_("hotline", "OPERATOR").GetContactByReference(c.GetContactByReferenceRequest(reference=made.reference, pin=made.pin))
+    assert known.id == made.contact.id
+
+
+def test_a_form_that_shows_nothing_of_a_note_that_does_not_open_leaves_it_as_it_is(story: Story, service: Service) -> None:
+    made, operator = damaged_contact(story, service), service.as_("hotline", "OPERATOR")
+    shown = operator.GetContact(c.GetContactRequest(id=made.contact.id))
+    kept = operator.UpdateContact(writing(shown, ""))
+    assert operator.GetContact(c.GetContactRequest(id=made.contact.id)).note_withheld
+    operator.UpdateContact(writing(kept, "llamó otra vez"))
+    again = operator.GetContact(c.GetContactRequest(id=made.contact.id))
+    assert (again.note, again.note_withheld) == ("llamó otra vez", False)
+
+
+def writing(contact: c.Contact, note: str) -> c.UpdateContactRequest:
+    request = c.UpdateContactRequest(contact=c.Contact(id=contact.id, etag=contact.etag, note=note, need_code="HOU.EMG"))
+    request.update_mask.paths.extend(["note", "need_code"])
+    return request

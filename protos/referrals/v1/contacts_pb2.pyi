@@ -415,6 +415,7 @@ class Contact(_message.Message):
     NEED_CODE_FIELD_NUMBER: _builtins.int
     PERSON_ID_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    NOTE_WITHHELD_FIELD_NUMBER: _builtins.int
     REFERENCE_HINT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
@@ -458,6 +459,8 @@ class Contact(_message.Message):
     """Her file, if one was opened."""
     note: _builtins.str
     """For the line's operators only. Answered to whoever opens the contact or writes it, and to nobody else."""
+    note_withheld: _builtins.bool
+    """There is a note that does not open: the row was damaged, and operations knows. An empty note written over it leaves it as it is."""
     reference_hint: _builtins.str
     """Last two characters of the reference, to tell two contacts apart."""
     unheard: _builtins.bool
@@ -519,6 +522,7 @@ class Contact(_message.Message):
         need_code: _builtins.str = ...,
         person_id: _builtins.str = ...,
         note: _builtins.str = ...,
+        note_withheld: _builtins.bool = ...,
         reference_hint: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
@@ -535,7 +539,7 @@ class Contact(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "create_time", b"create_time", "triage", b"triage", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "called_before", b"called_before", "campaign_code", b"campaign_code", "clocks", b"clocks", "connected_live", b"connected_live", "create_time", b"create_time", "department", b"department", "emergency_number_code", b"emergency_number_code", "etag", b"etag", "handed_over_organization_id", b"handed_over_organization_id", "id", b"id", "kind_code", b"kind_code", "language", b"language", "later_notes", b"later_notes", "line_country", b"line_country", "medicine_codes", b"medicine_codes", "need_code", b"need_code", "note", b"note", "organization_id", b"organization_id", "outcome_code", b"outcome_code", "pathway_code", b"pathway_code", "person_id", b"person_id", "placement_code", b"placement_code", "reference_hint", b"reference_hint", "speaker_code", b"speaker_code", "triage", b"triage", "unheard", b"unheard", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "called_before", b"called_before", "campaign_code", b"campaign_code", "clocks", b"clocks", "connected_live", b"connected_live", "create_time", b"create_time", "department", b"department", "emergency_number_code", b"emergency_number_code", "etag", b"etag", "handed_over_organization_id", b"handed_over_organization_id", "id", b"id", "kind_code", b"kind_code", "language", b"language", "later_notes", b"later_notes", "line_country", b"line_country", "medicine_codes", b"medicine_codes", "need_code", b"need_code", "note", b"note", "note_withheld", b"note_withheld", "organization_id", b"organization_id", "outcome_code", b"outcome_code", "pathway_code", b"pathway_code", "person_id", b"person_id", "placement_code", b"placement_code", "reference_hint", b"reference_hint", "speaker_code", b"speaker_code", "triage", b"triage", "unheard", b"unheard", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -549,8 +553,11 @@ class LaterNote(_message.Message):
 
     TIME_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    NOTE_WITHHELD_FIELD_NUMBER: _builtins.int
     note: _builtins.str
     """Her words."""
+    note_withheld: _builtins.bool
+    """It does not open: the row was damaged, and operations knows."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -560,10 +567,11 @@ class LaterNote(_message.Message):
         *,
         time: _timestamp_pb2.Timestamp | None = ...,
         note: _builtins.str = ...,
+        note_withheld: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["note", b"note", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["note", b"note", "note_withheld", b"note_withheld", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ class LaterNote:
     """What a caller said later."""
 
     time: datetime
-    note: str
+    note: str | None  # None: it does not open
 
 
 @dataclass

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from chassis.db import Transaction
 from chassis.errors import Conflict
-from chassis.sealing import Key, Keyring
+from chassis.sealing import CannotOpen, Key, Keyring
 from services.referrals.domain.contact import LaterNote
 from services.referrals.store.people import People
 
@@ -34,7 +34,7 @@ class ContactNotes:
         rows = tx.execute("SELECT * FROM contact_notes WHERE contact_id = %s ORDER BY number", (contact_id,)).fetchall()
         keys = {person_id: self._key(tx, person_id) if person_id else self._keyring for person_id in {row["person_id"] for row in rows}}
         return [
-            LaterNote(row["time"], key.open(row["sealed"], _context(contact_id, row["number"])))
+            LaterNote(row["time"], _opened(key, row["sealed"], _context(contact_id, row["number"])))
             for row in rows
             if (key := keys[row["person_id"]])
         ]
@@ -50,6 +50,14 @@ def count_since(tx: Transaction, contact_id: str, since: datetime) -> int:
     """How many there are of a contact since then."""
     row = tx.execute("SELECT count(*) AS count FROM contact_notes WHERE contact_id = %s AND time > %s", (contact_id, since)).fetchone()
     return int(row["count"]) if row else 0
+
+
+def _opened(key: Key, sealed: bytes, context: str) -> str | None:
+    try:
+        return key.open(sealed, context)
+    except CannotOpen as damaged:
+        damaged.alarm()
+        return None
 
 
 def _context(contact_id: str, number: int) -> str:

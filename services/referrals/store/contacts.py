@@ -8,7 +8,7 @@ from datetime import datetime
 from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
-from chassis.sealing import Keyring
+from chassis.sealing import CannotOpen, Keyring
 from chassis.wire import Position
 from services.referrals import wire
 from services.referrals.domain.contact import Contact
@@ -51,13 +51,18 @@ class Contacts:
         """Writes a new version; the note only if given."""
         keep(tx, contact, "changed", None if note is None else self._seal(contact, note))
 
-    def get(self, tx: Transaction, identifier: str, *, for_update: bool = False) -> tuple[Contact, str]:
-        """A contact and its note; NotFound outside the scope."""
+    def get(self, tx: Transaction, identifier: str, *, for_update: bool = False) -> tuple[Contact, str | None]:
+        """A contact and its note, None where it does not open, which operations is told; NotFound outside the scope."""
         row = tx.execute("SELECT * FROM contacts WHERE id = %s" + (" FOR UPDATE" if for_update else ""), (identifier,)).fetchone()
         if row is None:
             raise NotFound
-        note = self._keyring.open_bytes(row["note_sealed"], _note_context(identifier)).decode() if row["note_sealed"] else ""
-        return _read(row), note
+        if not row["note_sealed"]:
+            return _read(row), ""
+        try:
+            return _read(row), self._keyring.open(row["note_sealed"], _note_context(identifier))
+        except CannotOpen as damaged:
+            damaged.alarm()
+            return _read(row), None
 
     def page(
         self, tx: Transaction, organization_id: str, outcome_code: str, limit: int, after: Position | None

@@ -90,11 +90,11 @@ class Contacts:
 
     def get(
         self, tx: Transaction, caller: Caller, now: datetime, identifier: str, trail: list[Entry]
-    ) -> tuple[Contact, str, list[LaterNote]]:
+    ) -> tuple[Contact, str | None, list[LaterNote]]:
         """A contact, its note and what she said later, which is read of a person too if the contact is hers."""
         contact, note = self._book.get(tx, identifier)
         later = self._notes.of(tx, identifier)
-        if note or later:
+        if note != "" or later:
             trail.append(Entry("read_contact", identifier, "", (FieldGroup.NOTES.value,)))
             for person_id in contacts.people_of(tx, [contact]):
                 trail.append(Entry("read_contact", person_id, "", (FieldGroup.NOTES.value, f"contact:{identifier}")))
@@ -111,7 +111,7 @@ class Contacts:
         self, tx: Transaction, caller: Caller, now: datetime, identifier: str, version: int, values: dict[str, Any], note: str | None
     ) -> Contact:
         """Saves further answers. A person is one of the line's own files: her reference speaks for that person."""
-        contact, _ = self._book.get(tx, identifier, for_update=True)
+        contact, former = self._book.get(tx, identifier, for_update=True)
         if contact.step_version != version:
             raise Stale
         if (person_id := values.get("person_id")) and self._files.get(tx, person_id).organization_id != caller.organization_id:
@@ -120,7 +120,9 @@ class Contacts:
         contact = replace(contact, **_placed(tx, _to_the_hour(values, now, contact.assault_time)), unheard=False)
         contact.check()
         contact.change(now, self.calendar(tx, contact))
-        self._book.change(tx, contact, note)
+        self._book.change(
+            tx, contact, None if former is None and not note else note
+        )  # a form sends what it shows of a note that does not open
         return contact
 
     def take_over(self, tx: Transaction, caller: Caller, now: datetime) -> None:

@@ -206,6 +206,8 @@ def test_the_state_names_nobody_and_no_place(story: Story, service: Service) -> 
         "may_be_contacted",
         "key",
         "may_withdraw",
+        "deletion_due_time",
+        "deletion_confirm_time",
     }
 
 

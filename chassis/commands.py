@@ -74,7 +74,7 @@ def add_to(
         try:
             yield database
         except Refusal as refusal:
-            raise click.ClickException(getattr(refusal, "why", refusal.reason)) from refusal
+            raise click.ClickException(getattr(refusal, "why", "") or refusal.reason) from refusal
         finally:
             database.close()
 
@@ -107,7 +107,7 @@ def add_to(
         try:
             made = kept.begin(secrets.token_bytes(32), SystemClock().now().timestamp())
         except Refusal as refusal:
-            raise click.ClickException(getattr(refusal, "why", refusal.reason)) from refusal
+            raise click.ClickException(getattr(refusal, "why", "") or refusal.reason) from refusal
         if not made:
             raise click.ClickException("there is a sealing key already: rotate-keys makes the next one in the key service")
         click.echo("made")

@@ -103,7 +103,7 @@ def service_settings(settings: Settings) -> ServiceSettings:
 
 def _key_service(settings: Settings) -> KeyServiceSettings | None:
     """All three, or none: with one forgotten it would do without the keys that it has there."""
-    names = [f"ENLACE_PKCS11_{name}" for name in ("MODULE", "TOKEN", "PIN_FILE")]
+    names = ["ENLACE_PKCS11_MODULE", "ENLACE_PKCS11_TOKEN", "ENLACE_PKCS11_PIN_FILE"]
     if not any(settings.env.str(name, "") for name in names):
         return None
     module, token, pin_file = (settings.env.str(name) or "" for name in names)

@@ -45,14 +45,6 @@ _ONE_CALLER = threading.RLock()  # of the module, which a process loads once
 _HIDDEN = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False, Attribute.PRIVATE: True, Attribute.MODIFIABLE: False}
 
 
-class Away(Unavailable):
-    """It does not answer; `why` is for operations, callers hear what they hear of any store."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__("store_unavailable")
-        self.why = why
-
-
 class KeyService:
     """The token of this name, behind this module, opened with the PIN in this file."""
 
@@ -168,7 +160,7 @@ class KeyService:
 
     def _ask(self, act: Callable[[pkcs11.Session], _Answer]) -> _Answer:
         if not _ONE_CALLER.acquire(timeout=_PATIENCE):
-            raise Away("busy")
+            raise Unavailable("store_unavailable", "busy")
         try:
             if self._session:
                 try:
@@ -190,7 +182,7 @@ class KeyService:
 
     def _open(self) -> pkcs11.Session:
         if time.monotonic() - self._failed_at < _AGAIN:
-            raise Away(self._why)
+            raise Unavailable("store_unavailable", self._why)
         self._found.clear()
         try:
             pin = self._settings.pin_file.read_text().strip()
@@ -215,10 +207,10 @@ class KeyService:
         except (PKCS11Error, RuntimeError) as error:
             raise self._away("module_failed" if Path(self._settings.module).exists() else "module_missing", error) from error
 
-    def _away(self, why: str, error: Exception | None = None) -> Away:
+    def _away(self, why: str, error: Exception | None = None) -> Unavailable:
         self._say(why, error)
         self._failed_at = time.monotonic()
-        return Away(why)
+        return Unavailable("store_unavailable", why)
 
     def _say(self, why: str, error: Exception | None = None) -> None:
         """Once, until it is another."""

@@ -16,7 +16,7 @@ from chassis.config import KeyServiceSettings, Settings, WrongSettings, service_
 from chassis.db import Database
 from chassis.errors import Unavailable
 from chassis.key_check import KeyCheck
-from chassis.key_service import Away, KeyService
+from chassis.key_service import KeyService
 from chassis.sealing import CannotOpen, Keyring
 from chassis.sealing_keys import SealingKeys
 from services.partners.__main__ import MIGRATIONS
@@ -165,7 +165,7 @@ def test_a_wrong_pin_is_tried_once_and_another_at_once(
     keyring = SealingKeys(folder, "tests", KeyService(KeyServiceSettings(token.module, token.token, pin))).keyring()
 
     def why() -> str:
-        with pytest.raises(Away) as caught:
+        with pytest.raises(Unavailable) as caught:
             keyring.open(sealed, "c")
         return caught.value.why
 
@@ -179,7 +179,7 @@ def test_a_wrong_pin_is_tried_once_and_another_at_once(
 
 def test_what_it_has_not_is_said_by_name(token: KeyServiceSettings, folder: Path, quick: None) -> None:
     for module, label, why in (("/nowhere.so", token.token, "module_missing"), (token.module, "nobody", "token_away")):
-        with pytest.raises(Away) as caught:
+        with pytest.raises(Unavailable) as caught:
             KeyService(KeyServiceSettings(module, label, token.pin_file)).ring("tests")
         assert caught.value.why == why
 

@@ -1,5 +1,5 @@
-"""The sub-commands that every service has for operators: migrate, doctor, replay, audit verify and witnesses, and dead-letters list, redrive, discard. They work
-beside the running service.
+"""The sub-commands that every service has for operators: migrate, doctor, make-keys, rotate-keys, retire-keys, replay, audit verify and witnesses, and dead-letters
+list, redrive, discard. They work beside the running service.
 
 Exit codes: 0 done, 1 refused, nothing found, or a trail that is not what it was, 2 a wrong call. What is for a machine is on standard output, progress on standard error.
 """
@@ -101,6 +101,7 @@ def add_to(
 
     @main.command("make-keys", help="Make the first sealing key in the key service, in a network that has none. It never leaves it.")
     def make_keys() -> None:
+        _say_nothing_else()
         kept = sealing_keys.of(settings(), name)
         if settings().key_service is None:
             raise click.UsageError("there is no key service: set ENLACE_PKCS11_MODULE, _TOKEN and _PIN_FILE (docs/operations.md)")

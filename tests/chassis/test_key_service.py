@@ -16,7 +16,7 @@ from chassis.config import KeyServiceSettings, Settings, WrongSettings, service_
 from chassis.db import Database
 from chassis.errors import Unavailable
 from chassis.key_check import KeyCheck
-from chassis.key_service import KeyService
+from chassis.key_service import _ONE_CALLER, KeyService
 from chassis.sealing import CannotOpen, Keyring
 from chassis.sealing_keys import SealingKeys
 from services.partners.__main__ import MIGRATIONS
@@ -237,6 +237,28 @@ def test_another_token_one_without_keys_and_other_marks_are_refused_by_name(
         check.turn()
     assert (check.agreed, check.turn(), check.agreed) == (False, "", True)
     database.close()
+
+
+def test_nobody_waits_long_for_a_module_that_hangs(token: KeyServiceSettings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keyring = begun(token, folder).keyring()
+    sealed = keyring.seal("x", "c")
+    monkeypatch.setattr("chassis.key_service._PATIENCE", 0.05)
+    hanging, over = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        with _ONE_CALLER:
+            hanging.set()
+            over.wait(30)
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    assert hanging.wait(10)
+    with pytest.raises(Unavailable) as caught:
+        keyring.open(sealed, "c")
+    over.set()
+    thread.join()
+    assert caught.value.why == "busy"
+    assert keyring.open(sealed, "c") == "x"
 
 
 def test_all_of_its_settings_or_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,5 @@
-"""The sub-commands that every service has for operators: migrate, doctor, replay, audit verify and witnesses, and dead-letters list, redrive, discard. They work
-beside the running service.
+"""The sub-commands that every service has for operators: migrate, doctor, make-keys, rotate-keys, retire-keys, replay, audit verify and witnesses, and dead-letters
+list, redrive, discard. They work beside the running service.
 
 Exit codes: 0 done, 1 refused, nothing found, or a trail that is not what it was, 2 a wrong call. What is for a machine is on standard output, progress on standard error.
 """
@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 refused, nothing found, or a trail that is not what it was
 import json
 import logging
 import re
+import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,7 @@ from typing import Any, TextIO
 import click
 
 from chassis import audit as trail
-from chassis import dead_letters, heads, keys, log, outbox
+from chassis import dead_letters, heads, keys, log, outbox, sealing_keys
 from chassis.audit import Head
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
@@ -59,7 +60,7 @@ def add_to(
     @_json
     def doctor(as_json: bool) -> None:
         _say_nothing_else()
-        checks = _examine(settings(), key_files, migrations)
+        checks = _examine(settings(), name, key_files, migrations)
         click.echo(
             json.dumps(checks) if as_json else "\n".join(f"{'ok     ' if well else 'MISSING'} {name}" for name, well in checks.items())
         )
@@ -73,7 +74,7 @@ def add_to(
         try:
             yield database
         except Refusal as refusal:
-            raise click.ClickException(refusal.reason) from refusal
+            raise click.ClickException(getattr(refusal, "why", "") or refusal.reason) from refusal
         finally:
             database.close()
 
@@ -86,17 +87,31 @@ def add_to(
     @_dry_run
     @_json
     def rotate_keys(dry_run: bool, as_json: bool) -> None:
-        folder, ring = settings().keys, f"sealing.{name}"
+        kept = sealing_keys.of(settings(), name)
         with opened() as database:
-            count = _left(database, keys.keyring(folder, name), places)
+            count = _left(database, kept.keyring(), places)
             if not dry_run:
                 made = not count
                 if made:
-                    _changing(folder, lambda: keys.add_to_ring(folder, ring))
-                count, broken = _rewrap(database, keys.keyring(folder, name), places, wait=made)
-        said = ({"waiting": count} if dry_run else {"wrapped": count, "unreadable": broken}) | {"newest": max(keys.ring(folder, ring))}
+                    _changing(settings().keys, lambda: kept.add(SystemClock().now().timestamp()))
+                count, broken = _rewrap(database, kept.keyring(), places, wait=made)
+            said = ({"waiting": count} if dry_run else {"wrapped": count, "unreadable": broken}) | {"newest": kept.newest()}
         click.echo(json.dumps(said) if as_json else ", ".join(f"{value} {word}" for word, value in said.items()))
         sys.exit(0 if dry_run or not broken else 1)
+
+    @main.command("make-keys", help="Make the first sealing key in the key service, in a network that has none. It never leaves it.")
+    def make_keys() -> None:
+        _say_nothing_else()
+        kept = sealing_keys.of(settings(), name)
+        if settings().key_service is None:
+            raise click.UsageError("there is no key service: set ENLACE_PKCS11_MODULE, _TOKEN and _PIN_FILE (docs/operations.md)")
+        try:
+            made = kept.begin(secrets.token_bytes(32), SystemClock().now().timestamp())
+        except Refusal as refusal:
+            raise click.ClickException(getattr(refusal, "why", "") or refusal.reason) from refusal
+        if not made:
+            raise click.ClickException("there is a sealing key already: rotate-keys makes the next one in the key service")
+        click.echo("made")
 
     @main.command("retire-keys", help="Destroy the older sealing keys, once nothing is wrapped by them and no copy from before is kept.")
     @click.option(
@@ -104,17 +119,16 @@ def add_to(
     )
     @_json
     def retire_keys(at_once: bool, as_json: bool) -> None:
-        folder = settings().keys
+        kept, retired = sealing_keys.of(settings(), name), list[int]()
         with opened() as database:
-            count = _left(database, keys.keyring(folder, name), places)
-        if count:
-            raise click.ClickException(f"{count} rows are still wrapped by an older key: rotate-keys")
-        if keys.age_of_newest(folder, f"sealing.{name}", SystemClock().now().timestamp()) < (_NOTICED if at_once else _COPIES):
-            raise click.ClickException(
-                "the newest key is too young: copies from before it need the older ones for a day (--at-once: for a minute)"
-            )
-        retired = list[int]()
-        _changing(folder, lambda: retired.extend(keys.retire(folder, name)))
+            count = _left(database, kept.keyring(), places)
+            if count:
+                raise click.ClickException(f"{count} rows are still wrapped by an older key: rotate-keys")
+            if kept.age_of_newest(SystemClock().now().timestamp()) < (_NOTICED if at_once else _COPIES):
+                raise click.ClickException(
+                    "the newest key is too young: copies from before it need the older ones for a day (--at-once: for a minute)"
+                )
+            _changing(settings().keys, lambda: retired.extend(kept.retire()))
         click.echo(json.dumps({"retired": retired}) if as_json else f"{len(retired)} retired")
 
     @main.command(help="Tell facts again: all of them, or those since a moment. Safe at any time.")
@@ -235,9 +249,12 @@ def _say_nothing_else() -> None:
     log.setup("", level=logging.CRITICAL)
 
 
-def _examine(settings: ServiceSettings, key_files: Sequence[str], migrations: Sequence[Path]) -> dict[str, bool]:
+def _examine(settings: ServiceSettings, service: str, key_files: Sequence[str], migrations: Sequence[Path]) -> dict[str, bool]:
     """Each thing that the service needs, and whether it is there. Looks, and changes nothing."""
-    checks = {f"key {name}": keys.readable(settings.keys, name) for name in key_files}
+    of_files = [name for name in key_files if not (settings.key_service and name.startswith("sealing."))]
+    checks = {f"key {name}": keys.readable(settings.keys, name) for name in of_files}
+    if settings.key_service:
+        checks["key service"] = sealing_keys.of(settings, service).work()
     database = Database(settings.database_url, max_size=2)
     database.open()
     checks["database"] = database.reachable()

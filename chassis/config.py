@@ -49,6 +49,15 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class KeyServiceSettings:
+    """Where sealing keys are that never leave it: the library by which one speaks PKCS#11 to it, the token's label, the file with its PIN."""
+
+    module: str
+    token: str
+    pin_file: Path
+
+
+@dataclass(frozen=True)
 class ServiceSettings:
     """What every gRPC service needs to run."""
 
@@ -67,6 +76,7 @@ class ServiceSettings:
     development: bool
     rpc_threads: int
     caller_rate: int = CALLER_RATE
+    key_service: KeyServiceSettings | None = None
 
 
 def service_settings(settings: Settings) -> ServiceSettings:
@@ -87,4 +97,14 @@ def service_settings(settings: Settings) -> ServiceSettings:
         development=settings.flag("ENLACE_DEVELOPMENT"),
         rpc_threads=settings.number("ENLACE_RPC_THREADS", 16),
         caller_rate=settings.number("ENLACE_CALLER_RATE", CALLER_RATE),
+        key_service=_key_service(settings),
     )
+
+
+def _key_service(settings: Settings) -> KeyServiceSettings | None:
+    """All three, or none: with one forgotten it would do without the keys that it has there."""
+    names = ["ENLACE_PKCS11_MODULE", "ENLACE_PKCS11_TOKEN", "ENLACE_PKCS11_PIN_FILE"]
+    if not any(settings.env.str(name, "") for name in names):
+        return None
+    module, token, pin_file = (settings.env.str(name) or "" for name in names)
+    return KeyServiceSettings(module, token, Path(pin_file))

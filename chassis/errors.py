@@ -67,7 +67,11 @@ class Exhausted(Refusal):
 
 
 class Unavailable(Refusal):
-    """A part that is needed is away; nothing was written; the same request may be sent again."""
+    """A part that is needed is away; nothing was written; the same request may be sent again. `why` is for operations: what of it is away."""
+
+    def __init__(self, reason: str, why: str = "") -> None:
+        super().__init__(reason)
+        self.why = why
 
 
 class Late(Refusal):

@@ -12,12 +12,13 @@ from chassis.tokens import SYSTEM
 WRONG, MISSING = "sealing_key_wrong", "sealing_key_missing"
 """A key does not open what it should; something may be sealed by a newer one than there is here."""
 _TEXT = "these are the keys"
+_MARKS = -1  # in place of a number: what fingerprints are made with
 _EVERY = 60.0
 _TAKING_TURNS = 0.2  # seconds: as often as a process looks how its loops stand
 
 
 class KeyCheck:
-    """One loop a service process. The keyring is held until it has agreed."""
+    """One loop a service process. The keyring is held until it has agreed; a key service that is away is waited for."""
 
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
@@ -25,6 +26,11 @@ class KeyCheck:
         self._agreed = False
         self.wrong = ""
         keyring.hold()
+
+    @property
+    def agreed(self) -> bool:
+        """Whether they were found to be the right ones."""
+        return self._agreed
 
     def loop(self) -> Loop:
         """The loop that turns it."""
@@ -53,19 +59,24 @@ class KeyCheck:
 
 
 def wrong(tx: Transaction, keyring: Keyring) -> str:
-    """What is wrong with the keys, or nothing. Notes those that are new."""
+    """What is wrong with the keys, or nothing. Notes those that are new, if all others are right."""
     numbers = keyring.numbers
     kept = {row["number"]: bytes(row["value"]) for row in tx.execute("SELECT number, value FROM sealing_checks")}
-    if any(number > max(numbers) for number in kept):
+    if not numbers or any(number > max(numbers) for number in kept):
         return MISSING
-    for number in numbers:
+    try:
+        mark = keyring.fingerprint(_TEXT.encode(), "sealing_checks")
+    except FileNotFoundError:
+        return MISSING
+    if kept.get(_MARKS, mark) != mark:
+        return WRONG
+    new = {number: keyring.checked(number, _TEXT, _context(number)) for number in numbers if number not in kept}
+    # A new one too: what can't open what it has just sealed must seal nothing.
+    if not all(_opens(keyring, (kept | new)[number], number) for number in numbers):
+        return WRONG
+    for number, value in ({_MARKS: mark} | new).items():
         if number not in kept:
-            tx.execute(
-                "INSERT INTO sealing_checks (number, value) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-                (number, keyring.checked(number, _TEXT, _context(number))),
-            )
-        elif not _opens(keyring, kept[number], number):
-            return WRONG
+            tx.execute("INSERT INTO sealing_checks (number, value) VALUES (%s, %s) ON CONFLICT DO NOTHING", (number, value))
     return ""
 
 

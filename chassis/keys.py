@@ -4,7 +4,7 @@ Who gets which: `tokens.jwk` (signs caller tokens) belongs to partners alone; `f
 key-encryption key) to that service alone; the `.pub.jwk` files to everybody. `sealing.<service>.1.key` and so on are made by
 `rotate-keys`, and belong where the first does. `gateway.key` signs forms. `mail.key` seals
 what partners hands to notifications for one mailbox, and belongs to these two.
-Limit: files, mounted or made here; a key store in hardware would be another reader of the same names.
+Files, mounted or made here; the sealing keys may be in a key service instead, under the same names (chassis/key_service.py).
 """
 
 import base64
@@ -23,14 +23,14 @@ SETTLED = 10.0
 """Seconds after which every process has seen a key that lies beside it."""
 
 
-def create(directory: Path, services: Sequence[str]) -> None:
-    """Makes the keys that are missing for these services and leaves the others alone."""
+def create(directory: Path, services: Sequence[str], *, sealing: bool = True) -> None:
+    """Makes the keys that are missing for these services and leaves the others alone. Not `sealing`: a key service has those."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if _pairs(directory, "tokens") == ["tokens"]:  # else the first was replaced
         _create_pair(directory, "tokens")
     for service in services:
         _create_pair(directory, f"facts.{service}")
-        if not (directory / f"marks.{service}.key").exists():  # else its first key was retired
+        if sealing and not (directory / f"marks.{service}.key").exists():  # else its first key was retired
             _create_secret(directory / f"sealing.{service}.key")
     for name in ("gateway", "mail"):
         _create_secret(directory / f"{name}.key")
@@ -139,6 +139,17 @@ def retire(directory: Path, service: str) -> list[int]:
     for number in older:
         (directory / (f"{name}.{number}.key" if number else f"{name}.key")).unlink()
     return older
+
+
+def names(directory: Path, service: str) -> list[Path]:
+    """The files of a service's sealing keys, and of what fingerprints are made with."""
+    return [*directory.glob(f"sealing.{service}.key"), *directory.glob(f"sealing.{service}.*.key"), *directory.glob(f"marks.{service}.key")]
+
+
+def drop_sealing(directory: Path, service: str) -> None:
+    """Takes them away: a key service has others in their place, and what fingerprints are made with."""
+    for file in names(directory, service):
+        file.unlink()
 
 
 def readable(directory: Path, file_name: str) -> bool:

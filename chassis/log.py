@@ -1,10 +1,12 @@
 """Logs: one JSON object a line on standard output, with fields from a list, so that no name can slip in by a new keyword.
 
-A field that is not on the list is dropped and its name is said instead; values are ids, codes, numbers and times.
+A field that is not on the list is dropped and its name is said instead; values are ids, codes, numbers and times. Of an exception, wherever it comes up (a
+library's log, a thread or a process that dies), its kind and the lines are said, never its message: a KeyError's is what was looked for.
 """
 
 import logging
 import sys
+import threading
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -32,7 +34,11 @@ def setup(service: str, *, level: int = logging.INFO) -> None:
     )
     structlog.contextvars.clear_contextvars()
     # Libraries log to stderr from WARNING on; kafka-python repeats every lost connection several times a second at WARNING.
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s")
+    aside = logging.StreamHandler(sys.stderr)
+    aside.setFormatter(_WithoutMessage())
+    logging.basicConfig(handlers=[aside], level=logging.WARNING)
+    logging.raiseExceptions = False  # it would print what could not be formatted
+    _catch_the_dying()
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     global _service
@@ -40,6 +46,30 @@ def setup(service: str, *, level: int = logging.INFO) -> None:
 
 
 _service = ""
+
+
+class _WithoutMessage(logging.Formatter):
+    """Who logs, and the kind and place of an exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        error = record.exc_info[1] if record.exc_info else None
+        return f"{record.levelname} {record.name}" + (f" {fault(error)}" if error else "")
+
+
+def _catch_the_dying() -> None:
+    """What Python would print of an exception that nobody caught. Who has put something else in its place (a test run) keeps that."""
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = lambda _, error, __: _died(error)
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = lambda died: _died(died.exc_value)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = lambda unraisable: _died(unraisable.exc_value)
+
+
+def _died(error: BaseException | None) -> None:
+    if error and not isinstance(error, SystemExit):
+        file = error.filename if isinstance(error, OSError) else None  # which key or setting there is not
+        sys.stderr.write(f"DIED {fault(error)}{f': {file}' if file else ''}\n")
 
 
 def _only_allowed(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

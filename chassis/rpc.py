@@ -133,7 +133,11 @@ class Servicer:
         action = contract.words_of(descriptor.name)
 
         def handle(sent: bytes, context: grpc.ServicerContext) -> Any:
-            with self._answering(name, declared, context, descriptor.input_type) as asked, deadline.until(_end(context)):
+            with (
+                _unsaid(name, context),
+                self._answering(name, declared, context, descriptor.input_type) as asked,
+                deadline.until(_end(context)),
+            ):
                 if not right.public:
                     asked.caller, _ = self._authenticate(asked.metadata)
                 caller = asked.caller
@@ -147,7 +151,7 @@ class Servicer:
                     )
 
         def tell(sent: bytes, context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._answering(name, declared, context, descriptor.input_type) as asked:
+            with _unsaid(name, context), self._answering(name, declared, context, descriptor.input_type) as asked:
                 caller, until = self._authenticate(asked.metadata)
                 asked.caller = caller
                 self._limits.admit(context, caller)
@@ -262,6 +266,18 @@ class Servicer:
             if trail:  # last: whoever writes to the trail holds up the others until the end of the transaction
                 audit.record(tx, caller, self._clock.now(), trail)
         return response
+
+
+@contextmanager
+def _unsaid(name: str, context: grpc.ServicerContext) -> Iterator[None]:
+    """What breaks where faults are answered: gRPC would answer with the words of the exception. Its own way to end a call is one without words."""
+    try:
+        yield
+    except Exception as error:
+        if type(error) is Exception and not error.args:
+            raise
+        log.get().error("fault", rpc=name, fault=log.fault(error))
+        context.abort(grpc.StatusCode.INTERNAL, "fault")
 
 
 @dataclass

@@ -13,6 +13,9 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -28,6 +31,16 @@ _NONCE = 12
 _REREAD = 2.0  # seconds: a new key of the service is used by all its processes then
 _PATIENCE = 2.0  # seconds for what comes at the very start, before the keys were looked at
 _UNKNOWN = 0.2  # and looked for, when something was sealed by one that is not known
+
+
+class Cipher(Protocol):
+    """A key that seals, wherever it is: AESGCM has it in this process, a key service (chassis/key_service.py) keeps it to itself."""
+
+    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None, /) -> bytes:
+        """The data sealed, with its tag."""
+
+    def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None, /) -> bytes:
+        """The data again; InvalidTag if it did not seal this."""
 
 
 class CannotOpen(Exception):
@@ -70,19 +83,20 @@ class Keyring(Key):
     """The key-encryption keys of a service: they make and unwrap the keys of subjects, and seal small things of the service itself.
 
     The newest seals, each opens what it sealed; a key that is made while the service runs is noticed within seconds (`ring` reads them anew, by
-    number). Fingerprints are made with `secret`, which stays when keys change: what was found by one must be found by it for ever.
+    number). Fingerprints are made with `secret`, or by what hashes with it, which stays when keys change: what was found by one must be found
+    by it for ever. Keys that a key service has may be away: then nothing is sealed or opened, Unavailable.
     """
 
-    def __init__(self, secret: bytes, ring: Callable[[], Mapping[int, bytes]] | None = None) -> None:
+    def __init__(self, secret: bytes | Callable[[bytes], bytes], ring: Callable[[], Mapping[int, bytes | Cipher]] | None = None) -> None:
         """Without `ring` the secret is its only key, number 0."""
-        super().__init__(secret)
-        self._secret = secret
-        self._ring = ring or (lambda: {0: secret})
-        self._keys: dict[int, AESGCM] = {}
+        self._hash = partial(hmac.digest, secret, digest=hashlib.sha256) if isinstance(secret, bytes) else secret
+        self._ring = ring or (lambda: {0: secret} if isinstance(secret, bytes) else {})
+        self._keys: dict[int, Cipher] = {}
         self._trusted = threading.Event()
         self._trusted.set()
         self._read_at = -_REREAD
-        self._look(0.0)
+        with suppress(Unavailable):
+            self._look(0.0)
 
     def new_key(self, context: str) -> tuple[Key, bytes]:
         """A fresh key and its wrapped form, to be stored."""
@@ -130,7 +144,9 @@ class Keyring(Key):
     @property
     def newest(self) -> int:
         """The number of the key that seals."""
-        self._look(_REREAD)
+        self._look(_REREAD if self._keys else 0.0)
+        if not self._keys:
+            raise Unavailable("store_unavailable")
         return max(self._keys)
 
     @property
@@ -140,7 +156,7 @@ class Keyring(Key):
 
     def fingerprint(self, value: bytes, purpose: str) -> bytes:
         """A keyed hash: equal for equal values, useless without the key (a PIN has only 10,000 values)."""
-        return hmac.new(hmac.digest(self._secret, purpose.encode(), hashlib.sha256), value, hashlib.sha256).digest()
+        return hmac.digest(self._hash(purpose.encode()), value, hashlib.sha256)
 
     def _seal(self, value: bytes, context: str) -> bytes:
         self._check_not_held()
@@ -166,30 +182,33 @@ class Keyring(Key):
         return _decrypt(self._keys[number], rest, context)
 
     def _look(self, after: float) -> None:
-        """Reads the keys anew, unless that was done less than `after` seconds ago; what can't be read leaves them as they were."""
+        """Reads the keys anew, unless that was done less than `after` seconds ago; what can't be read leaves them as they were. Unavailable: it is not known."""
         now = time.monotonic()
         if now - self._read_at < after:
             return
         self._read_at = now
         try:
             found = self._ring()
+        except Unavailable:
+            self._read_at = -_REREAD
+            raise
         except (OSError, ValueError):
             if not self._keys:
                 raise
-            return
-        self._keys = {number: AESGCM(secret) for number, secret in found.items()}
+        else:
+            self._keys = {number: AESGCM(key) if isinstance(key, bytes) else key for number, key in found.items()}
 
 
 def _mark(number: int) -> bytes:
     return _NUMBERED + number.to_bytes(2, "big") if number else _FORMAT
 
 
-def _encrypt(cipher: AESGCM, value: bytes, context: str) -> bytes:
+def _encrypt(cipher: Cipher, value: bytes, context: str) -> bytes:
     nonce = secrets.token_bytes(_NONCE)
     return nonce + cipher.encrypt(nonce, value, context.encode())
 
 
-def _decrypt(cipher: AESGCM, sealed: bytes, context: str) -> bytes:
+def _decrypt(cipher: Cipher, sealed: bytes, context: str) -> bytes:
     try:
         return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], context.encode())
     except (InvalidTag, ValueError) as error:  # the second: too short to be anything

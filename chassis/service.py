@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from chassis import heads, keys, service_runner
+from chassis import heads, keys, sealing_keys, service_runner
 from chassis.clock import Clock, SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database, Transaction
@@ -56,8 +56,9 @@ class Parts:
     def run(self, server: Server, loops: Sequence[Loop]) -> int:
         """Runs until SIGTERM; returns the exit code."""
         return service_runner.run(
-            server, self.database, self.broker, loops, wrong=lambda: self.key_check.wrong, metrics_address=self.settings.metrics_listen
-        )
+            server, self.database, self.broker, loops, wrong=lambda: self.key_check.wrong, usable=lambda: self.key_check.agreed,
+            metrics_address=self.settings.metrics_listen,
+        )  # fmt: skip
 
 
 def make(
@@ -65,7 +66,7 @@ def make(
 ) -> Parts:
     """Nothing is opened or started yet. `hears` are the topics of others; `view_of` as in Database."""
     clock = SystemClock()
-    keyring = keys.keyring(settings.keys, name)
+    keyring = sealing_keys.of(settings, name).keyring()
     signer = Signer(keys.signing(settings.keys, f"facts.{name}"))
     verifier = Verifier(partial(keys.all_verifying, settings.keys, "tokens"), f"enlace.{name}", clock)
     database = Database(settings.database_url, view_of=view_of)

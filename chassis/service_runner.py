@@ -33,11 +33,12 @@ def run(
     loops: Sequence[Loop],
     *,
     wrong: Callable[[], str] = lambda: "",
+    usable: Callable[[], bool] = lambda: True,
     metrics_address: str = "",
 ) -> int:
     """Runs until a signal comes; returns the exit code. A database or broker that is away is waited for, and said in the health service.
 
-    `wrong` says why it can't run at all, once that is known: then it ends with exit code 78.
+    `wrong` says why it can't run at all, once that is known: then it ends with exit code 78. `usable` whether it could answer, with its database there.
     """
     memory.forbid_dumps()
     ending = threading.Event()
@@ -54,7 +55,7 @@ def run(
         loop.start()
     server.start()
     log.get().info("started", port=server.port)
-    reporter = HealthReporter(server, database, broker, watched)
+    reporter = HealthReporter(server, database, broker, watched, usable)
     while not ending.wait(_LOOK) and not wrong():
         reporter.look()
     reason = wrong()
@@ -67,11 +68,14 @@ def run(
 class HealthReporter:
     """Says in the health service how the loops, the database and the broker stand, and starts a dead loop again."""
 
-    def __init__(self, server: Server, database: Database, broker: Broker | None, loops: Sequence[Loop]) -> None:
+    def __init__(
+        self, server: Server, database: Database, broker: Broker | None, loops: Sequence[Loop], usable: Callable[[], bool] = lambda: True
+    ) -> None:
         self._server = server
         self._database = database
         self._broker = broker
         self._loops = loops
+        self._usable = usable
         self._ready = False
         self._stuck: set[str] = set()
 
@@ -88,7 +92,7 @@ class HealthReporter:
         self._stuck = stuck
         self._server.say("live", not stuck)
         self._server.say("broker", self._broker is not None and self._broker.usable)
-        if self._database.answers != self._ready:
+        if (self._database.answers and self._usable()) != self._ready:
             self._ready = not self._ready
             self._server.ready(self._ready)
             log.get().info("ready" if self._ready else "not_ready")

@@ -88,7 +88,8 @@ class LocalStack:
 
     def start(self, demo: bool) -> None:
         self.demo |= demo
-        keys.create(self.var / "keys", [service.name for service in WITH_DATABASE])
+        in_files = not os.environ.get("ENLACE_PKCS11_MODULE")
+        keys.create(self.var / "keys", [service.name for service in WITH_DATABASE], sealing=in_files)
         if self.broker:
             self.supervisor.begin([Part("broker", 0, self._begin_broker, self.broker.ready, self._broker_works)])
         self.start_postgres()

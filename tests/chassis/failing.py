@@ -1,0 +1,133 @@
+"""A server whose one rpc fails in the way that it is asked to, with a name in its hands: its log and its answers are looked through. Not a test."""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from chassis import keys, log
+from chassis.clock import SystemClock
+from chassis.db import Database
+from chassis.errors import Unavailable
+from chassis.idempotency import IdempotencyStore
+from chassis.rpc import Call, Server, Servicer
+from chassis.sealing import Keyring
+from chassis.supervisor import Loop
+from chassis.tokens import Verifier
+from protos.partners.v1 import members_pb2
+
+
+def words(name: str, call: Call) -> None:
+    raise ValueError(f"who is {name}?")
+
+
+def key(name: str, call: Call) -> None:
+    dict[str, str]()[name]
+
+
+def cause(name: str, call: Call) -> None:
+    try:
+        int(name)
+    except ValueError as error:
+        raise RuntimeError("it was another", name) from error
+
+
+def group(name: str, call: Call) -> None:
+    raise ExceptionGroup(name, [ValueError(name)])
+
+
+def note(name: str, call: Call) -> None:
+    error = ValueError("no")
+    error.add_note(name)
+    raise error
+
+
+def unique(name: str, call: Call) -> None:
+    for _ in range(2):
+        call.tx.execute("INSERT INTO held (name) VALUES (%s)", (name,))
+
+
+def data(name: str, call: Call) -> None:
+    call.tx.execute("SELECT %s::text::timestamptz", (name,))
+
+
+def refusal(name: str, call: Call) -> None:
+    raise type(name, (Unavailable,), {})(name)
+
+
+def thread(name: str, call: Call) -> None:
+    dying = threading.Thread(target=words, args=(name, call))
+    dying.start()
+    dying.join()
+    words(name, call)
+
+
+def loop(name: str, call: Call) -> None:
+    turning = Loop("failing", lambda _: words(name, call))
+    turning.start()
+    time.sleep(0.1)
+    turning.stop()
+    words(name, call)
+
+
+def library(name: str, call: Call) -> None:
+    try:
+        words(name, call)
+    except ValueError:
+        logging.getLogger("library").exception("it could not find %s", name)
+        logging.getLogger("library").error("%d", name)
+        raise
+
+
+def forgotten(name: str, call: Call) -> None:
+    class Left:
+        def __del__(self) -> None:
+            words(name, call)
+
+    Left()
+    words(name, call)
+
+
+KINDS: dict[str, Callable[[str, Call], None]] = {
+    one.__name__: one for one in (words, key, cause, group, note, unique, data, refusal, thread, loop, library, forgotten)
+}
+
+
+class Failing:
+    """The e-mail says how, the password is the name."""
+
+    IssueToken = EndSession = print
+
+    def SignIn(self, request: Any, call: Call) -> Any:
+        name = request.password
+        if request.email == "answer":
+            return name
+        return KINDS[request.email](name, call)
+
+
+def main(url: str, folder: Path) -> None:
+    log.setup("failing")
+    database = Database(url)
+    database.open()
+    servicer = Servicer(
+        members_pb2.DESCRIPTOR.services_by_name["Tokens"],
+        Failing(),
+        database=database,
+        verifier=Verifier(keys.verifying(folder, "tokens"), "enlace.tests", SystemClock()),
+        idempotency=IdempotencyStore(Keyring(bytes(32))),
+        clock=SystemClock(),
+        check_standing=lambda tx, caller: None,
+    )
+    server = Server("127.0.0.1:0", [servicer], threads=2, reflect=False, caller_rate=1000)
+    server.start()
+    log.get().info("started", port=server.port)
+    sys.stdin.read()
+    name = sys.argv[3]
+    raise KeyError(name)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,277 @@
+"""The sealing keys of a service in a PKCS#11 token, which does not give them away: what it does with them, and what is done when it is away."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pkcs11
+import pytest
+from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
+from structlog.testing import capture_logs
+
+from chassis import keys
+from chassis.config import KeyServiceSettings, Settings, WrongSettings, service_settings
+from chassis.db import Database
+from chassis.errors import Unavailable
+from chassis.key_check import KeyCheck
+from chassis.key_service import _ONE_CALLER, KeyService
+from chassis.sealing import CannotOpen, Keyring
+from chassis.sealing_keys import SealingKeys
+from services.partners.__main__ import MIGRATIONS
+from tests.parts import postgres as parts
+from tests.parts.softhsm import PIN, SoftHsm
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture(scope="module")
+def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
+    made = SoftHsm(tmp_path_factory.mktemp("softhsm"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in made.environment.items():
+            patch.setenv(name, value)
+        yield made
+
+
+@pytest.fixture
+def token(softhsm: SoftHsm, request: pytest.FixtureRequest) -> KeyServiceSettings:
+    """One for this test alone."""
+    return softhsm.token(f"{abs(hash(request.node.name)):x}"[:16])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "keys").mkdir()
+    return tmp_path / "keys"
+
+
+def begun(token: KeyServiceSettings, folder: Path) -> SealingKeys:
+    """A service whose keys were never anywhere else."""
+    made = SealingKeys(folder, "tests", KeyService(token))
+    assert made.begin(os.urandom(32), NOW)
+    return made
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again at once."""
+    monkeypatch.setattr("chassis.key_service._AGAIN", 0.0)
+
+
+def test_what_it_sealed_it_opens_where_it_belongs_and_nowhere_else(token: KeyServiceSettings, folder: Path) -> None:
+    keyring = begun(token, folder).keyring()
+    for text in ("Ximena", "", "ñ" * 20_000):
+        sealed = keyring.seal(text, "people/1/name")
+        assert keyring.open(sealed, "people/1/name") == text
+        assert text.encode() not in sealed or not text
+        for wrong in (sealed[:-1], sealed[:8], sealed[:1], sealed[:-1] + bytes([sealed[-1] ^ 1])):
+            with pytest.raises(CannotOpen):
+                keyring.open(wrong, "people/1/name")
+        with pytest.raises(CannotOpen):
+            keyring.open(sealed, "people/2/name")
+    her_key, wrapped = keyring.new_key("keys/1")
+    assert keyring.unwrap(wrapped, "keys/1").open(her_key.seal("hers", "c"), "c") == "hers"
+    another = SealingKeys(folder, "others", KeyService(token))
+    another.begin(os.urandom(32), NOW)
+    with pytest.raises(CannotOpen):
+        another.keyring().open(keyring.seal("x", "c"), "c")
+
+
+def test_nobody_can_read_a_key_not_even_who_has_the_pin(token: KeyServiceSettings, folder: Path) -> None:
+    begun(token, folder).add(NOW)
+    module = pkcs11.lib(token.module)
+    module.reinitialize()
+    with module.get_token(token_label=token.token).open(user_pin=PIN, rw=True) as session:
+        found = list(session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY}))
+        assert sorted(str(key[Attribute.LABEL]) for key in found) == ["marks.tests", "sealing.tests", "sealing.tests.1"]
+        wrapping = session.generate_key(KeyType.AES, 256, label="thief")
+        for key in found:
+            for read in (
+                lambda key=key: key[Attribute.VALUE],
+                lambda key=key: key.__setitem__(Attribute.SENSITIVE, False),
+                lambda key=key: key.__setitem__(Attribute.EXTRACTABLE, True),
+                lambda key=key: key.copy({Attribute.SENSITIVE: False, Attribute.EXTRACTABLE: True})[Attribute.VALUE],
+                lambda key=key: wrapping.wrap_key(key, mechanism=Mechanism.AES_KEY_WRAP),  # type: ignore[attr-defined]
+            ):
+                with pytest.raises(pkcs11.PKCS11Error):
+                    read()  # type: ignore[no-untyped-call]
+
+
+def test_many_threads_ask_it_at_once_and_none_hears_anothers_answer(token: KeyServiceSettings, folder: Path) -> None:
+    keyring, wrong = begun(token, folder).keyring(), list[str]()
+
+    def ask(who: int) -> None:
+        for number in range(60):
+            text = f"{who}/{number}"
+            if keyring.open(keyring.seal(text, text), text) != text:
+                wrong.append(text)
+
+    threads = [threading.Thread(target=ask, args=(who,)) for who in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_while_it_is_away_nothing_is_called_unreadable_and_when_it_is_back_all_goes_on(
+    token: KeyServiceSettings, folder: Path, softhsm: SoftHsm, quick: None
+) -> None:
+    keyring = begun(token, folder).keyring()
+    sealed, newer = keyring.seal("x", "c"), b"\x02\x00\x07" + bytes(40)
+    with capture_logs() as said, softhsm.away():
+        for act in (
+            lambda: keyring.open(sealed, "c"),
+            lambda: keyring.seal("x", "c"),
+            lambda: keyring.new_key("c"),
+            lambda: keyring.numbers,
+            lambda: keyring.open(newer, "c"),
+            lambda: keyring.fingerprint(b"x", "never asked before"),
+        ):
+            with pytest.raises(Unavailable) as caught:
+                act()
+            assert (caught.value.reason, str(caught.value)) == ("store_unavailable", "store_unavailable")
+    with capture_logs() as said_then:
+        assert keyring.open(sealed, "c") == "x"
+        assert keyring.numbers == [0]
+    with pytest.raises(CannotOpen):
+        keyring.open(newer, "c")
+    assert [(line["event"], line["reason"]) for line in said] == [("key_service_away", "token_away")], "once"
+    assert [line["event"] for line in said_then] == ["key_service_back"]
+
+
+def test_one_that_is_away_at_the_start_is_waited_for(token: KeyServiceSettings, folder: Path, softhsm: SoftHsm, quick: None) -> None:
+    sealed = begun(token, folder).keyring().seal("x", "c")
+    with softhsm.away():
+        keyring = SealingKeys(folder, "tests", KeyService(token)).keyring()
+        with pytest.raises(Unavailable):
+            keyring.seal("x", "c")
+    assert keyring.open(sealed, "c") == "x"
+
+
+def test_a_wrong_pin_is_tried_once_and_another_at_once(
+    token: KeyServiceSettings, folder: Path, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed, tried, lib = begun(token, folder).keyring().seal("x", "c"), list[str](), pkcs11.lib
+
+    def counted(module: str) -> object:
+        tried.append(module)
+        return lib(module)
+
+    monkeypatch.setattr(pkcs11, "lib", counted)
+    pin = tmp_path / "pin"
+    keyring = SealingKeys(folder, "tests", KeyService(KeyServiceSettings(token.module, token.token, pin))).keyring()
+
+    def why() -> str:
+        with pytest.raises(Unavailable) as caught:
+            keyring.open(sealed, "c")
+        return caught.value.why
+
+    assert why() == "pin_missing"
+    pin.write_text("0000")
+    assert [why() for _ in range(5)] == ["pin_wrong"] * 5
+    assert len(tried) == 1, "a card that was told three wrong ones may lock itself"
+    pin.write_text(PIN)
+    assert keyring.open(sealed, "c") == "x"
+
+
+def test_what_it_has_not_is_said_by_name(token: KeyServiceSettings, folder: Path, quick: None) -> None:
+    for module, label, why in (("/nowhere.so", token.token, "module_missing"), (token.module, "nobody", "token_away")):
+        with pytest.raises(Unavailable) as caught:
+            KeyService(KeyServiceSettings(module, label, token.pin_file)).ring("tests")
+        assert caught.value.why == why
+
+
+def test_two_keys_of_one_name_are_not_guessed_at(token: KeyServiceSettings, folder: Path) -> None:
+    begun(token, folder)
+    KeyService(token).make("tests", 0, NOW)
+    with capture_logs() as said, pytest.raises(ValueError, match="one name"):
+        SealingKeys(folder, "tests", KeyService(token)).keyring()
+    assert [line["reason"] for line in said] == ["key_twice"]
+
+
+def test_keys_move_from_files_into_it_and_what_was_found_is_found(token: KeyServiceSettings, folder: Path) -> None:
+    keys.create(folder, ["tests"])
+    before = keys.keyring(folder, "tests")
+    sealed, mark = before.seal("x", "c"), before.fingerprint(b"her reference", "references")
+    moving = SealingKeys(folder, "tests", KeyService(token))
+    both = moving.keyring()
+    assert (both.open(sealed, "c"), both.seal("y", "c")[:1], both.fingerprint(b"her reference", "references")) == ("x", b"\x01", mark)
+    assert moving.add(NOW) == 1
+    assert not moving.begin(b"", NOW), "there is one already"
+    assert both.numbers == [0, 1]
+    moved = both.rewrap(sealed, "c")
+    assert moved[:3] == b"\x02\x00\x01"
+    assert moving.age_of_newest(NOW + 90) == 90
+    assert moving.retire() == [0]
+    assert keys.names(folder, "tests") == []
+    for keyring in (both, SealingKeys(folder, "tests", KeyService(token)).keyring()):
+        assert (keyring.numbers, keyring.open(moved, "c"), keyring.fingerprint(b"her reference", "references")) == ([1], "x", mark)
+    keys.create(folder, ["tests"], sealing=False)
+    assert keys.names(folder, "tests") == [], "a start makes no first key anew"
+    assert (moving.add(NOW), moving.retire(), moving.newest()) == (2, [1], 2)
+
+
+def test_another_token_one_without_keys_and_other_marks_are_refused_by_name(
+    token: KeyServiceSettings, folder: Path, softhsm: SoftHsm, postgres: parts.Server, tmp_path: Path, quick: None
+) -> None:
+    database = Database(postgres.database("partners", MIGRATIONS).url, max_size=2)
+    database.open()
+    made = begun(token, folder)
+
+    def found(keys: SealingKeys) -> str:
+        return KeyCheck(database, keys.keyring()).turn()
+
+    assert (found(made), found(SealingKeys(folder, "tests", KeyService(token)))) == ("", "")
+    assert found(SealingKeys(folder, "tests", KeyService(softhsm.token("empty")))) == "sealing_key_missing"
+    assert found(begun(softhsm.token("another"), folder)) == "sealing_key_wrong"
+    half = KeyService(softhsm.token("half"))
+    half.make("tests", 1, NOW)
+    assert found(SealingKeys(folder, "tests", half)) == "sealing_key_missing", "it has no marks"
+    kept = Keyring(os.urandom(32), KeyService(token).ring("tests").copy)  # type: ignore[attr-defined]
+    assert KeyCheck(database, kept).turn() == "sealing_key_wrong", "other marks would find nothing of what there is"
+    check = KeyCheck(database, made.keyring())
+    with softhsm.away(), pytest.raises(Unavailable):
+        check.turn()
+    assert (check.agreed, check.turn(), check.agreed) == (False, "", True)
+    database.close()
+
+
+def test_nobody_waits_long_for_a_module_that_hangs(token: KeyServiceSettings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keyring = begun(token, folder).keyring()
+    sealed = keyring.seal("x", "c")
+    monkeypatch.setattr("chassis.key_service._PATIENCE", 0.05)
+    hanging, over = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        with _ONE_CALLER:
+            hanging.set()
+            over.wait(30)
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    assert hanging.wait(10)
+    with pytest.raises(Unavailable) as caught:
+        keyring.open(sealed, "c")
+    over.set()
+    thread.join()
+    assert caught.value.why == "busy"
+    assert keyring.open(sealed, "c") == "x"
+
+
+def test_all_of_its_settings_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert service_settings(Settings()).key_service is None
+    monkeypatch.setenv("ENLACE_PKCS11_TOKEN", "enlace")
+    settings = Settings()
+    service_settings(settings)
+    with pytest.raises(WrongSettings, match=r"ENLACE_PKCS11_MODULE.*ENLACE_PKCS11_PIN_FILE"):
+        settings.done()
+
+
+def test_it_is_quick_enough_for_every_call(token: KeyServiceSettings, folder: Path) -> None:
+    keyring, began = begun(token, folder).keyring(), time.perf_counter()
+    for _ in range(500):
+        keyring.open(keyring.seal("x", "c"), "c")
+    assert time.perf_counter() - began < 2, "a call seals and opens a handful"

@@ -1,0 +1,88 @@
+"""What breaks with a name in its hands says where it broke, and never the name: neither in the log nor in the answer."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psycopg
+import pytest
+
+from chassis import keys
+from protos.partners.v1 import members_pb2, members_pb2_grpc
+from tests.chassis.failing import KINDS
+from tests.parts.local_stack import ROOT
+from tests.parts.postgres import Server as Postgres
+
+NAME = "XimenaMarcada"
+
+
+class Broken:
+    """The process, asked to fail in every way, and then to die by one; all that it said."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.answers = dict[str, Any]()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.chassis.failing", url, str(folder), NAME],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(folder / "stderr").open("w"), text=True,
+        )  # fmt: skip
+        assert process.stdout
+        first = process.stdout.readline()
+        with grpc.insecure_channel(f"127.0.0.1:{json.loads(first)['port']}") as channel:
+            stub = members_pb2_grpc.TokensStub(channel)
+            for kind in (*KINDS, "answer"):
+                with pytest.raises(grpc.RpcError) as caught:
+                    stub.SignIn(members_pb2.SignInRequest(email=kind, password=NAME), timeout=20, wait_for_ready=True)
+                self.answers[kind] = caught.value
+        out, _ = process.communicate(timeout=30)
+        self.code, self.log, self.aside = process.returncode, first + out, (folder / "stderr").read_text()
+
+
+@pytest.fixture(scope="module")
+def broken(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
+    place, folder = postgres.database(), tmp_path_factory.mktemp("broken")
+    with psycopg.connect(place.migration_url) as owner:
+        owner.execute("CREATE TABLE held (name text UNIQUE); GRANT ALL ON held TO PUBLIC")
+    keys.create(folder, [])
+    yield Broken(place.url, folder)
+    postgres.drop(place)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "answer"])
+def test_an_answer_says_nothing_of_what_broke(broken: Broken, kind: str) -> None:
+    answer = broken.answers[kind]
+    told = f"{answer.details()} {answer.debug_error_string()} {answer.trailing_metadata()} {answer.initial_metadata()}"
+    assert NAME not in told
+    assert answer.code() is grpc.StatusCode.INTERNAL
+
+
+def test_no_line_of_the_log_names_anybody(broken: Broken) -> None:
+    assert NAME not in broken.log
+    assert NAME not in broken.aside
+
+
+def test_each_fault_is_said_with_its_kind_and_the_lines_where_it_broke(broken: Broken) -> None:
+    said = [line["fault"] for line in map(json.loads, broken.log.splitlines()) if line.get("fault")]
+    for kind in ("builtins.ValueError", "builtins.KeyError", "builtins.RuntimeError", "UniqueViolation", "InvalidDatetimeFormat"):
+        assert [fault for fault in said if kind in fault and "__main__:" in fault], kind
+
+
+def test_a_thread_and_a_process_that_die_say_where(broken: Broken) -> None:
+    assert broken.code == 1
+    died = [line for line in broken.aside.splitlines() if line.startswith("DIED ")]
+    assert [line for line in died if "builtins.KeyError at " in line and "__main__:" in line]
+    assert [line for line in died if "builtins.ValueError at threading:" in line]
+    assert "Traceback" not in broken.aside
+
+
+def test_a_file_that_is_missing_at_the_start_is_named(tmp_path: Path) -> None:
+    script = (
+        "import sys; from chassis import keys, log; from pathlib import Path; log.setup('x'); keys.verifying(Path(sys.argv[1]), 'tokens')"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"DIED builtins.FileNotFoundError at .*: {tmp_path}/tokens.pub.jwk\n", done.stderr)

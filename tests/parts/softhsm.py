@@ -1,0 +1,50 @@
+"""A PKCS#11 token in software (SoftHSM 2) in a folder of its own, that can be taken away and put back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chassis.config import KeyServiceSettings
+
+MODULE = "/usr/lib/softhsm/libsofthsm2.so"  # on Debian, for every architecture
+PIN = "4711-token-pin"
+
+
+class SoftHsm:
+    """Tokens by label. Which folder has them a process learns from its environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._tokens, self._gone = folder / "tokens", folder / "gone"
+        self._tokens.mkdir(parents=True)
+        self.pin_file = folder / "pin"
+        self.pin_file.write_text(f"{PIN}\n")
+        (folder / "softhsm2.conf").write_text(f"directories.tokendir = {self._tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
+        self.environment = {"SOFTHSM2_CONF": str(folder / "softhsm2.conf")}
+
+    def token(self, label: str) -> KeyServiceSettings:
+        """A new one."""
+        command = ["softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", "so-" + PIN, "--pin", PIN]
+        subprocess.run(command, env=os.environ | self.environment, check=True, capture_output=True)
+        return KeyServiceSettings(MODULE, label, self.pin_file)
+
+    def told(self, label: str) -> dict[str, str]:
+        """What a process is told that uses it."""
+        return self.environment | {
+            "ENLACE_PKCS11_MODULE": MODULE, "ENLACE_PKCS11_TOKEN": label, "ENLACE_PKCS11_PIN_FILE": str(self.pin_file)
+        }  # fmt: skip
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Pulled out, for a while."""
+        self._tokens.rename(self._gone)
+        self._tokens.mkdir()
+        try:
+            yield
+        finally:
+            self._tokens.rmdir()
+            self._gone.rename(self._tokens)

@@ -1,0 +1,301 @@
+"""A service whose sealing keys are in a PKCS#11 token, as a process: it seals, is started again and opens; the token is away, another, or changed while it works."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from chassis import keys
+from chassis.clock import SystemClock
+from chassis.db import Database
+from chassis.embedded.process import Process, free_port
+from chassis.ids import new_id
+from chassis.key_service import KeyService
+from chassis.sealing_keys import SealingKeys
+from chassis.tokens import SYSTEM, Caller, Issuer
+from protos.referrals.v1 import people_pb2, people_pb2_grpc, referrals_pb2
+from services.referrals.__main__ import MIGRATIONS
+from services.referrals.store import members
+from tests.parts import postgres as parts
+from tests.parts.local_stack import ROOT
+from tests.parts.softhsm import MODULE, PIN, SoftHsm
+from tests.referrals.conftest import ORG
+
+CROWD = 10_000
+
+
+def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, f"not within {seconds:g} s"
+        time.sleep(0.02)
+    return found
+
+
+class Network:
+    """A database, a folder of keys and a token: what stays when a process ends."""
+
+    def __init__(self, postgres: parts.Server, softhsm: SoftHsm, label: str, folder: Path, *, sealing: bool = False) -> None:
+        self.place, self.softhsm, self.folder = postgres.database("referrals", MIGRATIONS), softhsm, folder
+        keys.create(folder / "keys", ["partners", "referrals"], sealing=sealing)
+        self.keys = SealingKeys(folder / "keys", "referrals", KeyService(softhsm.token(label)))
+        self.told = {
+            **os.environ, **softhsm.told(label), "ENLACE_DATABASE_URL": self.place.url, "ENLACE_KEYS": str(folder / "keys"),
+            "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
+        }  # fmt: skip
+        self.issuer = Issuer(keys.signing(folder / "keys", "tokens"), SystemClock())
+        self.database = Database(self.place.url, max_size=2, view_of=members.view_of)
+        self.database.open()
+        with self.database.transaction(SYSTEM) as tx:
+            members.note_member(tx, "organization", ORG["ngo"], True, "APPROVED", "NGO", country="NI")
+
+    def command(self, *words: str) -> tuple[int, dict[str, Any]]:
+        """A command of the service: its exit code and what it said."""
+        done = self.begin(*words, "--json")
+        out, _ = done.communicate(timeout=120)
+        return done.returncode, json.loads(out) if out else {}
+
+    def begin(self, *words: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "services.referrals", *words]
+        return subprocess.Popen(command, cwd=ROOT, env=self.told, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    @contextmanager
+    def running(self, **told: str) -> Iterator["Running"]:
+        made = Running(self, told)
+        try:
+            yield made
+        finally:
+            made.channel.close()
+            made.process.kill()
+
+    def crowd(self, count: int) -> None:
+        """So many persons more, whose keys the token wrapped."""
+        keyring, identifiers = self.keys.keyring(), [new_id() for _ in range(count)]
+        with self.database.transaction(SYSTEM, timeout=30) as tx, tx.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO people (id, organization_id, version, create_time, update_time, names_form) VALUES (%s, %s, 1, now(), now(), 9)",
+                [(one, ORG["ngo"]) for one in identifiers],
+            )
+            cursor.executemany(
+                "INSERT INTO person_keys (person_id, wrapped) VALUES (%s, %s)",
+                [(one, keyring.new_key(f"person_keys/{one}/wrapped")[1]) for one in identifiers],
+            )
+
+    def wrapped_by(self, number: int) -> int:
+        statement = "SELECT count(*) AS n FROM person_keys WHERE substring(wrapped FROM 1 FOR 3) = %s"
+        with self.database.transaction(SYSTEM) as tx:
+            row = tx.execute(statement, (b"\x02" + number.to_bytes(2, "big"),)).fetchone()
+        return int(row["n"]) if row else 0
+
+
+class Running:
+    """A process that serves."""
+
+    def __init__(self, network: Network, told: dict[str, str]) -> None:
+        self.network, listen = network, f"127.0.0.1:{free_port()}"
+        self.process = Process(
+            "referrals",
+            [sys.executable, "-m", "services.referrals", "serve"],
+            network.folder / f"{new_id()}.log",
+            network.told | {"ENLACE_LISTEN": listen} | told,
+            ROOT,
+        )
+        self.process.start()
+        self.channel = grpc.insecure_channel(listen)
+        self.people: Any = people_pb2_grpc.PeopleStub(self.channel)
+        self.health: Any = HealthStub(self.channel)
+
+    def says(self) -> int | None:
+        """What it answers to who asks whether it is ready, once it answers."""
+        try:
+            return int(self.health.Check(HealthCheckRequest(), timeout=1).status)
+        except grpc.RpcError:
+            return None
+
+    @property
+    def ready(self) -> bool:
+        return self.says() == HealthCheckResponse.SERVING
+
+    def ended(self) -> None:
+        until(lambda: not self.process.alive)
+
+    def said(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.process.log.read_text().splitlines() if line.startswith("{")]
+
+    def reasons(self, event: str) -> list[str]:
+        return [line["reason"] for line in self.said() if line["event"] == event]
+
+    def create(self, name: str) -> people_pb2.Person:
+        coarse = referrals_pb2.CoarsePerson(
+            age_band=referrals_pb2.AGE_BAND_18_TO_24, gender_code=referrals_pb2.PERSON_GENDER_FEMININE, language="es", country="NI"
+        )
+        plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
+        asked = people_pb2.CreatePersonRequest(
+            identity=people_pb2.Identity(given_name=name), coarse=coarse, safe_contact=plan, request_id=new_id()
+        )
+        made: people_pb2.Person = self.people.CreatePerson(asked, metadata=self.as_worker(), timeout=10)
+        return made
+
+    def name(self, identifier: str) -> str:
+        asked = people_pb2.OpenPersonRequest(id=identifier, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY])
+        return str(self.people.OpenPerson(asked, metadata=self.as_worker(), timeout=10).given_name)
+
+    def as_worker(self) -> list[tuple[str, str]]:
+        caller = Caller(f"{7:032x}", "worker", ORG["ngo"], frozenset({"WORKER"}), frozenset())
+        return [("authorization", f"Bearer {self.network.issuer.issue(caller, 'enlace.referrals')[0]}")]
+
+
+@pytest.fixture(scope="module")
+def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
+    made = SoftHsm(tmp_path_factory.mktemp("softhsm"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOFTHSM2_CONF", made.environment["SOFTHSM2_CONF"])
+        yield made
+
+
+@pytest.fixture
+def network(softhsm: SoftHsm, postgres: parts.Server, tmp_path: Path) -> Iterator[Network]:
+    """Whose sealing keys were never in a file."""
+    made = Network(postgres, softhsm, new_id()[:12], tmp_path)
+    assert made.begin("make-keys").wait(60) == 0
+    yield made
+    made.database.close()
+
+
+def test_what_it_sealed_it_opens_after_a_restart_and_no_key_lies_anywhere(network: Network) -> None:
+    with network.running() as service:
+        until(lambda: service.ready)
+        person = service.create("Ximena")
+        assert service.name(person.id) == "Ximena"
+        shown = Path(f"/proc/{service.process.pid}/cmdline").read_bytes() + Path(f"/proc/{service.process.pid}/environ").read_bytes()
+        assert MODULE.encode() in shown
+        assert PIN.encode() not in shown
+        service.process.ask_to_stop()
+        service.ended()
+        assert PIN not in service.process.log.read_text()
+    assert keys.names(network.folder / "keys", "referrals") == []
+    with network.running() as again:
+        until(lambda: again.ready)
+        assert again.name(person.id) == "Ximena"
+    assert network.command("doctor")[1]["key service"]
+    with network.softhsm.away():
+        assert not network.command("doctor")[1]["key service"]
+    assert network.begin("make-keys").wait(60) == 1, "there is one already"
+
+
+def test_a_token_that_is_away_or_a_wrong_pin_at_the_start_is_said_and_waited_for(network: Network, tmp_path: Path) -> None:
+    pin = tmp_path / "another pin"
+    pin.write_text("0000")
+    with network.softhsm.away(), network.running() as service:
+        until(lambda: service.says() and service.reasons("key_service_away"))
+        with pytest.raises(grpc.RpcError) as caught:
+            service.create("Ximena")
+        assert (caught.value.code(), caught.value.details(), service.ready) == (grpc.StatusCode.UNAVAILABLE, "store_unavailable", False)
+        assert service.reasons("key_service_away") == ["token_away"]
+    with network.running(ENLACE_PKCS11_PIN_FILE=str(pin)) as service:
+        until(lambda: service.says() and service.reasons("key_service_away"))
+        with pytest.raises(grpc.RpcError):
+            service.create("Ximena")
+        assert (service.reasons("key_service_away"), service.ready) == (["pin_wrong"], False)
+        pin.write_text(PIN)
+        until(lambda: service.ready)
+        assert service.name(service.create("Ximena").id) == "Ximena"
+
+
+def test_another_token_or_one_without_keys_ends_it(network: Network, softhsm: SoftHsm, tmp_path: Path) -> None:
+    with network.running() as service:
+        until(lambda: service.ready)
+    for label, reason in (("strange", "sealing_key_wrong"), ("bare", "sealing_key_missing")):
+        there = SealingKeys(tmp_path, "referrals", KeyService(softhsm.token(label)))
+        assert label == "bare" or there.begin(os.urandom(32), 0.0)
+        with network.running(ENLACE_PKCS11_TOKEN=label) as service:
+            service.ended()
+            assert (service.process.returncode, service.reasons("refuses_to_run")) == (78, [reason])
+            assert "ready" not in [line["event"] for line in service.said()]
+
+
+def test_pulled_out_while_it_works_it_refuses_and_goes_on_by_itself_when_it_is_back(network: Network) -> None:
+    with network.running() as service:
+        until(lambda: service.ready)
+        person = service.create("Ximena")
+        with network.softhsm.away():
+            for ask in (lambda: service.name(person.id), lambda: service.create("Abril")):
+                with pytest.raises(grpc.RpcError) as caught:
+                    ask()
+                assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.UNAVAILABLE, "store_unavailable")
+
+        def answers() -> bool:
+            try:
+                return service.name(person.id) == "Ximena"
+            except grpc.RpcError:
+                return False
+
+        until(answers, 5)
+        events = [line["event"] for line in service.said()]
+        assert not {"row_unreadable", "fault", "loop_failed"} & set(events)
+        assert (events.count("key_service_away"), events.count("key_service_back")) == (1, 1)
+
+
+def test_a_key_is_changed_in_it_killed_in_the_middle_and_the_old_one_destroyed(network: Network) -> None:
+    with network.running() as service:
+        until(lambda: service.ready)
+        person = service.create("Ximena")
+        network.crowd(CROWD)
+        process = network.begin("rotate-keys")
+        until(lambda: network.wrapped_by(1))
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=30)
+        assert 0 < network.wrapped_by(1) < CROWD, "it was killed in the middle"
+        assert service.name(person.id) == "Ximena"
+        assert network.command("rotate-keys", "--dry-run")[1]["newest"] == 1
+        assert network.command("retire-keys", "--at-once")[0] == 1, "while something is wrapped by it, it stays"
+        code, said = network.command("rotate-keys")
+        assert (code, said["unreadable"], said["newest"], network.wrapped_by(1)) == (0, 0, 1, CROWD + 1)
+        began = time.perf_counter()
+        code, said = network.command("rotate-keys")
+        seconds = time.perf_counter() - began
+        print(f"{CROWD} keys wrapped anew in {seconds:.1f} s")
+        assert (code, said["wrapped"], said["newest"]) == (0, CROWD + 1, 2)
+        assert seconds < 60
+        assert network.command("retire-keys", "--at-once")[0] == 1, "it is too young"
+        assert network.keys.retire() == [0, 1]
+        assert service.name(person.id) == "Ximena"
+        assert service.name(service.create("Abril").id) == "Abril"
+
+
+def test_a_network_moves_from_files_into_it_while_it_works(softhsm: SoftHsm, postgres: parts.Server, tmp_path: Path) -> None:
+    network, folder = Network(postgres, softhsm, "moved", tmp_path, sealing=True), tmp_path / "keys"
+    without = {name: "" for name in network.told if name.startswith("ENLACE_PKCS11")}
+    with network.running(**without) as before:
+        until(lambda: before.ready)
+        person = before.create("Ximena")
+        with network.running() as service:
+            until(lambda: service.ready)
+            assert service.name(person.id) == "Ximena"
+        before.process.ask_to_stop()
+        before.ended()
+    with network.running() as service:
+        until(lambda: service.ready)
+        code, said = network.command("rotate-keys")
+        assert (code, said["wrapped"], said["newest"]) == (0, 1, 1)
+        assert network.keys.retire() == [0]
+        assert keys.names(folder, "referrals") == []
+        assert service.name(person.id) == "Ximena"
+    with network.running() as after:
+        until(lambda: after.ready)
+        assert after.name(person.id) == "Ximena"
+    with network.running(**without) as forgetful:
+        forgetful.ended()
+        assert forgetful.process.returncode != 0
+    network.database.close()

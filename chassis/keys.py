@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -182,8 +183,14 @@ def _create_pair(directory: Path, name: str) -> None:
 
 
 def _create_secret(path: Path) -> None:
-    if not path.exists():
-        _write(path, base64.b64encode(secrets.token_bytes(32)).decode(), 0o600)
+    """Of two who make it at once the second takes what the first made: by the other something may be sealed already."""
+    if path.exists():
+        return
+    made = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    _write(made, base64.b64encode(secrets.token_bytes(32)).decode(), 0o600)
+    with suppress(FileExistsError):
+        os.link(made, path)
+    made.unlink()
 
 
 def _write(path: Path, text: str, mode: int) -> None:

@@ -25,11 +25,15 @@ class Marks:
     def __init__(self) -> None:
         self.cores: dict[str, str] = {}
 
-    def text(self, what: str) -> str:
-        """A text with accents and signs around its core, so that every escape has something to do."""
+    def core(self, what: str) -> str:
+        """A word that nobody ever said."""
         core = "zq" + "".join(secrets.choice("bcdfghjklmnpqrstvwxz") for _ in range(10))
         self.cores[what] = core
-        return f"Ñu & «{core}» <é>"
+        return core
+
+    def text(self, what: str) -> str:
+        """A text with accents and signs around its core, so that every escape has something to do."""
+        return f"Ñu & «{self.core(what)}» <é>"
 
     def phone(self, what: str) -> str:
         """E.164."""
@@ -44,7 +48,7 @@ class Marks:
             f"{what} ({encoding})"
             for what, core in self.cores.items()
             for encoding, needle, exact in needles(core)
-            if needle in (hay if exact else folded)
+            if (needle if exact else needle.lower()) in (hay if exact else folded)
         ]
 
 
@@ -109,6 +113,11 @@ def in_metrics(stack: LocalStack) -> Place:
 def in_folder(folder: Path) -> Place:
     """Every file below a folder: its name and what is in it."""
     return {str(file.relative_to(folder)): str(file).encode() + b"\0" + file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def left_in(stack: LocalStack, marks: Marks) -> list[str]:
+    """Every mark found in what a stack wrote: topics, logs, databases, metrics."""
+    return [hit for place in (in_topics, in_logs, in_databases, in_metrics) for hit in hits(marks, place(stack))]
 
 
 def hits(marks: Marks, place: Place) -> list[str]:

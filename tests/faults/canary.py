@@ -17,13 +17,14 @@ import requests
 
 from tests.parts import topics
 from tests.parts.local_stack import SERVICES, LocalStack
+from tests.parts.stories import MARKED
 
 
 class Marks:
     """Makes marked values and remembers them by what they stand for."""
 
-    def __init__(self) -> None:
-        self.cores: dict[str, str] = {}
+    def __init__(self, cores: Mapping[str, str] | None = None) -> None:
+        self.cores = dict(cores or {})
 
     def core(self, what: str) -> str:
         """A word that nobody ever said."""
@@ -115,9 +116,10 @@ def in_folder(folder: Path) -> Place:
     return {str(file.relative_to(folder)): str(file).encode() + b"\0" + file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def left_in(stack: LocalStack, marks: Marks) -> list[str]:
-    """Every mark found in what a stack wrote: topics, logs, databases, metrics."""
-    return [hit for place in (in_topics, in_logs, in_databases, in_metrics) for hit in hits(marks, place(stack))]
+def left_in(stack: LocalStack, marks: Marks | None = None) -> list[str]:
+    """Every mark found in what a stack wrote (topics, logs, databases, metrics): these, and those of the usual stories."""
+    sought = Marks(MARKED | (marks.cores if marks else {}))
+    return [hit for place in (in_topics, in_logs, in_databases, in_metrics) for hit in hits(sought, place(stack))]
 
 
 def hits(marks: Marks, place: Place) -> list[str]:

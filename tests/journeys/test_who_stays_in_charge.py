@@ -117,6 +117,7 @@ def test_she_takes_back_at_another_line_what_she_allowed_and_reads_that_it_is_de
 
     takes_it_back(nicaragua, reference, pin)
     opens_nothing(shelter, referral, stale)
+    herself.hears(reference, pin, "Tienen que confirmar hasta")
     shelter.finds_it_on_today(code)
     costa_rica.goes_to(f"{person}/knows")
     costa_rica.sees("Se retiró el")
@@ -129,7 +130,7 @@ def test_she_takes_back_at_another_line_what_she_allowed_and_reads_that_it_is_de
     costa_rica.sees("Confirmaron el")
     costa_rica.goes_to(referral)
     costa_rica.sees("La persona retiró su consentimiento")
-    herself.hears(reference, pin, "Así va su pedido")
+    herself.hears(reference, pin, "Confirmaron el")
     expect(herself.page.get_by_role("main")).not_to_contain_text(re.compile("puede abrir|Luna Nueva"))
     for actor in (costa_rica, nicaragua, shelter, stale, herself):
         actor.leaves()

@@ -78,10 +78,7 @@ def test_who_opens_her_at_night_without_a_consent_answers_for_it_before_she_may_
 
     for actor in (holder, coordinator):
         hears(actor, "Alguien abrió datos de una persona sin consentimiento, por emergencia")
-    holder.goes_to(f"/referrals/{first}")
-    holder.presses("Ver su expediente")
-    file = holder.page.url
-    holder.sees("Accesos de emergencia")
+    holder.page.locator("main .row", has_text="Alguien abrió datos").first.get_by_role("button", name="Abrir").click()
     holder.sees("Abierto ahora")
     holder.page.locator("#emergencies a").first.click()
     holder.sees("No respira bien")
@@ -107,7 +104,8 @@ def test_who_opens_her_at_night_without_a_consent_answers_for_it_before_she_may_
     auditor.sees("Quedó anotado qué fue.")
     auditor.goes_to("/audit")
     auditor.sees("Ningún acceso de emergencia por revisar.")
-    holder.page.goto(file)
+    holder.goes_to(f"/referrals/{first}")
+    holder.presses("Ver su expediente")
     holder.sees("Quién miró su expediente")
     holder.sees("Albergue Luna Nueva")
 

@@ -58,7 +58,7 @@ def test_an_insider_who_opens_too_much_is_stopped_and_the_auditor_hears_who_it_w
         return "Algo fuera de lo común" in auditor.page.content()
 
     until(heard)
-    auditor.goes_to("/audit")
+    auditor.page.locator("main .row", has_text="Algo fuera de lo común").first.get_by_role("button", name="Abrir").click()
     auditor.sees("Quiso abrir más expedientes de lo que permite una hora")
     auditor.sees("Asociación Puentes")
     auditor.page.get_by_text("Ver lo que hizo ese día").first.click()

@@ -17,19 +17,24 @@ import requests
 
 from tests.parts import topics
 from tests.parts.local_stack import SERVICES, LocalStack
+from tests.parts.stories import MARKED
 
 
 class Marks:
     """Makes marked values and remembers them by what they stand for."""
 
-    def __init__(self) -> None:
-        self.cores: dict[str, str] = {}
+    def __init__(self, cores: Mapping[str, str] | None = None) -> None:
+        self.cores = dict(cores or {})
+
+    def core(self, what: str) -> str:
+        """A word that nobody ever said."""
+        core = "zq" + "".join(secrets.choice("bcdfghjklmnpqrstvwxz") for _ in range(10))
+        self.cores[what] = core
+        return core
 
     def text(self, what: str) -> str:
         """A text with accents and signs around its core, so that every escape has something to do."""
-        core = "zq" + "".join(secrets.choice("bcdfghjklmnpqrstvwxz") for _ in range(10))
-        self.cores[what] = core
-        return f"Ñu & «{core}» <é>"
+        return f"Ñu & «{self.core(what)}» <é>"
 
     def phone(self, what: str) -> str:
         """E.164."""
@@ -44,7 +49,7 @@ class Marks:
             f"{what} ({encoding})"
             for what, core in self.cores.items()
             for encoding, needle, exact in needles(core)
-            if needle in (hay if exact else folded)
+            if (needle if exact else needle.lower()) in (hay if exact else folded)
         ]
 
 
@@ -109,6 +114,12 @@ def in_metrics(stack: LocalStack) -> Place:
 def in_folder(folder: Path) -> Place:
     """Every file below a folder: its name and what is in it."""
     return {str(file.relative_to(folder)): str(file).encode() + b"\0" + file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def left_in(stack: LocalStack, marks: Marks | None = None) -> list[str]:
+    """Every mark found in what a stack wrote (topics, logs, databases, metrics): these, and those of the usual stories."""
+    sought = Marks(MARKED | (marks.cores if marks else {}))
+    return [hit for place in (in_topics, in_logs, in_databases, in_metrics) for hit in hits(sought, place(stack))]
 
 
 def hits(marks: Marks, place: Place) -> list[str]:

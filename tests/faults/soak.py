@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from tests.faults import checker
+from tests.faults import canary, checker
 from tests.faults.run import CALM, bit, fault_run
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
@@ -22,7 +22,7 @@ def main(transitions: int, faults: int, seed: int) -> None:
         stack.start()
         with fault_run(stack, Cast(stack), transitions=transitions, faults=faults, seed=seed) as run:
             click.echo(run.report())
-            troubles = [*bit(run), *checker.violations(run.books)]
+            troubles = [*bit(run), *checker.violations(run.books), *canary.left_in(stack)]
     finally:
         stack.stop()
     for trouble in troubles:

@@ -160,7 +160,7 @@ class Strikes:
 
     def _restore(self) -> None:
         """As docs/operations.md says: the service is stopped, by a kill, and kept down: who would start it again stands still meanwhile."""
-        with _held(self._stack.state["pid"]):
+        with held(self._stack.state["pid"]):
             self._kill("partners")
             self._postgres("pg_restore", "--clean", "--if-exists", "--no-owner", f"--dbname={self._owner}", str(self._copy))
 
@@ -174,7 +174,8 @@ class Strikes:
 
 
 @contextmanager
-def _held(pid: int) -> Iterator[None]:
+def held(pid: int) -> Iterator[None]:
+    """Whoever would start what is killed stands still meanwhile."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield

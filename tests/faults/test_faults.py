@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.faults import checker
+from tests.faults import canary, checker
 from tests.faults.checker import Books
 from tests.faults.planted import PLANTED
 from tests.faults.run import CALM, Run, bit, fault_run
@@ -30,6 +30,7 @@ def run() -> Iterator[Run]:
         with fault_run(stack, Cast(stack), transitions=TRANSITIONS, faults=FAULTS, seed=SEED) as done:
             print(done.report())
             yield done
+        assert canary.left_in(stack) == [], "no word of a person is anywhere but sealed"
     finally:
         stack.stop()
 

@@ -89,6 +89,7 @@ def test_the_trail_is_searched_by_what_was_asked_and_a_wrong_id_is_not_asked_for
 def test_her_message_leads_to_the_page(client: FlaskClient, played: PlayedServices) -> None:
     played.answers["ListMessages"] = n.ListMessagesResponse(messages=[n.Message(id=ID, kind="anomaly_noted", text="Algo")])
     page = client.get("/inbox").text
+    assert 'name="kind" value="anomaly_noted"' in page
     answer = client.post(f"/inbox/{ID}/read", data={"form_token": token_of(page), "request_id": "b" * 32, "kind": "anomaly_noted"})
     assert (answer.status_code, answer.location) == (303, "/audit")
 
@@ -120,6 +121,25 @@ def test_an_emergency_access_is_reviewed_by_who_holds_the_file_or_checks_and_not
     assert played.last("ReviewEmergency").review_code == a.REVIEW_OUTCOME_MISUSE
     played.answers["ReviewEmergency"] = errors.Conflict("nothing_to_review")
     assert "Alguien ya dijo qué fue." in client.post(f"/emergencies/{ID}", data=said | {"request_id": "e" * 32}).text
+
+
+@pytest.mark.parametrize(("role", "place"), [(contract_pb2.ROLE_WORKER, "/people"), (contract_pb2.ROLE_AUDITOR, "/audit")])
+def test_who_is_told_of_an_emergency_access_finds_it_from_the_notice(
+    played: PlayedServices, role: contract_pb2.Role.ValueType, place: str
+) -> None:
+    played.answers["IssueToken"] = signed_in(role)
+    played.answers["ListMessages"] = n.ListMessagesResponse(messages=[n.Message(id=ID, kind="emergency_opened", text="Revíselo.")])
+    others = emergency(id="f" * 32, file_organization_id="d" * 32)
+    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(emergencies=[emergency(), others])
+    client = enter(pages(played).test_client())
+    page = client.get("/inbox").text
+    assert "Abrir" in page
+    said = {"form_token": token_of(page), "request_id": "b" * 32, "kind": "emergency_opened"}
+    answer = client.post(f"/inbox/{ID}/read", data=said)
+    assert (answer.status_code, answer.location) == (303, place)
+    page = client.get(place).text
+    assert f"/emergencies/{ID}" in page
+    assert (f"/emergencies/{others.id}" in page) is (place == "/audit"), "what its own people opened elsewhere others review"
 
 
 def test_who_can_open_nothing_of_a_live_referral_may_declare_an_emergency_and_then_opens_what_is_needed(played: PlayedServices) -> None:

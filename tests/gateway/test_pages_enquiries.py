@@ -82,6 +82,18 @@ def test_ones_own_and_those_that_do_not_fit_are_not_asked(played: PlayedServices
     assert "al menos 5 personas" in page
 
 
+def test_the_line_of_one_country_asks_in_another(played: PlayedServices, client: FlaskClient) -> None:
+    elsewhere = {**ASKED, "country": "CR", "department": "CR-G"}
+    _, page, _ = post(client, **elsewhere)
+    assert played.last("MatchServices").country == "CR"
+    assert (played.last("PreviewEnquiry").content.country, Form(page).said["country"]) == ("CR", "CR")
+    assert "Costa Rica" in page
+    played.answers["GetEnquiry"] = enquiry(content=e.EnquiryContent(need_code="HOU.EMG", country="CR", department="CR-G"))
+    assert Form(client.get(f"/referrals/new?enquiry={ID}").text).said["country"] == "CR", (
+        "or her file would be of a place that is in no country"
+    )
+
+
 def test_what_marks_her_is_said_and_left_out_with_one_press(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["PreviewEnquiry"] = e.EnquiryPreview(service_count=1, few=True, coarser_attribute=e.ENQUIRY_ATTRIBUTE_DEPARTMENT)
     _, page, _ = post(client, **ASKED)

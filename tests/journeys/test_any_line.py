@@ -8,6 +8,7 @@ from typing import Any
 from playwright.sync_api import Browser, expect
 
 from tests.journeys.test_three_actors import Caller, Operator
+from tests.journeys.typed import hers
 
 
 def opens(actor: Operator | Caller, words: str) -> None:
@@ -46,7 +47,7 @@ def test_a_caller_goes_on_at_another_line_with_the_reference_that_she_has(browse
 
     caller.hears(reference, pin, "La línea la llama: mañana, 17:00")
     opens(caller, "Quiero decir algo más")
-    caller.page.fill("#note", "Ya crucé la frontera y estoy donde una amiga.")
+    caller.page.fill("#note", hers("Ya crucé la frontera y estoy donde una amiga."))
     caller.presses("^Enviar$")
     caller.sees("Lo lee solo la línea a la que usted llamó")
 

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from chassis.ids import new_id
-from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
+from tests.journeys.typed import hers
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
@@ -37,7 +37,7 @@ def cast(stack: LocalStack) -> Cast:
 
 def send(cast: Cast) -> pb.Referral:
     """What the other one does meanwhile."""
-    person_id, receipt_id = cast.person(people_pb2.Identity(given_name="Ejemplo"))
+    person_id, receipt_id = cast.person()
     draft = cast.sender.referrals.CreateReferral(cast.draft(person_id))
     sent: pb.Referral = cast.sender.referrals.SendReferral(
         pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt_id, request_id=new_id())
@@ -63,11 +63,11 @@ def test_while_she_writes_a_step_the_other_side_goes_on_and_nothing_she_wrote_is
     shelter.goto(f"{stack.gateway}/referrals/{sent.id}")
     shelter.locator("#form-ask > summary").click()
     note = shelter.locator("#ask textarea")
-    note.fill("¿Viene con sus hijos?")
+    note.fill(hers("¿Viene con sus hijos?"))
     before = shelter.locator("#timeline li").count()
     cast.receiver.referrals.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag, request_id=new_id()))
     expect(shelter.locator("#timeline li")).to_have_count(before + 1, timeout=WITHIN)
-    expect(note).to_have_value("¿Viene con sus hijos?")
+    expect(note).to_have_value(hers("¿Viene con sus hijos?"))
     expect(note).to_be_focused()
 
 

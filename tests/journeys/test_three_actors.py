@@ -8,6 +8,9 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests.journeys import typed
+from tests.journeys.typed import hers
+
 
 class Actor:
     """Somebody with a browser of her own."""
@@ -17,6 +20,7 @@ class Actor:
             locale="es-NI", viewport={"width": 390, "height": 844}, java_script_enabled=False
         )
         self.context.set_default_timeout(15_000)
+        typed.watch(self.context)
         self.page: Page = self.context.new_page()
         self._stack = stack
 
@@ -44,6 +48,7 @@ class Actor:
 
     def sees(self, words: str) -> None:
         expect(self.page.get_by_role("main")).to_contain_text(words)
+        typed.look(self.page)
 
     def finds_it(self, state: str) -> None:
         """The referral on the page stands there now, of the points of its way."""
@@ -67,6 +72,7 @@ class Operator(Actor):
         self.presses("Guardar y dar referencia")
         self.sees("Emergencia")
         said = self.page.locator(".readout b").all_inner_texts()
+        typed.reads_out(said[0])
         return said[0], said[1]
 
     def refers_the_caller_to(self, shelter_service: str) -> str:
@@ -74,7 +80,7 @@ class Operator(Actor):
         self.drafts_a_referral_to(shelter_service)
         self.keeps_her_consent("identity", "contact", "notes")
         self.sees("Revise y envíe")
-        self.page.fill("[name=note]", "Llega en taxi hacia la medianoche.")
+        self.page.fill("[name=note]", hers("Llega en taxi hacia la medianoche."))
         self.presses("Enviar la remisión")
         self.finds_it("Enviada")
         return self.where()
@@ -117,12 +123,12 @@ class Operator(Actor):
         self.page.select_option("[name=department]", "NI-CI")
         self.presses("^Seguir$")
         self.page.locator("summary", has_text="Quién es").click()
-        self.page.fill("[name=given_name]", "Yolanda")
+        self.page.fill("[name=given_name]", hers("Yolanda"))
         self.chooses("channel_code", "none")
         self.presses("^Seguir$")
         self.sees("18 a 24 años, Chinandega")
         self.presses("^Atrás$")
-        assert self.page.input_value("[name=given_name]") == "Yolanda"
+        assert self.page.input_value("[name=given_name]") == hers("Yolanda")
         self.presses("^Seguir$")
         self.page.locator("li", has_text=shelter_service).get_by_role("button").first.click()
 
@@ -130,7 +136,7 @@ class Operator(Actor):
         """Nobody could be asked."""
         self.presses("Siga sin consentimiento")
         self.chooses("override_reason_code", "life_at_risk")
-        self.page.fill("[name=note]", note)
+        self.page.fill("[name=note]", hers(note))
         self.presses("Enviar la remisión")
         self.sees("Otra persona debe confirmarla")
         return self.where()
@@ -155,9 +161,13 @@ class ShelterWorker(Actor):
         self.page.locator(f"#{step} button").click()
 
     def opens_who_she_is(self) -> None:
+        self.opens("Yolanda")
+
+    def opens(self, name: str) -> None:
+        """What her consent opens; her name is there."""
         self.page.locator("details", has_text="Elegir qué abrir").last.locator("summary").click()
         self.presses("Abrir y dejar constancia")
-        self.sees("Yolanda")
+        self.sees(name)
 
     def begins_and_completes(self) -> None:
         self.fills_in("start")

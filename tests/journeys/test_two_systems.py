@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from standardwebhooks.webhooks import Webhook
 
 from tests.builders import refusal
+from tests.journeys.typed import hers
 
 NOW = datetime.now(UTC)
 
@@ -106,7 +107,7 @@ def test_two_systems_walk_a_referral_by_rest_and_hear_of_it_by_signed_webhooks(s
             "POST",
             "/people",
             {
-                "identity": {"given_name": "Marisol"},
+                "identity": {"given_name": hers("Marisol")},
                 "coarse": {"age_band": "18-24", "language": "es", "department": "NI-CI"},
                 "safe_contact": {"channel_code": "none"},
             },
@@ -139,7 +140,7 @@ def test_two_systems_walk_a_referral_by_rest_and_hear_of_it_by_signed_webhooks(s
         f"/people/{referral['person_id']}/open",
         {"purpose_code": need, "field_groups": ["identity"], "referral_id": referral["id"]},
     )
-    assert opened["given_name"] == "Marisol"
+    assert opened["given_name"] == hers("Marisol")
     referral = shelter.act(referral, "start", first_contact_time=NOW.isoformat())
     referral = shelter.act(referral, "complete", outcome_code="fully_met", delivered_need_codes=[need])
     referral = ngo.act(ngo.call("GET", f"/referrals/{referral['id']}"), "close", help_came_code="yes")

@@ -16,6 +16,8 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from tests.parts.local_stack import Client, LocalStack, until
 
 NEED = "HOU.EMG"
+MARKED = {"her name": "zqhbtrkwmdxv", "an answer": "zqlfnpkcvgxd"}
+"""Words that nobody ever said, in what is told of her: at the end none may be anywhere but sealed (tests/faults/canary.py)."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Step:
 STEPS = (
     Step("AcknowledgeReferral", "acknowledged", False, pb.AcknowledgeReferralRequest),
     Step("AskReferral", "info_requested", False, lambda **to: pb.AskReferralRequest(question_code=pb.QUESTION_DATES, **to)),
-    Step("AnswerReferral", "answered", True, lambda **to: pb.AnswerReferralRequest(note="Desde hoy.", **to)),
+    Step("AnswerReferral", "answered", True, lambda **to: pb.AnswerReferralRequest(note=f"Desde hoy. {MARKED['an answer']}", **to)),
     Step("AcceptReferral", "accepted", False, lambda **to: pb.AcceptReferralRequest(planned_first_contact_time=hence(5 * 3600), **to)),
     Step("StartReferral", "started", False, lambda **to: pb.StartReferralRequest(first_contact_time=hence(-60), **to)),
     Step(
@@ -68,7 +70,7 @@ class Cast:
         """A file with a plan and a consent that names the receiver: the ids of person and receipt."""
         person = self.sender.people.CreatePerson(
             people_pb2.CreatePersonRequest(
-                identity=identity or people_pb2.Identity(given_name="Ejemplo"),
+                identity=identity or people_pb2.Identity(given_name=f"Ejemplo {MARKED['her name']}"),
                 coarse=pb.CoarsePerson(
                     age_band=pb.AGE_BAND_18_TO_24, gender_code=pb.PERSON_GENDER_FEMININE, language="es", country="NI", department="NI-CI"
                 ),

@@ -103,7 +103,7 @@ def new() -> Answer:
         said.poplist(attribute)
         if attribute in asked.content.DESCRIPTOR.fields_by_name:
             asked.content.ClearField(attribute)  # type: ignore[arg-type]
-    asked.content.country = session.me().country
+    asked.content.country = asked.content.country or session.me().country  # the line of one country may ask in another
     errors = {name: words.violation("required", name) for name in ("need_code", "urgency") if not getattr(asked.content, name)}
     if errors:
         return ask(said, errors)

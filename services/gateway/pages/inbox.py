@@ -9,6 +9,11 @@ from services.gateway.clients import clients
 from services.gateway.i18n import N_
 
 blueprint = Blueprint("inbox", __name__)
+# Where what a message without a referral or an enquiry tells of is seen, by the roles that may go there.
+PLACES = {
+    "erasure_proposed": (("erasures.listing", access.CARE),),
+    "anomaly_noted": (("audit.show", access.AUDITORS),),
+} | dict.fromkeys(("emergency_opened", "emergency_review_overdue"), (("people.listing", access.SENDERS), ("audit.show", access.AUDITORS)))
 
 
 @blueprint.get("/inbox")
@@ -16,6 +21,12 @@ blueprint = Blueprint("inbox", __name__)
 def inbox() -> str:
     """Messages, newest first."""
     return render({})
+
+
+@blueprint.app_template_global()
+def place_of(kind: str) -> str:
+    """The page for the reader; empty when there is none."""
+    return next((url_for(endpoint) for endpoint, roles in PLACES.get(kind, ()) if session.me().may(*roles)), "")
 
 
 def render(errors: dict[str, str]) -> str:
@@ -42,17 +53,13 @@ def read_all() -> Response:
 @blueprint.post("/inbox/<identifier>/read")
 @access.open_to(access.CARE | access.NETWORK | access.AUDITORS)
 def read(identifier: str) -> Response:
-    """Marks a message read; opens its referral or enquiry, or what is to be confirmed, when that was the button."""
+    """Marks a message read; opens its referral or enquiry, or where else it is seen, when that was the button."""
     clients().notifications.MarkMessageRead(n.MarkMessageReadRequest(id=identifier, request_id=forms.request_id()))
     if forms.text("referral"):
         return redirect(url_for("referral.show", identifier=forms.text("referral")), 303)
-    if forms.text("kind") == "anomaly_noted" and session.me().may("auditor"):
-        return redirect(url_for("audit.show"), 303)
     if forms.text("enquiry"):
         return redirect(url_for("enquiries.show", identifier=forms.text("enquiry")), 303)
-    if forms.text("erasures"):
-        return redirect(url_for("erasures.listing"), 303)
-    return redirect(url_for("inbox.inbox", done="read"), 303)
+    return redirect(place_of(forms.text("kind")) or url_for("inbox.inbox", done="read"), 303)
 
 
 @blueprint.post("/inbox/desk")

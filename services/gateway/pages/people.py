@@ -21,10 +21,19 @@ blueprint = Blueprint("people", __name__)
 @blueprint.get("/people")
 @access.open_to(access.SENDERS, navigation=N_("Personas"))
 def listing() -> str:
-    """Codes only."""
+    """Codes only, below what waits for somebody here: erasures for a second person, and what was opened without a consent."""
     answer = clients().people.ListPeople(p.ListPeopleRequest(page_size=50, page_token=request.args.get("page", "")))
     waiting = clients().erasures.ListErasures(erasures_pb2.ListErasuresRequest()).erasures
-    return render_template("people.html", people=answer.people, next_page=answer.next_page_token, erasures=waiting)
+    opened = clients().emergencies.ListEmergencies(em.ListEmergenciesRequest(waiting=True, page_size=50)).emergencies
+    urgent = [one for one in opened if one.file_organization_id == session.me().organization_id]
+    return render_template(
+        "people.html",
+        people=answer.people,
+        next_page=answer.next_page_token,
+        erasures=waiting,
+        emergencies=urgent,
+        names=names.names({one.organization_id for one in urgent}),
+    )
 
 
 @blueprint.route("/people/new", methods=["GET", "POST"])

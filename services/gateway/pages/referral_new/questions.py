@@ -74,6 +74,7 @@ def as_said(content: e.EnquiryContent) -> dict[str, str]:
         "age_band": words.code("age_band", content.age_band),
         "gender_code": words.code("person_gender", content.gender_code),
         "language": content.languages[0] if content.languages else "es",
+        "country": content.country,
         "department": content.department,
         "dependants": str(content.dependants) if content.HasField("dependants") else "",
     }

@@ -1,0 +1,126 @@
+"""Two people erase a file in the browser, and a copy of the database from before it is put back: nobody opens her, and the figures are what they were.
+
+Its stack is the one that is broken at will; a journey like those of tests/journeys in all else.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from chassis.db import migrate
+from protos.referrals.v1 import people_pb2
+from services.referrals.__main__ import MIGRATIONS
+from tests.builders import refusal
+from tests.faults.strikes import held
+from tests.faults.test_away import live
+from tests.journeys.test_three_actors import Actor
+from tests.parts.local_stack import Client, LocalStack, until
+from tests.parts.stories import MARKED, NEED, STEPS, Cast
+
+
+def postgres(stack: LocalStack, program: str, *words: str) -> None:
+    """One of PostgreSQL's own programs, as the owner of what the referrals service keeps."""
+    done = subprocess.run([stack.programs / program, *words], capture_output=True, text=True, env={"PATH": os.environ["PATH"]}, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def owner(stack: LocalStack) -> str:
+    return str(stack.state["environment"]["ENLACE_REFERRALS_MIGRATION_URL"])
+
+
+def put_back(stack: LocalStack, copy: Path, person_id: str) -> None:
+    """As docs/operations.md says: the service is stopped, by a kill, and kept down: who would start it again stands still meanwhile."""
+    with held(stack.state["pid"]):
+        killed = stack.kill("referrals")
+        postgres(stack, "pg_restore", "--clean", "--if-exists", "--no-owner", "--single-transaction", f"--dbname={owner(stack)}", str(copy))
+        migrate(owner(stack), MIGRATIONS)
+        with stack.database("referrals") as database:
+            found = database.execute("SELECT wrapped IS NULL AS gone FROM person_keys WHERE person_id = %s", (person_id,)).fetchone()
+        assert found == {"gone": False}, "she is back"
+    stack.wait_healthy(killed)
+
+
+def name_of(client: Client, person_id: str) -> str:
+    """Opened for the need of the usual story."""
+    asked = people_pb2.OpenPersonRequest(id=person_id, purpose_code=NEED, field_groups=[people_pb2.FIELD_GROUP_IDENTITY])
+    return str(client.people.OpenPerson(asked).given_name)
+
+
+def counted(stack: LocalStack, reader: Actor, person_id: str) -> tuple[str, list[dict[str, Any]]]:
+    """The figures as anybody reads them, and what is counted of her."""
+    reader.goes_to("/figures")
+    reader.sees("Cifras de la red")
+    with stack.database("referrals") as database:
+        rows = database.execute(
+            "SELECT p.country, p.department, p.exploitation_country, r.need_code, r.country AS asked_in"
+            " FROM people p JOIN referrals r ON r.person_id = p.id WHERE p.id = %s ORDER BY r.id",
+            (person_id,),
+        ).fetchall()
+    return reader.page.get_by_role("main").inner_text(), rows
+
+
+@pytest.mark.timeout(240)
+def test_who_was_erased_by_two_stays_erased_in_a_copy_from_before_it(
+    victim: LocalStack, cast: Cast, browser: Browser, tmp_path: Path
+) -> None:
+    first, second, shelter, reader = (Actor(browser, victim) for _ in range(4))
+    first.signs_in("trabajadora@puentes.demo")
+    second.signs_in("gestion@puentes.demo")
+    shelter.signs_in("albergue@lunanueva.demo")
+    (her, receipt), (somebody, _) = cast.person(), cast.person()
+    referral = live(cast, her, receipt, STEPS[0], STEPS[3]).id
+    before = counted(victim, reader, her)
+
+    first.goes_to(f"/people/{her}")
+    first.presses("Borrar este expediente")
+    first.presses("Proponer el borrado")
+    first.sees("Espera a otra persona de su organización")
+    expect(first.page.get_by_role("button", name="Borrar para siempre")).to_have_count(0)
+    assert MARKED["her name"] in name_of(cast.sender, her), "one alone changes nothing"
+    copy = tmp_path / "referrals.dump"
+    postgres(victim, "pg_dump", "--format=custom", "--exclude-extension=*", f"--file={copy}", owner(victim))
+
+    second.goes_to("/people")
+    second.presses("Borrados que esperan a otra persona")
+    second.page.locator(f"main a[href*='{her}']").first.click()
+    second.presses("Borrar para siempre")
+    second.sees("Constancia de borrado")
+    second.sees("la llave que los abría")
+    proof = second.page.locator("main dl code").all_inner_texts()
+    at = f"/people/{her}/erasure"
+
+    def is_kept_elsewhere() -> bool:
+        second.goes_to(at)
+        return "Anotado fuera de la base de datos" in second.page.content()
+
+    until(is_kept_elsewhere)
+    shelter.goes_to(f"/referrals/{referral}")
+    shelter.finds_it("Consentimiento retirado")
+
+    put_back(victim, copy, her)
+
+    def is_erased_again() -> bool:
+        first.goes_to(f"/people/{her}")
+        assert MARKED["her name"] not in first.page.content()
+        return "Este expediente fue borrado a pedido de la persona." in first.page.content()
+
+    until(is_erased_again)
+    expect(first.page.get_by_role("button", name="Abrir y dejar constancia")).to_have_count(0)
+    first.presses("Ver la constancia")
+    assert first.page.locator("main dl code").all_inner_texts() == proof
+    assert refusal(lambda: name_of(cast.sender, her)) == ("FAILED_PRECONDITION", "person_erased")
+    assert MARKED["her name"] in name_of(cast.sender, somebody), "and everybody else is there"
+    with victim.database("referrals") as database:
+        kept = database.execute("SELECT wrapped FROM person_keys WHERE person_id = %s", (her,)).fetchall()
+    assert kept == [{"wrapped": None}]
+    shelter.goes_to(f"/referrals/{referral}")
+    shelter.finds_it("Consentimiento retirado")
+    assert counted(victim, reader, her) == before
+    for actor in (first, second, shelter, reader):
+        actor.leaves()

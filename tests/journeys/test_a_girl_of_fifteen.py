@@ -1,0 +1,120 @@
+"""A girl of fifteen calls: what is decided for her is decided by two, her own word is heard, and nobody alone ends what was begun for her.
+
+Everything is real: the browser, the pages, the services, the databases and the facts between them. No JavaScript is needed, so it is switched off.
+"""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.journeys.test_three_actors import Operator, ShelterWorker
+from tests.journeys.typed import hers
+from tests.parts.local_stack import LocalStack, until
+
+
+class Line(Operator):
+    """An operator with a child on the phone."""
+
+    def takes_her_call(self) -> None:
+        """A home for tonight."""
+        self.goes_to("/line/new")
+        self.chooses("danger_now", "no")
+        self.chooses("safe_place_tonight", "no")
+        self.chooses("child_unsafe", "yes")
+        self.page.select_option("[name=speaker_code]", "person")
+        self.page.select_option("[name=need_code]", "HOU.SAFE")
+        self.presses("Guardar y dar referencia")
+        self.sees("Siempre se avisa a protección de niñez.")
+
+    def opens_her_file(self) -> None:
+        """With her age, and a home that takes girls of fifteen; up to the question of her consent."""
+        self.presses("Empezar una remisión")
+        self.page.fill("[name=age]", "15")
+        self.page.select_option("[name=gender_code]", "Feminine")
+        self.presses("^Seguir$")
+        self.page.locator("summary", has_text="Quién es").click()
+        self.page.fill("[name=given_name]", hers("Lucía"))
+        self.chooses("channel_code", "none")
+        self.presses("^Seguir$")
+        self.page.locator("li", has_text="Hogar El Jícaro").get_by_role("button").first.click()
+
+    def asks_her_and_decides_in_her_interest(self) -> None:
+        """She can't allow it alone, and what she says is asked for."""
+        for box in self.page.locator("input[name=explained_codes]").all():
+            box.check()
+        self.presses("Ya le expliqué los siete puntos")
+        for group in ("identity", "contact"):
+            self.chooses(f"answer_{group}", "yes")
+        self.presses("A lo demás dijo que no")
+        self.finds_nothing_ticked()
+        for giver in ("Madre, padre o tutor", "Autoridad de niñez", "Decisión por su interés superior, con otra persona"):
+            self.sees(giver)
+        self.chooses("giver_code", "person")
+        self.chooses("manner_code", "spoken")
+        self.presses("Guardar el consentimiento y seguir")
+        self.sees("Hay un problema")
+        self.chooses("assent_code", "given")
+        self.presses("Guardar el consentimiento y seguir")
+        self.sees("Es menor de edad: lo autoriza su madre, padre, tutor o la autoridad")
+        self.chooses("giver_code", "best_interest")
+        self.presses("Guardar el consentimiento y seguir")
+        self.sees("Revise y envíe")
+
+    def finds(self, code: str, decision: str) -> None:
+        """The file with this code in the list, and what is to be decided there."""
+        self.goes_to("/people")
+        self.page.get_by_role("main").get_by_role("link", name=code).first.click()
+        self.page.get_by_role("main").get_by_role("link", name=decision).first.click()
+
+
+@pytest.mark.timeout(180)
+def test_what_is_decided_for_a_girl_of_fifteen_is_decided_by_two(browser: Browser, stack: LocalStack) -> None:
+    operator, head, home = Line(browser, stack), Line(browser, stack), ShelterWorker(browser, stack)
+    operator.signs_in("operadora@llamayvive.demo")
+    head.signs_in("jefa@llamayvive.demo")
+    home.signs_in("hogar@jicaro.demo")
+
+    operator.takes_her_call()
+    operator.opens_her_file()
+    operator.asks_her_and_decides_in_her_interest()
+    check, code = operator.where(), operator.page.locator("main dd .code").first.inner_text()
+    operator.presses("Enviar la remisión")
+    operator.sees("Falta que otra persona lo confirme")
+    operator.finds(code, "Hogar El Jícaro")
+    operator.sees("No abre nada hasta que otra persona del equipo lo confirme.")
+    operator.sees("Está de acuerdo")
+    expect(operator.page.get_by_role("button", name="Confirmar como segunda persona")).to_have_count(0)
+
+    def hears() -> bool:
+        head.goes_to("/inbox")
+        return "Una decisión en favor de una niña, un niño o adolescente espera a otra persona" in head.page.content()
+
+    until(hears)
+    head.finds(code, "Hogar El Jícaro")
+    head.presses("Confirmar como segunda persona")
+    head.sees("Confirmado.")
+    operator.goes_to(check)
+    operator.presses("Enviar la remisión")
+    operator.finds_it("Enviada")
+    home.goes_to(operator.where())
+    home.sees("12 a 17 años")
+    home.opens("Lucía")
+
+    operator.goes_to("/people")
+    operator.page.get_by_role("main").get_by_role("link", name=code).first.click()
+    operator.page.locator("summary", has_text="Empezar un plan").click()
+    operator.page.get_by_label("Niña, niño o adolescente").check()
+    operator.presses("^Empezar$")
+    operator.sees("Alguien que responda por ella")
+    for said in ("Es de una niña, un niño o adolescente, así que falta otra persona.", "Lo tiene que confirmar otra persona"):
+        operator.page.locator("summary", has_text="Terminar el plan").click()
+        operator.page.select_option("main [name=reason_code]:not([id*='-'])", "contact_lost")
+        operator.presses("^Terminar$")
+        operator.sees(said)
+    expect(operator.page.get_by_role("button", name="Terminar como segunda persona")).to_have_count(0)
+    head.finds(code, "Niña, niño o adolescente")
+    head.presses("Terminar como segunda persona")
+    head.sees("Terminó el")
+    for actor in (operator, head, home):
+        actor.leaves()

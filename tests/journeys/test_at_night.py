@@ -1,0 +1,119 @@
+"""Somebody who has to open at night what no consent opens, and answers for it: told by those who work there, in real browsers on real parts."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from chassis.ids import new_id
+from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import referrals_pb2 as r
+from tests.journeys.test_three_actors import Actor, ShelterWorker
+from tests.journeys.typed import hers
+from tests.parts.local_stack import LocalStack, until
+from tests.parts.stories import Cast
+
+
+class AtNight(ShelterWorker):
+    """In the shelter, with somebody at the door."""
+
+    def opens_in_an_emergency(self, referral: str, note: str) -> None:
+        self.goes_to(f"/referrals/{referral}")
+        self.sees("Ahora no hay datos de ella que usted pueda abrir.")
+        self.page.locator("#person summary", has_text="Acceso de emergencia").click()
+        self.page.locator("#emergency-reason_code-life_at_risk, #person [name=reason_code][value=life_at_risk]").first.check()
+        self.page.fill("#emergency-note", note)
+        self.presses("Abrir por emergencia")
+
+
+def sent(stack: LocalStack) -> str:
+    """A referral to the shelter of a person with asthma, whose consent opens nothing by now."""
+    cast = Cast(stack)
+    person, receipt = cast.person(people_pb2.Identity(given_name=hers("Ada"), health_note=hers("asma")))
+    draft = cast.sender.referrals.CreateReferral(cast.draft(person))
+    done = cast.sender.referrals.SendReferral(r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt, request_id=new_id()))
+    with stack.database("referrals") as database:
+        database.execute("UPDATE receipts SET signature = '' WHERE id = %s", (receipt,))  # as if it had run out
+    return str(done.id)
+
+
+def hears(actor: Actor, words: str) -> None:
+    """It stands in what she is told."""
+
+    def told() -> bool:
+        actor.goes_to("/inbox")
+        return words in actor.page.content()
+
+    until(told)
+
+
+def time_goes_by(stack: LocalStack, span: str) -> None:
+    """For every emergency access that there is."""
+    later = ", ".join(f"{time} = {time} - interval '{span}'" for time in ("create_time", "end_time", "review_due_time", "next_time"))
+    with stack.database("referrals") as database:
+        database.execute(f"UPDATE emergencies SET {later}")
+
+
+@pytest.mark.timeout(180)
+def test_who_opens_her_at_night_without_a_consent_answers_for_it_before_she_may_again(browser: Browser, stack: LocalStack) -> None:
+    shelter, colleague, holder = AtNight(browser, stack), AtNight(browser, stack), Actor(browser, stack)
+    coordinator, auditor = Actor(browser, stack), Actor(browser, stack)
+    shelter.signs_in("albergue@lunanueva.demo")
+    colleague.signs_in("gestion@lunanueva.demo")
+    holder.signs_in("trabajadora@puentes.demo")
+    coordinator.signs_in("coordinacion@coalicion.demo")
+    auditor.signs_in("auditoria@coalicion.demo")
+    first, second = sent(stack), sent(stack)
+
+    shelter.opens_in_an_emergency(first, "")
+    shelter.sees("Hay un problema")
+    shelter.opens_in_an_emergency(first, hers("No respira bien y no contesta."))
+    shelter.sees("Abierto por una hora, solo a usted. Ya se avisó.")
+    shelter.page.locator("details", has_text="Elegir qué abrir").last.locator("summary").click()
+    shelter.chooses("field_groups", "health")
+    shelter.presses("Abrir y dejar constancia")
+    shelter.sees("asma")
+    colleague.goes_to(f"/referrals/{first}")
+    colleague.sees("Ahora no hay datos de ella que usted pueda abrir.")
+
+    for actor in (holder, coordinator):
+        hears(actor, "Alguien abrió datos de una persona sin consentimiento, por emergencia")
+    holder.page.locator("main .row", has_text="Alguien abrió datos").first.get_by_role("button", name="Abrir").click()
+    holder.sees("Abierto ahora")
+    holder.page.locator("#emergencies a").first.click()
+    holder.sees("No respira bien")
+    emergency = holder.page.url.partition("?")[0].removeprefix(stack.gateway)
+
+    time_goes_by(stack, "61 minutes")
+    shelter.goes_to(f"/referrals/{first}")
+    shelter.sees("Ahora no hay datos de ella que usted pueda abrir.")
+    time_goes_by(stack, "72 hours")
+    shelter.goes_to(emergency)
+    shelter.sees("A revisar hasta")
+    expect(shelter.page.get_by_role("heading", name="Decir qué fue")).to_have_count(0)
+    hears(coordinator, "Nadie revisó a tiempo un acceso de emergencia")
+    shelter.opens_in_an_emergency(second, hers("Otra, con fiebre."))
+    shelter.sees("Falta revisar un acceso de emergencia anterior de su organización.")
+
+    auditor.goes_to("/audit")
+    auditor.sees("Albergue Luna Nueva")
+    auditor.page.locator(f"main a[href='{emergency}']").click()
+    assert "No respira bien" not in auditor.page.content(), "who checks the network does not read of whom"
+    auditor.chooses("review_code", "explained")
+    auditor.presses("Guardar")
+    auditor.sees("Quedó anotado qué fue.")
+    auditor.goes_to("/audit")
+    auditor.sees("Ningún acceso de emergencia por revisar.")
+    holder.goes_to(f"/referrals/{first}")
+    holder.presses("Ver su expediente")
+    holder.sees("Quién miró su expediente")
+    holder.sees("Albergue Luna Nueva")
+
+    shelter.opens_in_an_emergency(second, hers("Otra, con fiebre."))
+    shelter.sees("Abierto por una hora, solo a usted. Ya se avisó.")
+    auditor.goes_to("/audit")
+    auditor.page.locator("main a[href^='/emergencies/']").first.click()
+    auditor.chooses("review_code", "explained")
+    auditor.presses("Guardar")
+    for actor in (shelter, colleague, holder, coordinator, auditor):
+        actor.leaves()

@@ -1,6 +1,7 @@
 """How often a secret that people choose may be guessed: budgets that refill, counted before the secret is looked at.
 
-A guess counts against the account and against the address that it comes from. Whoever was right once from a device has a budget of her own there, so
+A guess counts against the account and against the address that it comes from; one that a member's desk makes, for whoever asks it to, against the account
+at that desk: strangers do not use up what it has. Whoever was right once from a device has a budget of her own there, so
 that nobody else's guesses keep her out (OWASP calls it device cookies). What exists and what does not is counted alike, and a right guess is given
 back. Limit: a caller that asks this service directly may say any address and any device, so the account's budget is what bounds guessing.
 """
@@ -43,10 +44,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a guess comes from, as far as it is known: an address (of IPv6 the network of 64 bits), and a secret that the device keeps."""
+    """Where a guess comes from, as far as it is known: an address (of IPv6 the network of 64 bits), a secret that the device keeps, and the organisation
+    whose worker or key made it."""
 
     address: str = ""
     device: str = ""
+    organization_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ class Guesses:
             if device and _is_known(tx, device, now):
                 budgets = {device: self._account}
             else:
-                budgets = {self._mark("account", account): self._account}
+                desk = ("desk", account, origin.organization_id) if origin.organization_id else ("account", account)
+                budgets = {self._mark(*desk): self._account}
                 if origin.address:
                     budgets[self._mark("address", origin.address)] = self._address
             taken, wait = {}, timedelta(0)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, NoReturn
@@ -80,7 +80,7 @@ CODES: Mapping[type[errors.Refusal], grpc.StatusCode] = {
 class Call:
     """One call under way: who asks, in which transaction; `trail` collects what is to be recorded of it, also if it is refused.
 
-    `origin` is where it comes from as the door before this service says, for who has no token yet.
+    `origin` is where it comes from as the door before this service says, for who has no token yet, and whose worker or key asks, for who has one.
     """
 
     caller: Caller
@@ -256,9 +256,8 @@ class Servicer:
                 # Nobody knows who asks without a token: two strangers' systems may use the same request_id, so the request stands for its caller.
                 asker = f"public/{self._idempotency.fingerprint(body)}" if right.public else caller.id
                 kept = self._idempotency.begin(tx, asker, request_id, name, body)
-            response: Message = (
-                response_class.FromString(kept) if kept is not None else method(request, Call(caller, tx, self._clock, trail, origin))
-            )
+            call = Call(caller, tx, self._clock, trail, replace(origin, organization_id=caller.organization_id))
+            response: Message = response_class.FromString(kept) if kept is not None else method(request, call)
             if request_id and kept is None:
                 self._idempotency.complete(tx, asker, request_id, response.SerializeToString())
             if right.recorded and not trail:

@@ -31,6 +31,7 @@ CONSUMERS = (
     ("notifications-referrals", "referrals", "notifications"),
     ("notifications-partners", "partners", "notifications"),
     ("referrals", "partners", "referrals"),
+    ("partners", "referrals", "partners"),
 )
 IN_DRAFT = {"drafted", "amended"}
 BY_CLOCK = {"clock_reminded", "clock_breached", "clock_escalated"}

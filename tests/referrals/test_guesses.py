@@ -80,6 +80,18 @@ def test_wrong_pins_of_others_do_not_keep_her_out(story: Story, service: Service
     assert waits(service, other.reference, pin=other.pin, device=PHONE), "the phone is known for her own reference only"
 
 
+def test_what_strangers_tried_does_not_keep_a_line_from_looking_her_up(story: Story, service: Service) -> None:
+    made = story.contact()
+    said(service, made.reference, 20, address="192.0.2.66")
+    operator, other = service.as_("hotline", "OPERATOR"), service.as_("ngo", "OPERATOR")
+    known = pb.GetContactByReferenceRequest(reference=made.reference, pin=made.pin)
+    wrong = pb.GetContactByReferenceRequest(reference=made.reference, pin="0000")
+    assert operator.GetContactByReference(known).id == made.contact.id
+    assert {refusal(partial(other.GetContactByReference, wrong)) for _ in range(10)} == {WRONG}
+    assert refusal(partial(other.GetContactByReference, known)) == WAIT, "each organisation has as many guesses as strangers have together"
+    assert operator.GetContactByReference(known).id == made.contact.id
+
+
 def test_one_address_may_not_try_a_pin_on_every_reference(story: Story, service: Service) -> None:
     made = story.contact()
     for _ in range(30):

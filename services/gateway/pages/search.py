@@ -96,10 +96,18 @@ def look_for_people(name: str, found: Found) -> None:
 @access.open_to(access.SENDERS)
 def status() -> Response | tuple[str, int]:
     """How things stand for a caller who says her reference and PIN, as she would see it; for an operator of her line with the way to the contact."""
+    found = list[str]()
+
+    def ask(reference: str, pin: str) -> c.ReferenceStatus:
+        found.append(
+            contact_of(reference, pin)
+        )  # first: what strangers guessed wrong does not count at a line, from whose device she may ask then
+        return my_referral.ask_status(reference, pin)
+
     return my_referral.answered(
-        my_referral.ask_status,
+        ask,
         again=lambda problem, reference: render("", None, reference=reference, problem=problem),
-        contact_of=contact_of,
+        contact_of=lambda reference, pin: found[0],
     )
 
 

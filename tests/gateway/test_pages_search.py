@@ -153,15 +153,15 @@ def test_a_worker_who_is_no_operator_hears_how_it_stands_and_nothing_of_the_cont
 
 
 def test_a_wrong_pin_is_asked_again_and_too_many_wait(played: PlayedServices, operator: FlaskClient) -> None:
-    played.answers["GetReferenceStatus"] = errors.Unauthenticated("reference_or_pin_wrong")
+    played.answers["GetContactByReference"] = errors.Unauthenticated("reference_or_pin_wrong")
     wrong = status(operator, "0000")
     assert wrong.status_code == 401
     assert 'action="/search/status"' in wrong.text
     assert "no coinciden" in wrong.text
     assert "0000" not in wrong.text
-    played.answers["GetReferenceStatus"] = errors.Exhausted("too_many_attempts", 7200)
+    played.answers["GetContactByReference"] = errors.Exhausted("too_many_attempts", 7200)
     assert "2 horas" in status(operator).text
-    assert "GetContactByReference" not in asked(played)
+    assert "GetReferenceStatus" not in asked(played), "the line's own guesses are counted, never those of strangers"
 
 
 def test_what_is_searched_stands_in_no_address_and_no_log(

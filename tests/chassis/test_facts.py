@@ -175,6 +175,7 @@ def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(
     watch.stop()
 
 
+@pytest.mark.timeout(300)  # the embedded broker gives a member nothing now and then, which is known after forty seconds
 def test_a_consumer_that_leaves_while_it_joins_anew_does_not_block_its_group(
     embedded_broker: brokers.Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +207,7 @@ def assigned(join: Callable[[], Consumer]) -> Consumer:
             return consumer
 
 
+@pytest.mark.timeout(300)  # the embedded broker gives a member nothing now and then, which is known after forty seconds
 def test_a_consumer_that_hears_nothing_lets_the_broker_wait_longer_until_a_record_comes(
     embedded_broker: brokers.Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

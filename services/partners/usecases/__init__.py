@@ -3,6 +3,7 @@
 Each takes the transaction, who asks, and the time. An id may be given to what is created, by callers in this process only.
 """
 
+from services.partners.usecases.accounts import change_password, end_sessions, list_sessions
 from services.partners.usecases.api_keys import confirm_api_key, create_api_key, list_api_keys, revoke_api_key, transfer_api_key
 from services.partners.usecases.housekeeping import sweep
 from services.partners.usecases.invitations import accept_invitation, create_invitation, list_invitations, revoke_invitation
@@ -43,6 +44,7 @@ __all__ = [
     "accept_invitation",
     "approve_organization",
     "batch_get",
+    "change_password",
     "check_standing",
     "confirm_api_key",
     "confirm_change",
@@ -54,6 +56,7 @@ __all__ = [
     "doubt_capacity",
     "drop_change",
     "end_session",
+    "end_sessions",
     "from_api_key",
     "from_session",
     "get_organization",
@@ -64,6 +67,7 @@ __all__ = [
     "list_hotlines",
     "list_invitations",
     "list_organizations",
+    "list_sessions",
     "list_terms",
     "list_workers",
     "match_services",

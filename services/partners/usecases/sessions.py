@@ -44,7 +44,7 @@ def sign_in(tx: Transaction, guesses: Guesses, now: datetime, email: str, passwo
         raise Unauthenticated("sign_in_failed")
     guesses.right(guess, now)
     secret = secrets.token_urlsafe(32)
-    workers.open_session(tx, _hash(secret), worker_and_hash[0].id, now)
+    workers.open_session(tx, mark_of(secret), worker_and_hash[0].id, now)
     return secret, _worker(worker_and_hash[0], organization)
 
 
@@ -85,6 +85,11 @@ def from_api_key(tx: Transaction, now: datetime, presented_key: str) -> Proven:
 def end_session(tx: Transaction, secret: str) -> None:
     """Ends a session; one that has ended stays so."""
     workers.end_session(tx, _hash(secret))
+
+
+def mark_of(secret: str) -> bytes:
+    """As what the secret of a session is kept."""
+    return _hash(secret)
 
 
 def _may_enter(worker: Worker, organization: Organization) -> bool:

@@ -66,7 +66,10 @@ def test_whoever_sits_at_an_open_screen_has_to_know_the_password_and_guesses_ten
     assert sign_in(member).worker.email == EMAIL, "guesses at an open screen keep nobody from signing in"
 
 
-@pytest.mark.parametrize(("new", "reason"), [("", "required"), ("once letras", "too_short"), ("x" * 201, "too_long")])
+@pytest.mark.parametrize(
+    ("new", "reason"),
+    [("", "required"), ("once letras", "too_short"), ("x" * 201, "too_long"), ("password1234", "too_easy"), ("xiomaraxiomara", "too_easy")],
+)
 def test_a_password_that_is_none_is_refused_and_the_one_before_stays(member: Scene, new: str, reason: str) -> None:
     me, secret = entered(member)
     with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:

@@ -85,6 +85,7 @@ TABLES: dict[str, dict[str, str]] = {
         "not_in_order": N_("lo más urgente no puede tener más tiempo, ni se responde antes de decir que ya la vieron"),
         "not_translated": N_("no tiene las mismas frases que en español"),
         "wrong": N_("no es la contraseña"),
+        "too_easy": N_("es de las que se adivinan pronto; ponga cuatro palabras que no van juntas"),
         "too_short": N_("es demasiado corto; escriba más"),
     },
     "conflict": {

@@ -8,9 +8,9 @@ from chassis.db import Transaction
 from chassis.errors import Invalid, Unauthenticated
 from chassis.guesses import Guesses, Origin
 from chassis.tokens import Caller
-from services.partners.domain.worker import check_password, same_email, session_lives
+from services.partners.domain.worker import same_email, session_lives
 from services.partners.store import workers
-from services.partners.usecases.passwords import hashed, holds
+from services.partners.usecases.passwords import check_new, hashed, holds
 from services.partners.usecases.sessions import mark_of
 
 
@@ -28,11 +28,11 @@ def change_password(
     tx: Transaction, guesses: Guesses, caller: Caller, now: datetime, password: str, new_password: str, secret: str, origin: Origin
 ) -> None:
     """Hers becomes another one, and only the session `secret` goes on: whoever sits at an open screen has to know the one before."""
-    check_password(new_password, "new_password")
     found = workers.with_hash(tx, caller.id)
     if found is None:
         raise Unauthenticated("token_invalid")
     worker, password_hash = found
+    check_new(new_password, (worker.entry.name, worker.entry.email), "new_password")
     guess = guesses.begin(same_email(worker.entry.email), origin, now)
     if not holds(password_hash, password):
         raise Invalid(("password", "wrong"))

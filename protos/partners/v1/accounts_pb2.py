@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from protos.contract.v1 import contract_pb2 as protos_dot_contract_dot_v1_dot_contract__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/partners/v1/accounts.proto\x12\x12\x65nlace.partners.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\"\x8b\x01\n\x15\x43hangePasswordRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12 \n\x0cnew_password\x18\x02 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\x0c\x12\x1e\n\x0esession_secret\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x18\n\x16\x43hangePasswordResponse\"5\n\x13ListSessionsRequest\x12\x1e\n\x0esession_secret\x18\x01 \x01(\tB\x06\x92\xb5\x18\x02\x08\r\"E\n\x14ListSessionsResponse\x12-\n\x08sessions\x18\x01 \x03(\x0b\x32\x1b.enlace.partners.v1.Session\"\x9a\x01\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x37\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x92\xb5\x18\x02(\x01\x12\x39\n\rlast_use_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x92\xb5\x18\x02(\x01\x12\x0f\n\x07\x63urrent\x18\x04 \x01(\x08\"T\n\x12\x45ndSessionsRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1e\n\x0esession_secret\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"$\n\x13\x45ndSessionsResponse\x12\r\n\x05\x65nded\x18\x01 \x01(\x05\x32\xd2\x03\n\x08\x41\x63\x63ounts\x12\x9a\x01\n\x0e\x43hangePassword\x12).enlace.partners.v1.ChangePasswordRequest\x1a*.enlace.partners.v1.ChangePasswordResponse\"1\x8a\xb5\x18\n\x12\x05\x01\x02\x03\x04\x05*\x01\x31\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/account/password:\x01*\x12\x93\x01\n\x0cListSessions\x12\'.enlace.partners.v1.ListSessionsRequest\x1a(.enlace.partners.v1.ListSessionsResponse\"0\x8a\xb5\x18\t\x12\x05\x01\x02\x03\x04\x05 \x01\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/account/sessions:\x01*\x12\x92\x01\n\x0b\x45ndSessions\x12&.enlace.partners.v1.EndSessionsRequest\x1a\'.enlace.partners.v1.EndSessionsResponse\"2\x8a\xb5\x18\x07\x12\x05\x01\x02\x03\x04\x05\x82\xd3\xe4\x93\x02!\"\x1c/api/v1/account/sessions/end:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/partners/v1/accounts.proto\x12\x12\x65nlace.partners.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\"\x8b\x01\n\x15\x43hangePasswordRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12 \n\x0cnew_password\x18\x02 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\x0c\x12\x1e\n\x0esession_secret\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x18\n\x16\x43hangePasswordResponse\"5\n\x13ListSessionsRequest\x12\x1e\n\x0esession_secret\x18\x01 \x01(\tB\x06\x92\xb5\x18\x02\x08\r\"E\n\x14ListSessionsResponse\x12-\n\x08sessions\x18\x01 \x03(\x0b\x32\x1b.enlace.partners.v1.Session\"\x9a\x01\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x37\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x92\xb5\x18\x02(\x01\x12\x39\n\rlast_use_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x92\xb5\x18\x02(\x01\x12\x0f\n\x07\x63urrent\x18\x04 \x01(\x08\"T\n\x12\x45ndSessionsRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1e\n\x0esession_secret\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"$\n\x13\x45ndSessionsResponse\x12\r\n\x05\x65nded\x18\x01 \x01(\x05\"\x18\n\x16GetSecondFactorRequest\"]\n\x0cSecondFactor\x12\x30\n\x0c\x63onfirm_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13recovery_codes_left\x18\x02 \x01(\x05\".\n\x18\x42\x65ginSecondFactorRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"\xa3\x01\n\x19\x42\x65ginSecondFactorResponse\x12*\n\x06secret\x18\x01 \x01(\tB\x1a\x92\xb5\x18\x16\x08\r\"\x10JBSWY3DPEHPK3PXP(\x01\x12Z\n\x03uri\x18\x02 \x01(\tBM\x92\xb5\x18I\x08\r\"Cotpauth://totp/Enlace:account?secret=JBSWY3DPEHPK3PXP&issuer=Enlace(\x01\"L\n\x1a\x43onfirmSecondFactorRequest\x12\x1a\n\x04\x63ode\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\x92\xb5\x18\x04\x08\r\x18\x14\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"H\n\x1b\x43onfirmSecondFactorResponse\x12)\n\x0erecovery_codes\x18\x01 \x03(\tB\x11\x92\xb5\x18\r\x18\n\"\t7QK2-9XWM\"J\n\x16\x45ndSecondFactorRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x02 \x01(\t2\xed\x08\n\x08\x41\x63\x63ounts\x12\x9a\x01\n\x0e\x43hangePassword\x12).enlace.partners.v1.ChangePasswordRequest\x1a*.enlace.partners.v1.ChangePasswordResponse\"1\x8a\xb5\x18\n\x12\x05\x01\x02\x03\x04\x05*\x01\x31\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/account/password:\x01*\x12\x93\x01\n\x0cListSessions\x12\'.enlace.partners.v1.ListSessionsRequest\x1a(.enlace.partners.v1.ListSessionsResponse\"0\x8a\xb5\x18\t\x12\x05\x01\x02\x03\x04\x05 \x01\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/account/sessions:\x01*\x12\x92\x01\n\x0b\x45ndSessions\x12&.enlace.partners.v1.EndSessionsRequest\x1a\'.enlace.partners.v1.EndSessionsResponse\"2\x8a\xb5\x18\x07\x12\x05\x01\x02\x03\x04\x05\x82\xd3\xe4\x93\x02!\"\x1c/api/v1/account/sessions/end:\x01*\x12\x95\x01\n\x0fGetSecondFactor\x12*.enlace.partners.v1.GetSecondFactorRequest\x1a .enlace.partners.v1.SecondFactor\"4\x8a\xb5\x18\x0b\x12\x05\x01\x02\x03\x04\x05 \x01\x30\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v1/account/second-factor\x12\xa8\x01\n\x11\x42\x65ginSecondFactor\x12,.enlace.partners.v1.BeginSecondFactorRequest\x1a-.enlace.partners.v1.BeginSecondFactorResponse\"6\x8a\xb5\x18\n\x12\x05\x01\x02\x03\x04\x05*\x01\x16\x82\xd3\xe4\x93\x02\"\"\x1d/api/v1/account/second-factor:\x01*\x12\xb7\x01\n\x13\x43onfirmSecondFactor\x12..enlace.partners.v1.ConfirmSecondFactorRequest\x1a/.enlace.partners.v1.ConfirmSecondFactorResponse\"?\x8a\xb5\x18\x0b\x12\x05\x01\x02\x03\x04\x05*\x02\x16\x31\x82\xd3\xe4\x93\x02*\"%/api/v1/account/second-factor/confirm:\x01*\x12\x9b\x01\n\x0f\x45ndSecondFactor\x12*.enlace.partners.v1.EndSecondFactorRequest\x1a .enlace.partners.v1.SecondFactor\":\x8a\xb5\x18\n\x12\x05\x01\x02\x03\x04\x05*\x01\x31\x82\xd3\xe4\x93\x02&\"!/api/v1/account/second-factor/end:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,12 +49,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSION'].fields_by_name['last_use_time']._serialized_options = b'\222\265\030\002(\001'
   _globals['_ENDSESSIONSREQUEST'].fields_by_name['session_secret']._loaded_options = None
   _globals['_ENDSESSIONSREQUEST'].fields_by_name['session_secret']._serialized_options = b'\222\265\030\002\010\r'
+  _globals['_BEGINSECONDFACTORRESPONSE'].fields_by_name['secret']._loaded_options = None
+  _globals['_BEGINSECONDFACTORRESPONSE'].fields_by_name['secret']._serialized_options = b'\222\265\030\026\010\r\"\020JBSWY3DPEHPK3PXP(\001'
+  _globals['_BEGINSECONDFACTORRESPONSE'].fields_by_name['uri']._loaded_options = None
+  _globals['_BEGINSECONDFACTORRESPONSE'].fields_by_name['uri']._serialized_options = b'\222\265\030I\010\r\"Cotpauth://totp/Enlace:account?secret=JBSWY3DPEHPK3PXP&issuer=Enlace(\001'
+  _globals['_CONFIRMSECONDFACTORREQUEST'].fields_by_name['code']._loaded_options = None
+  _globals['_CONFIRMSECONDFACTORREQUEST'].fields_by_name['code']._serialized_options = b'\342A\001\002\222\265\030\004\010\r\030\024'
+  _globals['_CONFIRMSECONDFACTORRESPONSE'].fields_by_name['recovery_codes']._loaded_options = None
+  _globals['_CONFIRMSECONDFACTORRESPONSE'].fields_by_name['recovery_codes']._serialized_options = b'\222\265\030\r\030\n\"\t7QK2-9XWM'
+  _globals['_ENDSECONDFACTORREQUEST'].fields_by_name['password']._loaded_options = None
+  _globals['_ENDSECONDFACTORREQUEST'].fields_by_name['password']._serialized_options = b'\342A\001\002\222\265\030\002\010\r'
   _globals['_ACCOUNTS'].methods_by_name['ChangePassword']._loaded_options = None
   _globals['_ACCOUNTS'].methods_by_name['ChangePassword']._serialized_options = b'\212\265\030\n\022\005\001\002\003\004\005*\0011\202\323\344\223\002\035\"\030/api/v1/account/password:\001*'
   _globals['_ACCOUNTS'].methods_by_name['ListSessions']._loaded_options = None
   _globals['_ACCOUNTS'].methods_by_name['ListSessions']._serialized_options = b'\212\265\030\t\022\005\001\002\003\004\005 \001\202\323\344\223\002\035\"\030/api/v1/account/sessions:\001*'
   _globals['_ACCOUNTS'].methods_by_name['EndSessions']._loaded_options = None
   _globals['_ACCOUNTS'].methods_by_name['EndSessions']._serialized_options = b'\212\265\030\007\022\005\001\002\003\004\005\202\323\344\223\002!\"\034/api/v1/account/sessions/end:\001*'
+  _globals['_ACCOUNTS'].methods_by_name['GetSecondFactor']._loaded_options = None
+  _globals['_ACCOUNTS'].methods_by_name['GetSecondFactor']._serialized_options = b'\212\265\030\013\022\005\001\002\003\004\005 \0010\001\202\323\344\223\002\037\022\035/api/v1/account/second-factor'
+  _globals['_ACCOUNTS'].methods_by_name['BeginSecondFactor']._loaded_options = None
+  _globals['_ACCOUNTS'].methods_by_name['BeginSecondFactor']._serialized_options = b'\212\265\030\n\022\005\001\002\003\004\005*\001\026\202\323\344\223\002\"\"\035/api/v1/account/second-factor:\001*'
+  _globals['_ACCOUNTS'].methods_by_name['ConfirmSecondFactor']._loaded_options = None
+  _globals['_ACCOUNTS'].methods_by_name['ConfirmSecondFactor']._serialized_options = b'\212\265\030\013\022\005\001\002\003\004\005*\002\0261\202\323\344\223\002*\"%/api/v1/account/second-factor/confirm:\001*'
+  _globals['_ACCOUNTS'].methods_by_name['EndSecondFactor']._loaded_options = None
+  _globals['_ACCOUNTS'].methods_by_name['EndSecondFactor']._serialized_options = b'\212\265\030\n\022\005\001\002\003\004\005*\0011\202\323\344\223\002&\"!/api/v1/account/second-factor/end:\001*'
   _globals['_CHANGEPASSWORDREQUEST']._serialized_start=189
   _globals['_CHANGEPASSWORDREQUEST']._serialized_end=328
   _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=330
@@ -69,6 +87,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENDSESSIONSREQUEST']._serialized_end=723
   _globals['_ENDSESSIONSRESPONSE']._serialized_start=725
   _globals['_ENDSESSIONSRESPONSE']._serialized_end=761
-  _globals['_ACCOUNTS']._serialized_start=764
-  _globals['_ACCOUNTS']._serialized_end=1230
+  _globals['_GETSECONDFACTORREQUEST']._serialized_start=763
+  _globals['_GETSECONDFACTORREQUEST']._serialized_end=787
+  _globals['_SECONDFACTOR']._serialized_start=789
+  _globals['_SECONDFACTOR']._serialized_end=882
+  _globals['_BEGINSECONDFACTORREQUEST']._serialized_start=884
+  _globals['_BEGINSECONDFACTORREQUEST']._serialized_end=930
+  _globals['_BEGINSECONDFACTORRESPONSE']._serialized_start=933
+  _globals['_BEGINSECONDFACTORRESPONSE']._serialized_end=1096
+  _globals['_CONFIRMSECONDFACTORREQUEST']._serialized_start=1098
+  _globals['_CONFIRMSECONDFACTORREQUEST']._serialized_end=1174
+  _globals['_CONFIRMSECONDFACTORRESPONSE']._serialized_start=1176
+  _globals['_CONFIRMSECONDFACTORRESPONSE']._serialized_end=1248
+  _globals['_ENDSECONDFACTORREQUEST']._serialized_start=1250
+  _globals['_ENDSECONDFACTORREQUEST']._serialized_end=1324
+  _globals['_ACCOUNTS']._serialized_start=1327
+  _globals['_ACCOUNTS']._serialized_end=2460
 # @@protoc_insertion_point(module_scope)

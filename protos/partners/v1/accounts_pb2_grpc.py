@@ -50,6 +50,26 @@ class AccountsStub:
                 request_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.EndSessionsRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.EndSessionsResponse.FromString,
                 _registered_method=True)
+        self.GetSecondFactor = channel.unary_unary(
+                '/enlace.partners.v1.Accounts/GetSecondFactor',
+                request_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.GetSecondFactorRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.SecondFactor.FromString,
+                _registered_method=True)
+        self.BeginSecondFactor = channel.unary_unary(
+                '/enlace.partners.v1.Accounts/BeginSecondFactor',
+                request_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.BeginSecondFactorRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.BeginSecondFactorResponse.FromString,
+                _registered_method=True)
+        self.ConfirmSecondFactor = channel.unary_unary(
+                '/enlace.partners.v1.Accounts/ConfirmSecondFactor',
+                request_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ConfirmSecondFactorRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ConfirmSecondFactorResponse.FromString,
+                _registered_method=True)
+        self.EndSecondFactor = channel.unary_unary(
+                '/enlace.partners.v1.Accounts/EndSecondFactor',
+                request_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.EndSecondFactorRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.SecondFactor.FromString,
+                _registered_method=True)
 
 
 class AccountsServicer:
@@ -79,6 +99,36 @@ class AccountsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSecondFactor(self, request, context):
+        """Tells whether signing in asks for a code of an app, too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BeginSecondFactor(self, request, context):
+        """Makes the secret by which an app makes codes (TOTP, RFC 6238: SHA-1, six digits, 30 seconds); it is shown in this answer only, and asks for nothing before
+        ConfirmSecondFactor. Begun again, the one before is good for nothing. illegal_transition: one is in use, end it first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmSecondFactor(self, request, context):
+        """Takes it into use by a first code, and answers ten codes for the day on which the app is gone; they are shown in this answer only, and each is good once.
+        From then on signing in asks for a code. Refused by field: `wrong`. illegal_transition: none was begun. too_many_attempts: RetryInfo says when.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndSecondFactor(self, request, context):
+        """Ends its use: signing in asks for the password alone. Refused by field: `wrong`, the password is another one. too_many_attempts: RetryInfo says when.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccountsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +146,26 @@ def add_AccountsServicer_to_server(servicer, server):
                     servicer.EndSessions,
                     request_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.EndSessionsRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.EndSessionsResponse.SerializeToString,
+            ),
+            'GetSecondFactor': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSecondFactor,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.GetSecondFactorRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.SecondFactor.SerializeToString,
+            ),
+            'BeginSecondFactor': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginSecondFactor,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.BeginSecondFactorRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.BeginSecondFactorResponse.SerializeToString,
+            ),
+            'ConfirmSecondFactor': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmSecondFactor,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ConfirmSecondFactorRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ConfirmSecondFactorResponse.SerializeToString,
+            ),
+            'EndSecondFactor': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndSecondFactor,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.EndSecondFactorRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.SecondFactor.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -180,6 +250,114 @@ class Accounts:
             '/enlace.partners.v1.Accounts/EndSessions',
             protos_dot_partners_dot_v1_dot_accounts__pb2.EndSessionsRequest.SerializeToString,
             protos_dot_partners_dot_v1_dot_accounts__pb2.EndSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSecondFactor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Accounts/GetSecondFactor',
+            protos_dot_partners_dot_v1_dot_accounts__pb2.GetSecondFactorRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_accounts__pb2.SecondFactor.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginSecondFactor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Accounts/BeginSecondFactor',
+            protos_dot_partners_dot_v1_dot_accounts__pb2.BeginSecondFactorRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_accounts__pb2.BeginSecondFactorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmSecondFactor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Accounts/ConfirmSecondFactor',
+            protos_dot_partners_dot_v1_dot_accounts__pb2.ConfirmSecondFactorRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_accounts__pb2.ConfirmSecondFactorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndSecondFactor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Accounts/EndSecondFactor',
+            protos_dot_partners_dot_v1_dot_accounts__pb2.EndSecondFactorRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_accounts__pb2.SecondFactor.FromString,
             options,
             channel_credentials,
             insecure,

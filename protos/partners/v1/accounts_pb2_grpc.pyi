@@ -43,6 +43,18 @@ class AccountsStub:
     """Ends one session of whoever asks, or all but the one that is named: they get no token from then on, and those they have end within five seconds. One that
     has ended, and one that was never hers, change nothing.
     """
+    GetSecondFactor: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.GetSecondFactorRequest, _accounts_pb2.SecondFactor]
+    """Tells whether signing in asks for a code of an app, too."""
+    BeginSecondFactor: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BeginSecondFactorRequest, _accounts_pb2.BeginSecondFactorResponse]
+    """Makes the secret by which an app makes codes (TOTP, RFC 6238: SHA-1, six digits, 30 seconds); it is shown in this answer only, and asks for nothing before
+    ConfirmSecondFactor. Begun again, the one before is good for nothing. illegal_transition: one is in use, end it first.
+    """
+    ConfirmSecondFactor: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ConfirmSecondFactorRequest, _accounts_pb2.ConfirmSecondFactorResponse]
+    """Takes it into use by a first code, and answers ten codes for the day on which the app is gone; they are shown in this answer only, and each is good once.
+    From then on signing in asks for a code. Refused by field: `wrong`. illegal_transition: none was begun. too_many_attempts: RetryInfo says when.
+    """
+    EndSecondFactor: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.EndSecondFactorRequest, _accounts_pb2.SecondFactor]
+    """Ends its use: signing in asks for the password alone. Refused by field: `wrong`, the password is another one. too_many_attempts: RetryInfo says when."""
 
 @_typing.type_check_only
 class AccountsAsyncStub(AccountsStub):
@@ -59,6 +71,18 @@ class AccountsAsyncStub(AccountsStub):
     """Ends one session of whoever asks, or all but the one that is named: they get no token from then on, and those they have end within five seconds. One that
     has ended, and one that was never hers, change nothing.
     """
+    GetSecondFactor: _aio.UnaryUnaryMultiCallable[_accounts_pb2.GetSecondFactorRequest, _accounts_pb2.SecondFactor]  # type: ignore[assignment]
+    """Tells whether signing in asks for a code of an app, too."""
+    BeginSecondFactor: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BeginSecondFactorRequest, _accounts_pb2.BeginSecondFactorResponse]  # type: ignore[assignment]
+    """Makes the secret by which an app makes codes (TOTP, RFC 6238: SHA-1, six digits, 30 seconds); it is shown in this answer only, and asks for nothing before
+    ConfirmSecondFactor. Begun again, the one before is good for nothing. illegal_transition: one is in use, end it first.
+    """
+    ConfirmSecondFactor: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ConfirmSecondFactorRequest, _accounts_pb2.ConfirmSecondFactorResponse]  # type: ignore[assignment]
+    """Takes it into use by a first code, and answers ten codes for the day on which the app is gone; they are shown in this answer only, and each is good once.
+    From then on signing in asks for a code. Refused by field: `wrong`. illegal_transition: none was begun. too_many_attempts: RetryInfo says when.
+    """
+    EndSecondFactor: _aio.UnaryUnaryMultiCallable[_accounts_pb2.EndSecondFactorRequest, _accounts_pb2.SecondFactor]  # type: ignore[assignment]
+    """Ends its use: signing in asks for the password alone. Refused by field: `wrong`, the password is another one. too_many_attempts: RetryInfo says when."""
 
 class AccountsServicer(metaclass=_abc_1.ABCMeta):
     """The usual refusals: protos/README.md."""
@@ -90,5 +114,41 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         """Ends one session of whoever asks, or all but the one that is named: they get no token from then on, and those they have end within five seconds. One that
         has ended, and one that was never hers, change nothing.
         """
+
+    @_abc_1.abstractmethod
+    def GetSecondFactor(
+        self,
+        request: _accounts_pb2.GetSecondFactorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounts_pb2.SecondFactor, _abc.Awaitable[_accounts_pb2.SecondFactor]]:
+        """Tells whether signing in asks for a code of an app, too."""
+
+    @_abc_1.abstractmethod
+    def BeginSecondFactor(
+        self,
+        request: _accounts_pb2.BeginSecondFactorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounts_pb2.BeginSecondFactorResponse, _abc.Awaitable[_accounts_pb2.BeginSecondFactorResponse]]:
+        """Makes the secret by which an app makes codes (TOTP, RFC 6238: SHA-1, six digits, 30 seconds); it is shown in this answer only, and asks for nothing before
+        ConfirmSecondFactor. Begun again, the one before is good for nothing. illegal_transition: one is in use, end it first.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmSecondFactor(
+        self,
+        request: _accounts_pb2.ConfirmSecondFactorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounts_pb2.ConfirmSecondFactorResponse, _abc.Awaitable[_accounts_pb2.ConfirmSecondFactorResponse]]:
+        """Takes it into use by a first code, and answers ten codes for the day on which the app is gone; they are shown in this answer only, and each is good once.
+        From then on signing in asks for a code. Refused by field: `wrong`. illegal_transition: none was begun. too_many_attempts: RetryInfo says when.
+        """
+
+    @_abc_1.abstractmethod
+    def EndSecondFactor(
+        self,
+        request: _accounts_pb2.EndSecondFactorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounts_pb2.SecondFactor, _abc.Awaitable[_accounts_pb2.SecondFactor]]:
+        """Ends its use: signing in asks for the password alone. Refused by field: `wrong`, the password is another one. too_many_attempts: RetryInfo says when."""
 
 def add_AccountsServicer_to_server(servicer: AccountsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -34,13 +34,23 @@ from services.partners.usecases.services import (
     take_places,
     update_service,
 )
-from services.partners.usecases.sessions import OF_AN_ACCOUNT, OF_AN_ADDRESS, end_session, from_api_key, from_session, sign_in
+from services.partners.usecases.sessions import (
+    OF_AN_ACCOUNT,
+    OF_AN_ADDRESS,
+    Proven,
+    end_session,
+    finish_sign_in,
+    from_api_key,
+    from_session,
+    sign_in,
+)
 from services.partners.usecases.standing import check_standing
 from services.partners.usecases.workers import create_worker, list_workers, suspend_worker
 
 __all__ = [
     "OF_AN_ACCOUNT",
     "OF_AN_ADDRESS",
+    "Proven",
     "accept_invitation",
     "approve_organization",
     "batch_get",
@@ -57,6 +67,7 @@ __all__ = [
     "drop_change",
     "end_session",
     "end_sessions",
+    "finish_sign_in",
     "from_api_key",
     "from_session",
     "get_organization",

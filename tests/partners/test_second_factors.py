@@ -5,13 +5,19 @@ from __future__ import annotations
 import base64
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
+from chassis.rotation import DEAD_LETTERS, remaining, rewrap
+from chassis.sealing import Keyring
+from chassis.tokens import SYSTEM
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2
+from services.partners.__main__ import SEALED
 from services.partners.domain.second_factor import SecondFactor
 from services.partners.domain.worker import Role
+from services.partners.store import second_factors
 from tests.builders import NOON
 from tests.partners.scene import PASSWORD, Scene, Stubs, refused
 from tests.partners.test_accounts import entered
@@ -164,3 +170,14 @@ def test_an_account_that_is_suspended_in_between_is_not_entered(member: Scene) -
     member.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
     with refused(*FAILED):
         finish(member, challenge, app.code())
+
+
+def test_its_secret_is_wrapped_by_the_next_key_of_the_service_and_opens_as_before(member: Scene) -> None:
+    me, _secret = entered(member)
+    made = me.BeginSecondFactor(pb.BeginSecondFactorRequest())
+    worker_id = member.rows("SELECT worker_id FROM second_factors")[0]["worker_id"]
+    both = Keyring(member.sealing_key, lambda: {0: AESGCM(member.sealing_key), 1: AESGCM(b"1" * 32)})
+    assert rewrap(member.database, both, [DEAD_LETTERS, *SEALED]) == (1, 0)
+    with member.database.transaction(SYSTEM) as tx:
+        assert remaining(tx, both, SEALED) == 0
+        assert second_factors.secret(tx, both, worker_id) == base64.b32decode(made.secret)

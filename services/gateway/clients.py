@@ -26,7 +26,7 @@ from grpc_status import rpc_status
 
 from chassis import errors
 from protos.notifications.v1 import notifications_pb2, notifications_pb2_grpc
-from protos.partners.v1 import directory_pb2, directory_pb2_grpc, members_pb2, members_pb2_grpc
+from protos.partners.v1 import accounts_pb2, accounts_pb2_grpc, directory_pb2, directory_pb2_grpc, members_pb2, members_pb2_grpc
 from protos.referrals.v1 import (
     advice_pb2,
     advice_pb2_grpc,
@@ -62,6 +62,7 @@ AUDIENCES = tuple(f"enlace.{name}" for name in NAMES)  # of caller tokens: each 
 FILES = (
     directory_pb2.DESCRIPTOR,
     members_pb2.DESCRIPTOR,
+    accounts_pb2.DESCRIPTOR,
     referrals_pb2.DESCRIPTOR,
     people_pb2.DESCRIPTOR,
     contacts_pb2.DESCRIPTOR,
@@ -263,6 +264,7 @@ class Clients:
         }
         self.directory = directory_pb2_grpc.DirectoryStub(asked["partners"])
         self.members = members_pb2_grpc.MembersStub(asked["partners"])
+        self.accounts = accounts_pb2_grpc.AccountsStub(asked["partners"])
         self.tokens = members_pb2_grpc.TokensStub(asked["partners"])
         self.referrals = referrals_pb2_grpc.ReferralsStub(asked["referrals"])
         self.statistics = referrals_pb2_grpc.StatisticsStub(asked["referrals"])

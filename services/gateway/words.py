@@ -129,7 +129,7 @@ def spelled(reference: str) -> str:
 
 def qr(code: str) -> str:
     """An opaque code as a QR symbol, for paper: inline SVG (modules only, nothing of the code as text), correction M, a quiet zone of four modules (ISO/IEC 18004)."""
-    return str(segno.make(code, micro=False, error="m").svg_inline(scale=4, border=4, svgclass="qr", lineclass=None))
+    return str(segno.make(code, micro=False, error="m").svg_inline(scale=4, border=4, svgclass="qr", lineclass=None, light="#fff"))
 
 
 def department(subdivision: str) -> str:

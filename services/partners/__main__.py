@@ -13,6 +13,7 @@ from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database
 from chassis.errors import Invalid, Refusal
+from chassis.rotation import Sealed
 from chassis.sealing import Keyring
 from chassis.subscriber import Subscriber
 from chassis.tokens import LEEWAY, LIFETIME, SYSTEM, Issuer
@@ -113,7 +114,9 @@ def rotate_token_keys() -> None:
     click.echo(f"tokens are signed by {newest}")
 
 
-commands.add_to(main, NAME, config.load, KEYS, MIGRATIONS)
+SEALED = (Sealed("second_factors", "secret", ("worker_id",), "second_factors/{0}/secret"),)
+
+commands.add_to(main, NAME, config.load, KEYS, MIGRATIONS, SEALED)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from services.gateway.session import Exchange
 STUBS = (
     "directory",
     "members",
+    "accounts",
     "tokens",
     "referrals",
     "statistics",

@@ -21,6 +21,7 @@ FIELDS = re.compile(
     r"too_long of service_ids|required of (day_code|hour_code)|"
     r"(required|out_of_range|not_in_order) of (deadlines|acknowledge|decide|first_contact|silence|close)|"
     r"not_translated of lines|required of (lines|title)|repeated of receipt_id|"  # an advice card is said in three languages; of blanks nothing is left
+    r"wrong of (code|password)|too_easy of (new_)?password|"  # which is right nobody tells
     r"[a-z_]+ of text|required of (urgency|explained_codes|assent_code|note|credential)"
 )
 

@@ -11,12 +11,13 @@ from flask.testing import FlaskClient
 
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import i18n, pictures, vocabulary, words
 from tests.builders import NOON
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in
+from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
 
 SENDER, RECEIVER = "a" * 32, "b" * 32
 
@@ -208,3 +209,17 @@ def test_no_number_of_a_page_is_looked_for_among_all_that_is_over(played: Played
     filters = [request.filter for rpc, request, _ in played.asked if rpc == "CountReferrals"]
     assert len(filters) == 6
     assert all(asked.live or asked.pressing or asked.waiting_for_me for asked in filters)
+
+
+def test_an_emergency_access_that_nobody_has_reviewed_stands_on_the_board_and_its_notice_leads_there(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
+    opened = em.Emergency(id="e" * 32, organization_id=RECEIVER, reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK)
+    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(emergencies=[opened])
+    coordinator = enter(pages(played).test_client())
+    page = coordinator.get("/board").text
+    assert 'href="/emergencies/' + "e" * 32 in page
+    assert played.last("ListEmergencies").waiting
+    said = {"form_token": token_of(page), "request_id": "one", "kind": "emergency_opened"}
+    assert coordinator.post(f"/inbox/{ID}/read", data=said).location == "/board"

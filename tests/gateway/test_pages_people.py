@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import errors
+from protos.notifications.v1 import notifications_pb2 as n
 from protos.referrals.v1 import people_pb2 as p
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, token_of
@@ -99,3 +100,18 @@ def test_who_looked_is_there_to_its_end_and_asking_for_it_is_no_look(played: Pla
     assert "Casa Puentes" in page
     assert played.last("ListReadings").page_token == "older"
     assert "GetPerson" not in [rpc for rpc, _, _ in played.asked[before:]]
+
+
+def test_a_decision_that_waits_for_another_person_leads_to_it(client: FlaskClient, played: PlayedServices) -> None:
+    waits = p.Receipt(id="c" * 32, giver_code=p.GIVER_BEST_INTEREST)
+    waits.create_time.FromSeconds(1_774_000_000)
+    played.answers["ListProposedReceipts"] = p.ListReceiptsResponse(receipts=[waits])
+    page = client.get("/people").text
+    assert "/people/receipts/" + "c" * 32 in page
+    message = n.Message(id=ID, kind="receipt_proposed", text="Una decisión espera.")
+    message.create_time.FromSeconds(1_774_000_000)
+    played.answers["ListMessages"] = n.ListMessagesResponse(messages=[message])
+    notices = client.get("/inbox").text
+    assert 'value="receipt_proposed"' in notices
+    said = {"form_token": token_of(notices), "request_id": "one", "kind": "receipt_proposed"}
+    assert client.post(f"/inbox/{ID}/read", data=said).location == "/people"

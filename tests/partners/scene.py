@@ -21,7 +21,7 @@ from chassis.rpc import Server
 from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
 from chassis.wire import PageTokens
-from protos.partners.v1 import directory_pb2_grpc, members_pb2_grpc
+from protos.partners.v1 import accounts_pb2_grpc, directory_pb2_grpc, members_pb2_grpc
 from services.partners import usecases
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationType
 from services.partners.domain.service import Capacity, Eligibility, Intake, Service, ServiceEntry
@@ -68,7 +68,12 @@ class Stubs:
 
     def __init__(self, channel: grpc.Channel, token: Callable[[], str] | None = None) -> None:
         self._token = token
-        self._stubs = directory_pb2_grpc.DirectoryStub(channel), members_pb2_grpc.MembersStub(channel), members_pb2_grpc.TokensStub(channel)
+        self._stubs = (
+            directory_pb2_grpc.DirectoryStub(channel),
+            members_pb2_grpc.MembersStub(channel),
+            members_pb2_grpc.TokensStub(channel),
+            accounts_pb2_grpc.AccountsStub(channel),
+        )
 
     @property
     def metadata(self) -> list[tuple[str, str]]:
@@ -88,7 +93,8 @@ class Scene:
         self.clock = SettableClock(NOON)
         self.database = Database(self._place.url, max_size=12)
         self.database.open()
-        keyring = Keyring(keys.secret(folder, "sealing.partners"))
+        self.sealing_key = keys.secret(folder, "sealing.partners")
+        keyring = Keyring(self.sealing_key)
         self.pages = PageTokens(keyring)
         self.mail = Keyring(keys.secret(folder, "mail"))
         self.issuer = Issuer(keys.signing(folder, "tokens"), self.clock)

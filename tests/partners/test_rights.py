@@ -4,13 +4,17 @@ from typing import Any
 
 import pytest
 
-from protos.partners.v1 import directory_pb2, members_pb2
+from protos.partners.v1 import accounts_pb2, directory_pb2, members_pb2
 from services.partners.domain.worker import Role
 from tests import rights_table
 from tests.partners.scene import Scene
 from tests.rights_table import SCOPES
 
-SERVICES = [service for file in (directory_pb2.DESCRIPTOR, members_pb2.DESCRIPTOR) for service in file.services_by_name.values()]
+SERVICES = [
+    service
+    for file in (directory_pb2.DESCRIPTOR, members_pb2.DESCRIPTOR, accounts_pb2.DESCRIPTOR)
+    for service in file.services_by_name.values()
+]
 
 
 @pytest.mark.parametrize("descriptor", SERVICES, ids=lambda found: found.name)

@@ -271,3 +271,20 @@ def test_who_is_no_party_can_not_ask_for_what_became_of_a_person(story: Story, s
     asked.filter.box = pb.BOX_MINE
     for client in (story.ngo, story.shelter):
         assert [referral.id for referral in client.ListReferrals(asked).referrals] == [sent.id]
+
+
+def test_what_waits_for_a_second_person_is_listed_for_the_organisation_until_somebody_decides(story: Story, service: Service) -> None:
+    def waiting(client: Client) -> set[str]:
+        return {receipt.id for receipt in client.ListProposedReceipts(people_pb2.ListProposedReceiptsRequest()).receipts}
+
+    kept, withdrawn, over = (story.receipt(story.child().id, giver="best_interest", assent_code="given") for _ in range(3))
+    manager = service.as_("ngo", "MANAGER")
+    assert waiting(story.ngo) & {kept.id, withdrawn.id, over.id} == waiting(manager) & {kept.id, withdrawn.id, over.id} != set()
+    assert {kept.id, withdrawn.id, over.id} <= waiting(story.ngo)
+    for stranger in (story.shelter, service.as_("hotline", "OPERATOR")):
+        assert not waiting(stranger) & {kept.id, withdrawn.id, over.id}, "the recipient is told when it stands"
+    manager.ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=kept.id))
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=withdrawn.id))
+    assert waiting(story.ngo) & {kept.id, withdrawn.id, over.id} == {over.id}
+    service.clock.advance(timedelta(days=91))
+    assert not waiting(story.ngo) & {over.id}

@@ -650,10 +650,15 @@ class SignInResponse(_message.Message):
     WORKER_FIELD_NUMBER: _builtins.int
     ORGANIZATION_NAME_FIELD_NUMBER: _builtins.int
     ORGANIZATION_FIELD_NUMBER: _builtins.int
+    CHALLENGE_FIELD_NUMBER: _builtins.int
     session_secret: _builtins.str
-    """What the session is exchanged with: keep it as you keep a password."""
+    """What the session is exchanged with: keep it as you keep a password. Absent: a code is asked for, see `challenge`."""
     organization_name: _builtins.str
     """Where she works."""
+    challenge: _builtins.str
+    """The password is right, and the account asks for a code of an app, too: with this, and the code, FinishSignIn opens the session. Five minutes, and nothing
+    else is answered until then.
+    """
     @_builtins.property
     def tokens(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """One caller token (JWT) a service: enlace.partners, enlace.referrals, enlace.notifications."""
@@ -679,14 +684,39 @@ class SignInResponse(_message.Message):
         worker: Global___Worker | None = ...,
         organization_name: _builtins.str = ...,
         organization: Global___OrganizationRef | None = ...,
+        challenge: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["organization", b"organization", "token_expire_time", b"token_expire_time", "worker", b"worker"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization", b"organization", "organization_name", b"organization_name", "session_secret", b"session_secret", "token_expire_time", b"token_expire_time", "tokens", b"tokens", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "organization", b"organization", "organization_name", b"organization_name", "session_secret", b"session_secret", "token_expire_time", b"token_expire_time", "tokens", b"tokens", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SignInResponse: _TypeAlias = SignInResponse  # noqa: Y015
+
+@_typing.final
+class FinishSignInRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHALLENGE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    challenge: _builtins.str
+    """What SignIn answered."""
+    code: _builtins.str
+    """What the app shows, or one of the codes for the day on which it is gone."""
+    def __init__(
+        self,
+        *,
+        challenge: _builtins.str = ...,
+        code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "code", b"code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinishSignInRequest: _TypeAlias = FinishSignInRequest  # noqa: Y015
 
 @_typing.final
 class OrganizationRef(_message.Message):

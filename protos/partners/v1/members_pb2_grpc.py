@@ -576,6 +576,11 @@ class TokensStub:
                 request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInResponse.FromString,
                 _registered_method=True)
+        self.FinishSignIn = channel.unary_unary(
+                '/enlace.partners.v1.Tokens/FinishSignIn',
+                request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.FinishSignInRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInResponse.FromString,
+                _registered_method=True)
         self.IssueToken = channel.unary_unary(
                 '/enlace.partners.v1.Tokens/IssueToken',
                 request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.IssueTokenRequest.SerializeToString,
@@ -604,6 +609,15 @@ class TokensServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FinishSignIn(self, request, context):
+        """Opens the session of an account that asks for a code, too.
+        sign_in_failed: the same for a wrong code, one that was used before, and a challenge that is used or too old.
+        too_many_attempts: RetryInfo says when.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def IssueToken(self, request, context):
         """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, which live three seconds, so that what is revoked ends
         with them; exchange anew every two while you work. A service refuses an old one (UNAUTHENTICATED token_expired, before any effect) and one of
@@ -626,6 +640,11 @@ def add_TokensServicer_to_server(servicer, server):
             'SignIn': grpc.unary_unary_rpc_method_handler(
                     servicer.SignIn,
                     request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInResponse.SerializeToString,
+            ),
+            'FinishSignIn': grpc.unary_unary_rpc_method_handler(
+                    servicer.FinishSignIn,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.FinishSignInRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInResponse.SerializeToString,
             ),
             'IssueToken': grpc.unary_unary_rpc_method_handler(
@@ -666,6 +685,33 @@ class Tokens:
             target,
             '/enlace.partners.v1.Tokens/SignIn',
             protos_dot_partners_dot_v1_dot_members__pb2.SignInRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_members__pb2.SignInResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FinishSignIn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Tokens/FinishSignIn',
+            protos_dot_partners_dot_v1_dot_members__pb2.FinishSignInRequest.SerializeToString,
             protos_dot_partners_dot_v1_dot_members__pb2.SignInResponse.FromString,
             options,
             channel_credentials,

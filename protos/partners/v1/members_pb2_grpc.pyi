@@ -267,6 +267,11 @@ class TokensStub:
     address` and `client-device` (a secret that the device keeps, at most 100 characters) say where somebody comes from; without them only the
     e-mail's count holds.
     """
+    FinishSignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.FinishSignInRequest, _members_pb2.SignInResponse]
+    """Opens the session of an account that asks for a code, too.
+    sign_in_failed: the same for a wrong code, one that was used before, and a challenge that is used or too old.
+    too_many_attempts: RetryInfo says when.
+    """
     IssueToken: _grpc.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]
     """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, which live three seconds, so that what is revoked ends
     with them; exchange anew every two while you work. A service refuses an old one (UNAUTHENTICATED token_expired, before any effect) and one of
@@ -287,6 +292,11 @@ class TokensAsyncStub(TokensStub):
     Wrong passwords count against the e-mail and against the address. Who was right once from a device is counted apart there: metadata `client-
     address` and `client-device` (a secret that the device keeps, at most 100 characters) say where somebody comes from; without them only the
     e-mail's count holds.
+    """
+    FinishSignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.FinishSignInRequest, _members_pb2.SignInResponse]  # type: ignore[assignment]
+    """Opens the session of an account that asks for a code, too.
+    sign_in_failed: the same for a wrong code, one that was used before, and a challenge that is used or too old.
+    too_many_attempts: RetryInfo says when.
     """
     IssueToken: _aio.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]  # type: ignore[assignment]
     """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, which live three seconds, so that what is revoked ends
@@ -311,6 +321,17 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         Wrong passwords count against the e-mail and against the address. Who was right once from a device is counted apart there: metadata `client-
         address` and `client-device` (a secret that the device keeps, at most 100 characters) say where somebody comes from; without them only the
         e-mail's count holds.
+        """
+
+    @_abc_1.abstractmethod
+    def FinishSignIn(
+        self,
+        request: _members_pb2.FinishSignInRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_members_pb2.SignInResponse, _abc.Awaitable[_members_pb2.SignInResponse]]:
+        """Opens the session of an account that asks for a code, too.
+        sign_in_failed: the same for a wrong code, one that was used before, and a challenge that is used or too old.
+        too_many_attempts: RetryInfo says when.
         """
 
     @_abc_1.abstractmethod

@@ -857,6 +857,21 @@ class ListReceiptsResponse(_message.Message):
 Global___ListReceiptsResponse: _TypeAlias = ListReceiptsResponse  # noqa: Y015
 
 @_typing.final
+class ListProposedReceiptsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProposedReceiptsRequest: _TypeAlias = ListProposedReceiptsRequest  # noqa: Y015
+
+@_typing.final
 class GetReceiptRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

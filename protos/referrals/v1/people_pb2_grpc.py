@@ -95,6 +95,11 @@ class PeopleStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListReceiptsRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListReceiptsResponse.FromString,
                 _registered_method=True)
+        self.ListProposedReceipts = channel.unary_unary(
+                '/enlace.referrals.v1.People/ListProposedReceipts',
+                request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListProposedReceiptsRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListReceiptsResponse.FromString,
+                _registered_method=True)
         self.GetReceipt = channel.unary_unary(
                 '/enlace.referrals.v1.People/GetReceipt',
                 request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.GetReceiptRequest.SerializeToString,
@@ -211,6 +216,14 @@ class PeopleServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListProposedReceipts(self, request, context):
+        """Lists the decisions in a child's best interest that wait for a second person of your organisation, the oldest first, never more than 100: ConfirmReceipt
+        confirms one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetReceipt(self, request, context):
         """Returns one receipt, signed. The file's organisation or the recipient.
         """
@@ -294,6 +307,11 @@ def add_PeopleServicer_to_server(servicer, server):
             'ListReceipts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListReceipts,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListReceiptsRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListReceiptsResponse.SerializeToString,
+            ),
+            'ListProposedReceipts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProposedReceipts,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListProposedReceiptsRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListReceiptsResponse.SerializeToString,
             ),
             'GetReceipt': grpc.unary_unary_rpc_method_handler(
@@ -636,6 +654,33 @@ class People:
             target,
             '/enlace.referrals.v1.People/ListReceipts',
             protos_dot_referrals_dot_v1_dot_people__pb2.ListReceiptsRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_people__pb2.ListReceiptsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProposedReceipts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.People/ListProposedReceipts',
+            protos_dot_referrals_dot_v1_dot_people__pb2.ListProposedReceiptsRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_people__pb2.ListReceiptsResponse.FromString,
             options,
             channel_credentials,

@@ -74,6 +74,10 @@ class PeopleStub:
     """Lists the receipts of a person, newest first; with referral_id those on which this referral of hers could stand now: SendReferral and
     AttachConsent would take them. The file's organisation; a recipient sees its own.
     """
+    ListProposedReceipts: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListProposedReceiptsRequest, _people_pb2.ListReceiptsResponse]
+    """Lists the decisions in a child's best interest that wait for a second person of your organisation, the oldest first, never more than 100: ConfirmReceipt
+    confirms one.
+    """
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.GetReceiptRequest, _people_pb2.Receipt]
     """Returns one receipt, signed. The file's organisation or the recipient."""
     WithdrawReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.WithdrawReceiptRequest, _people_pb2.Receipt]
@@ -128,6 +132,10 @@ class PeopleAsyncStub(PeopleStub):
     ListReceipts: _aio.UnaryUnaryMultiCallable[_people_pb2.ListReceiptsRequest, _people_pb2.ListReceiptsResponse]  # type: ignore[assignment]
     """Lists the receipts of a person, newest first; with referral_id those on which this referral of hers could stand now: SendReferral and
     AttachConsent would take them. The file's organisation; a recipient sees its own.
+    """
+    ListProposedReceipts: _aio.UnaryUnaryMultiCallable[_people_pb2.ListProposedReceiptsRequest, _people_pb2.ListReceiptsResponse]  # type: ignore[assignment]
+    """Lists the decisions in a child's best interest that wait for a second person of your organisation, the oldest first, never more than 100: ConfirmReceipt
+    confirms one.
     """
     GetReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.GetReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
     """Returns one receipt, signed. The file's organisation or the recipient."""
@@ -252,6 +260,16 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_people_pb2.ListReceiptsResponse, _abc.Awaitable[_people_pb2.ListReceiptsResponse]]:
         """Lists the receipts of a person, newest first; with referral_id those on which this referral of hers could stand now: SendReferral and
         AttachConsent would take them. The file's organisation; a recipient sees its own.
+        """
+
+    @_abc_1.abstractmethod
+    def ListProposedReceipts(
+        self,
+        request: _people_pb2.ListProposedReceiptsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_people_pb2.ListReceiptsResponse, _abc.Awaitable[_people_pb2.ListReceiptsResponse]]:
+        """Lists the decisions in a child's best interest that wait for a second person of your organisation, the oldest first, never more than 100: ConfirmReceipt
+        confirms one.
         """
 
     @_abc_1.abstractmethod

@@ -3,6 +3,7 @@
 from flask import Flask
 
 from services.gateway.pages import (
+    account,
     advice,
     audit,
     board,
@@ -43,6 +44,7 @@ NOUNS = (
     health,
     home,
     signin,
+    account,
     invitation,
     my_referral,
     today,

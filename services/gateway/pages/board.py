@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from flask import Blueprint, render_template, request
 
 from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, i18n, names, pictures
@@ -40,7 +41,8 @@ def board() -> str:
     now, needs = i18n.now(), pictures.heat(counts.unanswered)
     upcoming = due_between(now, now + AHEAD)
     known = names.names_of(answer.referrals)
-    known.organizations |= names.names(time.organization_id for time in times).organizations
+    opened = clients().emergencies.ListEmergencies(em.ListEmergenciesRequest(waiting=True, page_size=50)).emergencies
+    known.organizations |= names.names({*(time.organization_id for time in times), *(one.organization_id for one in opened)}).organizations
     probation = (
         clients()
         .directory.ListOrganizations(d.ListOrganizationsRequest(page_size=20, status=d.ORGANIZATION_STATUS_PROBATION))
@@ -52,6 +54,7 @@ def board() -> str:
         names=known,
         first=True,
         counts=counts,
+        emergencies=opened,
         running=sum(live.live_by_need_group.values()),
         needs=needs,
         map_=pictures.map_of(COUNTRY, dict(needs.by_department)),

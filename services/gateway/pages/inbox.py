@@ -12,8 +12,12 @@ blueprint = Blueprint("inbox", __name__)
 # Where what a message without a referral or an enquiry tells of is seen, by the roles that may go there.
 PLACES = {
     "erasure_proposed": (("erasures.listing", access.CARE),),
+    "receipt_proposed": (("people.listing", access.SENDERS),),
     "anomaly_noted": (("audit.show", access.AUDITORS),),
-} | dict.fromkeys(("emergency_opened", "emergency_review_overdue"), (("people.listing", access.SENDERS), ("audit.show", access.AUDITORS)))
+} | dict.fromkeys(
+    ("emergency_opened", "emergency_review_overdue"),
+    (("people.listing", access.SENDERS), ("board.board", access.NETWORK), ("audit.show", access.AUDITORS)),
+)
 
 
 @blueprint.get("/inbox")

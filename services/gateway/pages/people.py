@@ -21,7 +21,7 @@ blueprint = Blueprint("people", __name__)
 @blueprint.get("/people")
 @access.open_to(access.SENDERS, navigation=N_("Personas"))
 def listing() -> str:
-    """Codes only, below what waits for somebody here: erasures for a second person, and what was opened without a consent."""
+    """Codes only, below what waits for somebody here: erasures and decisions for a second person, and what was opened without a consent."""
     answer = clients().people.ListPeople(p.ListPeopleRequest(page_size=50, page_token=request.args.get("page", "")))
     waiting = clients().erasures.ListErasures(erasures_pb2.ListErasuresRequest()).erasures
     opened = clients().emergencies.ListEmergencies(em.ListEmergenciesRequest(waiting=True, page_size=50)).emergencies
@@ -31,6 +31,7 @@ def listing() -> str:
         people=answer.people,
         next_page=answer.next_page_token,
         erasures=waiting,
+        proposed=clients().people.ListProposedReceipts(p.ListProposedReceiptsRequest()).receipts,
         emergencies=urgent,
         names=names.names({one.organization_id for one in urgent}),
     )

@@ -6,7 +6,7 @@ from flask import Blueprint, current_app, g, make_response, redirect, render_tem
 from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted, Invalid, Unauthenticated
-from protos.partners.v1.members_pb2 import SignInRequest
+from protos.partners.v1.members_pb2 import FinishSignInRequest, SignInRequest, SignInResponse
 from services.gateway import access, i18n, kept, origin, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
@@ -46,16 +46,41 @@ def enter() -> Response | tuple[str, int]:
     except Exhausted as refusal:
         problem, status = words.wait(refusal.retry_after), 429
     else:
-        form = kept.opened(written, answer.worker.id) if written else None
-        response: Response = redirect(safe_target(target), 303)
-        if form is not None:
-            token = session.form_token_of(answer.session_secret, answer.worker.id)
-            response = make_response(render_template("kept.html", form=form, token=token))
-        language = request.args.get("lang", "")
-        session.set_cookie(response, answer.session_secret, language if language in i18n.LANGUAGES else "")
-        origin.remember(response, device)
-        return response
+        if answer.challenge:
+            return render_template("signin_code.html", to=target, kept=written, challenge=answer.challenge, problem=""), 200
+        return entered(answer, device)
     return render_template("signin.html", to=target, ended=None, problem=problem, email=email, kept=written), status
+
+
+@blueprint.post("/sign-in/code")
+@access.public
+def enter_code() -> Response | tuple[str, int]:
+    """Opens the session of an account that asks for a code, too."""
+    challenge, device = request.form.get("challenge", ""), origin.device()
+    try:
+        answer = clients().tokens.FinishSignIn(FinishSignInRequest(challenge=challenge, code=request.form.get("code", "").strip()))
+    except (Unauthenticated, Invalid):
+        problem, status = _("Ese código no sirve. Espere al siguiente y escríbalo; si pasaron cinco minutos, entre otra vez."), 401
+    except Exhausted as refusal:
+        problem, status = words.wait(refusal.retry_after), 429
+    else:
+        return entered(answer, device)
+    written, target = request.form.get("kept", ""), request.form.get("to", "")
+    return render_template("signin_code.html", to=target, kept=written, challenge=challenge, problem=problem), status
+
+
+def entered(answer: SignInResponse, device: str) -> Response:
+    """Where she wanted to go, or the form that she had written when her session ended; with the cookies of both."""
+    written = request.form.get("kept", "")
+    form = kept.opened(written, answer.worker.id) if written else None
+    response: Response = redirect(safe_target(request.form.get("to", "")), 303)
+    if form is not None:
+        token = session.form_token_of(answer.session_secret, answer.worker.id)
+        response = make_response(render_template("kept.html", form=form, token=token))
+    language = request.args.get("lang", "")
+    session.set_cookie(response, answer.session_secret, language if language in i18n.LANGUAGES else "")
+    origin.remember(response, device)
+    return response
 
 
 @blueprint.post("/sign-out")

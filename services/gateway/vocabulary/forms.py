@@ -6,6 +6,8 @@ TABLES: dict[str, dict[str, str]] = {
     "field": {
         "email": N_("Correo"),
         "password": N_("Contraseña"),
+        "new_password": N_("La nueva"),
+        "again": N_("La nueva, otra vez"),
         "token": N_("Código de la invitación"),
         "roles": N_("Tareas"),
         "need_code": N_("Qué ayuda necesita"),
@@ -82,6 +84,8 @@ TABLES: dict[str, dict[str, str]] = {
         "malformed": N_("no tiene la forma correcta; escríbalo otra vez"),
         "not_in_order": N_("lo más urgente no puede tener más tiempo, ni se responde antes de decir que ya la vieron"),
         "not_translated": N_("no tiene las mismas frases que en español"),
+        "wrong": N_("no es la contraseña"),
+        "too_easy": N_("es de las que se adivinan pronto; ponga cuatro palabras que no van juntas"),
         "too_short": N_("es demasiado corto; escriba más"),
     },
     "conflict": {

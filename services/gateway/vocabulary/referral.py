@@ -311,6 +311,7 @@ TABLES: dict[str, dict[str, str]] = {
         **{step: said.done for step, said in STEPS.items()},
         "receipt_confirmed": N_("Confirmado."),
         "saved": N_("Guardado."),
+        "password_changed": N_("Contraseña cambiada. Las otras sesiones están cerradas."),
         "opened": N_("Expediente abierto."),
         "receipt_withdrawn": N_("Consentimiento retirado. El acceso terminó."),
         "erasure_proposed": N_("Propuesto. Otra persona de su organización debe confirmarlo."),

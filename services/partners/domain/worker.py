@@ -94,14 +94,14 @@ def same_password(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
-def check_password(password: str) -> None:
-    """Refuses one that is too short to withstand guessing; there are no other rules, they only make passwords worse."""
+def check_password(password: str, path: str = "password") -> None:
+    """Refuses one that is too short to withstand guessing; there are no other rules, they only make passwords worse. `path` is how a refusal names it."""
     if not password:
-        raise Invalid(("password", "required"))
+        raise Invalid((path, "required"))
     if len(same_password(password)) < MIN_PASSWORD:
-        raise Invalid(("password", "too_short"))
+        raise Invalid((path, "too_short"))
     if len(password) > MAX_PASSWORD:
-        raise Invalid(("password", "too_long"))
+        raise Invalid((path, "too_long"))
 
 
 def session_lives(create_time: datetime, last_use_time: datetime, now: datetime) -> bool:

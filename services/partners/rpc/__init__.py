@@ -9,13 +9,13 @@ from chassis.rpc import Servicer
 from chassis.sealing import Keyring
 from chassis.tokens import Caller, Issuer, Verifier
 from chassis.wire import PageTokens
-from protos.partners.v1 import directory_pb2, members_pb2
+from protos.partners.v1 import accounts_pb2, directory_pb2, members_pb2
 from services.partners import usecases
-from services.partners.rpc import directory, members, tokens
+from services.partners.rpc import accounts, directory, members, tokens
 
 
 def servicers(database: Database, issuer: Issuer, verifier: Verifier, keyring: Keyring, mail: Keyring, clock: Clock) -> list[Servicer]:
-    """The three services of protos/partners/v1. `mail` seals what the notifications service is to bring to one mailbox."""
+    """The services of protos/partners/v1. `mail` seals what the notifications service is to bring to one mailbox."""
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
 
     def check_standing(tx: Transaction, caller: Caller) -> None:
@@ -35,6 +35,7 @@ def servicers(database: Database, issuer: Issuer, verifier: Verifier, keyring: K
         for descriptor, implementation in (
             (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(pages)),
             (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages)),
+            (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(database, keyring)),
             (members_pb2.DESCRIPTOR.services_by_name["Tokens"], tokens.Tokens(database, issuer, keyring)),
         )
     ]

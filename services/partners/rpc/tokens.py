@@ -13,6 +13,7 @@ from chassis.wire import number, timestamp
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases, wire
+from services.partners.usecases import second_factors
 
 AUDIENCES = ("enlace.partners", "enlace.referrals", "enlace.notifications")
 
@@ -22,7 +23,9 @@ class Tokens:
 
     def __init__(self, database: Database, issuer: Issuer, keyring: Keyring) -> None:
         self._issuer = issuer
+        self._keyring = keyring
         self._guesses = Guesses(database, keyring, "password", usecases.OF_AN_ACCOUNT, usecases.OF_AN_ADDRESS)
+        self._codes = Guesses(database, keyring, "code", second_factors.OF_A_CODE, second_factors.NO_ADDRESS)
 
     def SignIn(self, request: pb.SignInRequest, call: Call) -> pb.SignInResponse:
         missing = [(name, "required") for name in ("email", "password") if not getattr(request, name)]
@@ -30,6 +33,13 @@ class Tokens:
             raise Invalid(*missing)
         now = call.clock.now()
         secret, proven = usecases.sign_in(call.tx, self._guesses, now, request.email, request.password, call.origin)
+        return self._entered(secret, proven, now, call) if proven else pb.SignInResponse(challenge=secret)
+
+    def FinishSignIn(self, request: pb.FinishSignInRequest, call: Call) -> pb.SignInResponse:
+        now = call.clock.now()
+        return self._entered(*usecases.finish_sign_in(call.tx, self._keyring, self._codes, now, request.challenge, request.code), now, call)
+
+    def _entered(self, secret: str, proven: usecases.Proven, now: datetime, call: Call) -> pb.SignInResponse:
         tokens, expire_time = self._issue(proven.caller, now)
         call.trail.append(Entry("sign_in", proven.caller.id))
         return pb.SignInResponse(

@@ -82,6 +82,17 @@ def by_email(tx: Transaction, email: str, *, hold: bool = False) -> tuple[Worker
     return (read(row), row["password_hash"]) if row else None
 
 
+def with_hash(tx: Transaction, id: str) -> tuple[Worker, str] | None:
+    """A worker, held, and the hash of her password."""
+    row = tx.execute("SELECT * FROM workers WHERE id = %s FOR UPDATE", (id,)).fetchone()
+    return (read(row), row["password_hash"]) if row else None
+
+
+def set_password(tx: Transaction, id: str, password_hash: str) -> None:
+    """Writes another password, of which no other service hears."""
+    tx.execute("UPDATE workers SET password_hash = %s WHERE id = %s", (password_hash, id))
+
+
 def names(tx: Transaction, ids: Sequence[str], organization_id: str) -> dict[str, str]:
     """The names of those of these workers who belong to the organisation."""
     rows = tx.execute("SELECT id, name FROM workers WHERE id = ANY(%s) AND organization_id = %s", (list(ids), organization_id))
@@ -146,11 +157,19 @@ def end_session(tx: Transaction, secret_hash: bytes) -> None:
     tx.execute("DELETE FROM sessions WHERE secret_hash = %s", (secret_hash,))
 
 
-def end_sessions_of(tx: Transaction, *, worker_id: str = "", organization_id: str = "") -> None:
-    """Ends all sessions of a worker, or of all workers of an organisation."""
+def sessions_of(tx: Transaction, worker_id: str) -> list[tuple[bytes, datetime, datetime]]:
+    """(hash of the secret, when it began, when it was last used) of each session of a worker, the one that was used last first."""
+    rows = tx.execute(
+        "SELECT * FROM sessions WHERE worker_id = %s ORDER BY last_use_time DESC, create_time DESC, secret_hash", (worker_id,)
+    )
+    return [(bytes(row["secret_hash"]), row["create_time"], row["last_use_time"]) for row in rows]
+
+
+def end_sessions_of(tx: Transaction, *, worker_id: str = "", organization_id: str = "", but: bytes = b"") -> None:
+    """Ends all sessions of a worker, or of all workers of an organisation, but for that with this hash."""
     tx.execute(
-        "DELETE FROM sessions USING workers AS w WHERE w.id = sessions.worker_id AND (w.id = %s OR w.organization_id = %s)",
-        (worker_id, organization_id),
+        "DELETE FROM sessions USING workers AS w WHERE w.id = sessions.worker_id AND (w.id = %s OR w.organization_id = %s) AND secret_hash <> %s",
+        (worker_id, organization_id, but),
     )
 
 

@@ -3,6 +3,7 @@
 Each takes the transaction, who asks, and the time. An id may be given to what is created, by callers in this process only.
 """
 
+from services.partners.usecases.accounts import change_password, end_sessions, list_sessions
 from services.partners.usecases.api_keys import confirm_api_key, create_api_key, list_api_keys, revoke_api_key, transfer_api_key
 from services.partners.usecases.housekeeping import sweep
 from services.partners.usecases.invitations import accept_invitation, create_invitation, list_invitations, revoke_invitation
@@ -33,16 +34,27 @@ from services.partners.usecases.services import (
     take_places,
     update_service,
 )
-from services.partners.usecases.sessions import OF_AN_ACCOUNT, OF_AN_ADDRESS, end_session, from_api_key, from_session, sign_in
+from services.partners.usecases.sessions import (
+    OF_AN_ACCOUNT,
+    OF_AN_ADDRESS,
+    Proven,
+    end_session,
+    finish_sign_in,
+    from_api_key,
+    from_session,
+    sign_in,
+)
 from services.partners.usecases.standing import check_standing
 from services.partners.usecases.workers import create_worker, list_workers, suspend_worker
 
 __all__ = [
     "OF_AN_ACCOUNT",
     "OF_AN_ADDRESS",
+    "Proven",
     "accept_invitation",
     "approve_organization",
     "batch_get",
+    "change_password",
     "check_standing",
     "confirm_api_key",
     "confirm_change",
@@ -54,6 +66,8 @@ __all__ = [
     "doubt_capacity",
     "drop_change",
     "end_session",
+    "end_sessions",
+    "finish_sign_in",
     "from_api_key",
     "from_session",
     "get_organization",
@@ -64,6 +78,7 @@ __all__ = [
     "list_hotlines",
     "list_invitations",
     "list_organizations",
+    "list_sessions",
     "list_terms",
     "list_workers",
     "match_services",

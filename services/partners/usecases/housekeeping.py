@@ -7,9 +7,10 @@ from datetime import datetime
 
 from chassis import guesses
 from chassis.db import Transaction
-from services.partners.store import invitations, services, workers
+from services.partners.store import invitations, second_factors, services, workers
 
 
 def sweep(tx: Transaction, now: datetime) -> int:
     """Takes it away, or makes it anew; returns how many rows."""
-    return services.refresh_outdated(tx) + workers.forget_sessions(tx, now) + guesses.forget(tx, now) + invitations.forget(tx, now)
+    gone = workers.forget_sessions(tx, now) + second_factors.forget(tx, now) + guesses.forget(tx, now) + invitations.forget(tx, now)
+    return services.refresh_outdated(tx) + gone

@@ -12,10 +12,10 @@ from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from services.partners import wire
 from services.partners.domain.invitation import Invitation, InvitationEntry
-from services.partners.domain.worker import Role, Worker, WorkerEntry, WorkerStatus, check_password
-from services.partners.store import invitations, organizations, workers
+from services.partners.domain.worker import Role, Worker, WorkerEntry, WorkerStatus
+from services.partners.store import invitations, organizations, second_factors, workers
 from services.partners.usecases.api_keys import revoke_keys_of
-from services.partners.usecases.passwords import hashed
+from services.partners.usecases.passwords import check_new, hashed
 
 
 def create_invitation(
@@ -75,7 +75,7 @@ def accept_invitation(tx: Transaction, now: datetime, token: str, name: str, pas
         raise Unauthenticated("invitation_invalid")
     if invitation.first_manager and workers.has_manager(tx, organization.id):
         raise Conflict("manager_exists")
-    check_password(password)
+    check_new(password, (name, invitation.entry.email, organization.entry.name))
     worker = _account(tx, now, invitation, name, password)
     invitation.accept(now)
     invitations.keep(tx, invitation)
@@ -102,6 +102,7 @@ def _account(tx: Transaction, now: datetime, invitation: Invitation, name: str, 
     worker.renew(replace(entry, email=worker.entry.email), now)
     workers.renew(tx, worker, hashed(password))
     workers.end_sessions_of(tx, worker_id=worker.id)
+    second_factors.end(tx, worker.id)  # her phone may be what she lost
     if Role.MANAGER not in entry.roles:  # API keys stand with managers
         revoke_keys_of(tx, now, worker.id)
     return worker

@@ -12,11 +12,13 @@ from datetime import datetime, timedelta
 from chassis.db import Transaction
 from chassis.errors import Unauthenticated
 from chassis.guesses import Budget, Guesses, Origin
+from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from services.partners.domain import api_key
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import TOUCH, Worker, WorkerStatus, same_email, session_lives
 from services.partners.store import api_keys, organizations, workers
+from services.partners.usecases import second_factors
 from services.partners.usecases.passwords import holds
 
 # 100 wrong ones are what NIST SP 800-63B allows before an account is closed; here it goes on, with 24 a day.
@@ -34,8 +36,8 @@ class Proven:
     worker: Worker | None = None
 
 
-def sign_in(tx: Transaction, guesses: Guesses, now: datetime, email: str, password: str, origin: Origin) -> tuple[str, Proven]:
-    """Opens a session; returns its secret and whose it is."""
+def sign_in(tx: Transaction, guesses: Guesses, now: datetime, email: str, password: str, origin: Origin) -> tuple[str, Proven | None]:
+    """Opens a session; returns its secret and whose it is. Of an account that asks for a code, too, what that code comes with, and nobody."""
     guess = guesses.begin(same_email(email), origin, now)
     worker_and_hash = workers.by_email(tx, email) if "\x00" not in email else None
     right = holds(worker_and_hash[1] if worker_and_hash else None, password)
@@ -43,9 +45,24 @@ def sign_in(tx: Transaction, guesses: Guesses, now: datetime, email: str, passwo
     if worker_and_hash is None or organization is None or not right or not _may_enter(worker_and_hash[0], organization):
         raise Unauthenticated("sign_in_failed")
     guesses.right(guess, now)
+    if challenge := second_factors.challenge(tx, worker_and_hash[0].id, now):
+        return challenge, None
+    return _opened(tx, now, worker_and_hash[0], organization)
+
+
+def finish_sign_in(tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, challenge: str, code: str) -> tuple[str, Proven]:
+    """Opens the session of an account that asks for a code, too."""
+    worker = workers.fetch(tx, second_factors.answer(tx, keyring, guesses, now, challenge, code))
+    organization = organizations.fetch(tx, worker.organization_id) if worker else None
+    if worker is None or organization is None or not _may_enter(worker, organization):
+        raise Unauthenticated("sign_in_failed")
+    return _opened(tx, now, worker, organization)
+
+
+def _opened(tx: Transaction, now: datetime, worker: Worker, organization: Organization) -> tuple[str, Proven]:
     secret = secrets.token_urlsafe(32)
-    workers.open_session(tx, _hash(secret), worker_and_hash[0].id, now)
-    return secret, _worker(worker_and_hash[0], organization)
+    workers.open_session(tx, mark_of(secret), worker.id, now)
+    return secret, _worker(worker, organization)
 
 
 def from_session(tx: Transaction, now: datetime, secret: str, *, passive: bool = False) -> Proven:
@@ -85,6 +102,11 @@ def from_api_key(tx: Transaction, now: datetime, presented_key: str) -> Proven:
 def end_session(tx: Transaction, secret: str) -> None:
     """Ends a session; one that has ended stays so."""
     workers.end_session(tx, _hash(secret))
+
+
+def mark_of(secret: str) -> bytes:
+    """As what the secret of a session is kept."""
+    return _hash(secret)
 
 
 def _may_enter(worker: Worker, organization: Organization) -> bool:

@@ -109,6 +109,11 @@ class PeopleServicer:
         receipts = self._usecases.receipts(call.tx, now, object_id(request.person_id), referral_id)
         return pb.ListReceiptsResponse(receipts=[wire.receipt_message(receipt, now) for receipt in receipts])
 
+    def ListProposedReceipts(self, request: pb.ListProposedReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
+        now = call.clock.now()
+        receipts = self._usecases.proposed_receipts(call.tx, call.caller, now)
+        return pb.ListReceiptsResponse(receipts=[wire.receipt_message(receipt, now) for receipt in receipts])
+
     def GetReceipt(self, request: pb.GetReceiptRequest, call: Call) -> pb.Receipt:
         return wire.receipt_message(self._usecases.receipt(call.tx, object_id(request.id)), call.clock.now())
 

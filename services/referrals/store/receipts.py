@@ -3,6 +3,7 @@
 import base64
 import binascii
 from dataclasses import fields
+from datetime import datetime
 from typing import Any
 
 from chassis import log, metrics, outbox
@@ -52,6 +53,15 @@ class Receipts:
         """The receipts of a person in the scope, newest first."""
         lock = " FOR UPDATE OF r" if for_update else ""
         rows = tx.execute(f"{_SELECT} WHERE r.person_id = %s ORDER BY r.create_time DESC, r.id{lock}", (person_id,))
+        return [self._read(row) for row in rows]
+
+    def proposed(self, tx: Transaction, organization_id: str, now: datetime) -> list[Receipt]:
+        """Those of an organisation's files that wait for a second person, the oldest first."""
+        rows = tx.execute(
+            f"{_SELECT} WHERE r.organization_id = %s AND r.giver_code = '{BEST_INTEREST}' AND r.confirm_time IS NULL AND r.withdraw_time IS NULL"
+            " AND r.until_time > %s ORDER BY r.create_time, r.id LIMIT 100",
+            (organization_id, now),
+        )
         return [self._read(row) for row in rows]
 
     def _signed(self, receipt: Receipt) -> dict[str, Any]:

@@ -193,6 +193,10 @@ class People:
         taken = self._plans.receipts_of_other_legs(tx, referral)
         return [receipt for receipt in receipts if receipt.id not in taken and referral.could_stand_on(receipt, now)]
 
+    def proposed_receipts(self, tx: Transaction, caller: Caller, now: datetime) -> list[Receipt]:
+        """Decisions in a child's best interest that wait for a second person of the caller's organisation."""
+        return self._receipts.proposed(tx, caller.organization_id, now)
+
     def receipt(self, tx: Transaction, identifier: str) -> Receipt:
         """One receipt in the caller's scope."""
         return self._receipts.get(tx, identifier)

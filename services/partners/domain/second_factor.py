@@ -1,0 +1,27 @@
+"""A code of an app beside the password: by time (TOTP, RFC 6238), each good once, and ten others for the day on which the app is gone."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+STEP = 30
+"""Seconds that a code is shown."""
+WINDOW = 1
+"""How many steps earlier or later a phone's clock may be."""
+RECOVERY_CODES = 10
+CHALLENGE_LIFE = timedelta(minutes=5)
+"""In which the code follows the password."""
+
+
+@dataclass
+class SecondFactor:
+    """Of one account. `last_step`: that of the last code that was taken; `recovery_hashes`: of the codes that are left."""
+
+    worker_id: str
+    confirm_time: datetime | None = None
+    last_step: int = 0
+    recovery_hashes: tuple[bytes, ...] = ()
+
+    def steps(self, now: datetime) -> list[int]:
+        """The steps whose codes are good now: none is that was taken already, or is before one that was."""
+        present = int(now.timestamp()) // STEP
+        return [step for step in range(present - WINDOW, present + WINDOW + 1) if step > self.last_step]

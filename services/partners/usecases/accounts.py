@@ -1,0 +1,65 @@
+"""One's own account: its password, and where it is signed in."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from chassis.db import Transaction
+from chassis.errors import Invalid, Unauthenticated
+from chassis.guesses import Guesses, Origin
+from chassis.tokens import Caller
+from services.partners.domain.worker import same_email, session_lives
+from services.partners.store import workers
+from services.partners.usecases.passwords import check_new, hashed, holds
+from services.partners.usecases.sessions import mark_of
+
+
+@dataclass(frozen=True)
+class Session:
+    """One that has not ended. `current`: it is the one that asks."""
+
+    id: str
+    create_time: datetime
+    last_use_time: datetime
+    current: bool
+
+
+def change_password(
+    tx: Transaction, guesses: Guesses, caller: Caller, now: datetime, password: str, new_password: str, secret: str, origin: Origin
+) -> None:
+    """Hers becomes another one, and only the session `secret` goes on: whoever sits at an open screen has to know the one before."""
+    found = workers.with_hash(tx, caller.id)
+    if found is None:
+        raise Unauthenticated("token_invalid")
+    worker, password_hash = found
+    check_new(new_password, (worker.entry.name, worker.entry.email), "new_password")
+    guess = guesses.begin(same_email(worker.entry.email), origin, now)
+    if not holds(password_hash, password):
+        raise Invalid(("password", "wrong"))
+    guesses.right(guess, now)
+    workers.set_password(tx, worker.id, hashed(new_password))
+    workers.end_sessions_of(tx, worker_id=worker.id, but=mark_of(secret))
+
+
+def list_sessions(tx: Transaction, caller: Caller, now: datetime, secret: str) -> list[Session]:
+    """Hers that have not ended, the one that was used last first."""
+    mine = mark_of(secret)
+    return [
+        Session(_id(mark), create_time, last_use_time, mark == mine)
+        for mark, create_time, last_use_time in workers.sessions_of(tx, caller.id)
+        if session_lives(create_time, last_use_time, now)
+    ]
+
+
+def end_sessions(tx: Transaction, caller: Caller, identifier: str, secret: str) -> int:
+    """Ends one of hers, or all but the one that asks; returns how many."""
+    mine = mark_of(secret)
+    marks = [mark for mark, *_ in workers.sessions_of(tx, caller.id) if (_id(mark) == identifier if identifier else mark != mine)]
+    for mark in marks:
+        workers.end_session(tx, mark)
+    return len(marks)
+
+
+def _id(mark: bytes) -> str:
+    """What names a session, and is good for nothing: of the hash that is kept, not of the secret."""
+    return hashlib.sha256(b"session " + mark).hexdigest()[:32]

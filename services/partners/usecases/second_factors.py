@@ -1,0 +1,121 @@
+"""A code of an app beside the password: begun, taken into use, asked for at the sign-in, ended."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from datetime import datetime, timedelta
+
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.totp import TOTP
+
+from chassis.db import Transaction
+from chassis.errors import Conflict, Invalid, Unauthenticated
+from chassis.guesses import Budget, Guesses, Origin
+from chassis.sealing import Keyring
+from chassis.tokens import Caller
+from services.partners.domain.second_factor import RECOVERY_CODES, STEP, SecondFactor
+from services.partners.domain.worker import same_email
+from services.partners.store import second_factors, workers
+from services.partners.usecases.passwords import holds
+
+OF_A_CODE = Budget(10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1))
+"""A code has a million values, of which three are good: in a year 9,000 guesses."""
+NO_ADDRESS = Budget(1_000, timedelta(seconds=1), timedelta(0))
+"""Whoever gets here knew the password: the account's budget is what bounds guessing."""
+_SECRET = 20  # bytes: RFC 4226 recommends 160 bits
+
+
+def get(tx: Transaction, caller: Caller) -> SecondFactor:
+    """That of whoever asks."""
+    return second_factors.get(tx, caller.id) or SecondFactor(caller.id)
+
+
+def begin(tx: Transaction, keyring: Keyring, caller: Caller) -> tuple[str, str]:
+    """Another secret, in base 32 and as an app reads it."""
+    factor, worker = second_factors.get(tx, caller.id, hold=True), workers.fetch(tx, caller.id, hold=True)
+    if worker is None:
+        raise Unauthenticated("token_invalid")
+    if factor is not None and factor.confirm_time is not None:
+        raise Conflict("illegal_transition")
+    secret = secrets.token_bytes(_SECRET)
+    second_factors.begin(tx, keyring, caller.id, secret)
+    return base64.b32encode(secret).decode(), _codes_of(secret).get_provisioning_uri(worker.entry.email, "Enlace")
+
+
+def confirm(tx: Transaction, keyring: Keyring, guesses: Guesses, caller: Caller, now: datetime, code: str) -> list[str]:
+    """Takes it into use by a first code; returns the codes for the day on which the app is gone."""
+    factor = second_factors.get(tx, caller.id, hold=True)
+    if factor is None or factor.confirm_time is not None:
+        raise Conflict("illegal_transition")
+    guess = guesses.begin(caller.id, Origin(), now)
+    if not _takes(tx, keyring, factor, code, now):
+        raise Invalid(("code", "wrong"))
+    guesses.right(guess, now)
+    made = [secrets.token_hex(5) for _ in range(RECOVERY_CODES)]
+    factor.confirm_time, factor.recovery_hashes = now, tuple(_hash(each) for each in made)
+    second_factors.keep(tx, factor)
+    return [f"{each[:5]}-{each[5:]}" for each in made]
+
+
+def end(tx: Transaction, guesses: Guesses, caller: Caller, now: datetime, password: str, origin: Origin) -> None:
+    """Ends its use: whoever sits at an open screen has to know the password."""
+    found = workers.with_hash(tx, caller.id)
+    if found is None:
+        raise Unauthenticated("token_invalid")
+    guess = guesses.begin(same_email(found[0].entry.email), origin, now)
+    if not holds(found[1], password):
+        raise Invalid(("password", "wrong"))
+    guesses.right(guess, now)
+    second_factors.end(tx, caller.id)
+
+
+def challenge(tx: Transaction, worker_id: str, now: datetime) -> str:
+    """What the code comes with, for an account that asks for one; empty for any other."""
+    factor = second_factors.get(tx, worker_id)
+    if factor is None or factor.confirm_time is None:
+        return ""
+    secret = secrets.token_urlsafe(32)
+    second_factors.challenge(tx, hashlib.sha256(secret.encode()).digest(), worker_id, now)
+    return secret
+
+
+def answer(tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, secret: str, code: str) -> str:
+    """Whose sign-in this code completes. Raises Unauthenticated sign_in_failed, whatever is wrong."""
+    mark = hashlib.sha256(secret.encode()).digest()
+    worker_id = second_factors.challenged(tx, mark, now)
+    factor = second_factors.get(tx, worker_id, hold=True) if worker_id else None
+    if factor is None or factor.confirm_time is None:
+        raise Unauthenticated("sign_in_failed")
+    guess = guesses.begin(factor.worker_id, Origin(), now)
+    if not (_takes(tx, keyring, factor, code, now) or _takes_recovery(factor, code)):
+        raise Unauthenticated("sign_in_failed")
+    guesses.right(guess, now)
+    second_factors.keep(tx, factor)
+    second_factors.answered(tx, mark)
+    return factor.worker_id
+
+
+def _takes(tx: Transaction, keyring: Keyring, factor: SecondFactor, code: str, now: datetime) -> bool:
+    """Whether it is a code of the app that is good now; then it is good no more."""
+    codes, said = _codes_of(second_factors.secret(tx, keyring, factor.worker_id)), "".join(code.split()).encode()
+    right = [step for step in factor.steps(now) if hmac.compare_digest(codes.generate(step * STEP), said)]
+    if right:
+        factor.last_step = right[-1]
+    return bool(right)
+
+
+def _takes_recovery(factor: SecondFactor, code: str) -> bool:
+    mark = _hash("".join(code.split()).replace("-", "").lower())
+    left = tuple(each for each in factor.recovery_hashes if not hmac.compare_digest(each, mark))
+    taken = len(left) < len(factor.recovery_hashes)
+    factor.recovery_hashes = left
+    return taken
+
+
+def _codes_of(secret: bytes) -> TOTP:
+    return TOTP(secret, 6, SHA1(), STEP)  # noqa: S303  # what apps know; nothing of its collisions matters in an HMAC
+
+
+def _hash(code: str) -> bytes:
+    return hashlib.sha256(code.encode()).digest()

@@ -1,0 +1,112 @@
+"""The page of one's own account before played services."""
+
+import pytest
+from flask.testing import FlaskClient
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis import errors
+from protos.partners.v1 import accounts_pb2 as pb
+from protos.partners.v1 import members_pb2 as m
+from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, token_of
+
+AT = Timestamp(seconds=1_774_000_000)
+SESSIONS = [
+    pb.Session(id="a" * 32, create_time=AT, last_use_time=AT, current=True),
+    pb.Session(id="b" * 32, create_time=AT, last_use_time=AT),
+]
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    services = PlayedServices()
+    services.answers["ListSessions"] = pb.ListSessionsResponse(sessions=SESSIONS)
+    return services
+
+
+@pytest.fixture
+def client(played: PlayedServices) -> FlaskClient:
+    return enter(pages(played).test_client())
+
+
+def form(page: str, **said: str) -> dict[str, str]:
+    typed = {"password": "la de antes", "new_password": "una frase de prueba", "again": "una frase de prueba"}
+    return {"form_token": token_of(page), "request_id": "one"} | typed | said
+
+
+def test_another_password_is_told_with_the_session_that_goes_on(client: FlaskClient, played: PlayedServices) -> None:
+    answer = client.post("/account/password", data=form(client.get("/account").text))
+    assert (answer.status_code, answer.location) == (303, "/account?done=password_changed")
+    sent = played.last("ChangePassword")
+    assert (sent.password, sent.new_password, sent.session_secret) == ("la de antes", "una frase de prueba", SECRET)
+
+
+def test_what_is_wrong_stands_at_its_field_and_no_password_is_sent_back(client: FlaskClient, played: PlayedServices) -> None:
+    page = client.get("/account").text
+    typo = client.post("/account/password", data=form(page, again="una frase de pruebas"))
+    assert (typo.status_code, "no es la misma" in typo.text) == (422, True)
+    assert "ChangePassword" not in {name for name, *_ in played.asked}
+    played.answers["ChangePassword"] = errors.Invalid(("password", "wrong"), ("new_password", "too_short"))
+    wrong = client.post("/account/password", data=form(page))
+    assert (wrong.status_code, 'id="password-error"' in wrong.text, 'id="new_password-error"' in wrong.text) == (422, True, True)
+    played.answers["ChangePassword"] = errors.Exhausted("too_many_attempts", 300)
+    often = client.post("/account/password", data=form(page))
+    assert (often.status_code, "Espere" in often.text) == (429, True)
+    assert not [answer for answer in (typo, wrong, often) if "la de antes" in answer.text or "una frase" in answer.text]
+
+
+def test_one_session_is_ended_or_all_but_this_one(client: FlaskClient, played: PlayedServices) -> None:
+    page = client.get("/account").text
+    assert page.count('name="session"') == 1, "one does not end one's own by mistake"
+    client.post("/account/sessions/end", data={"form_token": token_of(page), "request_id": "one", "session": "b" * 32})
+    assert (played.last("EndSessions").id, played.last("EndSessions").session_secret) == ("b" * 32, SECRET)
+    client.post("/account/sessions/end", data={"form_token": token_of(page), "request_id": "two"})
+    assert played.last("EndSessions").id == ""
+    assert SECRET not in page
+
+
+def test_the_secret_of_an_app_and_the_spare_codes_stand_in_one_answer_only(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["GetSecondFactor"] = pb.SecondFactor()
+    played.answers["BeginSecondFactor"] = pb.BeginSecondFactorResponse(
+        secret="JBSWY3DPEHPK3PXP", uri="otpauth://totp/x?secret=JBSWY3DPEHPK3PXP"
+    )
+    page = client.get("/account").text
+    begun = client.post("/account/second-factor", data={"form_token": token_of(page), "request_id": "one"})
+    assert ("JBSWY3DPEHPK3PXP" in begun.text, 'class="qr"' in begun.text, "otpauth" in begun.text) == (True, True, False)
+    assert begun.headers["Cache-Control"] == "no-store"
+    played.answers["ConfirmSecondFactor"] = errors.Invalid(("code", "wrong"))
+    wrong = client.post("/account/second-factor/confirm", data={"form_token": token_of(page), "request_id": "two", "code": "1"})
+    assert (wrong.status_code, 'id="code-error"' in wrong.text, "JBSWY3DPEHPK3PXP" in wrong.text) == (422, True, False)
+    played.answers["ConfirmSecondFactor"] = pb.ConfirmSecondFactorResponse(recovery_codes=["7qk2a-9xwmb"])
+    done = client.post("/account/second-factor/confirm", data={"form_token": token_of(page), "request_id": "three", "code": "123456"})
+    assert "7qk2a-9xwmb" in done.text
+    assert "7qk2a-9xwmb" not in client.get("/account").text
+
+
+def test_a_password_that_does_not_end_it_is_said_at_its_field(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["GetSecondFactor"] = pb.SecondFactor(confirm_time=AT, recovery_codes_left=7)
+    page = client.get("/account").text
+    assert "Le quedan 7 códigos de repuesto" in page
+    played.answers["EndSecondFactor"] = errors.Invalid(("password", "wrong"))
+    wrong = client.post("/account/second-factor/end", data={"form_token": token_of(page), "request_id": "one", "password": "x"})
+    assert (wrong.status_code, wrong.text.count("no es la contraseña")) == (422, 2)
+    played.answers["EndSecondFactor"] = pb.SecondFactor()
+    ended = client.post("/account/second-factor/end", data={"form_token": token_of(page), "request_id": "two", "password": "y"})
+    assert ended.status_code == 303
+
+
+def test_after_the_password_a_code_is_asked_for_and_the_session_opens_only_then(played: PlayedServices) -> None:
+    played.answers["SignIn"] = m.SignInResponse(challenge="the-challenge")
+    client = pages(played).test_client()
+    form = client.get("/sign-in?to=/inbox").text
+    typed = {"email": "a@b.demo", "password": "p", "to": "/inbox", "form_token": token_of(form)}
+    asked = client.post("/sign-in", data=typed)
+    assert ("Código para entrar" in asked.text, 'value="the-challenge"' in asked.text, 'value="/inbox"' in asked.text) == (True, True, True)
+    assert not [value for name, value in asked.headers if name == "Set-Cookie" and value.startswith("s=")]
+    code = {"challenge": "the-challenge", "code": "123456", "to": "/inbox", "form_token": token_of(asked.text)}
+    played.answers["FinishSignIn"] = errors.Unauthenticated("sign_in_failed")
+    wrong = client.post("/sign-in/code", data=code)
+    assert (wrong.status_code, 'value="the-challenge"' in wrong.text, "no sirve" in wrong.text) == (401, True, True)
+    played.answers["FinishSignIn"] = m.SignInResponse(session_secret=SECRET, worker=m.Worker(id="w"))
+    entered = client.post("/sign-in/code", data=code)
+    assert (entered.status_code, entered.location) == (303, "/inbox")
+    assert played.last("FinishSignIn").code == "123456"

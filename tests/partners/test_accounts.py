@@ -1,0 +1,131 @@
+"""One's own account: another password, and where it is signed in."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from protos.partners.v1 import accounts_pb2 as pb
+from protos.partners.v1 import members_pb2
+from services.partners.domain.worker import Role
+from tests.partners.scene import PASSWORD, Scene, Stubs, refused
+from tests.partners.test_sessions import EMAIL, sign_in, token_of
+
+OTHER = "otra frase de prueba"
+
+
+@pytest.fixture
+def member(scene: Scene) -> Scene:
+    scene.worker(scene.organization("Puentes"), Role.WORKER, email=EMAIL)
+    return scene
+
+
+def entered(scene: Scene) -> tuple[Stubs, str]:
+    """Her stubs, and the secret of the session behind them."""
+    found = sign_in(scene)
+    return scene.with_token(found.tokens["enlace.partners"]), found.session_secret
+
+
+def change(me: Stubs, secret: str = "", **said: Any) -> None:
+    me.ChangePassword(pb.ChangePasswordRequest(**{"password": PASSWORD, "new_password": OTHER, "session_secret": secret, **said}))
+
+
+def sessions(me: Stubs, secret: str = "") -> list[pb.Session]:
+    return list(me.ListSessions(pb.ListSessionsRequest(session_secret=secret)).sessions)
+
+
+def test_another_password_ends_all_sessions_but_the_one_that_asks(member: Scene) -> None:
+    elsewhere = sign_in(member).session_secret
+    me, secret = entered(member)
+    change(me, secret)
+    assert token_of(member, secret).worker.email == EMAIL
+    with refused("UNAUTHENTICATED", "session_ended"):
+        token_of(member, elsewhere)
+    with refused("UNAUTHENTICATED", "sign_in_failed"):
+        sign_in(member)
+    assert sign_in(member, password=OTHER).worker.email == EMAIL
+
+
+def test_without_a_session_that_goes_on_all_end(member: Scene) -> None:
+    me, secret = entered(member)
+    change(me)
+    with refused("UNAUTHENTICATED", "session_ended"):
+        token_of(member, secret)
+
+
+def test_whoever_sits_at_an_open_screen_has_to_know_the_password_and_guesses_ten_times(member: Scene) -> None:
+    me, secret = entered(member)
+    for _ in range(10):
+        with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
+            change(me, secret, password="una que no es")
+        assert wrong.violations == [("password", "wrong")]
+    with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
+        change(me, secret)
+    assert sign_in(member).worker.email == EMAIL, "guesses at an open screen keep nobody from signing in"
+
+
+@pytest.mark.parametrize(
+    ("new", "reason"),
+    [("", "required"), ("once letras", "too_short"), ("x" * 201, "too_long"), ("password1234", "too_easy"), ("xiomaraxiomara", "too_easy")],
+)
+def test_a_password_that_is_none_is_refused_and_the_one_before_stays(member: Scene, new: str, reason: str) -> None:
+    me, secret = entered(member)
+    with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
+        change(me, secret, new_password=new)
+    assert wrong.violations == [("new_password", reason)]
+    assert sign_in(member).worker.email == EMAIL
+
+
+def test_no_password_and_no_secret_is_kept_or_told(member: Scene) -> None:
+    me, secret = entered(member)
+    change(me, secret, request_id="one")
+    change(me, secret, request_id="one")  # a repeated request has its one effect, though the password is another one by now
+    kept = str([member.rows(f"SELECT * FROM {table}") for table in ("workers", "sessions", "audit", "outbox", "requests", "guesses")])
+    assert not [word for word in (PASSWORD, OTHER, secret) if word in kept]
+    assert member.rows("SELECT count(*) AS n FROM audit WHERE action = 'password_change'") == [{"n": 1}]
+
+
+def test_she_sees_where_she_is_signed_in_and_ends_one_or_all_others(member: Scene) -> None:
+    first, second = sign_in(member).session_secret, sign_in(member).session_secret
+    member.later(minutes=2)
+    me, secret = entered(member)
+    found = sessions(me, secret)
+    assert [each.current for each in found] == [True, False, False]
+    assert found[0].create_time.ToDatetime() - found[1].create_time.ToDatetime() == timedelta(minutes=2)
+    one = found[1].id
+    assert me.EndSessions(pb.EndSessionsRequest(id=one, session_secret=secret)).ended == 1
+    assert me.EndSessions(pb.EndSessionsRequest(id=one, session_secret=secret)).ended == 0
+    assert {each.id for each in sessions(me, secret)} == {found[0].id, found[2].id}
+    assert me.EndSessions(pb.EndSessionsRequest(session_secret=secret)).ended == 1
+    assert [each.current for each in sessions(me, secret)] == [True]
+    for ended in (first, second):
+        with refused("UNAUTHENTICATED", "session_ended"):
+            token_of(member, ended)
+
+
+def test_nobody_ends_or_sees_the_session_of_another(member: Scene) -> None:
+    hers = sign_in(member).session_secret
+    me, secret = entered(member)
+    colleague = member.as_worker(member.worker(member.coalition, Role.MANAGER, email="m@ejemplo.org"))
+    (mine,) = (each for each in sessions(me, secret) if each.current)
+    assert sessions(colleague, secret) == []
+    assert colleague.EndSessions(pb.EndSessionsRequest(id=mine.id)).ended == 0
+    assert colleague.EndSessions(pb.EndSessionsRequest()).ended == 0
+    assert {token_of(member, each).worker.email for each in (hers, secret)} == {EMAIL}
+
+
+def test_a_session_that_is_idle_for_too_long_is_none(member: Scene) -> None:
+    sign_in(member)
+    member.later(minutes=16)
+    me, secret = entered(member)
+    assert [each.current for each in sessions(me, secret)] == [True]
+
+
+def test_a_session_is_not_found_by_what_names_it(member: Scene) -> None:
+    me, secret = entered(member)
+    (mine,) = sessions(me, secret)
+    for guess in (mine.id, mine.id * 2):
+        with refused("UNAUTHENTICATED", "session_ended"):
+            member.nobody.IssueToken(members_pb2.IssueTokenRequest(session_secret=guess))

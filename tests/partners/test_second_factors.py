@@ -1,0 +1,183 @@
+"""A code of an app beside the password: each good once, guessed ten times, and a way back when the phone is gone."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.totp import TOTP
+
+from chassis.rotation import DEAD_LETTERS, remaining, rewrap
+from chassis.sealing import Keyring
+from chassis.tokens import SYSTEM
+from protos.partners.v1 import accounts_pb2 as pb
+from protos.partners.v1 import members_pb2
+from services.partners.__main__ import SEALED
+from services.partners.domain.second_factor import SecondFactor
+from services.partners.domain.worker import Role
+from services.partners.store import second_factors
+from tests.builders import NOON
+from tests.partners.scene import PASSWORD, Scene, Stubs, refused
+from tests.partners.test_accounts import entered
+from tests.partners.test_sessions import EMAIL, sign_in, token_of
+
+FAILED = ("UNAUTHENTICATED", "sign_in_failed")
+
+
+@pytest.fixture
+def member(scene: Scene) -> Scene:
+    scene.worker(scene.organization("Puentes"), Role.WORKER, email=EMAIL)
+    return scene
+
+
+class App:
+    """What her phone shows, by the scene's clock."""
+
+    def __init__(self, scene: Scene, secret: str) -> None:
+        self._scene = scene
+        self._codes = TOTP(base64.b32decode(secret), 6, SHA1(), 30)
+
+    def code(self, seconds: int = 0) -> str:
+        return self._codes.generate(int(self._scene.clock.now().timestamp()) + seconds).decode()
+
+
+def begun(scene: Scene) -> tuple[Stubs, App]:
+    me, _secret = entered(scene)
+    return me, App(scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest()).secret)
+
+
+def in_use(scene: Scene) -> tuple[App, list[str]]:
+    """Her phone, and the spare codes; from the next step on."""
+    me, app = begun(scene)
+    spare = me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code())).recovery_codes
+    scene.later(seconds=60)
+    return app, list(spare)
+
+
+def finish(scene: Scene, challenge: str, code: str) -> members_pb2.SignInResponse:
+    answer: members_pb2.SignInResponse = scene.nobody.FinishSignIn(members_pb2.FinishSignInRequest(challenge=challenge, code=code))
+    return answer
+
+
+def test_a_code_is_good_a_step_before_and_after_and_never_again() -> None:
+    step = int(NOON.timestamp()) // 30
+    assert SecondFactor("w").steps(NOON) == [step - 1, step, step + 1]
+    assert SecondFactor("w", last_step=step).steps(NOON) == [step + 1]
+
+
+def test_until_a_first_code_was_right_nothing_is_asked_for(member: Scene) -> None:
+    me, app = begun(member)
+    assert sign_in(member).session_secret
+    with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
+        me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code="000000" if app.code() != "000000" else "000001"))
+    assert wrong.violations == [("code", "wrong")]
+    assert not me.GetSecondFactor(pb.GetSecondFactorRequest()).HasField("confirm_time")
+    assert sign_in(member).session_secret
+
+
+def test_the_password_alone_opens_nothing_and_tells_nothing(member: Scene) -> None:
+    app, _ = in_use(member)
+    answer = sign_in(member)
+    assert [field.name for field, _ in answer.ListFields()] == ["challenge"]
+    with refused("UNAUTHENTICATED", "session_ended"):
+        token_of(member, answer.challenge)
+    signed = finish(member, answer.challenge, app.code())
+    assert (signed.worker.email, token_of(member, signed.session_secret).worker.email) == (EMAIL, EMAIL)
+
+
+def test_a_wrong_password_sounds_the_same_with_and_without_a_code(member: Scene) -> None:
+    in_use(member)
+    with refused(*FAILED):
+        sign_in(member, password="otra clave larga")
+
+
+def test_a_code_a_challenge_and_a_spare_code_are_good_once(member: Scene) -> None:
+    app, spare = in_use(member)
+    first, second = sign_in(member).challenge, sign_in(member).challenge
+    code = app.code()
+    finish(member, first, code)
+    with refused(*FAILED):
+        finish(member, second, code)
+    with refused(*FAILED):
+        finish(member, first, app.code(30))
+    assert finish(member, second, spare[0]).session_secret
+    third = sign_in(member).challenge
+    with refused(*FAILED):
+        finish(member, third, spare[0])
+    assert finish(member, third, spare[1].upper().replace("-", " ")).session_secret
+
+
+def test_a_challenge_is_over_after_five_minutes_and_a_mistyped_code_does_not_end_it(member: Scene) -> None:
+    app, _ = in_use(member)
+    challenge = sign_in(member).challenge
+    with refused(*FAILED):
+        finish(member, challenge, "1")
+    member.later(minutes=4)
+    assert finish(member, challenge, app.code()).session_secret
+    late = sign_in(member).challenge
+    member.later(minutes=5)
+    with refused(*FAILED):
+        finish(member, late, app.code())
+
+
+def test_who_knows_the_password_guesses_ten_codes_and_then_waits(member: Scene) -> None:
+    app, _ = in_use(member)
+    challenge = sign_in(member).challenge
+    for guess in range(10):
+        with refused(*FAILED):
+            finish(member, challenge, f"x{guess}")
+    with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
+        finish(member, challenge, app.code())
+    member.later(minutes=5)
+    assert finish(member, sign_in(member).challenge, app.code()).session_secret
+
+
+def test_only_who_knows_the_password_ends_it_and_then_it_is_asked_for_no_more(member: Scene) -> None:
+    me, app = begun(member)
+    me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
+    for again in (me.BeginSecondFactor, me.ConfirmSecondFactor):
+        kind = pb.BeginSecondFactorRequest() if again is me.BeginSecondFactor else pb.ConfirmSecondFactorRequest(code=app.code())
+        with refused("FAILED_PRECONDITION", "illegal_transition"):
+            again(kind)
+    with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
+        me.EndSecondFactor(pb.EndSecondFactorRequest(password="otra clave larga"))
+    assert wrong.violations == [("password", "wrong")]
+    assert me.GetSecondFactor(pb.GetSecondFactorRequest()).recovery_codes_left == 10
+    waiting = sign_in(member).challenge
+    assert not me.EndSecondFactor(pb.EndSecondFactorRequest(password=PASSWORD)).HasField("confirm_time")
+    member.later(seconds=60)
+    with refused(*FAILED):
+        finish(member, waiting, app.code())
+    assert sign_in(member).session_secret
+
+
+def test_of_a_secret_and_of_codes_nothing_readable_is_kept_or_told(member: Scene) -> None:
+    me, _secret = entered(member)
+    made = me.BeginSecondFactor(pb.BeginSecondFactorRequest(request_id="one"))
+    spare = me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=App(member, made.secret).code(), request_id="two")).recovery_codes
+    tables = ("second_factors", "challenges", "audit", "outbox", "requests", "guesses")
+    kept = str([member.rows(f"SELECT * FROM {table}") for table in tables])
+    secrets = [made.secret, str(base64.b32decode(made.secret))[2:-1], *spare, *(each.replace("-", "") for each in spare)]
+    assert not [word for word in secrets if word in kept]
+    assert EMAIL.replace("@", "%40") in made.uri
+
+
+def test_an_account_that_is_suspended_in_between_is_not_entered(member: Scene) -> None:
+    app, _ = in_use(member)
+    challenge = sign_in(member).challenge
+    member.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
+    with refused(*FAILED):
+        finish(member, challenge, app.code())
+
+
+def test_its_secret_is_wrapped_by_the_next_key_of_the_service_and_opens_as_before(member: Scene) -> None:
+    me, _secret = entered(member)
+    made = me.BeginSecondFactor(pb.BeginSecondFactorRequest())
+    worker_id = member.rows("SELECT worker_id FROM second_factors")[0]["worker_id"]
+    both = Keyring(member.sealing_key, lambda: {0: AESGCM(member.sealing_key), 1: AESGCM(b"1" * 32)})
+    assert rewrap(member.database, both, [DEAD_LETTERS, *SEALED]) == (1, 0)
+    with member.database.transaction(SYSTEM) as tx:
+        assert remaining(tx, both, SEALED) == 0
+        assert second_factors.secret(tx, both, worker_id) == base64.b32decode(made.secret)

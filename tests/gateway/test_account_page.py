@@ -70,7 +70,9 @@ def test_the_secret_of_an_app_and_the_spare_codes_stand_in_one_answer_only(clien
         secret="JBSWY3DPEHPK3PXP", uri="otpauth://totp/x?secret=JBSWY3DPEHPK3PXP"
     )
     page = client.get("/account").text
-    begun = client.post("/account/second-factor", data={"form_token": token_of(page), "request_id": "one"})
+    typed = {"form_token": token_of(page), "request_id": "one", "password": "p"}
+    begun = client.post("/account/second-factor", data=typed)
+    assert played.last("BeginSecondFactor").password == "p"
     assert ("JBSW Y3DP EHPK 3PXP" in begun.text, 'class="qr"' in begun.text, "otpauth" in begun.text) == (True, True, False)
     assert begun.headers["Cache-Control"] == "no-store"
     played.answers["ConfirmSecondFactor"] = errors.Invalid(("code", "wrong"))

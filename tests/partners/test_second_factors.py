@@ -45,7 +45,7 @@ class App:
 
 def begun(scene: Scene) -> tuple[Stubs, App]:
     me, _secret = entered(scene)
-    return me, App(scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest()).secret)
+    return me, App(scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD)).secret)
 
 
 def in_use(scene: Scene) -> tuple[App, list[str]]:
@@ -85,6 +85,14 @@ def test_the_password_alone_opens_nothing_and_tells_nothing(member: Scene) -> No
         token_of(member, answer.challenge)
     signed = finish(member, answer.challenge, app.code())
     assert (signed.worker.email, token_of(member, signed.session_secret).worker.email) == (EMAIL, EMAIL)
+
+
+def test_who_finds_an_open_screen_does_not_lock_its_owner_out(member: Scene) -> None:
+    me, _secret = entered(member)
+    with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
+        me.BeginSecondFactor(pb.BeginSecondFactorRequest(password="otra clave larga"))
+    assert wrong.violations == [("password", "wrong")]
+    assert member.rows("SELECT * FROM second_factors") == []
 
 
 def test_a_wrong_password_sounds_the_same_with_and_without_a_code(member: Scene) -> None:
@@ -137,10 +145,10 @@ def test_who_knows_the_password_guesses_ten_codes_and_then_waits(member: Scene) 
 def test_only_who_knows_the_password_ends_it_and_then_it_is_asked_for_no_more(member: Scene) -> None:
     me, app = begun(member)
     me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
-    for again in (me.BeginSecondFactor, me.ConfirmSecondFactor):
-        kind = pb.BeginSecondFactorRequest() if again is me.BeginSecondFactor else pb.ConfirmSecondFactorRequest(code=app.code())
-        with refused("FAILED_PRECONDITION", "illegal_transition"):
-            again(kind)
+    with refused("FAILED_PRECONDITION", "illegal_transition"):
+        me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD))
+    with refused("FAILED_PRECONDITION", "illegal_transition"):
+        me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
     with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
         me.EndSecondFactor(pb.EndSecondFactorRequest(password="otra clave larga"))
     assert wrong.violations == [("password", "wrong")]
@@ -155,7 +163,7 @@ def test_only_who_knows_the_password_ends_it_and_then_it_is_asked_for_no_more(me
 
 def test_of_a_secret_and_of_codes_nothing_readable_is_kept_or_told(member: Scene) -> None:
     me, _secret = entered(member)
-    made = me.BeginSecondFactor(pb.BeginSecondFactorRequest(request_id="one"))
+    made = me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD, request_id="one"))
     spare = me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=App(member, made.secret).code(), request_id="two")).recovery_codes
     tables = ("second_factors", "challenges", "audit", "outbox", "requests", "guesses")
     kept = str([member.rows(f"SELECT * FROM {table}") for table in tables])
@@ -174,7 +182,7 @@ def test_an_account_that_is_suspended_in_between_is_not_entered(member: Scene) -
 
 def test_its_secret_is_wrapped_by_the_next_key_of_the_service_and_opens_as_before(member: Scene) -> None:
     me, _secret = entered(member)
-    made = me.BeginSecondFactor(pb.BeginSecondFactorRequest())
+    made = me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD))
     worker_id = member.rows("SELECT worker_id FROM second_factors")[0]["worker_id"]
     both = Keyring(member.sealing_key, lambda: {0: AESGCM(member.sealing_key), 1: AESGCM(b"1" * 32)})
     assert rewrap(member.database, both, [DEAD_LETTERS, *SEALED]) == (1, 0)

@@ -237,16 +237,20 @@ Global___SecondFactor: _TypeAlias = SecondFactor  # noqa: Y015
 class BeginSecondFactorRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    PASSWORD_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    password: _builtins.str
+    """The password of the account: who finds an open screen does not lock its owner out."""
     request_id: _builtins.str
     def __init__(
         self,
         *,
+        password: _builtins.str = ...,
         request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["password", b"password", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -108,7 +108,8 @@ class AccountsServicer:
 
     def BeginSecondFactor(self, request, context):
         """Makes the secret by which an app makes codes (TOTP, RFC 6238: SHA-1, six digits, 30 seconds); it is shown in this answer only, and asks for nothing before
-        ConfirmSecondFactor. Begun again, the one before is good for nothing. illegal_transition: one is in use, end it first.
+        ConfirmSecondFactor. Begun again, the one before is good for nothing. Refused by field: `wrong`, the password is another one. illegal_transition: one is in
+        use, end it first. too_many_attempts: RetryInfo says when.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,7 +47,8 @@ class AccountsStub:
     """Tells whether signing in asks for a code of an app, too."""
     BeginSecondFactor: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BeginSecondFactorRequest, _accounts_pb2.BeginSecondFactorResponse]
     """Makes the secret by which an app makes codes (TOTP, RFC 6238: SHA-1, six digits, 30 seconds); it is shown in this answer only, and asks for nothing before
-    ConfirmSecondFactor. Begun again, the one before is good for nothing. illegal_transition: one is in use, end it first.
+    ConfirmSecondFactor. Begun again, the one before is good for nothing. Refused by field: `wrong`, the password is another one. illegal_transition: one is in
+    use, end it first. too_many_attempts: RetryInfo says when.
     """
     ConfirmSecondFactor: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ConfirmSecondFactorRequest, _accounts_pb2.ConfirmSecondFactorResponse]
     """Takes it into use by a first code, and answers ten codes for the day on which the app is gone; they are shown in this answer only, and each is good once.
@@ -75,7 +76,8 @@ class AccountsAsyncStub(AccountsStub):
     """Tells whether signing in asks for a code of an app, too."""
     BeginSecondFactor: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BeginSecondFactorRequest, _accounts_pb2.BeginSecondFactorResponse]  # type: ignore[assignment]
     """Makes the secret by which an app makes codes (TOTP, RFC 6238: SHA-1, six digits, 30 seconds); it is shown in this answer only, and asks for nothing before
-    ConfirmSecondFactor. Begun again, the one before is good for nothing. illegal_transition: one is in use, end it first.
+    ConfirmSecondFactor. Begun again, the one before is good for nothing. Refused by field: `wrong`, the password is another one. illegal_transition: one is in
+    use, end it first. too_many_attempts: RetryInfo says when.
     """
     ConfirmSecondFactor: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ConfirmSecondFactorRequest, _accounts_pb2.ConfirmSecondFactorResponse]  # type: ignore[assignment]
     """Takes it into use by a first code, and answers ten codes for the day on which the app is gone; they are shown in this answer only, and each is good once.
@@ -130,7 +132,8 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.BeginSecondFactorResponse, _abc.Awaitable[_accounts_pb2.BeginSecondFactorResponse]]:
         """Makes the secret by which an app makes codes (TOTP, RFC 6238: SHA-1, six digits, 30 seconds); it is shown in this answer only, and asks for nothing before
-        ConfirmSecondFactor. Begun again, the one before is good for nothing. illegal_transition: one is in use, end it first.
+        ConfirmSecondFactor. Begun again, the one before is good for nothing. Refused by field: `wrong`, the password is another one. illegal_transition: one is in
+        use, end it first. too_many_attempts: RetryInfo says when.
         """
 
     @_abc_1.abstractmethod

@@ -63,12 +63,18 @@ def end_sessions() -> Response:
 
 @blueprint.post("/account/second-factor")
 @access.open_to(access.EVERYONE)
-def begin_second_factor() -> Response | str:
+def begin_second_factor() -> Response | str | tuple[str, int]:
     """Shows the secret of an app, once: the answer to this form is the only place where it stands."""
+    origin.tell(origin.device())
+    question = pb.BeginSecondFactorRequest(password=request.form.get("password", ""), request_id=forms.request_id())
     try:
-        begun = clients().accounts.BeginSecondFactor(pb.BeginSecondFactorRequest(request_id=forms.request_id()))
+        begun = clients().accounts.BeginSecondFactor(question)
     except Conflict:  # in another window it is in use already
         return redirect(url_for("account.show"), 303)
+    except Invalid as refusal:
+        return page(forms.problems(refusal), "begin"), 422
+    except Exhausted as refusal:
+        return page({"password": words.wait(refusal.retry_after)}, "begin"), 429
     return page({}, "code", begun)
 
 

@@ -54,7 +54,9 @@ class Accounts:
 
     def BeginSecondFactor(self, request: pb.BeginSecondFactorRequest, call: Call) -> pb.BeginSecondFactorResponse:
         call.trail.append(Entry("second_factor_begin", call.caller.id))
-        secret, uri = second_factors.begin(call.tx, self._keyring, call.caller)
+        secret, uri = second_factors.begin(
+            call.tx, self._keyring, self._guesses, call.caller, call.clock.now(), request.password, call.origin
+        )
         return pb.BeginSecondFactorResponse(secret=secret, uri=uri)
 
     def ConfirmSecondFactor(self, request: pb.ConfirmSecondFactorRequest, call: Call) -> pb.ConfirmSecondFactorResponse:

@@ -15,7 +15,7 @@ from chassis.guesses import Budget, Guesses, Origin
 from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from services.partners.domain.second_factor import RECOVERY_CODES, STEP, SecondFactor
-from services.partners.domain.worker import same_email
+from services.partners.domain.worker import Worker, same_email
 from services.partners.store import second_factors, workers
 from services.partners.usecases.passwords import holds
 
@@ -31,11 +31,12 @@ def get(tx: Transaction, caller: Caller) -> SecondFactor:
     return second_factors.get(tx, caller.id) or SecondFactor(caller.id)
 
 
-def begin(tx: Transaction, keyring: Keyring, caller: Caller) -> tuple[str, str]:
-    """Another secret, in base 32 and as an app reads it."""
-    factor, worker = second_factors.get(tx, caller.id, hold=True), workers.fetch(tx, caller.id, hold=True)
-    if worker is None:
-        raise Unauthenticated("token_invalid")
+def begin(
+    tx: Transaction, keyring: Keyring, guesses: Guesses, caller: Caller, now: datetime, password: str, origin: Origin
+) -> tuple[str, str]:
+    """Another secret, in base 32 and as an app reads it: for who knows the password, or an open screen would be enough to lock its owner out."""
+    worker = _who_knows(tx, guesses, caller, now, password, origin)
+    factor = second_factors.get(tx, caller.id, hold=True)
     if factor is not None and factor.confirm_time is not None:
         raise Conflict("illegal_transition")
     secret = secrets.token_bytes(_SECRET)
@@ -60,6 +61,11 @@ def confirm(tx: Transaction, keyring: Keyring, guesses: Guesses, caller: Caller,
 
 def end(tx: Transaction, guesses: Guesses, caller: Caller, now: datetime, password: str, origin: Origin) -> None:
     """Ends its use: whoever sits at an open screen has to know the password."""
+    _who_knows(tx, guesses, caller, now, password, origin)
+    second_factors.end(tx, caller.id)
+
+
+def _who_knows(tx: Transaction, guesses: Guesses, caller: Caller, now: datetime, password: str, origin: Origin) -> Worker:
     found = workers.with_hash(tx, caller.id)
     if found is None:
         raise Unauthenticated("token_invalid")
@@ -67,7 +73,7 @@ def end(tx: Transaction, guesses: Guesses, caller: Caller, now: datetime, passwo
     if not holds(found[1], password):
         raise Invalid(("password", "wrong"))
     guesses.right(guess, now)
-    second_factors.end(tx, caller.id)
+    return found[0]
 
 
 def challenge(tx: Transaction, worker_id: str, now: datetime) -> str:

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-STEP = 30
-"""Seconds that a code is shown."""
 WINDOW = 1
 """How many steps earlier or later a phone's clock may be."""
 RECOVERY_CODES = 10
@@ -21,7 +19,6 @@ class SecondFactor:
     last_step: int = 0
     recovery_hashes: tuple[bytes, ...] = ()
 
-    def steps(self, now: datetime) -> list[int]:
-        """The steps whose codes are good now: none is that was taken already, or is before one that was."""
-        present = int(now.timestamp()) // STEP
+    def steps(self, present: int) -> list[int]:
+        """The steps whose codes are good in the present one: none is that was taken already, or is before one that was."""
         return [step for step in range(present - WINDOW, present + WINDOW + 1) if step > self.last_step]

@@ -99,7 +99,7 @@ KINDS: dict[str, Callable[[str, Call], None]] = {
 class Failing:
     """The e-mail says how, the password is the name."""
 
-    IssueToken = EndSession = print
+    IssueToken = EndSession = FinishSignIn = print
 
     def SignIn(self, request: Any, call: Call) -> Any:
         name = request.password

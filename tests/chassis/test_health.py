@@ -36,7 +36,7 @@ THREADS = 16
 class Waiting:
     """A service whose EndSession, which needs no token and leaves no trail, waits for a row."""
 
-    SignIn = IssueToken = print
+    SignIn = FinishSignIn = IssueToken = print
 
     def EndSession(self, request: Any, call: Call) -> members_pb2.EndSessionResponse:
         call.tx.execute("SELECT FROM held FOR UPDATE")

@@ -336,6 +336,7 @@ def people_beginnings() -> dict[str, Beginning]:
             people_pb2.ConfirmReceiptRequest(id=s.receipt(s.child().id, giver="best_interest", assent_code="given").id),
         ),
         "ListReceipts": for_referral,
+        "ListProposedReceipts": lambda story: (story.ngo, people_pb2.ListProposedReceiptsRequest()),
         "GetReceipt": lambda s: (s.ngo, people_pb2.GetReceiptRequest(id=s.receipt(s.person().id).id)),
         "WithdrawReceipt": lambda s: (s.ngo, people_pb2.WithdrawReceiptRequest(id=s.receipt(s.person().id).id)),
         "ListReadings": lambda s: (s.ngo, people_pb2.ListReadingsRequest(person_id=s.person().id, page_size=2)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -187,3 +188,21 @@ def test_its_secret_is_wrapped_by_the_next_key_of_the_service_and_opens_as_befor
     with member.database.transaction(SYSTEM) as tx:
         assert remaining(tx, both, SEALED) == 0
         assert second_factors.secret(tx, both, worker_id) == base64.b32decode(made.secret)
+
+
+def test_a_password_and_a_first_code_are_guessed_ten_times_at_an_open_screen(member: Scene) -> None:
+    def wrong(ask: Callable[[], object]) -> None:
+        with refused("INVALID_ARGUMENT", "invalid_fields"):
+            ask()
+
+    def waits(ask: Callable[[], object]) -> None:
+        with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
+            ask()
+
+    me, app = begun(member)
+    for _ in range(10):
+        wrong(lambda: me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code="x")))
+        wrong(lambda: me.BeginSecondFactor(pb.BeginSecondFactorRequest(password="otra clave larga")))
+    waits(lambda: me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code())))
+    waits(lambda: me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD)))
+    waits(lambda: me.EndSecondFactor(pb.EndSecondFactorRequest(password=PASSWORD)))

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from chassis.clock import Clock
 from chassis.db import Database, Transaction
+from chassis.guesses import Guesses
 from chassis.idempotency import IdempotencyStore
 from chassis.rpc import Servicer
 from chassis.sealing import Keyring
@@ -12,11 +13,14 @@ from chassis.wire import PageTokens
 from protos.partners.v1 import accounts_pb2, directory_pb2, members_pb2
 from services.partners import usecases
 from services.partners.rpc import accounts, directory, members, tokens
+from services.partners.usecases.second_factors import OF_A_CODE
 
 
 def servicers(database: Database, issuer: Issuer, verifier: Verifier, keyring: Keyring, mail: Keyring, clock: Clock) -> list[Servicer]:
     """The services of protos/partners/v1. `mail` seals what the notifications service is to bring to one mailbox."""
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
+    guesses = Guesses(database, keyring, "password", usecases.OF_AN_ACCOUNT, usecases.OF_AN_ADDRESS)
+    codes = Guesses(database, keyring, "code", OF_A_CODE, OF_A_CODE)
 
     def check_standing(tx: Transaction, caller: Caller) -> None:
         now: datetime = clock.now()
@@ -35,7 +39,7 @@ def servicers(database: Database, issuer: Issuer, verifier: Verifier, keyring: K
         for descriptor, implementation in (
             (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(pages)),
             (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages)),
-            (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(database, keyring)),
-            (members_pb2.DESCRIPTOR.services_by_name["Tokens"], tokens.Tokens(database, issuer, keyring)),
+            (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(keyring, guesses, codes)),
+            (members_pb2.DESCRIPTOR.services_by_name["Tokens"], tokens.Tokens(issuer, keyring, guesses, codes)),
         )
     ]

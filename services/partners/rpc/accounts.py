@@ -1,7 +1,6 @@
 """One's own account."""
 
 from chassis.audit import Entry
-from chassis.db import Database
 from chassis.guesses import Guesses
 from chassis.rpc import Call
 from chassis.sealing import Keyring
@@ -15,10 +14,11 @@ from services.partners.usecases import second_factors
 class Accounts:
     """One method an rpc of the contract, which says what each does and refuses."""
 
-    def __init__(self, database: Database, keyring: Keyring) -> None:
+    def __init__(self, keyring: Keyring, guesses: Guesses, codes: Guesses) -> None:
+        """`guesses` counts those of passwords, `codes` those of an app's."""
         self._keyring = keyring
-        self._guesses = Guesses(database, keyring, "password", usecases.OF_AN_ACCOUNT, usecases.OF_AN_ADDRESS)
-        self._codes = Guesses(database, keyring, "code", second_factors.OF_A_CODE, second_factors.NO_ADDRESS)
+        self._guesses = guesses
+        self._codes = codes
 
     def ChangePassword(self, request: pb.ChangePasswordRequest, call: Call) -> pb.ChangePasswordResponse:
         call.trail.append(Entry("password_change", call.caller.id))

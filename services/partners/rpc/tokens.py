@@ -3,7 +3,6 @@
 from datetime import datetime
 
 from chassis.audit import Entry
-from chassis.db import Database
 from chassis.errors import Invalid
 from chassis.guesses import Guesses
 from chassis.rpc import Call
@@ -13,7 +12,6 @@ from chassis.wire import number, timestamp
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases, wire
-from services.partners.usecases import second_factors
 
 AUDIENCES = ("enlace.partners", "enlace.referrals", "enlace.notifications")
 
@@ -21,11 +19,12 @@ AUDIENCES = ("enlace.partners", "enlace.referrals", "enlace.notifications")
 class Tokens:
     """One method an rpc of the contract, which says what each does and refuses."""
 
-    def __init__(self, database: Database, issuer: Issuer, keyring: Keyring) -> None:
+    def __init__(self, issuer: Issuer, keyring: Keyring, guesses: Guesses, codes: Guesses) -> None:
+        """`guesses` counts those of passwords, `codes` those of an app's."""
         self._issuer = issuer
         self._keyring = keyring
-        self._guesses = Guesses(database, keyring, "password", usecases.OF_AN_ACCOUNT, usecases.OF_AN_ADDRESS)
-        self._codes = Guesses(database, keyring, "code", second_factors.OF_A_CODE, second_factors.NO_ADDRESS)
+        self._guesses = guesses
+        self._codes = codes
 
     def SignIn(self, request: pb.SignInRequest, call: Call) -> pb.SignInResponse:
         missing = [(name, "required") for name in ("email", "password") if not getattr(request, name)]

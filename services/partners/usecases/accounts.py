@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chassis.db import Transaction
-from chassis.errors import Invalid, Unauthenticated
 from chassis.guesses import Guesses, Origin
 from chassis.tokens import Caller
-from services.partners.domain.worker import same_email, session_lives
+from services.partners.domain.worker import session_lives
 from services.partners.store import workers
-from services.partners.usecases.passwords import check_new, hashed, holds
-from services.partners.usecases.sessions import mark_of
+from services.partners.usecases.passwords import check_new, hashed, mark_of, own, prove
 
 
 @dataclass(frozen=True)
@@ -28,15 +26,9 @@ def change_password(
     tx: Transaction, guesses: Guesses, caller: Caller, now: datetime, password: str, new_password: str, secret: str, origin: Origin
 ) -> None:
     """Hers becomes another one, and only the session `secret` goes on: whoever sits at an open screen has to know the one before."""
-    found = workers.with_hash(tx, caller.id)
-    if found is None:
-        raise Unauthenticated("token_invalid")
-    worker, password_hash = found
+    worker, password_hash = own(tx, caller)
     check_new(new_password, (worker.entry.name, worker.entry.email), "new_password")
-    guess = guesses.begin(same_email(worker.entry.email), origin, now)
-    if not holds(password_hash, password):
-        raise Invalid(("password", "wrong"))
-    guesses.right(guess, now)
+    prove(guesses, worker, password_hash, password, now, origin)
     workers.set_password(tx, worker.id, hashed(new_password))
     workers.end_sessions_of(tx, worker_id=worker.id, but=mark_of(secret))
 

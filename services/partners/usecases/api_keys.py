@@ -1,6 +1,5 @@
 """What managers may ask of the keys of their organisation's systems."""
 
-import hashlib
 import secrets
 from collections.abc import Callable
 from datetime import datetime
@@ -12,6 +11,7 @@ from chassis.tokens import Caller
 from services.partners.domain.api_key import USUAL_LIFE, ApiKey, ApiKeyEntry, Manager, full_key
 from services.partners.store import api_keys, organizations
 from services.partners.usecases import scopes as in_person
+from services.partners.usecases.passwords import mark_of
 from services.partners.usecases.standing import may_act_for
 
 
@@ -37,7 +37,7 @@ def create_api_key(
     secret = secrets.token_hex(32)
     live = api_keys.count_live(tx, owner, now)
     key = ApiKey.create(id or new_id(), owner, ApiKeyEntry(label, scopes, expire_time or now + USUAL_LIFE), live, now, _manager(caller))
-    api_keys.add(tx, key, hashlib.sha256(secret.encode()).digest())
+    api_keys.add(tx, key, mark_of(secret))
     return key, full_key(key.id, secret)
 
 

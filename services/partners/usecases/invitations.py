@@ -1,6 +1,5 @@
 """How an account comes about: somebody is invited, gets a link at her own address, and chooses her own password. Nobody else ever has either."""
 
-import hashlib
 import secrets
 from dataclasses import replace
 from datetime import datetime
@@ -15,7 +14,7 @@ from services.partners.domain.invitation import Invitation, InvitationEntry
 from services.partners.domain.worker import Role, Worker, WorkerEntry, WorkerStatus
 from services.partners.store import invitations, organizations, second_factors, workers
 from services.partners.usecases.api_keys import revoke_keys_of
-from services.partners.usecases.passwords import check_new, hashed
+from services.partners.usecases.passwords import check_new, hashed, mark_of
 
 
 def create_invitation(
@@ -42,7 +41,7 @@ def create_invitation(
         other.replace(now)
         invitations.keep(tx, other)
     token = secrets.token_urlsafe(32)
-    invitations.add(tx, invitation, _hash(token), mail.seal_bytes(wire.letter(invitation, token), f"invitations/{invitation.id}/letter"))
+    invitations.add(tx, invitation, mark_of(token), mail.seal_bytes(wire.letter(invitation, token), f"invitations/{invitation.id}/letter"))
     return invitation
 
 
@@ -64,7 +63,7 @@ def revoke_invitation(tx: Transaction, caller: Caller, now: datetime, id: str) -
 
 def accept_invitation(tx: Transaction, now: datetime, token: str, name: str, password: str) -> tuple[Invitation, Worker]:
     """Opens the account. Only who has the link learns more than that it is good for nothing."""
-    mark = _hash(token)
+    mark = mark_of(token)
     unlocked_invitation = invitations.by_token(tx, mark)
     organization = organizations.fetch(tx, unlocked_invitation.organization_id, hold="UPDATE") if unlocked_invitation else None
     invitation = invitations.by_token(tx, mark)  # again, now that nobody else can accept or replace it
@@ -106,7 +105,3 @@ def _account(tx: Transaction, now: datetime, invitation: Invitation, name: str, 
     if Role.MANAGER not in entry.roles:  # API keys stand with managers
         revoke_keys_of(tx, now, worker.id)
     return worker
-
-
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()

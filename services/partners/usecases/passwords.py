@@ -1,15 +1,23 @@
-"""Passwords as Argon2id hashes: slow and hungry for memory on purpose, and as slow for an e-mail that nobody has."""
+"""What is kept of secrets. Passwords as Argon2id hashes: slow and hungry for memory on purpose, and as slow for an e-mail that nobody has. What is made at random
+as SHA-256: nobody guesses it.
+"""
 
+import hashlib
 import re
 import secrets
 from collections.abc import Iterable
+from datetime import datetime
 from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from chassis.errors import Invalid
-from services.partners.domain.worker import MAX_PASSWORD, check_password, same_password
+from chassis.db import Transaction
+from chassis.errors import Invalid, Unauthenticated
+from chassis.guesses import Guesses, Origin
+from chassis.tokens import Caller
+from services.partners.domain.worker import MAX_PASSWORD, Worker, check_password, same_email, same_password
+from services.partners.store import workers
 
 # 32 MiB twice: 30 to 50 ms on a machine of 2024; OWASP's least is 19 MiB twice.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=32 * 1024, parallelism=1)
@@ -30,6 +38,27 @@ def check_new(password: str, about: Iterable[str], path: str = "password") -> No
     words = [*_OURS, *(part for said in about for part in re.split(r"\W+", said.casefold()) if len(part) > 2)]
     if zxcvbn(same_password(password)[:_LONGEST], user_inputs=words)["score"] < _EASY:
         raise Invalid((path, "too_easy"))
+
+
+def own(tx: Transaction, caller: Caller) -> tuple[Worker, str]:
+    """Whoever asks, held, and the hash of her password."""
+    found = workers.with_hash(tx, caller.id)
+    if found is None:
+        raise Unauthenticated("token_invalid")
+    return found
+
+
+def prove(guesses: Guesses, worker: Worker, password_hash: str, password: str, now: datetime, origin: Origin) -> None:
+    """Refuses another password than hers, and counts it: a session alone is an open screen at which anybody may sit."""
+    guess = guesses.begin(same_email(worker.entry.email), origin, now)
+    if not holds(password_hash, password):
+        raise Invalid(("password", "wrong"))
+    guesses.right(guess, now)
+
+
+def mark_of(secret: str) -> bytes:
+    """As what a secret is kept that was made at random."""
+    return hashlib.sha256(secret.encode()).digest()
 
 
 def hashed(password: str) -> str:

@@ -1,6 +1,5 @@
 """A code of an app beside the password: begun, taken into use, asked for at the sign-in, ended."""
 
-import hashlib
 import hmac
 import secrets
 from datetime import datetime, timedelta
@@ -12,14 +11,11 @@ from chassis.guesses import Budget, Guesses, Origin
 from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from services.partners.domain.second_factor import RECOVERY_CODES, SecondFactor
-from services.partners.domain.worker import Worker, same_email
-from services.partners.store import second_factors, workers
-from services.partners.usecases.passwords import holds
+from services.partners.store import second_factors
+from services.partners.usecases.passwords import mark_of, own, prove
 
 OF_A_CODE = Budget(10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1))
-"""A code has a million values, of which three are good: in a year 9,000 guesses."""
-NO_ADDRESS = Budget(1_000, timedelta(seconds=1), timedelta(0))
-"""Whoever gets here knew the password: the account's budget is what bounds guessing."""
+"""A code has a million values, of which three are good: in a year 9,000 guesses. Whoever gets there knew the password, so no address is counted."""
 _SECRET = 20  # bytes: RFC 4226 recommends 160 bits
 
 
@@ -32,7 +28,8 @@ def begin(
     tx: Transaction, keyring: Keyring, guesses: Guesses, caller: Caller, now: datetime, password: str, origin: Origin
 ) -> tuple[str, str]:
     """Another secret, in base 32 and as an app reads it: for who knows the password, or an open screen would be enough to lock its owner out."""
-    worker = _who_knows(tx, guesses, caller, now, password, origin)
+    worker, password_hash = own(tx, caller)
+    prove(guesses, worker, password_hash, password, now, origin)
     factor = second_factors.get(tx, caller.id, hold=True)
     if factor is not None and factor.confirm_time is not None:
         raise Conflict("illegal_transition")
@@ -51,26 +48,15 @@ def confirm(tx: Transaction, keyring: Keyring, guesses: Guesses, caller: Caller,
         raise Invalid(("code", "wrong"))
     guesses.right(guess, now)
     made = [secrets.token_hex(5) for _ in range(RECOVERY_CODES)]
-    factor.confirm_time, factor.recovery_hashes = now, tuple(_hash(each) for each in made)
+    factor.confirm_time, factor.recovery_hashes = now, tuple(mark_of(each) for each in made)
     second_factors.keep(tx, factor)
     return [f"{each[:5]}-{each[5:]}" for each in made]
 
 
 def end(tx: Transaction, guesses: Guesses, caller: Caller, now: datetime, password: str, origin: Origin) -> None:
     """Ends its use: whoever sits at an open screen has to know the password."""
-    _who_knows(tx, guesses, caller, now, password, origin)
+    prove(guesses, *own(tx, caller), password, now, origin)
     second_factors.end(tx, caller.id)
-
-
-def _who_knows(tx: Transaction, guesses: Guesses, caller: Caller, now: datetime, password: str, origin: Origin) -> Worker:
-    found = workers.with_hash(tx, caller.id)
-    if found is None:
-        raise Unauthenticated("token_invalid")
-    guess = guesses.begin(same_email(found[0].entry.email), origin, now)
-    if not holds(found[1], password):
-        raise Invalid(("password", "wrong"))
-    guesses.right(guess, now)
-    return found[0]
 
 
 def challenge(tx: Transaction, worker_id: str, now: datetime) -> str:
@@ -79,13 +65,13 @@ def challenge(tx: Transaction, worker_id: str, now: datetime) -> str:
     if factor is None or factor.confirm_time is None:
         return ""
     secret = secrets.token_urlsafe(32)
-    second_factors.challenge(tx, hashlib.sha256(secret.encode()).digest(), worker_id, now)
+    second_factors.challenge(tx, mark_of(secret), worker_id, now)
     return secret
 
 
 def answer(tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, secret: str, code: str) -> str:
     """Whose sign-in this code completes. Raises Unauthenticated sign_in_failed, whatever is wrong."""
-    mark = hashlib.sha256(secret.encode()).digest()
+    mark = mark_of(secret)
     worker_id = second_factors.challenged(tx, mark, now)
     factor = second_factors.get(tx, worker_id, hold=True) if worker_id else None
     if factor is None or factor.confirm_time is None:
@@ -109,12 +95,8 @@ def _takes(tx: Transaction, keyring: Keyring, factor: SecondFactor, code: str, n
 
 
 def _takes_recovery(factor: SecondFactor, code: str) -> bool:
-    mark = _hash("".join(code.split()).replace("-", "").lower())
+    mark = mark_of("".join(code.split()).replace("-", "").lower())
     left = tuple(each for each in factor.recovery_hashes if not hmac.compare_digest(each, mark))
     taken = len(left) < len(factor.recovery_hashes)
     factor.recovery_hashes = left
     return taken
-
-
-def _hash(code: str) -> bytes:
-    return hashlib.sha256(code.encode()).digest()

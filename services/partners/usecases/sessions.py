@@ -3,7 +3,6 @@
 Whatever goes wrong at the sign-in sounds the same and takes the same time. Of secrets only SHA-256 hashes are kept: they have 256 random bits.
 """
 
-import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from services.partners.domain.organization import Organization
 from services.partners.domain.worker import TOUCH, Worker, WorkerStatus, same_email, session_lives
 from services.partners.store import api_keys, organizations, workers
 from services.partners.usecases import second_factors
-from services.partners.usecases.passwords import holds
+from services.partners.usecases.passwords import holds, mark_of
 
 # 100 wrong ones are what NIST SP 800-63B allows before an account is closed; here it goes on, with 24 a day.
 OF_AN_ACCOUNT = Budget(10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1))
@@ -67,14 +66,14 @@ def _opened(tx: Transaction, now: datetime, worker: Worker, organization: Organi
 
 def from_session(tx: Transaction, now: datetime, secret: str, *, passive: bool = False) -> Proven:
     """Whose session it is; using it keeps it from being idle, unless it was `passive`: a page asked by itself."""
-    session = workers.session(tx, _hash(secret))
+    session = workers.session(tx, mark_of(secret))
     if session is None:
         raise Unauthenticated("session_ended")
     create_time, last_use_time, worker, organization = session
     if not session_lives(create_time, last_use_time, now) or not _may_enter(worker, organization):
         raise Unauthenticated("session_ended")
     if not passive and now - last_use_time >= TOUCH:
-        workers.touch_session(tx, _hash(secret), now)
+        workers.touch_session(tx, mark_of(secret), now)
     return _worker(worker, organization)
 
 
@@ -85,7 +84,7 @@ def from_api_key(tx: Transaction, now: datetime, presented_key: str) -> Proven:
     if (
         parts is None
         or key_and_hash is None
-        or not hmac.compare_digest(_hash(parts[1]), key_and_hash[1])
+        or not hmac.compare_digest(mark_of(parts[1]), key_and_hash[1])
         or not key_and_hash[0].is_live(now)
     ):
         raise Unauthenticated("key_invalid")
@@ -101,12 +100,7 @@ def from_api_key(tx: Transaction, now: datetime, presented_key: str) -> Proven:
 
 def end_session(tx: Transaction, secret: str) -> None:
     """Ends a session; one that has ended stays so."""
-    workers.end_session(tx, _hash(secret))
-
-
-def mark_of(secret: str) -> bytes:
-    """As what the secret of a session is kept."""
-    return _hash(secret)
+    workers.end_session(tx, mark_of(secret))
 
 
 def _may_enter(worker: Worker, organization: Organization) -> bool:
@@ -118,7 +112,3 @@ def _worker(worker: Worker, organization: Organization) -> Proven:
     return Proven(
         Caller(worker.id, "worker", worker.organization_id, frozenset(entry.roles), language=entry.language), organization, worker
     )
-
-
-def _hash(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()

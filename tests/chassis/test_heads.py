@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import psycopg
 import pytest
+import structlog
 from click.testing import CliRunner
 from google.protobuf.wrappers_pb2 import BytesValue
 
@@ -106,7 +107,7 @@ def pair(broker: brokers.Broker, postgres: parts.Server, tmp_path: Path) -> Iter
         database.close()
     watch.stop()
     watch.join(10)
-    log.setup("")
+    structlog.reset_defaults()  # or what runs in this process after it would log past its capture
 
 
 COMPUTE_ANEW = """

@@ -5,13 +5,14 @@ from collections.abc import Iterable
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from chassis.errors import Conflict, Exhausted, Invalid
+from chassis.errors import Conflict, Exhausted, Invalid, Refusal
 from protos.partners.v1 import accounts_pb2 as pb
 from services.gateway import access, forms, origin, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 
 blueprint = Blueprint("account", __name__)
+REFUSED = (Invalid, Exhausted)
 
 
 @blueprint.get("/account")
@@ -30,6 +31,13 @@ def page(
     return render_template("account.html", sessions=found, factor=factor, begun=begun, codes=list(codes), errors=errors, part=part)
 
 
+def refused(refusal: Refusal, part: str, guessed: str = "password") -> tuple[str, int]:
+    """The page with what was wrong in a part; `guessed` is its field of which there were too many."""
+    if isinstance(refusal, Exhausted):
+        return page({guessed: words.wait(refusal.retry_after)}, part), 429
+    return page(forms.problems(refusal), part), 422
+
+
 @blueprint.post("/account/password")
 @access.open_to(access.EVERYONE)
 def password() -> Response | tuple[str, int]:
@@ -45,10 +53,8 @@ def password() -> Response | tuple[str, int]:
     )
     try:
         clients().accounts.ChangePassword(question)
-    except Invalid as refusal:
-        return page(forms.problems(refusal)), 422
-    except Exhausted as refusal:
-        return page({"password": words.wait(refusal.retry_after)}), 429
+    except REFUSED as refusal:
+        return refused(refusal, "password")
     return redirect(url_for("account.show", done="password_changed"), 303)
 
 
@@ -71,10 +77,8 @@ def begin_second_factor() -> Response | str | tuple[str, int]:
         begun = clients().accounts.BeginSecondFactor(question)
     except Conflict:  # in another window it is in use already
         return redirect(url_for("account.show"), 303)
-    except Invalid as refusal:
-        return page(forms.problems(refusal), "begin"), 422
-    except Exhausted as refusal:
-        return page({"password": words.wait(refusal.retry_after)}, "begin"), 429
+    except REFUSED as refusal:
+        return refused(refusal, "begin")
     return page({}, "code", begun)
 
 
@@ -87,10 +91,8 @@ def confirm_second_factor() -> Response | str | tuple[str, int]:
         codes = clients().accounts.ConfirmSecondFactor(question).recovery_codes
     except Conflict:
         return redirect(url_for("account.show"), 303)
-    except Invalid as refusal:
-        return page(forms.problems(refusal), "code"), 422
-    except Exhausted as refusal:
-        return page({"code": words.wait(refusal.retry_after)}, "code"), 429
+    except REFUSED as refusal:
+        return refused(refusal, "code", "code")
     return page({}, "code", codes=codes)
 
 
@@ -102,8 +104,6 @@ def end_second_factor() -> Response | tuple[str, int]:
     origin.tell(origin.device())
     try:
         clients().accounts.EndSecondFactor(question)
-    except Invalid as refusal:
-        return page(forms.problems(refusal), "end"), 422
-    except Exhausted as refusal:
-        return page({"password": words.wait(refusal.retry_after)}, "end"), 429
+    except REFUSED as refusal:
+        return refused(refusal, "end")
     return redirect(url_for("account.show", done="saved"), 303)

@@ -34,7 +34,7 @@ def form() -> Response | str:
 
 @blueprint.post("/sign-in")
 @access.public
-def enter() -> Response | tuple[str, int]:
+def enter() -> Response | str | tuple[str, int]:
     """Opens a session. Unknown address, wrong password and suspended member sound the same."""
     email, target, device = request.form.get("email", "").strip(), request.form.get("to", ""), origin.device()
     written = request.form.get("kept", "")
@@ -47,7 +47,7 @@ def enter() -> Response | tuple[str, int]:
         problem, status = words.wait(refusal.retry_after), 429
     else:
         if answer.challenge:
-            return render_template("signin_code.html", to=target, kept=written, challenge=answer.challenge, problem=""), 200
+            return render_template("signin_code.html", to=target, kept=written, challenge=answer.challenge, problem="")
         return entered(answer, device)
     return render_template("signin.html", to=target, ended=None, problem=problem, email=email, kept=written), status
 

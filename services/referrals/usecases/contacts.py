@@ -120,9 +120,9 @@ class Contacts:
         contact = replace(contact, **_placed(tx, _to_the_hour(values, now, contact.assault_time)), unheard=False)
         contact.check()
         contact.change(now, self.calendar(tx, contact))
-        self._book.change(
-            tx, contact, None if former is None and not note else note
-        )  # a form sends what it shows of a note that does not open
+        if former is None and not note:  # it does not open, and a form sends what it shows of it: nothing
+            note = None
+        self._book.change(tx, contact, note)
         return contact
 
     def take_over(self, tx: Transaction, caller: Caller, now: datetime) -> None:

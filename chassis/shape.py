@@ -65,6 +65,7 @@ KINDS = {
         Kind("PIN", 4, r"^([0-9]{4})?$", example="4821", checks="nothing"),
         Kind("DATE", 10, r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$", example="2001-02-03", format="date", long="malformed"),
         Kind("PERIOD", 7, r"^(2[0-9]{3}(-Q[1-4])?)?$", example="2026-Q3", long="malformed"),
+        Kind("TIME_OF_DAY", 5, r"^(([01][0-9]|2[0-3]):[0-5][0-9])?$", example="08:00", long="malformed"),
         Kind("PASSWORD", 200, least=12, format="password"),
         Kind("SECRET", 200, format="password", checks="nothing"),
         Kind("URL", 500, r"^(https?://[^\s/]+(/\S*)?)?$", example="https://casa-esperanza.example"),

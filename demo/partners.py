@@ -14,6 +14,7 @@ from services.partners.domain.service import Capacity, Eligibility, Gender, Inta
 from services.partners.domain.worker import Role, WorkerEntry, check_password
 from services.partners.domain.worker import Worker as Account
 from services.partners.store import api_keys, organizations, services, workers
+from services.partners.store.areas import areas
 from services.partners.store.taxonomy import taxonomy
 from services.partners.usecases.passwords import hashed
 
@@ -85,10 +86,10 @@ def _service(offer: Offer, member: Member, now: datetime) -> Service:
         phone=member.phone,
     )
     room, joined = offer.room, now - timedelta(days=24) if member.status == "probation" else _FOUNDED + timedelta(days=17)
-    service = Service.register(offer.id, member.id, entry, Capacity(), taxonomy(), joined)
+    service = Service.register(offer.id, member.id, entry, Capacity(), taxonomy(), areas(), joined)
     service.organization_name = member.name
     if member.status != "probation":
-        service.change({"assured_time": None}, taxonomy(), now - (_LONG_AGO if room.age_hours >= _OLD_FIGURE else _CONFIRMED))
+        service.change({"assured_time": None}, taxonomy(), areas(), now - (_LONG_AGO if room.age_hours >= _OLD_FIGURE else _CONFIRMED))
     figure = Capacity(Intake(room.intake), room.available, room.maximum, room.unit)
     service.set_capacity(figure, now - timedelta(hours=room.age_hours))
     return service

@@ -26,7 +26,16 @@ from grpc_status import rpc_status
 
 from chassis import errors
 from protos.notifications.v1 import notifications_pb2, notifications_pb2_grpc
-from protos.partners.v1 import accounts_pb2, accounts_pb2_grpc, directory_pb2, directory_pb2_grpc, members_pb2, members_pb2_grpc
+from protos.partners.v1 import (
+    accounts_pb2,
+    accounts_pb2_grpc,
+    directory_pb2,
+    directory_pb2_grpc,
+    locations_pb2,
+    locations_pb2_grpc,
+    members_pb2,
+    members_pb2_grpc,
+)
 from protos.referrals.v1 import (
     advice_pb2,
     advice_pb2_grpc,
@@ -62,6 +71,7 @@ AUDIENCES = tuple(f"enlace.{name}" for name in NAMES)  # of caller tokens: each 
 FILES = (
     directory_pb2.DESCRIPTOR,
     members_pb2.DESCRIPTOR,
+    locations_pb2.DESCRIPTOR,
     accounts_pb2.DESCRIPTOR,
     referrals_pb2.DESCRIPTOR,
     people_pb2.DESCRIPTOR,
@@ -263,6 +273,7 @@ class Clients:
             for name, channel in self._plain.items()
         }
         self.directory = directory_pb2_grpc.DirectoryStub(asked["partners"])
+        self.locations = locations_pb2_grpc.LocationsStub(asked["partners"])
         self.members = members_pb2_grpc.MembersStub(asked["partners"])
         self.accounts = accounts_pb2_grpc.AccountsStub(asked["partners"])
         self.tokens = members_pb2_grpc.TokensStub(asked["partners"])

@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import flask_babel
 from babel import Locale
@@ -20,19 +19,10 @@ from flask import Flask, g, request
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.clock import SystemClock
+from chassis.local_time import zone_of
 
 LANGUAGES = {"es": "Español", "en": "English", "fr": "Français"}
 CATALOGUES = Path(__file__).parent / "translations"
-ZONES = {
-    "NI": "America/Managua",
-    "CR": "America/Costa_Rica",
-    "SV": "America/El_Salvador",
-    "GT": "America/Guatemala",
-    "HN": "America/Tegucigalpa",
-    "MX": "America/Mexico_City",
-    "EC": "America/Guayaquil",
-    "PE": "America/Lima",
-}
 
 
 def install(app: Flask) -> None:
@@ -69,7 +59,7 @@ def language() -> str:
 def zone() -> tzinfo:
     """The time zone of the worker's country; Managua's for everybody else."""
     me = g.get("me")
-    return ZoneInfo(ZONES.get(me.country if me else "", ZONES["NI"]))
+    return zone_of(me.country, me.department) if me else zone_of("")
 
 
 def gettext(text: str, **values: object) -> str:

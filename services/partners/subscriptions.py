@@ -29,7 +29,10 @@ def hear(tx: Transaction, fact: Fact) -> None:
     elif fact.type in _TAKES:
         said = facts_pb2.ReferralFact.FromString(fact.payload)
         usecases.take_places(tx, said.referral_id, said.service_id, said.receiver_organization_id, said.people, fact.time)
+        usecases.grant_address(tx, said.referral_id, said.service_id, said.receiver_organization_id, said.sender_organization_id, fact.time)
     elif fact.type in _LEAVES:
-        usecases.leave_places(tx, facts_pb2.ReferralFact.FromString(fact.payload).referral_id, fact.time)
+        ended = facts_pb2.ReferralFact.FromString(fact.payload)
+        usecases.leave_places(tx, ended.referral_id, fact.time)
+        usecases.end_address(tx, ended.referral_id, fact.time)
     elif not _TYPE.fullmatch(fact.type):
         raise NewerKind

@@ -21,6 +21,7 @@ from services.gateway.session import Exchange
 
 STUBS = (
     "directory",
+    "locations",
     "members",
     "accounts",
     "tokens",

@@ -256,6 +256,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """A consent covers this need. Open by it; what she limited is not widened."""
     REASON_REVIEW_OWED: _Reason.ValueType  # 108
     """An emergency access of your organisation was not reviewed in time. Ask the file's organisation, or the auditor, to review it."""
+    REASON_ADDRESS_OPENED: _Reason.ValueType  # 115
+    """The address was opened before, for this referral: whoever needs it again asks the service."""
+    REASON_LOCATION_IN_USE: _Reason.ValueType  # 116
+    """Its services are still offered there: end that first."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -421,6 +425,10 @@ REASON_EMERGENCY_NOT_NEEDED: Reason.ValueType  # 107
 """A consent covers this need. Open by it; what she limited is not widened."""
 REASON_REVIEW_OWED: Reason.ValueType  # 108
 """An emergency access of your organisation was not reviewed in time. Ask the file's organisation, or the auditor, to review it."""
+REASON_ADDRESS_OPENED: Reason.ValueType  # 115
+"""The address was opened before, for this referral: whoever needs it again asks the service."""
+REASON_LOCATION_IN_USE: Reason.ValueType  # 116
+"""Its services are still offered there: end that first."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:
@@ -462,6 +470,8 @@ class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Kind.ValueType],
     """a phone number as it is dialled in its country"""
     KIND_PERIOD: _Kind.ValueType  # 19
     """a year or a quarter: 2026, 2026-Q3"""
+    KIND_TIME_OF_DAY: _Kind.ValueType  # 20
+    """local, HH:MM"""
 
 class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
     """What a text or number is. Where it is unspecified, the field's name and type say it: see chassis/contract.py."""
@@ -499,7 +509,39 @@ KIND_DIALLED: Kind.ValueType  # 18
 """a phone number as it is dialled in its country"""
 KIND_PERIOD: Kind.ValueType  # 19
 """a year or a quarter: 2026, 2026-Q3"""
+KIND_TIME_OF_DAY: Kind.ValueType  # 20
+"""local, HH:MM"""
 Global___Kind: _TypeAlias = Kind  # noqa: Y015
+
+class _Tier:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TierEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Tier.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TIER_UNSPECIFIED: _Tier.ValueType  # 0
+    TIER_PUBLIC: _Tier.ValueType  # 1
+    """anyone, without signing in"""
+    TIER_PARTNER: _Tier.ValueType  # 2
+    """who works for a member"""
+    TIER_COORDINATOR: _Tier.ValueType  # 3
+    """the coordination, auditors, and the member itself"""
+    TIER_NAMED: _Tier.ValueType  # 4
+    """nobody but who is named, one by one"""
+
+class Tier(_Tier, metaclass=_TierEnumTypeWrapper):
+    """Who may see a field of what a member says of itself and what it offers. Each sees what those before it see."""
+
+TIER_UNSPECIFIED: Tier.ValueType  # 0
+TIER_PUBLIC: Tier.ValueType  # 1
+"""anyone, without signing in"""
+TIER_PARTNER: Tier.ValueType  # 2
+"""who works for a member"""
+TIER_COORDINATOR: Tier.ValueType  # 3
+"""the coordination, auditors, and the member itself"""
+TIER_NAMED: Tier.ValueType  # 4
+"""nobody but who is named, one by one"""
+Global___Tier: _TypeAlias = Tier  # noqa: Y015
 
 @_typing.final
 class Rules(_message.Message):
@@ -570,6 +612,7 @@ class FieldRules(_message.Message):
     PRIVATE_FIELD_NUMBER: _builtins.int
     SEALED_FIELD_NUMBER: _builtins.int
     DISTINCT_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
     kind: Global___Kind.ValueType
     least: _builtins.int
     """The length of a text in characters, of a list in entries, or the value of a number: at least and at most."""
@@ -584,6 +627,8 @@ class FieldRules(_message.Message):
     """About a person, and kept encrypted with her own key; a KIND_NOTE always is. Never in a fact, a log or a message."""
     distinct: _builtins.bool
     """Of a list: nothing is in it twice."""
+    tier: Global___Tier.ValueType
+    """Who may see it, if others than may see the rest of its message."""
     @_builtins.property
     def only(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Of a mask or a message: the fields that may be said in it; empty: all that are not OUTPUT_ONLY, but for `without`."""
@@ -603,10 +648,11 @@ class FieldRules(_message.Message):
         private: _builtins.bool = ...,
         sealed: _builtins.bool = ...,
         distinct: _builtins.bool = ...,
+        tier: Global___Tier.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_least", b"_least", "_most", b"_most", "least", b"least", "most", b"most"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_least", b"_least", "_most", b"_most", "always", b"always", "distinct", b"distinct", "example", b"example", "kind", b"kind", "least", b"least", "most", b"most", "only", b"only", "private", b"private", "sealed", b"sealed", "without", b"without"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_least", b"_least", "_most", b"_most", "always", b"always", "distinct", b"distinct", "example", b"example", "kind", b"kind", "least", b"least", "most", b"most", "only", b"only", "private", b"private", "sealed", b"sealed", "tier", b"tier", "without", b"without"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__least: _TypeAlias = _typing.Literal["least"]  # noqa: Y015
     _WhichOneofArgType__least: _TypeAlias = _typing.Literal["_least", b"_least"]  # noqa: Y015
@@ -620,10 +666,13 @@ class FieldRules(_message.Message):
 Global___FieldRules: _TypeAlias = FieldRules  # noqa: Y015
 
 RULES_FIELD_NUMBER: _builtins.int
+TIER_FIELD_NUMBER: _builtins.int
 FIELD_FIELD_NUMBER: _builtins.int
 HTTP_STATUS_FIELD_NUMBER: _builtins.int
 WORD_FIELD_NUMBER: _builtins.int
 rules: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Rules]
+tier: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, Global___Tier.ValueType]
+"""Who may see the fields of this message that say nothing else. A message with it is shown by tiers: see services/partners/wire."""
 field: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___FieldRules]
 http_status: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.int]
 """Of a Reason: its HTTP status."""

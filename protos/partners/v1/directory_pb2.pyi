@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from protos.contract.v1 import contract_pb2 as _contract_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -120,6 +121,62 @@ ORGANIZATION_STATUS_APPROVED: OrganizationStatus.ValueType  # 2
 ORGANIZATION_STATUS_SUSPENDED: OrganizationStatus.ValueType  # 3
 ORGANIZATION_STATUS_LEFT: OrganizationStatus.ValueType  # 4
 Global___OrganizationStatus: _TypeAlias = OrganizationStatus  # noqa: Y015
+
+class _Frequency:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FrequencyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Frequency.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FREQUENCY_UNSPECIFIED: _Frequency.ValueType  # 0
+    FREQUENCY_WEEKLY: _Frequency.ValueType  # 1
+    """On the days of byday, each week."""
+    FREQUENCY_MONTHLY: _Frequency.ValueType  # 2
+    """On the days of byday, each month: 1MO is its first Monday, -1FR its last Friday."""
+
+class Frequency(_Frequency, metaclass=_FrequencyEnumTypeWrapper):
+    """How often a schedule repeats (RFC 5545 FREQ)."""
+
+FREQUENCY_UNSPECIFIED: Frequency.ValueType  # 0
+FREQUENCY_WEEKLY: Frequency.ValueType  # 1
+"""On the days of byday, each week."""
+FREQUENCY_MONTHLY: Frequency.ValueType  # 2
+"""On the days of byday, each month: 1MO is its first Monday, -1FR its last Friday."""
+Global___Frequency: _TypeAlias = Frequency  # noqa: Y015
+
+class _Accessibility:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AccessibilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Accessibility.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ACCESSIBILITY_UNSPECIFIED: _Accessibility.ValueType  # 0
+    ACCESSIBILITY_WHEELCHAIR: _Accessibility.ValueType  # 1
+    """One gets in and around with a wheelchair."""
+    ACCESSIBILITY_TOILET: _Accessibility.ValueType  # 2
+    """A toilet for a wheelchair."""
+    ACCESSIBILITY_SIGN_LANGUAGE: _Accessibility.ValueType  # 3
+    """Somebody signs."""
+    ACCESSIBILITY_BRAILLE: _Accessibility.ValueType  # 4
+    """What is to be read is there in braille."""
+    ACCESSIBILITY_HEARING_LOOP: _Accessibility.ValueType  # 5
+    """A loop for hearing aids."""
+
+class Accessibility(_Accessibility, metaclass=_AccessibilityEnumTypeWrapper):
+    """What a place has for people with a disability."""
+
+ACCESSIBILITY_UNSPECIFIED: Accessibility.ValueType  # 0
+ACCESSIBILITY_WHEELCHAIR: Accessibility.ValueType  # 1
+"""One gets in and around with a wheelchair."""
+ACCESSIBILITY_TOILET: Accessibility.ValueType  # 2
+"""A toilet for a wheelchair."""
+ACCESSIBILITY_SIGN_LANGUAGE: Accessibility.ValueType  # 3
+"""Somebody signs."""
+ACCESSIBILITY_BRAILLE: Accessibility.ValueType  # 4
+"""What is to be read is there in braille."""
+ACCESSIBILITY_HEARING_LOOP: Accessibility.ValueType  # 5
+"""A loop for hearing aids."""
+Global___Accessibility: _TypeAlias = Accessibility  # noqa: Y015
 
 class _Gender:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -383,6 +440,10 @@ class Eligibility(_message.Message):
     GENDERS_FIELD_NUMBER: _builtins.int
     TAKES_DEPENDANTS_FIELD_NUMBER: _builtins.int
     MAXIMUM_DEPENDANTS_FIELD_NUMBER: _builtins.int
+    TAKES_PREGNANT_FIELD_NUMBER: _builtins.int
+    TAKES_WITH_ADDICTION_FIELD_NUMBER: _builtins.int
+    TAKES_WITHOUT_PAPERS_FIELD_NUMBER: _builtins.int
+    MAXIMUM_AGE_OF_BOYS_FIELD_NUMBER: _builtins.int
     minimum_age: _builtins.int
     """From this age, in years."""
     maximum_age: _builtins.int
@@ -391,6 +452,14 @@ class Eligibility(_message.Message):
     """Whether she may bring children or others."""
     maximum_dependants: _builtins.int
     """How many at most."""
+    takes_pregnant: _builtins.bool
+    """Whether it takes women who are pregnant."""
+    takes_with_addiction: _builtins.bool
+    """Whether it takes people who are in the grip of alcohol or drugs."""
+    takes_without_papers: _builtins.bool
+    """Whether it takes people without identity papers."""
+    maximum_age_of_boys: _builtins.int
+    """Boys that come with her, up to this age in years; 0: none."""
     @_builtins.property
     def genders(self) -> _containers.RepeatedScalarFieldContainer[Global___Gender.ValueType]:
         """Genders served; empty: not stated."""
@@ -403,29 +472,169 @@ class Eligibility(_message.Message):
         genders: _abc.Iterable[Global___Gender.ValueType] | None = ...,
         takes_dependants: _builtins.bool | None = ...,
         maximum_dependants: _builtins.int | None = ...,
+        takes_pregnant: _builtins.bool | None = ...,
+        takes_with_addiction: _builtins.bool | None = ...,
+        takes_without_papers: _builtins.bool | None = ...,
+        maximum_age_of_boys: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum_age", b"_maximum_age", "_maximum_dependants", b"_maximum_dependants", "_minimum_age", b"_minimum_age", "_takes_dependants", b"_takes_dependants", "maximum_age", b"maximum_age", "maximum_dependants", b"maximum_dependants", "minimum_age", b"minimum_age", "takes_dependants", b"takes_dependants"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum_age", b"_maximum_age", "_maximum_age_of_boys", b"_maximum_age_of_boys", "_maximum_dependants", b"_maximum_dependants", "_minimum_age", b"_minimum_age", "_takes_dependants", b"_takes_dependants", "_takes_pregnant", b"_takes_pregnant", "_takes_with_addiction", b"_takes_with_addiction", "_takes_without_papers", b"_takes_without_papers", "maximum_age", b"maximum_age", "maximum_age_of_boys", b"maximum_age_of_boys", "maximum_dependants", b"maximum_dependants", "minimum_age", b"minimum_age", "takes_dependants", b"takes_dependants", "takes_pregnant", b"takes_pregnant", "takes_with_addiction", b"takes_with_addiction", "takes_without_papers", b"takes_without_papers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum_age", b"_maximum_age", "_maximum_dependants", b"_maximum_dependants", "_minimum_age", b"_minimum_age", "_takes_dependants", b"_takes_dependants", "genders", b"genders", "maximum_age", b"maximum_age", "maximum_dependants", b"maximum_dependants", "minimum_age", b"minimum_age", "takes_dependants", b"takes_dependants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum_age", b"_maximum_age", "_maximum_age_of_boys", b"_maximum_age_of_boys", "_maximum_dependants", b"_maximum_dependants", "_minimum_age", b"_minimum_age", "_takes_dependants", b"_takes_dependants", "_takes_pregnant", b"_takes_pregnant", "_takes_with_addiction", b"_takes_with_addiction", "_takes_without_papers", b"_takes_without_papers", "genders", b"genders", "maximum_age", b"maximum_age", "maximum_age_of_boys", b"maximum_age_of_boys", "maximum_dependants", b"maximum_dependants", "minimum_age", b"minimum_age", "takes_dependants", b"takes_dependants", "takes_pregnant", b"takes_pregnant", "takes_with_addiction", b"takes_with_addiction", "takes_without_papers", b"takes_without_papers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__maximum_age: _TypeAlias = _typing.Literal["maximum_age"]  # noqa: Y015
     _WhichOneofArgType__maximum_age: _TypeAlias = _typing.Literal["_maximum_age", b"_maximum_age"]  # noqa: Y015
+    _WhichOneofReturnType__maximum_age_of_boys: _TypeAlias = _typing.Literal["maximum_age_of_boys"]  # noqa: Y015
+    _WhichOneofArgType__maximum_age_of_boys: _TypeAlias = _typing.Literal["_maximum_age_of_boys", b"_maximum_age_of_boys"]  # noqa: Y015
     _WhichOneofReturnType__maximum_dependants: _TypeAlias = _typing.Literal["maximum_dependants"]  # noqa: Y015
     _WhichOneofArgType__maximum_dependants: _TypeAlias = _typing.Literal["_maximum_dependants", b"_maximum_dependants"]  # noqa: Y015
     _WhichOneofReturnType__minimum_age: _TypeAlias = _typing.Literal["minimum_age"]  # noqa: Y015
     _WhichOneofArgType__minimum_age: _TypeAlias = _typing.Literal["_minimum_age", b"_minimum_age"]  # noqa: Y015
     _WhichOneofReturnType__takes_dependants: _TypeAlias = _typing.Literal["takes_dependants"]  # noqa: Y015
     _WhichOneofArgType__takes_dependants: _TypeAlias = _typing.Literal["_takes_dependants", b"_takes_dependants"]  # noqa: Y015
+    _WhichOneofReturnType__takes_pregnant: _TypeAlias = _typing.Literal["takes_pregnant"]  # noqa: Y015
+    _WhichOneofArgType__takes_pregnant: _TypeAlias = _typing.Literal["_takes_pregnant", b"_takes_pregnant"]  # noqa: Y015
+    _WhichOneofReturnType__takes_with_addiction: _TypeAlias = _typing.Literal["takes_with_addiction"]  # noqa: Y015
+    _WhichOneofArgType__takes_with_addiction: _TypeAlias = _typing.Literal["_takes_with_addiction", b"_takes_with_addiction"]  # noqa: Y015
+    _WhichOneofReturnType__takes_without_papers: _TypeAlias = _typing.Literal["takes_without_papers"]  # noqa: Y015
+    _WhichOneofArgType__takes_without_papers: _TypeAlias = _typing.Literal["_takes_without_papers", b"_takes_without_papers"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum_age) -> _WhichOneofReturnType__maximum_age | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum_age_of_boys) -> _WhichOneofReturnType__maximum_age_of_boys | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum_dependants) -> _WhichOneofReturnType__maximum_dependants | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_age) -> _WhichOneofReturnType__minimum_age | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__takes_dependants) -> _WhichOneofReturnType__takes_dependants | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__takes_pregnant) -> _WhichOneofReturnType__takes_pregnant | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__takes_with_addiction) -> _WhichOneofReturnType__takes_with_addiction | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__takes_without_papers) -> _WhichOneofReturnType__takes_without_papers | None: ...
 
 Global___Eligibility: _TypeAlias = Eligibility  # noqa: Y015
+
+@_typing.final
+class Schedule(_message.Message):
+    """When people are received (HSDS schedule: the parts of an RFC 5545 rule), in the local time of the place. On public holidays it is closed, unless it says that
+    it is not.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FREQ_FIELD_NUMBER: _builtins.int
+    BYDAY_FIELD_NUMBER: _builtins.int
+    OPENS_AT_FIELD_NUMBER: _builtins.int
+    CLOSES_AT_FIELD_NUMBER: _builtins.int
+    VALID_FROM_FIELD_NUMBER: _builtins.int
+    VALID_TO_FIELD_NUMBER: _builtins.int
+    HOLIDAYS_FIELD_NUMBER: _builtins.int
+    freq: Global___Frequency.ValueType
+    """How often."""
+    opens_at: _builtins.str
+    """From this time of day."""
+    closes_at: _builtins.str
+    """Until this time of day, which is no longer in it; before opens_at: of the next day; the same: for 24 hours."""
+    valid_from: _builtins.str
+    """From this day; absent: since ever."""
+    valid_to: _builtins.str
+    """Until this day, which is in it; absent: for ever."""
+    holidays: _builtins.bool
+    """Also on public holidays."""
+    @_builtins.property
+    def byday(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """On which days: MO TU WE TH FR SA SU; monthly with the number of the week before it. Empty: every day, weekly only."""
+
+    def __init__(
+        self,
+        *,
+        freq: Global___Frequency.ValueType = ...,
+        byday: _abc.Iterable[_builtins.str] | None = ...,
+        opens_at: _builtins.str = ...,
+        closes_at: _builtins.str = ...,
+        valid_from: _builtins.str = ...,
+        valid_to: _builtins.str = ...,
+        holidays: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byday", b"byday", "closes_at", b"closes_at", "freq", b"freq", "holidays", b"holidays", "opens_at", b"opens_at", "valid_from", b"valid_from", "valid_to", b"valid_to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Schedule: _TypeAlias = Schedule  # noqa: Y015
+
+@_typing.final
+class Phone(_message.Message):
+    """A number to call (HSDS phone)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    EXTENSION_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    LANGUAGES_FIELD_NUMBER: _builtins.int
+    number: _builtins.str
+    """E.164."""
+    extension: _builtins.str
+    """What to dial then."""
+    description: _builtins.str
+    """Whom or what it reaches: "guardia de noche"."""
+    @_builtins.property
+    def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Languages spoken there, BCP 47."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.str = ...,
+        extension: _builtins.str = ...,
+        description: _builtins.str = ...,
+        languages: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "extension", b"extension", "languages", b"languages", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Phone: _TypeAlias = Phone  # noqa: Y015
+
+@_typing.final
+class ContactPoint(_message.Message):
+    """Whom to ask for (HSDS contact): somebody who works there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    PHONE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name."""
+    title: _builtins.str
+    """What she or he does there."""
+    email: _builtins.str
+    """An address."""
+    phone: _builtins.str
+    """E.164."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        title: _builtins.str = ...,
+        email: _builtins.str = ...,
+        phone: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "name", b"name", "phone", b"phone", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContactPoint: _TypeAlias = ContactPoint  # noqa: Y015
 
 @_typing.final
 class Capacity(_message.Message):
@@ -505,6 +714,12 @@ class Service(_message.Message):
     ACTIVE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    SCHEDULES_FIELD_NUMBER: _builtins.int
+    AREA_CODES_FIELD_NUMBER: _builtins.int
+    ACCESSIBILITY_FIELD_NUMBER: _builtins.int
+    PUBLIC_FIELD_NUMBER: _builtins.int
+    OPEN_NOW_FIELD_NUMBER: _builtins.int
+    TIERS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The service."""
     etag: _builtins.str
@@ -529,6 +744,10 @@ class Service(_message.Message):
     """E.164; absent for confidential services."""
     active: _builtins.bool
     """Whether it is offered at all; a new one is."""
+    public: _builtins.bool
+    """Whether it wants to be found by anybody, without signing in. Never a confidential one, nor a shelter."""
+    open_now: _builtins.bool
+    """Whether people are received now, by its schedules in its own local time; absent: it has not said when."""
     @_builtins.property
     def need_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Which needs it meets."""
@@ -557,6 +776,22 @@ class Service(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it last changed."""
 
+    @_builtins.property
+    def schedules(self) -> _containers.RepeatedCompositeFieldContainer[Global___Schedule]:
+        """When people are received; empty: not said. What overlaps is refused."""
+
+    @_builtins.property
+    def area_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Which areas it serves: countries, subdivisions (ISO 3166-2), municipalities, as ListAreas has them; empty: not said."""
+
+    @_builtins.property
+    def accessibility(self) -> _containers.RepeatedScalarFieldContainer[Global___Accessibility.ValueType]:
+        """What it has for people with a disability; empty: not said."""
+
+    @_builtins.property
+    def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldTier]:
+        """Fields that fewer may see than usual."""
+
     def __init__(
         self,
         *,
@@ -579,14 +814,48 @@ class Service(_message.Message):
         active: _builtins.bool = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        schedules: _abc.Iterable[Global___Schedule] | None = ...,
+        area_codes: _abc.Iterable[_builtins.str] | None = ...,
+        accessibility: _abc.Iterable[Global___Accessibility.ValueType] | None = ...,
+        public: _builtins.bool = ...,
+        open_now: _builtins.bool | None = ...,
+        tiers: _abc.Iterable[Global___FieldTier] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assured_time", b"assured_time", "capacity", b"capacity", "create_time", b"create_time", "eligibility", b"eligibility", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_open_now", b"_open_now", "assured_time", b"assured_time", "capacity", b"capacity", "create_time", b"create_time", "eligibility", b"eligibility", "open_now", b"open_now", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "assured_time", b"assured_time", "capacity", b"capacity", "confidential", b"confidential", "country", b"country", "create_time", b"create_time", "department", b"department", "description", b"description", "eligibility", b"eligibility", "etag", b"etag", "id", b"id", "languages", b"languages", "name", b"name", "need_codes", b"need_codes", "organization_id", b"organization_id", "organization_name", b"organization_name", "organization_type", b"organization_type", "phone", b"phone", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_open_now", b"_open_now", "accessibility", b"accessibility", "active", b"active", "area_codes", b"area_codes", "assured_time", b"assured_time", "capacity", b"capacity", "confidential", b"confidential", "country", b"country", "create_time", b"create_time", "department", b"department", "description", b"description", "eligibility", b"eligibility", "etag", b"etag", "id", b"id", "languages", b"languages", "name", b"name", "need_codes", b"need_codes", "open_now", b"open_now", "organization_id", b"organization_id", "organization_name", b"organization_name", "organization_type", b"organization_type", "phone", b"phone", "public", b"public", "schedules", b"schedules", "tiers", b"tiers", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__open_now: _TypeAlias = _typing.Literal["open_now"]  # noqa: Y015
+    _WhichOneofArgType__open_now: _TypeAlias = _typing.Literal["_open_now", b"_open_now"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__open_now) -> _WhichOneofReturnType__open_now | None: ...
+
+Global___Service: _TypeAlias = Service  # noqa: Y015
+
+@_typing.final
+class FieldTier(_message.Message):
+    """A field that fewer may see than the contract says; never more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """Which: phone, description."""
+    tier: _contract_pb2.Tier.ValueType
+    """Who may see it."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        tier: _contract_pb2.Tier.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Service: _TypeAlias = Service  # noqa: Y015
+Global___FieldTier: _TypeAlias = FieldTier  # noqa: Y015
 
 @_typing.final
 class ListTaxonomyTermsRequest(_message.Message):

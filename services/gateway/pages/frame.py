@@ -12,6 +12,7 @@ from protos.partners.v1.directory_pb2 import Service
 from services.gateway import access, due, i18n, names, session, steps, vocabulary, words
 from services.gateway.clients import ServiceFault, clients
 from services.gateway.i18n import gettext as _
+from services.gateway.vocabulary.departments import CAMPAIGN
 
 # What is spoken where the campaign runs, and where people had been taken.
 SPOKEN = ("es", "en", "fr", "miq", "qu", "pt", "zh")
@@ -112,8 +113,8 @@ def live_page() -> dict[str, object]:
 
 
 def departments_of(country: str) -> list[tuple[str, str]]:
-    """The departments of a country, or of all when it is not said."""
-    return [(code, name) for code, name in vocabulary.DEPARTMENTS.items() if not country or code.startswith(f"{country}-")]
+    """The departments of a country, or of those of the campaign when it is not said."""
+    return [(code, name) for code, name in vocabulary.DEPARTMENTS.items() if code[:2] in ((country,) if country else CAMPAIGN)]
 
 
 def role_choices(roles: Sequence[str]) -> list[tuple[str, str]]:

@@ -1,64 +1,16 @@
-"""Departments by ISO 3166-2 where the campaign runs; their names are the same in all languages."""
+"""Departments by ISO 3166-2 and municipalities, from the contract's list (protos/areas.json); their names are the same in all languages."""
 
-DEPARTMENTS: dict[str, str] = {
-    "NI-BO": "Boaco",
-    "NI-CA": "Carazo",
-    "NI-CI": "Chinandega",
-    "NI-CO": "Chontales",
-    "NI-AN": "Costa Caribe Norte",
-    "NI-AS": "Costa Caribe Sur",
-    "NI-ES": "Estelí",
-    "NI-GR": "Granada",
-    "NI-JI": "Jinotega",
-    "NI-LE": "León",
-    "NI-MD": "Madriz",
-    "NI-MN": "Managua",
-    "NI-MS": "Masaya",
-    "NI-MT": "Matagalpa",
-    "NI-NS": "Nueva Segovia",
-    "NI-SJ": "Río San Juan",
-    "NI-RI": "Rivas",
-    "CR-A": "Alajuela",
-    "CR-C": "Cartago",
-    "CR-G": "Guanacaste",
-    "CR-H": "Heredia",
-    "CR-L": "Limón",
-    "CR-P": "Puntarenas",
-    "CR-SJ": "San José",
-    "SV-AH": "Ahuachapán",
-    "SV-CA": "Cabañas",
-    "SV-CH": "Chalatenango",
-    "SV-CU": "Cuscatlán",
-    "SV-LI": "La Libertad",
-    "SV-PA": "La Paz",
-    "SV-UN": "La Unión",
-    "SV-MO": "Morazán",
-    "SV-SM": "San Miguel",
-    "SV-SS": "San Salvador",
-    "SV-SV": "San Vicente",
-    "SV-SA": "Santa Ana",
-    "SV-SO": "Sonsonate",
-    "SV-US": "Usulután",
-    "EC-A": "Azuay",
-    "EC-G": "Guayas",
-    "EC-P": "Pichincha",
-    "EC-M": "Manabí",
-    "EC-O": "El Oro",
-    "EC-E": "Esmeraldas",
-    "EC-L": "Loja",
-    "EC-I": "Imbabura",
-    "EC-C": "Carchi",
-    "PE-LIM": "Lima",
-    "PE-LMA": "Lima Metropolitana",
-    "PE-CAL": "Callao",
-    "PE-CUS": "Cusco",
-    "PE-MDD": "Madre de Dios",
-    "PE-LOR": "Loreto",
-    "PE-PIU": "Piura",
-    "PE-TUM": "Tumbes",
-    "PE-ARE": "Arequipa",
-    "PE-PUN": "Puno",
-}
+import json
+from pathlib import Path
+
+import protos
+
+_AREAS = json.loads((Path(protos.__file__).parent / "areas.json").read_text(encoding="utf-8"))
+DEPARTMENTS: dict[str, str] = {code: area["name"] for code, area in _AREAS.items()}
+MUNICIPALITIES: dict[str, dict[str, str]] = {code: area.get("municipalities", {}) for code, area in _AREAS.items()}
+"""Of each department, by code."""
+CAMPAIGN = ("NI", "CR", "SV", "EC", "PE")
+"""Where the line is; whoever names no country chooses among their departments."""
 
 # What a column is wide enough for, where the beginning of the name would not do.
 SHORT: dict[str, str] = {

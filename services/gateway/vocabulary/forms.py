@@ -87,10 +87,13 @@ TABLES: dict[str, dict[str, str]] = {
         "wrong": N_("no es la contraseña"),
         "too_easy": N_("es de las que se adivinan pronto; ponga cuatro palabras que no van juntas"),
         "too_short": N_("es demasiado corto; escriba más"),
+        "overlaps": N_("dice las mismas horas que otro horario; corrija uno de los dos"),
     },
     "conflict": {
         "illegal_transition": N_("Alguien ya dio este paso, o ya no es posible. Vuelva a abrir la página para ver cómo está ahora."),
         "not_a_draft": N_("Ya se envió: un envío no se corrige. Si hay un error, retírela y haga otra."),
+        "address_opened": N_("La dirección ya se abrió para este envío. Si todavía hace falta, pídala al servicio por teléfono."),
+        "location_in_use": N_("Todavía se atiende ahí: quite primero los servicios de este lugar."),
         "reminded_lately": N_("Ya se recordó hace menos de una hora. Espere, o llame."),
         "call_not_safe": N_("Su plan de contacto no permite que la llamen. Ella puede llamar a la línea cuando quiera."),
         "callback_settled": N_("Esa llamada ya se hizo o se dejó. Si quiere otra, acuerden otra hora."),

@@ -9,13 +9,19 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from services.partners.domain.area import Areas
 from services.partners.domain.codes import Check, Taxonomy
+from services.partners.domain.location import Accessibility
 from services.partners.domain.organization import OrganizationType, changed
+from services.partners.domain.schedule import Schedule, check_schedules
 from services.partners.domain.subject import Subject
+from services.partners.domain.visibility import Tier
 
 SHELTER_NEEDS = frozenset({"HOU.EMG", "HOU.SAFE"})
 USUAL_UNIT = "places"  # if nothing is said
 COUNTED_BY_PEOPLE = ("beds", "places")  # an appointment is over and gives nothing back
+NARROWED = ("phone", "description")
+"""What a member may show to fewer than usual: nothing by which a service is found, or it would be told by being found."""
 ANY_AGE = 99  # a service up to this age means everybody
 
 
@@ -46,6 +52,10 @@ class Eligibility:
     genders: tuple[Gender, ...] = ()
     takes_dependants: bool | None = None
     maximum_dependants: int | None = None
+    takes_pregnant: bool | None = None
+    takes_with_addiction: bool | None = None
+    takes_without_papers: bool | None = None
+    maximum_age_of_boys: int | None = None
 
     def check(self, check: Check) -> None:
         """Notes what is wrong."""
@@ -54,6 +64,8 @@ class Eligibility:
         check.listed("eligibility.genders", self.genders)
         if self.takes_dependants is False and self.maximum_dependants:
             check.say("eligibility.maximum_dependants", "out_of_range")
+        if self.takes_dependants is False and self.maximum_age_of_boys:
+            check.say("eligibility.maximum_age_of_boys", "out_of_range")
 
 
 @dataclass(frozen=True)
@@ -91,6 +103,11 @@ class ServiceEntry:
     confidential: bool = False
     phone: str = ""
     active: bool = True
+    schedules: tuple[Schedule, ...] = ()
+    area_codes: tuple[str, ...] = ()
+    accessibility: tuple[Accessibility, ...] = ()
+    public: bool = False
+    tiers: tuple[tuple[str, Tier], ...] = ()
 
     @property
     def decides_by(self) -> tuple[str, ...]:
@@ -105,7 +122,12 @@ class ServiceEntry:
         }
         return tuple(name for name, limited in limits.items() if limited)
 
-    def check(self, taxonomy: Taxonomy) -> None:
+    @property
+    def is_shelter(self) -> bool:
+        """What members on probation neither see nor offer."""
+        return self.confidential or not SHELTER_NEEDS.isdisjoint(self.need_codes)
+
+    def check(self, taxonomy: Taxonomy, areas: Areas) -> None:
         """Refuses an entry that is wrong."""
         check = Check("service")
         check.listed("need_codes", self.need_codes)
@@ -116,6 +138,20 @@ class ServiceEntry:
         check.listed("languages", self.languages)
         self.eligibility.check(check)
         check.phone("phone", self.phone)
+        check_schedules(self.schedules, check, "schedules")
+        check.listed("area_codes", self.area_codes)
+        for number, code in enumerate(self.area_codes):
+            if not areas.knows(code):
+                check.say(f"area_codes.{number}", "unknown_code")
+        check.listed("accessibility", self.accessibility)
+        if self.public and self.is_shelter:
+            check.say("public", "out_of_range")
+        check.listed("tiers", [name for name, _ in self.tiers])
+        for number, (name, tier) in enumerate(self.tiers):
+            if name not in NARROWED:
+                check.say(f"tiers.{number}.field", "unknown_code")
+            if tier not in (Tier.PARTNER, Tier.COORDINATOR):
+                check.say(f"tiers.{number}.tier", "out_of_range")
         check.done()
 
 
@@ -132,22 +168,22 @@ class Service(Subject):
 
     @classmethod
     def register(
-        cls, id: str, organization_id: str, entry: ServiceEntry, capacity: Capacity, taxonomy: Taxonomy, now: datetime
+        cls, id: str, organization_id: str, entry: ServiceEntry, capacity: Capacity, taxonomy: Taxonomy, areas: Areas, now: datetime
     ) -> "Service":
         """A new service is confirmed by its registration."""
-        entry.check(taxonomy)
+        entry.check(taxonomy, areas)
         service = cls(id=id, create_time=now, update_time=now, organization_id=organization_id, entry=_discreet(entry), assured_time=now)
         if capacity != NOT_STATED:
             service.capacity = service._stamped(capacity, now, at="service")
         service.note("registered", now)
         return service
 
-    def change(self, changes: Mapping[str, Any], taxonomy: Taxonomy, now: datetime) -> None:
+    def change(self, changes: Mapping[str, Any], taxonomy: Taxonomy, areas: Areas, now: datetime) -> None:
         """Changes these fields. Naming `assured_time` confirms the entry as it then is, now; the time itself can't be chosen."""
         rest = {path: value for path, value in changes.items() if path != "assured_time"}
         assures = len(rest) < len(changes)
         entry = self.entry if assures and not rest else _discreet(changed(self.entry, rest, "service"))
-        entry.check(taxonomy)
+        entry.check(taxonomy, areas)
         if entry == self.entry and not assures:
             return
         self.entry = entry
@@ -182,7 +218,7 @@ class Service(Subject):
     @property
     def is_shelter(self) -> bool:
         """What members on probation neither see nor offer."""
-        return self.entry.confidential or not SHELTER_NEEDS.isdisjoint(self.entry.need_codes)
+        return self.entry.is_shelter
 
     def seen_besides(self) -> tuple[str, ...]:
         """Its organisation's name and type, that its figure is in doubt, and what is free: no version of its own tells it."""

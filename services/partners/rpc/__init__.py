@@ -10,9 +10,9 @@ from chassis.rpc import Servicer
 from chassis.sealing import Keyring
 from chassis.tokens import Caller, Issuer, Verifier
 from chassis.wire import PageTokens
-from protos.partners.v1 import accounts_pb2, directory_pb2, members_pb2
+from protos.partners.v1 import accounts_pb2, directory_pb2, locations_pb2, members_pb2
 from services.partners import usecases
-from services.partners.rpc import accounts, directory, members, tokens
+from services.partners.rpc import accounts, directory, locations, members, tokens
 from services.partners.usecases.second_factors import OF_A_CODE
 
 
@@ -38,6 +38,7 @@ def servicers(database: Database, issuer: Issuer, verifier: Verifier, keyring: K
         )
         for descriptor, implementation in (
             (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(pages)),
+            (locations_pb2.DESCRIPTOR.services_by_name["Locations"], locations.Locations(keyring, pages)),
             (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages)),
             (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(keyring, guesses, codes)),
             (members_pb2.DESCRIPTOR.services_by_name["Tokens"], tokens.Tokens(issuer, keyring, guesses, codes)),

@@ -1,11 +1,14 @@
 """Directory: what may be asked about organisations and services."""
 
+from collections.abc import Sequence
+
 from chassis.audit import Entry
 from chassis.rpc import Call
 from chassis.wire import PageTokens, page_size
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners import usecases, wire
 from services.partners.domain.organization import Organization
+from services.partners.domain.service import Service
 
 
 class Directory:
@@ -90,7 +93,7 @@ class Directory:
 
     @staticmethod
     def _said(organization: Organization, call: Call) -> pb.Organization:
-        return wire.organization(organization, steering=Directory._steers(call))
+        return wire.organization(organization, usecases.viewer(call.caller).tier)
 
     @staticmethod
     def _steers(call: Call) -> bool:
@@ -103,15 +106,15 @@ class Directory:
         room = wire.capacity(given.capacity, "service.capacity")
         service = usecases.create_service(call.tx, call.caller, call.clock.now(), given.organization_id, entry, room)
         call.trail.append(Entry("service_create", service.id))
-        return wire.service(service)
+        return self._service(service, call)
 
     def GetService(self, request: pb.GetServiceRequest, call: Call) -> pb.Service:
-        return wire.service(usecases.get_service(call.tx, call.caller, request.id))
+        return self._service(usecases.get_service(call.tx, call.caller, request.id), call)
 
     def BatchGet(self, request: pb.BatchGetRequest, call: Call) -> pb.BatchGetResponse:
         batch = usecases.batch_get(call.tx, call.caller, request.service_ids, request.organization_ids, request.worker_ids)
         return pb.BatchGetResponse(
-            services=[wire.service(one) for one in batch.services],
+            services=self._services(batch.services, call),
             organizations=[wire.organization(one) for one in batch.organizations],
             worker_names=batch.worker_names,
         )
@@ -121,19 +124,33 @@ class Directory:
         changes = wire.changes(request.update_mask, wire.service_entry(given, active=given.active), "assured_time")
         service = usecases.update_service(call.tx, call.caller, call.clock.now(), given.id, given.etag, changes)
         call.trail.append(Entry("service_change", service.id, detail_codes=tuple(changes)))
-        return wire.service(service)
+        return self._service(service, call)
 
     def SetCapacity(self, request: pb.SetCapacityRequest, call: Call) -> pb.Service:
         room = wire.capacity(request.capacity, "capacity")
-        return wire.service(usecases.set_capacity(call.tx, call.caller, call.clock.now(), request.id, request.etag, room))
+        return self._service(usecases.set_capacity(call.tx, call.caller, call.clock.now(), request.id, request.etag, room), call)
 
     def SearchServices(self, request: pb.SearchServicesRequest, call: Call) -> pb.SearchServicesResponse:
         size, after = page_size(request.page_size, default=25, most=100), self._pages.position(request, int, str, str)
         services, more, total = usecases.search_services(call.tx, call.caller, wire.wanted(request), size, after)
         return pb.SearchServicesResponse(
-            services=[wire.service(one) for one in services], next_page_token=self._pages.token(request, more), total_size=total
+            services=self._services(services, call), next_page_token=self._pages.token(request, more), total_size=total
         )
 
     def MatchServices(self, request: pb.MatchServicesRequest, call: Call) -> pb.MatchServicesResponse:
         matches = usecases.match_services(call.tx, call.caller, call.clock.now(), wire.question(request), limit=request.limit)
-        return pb.MatchServicesResponse(matches=[wire.match(match, service) for match, service in matches])
+        viewer, opened = usecases.viewer(call.caller), self._opened([service for _, service in matches], call)
+        return pb.MatchServicesResponse(
+            matches=[wire.match(match, service, viewer, open_now=opened.get(service.id)) for match, service in matches]
+        )
+
+    def _service(self, service: Service, call: Call) -> pb.Service:
+        return self._services([service], call)[0]
+
+    def _services(self, services: Sequence[Service], call: Call) -> list[pb.Service]:
+        viewer, opened = usecases.viewer(call.caller), self._opened(services, call)
+        return [wire.service(service, viewer, open_now=opened.get(service.id)) for service in services]
+
+    @staticmethod
+    def _opened(services: Sequence[Service], call: Call) -> dict[str, bool]:
+        return usecases.open_now(call.tx, services, call.clock.now())

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from chassis import outbox
 from chassis.db import Row, Transaction
 from services.partners import wire
+from services.partners.domain.location import Accessibility
 from services.partners.domain.organization import OrganizationType
+from services.partners.domain.schedule import Schedule
 from services.partners.domain.service import Capacity, Eligibility, Gender, Intake, Service, ServiceEntry
+from services.partners.domain.visibility import Tier
 from services.partners.store.taxonomy import edition, taxonomy, type_synonyms
 from services.partners.store.words import learn, sort_key
 
 _COLUMNS = (
     "id version organization_id name name_key description need_codes country department languages minimum_age maximum_age genders"
     " takes_dependants maximum_dependants intake available maximum unit capacity_time declined_time confidential phone assured_time active create_time"
-    " update_time"
+    " update_time takes_pregnant takes_with_addiction takes_without_papers maximum_age_of_boys schedules area_codes accessibility public tiers"
 ).split()
 _FIXED = ("id", "organization_id", "create_time")
 _OFFERED = "(o.status = 'APPROVED' OR (o.status = 'PROBATION' AND NOT %(shelter)s))"
@@ -24,7 +27,7 @@ _MADE = {
     "facets": "%(facets)s",
     "listed": f"%(active)s AND {_OFFERED}",
     "document": "setweight(to_tsvector('enlace', %(name)s), 'A') || setweight(to_tsvector('enlace', o.name), 'B')"
-    " || setweight(to_tsvector('enlace', %(need_words)s), 'C') || setweight(to_tsvector('enlace', %(description)s), 'D')"
+    " || setweight(to_tsvector('enlace', %(need_words)s), 'C') || setweight(to_tsvector('enlace', %(found_description)s), 'D')"
     # Stripped, so that each word counts once, and no more than where a description has it.
     " || strip(to_tsvector('enlace', %(synonyms)s || ' ' || coalesce(%(type_synonyms)s::jsonb ->> o.type, '')))",
     "edition": "%(edition)s",
@@ -42,7 +45,8 @@ SEEN = ", ".join(f"s.{name}" for name in _COLUMNS) + ", o.name AS organization_n
 def keep(tx: Transaction, service: Service) -> None:
     """Writes the service with its facts, and what the search knows of it."""
     tx.execute(_KEEP, _values(service))
-    learn(tx, [service.entry.name, service.entry.description, service.organization_name, *_words_of(service)])
+    entry = service.entry
+    learn(tx, [entry.name, found_description(entry), service.organization_name, *_words_of(service)])
     _tell(tx, service)
 
 
@@ -115,6 +119,11 @@ def read(row: Row) -> Service:
             confidential=row["confidential"],
             phone=row["phone"],
             active=row["active"],
+            schedules=tuple(Schedule.kept(each) for each in row["schedules"]),
+            area_codes=tuple(row["area_codes"]),
+            accessibility=tuple(Accessibility(word) for word in row["accessibility"]),
+            public=row["public"],
+            tiers=tuple((field, Tier(tier)) for field, tier in row["tiers"].items()),
         ),
         capacity=capacity(row),
         assured_time=row["assured_time"],
@@ -129,6 +138,10 @@ def eligibility(row: Row) -> Eligibility:
         genders=tuple(Gender(word) for word in row["genders"]),
         takes_dependants=row["takes_dependants"],
         maximum_dependants=row["maximum_dependants"],
+        takes_pregnant=row["takes_pregnant"],
+        takes_with_addiction=row["takes_with_addiction"],
+        takes_without_papers=row["takes_without_papers"],
+        maximum_age_of_boys=row["maximum_age_of_boys"],
     )
 
 
@@ -138,6 +151,11 @@ def capacity(row: Row) -> Capacity:
     return Capacity(intake, row["available"], row["maximum"], row["unit"], row["capacity_time"], row["declined_time"])
 
 
+def found_description(entry: ServiceEntry) -> str:
+    """By which it is found: what fewer than all partners may read is no word to find it by."""
+    return "" if dict(entry.tiers).get("description", Tier.PARTNER) > Tier.PARTNER else entry.description
+
+
 def facets(entry: ServiceEntry) -> list[str]:
     """What is asked for by equality: `need` with the groups above, `exactly` without."""
     spoken = {part.lower() for tag in entry.languages for part in (tag, tag.split("-")[0]) if part != "x"}
@@ -145,7 +163,7 @@ def facets(entry: ServiceEntry) -> list[str]:
         *(f"need:{code}" for code in taxonomy().with_parents(entry.need_codes)),
         *(f"exactly:{code}" for code in entry.need_codes),
         f"country:{entry.country}",
-        f"area:{entry.department or entry.country}",
+        *dict.fromkeys(f"area:{area.partition('.')[0]}" for area in (entry.department or entry.country, *entry.area_codes)),
         *(f"language:{tag}" for tag in sorted(spoken)),
     ]
 
@@ -181,6 +199,15 @@ def _values(service: Service) -> Row:
         "genders": list(takes.genders),
         "takes_dependants": takes.takes_dependants,
         "maximum_dependants": takes.maximum_dependants,
+        "takes_pregnant": takes.takes_pregnant,
+        "takes_with_addiction": takes.takes_with_addiction,
+        "takes_without_papers": takes.takes_without_papers,
+        "maximum_age_of_boys": takes.maximum_age_of_boys,
+        "schedules": json.dumps([each.said() for each in entry.schedules]),
+        "area_codes": list(entry.area_codes),
+        "accessibility": list(entry.accessibility),
+        "public": entry.public,
+        "tiers": json.dumps(dict(entry.tiers)),
         "intake": figure.intake,
         "available": figure.available,
         "maximum": figure.maximum,
@@ -194,6 +221,7 @@ def _values(service: Service) -> Row:
         "create_time": service.create_time,
         "update_time": service.update_time,
         "shelter": service.is_shelter,
+        "found_description": found_description(entry),
         "need_words": taxonomy().words(entry.need_codes),
         "synonyms": taxonomy().synonyms(entry.need_codes),
         "type_synonyms": json.dumps(type_synonyms()),

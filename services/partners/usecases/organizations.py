@@ -10,14 +10,15 @@ from chassis.ids import is_id, new_id
 from chassis.tokens import Caller
 from chassis.wire import Position, check_etag
 from services.partners import wire
+from services.partners.domain.field_change import changes_of
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationStatus, OrganizationType
-from services.partners.store import organizations, services, workers
-from services.partners.usecases.standing import may_act_for, sees_everything
+from services.partners.store import field_changes, organizations, services, workers
+from services.partners.usecases.standing import may_act_for, sees_everything, worker_of
 
 
 def create_organization(tx: Transaction, caller: Caller, now: datetime, entry: OrganizationEntry, *, id: str | None = None) -> Organization:
     """Registers a member, on probation."""
-    organization = Organization.register(id or new_id(), entry, now, _person(caller))
+    organization = Organization.register(id or new_id(), entry, now, worker_of(caller))
     organizations.keep(tx, organization)
     return organization
 
@@ -59,6 +60,7 @@ def update_organization(tx: Transaction, caller: Caller, now: datetime, id: str,
     before = organization.entry
     organization.change(changes, now)
     organizations.keep(tx, organization)
+    field_changes.keep(tx, id, id, changes_of(before, organization.entry, worker_of(caller), now))
     if organization.entry.name != before.name:
         services.refresh_all_of(tx, id, organization.entry.name)
     return organization
@@ -66,7 +68,7 @@ def update_organization(tx: Transaction, caller: Caller, now: datetime, id: str,
 
 def approve_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
     """Makes it a full member."""
-    return _live(tx, caller, now, id, etag, lambda organization, time: organization.approve(time, _person(caller)))
+    return _live(tx, caller, now, id, etag, lambda organization, time: organization.approve(time, worker_of(caller)))
 
 
 def propose_change(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, changes: Mapping[str, Any]) -> Organization:
@@ -107,15 +109,12 @@ def _live(
 ) -> Organization:
     organization = _held(tx, caller, id)
     check_etag(etag, wire.etag_of(organization))
+    before = organization.entry
     step(organization, now)
     organizations.keep(tx, organization)
+    field_changes.keep(tx, id, id, changes_of(before, organization.entry, worker_of(caller), now))
     services.refresh_all_of(tx, id, organization.entry.name)
     return organization
-
-
-def _person(caller: Caller) -> str:
-    """Who it was; nobody in particular when the network itself is founded."""
-    return caller.id if caller.kind == "worker" else ""
 
 
 def _held(tx: Transaction, caller: Caller, id: str) -> Organization:

@@ -12,14 +12,16 @@ from chassis.tokens import Caller
 from chassis.wire import Position, check_etag, page_size
 from services.partners import wire
 from services.partners.domain.codes import Term
+from services.partners.domain.field_change import changes_of
 from services.partners.domain.matching import Match, Question, match
 from services.partners.domain.organization import Organization
 from services.partners.domain.search import Wanted
 from services.partners.domain.service import NOT_STATED, Capacity, Service, ServiceEntry
-from services.partners.store import organizations, search, services, workers
+from services.partners.store import field_changes, open_hours, organizations, search, services, workers
 from services.partners.store import places as taken
+from services.partners.store.areas import areas
 from services.partners.store.taxonomy import taxonomy
-from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters
+from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters, worker_of
 
 MAX_BATCH = 200
 
@@ -54,9 +56,11 @@ def create_service(
     if organization is None:
         raise NotFound
     entry = replace(entry, country=entry.country or organization.entry.country)
-    service = Service.register(id or new_id(), owner, entry, capacity, taxonomy(), now)
+    service = Service.register(id or new_id(), owner, entry, capacity, taxonomy(), areas(), now)
     service.organization_name, service.organization_type = organization.entry.name, organization.entry.type
     services.keep(tx, service)
+    if entry.schedules:
+        open_hours.refresh(tx, service.id, now)
     return service
 
 
@@ -66,6 +70,11 @@ def get_service(tx: Transaction, caller: Caller, id: str) -> Service:
     if service is None or not _visible(tx, caller, [service]):
         raise NotFound
     return service
+
+
+def open_now(tx: Transaction, found: Sequence[Service], now: datetime) -> dict[str, bool]:
+    """Of these those that say when they receive people, and whether they do now."""
+    return open_hours.open_now(tx, [service.id for service in found], now)
 
 
 def batch_get(
@@ -88,8 +97,12 @@ def update_service(tx: Transaction, caller: Caller, now: datetime, id: str, etag
     """Changes its entry."""
     service = _held(tx, caller, id)
     check_etag(etag, wire.etag_of(service), "service.etag")
-    service.change(changes, taxonomy(), now)
+    before = service.entry
+    service.change(changes, taxonomy(), areas(), now)
     services.keep(tx, service)
+    field_changes.keep(tx, id, service.organization_id, changes_of(before, service.entry, worker_of(caller), now))
+    if before.schedules != service.entry.schedules:
+        open_hours.refresh(tx, id, now)
     return service
 
 
@@ -99,8 +112,10 @@ def set_capacity(tx: Transaction, caller: Caller, now: datetime, id: str, etag: 
     if caller.kind != "system" and service.organization_id != caller.organization_id:
         raise NotFound
     check_etag(etag, wire.etag_of(service), required=False)
+    before = service.capacity
     service.set_capacity(capacity, now)
     services.keep_capacity(tx, service)
+    field_changes.keep(tx, id, service.organization_id, changes_of(before, service.capacity, worker_of(caller), now))
     return service
 
 

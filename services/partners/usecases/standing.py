@@ -6,6 +6,7 @@ from chassis.db import Transaction
 from chassis.errors import NotAllowed
 from chassis.tokens import Caller
 from services.partners.domain.organization import OrganizationStatus
+from services.partners.domain.visibility import Tier, Viewer
 from services.partners.store import api_keys, organizations, workers
 
 
@@ -29,6 +30,16 @@ def may_act_for(caller: Caller, organization_id: str) -> bool:
 def sees_everything(caller: Caller) -> bool:
     """Whether members that are no longer active are listed for the caller."""
     return caller.kind == "system" or caller.has("COORDINATOR") or caller.has("AUDITOR")
+
+
+def viewer(caller: Caller) -> Viewer:
+    """How much the caller sees of entries."""
+    return Viewer(Tier.COORDINATOR if sees_everything(caller) else Tier.PARTNER, caller.organization_id)
+
+
+def worker_of(caller: Caller) -> str:
+    """Who it was; nobody in particular when a key acts, or the network itself."""
+    return caller.id if caller.kind == "worker" else ""
 
 
 def sees_shelters(tx: Transaction, caller: Caller) -> bool:

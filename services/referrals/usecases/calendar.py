@@ -2,11 +2,8 @@
 
 from collections.abc import Callable
 from datetime import date
-from functools import cache
 
-import holidays
-from holidays import HolidayBase
-
+from chassis.local_time import is_public_holiday
 from services.referrals.domain.deadline import FIRST_POLICY, Policy
 
 
@@ -18,18 +15,13 @@ class CountryCalendar:
     """The calendar of one country under the network's policy; an unknown country has weekends only."""
 
     def __init__(self, country: str, policy_of: Callable[[int], Policy] = _first) -> None:
-        self._holidays = _of(country if country in holidays.list_supported_countries() else "")
+        self._country = country
         self._policy_of = policy_of
 
     def is_working_day(self, day: date) -> bool:
         """Whether offices are open."""
-        return day.weekday() < 5 and (self._holidays is None or day not in self._holidays)
+        return day.weekday() < 5 and not is_public_holiday(self._country, day)
 
     def policy(self, version: int = 0) -> Policy:
         """One version; 0: the newest."""
         return self._policy_of(version)
-
-
-@cache
-def _of(country: str) -> HolidayBase | None:
-    return holidays.country_holidays(country) if country else None

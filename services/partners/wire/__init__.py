@@ -1,16 +1,13 @@
 """Between what a member is here and what is said of it to others: the messages of protos/partners/v1, in both directions.
 
-Numbers of enums become the words of the domain; what a newer caller knows and we do not is an unknown code. Telephone numbers are normalised
-here (E.164) and refused if no such number can exist in their country's plan.
+Numbers of enums become the words of the domain; what a newer caller knows and we do not is an unknown code.
 """
 
 from dataclasses import fields
 from typing import Any
 
-import phonenumbers
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from chassis.errors import Invalid
 from chassis.outbox import Fact
 from chassis.wire import EnumCodec, etag, masked, number, timestamp, word
 from protos.contract.v1 import contract_pb2
@@ -24,7 +21,12 @@ from services.partners.domain.organization import Organization, OrganizationEntr
 from services.partners.domain.search import Wanted
 from services.partners.domain.service import NOT_STATED, Capacity, Eligibility, Gender, Intake, Service, ServiceEntry
 from services.partners.domain.subject import Subject
+from services.partners.domain.visibility import Tier, Viewer
 from services.partners.domain.worker import Role, Worker, WorkerStatus
+from services.partners.wire.locations import ACCESSIBILITY
+from services.partners.wire.phones import phone
+from services.partners.wire.schedules import schedule, schedules
+from services.partners.wire.visibility import shown
 
 TYPES, STATUSES = EnumCodec(pb.OrganizationType, OrganizationType), EnumCodec(pb.OrganizationStatus, OrganizationStatus)
 _GENDERS, _INTAKES, _VERDICTS = EnumCodec(pb.Gender, Gender), EnumCodec(pb.Intake, Intake), EnumCodec(pb.Verdict, Verdict)
@@ -59,6 +61,11 @@ def service_entry(message: pb.Service, *, active: bool) -> ServiceEntry:
         confidential=message.confidential,
         phone=phone("service.phone", message.phone),
         active=active,
+        schedules=schedules(message.schedules, "service.schedules"),
+        area_codes=tuple(message.area_codes),
+        accessibility=tuple(ACCESSIBILITY.members(message.accessibility, "service.accessibility")),
+        public=message.public,
+        tiers=tuple((each.field, Tier(each.tier)) for each in message.tiers if each.tier in contract_pb2.Tier.values()),
     )
 
 
@@ -119,24 +126,11 @@ def etag_of(subject: Subject) -> str:
     return etag(subject.version, *subject.seen_besides())
 
 
-def phone(path: str, text: str) -> str:
-    """The number in E.164; empty stays empty."""
-    if not text.strip():
-        return ""
-    try:
-        parsed = phonenumbers.parse(text)
-    except phonenumbers.NumberParseException as error:
-        raise Invalid((path, "malformed")) from error
-    if not phonenumbers.is_possible_number(parsed):
-        raise Invalid((path, "malformed"))
-    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-
-
-def organization(organization: Organization, *, steering: bool = False) -> pb.Organization:
-    """An organisation as it is said; what the coordination has to decide only to those who steer or check."""
+def organization(organization: Organization, tier: Tier = Tier.PARTNER) -> pb.Organization:
+    """An organisation, as somebody of this tier sees it."""
     entry, wanted = organization.entry, organization.proposal
     proposal = None
-    if wanted is not None and steering:
+    if wanted is not None:
         proposal = pb.OrganizationProposal(
             type=TYPES.number(wanted.type),
             country=wanted.country,
@@ -144,7 +138,7 @@ def organization(organization: Organization, *, steering: bool = False) -> pb.Or
             worker_id=wanted.worker_id,
             time=timestamp(wanted.time),
         )
-    return pb.Organization(
+    said = pb.Organization(
         id=organization.id,
         etag=etag_of(organization),
         name=entry.name,
@@ -159,15 +153,16 @@ def organization(organization: Organization, *, steering: bool = False) -> pb.Or
         hotline_number=entry.hotline_number,
         create_time=timestamp(organization.create_time),
         update_time=timestamp(organization.update_time),
-        registered_by_worker_id=organization.registered_by_worker_id if steering else "",
+        registered_by_worker_id=organization.registered_by_worker_id,
         proposal=proposal,
     )
+    return shown(said, tier)
 
 
-def service(service: Service) -> pb.Service:
-    """A service as it is said."""
+def service(service: Service, viewer: Viewer, *, open_now: bool | None = None) -> pb.Service:
+    """A service, as this viewer sees it."""
     entry = service.entry
-    return pb.Service(
+    said = pb.Service(
         id=service.id,
         etag=etag_of(service),
         organization_id=service.organization_id,
@@ -185,6 +180,10 @@ def service(service: Service) -> pb.Service:
             genders=[_GENDERS.number(gender) for gender in entry.eligibility.genders],
             takes_dependants=entry.eligibility.takes_dependants,
             maximum_dependants=entry.eligibility.maximum_dependants,
+            takes_pregnant=entry.eligibility.takes_pregnant,
+            takes_with_addiction=entry.eligibility.takes_with_addiction,
+            takes_without_papers=entry.eligibility.takes_without_papers,
+            maximum_age_of_boys=entry.eligibility.maximum_age_of_boys,
         ),
         capacity=_capacity(service.capacity) if service.capacity != NOT_STATED else None,
         confidential=entry.confidential,
@@ -193,13 +192,20 @@ def service(service: Service) -> pb.Service:
         active=entry.active,
         create_time=timestamp(service.create_time),
         update_time=timestamp(service.update_time),
+        schedules=[schedule(each) for each in entry.schedules],
+        area_codes=entry.area_codes,
+        accessibility=[ACCESSIBILITY.number(each) for each in entry.accessibility],
+        public=entry.public,
+        open_now=open_now,
+        tiers=[pb.FieldTier(field=field, tier=contract_pb2.Tier.ValueType(tier)) for field, tier in entry.tiers],
     )
+    return shown(said, viewer.tier_of(service.organization_id), dict(entry.tiers))
 
 
-def match(match: Match, matched: Service) -> pb.Match:
+def match(match: Match, matched: Service, viewer: Viewer, *, open_now: bool | None = None) -> pb.Match:
     """A verdict with its reasons."""
     return pb.Match(
-        service=service(matched),
+        service=service(matched, viewer, open_now=open_now),
         verdict=_VERDICTS.number(match.verdict),
         reasons=[
             pb.MatchReason(criterion=number(pb.Criterion, r.criterion), verdict=_VERDICTS.number(r.verdict), reason_code=r.code)
@@ -354,6 +360,10 @@ def _eligibility(message: pb.Eligibility) -> Eligibility:
         genders=tuple(_GENDERS.members(message.genders, "service.eligibility.genders")),
         takes_dependants=message.takes_dependants if message.HasField("takes_dependants") else None,
         maximum_dependants=message.maximum_dependants if message.HasField("maximum_dependants") else None,
+        takes_pregnant=message.takes_pregnant if message.HasField("takes_pregnant") else None,
+        takes_with_addiction=message.takes_with_addiction if message.HasField("takes_with_addiction") else None,
+        takes_without_papers=message.takes_without_papers if message.HasField("takes_without_papers") else None,
+        maximum_age_of_boys=message.maximum_age_of_boys if message.HasField("maximum_age_of_boys") else None,
     )
 
 

@@ -1,0 +1,61 @@
+"""What time it is somewhere, and whether it is a public holiday there: the zones of the region and the `holidays` library, by ISO 3166 codes.
+
+Limit: a place that one zone of its country does not tell, in the United States, Mexico and Ecuador, is known by its subdivision alone; one of two zones has that of
+most of its people.
+"""
+
+from datetime import date
+from functools import cache
+from zoneinfo import ZoneInfo
+
+import holidays
+from holidays import HolidayBase
+
+_ZONES = {
+    "NI": "America/Managua",
+    "CR": "America/Costa_Rica",
+    "SV": "America/El_Salvador",
+    "GT": "America/Guatemala",
+    "HN": "America/Tegucigalpa",
+    "MX": "America/Mexico_City",
+    "PA": "America/Panama",
+    "BZ": "America/Belize",
+    "EC": "America/Guayaquil",
+    "PE": "America/Lima",
+    "CO": "America/Bogota",
+    "US": "America/New_York",
+    "ES": "Europe/Madrid",
+    "EC-W": "Pacific/Galapagos",
+}
+_OF_SUBDIVISIONS = {
+    "America/Tijuana": ("MX-BCN",),
+    "America/Hermosillo": ("MX-SON",),
+    "America/Mazatlan": ("MX-BCS", "MX-SIN", "MX-NAY"),
+    "America/Cancun": ("MX-ROO",),
+    "America/Chicago": tuple(f"US-{state}" for state in "AL AR IA IL KS LA MN MO MS ND NE OK SD TN TX WI".split()),
+    "America/Denver": tuple(f"US-{state}" for state in "CO ID MT NM UT WY".split()),
+    "America/Phoenix": ("US-AZ",),
+    "America/Los_Angeles": tuple(f"US-{state}" for state in "CA NV OR WA".split()),
+    "America/Anchorage": ("US-AK",),
+    "Pacific/Honolulu": ("US-HI",),
+    "America/Puerto_Rico": ("US-PR", "US-VI"),
+    "Pacific/Guam": ("US-GU", "US-MP"),
+    "Pacific/Pago_Pago": ("US-AS",),
+}
+_ZONES |= {code: zone for zone, codes in _OF_SUBDIVISIONS.items() for code in codes}
+
+
+def zone_of(country: str, subdivision: str = "") -> ZoneInfo:
+    """The zone of a subdivision, or its country's; Managua's where neither is known."""
+    return ZoneInfo(_ZONES.get(subdivision) or _ZONES.get(country) or _ZONES["NI"])
+
+
+def is_public_holiday(country: str, day: date) -> bool:
+    """Whether offices are closed in all the country; in a country that is not known they never are."""
+    of_country = _holidays(country)
+    return of_country is not None and day in of_country
+
+
+@cache
+def _holidays(country: str) -> HolidayBase | None:
+    return holidays.country_holidays(country) if country in holidays.list_supported_countries() else None

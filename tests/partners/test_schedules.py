@@ -1,0 +1,117 @@
+"""Hours as RFC 5545 says them: which days, over midnight, on holidays, and which two contradict each other."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from chassis.errors import Invalid
+from services.partners.domain.codes import Check
+from services.partners.domain.schedule import Frequency, Schedule, check_schedules, hours
+
+MANAGUA = ZoneInfo("America/Managua")
+MONTH = date(2026, 11, 1), date(2026, 11, 30)
+
+
+def weekly(days: str = "", opens: str = "08:00", closes: str = "17:00", **rest: object) -> Schedule:
+    return Schedule(Frequency.WEEKLY, time.fromisoformat(opens), time.fromisoformat(closes), tuple(days.split()), **rest)  # type: ignore[arg-type]
+
+
+def monthly(days: str, opens: str = "08:00", closes: str = "17:00", **rest: object) -> Schedule:
+    return Schedule(Frequency.MONTHLY, time.fromisoformat(opens), time.fromisoformat(closes), tuple(days.split()), **rest)  # type: ignore[arg-type]
+
+
+def wrong(*schedules: Schedule) -> list[tuple[str, str]]:
+    check = Check("service")
+    check_schedules(schedules, check, "schedules")
+    try:
+        check.done()
+    except Invalid as refusal:
+        return list(refusal.violations)
+    return []
+
+
+def days_of(*schedules: Schedule, holidays: tuple[date, ...] = ()) -> list[int]:
+    times = hours(schedules, *MONTH, MANAGUA, lambda day: day in holidays)
+    return [begins.day for begins, _ in times if begins.month == MONTH[0].month]
+
+
+def test_each_week_on_its_days() -> None:
+    assert days_of(weekly("MO FR")) == [2, 6, 9, 13, 16, 20, 23, 27, 30]
+    assert len(days_of(weekly())) == 30, "no days are all days"
+
+
+def test_the_first_monday_and_the_last_friday_of_a_month() -> None:
+    assert days_of(monthly("1MO")) == [2]
+    assert days_of(monthly("-1FR")) == [27]
+    assert days_of(monthly("5MO")) == [30]
+    assert days_of(monthly("5TU")) == [], "this November has four Tuesdays"
+
+
+def test_only_while_it_is_valid() -> None:
+    assert days_of(weekly("MO", valid_from=date(2026, 11, 9), valid_to=date(2026, 11, 16))) == [9, 16]
+
+
+def test_a_public_holiday_closes_unless_it_is_said_that_it_does_not() -> None:
+    assert days_of(weekly("MO"), holidays=(date(2026, 11, 2),)) == [9, 16, 23, 30]
+    assert days_of(weekly("MO", holidays=True), holidays=(date(2026, 11, 2),)) == [2, 9, 16, 23, 30]
+
+
+def test_a_night_goes_on_into_the_next_day_and_the_same_hour_is_the_whole_day() -> None:
+    (first, second) = hours(
+        [weekly("MO", "20:00", "06:00"), weekly("WE", "00:00", "00:00")], date(2026, 11, 2), date(2026, 11, 4), MANAGUA, lambda _: False
+    )
+    assert [moment.strftime("%d %H:%M") for moment in (*first, *second)] == ["02 20:00", "03 06:00", "04 00:00", "05 00:00"]
+
+
+@pytest.mark.parametrize(
+    "schedules",
+    [
+        (weekly("MO TU"), weekly("TU", "16:59", "20:00")),
+        (weekly("MO", "20:00", "06:00"), weekly("TU", "05:00", "09:00")),
+        (weekly("MO"), monthly("1MO")),
+        (weekly("SU", "20:00", "06:00"), weekly("MO", "05:00", "09:00")),
+        (monthly("5MO"), monthly("-1MO")),
+        (weekly("MO", valid_to=date(2026, 5, 4)), weekly("MO", valid_from=date(2026, 5, 4))),
+        (weekly("MO", valid_to=date(2019, 5, 6)), weekly("MO")),
+    ],
+)
+def test_two_that_say_the_same_hours_are_refused(schedules: tuple[Schedule, ...]) -> None:
+    assert wrong(*schedules) == [("service.schedules.1", "overlaps")]
+
+
+@pytest.mark.parametrize(
+    "schedules",
+    [
+        (weekly("MO", "08:00", "12:00"), weekly("MO", "12:00", "17:00")),
+        (weekly("MO", valid_to=date(2026, 5, 4)), weekly("MO", valid_from=date(2026, 5, 5))),
+        (monthly("1MO"), monthly("2MO")),
+        (weekly("MO", "20:00", "06:00"), weekly("TU", "06:00", "20:00")),
+        (weekly("", "00:00", "00:00"),),
+    ],
+)
+def test_what_only_touches_is_taken(schedules: tuple[Schedule, ...]) -> None:
+    assert wrong(*schedules) == []
+
+
+def test_days_that_there_are_not_are_named() -> None:
+    assert wrong(weekly("MO LU")) == [("service.schedules.0.byday.1", "unknown_code")]
+    assert wrong(monthly("MO")) == [("service.schedules.0.byday.0", "unknown_code")]
+    assert wrong(monthly("")) == [("service.schedules.0.byday", "required")]
+    assert wrong(weekly(valid_from=date(2026, 2, 1), valid_to=date(2026, 1, 1))) == [("service.schedules.0.valid_to", "out_of_range")]
+
+
+def test_what_is_taken_never_meets_itself() -> None:
+    said = [
+        weekly("MO TU WE TH FR", "08:00", "12:00"),
+        weekly("MO TU", "13:00", "02:00"),
+        monthly("-1SU", "00:00", "00:00"),
+        weekly("SA", "00:00", "00:00"),
+    ]
+    assert wrong(*said) == []
+    times = hours(said, date(2026, 1, 1), date(2027, 12, 31), MANAGUA, lambda _: False)
+    assert all(before[1] <= after[0] for before, after in pairwise(times))
+    assert datetime(2026, 2, 22, tzinfo=MANAGUA) in [begins for begins, _ in times]

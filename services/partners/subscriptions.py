@@ -6,7 +6,7 @@ from chassis.db import Transaction
 from chassis.envelope import NewerKind
 from chassis.outbox import Fact
 from chassis.wire import words
-from protos.referrals.v1 import facts_pb2, referrals_pb2
+from protos.referrals.v1 import enquiries_pb2, facts_pb2, referrals_pb2
 from services.partners import usecases
 
 TOPIC = "enlace.referrals.v1"
@@ -21,14 +21,27 @@ _NO_ROOM = words(referrals_pb2.DeclineReason.DESCRIPTOR)[referrals_pb2.DECLINE_R
 
 def hear(tx: Transaction, fact: Fact) -> None:
     """One fact of referrals. An unknown kind is held: something new is said that this version can't judge."""
-    if fact.type in (_DECLINED, _ANSWERED):
-        message = facts_pb2.ReferralFact if fact.type == _DECLINED else facts_pb2.EnquiryFact
-        said = message.FromString(fact.payload)
-        if said.reason_code == _NO_ROOM:
-            usecases.doubt_capacity(tx, said.service_id, said.actor_organization_id, fact.time)
+    if fact.type == _DECLINED:
+        declined = facts_pb2.ReferralFact.FromString(fact.payload)
+        if declined.reason_code == _NO_ROOM:
+            _doubt(tx, fact, declined, declined.sender_organization_id)
+    elif fact.type == _ANSWERED:
+        answered = facts_pb2.EnquiryFact.FromString(fact.payload)
+        if answered.reason_code == _NO_ROOM:
+            _doubt(tx, fact, answered, answered.organization_id)
+        elif answered.answer == enquiries_pb2.OFFER_ANSWER_YES:
+            usecases.say_yes(tx, answered.service_id, answered.actor_organization_id, fact.time)
     elif fact.type in _TAKES:
         said = facts_pb2.ReferralFact.FromString(fact.payload)
-        usecases.take_places(tx, said.referral_id, said.service_id, said.receiver_organization_id, said.people, fact.time)
+        usecases.take_places(
+            tx,
+            said.referral_id,
+            said.service_id,
+            said.receiver_organization_id,
+            said.people,
+            fact.time,
+            asked_by=said.sender_organization_id,
+        )
         usecases.grant_address(tx, said.referral_id, said.service_id, said.receiver_organization_id, said.sender_organization_id, fact.time)
     elif fact.type in _LEAVES:
         ended = facts_pb2.ReferralFact.FromString(fact.payload)
@@ -36,3 +49,7 @@ def hear(tx: Transaction, fact: Fact) -> None:
         usecases.end_address(tx, ended.referral_id, fact.time)
     elif not _TYPE.fullmatch(fact.type):
         raise NewerKind
+
+
+def _doubt(tx: Transaction, fact: Fact, said: facts_pb2.ReferralFact | facts_pb2.EnquiryFact, asked_by: str) -> None:
+    usecases.doubt_capacity(tx, said.service_id, said.actor_organization_id, fact.time, subject_id=fact.subject, asked_by=asked_by)

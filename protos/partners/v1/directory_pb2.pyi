@@ -648,6 +648,7 @@ class Capacity(_message.Message):
     UNIT_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     DECLINED_TIME_FIELD_NUMBER: _builtins.int
+    STALE_TIME_FIELD_NUMBER: _builtins.int
     intake: Global___Intake.ValueType
     """Whether people are taken now."""
     available: _builtins.int
@@ -664,6 +665,10 @@ class Capacity(_message.Message):
     def declined_time(self) -> _timestamp_pb2.Timestamp:
         """When it last declined somebody for lack of room after it had said this: ask before you rely on it. Absent: it has not."""
 
+    @_builtins.property
+    def stale_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on one asks before one relies on it: a day for a bed, a week else."""
+
     def __init__(
         self,
         *,
@@ -673,10 +678,11 @@ class Capacity(_message.Message):
         unit: Global___CapacityUnit.ValueType = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         declined_time: _timestamp_pb2.Timestamp | None = ...,
+        stale_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_available", b"_available", "_maximum", b"_maximum", "available", b"available", "declined_time", b"declined_time", "maximum", b"maximum", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_available", b"_available", "_maximum", b"_maximum", "available", b"available", "declined_time", b"declined_time", "maximum", b"maximum", "stale_time", b"stale_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_available", b"_available", "_maximum", b"_maximum", "available", b"available", "declined_time", b"declined_time", "intake", b"intake", "maximum", b"maximum", "unit", b"unit", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_available", b"_available", "_maximum", b"_maximum", "available", b"available", "declined_time", b"declined_time", "intake", b"intake", "maximum", b"maximum", "stale_time", b"stale_time", "unit", b"unit", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__available: _TypeAlias = _typing.Literal["available"]  # noqa: Y015
     _WhichOneofArgType__available: _TypeAlias = _typing.Literal["_available", b"_available"]  # noqa: Y015

@@ -580,6 +580,114 @@ class OpenedAddress(_message.Message):
 Global___OpenedAddress: _TypeAlias = OpenedAddress  # noqa: Y015
 
 @_typing.final
+class ListTruthScoresRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    """Whose; absent: the caller's own, and of all for who steers or checks the network."""
+    page_size: _builtins.int
+    """default 50, at most 200"""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTruthScoresRequest: _TypeAlias = ListTruthScoresRequest  # noqa: Y015
+
+@_typing.final
+class ListTruthScoresResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCORES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___TruthScore]: ...
+    def __init__(
+        self,
+        *,
+        scores: _abc.Iterable[Global___TruthScore] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "scores", b"scores"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTruthScoresResponse: _TypeAlias = ListTruthScoresResponse  # noqa: Y015
+
+@_typing.final
+class TruthScore(_message.Message):
+    """How far one can rely on what a service says of its room."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    RELIABILITY_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
+    BROKEN_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    ASSURED_TIME_FIELD_NUMBER: _builtins.int
+    service_id: _builtins.str
+    """The service."""
+    organization_id: _builtins.str
+    """Whose it is."""
+    score: _builtins.int
+    """From 0 to 100: reliability, half of which hangs on freshness."""
+    reliability: _builtins.int
+    """Of 100 times that it had said that there is room, how often there was; two kept promises are given in advance."""
+    freshness: _builtins.int
+    """100 until the figure is stale, falling to 0 at four times that age; 0: none, or in doubt."""
+    kept: _builtins.int
+    """Promises of the last half year that were kept: somebody came, and was accepted."""
+    broken: _builtins.int
+    """And those that were not: declined for lack of room, though it had said that there is."""
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last said anything."""
+
+    @_builtins.property
+    def assured_time(self) -> _timestamp_pb2.Timestamp:
+        """When the entry was last confirmed."""
+
+    def __init__(
+        self,
+        *,
+        service_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        score: _builtins.int = ...,
+        reliability: _builtins.int = ...,
+        freshness: _builtins.int = ...,
+        kept: _builtins.int = ...,
+        broken: _builtins.int = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        assured_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assured_time", b"assured_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assured_time", b"assured_time", "broken", b"broken", "freshness", b"freshness", "kept", b"kept", "organization_id", b"organization_id", "reliability", b"reliability", "score", b"score", "service_id", b"service_id", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TruthScore: _TypeAlias = TruthScore  # noqa: Y015
+
+@_typing.final
 class ListFieldChangesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -85,6 +85,11 @@ class LocationsStub:
                 request_serializer=protos_dot_partners_dot_v1_dot_locations__pb2.OpenAddressRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_locations__pb2.OpenAddressResponse.FromString,
                 _registered_method=True)
+        self.ListTruthScores = channel.unary_unary(
+                '/enlace.partners.v1.Locations/ListTruthScores',
+                request_serializer=protos_dot_partners_dot_v1_dot_locations__pb2.ListTruthScoresRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_locations__pb2.ListTruthScoresResponse.FromString,
+                _registered_method=True)
         self.ListFieldChanges = channel.unary_unary(
                 '/enlace.partners.v1.Locations/ListFieldChanges',
                 request_serializer=protos_dot_partners_dot_v1_dot_locations__pb2.ListFieldChangesRequest.SerializeToString,
@@ -170,6 +175,14 @@ class LocationsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTruthScores(self, request, context):
+        """Lists how far one can rely on what services say of their room, with what it is made of; by name. Of one's own organisation; coordinator, auditor: of any, or of
+        all. It ranks among services that say the same, and nobody else sees it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListFieldChanges(self, request, context):
         """Lists what changed of an organisation, a service or a place, the newest first: who, when, what it was and is. Of what is sealed only that it changed.
         Of one's own; coordinator, auditor: of any.
@@ -230,6 +243,11 @@ def add_LocationsServicer_to_server(servicer, server):
                     servicer.OpenAddress,
                     request_deserializer=protos_dot_partners_dot_v1_dot_locations__pb2.OpenAddressRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_locations__pb2.OpenAddressResponse.SerializeToString,
+            ),
+            'ListTruthScores': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTruthScores,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_locations__pb2.ListTruthScoresRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_locations__pb2.ListTruthScoresResponse.SerializeToString,
             ),
             'ListFieldChanges': grpc.unary_unary_rpc_method_handler(
                     servicer.ListFieldChanges,
@@ -508,6 +526,33 @@ class Locations:
             '/enlace.partners.v1.Locations/OpenAddress',
             protos_dot_partners_dot_v1_dot_locations__pb2.OpenAddressRequest.SerializeToString,
             protos_dot_partners_dot_v1_dot_locations__pb2.OpenAddressResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTruthScores(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Locations/ListTruthScores',
+            protos_dot_partners_dot_v1_dot_locations__pb2.ListTruthScoresRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_locations__pb2.ListTruthScoresResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,6 +60,10 @@ class LocationsStub:
     record before the first byte leaves. The same worker may look again for 30 minutes, on record each time. Keep no copy. Worker, operator.
     not_found: no such referral of the caller's organisation was accepted, or it has ended. address_opened: another worker has opened it, or the time is over.
     """
+    ListTruthScores: _grpc.UnaryUnaryMultiCallable[_locations_pb2.ListTruthScoresRequest, _locations_pb2.ListTruthScoresResponse]
+    """Lists how far one can rely on what services say of their room, with what it is made of; by name. Of one's own organisation; coordinator, auditor: of any, or of
+    all. It ranks among services that say the same, and nobody else sees it.
+    """
     ListFieldChanges: _grpc.UnaryUnaryMultiCallable[_locations_pb2.ListFieldChangesRequest, _locations_pb2.ListFieldChangesResponse]
     """Lists what changed of an organisation, a service or a place, the newest first: who, when, what it was and is. Of what is sealed only that it changed.
     Of one's own; coordinator, auditor: of any.
@@ -96,6 +100,10 @@ class LocationsAsyncStub(LocationsStub):
     """Opens the addresses of a confidential service to the worker who brings a person there: once for a referral that it accepted and that has not ended. On
     record before the first byte leaves. The same worker may look again for 30 minutes, on record each time. Keep no copy. Worker, operator.
     not_found: no such referral of the caller's organisation was accepted, or it has ended. address_opened: another worker has opened it, or the time is over.
+    """
+    ListTruthScores: _aio.UnaryUnaryMultiCallable[_locations_pb2.ListTruthScoresRequest, _locations_pb2.ListTruthScoresResponse]  # type: ignore[assignment]
+    """Lists how far one can rely on what services say of their room, with what it is made of; by name. Of one's own organisation; coordinator, auditor: of any, or of
+    all. It ranks among services that say the same, and nobody else sees it.
     """
     ListFieldChanges: _aio.UnaryUnaryMultiCallable[_locations_pb2.ListFieldChangesRequest, _locations_pb2.ListFieldChangesResponse]  # type: ignore[assignment]
     """Lists what changed of an organisation, a service or a place, the newest first: who, when, what it was and is. Of what is sealed only that it changed.
@@ -190,6 +198,16 @@ class LocationsServicer(metaclass=_abc_1.ABCMeta):
         """Opens the addresses of a confidential service to the worker who brings a person there: once for a referral that it accepted and that has not ended. On
         record before the first byte leaves. The same worker may look again for 30 minutes, on record each time. Keep no copy. Worker, operator.
         not_found: no such referral of the caller's organisation was accepted, or it has ended. address_opened: another worker has opened it, or the time is over.
+        """
+
+    @_abc_1.abstractmethod
+    def ListTruthScores(
+        self,
+        request: _locations_pb2.ListTruthScoresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_locations_pb2.ListTruthScoresResponse, _abc.Awaitable[_locations_pb2.ListTruthScoresResponse]]:
+        """Lists how far one can rely on what services say of their room, with what it is made of; by name. Of one's own organisation; coordinator, auditor: of any, or of
+        all. It ranks among services that say the same, and nobody else sees it.
         """
 
     @_abc_1.abstractmethod

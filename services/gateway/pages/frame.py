@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from flask import Flask, current_app, g, request, url_for
 
@@ -17,7 +16,6 @@ from services.gateway.vocabulary.departments import CAMPAIGN
 # What is spoken where the campaign runs, and where people had been taken.
 SPOKEN = ("es", "en", "fr", "miq", "qu", "pt", "zh")
 COUNTRIES = ("NI", "CR", "SV", "GT", "HN", "MX", "US", "PA", "EC", "PE", "CO", "ES")
-OLD_FIGURE = timedelta(hours=24)
 PARTS = {"referral": ("referral_new",), "people": ("plans",), "webhooks": ("keys",)}  # pages of another file that belong to an entry
 
 
@@ -124,8 +122,8 @@ def role_choices(roles: Sequence[str]) -> list[tuple[str, str]]:
 
 def is_old(service: Service) -> bool:
     """A figure of room that one should not rely on without calling."""
-    at = i18n.moment(service.capacity.update_time)
-    return at is None or i18n.now() - at > OLD_FIGURE
+    stale = i18n.moment(service.capacity.stale_time)
+    return stale is None or i18n.now() > stale
 
 
 def here_in(language: str) -> str:

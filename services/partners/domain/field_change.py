@@ -17,13 +17,15 @@ class FieldChange:
     new: Any
 
 
-def changes_of(before: Any, after: Any, worker_id: str, now: datetime, without_values: Collection[str] = ()) -> list[FieldChange]:
-    """Between two entries of one kind."""
+def changes_of(
+    before: Any, after: Any, worker_id: str, now: datetime, without_values: Collection[str] = (), *, part: str = ""
+) -> list[FieldChange]:
+    """Between two entries of one kind; `part`: of which field of the subject they are. Times at which something was said are none of what was said."""
     old, new = ({field.name: _plain(asdict(entry)[field.name]) for field in fields(entry)} for entry in (before, after))
     return [
-        FieldChange(name, now, worker_id, *((None, None) if name in without_values else (old[name], new[name])))
+        FieldChange(f"{part}{name}", now, worker_id, *((None, None) if name in without_values else (old[name], new[name])))
         for name in new
-        if old[name] != new[name]
+        if old[name] != new[name] and not name.endswith("_time")
     ]
 
 

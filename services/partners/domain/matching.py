@@ -10,10 +10,8 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from services.partners.domain.codes import Check, Taxonomy
-from services.partners.domain.service import ANY_AGE, SHELTER_NEEDS, Capacity, Eligibility, Gender, Intake
+from services.partners.domain.service import ANY_AGE, Capacity, Eligibility, Gender, Intake, stale_time
 
-FRESH_SHELTER = timedelta(hours=24)  # a bed of this morning may be gone tonight
-FRESH = timedelta(days=7)
 ASSURED = timedelta(days=183)  # every entry is to be confirmed each six months
 
 
@@ -207,9 +205,8 @@ def _freshness(candidate: Candidate, now: datetime, old: bool) -> Reason:
 
 
 def _figure_is_old(candidate: Candidate, now: datetime) -> bool:
-    said = candidate.capacity.update_time
-    limit = FRESH if SHELTER_NEEDS.isdisjoint(candidate.need_codes) else FRESH_SHELTER
-    return said is None or now - said > limit
+    stale = stale_time(candidate.capacity, candidate.need_codes)
+    return stale is None or now > stale
 
 
 def _tongue(tag: str) -> str:

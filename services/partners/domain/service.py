@@ -3,9 +3,9 @@
 Where a confidential place is is not known here at all: its department is as close as the directory comes, and it has no phone of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -87,6 +87,14 @@ class Capacity:
 
 
 NOT_STATED = Capacity()
+FRESH_SHELTER = timedelta(hours=24)  # a bed of this morning may be gone tonight
+FRESH = timedelta(days=7)
+
+
+def stale_time(capacity: Capacity, need_codes: Sequence[str]) -> datetime | None:
+    """From when on one asks before one relies on the figure; None: there is none."""
+    limit = FRESH if SHELTER_NEEDS.isdisjoint(need_codes) else FRESH_SHELTER
+    return capacity.update_time + limit if capacity.update_time else None
 
 
 @dataclass(frozen=True)

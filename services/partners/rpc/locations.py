@@ -73,6 +73,14 @@ class Locations:
             addresses=[pb.OpenedAddress(location_id=where.id, name=where.entry.name, **secret) for where, secret in opened]
         )
 
+    def ListTruthScores(self, request: pb.ListTruthScoresRequest, call: Call) -> pb.ListTruthScoresResponse:
+        size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
+        found, more = usecases.list_truth(call.tx, call.caller, request.organization_id, size, after)
+        now = call.clock.now()
+        return pb.ListTruthScoresResponse(
+            scores=[said.truth(service, truth, now) for service, truth in found], next_page_token=self._pages.token(request, more)
+        )
+
     def ListFieldChanges(self, request: pb.ListFieldChangesRequest, call: Call) -> pb.ListFieldChangesResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, int)
         changes, more = usecases.list_field_changes(call.tx, call.caller, request.subject_id, size, after)

@@ -54,6 +54,7 @@ def candidates(tx: Transaction, question: Question, *, sees_shelters: bool) -> l
     tx.execute(_QUICKLY)
     rows = tx.execute(
         "SELECT id, name_key, need_codes, department, languages, minimum_age, maximum_age, genders, takes_dependants, maximum_dependants,"
+        " takes_pregnant, takes_with_addiction, takes_without_papers, maximum_age_of_boys,"
         " intake, available, maximum, unit, capacity_time, declined_time, assured_time FROM services"
         " WHERE listed AND facets && %(needs)s"
         + (" AND facets @> %(country)s" if question.country else "")

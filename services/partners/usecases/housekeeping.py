@@ -7,10 +7,10 @@ from datetime import datetime
 
 from chassis import guesses
 from chassis.db import Transaction
-from services.partners.store import invitations, open_hours, second_factors, services, workers
+from services.partners.store import invitations, open_hours, promises, second_factors, services, workers
 
 
 def sweep(tx: Transaction, now: datetime) -> int:
     """Takes it away, or makes it anew; returns how many rows."""
     gone = workers.forget_sessions(tx, now) + second_factors.forget(tx, now) + guesses.forget(tx, now) + invitations.forget(tx, now)
-    return services.refresh_outdated(tx) + open_hours.refresh_ending(tx, now) + gone
+    return services.refresh_outdated(tx) + open_hours.refresh_ending(tx, now) + promises.forget(tx, now) + gone

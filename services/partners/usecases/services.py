@@ -17,7 +17,8 @@ from services.partners.domain.matching import Match, Question, match
 from services.partners.domain.organization import Organization
 from services.partners.domain.search import Wanted
 from services.partners.domain.service import NOT_STATED, Capacity, Service, ServiceEntry
-from services.partners.store import field_changes, open_hours, organizations, search, services, workers
+from services.partners.domain.truth import Truth, has_promised
+from services.partners.store import field_changes, open_hours, organizations, promises, search, services, workers
 from services.partners.store import places as taken
 from services.partners.store.areas import areas
 from services.partners.store.taxonomy import taxonomy
@@ -115,22 +116,51 @@ def set_capacity(tx: Transaction, caller: Caller, now: datetime, id: str, etag: 
     before = service.capacity
     service.set_capacity(capacity, now)
     services.keep_capacity(tx, service)
-    field_changes.keep(tx, id, service.organization_id, changes_of(before, service.capacity, worker_of(caller), now))
+    field_changes.keep(tx, id, service.organization_id, changes_of(before, service.capacity, worker_of(caller), now, part="capacity."))
     return service
 
 
-def doubt_capacity(tx: Transaction, id: str, organization_id: str, declined: datetime) -> None:
+def doubt_capacity(tx: Transaction, id: str, organization_id: str, declined: datetime, *, subject_id: str, asked_by: str) -> None:
     """Its own organisation declined somebody for lack of room. What others say of it changes nothing, nor does what is older than its figure."""
     service = services.fetch(tx, id, hold=True)
-    if service is not None and service.organization_id == organization_id and service.doubt_capacity(declined):
+    if service is None or service.organization_id != organization_id:
+        return
+    _count_promise(tx, service, subject_id, asked_by, declined, kept=False)
+    if service.doubt_capacity(declined):
         services.keep_capacity(tx, service)
 
 
-def take_places(tx: Transaction, referral_id: str, id: str, organization_id: str, places: int, at: datetime) -> None:
+def say_yes(tx: Transaction, id: str, organization_id: str, at: datetime) -> None:
+    """Its own organisation said yes to somebody who asked."""
+    service = services.fetch(tx, id, hold=True)
+    if service is not None and service.organization_id == organization_id:
+        promises.say_yes(tx, id, at)
+
+
+def list_truth(
+    tx: Transaction, caller: Caller, organization_id: str, size: int, after: Position | None
+) -> tuple[list[tuple[Service, Truth]], Position | None]:
+    """How far one can rely on what one's own services say of their room; on those of any, for who steers or checks the network."""
+    if sees_everything(caller):
+        return promises.listed(tx, organization_id or None, size, after)
+    if organization_id not in ("", caller.organization_id):
+        return [], None
+    return promises.listed(tx, caller.organization_id, size, after)
+
+
+def _count_promise(tx: Transaction, service: Service, subject_id: str, asked_by: str, at: datetime, *, kept: bool) -> None:
+    """Who asks itself keeps no promise, or a member would make its own reputation."""
+    yes = promises.yes_time(tx, service.id)
+    if asked_by != service.organization_id and has_promised(service.capacity, service.entry.need_codes, yes, at):
+        promises.keep(tx, subject_id, service.id, at, kept=kept)
+
+
+def take_places(tx: Transaction, referral_id: str, id: str, organization_id: str, places: int, at: datetime, *, asked_by: str = "") -> None:
     """Its own organisation accepted somebody, or takes her on again: so many fewer are free."""
     service = services.fetch(tx, id, hold=True)
     if service is None or service.organization_id != organization_id:
         return
+    _count_promise(tx, service, referral_id, asked_by, at, kept=True)
     before = taken.held(tx, referral_id)
     if before and (before["leave_time"] is None or at <= before["leave_time"]):
         return

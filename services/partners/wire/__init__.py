@@ -3,6 +3,7 @@
 Numbers of enums become the words of the domain; what a newer caller knows and we do not is an unknown code.
 """
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -19,7 +20,7 @@ from services.partners.domain.invitation import Invitation, InvitationEntry
 from services.partners.domain.matching import Match, Question, Verdict
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationStatus, OrganizationType
 from services.partners.domain.search import Wanted
-from services.partners.domain.service import NOT_STATED, Capacity, Eligibility, Gender, Intake, Service, ServiceEntry
+from services.partners.domain.service import NOT_STATED, Capacity, Eligibility, Gender, Intake, Service, ServiceEntry, stale_time
 from services.partners.domain.subject import Subject
 from services.partners.domain.visibility import Tier, Viewer
 from services.partners.domain.worker import Role, Worker, WorkerStatus
@@ -185,7 +186,7 @@ def service(service: Service, viewer: Viewer, *, open_now: bool | None = None) -
             takes_without_papers=entry.eligibility.takes_without_papers,
             maximum_age_of_boys=entry.eligibility.maximum_age_of_boys,
         ),
-        capacity=_capacity(service.capacity) if service.capacity != NOT_STATED else None,
+        capacity=_capacity(service.capacity, entry.need_codes) if service.capacity != NOT_STATED else None,
         confidential=entry.confidential,
         phone="" if entry.confidential else entry.phone,
         assured_time=timestamp(service.assured_time),
@@ -367,7 +368,7 @@ def _eligibility(message: pb.Eligibility) -> Eligibility:
     )
 
 
-def _capacity(figure: Capacity) -> pb.Capacity:
+def _capacity(figure: Capacity, need_codes: Sequence[str]) -> pb.Capacity:
     return pb.Capacity(
         intake=_INTAKES.number(figure.intake),
         available=figure.available,
@@ -375,4 +376,5 @@ def _capacity(figure: Capacity) -> pb.Capacity:
         unit=number(pb.CapacityUnit, figure.unit),
         update_time=timestamp(figure.update_time),
         declined_time=timestamp(figure.declined_time),
+        stale_time=timestamp(stale_time(figure, need_codes)),
     )

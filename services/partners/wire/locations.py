@@ -1,6 +1,7 @@
 """Places and services at them, between messages and the domain."""
 
 import json
+from datetime import datetime
 
 from chassis.wire import EnumCodec, timestamp
 from protos.partners.v1 import directory_pb2, locations_pb2
@@ -14,6 +15,8 @@ from services.partners.domain.location import (
     Phone,
     ServiceAtLocation,
 )
+from services.partners.domain.service import Service
+from services.partners.domain.truth import Truth
 from services.partners.domain.visibility import Tier
 from services.partners.wire.phones import phone
 from services.partners.wire.schedules import schedule, schedules
@@ -107,6 +110,21 @@ def said_at_location(one: ServiceAtLocation, where: locations_pb2.Location | Non
 def area(area: Area) -> locations_pb2.Area:
     """An area as it is said."""
     return locations_pb2.Area(code=area.code, parent_code=area.parent, name=area.name)
+
+
+def truth(service: Service, truth: Truth, now: datetime) -> locations_pb2.TruthScore:
+    """How far one can rely on a service, with what it is made of."""
+    return locations_pb2.TruthScore(
+        service_id=service.id,
+        organization_id=service.organization_id,
+        score=truth.score(now),
+        reliability=truth.reliability,
+        freshness=truth.freshness(now),
+        kept=truth.kept,
+        broken=truth.broken,
+        update_time=timestamp(service.capacity.update_time),
+        assured_time=timestamp(service.assured_time),
+    )
 
 
 def field_change(change: FieldChange) -> locations_pb2.FieldChange:

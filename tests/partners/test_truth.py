@@ -1,0 +1,204 @@
+"""How far one can rely on what a service says of its room: what was promised and kept, and how old the figure is."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from chassis.ids import new_id
+from chassis.outbox import Fact
+from chassis.tokens import SYSTEM
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import locations_pb2 as pb
+from protos.referrals.v1 import enquiries_pb2, facts_pb2
+from services.partners import subscriptions, usecases
+from services.partners.domain.service import Capacity, Intake
+from services.partners.domain.truth import Truth, has_promised, rank
+from services.partners.domain.worker import Role
+from tests.partners.scene import NOON, Scene, Stubs
+
+BED = ("HOU.EMG",)
+ROOM = Capacity(Intake.OPEN, 3, 9, "beds", NOON)
+
+
+class Shelter:
+    """It said at noon that three beds are free; others send it people."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.organization, self.sender = scene.organization("Casa Puentes"), scene.organization("Manda")
+        self.service = scene.service(self.organization)
+        self.staff = scene.by(self.organization, Role.WORKER)
+        scene.later(hours=1)
+
+    def hear(self, verb: str, referral_id: str = "", *, sender: str = "", reason: str = "") -> None:
+        referral_id = referral_id or new_id()
+        said = facts_pb2.ReferralFact(
+            referral_id=referral_id,
+            service_id=self.service.id,
+            receiver_organization_id=self.organization.id,
+            actor_organization_id=self.organization.id,
+            sender_organization_id=sender or self.sender.id,
+            reason_code=reason,
+            people=1,
+        )
+        self._tell(referral_id, f"enlace.referral.{verb}.v1", said.SerializeToString())
+
+    def decline(self, **said: str) -> None:
+        self.hear("declined", reason="no_capacity", **said)
+
+    def answer(self, *, yes: bool) -> None:
+        said = facts_pb2.EnquiryFact(
+            enquiry_id=new_id(),
+            service_id=self.service.id,
+            actor_organization_id=self.organization.id,
+            organization_id=self.sender.id,
+            answer=enquiries_pb2.OFFER_ANSWER_YES if yes else enquiries_pb2.OFFER_ANSWER_NO,
+            reason_code="" if yes else "no_capacity",
+        )
+        self._tell(said.enquiry_id, "enlace.enquiry.answered.v1", said.SerializeToString())
+
+    def say(self, available: int, intake: d.Intake.ValueType = d.INTAKE_OPEN) -> None:
+        room = d.Capacity(intake=intake, available=available, unit=d.CAPACITY_UNIT_BEDS)
+        self.staff.SetCapacity(d.SetCapacityRequest(id=self.service.id, capacity=room))
+
+    def truth(self, by: Stubs | None = None) -> pb.TruthScore:
+        (found,) = (by or self.staff).ListTruthScores(pb.ListTruthScoresRequest(organization_id=self.organization.id)).scores
+        score: pb.TruthScore = found
+        return score
+
+    @property
+    def promises(self) -> tuple[int, int]:
+        return self.truth().kept, self.truth().broken
+
+    def _tell(self, subject: str, kind: str, body: bytes) -> None:
+        with self.scene.database.transaction(SYSTEM) as tx:
+            subscriptions.hear(tx, Fact(subject, 1, kind, body, self.scene.clock.now()))
+
+
+@pytest.fixture
+def shelter(scene: Scene) -> Shelter:
+    return Shelter(scene)
+
+
+def test_who_had_said_that_there_is_room_and_takes_her_has_kept_its_word(shelter: Shelter) -> None:
+    shelter.hear("accepted")
+    assert shelter.promises == (1, 0)
+
+
+def test_who_had_said_that_there_is_room_and_declines_for_lack_of_it_has_broken_it(shelter: Shelter) -> None:
+    shelter.decline()
+    assert shelter.promises == (0, 1)
+    shelter.decline()
+    assert shelter.promises == (0, 1), "since the first everybody is told to ask"
+
+
+def test_a_no_to_an_enquiry_breaks_it_too_and_a_yes_makes_a_promise_for_a_day(shelter: Shelter) -> None:
+    shelter.answer(yes=False)
+    assert shelter.promises == (0, 1)
+    shelter.say(0, d.INTAKE_CLOSED)
+    shelter.decline()
+    assert shelter.promises == (0, 1), "it had said that it is closed"
+    shelter.answer(yes=True)
+    shelter.hear("accepted")
+    assert shelter.promises == (1, 1)
+    shelter.scene.later(hours=24)
+    shelter.decline()
+    assert shelter.promises == (1, 1)
+
+
+def test_a_fact_that_comes_twice_counts_once(shelter: Shelter) -> None:
+    referral = new_id()
+    shelter.hear("accepted", referral)
+    shelter.hear("accepted", referral)
+    assert shelter.promises == (1, 0)
+
+
+def test_nobody_makes_a_reputation_by_asking_itself(shelter: Shelter) -> None:
+    for _ in range(5):
+        shelter.hear("accepted", sender=shelter.organization.id)
+    assert shelter.promises == (0, 0)
+
+
+def test_what_was_declined_for_another_reason_breaks_no_word(shelter: Shelter) -> None:
+    shelter.hear("declined", reason="not_eligible")
+    assert shelter.promises == (0, 0)
+
+
+def test_after_half_a_year_it_is_forgotten(shelter: Shelter) -> None:
+    shelter.decline()
+    shelter.scene.later(days=184)
+    with shelter.scene.database.transaction(SYSTEM) as tx:
+        usecases.sweep(tx, shelter.scene.clock.now())
+    assert shelter.promises == (0, 0)
+
+
+def test_the_member_and_the_coordination_see_it_and_nobody_else(shelter: Shelter) -> None:
+    assert shelter.truth(shelter.scene.coordinator) == shelter.truth()
+    stranger = shelter.scene.by(shelter.sender, Role.MANAGER)
+    assert not stranger.ListTruthScores(pb.ListTruthScoresRequest(organization_id=shelter.organization.id)).scores
+    assert not stranger.ListTruthScores(pb.ListTruthScoresRequest()).scores, "it has no services itself"
+    every = shelter.scene.coordinator.ListTruthScores(pb.ListTruthScoresRequest()).scores
+    assert [score.service_id for score in every] == [shelter.service.id]
+
+
+def test_a_figure_says_when_it_is_stale_a_bed_after_a_day_a_talk_after_a_week(shelter: Shelter) -> None:
+    talk = shelter.scene.service(shelter.organization, "Escucha", "PSS")
+    for id, said, hours in ((shelter.service.id, NOON, 24), (talk.id, NOON + timedelta(hours=1), 168)):
+        figure = shelter.staff.GetService(d.GetServiceRequest(id=id)).capacity
+        assert figure.stale_time.ToDatetime(tzinfo=NOON.tzinfo) == said + timedelta(hours=hours)
+
+
+def test_every_change_of_the_figure_is_in_the_history(shelter: Shelter) -> None:
+    shelter.say(2)
+    shelter.say(2)
+    answer = shelter.staff.ListFieldChanges(pb.ListFieldChangesRequest(subject_id=shelter.service.id))
+    assert [(each.field, each.old_value, each.new_value) for each in answer.changes if each.field == "capacity.available"] == [
+        ("capacity.available", "3", "2")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kept", "broken", "hours", "score"),
+    [
+        (0, 0, 1, 100),  # nobody was sent there yet: it is believed
+        (0, 0, 24, 100),
+        (0, 0, 60, 75),  # half of it hangs on a fresh figure
+        (0, 0, 96, 50),
+        (0, 0, 2000, 50),
+        (8, 2, 1, 83),
+        (0, 2, 1, 50),
+        (0, 18, 1, 10),
+        (0, 18, 96, 5),
+    ],
+)
+def test_the_score_is_how_often_it_was_true_and_half_of_it_hangs_on_its_age(kept: int, broken: int, hours: int, score: int) -> None:
+    assert Truth(kept, broken, ROOM, BED).score(NOON + timedelta(hours=hours)) == score
+
+
+def test_a_figure_in_doubt_and_none_are_not_fresh() -> None:
+    now = NOON + timedelta(hours=1)
+    assert Truth(0, 0, Capacity(Intake.OPEN, 3, 9, "beds", NOON, declined_time=now), BED).score(now) == 50
+    assert Truth(0, 0, Capacity(), BED).score(now) == 50
+
+
+@pytest.mark.parametrize(("kept", "broken", "place"), [(0, 0, 0), (8, 2, 0), (0, 1, 1), (2, 2, 1), (0, 3, 2), (1, 9, 2)])
+def test_who_breaks_its_word_often_comes_last_among_those_that_say_the_same(kept: int, broken: int, place: int) -> None:
+    assert rank(kept, broken) == place
+
+
+@pytest.mark.parametrize(
+    ("capacity", "at", "promised"),
+    [
+        (ROOM, NOON, True),
+        (ROOM, NOON - timedelta(seconds=1), False),
+        (ROOM, NOON + timedelta(hours=24), False),
+        (Capacity(Intake.OPEN, 0, 9, "beds", NOON), NOON, False),
+        (Capacity(Intake.OPEN, None, None, "beds", NOON), NOON, True),
+        (Capacity(Intake.WAITLIST, 3, 9, "beds", NOON), NOON, False),
+        (Capacity(), NOON, False),
+    ],
+)
+def test_a_promise_is_a_fresh_figure_that_says_room(capacity: Capacity, at: datetime, *, promised: bool) -> None:
+    assert has_promised(capacity, BED, None, at) is promised

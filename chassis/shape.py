@@ -225,7 +225,7 @@ def _check(field: FieldType, known: Shape, masked: bool) -> Check:
         return lambda message, path: _enum(field, getattr(message, name), path, known.required)
     if field.type == FieldDescriptor.TYPE_MESSAGE:
         return _message_check(field, known, masked)
-    if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64):
+    if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_DOUBLE):
         return _number_check(field, known)
     return _nothing
 

@@ -5,7 +5,7 @@ it is: better a strange word than a broken page.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from typing import Any
 
@@ -81,6 +81,11 @@ def code(kind: str, value: str | int) -> str:
     return wire.words(ENUMS[kind].DESCRIPTOR).get(value, "") if isinstance(value, int) else value
 
 
+def codes(kind: str, values: Iterable[str | int]) -> list[str]:
+    """The words of several."""
+    return [code(kind, value) for value in values]
+
+
 def number(kind: str, text: str) -> Any:
     """The enum's value of such a word; 0 for what is none. (Any: each enum's values have a type of their own to a type checker.)"""
     return wire.number(ENUMS[kind], text)
@@ -135,6 +140,12 @@ def qr(code: str) -> str:
 def department(subdivision: str) -> str:
     """A department's name, the same in all languages; of one that is not in our table, the country."""
     return vocabulary.DEPARTMENTS.get(subdivision) or country(subdivision.partition("-")[0])
+
+
+def area(code: str) -> str:
+    """An area's name: a municipality, a department, a country."""
+    subdivision = code.partition(".")[0]
+    return departments.MUNICIPALITIES.get(subdivision, {}).get(code) or (department(subdivision) if "-" in code else country(code))
 
 
 def place(subdivision: str, alpha2: str) -> str:

@@ -313,7 +313,8 @@ def example(schema: dict[str, Any]) -> Any:
         return examples[0]
     if enum := schema.get("enum"):
         return enum[0]
-    return {"string": "x" * 12, "integer": schema.get("minimum", 1), "boolean": True}.get(kind, {})
+    text = "x" * min(12, schema.get("maxLength", 12))
+    return {"string": text, "integer": schema.get("minimum", 1), "number": schema.get("minimum", 1), "boolean": True}.get(kind, {})
 
 
 def garble(body: Any, values: list[Any] = NASTY) -> Iterator[Any]:

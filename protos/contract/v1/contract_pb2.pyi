@@ -257,9 +257,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_REVIEW_OWED: _Reason.ValueType  # 108
     """An emergency access of your organisation was not reviewed in time. Ask the file's organisation, or the auditor, to review it."""
     REASON_ADDRESS_OPENED: _Reason.ValueType  # 115
-    """The address was opened before, for this referral: whoever needs it again asks the service."""
+    """The address was opened before for this referral, by another, or longer ago. Ask the service."""
     REASON_LOCATION_IN_USE: _Reason.ValueType  # 116
-    """Its services are still offered there: end that first."""
+    """Something is still offered at this place. End that first."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why something is refused: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. Its comment says what it
@@ -426,9 +426,9 @@ REASON_EMERGENCY_NOT_NEEDED: Reason.ValueType  # 107
 REASON_REVIEW_OWED: Reason.ValueType  # 108
 """An emergency access of your organisation was not reviewed in time. Ask the file's organisation, or the auditor, to review it."""
 REASON_ADDRESS_OPENED: Reason.ValueType  # 115
-"""The address was opened before, for this referral: whoever needs it again asks the service."""
+"""The address was opened before for this referral, by another, or longer ago. Ask the service."""
 REASON_LOCATION_IN_USE: Reason.ValueType  # 116
-"""Its services are still offered there: end that first."""
+"""Something is still offered at this place. End that first."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

@@ -151,31 +151,21 @@ class _Accessibility:
 class _AccessibilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Accessibility.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ACCESSIBILITY_UNSPECIFIED: _Accessibility.ValueType  # 0
-    ACCESSIBILITY_WHEELCHAIR: _Accessibility.ValueType  # 1
-    """One gets in and around with a wheelchair."""
-    ACCESSIBILITY_TOILET: _Accessibility.ValueType  # 2
-    """A toilet for a wheelchair."""
-    ACCESSIBILITY_SIGN_LANGUAGE: _Accessibility.ValueType  # 3
-    """Somebody signs."""
-    ACCESSIBILITY_BRAILLE: _Accessibility.ValueType  # 4
-    """What is to be read is there in braille."""
-    ACCESSIBILITY_HEARING_LOOP: _Accessibility.ValueType  # 5
-    """A loop for hearing aids."""
+    ACCESSIBILITY_STEP_FREE: _Accessibility.ValueType  # 1
+    ACCESSIBILITY_SIGN_LANGUAGE: _Accessibility.ValueType  # 2
+    ACCESSIBILITY_LOW_VISION: _Accessibility.ValueType  # 3
+    ACCESSIBILITY_EASY_LANGUAGE: _Accessibility.ValueType  # 4
+    ACCESSIBILITY_PERSONAL_ASSISTANCE: _Accessibility.ValueType  # 5
 
 class Accessibility(_Accessibility, metaclass=_AccessibilityEnumTypeWrapper):
-    """What a place has for people with a disability."""
+    """What somebody may need to be able to use a place or a talk, and is there. The words are those of an enquiry."""
 
 ACCESSIBILITY_UNSPECIFIED: Accessibility.ValueType  # 0
-ACCESSIBILITY_WHEELCHAIR: Accessibility.ValueType  # 1
-"""One gets in and around with a wheelchair."""
-ACCESSIBILITY_TOILET: Accessibility.ValueType  # 2
-"""A toilet for a wheelchair."""
-ACCESSIBILITY_SIGN_LANGUAGE: Accessibility.ValueType  # 3
-"""Somebody signs."""
-ACCESSIBILITY_BRAILLE: Accessibility.ValueType  # 4
-"""What is to be read is there in braille."""
-ACCESSIBILITY_HEARING_LOOP: Accessibility.ValueType  # 5
-"""A loop for hearing aids."""
+ACCESSIBILITY_STEP_FREE: Accessibility.ValueType  # 1
+ACCESSIBILITY_SIGN_LANGUAGE: Accessibility.ValueType  # 2
+ACCESSIBILITY_LOW_VISION: Accessibility.ValueType  # 3
+ACCESSIBILITY_EASY_LANGUAGE: Accessibility.ValueType  # 4
+ACCESSIBILITY_PERSONAL_ASSISTANCE: Accessibility.ValueType  # 5
 Global___Accessibility: _TypeAlias = Accessibility  # noqa: Y015
 
 class _Gender:

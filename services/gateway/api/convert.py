@@ -2,7 +2,7 @@
 
 Enums are the words of their lists ("in_progress"), times RFC 3339 in UTC, maps objects. What is not set is left out: empty
 texts, unspecified enums, absent times and messages; lists, numbers without presence and flags are always said.
-Limit: it knows the kinds of field our contracts use (no bytes, no floats, no oneof beyond plain fields); it validates nothing, the
+Limit: it knows the kinds of field our contracts use (no bytes, no oneof beyond plain fields); it validates nothing, the
 schemas do.
 """
 

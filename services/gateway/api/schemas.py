@@ -53,6 +53,15 @@ class Number(fields.Integer):
         return super()._validated(int(value) if is_whole else value)
 
 
+class Fraction(fields.Float):
+    """A number with decimals; no text that merely looks like one, and neither true nor infinite."""
+
+    def _validated(self, value: Any) -> Any:
+        if isinstance(value, bool | str):
+            raise self.make_error("invalid", input=value)
+        return super()._validated(value)
+
+
 class Time(fields.AwareDateTime):
     """A time with its zone (RFC 3339), kept in UTC."""
 
@@ -301,7 +310,7 @@ def _validators(field: FieldType, known: Shape, *, required: bool = False) -> li
         if required or of_list or least:
             validators.append(Length(min=max(1, least), error="too_short" if least else "required"))
         return [*validators, Whole(known.kind.pattern or PLAIN, error=known.kind.reason)]
-    if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64):
+    if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_DOUBLE):
         if field.name == "page_size":
             return [Range(1, MOST_A_PAGE, error="out_of_range")]
         return [Range(known.least, known.most, error="out_of_range")]
@@ -311,6 +320,8 @@ def _validators(field: FieldType, known: Shape, *, required: bool = False) -> li
 def _plain(field: FieldType, known: Shape, **options: Any) -> AnyField:
     if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64):
         return Number(strict=True, **options)
+    if field.type == FieldDescriptor.TYPE_DOUBLE:
+        return Fraction(**options)
     if field.type == FieldDescriptor.TYPE_BOOL:
         return Flag(**options)
     if field.type == FieldDescriptor.TYPE_MESSAGE:

@@ -38,6 +38,8 @@ def install(app: Flask) -> None:
         word=words.word,
         options=words.options,
         code_of=words.code,
+        codes_of=words.codes,
+        area_name=words.area,
         country=words.country,
         department=words.department,
         place=words.place,

@@ -29,6 +29,15 @@ TABLES: dict[str, dict[str, str]] = {
         "left": N_("Se retiró"),
     },
     "intake": {"open": N_("Hay lugar"), "waitlist": N_("Lista de espera"), "closed": N_("Sin lugar"), "": N_("Pregunte si hay lugar")},
+    "weekday": {
+        "MO": N_("lunes"),
+        "TU": N_("martes"),
+        "WE": N_("miércoles"),
+        "TH": N_("jueves"),
+        "FR": N_("viernes"),
+        "SA": N_("sábado"),
+        "SU": N_("domingo"),
+    },
     "unit": {"beds": N_("camas"), "places": N_("cupos"), "appointments": N_("citas")},
     "verdict": {"fits": N_("Encaja"), "ask": N_("Pregunte antes"), "does_not_fit": N_("No encaja")},
     "match_reason": {

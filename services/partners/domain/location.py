@@ -26,13 +26,13 @@ SEALED = ("address", "transportation")
 
 
 class Accessibility(StrEnum):
-    """What a place has for people with a disability."""
+    """What somebody may need to be able to use a place, and is there."""
 
-    WHEELCHAIR = "WHEELCHAIR"
-    TOILET = "TOILET"
+    STEP_FREE = "STEP_FREE"
     SIGN_LANGUAGE = "SIGN_LANGUAGE"
-    BRAILLE = "BRAILLE"
-    HEARING_LOOP = "HEARING_LOOP"
+    LOW_VISION = "LOW_VISION"
+    EASY_LANGUAGE = "EASY_LANGUAGE"
+    PERSONAL_ASSISTANCE = "PERSONAL_ASSISTANCE"
 
 
 @dataclass(frozen=True)

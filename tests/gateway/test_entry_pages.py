@@ -1,0 +1,180 @@
+"""One's own entry: what a form says reaches the service as it was meant, and two managers at once learn of each other."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask.testing import FlaskClient
+from google.protobuf.message import Message
+from werkzeug.datastructures import MultiDict
+
+from chassis.errors import Invalid, Stale
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import locations_pb2 as pb
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import PlayedServices, enter, pages, token_of
+
+OTHER = "0" * 32
+
+
+def service(**said: object) -> d.Service:
+    made = d.Service(
+        id=ID, etag="v1", organization_id=ID, name="Consulta", need_codes=["HOU.EMG"], country="NI", active=True, phone="+50522220000"
+    )
+    made.update_time.FromJsonString("2026-11-27T10:00:00Z")
+    made.MergeFrom(d.Service(**said))  # type: ignore[arg-type]
+    return made
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    services = PlayedServices()
+    services.answers["GetService"] = service()
+    services.answers["ListLocations"] = pb.ListLocationsResponse(locations=[pb.Location(id=ID, organization_id=ID, name="Oficina")])
+    services.answers["ListServiceAtLocations"] = pb.ListServiceAtLocationsResponse()
+    services.answers["ListFieldChanges"] = pb.ListFieldChangesResponse()
+    return services
+
+
+@pytest.fixture
+def client(played: PlayedServices) -> FlaskClient:
+    return enter(pages(played).test_client())
+
+
+def hidden(page: str, name: str) -> str:
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found, name
+    return found[1]
+
+
+def save(client: FlaskClient, path: str, **fields: object) -> tuple[int, str]:
+    """Sends the form of a page with these fields in the place of its own."""
+    page = client.get(path).text
+    kept = {name: hidden(page, name) for name in ("shown", "seen") if f'name="{name}"' in page}
+    data = MultiDict({"form_token": token_of(page), "request_id": "r1", "etag": "v1", **kept})
+    for name, value in fields.items():
+        data.setlist(name.replace("__", "-"), value if isinstance(value, list) else [str(value)])
+    answer = client.post(path, data=data)
+    return answer.status_code, answer.text
+
+
+def change(field: str, old: str, new: str, time: str) -> pb.FieldChange:
+    made = pb.FieldChange(field=field, worker_id=ID, old_value=old, new_value=new)
+    made.change_time.FromJsonString(time)
+    return made
+
+
+def test_what_is_left_open_is_not_stated_and_hours_are_as_they_were_written(client: FlaskClient, played: PlayedServices) -> None:
+    status, _ = save(
+        client,
+        f"/entry/services/{ID}",
+        name="Consulta",
+        need_codes=["HOU.EMG"],
+        takes_dependants="yes",
+        takes_pregnant="no",
+        takes_without_papers="",
+        days__0=["MO", "TU"],
+        opens__0="08:00",
+        closes__0="17:00",
+        narrowed=["phone"],
+        active="1",
+    )
+    assert status == 303
+    said = played.last("UpdateService").service
+    assert (said.eligibility.takes_dependants, said.eligibility.takes_pregnant) == (True, False)
+    assert not said.eligibility.HasField("takes_without_papers")
+    assert not said.eligibility.HasField("takes_with_addiction")
+    assert list(said.schedules) == [d.Schedule(freq=d.FREQUENCY_WEEKLY, byday=["MO", "TU"], opens_at="08:00", closes_at="17:00")]
+    assert list(said.tiers) == [d.FieldTier(field="phone", tier=contract_pb2.TIER_COORDINATOR)]
+    assert "assured_time" in played.last("UpdateService").update_mask.paths, "who saves confirms"
+
+
+def test_hours_that_the_form_can_not_show_stay_as_they_are(client: FlaskClient, played: PlayedServices) -> None:
+    monthly = d.Schedule(freq=d.FREQUENCY_MONTHLY, byday=["1MO"], opens_at="09:00", closes_at="12:00")
+    played.answers["GetService"] = service(schedules=[monthly])
+    assert "1 horario más" in client.get(f"/entry/services/{ID}").text
+    save(client, f"/entry/services/{ID}", name="Consulta", need_codes=["HOU.EMG"])
+    assert list(played.last("UpdateService").service.schedules) == [monthly]
+
+
+def test_a_new_service_is_made_and_offered_at_the_places_that_were_ticked(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["CreateService"] = service()
+    status, _ = save(client, "/entry/services/new", name="Consulta", need_codes=["HOU.EMG"], location_ids=[ID])
+    assert status == 303
+    assert played.last("SetServiceAtLocation").service_at_location == pb.ServiceAtLocation(service_id=ID, location_id=ID)
+
+
+def test_a_second_manager_is_told_what_changed_and_overwrites_nothing_that_she_did_not_touch(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    page = client.get(f"/entry/services/{ID}").text
+    shown, seen = hidden(page, "shown"), hidden(page, "seen")
+    played.answers["GetService"] = service(etag="v2", phone="+50533330000")
+    played.answers["UpdateService"] = Stale()
+    played.answers["ListFieldChanges"] = pb.ListFieldChangesResponse(
+        changes=[
+            change("phone", '"+50522220000"', '"+50533330000"', "2026-11-27T10:05:00Z"),
+            change("name", '"Antes"', '"Consulta"', "2026-11-27T09:00:00Z"),
+        ]
+    )
+    data = {
+        "form_token": token_of(page),
+        "request_id": "r1",
+        "etag": "v1",
+        "shown": shown,
+        "seen": seen,
+        "name": "Consulta nueva",
+        "need_codes": "HOU.EMG",
+        "phone": "+50522220000",
+        "active": "1",
+    }
+    answer = client.post(f"/entry/services/{ID}", data=data)
+    assert answer.status_code == 412
+    alert = answer.text.partition('role="alert"')[2].partition("</div>")[0]
+    assert "Teléfono: +50522220000 → +50533330000" in alert
+    assert "Rosa Méndez" in alert
+    assert "Antes" not in alert, "that was there when she began"
+    assert 'value="Consulta nueva"' in answer.text
+    assert 'value="+50533330000"' in answer.text
+    assert hidden(answer.text, "etag") == "v2"
+
+
+def test_what_is_wrong_with_the_hours_is_said_at_the_hours(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["UpdateService"] = Invalid(("service.schedules.1", "overlaps"))
+    status, page = save(client, f"/entry/services/{ID}", name="Consulta", need_codes=["HOU.EMG"], opens__0="08:00", closes__0="17:00")
+    assert status == 422
+    assert '<a href="#schedules">Cuándo recibe gente: dice las mismas horas que otro horario' in page
+    assert 'value="08:00"' in page
+
+
+def test_of_a_confidential_place_an_address_that_is_not_written_stays(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["GetLocation"] = pb.Location(id=ID, etag="v1", organization_id=ID, name="Casa", confidential=True)
+    assert "guardada cifrada" in client.get(f"/entry/places/{ID}").text
+    save(client, f"/entry/places/{ID}", name="Casa del río", department="NI-CI")
+    assert not {"address", "transportation"} & set(played.last("UpdateLocation").update_mask.paths)
+    assert played.last("UpdateLocation").location.confidential, "what is not in the form does not open a place"
+    save(client, f"/entry/places/{ID}", name="Casa del río", address="Portón verde")
+    assert "address" in played.last("UpdateLocation").update_mask.paths
+
+
+@pytest.mark.parametrize(
+    ("rpc", "path", "answer"),
+    [
+        ("GetService", "/entry/services", service(organization_id=OTHER)),
+        ("GetLocation", "/entry/places", pb.Location(id=ID, organization_id=OTHER)),
+    ],
+)
+def test_the_entries_of_others_are_not_there(client: FlaskClient, played: PlayedServices, rpc: str, path: str, answer: Message) -> None:
+    played.answers[rpc] = answer
+    assert client.get(f"{path}/{ID}").status_code == 404
+
+
+def test_the_manager_reads_how_far_others_rely_on_it(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["SearchServices"] = d.SearchServicesResponse(services=[service()])
+    score = pb.TruthScore(service_id=ID, score=83, kept=8, broken=2, freshness=100)
+    played.answers["ListTruthScores"] = pb.ListTruthScoresResponse(scores=[score])
+    page = client.get("/entry").text
+    assert "Cuánto se puede confiar en lo que dice: 83 de 100." in page
+    assert "De 10 veces que dijo que hay lugar y llegó alguien, lo hubo 8." in page

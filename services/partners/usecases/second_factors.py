@@ -1,22 +1,34 @@
-"""A code of an app beside the password: begun, taken into use, asked for at the sign-in, ended."""
+"""What is asked for beside the password: a code of an app, begun, taken into use, ended; and at the sign-in that, or a passkey."""
 
 import hmac
 import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chassis import totp
 from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, Unauthenticated
 from chassis.guesses import Budget, Guesses, Origin
+from chassis.passkeys import Site
 from chassis.sealing import Keyring
 from chassis.tokens import Caller
-from services.partners.domain.second_factor import RECOVERY_CODES, SecondFactor
-from services.partners.store import second_factors
+from services.partners.domain.second_factor import RECOVERY_CODES, Purpose, SecondFactor
+from services.partners.store import passkeys, second_factors
+from services.partners.usecases.passkeys import challenge, signer
 from services.partners.usecases.passwords import mark_of, own, prove
 
 OF_A_CODE = Budget(10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1))
 """A code has a million values, of which three are good: in a year 9,000 guesses. Whoever gets there knew the password, so no address is counted."""
 _SECRET = 20  # bytes: RFC 4226 recommends 160 bits
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What comes after the password: the challenge with which it comes; whether a code will do; and what a browser is asked, if a passkey will."""
+
+    challenge: str
+    code: bool
+    passkey_options: str
 
 
 def get(tx: Transaction, caller: Caller) -> SecondFactor:
@@ -59,21 +71,32 @@ def end(tx: Transaction, guesses: Guesses, caller: Caller, now: datetime, passwo
     second_factors.end(tx, caller.id)
 
 
-def challenge(tx: Transaction, worker_id: str, now: datetime) -> str:
-    """What the code comes with, for an account that asks for one; empty for any other."""
-    factor = second_factors.get(tx, worker_id)
-    if factor is None or factor.confirm_time is None:
-        return ""
-    secret = secrets.token_urlsafe(32)
-    second_factors.challenge(tx, mark_of(secret), worker_id, now)
-    return secret
+def ask(tx: Transaction, site: Site, worker_id: str, now: datetime) -> Asked | None:
+    """What is asked for beside the password, of an account that has it asked for."""
+    factor, known = second_factors.get(tx, worker_id), passkeys.of(tx, worker_id)
+    code = factor is not None and factor.confirm_time is not None
+    if not code and not known:
+        return None
+    secret, mark = challenge(tx, Purpose.SIGN_IN, now, worker_id)
+    return Asked(secret, code, site.ask_to_sign(mark, [each.credential_id for each in known]) if known else "")
 
 
-def answer(tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, secret: str, code: str) -> str:
-    """Whose sign-in this code completes. Raises Unauthenticated sign_in_failed, whatever is wrong."""
+def answer(tx: Transaction, keyring: Keyring, site: Site, guesses: Guesses, now: datetime, secret: str, code: str, passkey: str) -> str:
+    """Whose sign-in this completes: a code, or what a passkey signed. Raises Unauthenticated sign_in_failed, whatever is wrong."""
     mark = mark_of(secret)
-    worker_id = second_factors.challenged(tx, mark, now)
-    factor = second_factors.get(tx, worker_id, hold=True) if worker_id else None
+    worker_id, purpose = second_factors.challenged(tx, mark, now) or (None, None)
+    if passkey and purpose in (Purpose.SIGN_IN, Purpose.PASSKEY_SIGN_IN):
+        worker_id = signer(tx, site, now, mark, worker_id, passkey)
+    elif worker_id and purpose is Purpose.SIGN_IN:
+        _check_code(tx, keyring, guesses, now, worker_id, code)
+    else:
+        raise Unauthenticated("sign_in_failed")
+    second_factors.answered(tx, mark)
+    return worker_id
+
+
+def _check_code(tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, worker_id: str, code: str) -> None:
+    factor = second_factors.get(tx, worker_id, hold=True)
     if factor is None or factor.confirm_time is None:
         raise Unauthenticated("sign_in_failed")
     guess = guesses.begin(factor.worker_id, Origin(), now)
@@ -81,8 +104,6 @@ def answer(tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, s
         raise Unauthenticated("sign_in_failed")
     guesses.right(guess, now)
     second_factors.keep(tx, factor)
-    second_factors.answered(tx, mark)
-    return factor.worker_id
 
 
 def _takes(tx: Transaction, keyring: Keyring, factor: SecondFactor, code: str, now: datetime) -> bool:

@@ -54,7 +54,18 @@ def run(settings: PartnersSettings) -> int:
     parts = service.make(NAME, TOPIC, settings.service, hears=[subscriptions.TOPIC])
     mail = Keyring(keys.secret(folder, "mail"))
     issuer = Issuer(lambda: keys.signing_now(folder, "tokens", parts.clock.now().timestamp()), parts.clock)
-    server = parts.server(servicers(parts.database, issuer, parts.verifier, parts.keyring, mail, parts.clock, Site(settings.public_url)))
+    server = parts.server(
+        servicers(
+            parts.database,
+            issuer,
+            parts.verifier,
+            parts.keyring,
+            mail,
+            parts.clock,
+            Site(settings.public_url),
+            strict=settings.second_factor_required,
+        )
+    )
     loops = [
         *parts.loops(usecases.sweep),
         Subscriber(

@@ -14,12 +14,15 @@ class PartnersSettings:
 
     service: ServiceSettings
     public_url: str
+    second_factor_required: bool = False
 
 
 def load() -> PartnersSettings:
     """Reads the environment; raises WrongSettings naming all that is wrong."""
     settings = Settings()
     public_url = settings.text("ENLACE_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")
+    # Off on one machine, where the demo network's accounts have a password alone; on in a cluster (deploy/k8s/base).
+    required = settings.flag("ENLACE_SECOND_FACTOR_REQUIRED")
     loaded = service_settings(settings)
     settings.done()
-    return PartnersSettings(loaded if loaded.rpc_threads > 0 else replace(loaded, rpc_threads=1), public_url)
+    return PartnersSettings(loaded if loaded.rpc_threads > 0 else replace(loaded, rpc_threads=1), public_url, required)

@@ -159,3 +159,17 @@ def test_passkeys_are_made_and_taken_away_by_who_knows_the_password(client: Flas
     played.answers["EndPasskey"] = pb.SecondFactor()
     assert client.post("/account/passkeys/end", data=typed | {"passkey": phone.id}).status_code == 303
     assert played.last("EndPasskey").id == phone.id
+
+
+def test_who_must_prove_more_sets_up_a_code_on_the_way_in_and_sees_the_spare_codes_once(played: PlayedServices) -> None:
+    uri = "otpauth://totp/x?secret=JBSWY3DPEHPK3PXP"
+    played.answers["SignIn"] = m.SignInResponse(challenge="c", asks_code=True, set_up_secret="JBSWY3DPEHPK3PXP", set_up_uri=uri)
+    client = pages(played).test_client()
+    token = token_of(client.get("/sign-in").text)
+    asked = client.post("/sign-in", data={"email": "a@b.demo", "password": "p", "to": "/inbox", "form_token": token}).text
+    assert ("JBSW Y3DP EHPK 3PXP" in asked, 'class="qr"' in asked, "otpauth" in asked) == (True, True, False)
+    played.answers["FinishSignIn"] = m.SignInResponse(session_secret=SECRET, worker=m.Worker(id="w"), recovery_codes=["7qk2a-9xwmb"])
+    typed = {"challenge": "c", "asks_code": "1", "code": "123456", "to": "/inbox", "form_token": token}
+    entered = client.post("/sign-in/code", data=typed)
+    assert (entered.status_code, "7qk2a-9xwmb" in entered.text, 'href="/inbox"' in entered.text) == (200, True, True)
+    assert [value for name, value in entered.headers if name == "Set-Cookie" and value.startswith("s=")]

@@ -652,6 +652,9 @@ class SignInResponse(_message.Message):
     ORGANIZATION_FIELD_NUMBER: _builtins.int
     CHALLENGE_FIELD_NUMBER: _builtins.int
     ASKS_CODE_FIELD_NUMBER: _builtins.int
+    SET_UP_SECRET_FIELD_NUMBER: _builtins.int
+    SET_UP_URI_FIELD_NUMBER: _builtins.int
+    RECOVERY_CODES_FIELD_NUMBER: _builtins.int
     PASSKEY_OPTIONS_FIELD_NUMBER: _builtins.int
     session_secret: _builtins.str
     """What the session is exchanged with: keep it as you keep a password. Absent: a code is asked for, see `challenge`."""
@@ -663,6 +666,12 @@ class SignInResponse(_message.Message):
     """
     asks_code: _builtins.bool
     """A code of an app will do."""
+    set_up_secret: _builtins.str
+    """Nothing but the password is asked for yet, and the network has those with this account's roles ask for more (ENLACE_SECOND_FACTOR_REQUIRED): the secret of an
+    app, base 32. FinishSignIn with a first code takes it into use and opens the session; another sign-in before that makes another.
+    """
+    set_up_uri: _builtins.str
+    """The same as an app reads it from a QR symbol."""
     passkey_options: _builtins.str
     """One of the account's passkeys will do: PublicKeyCredentialRequestOptionsJSON, which PublicKeyCredential.parseRequestOptionsFromJSON reads. Absent: it has none."""
     @_builtins.property
@@ -681,6 +690,10 @@ class SignInResponse(_message.Message):
     def organization(self) -> Global___OrganizationRef:
         """The same, with its id."""
 
+    @_builtins.property
+    def recovery_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """FinishSignIn took a code into use: ten, each good once in the place of a code. They are shown in this answer only."""
+
     def __init__(
         self,
         *,
@@ -692,11 +705,14 @@ class SignInResponse(_message.Message):
         organization: Global___OrganizationRef | None = ...,
         challenge: _builtins.str = ...,
         asks_code: _builtins.bool = ...,
+        set_up_secret: _builtins.str = ...,
+        set_up_uri: _builtins.str = ...,
+        recovery_codes: _abc.Iterable[_builtins.str] | None = ...,
         passkey_options: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["organization", b"organization", "token_expire_time", b"token_expire_time", "worker", b"worker"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asks_code", b"asks_code", "challenge", b"challenge", "organization", b"organization", "organization_name", b"organization_name", "passkey_options", b"passkey_options", "session_secret", b"session_secret", "token_expire_time", b"token_expire_time", "tokens", b"tokens", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asks_code", b"asks_code", "challenge", b"challenge", "organization", b"organization", "organization_name", b"organization_name", "passkey_options", b"passkey_options", "recovery_codes", b"recovery_codes", "session_secret", b"session_secret", "set_up_secret", b"set_up_secret", "set_up_uri", b"set_up_uri", "token_expire_time", b"token_expire_time", "tokens", b"tokens", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

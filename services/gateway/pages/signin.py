@@ -78,10 +78,12 @@ def enter_code() -> Response | tuple[str, int]:
 def entered(answer: SignInResponse, device: str) -> Response:
     """Where she wanted to go, or the form that she had written when her session ended; with the cookies of both."""
     written = request.form.get("kept", "")
-    form = kept.opened(written, answer.worker.id) if written else None
-    response: Response = redirect(safe_target(request.form.get("to", "")), 303)
-    if form is not None:
-        token = session.form_token_of(answer.session_secret, answer.worker.id)
+    form, target = kept.opened(written, answer.worker.id) if written else None, safe_target(request.form.get("to", ""))
+    token = session.form_token_of(answer.session_secret, answer.worker.id)
+    response: Response = redirect(target, 303)
+    if answer.recovery_codes:  # shown once, so before anything else
+        response = make_response(render_template("spare_codes.html", codes=answer.recovery_codes, form=form, token=token, target=target))
+    elif form is not None:
         response = make_response(render_template("kept.html", form=form, token=token))
     language = request.args.get("lang", "")
     session.set_cookie(response, answer.session_secret, language if language in i18n.LANGUAGES else "")

@@ -15,6 +15,7 @@ class Purpose(StrEnum):
     """What a challenge is for; it is good for nothing else."""
 
     SIGN_IN = "SIGN_IN"  # the password was right
+    SET_UP = "SET_UP"  # the password was right, and a first code is to be taken into use
     PASSKEY_SIGN_IN = "PASSKEY_SIGN_IN"  # nobody is known yet
     PASSKEY = "PASSKEY"  # one is to be made
 

@@ -18,9 +18,18 @@ from services.partners.usecases.second_factors import OF_A_CODE
 
 
 def servicers(
-    database: Database, issuer: Issuer, verifier: Verifier, keyring: Keyring, mail: Keyring, clock: Clock, site: Site
+    database: Database,
+    issuer: Issuer,
+    verifier: Verifier,
+    keyring: Keyring,
+    mail: Keyring,
+    clock: Clock,
+    site: Site,
+    *,
+    strict: bool = False,
 ) -> list[Servicer]:
-    """The services of protos/partners/v1. `mail` seals what the notifications service is to bring to one mailbox; `site` is whom passkeys are for."""
+    """The services of protos/partners/v1. `mail` seals what the notifications service is to bring to one mailbox; `site` is whom passkeys are for;
+    `strict`: some roles must prove more than a password."""
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     guesses = Guesses(database, keyring, "password", usecases.OF_AN_ACCOUNT, usecases.OF_AN_ADDRESS)
     codes = Guesses(database, keyring, "code", OF_A_CODE, OF_A_CODE)
@@ -43,6 +52,6 @@ def servicers(
             (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(pages)),
             (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages)),
             (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(keyring, site, guesses, codes)),
-            (members_pb2.DESCRIPTOR.services_by_name["Tokens"], tokens.Tokens(issuer, keyring, site, guesses, codes)),
+            (members_pb2.DESCRIPTOR.services_by_name["Tokens"], tokens.Tokens(issuer, keyring, site, guesses, codes, strict=strict)),
         )
     ]

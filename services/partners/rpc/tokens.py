@@ -22,8 +22,9 @@ AUDIENCES = ("enlace.partners", "enlace.referrals", "enlace.notifications")
 class Tokens:
     """One method an rpc of the contract, which says what each does and refuses."""
 
-    def __init__(self, issuer: Issuer, keyring: Keyring, site: Site, guesses: Guesses, codes: Guesses) -> None:
-        """`guesses` counts those of passwords, `codes` those of an app's."""
+    def __init__(self, issuer: Issuer, keyring: Keyring, site: Site, guesses: Guesses, codes: Guesses, *, strict: bool) -> None:
+        """`guesses` counts those of passwords, `codes` those of an app's; `strict`: some roles must prove more than a password."""
+        self._strict = strict
         self._issuer = issuer
         self._site = site
         self._keyring = keyring
@@ -35,17 +36,30 @@ class Tokens:
         if missing:
             raise Invalid(*missing)
         now = call.clock.now()
-        found = usecases.sign_in(call.tx, self._site, self._guesses, now, request.email, request.password, call.origin)
+        found = usecases.sign_in(
+            call.tx, self._keyring, self._site, self._guesses, now, request.email, request.password, call.origin, strict=self._strict
+        )
         if isinstance(found, Asked):
-            return pb.SignInResponse(challenge=found.challenge, asks_code=found.code, passkey_options=found.passkey_options)
+            secret, uri = found.set_up
+            return pb.SignInResponse(
+                challenge=found.challenge,
+                asks_code=found.code,
+                passkey_options=found.passkey_options,
+                set_up_secret=secret,
+                set_up_uri=uri,
+            )
         return self._entered(*found, now, call)
 
     def FinishSignIn(self, request: pb.FinishSignInRequest, call: Call) -> pb.SignInResponse:
         now = call.clock.now()
-        secret, proven = usecases.finish_sign_in(
+        secret, proven, spare = usecases.finish_sign_in(
             call.tx, self._keyring, self._site, self._codes, now, request.challenge, request.code, request.passkey
         )
-        return self._entered(secret, proven, now, call)
+        if spare:
+            call.trail.append(Entry("second_factor_confirm", proven.caller.id))
+        answer = self._entered(secret, proven, now, call)
+        answer.recovery_codes.extend(spare)
+        return answer
 
     def BeginPasskeySignIn(self, request: pb.BeginPasskeySignInRequest, call: Call) -> pb.BeginPasskeySignInResponse:
         challenge, options = passkeys.ask_anybody(call.tx, self._site, call.clock.now())

@@ -10,15 +10,15 @@ import click
 
 from chassis import commands, keys, log, service
 from chassis.clock import SystemClock
-from chassis.config import ServiceSettings
 from chassis.db import Database
 from chassis.errors import Invalid, Refusal
+from chassis.passkeys import Site
 from chassis.rotation import Sealed
 from chassis.sealing import Keyring
 from chassis.subscriber import Subscriber
 from chassis.tokens import LEEWAY, LIFETIME, SYSTEM, Issuer
 from services.partners import config, subscriptions, usecases, wire
-from services.partners.config import NAME, TOPIC
+from services.partners.config import NAME, TOPIC, PartnersSettings
 from services.partners.domain.organization import OrganizationEntry, OrganizationType
 from services.partners.domain.worker import Role, WorkerEntry
 from services.partners.rpc import servicers
@@ -48,12 +48,24 @@ def serve() -> None:
     sys.exit(run(config.load()))
 
 
-def run(settings: ServiceSettings) -> int:
+def run(settings: PartnersSettings) -> int:
     """Makes and runs everything."""
-    parts = service.make(NAME, TOPIC, settings, hears=[subscriptions.TOPIC])
-    mail = Keyring(keys.secret(settings.keys, "mail"))
-    issuer = Issuer(lambda: keys.signing_now(settings.keys, "tokens", parts.clock.now().timestamp()), parts.clock)
-    server = parts.server(servicers(parts.database, issuer, parts.verifier, parts.keyring, mail, parts.clock))
+    folder = settings.service.keys
+    parts = service.make(NAME, TOPIC, settings.service, hears=[subscriptions.TOPIC])
+    mail = Keyring(keys.secret(folder, "mail"))
+    issuer = Issuer(lambda: keys.signing_now(folder, "tokens", parts.clock.now().timestamp()), parts.clock)
+    server = parts.server(
+        servicers(
+            parts.database,
+            issuer,
+            parts.verifier,
+            parts.keyring,
+            mail,
+            parts.clock,
+            Site(settings.public_url),
+            strict=settings.second_factor_required,
+        )
+    )
     loops = [
         *parts.loops(usecases.sweep),
         Subscriber(
@@ -62,7 +74,7 @@ def run(settings: ServiceSettings) -> int:
             subscriptions.hear,
             database=parts.database,
             broker=parts.broker,
-            trusted_signers=keys.trusted_signers(settings.keys, "referrals"),
+            trusted_signers=keys.trusted_signers(folder, "referrals"),
             keyring=parts.keyring,
             clock=parts.clock,
             low_latency=False,  # whether a figure is doubtful may be heard half a second later
@@ -81,7 +93,7 @@ def run(settings: ServiceSettings) -> int:
 @click.option("--name", required=True, help="Of the coordinator.")
 def found_network(organization: str, country: str, email: str, name: str) -> None:
     log.setup(NAME, level=logging.CRITICAL)  # the password is the output, and nothing else
-    database = Database(config.load().database_url, max_size=2)
+    database = Database(config.load().service.database_url, max_size=2)
     database.open()
     password, now = secrets.token_urlsafe(15), SystemClock().now()
     try:
@@ -103,7 +115,7 @@ def found_network(organization: str, country: str, email: str, name: str) -> Non
 @main.command("rotate-token-keys", help="Have caller tokens signed by a new key, while all services work. Goes on where it was killed.")
 def rotate_token_keys() -> None:
     """Two keys live at once: the old one signs until every service knows the new one, and goes when its last token has ended."""
-    folder = config.load().keys
+    folder = config.load().service.keys
     try:
         newest = keys.replace_pair(folder, "tokens")
         made = (folder / f"{newest}.pub.jwk").stat().st_mtime
@@ -119,7 +131,7 @@ SEALED = (
     Sealed("locations", "secret", ("id",), "locations/{0}/secret"),
 )
 
-commands.add_to(main, NAME, config.load, KEYS, MIGRATIONS, SEALED)
+commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS, SEALED)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The settings of the partners service: the common ones, with what differs for it. Every one has a default that runs embedded."""
+"""The settings of the partners service; each has a default that runs embedded."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from chassis.config import ServiceSettings, Settings, service_settings
 
@@ -8,9 +8,21 @@ TOPIC = "enlace.partners.v1"
 NAME = "partners"
 
 
-def load() -> ServiceSettings:
+@dataclass(frozen=True)
+class PartnersSettings:
+    """What it needs beside what every service needs."""
+
+    service: ServiceSettings
+    public_url: str
+    second_factor_required: bool = False
+
+
+def load() -> PartnersSettings:
     """Reads the environment; raises WrongSettings naming all that is wrong."""
     settings = Settings()
+    public_url = settings.text("ENLACE_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")
+    # Off on one machine, where the demo network's accounts have a password alone; on in a cluster (deploy/k8s/base).
+    required = settings.flag("ENLACE_SECOND_FACTOR_REQUIRED")
     loaded = service_settings(settings)
     settings.done()
-    return loaded if loaded.rpc_threads > 0 else replace(loaded, rpc_threads=1)
+    return PartnersSettings(loaded if loaded.rpc_threads > 0 else replace(loaded, rpc_threads=1), public_url, required)

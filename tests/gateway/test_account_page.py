@@ -97,7 +97,7 @@ def test_a_password_that_does_not_end_it_is_said_at_its_field(client: FlaskClien
 
 
 def test_after_the_password_a_code_is_asked_for_and_the_session_opens_only_then(played: PlayedServices) -> None:
-    played.answers["SignIn"] = m.SignInResponse(challenge="the-challenge")
+    played.answers["SignIn"] = m.SignInResponse(challenge="the-challenge", asks_code=True)
     client = pages(played).test_client()
     form = client.get("/sign-in?to=/inbox").text
     typed = {"email": "a@b.demo", "password": "p", "to": "/inbox", "form_token": token_of(form)}
@@ -112,3 +112,64 @@ def test_after_the_password_a_code_is_asked_for_and_the_session_opens_only_then(
     entered = client.post("/sign-in/code", data=code)
     assert (entered.status_code, entered.location) == (303, "/inbox")
     assert played.last("FinishSignIn").code == "123456"
+
+
+def test_a_passkey_is_asked_for_beside_a_code_and_what_it_signed_is_handed_on(played: PlayedServices) -> None:
+    options = '{"challenge": "Zm9v", "rpId": "localhost"}'
+    played.answers["SignIn"] = m.SignInResponse(challenge="the-challenge", passkey_options=options)
+    played.answers["BeginPasskeySignIn"] = m.BeginPasskeySignInResponse(challenge="of-anybody", passkey_options=options)
+    client = pages(played).test_client()
+    token = token_of(client.get("/sign-in").text)
+    asked = client.post("/sign-in", data={"email": "a@b.demo", "password": "p", "form_token": token}).text
+    assert ('data-passkey="get"' in asked, 'name="code"' in asked, "Este navegador no puede" in asked) == (True, False, True)
+    anybody = client.post("/sign-in/passkey", data={"to": "/inbox", "form_token": token}).text
+    assert ('value="of-anybody"' in anybody, 'value="/inbox"' in anybody) == (True, True)
+    played.answers["BeginPasskeySignIn"] = errors.Conflict("passkeys_unavailable")
+    none = client.post("/sign-in/passkey", data={"form_token": token})
+    assert (none.status_code, "por un número" in none.text, 'id="password"' in none.text) == (422, True, True)
+    played.answers["FinishSignIn"] = errors.Unauthenticated("sign_in_failed")
+    typed = {"challenge": "of-anybody", "passkey": "{}", "passkey_options": options, "to": "/inbox", "form_token": token}
+    wrong = client.post("/sign-in/code", data=typed)
+    assert (wrong.status_code, "Esa llave no sirve" in wrong.text, 'value="of-anybody"' in wrong.text) == (401, True, True)
+    played.answers["FinishSignIn"] = m.SignInResponse(session_secret=SECRET, worker=m.Worker(id="w"))
+    entered = client.post("/sign-in/code", data=typed)
+    assert (entered.location, played.last("FinishSignIn").passkey, played.last("FinishSignIn").code) == ("/inbox", "{}", "")
+
+
+def test_passkeys_are_made_and_taken_away_by_who_knows_the_password(client: FlaskClient, played: PlayedServices) -> None:
+    phone = pb.Passkey(id="k" * 32, label="Mi <teléfono>", create_time=AT)
+    played.answers["GetSecondFactor"] = pb.SecondFactor(passkeys_available=True, passkeys=[phone])
+    played.answers["BeginPasskey"] = pb.BeginPasskeyResponse(challenge="c", options='{"challenge": "Zm9v"}')
+    page = client.get("/account").text
+    assert ("Mi &lt;teléfono&gt;" in page, "Todavía no se usó" in page, "passkey.js" in page) == (True, True, False)
+    typed = {"form_token": token_of(page), "request_id": "one", "password": "p", "label": "Otro"}
+    begun = client.post("/account/passkeys/begin", data=typed).text
+    assert ('data-passkey="create"' in begun, 'value="Otro"' in begun, "passkey.js" in begun) == (True, True, True)
+    made = {"form_token": token_of(page), "request_id": "two", "challenge": "c", "passkey": "{}", "label": "Otro"}
+    assert client.post("/account/passkeys", data=made).status_code == 303
+    assert (played.last("CreatePasskey").credential, played.last("CreatePasskey").label) == ("{}", "Otro")
+    for rpc, path in (("BeginPasskey", "/account/passkeys/begin"), ("EndPasskey", "/account/passkeys/end")):
+        played.answers[rpc] = errors.Invalid(("password", "wrong"))
+        wrong = client.post(path, data=typed | {"passkey": phone.id})
+        assert (wrong.status_code, wrong.text.count("no es la contraseña")) == (422, 2)
+    played.answers["CreatePasskey"] = errors.Invalid(("credential", "wrong"))
+    assert "La llave no se guardó" in client.post("/account/passkeys", data=made).text
+    played.answers["CreatePasskey"] = errors.Conflict("too_many_passkeys")
+    assert "Quite una que no use" in client.post("/account/passkeys", data=made).text
+    played.answers["EndPasskey"] = pb.SecondFactor()
+    assert client.post("/account/passkeys/end", data=typed | {"passkey": phone.id}).status_code == 303
+    assert played.last("EndPasskey").id == phone.id
+
+
+def test_who_must_prove_more_sets_up_a_code_on_the_way_in_and_sees_the_spare_codes_once(played: PlayedServices) -> None:
+    uri = "otpauth://totp/x?secret=JBSWY3DPEHPK3PXP"
+    played.answers["SignIn"] = m.SignInResponse(challenge="c", asks_code=True, set_up_secret="JBSWY3DPEHPK3PXP", set_up_uri=uri)
+    client = pages(played).test_client()
+    token = token_of(client.get("/sign-in").text)
+    asked = client.post("/sign-in", data={"email": "a@b.demo", "password": "p", "to": "/inbox", "form_token": token}).text
+    assert ("JBSW Y3DP EHPK 3PXP" in asked, 'class="qr"' in asked, "otpauth" in asked) == (True, True, False)
+    played.answers["FinishSignIn"] = m.SignInResponse(session_secret=SECRET, worker=m.Worker(id="w"), recovery_codes=["7qk2a-9xwmb"])
+    typed = {"challenge": "c", "asks_code": "1", "code": "123456", "to": "/inbox", "form_token": token}
+    entered = client.post("/sign-in/code", data=typed)
+    assert (entered.status_code, "7qk2a-9xwmb" in entered.text, 'href="/inbox"' in entered.text) == (200, True, True)
+    assert [value for name, value in entered.headers if name == "Set-Cookie" and value.startswith("s=")]

@@ -15,9 +15,9 @@ from tests.journeys.typed import hers
 class Actor:
     """Somebody with a browser of her own."""
 
-    def __init__(self, browser: Browser, stack: Any) -> None:
+    def __init__(self, browser: Browser, stack: Any, *, scripts: bool = False) -> None:
         self.context: BrowserContext = browser.new_context(
-            locale="es-NI", viewport={"width": 390, "height": 844}, java_script_enabled=False
+            locale="es-NI", viewport={"width": 390, "height": 844}, java_script_enabled=scripts
         )
         self.context.set_default_timeout(15_000)
         typed.watch(self.context)

@@ -17,6 +17,7 @@ from grpc_status import rpc_status
 from chassis import keys
 from chassis.clock import SettableClock
 from chassis.db import Database, Row
+from chassis.passkeys import Site
 from chassis.rpc import Server
 from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
@@ -34,6 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 MIGRATIONS = [ROOT / "chassis" / "migrations", ROOT / "services" / "partners" / "migrations"]
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 PASSWORD = "una clave larga"
+SITE = "https://enlace.example"
 EVERYBODY = Eligibility(minimum_age=0, maximum_age=99, takes_dependants=True, maximum_dependants=5)
 
 
@@ -102,7 +104,7 @@ class Scene:
         self.verifier = Verifier(keys.verifying(folder, "tokens"), "enlace.partners", self.clock)
         self._server = Server(
             "127.0.0.1:0",
-            servicers(self.database, self.issuer, self.verifier, keyring, self.mail, self.clock),
+            servicers(self.database, self.issuer, self.verifier, keyring, self.mail, self.clock, Site(SITE)),
             threads=6,
             reflect=False,
             caller_rate=100_000,

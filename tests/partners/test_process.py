@@ -94,7 +94,7 @@ def test_it_migrates_serves_tells_its_facts_and_ends_cleanly(
             assert [line.number for line in hotlines] == ["133"]
         expected = [f"enlace.organization.{word}.v1" for word in ("registered", "approved")]
         monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", environment["KAFKA_BOOTSTRAP_SERVERS"])
-        consumer = Consumer(config.load(), "test", [config.TOPIC])
+        consumer = Consumer(config.load().service, "test", [config.TOPIC])
         try:
             assert told(consumer, id, 2) == expected
             again = command(environment, "replay", "--dry-run", "--json")
@@ -131,7 +131,7 @@ def test_it_hears_that_a_service_declined_for_lack_of_room(
             for name in ("broker", "loop/subscriber-partners"):
                 wait_until_serving(health_pb2_grpc.HealthStub(channel), name)
         monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", environment["KAFKA_BOOTSTRAP_SERVERS"])
-        producer = Producer(config.load())
+        producer = Producer(config.load().service)
         key, body, headers = pack(fact, "enlace/referrals", signer)
         producer.send_all(subscriptions.TOPIC, [(key, body, headers)])
         producer.discard()

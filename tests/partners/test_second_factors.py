@@ -79,7 +79,7 @@ def test_until_a_first_code_was_right_nothing_is_asked_for(member: Scene) -> Non
 def test_the_password_alone_opens_nothing_and_tells_nothing(member: Scene) -> None:
     app, _ = in_use(member)
     answer = sign_in(member)
-    assert [field.name for field, _ in answer.ListFields()] == ["challenge"]
+    assert [field.name for field, _ in answer.ListFields()] == ["challenge", "asks_code"]
     with refused("UNAUTHENTICATED", "session_ended"):
         token_of(member, answer.challenge)
     signed = finish(member, answer.challenge, app.code())

@@ -248,6 +248,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Her safe-contact plan does not let anybody call her. Respect it; she can call the line at any time."""
     REASON_CALLBACK_SETTLED: _Reason.ValueType  # 94
     """The call was made, given up, or is not safe any more. Agree on another if she wants one."""
+    REASON_TOO_MANY_PASSKEYS: _Reason.ValueType  # 100
+    """Ten passkeys are the limit of an account. End one that you no longer have."""
+    REASON_PASSKEYS_UNAVAILABLE: _Reason.ValueType  # 101
+    """The network is reached by a number, or by a name for which browsers make no passkey. Have a code asked for instead."""
     REASON_OPENING_QUOTA: _Reason.ValueType  # 105
     """You looked at as many persons in this hour as work can need. Wait for Retry-After; those you looked at stay open to you. The auditor sees it."""
     REASON_NOTHING_TO_REVIEW: _Reason.ValueType  # 106
@@ -417,6 +421,10 @@ REASON_CALL_NOT_SAFE: Reason.ValueType  # 93
 """Her safe-contact plan does not let anybody call her. Respect it; she can call the line at any time."""
 REASON_CALLBACK_SETTLED: Reason.ValueType  # 94
 """The call was made, given up, or is not safe any more. Agree on another if she wants one."""
+REASON_TOO_MANY_PASSKEYS: Reason.ValueType  # 100
+"""Ten passkeys are the limit of an account. End one that you no longer have."""
+REASON_PASSKEYS_UNAVAILABLE: Reason.ValueType  # 101
+"""The network is reached by a number, or by a name for which browsers make no passkey. Have a code asked for instead."""
 REASON_OPENING_QUOTA: Reason.ValueType  # 105
 """You looked at as many persons in this hour as work can need. Wait for Retry-After; those you looked at stay open to you. The auditor sees it."""
 REASON_NOTHING_TO_REVIEW: Reason.ValueType  # 106

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from protos.contract.v1 import contract_pb2 as protos_dot_contract_dot_v1_dot_contract__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/partners/v1/accounts.proto\x12\x12\x65nlace.partners.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\"\x8b\x01\n\x15\x43hangePasswordRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12 \n\x0cnew_password\x18\x02 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\x0c\x12\x1e\n\x0esession_secret\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x18\n\x16\x43hangePasswordResponse\"5\n\x13ListSessionsRequest\x12\x1e\n\x0esession_secret\x18\x01 \x01(\tB\x06\x92\xb5\x18\x02\x08\r\"E\n\x14ListSessionsResponse\x12-\n\x08sessions\x18\x01 \x03(\x0b\x32\x1b.enlace.partners.v1.Session\"\x9a\x01\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x37\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x92\xb5\x18\x02(\x01\x12\x39\n\rlast_use_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x92\xb5\x18\x02(\x01\x12\x0f\n\x07\x63urrent\x18\x04 \x01(\x08\"T\n\x12\x45ndSessionsRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1e\n\x0esession_secret\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"$\n\x13\x45ndSessionsResponse\x12\r\n\x05\x65nded\x18\x01 \x01(\x05\"\x18\n\x16GetSecondFactorRequest\"]\n\x0cSecondFactor\x12\x30\n\x0c\x63onfirm_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13recovery_codes_left\x18\x02 \x01(\x05\"L\n\x18\x42\x65ginSecondFactorRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\xa3\x01\n\x19\x42\x65ginSecondFactorResponse\x12*\n\x06secret\x18\x01 \x01(\tB\x1a\x92\xb5\x18\x16\x08\r\"\x10JBSWY3DPEHPK3PXP(\x01\x12Z\n\x03uri\x18\x02 \x01(\tBM\x92\xb5\x18I\x08\r\"Cotpauth://totp/Enlace:account?secret=JBSWY3DPEHPK3PXP&issuer=Enlace(\x01\"L\n\x1a\x43onfirmSecondFactorRequest\x12\x1a\n\x04\x63ode\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\x92\xb5\x18\x04\x08\r\x18\x14\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"H\n\x1b\x43onfirmSecondFactorResponse\x12)\n\x0erecovery_codes\x18\x01 \x03(\tB\x11\x92\xb5\x18\r\x18\n\"\t7QK2-9XWM\"J\n\x16\x45ndSecondFactorRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x02 \x01(\t2\xee\x08\n\x08\x41\x63\x63ounts\x12\x9a\x01\n\x0e\x43hangePassword\x12).enlace.partners.v1.ChangePasswordRequest\x1a*.enlace.partners.v1.ChangePasswordResponse\"1\x8a\xb5\x18\n\x12\x05\x01\x02\x03\x04\x05*\x01\x31\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/account/password:\x01*\x12\x93\x01\n\x0cListSessions\x12\'.enlace.partners.v1.ListSessionsRequest\x1a(.enlace.partners.v1.ListSessionsResponse\"0\x8a\xb5\x18\t\x12\x05\x01\x02\x03\x04\x05 \x01\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/account/sessions:\x01*\x12\x92\x01\n\x0b\x45ndSessions\x12&.enlace.partners.v1.EndSessionsRequest\x1a\'.enlace.partners.v1.EndSessionsResponse\"2\x8a\xb5\x18\x07\x12\x05\x01\x02\x03\x04\x05\x82\xd3\xe4\x93\x02!\"\x1c/api/v1/account/sessions/end:\x01*\x12\x95\x01\n\x0fGetSecondFactor\x12*.enlace.partners.v1.GetSecondFactorRequest\x1a .enlace.partners.v1.SecondFactor\"4\x8a\xb5\x18\x0b\x12\x05\x01\x02\x03\x04\x05 \x01\x30\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v1/account/second-factor\x12\xa9\x01\n\x11\x42\x65ginSecondFactor\x12,.enlace.partners.v1.BeginSecondFactorRequest\x1a-.enlace.partners.v1.BeginSecondFactorResponse\"7\x8a\xb5\x18\x0b\x12\x05\x01\x02\x03\x04\x05*\x02\x16\x31\x82\xd3\xe4\x93\x02\"\"\x1d/api/v1/account/second-factor:\x01*\x12\xb7\x01\n\x13\x43onfirmSecondFactor\x12..enlace.partners.v1.ConfirmSecondFactorRequest\x1a/.enlace.partners.v1.ConfirmSecondFactorResponse\"?\x8a\xb5\x18\x0b\x12\x05\x01\x02\x03\x04\x05*\x02\x16\x31\x82\xd3\xe4\x93\x02*\"%/api/v1/account/second-factor/confirm:\x01*\x12\x9b\x01\n\x0f\x45ndSecondFactor\x12*.enlace.partners.v1.EndSecondFactorRequest\x1a .enlace.partners.v1.SecondFactor\":\x8a\xb5\x18\n\x12\x05\x01\x02\x03\x04\x05*\x01\x31\x82\xd3\xe4\x93\x02&\"!/api/v1/account/second-factor/end:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/partners/v1/accounts.proto\x12\x12\x65nlace.partners.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\"\x8b\x01\n\x15\x43hangePasswordRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12 \n\x0cnew_password\x18\x02 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\x0c\x12\x1e\n\x0esession_secret\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x18\n\x16\x43hangePasswordResponse\"5\n\x13ListSessionsRequest\x12\x1e\n\x0esession_secret\x18\x01 \x01(\tB\x06\x92\xb5\x18\x02\x08\r\"E\n\x14ListSessionsResponse\x12-\n\x08sessions\x18\x01 \x03(\x0b\x32\x1b.enlace.partners.v1.Session\"\x9a\x01\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x37\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x92\xb5\x18\x02(\x01\x12\x39\n\rlast_use_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x92\xb5\x18\x02(\x01\x12\x0f\n\x07\x63urrent\x18\x04 \x01(\x08\"T\n\x12\x45ndSessionsRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1e\n\x0esession_secret\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"$\n\x13\x45ndSessionsResponse\x12\r\n\x05\x65nded\x18\x01 \x01(\x05\"\x18\n\x16GetSecondFactorRequest\"\xb0\x01\n\x0cSecondFactor\x12\x30\n\x0c\x63onfirm_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13recovery_codes_left\x18\x02 \x01(\x05\x12\x35\n\x08passkeys\x18\x03 \x03(\x0b\x32\x1b.enlace.partners.v1.PasskeyB\x06\x92\xb5\x18\x02\x18\n\x12\x1a\n\x12passkeys_available\x18\x04 \x01(\x08\"\xa8\x01\n\x07Passkey\x12\n\n\x02id\x18\x01 \x01(\t\x12%\n\x05label\x18\x02 \x01(\tB\x16\x92\xb5\x18\x12\x18<\"\x0cMi tel\xc3\xa9\x66ono(\x01\x12\x37\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x92\xb5\x18\x02(\x01\x12\x31\n\rlast_use_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x13\x42\x65ginPasskeyRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"g\n\x14\x42\x65ginPasskeyResponse\x12\x1b\n\tchallenge\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\r(\x01\x12\x32\n\x07options\x18\x02 \x01(\tB!\x92\xb5\x18\x1d\x08\r\x18\xc0>\"\x14{\"challenge\": \"\xe2\x80\xa6\"}(\x01\"\x95\x01\n\x14\x43reatePasskeyRequest\x12\x1d\n\tchallenge\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12!\n\ncredential\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\x92\xb5\x18\x05\x08\r\x18\xc0>\x12\'\n\x05label\x18\x03 \x01(\tB\x18\xe2\x41\x01\x02\x92\xb5\x18\x10\x18<\"\x0cMi tel\xc3\xa9\x66ono\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"Q\n\x11\x45ndPasskeyRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"L\n\x18\x42\x65ginSecondFactorRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\xa3\x01\n\x19\x42\x65ginSecondFactorResponse\x12*\n\x06secret\x18\x01 \x01(\tB\x1a\x92\xb5\x18\x16\x08\r\"\x10JBSWY3DPEHPK3PXP(\x01\x12Z\n\x03uri\x18\x02 \x01(\tBM\x92\xb5\x18I\x08\r\"Cotpauth://totp/Enlace:account?secret=JBSWY3DPEHPK3PXP&issuer=Enlace(\x01\"L\n\x1a\x43onfirmSecondFactorRequest\x12\x1a\n\x04\x63ode\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\x92\xb5\x18\x04\x08\r\x18\x14\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"H\n\x1b\x43onfirmSecondFactorResponse\x12)\n\x0erecovery_codes\x18\x01 \x03(\tB\x11\x92\xb5\x18\r\x18\n\"\t7QK2-9XWM\"J\n\x16\x45ndSecondFactorRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x02 \x01(\t2\xb2\x0c\n\x08\x41\x63\x63ounts\x12\x9a\x01\n\x0e\x43hangePassword\x12).enlace.partners.v1.ChangePasswordRequest\x1a*.enlace.partners.v1.ChangePasswordResponse\"1\x8a\xb5\x18\n\x12\x05\x01\x02\x03\x04\x05*\x01\x31\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/account/password:\x01*\x12\x93\x01\n\x0cListSessions\x12\'.enlace.partners.v1.ListSessionsRequest\x1a(.enlace.partners.v1.ListSessionsResponse\"0\x8a\xb5\x18\t\x12\x05\x01\x02\x03\x04\x05 \x01\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/account/sessions:\x01*\x12\x92\x01\n\x0b\x45ndSessions\x12&.enlace.partners.v1.EndSessionsRequest\x1a\'.enlace.partners.v1.EndSessionsResponse\"2\x8a\xb5\x18\x07\x12\x05\x01\x02\x03\x04\x05\x82\xd3\xe4\x93\x02!\"\x1c/api/v1/account/sessions/end:\x01*\x12\x95\x01\n\x0fGetSecondFactor\x12*.enlace.partners.v1.GetSecondFactorRequest\x1a .enlace.partners.v1.SecondFactor\"4\x8a\xb5\x18\x0b\x12\x05\x01\x02\x03\x04\x05 \x01\x30\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v1/account/second-factor\x12\xa9\x01\n\x11\x42\x65ginSecondFactor\x12,.enlace.partners.v1.BeginSecondFactorRequest\x1a-.enlace.partners.v1.BeginSecondFactorResponse\"7\x8a\xb5\x18\x0b\x12\x05\x01\x02\x03\x04\x05*\x02\x16\x31\x82\xd3\xe4\x93\x02\"\"\x1d/api/v1/account/second-factor:\x01*\x12\xb7\x01\n\x13\x43onfirmSecondFactor\x12..enlace.partners.v1.ConfirmSecondFactorRequest\x1a/.enlace.partners.v1.ConfirmSecondFactorResponse\"?\x8a\xb5\x18\x0b\x12\x05\x01\x02\x03\x04\x05*\x02\x16\x31\x82\xd3\xe4\x93\x02*\"%/api/v1/account/second-factor/confirm:\x01*\x12\x9b\x01\n\x0f\x45ndSecondFactor\x12*.enlace.partners.v1.EndSecondFactorRequest\x1a .enlace.partners.v1.SecondFactor\":\x8a\xb5\x18\n\x12\x05\x01\x02\x03\x04\x05*\x01\x31\x82\xd3\xe4\x93\x02&\"!/api/v1/account/second-factor/end:\x01*\x12\x9c\x01\n\x0c\x42\x65ginPasskey\x12\'.enlace.partners.v1.BeginPasskeyRequest\x1a(.enlace.partners.v1.BeginPasskeyResponse\"9\x8a\xb5\x18\x0c\x12\x05\x01\x02\x03\x04\x05*\x03\x65\x64\x31\x82\xd3\xe4\x93\x02#\"\x1e/api/v1/account/passkeys/begin:\x01*\x12\x8e\x01\n\rCreatePasskey\x12(.enlace.partners.v1.CreatePasskeyRequest\x1a .enlace.partners.v1.SecondFactor\"1\x8a\xb5\x18\n\x12\x05\x01\x02\x03\x04\x05*\x01\x64\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/account/passkeys:\x01*\x12\x91\x01\n\nEndPasskey\x12%.enlace.partners.v1.EndPasskeyRequest\x1a .enlace.partners.v1.SecondFactor\":\x8a\xb5\x18\n\x12\x05\x01\x02\x03\x04\x05*\x01\x31\x82\xd3\xe4\x93\x02&\"!/api/v1/account/passkeys/{id}/end:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,6 +49,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSION'].fields_by_name['last_use_time']._serialized_options = b'\222\265\030\002(\001'
   _globals['_ENDSESSIONSREQUEST'].fields_by_name['session_secret']._loaded_options = None
   _globals['_ENDSESSIONSREQUEST'].fields_by_name['session_secret']._serialized_options = b'\222\265\030\002\010\r'
+  _globals['_SECONDFACTOR'].fields_by_name['passkeys']._loaded_options = None
+  _globals['_SECONDFACTOR'].fields_by_name['passkeys']._serialized_options = b'\222\265\030\002\030\n'
+  _globals['_PASSKEY'].fields_by_name['label']._loaded_options = None
+  _globals['_PASSKEY'].fields_by_name['label']._serialized_options = b'\222\265\030\022\030<\"\014Mi tel\303\251fono(\001'
+  _globals['_PASSKEY'].fields_by_name['create_time']._loaded_options = None
+  _globals['_PASSKEY'].fields_by_name['create_time']._serialized_options = b'\222\265\030\002(\001'
+  _globals['_BEGINPASSKEYREQUEST'].fields_by_name['password']._loaded_options = None
+  _globals['_BEGINPASSKEYREQUEST'].fields_by_name['password']._serialized_options = b'\342A\001\002\222\265\030\002\010\r'
+  _globals['_BEGINPASSKEYRESPONSE'].fields_by_name['challenge']._loaded_options = None
+  _globals['_BEGINPASSKEYRESPONSE'].fields_by_name['challenge']._serialized_options = b'\222\265\030\004\010\r(\001'
+  _globals['_BEGINPASSKEYRESPONSE'].fields_by_name['options']._loaded_options = None
+  _globals['_BEGINPASSKEYRESPONSE'].fields_by_name['options']._serialized_options = b'\222\265\030\035\010\r\030\300>\"\024{\"challenge\": \"\342\200\246\"}(\001'
+  _globals['_CREATEPASSKEYREQUEST'].fields_by_name['challenge']._loaded_options = None
+  _globals['_CREATEPASSKEYREQUEST'].fields_by_name['challenge']._serialized_options = b'\342A\001\002\222\265\030\002\010\r'
+  _globals['_CREATEPASSKEYREQUEST'].fields_by_name['credential']._loaded_options = None
+  _globals['_CREATEPASSKEYREQUEST'].fields_by_name['credential']._serialized_options = b'\342A\001\002\222\265\030\005\010\r\030\300>'
+  _globals['_CREATEPASSKEYREQUEST'].fields_by_name['label']._loaded_options = None
+  _globals['_CREATEPASSKEYREQUEST'].fields_by_name['label']._serialized_options = b'\342A\001\002\222\265\030\020\030<\"\014Mi tel\303\251fono'
+  _globals['_ENDPASSKEYREQUEST'].fields_by_name['password']._loaded_options = None
+  _globals['_ENDPASSKEYREQUEST'].fields_by_name['password']._serialized_options = b'\342A\001\002\222\265\030\002\010\r'
   _globals['_BEGINSECONDFACTORREQUEST'].fields_by_name['password']._loaded_options = None
   _globals['_BEGINSECONDFACTORREQUEST'].fields_by_name['password']._serialized_options = b'\342A\001\002\222\265\030\002\010\r'
   _globals['_BEGINSECONDFACTORRESPONSE'].fields_by_name['secret']._loaded_options = None
@@ -75,6 +95,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCOUNTS'].methods_by_name['ConfirmSecondFactor']._serialized_options = b'\212\265\030\013\022\005\001\002\003\004\005*\002\0261\202\323\344\223\002*\"%/api/v1/account/second-factor/confirm:\001*'
   _globals['_ACCOUNTS'].methods_by_name['EndSecondFactor']._loaded_options = None
   _globals['_ACCOUNTS'].methods_by_name['EndSecondFactor']._serialized_options = b'\212\265\030\n\022\005\001\002\003\004\005*\0011\202\323\344\223\002&\"!/api/v1/account/second-factor/end:\001*'
+  _globals['_ACCOUNTS'].methods_by_name['BeginPasskey']._loaded_options = None
+  _globals['_ACCOUNTS'].methods_by_name['BeginPasskey']._serialized_options = b'\212\265\030\014\022\005\001\002\003\004\005*\003ed1\202\323\344\223\002#\"\036/api/v1/account/passkeys/begin:\001*'
+  _globals['_ACCOUNTS'].methods_by_name['CreatePasskey']._loaded_options = None
+  _globals['_ACCOUNTS'].methods_by_name['CreatePasskey']._serialized_options = b'\212\265\030\n\022\005\001\002\003\004\005*\001d\202\323\344\223\002\035\"\030/api/v1/account/passkeys:\001*'
+  _globals['_ACCOUNTS'].methods_by_name['EndPasskey']._loaded_options = None
+  _globals['_ACCOUNTS'].methods_by_name['EndPasskey']._serialized_options = b'\212\265\030\n\022\005\001\002\003\004\005*\0011\202\323\344\223\002&\"!/api/v1/account/passkeys/{id}/end:\001*'
   _globals['_CHANGEPASSWORDREQUEST']._serialized_start=189
   _globals['_CHANGEPASSWORDREQUEST']._serialized_end=328
   _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=330
@@ -91,18 +117,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENDSESSIONSRESPONSE']._serialized_end=761
   _globals['_GETSECONDFACTORREQUEST']._serialized_start=763
   _globals['_GETSECONDFACTORREQUEST']._serialized_end=787
-  _globals['_SECONDFACTOR']._serialized_start=789
-  _globals['_SECONDFACTOR']._serialized_end=882
-  _globals['_BEGINSECONDFACTORREQUEST']._serialized_start=884
-  _globals['_BEGINSECONDFACTORREQUEST']._serialized_end=960
-  _globals['_BEGINSECONDFACTORRESPONSE']._serialized_start=963
-  _globals['_BEGINSECONDFACTORRESPONSE']._serialized_end=1126
-  _globals['_CONFIRMSECONDFACTORREQUEST']._serialized_start=1128
-  _globals['_CONFIRMSECONDFACTORREQUEST']._serialized_end=1204
-  _globals['_CONFIRMSECONDFACTORRESPONSE']._serialized_start=1206
-  _globals['_CONFIRMSECONDFACTORRESPONSE']._serialized_end=1278
-  _globals['_ENDSECONDFACTORREQUEST']._serialized_start=1280
-  _globals['_ENDSECONDFACTORREQUEST']._serialized_end=1354
-  _globals['_ACCOUNTS']._serialized_start=1357
-  _globals['_ACCOUNTS']._serialized_end=2491
+  _globals['_SECONDFACTOR']._serialized_start=790
+  _globals['_SECONDFACTOR']._serialized_end=966
+  _globals['_PASSKEY']._serialized_start=969
+  _globals['_PASSKEY']._serialized_end=1137
+  _globals['_BEGINPASSKEYREQUEST']._serialized_start=1139
+  _globals['_BEGINPASSKEYREQUEST']._serialized_end=1210
+  _globals['_BEGINPASSKEYRESPONSE']._serialized_start=1212
+  _globals['_BEGINPASSKEYRESPONSE']._serialized_end=1315
+  _globals['_CREATEPASSKEYREQUEST']._serialized_start=1318
+  _globals['_CREATEPASSKEYREQUEST']._serialized_end=1467
+  _globals['_ENDPASSKEYREQUEST']._serialized_start=1469
+  _globals['_ENDPASSKEYREQUEST']._serialized_end=1550
+  _globals['_BEGINSECONDFACTORREQUEST']._serialized_start=1552
+  _globals['_BEGINSECONDFACTORREQUEST']._serialized_end=1628
+  _globals['_BEGINSECONDFACTORRESPONSE']._serialized_start=1631
+  _globals['_BEGINSECONDFACTORRESPONSE']._serialized_end=1794
+  _globals['_CONFIRMSECONDFACTORREQUEST']._serialized_start=1796
+  _globals['_CONFIRMSECONDFACTORREQUEST']._serialized_end=1872
+  _globals['_CONFIRMSECONDFACTORRESPONSE']._serialized_start=1874
+  _globals['_CONFIRMSECONDFACTORRESPONSE']._serialized_end=1946
+  _globals['_ENDSECONDFACTORREQUEST']._serialized_start=1948
+  _globals['_ENDSECONDFACTORREQUEST']._serialized_end=2022
+  _globals['_ACCOUNTS']._serialized_start=2025
+  _globals['_ACCOUNTS']._serialized_end=3611
 # @@protoc_insertion_point(module_scope)

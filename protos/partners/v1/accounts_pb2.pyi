@@ -207,31 +207,183 @@ Global___GetSecondFactorRequest: _TypeAlias = GetSecondFactorRequest  # noqa: Y0
 
 @_typing.final
 class SecondFactor(_message.Message):
-    """Whether signing in asks for a code, too."""
+    """What signing in asks for beside the password."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONFIRM_TIME_FIELD_NUMBER: _builtins.int
     RECOVERY_CODES_LEFT_FIELD_NUMBER: _builtins.int
+    PASSKEYS_FIELD_NUMBER: _builtins.int
+    PASSKEYS_AVAILABLE_FIELD_NUMBER: _builtins.int
     recovery_codes_left: _builtins.int
     """How many of the codes for the day on which the app is gone are left."""
+    passkeys_available: _builtins.bool
+    """Whether browsers can make passkeys for this network."""
     @_builtins.property
     def confirm_time(self) -> _timestamp_pb2.Timestamp:
-        """Since when. Absent: it does not."""
+        """Since when for a code of an app. Absent: it does not."""
+
+    @_builtins.property
+    def passkeys(self) -> _containers.RepeatedCompositeFieldContainer[Global___Passkey]:
+        """The passkeys, of which any signs in; the oldest first."""
 
     def __init__(
         self,
         *,
         confirm_time: _timestamp_pb2.Timestamp | None = ...,
         recovery_codes_left: _builtins.int = ...,
+        passkeys: _abc.Iterable[Global___Passkey] | None = ...,
+        passkeys_available: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_time", b"confirm_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm_time", b"confirm_time", "recovery_codes_left", b"recovery_codes_left"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm_time", b"confirm_time", "passkeys", b"passkeys", "passkeys_available", b"passkeys_available", "recovery_codes_left", b"recovery_codes_left"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SecondFactor: _TypeAlias = SecondFactor  # noqa: Y015
+
+@_typing.final
+class Passkey(_message.Message):
+    """A passkey of an account. What is kept of it signs nothing: that is in the device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    LAST_USE_TIME_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The passkey."""
+    label: _builtins.str
+    """What she calls it."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    @_builtins.property
+    def last_use_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last signed in. Absent: never."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        label: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        last_use_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "last_use_time", b"last_use_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "id", b"id", "label", b"label", "last_use_time", b"last_use_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Passkey: _TypeAlias = Passkey  # noqa: Y015
+
+@_typing.final
+class BeginPasskeyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    password: _builtins.str
+    """The password of the account: who finds an open screen does not make himself a way in."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        password: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["password", b"password", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeginPasskeyRequest: _TypeAlias = BeginPasskeyRequest  # noqa: Y015
+
+@_typing.final
+class BeginPasskeyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHALLENGE_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    challenge: _builtins.str
+    """What CreatePasskey is sent with."""
+    options: _builtins.str
+    """PublicKeyCredentialCreationOptionsJSON, which PublicKeyCredential.parseCreationOptionsFromJSON reads."""
+    def __init__(
+        self,
+        *,
+        challenge: _builtins.str = ...,
+        options: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "options", b"options"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeginPasskeyResponse: _TypeAlias = BeginPasskeyResponse  # noqa: Y015
+
+@_typing.final
+class CreatePasskeyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHALLENGE_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    challenge: _builtins.str
+    """What BeginPasskey answered."""
+    credential: _builtins.str
+    """RegistrationResponseJSON: what navigator.credentials.create gave, by its toJSON()."""
+    label: _builtins.str
+    """What you call it."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        challenge: _builtins.str = ...,
+        credential: _builtins.str = ...,
+        label: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "credential", b"credential", "label", b"label", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreatePasskeyRequest: _TypeAlias = CreatePasskeyRequest  # noqa: Y015
+
+@_typing.final
+class EndPasskeyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    password: _builtins.str
+    """The password of the account."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        password: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "password", b"password", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndPasskeyRequest: _TypeAlias = EndPasskeyRequest  # noqa: Y015
 
 @_typing.final
 class BeginSecondFactorRequest(_message.Message):

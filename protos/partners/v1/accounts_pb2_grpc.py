@@ -70,6 +70,21 @@ class AccountsStub:
                 request_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.EndSecondFactorRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.SecondFactor.FromString,
                 _registered_method=True)
+        self.BeginPasskey = channel.unary_unary(
+                '/enlace.partners.v1.Accounts/BeginPasskey',
+                request_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.BeginPasskeyRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.BeginPasskeyResponse.FromString,
+                _registered_method=True)
+        self.CreatePasskey = channel.unary_unary(
+                '/enlace.partners.v1.Accounts/CreatePasskey',
+                request_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.CreatePasskeyRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.SecondFactor.FromString,
+                _registered_method=True)
+        self.EndPasskey = channel.unary_unary(
+                '/enlace.partners.v1.Accounts/EndPasskey',
+                request_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.EndPasskeyRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.SecondFactor.FromString,
+                _registered_method=True)
 
 
 class AccountsServicer:
@@ -100,7 +115,7 @@ class AccountsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetSecondFactor(self, request, context):
-        """Tells whether signing in asks for a code of an app, too.
+        """Tells what signing in asks for beside the password: a code of an app, a passkey, or either.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,6 +140,31 @@ class AccountsServicer:
 
     def EndSecondFactor(self, request, context):
         """Ends its use: signing in asks for the password alone. Refused by field: `wrong`, the password is another one. too_many_attempts: RetryInfo says when.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BeginPasskey(self, request, context):
+        """Begins a passkey (WebAuthn): answers what a browser is asked to make one. Five minutes, and CreatePasskey takes it. Refused by field: `wrong`, the password
+        is another one. passkeys_unavailable. too_many_passkeys. too_many_attempts: RetryInfo says when.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreatePasskey(self, request, context):
+        """Keeps the passkey that a browser made. From then on signing in asks for it, or for a code where one is asked for; and it alone signs in, too, where the
+        device makes sure whose finger it is. Refused by field: `wrong`, it was not made for this challenge, by a browser at the network's own address, or the
+        challenge is used or too old. too_many_passkeys.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndPasskey(self, request, context):
+        """Ends a passkey of whoever asks: it signs in no more. One that has ended, and one that was never hers, change nothing. Refused by field: `wrong`, the
+        password is another one. too_many_attempts: RetryInfo says when.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -166,6 +206,21 @@ def add_AccountsServicer_to_server(servicer, server):
             'EndSecondFactor': grpc.unary_unary_rpc_method_handler(
                     servicer.EndSecondFactor,
                     request_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.EndSecondFactorRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.SecondFactor.SerializeToString,
+            ),
+            'BeginPasskey': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginPasskey,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.BeginPasskeyRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.BeginPasskeyResponse.SerializeToString,
+            ),
+            'CreatePasskey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreatePasskey,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.CreatePasskeyRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.SecondFactor.SerializeToString,
+            ),
+            'EndPasskey': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndPasskey,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.EndPasskeyRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.SecondFactor.SerializeToString,
             ),
     }
@@ -358,6 +413,87 @@ class Accounts:
             target,
             '/enlace.partners.v1.Accounts/EndSecondFactor',
             protos_dot_partners_dot_v1_dot_accounts__pb2.EndSecondFactorRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_accounts__pb2.SecondFactor.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginPasskey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Accounts/BeginPasskey',
+            protos_dot_partners_dot_v1_dot_accounts__pb2.BeginPasskeyRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_accounts__pb2.BeginPasskeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreatePasskey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Accounts/CreatePasskey',
+            protos_dot_partners_dot_v1_dot_accounts__pb2.CreatePasskeyRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_accounts__pb2.SecondFactor.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndPasskey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Accounts/EndPasskey',
+            protos_dot_partners_dot_v1_dot_accounts__pb2.EndPasskeyRequest.SerializeToString,
             protos_dot_partners_dot_v1_dot_accounts__pb2.SecondFactor.FromString,
             options,
             channel_credentials,

@@ -44,7 +44,7 @@ class AccountsStub:
     has ended, and one that was never hers, change nothing.
     """
     GetSecondFactor: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.GetSecondFactorRequest, _accounts_pb2.SecondFactor]
-    """Tells whether signing in asks for a code of an app, too."""
+    """Tells what signing in asks for beside the password: a code of an app, a passkey, or either."""
     BeginSecondFactor: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BeginSecondFactorRequest, _accounts_pb2.BeginSecondFactorResponse]
     """Makes the secret by which an app makes codes (TOTP, RFC 6238: SHA-1, six digits, 30 seconds); it is shown in this answer only, and asks for nothing before
     ConfirmSecondFactor. Begun again, the one before is good for nothing. Refused by field: `wrong`, the password is another one. illegal_transition: one is in
@@ -56,6 +56,19 @@ class AccountsStub:
     """
     EndSecondFactor: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.EndSecondFactorRequest, _accounts_pb2.SecondFactor]
     """Ends its use: signing in asks for the password alone. Refused by field: `wrong`, the password is another one. too_many_attempts: RetryInfo says when."""
+    BeginPasskey: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BeginPasskeyRequest, _accounts_pb2.BeginPasskeyResponse]
+    """Begins a passkey (WebAuthn): answers what a browser is asked to make one. Five minutes, and CreatePasskey takes it. Refused by field: `wrong`, the password
+    is another one. passkeys_unavailable. too_many_passkeys. too_many_attempts: RetryInfo says when.
+    """
+    CreatePasskey: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.CreatePasskeyRequest, _accounts_pb2.SecondFactor]
+    """Keeps the passkey that a browser made. From then on signing in asks for it, or for a code where one is asked for; and it alone signs in, too, where the
+    device makes sure whose finger it is. Refused by field: `wrong`, it was not made for this challenge, by a browser at the network's own address, or the
+    challenge is used or too old. too_many_passkeys.
+    """
+    EndPasskey: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.EndPasskeyRequest, _accounts_pb2.SecondFactor]
+    """Ends a passkey of whoever asks: it signs in no more. One that has ended, and one that was never hers, change nothing. Refused by field: `wrong`, the
+    password is another one. too_many_attempts: RetryInfo says when.
+    """
 
 @_typing.type_check_only
 class AccountsAsyncStub(AccountsStub):
@@ -73,7 +86,7 @@ class AccountsAsyncStub(AccountsStub):
     has ended, and one that was never hers, change nothing.
     """
     GetSecondFactor: _aio.UnaryUnaryMultiCallable[_accounts_pb2.GetSecondFactorRequest, _accounts_pb2.SecondFactor]  # type: ignore[assignment]
-    """Tells whether signing in asks for a code of an app, too."""
+    """Tells what signing in asks for beside the password: a code of an app, a passkey, or either."""
     BeginSecondFactor: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BeginSecondFactorRequest, _accounts_pb2.BeginSecondFactorResponse]  # type: ignore[assignment]
     """Makes the secret by which an app makes codes (TOTP, RFC 6238: SHA-1, six digits, 30 seconds); it is shown in this answer only, and asks for nothing before
     ConfirmSecondFactor. Begun again, the one before is good for nothing. Refused by field: `wrong`, the password is another one. illegal_transition: one is in
@@ -85,6 +98,19 @@ class AccountsAsyncStub(AccountsStub):
     """
     EndSecondFactor: _aio.UnaryUnaryMultiCallable[_accounts_pb2.EndSecondFactorRequest, _accounts_pb2.SecondFactor]  # type: ignore[assignment]
     """Ends its use: signing in asks for the password alone. Refused by field: `wrong`, the password is another one. too_many_attempts: RetryInfo says when."""
+    BeginPasskey: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BeginPasskeyRequest, _accounts_pb2.BeginPasskeyResponse]  # type: ignore[assignment]
+    """Begins a passkey (WebAuthn): answers what a browser is asked to make one. Five minutes, and CreatePasskey takes it. Refused by field: `wrong`, the password
+    is another one. passkeys_unavailable. too_many_passkeys. too_many_attempts: RetryInfo says when.
+    """
+    CreatePasskey: _aio.UnaryUnaryMultiCallable[_accounts_pb2.CreatePasskeyRequest, _accounts_pb2.SecondFactor]  # type: ignore[assignment]
+    """Keeps the passkey that a browser made. From then on signing in asks for it, or for a code where one is asked for; and it alone signs in, too, where the
+    device makes sure whose finger it is. Refused by field: `wrong`, it was not made for this challenge, by a browser at the network's own address, or the
+    challenge is used or too old. too_many_passkeys.
+    """
+    EndPasskey: _aio.UnaryUnaryMultiCallable[_accounts_pb2.EndPasskeyRequest, _accounts_pb2.SecondFactor]  # type: ignore[assignment]
+    """Ends a passkey of whoever asks: it signs in no more. One that has ended, and one that was never hers, change nothing. Refused by field: `wrong`, the
+    password is another one. too_many_attempts: RetryInfo says when.
+    """
 
 class AccountsServicer(metaclass=_abc_1.ABCMeta):
     """The usual refusals: protos/README.md."""
@@ -123,7 +149,7 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.GetSecondFactorRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.SecondFactor, _abc.Awaitable[_accounts_pb2.SecondFactor]]:
-        """Tells whether signing in asks for a code of an app, too."""
+        """Tells what signing in asks for beside the password: a code of an app, a passkey, or either."""
 
     @_abc_1.abstractmethod
     def BeginSecondFactor(
@@ -153,5 +179,36 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.SecondFactor, _abc.Awaitable[_accounts_pb2.SecondFactor]]:
         """Ends its use: signing in asks for the password alone. Refused by field: `wrong`, the password is another one. too_many_attempts: RetryInfo says when."""
+
+    @_abc_1.abstractmethod
+    def BeginPasskey(
+        self,
+        request: _accounts_pb2.BeginPasskeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounts_pb2.BeginPasskeyResponse, _abc.Awaitable[_accounts_pb2.BeginPasskeyResponse]]:
+        """Begins a passkey (WebAuthn): answers what a browser is asked to make one. Five minutes, and CreatePasskey takes it. Refused by field: `wrong`, the password
+        is another one. passkeys_unavailable. too_many_passkeys. too_many_attempts: RetryInfo says when.
+        """
+
+    @_abc_1.abstractmethod
+    def CreatePasskey(
+        self,
+        request: _accounts_pb2.CreatePasskeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounts_pb2.SecondFactor, _abc.Awaitable[_accounts_pb2.SecondFactor]]:
+        """Keeps the passkey that a browser made. From then on signing in asks for it, or for a code where one is asked for; and it alone signs in, too, where the
+        device makes sure whose finger it is. Refused by field: `wrong`, it was not made for this challenge, by a browser at the network's own address, or the
+        challenge is used or too old. too_many_passkeys.
+        """
+
+    @_abc_1.abstractmethod
+    def EndPasskey(
+        self,
+        request: _accounts_pb2.EndPasskeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounts_pb2.SecondFactor, _abc.Awaitable[_accounts_pb2.SecondFactor]]:
+        """Ends a passkey of whoever asks: it signs in no more. One that has ended, and one that was never hers, change nothing. Refused by field: `wrong`, the
+        password is another one. too_many_attempts: RetryInfo says when.
+        """
 
 def add_AccountsServicer_to_server(servicer: AccountsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -651,14 +651,29 @@ class SignInResponse(_message.Message):
     ORGANIZATION_NAME_FIELD_NUMBER: _builtins.int
     ORGANIZATION_FIELD_NUMBER: _builtins.int
     CHALLENGE_FIELD_NUMBER: _builtins.int
+    ASKS_CODE_FIELD_NUMBER: _builtins.int
+    SET_UP_SECRET_FIELD_NUMBER: _builtins.int
+    SET_UP_URI_FIELD_NUMBER: _builtins.int
+    RECOVERY_CODES_FIELD_NUMBER: _builtins.int
+    PASSKEY_OPTIONS_FIELD_NUMBER: _builtins.int
     session_secret: _builtins.str
     """What the session is exchanged with: keep it as you keep a password. Absent: a code is asked for, see `challenge`."""
     organization_name: _builtins.str
     """Where she works."""
     challenge: _builtins.str
-    """The password is right, and the account asks for a code of an app, too: with this, and the code, FinishSignIn opens the session. Five minutes, and nothing
-    else is answered until then.
+    """The password is right, and the account asks for more: with this, and a code or what a passkey signed, FinishSignIn opens the session. Five minutes, and
+    nothing else but what follows is answered until then.
     """
+    asks_code: _builtins.bool
+    """A code of an app will do."""
+    set_up_secret: _builtins.str
+    """Nothing but the password is asked for yet, and the network has those with this account's roles ask for more (ENLACE_SECOND_FACTOR_REQUIRED): the secret of an
+    app, base 32. FinishSignIn with a first code takes it into use and opens the session; another sign-in before that makes another.
+    """
+    set_up_uri: _builtins.str
+    """The same as an app reads it from a QR symbol."""
+    passkey_options: _builtins.str
+    """One of the account's passkeys will do: PublicKeyCredentialRequestOptionsJSON, which PublicKeyCredential.parseRequestOptionsFromJSON reads. Absent: it has none."""
     @_builtins.property
     def tokens(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """One caller token (JWT) a service: enlace.partners, enlace.referrals, enlace.notifications."""
@@ -675,6 +690,10 @@ class SignInResponse(_message.Message):
     def organization(self) -> Global___OrganizationRef:
         """The same, with its id."""
 
+    @_builtins.property
+    def recovery_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """FinishSignIn took a code into use: ten, each good once in the place of a code. They are shown in this answer only."""
+
     def __init__(
         self,
         *,
@@ -685,10 +704,15 @@ class SignInResponse(_message.Message):
         organization_name: _builtins.str = ...,
         organization: Global___OrganizationRef | None = ...,
         challenge: _builtins.str = ...,
+        asks_code: _builtins.bool = ...,
+        set_up_secret: _builtins.str = ...,
+        set_up_uri: _builtins.str = ...,
+        recovery_codes: _abc.Iterable[_builtins.str] | None = ...,
+        passkey_options: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["organization", b"organization", "token_expire_time", b"token_expire_time", "worker", b"worker"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "organization", b"organization", "organization_name", b"organization_name", "session_secret", b"session_secret", "token_expire_time", b"token_expire_time", "tokens", b"tokens", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asks_code", b"asks_code", "challenge", b"challenge", "organization", b"organization", "organization_name", b"organization_name", "passkey_options", b"passkey_options", "recovery_codes", b"recovery_codes", "session_secret", b"session_secret", "set_up_secret", b"set_up_secret", "set_up_uri", b"set_up_uri", "token_expire_time", b"token_expire_time", "tokens", b"tokens", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -700,23 +724,66 @@ class FinishSignInRequest(_message.Message):
 
     CHALLENGE_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
+    PASSKEY_FIELD_NUMBER: _builtins.int
     challenge: _builtins.str
-    """What SignIn answered."""
+    """What SignIn or BeginPasskeySignIn answered."""
     code: _builtins.str
-    """What the app shows, or one of the codes for the day on which it is gone."""
+    """What the app shows, or one of the codes for the day on which it is gone. Absent: a passkey signed."""
+    passkey: _builtins.str
+    """AuthenticationResponseJSON: what navigator.credentials.get gave, by its toJSON()."""
     def __init__(
         self,
         *,
         challenge: _builtins.str = ...,
         code: _builtins.str = ...,
+        passkey: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "code", b"code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "code", b"code", "passkey", b"passkey"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FinishSignInRequest: _TypeAlias = FinishSignInRequest  # noqa: Y015
+
+@_typing.final
+class BeginPasskeySignInRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeginPasskeySignInRequest: _TypeAlias = BeginPasskeySignInRequest  # noqa: Y015
+
+@_typing.final
+class BeginPasskeySignInResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHALLENGE_FIELD_NUMBER: _builtins.int
+    PASSKEY_OPTIONS_FIELD_NUMBER: _builtins.int
+    challenge: _builtins.str
+    """What FinishSignIn is sent with."""
+    passkey_options: _builtins.str
+    """PublicKeyCredentialRequestOptionsJSON, for any passkey of this network."""
+    def __init__(
+        self,
+        *,
+        challenge: _builtins.str = ...,
+        passkey_options: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "passkey_options", b"passkey_options"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeginPasskeySignInResponse: _TypeAlias = BeginPasskeySignInResponse  # noqa: Y015
 
 @_typing.final
 class OrganizationRef(_message.Message):

@@ -581,6 +581,11 @@ class TokensStub:
                 request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.FinishSignInRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInResponse.FromString,
                 _registered_method=True)
+        self.BeginPasskeySignIn = channel.unary_unary(
+                '/enlace.partners.v1.Tokens/BeginPasskeySignIn',
+                request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.BeginPasskeySignInRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.BeginPasskeySignInResponse.FromString,
+                _registered_method=True)
         self.IssueToken = channel.unary_unary(
                 '/enlace.partners.v1.Tokens/IssueToken',
                 request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.IssueTokenRequest.SerializeToString,
@@ -610,9 +615,18 @@ class TokensServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FinishSignIn(self, request, context):
-        """Opens the session of an account that asks for a code, too.
-        sign_in_failed: the same for a wrong code, one that was used before, and a challenge that is used or too old.
+        """Opens the session of an account that asks for more than the password, by a code or by what a passkey signed; or of whoever's passkey it is that signed
+        what BeginPasskeySignIn answered.
+        sign_in_failed: the same for a wrong code, one that was used before, another passkey, and a challenge that is used or too old.
         too_many_attempts: RetryInfo says when.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BeginPasskeySignIn(self, request, context):
+        """Begins signing in by a passkey alone: what a browser is asked, which tells nothing of anybody. FinishSignIn opens the session within five minutes, if the
+        device made sure whose finger it is. passkeys_unavailable.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -646,6 +660,11 @@ def add_TokensServicer_to_server(servicer, server):
                     servicer.FinishSignIn,
                     request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.FinishSignInRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInResponse.SerializeToString,
+            ),
+            'BeginPasskeySignIn': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginPasskeySignIn,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.BeginPasskeySignInRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.BeginPasskeySignInResponse.SerializeToString,
             ),
             'IssueToken': grpc.unary_unary_rpc_method_handler(
                     servicer.IssueToken,
@@ -713,6 +732,33 @@ class Tokens:
             '/enlace.partners.v1.Tokens/FinishSignIn',
             protos_dot_partners_dot_v1_dot_members__pb2.FinishSignInRequest.SerializeToString,
             protos_dot_partners_dot_v1_dot_members__pb2.SignInResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginPasskeySignIn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Tokens/BeginPasskeySignIn',
+            protos_dot_partners_dot_v1_dot_members__pb2.BeginPasskeySignInRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_members__pb2.BeginPasskeySignInResponse.FromString,
             options,
             channel_credentials,
             insecure,

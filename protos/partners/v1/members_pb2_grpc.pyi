@@ -268,9 +268,14 @@ class TokensStub:
     e-mail's count holds.
     """
     FinishSignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.FinishSignInRequest, _members_pb2.SignInResponse]
-    """Opens the session of an account that asks for a code, too.
-    sign_in_failed: the same for a wrong code, one that was used before, and a challenge that is used or too old.
+    """Opens the session of an account that asks for more than the password, by a code or by what a passkey signed; or of whoever's passkey it is that signed
+    what BeginPasskeySignIn answered.
+    sign_in_failed: the same for a wrong code, one that was used before, another passkey, and a challenge that is used or too old.
     too_many_attempts: RetryInfo says when.
+    """
+    BeginPasskeySignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.BeginPasskeySignInRequest, _members_pb2.BeginPasskeySignInResponse]
+    """Begins signing in by a passkey alone: what a browser is asked, which tells nothing of anybody. FinishSignIn opens the session within five minutes, if the
+    device made sure whose finger it is. passkeys_unavailable.
     """
     IssueToken: _grpc.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]
     """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, which live three seconds, so that what is revoked ends
@@ -294,9 +299,14 @@ class TokensAsyncStub(TokensStub):
     e-mail's count holds.
     """
     FinishSignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.FinishSignInRequest, _members_pb2.SignInResponse]  # type: ignore[assignment]
-    """Opens the session of an account that asks for a code, too.
-    sign_in_failed: the same for a wrong code, one that was used before, and a challenge that is used or too old.
+    """Opens the session of an account that asks for more than the password, by a code or by what a passkey signed; or of whoever's passkey it is that signed
+    what BeginPasskeySignIn answered.
+    sign_in_failed: the same for a wrong code, one that was used before, another passkey, and a challenge that is used or too old.
     too_many_attempts: RetryInfo says when.
+    """
+    BeginPasskeySignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.BeginPasskeySignInRequest, _members_pb2.BeginPasskeySignInResponse]  # type: ignore[assignment]
+    """Begins signing in by a passkey alone: what a browser is asked, which tells nothing of anybody. FinishSignIn opens the session within five minutes, if the
+    device made sure whose finger it is. passkeys_unavailable.
     """
     IssueToken: _aio.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]  # type: ignore[assignment]
     """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, which live three seconds, so that what is revoked ends
@@ -329,9 +339,20 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.FinishSignInRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.SignInResponse, _abc.Awaitable[_members_pb2.SignInResponse]]:
-        """Opens the session of an account that asks for a code, too.
-        sign_in_failed: the same for a wrong code, one that was used before, and a challenge that is used or too old.
+        """Opens the session of an account that asks for more than the password, by a code or by what a passkey signed; or of whoever's passkey it is that signed
+        what BeginPasskeySignIn answered.
+        sign_in_failed: the same for a wrong code, one that was used before, another passkey, and a challenge that is used or too old.
         too_many_attempts: RetryInfo says when.
+        """
+
+    @_abc_1.abstractmethod
+    def BeginPasskeySignIn(
+        self,
+        request: _members_pb2.BeginPasskeySignInRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_members_pb2.BeginPasskeySignInResponse, _abc.Awaitable[_members_pb2.BeginPasskeySignInResponse]]:
+        """Begins signing in by a passkey alone: what a browser is asked, which tells nothing of anybody. FinishSignIn opens the session within five minutes, if the
+        device made sure whose finger it is. passkeys_unavailable.
         """
 
     @_abc_1.abstractmethod

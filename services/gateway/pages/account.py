@@ -23,12 +23,17 @@ def show() -> str:
 
 
 def page(
-    errors: dict[str, str], part: str = "password", begun: pb.BeginSecondFactorResponse | None = None, codes: Iterable[str] = ()
+    errors: dict[str, str],
+    part: str = "password",
+    begun: pb.BeginSecondFactorResponse | None = None,
+    codes: Iterable[str] = (),
+    passkey: pb.BeginPasskeyResponse | None = None,
 ) -> str:
-    """The same, with what was wrong in a `part`; `begun` and `codes` only right after they were made."""
+    """The same, with what was wrong in a `part`; `begun`, `codes` and `passkey` only right after they were made."""
     found = clients().accounts.ListSessions(pb.ListSessionsRequest(session_secret=session.me().secret)).sessions
     factor = clients().accounts.GetSecondFactor(pb.GetSecondFactorRequest())
-    return render_template("account.html", sessions=found, factor=factor, begun=begun, codes=list(codes), errors=errors, part=part)
+    shown = {"begun": begun, "codes": list(codes), "passkey": passkey, "names_of": lambda keys: [(key.id, key.label) for key in keys]}
+    return render_template("account.html", sessions=found, factor=factor, errors=errors, part=part, **shown)
 
 
 def refused(refusal: Refusal, part: str, guessed: str = "password") -> tuple[str, int]:

@@ -47,7 +47,7 @@ def enter() -> Response | str | tuple[str, int]:
         problem, status = words.wait(refusal.retry_after), 429
     else:
         if answer.challenge:
-            return render_template("signin_code.html", to=target, kept=written, challenge=answer.challenge, problem="")
+            return render_template("signin_code.html", to=target, kept=written, asked=answer, problem="")
         return entered(answer, device)
     return render_template("signin.html", to=target, ended=None, problem=problem, email=email, kept=written), status
 
@@ -55,27 +55,35 @@ def enter() -> Response | str | tuple[str, int]:
 @blueprint.post("/sign-in/code")
 @access.public
 def enter_code() -> Response | tuple[str, int]:
-    """Opens the session of an account that asks for a code, too."""
-    challenge, device = request.form.get("challenge", ""), origin.device()
+    """Opens the session of an account that asks for a code or a passkey, too, or for a passkey alone."""
+    form, device = request.form, origin.device()
+    options = form.get("passkey_options", "")
+    asked = SignInResponse(
+        challenge=form.get("challenge", ""), asks_code=bool(form.get("asks_code") or not options), passkey_options=options
+    )
+    question = FinishSignInRequest(challenge=asked.challenge, code=form.get("code", "").strip(), passkey=form.get("passkey", ""))
     try:
-        answer = clients().tokens.FinishSignIn(FinishSignInRequest(challenge=challenge, code=request.form.get("code", "").strip()))
+        answer = clients().tokens.FinishSignIn(question)
     except (Unauthenticated, Invalid):
         problem, status = _("Ese código no sirve. Espere al siguiente y escríbalo; si pasaron cinco minutos, entre otra vez."), 401
+        if question.passkey:
+            problem = _("Esa llave no sirve para entrar aquí, o pasaron cinco minutos. Entre otra vez.")
     except Exhausted as refusal:
         problem, status = words.wait(refusal.retry_after), 429
     else:
         return entered(answer, device)
-    written, target = request.form.get("kept", ""), request.form.get("to", "")
-    return render_template("signin_code.html", to=target, kept=written, challenge=challenge, problem=problem), status
+    return render_template("signin_code.html", to=form.get("to", ""), kept=form.get("kept", ""), asked=asked, problem=problem), status
 
 
 def entered(answer: SignInResponse, device: str) -> Response:
     """Where she wanted to go, or the form that she had written when her session ended; with the cookies of both."""
     written = request.form.get("kept", "")
-    form = kept.opened(written, answer.worker.id) if written else None
-    response: Response = redirect(safe_target(request.form.get("to", "")), 303)
-    if form is not None:
-        token = session.form_token_of(answer.session_secret, answer.worker.id)
+    form, target = kept.opened(written, answer.worker.id) if written else None, safe_target(request.form.get("to", ""))
+    token = session.form_token_of(answer.session_secret, answer.worker.id)
+    response: Response = redirect(target, 303)
+    if answer.recovery_codes:  # shown once, so before anything else
+        response = make_response(render_template("spare_codes.html", codes=answer.recovery_codes, form=form, token=token, target=target))
+    elif form is not None:
         response = make_response(render_template("kept.html", form=form, token=token))
     language = request.args.get("lang", "")
     session.set_cookie(response, answer.session_secret, language if language in i18n.LANGUAGES else "")

@@ -163,6 +163,8 @@ TABLES: dict[str, dict[str, str]] = {
         "too_many_invitations": N_("Son demasiadas invitaciones para tres días. Espere a que venza alguna."),
         "too_many_keys": N_("Hay dos claves activas, que es el máximo. Revoque una antes de crear otra."),
         "too_many_webhooks": N_("Ya tiene el máximo de direcciones. Quite una antes de agregar otra."),
+        "too_many_passkeys": N_("Ya tiene diez llaves de acceso. Quite una que no use."),
+        "passkeys_unavailable": N_("A esta red se llega por un número, y así ningún navegador crea llaves de acceso. Use un código."),
         "secret_rotating": N_(
             "El secreto de antes todavía firma. Espere a que termine, o marque que se filtró: entonces deja de firmar ahora."
         ),

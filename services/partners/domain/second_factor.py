@@ -2,12 +2,22 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 WINDOW = 1
 """How many steps earlier or later a phone's clock may be."""
 RECOVERY_CODES = 10
 CHALLENGE_LIFE = timedelta(minutes=5)
-"""In which the code follows the password."""
+"""In which the code follows the password, or what a passkey signs follows the question."""
+
+
+class Purpose(StrEnum):
+    """What a challenge is for; it is good for nothing else."""
+
+    SIGN_IN = "SIGN_IN"  # the password was right
+    SET_UP = "SET_UP"  # the password was right, and a first code is to be taken into use
+    PASSKEY_SIGN_IN = "PASSKEY_SIGN_IN"  # nobody is known yet
+    PASSKEY = "PASSKEY"  # one is to be made
 
 
 @dataclass

@@ -28,6 +28,8 @@ class Role(StrEnum):
 
 
 NETWORK_ROLES = frozenset({Role.COORDINATOR, Role.AUDITOR})
+MUST_PROVE_MORE = frozenset({Role.OPERATOR, Role.COORDINATOR, Role.AUDITOR})
+"""They see what others told, or decide for the network: where it is so set, a password alone does not let them in."""
 
 
 class WorkerStatus(StrEnum):

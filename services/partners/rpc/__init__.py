@@ -6,6 +6,7 @@ from chassis.clock import Clock
 from chassis.db import Database, Transaction
 from chassis.guesses import Guesses
 from chassis.idempotency import IdempotencyStore
+from chassis.passkeys import Site
 from chassis.rpc import Servicer
 from chassis.sealing import Keyring
 from chassis.tokens import Caller, Issuer, Verifier
@@ -16,8 +17,19 @@ from services.partners.rpc import accounts, directory, locations, members, token
 from services.partners.usecases.second_factors import OF_A_CODE
 
 
-def servicers(database: Database, issuer: Issuer, verifier: Verifier, keyring: Keyring, mail: Keyring, clock: Clock) -> list[Servicer]:
-    """The services of protos/partners/v1. `mail` seals what the notifications service is to bring to one mailbox."""
+def servicers(
+    database: Database,
+    issuer: Issuer,
+    verifier: Verifier,
+    keyring: Keyring,
+    mail: Keyring,
+    clock: Clock,
+    site: Site,
+    *,
+    strict: bool = False,
+) -> list[Servicer]:
+    """The services of protos/partners/v1. `mail` seals what the notifications service is to bring to one mailbox; `site` is whom passkeys are for;
+    `strict`: some roles must prove more than a password."""
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     guesses = Guesses(database, keyring, "password", usecases.OF_AN_ACCOUNT, usecases.OF_AN_ADDRESS)
     codes = Guesses(database, keyring, "code", OF_A_CODE, OF_A_CODE)
@@ -40,7 +52,7 @@ def servicers(database: Database, issuer: Issuer, verifier: Verifier, keyring: K
             (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(pages)),
             (locations_pb2.DESCRIPTOR.services_by_name["Locations"], locations.Locations(keyring, pages)),
             (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages)),
-            (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(keyring, guesses, codes)),
-            (members_pb2.DESCRIPTOR.services_by_name["Tokens"], tokens.Tokens(issuer, keyring, guesses, codes)),
+            (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(keyring, site, guesses, codes)),
+            (members_pb2.DESCRIPTOR.services_by_name["Tokens"], tokens.Tokens(issuer, keyring, site, guesses, codes, strict=strict)),
         )
     ]

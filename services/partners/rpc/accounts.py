@@ -2,21 +2,22 @@
 
 from chassis.audit import Entry
 from chassis.guesses import Guesses
+from chassis.passkeys import Site
 from chassis.rpc import Call
 from chassis.sealing import Keyring
 from chassis.wire import timestamp
 from protos.partners.v1 import accounts_pb2 as pb
 from services.partners import usecases
-from services.partners.domain.second_factor import SecondFactor
-from services.partners.usecases import second_factors
+from services.partners.usecases import passkeys, second_factors
 
 
 class Accounts:
     """One method an rpc of the contract, which says what each does and refuses."""
 
-    def __init__(self, keyring: Keyring, guesses: Guesses, codes: Guesses) -> None:
+    def __init__(self, keyring: Keyring, site: Site, guesses: Guesses, codes: Guesses) -> None:
         """`guesses` counts those of passwords, `codes` those of an app's."""
         self._keyring = keyring
+        self._site = site
         self._guesses = guesses
         self._codes = codes
 
@@ -50,7 +51,7 @@ class Accounts:
         return pb.EndSessionsResponse(ended=usecases.end_sessions(call.tx, call.caller, request.id, request.session_secret))
 
     def GetSecondFactor(self, request: pb.GetSecondFactorRequest, call: Call) -> pb.SecondFactor:
-        return _factor(second_factors.get(call.tx, call.caller))
+        return self._factor(call)
 
     def BeginSecondFactor(self, request: pb.BeginSecondFactorRequest, call: Call) -> pb.BeginSecondFactorResponse:
         call.trail.append(Entry("second_factor_begin", call.caller.id))
@@ -67,8 +68,35 @@ class Accounts:
     def EndSecondFactor(self, request: pb.EndSecondFactorRequest, call: Call) -> pb.SecondFactor:
         call.trail.append(Entry("second_factor_end", call.caller.id))
         second_factors.end(call.tx, self._guesses, call.caller, call.clock.now(), request.password, call.origin)
-        return _factor(second_factors.get(call.tx, call.caller))
+        return self._factor(call)
 
+    def BeginPasskey(self, request: pb.BeginPasskeyRequest, call: Call) -> pb.BeginPasskeyResponse:
+        call.trail.append(Entry("passkey_begin", call.caller.id))
+        now = call.clock.now()
+        challenge, options = passkeys.begin(call.tx, self._site, self._guesses, call.caller, now, request.password, call.origin)
+        return pb.BeginPasskeyResponse(challenge=challenge, options=options)
 
-def _factor(factor: SecondFactor) -> pb.SecondFactor:
-    return pb.SecondFactor(confirm_time=timestamp(factor.confirm_time), recovery_codes_left=len(factor.recovery_hashes))
+    def CreatePasskey(self, request: pb.CreatePasskeyRequest, call: Call) -> pb.SecondFactor:
+        now = call.clock.now()
+        made = passkeys.create(call.tx, self._site, call.caller, now, request.challenge, request.credential, request.label)
+        call.trail.append(Entry("passkey_create", made.id))
+        return self._factor(call)
+
+    def EndPasskey(self, request: pb.EndPasskeyRequest, call: Call) -> pb.SecondFactor:
+        call.trail.append(Entry("passkey_end", call.caller.id))
+        passkeys.end(call.tx, self._guesses, call.caller, call.clock.now(), request.id, request.password, call.origin)
+        return self._factor(call)
+
+    def _factor(self, call: Call) -> pb.SecondFactor:
+        factor = second_factors.get(call.tx, call.caller)
+        return pb.SecondFactor(
+            confirm_time=timestamp(factor.confirm_time),
+            recovery_codes_left=len(factor.recovery_hashes),
+            passkeys=[
+                pb.Passkey(
+                    id=each.id, label=each.label, create_time=timestamp(each.create_time), last_use_time=timestamp(each.last_use_time)
+                )
+                for each in passkeys.listed(call.tx, call.caller)
+            ],
+            passkeys_available=self._site.can_have,
+        )

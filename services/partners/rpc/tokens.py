@@ -5,6 +5,7 @@ from datetime import datetime
 from chassis.audit import Entry
 from chassis.errors import Invalid
 from chassis.guesses import Guesses
+from chassis.passkeys import Site
 from chassis.rpc import Call
 from chassis.sealing import Keyring
 from chassis.tokens import Caller, Issuer
@@ -12,6 +13,8 @@ from chassis.wire import number, timestamp
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases, wire
+from services.partners.usecases import passkeys
+from services.partners.usecases.second_factors import Asked
 
 AUDIENCES = ("enlace.partners", "enlace.referrals", "enlace.notifications")
 
@@ -19,9 +22,11 @@ AUDIENCES = ("enlace.partners", "enlace.referrals", "enlace.notifications")
 class Tokens:
     """One method an rpc of the contract, which says what each does and refuses."""
 
-    def __init__(self, issuer: Issuer, keyring: Keyring, guesses: Guesses, codes: Guesses) -> None:
-        """`guesses` counts those of passwords, `codes` those of an app's."""
+    def __init__(self, issuer: Issuer, keyring: Keyring, site: Site, guesses: Guesses, codes: Guesses, *, strict: bool) -> None:
+        """`guesses` counts those of passwords, `codes` those of an app's; `strict`: some roles must prove more than a password."""
+        self._strict = strict
         self._issuer = issuer
+        self._site = site
         self._keyring = keyring
         self._guesses = guesses
         self._codes = codes
@@ -31,12 +36,34 @@ class Tokens:
         if missing:
             raise Invalid(*missing)
         now = call.clock.now()
-        secret, proven = usecases.sign_in(call.tx, self._guesses, now, request.email, request.password, call.origin)
-        return self._entered(secret, proven, now, call) if proven else pb.SignInResponse(challenge=secret)
+        found = usecases.sign_in(
+            call.tx, self._keyring, self._site, self._guesses, now, request.email, request.password, call.origin, strict=self._strict
+        )
+        if isinstance(found, Asked):
+            secret, uri = found.set_up
+            return pb.SignInResponse(
+                challenge=found.challenge,
+                asks_code=found.code,
+                passkey_options=found.passkey_options,
+                set_up_secret=secret,
+                set_up_uri=uri,
+            )
+        return self._entered(*found, now, call)
 
     def FinishSignIn(self, request: pb.FinishSignInRequest, call: Call) -> pb.SignInResponse:
         now = call.clock.now()
-        return self._entered(*usecases.finish_sign_in(call.tx, self._keyring, self._codes, now, request.challenge, request.code), now, call)
+        secret, proven, spare = usecases.finish_sign_in(
+            call.tx, self._keyring, self._site, self._codes, now, request.challenge, request.code, request.passkey
+        )
+        if spare:
+            call.trail.append(Entry("second_factor_confirm", proven.caller.id))
+        answer = self._entered(secret, proven, now, call)
+        answer.recovery_codes.extend(spare)
+        return answer
+
+    def BeginPasskeySignIn(self, request: pb.BeginPasskeySignInRequest, call: Call) -> pb.BeginPasskeySignInResponse:
+        challenge, options = passkeys.ask_anybody(call.tx, self._site, call.clock.now())
+        return pb.BeginPasskeySignInResponse(challenge=challenge, passkey_options=options)
 
     def _entered(self, secret: str, proven: usecases.Proven, now: datetime, call: Call) -> pb.SignInResponse:
         tokens, expire_time = self._issue(proven.caller, now)

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from chassis.db import Transaction
 from chassis.sealing import Keyring
-from services.partners.domain.second_factor import CHALLENGE_LIFE, SecondFactor
+from services.partners.domain.second_factor import CHALLENGE_LIFE, Purpose, SecondFactor
 
 
 def get(tx: Transaction, worker_id: str, *, hold: bool = False) -> SecondFactor | None:
@@ -39,26 +39,30 @@ def keep(tx: Transaction, factor: SecondFactor) -> None:
 
 
 def end(tx: Transaction, worker_id: str) -> None:
-    """Takes it away, with the sign-ins that wait for a code."""
+    """Takes it away, with what waits for an answer."""
     tx.execute("DELETE FROM second_factors WHERE worker_id = %s", (worker_id,))
     tx.execute("DELETE FROM challenges WHERE worker_id = %s", (worker_id,))
 
 
-def challenge(tx: Transaction, secret_hash: bytes, worker_id: str, now: datetime) -> None:
-    """Notes a sign-in whose code is waited for."""
-    tx.execute("INSERT INTO challenges (secret_hash, worker_id, create_time) VALUES (%s, %s, %s)", (secret_hash, worker_id, now))
+def challenge(tx: Transaction, secret_hash: bytes, worker_id: str | None, purpose: Purpose, now: datetime) -> None:
+    """Notes that an answer is waited for; without a worker, from anybody."""
+    tx.execute(
+        "INSERT INTO challenges (secret_hash, worker_id, purpose, create_time) VALUES (%s, %s, %s, %s)",
+        (secret_hash, worker_id, purpose, now),
+    )
 
 
-def challenged(tx: Transaction, secret_hash: bytes, now: datetime) -> str | None:
-    """Whose code is waited for; held, so that it is answered once."""
+def challenged(tx: Transaction, secret_hash: bytes, now: datetime) -> tuple[str | None, Purpose] | None:
+    """Whose answer is waited for, and what for; held, so that it is answered once."""
     row = tx.execute(
-        "SELECT worker_id FROM challenges WHERE secret_hash = %s AND create_time > %s FOR UPDATE", (secret_hash, now - CHALLENGE_LIFE)
+        "SELECT worker_id, purpose FROM challenges WHERE secret_hash = %s AND create_time > %s FOR UPDATE",
+        (secret_hash, now - CHALLENGE_LIFE),
     ).fetchone()
-    return str(row["worker_id"]) if row else None
+    return (row["worker_id"], Purpose(row["purpose"])) if row else None
 
 
 def answered(tx: Transaction, secret_hash: bytes) -> None:
-    """Its code was right."""
+    """The answer was right."""
     tx.execute("DELETE FROM challenges WHERE secret_hash = %s", (secret_hash,))
 
 

@@ -1,22 +1,45 @@
-"""A code of an app beside the password: begun, taken into use, asked for at the sign-in, ended."""
+"""What is asked for beside the password: a code of an app, begun, taken into use, ended; and at the sign-in that, or a passkey."""
 
 import hmac
 import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chassis import totp
 from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, Unauthenticated
 from chassis.guesses import Budget, Guesses, Origin
+from chassis.passkeys import Site
 from chassis.sealing import Keyring
 from chassis.tokens import Caller
-from services.partners.domain.second_factor import RECOVERY_CODES, SecondFactor
-from services.partners.store import second_factors
+from services.partners.domain.second_factor import RECOVERY_CODES, Purpose, SecondFactor
+from services.partners.domain.worker import Worker
+from services.partners.store import passkeys, second_factors
+from services.partners.usecases.passkeys import challenge, signer
 from services.partners.usecases.passwords import mark_of, own, prove
 
 OF_A_CODE = Budget(10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1))
 """A code has a million values, of which three are good: in a year 9,000 guesses. Whoever gets there knew the password, so no address is counted."""
 _SECRET = 20  # bytes: RFC 4226 recommends 160 bits
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What comes after the password: the challenge with which it comes; whether a code will do; and what a browser is asked, if a passkey will."""
+
+    challenge: str
+    code: bool
+    passkey_options: str
+    set_up: tuple[str, str] = ("", "")
+    """The secret of an app, in base 32 and as an app reads it, that a first code takes into use."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Whose sign-in is complete; the codes for the day on which the app is gone, if it has just been taken into use."""
+
+    worker_id: str
+    recovery_codes: tuple[str, ...] = ()
 
 
 def get(tx: Transaction, caller: Caller) -> SecondFactor:
@@ -33,9 +56,7 @@ def begin(
     factor = second_factors.get(tx, caller.id, hold=True)
     if factor is not None and factor.confirm_time is not None:
         raise Conflict("illegal_transition")
-    secret = secrets.token_bytes(_SECRET)
-    second_factors.begin(tx, keyring, caller.id, secret)
-    return totp.words(secret, worker.entry.email)
+    return _begun(tx, keyring, worker)
 
 
 def confirm(tx: Transaction, keyring: Keyring, guesses: Guesses, caller: Caller, now: datetime, code: str) -> list[str]:
@@ -43,9 +64,22 @@ def confirm(tx: Transaction, keyring: Keyring, guesses: Guesses, caller: Caller,
     factor = second_factors.get(tx, caller.id, hold=True)
     if factor is None or factor.confirm_time is not None:
         raise Conflict("illegal_transition")
-    guess = guesses.begin(caller.id, Origin(), now)
-    if not _takes(tx, keyring, factor, code, now):
+    if (codes := _confirmed(tx, keyring, guesses, factor, now, code)) is None:
         raise Invalid(("code", "wrong"))
+    return codes
+
+
+def _begun(tx: Transaction, keyring: Keyring, worker: Worker) -> tuple[str, str]:
+    secret = secrets.token_bytes(_SECRET)
+    second_factors.begin(tx, keyring, worker.id, secret)
+    return totp.words(secret, worker.entry.email)
+
+
+def _confirmed(tx: Transaction, keyring: Keyring, guesses: Guesses, factor: SecondFactor, now: datetime, code: str) -> list[str] | None:
+    """The codes for the day on which the app is gone, now that a first code took it into use; None: it is wrong."""
+    guess = guesses.begin(factor.worker_id, Origin(), now)
+    if not _takes(tx, keyring, factor, code, now):
+        return None
     guesses.right(guess, now)
     made = [secrets.token_hex(5) for _ in range(RECOVERY_CODES)]
     factor.confirm_time, factor.recovery_hashes = now, tuple(mark_of(each) for each in made)
@@ -59,21 +93,51 @@ def end(tx: Transaction, guesses: Guesses, caller: Caller, now: datetime, passwo
     second_factors.end(tx, caller.id)
 
 
-def challenge(tx: Transaction, worker_id: str, now: datetime) -> str:
-    """What the code comes with, for an account that asks for one; empty for any other."""
-    factor = second_factors.get(tx, worker_id)
-    if factor is None or factor.confirm_time is None:
-        return ""
-    secret = secrets.token_urlsafe(32)
-    second_factors.challenge(tx, mark_of(secret), worker_id, now)
-    return secret
+def ask(tx: Transaction, keyring: Keyring, site: Site, worker: Worker, now: datetime, *, required: bool) -> Asked | None:
+    """What is asked for beside the password; of an account that must have it asked for (`required`) and has not, that it sets up a code first."""
+    factor, known = second_factors.get(tx, worker.id), passkeys.of(tx, worker.id)
+    code = factor is not None and factor.confirm_time is not None
+    if not (code or known or required):
+        return None
+    if not code and not known:
+        secret, _ = challenge(tx, Purpose.SET_UP, now, worker.id)
+        return Asked(secret, True, "", _begun(tx, keyring, worker))
+    secret, mark = challenge(tx, Purpose.SIGN_IN, now, worker.id)
+    return Asked(secret, code, site.ask_to_sign(mark, [each.credential_id for each in known]) if known else "")
 
 
-def answer(tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, secret: str, code: str) -> str:
-    """Whose sign-in this code completes. Raises Unauthenticated sign_in_failed, whatever is wrong."""
+def answer(
+    tx: Transaction, keyring: Keyring, site: Site, guesses: Guesses, now: datetime, secret: str, code: str, passkey: str
+) -> Answered:
+    """Whose sign-in this completes: a code, or what a passkey signed. Raises Unauthenticated sign_in_failed, whatever is wrong."""
     mark = mark_of(secret)
-    worker_id = second_factors.challenged(tx, mark, now)
-    factor = second_factors.get(tx, worker_id, hold=True) if worker_id else None
+    worker_id, purpose = second_factors.challenged(tx, mark, now) or (None, None)
+    codes: list[str] = []
+    if passkey and purpose in (Purpose.SIGN_IN, Purpose.PASSKEY_SIGN_IN):
+        worker_id = signer(tx, site, now, mark, worker_id, passkey)
+    elif worker_id and purpose is Purpose.SIGN_IN:
+        _check_code(tx, keyring, guesses, now, worker_id, code)
+    elif worker_id and purpose is Purpose.SET_UP:
+        codes = _first_code(tx, keyring, guesses, now, worker_id, code)
+    else:
+        raise Unauthenticated("sign_in_failed")
+    second_factors.answered(tx, mark)
+    return Answered(worker_id, tuple(codes))
+
+
+def _first_code(tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, worker_id: str, code: str) -> list[str]:
+    factor = second_factors.get(tx, worker_id, hold=True)
+    # In use already, or a passkey is there: then this question is out of date, and the other one is to be answered.
+    if factor is None or factor.confirm_time is not None or passkeys.of(tx, worker_id):
+        raise Unauthenticated("sign_in_failed")
+    codes = _confirmed(tx, keyring, guesses, factor, now, code)
+    if codes is None:
+        raise Unauthenticated("sign_in_failed")
+    return codes
+
+
+def _check_code(tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, worker_id: str, code: str) -> None:
+    factor = second_factors.get(tx, worker_id, hold=True)
     if factor is None or factor.confirm_time is None:
         raise Unauthenticated("sign_in_failed")
     guess = guesses.begin(factor.worker_id, Origin(), now)
@@ -81,8 +145,6 @@ def answer(tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, s
         raise Unauthenticated("sign_in_failed")
     guesses.right(guess, now)
     second_factors.keep(tx, factor)
-    second_factors.answered(tx, mark)
-    return factor.worker_id
 
 
 def _takes(tx: Transaction, keyring: Keyring, factor: SecondFactor, code: str, now: datetime) -> bool:

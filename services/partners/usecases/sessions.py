@@ -11,14 +11,16 @@ from datetime import datetime, timedelta
 from chassis.db import Transaction
 from chassis.errors import Unauthenticated
 from chassis.guesses import Budget, Guesses, Origin
+from chassis.passkeys import Site
 from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from services.partners.domain import api_key
 from services.partners.domain.organization import Organization
-from services.partners.domain.worker import TOUCH, Worker, WorkerStatus, same_email, session_lives
+from services.partners.domain.worker import MUST_PROVE_MORE, TOUCH, Worker, WorkerStatus, same_email, session_lives
 from services.partners.store import api_keys, organizations, workers
 from services.partners.usecases import second_factors
 from services.partners.usecases.passwords import holds, mark_of
+from services.partners.usecases.second_factors import Asked
 
 # 100 wrong ones are what NIST SP 800-63B allows before an account is closed; here it goes on, with 24 a day.
 OF_AN_ACCOUNT = Budget(10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1))
@@ -35,8 +37,20 @@ class Proven:
     worker: Worker | None = None
 
 
-def sign_in(tx: Transaction, guesses: Guesses, now: datetime, email: str, password: str, origin: Origin) -> tuple[str, Proven | None]:
-    """Opens a session; returns its secret and whose it is. Of an account that asks for a code, too, what that code comes with, and nobody."""
+def sign_in(
+    tx: Transaction,
+    keyring: Keyring,
+    site: Site,
+    guesses: Guesses,
+    now: datetime,
+    email: str,
+    password: str,
+    origin: Origin,
+    *,
+    strict: bool,
+) -> tuple[str, Proven] | Asked:
+    """Opens a session; returns its secret and whose it is. Of an account that asks for more than the password, only what it asks for; `strict`: so does
+    each whose roles must prove more."""
     guess = guesses.begin(same_email(email), origin, now)
     worker_and_hash = workers.by_email(tx, email) if "\x00" not in email else None
     right = holds(worker_and_hash[1] if worker_and_hash else None, password)
@@ -44,18 +58,22 @@ def sign_in(tx: Transaction, guesses: Guesses, now: datetime, email: str, passwo
     if worker_and_hash is None or organization is None or not right or not _may_enter(worker_and_hash[0], organization):
         raise Unauthenticated("sign_in_failed")
     guesses.right(guess, now)
-    if challenge := second_factors.challenge(tx, worker_and_hash[0].id, now):
-        return challenge, None
-    return _opened(tx, now, worker_and_hash[0], organization)
+    worker = worker_and_hash[0]
+    required = strict and not MUST_PROVE_MORE.isdisjoint(worker.entry.roles)
+    return second_factors.ask(tx, keyring, site, worker, now, required=required) or _opened(tx, now, worker, organization)
 
 
-def finish_sign_in(tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, challenge: str, code: str) -> tuple[str, Proven]:
-    """Opens the session of an account that asks for a code, too."""
-    worker = workers.fetch(tx, second_factors.answer(tx, keyring, guesses, now, challenge, code))
+def finish_sign_in(
+    tx: Transaction, keyring: Keyring, site: Site, guesses: Guesses, now: datetime, challenge: str, code: str, passkey: str
+) -> tuple[str, Proven, tuple[str, ...]]:
+    """Opens the session of an account that asks for more than the password, or of a passkey's that signs in alone; with the spare codes, if a code has just
+    been taken into use."""
+    answered = second_factors.answer(tx, keyring, site, guesses, now, challenge, code, passkey)
+    worker = workers.fetch(tx, answered.worker_id)
     organization = organizations.fetch(tx, worker.organization_id) if worker else None
     if worker is None or organization is None or not _may_enter(worker, organization):
         raise Unauthenticated("sign_in_failed")
-    return _opened(tx, now, worker, organization)
+    return *_opened(tx, now, worker, organization), answered.recovery_codes
 
 
 def _opened(tx: Transaction, now: datetime, worker: Worker, organization: Organization) -> tuple[str, Proven]:

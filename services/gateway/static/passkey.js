@@ -1,0 +1,39 @@
+// Asks the browser for a passkey, to make one or to sign in with one, and sends what it gives with the form. Without this script there are codes.
+"use strict";
+(() => {
+  // Made for a name: a browser that reached the site by a number makes none.
+  if (!window.PublicKeyCredential || /^[\d.]+$|:/.test(location.hostname)) return;
+  const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (sign) => sign.charCodeAt(0));
+  const text = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+  const read = (said) => {  // what parseCreationOptionsFromJSON does, which older browsers do not have
+    const options = JSON.parse(said);
+    options.challenge = bytes(options.challenge);
+    if (options.user) options.user.id = bytes(options.user.id);
+    for (const list of [options.allowCredentials, options.excludeCredentials]) for (const one of list || []) one.id = bytes(one.id);
+    return options;
+  };
+  const written = (credential) => {
+    const response = {};
+    for (const name of ["clientDataJSON", "attestationObject", "authenticatorData", "signature", "userHandle"]) {
+      if (credential.response[name]) response[name] = text(credential.response[name]);
+    }
+    return JSON.stringify({ id: credential.id, rawId: text(credential.rawId), type: credential.type, response, clientExtensionResults: {} });
+  };
+  for (const form of document.querySelectorAll("form[data-passkey]")) {
+    form.hidden = false;
+    for (const instead of document.querySelectorAll("[data-no-passkey]")) instead.hidden = true;
+    const how = form.dataset.passkey, failed = form.querySelector("[role=alert]");
+    if (how === "offer") continue;
+    const ask = async (again) => {
+      try {
+        const options = { publicKey: read(form.dataset.options) };
+        form.elements.passkey.value = written(await navigator.credentials[how](options));
+        form.submit();
+      } catch {
+        if (again) { failed.hidden = false; failed.scrollIntoView({ block: "nearest" }); }
+      }
+    };
+    form.addEventListener("submit", (event) => { event.preventDefault(); failed.hidden = true; ask(true); });
+    ask(false);  // some browsers want a click first: then the button is there
+  }
+})();

@@ -1,0 +1,67 @@
+"""A worker makes a passkey on her phone, signs in with it alone, and beside her password; a real browser holds it."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.journeys.test_three_actors import Actor
+from tests.parts.local_stack import LocalStack
+
+
+def device(page: Page, *, verified: bool = True) -> None:
+    """An authenticator in the browser, as a phone has one."""
+    tools = page.context.new_cdp_session(page)
+    tools.send("WebAuthn.enable")
+    options = {
+        "protocol": "ctap2",
+        "transport": "internal",
+        "hasResidentKey": True,
+        "hasUserVerification": True,
+        "isUserVerified": verified,
+        "automaticPresenceSimulation": True,
+    }
+    tools.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+
+
+@pytest.mark.timeout(120)
+def test_a_phone_holds_the_way_in(browser: Browser, stack: LocalStack) -> None:
+    account = next(account for account in stack.demo["accounts"] if account["email"].startswith("albergue@"))
+    site = stack.gateway.replace("127.0.0.1", "localhost")
+    her = Actor(browser, stack, scripts=True)
+    page = her.page
+    device(page)
+    page.goto(f"{site}/sign-in?to=/account")
+    page.fill("#email", account["email"])
+    page.fill("#password", account["password"])
+    page.get_by_role("main").get_by_role("button", name="Entrar", exact=True).click()
+    page.locator("summary", has_text="Agregar una llave").click()
+    page.fill("#passkey-label", "Teléfono del turno")
+    page.fill("#passkey-password", account["password"])
+    her.presses("^Seguir$")
+    page.get_by_text("Guardado").wait_for()
+    her.sees("Teléfono del turno")
+    her.sees("Todavía no se usó")
+
+    page.context.clear_cookies()
+    page.goto(f"{site}/sign-in?to=/account")
+    page.get_by_role("button", name="Entrar con una llave de acceso").click()
+    page.wait_for_url("**/account")
+    her.sees("Última vez")
+
+    page.context.clear_cookies()
+    page.goto(f"{site}/sign-in?to=/account")
+    page.fill("#email", account["email"])
+    page.fill("#password", account["password"])
+    page.get_by_role("main").get_by_role("button", name="Entrar", exact=True).click()
+    page.wait_for_url("**/account")
+
+    page.locator("summary", has_text="Quitar una llave").click()
+    page.fill("#end-passkey-password", account["password"])
+    her.presses("^Quitarla$")
+    her.sees("Guardado")
+    page.context.clear_cookies()
+    page.goto(f"{site}/sign-in?to=/account")
+    page.get_by_role("button", name="Entrar con una llave de acceso").click()
+    her.sees("no sirve para entrar aquí")
+    her.leaves()

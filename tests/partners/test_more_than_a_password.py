@@ -1,0 +1,106 @@
+"""Where it is so set, an operator, a coordinator and an auditor do not come in by a password alone: they set up a code first, and get nothing before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from chassis.passkeys import Site
+from chassis.rpc import Server
+from chassis.sealing import Keyring
+from protos.partners.v1 import accounts_pb2 as pb
+from protos.partners.v1 import members_pb2 as m
+from services.partners.domain.worker import Role
+from services.partners.rpc import servicers
+from tests.partners.scene import PASSWORD, SITE, Scene, Stubs
+from tests.partners.test_passkeys import begin, create, fails
+from tests.partners.test_second_factors import App
+from tests.partners.test_sessions import EMAIL
+from tests.parts.authenticator import Authenticator
+
+
+@pytest.fixture
+def strict(scene: Scene) -> Iterator[Stubs]:
+    """The same service as the scene's, set to ask for more."""
+    parts = (scene.database, scene.issuer, scene.verifier, Keyring(scene.sealing_key), scene.mail, scene.clock, Site(SITE))
+    server = Server("127.0.0.1:0", servicers(*parts, strict=True), threads=2, reflect=False, caller_rate=100_000)
+    server.start()
+    channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
+    yield Stubs(channel)
+    channel.close()
+    server.stop(0)
+
+
+def sign_in(strict: Stubs, email: str = EMAIL) -> m.SignInResponse:
+    answer: m.SignInResponse = strict.SignIn(m.SignInRequest(email=email, password=PASSWORD))
+    return answer
+
+
+def finish(strict: Stubs, challenge: str, code: str) -> m.SignInResponse:
+    answer: m.SignInResponse = strict.FinishSignIn(m.FinishSignInRequest(challenge=challenge, code=code))
+    return answer
+
+
+def wrong_of(app: App) -> str:
+    return "000000" if app.code() != "000000" else "000001"
+
+
+@pytest.mark.parametrize("role", [Role.OPERATOR, Role.COORDINATOR, Role.AUDITOR])
+def test_who_must_prove_more_sets_up_a_code_before_there_is_a_session(scene: Scene, strict: Stubs, role: Role) -> None:
+    scene.worker(scene.organization("Puentes"), Role.WORKER, role, email=EMAIL)
+    asked = sign_in(strict)
+    assert {field.name for field, _ in asked.ListFields()} == {"challenge", "asks_code", "set_up_secret", "set_up_uri"}
+    app = App(scene, asked.set_up_secret)
+    fails(lambda: finish(strict, asked.challenge, wrong_of(app)))
+    assert scene.rows("SELECT * FROM sessions") == []
+    code = app.code()
+    entered = finish(strict, asked.challenge, code)
+    assert (entered.worker.email, len(entered.recovery_codes)) == (EMAIL, 10)
+    fails(lambda: finish(strict, asked.challenge, app.code(30)))
+    again = sign_in(strict)
+    assert (again.asks_code, again.set_up_secret) == (True, "")
+    fails(lambda: finish(strict, again.challenge, code))
+    spare = finish(strict, again.challenge, entered.recovery_codes[0])
+    assert (bool(spare.session_secret), list(spare.recovery_codes)) == (True, [])
+
+
+def test_nobody_else_has_to_and_where_it_is_not_set_nobody(scene: Scene, strict: Stubs) -> None:
+    scene.worker(scene.organization("Puentes"), Role.WORKER, Role.MANAGER, email=EMAIL)
+    assert sign_in(strict).session_secret
+    scene.worker(scene.organization("Otra"), Role.OPERATOR, email="operadora@ejemplo.org")
+    assert sign_in(scene.nobody, "operadora@ejemplo.org").session_secret
+
+
+def test_a_passkey_is_enough(scene: Scene, strict: Stubs) -> None:
+    worker = scene.worker(scene.organization("Puentes"), Role.OPERATOR, email=EMAIL)
+    me, phone = scene.as_worker(worker), Authenticator(SITE)
+    begun = begin(me)
+    create(me, begun, phone.make(begun.options))
+    asked = sign_in(strict)
+    assert (asked.asks_code, asked.set_up_secret) == (False, "")
+    signed = phone.sign(asked.passkey_options)
+    assert strict.FinishSignIn(m.FinishSignInRequest(challenge=asked.challenge, passkey=signed)).session_secret
+
+
+def test_an_older_question_takes_nothing_into_use(scene: Scene, strict: Stubs) -> None:
+    worker = scene.worker(scene.organization("Puentes"), Role.AUDITOR, email=EMAIL)
+    first, second = sign_in(strict), sign_in(strict)
+    fails(lambda: finish(strict, first.challenge, App(scene, first.set_up_secret).code()))
+    finish(strict, second.challenge, App(scene, second.set_up_secret).code())
+    scene.later(seconds=60)
+    fails(lambda: finish(strict, first.challenge, App(scene, second.set_up_secret).code()))
+    scene.as_worker(worker).EndSecondFactor(pb.EndSecondFactorRequest(password=PASSWORD))
+    third, me, phone = sign_in(strict), scene.as_worker(worker), Authenticator(SITE)
+    begun = begin(me)
+    create(me, begun, phone.make(begun.options))
+    fails(lambda: finish(strict, third.challenge, App(scene, third.set_up_secret).code()))
+
+
+def test_who_is_suspended_meanwhile_sets_up_nothing(scene: Scene, strict: Stubs) -> None:
+    scene.worker(scene.organization("Puentes"), Role.OPERATOR, email=EMAIL)
+    asked = sign_in(strict)
+    scene.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
+    fails(lambda: finish(strict, asked.challenge, App(scene, asked.set_up_secret).code()))
+    assert scene.rows("SELECT * FROM second_factors WHERE confirm_time IS NOT NULL") == []

@@ -1,0 +1,270 @@
+"""Passkeys: made by who knows the password, for this site, and each thing that one signs is good once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+
+from chassis.passkeys import Site
+from chassis.tokens import Caller
+from protos.partners.v1 import accounts_pb2 as pb
+from protos.partners.v1 import members_pb2 as m
+from services.partners.domain.worker import Role
+from tests.partners.scene import PASSWORD, SITE, Scene, Stubs, refused
+from tests.partners.test_second_factors import FAILED, finish, in_use
+from tests.partners.test_sessions import EMAIL, sign_in
+from tests.parts.authenticator import Authenticator
+
+
+@pytest.fixture
+def member(scene: Scene) -> Scene:
+    scene.worker(scene.organization("Puentes"), Role.WORKER, email=EMAIL)
+    return scene
+
+
+def begin(me: Stubs) -> pb.BeginPasskeyResponse:
+    answer: pb.BeginPasskeyResponse = me.BeginPasskey(pb.BeginPasskeyRequest(password=PASSWORD))
+    return answer
+
+
+def create(me: Stubs, begun: pb.BeginPasskeyResponse, credential: str, label: str = "Mi teléfono") -> pb.SecondFactor:
+    answer: pb.SecondFactor = me.CreatePasskey(pb.CreatePasskeyRequest(challenge=begun.challenge, credential=credential, label=label))
+    return answer
+
+
+def herself(scene: Scene) -> Stubs:
+    """Her stubs, whose tokens are fresh however late it is."""
+    [row] = scene.rows("SELECT id, organization_id FROM workers WHERE email = %s", EMAIL)
+    return scene.with_token(Caller(row["id"], "worker", row["organization_id"], frozenset({"WORKER"})))
+
+
+def with_passkey(scene: Scene, *, counts: bool = True) -> tuple[Stubs, Authenticator]:
+    """Somebody signed in, and the device whose passkey her account has."""
+    me = herself(scene)
+    phone = Authenticator(SITE, counts=counts)
+    begun = begin(me)
+    create(me, begun, phone.make(begun.options))
+    return me, phone
+
+
+def by_passkey(scene: Scene, challenge: str, passkey: str) -> m.SignInResponse:
+    answer: m.SignInResponse = scene.nobody.FinishSignIn(m.FinishSignInRequest(challenge=challenge, passkey=passkey))
+    return answer
+
+
+def fails(ask: Callable[[], object]) -> None:
+    with refused(*FAILED):
+        ask()
+
+
+def wrong(path: str, ask: Callable[[], object]) -> None:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        ask()
+    assert found.violations == [(path, "wrong")]
+
+
+def alone(scene: Scene) -> m.BeginPasskeySignInResponse:
+    answer: m.BeginPasskeySignInResponse = scene.nobody.BeginPasskeySignIn(m.BeginPasskeySignInRequest())
+    return answer
+
+
+def test_after_the_password_a_passkey_opens_the_session_and_its_last_use_is_shown(member: Scene) -> None:
+    me, phone = with_passkey(member)
+    asked = sign_in(member)
+    assert (asked.session_secret, asked.asks_code, bool(asked.challenge)) == ("", False, True)
+    member.later(minutes=1)
+    signed = by_passkey(member, asked.challenge, phone.sign(asked.passkey_options))
+    assert signed.worker.email == EMAIL
+    [shown] = me.GetSecondFactor(pb.GetSecondFactorRequest()).passkeys
+    assert (shown.label, shown.last_use_time.ToSeconds()) == ("Mi teléfono", int(member.clock.now().timestamp()))
+
+
+def test_a_passkey_alone_signs_in_if_the_device_made_sure_whose_finger_it_is(member: Scene) -> None:
+    _me, phone = with_passkey(member)
+    asked = alone(member)
+    assert "allowCredentials" not in json.loads(asked.passkey_options), "nothing is told of anybody"
+    phone.verifies = False
+    fails(lambda: by_passkey(member, asked.challenge, phone.sign(asked.passkey_options)))
+    phone.verifies = True
+    assert by_passkey(member, asked.challenge, phone.sign(asked.passkey_options)).session_secret
+
+
+def test_a_code_will_do_beside_a_passkey_and_never_without_the_password(member: Scene) -> None:
+    app, _spare = in_use(member)
+    with_passkey(member)
+    asked = sign_in(member)
+    assert (asked.asks_code, bool(asked.passkey_options)) == (True, True)
+    assert finish(member, asked.challenge, app.code()).session_secret
+    member.later(seconds=60)
+    fails(lambda: finish(member, alone(member).challenge, app.code()))
+
+
+def test_what_was_signed_once_is_good_once_and_for_one_challenge(member: Scene) -> None:
+    _me, phone = with_passkey(member, counts=False)
+    first, second = sign_in(member), sign_in(member)
+    signed = phone.sign(first.passkey_options)
+    fails(lambda: by_passkey(member, second.challenge, signed))
+    by_passkey(member, first.challenge, signed)
+    fails(lambda: by_passkey(member, first.challenge, signed))
+    member.later(minutes=5)
+    fails(lambda: by_passkey(member, second.challenge, phone.sign(second.passkey_options)))
+
+
+def test_what_is_signed_twice_at_once_opens_one_session(member: Scene) -> None:
+    _me, phone = with_passkey(member, counts=False)
+    asked = sign_in(member)
+    signed = phone.sign(asked.passkey_options)
+
+    def goes(_: int) -> bool:
+        try:
+            return bool(by_passkey(member, asked.challenge, signed).session_secret)
+        except grpc.RpcError:
+            return False
+
+    with ThreadPoolExecutor(4) as several:
+        assert sum(several.map(goes, range(4))) == 1
+
+
+def test_a_false_page_gets_nothing_that_is_good_here(member: Scene) -> None:
+    _me, phone = with_passkey(member)
+    asked = sign_in(member)
+    for origin in (
+        "https://enlace.example.evil.example",
+        "http://enlace.example",
+        "https://enlace.example:8443",
+        "https://sub.enlace.example",
+    ):
+        fails(lambda origin=origin: by_passkey(member, asked.challenge, phone.sign(asked.passkey_options, origin=origin)))  # type: ignore[misc]
+    fails(lambda: by_passkey(member, asked.challenge, phone.sign(asked.passkey_options, type="webauthn.create")))
+    of_another = json.dumps(json.loads(asked.passkey_options) | {"rpId": "evil.example"})
+    fails(lambda: by_passkey(member, asked.challenge, phone.sign(of_another)))
+    assert by_passkey(member, asked.challenge, phone.sign(asked.passkey_options)).session_secret
+
+
+def test_a_copy_of_a_device_is_found_out_by_its_count(member: Scene) -> None:
+    _me, phone = with_passkey(member)
+    asked, again = sign_in(member), sign_in(member)
+    copy = Authenticator(SITE, id=phone.id, key=phone.key, account=phone.account)
+    by_passkey(member, asked.challenge, phone.sign(asked.passkey_options))
+    fails(lambda: by_passkey(member, again.challenge, copy.sign(again.passkey_options)))
+
+
+def test_another_key_another_account_and_another_id_sign_nobody_in(member: Scene) -> None:
+    _me, phone = with_passkey(member)
+    asked = sign_in(member)
+    thief = Authenticator(SITE, id=phone.id, account=phone.account)
+    fails(lambda: by_passkey(member, asked.challenge, thief.sign(asked.passkey_options)))
+    stranger = member.worker(member.organization("Otra"), Role.WORKER)
+    hers, theirs = member.as_worker(stranger), Authenticator(SITE)
+    begun = begin(hers)
+    create(hers, begun, theirs.make(begun.options))
+    fails(lambda: by_passkey(member, asked.challenge, theirs.sign(asked.passkey_options)))
+    begun_alone = alone(member)
+    theirs.account = phone.account
+    fails(lambda: by_passkey(member, begun_alone.challenge, theirs.sign(begun_alone.passkey_options)))
+
+
+def test_what_is_no_passkey_at_all_sounds_like_a_wrong_one(member: Scene) -> None:
+    me, phone = with_passkey(member)
+    good = json.loads(phone.sign(sign_in(member).passkey_options))
+    broken = [good | {"id": 7}, good | {"response": {}}, good | {"rawId": "!"}, [], None, 1, "x", {}, good | {"response": None}]
+    for each in [json.dumps(each) for each in broken] + ["{", "[" * 3000, "\u0000", "9" * 7999]:
+        fails(lambda each=each: by_passkey(member, alone(member).challenge, each))  # type: ignore[misc]
+        wrong("credential", lambda each=each: create(me, begin(me), each))  # type: ignore[misc]
+
+
+def test_a_challenge_is_good_for_what_it_was_made_for(member: Scene) -> None:
+    me, phone = with_passkey(member)
+    asked, begun = sign_in(member), begin(me)
+    other = Authenticator(SITE)
+    options = json.dumps({"rp": {"id": "enlace.example"}, "user": {"id": ""}, "challenge": json.loads(asked.passkey_options)["challenge"]})
+    wrong(
+        "challenge", lambda: me.CreatePasskey(pb.CreatePasskeyRequest(challenge=asked.challenge, credential=other.make(options), label="x"))
+    )
+    request = json.dumps({"rpId": "enlace.example", "challenge": json.loads(begun.options)["challenge"]})
+    fails(lambda: by_passkey(member, begun.challenge, phone.sign(request)))
+    fails(lambda: finish(member, begun.challenge, "123456"))
+    colleague = member.as_worker(member.worker(member.organization("Otra"), Role.WORKER))
+    wrong("challenge", lambda: create(colleague, begun, other.make(begun.options)))
+    create(me, begun, other.make(begun.options))
+    wrong("challenge", lambda: create(me, begun, Authenticator(SITE).make(begun.options)))
+    late = begin(me)
+    member.later(minutes=5)
+    wrong("challenge", lambda: create(me, late, Authenticator(SITE).make(late.options)))
+
+
+def test_a_passkey_is_one_accounts_only_and_made_at_this_site(member: Scene) -> None:
+    _me, phone = with_passkey(member)
+    other = member.as_worker(member.worker(member.organization("Otra"), Role.WORKER))
+    begun = begin(other)
+    wrong("credential", lambda: create(other, begun, phone.make(begun.options)))
+    wrong("credential", lambda: create(other, begun, Authenticator("https://evil.example").make(begun.options)))
+    assert len(member.rows("SELECT id FROM passkeys")) == 1
+
+
+def test_ten_are_enough(member: Scene) -> None:
+    me, _phone = with_passkey(member)
+    waiting = begin(me)
+    for number in range(9):
+        begun = begin(me)
+        create(me, begun, Authenticator(SITE).make(begun.options), f"número {number}")
+    with refused("FAILED_PRECONDITION", "too_many_passkeys"):
+        begin(me)
+    with refused("FAILED_PRECONDITION", "too_many_passkeys"):
+        create(me, waiting, Authenticator(SITE).make(waiting.options))
+
+
+def test_who_finds_an_open_screen_makes_himself_no_way_in_and_takes_none_away(member: Scene) -> None:
+    me, _phone = with_passkey(member)
+    [shown] = me.GetSecondFactor(pb.GetSecondFactorRequest()).passkeys
+    for _ in range(5):
+        wrong("password", lambda: me.BeginPasskey(pb.BeginPasskeyRequest(password="otra clave larga")))
+        wrong("password", lambda: me.EndPasskey(pb.EndPasskeyRequest(id=shown.id, password="otra clave larga")))
+    with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
+        begin(me)
+    with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
+        me.EndPasskey(pb.EndPasskeyRequest(id=shown.id, password=PASSWORD))
+
+
+def test_ended_it_signs_in_no_more_and_only_its_owner_ends_it(member: Scene) -> None:
+    me, phone = with_passkey(member)
+    [shown] = me.GetSecondFactor(pb.GetSecondFactorRequest()).passkeys
+    other = member.as_worker(member.worker(member.organization("Otra"), Role.WORKER))
+    other.EndPasskey(pb.EndPasskeyRequest(id=shown.id, password=PASSWORD))
+    asked = sign_in(member)
+    assert asked.passkey_options
+    assert not me.EndPasskey(pb.EndPasskeyRequest(id=shown.id, password=PASSWORD)).passkeys
+    fails(lambda: by_passkey(member, asked.challenge, phone.sign(asked.passkey_options)))
+    assert sign_in(member).session_secret, "the password alone, as before"
+
+
+def test_an_account_that_is_suspended_is_not_entered_by_a_passkey(member: Scene) -> None:
+    _me, phone = with_passkey(member)
+    asked = alone(member)
+    member.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
+    fails(lambda: by_passkey(member, asked.challenge, phone.sign(asked.passkey_options)))
+
+
+def test_a_site_without_a_name_has_none_and_one_machine_has_them_as_localhost(member: Scene) -> None:
+    assert [Site(url).can_have for url in ("http://10.0.0.7:8080", "http://[::1]:8080", "", "http://127.0.0.1:8080")] == [
+        False,
+        False,
+        False,
+        True,
+    ]
+    assert json.loads(Site("http://127.0.0.1:8080").ask_to_sign(b"1" * 32, []))["rpId"] == "localhost"
+
+
+@pytest.mark.parametrize("ask", ["BeginPasskey", "BeginPasskeySignIn"])
+def test_where_there_can_be_none_it_is_said(member: Scene, monkeypatch: pytest.MonkeyPatch, ask: str) -> None:
+    me = herself(member)
+    monkeypatch.setattr(Site, "can_have", False)
+    with refused("FAILED_PRECONDITION", "passkeys_unavailable"):
+        if ask == "BeginPasskey":
+            begin(me)
+        else:
+            alone(member)

@@ -1,7 +1,7 @@
 """Finding services: by words and facets through one index, in pages; and narrowing those that are to be matched.
 
 Few found (up to 1,000): all are ranked, by how well the words meet the name, the organisation, the need, the description. Many found: they come
-by name, walking the index of names, and the total says 1,000. What the caller may not see takes part in neither order nor total.
+by name, and the total says 1,000. What the caller may not see takes part in neither order nor total, nor in which of the two it is.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from services.partners.store.taxonomy import taxonomy
 from services.partners.store.words import query
 
 FEW = 1000
+READ = 1500  # names of one walk: some milliseconds
 CANDIDATES = 200  # looked at for one match: more than anybody reads, and few enough to stay quick
 _BY_NAME = -1  # in a position, in the place of the rank: the page before was one of many
 # Two habits of the planner cost more than they save here: reading the whole table, and starting helpers.
@@ -25,21 +26,26 @@ _QUICKLY = "SELECT set_config('enable_seqscan', 'off', true), set_config('max_pa
 def find(
     tx: Transaction, wanted: Wanted, size: int, after: Position | None, *, sees_shelters: bool, sees_unlisted: bool
 ) -> tuple[list[Service], Position | None, int]:
-    """A page, where the next page goes on, and how many there are (FEW means: or more)."""
+    """A page, where the next page goes on, and how many there are (FEW means: or more).
+
+    Which order it has follows from how many the caller may see. The planner's guess knows also what is hidden: it only says what is tried first.
+    """
     where, values = _conditions(tx, wanted, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
-    values |= {"few": FEW + 1, "size": size + 1, "after": after is not None}
+    values |= {"few": FEW + 1, "size": size + 1, "after": after is not None, "read": READ}
     values |= dict(zip(("after_rank", "after_name", "after_id"), after or (0, "", ""), strict=True))
     tx.execute(_QUICKLY)
-    many = after[0] == _BY_NAME if after else _estimate(tx, where, values) > FEW
+    many = after is not None and after[0] == _BY_NAME
     rows, total = [], FEW
+    if not many and _estimate(tx, where, values) > FEW:
+        values["ids"] = _some(tx, where, values)
+        many = len(values["ids"]) > FEW and after is None
     if not many:
+        where = f"s.id = ANY(%(ids)s) AND {where}" if "ids" in values and len(values["ids"]) <= FEW else where
         rows = tx.execute(_few(where, ranked="query" in values), values).fetchall()
         total = int(rows[0]["total"])
         many = total > FEW and after is None
     if many:
-        rows = tx.execute(_many(where), values).fetchall()
-        # The estimate was wrong if all fit on the first page.
-        total = len(rows) if after is None and len(rows) <= size else FEW
+        rows, total = _by_name(tx, where, values, listed=not sees_unlisted), FEW
     hits = [row for row in rows if row["id"]]
     last = hits[size - 1] if len(hits) > size else None
     more: Position | None = [last["rank"], last["name_key"], last["id"]] if last else None
@@ -125,11 +131,27 @@ def _few(where: str, *, ranked: bool) -> str:
     )
 
 
-def _many(where: str) -> str:
-    return (
-        f"SELECT {SEEN}, {_BY_NAME} AS rank FROM {FROM} WHERE {where} AND (NOT %(after)s OR (s.name_key, s.id) > (%(after_name)s, %(after_id)s))"
-        " ORDER BY s.name_key, s.id LIMIT %(size)s"
+def _some(tx: Transaction, where: str, values: Row) -> list[str]:
+    """Of what the caller may see, FEW and one at most. Without looking at words or names, which is what takes long."""
+    return [row["id"] for row in tx.execute(f"SELECT s.id FROM services AS s WHERE {where} LIMIT %(few)s", values)]
+
+
+def _by_name(tx: Transaction, where: str, values: Row, *, listed: bool) -> list[Row]:
+    """A page of many. A short walk along the names fills it where hits are spread among them; where they are not, all are fetched and sorted."""
+    beyond = "(NOT %(after)s OR (s.name_key, s.id) > (%(after_name)s, %(after_id)s))"
+    names = (
+        f"SELECT * FROM services AS s WHERE {beyond}{' AND s.listed' if listed else ''} ORDER BY s.name_key, s.id LIMIT %(read)s"
     )
+    rows = tx.execute(_page(f"SELECT s.id FROM ({names}) AS s WHERE {where} ORDER BY s.name_key, s.id LIMIT %(size)s"), values).fetchall()
+    if len(rows) == values["size"]:
+        return rows
+    # MATERIALIZED, or the planner walks again: it believes that a page is soon full.
+    hits = f"WITH hits AS MATERIALIZED (SELECT s.id, s.name_key FROM services AS s WHERE {where})"
+    return tx.execute(_page(f"SELECT s.id FROM hits AS s WHERE {beyond} ORDER BY s.name_key, s.id LIMIT %(size)s", hits), values).fetchall()
+
+
+def _page(ids: str, before: str = "") -> str:
+    return f"{before} SELECT {SEEN}, {_BY_NAME} AS rank FROM ({ids}) AS page JOIN ({FROM}) ON s.id = page.id ORDER BY s.name_key, s.id"
 
 
 def _candidate(row: Row) -> Candidate:

@@ -53,9 +53,11 @@ def run(settings: ServiceSettings) -> int:
     parts = service.make(NAME, TOPIC, settings, hears=[subscriptions.TOPIC])
     mail = Keyring(keys.secret(settings.keys, "mail"))
     issuer = Issuer(lambda: keys.signing_now(settings.keys, "tokens", parts.clock.now().timestamp()), parts.clock)
-    server = parts.server(servicers(parts.database, issuer, parts.verifier, parts.keyring, mail, parts.clock))
+    candidates = usecases.Candidates()
+    server = parts.server(servicers(parts.database, issuer, parts.verifier, parts.keyring, mail, parts.clock, candidates))
     loops = [
         *parts.loops(usecases.sweep),
+        usecases.keeping_up(parts.database, parts.clock, candidates),
         Subscriber(
             NAME,
             [subscriptions.TOPIC],

@@ -16,7 +16,9 @@ from services.partners.rpc import accounts, directory, members, tokens
 from services.partners.usecases.second_factors import OF_A_CODE
 
 
-def servicers(database: Database, issuer: Issuer, verifier: Verifier, keyring: Keyring, mail: Keyring, clock: Clock) -> list[Servicer]:
+def servicers(
+    database: Database, issuer: Issuer, verifier: Verifier, keyring: Keyring, mail: Keyring, clock: Clock, candidates: usecases.Candidates
+) -> list[Servicer]:
     """The services of protos/partners/v1. `mail` seals what the notifications service is to bring to one mailbox."""
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     guesses = Guesses(database, keyring, "password", usecases.OF_AN_ACCOUNT, usecases.OF_AN_ADDRESS)
@@ -37,7 +39,7 @@ def servicers(database: Database, issuer: Issuer, verifier: Verifier, keyring: K
             check_standing=check_standing,
         )
         for descriptor, implementation in (
-            (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(pages)),
+            (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(pages, candidates)),
             (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages)),
             (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(keyring, guesses, codes)),
             (members_pb2.DESCRIPTOR.services_by_name["Tokens"], tokens.Tokens(issuer, keyring, guesses, codes)),

@@ -11,8 +11,9 @@ from services.partners.domain.organization import Organization
 class Directory:
     """One method an rpc of the contract, which says what each does and refuses."""
 
-    def __init__(self, pages: PageTokens) -> None:
+    def __init__(self, pages: PageTokens, candidates: usecases.Candidates) -> None:
         self._pages = pages
+        self._candidates = candidates
 
     def ListTaxonomyTerms(self, request: pb.ListTaxonomyTermsRequest, call: Call) -> pb.ListTaxonomyTermsResponse:
         return pb.ListTaxonomyTermsResponse(terms=[wire.term(term) for term in usecases.list_terms()])
@@ -135,5 +136,6 @@ class Directory:
         )
 
     def MatchServices(self, request: pb.MatchServicesRequest, call: Call) -> pb.MatchServicesResponse:
-        matches = usecases.match_services(call.tx, call.caller, call.clock.now(), wire.question(request), limit=request.limit)
+        asked, now = wire.question(request), call.clock.now()
+        matches = usecases.match_services(call.tx, call.caller, now, asked, self._candidates, limit=request.limit)
         return pb.MatchServicesResponse(matches=[wire.match(match, service) for match, service in matches])

@@ -1,23 +1,18 @@
-"""Finding services: by words and facets through one index, in pages; and narrowing those that are to be matched.
+"""Finding services: by words and facets through one index, in pages.
 
 Few found (up to 1,000): all are ranked, by how well the words meet the name, the organisation, the need, the description. Many found: they come
 by name, and the total says 1,000. What the caller may not see takes part in neither order nor total, nor in which of the two it is.
 """
 
-from collections.abc import Sequence
-
 from chassis.db import Row, Transaction
 from chassis.wire import Position
-from services.partners.domain.matching import Candidate, Question
 from services.partners.domain.search import Wanted
 from services.partners.domain.service import Service
-from services.partners.store.services import FROM, SEEN, capacity, eligibility, read
-from services.partners.store.taxonomy import taxonomy
+from services.partners.store.services import FROM, SEEN, read
 from services.partners.store.words import query
 
 FEW = 1000
 READ = 1500  # names of one walk: some milliseconds
-CANDIDATES = 200  # looked at for one match: more than anybody reads, and few enough to stay quick
 _BY_NAME = -1  # in a position, in the place of the rank: the page before was one of many
 # Two habits of the planner cost more than they save here: reading the whole table, and starting helpers.
 _QUICKLY = "SELECT set_config('enable_seqscan', 'off', true), set_config('max_parallel_workers_per_gather', '0', true)"
@@ -52,33 +47,6 @@ def find(
     return [read(row) for row in hits[:size]], more, min(total, FEW)
 
 
-def candidates(tx: Transaction, question: Question, *, sees_shelters: bool) -> list[Candidate]:
-    """Services that may meet the need, those near and with room first; who is excluded is not among them."""
-    group = taxonomy().parent(question.need_code)
-    # A group is met by whatever is in it; a kind of help only by itself, or by a service that names the group alone.
-    needs = [f"exactly:{question.need_code}", f"exactly:{group}"] if group else [f"need:{question.need_code}"]
-    tx.execute(_QUICKLY)
-    rows = tx.execute(
-        "SELECT id, name_key, need_codes, department, languages, minimum_age, maximum_age, genders, takes_dependants, maximum_dependants,"
-        " intake, available, maximum, unit, capacity_time, declined_time, assured_time FROM services"
-        " WHERE listed AND facets && %(needs)s"
-        + (" AND facets @> %(country)s" if question.country else "")
-        + " AND NOT organization_id = ANY(%(excluded)s) AND (%(sees_shelters)s OR NOT shelter)"
-        " ORDER BY intake IS NOT DISTINCT FROM 'CLOSED', department NOT IN (%(department)s, ''),"
-        " (available > 0 AND declined_time IS NULL) DESC NULLS LAST,"
-        " capacity_time DESC NULLS LAST, id LIMIT %(limit)s",
-        {
-            "needs": needs,
-            "country": [f"country:{question.country}"],
-            "excluded": list(question.excluded_organization_ids),
-            "department": question.department,
-            "sees_shelters": sees_shelters,
-            "limit": CANDIDATES,
-        },
-    ).fetchall()
-    return [_candidate(row) for row in rows]
-
-
 def _conditions(tx: Transaction, wanted: Wanted, *, sees_shelters: bool, sees_unlisted: bool) -> tuple[str, Row]:
     facets = [f"need:{wanted.need_code}"] if wanted.need_code else []
     facets += [f"country:{wanted.country}"] if wanted.country else []
@@ -108,6 +76,12 @@ def _conditions(tx: Transaction, wanted: Wanted, *, sees_shelters: bool, sees_un
         values["dependants"] = wanted.dependants
     if wanted.has_room:
         where.append("s.intake = 'OPEN' AND s.available > 0 AND s.declined_time IS NULL")
+    if wanted.excluded_organization_ids:
+        where.append("NOT s.organization_id = ANY(%(excluded)s)")
+        values["excluded"] = list(wanted.excluded_organization_ids)
+    if wanted.excluded_areas:
+        where.append("NOT s.department = ANY(%(excluded_areas)s)")
+        values["excluded_areas"] = list(filter(None, wanted.excluded_areas))
     if not sees_shelters:
         where.append("NOT s.shelter")
     return " AND ".join(where), values
@@ -139,9 +113,7 @@ def _some(tx: Transaction, where: str, values: Row) -> list[str]:
 def _by_name(tx: Transaction, where: str, values: Row, *, listed: bool) -> list[Row]:
     """A page of many. A short walk along the names fills it where hits are spread among them; where they are not, all are fetched and sorted."""
     beyond = "(NOT %(after)s OR (s.name_key, s.id) > (%(after_name)s, %(after_id)s))"
-    names = (
-        f"SELECT * FROM services AS s WHERE {beyond}{' AND s.listed' if listed else ''} ORDER BY s.name_key, s.id LIMIT %(read)s"
-    )
+    names = f"SELECT * FROM services AS s WHERE {beyond}{' AND s.listed' if listed else ''} ORDER BY s.name_key, s.id LIMIT %(read)s"
     rows = tx.execute(_page(f"SELECT s.id FROM ({names}) AS s WHERE {where} ORDER BY s.name_key, s.id LIMIT %(size)s"), values).fetchall()
     if len(rows) == values["size"]:
         return rows
@@ -152,22 +124,3 @@ def _by_name(tx: Transaction, where: str, values: Row, *, listed: bool) -> list[
 
 def _page(ids: str, before: str = "") -> str:
     return f"{before} SELECT {SEEN}, {_BY_NAME} AS rank FROM ({ids}) AS page JOIN ({FROM}) ON s.id = page.id ORDER BY s.name_key, s.id"
-
-
-def _candidate(row: Row) -> Candidate:
-    return Candidate(
-        service_id=row["id"],
-        name_key=row["name_key"],
-        need_codes=tuple(row["need_codes"]),
-        department=row["department"],
-        languages=tuple(row["languages"]),
-        eligibility=eligibility(row),
-        capacity=capacity(row),
-        assured_time=row["assured_time"],
-    )
-
-
-def in_order(services: Sequence[Service], ids: Sequence[str]) -> list[Service]:
-    """The services in the order of the ids."""
-    by_id = {service.id: service for service in services}
-    return [by_id[id] for id in ids if id in by_id]

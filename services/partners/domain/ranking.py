@@ -22,15 +22,20 @@ _FEW = 50  # are looked for one by one
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A service as it was told last: its place on each shelf, and what it states, as numbers: on all of them, and on one."""
+    """A service as it was told last: what it states, as numbers: on all shelves, and on each; and its place on each of them."""
 
     name: tuple[str, str]
     organization_id: str
-    places: dict[str, int]
     stated: tuple[int, ...]
     needs: dict[str, tuple[int, ...]]
+    places: tuple[int, ...]
     times: Times
     until: datetime | None
+
+    @property
+    def on(self) -> dict[str, int]:
+        """Its places by shelf."""
+        return dict(zip(self.needs, self.places, strict=True))
 
 
 class _Shelf:
@@ -93,6 +98,8 @@ class Ranking:
         self._of: defaultdict[str, set[str]] = defaultdict(set)
         self._numbers: dict[Stated, int] = {}
         self._stated: list[Stated] = []
+        self._same: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self._needs: dict[tuple[str, ...], dict[str, tuple[int, ...]]] = {}
         self._ends: list[tuple[datetime, str]] = []
 
     def __len__(self) -> int:
@@ -120,7 +127,7 @@ class Ranking:
             known = self._known.get(id)
             if known is not None and known.until == end:
                 older = replace(known, stated=self._older(known, now), until=known.times.until(now))
-                for group, place in known.places.items():
+                for group, place in known.on.items():
                     for one in {*known.stated} ^ {*older.stated}:
                         flips[group][one].append(place)
                 self._keep(id, older)
@@ -137,9 +144,7 @@ class Ranking:
         if not sees_shelters:
             pool &= shelf.those("shelter", False)
         pool &= ~shelf.those("area", *filter(None, question.excluded_areas))
-        pool &= ~number(
-            self._known[id].places.get(group) for one in set(question.excluded_organization_ids) for id in self._of.get(one, ())
-        )
+        pool &= ~number(self._known[id].on.get(group) for one in set(question.excluded_organization_ids) for id in self._of.get(one, ()))
         judged = {name: shelf.judged(name, question) for name in criteria(question)}
         no = _together(bits for how in judged.values() for (verdict, _), bits in how.items() if verdict is Verdict.DOES_NOT_FIT)
         ask = _together(bits for how in judged.values() for (verdict, _), bits in how.items() if verdict is Verdict.ASK)
@@ -158,16 +163,18 @@ class Ranking:
             groups.setdefault(code.partition(".")[0], []).append(code)
         stated = [(name, rule.stated(candidate, now)) for name, rule in CRITERIA.items() if name != "need"]
         stated += [("country", candidate.country), ("shelter", candidate.shelter)]
-        needs = {
-            group: tuple(map(self._number, [("need", tuple(codes)), ("group", group), *(("code", code) for code in codes)]))
-            for group, codes in groups.items()
-        }
+        if candidate.need_codes not in self._needs:
+            self._needs[candidate.need_codes] = {
+                group: tuple(map(self._number, [("need", tuple(codes)), ("group", group), *(("code", code) for code in codes)]))
+                for group, codes in groups.items()
+            }
+        numbers = tuple(map(self._number, stated))
         return _Known(
             (candidate.name_key, candidate.service_id),
             candidate.organization_id,
-            dict.fromkeys(groups, -1),
-            tuple(map(self._number, stated)),
-            needs,
+            self._same.setdefault(numbers, numbers),
+            self._needs[candidate.need_codes],
+            (),
             candidate.times,
             candidate.times.until(now),
         )
@@ -181,16 +188,16 @@ class Ranking:
         before = self._known.pop(id, None)
         if before is not None:
             self._of[before.organization_id].discard(id)
-            for group, place in before.places.items():
+            for group, place in before.on.items():
                 for one in (*before.stated, *before.needs[group]):
                     flips[group][one].append(place)
-                if known is None or group not in known.places:
+                if known is None or group not in known.needs:
                     self._shelves[group].clear(place)
         if known is None:
             return
-        for group in known.places:
-            place = self._shelves[group].place(known.name, before.places.get(group) if before else None)
-            known.places[group] = place
+        held = before.on if before else {}
+        known = replace(known, places=tuple(self._shelves[group].place(known.name, held.get(group)) for group in known.needs))
+        for group, place in known.on.items():
             for one in (*known.stated, *known.needs[group]):
                 flips[group][one].append(place)
         self._of[known.organization_id].add(id)

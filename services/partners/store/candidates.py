@@ -15,6 +15,8 @@ from services.partners.domain.service import Service
 from services.partners.store import services
 from services.partners.store.services import FROM, SEEN, capacity, eligibility
 
+_AT_ONCE = 2000  # services, so that neither memory nor other threads suffer from many
+_NEVER = 2**64 - 1  # a transaction that nothing is changed by
 _LOOKS = 3  # while services change under a question, or the database is not the one it was
 _NEEDED = (
     "s.id, s.name_key, s.need_codes, s.department, s.country, s.languages, s.minimum_age, s.maximum_age, s.genders, s.takes_dependants,"
@@ -44,40 +46,62 @@ class Candidates:
 
     def refresh(self, tx: Transaction, now: datetime, *, anew: bool = False) -> None:
         """Reads what was committed since the last time; everything the first time."""
-        at = tx.execute(
-            "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest, pg_relation_filenode('services') AS place"
-        ).fetchone()
-        assert at
-        with self._loading:  # one of those who need everything reads it, the others wait for that
-            with self._turn:
-                seen = None if anew or at["place"] != self._place else self._seen
-            # The count of transactions goes back, or the table lies elsewhere, only if this is another database.
-            if seen is None or at["oldest"] < seen:
-                rows = tx.execute(f"SELECT {_NEEDED} FROM services AS s WHERE s.listed").fetchall()
-                ranking = Ranking()
-                ranking.put(map(_candidate, rows), now)
-                with self._turn:
-                    self._ranking, self._numbers, self._seen, self._place = ranking, {}, at["oldest"], at["place"]
-                return
-        rows = tx.execute(
-            f"SELECT {_NEEDED}, c.service_id, c.number, coalesce(s.listed, false) AS listed"
-            " FROM service_changes AS c LEFT JOIN services AS s ON s.id = c.service_id WHERE c.changed >= %s::text::xid8",
-            (str(seen),),
-        ).fetchall()
         with self._turn:
-            if self._place != at["place"]:
-                return
-            news = [row for row in rows if row["number"] > self._numbers.get(row["service_id"], 0)]
-            self._numbers |= {row["service_id"]: row["number"] for row in news}
-            self._ranking.drop(row["service_id"] for row in news if not row["listed"])
-            self._ranking.put([_candidate(row) for row in news if row["listed"]], now)
+            seen, place = (None, None) if anew else (self._seen, self._place)
+        news = _changes(tx, seen)
+        at = news[0]
+        # The count of transactions goes back, or the table lies elsewhere, only if this is another database.
+        if seen is None or at["place"] != place or at["oldest"] < seen:
+            with self._loading:  # one of those who need everything reads it, the others wait for that
+                if anew or at["place"] != self._place or at["oldest"] < (self._seen or 0):
+                    self._load(tx, at, now)
+            return
+        while news:
+            with self._turn:
+                if self._place != at["place"]:
+                    return
+                self._take([row for row in news if row["service_id"]], now)
+            news = _changes(tx, seen, news[-1]["service_id"]) if len(news) == _AT_ONCE else []
+        with self._turn:
             self._seen = max(self._seen or 0, at["oldest"])
+
+    def _take(self, rows: Sequence[Row], now: datetime) -> None:
+        # Another thread may have read later, and been here first.
+        news = [row for row in rows if row["number"] > self._numbers.get(row["service_id"], 0)]
+        self._numbers |= {row["service_id"]: row["number"] for row in news}
+        self._ranking.drop(row["service_id"] for row in news if not row["listed"])
+        self._ranking.put([_candidate(row) for row in news if row["listed"]], now)
+
+    def _load(self, tx: Transaction, at: Row, now: datetime) -> None:
+        ranking, rows = Ranking(), _listed(tx, "")
+        while rows:
+            ranking.put(map(_candidate, rows), now)
+            rows = _listed(tx, rows[-1]["id"])
+        with self._turn:
+            self._ranking, self._numbers, self._seen, self._place = ranking, {}, at["oldest"], at["place"]
 
     def _best(self, tx: Transaction, question: Question, now: datetime, size: int, *, sees_shelters: bool, anew: bool) -> list[str]:
         self.refresh(tx, now, anew=anew)
         with self._turn:
             self._ranking.advance(now)
             return self._ranking.best(question, size, sees_shelters=sees_shelters)
+
+
+def _changes(tx: Transaction, seen: int | None, after: str = "") -> list[Row]:
+    """What has changed since then, a part at a time; in each row, and if nothing has, too, what will be known with all of it."""
+    return tx.execute(
+        f"SELECT at.*, c.service_id, c.number, coalesce(s.listed, false) AS listed, {_NEEDED}"
+        " FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest, pg_relation_filenode('services') AS place) AS at"
+        " LEFT JOIN (service_changes AS c LEFT JOIN services AS s ON s.id = c.service_id)"
+        " ON c.changed >= %s::text::xid8 AND c.service_id > %s ORDER BY c.service_id LIMIT %s",
+        (str(_NEVER if seen is None else seen), after, _AT_ONCE),
+    ).fetchall()
+
+
+def _listed(tx: Transaction, after: str) -> list[Row]:
+    return tx.execute(
+        f"SELECT {_NEEDED} FROM services AS s WHERE s.listed AND s.id > %s ORDER BY s.id LIMIT %s", (after, _AT_ONCE)
+    ).fetchall()
 
 
 def _rows(tx: Transaction, question: Question, ids: Sequence[str], *, sees_shelters: bool) -> dict[str, Row]:

@@ -19,13 +19,23 @@ _QUICKLY = "SELECT set_config('enable_seqscan', 'off', true), set_config('max_pa
 
 
 def find(
-    tx: Transaction, wanted: Wanted, size: int, after: Position | None, *, sees_shelters: bool, sees_unlisted: bool
+    tx: Transaction,
+    wanted: Wanted,
+    size: int,
+    after: Position | None,
+    *,
+    sees_shelters: bool,
+    sees_others_shelters: bool,
+    sees_unlisted: bool,
 ) -> tuple[list[Service], Position | None, int]:
     """A page, where the next page goes on, and how many there are (FEW means: or more).
 
     Which order it has follows from how many the caller may see. The planner's guess knows also what is hidden: it only says what is tried first.
     """
-    where, values = _conditions(tx, wanted, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
+    where, values = _conditions(wanted, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
+    if wanted.words and (tsquery := query(tx, wanted.words, sees_shelters=sees_others_shelters)):
+        where += " AND s.document @@ %(query)s::tsquery"
+        values["query"] = tsquery
     values |= {"few": FEW + 1, "size": size + 1, "after": after is not None, "read": READ}
     values |= dict(zip(("after_rank", "after_name", "after_id"), after or (0, "", ""), strict=True))
     tx.execute(_QUICKLY)
@@ -47,7 +57,7 @@ def find(
     return [read(row) for row in hits[:size]], more, min(total, FEW)
 
 
-def _conditions(tx: Transaction, wanted: Wanted, *, sees_shelters: bool, sees_unlisted: bool) -> tuple[str, Row]:
+def _conditions(wanted: Wanted, *, sees_shelters: bool, sees_unlisted: bool) -> tuple[str, Row]:
     facets = [f"need:{wanted.need_code}"] if wanted.need_code else []
     facets += [f"country:{wanted.country}"] if wanted.country else []
     facets += [f"language:{wanted.language.lower()}"] if wanted.language else []
@@ -57,9 +67,6 @@ def _conditions(tx: Transaction, wanted: Wanted, *, sees_shelters: bool, sees_un
     if wanted.department:
         where.append("s.facets && %(areas)s")
         values["areas"] = [f"area:{wanted.department}", f"area:{wanted.department[:2]}"]
-    if wanted.words and (tsquery := query(tx, wanted.words)):
-        where.append("s.document @@ %(query)s::tsquery")
-        values["query"] = tsquery
     if wanted.organization_id:
         where.append("s.organization_id = %(organization)s")
         values["organization"] = wanted.organization_id

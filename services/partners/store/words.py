@@ -36,28 +36,29 @@ def split(text: str) -> list[str]:
     return list(dict.fromkeys(word[:_MAX_LENGTH] for word in _WORD.findall(fold(text))))
 
 
-def learn(tx: Transaction, texts: Sequence[str]) -> None:
-    """Notes the words of these texts. Sorted, so that two writers can't wait for each other."""
+def learn(tx: Transaction, texts: Sequence[str], *, shelter: bool) -> None:
+    """Notes the words of these texts of what is offered. Sorted, so that two writers can't wait for each other."""
     words = sorted({word for text in texts for word in split(text) if len(word) > 2})
-    tx.execute("INSERT INTO words (word) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (words,))
+    tx.execute("INSERT INTO words (word, shelter) SELECT unnest(%s::text[]), %s ON CONFLICT DO NOTHING", (words, shelter))
 
 
-def query(tx: Transaction, text: str) -> str:
+def query(tx: Transaction, text: str, *, sees_shelters: bool) -> str:
     """The text as a tsquery: every word must be found, whole, or as a beginning of one or one that resembles it if nobody has written it so.
 
-    Empty if it holds no word that says anything.
+    Empty if it holds no word that says anything. What is written of shelters only has nobody written for who may not see them.
     """
     typed = split(text)
     typed = ([word for word in typed if word not in _ASKING] or typed)[:_MAX_WORDS]
     if not typed:
         return ""
+    known = "words" if sees_shelters else "(SELECT word FROM words WHERE NOT shelter) AS words"
     # The stem of a whole word is no beginning: that of "comida" is "com", with which "community" begins as well.
-    whole = {row["word"] for row in tx.execute("SELECT word FROM words WHERE word = ANY(%s)", (typed,))}
+    whole = {row["word"] for row in tx.execute(f"SELECT word FROM {known} WHERE word = ANY(%s)", (typed,))}
     tx.execute("SELECT set_config('pg_trgm.similarity_threshold', '0.2', true)")
     rows = tx.execute(
         "SELECT typed, word FROM unnest(%s::text[]) AS typed"
-        " CROSS JOIN LATERAL (SELECT word FROM words WHERE word %% typed ORDER BY similarity(word, typed) DESC, word LIMIT %s) AS alike"
-        " WHERE length(typed) > 3 AND NOT EXISTS (SELECT FROM words WHERE word LIKE typed || '%%')",
+        f" CROSS JOIN LATERAL (SELECT word FROM {known} WHERE word %% typed GROUP BY word ORDER BY similarity(word, typed) DESC, word LIMIT %s) AS alike"
+        f" WHERE length(typed) > 3 AND NOT EXISTS (SELECT FROM {known} WHERE word LIKE typed || '%%')",
         (typed, _CANDIDATES),
     ).fetchall()
     alike = {word: _closest(word, [row["word"] for row in rows if row["typed"] == word]) for word in typed}

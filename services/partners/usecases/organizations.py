@@ -60,7 +60,7 @@ def update_organization(tx: Transaction, caller: Caller, now: datetime, id: str,
     organization.change(changes, now)
     organizations.keep(tx, organization)
     if organization.entry.name != before.name:
-        services.refresh_all_of(tx, id, organization.entry.name)
+        services.refresh_all_of(tx, id)
     return organization
 
 
@@ -109,7 +109,7 @@ def _live(
     check_etag(etag, wire.etag_of(organization))
     step(organization, now)
     organizations.keep(tx, organization)
-    services.refresh_all_of(tx, id, organization.entry.name)
+    services.refresh_all_of(tx, id)
     return organization
 
 

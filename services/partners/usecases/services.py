@@ -148,13 +148,14 @@ def search_services(
     wanted.check(taxonomy())
     if wanted.organization_id and not is_id(wanted.organization_id):
         return [], None, 0
-    own = wanted.organization_id == caller.organization_id
+    own, others_shelters = wanted.organization_id == caller.organization_id, sees_shelters(tx, caller)
     return search.find(
         tx,
         _apart_from_workers(tx, wanted),
         size,
         after,
-        sees_shelters=own or sees_shelters(tx, caller),
+        sees_shelters=own or others_shelters,
+        sees_others_shelters=others_shelters,
         sees_unlisted=bool(wanted.organization_id) and (own or sees_everything(caller)),
     )
 

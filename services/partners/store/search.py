@@ -33,9 +33,10 @@ def find(
     Which order it has follows from how many the caller may see. The planner's guess knows also what is hidden: it only says what is tried first.
     """
     where, values = _conditions(wanted, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
-    if wanted.words and (tsquery := query(tx, wanted.words, sees_shelters=sees_others_shelters)):
+    must, ranked = query(tx, wanted.words, sees_shelters=sees_others_shelters) if wanted.words else ("", "")
+    if must:
         where += " AND s.document @@ %(query)s::tsquery"
-        values["query"] = tsquery
+        values |= {"query": must, "ranked": ranked}
     values |= {"few": FEW + 1, "size": size + 1, "after": after is not None, "read": READ}
     values |= dict(zip(("after_rank", "after_name", "after_id"), after or (0, "", ""), strict=True))
     tx.execute(_QUICKLY)
@@ -101,7 +102,7 @@ def _estimate(tx: Transaction, where: str, values: Row) -> int:
 
 
 def _few(where: str, *, ranked: bool) -> str:
-    rank = "(ts_rank(s.document, %(query)s::tsquery) * 1e6)::int" if ranked else "0"
+    rank = "(ts_rank(s.document, %(ranked)s::tsquery) * 1e6)::int" if ranked else "0"
     return (
         f"WITH hits AS MATERIALIZED (SELECT s.id, s.name_key, {rank} AS rank FROM services AS s WHERE {where} LIMIT %(few)s),"
         " page AS (SELECT * FROM hits WHERE NOT %(after)s OR rank < %(after_rank)s"

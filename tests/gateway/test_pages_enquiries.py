@@ -115,7 +115,8 @@ def test_it_is_asked_with_all_that_was_said_and_whom_she_named_is_left_out(playe
 
 
 def test_where_she_is_not_safe_nobody_is_asked_and_going_back_forgets_it_not(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["MatchServices"].matches[0].service.department = "NI-LE"
+    far = d.Service(id=OTHER, name="Casa segura", organization_id=OTHER, organization_name="Casa Amanecer", department="NI-LE")
+    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[d.Match(service=far, verdict=d.VERDICT_FITS)])
     _, page, _ = post(client, **ASKED)
     assert 'name="excluded_areas" value="NI-LE"' in page
     assert list(played.last("MatchServices").excluded_areas) == []

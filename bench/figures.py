@@ -55,6 +55,7 @@ FIGURES = (
     Figure("clocks_due_10k_s", "s", 30),
     Figure("search_100k_ms_p99", "ms", 10),
     Figure("match_100k_ms_p99", "ms", 25),
+    Figure("search_per_s", "1/s"),
 )
 BY_NAME = {figure.name: figure for figure in FIGURES}
 

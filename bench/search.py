@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bench.figures import Measured, percentile
@@ -11,6 +13,7 @@ from protos.partners.v1 import directory_pb2 as pb
 from tests.parts.local_stack import LocalStack
 
 SERVICES, ASKED = 100_000, 400
+CALLERS, SECONDS = 8, 10.0
 DEPARTMENTS = "NI-BO NI-CA NI-CI NI-CO NI-ES NI-GR NI-JI NI-LE NI-MD NI-MN NI-MS NI-MT NI-NS NI-RI NI-SJ NI-AN NI-AS".split()
 NAMES = (
     "Alba Aurora Brisa Camino Ceiba Encuentro Esperanza Faro Jardín Laguna Mirador Nido Puente Raíz Refugio Semilla Sendero Volcán".split()
@@ -62,7 +65,7 @@ def fill(stack: LocalStack) -> int:
 
 
 def measure(stack: LocalStack) -> list[Measured]:
-    """One caller, one question after another; every question is another one."""
+    """One caller, one question after another, and every question is another one; then eight at once."""
     count = fill(stack)
     asking = stack.client("Puentes").directory
     searches = [
@@ -73,13 +76,36 @@ def measure(stack: LocalStack) -> list[Measured]:
         pb.MatchServicesRequest(need_code=need, country="NI", department=place, age=age, language="es", gender=pb.GENDER_FEMININE)
         for need, place, age in itertools.product(NEEDS, DEPARTMENTS, (16, 24, 41))
     ]
-    return [
+    asking.MatchServices(matches[0], timeout=60)  # so many new ones at once are no everyday question: read before the clock runs
+    found = [
         Measured(name, *timed(rpc, asked, count))
         for name, rpc, asked in (
             ("search_100k_ms_p99", asking.SearchServices, searches),
             ("match_100k_ms_p99", asking.MatchServices, matches),
         )
     ]
+    per_second = at_once(asking.SearchServices, searches)
+    return [*found, Measured("search_per_s", per_second, f"{CALLERS} callers at once by gRPC, the same questions among {count:,} services")]
+
+
+def at_once(rpc: Any, requests: list[Any]) -> float:
+    """How many are answered a second."""
+    end = time.perf_counter() + SECONDS
+    answered, turn = 0, threading.Lock()
+    questions = itertools.cycle(requests)
+
+    def ask(_number: int) -> None:
+        nonlocal answered
+        while time.perf_counter() < end:
+            with turn:
+                question = next(questions)
+            rpc(question)
+            with turn:
+                answered += 1
+
+    with ThreadPoolExecutor(CALLERS) as callers:
+        list(callers.map(ask, range(CALLERS)))
+    return answered / SECONDS
 
 
 def timed(rpc: Any, requests: list[Any], count: int) -> tuple[float, str, float]:

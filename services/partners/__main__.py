@@ -54,6 +54,7 @@ def run(settings: PartnersSettings) -> int:
     parts = service.make(NAME, TOPIC, settings.service, hears=[subscriptions.TOPIC])
     mail = Keyring(keys.secret(folder, "mail"))
     issuer = Issuer(lambda: keys.signing_now(folder, "tokens", parts.clock.now().timestamp()), parts.clock)
+    candidates = usecases.Candidates()
     server = parts.server(
         servicers(
             parts.database,
@@ -62,12 +63,14 @@ def run(settings: PartnersSettings) -> int:
             parts.keyring,
             mail,
             parts.clock,
+            candidates,
             Site(settings.public_url),
             strict=settings.second_factor_required,
         )
     )
     loops = [
         *parts.loops(usecases.sweep),
+        usecases.keeping_up(parts.database, parts.clock, candidates),
         Subscriber(
             NAME,
             [subscriptions.TOPIC],

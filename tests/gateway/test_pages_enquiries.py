@@ -114,6 +114,23 @@ def test_it_is_asked_with_all_that_was_said_and_whom_she_named_is_left_out(playe
     assert asked.request_id == "once"
 
 
+def test_where_she_is_not_safe_nobody_is_asked_and_going_back_forgets_it_not(played: PlayedServices, client: FlaskClient) -> None:
+    far = d.Service(id=OTHER, name="Casa segura", organization_id=OTHER, organization_name="Casa Amanecer", department="NI-LE")
+    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[d.Match(service=far, verdict=d.VERDICT_FITS)])
+    _, page, _ = post(client, **ASKED)
+    assert 'name="excluded_areas" value="NI-LE"' in page
+    assert list(played.last("MatchServices").excluded_areas) == []
+    _, page, _ = post(client, **ASKED, excluded_areas="NI-LE")
+    assert list(played.last("MatchServices").excluded_areas) == ["NI-LE"]
+    assert Form(page).said["excluded_areas"] == "NI-LE"
+    named = {"excluded_areas": "NI-LE", "excluded_organization_ids": OTHER}
+    for page in (post(client, **ASKED, **named, back="1")[1], post(client, need_code="", **named)[1]):
+        assert {name: Form(page).said[name] for name in named} == named
+    played.answers["PreviewEnquiry"] = e.EnquiryPreview()
+    _, page, _ = post(client, **ASKED, **named)
+    assert {name: Form(page).said[name] for name in named} == named, "also where nobody is left to be asked"
+
+
 def test_when_nobody_fits_it_says_so_and_asks_nobody(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["MatchServices"] = d.MatchServicesResponse()
     _, page, _ = post(client, **ASKED)

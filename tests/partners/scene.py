@@ -104,7 +104,7 @@ class Scene:
         self.verifier = Verifier(keys.verifying(folder, "tokens"), "enlace.partners", self.clock)
         self._server = Server(
             "127.0.0.1:0",
-            servicers(self.database, self.issuer, self.verifier, keyring, self.mail, self.clock, Site(SITE)),
+            servicers(self.database, self.issuer, self.verifier, keyring, self.mail, self.clock, usecases.Candidates(), Site(SITE)),
             threads=6,
             reflect=False,
             caller_rate=100_000,
@@ -112,8 +112,8 @@ class Scene:
         self._server.start()
         self._channel = grpc.insecure_channel(f"127.0.0.1:{self._server.port}")
         self.nobody = Stubs(self._channel)
-        self._owner = Database(self._place.migration_url, max_size=2)
-        self._owner.open()
+        self.owner = Database(self._place.migration_url, max_size=2)
+        self.owner.open()
 
     @property
     def channel(self) -> grpc.Channel:
@@ -122,7 +122,7 @@ class Scene:
 
     def begin(self) -> None:
         """Emptied as the owner: the service's own role can't take back what it has recorded."""
-        with self._owner.transaction(SYSTEM) as tx:
+        with self.owner.transaction(SYSTEM) as tx:
             tables = tx.execute(
                 "SELECT string_agg(quote_ident(tablename), ', ') AS t FROM pg_tables WHERE tableowner = current_user"
                 " AND tablename NOT IN ('audit_head', 'schema_migrations')"
@@ -138,7 +138,7 @@ class Scene:
         self._channel.close()
         self._server.stop(0)
         self.database.close()
-        self._owner.close()
+        self.owner.close()
         self._postgres.drop(self._place)
 
     def organization(

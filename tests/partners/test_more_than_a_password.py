@@ -12,6 +12,7 @@ from chassis.rpc import Server
 from chassis.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
+from services.partners import usecases
 from services.partners.domain.worker import Role
 from services.partners.rpc import servicers
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs
@@ -24,7 +25,16 @@ from tests.parts.authenticator import Authenticator
 @pytest.fixture
 def strict(scene: Scene) -> Iterator[Stubs]:
     """The same service as the scene's, set to ask for more."""
-    parts = (scene.database, scene.issuer, scene.verifier, Keyring(scene.sealing_key), scene.mail, scene.clock, Site(SITE))
+    parts = (
+        scene.database,
+        scene.issuer,
+        scene.verifier,
+        Keyring(scene.sealing_key),
+        scene.mail,
+        scene.clock,
+        usecases.Candidates(),
+        Site(SITE),
+    )
     server = Server("127.0.0.1:0", servicers(*parts, strict=True), threads=2, reflect=False, caller_rate=100_000)
     server.start()
     channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")

@@ -101,6 +101,19 @@ SAID = {
     "saldo": "MAT.COM",
     "sordos": "LNG.SGN",
     "préstamo": "LIV.FIN",
+    "sikologa": "PSS",
+    "dónde puedo dormir hoy": "HOU",
+    "albergue para mujeres con hijos": "HOU.EMG",
+    "shelter for women with children": "HOU.EMG",
+    "foyer pour femmes avec enfants": "HOU",
+    "escuela para mis hijos": "EDU.SCH",
+    "leche para mi bebé": "MAT.FOD",
+    "psicóloga gratis": "PSS",
+    "aver un doctor": "MED",
+    "casa hogar": "HOU.SAFE",
+    "mi marido me pega": "PRO.RSK",
+    "me pegan": "PRO.RSK",
+    "mis hijos": "FAM",
 }
 
 
@@ -129,6 +142,13 @@ def test_who_says_it_in_its_own_words_comes_first(scene: Scene) -> None:
     # What is only written in a description counts no less than the need itself.
     scene.service(scene.coalition, "Alcaldía", "MED.PRI", description="También hay dentista")
     assert found(scene, "dentista") == ["Consultorio del dentista", "Alcaldía", "Ayuda a mujeres", "Brigada"]
+
+
+def test_who_says_that_it_is_for_her_and_her_children_comes_first(scene: Scene) -> None:
+    scene.service(scene.coalition, "Albergue")
+    scene.service(scene.coalition, "Albergue tranquilo", description="Recibe a mujeres con hijos")
+    assert found(scene, "albergue para mujeres con hijos") == ["Albergue tranquilo", "Albergue"]
+    assert found(scene, "mujeres") == ["Albergue tranquilo"]
 
 
 def test_nuns_are_found_by_the_kind_of_their_organisation(network: Scene) -> None:

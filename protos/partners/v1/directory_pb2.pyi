@@ -1547,6 +1547,9 @@ class SearchServicesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     GENDER_FIELD_NUMBER: _builtins.int
+    EXCLUDED_ORGANIZATION_IDS_FIELD_NUMBER: _builtins.int
+    EXCLUDED_WORKER_IDS_FIELD_NUMBER: _builtins.int
+    EXCLUDED_AREAS_FIELD_NUMBER: _builtins.int
     words: _builtins.str
     """Words, without regard to accents."""
     need_code: _builtins.str
@@ -1570,6 +1573,18 @@ class SearchServicesRequest(_message.Message):
     """Only of this organisation."""
     gender: Global___Gender.ValueType
     """Her gender; only those are left out that say whom they serve, and not her."""
+    @_builtins.property
+    def excluded_organization_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Left out without a word: organisations, workers (with their organisation) and departments (ISO 3166-2) that she named as unsafe."""
+
+    @_builtins.property
+    def excluded_worker_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The organisations of these workers are left out; who is unknown is no error."""
+
+    @_builtins.property
+    def excluded_areas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Services in these departments are left out."""
+
     def __init__(
         self,
         *,
@@ -1585,10 +1600,13 @@ class SearchServicesRequest(_message.Message):
         page_token: _builtins.str = ...,
         organization_id: _builtins.str = ...,
         gender: Global___Gender.ValueType = ...,
+        excluded_organization_ids: _abc.Iterable[_builtins.str] | None = ...,
+        excluded_worker_ids: _abc.Iterable[_builtins.str] | None = ...,
+        excluded_areas: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "age", b"age", "dependants", b"dependants"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "age", b"age", "country", b"country", "department", b"department", "dependants", b"dependants", "gender", b"gender", "has_room", b"has_room", "language", b"language", "need_code", b"need_code", "organization_id", b"organization_id", "page_size", b"page_size", "page_token", b"page_token", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "age", b"age", "country", b"country", "department", b"department", "dependants", b"dependants", "excluded_areas", b"excluded_areas", "excluded_organization_ids", b"excluded_organization_ids", "excluded_worker_ids", b"excluded_worker_ids", "gender", b"gender", "has_room", b"has_room", "language", b"language", "need_code", b"need_code", "organization_id", b"organization_id", "page_size", b"page_size", "page_token", b"page_token", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__age: _TypeAlias = _typing.Literal["age"]  # noqa: Y015
     _WhichOneofArgType__age: _TypeAlias = _typing.Literal["_age", b"_age"]  # noqa: Y015
@@ -1643,6 +1661,8 @@ class MatchServicesRequest(_message.Message):
     LANGUAGE_FIELD_NUMBER: _builtins.int
     EXCLUDED_ORGANIZATION_IDS_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    EXCLUDED_WORKER_IDS_FIELD_NUMBER: _builtins.int
+    EXCLUDED_AREAS_FIELD_NUMBER: _builtins.int
     need_code: _builtins.str
     """The need."""
     country: _builtins.str
@@ -1663,6 +1683,14 @@ class MatchServicesRequest(_message.Message):
     def excluded_organization_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Left out without a word: whom she named as unsafe."""
 
+    @_builtins.property
+    def excluded_worker_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The organisations of these workers are left out as well; who is unknown is no error."""
+
+    @_builtins.property
+    def excluded_areas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Services in these departments (ISO 3166-2) are left out: where it is not safe for her."""
+
     def __init__(
         self,
         *,
@@ -1675,10 +1703,12 @@ class MatchServicesRequest(_message.Message):
         language: _builtins.str = ...,
         excluded_organization_ids: _abc.Iterable[_builtins.str] | None = ...,
         limit: _builtins.int = ...,
+        excluded_worker_ids: _abc.Iterable[_builtins.str] | None = ...,
+        excluded_areas: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "age", b"age", "dependants", b"dependants"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "age", b"age", "country", b"country", "department", b"department", "dependants", b"dependants", "excluded_organization_ids", b"excluded_organization_ids", "gender", b"gender", "language", b"language", "limit", b"limit", "need_code", b"need_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "age", b"age", "country", b"country", "department", b"department", "dependants", b"dependants", "excluded_areas", b"excluded_areas", "excluded_organization_ids", b"excluded_organization_ids", "excluded_worker_ids", b"excluded_worker_ids", "gender", b"gender", "language", b"language", "limit", b"limit", "need_code", b"need_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__age: _TypeAlias = _typing.Literal["age"]  # noqa: Y015
     _WhichOneofArgType__age: _TypeAlias = _typing.Literal["_age", b"_age"]  # noqa: Y015

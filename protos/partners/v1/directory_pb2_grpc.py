@@ -269,7 +269,8 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def MatchServices(self, request, context):
-        """Gives every service of the need a verdict with the reason per criterion, best first. Coarse attributes only; nothing is stored.
+        """Judges every service of the need and gives the best with their verdict and the reason per criterion, best first: by verdict, then room, freshness of
+        its figure, nearness, language, need, name. Coarse attributes only; nothing is stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

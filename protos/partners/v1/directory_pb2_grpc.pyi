@@ -82,7 +82,9 @@ class DirectoryStub:
     log and no address: by REST they are asked for by POST, and the next page by the same body with `cursor`.
     """
     MatchServices: _grpc.UnaryUnaryMultiCallable[_directory_pb2.MatchServicesRequest, _directory_pb2.MatchServicesResponse]
-    """Gives every service of the need a verdict with the reason per criterion, best first. Coarse attributes only; nothing is stored."""
+    """Judges every service of the need and gives the best with their verdict and the reason per criterion, best first: by verdict, then room, freshness of
+    its figure, nearness, language, need, name. Coarse attributes only; nothing is stored.
+    """
 
 @_typing.type_check_only
 class DirectoryAsyncStub(DirectoryStub):
@@ -138,7 +140,9 @@ class DirectoryAsyncStub(DirectoryStub):
     log and no address: by REST they are asked for by POST, and the next page by the same body with `cursor`.
     """
     MatchServices: _aio.UnaryUnaryMultiCallable[_directory_pb2.MatchServicesRequest, _directory_pb2.MatchServicesResponse]  # type: ignore[assignment]
-    """Gives every service of the need a verdict with the reason per criterion, best first. Coarse attributes only; nothing is stored."""
+    """Judges every service of the need and gives the best with their verdict and the reason per criterion, best first: by verdict, then room, freshness of
+    its figure, nearness, language, need, name. Coarse attributes only; nothing is stored.
+    """
 
 class DirectoryServicer(metaclass=_abc_1.ABCMeta):
     """The usual refusals, which every rpc has, stand in protos/README.md; those beyond them stand with the rpc, explained where the word is not enough."""
@@ -305,6 +309,8 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.MatchServicesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.MatchServicesResponse, _abc.Awaitable[_directory_pb2.MatchServicesResponse]]:
-        """Gives every service of the need a verdict with the reason per criterion, best first. Coarse attributes only; nothing is stored."""
+        """Judges every service of the need and gives the best with their verdict and the reason per criterion, best first: by verdict, then room, freshness of
+        its figure, nearness, language, need, name. Coarse attributes only; nothing is stored.
+        """
 
 def add_DirectoryServicer_to_server(servicer: DirectoryServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

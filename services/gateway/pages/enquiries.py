@@ -108,7 +108,9 @@ def new() -> Answer:
     if errors:
         return ask(said, errors)
     try:
-        found = fitting(asked.content)
+        everywhere = fitting(asked.content)
+        unsafe = request.form.getlist("excluded_areas")
+        found = fitting(asked.content, unsafe) if unsafe else everywhere
         asked.service_ids.extend(service.id for service in found)
         if forms.flag("sure"):
             return redirect(url_for("enquiries.show", identifier=create(asked).id, done="asked"), 303)
@@ -119,8 +121,10 @@ def new() -> Answer:
         "enquiry_check.html",
         content=asked.content,
         preview=preview,
-        organizations=sorted({(service.organization_id, service.organization_name) for service in found}, key=lambda pair: pair[1]),
+        organizations=sorted({(one.organization_id, one.organization_name) for one in everywhere}, key=lambda pair: pair[1]),
         excluded=list(asked.excluded_organization_ids),
+        departments=[(code, words.department(code)) for code in sorted({one.department for one in everywhere} - {""})],
+        unsafe=unsafe,
         said=said,
         keep_unused=asked.keep_unused,
     )
@@ -150,8 +154,8 @@ def ask(said: MultiDict[str, str], errors: dict[str, str]) -> Answer:
     return (page, 422) if errors else page
 
 
-def fitting(content: e.EnquiryContent) -> list[d.Service]:
-    """The services that fit, or may: those of one's own organisation are no question."""
+def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> list[d.Service]:
+    """The services that fit, or may: those of one's own organisation are no question, nor those in departments that are not safe for her."""
     person = r.CoarsePerson(
         age_band=content.age_band,
         gender_code=content.gender_code,
@@ -160,7 +164,8 @@ def fitting(content: e.EnquiryContent) -> list[d.Service]:
         country=content.country,
         department=content.department,
     )
-    found = [match.service for match in matches(content.need_code, person, limit=100) if match.verdict != d.VERDICT_DOES_NOT_FIT]
+    judged = matches(content.need_code, person, limit=100, unsafe=unsafe)
+    found = [match.service for match in judged if match.verdict != d.VERDICT_DOES_NOT_FIT]
     return [service for service in found if service.organization_id != session.me().organization_id][:MOST]
 
 

@@ -4,15 +4,27 @@ One pure function. What a service has not stated, and what is not known of the p
 "does not fit" is said only where the service itself has said so. Limit: it ranks by what was entered; whether a promise is kept, it can't see.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
+from typing import Any, NamedTuple
 
 from services.partners.domain.codes import Check, Taxonomy
-from services.partners.domain.service import ANY_AGE, Capacity, Eligibility, Gender, Intake, stale_time
+from services.partners.domain.service import ANY_AGE, Capacity, Eligibility, Gender, Intake, lasts
 
 ASSURED = timedelta(days=183)  # every entry is to be confirmed each six months
+MOST_COMPANY = 50  # that anybody is asked for with
+IMPORTANT = ("room", "freshness", "area", "language", "need")
+"""By what services of the same verdict are put in order, the most important first."""
+
+
+class FigureAge(IntEnum):
+    """How far a figure of room is to be believed."""
+
+    FRESH = 1
+    OLD = 2
+    NONE = 3
 
 
 class Verdict(IntEnum):
@@ -45,6 +57,8 @@ class Question:
     dependants: int | None = None
     language: str = ""
     excluded_organization_ids: tuple[str, ...] = ()
+    excluded_worker_ids: tuple[str, ...] = ()
+    excluded_areas: tuple[str, ...] = ()
 
     def check(self, taxonomy: Taxonomy) -> None:
         """Refuses a question that is wrong."""
@@ -67,6 +81,38 @@ class Candidate:
     eligibility: Eligibility
     capacity: Capacity
     assured_time: datetime | None
+    organization_id: str = ""
+    country: str = ""
+    shelter: bool = False
+
+    @property
+    def times(self) -> "Times":
+        """When it said what of it grows old."""
+        return Times(self.capacity.update_time, lasts(self.need_codes), self.assured_time)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When a figure was said and how long it is to be believed, and when the entry was confirmed."""
+
+    figure: datetime | None
+    lasts: timedelta
+    assured: datetime | None
+
+    def age(self, now: datetime) -> FigureAge:
+        """How far the figure is to be believed."""
+        if self.figure is None:
+            return FigureAge.NONE
+        return FigureAge.OLD if now - self.figure > self.lasts else FigureAge.FRESH
+
+    def freshness(self, now: datetime) -> tuple[FigureAge, bool]:
+        """That, and whether the entry was confirmed in the last six months."""
+        return self.age(now), self.assured is not None and now - self.assured <= ASSURED
+
+    def until(self, now: datetime) -> datetime | None:
+        """After which moment this is no longer so; None: time changes nothing."""
+        ends = [self.figure + self.lasts if self.figure else None, self.assured + ASSURED if self.assured else None]
+        return min((end for end in ends if end is not None and end >= now), default=None)
 
 
 @dataclass(frozen=True)
@@ -87,26 +133,18 @@ def match(question: Question, candidates: Iterable[Candidate], now: datetime) ->
     return sorted((Match(candidate, _reasons(question, candidate, now)) for candidate in candidates), key=_order)
 
 
+def criteria(question: Question) -> list[str]:
+    """By what is judged, in the order in which it is said."""
+    return [name for name in CRITERIA if name != "language" or question.language]
+
+
 def _reasons(question: Question, candidate: Candidate, now: datetime) -> tuple[Reason, ...]:
-    stated, figure = candidate.eligibility, candidate.capacity
-    old = _figure_is_old(candidate, now)
-    reasons = [
-        _need(question.need_code, candidate.need_codes),
-        _age(question.age, stated),
-        _gender(question.gender, stated),
-        _dependants(question.dependants, stated),
-        _area(question.department, candidate.department),
-        _room(question.dependants, figure, old),
-        _freshness(candidate, now, old),
-    ]
-    if question.language:
-        reasons.insert(4, _language(question.language, candidate.languages))
-    return tuple(reasons)
+    return tuple(CRITERIA[name].judge(question, CRITERIA[name].stated(candidate, now)) for name in criteria(question))
 
 
 def _order(match: Match) -> tuple[object, ...]:
     rank = {reason.criterion: (reason.verdict, reason.rank) for reason in match.reasons}
-    important = [rank[criterion] for criterion in ("room", "freshness", "area", "language", "need") if criterion in rank]
+    important = [rank[criterion] for criterion in IMPORTANT if criterion in rank]
     return match.verdict, important, match.candidate.name_key, match.candidate.service_id
 
 
@@ -118,8 +156,8 @@ def _need(need: str, offered: tuple[str, ...]) -> Reason:
     return Reason("need", Verdict.ASK, "need_group_only")  # it says "medical care", and does not say which
 
 
-def _age(age: int | None, stated: Eligibility) -> Reason:
-    low, high = stated.minimum_age, stated.maximum_age
+def _age(age: int | None, stated: tuple[int | None, int | None]) -> Reason:
+    low, high = stated
     if age is not None and low is not None and age < low:
         return Reason("age", Verdict.DOES_NOT_FIT, "age_too_low")
     if age is not None and high is not None and age > high:
@@ -131,18 +169,19 @@ def _age(age: int | None, stated: Eligibility) -> Reason:
     return Reason("age", Verdict.FITS, "age_in_range")
 
 
-def _gender(gender: Gender | None, stated: Eligibility) -> Reason:
-    if not stated.genders:
+def _gender(gender: Gender | None, served: tuple[Gender, ...]) -> Reason:
+    if not served:
         return Reason("gender", Verdict.ASK, "gender_not_stated")
-    if set(stated.genders) == set(Gender) or gender in stated.genders:
+    if set(served) == set(Gender) or gender in served:
         return Reason("gender", Verdict.FITS, "gender_served")
     if gender is None:
         return Reason("gender", Verdict.ASK, "gender_unknown")
     return Reason("gender", Verdict.DOES_NOT_FIT, "gender_not_served")
 
 
-def _dependants(dependants: int | None, stated: Eligibility) -> Reason:
-    most = 0 if stated.takes_dependants is False else stated.maximum_dependants
+def _dependants(dependants: int | None, stated: tuple[bool | None, int | None]) -> Reason:
+    takes, most = stated
+    most = 0 if takes is False else most
     if dependants == 0:
         return Reason("dependants", Verdict.FITS, "dependants_none")
     if dependants is None:
@@ -151,7 +190,7 @@ def _dependants(dependants: int | None, stated: Eligibility) -> Reason:
         return Reason("dependants", Verdict.DOES_NOT_FIT, "dependants_not_taken")
     if most is not None and dependants > most:
         return Reason("dependants", Verdict.DOES_NOT_FIT, "dependants_too_many")
-    if most is None and stated.takes_dependants is None:
+    if most is None and takes is None:
         return Reason("dependants", Verdict.ASK, "dependants_not_stated")
     if most is None:
         return Reason("dependants", Verdict.ASK, "dependants_how_many")
@@ -161,7 +200,7 @@ def _dependants(dependants: int | None, stated: Eligibility) -> Reason:
 def _language(language: str, spoken: tuple[str, ...]) -> Reason:
     if not spoken:
         return Reason("language", Verdict.ASK, "language_not_stated", 1)
-    if _tongue(language) in {_tongue(tag) for tag in spoken}:
+    if _tongue(language) in spoken:
         return Reason("language", Verdict.FITS, "language_spoken")
     return Reason("language", Verdict.ASK, "language_other", 2)  # an interpreter may bridge it
 
@@ -176,39 +215,77 @@ def _area(department: str, where: str) -> Reason:
     return Reason("area", Verdict.ASK, "department_other")  # she may be glad to be far away, or not able to travel
 
 
-def _room(dependants: int | None, figure: Capacity, old: bool) -> Reason:
-    if figure.intake is Intake.CLOSED:
+class Room(NamedTuple):
+    """What is said of room. Figures are cut where more makes no difference, so that thousands of services say the same few things."""
+
+    intake: Intake | None
+    available: int | None
+    beds: bool
+    declined: bool
+    age: FigureAge
+
+    @classmethod
+    def of(cls, figure: Capacity, age: FigureAge) -> "Room":
+        """What a figure of that age says."""
+        beds = figure.unit == "beds"
+        available = None if figure.available is None else min(figure.available, MOST_COMPANY + 1 if beds else 1)
+        return cls(figure.intake, available, beds, figure.declined_time is not None, age)
+
+
+def _room(dependants: int | None, said: Room) -> Reason:
+    if said.intake is Intake.CLOSED:
         return Reason("room", Verdict.DOES_NOT_FIT, "room_closed", 1)
-    if figure.intake is Intake.WAITLIST:
+    if said.intake is Intake.WAITLIST:
         return Reason("room", Verdict.ASK, "room_waitlist", 3)
-    if figure.available == 0 and not old and figure.intake is not None:
+    if said.available == 0 and said.age is FigureAge.FRESH and said.intake is not None:
         return Reason("room", Verdict.DOES_NOT_FIT, "room_none")
-    if figure.declined_time is not None:
+    if said.declined:
         return Reason("room", Verdict.ASK, "room_declined", 4)  # it may have been for another size of family: ask
-    if figure.intake is None or figure.available is None:
+    if said.intake is None or said.available is None:
         return Reason("room", Verdict.ASK, "room_not_stated", 2)
-    if figure.available == 0:
+    if said.available == 0:
         return Reason("room", Verdict.ASK, "room_none", 4)  # "none" of long ago rules nobody out
-    if figure.unit == "beds" and figure.available < 1 + (dependants or 0):
+    if said.beds and said.available < 1 + (dependants or 0):
         return Reason("room", Verdict.ASK, "room_not_for_all", 1)
     return Reason("room", Verdict.FITS, "room_free")
 
 
-def _freshness(candidate: Candidate, now: datetime, old: bool) -> Reason:
-    if candidate.capacity.update_time is None:
+def _freshness(said: tuple[FigureAge, bool]) -> Reason:
+    age, confirmed = said
+    if age is FigureAge.NONE:
         return Reason("freshness", Verdict.ASK, "figure_none", 2)
-    if old:
+    if age is FigureAge.OLD:
         return Reason("freshness", Verdict.ASK, "figure_old", 1)
-    if candidate.assured_time is None or now - candidate.assured_time > ASSURED:
+    if not confirmed:
         return Reason("freshness", Verdict.ASK, "entry_not_confirmed")
     return Reason("freshness", Verdict.FITS, "figure_fresh")
-
-
-def _figure_is_old(candidate: Candidate, now: datetime) -> bool:
-    stale = stale_time(candidate.capacity, candidate.need_codes)
-    return stale is None or now > stale
 
 
 def _tongue(tag: str) -> str:
     """The language itself: es of es-NI. A private tag (x-lsn) is one whole."""
     return tag.lower() if tag.startswith("x-") else tag.lower().split("-")[0]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A criterion: what of a candidate it looks at, and what follows for a question. Two candidates that state the same are judged the same."""
+
+    stated: Callable[[Candidate, datetime], Hashable]
+    judge: Callable[[Question, Any], Reason]
+
+
+CRITERIA = {
+    "need": Rule(lambda one, now: tuple(sorted(one.need_codes)), lambda asked, stated: _need(asked.need_code, stated)),
+    "age": Rule(lambda one, now: (one.eligibility.minimum_age, one.eligibility.maximum_age), lambda asked, stated: _age(asked.age, stated)),
+    "gender": Rule(lambda one, now: tuple(sorted(one.eligibility.genders)), lambda asked, stated: _gender(asked.gender, stated)),
+    "dependants": Rule(
+        lambda one, now: (one.eligibility.takes_dependants, one.eligibility.maximum_dependants),
+        lambda asked, stated: _dependants(asked.dependants, stated),
+    ),
+    "language": Rule(
+        lambda one, now: tuple(sorted({_tongue(tag) for tag in one.languages})), lambda asked, stated: _language(asked.language, stated)
+    ),
+    "area": Rule(lambda one, now: one.department, lambda asked, stated: _area(asked.department, stated)),
+    "room": Rule(lambda one, now: Room.of(one.capacity, one.times.age(now)), lambda asked, stated: _room(asked.dependants, stated)),
+    "freshness": Rule(lambda one, now: one.times.freshness(now), lambda asked, stated: _freshness(stated)),
+}

@@ -20,6 +20,9 @@ class Wanted:
     dependants: int | None = None
     has_room: bool = False
     organization_id: str = ""
+    excluded_organization_ids: tuple[str, ...] = ()
+    excluded_worker_ids: tuple[str, ...] = ()
+    excluded_areas: tuple[str, ...] = ()
 
     def check(self, taxonomy: Taxonomy) -> None:
         """Refuses what can't be looked for."""

@@ -93,8 +93,12 @@ FRESH = timedelta(days=7)
 
 def stale_time(capacity: Capacity, need_codes: Sequence[str]) -> datetime | None:
     """From when on one asks before one relies on the figure; None: there is none."""
-    limit = FRESH if SHELTER_NEEDS.isdisjoint(need_codes) else FRESH_SHELTER
-    return capacity.update_time + limit if capacity.update_time else None
+    return capacity.update_time + lasts(need_codes) if capacity.update_time else None
+
+
+def lasts(need_codes: Sequence[str]) -> timedelta:
+    """So long a figure is to be relied on."""
+    return FRESH if SHELTER_NEEDS.isdisjoint(need_codes) else FRESH_SHELTER
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ def servicers(
     keyring: Keyring,
     mail: Keyring,
     clock: Clock,
+    candidates: usecases.Candidates,
     site: Site,
     *,
     strict: bool = False,
@@ -49,7 +50,7 @@ def servicers(
             check_standing=check_standing,
         )
         for descriptor, implementation in (
-            (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(pages)),
+            (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(pages, candidates)),
             (locations_pb2.DESCRIPTOR.services_by_name["Locations"], locations.Locations(keyring, pages)),
             (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages)),
             (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(keyring, site, guesses, codes)),

@@ -14,8 +14,9 @@ from services.partners.domain.service import Service
 class Directory:
     """One method an rpc of the contract, which says what each does and refuses."""
 
-    def __init__(self, pages: PageTokens) -> None:
+    def __init__(self, pages: PageTokens, candidates: usecases.Candidates) -> None:
         self._pages = pages
+        self._candidates = candidates
 
     def ListTaxonomyTerms(self, request: pb.ListTaxonomyTermsRequest, call: Call) -> pb.ListTaxonomyTermsResponse:
         return pb.ListTaxonomyTermsResponse(terms=[wire.term(term) for term in usecases.list_terms()])
@@ -138,7 +139,8 @@ class Directory:
         )
 
     def MatchServices(self, request: pb.MatchServicesRequest, call: Call) -> pb.MatchServicesResponse:
-        matches = usecases.match_services(call.tx, call.caller, call.clock.now(), wire.question(request), limit=request.limit)
+        asked, now = wire.question(request), call.clock.now()
+        matches = usecases.match_services(call.tx, call.caller, now, asked, self._candidates, limit=request.limit)
         viewer, opened = usecases.viewer(call.caller), self._opened([service for _, service in matches], call)
         return pb.MatchServicesResponse(
             matches=[wire.match(match, service, viewer, open_now=opened.get(service.id)) for match, service in matches]

@@ -1,80 +1,64 @@
-"""Finding services: by words and facets through one index, in pages; and narrowing those that are to be matched.
+"""Finding services: by words and facets through one index, in pages.
 
 Few found (up to 1,000): all are ranked, by how well the words meet the name, the organisation, the need, the description. Many found: they come
-by name, walking the index of names, and the total says 1,000. What the caller may not see takes part in neither order nor total.
+by name, and the total says 1,000. What the caller may not see takes part in neither order nor total, nor in which of the two it is.
 """
-
-from collections.abc import Sequence
 
 from chassis.db import Row, Transaction
 from chassis.wire import Position
-from services.partners.domain.matching import Candidate, Question
 from services.partners.domain.search import Wanted
 from services.partners.domain.service import Service
-from services.partners.store.services import FROM, SEEN, capacity, eligibility, read
-from services.partners.store.taxonomy import taxonomy
+from services.partners.store.services import FROM, SEEN, read
 from services.partners.store.words import query
 
 FEW = 1000
-CANDIDATES = 200  # looked at for one match: more than anybody reads, and few enough to stay quick
+READ = 1500  # names of one walk: some milliseconds
 _BY_NAME = -1  # in a position, in the place of the rank: the page before was one of many
 # Two habits of the planner cost more than they save here: reading the whole table, and starting helpers.
 _QUICKLY = "SELECT set_config('enable_seqscan', 'off', true), set_config('max_parallel_workers_per_gather', '0', true)"
 
 
 def find(
-    tx: Transaction, wanted: Wanted, size: int, after: Position | None, *, sees_shelters: bool, sees_unlisted: bool
+    tx: Transaction,
+    wanted: Wanted,
+    size: int,
+    after: Position | None,
+    *,
+    sees_shelters: bool,
+    sees_others_shelters: bool,
+    sees_unlisted: bool,
 ) -> tuple[list[Service], Position | None, int]:
-    """A page, where the next page goes on, and how many there are (FEW means: or more)."""
-    where, values = _conditions(tx, wanted, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
-    values |= {"few": FEW + 1, "size": size + 1, "after": after is not None}
+    """A page, where the next page goes on, and how many there are (FEW means: or more).
+
+    Which order it has follows from how many the caller may see. The planner's guess knows also what is hidden: it only says what is tried first.
+    """
+    where, values = _conditions(wanted, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
+    must, ranked = query(tx, wanted.words, sees_shelters=sees_others_shelters) if wanted.words else ("", "")
+    if must:
+        where += " AND s.document @@ %(query)s::tsquery"
+        values |= {"query": must, "ranked": ranked}
+    values |= {"few": FEW + 1, "size": size + 1, "after": after is not None, "read": READ}
     values |= dict(zip(("after_rank", "after_name", "after_id"), after or (0, "", ""), strict=True))
     tx.execute(_QUICKLY)
-    many = after[0] == _BY_NAME if after else _estimate(tx, where, values) > FEW
+    many = after is not None and after[0] == _BY_NAME
     rows, total = [], FEW
+    if not many and _estimate(tx, where, values) > FEW:
+        values["ids"] = _some(tx, where, values)
+        many = len(values["ids"]) > FEW and after is None
     if not many:
+        where = f"s.id = ANY(%(ids)s) AND {where}" if "ids" in values and len(values["ids"]) <= FEW else where
         rows = tx.execute(_few(where, ranked="query" in values), values).fetchall()
         total = int(rows[0]["total"])
         many = total > FEW and after is None
     if many:
-        rows = tx.execute(_many(where), values).fetchall()
-        # The estimate was wrong if all fit on the first page.
-        total = len(rows) if after is None and len(rows) <= size else FEW
+        rows, total = _by_name(tx, where, values, listed=not sees_unlisted), FEW
     hits = [row for row in rows if row["id"]]
     last = hits[size - 1] if len(hits) > size else None
     more: Position | None = [last["rank"], last["name_key"], last["id"]] if last else None
     return [read(row) for row in hits[:size]], more, min(total, FEW)
 
 
-def candidates(tx: Transaction, question: Question, *, sees_shelters: bool) -> list[Candidate]:
-    """Services that may meet the need, those near and with room first; who is excluded is not among them."""
-    group = taxonomy().parent(question.need_code)
-    # A group is met by whatever is in it; a kind of help only by itself, or by a service that names the group alone.
-    needs = [f"exactly:{question.need_code}", f"exactly:{group}"] if group else [f"need:{question.need_code}"]
-    tx.execute(_QUICKLY)
-    rows = tx.execute(
-        "SELECT id, name_key, need_codes, department, languages, minimum_age, maximum_age, genders, takes_dependants, maximum_dependants,"
-        " takes_pregnant, takes_with_addiction, takes_without_papers, maximum_age_of_boys,"
-        " intake, available, maximum, unit, capacity_time, declined_time, assured_time FROM services"
-        " WHERE listed AND facets && %(needs)s"
-        + (" AND facets @> %(country)s" if question.country else "")
-        + " AND NOT organization_id = ANY(%(excluded)s) AND (%(sees_shelters)s OR NOT shelter)"
-        " ORDER BY intake IS NOT DISTINCT FROM 'CLOSED', department NOT IN (%(department)s, ''),"
-        " (available > 0 AND declined_time IS NULL) DESC NULLS LAST,"
-        " capacity_time DESC NULLS LAST, id LIMIT %(limit)s",
-        {
-            "needs": needs,
-            "country": [f"country:{question.country}"],
-            "excluded": list(question.excluded_organization_ids),
-            "department": question.department,
-            "sees_shelters": sees_shelters,
-            "limit": CANDIDATES,
-        },
-    ).fetchall()
-    return [_candidate(row) for row in rows]
-
-
-def _conditions(tx: Transaction, wanted: Wanted, *, sees_shelters: bool, sees_unlisted: bool) -> tuple[str, Row]:
+def _conditions(wanted: Wanted, *, sees_shelters: bool, sees_unlisted: bool) -> tuple[str, Row]:
     facets = [f"need:{wanted.need_code}"] if wanted.need_code else []
     facets += [f"country:{wanted.country}"] if wanted.country else []
     facets += [f"language:{wanted.language.lower()}"] if wanted.language else []
@@ -84,9 +68,6 @@ def _conditions(tx: Transaction, wanted: Wanted, *, sees_shelters: bool, sees_un
     if wanted.department:
         where.append("s.facets && %(areas)s")
         values["areas"] = [f"area:{wanted.department}", f"area:{wanted.department[:2]}"]
-    if wanted.words and (tsquery := query(tx, wanted.words)):
-        where.append("s.document @@ %(query)s::tsquery")
-        values["query"] = tsquery
     if wanted.organization_id:
         where.append("s.organization_id = %(organization)s")
         values["organization"] = wanted.organization_id
@@ -103,6 +84,12 @@ def _conditions(tx: Transaction, wanted: Wanted, *, sees_shelters: bool, sees_un
         values["dependants"] = wanted.dependants
     if wanted.has_room:
         where.append("s.intake = 'OPEN' AND s.available > 0 AND s.declined_time IS NULL")
+    if wanted.excluded_organization_ids:
+        where.append("NOT s.organization_id = ANY(%(excluded)s)")
+        values["excluded"] = list(wanted.excluded_organization_ids)
+    if wanted.excluded_areas:
+        where.append("NOT s.department = ANY(%(excluded_areas)s)")
+        values["excluded_areas"] = list(filter(None, wanted.excluded_areas))
     if not sees_shelters:
         where.append("NOT s.shelter")
     return " AND ".join(where), values
@@ -115,7 +102,7 @@ def _estimate(tx: Transaction, where: str, values: Row) -> int:
 
 
 def _few(where: str, *, ranked: bool) -> str:
-    rank = "(ts_rank(s.document, %(query)s::tsquery) * 1e6)::int" if ranked else "0"
+    rank = "(ts_rank(s.document, %(ranked)s::tsquery) * 1e6)::int" if ranked else "0"
     return (
         f"WITH hits AS MATERIALIZED (SELECT s.id, s.name_key, {rank} AS rank FROM services AS s WHERE {where} LIMIT %(few)s),"
         " page AS (SELECT * FROM hits WHERE NOT %(after)s OR rank < %(after_rank)s"
@@ -126,27 +113,22 @@ def _few(where: str, *, ranked: bool) -> str:
     )
 
 
-def _many(where: str) -> str:
-    return (
-        f"SELECT {SEEN}, {_BY_NAME} AS rank FROM {FROM} WHERE {where} AND (NOT %(after)s OR (s.name_key, s.id) > (%(after_name)s, %(after_id)s))"
-        " ORDER BY s.name_key, s.id LIMIT %(size)s"
-    )
+def _some(tx: Transaction, where: str, values: Row) -> list[str]:
+    """Of what the caller may see, FEW and one at most. Without looking at words or names, which is what takes long."""
+    return [row["id"] for row in tx.execute(f"SELECT s.id FROM services AS s WHERE {where} LIMIT %(few)s", values)]
 
 
-def _candidate(row: Row) -> Candidate:
-    return Candidate(
-        service_id=row["id"],
-        name_key=row["name_key"],
-        need_codes=tuple(row["need_codes"]),
-        department=row["department"],
-        languages=tuple(row["languages"]),
-        eligibility=eligibility(row),
-        capacity=capacity(row),
-        assured_time=row["assured_time"],
-    )
+def _by_name(tx: Transaction, where: str, values: Row, *, listed: bool) -> list[Row]:
+    """A page of many. A short walk along the names fills it where hits are spread among them; where they are not, all are fetched and sorted."""
+    beyond = "(NOT %(after)s OR (s.name_key, s.id) > (%(after_name)s, %(after_id)s))"
+    names = f"SELECT * FROM services AS s WHERE {beyond}{' AND s.listed' if listed else ''} ORDER BY s.name_key, s.id LIMIT %(read)s"
+    rows = tx.execute(_page(f"SELECT s.id FROM ({names}) AS s WHERE {where} ORDER BY s.name_key, s.id LIMIT %(size)s"), values).fetchall()
+    if len(rows) == values["size"]:
+        return rows
+    # MATERIALIZED, or the planner walks again: it believes that a page is soon full.
+    hits = f"WITH hits AS MATERIALIZED (SELECT s.id, s.name_key FROM services AS s WHERE {where})"
+    return tx.execute(_page(f"SELECT s.id FROM hits AS s WHERE {beyond} ORDER BY s.name_key, s.id LIMIT %(size)s", hits), values).fetchall()
 
 
-def in_order(services: Sequence[Service], ids: Sequence[str]) -> list[Service]:
-    """The services in the order of the ids."""
-    by_id = {service.id: service for service in services}
-    return [by_id[id] for id in ids if id in by_id]
+def _page(ids: str, before: str = "") -> str:
+    return f"{before} SELECT {SEEN}, {_BY_NAME} AS rank FROM ({ids}) AS page JOIN ({FROM}) ON s.id = page.id ORDER BY s.name_key, s.id"

@@ -45,8 +45,7 @@ SEEN = ", ".join(f"s.{name}" for name in _COLUMNS) + ", o.name AS organization_n
 def keep(tx: Transaction, service: Service) -> None:
     """Writes the service with its facts, and what the search knows of it."""
     tx.execute(_KEEP, _values(service))
-    entry = service.entry
-    learn(tx, [entry.name, found_description(entry), service.organization_name, *_words_of(service)])
+    _learn(tx, [service])
     _tell(tx, service)
 
 
@@ -71,11 +70,10 @@ def keep_capacity(tx: Transaction, service: Service) -> None:
     _tell(tx, service)
 
 
-def refresh_all_of(tx: Transaction, organization_id: str, organization_name: str) -> None:
+def refresh_all_of(tx: Transaction, organization_id: str) -> None:
     """After a change of the organisation: its services are found by its new name, or are no longer found."""
     held = tx.execute(f"SELECT {SEEN} FROM {FROM} WHERE o.id = %s ORDER BY s.id FOR UPDATE OF s", (organization_id,)).fetchall()
     _refresh(tx, held)
-    learn(tx, [organization_name])
 
 
 def refresh_outdated(tx: Transaction) -> int:
@@ -172,13 +170,23 @@ def _refresh(tx: Transaction, held: Sequence[Row]) -> None:
     services = [read(row) for row in held]
     with tx.cursor() as cursor:
         cursor.executemany(_KEEP, [_values(service) for service in services])
-    learn(tx, [words for service in services for words in _words_of(service)])
+    _learn(tx, services)
+
+
+def _learn(tx: Transaction, services: Sequence[Service]) -> None:
+    """The words of what is offered: those of what nobody may find would show by how mistyped ones are understood."""
+    rows = tx.execute("SELECT id FROM services WHERE id = ANY(%s) AND listed", ([service.id for service in services],))
+    listed = {row["id"] for row in rows}
+    for shelter in (False, True):
+        found = [_words_of(service) for service in services if service.id in listed and service.is_shelter is shelter]
+        learn(tx, [words for texts in found for words in texts], shelter=shelter)
 
 
 def _words_of(service: Service) -> list[str]:
-    """What it is found by though it does not say so itself."""
-    codes = service.entry.need_codes
-    return [taxonomy().words(codes), taxonomy().synonyms(codes), type_synonyms().get(service.organization_type or "", "")]
+    """What it is found by, also what it does not say itself."""
+    entry = service.entry
+    said = [entry.name, found_description(entry), service.organization_name, taxonomy().words(entry.need_codes)]
+    return [*said, taxonomy().synonyms(entry.need_codes), type_synonyms().get(service.organization_type or "", "")]
 
 
 def _values(service: Service) -> Row:

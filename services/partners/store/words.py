@@ -10,9 +10,15 @@ from chassis.db import Transaction
 _WORD = re.compile(r"[^\W_]+")
 # How people ask, in three languages: "necesito un abogado". Left out where more is said, for no service says it of itself.
 _ASKING = frozenset(
-    "necesito necesita necesitamos busco busca buscamos quiero quiere queremos ayuda ayudar ayudarla urgente favor"
+    "necesito necesita necesitamos busco busca buscamos quiero quiere queremos puedo puede ayuda ayudar ayudarla urgente favor hoy ya aver haber"
+    " gratis gratuito gratuita"
     " i we she he they a an the to for of with my her his our is are in need needs want wants looking help please urgent"
     " je j nous elle il on un une le la les l d du des de pour avec ma mon sa son ses est besoin cherche veut aide aider urgent svp".split()
+)
+# For whom: most services do not say it, and those that do come first. Where nothing else is said, it must be found.
+_FOR_WHOM = frozenset(
+    "mujer mujeres hijo hijos hija hijas nino ninos nina ninas bebe bebes woman women child children kid kids baby daughter son"
+    " femme femmes enfant enfants fille fils".split()
 )
 _MAX_WORDS = 8  # of one search; more only slow it down
 _MAX_LENGTH = 40
@@ -36,34 +42,37 @@ def split(text: str) -> list[str]:
     return list(dict.fromkeys(word[:_MAX_LENGTH] for word in _WORD.findall(fold(text))))
 
 
-def learn(tx: Transaction, texts: Sequence[str]) -> None:
-    """Notes the words of these texts. Sorted, so that two writers can't wait for each other."""
+def learn(tx: Transaction, texts: Sequence[str], *, shelter: bool) -> None:
+    """Notes the words of these texts of what is offered. Sorted, so that two writers can't wait for each other."""
     words = sorted({word for text in texts for word in split(text) if len(word) > 2})
-    tx.execute("INSERT INTO words (word) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (words,))
+    tx.execute("INSERT INTO words (word, shelter) SELECT unnest(%s::text[]), %s ON CONFLICT DO NOTHING", (words, shelter))
 
 
-def query(tx: Transaction, text: str) -> str:
-    """The text as a tsquery: every word must be found, whole, or as a beginning of one or one that resembles it if nobody has written it so.
+def query(tx: Transaction, text: str, *, sees_shelters: bool) -> tuple[str, str]:
+    """The text as a tsquery, and as one by which to rank: every word must be found, whole, or as a beginning of one or one that resembles it if nobody has written it so.
 
-    Empty if it holds no word that says anything.
+    Both empty if it holds no word that says anything. What is written of shelters only has nobody written for who may not see them.
     """
     typed = split(text)
     typed = ([word for word in typed if word not in _ASKING] or typed)[:_MAX_WORDS]
     if not typed:
-        return ""
+        return "", ""
+    known = "words" if sees_shelters else "(SELECT word FROM words WHERE NOT shelter) AS words"
     # The stem of a whole word is no beginning: that of "comida" is "com", with which "community" begins as well.
-    whole = {row["word"] for row in tx.execute("SELECT word FROM words WHERE word = ANY(%s)", (typed,))}
+    whole = {row["word"] for row in tx.execute(f"SELECT word FROM {known} WHERE word = ANY(%s)", (typed,))}
     tx.execute("SELECT set_config('pg_trgm.similarity_threshold', '0.2', true)")
     rows = tx.execute(
         "SELECT typed, word FROM unnest(%s::text[]) AS typed"
-        " CROSS JOIN LATERAL (SELECT word FROM words WHERE word %% typed ORDER BY similarity(word, typed) DESC, word LIMIT %s) AS alike"
-        " WHERE length(typed) > 3 AND NOT EXISTS (SELECT FROM words WHERE word LIKE typed || '%%')",
+        f" CROSS JOIN LATERAL (SELECT word FROM {known} WHERE word %% typed GROUP BY word ORDER BY similarity(word, typed) DESC, word LIMIT %s) AS alike"
+        f" WHERE length(typed) > 3 AND NOT EXISTS (SELECT FROM {known} WHERE word LIKE typed || '%%')",
         (typed, _CANDIDATES),
     ).fetchall()
     alike = {word: _closest(word, [row["word"] for row in rows if row["typed"] == word]) for word in typed}
     parts = ["(" + " | ".join([word if len(word) < 3 or word in whole else f"{word}:*", *alike[word]]) + ")" for word in typed]
-    made = tx.execute("SELECT to_tsquery('enlace', %s)::text AS query", (" & ".join(parts),)).fetchone()
-    return str(made["query"]) if made else ""
+    must = [part for word, part in zip(typed, parts, strict=True) if word not in _FOR_WHOM] or parts
+    texts = " & ".join(must), " | ".join([f"({' & '.join(must)})", *(part for part in parts if part not in must)])
+    made = tx.execute("SELECT to_tsquery('enlace', %s)::text AS must, to_tsquery('enlace', %s)::text AS ranked", texts).fetchone()
+    return (made["must"], made["ranked"]) if made else ("", "")
 
 
 def _closest(typed: str, words: Sequence[str]) -> list[str]:

@@ -3,9 +3,10 @@
 Each takes the transaction, who asks, and the time. An id may be given to what is created, by callers in this process only.
 """
 
+from services.partners.store.candidates import Candidates
 from services.partners.usecases.accounts import change_password, end_sessions, list_sessions
 from services.partners.usecases.api_keys import confirm_api_key, create_api_key, list_api_keys, revoke_api_key, transfer_api_key
-from services.partners.usecases.housekeeping import sweep
+from services.partners.usecases.housekeeping import keeping_up, sweep
 from services.partners.usecases.invitations import accept_invitation, create_invitation, list_invitations, revoke_invitation
 from services.partners.usecases.locations import (
     create_location,
@@ -68,6 +69,7 @@ from services.partners.usecases.workers import create_worker, list_workers, susp
 __all__ = [
     "OF_AN_ACCOUNT",
     "OF_AN_ADDRESS",
+    "Candidates",
     "Proven",
     "accept_invitation",
     "approve_organization",
@@ -97,6 +99,7 @@ __all__ = [
     "get_service",
     "grant_address",
     "has_manager",
+    "keeping_up",
     "leave_places",
     "list_api_keys",
     "list_areas",

@@ -1,16 +1,35 @@
 """What is taken away when its time is over: ended sessions, old guesses, invitations that ran out. Answered requests are chassis.sweeper's.
 
-And what follows a new taxonomy or the days that pass: the words by which services are found, and the hours in which they are open.
+And what follows a new taxonomy or the days that pass: the words by which services are found, and the hours in which they are open; and what this process keeps of
+services, read before anybody waits for it.
 """
 
 from datetime import datetime
 
 from chassis import guesses
-from chassis.db import Transaction
+from chassis.clock import Clock
+from chassis.db import Database, Transaction
+from chassis.supervisor import Loop
+from chassis.tokens import SYSTEM
 from services.partners.store import invitations, open_hours, promises, second_factors, services, workers
+from services.partners.store.candidates import Candidates
+
+_EVERY = 1.0  # seconds: a question reads what has changed by itself; this keeps that little
 
 
 def sweep(tx: Transaction, now: datetime) -> int:
     """Takes it away, or makes it anew; returns how many rows."""
     gone = workers.forget_sessions(tx, now) + second_factors.forget(tx, now) + guesses.forget(tx, now) + invitations.forget(tx, now)
     return services.refresh_outdated(tx) + open_hours.refresh_ending(tx, now) + promises.forget(tx, now) + gone
+
+
+def keeping_up(database: Database, clock: Clock, candidates: Candidates) -> Loop:
+    """Reads the directory when the process starts, and what becomes of it."""
+
+    def work(loop: Loop) -> None:
+        while loop.turn():
+            with database.transaction(SYSTEM, timeout=30) as tx:
+                candidates.refresh(tx, clock.now())
+            loop.wait(_EVERY)
+
+    return Loop("candidates", work)

@@ -62,7 +62,7 @@ def update_organization(tx: Transaction, caller: Caller, now: datetime, id: str,
     organizations.keep(tx, organization)
     field_changes.keep(tx, id, id, changes_of(before, organization.entry, worker_of(caller), now))
     if organization.entry.name != before.name:
-        services.refresh_all_of(tx, id, organization.entry.name)
+        services.refresh_all_of(tx, id)
     return organization
 
 
@@ -113,7 +113,7 @@ def _live(
     step(organization, now)
     organizations.keep(tx, organization)
     field_changes.keep(tx, id, id, changes_of(before, organization.entry, worker_of(caller), now))
-    services.refresh_all_of(tx, id, organization.entry.name)
+    services.refresh_all_of(tx, id)
     return organization
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from chassis.db import Transaction
 from chassis.errors import Invalid, NotFound
@@ -13,7 +13,7 @@ from chassis.wire import Position, check_etag, page_size
 from services.partners import wire
 from services.partners.domain.codes import Term
 from services.partners.domain.field_change import changes_of
-from services.partners.domain.matching import Match, Question, match
+from services.partners.domain.matching import Match, Question
 from services.partners.domain.organization import Organization
 from services.partners.domain.search import Wanted
 from services.partners.domain.service import NOT_STATED, Capacity, Service, ServiceEntry
@@ -21,6 +21,7 @@ from services.partners.domain.truth import Truth, has_promised
 from services.partners.store import field_changes, open_hours, organizations, promises, search, services, workers
 from services.partners.store import places as taken
 from services.partners.store.areas import areas
+from services.partners.store.candidates import Candidates
 from services.partners.store.taxonomy import taxonomy
 from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters, worker_of
 
@@ -192,25 +193,36 @@ def search_services(
     wanted.check(taxonomy())
     if wanted.organization_id and not is_id(wanted.organization_id):
         return [], None, 0
-    own = wanted.organization_id == caller.organization_id
+    own, others_shelters = wanted.organization_id == caller.organization_id, sees_shelters(tx, caller)
     return search.find(
         tx,
-        wanted,
+        _apart_from_workers(tx, wanted),
         size,
         after,
-        sees_shelters=own or sees_shelters(tx, caller),
+        sees_shelters=own or others_shelters,
+        sees_others_shelters=others_shelters,
         sees_unlisted=bool(wanted.organization_id) and (own or sees_everything(caller)),
     )
 
 
-def match_services(tx: Transaction, caller: Caller, now: datetime, question: Question, *, limit: int = 0) -> list[tuple[Match, Service]]:
+def match_services(
+    tx: Transaction, caller: Caller, now: datetime, question: Question, candidates: Candidates, *, limit: int = 0
+) -> list[tuple[Match, Service]]:
     """Services for a need, each with its verdict and reasons, best first. Nothing is kept."""
     question.check(taxonomy())
     size = page_size(limit, default=20, most=100, path="limit")
-    narrowed = search.candidates(tx, question, sees_shelters=sees_shelters(tx, caller))
-    best = match(question, narrowed, now)[:size]
-    ids = [best_match.candidate.service_id for best_match in best]
-    return list(zip(best, search.in_order(services.fetch_many(tx, ids), ids), strict=True))
+    return candidates.match(tx, _apart_from_workers(tx, question), now, size, sees_shelters=sees_shelters(tx, caller))
+
+
+Asked = TypeVar("Asked", Question, Wanted)
+
+
+def _apart_from_workers(tx: Transaction, asked: Asked) -> Asked:
+    """Where these work is left out as well; who is none of ours is no error, and who asks does not learn it."""
+    if not asked.excluded_worker_ids:
+        return asked
+    theirs = tuple(workers.organizations_of(tx, asked.excluded_worker_ids))
+    return replace(asked, excluded_organization_ids=asked.excluded_organization_ids + theirs)
 
 
 def _held(tx: Transaction, caller: Caller, id: str) -> Service:

@@ -96,7 +96,7 @@ def question(message: pb.MatchServicesRequest) -> Question:
         gender=_GENDERS.member(message.gender, "gender"),
         dependants=message.dependants if message.HasField("dependants") else None,
         language=message.language,
-        excluded_organization_ids=tuple(message.excluded_organization_ids),
+        **_unsafe(message),
     )
 
 
@@ -113,7 +113,17 @@ def wanted(message: pb.SearchServicesRequest) -> Wanted:
         dependants=message.dependants if message.HasField("dependants") else None,
         has_room=message.has_room,
         organization_id=message.organization_id,
+        **_unsafe(message),
     )
+
+
+def _unsafe(message: pb.MatchServicesRequest | pb.SearchServicesRequest) -> dict[str, tuple[str, ...]]:
+    """Whom and where she named as unsafe."""
+    return {
+        "excluded_organization_ids": tuple(message.excluded_organization_ids),
+        "excluded_worker_ids": tuple(message.excluded_worker_ids),
+        "excluded_areas": tuple(message.excluded_areas),
+    }
 
 
 def changes(mask: FieldMask, entry: OrganizationEntry | ServiceEntry, *besides: str) -> dict[str, Any]:

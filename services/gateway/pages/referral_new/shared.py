@@ -1,5 +1,6 @@
 """What the pages of a new referral share: the draft as it is kept, where it goes on, and what is asked about services."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, redirect, request, url_for
@@ -51,9 +52,9 @@ def onward(draft: r.Referral, after: str = "") -> Response:
     return redirect(url_for(f"referral_new.{page}", identifier=draft.id), 303 if request.method == "POST" else 302)
 
 
-def matches(need_code: str, person: r.CoarsePerson, years: int | None = None, limit: int = 30) -> list[d.Match]:
+def matches(need_code: str, person: r.CoarsePerson, years: int | None = None, limit: int = 30, unsafe: Sequence[str] = ()) -> list[d.Match]:
     """Which services fit, with their reasons: asked with the coarse attributes of the person, never more. Her age is the middle of its band where the
-    years are not known."""
+    years are not known. Left out are services in departments that are not safe for her."""
     question = d.MatchServicesRequest(
         need_code=need_code,
         country=person.country or session.me().country,
@@ -61,6 +62,7 @@ def matches(need_code: str, person: r.CoarsePerson, years: int | None = None, li
         gender=d.Gender.ValueType(words.number("gender", words.snake(words.code("person_gender", person.gender_code)))),
         language=person.language,
         limit=limit,
+        excluded_areas=unsafe,
     )
     if person.HasField("dependants"):
         question.dependants = person.dependants

@@ -1,0 +1,189 @@
+"""All candidates of a need are judged: the order of thousands is exactly that of judging each by itself, and nothing in it is stale."""
+
+from __future__ import annotations
+
+import random
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chassis.tokens import SYSTEM
+from protos.partners.v1 import directory_pb2 as pb
+from services.partners.domain.matching import Candidate, Question, match
+from services.partners.domain.ranking import Ranking
+from services.partners.domain.service import Capacity, Eligibility, Gender, Intake
+from services.partners.wire import etag_of
+from tests.partners.scene import Scene
+
+NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
+CODES = ["HOU", "HOU.EMG", "HOU.SAFE", "HOU.TRANS", "MED", "MED.PRI", "MED.DENT", "LEG.INF", "PSS.CNS", "PSS"]
+PLACES = ["", "NI-CI", "NI-MN", "NI-LE", "NI-RI"]
+
+
+class Chance(random.Random):
+    """Directories and questions as they may be, from one seed."""
+
+    def time(self, days: float) -> datetime | None:
+        return self.choice([None, *(NOW - timedelta(days=self.random() * days) for _ in range(4))])
+
+    def candidate(self, id: str) -> Candidate:
+        return Candidate(
+            id,
+            self.choice("abc") + str(self.randrange(9)),
+            tuple(self.sample(CODES, self.randint(1, 4))),
+            self.choice(PLACES),
+            tuple(self.sample(["es", "es-NI", "en", "miq", "x-lsn"], self.randint(0, 3))),
+            Eligibility(
+                self.choice([None, 0, 12, 18]),
+                self.choice([None, 99, 60, 17]),
+                tuple(self.sample(list(Gender), self.randint(0, 5))),
+                self.choice([None, True, False]),
+                self.choice([None, 0, 1, 2, 5]),
+            ),
+            Capacity(
+                self.choice([None, *Intake]),
+                self.choice([None, 0, 1, 2, 3, 80]),
+                None,
+                self.choice(["", "beds", "places"]),
+                self.time(10),
+                self.choice([None, None, NOW]),
+            ),
+            self.time(250),
+            f"o{self.randrange(9)}",
+            self.choice(["NI", "NI", "CR"]),
+            self.random() < 0.2,
+        )
+
+    def question(self) -> Question:
+        return Question(
+            self.choice(CODES),
+            self.choice(["", "NI"]),
+            self.choice(PLACES),
+            self.choice([None, 3, 16, 24, 70]),
+            self.choice([None, *Gender]),
+            self.choice([None, 0, 1, 3, 50]),
+            self.choice(["", "es", "en-US", "x-lsn"]),
+            tuple(f"o{self.randrange(9)}" for _ in range(self.randint(0, 3))),
+            excluded_areas=tuple(self.sample(PLACES, self.randint(0, 2))),
+        )
+
+
+def one_by_one(question: Question, candidates: list[Candidate], now: datetime, *, sees_shelters: bool) -> list[str]:
+    """Each judged by itself, by the pure function."""
+
+    def may(one: Candidate) -> bool:
+        group = question.need_code.partition(".")[0]
+        meets = {question.need_code, group} & set(one.need_codes) or (
+            question.need_code == group and any(code.startswith(f"{group}.") for code in one.need_codes)
+        )
+        out = one.organization_id in question.excluded_organization_ids or (one.department and one.department in question.excluded_areas)
+        return bool(meets) and not out and (not question.country or one.country == question.country) and (sees_shelters or not one.shelter)
+
+    return [found.candidate.service_id for found in match(question, filter(may, candidates), now)]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_order_of_all_is_that_of_judging_each_by_itself_whatever_changes(seed: int) -> None:
+    chance, ranking, now = Chance(seed), Ranking(), NOW
+    directory = {f"s{number}": chance.candidate(f"s{number}") for number in range(chance.choice([1, 8, 60, 200]))}
+    ranking.put(directory.values(), now)
+    for _ in range(40):
+        for id in chance.sample(sorted(directory), min(len(directory), 3)):
+            if chance.random() < 0.2:
+                del directory[id]
+                ranking.drop([id, "never there"])
+            else:
+                directory[id] = chance.candidate(id)
+                ranking.put([directory[id]], now)
+        now += timedelta(hours=chance.choice([0, 1, 24, 24 * 40]))
+        ranking.advance(now)
+        question, sees_shelters, size = chance.question(), chance.random() < 0.5, chance.choice([1, 5, 100])
+        expected = one_by_one(question, list(directory.values()), now, sees_shelters=sees_shelters)
+        assert ranking.best(question, size, sees_shelters=sees_shelters) == expected[:size]
+    assert len(ranking) == len(directory)
+
+
+def test_a_figure_is_fresh_to_its_last_moment_and_old_after_it() -> None:
+    ranking, question = Ranking(), Question("MED.PRI")
+    stated = Chance(1).candidate("")
+    for id, said in (("a", NOW), ("b", NOW + timedelta(microseconds=1))):
+        room = Capacity(Intake.OPEN, 3, None, "places", said)
+        ranking.put([Candidate(id, id, ("MED.PRI",), "", ("es",), stated.eligibility, room, NOW)], NOW)
+    for later, order in ((timedelta(days=7), ["a", "b"]), (timedelta(days=7, microseconds=1), ["b", "a"])):
+        ranking.advance(NOW + later)
+        assert ranking.best(question, 9, sees_shelters=True) == order
+
+
+def asked(scene: Scene, need: str = "MED.PRI", **said: object) -> list[str]:
+    found = scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code=need, country="NI", **said))  # type: ignore[arg-type]
+    return [one.service.name for one in found.matches]
+
+
+def test_the_best_of_very_many_is_found_wherever_it_stands(scene: Scene) -> None:
+    for number in range(230):
+        scene.service(scene.coalition, f"Casa {number:03}", "MED.PRI", room=None)
+    scene.service(scene.coalition, "Última", "MED.PRI", eligibility=Eligibility(0, 99, tuple(Gender), True, 5))
+    assert asked(scene, limit=1, age=24, dependants=0) == ["Última"]
+    assert len(asked(scene, limit=100)) == 100
+
+
+def test_what_changes_counts_from_the_next_question_on(scene: Scene) -> None:
+    own = scene.organization("Propia")
+    made = scene.service(own, "Casa", "MED.PRI")
+    assert asked(scene) == ["Casa"]
+    scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=own.id, etag=etag_of(own)))
+    assert asked(scene) == []
+    with scene.database.transaction(SYSTEM) as tx:
+        tx.execute("UPDATE services SET listed = true, need_codes = '{MED.DENT}' WHERE id = %s", (made.id,))
+    assert (asked(scene), asked(scene, "MED.DENT")) == ([], ["Casa"])
+    with scene.database.transaction(SYSTEM) as tx:
+        tx.execute("DELETE FROM services WHERE id = %s", (made.id,))
+    assert asked(scene, "MED.DENT") == []
+
+
+def test_a_change_by_an_older_transaction_that_ends_later_is_not_missed(scene: Scene) -> None:
+    made = scene.service(scene.coalition, "Casa", "MED.PRI")
+    assert asked(scene) == ["Casa"]
+    with scene.database.transaction(SYSTEM) as older:
+        older.execute("SELECT pg_current_xact_id()")
+        with scene.database.transaction(SYSTEM) as tx:
+            tx.execute("UPDATE services SET need_codes = '{MED.DENT}' WHERE id = %s", (made.id,))
+        assert asked(scene, "MED.DENT") == ["Casa"]
+        older.execute("UPDATE services SET need_codes = '{MED.MAT}' WHERE id = %s", (made.id,))
+        assert asked(scene, "MED.DENT") == ["Casa"]  # not yet committed
+    assert (asked(scene, "MED.DENT"), asked(scene, "MED.MAT")) == ([], ["Casa"])
+
+
+def test_a_directory_that_was_put_back_beneath_the_process_is_read_anew(scene: Scene) -> None:
+    made = scene.service(scene.coalition, "Casa", "MED.PRI")
+    assert asked(scene) == ["Casa"]
+    with scene.owner.transaction(SYSTEM) as tx:
+        tx.execute("CREATE TEMP TABLE kept AS SELECT * FROM services")
+        tx.execute("TRUNCATE services, service_changes CASCADE")
+        tx.execute("UPDATE kept SET need_codes = '{MED.DENT}'")
+        tx.execute("INSERT INTO services SELECT * FROM kept WHERE id = %s", (made.id,))
+        tx.execute("UPDATE service_changes SET changed = '3'")
+        tx.execute("DROP TABLE kept")
+    assert (asked(scene), asked(scene, "MED.DENT")) == ([], ["Casa"])
+
+
+def test_many_who_ask_while_figures_change_get_nothing_that_is_not_so(scene: Scene) -> None:
+    made = [scene.service(scene.coalition, f"Casa {number}", "MED.PRI") for number in range(20)]
+    wrong: list[object] = []
+
+    def ask() -> None:
+        for _ in range(15):
+            found = scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="MED.PRI", limit=100)).matches
+            if len({one.service.id for one in found}) != 20 or [one.verdict for one in found] != sorted(one.verdict for one in found):
+                wrong.append(found)
+
+    asking = [threading.Thread(target=ask) for _ in range(4)]
+    for one in asking:
+        one.start()
+    for number in range(60):
+        with scene.database.transaction(SYSTEM) as tx:
+            tx.execute("UPDATE services SET available = %s, intake = 'OPEN' WHERE id = %s", (number % 3, made[number % 20].id))
+    for one in asking:
+        one.join()
+    assert wrong == []

@@ -1,0 +1,159 @@
+"""Two directories that differ only in what a caller may not see give that caller the same bytes; and pages, order and total are those of a plain count."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chassis.tokens import SYSTEM
+from protos.partners.v1 import directory_pb2 as pb
+from services.partners.domain.service import Intake
+from services.partners.store import search
+from tests.partners.scene import Scene
+from tests.partners.scene import Stubs as Caller
+
+WORDS = ["", "casa", "casa luna", "xochitl", "xochi", "xocitl", "com", "refujio", "zzz"]
+Question = dict[str, Any]
+QUESTIONS: list[Question] = [
+    *(Question(words=words, page_size=size) for words in WORDS for size in (2, 25)),
+    {"need_code": "HOU"},
+    {"department": "NI-CI", "has_room": True},
+    {"language": "es", "age": 20, "dependants": 1, "gender": pb.GENDER_FEMININE},
+]
+
+
+def answers(caller: Caller, coalition: str) -> list[bytes]:
+    """All that is said to these questions, page for page; the first rows of matches too."""
+    said = []
+    for question in QUESTIONS:
+        token = ""
+        while True:
+            page = caller.SearchServices(pb.SearchServicesRequest(**question, page_token=token))
+            said.append(page.SerializeToString(deterministic=True))
+            token = page.next_page_token
+            if not token:
+                break
+    for need in ("HOU.EMG", "HOU", "COM.CMY"):
+        matched = pb.MatchServicesRequest(need_code=need, country="NI", excluded_organization_ids=[coalition])
+        said.append(caller.MatchServices(matched).SerializeToString(deterministic=True))
+    return said
+
+
+def shelters(scene: Scene) -> None:
+    for number in range(6):
+        scene.service(
+            scene.coalition, f"Xochitl casa {number}", "HOU.SAFE", description="Com refujio luna", confidential=True, languages=("es",)
+        )
+
+
+def closed(scene: Scene) -> None:
+    for number in range(6):
+        scene.service(scene.coalition, f"Xochitl casa {number}", "COM.CMY", description="Com refujio luna", active=False, languages=("es",))
+
+
+def of_a_new_member(scene: Scene) -> None:
+    other = scene.organization("Xochitl com refujio", approved=False)
+    scene.service(other, "Xochitl casa", "HOU.EMG", description="Com refujio")
+
+
+@pytest.mark.parametrize("hidden", [shelters, closed, of_a_new_member])
+@pytest.mark.parametrize("few", [search.FEW, 4])
+def test_what_is_hidden_changes_no_byte_of_an_answer(
+    scene: Scene, hidden: Callable[[Scene], None], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "FEW", few)
+    new = scene.organization("Nueva", approved=False)
+    for number in range(5):
+        scene.service(
+            scene.organization(f"Otra {number}"), f"Casa xochitla {number}", "COM.CMY", description="Luna comida refugio", languages=("es",)
+        )
+    worker = scene.by(new)
+    before = answers(worker, scene.coalition.id)
+    hidden(scene)
+    with scene.owner.transaction(SYSTEM) as tx:
+        tx.execute("ANALYZE services")
+    assert answers(worker, scene.coalition.id) == before
+
+
+def everything(scene: Scene, wanted: Question) -> tuple[list[str], list[int]]:
+    """Page for page: the names, and the totals that were said."""
+    names, totals, token = list[str](), list[int](), ""
+    while True:
+        page = scene.coordinator.SearchServices(pb.SearchServicesRequest(**wanted, page_size=3, page_token=token))
+        names += [service.name for service in page.services]
+        totals.append(page.total_size)
+        token = page.next_page_token
+        if not token:
+            return names, totals
+
+
+@pytest.mark.parametrize("guess", [0, 10**6])
+@pytest.mark.parametrize("few", [1000, 6])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_pages_order_and_total_are_those_of_looking_at_each_service(
+    scene: Scene, seed: int, few: int, guess: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "FEW", few)
+    monkeypatch.setattr(search, "READ", 4)
+    monkeypatch.setattr(search, "_estimate", lambda *_: guess)
+    chance = random.Random(seed)
+    others = [scene.organization(f"Otra {number}") for number in range(4)]
+    made = [
+        scene.service(
+            chance.choice(others),
+            f"{chance.choice(['Luna', 'Sol', 'Mar'])} {number:02}",
+            chance.choice(["HOU.EMG", "HOU.TRANS", "MED.PRI"]),
+            department=chance.choice(["NI-CI", "NI-LE", ""]),
+            languages=tuple(chance.sample(["es", "en", "miq"], chance.randint(0, 2))),
+            room=chance.choice([None, 0, 3]),
+            intake=chance.choice(list(Intake)),
+        )
+        for number in range(25)
+    ]
+    for _ in range(25):
+        wanted = Question(
+            words=chance.choice(["", "luna", "sol", "zzz"]),
+            need_code=chance.choice(["", "HOU", "HOU.EMG"]),
+            department=chance.choice(["", "NI-CI"]),
+            language=chance.choice(["", "es"]),
+            has_room=chance.random() < 0.3,
+            excluded_organization_ids=[own.id for own in chance.sample(others, chance.randint(0, 2))],
+            excluded_areas=chance.sample(["NI-CI", "NI-LE", "NI-RI"], chance.randint(0, 1)),
+        )
+        expected = [
+            one
+            for one in sorted(made, key=lambda one: one.entry.name)
+            if wanted["words"] in ("", one.entry.name.partition(" ")[0].lower())
+            and any(code.startswith(wanted["need_code"]) for code in one.entry.need_codes)
+            and (not wanted["department"] or one.entry.department in ("NI-CI", ""))
+            and (not wanted["language"] or "es" in one.entry.languages)
+            and (not wanted["has_room"] or (one.capacity.intake is Intake.OPEN and bool(one.capacity.available)))
+            and one.organization_id not in wanted["excluded_organization_ids"]
+            and one.entry.department not in wanted["excluded_areas"]
+        ]
+        found, totals = everything(scene, wanted)
+        assert found == [one.entry.name for one in expected], wanted  # their words stand in the same place, so that they are ranked alike
+        assert set(totals) == {min(len(expected), few)}
+
+
+def test_whom_she_named_as_unsafe_is_left_out_of_search_and_match_without_a_word(scene: Scene) -> None:
+    unsafe, safe = scene.organization("Insegura"), scene.organization("Segura")
+    scene.service(unsafe, "Una", "MED.PRI", department="NI-CI")
+    scene.service(safe, "Otra", "MED.PRI", department="NI-LE")
+    scene.service(safe, "Todo el país", "MED.PRI", department="")
+    feared = scene.worker(unsafe).id
+    for said, left in (
+        ({"excluded_organization_ids": [unsafe.id, "0" * 32]}, {"Otra", "Todo el país"}),
+        ({"excluded_worker_ids": [feared, "f" * 32]}, {"Otra", "Todo el país"}),
+        ({"excluded_areas": ["NI-LE", "NI-RI"]}, {"Una", "Todo el país"}),
+        ({"excluded_worker_ids": [feared], "excluded_areas": ["NI-LE"]}, {"Todo el país"}),
+        ({"excluded_worker_ids": ["0" * 32], "excluded_areas": ["CR-G"]}, {"Una", "Otra", "Todo el país"}),
+    ):
+        request: dict[str, Any] = {"need_code": "MED.PRI", **said}
+        found = scene.coordinator.SearchServices(pb.SearchServicesRequest(**request))
+        assert ({one.name for one in found.services}, found.total_size) == (left, len(left))
+        matched = scene.coordinator.MatchServices(pb.MatchServicesRequest(country="NI", **request)).matches
+        assert {one.service.name for one in matched} == left

@@ -114,7 +114,10 @@ def rotate_token_keys() -> None:
     click.echo(f"tokens are signed by {newest}")
 
 
-SEALED = (Sealed("second_factors", "secret", ("worker_id",), "second_factors/{0}/secret"),)
+SEALED = (
+    Sealed("second_factors", "secret", ("worker_id",), "second_factors/{0}/secret"),
+    Sealed("applications", "sealed", ("organization_id",), "applications/{0}/contact"),
+)
 
 commands.add_to(main, NAME, config.load, KEYS, MIGRATIONS, SEALED)
 

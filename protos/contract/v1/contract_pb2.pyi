@@ -248,6 +248,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Her safe-contact plan does not let anybody call her. Respect it; she can call the line at any time."""
     REASON_CALLBACK_SETTLED: _Reason.ValueType  # 94
     """The call was made, given up, or is not safe any more. Agree on another if she wants one."""
+    REASON_EVIDENCE_MISSING: _Reason.ValueType  # 95
+    """What has to be seen before a member is approved was not, or its time is over; `about` names it. Record it."""
     REASON_OPENING_QUOTA: _Reason.ValueType  # 105
     """You looked at as many persons in this hour as work can need. Wait for Retry-After; those you looked at stay open to you. The auditor sees it."""
     REASON_NOTHING_TO_REVIEW: _Reason.ValueType  # 106
@@ -413,6 +415,8 @@ REASON_CALL_NOT_SAFE: Reason.ValueType  # 93
 """Her safe-contact plan does not let anybody call her. Respect it; she can call the line at any time."""
 REASON_CALLBACK_SETTLED: Reason.ValueType  # 94
 """The call was made, given up, or is not safe any more. Agree on another if she wants one."""
+REASON_EVIDENCE_MISSING: Reason.ValueType  # 95
+"""What has to be seen before a member is approved was not, or its time is over; `about` names it. Record it."""
 REASON_OPENING_QUOTA: Reason.ValueType  # 105
 """You looked at as many persons in this hour as work can need. Wait for Retry-After; those you looked at stay open to you. The auditor sees it."""
 REASON_NOTHING_TO_REVIEW: Reason.ValueType  # 106

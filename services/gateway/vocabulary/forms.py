@@ -111,6 +111,7 @@ TABLES: dict[str, dict[str, str]] = {
         ),
         "two_people_required": N_("El tipo, el país y el número público los decide la coordinación, entre dos personas."),
         "second_person_required": N_("Lo tiene que confirmar otra persona, no quien lo empezó."),
+        "evidence_missing": N_("Falta ver, o ya venció, algo de lo que se pide antes de aprobar: mire la lista y anótelo."),
         "override_after_withdrawal": N_(
             "Ella retiró su permiso para esta organización. Solo por un peligro nuevo, y tiene que enviarla otra persona."
         ),

@@ -13,6 +13,7 @@ from chassis.wire import PageTokens
 from protos.partners.v1 import accounts_pb2, directory_pb2, members_pb2
 from services.partners import usecases
 from services.partners.rpc import accounts, directory, members, tokens
+from services.partners.usecases.membership import OF_ALL, OF_AN_ADDRESS
 from services.partners.usecases.second_factors import OF_A_CODE
 
 
@@ -20,6 +21,7 @@ def servicers(database: Database, issuer: Issuer, verifier: Verifier, keyring: K
     """The services of protos/partners/v1. `mail` seals what the notifications service is to bring to one mailbox."""
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     guesses = Guesses(database, keyring, "password", usecases.OF_AN_ACCOUNT, usecases.OF_AN_ADDRESS)
+    applied = Guesses(database, keyring, "application", OF_ALL, OF_AN_ADDRESS)
     codes = Guesses(database, keyring, "code", OF_A_CODE, OF_A_CODE)
 
     def check_standing(tx: Transaction, caller: Caller) -> None:
@@ -37,7 +39,7 @@ def servicers(database: Database, issuer: Issuer, verifier: Verifier, keyring: K
             check_standing=check_standing,
         )
         for descriptor, implementation in (
-            (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(pages)),
+            (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(keyring, pages, applied)),
             (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages)),
             (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(keyring, guesses, codes)),
             (members_pb2.DESCRIPTOR.services_by_name["Tokens"], tokens.Tokens(issuer, keyring, guesses, codes)),

@@ -7,6 +7,16 @@ from services.partners.usecases.accounts import change_password, end_sessions, l
 from services.partners.usecases.api_keys import confirm_api_key, create_api_key, list_api_keys, revoke_api_key, transfer_api_key
 from services.partners.usecases.housekeeping import sweep
 from services.partners.usecases.invitations import accept_invitation, create_invitation, list_invitations, revoke_invitation
+from services.partners.usecases.membership import (
+    ANSWERED_WITHIN,
+    admit_organization,
+    application_of,
+    apply_for_membership,
+    leave_organization,
+    record_evidence,
+    reject_application,
+    watch_membership,
+)
 from services.partners.usecases.organizations import (
     approve_organization,
     confirm_change,
@@ -48,10 +58,14 @@ from services.partners.usecases.standing import check_standing
 from services.partners.usecases.workers import create_worker, list_workers, suspend_worker
 
 __all__ = [
+    "ANSWERED_WITHIN",
     "OF_AN_ACCOUNT",
     "OF_AN_ADDRESS",
     "Proven",
     "accept_invitation",
+    "admit_organization",
+    "application_of",
+    "apply_for_membership",
     "approve_organization",
     "batch_get",
     "change_password",
@@ -73,6 +87,7 @@ __all__ = [
     "get_organization",
     "get_service",
     "has_manager",
+    "leave_organization",
     "leave_places",
     "list_api_keys",
     "list_hotlines",
@@ -83,7 +98,9 @@ __all__ = [
     "list_workers",
     "match_services",
     "propose_change",
+    "record_evidence",
     "reinstate_organization",
+    "reject_application",
     "revoke_api_key",
     "revoke_invitation",
     "search_services",
@@ -96,4 +113,5 @@ __all__ = [
     "transfer_api_key",
     "update_organization",
     "update_service",
+    "watch_membership",
 ]

@@ -161,6 +161,8 @@ TABLES: dict[str, dict[str, str]] = {
         "anomaly_noted": N_("Algo fuera de lo común"),
         "message_undeliverable": N_("Un aviso no llegó"),
         "webhook_disabled": N_("Un sistema se apagó"),
+        "agreement_ending": N_("Un convenio termina pronto"),
+        "agreement_expired": N_("Un convenio terminó"),
         "manager_invited": N_("La coordinación invitó a la dirección"),
         "worker_invited": N_("Se invitó a alguien"),
         "account_opened": N_("Se abrió una cuenta"),

@@ -388,6 +388,15 @@ def test_after_a_pause_the_nearest_warning_is_given_and_what_is_over_ends(scene:
     assert days_told(scene, soon.id) == [20, 6]
 
 
+def test_agreements_that_end_soon_are_listed_for_those_who_steer_or_check(scene: Scene) -> None:
+    for name, until in (("Pronto", date(2026, 4, 1)), ("Tarde", date(2027, 4, 1))):
+        one = scene.organization(name, approved=False)
+        scene.approve(one.id, until=until)
+    asked = pb.ListOrganizationsRequest(agreement_expire_before_date="2026-05-01")
+    assert [one.name for one in scene.coordinator.ListOrganizations(asked).organizations] == ["Pronto"]
+    assert not scene.by(scene.organization("Otra"), Role.MANAGER).ListOrganizations(asked).organizations
+
+
 def test_a_newer_agreement_keeps_a_member_and_after_the_end_two_people_approve_again(scene: Scene) -> None:
     one = scene.organization("Nueva", approved=False)
     approved = scene.approve(one.id, until=date(2026, 4, 1))

@@ -1236,6 +1236,7 @@ class ListOrganizationsRequest(_message.Message):
     COUNTRY_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    AGREEMENT_EXPIRE_BEFORE_DATE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """default 50, at most 200"""
     page_token: _builtins.str
@@ -1245,6 +1246,8 @@ class ListOrganizationsRequest(_message.Message):
     """Only of this kind."""
     status: Global___OrganizationStatus.ValueType
     """Only in this state."""
+    agreement_expire_before_date: _builtins.str
+    """Only approved members whose agreement ends before this day; for coordinator and auditor, nothing is found for others."""
     def __init__(
         self,
         *,
@@ -1253,10 +1256,11 @@ class ListOrganizationsRequest(_message.Message):
         country: _builtins.str = ...,
         type: Global___OrganizationType.ValueType = ...,
         status: Global___OrganizationStatus.ValueType = ...,
+        agreement_expire_before_date: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["country", b"country", "page_size", b"page_size", "page_token", b"page_token", "status", b"status", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_expire_before_date", b"agreement_expire_before_date", "country", b"country", "page_size", b"page_size", "page_token", b"page_token", "status", b"status", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

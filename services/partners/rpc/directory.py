@@ -53,6 +53,7 @@ class Directory:
             country=request.country,
             type=wire.TYPES.member(request.type, "type"),
             status=wire.STATUSES.member(request.status, "status"),
+            agreement_before=wire.day("agreement_expire_before_date", request.agreement_expire_before_date),
         )
         return pb.ListOrganizationsResponse(
             organizations=[self._said(one, call) for one in organizations], next_page_token=self._pages.token(request, more)

@@ -95,12 +95,14 @@ def listed(
     type: OrganizationType | None,
     status: OrganizationStatus | None,
     all_for: str | None,
+    agreement_before: date | None = None,
 ) -> tuple[list[Organization], Position | None]:
     """A page by name, and where the next page goes on. Members that are not active are for those who may see all (`all_for` None) or their own."""
     rows = tx.execute(
         "SELECT * FROM organizations WHERE (%(after)s::text[] IS NULL OR (name_key, id) > ((%(after)s::text[])[1], (%(after)s::text[])[2]))"
         " AND (%(country)s = '' OR country = %(country)s) AND (%(type)s::text IS NULL OR type = %(type)s)"
         " AND (%(status)s::text IS NULL OR status = %(status)s)"
+        " AND (%(agreement_before)s::date IS NULL OR (status = 'APPROVED' AND agreement_expire_date < %(agreement_before)s))"
         " AND (%(all_for)s::text IS NULL OR status = ANY(%(active)s) OR id = %(all_for)s) ORDER BY name_key, id LIMIT %(limit)s",
         {
             "after": after,
@@ -108,6 +110,7 @@ def listed(
             "type": type,
             "status": status,
             "all_for": all_for,
+            "agreement_before": agreement_before,
             "active": [str(word) for word in ACTIVE],
             "limit": size + 1,
         },

@@ -1,7 +1,7 @@
 """What one may ask of organisations."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from chassis.db import Transaction
@@ -44,10 +44,15 @@ def list_organizations(
     country: str = "",
     type: OrganizationType | None = None,
     status: OrganizationStatus | None = None,
+    agreement_before: date | None = None,
 ) -> tuple[list[Organization], Position | None]:
-    """A page by name, and where the next page goes on. Only coordinator and auditor see members that are not active."""
+    """A page by name, and where the next page goes on. Only coordinator and auditor see members that are not active, and when agreements end."""
+    if agreement_before and not sees_everything(caller):
+        return [], None
     all_for = None if sees_everything(caller) else caller.organization_id
-    return organizations.listed(tx, size, after, country=country, type=type, status=status, all_for=all_for)
+    return organizations.listed(
+        tx, size, after, country=country, type=type, status=status, all_for=all_for, agreement_before=agreement_before
+    )
 
 
 def list_hotlines(tx: Transaction) -> list[Organization]:

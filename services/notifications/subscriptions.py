@@ -35,11 +35,11 @@ def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
 
 
 def partners(clock: Clock, *, by_email: bool) -> Handler:
-    """Remembers who is in good standing, and tells of invitations; what members offer does not matter here."""
+    """Remembers who is in good standing, and tells of invitations and of agreements that end; what members offer does not matter here."""
 
     def handle(tx: Transaction, fact: Fact) -> None:
         if wire.verb_of(fact, "organization"):
-            hear.organization(tx, fact)
+            hear.organization(tx, fact, clock.now(), by_email=by_email)
         elif wire.verb_of(fact, "worker"):
             hear.worker(tx, fact)
         elif wire.verb_of(fact, "api_key"):

@@ -82,8 +82,8 @@ def urgency_name(said: referrals_facts_pb2.EnquiryFact) -> str:
 
 
 def organization_of(fact: Fact, name: str) -> str:
-    """Whose a contact, a call that is owed, a receipt, an erasure or an anomaly is; empty where the fact does not say it."""
-    body: Any = getattr(referrals_facts_pb2, f"{name.capitalize()}Fact")
+    """Whose a contact, a call that is owed, a receipt, an erasure or an anomaly is, or which organisation; empty where the fact does not say it."""
+    body: Any = getattr(partners_pb2 if name == "organization" else referrals_facts_pb2, f"{name.capitalize()}Fact")
     return getattr(body.FromString(fact.payload), "organization_id", "")
 
 

@@ -132,6 +132,7 @@ def rotate_token_keys() -> None:
 SEALED = (
     Sealed("second_factors", "secret", ("worker_id",), "second_factors/{0}/secret"),
     Sealed("locations", "secret", ("id",), "locations/{0}/secret"),
+    Sealed("applications", "sealed", ("organization_id",), "applications/{0}/contact"),
 )
 
 commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS, SEALED)

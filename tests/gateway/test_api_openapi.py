@@ -198,6 +198,7 @@ def test_what_a_webhook_is_told_is_documented_to_the_last_field() -> None:
             fact("enlace.referral.sent.v1"), referral_facts_pb2.ReferralFact(referral_id=ID), "https://enlace.example"
         ),
         "account_opened": wire.subject_body(fact("enlace.invitation.accepted.v1"), "invitation"),
+        "agreement_ending": wire.subject_body(fact("enlace.organization.agreement_ending.v1"), "organization"),
         "receipt_proposed": wire.subject_body(fact("enlace.receipt.proposed.v1"), "receipt"),
         "webhook_test": wire.test_body(hook, datetime.now(UTC)),
         "webhook_disabled": wire.disabled_body(ID, datetime.now(UTC)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -18,10 +19,17 @@ LINK = re.compile(r"/invitation\?lang=\w+#[\w-]{43}")
 
 
 def registered(stack: LocalStack) -> tuple[str, str]:
-    """Name and page of a new member, by the one coordinator."""
+    """Name and page of a new member, by the one coordinator, who has seen what is to be seen and is the first to approve it."""
+    coordinator = stack.worker("coordinacion@coalicion").directory
     name = f"Casa {new_id()[:8]}"
     entry = d.Organization(name=name, type=d.ORGANIZATION_TYPE_SHELTER, country="NI", department="NI-CI")
-    made = stack.worker("coordinacion@coalicion").directory.CreateOrganization(d.CreateOrganizationRequest(organization=entry))
+    made = coordinator.CreateOrganization(d.CreateOrganizationRequest(organization=entry))
+    today = datetime.now(UTC).date()
+    for kind in d.EvidenceKind.values()[1:]:
+        until = str(today + timedelta(days=365)) if kind == d.EVIDENCE_KIND_AGREEMENT else ""
+        seen = d.Evidence(kind=kind, reference="EXP-1", seen_date=str(today), expire_date=until)
+        made = coordinator.RecordEvidence(d.RecordEvidenceRequest(id=made.id, etag=made.etag, evidence=seen, request_id=new_id()))
+    coordinator.ApproveOrganization(d.ApproveOrganizationRequest(id=made.id, etag=made.etag, request_id=new_id()))
     return name, f"/directory/organizations/{made.id}"
 
 

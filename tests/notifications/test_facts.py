@@ -241,6 +241,17 @@ def test_of_an_emergency_access_the_desk_whose_the_file_is_hears_and_the_coordin
     assert [(row["audience"], row["organization_id"]) for row in rows] == [("coordination", ""), ("desk", RECEIVER)]
 
 
+@pytest.mark.parametrize(("verb", "status"), [("agreement_ending", "APPROVED"), ("agreement_expired", "PROBATION")])
+def test_that_an_agreement_ends_its_organisation_hears_and_the_coordination(world: World, verb: str, status: str) -> None:
+    own = new_id()
+    said = partners_pb2.OrganizationFact(organization_id=own, status_code=status, days=7).SerializeToString()
+    ends = Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now())
+    world.say(ends, ends, topic=PARTNERS, voice="partners")
+    until(lambda: world.kinds(own) == [verb])
+    assert [message.kind for message in world.service.as_(OTHER, "COORDINATOR").ListMessages().messages] == [verb]
+    assert world.kinds(SENDER) == []
+
+
 def test_of_other_receipts_nobody_is_told(world: World) -> None:
     facts = [receipt(world.service, new_id(), 1, verb) for verb in ("given", "a_verb_of_tomorrow")]
     facts.append(receipt(world.service, new_id(), 1, "proposed", organization_id=""))  # of a teller that does not say whose it is

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
 from chassis.wire import PageTokens
 from protos.partners.v1 import accounts_pb2_grpc, directory_pb2_grpc, locations_pb2_grpc, members_pb2_grpc
+from protos.partners.v1 import directory_pb2 as pb
 from services.partners import usecases
+from services.partners.domain.evidence import Evidence, EvidenceKind
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationType
 from services.partners.domain.service import Capacity, Eligibility, Intake, Service, ServiceEntry
 from services.partners.domain.worker import Role, Worker, WorkerEntry
@@ -148,6 +150,27 @@ class Scene:
         with self.database.transaction(SYSTEM) as tx:
             made = usecases.create_organization(tx, SYSTEM, self.clock.now(), said)
             return usecases.approve_organization(tx, SYSTEM, self.clock.now(), made.id, etag_of(made)) if approved else made
+
+    def vet(self, organization_id: str, *, until: date = date(2027, 3, 14)) -> Organization:
+        """All that has to be seen before it can be approved was seen; its agreement holds until then."""
+        with self.database.transaction(SYSTEM) as tx:
+            for kind in EvidenceKind:
+                seen = Evidence(
+                    kind, "EXP-1", self.clock.now().date(), until if kind is EvidenceKind.AGREEMENT else None, "", self.clock.now()
+                )
+                etag = etag_of(usecases.get_organization(tx, SYSTEM, organization_id))
+                vetted = usecases.record_evidence(tx, SYSTEM, self.clock.now(), organization_id, etag, seen)
+        return vetted
+
+    def approve(self, organization_id: str, *, until: date = date(2027, 3, 14)) -> pb.Organization:
+        """Vetted, and approved by two people."""
+        etag = etag_of(self.vet(organization_id, until=until))
+        for _ in range(2):
+            approved = self.by(self.coalition, Role.COORDINATOR).ApproveOrganization(
+                pb.ApproveOrganizationRequest(id=organization_id, etag=etag)
+            )
+            etag = approved.etag
+        return approved  # type: ignore[no-any-return]
 
     def service(
         self,

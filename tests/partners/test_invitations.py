@@ -122,7 +122,7 @@ def test_who_registered_a_member_invites_nobody_to_it_before_another_has_approve
         scene.coordinator.CreateInvitation(invitation(organization_id=made.id))
     other = scene.by(scene.coalition, Role.COORDINATOR)
     other.CreateInvitation(invitation(organization_id=made.id))
-    other.ApproveOrganization(directory_pb2.ApproveOrganizationRequest(id=made.id, etag=made.etag))
+    scene.approve(made.id)
     scene.coordinator.CreateInvitation(invitation(organization_id=made.id))
 
 

@@ -94,14 +94,14 @@ def test_the_same_request_id_registers_once(scene: Scene) -> None:
 
 def test_the_life_of_a_member_is_told_without_a_gap(scene: Scene) -> None:
     made = create(scene)
-    step = another(scene).ApproveOrganization(pb.ApproveOrganizationRequest(id=made.id, etag=made.etag))
+    step = scene.approve(made.id)
     step = scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=made.id, etag=step.etag))
     assert step.status == pb.ORGANIZATION_STATUS_SUSPENDED
     step = scene.coordinator.ReinstateOrganization(pb.ReinstateOrganizationRequest(id=made.id, etag=step.etag))
     assert step.status == pb.ORGANIZATION_STATUS_APPROVED
-    words = ["registered", "approved", "suspended", "reinstated"]
+    words = ["registered", *["evidence_recorded"] * 4, "approval_proposed", "approved", "suspended", "reinstated"]
     assert scene.facts(made.id) == [(n, f"enlace.organization.{word}.v1") for n, word in enumerate(words, 1)]
-    row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 3", made.id)[0]
+    row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 8", made.id)[0]
     fact = facts_pb2.OrganizationFact.FromString(row["payload"])
     assert (fact.status_code, fact.organization_type_code, fact.country_code) == ("SUSPENDED", "NGO", "NI")
 
@@ -114,7 +114,7 @@ def test_a_step_that_the_state_does_not_allow_is_refused(scene: Scene) -> None:
     ):
         with refused("FAILED_PRECONDITION", "illegal_transition"):
             rpc(request(id=made.id, etag=made.etag))
-    approved = another(scene).ApproveOrganization(pb.ApproveOrganizationRequest(id=made.id, etag=made.etag))
+    approved = scene.approve(made.id)
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         another(scene).ApproveOrganization(pb.ApproveOrganizationRequest(id=made.id, etag=approved.etag))
 
@@ -242,9 +242,9 @@ def test_a_suspension_ends_access_at_once_also_for_tokens_that_still_live(scene:
 
 def test_what_is_done_to_a_member_is_on_the_trail(scene: Scene) -> None:
     made = create(scene)
-    another(scene).ApproveOrganization(pb.ApproveOrganizationRequest(id=made.id, etag=made.etag))
+    scene.approve(made.id)
     trail = scene.rows("SELECT action, allowed FROM audit WHERE object_id = %s ORDER BY sequence", made.id)
-    assert [(row["action"], row["allowed"]) for row in trail] == [("organization_create", True), ("organization_approve", True)]
+    assert [(row["action"], row["allowed"]) for row in trail] == [("organization_create", True), *[("organization_approve", True)] * 2]
 
 
 def test_anyone_may_ask_for_the_lines_one_a_country(scene: Scene) -> None:

@@ -207,7 +207,7 @@ def test_to_a_member_on_probation_there_are_no_shelters_not_even_in_the_count(sc
     # Nor are its own shelters offered to others before it is approved; it sees them itself.
     assert sorted(names(scene, words="casa")) == ["Casa abierta", "Casa segura"]
     assert [s.id for s in worker.SearchServices(pb.SearchServicesRequest(organization_id=new.id)).services] == [own.id]
-    scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=new.id, etag=etag_of(new)))
+    scene.approve(new.id)
     assert worker.SearchServices(pb.SearchServicesRequest(words="casa")).total_size == 3
 
 

@@ -262,5 +262,5 @@ def test_a_member_on_probation_sees_no_shelter_but_its_own(scene: Scene) -> None
         worker.GetService(pb.GetServiceRequest(id=hidden.id))
     found = worker.BatchGet(pb.BatchGetRequest(service_ids=[hidden.id, open_to_all.id, own.id])).services
     assert {service.name for service in found} == {"Consulta", "Albergue propio"}
-    scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=new.id, etag=etag_of(new)))
+    scene.approve(new.id)
     assert worker.GetService(pb.GetServiceRequest(id=hidden.id)).name == "Casa"

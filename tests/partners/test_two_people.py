@@ -133,10 +133,13 @@ def test_what_is_proposed_is_seen_by_those_who_steer_or_check(scene: Scene) -> N
         assert seen.registered_by_worker_id == ""
 
 
-def test_who_registers_a_member_does_not_approve_it(scene: Scene) -> None:
+def test_who_registers_a_member_does_not_approve_it_alone(scene: Scene) -> None:
     entry = pb.Organization(name="Fundación Nueva", type=pb.ORGANIZATION_TYPE_HOTLINE, country="EC", hotline_number="199")
     made = scene.coordinator.CreateOrganization(pb.CreateOrganizationRequest(organization=entry))
-    request = pb.ApproveOrganizationRequest(id=made.id, etag=made.etag)
+    request = pb.ApproveOrganizationRequest(id=made.id, etag=etag_of(scene.vet(made.id)))
+    proposed = scene.coordinator.ApproveOrganization(request)
+    assert proposed.status == pb.ORGANIZATION_STATUS_PROBATION
+    request.etag = proposed.etag
     with refused("FAILED_PRECONDITION", "second_person_required"):
         scene.coordinator.ApproveOrganization(request)
     assert numbers(scene) == [], "one person alone puts no number on the public page"

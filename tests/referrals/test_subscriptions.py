@@ -15,6 +15,7 @@ from services.referrals import subscriptions
 from services.referrals.store import members
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
+from tests.referrals.test_referrals_rpc import shown
 
 OUT = ("PERMISSION_DENIED", "organization_not_active")
 ASK = pb.CountReferralsRequest()
@@ -62,6 +63,14 @@ def test_a_member_that_is_not_in_good_standing_is_refused_however_fresh_its_toke
     assert story.shelter.CountReferrals(ASK).total >= 0
     hear.organization("ngo", "APPROVED")
     assert story.ngo.CountReferrals(ASK).total >= 0
+
+
+@pytest.mark.parametrize("status", ["APPLIED", "REJECTED"])
+def test_who_only_applied_is_as_unknown_as_nobody(status: str, story: Story, hear: Hearing, service: Service) -> None:
+    said = facts_pb2.OrganizationFact(organization_id="f" * 32, organization_type_code="NGO", status_code=status, country_code="NI")
+    hear.fact("enlace.organization.applied.v1", said.SerializeToString())
+    with service.database.transaction(SYSTEM) as tx:
+        assert members.organization(tx, "f" * 32) == ("", "")
 
 
 def test_a_member_on_probation_works_and_may_send_five(story: Story, hear: Hearing) -> None:
@@ -159,3 +168,23 @@ def test_a_kind_of_fact_that_is_newer_than_this_service_is_held(type_: str, hear
 def test_a_body_that_can_not_be_read_is_refused(hear: Hearing) -> None:
     with pytest.raises(DecodeError):
         hear.fact("enlace.organization.changed.v1", b"\xff\xff\xff")
+
+
+@pytest.mark.parametrize(("side", "status"), [("shelter", "SUSPENDED"), ("ngo", "SUSPENDED"), ("shelter", "LEFT"), ("ngo", "LEFT")])
+def test_what_is_live_with_a_member_that_is_out_can_not_wait(side: str, status: str, story: Story, hear: Hearing) -> None:
+    calm, accepted = story.sent(urgency=pb.URGENCY_NORMAL), story.accepted(urgency=pb.URGENCY_NORMAL)
+    draft, over = story.draft(urgency=pb.URGENCY_NORMAL), story.sent(urgency=pb.URGENCY_NORMAL)
+    withdrawal = pb.WithdrawReferralRequest(
+        id=over.id, etag=over.etag, reason_code=pb.WITHDRAW_REASON_NEEDS_MET_ELSEWHERE, request_id=story.request_id()
+    )
+    story.ngo.WithdrawReferral(withdrawal)
+    mine = {calm.id, accepted.id, draft.id, over.id}
+    assert not mine & shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True).keys()
+    hear.organization(side, status)
+    pressing = shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True)
+    assert mine & pressing.keys() == {calm.id, accepted.id}
+    assert "reroute" in pressing[calm.id].allowed_verbs, "the coordination asks another service"
+    other = {"shelter": story.ngo, "ngo": story.shelter}[side]
+    assert mine & shown(other, box=pb.BOX_MINE, pressing=True).keys() == {calm.id, accepted.id}, "the side that is there sees it, too"
+    hear.organization(side, "APPROVED")
+    assert not mine & shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True).keys()

@@ -248,6 +248,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Her safe-contact plan does not let anybody call her. Respect it; she can call the line at any time."""
     REASON_CALLBACK_SETTLED: _Reason.ValueType  # 94
     """The call was made, given up, or is not safe any more. Agree on another if she wants one."""
+    REASON_EVIDENCE_MISSING: _Reason.ValueType  # 95
+    """What has to be seen before a member is approved was not, or its time is over; `about` names it. Record it."""
     REASON_TOO_MANY_PASSKEYS: _Reason.ValueType  # 100
     """Ten passkeys are the limit of an account. End one that you no longer have."""
     REASON_PASSKEYS_UNAVAILABLE: _Reason.ValueType  # 101
@@ -421,6 +423,8 @@ REASON_CALL_NOT_SAFE: Reason.ValueType  # 93
 """Her safe-contact plan does not let anybody call her. Respect it; she can call the line at any time."""
 REASON_CALLBACK_SETTLED: Reason.ValueType  # 94
 """The call was made, given up, or is not safe any more. Agree on another if she wants one."""
+REASON_EVIDENCE_MISSING: Reason.ValueType  # 95
+"""What has to be seen before a member is approved was not, or its time is over; `about` names it. Record it."""
 REASON_TOO_MANY_PASSKEYS: Reason.ValueType  # 100
 """Ten passkeys are the limit of an account. End one that you no longer have."""
 REASON_PASSKEYS_UNAVAILABLE: Reason.ValueType  # 101

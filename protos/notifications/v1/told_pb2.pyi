@@ -114,6 +114,10 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """Nobody was found for your enquiry."""
     TOLD_KIND_ENQUIRY_CANCELLED: _ToldKind.ValueType  # 38
     """Your enquiry ended, for no offer was taken in time."""
+    TOLD_KIND_AGREEMENT_ENDING: _ToldKind.ValueType  # 42
+    """The agreement of your organisation ends soon: have the coordination record a newer one."""
+    TOLD_KIND_AGREEMENT_EXPIRED: _ToldKind.ValueType  # 43
+    """The agreement of your organisation has ended: it is on probation."""
     TOLD_KIND_CONTACT_WAITING: _ToldKind.ValueType  # 44
     """A contact of your line waits to be seen to."""
     TOLD_KIND_CONTACT_ESCALATED: _ToldKind.ValueType  # 45
@@ -227,6 +231,10 @@ TOLD_KIND_ENQUIRY_EXHAUSTED: ToldKind.ValueType  # 37
 """Nobody was found for your enquiry."""
 TOLD_KIND_ENQUIRY_CANCELLED: ToldKind.ValueType  # 38
 """Your enquiry ended, for no offer was taken in time."""
+TOLD_KIND_AGREEMENT_ENDING: ToldKind.ValueType  # 42
+"""The agreement of your organisation ends soon: have the coordination record a newer one."""
+TOLD_KIND_AGREEMENT_EXPIRED: ToldKind.ValueType  # 43
+"""The agreement of your organisation has ended: it is on probation."""
 TOLD_KIND_CONTACT_WAITING: ToldKind.ValueType  # 44
 """A contact of your line waits to be seen to."""
 TOLD_KIND_CONTACT_ESCALATED: ToldKind.ValueType  # 45
@@ -340,6 +348,28 @@ class InvitationTold(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InvitationTold: _TypeAlias = InvitationTold  # noqa: Y015
+
+@_typing.final
+class OrganizationTold(_message.Message):
+    """Of your organisation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    """Which."""
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrganizationTold: _TypeAlias = OrganizationTold  # noqa: Y015
 
 @_typing.final
 class ContactTold(_message.Message):

@@ -111,6 +111,10 @@ class _OrganizationStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Or
     ORGANIZATION_STATUS_APPROVED: _OrganizationStatus.ValueType  # 2
     ORGANIZATION_STATUS_SUSPENDED: _OrganizationStatus.ValueType  # 3
     ORGANIZATION_STATUS_LEFT: _OrganizationStatus.ValueType  # 4
+    ORGANIZATION_STATUS_APPLIED: _OrganizationStatus.ValueType  # 5
+    """for coordinator and auditor only"""
+    ORGANIZATION_STATUS_REJECTED: _OrganizationStatus.ValueType  # 6
+    """the same; its application was turned away, or had no answer"""
 
 class OrganizationStatus(_OrganizationStatus, metaclass=_OrganizationStatusEnumTypeWrapper):
     """The life of a member."""
@@ -120,7 +124,79 @@ ORGANIZATION_STATUS_PROBATION: OrganizationStatus.ValueType  # 1
 ORGANIZATION_STATUS_APPROVED: OrganizationStatus.ValueType  # 2
 ORGANIZATION_STATUS_SUSPENDED: OrganizationStatus.ValueType  # 3
 ORGANIZATION_STATUS_LEFT: OrganizationStatus.ValueType  # 4
+ORGANIZATION_STATUS_APPLIED: OrganizationStatus.ValueType  # 5
+"""for coordinator and auditor only"""
+ORGANIZATION_STATUS_REJECTED: OrganizationStatus.ValueType  # 6
+"""the same; its application was turned away, or had no answer"""
 Global___OrganizationStatus: _TypeAlias = OrganizationStatus  # noqa: Y015
+
+class _EvidenceKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EvidenceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EvidenceKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EVIDENCE_KIND_UNSPECIFIED: _EvidenceKind.ValueType  # 0
+    EVIDENCE_KIND_REGISTRATION: _EvidenceKind.ValueType  # 1
+    """that it is registered as what it says it is"""
+    EVIDENCE_KIND_REFERENCES: _EvidenceKind.ValueType  # 2
+    """what others say of it"""
+    EVIDENCE_KIND_SAFEGUARDING_POLICY: _EvidenceKind.ValueType  # 3
+    """its rules to keep children and others from harm"""
+    EVIDENCE_KIND_AGREEMENT: _EvidenceKind.ValueType  # 4
+    """the signed agreement with the network; it has an end"""
+
+class EvidenceKind(_EvidenceKind, metaclass=_EvidenceKindEnumTypeWrapper):
+    """What somebody of the coordination has to have seen before a member is approved."""
+
+EVIDENCE_KIND_UNSPECIFIED: EvidenceKind.ValueType  # 0
+EVIDENCE_KIND_REGISTRATION: EvidenceKind.ValueType  # 1
+"""that it is registered as what it says it is"""
+EVIDENCE_KIND_REFERENCES: EvidenceKind.ValueType  # 2
+"""what others say of it"""
+EVIDENCE_KIND_SAFEGUARDING_POLICY: EvidenceKind.ValueType  # 3
+"""its rules to keep children and others from harm"""
+EVIDENCE_KIND_AGREEMENT: EvidenceKind.ValueType  # 4
+"""the signed agreement with the network; it has an end"""
+Global___EvidenceKind: _TypeAlias = EvidenceKind  # noqa: Y015
+
+class _RejectionReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RejectionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RejectionReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REJECTION_REASON_UNSPECIFIED: _RejectionReason.ValueType  # 0
+    REJECTION_REASON_NOT_RELATED: _RejectionReason.ValueType  # 1
+    """its work is not that of the network"""
+    REJECTION_REASON_NOT_VERIFIED: _RejectionReason.ValueType  # 2
+    """who it is could not be verified"""
+    REJECTION_REASON_DUPLICATE: _RejectionReason.ValueType  # 3
+    """it is a member, or applied before"""
+    REJECTION_REASON_SAFETY: _RejectionReason.ValueType  # 4
+    """there are concerns for people's safety"""
+    REJECTION_REASON_WITHDRAWN: _RejectionReason.ValueType  # 5
+    """it does not want any more"""
+    REJECTION_REASON_UNANSWERED: _RejectionReason.ValueType  # 6
+    """nobody answered in 90 days; said by the system"""
+
+class RejectionReason(_RejectionReason, metaclass=_RejectionReasonEnumTypeWrapper):
+    """Why an application was turned away."""
+
+REJECTION_REASON_UNSPECIFIED: RejectionReason.ValueType  # 0
+REJECTION_REASON_NOT_RELATED: RejectionReason.ValueType  # 1
+"""its work is not that of the network"""
+REJECTION_REASON_NOT_VERIFIED: RejectionReason.ValueType  # 2
+"""who it is could not be verified"""
+REJECTION_REASON_DUPLICATE: RejectionReason.ValueType  # 3
+"""it is a member, or applied before"""
+REJECTION_REASON_SAFETY: RejectionReason.ValueType  # 4
+"""there are concerns for people's safety"""
+REJECTION_REASON_WITHDRAWN: RejectionReason.ValueType  # 5
+"""it does not want any more"""
+REJECTION_REASON_UNANSWERED: RejectionReason.ValueType  # 6
+"""nobody answered in 90 days; said by the system"""
+Global___RejectionReason: _TypeAlias = RejectionReason  # noqa: Y015
 
 class _Frequency:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -306,6 +382,12 @@ class Organization(_message.Message):
     REGISTERED_BY_WORKER_ID_FIELD_NUMBER: _builtins.int
     PROPOSAL_FIELD_NUMBER: _builtins.int
     HAS_MANAGER_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    MISSING_EVIDENCE_FIELD_NUMBER: _builtins.int
+    APPROVAL_PROPOSED_BY_WORKER_ID_FIELD_NUMBER: _builtins.int
+    AGREEMENT_EXPIRE_DATE_FIELD_NUMBER: _builtins.int
+    APPLICATION_FIELD_NUMBER: _builtins.int
+    REJECTION_REASON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The organisation."""
     etag: _builtins.str
@@ -332,6 +414,12 @@ class Organization(_message.Message):
     """Who registered it; for coordinator and auditor."""
     has_manager: _builtins.bool
     """Whether it has an active manager; for coordinator and auditor, of one organisation."""
+    approval_proposed_by_worker_id: _builtins.str
+    """The first of two who approve it; for coordinator and auditor."""
+    agreement_expire_date: _builtins.str
+    """The last day of its agreement; for coordinator, auditor and its own people. Absent: none was recorded."""
+    rejection_reason: Global___RejectionReason.ValueType
+    """Why it was turned away; for coordinator and auditor."""
     @_builtins.property
     def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Languages spoken, BCP 47."""
@@ -347,6 +435,18 @@ class Organization(_message.Message):
     @_builtins.property
     def proposal(self) -> Global___OrganizationProposal:
         """What is proposed; for coordinator and auditor."""
+
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___Evidence]:
+        """What was seen of it; for coordinator and auditor."""
+
+    @_builtins.property
+    def missing_evidence(self) -> _containers.RepeatedScalarFieldContainer[Global___EvidenceKind.ValueType]:
+        """What is missing before it can be approved; for coordinator and auditor."""
+
+    @_builtins.property
+    def application(self) -> Global___OrganizationApplication:
+        """How it applied; for coordinator, of one organisation."""
 
     def __init__(
         self,
@@ -368,16 +468,110 @@ class Organization(_message.Message):
         registered_by_worker_id: _builtins.str = ...,
         proposal: Global___OrganizationProposal | None = ...,
         has_manager: _builtins.bool | None = ...,
+        evidence: _abc.Iterable[Global___Evidence] | None = ...,
+        missing_evidence: _abc.Iterable[Global___EvidenceKind.ValueType] | None = ...,
+        approval_proposed_by_worker_id: _builtins.str = ...,
+        agreement_expire_date: _builtins.str = ...,
+        application: Global___OrganizationApplication | None = ...,
+        rejection_reason: Global___RejectionReason.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_has_manager", b"_has_manager", "create_time", b"create_time", "has_manager", b"has_manager", "proposal", b"proposal", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_has_manager", b"_has_manager", "application", b"application", "create_time", b"create_time", "has_manager", b"has_manager", "proposal", b"proposal", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_has_manager", b"_has_manager", "country", b"country", "create_time", b"create_time", "department", b"department", "description", b"description", "etag", b"etag", "has_manager", b"has_manager", "hotline_number", b"hotline_number", "id", b"id", "languages", b"languages", "name", b"name", "phone", b"phone", "proposal", b"proposal", "registered_by_worker_id", b"registered_by_worker_id", "status", b"status", "type", b"type", "update_time", b"update_time", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_has_manager", b"_has_manager", "agreement_expire_date", b"agreement_expire_date", "application", b"application", "approval_proposed_by_worker_id", b"approval_proposed_by_worker_id", "country", b"country", "create_time", b"create_time", "department", b"department", "description", b"description", "etag", b"etag", "evidence", b"evidence", "has_manager", b"has_manager", "hotline_number", b"hotline_number", "id", b"id", "languages", b"languages", "missing_evidence", b"missing_evidence", "name", b"name", "phone", b"phone", "proposal", b"proposal", "registered_by_worker_id", b"registered_by_worker_id", "rejection_reason", b"rejection_reason", "status", b"status", "type", b"type", "update_time", b"update_time", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__has_manager: _TypeAlias = _typing.Literal["has_manager"]  # noqa: Y015
     _WhichOneofArgType__has_manager: _TypeAlias = _typing.Literal["_has_manager", b"_has_manager"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__has_manager) -> _WhichOneofReturnType__has_manager | None: ...
 
 Global___Organization: _TypeAlias = Organization  # noqa: Y015
+
+@_typing.final
+class Evidence(_message.Message):
+    """What somebody of the coordination has seen of a member."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    SEEN_DATE_FIELD_NUMBER: _builtins.int
+    EXPIRE_DATE_FIELD_NUMBER: _builtins.int
+    RECORDED_BY_WORKER_ID_FIELD_NUMBER: _builtins.int
+    RECORD_TIME_FIELD_NUMBER: _builtins.int
+    kind: Global___EvidenceKind.ValueType
+    """What it is."""
+    reference: _builtins.str
+    """By what it is found again: a number in a register, of a file or a letter. Never a person's name."""
+    seen_date: _builtins.str
+    """On which day it was seen."""
+    expire_date: _builtins.str
+    """Its last day; of an agreement, and of nothing else."""
+    recorded_by_worker_id: _builtins.str
+    """Who recorded it."""
+    @_builtins.property
+    def record_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___EvidenceKind.ValueType = ...,
+        reference: _builtins.str = ...,
+        seen_date: _builtins.str = ...,
+        expire_date: _builtins.str = ...,
+        recorded_by_worker_id: _builtins.str = ...,
+        record_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record_time", b"record_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_date", b"expire_date", "kind", b"kind", "record_time", b"record_time", "recorded_by_worker_id", b"recorded_by_worker_id", "reference", b"reference", "seen_date", b"seen_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Evidence: _TypeAlias = Evidence  # noqa: Y015
+
+@_typing.final
+class OrganizationApplication(_message.Message):
+    """How an organisation applied. Kept sealed, and until it has a manager, is approved, leaves or is turned away; 180 days at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    CONTACT_NAME_FIELD_NUMBER: _builtins.int
+    CONTACT_EMAIL_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """What the applicant was given to name it by."""
+    contact_name: _builtins.str
+    """Whom to speak to."""
+    contact_email: _builtins.str
+    """Where to write."""
+    statement: _builtins.str
+    """Why it wants to be a member."""
+    language: _builtins.str
+    """In which language it applied, BCP 47."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        contact_name: _builtins.str = ...,
+        contact_email: _builtins.str = ...,
+        statement: _builtins.str = ...,
+        language: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_email", b"contact_email", "contact_name", b"contact_name", "create_time", b"create_time", "language", b"language", "reference", b"reference", "statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrganizationApplication: _TypeAlias = OrganizationApplication  # noqa: Y015
 
 @_typing.final
 class OrganizationProposal(_message.Message):
@@ -1075,6 +1269,211 @@ class CreateOrganizationRequest(_message.Message):
 Global___CreateOrganizationRequest: _TypeAlias = CreateOrganizationRequest  # noqa: Y015
 
 @_typing.final
+class ApplyForMembershipRequest(_message.Message):
+    """Who applies, and who answers questions about it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    COUNTRY_FIELD_NUMBER: _builtins.int
+    DEPARTMENT_FIELD_NUMBER: _builtins.int
+    PHONE_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    LANGUAGES_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    CONTACT_NAME_FIELD_NUMBER: _builtins.int
+    CONTACT_EMAIL_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The organisation's name."""
+    type: Global___OrganizationType.ValueType
+    """The kind of organisation."""
+    country: _builtins.str
+    """Country, ISO 3166-1 alpha-2."""
+    department: _builtins.str
+    """Department, ISO 3166-2; absent: the whole country."""
+    phone: _builtins.str
+    """General number, E.164; never that of a confidential place."""
+    url: _builtins.str
+    """Its page in the web."""
+    description: _builtins.str
+    """What it does, in its own words."""
+    contact_name: _builtins.str
+    """Whom the coordination may speak to; seen by the coordination only."""
+    contact_email: _builtins.str
+    """Where it writes to."""
+    statement: _builtins.str
+    """Why it wants to be a member."""
+    language: _builtins.str
+    """In which language to answer, BCP 47."""
+    request_id: _builtins.str
+    @_builtins.property
+    def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Languages spoken, BCP 47."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        type: Global___OrganizationType.ValueType = ...,
+        country: _builtins.str = ...,
+        department: _builtins.str = ...,
+        phone: _builtins.str = ...,
+        url: _builtins.str = ...,
+        languages: _abc.Iterable[_builtins.str] | None = ...,
+        description: _builtins.str = ...,
+        contact_name: _builtins.str = ...,
+        contact_email: _builtins.str = ...,
+        statement: _builtins.str = ...,
+        language: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_email", b"contact_email", "contact_name", b"contact_name", "country", b"country", "department", b"department", "description", b"description", "language", b"language", "languages", b"languages", "name", b"name", "phone", b"phone", "request_id", b"request_id", "statement", b"statement", "type", b"type", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyForMembershipRequest: _TypeAlias = ApplyForMembershipRequest  # noqa: Y015
+
+@_typing.final
+class ApplyForMembershipResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    ANSWER_WITHIN_DAYS_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """What to name the application by. It opens nothing."""
+    answer_within_days: _builtins.int
+    """In how many days the coordination means to answer."""
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        answer_within_days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_within_days", b"answer_within_days", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyForMembershipResponse: _TypeAlias = ApplyForMembershipResponse  # noqa: Y015
+
+@_typing.final
+class AdmitOrganizationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    etag: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdmitOrganizationRequest: _TypeAlias = AdmitOrganizationRequest  # noqa: Y015
+
+@_typing.final
+class RejectApplicationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    etag: _builtins.str
+    reason: Global___RejectionReason.ValueType
+    """Why; who applied is not told it by the system."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        reason: Global___RejectionReason.ValueType = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RejectApplicationRequest: _TypeAlias = RejectApplicationRequest  # noqa: Y015
+
+@_typing.final
+class RecordEvidenceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    etag: _builtins.str
+    request_id: _builtins.str
+    @_builtins.property
+    def evidence(self) -> Global___Evidence:
+        """What was seen."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        evidence: Global___Evidence | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "evidence", b"evidence", "id", b"id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordEvidenceRequest: _TypeAlias = RecordEvidenceRequest  # noqa: Y015
+
+@_typing.final
+class LeaveOrganizationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    etag: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeaveOrganizationRequest: _TypeAlias = LeaveOrganizationRequest  # noqa: Y015
+
+@_typing.final
 class GetOrganizationRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1102,6 +1501,7 @@ class ListOrganizationsRequest(_message.Message):
     COUNTRY_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    AGREEMENT_EXPIRE_BEFORE_DATE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """default 50, at most 200"""
     page_token: _builtins.str
@@ -1111,6 +1511,8 @@ class ListOrganizationsRequest(_message.Message):
     """Only of this kind."""
     status: Global___OrganizationStatus.ValueType
     """Only in this state."""
+    agreement_expire_before_date: _builtins.str
+    """Only approved members whose agreement ends before this day; for coordinator and auditor, nothing is found for others."""
     def __init__(
         self,
         *,
@@ -1119,10 +1521,11 @@ class ListOrganizationsRequest(_message.Message):
         country: _builtins.str = ...,
         type: Global___OrganizationType.ValueType = ...,
         status: Global___OrganizationStatus.ValueType = ...,
+        agreement_expire_before_date: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["country", b"country", "page_size", b"page_size", "page_token", b"page_token", "status", b"status", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_expire_before_date", b"agreement_expire_before_date", "country", b"country", "page_size", b"page_size", "page_token", b"page_token", "status", b"status", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

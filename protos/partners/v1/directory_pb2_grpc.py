@@ -45,6 +45,26 @@ class DirectoryStub:
                 request_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.ListHotlinesRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.ListHotlinesResponse.FromString,
                 _registered_method=True)
+        self.ApplyForMembership = channel.unary_unary(
+                '/enlace.partners.v1.Directory/ApplyForMembership',
+                request_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.ApplyForMembershipRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.ApplyForMembershipResponse.FromString,
+                _registered_method=True)
+        self.AdmitOrganization = channel.unary_unary(
+                '/enlace.partners.v1.Directory/AdmitOrganization',
+                request_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.AdmitOrganizationRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
+                _registered_method=True)
+        self.RejectApplication = channel.unary_unary(
+                '/enlace.partners.v1.Directory/RejectApplication',
+                request_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.RejectApplicationRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
+                _registered_method=True)
+        self.RecordEvidence = channel.unary_unary(
+                '/enlace.partners.v1.Directory/RecordEvidence',
+                request_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.RecordEvidenceRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
+                _registered_method=True)
         self.CreateOrganization = channel.unary_unary(
                 '/enlace.partners.v1.Directory/CreateOrganization',
                 request_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.CreateOrganizationRequest.SerializeToString,
@@ -93,6 +113,11 @@ class DirectoryStub:
         self.ReinstateOrganization = channel.unary_unary(
                 '/enlace.partners.v1.Directory/ReinstateOrganization',
                 request_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.ReinstateOrganizationRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
+                _registered_method=True)
+        self.LeaveOrganization = channel.unary_unary(
+                '/enlace.partners.v1.Directory/LeaveOrganization',
+                request_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.LeaveOrganizationRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
                 _registered_method=True)
         self.CreateService = channel.unary_unary(
@@ -150,6 +175,37 @@ class DirectoryServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ApplyForMembership(self, request, context):
+        """Asks for membership, in state APPLIED. Public: needs no token. The answer is the same whether such an organisation is known or not. A person of the
+        coordination answers; until then nobody else sees it.
+        too_many_attempts: more applications from one address, or in all, than anybody needs; too_many_requests: more wait for an answer than are taken.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AdmitOrganization(self, request, context):
+        """Admits who applied: to PROBATION. Coordinator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RejectApplication(self, request, context):
+        """Turns who applied away, with a reason: REJECTED. Who asked for it, and what it said of itself, is erased at once. Coordinator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordEvidence(self, request, context):
+        """Notes what was seen of a member on probation, or of an approved one: a newer agreement renews its membership. What somebody saw before takes its place,
+        and an approval that waits for a second person begins anew. Coordinator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateOrganization(self, request, context):
         """Registers an organisation as a member in state PROBATION. Coordinator.
         """
@@ -202,7 +258,9 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ApproveOrganization(self, request, context):
-        """Approves a member: identity may now be opened and shelter data seen. Coordinator, other than who registered it.
+        """Approves a member, which takes two people: the first of them proposes it (`approval_proposed_by_worker_id`), and with the second it is APPROVED:
+        identity may now be opened and shelter data seen. Coordinator.
+        second_person_required: the caller is the first; evidence_missing: `about` names what nobody has seen yet, or whose time is over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -216,7 +274,16 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReinstateOrganization(self, request, context):
-        """Ends a suspension; the member is APPROVED again. Coordinator.
+        """Ends a suspension; the member is APPROVED again, or on PROBATION if its agreement has ended meanwhile. Coordinator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LeaveOrganization(self, request, context):
+        """Ends a membership for good, by its own wish: its workers and keys are refused everywhere, and what happened stays. Manager of the organisation, or
+        coordinator.
+        illegal_transition: also for an organisation of the coordination.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -289,6 +356,26 @@ def add_DirectoryServicer_to_server(servicer, server):
                     request_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.ListHotlinesRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.ListHotlinesResponse.SerializeToString,
             ),
+            'ApplyForMembership': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyForMembership,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.ApplyForMembershipRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.ApplyForMembershipResponse.SerializeToString,
+            ),
+            'AdmitOrganization': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdmitOrganization,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.AdmitOrganizationRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.SerializeToString,
+            ),
+            'RejectApplication': grpc.unary_unary_rpc_method_handler(
+                    servicer.RejectApplication,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.RejectApplicationRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.SerializeToString,
+            ),
+            'RecordEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordEvidence,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.RecordEvidenceRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.SerializeToString,
+            ),
             'CreateOrganization': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateOrganization,
                     request_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.CreateOrganizationRequest.FromString,
@@ -337,6 +424,11 @@ def add_DirectoryServicer_to_server(servicer, server):
             'ReinstateOrganization': grpc.unary_unary_rpc_method_handler(
                     servicer.ReinstateOrganization,
                     request_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.ReinstateOrganizationRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.SerializeToString,
+            ),
+            'LeaveOrganization': grpc.unary_unary_rpc_method_handler(
+                    servicer.LeaveOrganization,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_directory__pb2.LeaveOrganizationRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_directory__pb2.Organization.SerializeToString,
             ),
             'CreateService': grpc.unary_unary_rpc_method_handler(
@@ -430,6 +522,114 @@ class Directory:
             '/enlace.partners.v1.Directory/ListHotlines',
             protos_dot_partners_dot_v1_dot_directory__pb2.ListHotlinesRequest.SerializeToString,
             protos_dot_partners_dot_v1_dot_directory__pb2.ListHotlinesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyForMembership(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Directory/ApplyForMembership',
+            protos_dot_partners_dot_v1_dot_directory__pb2.ApplyForMembershipRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_directory__pb2.ApplyForMembershipResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdmitOrganization(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Directory/AdmitOrganization',
+            protos_dot_partners_dot_v1_dot_directory__pb2.AdmitOrganizationRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RejectApplication(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Directory/RejectApplication',
+            protos_dot_partners_dot_v1_dot_directory__pb2.RejectApplicationRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Directory/RecordEvidence',
+            protos_dot_partners_dot_v1_dot_directory__pb2.RecordEvidenceRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
             options,
             channel_credentials,
             insecure,
@@ -699,6 +899,33 @@ class Directory:
             target,
             '/enlace.partners.v1.Directory/ReinstateOrganization',
             protos_dot_partners_dot_v1_dot_directory__pb2.ReinstateOrganizationRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LeaveOrganization(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Directory/LeaveOrganization',
+            protos_dot_partners_dot_v1_dot_directory__pb2.LeaveOrganizationRequest.SerializeToString,
             protos_dot_partners_dot_v1_dot_directory__pb2.Organization.FromString,
             options,
             channel_credentials,

@@ -37,6 +37,19 @@ class DirectoryStub:
     """Returns the service taxonomy: groups and sub-codes with their names in three languages. Needs no token."""
     ListHotlines: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListHotlinesRequest, _directory_pb2.ListHotlinesResponse]
     """Returns the hotline numbers of the campaign, one per country. Public: needs no token."""
+    ApplyForMembership: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ApplyForMembershipRequest, _directory_pb2.ApplyForMembershipResponse]
+    """Asks for membership, in state APPLIED. Public: needs no token. The answer is the same whether such an organisation is known or not. A person of the
+    coordination answers; until then nobody else sees it.
+    too_many_attempts: more applications from one address, or in all, than anybody needs; too_many_requests: more wait for an answer than are taken.
+    """
+    AdmitOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.AdmitOrganizationRequest, _directory_pb2.Organization]
+    """Admits who applied: to PROBATION. Coordinator."""
+    RejectApplication: _grpc.UnaryUnaryMultiCallable[_directory_pb2.RejectApplicationRequest, _directory_pb2.Organization]
+    """Turns who applied away, with a reason: REJECTED. Who asked for it, and what it said of itself, is erased at once. Coordinator."""
+    RecordEvidence: _grpc.UnaryUnaryMultiCallable[_directory_pb2.RecordEvidenceRequest, _directory_pb2.Organization]
+    """Notes what was seen of a member on probation, or of an approved one: a newer agreement renews its membership. What somebody saw before takes its place,
+    and an approval that waits for a second person begins anew. Coordinator.
+    """
     CreateOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.CreateOrganizationRequest, _directory_pb2.Organization]
     """Registers an organisation as a member in state PROBATION. Coordinator."""
     GetOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetOrganizationRequest, _directory_pb2.Organization]
@@ -56,11 +69,19 @@ class DirectoryStub:
     DropOrganizationChange: _grpc.UnaryUnaryMultiCallable[_directory_pb2.DropOrganizationChangeRequest, _directory_pb2.Organization]
     """Drops what was proposed. Coordinator."""
     ApproveOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ApproveOrganizationRequest, _directory_pb2.Organization]
-    """Approves a member: identity may now be opened and shelter data seen. Coordinator, other than who registered it."""
+    """Approves a member, which takes two people: the first of them proposes it (`approval_proposed_by_worker_id`), and with the second it is APPROVED:
+    identity may now be opened and shelter data seen. Coordinator.
+    second_person_required: the caller is the first; evidence_missing: `about` names what nobody has seen yet, or whose time is over.
+    """
     SuspendOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.SuspendOrganizationRequest, _directory_pb2.Organization]
     """Suspends a member: its workers and keys are refused everywhere. Coordinator."""
     ReinstateOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ReinstateOrganizationRequest, _directory_pb2.Organization]
-    """Ends a suspension; the member is APPROVED again. Coordinator."""
+    """Ends a suspension; the member is APPROVED again, or on PROBATION if its agreement has ended meanwhile. Coordinator."""
+    LeaveOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.LeaveOrganizationRequest, _directory_pb2.Organization]
+    """Ends a membership for good, by its own wish: its workers and keys are refused everywhere, and what happened stays. Manager of the organisation, or
+    coordinator.
+    illegal_transition: also for an organisation of the coordination.
+    """
     CreateService: _grpc.UnaryUnaryMultiCallable[_directory_pb2.CreateServiceRequest, _directory_pb2.Service]
     """Adds a service to the caller's organisation (a coordinator may name any). Manager, coordinator.
     not_found: organisation.
@@ -95,6 +116,19 @@ class DirectoryAsyncStub(DirectoryStub):
     """Returns the service taxonomy: groups and sub-codes with their names in three languages. Needs no token."""
     ListHotlines: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListHotlinesRequest, _directory_pb2.ListHotlinesResponse]  # type: ignore[assignment]
     """Returns the hotline numbers of the campaign, one per country. Public: needs no token."""
+    ApplyForMembership: _aio.UnaryUnaryMultiCallable[_directory_pb2.ApplyForMembershipRequest, _directory_pb2.ApplyForMembershipResponse]  # type: ignore[assignment]
+    """Asks for membership, in state APPLIED. Public: needs no token. The answer is the same whether such an organisation is known or not. A person of the
+    coordination answers; until then nobody else sees it.
+    too_many_attempts: more applications from one address, or in all, than anybody needs; too_many_requests: more wait for an answer than are taken.
+    """
+    AdmitOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.AdmitOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
+    """Admits who applied: to PROBATION. Coordinator."""
+    RejectApplication: _aio.UnaryUnaryMultiCallable[_directory_pb2.RejectApplicationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
+    """Turns who applied away, with a reason: REJECTED. Who asked for it, and what it said of itself, is erased at once. Coordinator."""
+    RecordEvidence: _aio.UnaryUnaryMultiCallable[_directory_pb2.RecordEvidenceRequest, _directory_pb2.Organization]  # type: ignore[assignment]
+    """Notes what was seen of a member on probation, or of an approved one: a newer agreement renews its membership. What somebody saw before takes its place,
+    and an approval that waits for a second person begins anew. Coordinator.
+    """
     CreateOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.CreateOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Registers an organisation as a member in state PROBATION. Coordinator."""
     GetOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
@@ -114,11 +148,19 @@ class DirectoryAsyncStub(DirectoryStub):
     DropOrganizationChange: _aio.UnaryUnaryMultiCallable[_directory_pb2.DropOrganizationChangeRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Drops what was proposed. Coordinator."""
     ApproveOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.ApproveOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
-    """Approves a member: identity may now be opened and shelter data seen. Coordinator, other than who registered it."""
+    """Approves a member, which takes two people: the first of them proposes it (`approval_proposed_by_worker_id`), and with the second it is APPROVED:
+    identity may now be opened and shelter data seen. Coordinator.
+    second_person_required: the caller is the first; evidence_missing: `about` names what nobody has seen yet, or whose time is over.
+    """
     SuspendOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.SuspendOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Suspends a member: its workers and keys are refused everywhere. Coordinator."""
     ReinstateOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.ReinstateOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
-    """Ends a suspension; the member is APPROVED again. Coordinator."""
+    """Ends a suspension; the member is APPROVED again, or on PROBATION if its agreement has ended meanwhile. Coordinator."""
+    LeaveOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.LeaveOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
+    """Ends a membership for good, by its own wish: its workers and keys are refused everywhere, and what happened stays. Manager of the organisation, or
+    coordinator.
+    illegal_transition: also for an organisation of the coordination.
+    """
     CreateService: _aio.UnaryUnaryMultiCallable[_directory_pb2.CreateServiceRequest, _directory_pb2.Service]  # type: ignore[assignment]
     """Adds a service to the caller's organisation (a coordinator may name any). Manager, coordinator.
     not_found: organisation.
@@ -162,6 +204,43 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.ListHotlinesResponse, _abc.Awaitable[_directory_pb2.ListHotlinesResponse]]:
         """Returns the hotline numbers of the campaign, one per country. Public: needs no token."""
+
+    @_abc_1.abstractmethod
+    def ApplyForMembership(
+        self,
+        request: _directory_pb2.ApplyForMembershipRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.ApplyForMembershipResponse, _abc.Awaitable[_directory_pb2.ApplyForMembershipResponse]]:
+        """Asks for membership, in state APPLIED. Public: needs no token. The answer is the same whether such an organisation is known or not. A person of the
+        coordination answers; until then nobody else sees it.
+        too_many_attempts: more applications from one address, or in all, than anybody needs; too_many_requests: more wait for an answer than are taken.
+        """
+
+    @_abc_1.abstractmethod
+    def AdmitOrganization(
+        self,
+        request: _directory_pb2.AdmitOrganizationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
+        """Admits who applied: to PROBATION. Coordinator."""
+
+    @_abc_1.abstractmethod
+    def RejectApplication(
+        self,
+        request: _directory_pb2.RejectApplicationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
+        """Turns who applied away, with a reason: REJECTED. Who asked for it, and what it said of itself, is erased at once. Coordinator."""
+
+    @_abc_1.abstractmethod
+    def RecordEvidence(
+        self,
+        request: _directory_pb2.RecordEvidenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
+        """Notes what was seen of a member on probation, or of an approved one: a newer agreement renews its membership. What somebody saw before takes its place,
+        and an approval that waits for a second person begins anew. Coordinator.
+        """
 
     @_abc_1.abstractmethod
     def CreateOrganization(
@@ -229,7 +308,10 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.ApproveOrganizationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
-        """Approves a member: identity may now be opened and shelter data seen. Coordinator, other than who registered it."""
+        """Approves a member, which takes two people: the first of them proposes it (`approval_proposed_by_worker_id`), and with the second it is APPROVED:
+        identity may now be opened and shelter data seen. Coordinator.
+        second_person_required: the caller is the first; evidence_missing: `about` names what nobody has seen yet, or whose time is over.
+        """
 
     @_abc_1.abstractmethod
     def SuspendOrganization(
@@ -245,7 +327,18 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.ReinstateOrganizationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
-        """Ends a suspension; the member is APPROVED again. Coordinator."""
+        """Ends a suspension; the member is APPROVED again, or on PROBATION if its agreement has ended meanwhile. Coordinator."""
+
+    @_abc_1.abstractmethod
+    def LeaveOrganization(
+        self,
+        request: _directory_pb2.LeaveOrganizationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
+        """Ends a membership for good, by its own wish: its workers and keys are refused everywhere, and what happened stays. Manager of the organisation, or
+        coordinator.
+        illegal_transition: also for an organisation of the coordination.
+        """
 
     @_abc_1.abstractmethod
     def CreateService(

@@ -21,7 +21,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class OrganizationFact(_message.Message):
-    """enlace.organization.{registered,changed,change_proposed,change_dropped,approved,suspended,reinstated}.v1 · key: organization_id"""
+    """enlace.organization.{registered,changed,change_proposed,change_dropped,approved,suspended,reinstated}.v1 · key: organization_id
+    enlace.organization.{applied,admitted,rejected,evidence_recorded,approval_proposed,agreement_ending,agreement_expired,left}.v1
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -30,6 +32,7 @@ class OrganizationFact(_message.Message):
     STATUS_CODE_FIELD_NUMBER: _builtins.int
     COUNTRY_CODE_FIELD_NUMBER: _builtins.int
     DEPARTMENT_CODE_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     organization_type_code: _builtins.str
     """OrganizationType without its prefix, e.g. NGO"""
@@ -37,6 +40,8 @@ class OrganizationFact(_message.Message):
     """OrganizationStatus without its prefix, e.g. APPROVED"""
     country_code: _builtins.str
     department_code: _builtins.str
+    days: _builtins.int
+    """of agreement_ending: in how many days its agreement ends"""
     def __init__(
         self,
         *,
@@ -45,10 +50,11 @@ class OrganizationFact(_message.Message):
         status_code: _builtins.str = ...,
         country_code: _builtins.str = ...,
         department_code: _builtins.str = ...,
+        days: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["country_code", b"country_code", "department_code", b"department_code", "organization_id", b"organization_id", "organization_type_code", b"organization_type_code", "status_code", b"status_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["country_code", b"country_code", "days", b"days", "department_code", b"department_code", "organization_id", b"organization_id", "organization_type_code", b"organization_type_code", "status_code", b"status_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

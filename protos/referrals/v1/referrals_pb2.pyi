@@ -1244,7 +1244,7 @@ class ReferralFilter(_message.Message):
     code: _builtins.str
     """Only with this code, as somebody said it: case, spaces and hyphens don't matter, I and L are read as 1, O as 0. Two may have the same."""
     pressing: _builtins.bool
-    """Only what can't wait: late, due within four hours, or unanswered."""
+    """Only what can't wait: late, due within four hours, unanswered, or live while one of its sides is suspended or has left."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___State.ValueType]: ...
     @_builtins.property

@@ -1,5 +1,6 @@
 """The directory: search (the words never enter an address), an organisation's page, and room in one tap."""
 
+from datetime import UTC, timedelta
 from typing import Any
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
@@ -10,12 +11,13 @@ from chassis.errors import Stale
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
-from services.gateway import access, forms, session, words
+from services.gateway import access, forms, i18n, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
 
 blueprint = Blueprint("directory", __name__)
+ANSWERED_WITHIN = timedelta(days=14)  # who applies is told so
 
 
 def own_services() -> list[d.Service]:
@@ -110,6 +112,21 @@ def vet(identifier: str, verb: str) -> Response | tuple[str, int]:
     return redirect(url_for("directory.organization", identifier=identifier, done="invited" if verb == "invite" else "saved"), 303)
 
 
+@blueprint.post("/directory/organizations/<identifier>/leave")
+@access.open_to(access.NETWORK | access.MANAGERS)
+def leave(identifier: str) -> Response | tuple[str, int]:
+    """Ends a membership: of one's own organisation, or, by the coordination, of another."""
+    if not forms.flag("sure"):
+        return page(identifier, {"_form": _("Marque que lo decidieron así.")}), 422
+    try:
+        clients().directory.LeaveOrganization(d.LeaveOrganizationRequest(id=identifier, etag=forms.etag(), request_id=forms.request_id()))
+    except forms.SHOWN_IN_PLACE as refusal:
+        return page(identifier, forms.problems(refusal)), 422
+    if identifier == session.me().organization_id:
+        return redirect(url_for("home.home"), 303)
+    return redirect(url_for("directory.organization", identifier=identifier, done="saved"), 303)
+
+
 def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
     """Takes the step; False for one that there is not."""
     if verb == "propose":
@@ -133,6 +150,13 @@ def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
         clients().members.CreateInvitation(m.CreateInvitationRequest(invitation=invitation, request_id=once))
     elif verb == "approve":
         directory.ApproveOrganization(d.ApproveOrganizationRequest(id=identifier, etag=forms.etag(), request_id=once))
+    elif verb == "admit":
+        directory.AdmitOrganization(d.AdmitOrganizationRequest(id=identifier, etag=forms.etag(), request_id=once))
+    elif verb == "reject":
+        directory.RejectApplication(forms.filled(d.RejectApplicationRequest(id=identifier, request_id=once)))
+    elif verb == "evidence":
+        seen = forms.filled(d.Evidence())
+        directory.RecordEvidence(d.RecordEvidenceRequest(id=identifier, etag=forms.etag(), evidence=seen, request_id=once))
     elif verb == "suspend":
         directory.SuspendOrganization(d.SuspendOrganizationRequest(id=identifier, etag=forms.etag(), request_id=once))
     elif verb == "reinstate":
@@ -142,17 +166,34 @@ def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
     return True
 
 
+SOON = timedelta(days=60)
+_BOARD = (d.ORGANIZATION_STATUS_APPLIED, d.ORGANIZATION_STATUS_PROBATION, d.ORGANIZATION_STATUS_SUSPENDED)
+
+
 @blueprint.get("/directory/members")
 @access.open_to(access.NETWORK)
 def members() -> str:
-    """All members, for the coordinator: who is on probation first."""
+    """All members, for the coordinator; on the first page what somebody has to do about some of them."""
     status = words.number("organization_status", request.args.get("status", ""))
     answer = clients().directory.ListOrganizations(
         d.ListOrganizationsRequest(page_size=100, page_token=request.args.get("page", ""), status=d.OrganizationStatus.ValueType(status))
     )
+    first = not (status or request.args.get("page"))
+    today = i18n.now().date()
     return render_template(
-        "members.html", organizations=answer.organizations, status=request.args.get("status", ""), next_page=answer.next_page_token
+        "members.html",
+        organizations=answer.organizations,
+        status=request.args.get("status", ""),
+        next_page=answer.next_page_token,
+        board={words.code("organization_status", state): listed(status=state) for state in _BOARD} if first else {},
+        ending=listed(agreement_expire_before_date=str(today + SOON)) if first else [],
+        waits_too_long=lambda one: i18n.now() - one.create_time.ToDatetime(tzinfo=UTC) > ANSWERED_WITHIN,
     )
+
+
+def listed(**narrowed: Any) -> list[d.Organization]:
+    """As many as a part of the page has room for."""
+    return list(clients().directory.ListOrganizations(d.ListOrganizationsRequest(page_size=50, **narrowed)).organizations)
 
 
 @blueprint.route("/capacity/<identifier>", methods=["GET", "POST"])

@@ -14,6 +14,8 @@ PLACES = {
     "erasure_proposed": (("erasures.listing", access.CARE),),
     "receipt_proposed": (("people.listing", access.SENDERS),),
     "anomaly_noted": (("audit.show", access.AUDITORS),),
+    "agreement_ending": (("directory.members", access.NETWORK),),
+    "agreement_expired": (("directory.members", access.NETWORK),),
 } | dict.fromkeys(
     ("emergency_opened", "emergency_review_overdue"),
     (("people.listing", access.SENDERS), ("board.board", access.NETWORK), ("audit.show", access.AUDITORS)),

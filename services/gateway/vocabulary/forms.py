@@ -84,6 +84,13 @@ TABLES: dict[str, dict[str, str]] = {
         "longitude": N_("Longitud"),
         "intake": N_("¿Hay lugar?"),
         "unit": N_("Qué se cuenta"),
+        "contact_name": N_("Su nombre"),
+        "contact_email": N_("Correo"),
+        "statement": N_("Por qué quieren entrar"),
+        "reason": N_("Motivo"),
+        "kind": N_("Qué se vio"),
+        "seen_date": N_("Día en que lo vio"),
+        "expire_date": N_("Último día del convenio"),
     },
     "missing": {
         "q": N_("escriba un código, una referencia o un nombre"),
@@ -143,6 +150,7 @@ TABLES: dict[str, dict[str, str]] = {
         ),
         "two_people_required": N_("El tipo, el país y el número público los decide la coordinación, entre dos personas."),
         "second_person_required": N_("Lo tiene que confirmar otra persona, no quien lo empezó."),
+        "evidence_missing": N_("Falta ver, o ya venció, algo de lo que se pide antes de aprobar: mire la lista y anótelo."),
         "override_after_withdrawal": N_(
             "Ella retiró su permiso para esta organización. Solo por un peligro nuevo, y tiene que enviarla otra persona."
         ),

@@ -34,7 +34,7 @@ def referral(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_
 
 
 def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: bool) -> None:
-    """Tells the desk whose a contact or a receipt is, or the auditors, of what the table of notices has a row for; all else of them is nobody's message."""
+    """Tells the desk whose a contact or a receipt is, or which organisation, or the auditors, of what has a row in the table of notices; all else is nobody's message."""
     notice = BY_FACT.get(f"{name}.{wire.verb_of(fact, name)}")
     if notice and (desk := wire.organization_of(fact, name)) and now - fact.time <= HISTORY:
         if Party.AUDITORS in notice.parties:  # and not the desk, which may be what it is about
@@ -67,12 +67,13 @@ def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_e
     messages.keep(tx, about, wire.enquiry_body(fact, body, public_url), now, by_email=by_email)
 
 
-def organization(tx: Transaction, fact: Fact) -> None:
-    """Remembers how an organisation stands; to one that is out, nothing more is sent."""
+def organization(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
+    """Remembers how an organisation stands; to one that is out, nothing more is sent. That its agreement ends is told."""
     body = wire.organization_fact(fact)
     members.keep_organization(tx, body.organization_id, body.status_code)
     if body.status_code in OUT:
         deliveries.discard_of_organization(tx, body.organization_id)
+    subject(tx, fact, "organization", now, by_email=by_email)
 
 
 def worker(tx: Transaction, fact: Fact) -> None:

@@ -1,13 +1,14 @@
-"""An organisation of the coalition: its entry, and its life from probation to approval, suspension and back."""
+"""An organisation of the coalition: its entry, and its life from application and probation to approval, suspension and back, or to its leaving."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from chassis.errors import Conflict, Invalid
 from services.partners.domain.codes import Check
+from services.partners.domain.evidence import Evidence, EvidenceKind, warning
 from services.partners.domain.subject import Subject
 
 E = TypeVar("E")
@@ -41,9 +42,24 @@ class OrganizationStatus(StrEnum):
     APPROVED = "APPROVED"
     SUSPENDED = "SUSPENDED"
     LEFT = "LEFT"
+    APPLIED = "APPLIED"
+    REJECTED = "REJECTED"
+
+
+class RejectionReason(StrEnum):
+    """Why an application was turned away."""
+
+    NOT_RELATED = "NOT_RELATED"
+    NOT_VERIFIED = "NOT_VERIFIED"
+    DUPLICATE = "DUPLICATE"
+    SAFETY = "SAFETY"
+    WITHDRAWN = "WITHDRAWN"
+    UNANSWERED = "UNANSWERED"
 
 
 ACTIVE = frozenset({OrganizationStatus.PROBATION, OrganizationStatus.APPROVED})
+NO_MEMBER = frozenset({OrganizationStatus.APPLIED, OrganizationStatus.REJECTED})
+"""Not admitted: to all but those who steer or check it does not exist."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +76,9 @@ class OrganizationEntry:
     description: str = ""
     hotline_number: str = ""  # as dialled in the country
 
-    def check(self) -> None:
+    def check(self, at: str = "organization") -> None:
         """Refuses an entry that is wrong."""
-        check = Check("organization")
+        check = Check(at)
         check.department("department", self.department, self.country)
         check.phone("phone", self.phone)
         check.listed("languages", self.languages)
@@ -92,6 +108,18 @@ class Organization(Subject):
     status: OrganizationStatus = OrganizationStatus.PROBATION
     registered_by_worker_id: str = ""
     proposal: Proposal | None = None
+    evidence: tuple[Evidence, ...] = ()  # of each kind the newest
+    approval_proposed_by_worker_id: str = ""
+    warned_days: int | None = None  # the last warning that was given of the end of its agreement
+    rejection_reason: RejectionReason | None = None
+
+    @classmethod
+    def apply(cls, id: str, entry: OrganizationEntry, now: datetime) -> "Organization":
+        """Somebody asks for its membership."""
+        entry.check("")
+        organization = cls(id=id, create_time=now, update_time=now, entry=entry, status=OrganizationStatus.APPLIED)
+        organization.note("applied", now)
+        return organization
 
     @classmethod
     def register(cls, id: str, entry: OrganizationEntry, now: datetime, worker_id: str = "") -> "Organization":
@@ -145,10 +173,47 @@ class Organization(Subject):
         entry.check()
         return entry
 
+    def admit(self, now: datetime, worker_id: str) -> None:
+        """From application to probation; who admits it is who registered it."""
+        self._become(OrganizationStatus.PROBATION, "admitted", now, since=OrganizationStatus.APPLIED)
+        self.registered_by_worker_id = worker_id
+
+    def reject(self, reason: RejectionReason, now: datetime) -> None:
+        """Turned away. Of what it said of itself only what tells it from others is kept for a while."""
+        self._become(OrganizationStatus.REJECTED, "rejected", now, since=OrganizationStatus.APPLIED)
+        self.rejection_reason = reason
+        self.entry = replace(self.entry, phone="", url="", description="")
+
+    def record(self, seen: Evidence, now: datetime) -> None:
+        """Notes what was seen. Who had proposed the approval had seen something else, so two people look anew."""
+        if not self.is_active:
+            raise Conflict("illegal_transition")
+        seen.check(now.date())
+        self.evidence = (*(one for one in self.evidence if one.kind is not seen.kind), seen)
+        self.approval_proposed_by_worker_id = ""
+        if seen.kind is EvidenceKind.AGREEMENT:
+            self.warned_days = None
+        self.note("evidence_recorded", now)
+
+    def missing_evidence(self, today: date) -> list[EvidenceKind]:
+        """What nobody has seen yet, or whose time is over."""
+        good = {one.kind for one in self.evidence if not one.is_over(today)}
+        return [kind for kind in EvidenceKind if kind not in good]
+
     def approve(self, now: datetime, worker_id: str = "") -> None:
-        """From probation to full member, by another person than who registered it."""
-        if worker_id and worker_id == self.registered_by_worker_id:
-            raise Conflict("second_person_required")
+        """From probation to full member, by two people who have seen the same. Nobody in particular approves it at once: the network itself is founded."""
+        if self.status is not OrganizationStatus.PROBATION:
+            raise Conflict("illegal_transition")
+        if worker_id:
+            if missing := self.missing_evidence(now.date()):
+                raise Conflict("evidence_missing", *(kind.lower() for kind in missing))
+            if worker_id == self.approval_proposed_by_worker_id:
+                raise Conflict("second_person_required")
+            if not self.approval_proposed_by_worker_id:
+                self.approval_proposed_by_worker_id = worker_id
+                self.note("approval_proposed", now)
+                return
+        self.approval_proposed_by_worker_id = ""
         self._become(OrganizationStatus.APPROVED, "approved", now, since=OrganizationStatus.PROBATION)
 
     def check_invited_by(self, worker_id: str) -> None:
@@ -161,8 +226,42 @@ class Organization(Subject):
         self._become(OrganizationStatus.SUSPENDED, "suspended", now, since=OrganizationStatus.APPROVED)
 
     def reinstate(self, now: datetime) -> None:
-        """Ends a suspension."""
+        """Ends a suspension; whose agreement ended meanwhile is on probation."""
         self._become(OrganizationStatus.APPROVED, "reinstated", now, since=OrganizationStatus.SUSPENDED)
+        self.watch_agreement(now)
+
+    def leave(self, now: datetime) -> None:
+        """It is no longer a member, by its own wish, and for good: who comes back applies anew."""
+        if self.status in NO_MEMBER or self.status is OrganizationStatus.LEFT:
+            raise Conflict("illegal_transition")
+        self.proposal, self.approval_proposed_by_worker_id = None, ""
+        self.status = OrganizationStatus.LEFT
+        self.note("left", now)
+
+    def watch_agreement(self, now: datetime) -> None:
+        """Warns of its end, each time once; what has ended leads back to probation. Without an agreement that was recorded nothing ends."""
+        days = self.agreement_days(now)
+        if self.status is not OrganizationStatus.APPROVED or days is None:
+            return
+        if days < 0:
+            self._become(OrganizationStatus.PROBATION, "agreement_expired", now, since=OrganizationStatus.APPROVED)
+        elif (due := warning(days, self.warned_days)) is not None:
+            self.warned_days = due
+            self.note("agreement_ending", now)
+
+    @property
+    def agreement_expire_date(self) -> date | None:
+        """The last day of its agreement."""
+        return next((one.expire_date for one in self.evidence if one.kind is EvidenceKind.AGREEMENT), None)
+
+    def agreement_days(self, now: datetime) -> int | None:
+        """In how many days its agreement ends: 0 on its last day, less when it is over."""
+        return (self.agreement_expire_date - now.date()).days if self.agreement_expire_date else None
+
+    @property
+    def is_member(self) -> bool:
+        """Whether it is, or was, a member."""
+        return self.status not in NO_MEMBER
 
     @property
     def is_active(self) -> bool:

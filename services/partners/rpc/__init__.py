@@ -14,6 +14,7 @@ from chassis.wire import PageTokens
 from protos.partners.v1 import accounts_pb2, directory_pb2, locations_pb2, members_pb2
 from services.partners import usecases
 from services.partners.rpc import accounts, directory, locations, members, tokens
+from services.partners.usecases.membership import OF_ALL, OF_AN_ADDRESS
 from services.partners.usecases.second_factors import OF_A_CODE
 
 
@@ -33,6 +34,7 @@ def servicers(
     `strict`: some roles must prove more than a password."""
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     guesses = Guesses(database, keyring, "password", usecases.OF_AN_ACCOUNT, usecases.OF_AN_ADDRESS)
+    applied = Guesses(database, keyring, "application", OF_ALL, OF_AN_ADDRESS)
     codes = Guesses(database, keyring, "code", OF_A_CODE, OF_A_CODE)
 
     def check_standing(tx: Transaction, caller: Caller) -> None:
@@ -50,7 +52,7 @@ def servicers(
             check_standing=check_standing,
         )
         for descriptor, implementation in (
-            (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(pages, candidates)),
+            (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(keyring, pages, candidates, applied)),
             (locations_pb2.DESCRIPTOR.services_by_name["Locations"], locations.Locations(keyring, pages)),
             (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages)),
             (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(keyring, site, guesses, codes)),

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 
 from chassis.audit import Entry
+from chassis.errors import Invalid
+from chassis.guesses import Guesses
 from chassis.rpc import Call
+from chassis.sealing import Keyring
 from chassis.wire import PageTokens, page_size
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners import usecases, wire
+from services.partners.domain.application import Application
 from services.partners.domain.organization import Organization
 from services.partners.domain.service import Service
 
@@ -14,9 +18,12 @@ from services.partners.domain.service import Service
 class Directory:
     """One method an rpc of the contract, which says what each does and refuses."""
 
-    def __init__(self, pages: PageTokens, candidates: usecases.Candidates) -> None:
+    def __init__(self, keyring: Keyring, pages: PageTokens, candidates: usecases.Candidates, applications: Guesses) -> None:
+        """`applications` counts those, which nobody has to prove anything for."""
+        self._keyring = keyring
         self._pages = pages
         self._candidates = candidates
+        self._applications = applications
 
     def ListTaxonomyTerms(self, request: pb.ListTaxonomyTermsRequest, call: Call) -> pb.ListTaxonomyTermsResponse:
         return pb.ListTaxonomyTermsResponse(terms=[wire.term(term) for term in usecases.list_terms()])
@@ -37,6 +44,8 @@ class Directory:
         said = self._said(usecases.get_organization(call.tx, call.caller, request.id), call)
         if self._steers(call):
             said.has_manager = usecases.has_manager(call.tx, request.id)
+        if application := usecases.application_of(call.tx, self._keyring, call.caller, request.id):
+            said.application.CopyFrom(wire.application(application))
         return said
 
     def ListOrganizations(self, request: pb.ListOrganizationsRequest, call: Call) -> pb.ListOrganizationsResponse:
@@ -48,6 +57,7 @@ class Directory:
             country=request.country,
             type=wire.TYPES.member(request.type, "type"),
             status=wire.STATUSES.member(request.status, "status"),
+            agreement_before=wire.day("agreement_expire_before_date", request.agreement_expire_before_date),
         )
         return pb.ListOrganizationsResponse(
             organizations=[self._said(one, call) for one in organizations], next_page_token=self._pages.token(request, more)
@@ -92,9 +102,43 @@ class Directory:
         call.trail.append(Entry("organization_reinstate", organization.id))
         return self._said(organization, call)
 
+    def ApplyForMembership(self, request: pb.ApplyForMembershipRequest, call: Call) -> pb.ApplyForMembershipResponse:
+        entry, now = wire.applicant(request), call.clock.now()
+        said = Application(
+            "", request.contact_name.strip(), request.contact_email.strip(), request.statement.strip(), request.language or "es", now
+        )
+        reference = usecases.apply_for_membership(call.tx, self._keyring, self._applications, now, entry, said, call.origin)
+        return pb.ApplyForMembershipResponse(reference=reference, answer_within_days=usecases.ANSWERED_WITHIN.days)
+
+    def AdmitOrganization(self, request: pb.AdmitOrganizationRequest, call: Call) -> pb.Organization:
+        organization = usecases.admit_organization(call.tx, call.caller, call.clock.now(), request.id, request.etag)
+        call.trail.append(Entry("organization_admit", organization.id))
+        return self._said(organization, call)
+
+    def RejectApplication(self, request: pb.RejectApplicationRequest, call: Call) -> pb.Organization:
+        reason = wire.REJECTIONS.member(request.reason, "reason")
+        if reason is None:
+            raise Invalid(("reason", "required"))
+        organization = usecases.reject_application(call.tx, call.caller, call.clock.now(), request.id, request.etag, reason)
+        call.trail.append(Entry("organization_reject", organization.id, detail_codes=(reason,)))
+        return self._said(organization, call)
+
+    def RecordEvidence(self, request: pb.RecordEvidenceRequest, call: Call) -> pb.Organization:
+        now = call.clock.now()
+        seen = wire.evidence(request.evidence, call.caller.id, now)
+        organization = usecases.record_evidence(call.tx, call.caller, now, request.id, request.etag, seen)
+        call.trail.append(Entry("organization_evidence", organization.id, detail_codes=(seen.kind,)))
+        return self._said(organization, call)
+
+    def LeaveOrganization(self, request: pb.LeaveOrganizationRequest, call: Call) -> pb.Organization:
+        organization = usecases.leave_organization(call.tx, call.caller, call.clock.now(), request.id, request.etag)
+        call.trail.append(Entry("organization_leave", organization.id))
+        return self._said(organization, call)
+
     @staticmethod
     def _said(organization: Organization, call: Call) -> pb.Organization:
-        return wire.organization(organization, usecases.viewer(call.caller).tier)
+        own = organization.id == call.caller.organization_id
+        return wire.organization(organization, call.clock.now(), usecases.viewer(call.caller).tier, own=own)
 
     @staticmethod
     def _steers(call: Call) -> bool:
@@ -116,7 +160,7 @@ class Directory:
         batch = usecases.batch_get(call.tx, call.caller, request.service_ids, request.organization_ids, request.worker_ids)
         return pb.BatchGetResponse(
             services=self._services(batch.services, call),
-            organizations=[wire.organization(one) for one in batch.organizations],
+            organizations=[wire.organization(one, call.clock.now()) for one in batch.organizations],
             worker_names=batch.worker_names,
         )
 

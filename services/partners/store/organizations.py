@@ -1,12 +1,23 @@
 """Organisations: kept, fetched, listed."""
 
+import json
 from collections.abc import Sequence
+from datetime import date, datetime
 
 from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.wire import Position
 from services.partners import wire
-from services.partners.domain.organization import ACTIVE, Organization, OrganizationEntry, OrganizationStatus, OrganizationType, Proposal
+from services.partners.domain.evidence import WARNED_AT, Evidence, EvidenceKind
+from services.partners.domain.organization import (
+    ACTIVE,
+    Organization,
+    OrganizationEntry,
+    OrganizationStatus,
+    OrganizationType,
+    Proposal,
+    RejectionReason,
+)
 from services.partners.store.words import sort_key
 
 
@@ -16,14 +27,19 @@ def keep(tx: Transaction, organization: Organization) -> None:
     tx.execute(
         "INSERT INTO organizations (id, version, status, name, name_key, type, country, department, phone, url, languages, description,"
         " hotline_number, registered_by_worker_id, proposed_type, proposed_country, proposed_hotline_number, proposed_by_worker_id, propose_time,"
+        " evidence, agreement_expire_date, warned_days, approval_proposed_by_worker_id, rejection_reason,"
         " create_time, update_time) VALUES (%(id)s, %(version)s, %(status)s, %(name)s, %(name_key)s, %(type)s, %(country)s,"
         " %(department)s, %(phone)s, %(url)s, %(languages)s, %(description)s, %(hotline_number)s,"
         " %(registered_by_worker_id)s, %(proposed_type)s, %(proposed_country)s, %(proposed_hotline_number)s, %(proposed_by_worker_id)s,"
-        " %(propose_time)s, %(create_time)s, %(update_time)s)"
+        " %(propose_time)s, %(evidence)s::jsonb, %(agreement_expire_date)s, %(warned_days)s, %(approval_proposed_by_worker_id)s,"
+        " %(rejection_reason)s, %(create_time)s, %(update_time)s)"
         " ON CONFLICT (id) DO UPDATE SET version = excluded.version, status = excluded.status, name = excluded.name,"
         " name_key = excluded.name_key, type = excluded.type, country = excluded.country, department = excluded.department,"
         " phone = excluded.phone, url = excluded.url, languages = excluded.languages, description = excluded.description,"
-        " hotline_number = excluded.hotline_number, proposed_type = excluded.proposed_type, proposed_country = excluded.proposed_country,"
+        " hotline_number = excluded.hotline_number, registered_by_worker_id = excluded.registered_by_worker_id,"
+        " evidence = excluded.evidence, agreement_expire_date = excluded.agreement_expire_date, warned_days = excluded.warned_days,"
+        " approval_proposed_by_worker_id = excluded.approval_proposed_by_worker_id, rejection_reason = excluded.rejection_reason,"
+        " proposed_type = excluded.proposed_type, proposed_country = excluded.proposed_country,"
         " proposed_hotline_number = excluded.proposed_hotline_number, proposed_by_worker_id = excluded.proposed_by_worker_id,"
         " propose_time = excluded.propose_time, update_time = excluded.update_time",
         {
@@ -46,6 +62,11 @@ def keep(tx: Transaction, organization: Organization) -> None:
             "proposed_hotline_number": wanted.hotline_number if wanted else None,
             "proposed_by_worker_id": wanted.worker_id if wanted else None,
             "propose_time": wanted.time if wanted else None,
+            "evidence": json.dumps([vars(one) for one in organization.evidence], default=lambda time: time.isoformat()),
+            "agreement_expire_date": organization.agreement_expire_date,
+            "warned_days": organization.warned_days,
+            "approval_proposed_by_worker_id": organization.approval_proposed_by_worker_id,
+            "rejection_reason": organization.rejection_reason,
             "create_time": organization.create_time,
             "update_time": organization.update_time,
         },
@@ -74,12 +95,14 @@ def listed(
     type: OrganizationType | None,
     status: OrganizationStatus | None,
     all_for: str | None,
+    agreement_before: date | None = None,
 ) -> tuple[list[Organization], Position | None]:
     """A page by name, and where the next page goes on. Members that are not active are for those who may see all (`all_for` None) or their own."""
     rows = tx.execute(
         "SELECT * FROM organizations WHERE (%(after)s::text[] IS NULL OR (name_key, id) > ((%(after)s::text[])[1], (%(after)s::text[])[2]))"
         " AND (%(country)s = '' OR country = %(country)s) AND (%(type)s::text IS NULL OR type = %(type)s)"
         " AND (%(status)s::text IS NULL OR status = %(status)s)"
+        " AND (%(agreement_before)s::date IS NULL OR (status = 'APPROVED' AND agreement_expire_date < %(agreement_before)s))"
         " AND (%(all_for)s::text IS NULL OR status = ANY(%(active)s) OR id = %(all_for)s) ORDER BY name_key, id LIMIT %(limit)s",
         {
             "after": after,
@@ -87,6 +110,7 @@ def listed(
             "type": type,
             "status": status,
             "all_for": all_for,
+            "agreement_before": agreement_before,
             "active": [str(word) for word in ACTIVE],
             "limit": size + 1,
         },
@@ -102,6 +126,39 @@ def hotlines(tx: Transaction) -> list[Organization]:
         " ORDER BY country, create_time, id"
     ).fetchall()
     return [read(row) for row in rows]
+
+
+def whose_agreement_ends(tx: Transaction, today: date, at_most: int) -> list[Organization]:
+    """Members whose agreement is over or ends soon, the first to end first; held, and none that is held already. Who was warned of all stays out."""
+    days = ", ".join(f"({each})" for each in WARNED_AT)
+    rows = tx.execute(
+        "SELECT * FROM organizations WHERE status = 'APPROVED' AND (agreement_expire_date < %(today)s OR agreement_expire_date - %(today)s <="
+        f" (SELECT max(days) FROM (VALUES {days}) AS due (days) WHERE warned_days IS NULL OR days < warned_days))"
+        " ORDER BY agreement_expire_date, id LIMIT %(most)s FOR UPDATE SKIP LOCKED",
+        {"today": today, "most": at_most},
+    ).fetchall()
+    return [read(row) for row in rows]
+
+
+def unanswered(tx: Transaction, since: datetime, at_most: int) -> list[Organization]:
+    """Applications that nobody has answered since then; held."""
+    rows = tx.execute(
+        "SELECT * FROM organizations WHERE status = 'APPLIED' AND create_time < %s ORDER BY create_time, id LIMIT %s FOR UPDATE SKIP LOCKED",
+        (since, at_most),
+    ).fetchall()
+    return [read(row) for row in rows]
+
+
+def count_applied(tx: Transaction) -> int:
+    """How many applications wait for an answer."""
+    row = tx.execute("SELECT count(*) AS n FROM organizations WHERE status = 'APPLIED'").fetchone()
+    assert row is not None
+    return int(row["n"])
+
+
+def forget_rejected(tx: Transaction, before: datetime) -> int:
+    """Takes away who was turned away so long ago; nothing else is known of it."""
+    return tx.execute("DELETE FROM organizations WHERE status = 'REJECTED' AND update_time < %s", (before,)).rowcount
 
 
 def read(row: Row) -> Organization:
@@ -122,6 +179,10 @@ def read(row: Row) -> Organization:
         )
         if row["propose_time"]
         else None,
+        evidence=tuple(_evidence(one) for one in row["evidence"]),
+        approval_proposed_by_worker_id=row["approval_proposed_by_worker_id"],
+        warned_days=row["warned_days"],
+        rejection_reason=RejectionReason(row["rejection_reason"]) if row["rejection_reason"] else None,
         entry=OrganizationEntry(
             name=row["name"],
             type=OrganizationType(row["type"]),
@@ -137,3 +198,14 @@ def read(row: Row) -> Organization:
 
 
 _HOLDS = {"": "", "UPDATE": "FOR UPDATE", "SHARE": "FOR SHARE"}
+
+
+def _evidence(kept: Row) -> Evidence:
+    return Evidence(
+        EvidenceKind(kept["kind"]),
+        kept["reference"],
+        date.fromisoformat(kept["seen_date"]),
+        date.fromisoformat(kept["expire_date"]) if kept["expire_date"] else None,
+        kept["worker_id"],
+        datetime.fromisoformat(kept["time"]),
+    )

@@ -137,6 +137,16 @@ def has_manager(tx: Transaction, organization_id: str) -> bool:
     )
 
 
+def has_coordinator(tx: Transaction, organization_id: str) -> bool:
+    """Whether somebody of an organisation steers the network."""
+    return bool(
+        tx.execute(
+            "SELECT 1 FROM workers WHERE organization_id = %s AND 'COORDINATOR' = ANY(roles) AND status = 'ACTIVE' LIMIT 1",
+            (organization_id,),
+        ).fetchone()
+    )
+
+
 def open_session(tx: Transaction, secret_hash: bytes, worker_id: str, now: datetime) -> None:
     """Notes a new session."""
     tx.execute(

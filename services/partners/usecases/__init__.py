@@ -23,6 +23,16 @@ from services.partners.usecases.locations import (
     set_service_at_location,
     update_location,
 )
+from services.partners.usecases.membership import (
+    ANSWERED_WITHIN,
+    admit_organization,
+    application_of,
+    apply_for_membership,
+    leave_organization,
+    record_evidence,
+    reject_application,
+    watch_membership,
+)
 from services.partners.usecases.organizations import (
     approve_organization,
     confirm_change,
@@ -67,11 +77,15 @@ from services.partners.usecases.standing import check_standing, viewer
 from services.partners.usecases.workers import create_worker, list_workers, suspend_worker
 
 __all__ = [
+    "ANSWERED_WITHIN",
     "OF_AN_ACCOUNT",
     "OF_AN_ADDRESS",
     "Candidates",
     "Proven",
     "accept_invitation",
+    "admit_organization",
+    "application_of",
+    "apply_for_membership",
     "approve_organization",
     "batch_get",
     "change_password",
@@ -100,6 +114,7 @@ __all__ = [
     "grant_address",
     "has_manager",
     "keeping_up",
+    "leave_organization",
     "leave_places",
     "list_api_keys",
     "list_areas",
@@ -117,7 +132,9 @@ __all__ = [
     "open_address",
     "open_now",
     "propose_change",
+    "record_evidence",
     "reinstate_organization",
+    "reject_application",
     "revoke_api_key",
     "revoke_invitation",
     "say_yes",
@@ -134,4 +151,5 @@ __all__ = [
     "update_organization",
     "update_service",
     "viewer",
+    "watch_membership",
 ]

@@ -1,7 +1,7 @@
 """What one may ask of organisations."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from chassis.db import Transaction
@@ -24,8 +24,11 @@ def create_organization(tx: Transaction, caller: Caller, now: datetime, entry: O
 
 
 def get_organization(tx: Transaction, caller: Caller, id: str) -> Organization:
-    """One organisation, whatever its state: history names it."""
-    return _existing(organizations.fetch(tx, id) if is_id(id) else None)
+    """One organisation, whatever has become of it: history names it. Who was not admitted is seen by those only who steer or check."""
+    organization = _existing(organizations.fetch(tx, id) if is_id(id) else None)
+    if not organization.is_member and not sees_everything(caller):
+        raise NotFound
+    return organization
 
 
 def has_manager(tx: Transaction, id: str) -> bool:
@@ -42,10 +45,15 @@ def list_organizations(
     country: str = "",
     type: OrganizationType | None = None,
     status: OrganizationStatus | None = None,
+    agreement_before: date | None = None,
 ) -> tuple[list[Organization], Position | None]:
-    """A page by name, and where the next page goes on. Only coordinator and auditor see members that are not active."""
+    """A page by name, and where the next page goes on. Only coordinator and auditor see members that are not active, and when agreements end."""
+    if agreement_before and not sees_everything(caller):
+        return [], None
     all_for = None if sees_everything(caller) else caller.organization_id
-    return organizations.listed(tx, size, after, country=country, type=type, status=status, all_for=all_for)
+    return organizations.listed(
+        tx, size, after, country=country, type=type, status=status, all_for=all_for, agreement_before=agreement_before
+    )
 
 
 def list_hotlines(tx: Transaction) -> list[Organization]:
@@ -68,7 +76,7 @@ def update_organization(tx: Transaction, caller: Caller, now: datetime, id: str,
 
 def approve_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
     """Makes it a full member."""
-    return _live(tx, caller, now, id, etag, lambda organization, time: organization.approve(time, worker_of(caller)))
+    return live(tx, caller, now, id, etag, lambda organization, time: organization.approve(time, worker_of(caller)))
 
 
 def propose_change(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, changes: Mapping[str, Any]) -> Organization:
@@ -82,31 +90,32 @@ def propose_change(tx: Transaction, caller: Caller, now: datetime, id: str, etag
 
 def confirm_change(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
     """Agrees to what somebody else has proposed."""
-    return _live(tx, caller, now, id, etag, lambda organization, time: organization.confirm_change(caller.id, time))
+    return live(tx, caller, now, id, etag, lambda organization, time: organization.confirm_change(caller.id, time))
 
 
 def drop_change(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
     """Drops what was proposed."""
-    return _live(tx, caller, now, id, etag, Organization.drop_change)
+    return live(tx, caller, now, id, etag, Organization.drop_change)
 
 
 def suspend_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
     """Ends its access at once, here; the other services hear of it. Not one's own: nobody would be left to take it back."""
     if id == caller.organization_id:
         raise Conflict("illegal_transition")
-    organization = _live(tx, caller, now, id, etag, Organization.suspend)
+    organization = live(tx, caller, now, id, etag, Organization.suspend)
     workers.end_sessions_of(tx, organization_id=id)
     return organization
 
 
 def reinstate_organization(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str) -> Organization:
     """Takes the suspension back."""
-    return _live(tx, caller, now, id, etag, Organization.reinstate)
+    return live(tx, caller, now, id, etag, Organization.reinstate)
 
 
-def _live(
+def live(
     tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, step: Callable[[Organization, datetime], None]
 ) -> Organization:
+    """A step in its life, by which its services are found or are not."""
     organization = _held(tx, caller, id)
     check_etag(etag, wire.etag_of(organization))
     before = organization.entry

@@ -55,7 +55,7 @@ def create_service(
     """Adds a service to an organisation, the caller's own if none is named; in its country if none is said."""
     owner = organization_id or caller.organization_id
     organization = organizations.fetch(tx, owner, hold="SHARE") if is_id(owner) and may_act_for(caller, owner) else None
-    if organization is None:
+    if organization is None or not organization.is_member:
         raise NotFound
     entry = replace(entry, country=entry.country or organization.entry.country)
     service = Service.register(id or new_id(), owner, entry, capacity, taxonomy(), areas(), now)
@@ -90,7 +90,9 @@ def batch_get(
     )
     return Batch(
         _visible(tx, caller, services.fetch_many(tx, wanted_services)) if wanted_services else [],
-        organizations.fetch_many(tx, wanted_organizations) if wanted_organizations else [],
+        [one for one in organizations.fetch_many(tx, wanted_organizations) if one.is_member or sees_everything(caller)]
+        if wanted_organizations
+        else [],
         workers.names(tx, wanted_workers, caller.organization_id) if wanted_workers else {},
     )
 

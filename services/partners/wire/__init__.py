@@ -5,20 +5,24 @@ Numbers of enums become the words of the domain; what a newer caller knows and w
 
 from collections.abc import Sequence
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from chassis.errors import Invalid
 from chassis.outbox import Fact
 from chassis.wire import EnumCodec, etag, masked, number, timestamp, word
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2, letters_pb2, members_pb2
 from services.partners.domain.api_key import ApiKey
+from services.partners.domain.application import Application
 from services.partners.domain.codes import Term
+from services.partners.domain.evidence import Evidence, EvidenceKind
 from services.partners.domain.invitation import Invitation, InvitationEntry
 from services.partners.domain.matching import Match, Question, Verdict
-from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationStatus, OrganizationType
+from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationStatus, OrganizationType, RejectionReason
 from services.partners.domain.search import Wanted
 from services.partners.domain.service import NOT_STATED, Capacity, Eligibility, Gender, Intake, Service, ServiceEntry, stale_time
 from services.partners.domain.subject import Subject
@@ -26,10 +30,11 @@ from services.partners.domain.visibility import Tier, Viewer
 from services.partners.domain.worker import Role, Worker, WorkerStatus
 from services.partners.wire.locations import ACCESSIBILITY
 from services.partners.wire.phones import phone
-from services.partners.wire.schedules import schedule, schedules
+from services.partners.wire.schedules import day, schedule, schedules
 from services.partners.wire.visibility import shown
 
 TYPES, STATUSES = EnumCodec(pb.OrganizationType, OrganizationType), EnumCodec(pb.OrganizationStatus, OrganizationStatus)
+_EVIDENCE, REJECTIONS = EnumCodec(pb.EvidenceKind, EvidenceKind), EnumCodec(pb.RejectionReason, RejectionReason)
 _GENDERS, _INTAKES, _VERDICTS = EnumCodec(pb.Gender, Gender), EnumCodec(pb.Intake, Intake), EnumCodec(pb.Verdict, Verdict)
 _ROLES, _WORKER_STATUSES = EnumCodec(contract_pb2.Role, Role), EnumCodec(members_pb2.WorkerStatus, WorkerStatus)
 
@@ -46,6 +51,54 @@ def organization_entry(message: pb.Organization) -> OrganizationEntry:
         languages=tuple(message.languages),
         description=message.description.strip(),
         hotline_number=message.hotline_number.strip(),
+    )
+
+
+def applicant(message: pb.ApplyForMembershipRequest) -> OrganizationEntry:
+    """What somebody says of an organisation that would be a member."""
+    return OrganizationEntry(
+        name=message.name.strip(),
+        type=TYPES.member(message.type, "type"),
+        country=message.country,
+        department=message.department,
+        phone=phone("phone", message.phone),
+        url=message.url.strip(),
+        languages=tuple(message.languages),
+        description=message.description.strip(),
+    )
+
+
+def evidence(message: pb.Evidence, worker_id: str, now: datetime) -> Evidence:
+    """What somebody says that she has seen."""
+    kind = _EVIDENCE.member(message.kind, "evidence.kind")
+    seen = day("evidence.seen_date", message.seen_date)
+    if kind is None or seen is None:
+        raise Invalid(*((f"evidence.{path}", "required") for path, value in (("kind", kind), ("seen_date", seen)) if value is None))
+    return Evidence(kind, message.reference.strip(), seen, day("evidence.expire_date", message.expire_date), worker_id, now)
+
+
+def application(application: Application) -> pb.OrganizationApplication:
+    """How somebody applied."""
+    return pb.OrganizationApplication(
+        reference=application.reference,
+        contact_name=application.contact_name,
+        contact_email=application.contact_email,
+        statement=application.statement,
+        language=application.language,
+        create_time=timestamp(application.time),
+    )
+
+
+def kept_application(kept: bytes) -> Application:
+    """The same as it was kept."""
+    said = pb.OrganizationApplication.FromString(kept)
+    return Application(
+        said.reference,
+        said.contact_name,
+        said.contact_email,
+        said.statement,
+        said.language,
+        said.create_time.ToDatetime(tzinfo=UTC),
     )
 
 
@@ -137,8 +190,8 @@ def etag_of(subject: Subject) -> str:
     return etag(subject.version, *subject.seen_besides())
 
 
-def organization(organization: Organization, tier: Tier = Tier.PARTNER) -> pb.Organization:
-    """An organisation, as somebody of this tier sees it."""
+def organization(organization: Organization, now: datetime, tier: Tier = Tier.PARTNER, *, own: bool = False) -> pb.Organization:
+    """An organisation, as somebody of this tier sees it; the end of its agreement its `own` people see, too."""
     entry, wanted = organization.entry, organization.proposal
     proposal = None
     if wanted is not None:
@@ -166,8 +219,33 @@ def organization(organization: Organization, tier: Tier = Tier.PARTNER) -> pb.Or
         update_time=timestamp(organization.update_time),
         registered_by_worker_id=organization.registered_by_worker_id,
         proposal=proposal,
+        agreement_expire_date=str(organization.agreement_expire_date or ""),
+        **_vetting(organization, now),
     )
-    return shown(said, tier)
+    shown(said, tier)
+    if own:
+        said.agreement_expire_date = str(organization.agreement_expire_date or "")
+    return said
+
+
+def _vetting(organization: Organization, now: datetime) -> dict[str, Any]:
+    missing = organization.missing_evidence(now.date()) if organization.is_member else []
+    return {
+        "evidence": [
+            pb.Evidence(
+                kind=_EVIDENCE.number(one.kind),
+                reference=one.reference,
+                seen_date=str(one.seen_date),
+                expire_date=str(one.expire_date or ""),
+                recorded_by_worker_id=one.worker_id,
+                record_time=timestamp(one.time),
+            )
+            for one in sorted(organization.evidence, key=lambda one: list(EvidenceKind).index(one.kind))
+        ],
+        "missing_evidence": [_EVIDENCE.number(kind) for kind in missing],
+        "approval_proposed_by_worker_id": organization.approval_proposed_by_worker_id,
+        "rejection_reason": REJECTIONS.number(organization.rejection_reason),
+    }
 
 
 def service(service: Service, viewer: Viewer, *, open_now: bool | None = None) -> pb.Service:
@@ -303,6 +381,7 @@ def organization_facts(organization: Organization) -> list[Fact]:
         status_code=organization.status,
         country_code=entry.country,
         department_code=entry.department,
+        days=(organization.agreement_days(organization.update_time) or 0) if "agreement_ending" in organization.facts else 0,
     )
     return _facts(organization, "organization", body.SerializeToString(deterministic=True))
 

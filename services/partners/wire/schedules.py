@@ -38,19 +38,20 @@ def _schedule(message: pb.Schedule, at: str) -> Schedule:
         byday=tuple(message.byday),
         opens_at=time.fromisoformat(message.opens_at),
         closes_at=time.fromisoformat(message.closes_at),
-        valid_from=_day(message.valid_from, f"{at}.valid_from"),
-        valid_to=_day(message.valid_to, f"{at}.valid_to"),
+        valid_from=day(f"{at}.valid_from", message.valid_from),
+        valid_to=day(f"{at}.valid_to", message.valid_to),
         holidays=message.holidays,
     )
 
 
-def _day(text: str, path: str) -> date | None:
+def day(path: str, text: str) -> date | None:
+    """A date, if one is said."""
     if not text:
         return None
     try:
-        day = date.fromisoformat(text)
+        said = date.fromisoformat(text)
     except ValueError as error:
         raise Invalid((path, "malformed")) from error
-    if not 1900 <= day.year <= 2200:  # RFC 5545 repeats for ever; a year 9999 would be counted through day by day
+    if not 1900 <= said.year <= 2200:  # RFC 5545 repeats for ever; a year 9999 would be counted through day by day
         raise Invalid((path, "out_of_range"))
-    return day
+    return said

@@ -181,6 +181,9 @@ def _words(states: Iterable[State]) -> str:
 _CAME_BACK = f"state IN ({_words(CAME_BACK)})"
 # Referral.need_is_open in rows: of what came back nothing runs but the clock of its need, until that is no longer open.
 _UNANSWERED = f"({_CAME_BACK} AND next_due_time IS NOT NULL)"
+# One of its sides can't act: it is suspended, or has left. Somebody asks another service for her, or speaks to the side that is there.
+_OUT = "(SELECT id FROM members WHERE kind = 'organization' AND NOT active)"
+_STRANDED = f"(state IN ({_words(LIVE)}) AND (receiver_organization_id IN {_OUT} OR sender_organization_id IN {_OUT}))"
 # Nothing but the clock of the deletion runs there.
 _TO_DELETE = "(state = 'consent_withdrawn' AND next_due_time IS NOT NULL)"
 # With which something is still to be done, as the indexes of it say: what pages ask for, and few among all there ever were.
@@ -262,7 +265,7 @@ def _where(wanted: Filter, part: _Part) -> str:
     if wanted.unanswered:
         conditions.append(unanswered)
     if wanted.pressing:
-        conditions.append(f"({due} < %(soon)s OR {unanswered})")
+        conditions.append(f"({due} < %(soon)s OR {unanswered} OR {_STRANDED})")
     if wanted.code:
         # Between ids, where an index finds it: under row-level security none of what a function makes of a column is used. No digit is beyond a "g".
         begins = [f"(id >= %(begin{n})s AND id < %(begin{n})s || 'g')" for n, _ in enumerate(beginnings_of(wanted.code))]

@@ -7,10 +7,13 @@ from services.referrals.domain.enquiry import Attribute
 from services.referrals.store import members
 
 _IN_GOOD_STANDING = ("PROBATION", "APPROVED")
+_NO_MEMBER = ("APPLIED", "REJECTED")
 
 
 def organization_changed(tx: Transaction, identifier: str, status: str, type_: str, country: str) -> None:
-    """An organisation was registered, changed, approved, suspended or reinstated."""
+    """An organisation was registered, changed, approved, suspended or reinstated. One that only applied is as unknown here as one that is not there."""
+    if status in _NO_MEMBER:
+        return
     members.note_member(tx, "organization", identifier, status in _IN_GOOD_STANDING, status, type_, country=country)
 
 

@@ -1,0 +1,472 @@
+"""How an organisation becomes a member: it applies, is admitted, vetted, and approved by two people; its agreement ends; it leaves."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from chassis.tokens import SYSTEM
+from protos.contract.v1.contract_pb2 import ROLE_MANAGER
+from protos.partners.v1 import directory_pb2 as pb
+from protos.partners.v1 import facts_pb2
+from protos.partners.v1 import members_pb2 as m
+from protos.partners.v1.directory_pb2_grpc import DirectoryStub
+from services.partners import usecases
+from services.partners.domain.organization import OrganizationType
+from services.partners.domain.worker import Role
+from services.partners.usecases.membership import MOST_OPEN, OF_ALL, OF_AN_ADDRESS
+from services.partners.wire import etag_of
+from tests.partners.scene import NOON, Scene, refused
+
+APPLIED, PROBATION, APPROVED = pb.ORGANIZATION_STATUS_APPLIED, pb.ORGANIZATION_STATUS_PROBATION, pb.ORGANIZATION_STATUS_APPROVED
+LEFT, REJECTED = pb.ORGANIZATION_STATUS_LEFT, pb.ORGANIZATION_STATUS_REJECTED
+
+
+def application(**other: Any) -> pb.ApplyForMembershipRequest:
+    usual: dict[str, Any] = {
+        "name": "Parroquia San Lucas",
+        "type": pb.ORGANIZATION_TYPE_RELIGIOUS,
+        "country": "NI",
+        "department": "NI-CI",
+        "phone": "+505 2000 0101",
+        "url": "https://sanlucas.example",
+        "languages": ["es"],
+        "description": "Comedor y ropero",
+        "contact_name": "Persona de prueba",
+        "contact_email": "parroquia@ejemplo.example",
+        "statement": "Nos piden ayuda y no sabemos a quién llamar",
+        "language": "fr",
+    }
+    return pb.ApplyForMembershipRequest(**(usual | other))
+
+
+def apply(scene: Scene, **other: Any) -> pb.Organization:
+    """One that applied, as the coordination sees it."""
+    scene.nobody.ApplyForMembership(application(**other))
+    listed = scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest(status=APPLIED)).organizations
+    return scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=listed[-1].id))  # type: ignore[no-any-return]
+
+
+def admit(scene: Scene, one: pb.Organization) -> pb.Organization:
+    return scene.coordinator.AdmitOrganization(pb.AdmitOrganizationRequest(id=one.id, etag=one.etag))  # type: ignore[no-any-return]
+
+
+def saw(scene: Scene, one: pb.Organization, kind: pb.EvidenceKind.ValueType, expire_date: str = "", **other: Any) -> pb.Organization:
+    said: dict[str, Any] = {"kind": kind, "reference": "EXP-7", "seen_date": "2026-03-14", "expire_date": expire_date} | other
+    seen = pb.Evidence(**said)
+    return scene.coordinator.RecordEvidence(pb.RecordEvidenceRequest(id=one.id, etag=one.etag, evidence=seen))  # type: ignore[no-any-return]
+
+
+def turn(scene: Scene) -> None:
+    """What the clock does."""
+    with scene.database.transaction(SYSTEM) as tx:
+        usecases.sweep(tx, scene.clock.now())
+
+
+def verbs(scene: Scene, id: str) -> list[str]:
+    return [type.split(".")[2] for _, type in scene.facts(id)]
+
+
+def test_anyone_may_apply_and_the_coordination_sees_whom_to_speak_to(scene: Scene) -> None:
+    answer = scene.nobody.ApplyForMembership(application())
+    assert len(answer.reference) == 9
+    assert answer.answer_within_days == 14
+    listed = scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest(status=APPLIED)).organizations
+    assert [(one.name, one.phone, one.HasField("application")) for one in listed] == [("Parroquia San Lucas", "+50520000101", False)]
+    seen = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=listed[0].id))
+    said = seen.application
+    assert (said.reference, said.contact_name, said.contact_email) == (answer.reference, "Persona de prueba", "parroquia@ejemplo.example")
+    assert (said.language, said.create_time.ToDatetime()) == ("fr", NOON.replace(tzinfo=None))
+    assert verbs(scene, seen.id) == ["applied"]
+
+
+def test_the_auditor_sees_that_somebody_applied_and_not_whom_to_speak_to(scene: Scene) -> None:
+    one = apply(scene)
+    seen = scene.by(scene.coalition, Role.AUDITOR).GetOrganization(pb.GetOrganizationRequest(id=one.id))
+    assert seen.status == APPLIED
+    assert not seen.HasField("application")
+
+
+def test_who_applied_is_kept_sealed_and_is_in_no_fact_and_on_no_trail(scene: Scene) -> None:
+    apply(scene)
+    for table in ("applications", "outbox", "audit", "organizations"):
+        kept = str(scene.rows(f"SELECT t::text AS row FROM {table} AS t"))
+        for secret in ("Persona de prueba", "parroquia@ejemplo", "a quién llamar"):
+            assert secret not in kept
+            assert secret.encode().hex() not in kept
+
+
+def test_the_answer_is_the_same_for_a_member_and_for_a_stranger(scene: Scene) -> None:
+    member = scene.organization("Puentes")
+    answers = [scene.nobody.ApplyForMembership(application(name=name)) for name in (member.entry.name, "Nadie la conoce", "Puentes")]
+    assert len({answer.reference for answer in answers}) == 3
+    assert {(len(answer.reference), answer.answer_within_days) for answer in answers} == {(9, 14)}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path", "reason"),
+    [
+        ({"name": ""}, "name", "required"),
+        ({"type": 0}, "type", "required"),
+        ({"country": ""}, "country", "required"),
+        ({"contact_email": "nadie"}, "contact_email", "malformed"),
+        ({"contact_name": ""}, "contact_name", "required"),
+        ({"statement": "x" * 2001}, "statement", "too_long"),
+        ({"department": "CR-G"}, "department", "unknown_code"),
+        ({"phone": "hola"}, "phone", "malformed"),
+        ({"url": "javascript:alert(1)"}, "url", "malformed"),
+    ],
+)
+def test_an_application_that_is_wrong_is_refused_with_the_place(scene: Scene, wrong: dict[str, object], path: str, reason: str) -> None:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        scene.nobody.ApplyForMembership(application(**wrong))
+    assert found.violations == [(path, reason)]
+
+
+def test_the_same_request_id_applies_once(scene: Scene) -> None:
+    request = application(request_id="uno")
+    assert scene.nobody.ApplyForMembership(request) == scene.nobody.ApplyForMembership(request)
+    assert len(scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest(status=APPLIED)).organizations) == 1
+
+
+def test_who_floods_the_form_is_held_up(scene: Scene) -> None:
+    for number in range(OF_ALL.burst):
+        scene.nobody.ApplyForMembership(application(name=f"Muchas {number}"))
+    with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as found:
+        scene.nobody.ApplyForMembership(application())
+    assert 0 < found.retry_after <= OF_ALL.every.total_seconds()
+    scene.later(minutes=15)
+    scene.nobody.ApplyForMembership(application(name="Una más"))
+
+
+def test_one_address_does_not_use_up_what_others_have(scene: Scene) -> None:
+    def from_address(address: str) -> None:
+        DirectoryStub(scene.channel).ApplyForMembership(application(), metadata=(("client-address", address),), timeout=10)
+
+    for _ in range(OF_AN_ADDRESS.burst):
+        from_address("192.0.2.1")
+    for _ in range(OF_ALL.burst):
+        with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
+            from_address("192.0.2.1")
+    from_address("192.0.2.2")
+
+
+def test_no_more_applications_wait_than_a_coordination_can_read(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.partners.usecases.membership.MOST_OPEN", 3)
+    for number in range(3):
+        one = apply(scene, name=f"Parroquia {number}")
+    with refused("RESOURCE_EXHAUSTED", "too_many_requests"):
+        scene.nobody.ApplyForMembership(application())
+    admit(scene, one)
+    scene.nobody.ApplyForMembership(application())
+    assert MOST_OPEN == 300
+
+
+def test_who_applied_does_not_exist_for_anybody_else(scene: Scene) -> None:
+    one = apply(scene)
+    own = scene.organization("Puentes")
+    for caller in (scene.by(own, *Role), scene.by(own, Role.MANAGER), scene.by(own), scene.by_key(own, "directory.read")):
+        if caller.GetOrganization(pb.GetOrganizationRequest(id=own.id)).HasField("has_manager"):
+            continue  # a coordinator
+        with refused("NOT_FOUND", "not_found"):
+            caller.GetOrganization(pb.GetOrganizationRequest(id=one.id))
+        assert not caller.BatchGet(pb.BatchGetRequest(organization_ids=[one.id])).organizations
+        assert one.id not in [each.id for each in caller.ListOrganizations(pb.ListOrganizationsRequest()).organizations]
+        assert not caller.ListOrganizations(pb.ListOrganizationsRequest(status=APPLIED)).organizations
+        assert not caller.SearchServices(pb.SearchServicesRequest(organization_id=one.id)).services
+
+
+def test_nothing_is_done_for_who_only_applied(scene: Scene) -> None:
+    one = apply(scene)
+    invitation = m.Invitation(organization_id=one.id, email="jefa@ejemplo.example", roles=[ROLE_MANAGER])
+    with refused("FAILED_PRECONDITION", "illegal_transition"):
+        scene.coordinator.CreateInvitation(m.CreateInvitationRequest(invitation=invitation))
+    with refused("NOT_FOUND", "not_found"):
+        service = pb.Service(organization_id=one.id, name="Comedor", need_codes=["MAT.FOD"])
+        scene.coordinator.CreateService(pb.CreateServiceRequest(service=service))
+    with refused("FAILED_PRECONDITION", "illegal_transition"):
+        saw(scene, one, pb.EVIDENCE_KIND_REGISTRATION)
+    for rpc, request in (
+        ("ApproveOrganization", pb.ApproveOrganizationRequest),
+        ("SuspendOrganization", pb.SuspendOrganizationRequest),
+        ("ReinstateOrganization", pb.ReinstateOrganizationRequest),
+        ("LeaveOrganization", pb.LeaveOrganizationRequest),
+    ):
+        with refused("FAILED_PRECONDITION", "illegal_transition"):
+            getattr(scene.coordinator, rpc)(request(id=one.id, etag=one.etag))
+
+
+def test_a_manager_of_another_member_finds_nobody_who_applied_with_any_rpc(scene: Scene) -> None:
+    one = apply(scene)
+    manager = scene.by(scene.organization("Puentes"), Role.MANAGER)
+    with refused("NOT_FOUND", "not_found"):
+        manager.LeaveOrganization(pb.LeaveOrganizationRequest(id=one.id, etag=one.etag))
+    with refused("NOT_FOUND", "not_found"):
+        changed = pb.Organization(id=one.id, etag=one.etag, name="Mía")
+        manager.UpdateOrganization(pb.UpdateOrganizationRequest(organization=changed, update_mask=FieldMask(paths=["name"])))
+    with refused("NOT_FOUND", "not_found"):
+        manager.CreateService(pb.CreateServiceRequest(service=pb.Service(organization_id=one.id, name="Mío", need_codes=["MAT.FOD"])))
+    with refused("NOT_FOUND", "not_found"):
+        invitation = m.Invitation(organization_id=one.id, email="jefa@ejemplo.example", roles=[ROLE_MANAGER])
+        manager.CreateInvitation(m.CreateInvitationRequest(invitation=invitation))
+
+
+def test_who_is_admitted_is_on_probation_and_once(scene: Scene) -> None:
+    one = apply(scene)
+    admitted = admit(scene, one)
+    assert admitted.status == PROBATION
+    assert admitted.registered_by_worker_id
+    assert verbs(scene, one.id) == ["applied", "admitted"]
+    with refused("FAILED_PRECONDITION", "illegal_transition"):
+        admit(scene, admitted)
+    with refused("FAILED_PRECONDITION", "illegal_transition"):
+        scene.coordinator.RejectApplication(pb.RejectApplicationRequest(id=one.id, etag=admitted.etag, reason=pb.REJECTION_REASON_SAFETY))
+
+
+def test_who_is_turned_away_is_forgotten(scene: Scene) -> None:
+    one = apply(scene)
+    request = pb.RejectApplicationRequest(id=one.id, etag=one.etag, reason=pb.REJECTION_REASON_NOT_VERIFIED)
+    turned = scene.coordinator.RejectApplication(request)
+    assert (turned.status, turned.rejection_reason) == (REJECTED, pb.REJECTION_REASON_NOT_VERIFIED)
+    assert (turned.phone, turned.url, turned.description) == ("", "", "")
+    assert scene.rows("SELECT * FROM applications") == []
+    again = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id))
+    assert not again.HasField("application")
+    with refused("NOT_FOUND", "not_found"):
+        scene.by(scene.organization("Puentes")).GetOrganization(pb.GetOrganizationRequest(id=one.id))
+    scene.later(days=181)
+    turn(scene)
+    with refused("NOT_FOUND", "not_found"):
+        scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id))
+    with refused("INVALID_ARGUMENT", "invalid_fields"):
+        scene.coordinator.RejectApplication(pb.RejectApplicationRequest(id=one.id, etag=one.etag))
+
+
+def test_what_nobody_answers_is_turned_away_in_the_end(scene: Scene) -> None:
+    one = apply(scene)
+    scene.later(days=89)
+    turn(scene)
+    assert verbs(scene, one.id) == ["applied"]
+    scene.later(days=2)
+    turn(scene)
+    seen = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id))
+    assert (seen.status, seen.rejection_reason) == (REJECTED, pb.REJECTION_REASON_UNANSWERED)
+    assert scene.rows("SELECT * FROM applications") == []
+
+
+def test_whom_to_speak_to_is_forgotten_when_somebody_manages_it(scene: Scene) -> None:
+    one = admit(scene, apply(scene))
+    turn(scene)
+    assert len(scene.rows("SELECT * FROM applications")) == 1
+    with scene.database.transaction(SYSTEM) as tx:
+        scene.worker(usecases.get_organization(tx, SYSTEM, one.id), Role.MANAGER)
+    turn(scene)
+    assert scene.rows("SELECT * FROM applications") == []
+
+
+def test_nobody_is_approved_before_all_was_seen(scene: Scene) -> None:
+    one = admit(scene, apply(scene))
+    assert list(one.missing_evidence) == [1, 2, 3, 4]
+    for number in (1, 2, 3):
+        one = saw(scene, one, pb.EvidenceKind.ValueType(number))
+    assert list(one.missing_evidence) == [pb.EVIDENCE_KIND_AGREEMENT]
+    with refused("FAILED_PRECONDITION", "evidence_missing"):
+        scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=one.etag))
+    one = saw(scene, one, pb.EVIDENCE_KIND_AGREEMENT, "2027-03-14")
+    first = scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=one.etag))
+    assert (first.status, bool(first.approval_proposed_by_worker_id)) == (PROBATION, True)
+    second = scene.by(scene.coalition, Role.COORDINATOR).ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=first.etag))
+    assert (second.status, second.approval_proposed_by_worker_id, second.agreement_expire_date) == (APPROVED, "", "2027-03-14")
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "path", "reason"),
+    [
+        (1, {"seen_date": "2026-03-15"}, "seen_date", "out_of_range"),
+        (1, {"seen_date": "2026-02-30"}, "seen_date", "malformed"),
+        (1, {"seen_date": ""}, "seen_date", "required"),
+        (1, {"reference": ""}, "reference", "required"),
+        (1, {"reference": "  "}, "reference", "required"),
+        (1, {"expire_date": "2027-01-01"}, "expire_date", "out_of_range"),
+        (4, {}, "expire_date", "required"),
+        (4, {"expire_date": "2026-03-13"}, "expire_date", "out_of_range"),
+        (4, {"expire_date": "2207-03-14"}, "expire_date", "out_of_range"),
+        (0, {}, "kind", "required"),
+    ],
+)
+def test_evidence_that_can_not_be_is_refused(scene: Scene, kind: int, wrong: dict[str, str], path: str, reason: str) -> None:
+    one = admit(scene, apply(scene))
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        saw(scene, one, pb.EvidenceKind.ValueType(kind), **wrong)
+    assert found.violations == [(f"evidence.{path}", reason)]
+
+
+def test_evidence_is_seen_by_those_who_steer_or_check_and_the_end_of_the_agreement_by_its_own_people(scene: Scene) -> None:
+    own = scene.organization("Puentes")
+    scene.vet(own.id)
+    asked = pb.GetOrganizationRequest(id=own.id)
+    for caller in (scene.coordinator, scene.by(scene.coalition, Role.AUDITOR)):
+        assert len(caller.GetOrganization(asked).evidence) == 4
+    mine = scene.by(own, Role.MANAGER).GetOrganization(asked)
+    assert (len(mine.evidence), mine.agreement_expire_date) == (0, "2027-03-14")
+    other = scene.by(scene.organization("Otra"), Role.MANAGER).GetOrganization(asked)
+    assert (len(other.evidence), other.agreement_expire_date, len(other.missing_evidence)) == (0, "", 0)
+
+
+def test_one_coordinator_does_not_approve_twice_with_two_sessions(scene: Scene) -> None:
+    one = scene.organization("Nueva", approved=False)
+    worker = scene.worker(scene.coalition, Role.COORDINATOR)
+    etag = etag_of(scene.vet(one.id))
+    proposed = scene.as_worker(worker).ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=etag, request_id="una"))
+    for request_id in ("dos", ""):
+        request = pb.ApproveOrganizationRequest(id=one.id, etag=proposed.etag, request_id=request_id)
+        with refused("FAILED_PRECONDITION", "second_person_required"):
+            scene.as_worker(worker).ApproveOrganization(request)
+
+
+def test_of_two_coordinators_at_once_one_is_the_first_and_the_other_looks_again(scene: Scene) -> None:
+    one = scene.organization("Nueva", approved=False)
+    request = pb.ApproveOrganizationRequest(id=one.id, etag=etag_of(scene.vet(one.id)))
+
+    def approve(caller: Any) -> str:
+        try:
+            return str(pb.OrganizationStatus.Name(caller.ApproveOrganization(request).status))
+        except grpc.RpcError as error:
+            return str(error.code().name)
+
+    two = [scene.by(scene.coalition, Role.COORDINATOR) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(approve, two)) == ["ABORTED", "ORGANIZATION_STATUS_PROBATION"]
+
+
+def test_whoever_changes_what_was_seen_has_two_people_look_anew(scene: Scene) -> None:
+    one = scene.organization("Nueva", approved=False)
+    first, second = scene.by(scene.coalition, Role.COORDINATOR), scene.by(scene.coalition, Role.COORDINATOR)
+    proposed = first.ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=etag_of(scene.vet(one.id))))
+    seen = pb.Evidence(kind=pb.EVIDENCE_KIND_REFERENCES, reference="OTRA", seen_date="2026-03-14")
+    swapped = second.RecordEvidence(pb.RecordEvidenceRequest(id=one.id, etag=proposed.etag, evidence=seen))
+    again = second.ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=swapped.etag))
+    assert again.status == PROBATION
+    assert first.ApproveOrganization(pb.ApproveOrganizationRequest(id=one.id, etag=again.etag)).status == APPROVED
+
+
+def days_told(scene: Scene, id: str) -> list[int]:
+    rows = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND type LIKE %s ORDER BY version", id, "%agreement_ending%")
+    return [facts_pb2.OrganizationFact.FromString(row["payload"]).days for row in rows]
+
+
+def test_the_end_of_an_agreement_is_said_at_sixty_thirty_and_seven_days_and_then_it_ends(scene: Scene) -> None:
+    one = scene.organization("Nueva", approved=False)
+    scene.approve(one.id, until=NOON.date() + timedelta(days=100))
+    for _ in range(101):
+        turn(scene)
+        turn(scene)
+        scene.later(days=1)
+    assert days_told(scene, one.id) == [60, 30, 7]
+    assert verbs(scene, one.id)[-1] == "agreement_ending", "it holds on its last day"
+    turn(scene)
+    assert verbs(scene, one.id)[-1] == "agreement_expired"
+    seen = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id))
+    assert (seen.status, list(seen.missing_evidence)) == (PROBATION, [pb.EVIDENCE_KIND_AGREEMENT])
+    turn(scene)
+    assert verbs(scene, one.id)[-1] == "agreement_expired"
+
+
+def test_after_a_pause_the_nearest_warning_is_given_and_what_is_over_ends(scene: Scene) -> None:
+    soon, over = (scene.organization(name, approved=False) for name in ("Pronto", "Vencida"))
+    scene.approve(soon.id, until=date(2026, 6, 30))
+    scene.approve(over.id, until=date(2026, 6, 1))
+    scene.clock.set(NOON.replace(month=6, day=10))
+    turn(scene)
+    assert days_told(scene, soon.id) == [20]
+    assert verbs(scene, over.id)[-2:] == ["approved", "agreement_expired"]
+    scene.clock.set(NOON.replace(month=6, day=24))
+    turn(scene)
+    assert days_told(scene, soon.id) == [20, 6]
+
+
+def test_agreements_that_end_soon_are_listed_for_those_who_steer_or_check(scene: Scene) -> None:
+    for name, until in (("Pronto", date(2026, 4, 1)), ("Tarde", date(2027, 4, 1))):
+        one = scene.organization(name, approved=False)
+        scene.approve(one.id, until=until)
+    asked = pb.ListOrganizationsRequest(agreement_expire_before_date="2026-05-01")
+    assert [one.name for one in scene.coordinator.ListOrganizations(asked).organizations] == ["Pronto"]
+    assert not scene.by(scene.organization("Otra"), Role.MANAGER).ListOrganizations(asked).organizations
+
+
+def test_a_newer_agreement_keeps_a_member_and_after_the_end_two_people_approve_again(scene: Scene) -> None:
+    one = scene.organization("Nueva", approved=False)
+    approved = scene.approve(one.id, until=date(2026, 4, 1))
+    turn(scene)
+    renewed = saw(scene, scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id)), pb.EVIDENCE_KIND_AGREEMENT, "2026-09-01")
+    assert (approved.status, renewed.status) == (APPROVED, APPROVED)
+    scene.clock.set(NOON.replace(month=8, day=1))
+    turn(scene)
+    assert days_told(scene, one.id) == [18, 31], "warned of the new end, too"
+    scene.clock.set(NOON.replace(month=9, day=2))
+    turn(scene)
+    ended = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=one.id))
+    after = saw(scene, ended, pb.EVIDENCE_KIND_AGREEMENT, "2027-09-01")
+    assert (ended.status, after.status) == (PROBATION, PROBATION)
+    assert scene.approve(one.id, until=date(2027, 9, 1)).status == APPROVED
+
+
+def test_a_member_on_probation_for_its_agreement_is_shown_no_shelters(scene: Scene) -> None:
+    scene.service(scene.organization("Casa", type=OrganizationType.SHELTER), "Albergue", confidential=True)
+    one = scene.organization("Nueva", approved=False)
+    scene.approve(one.id, until=date(2026, 4, 1))
+    with scene.database.transaction(SYSTEM) as tx:
+        worker = scene.by(usecases.get_organization(tx, SYSTEM, one.id))
+    assert len(worker.SearchServices(pb.SearchServicesRequest()).services) == 1
+    scene.later(days=30)
+    turn(scene)
+    assert len(worker.SearchServices(pb.SearchServicesRequest()).services) == 0
+
+
+def test_who_is_reinstated_after_its_agreement_ended_is_on_probation(scene: Scene) -> None:
+    one = scene.organization("Nueva", approved=False)
+    approved = scene.approve(one.id, until=date(2026, 4, 1))
+    suspended = scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=one.id, etag=approved.etag))
+    scene.later(days=30)
+    back = scene.coordinator.ReinstateOrganization(pb.ReinstateOrganizationRequest(id=one.id, etag=suspended.etag))
+    assert back.status == PROBATION
+    assert verbs(scene, one.id)[-3:] == ["suspended", "reinstated", "agreement_expired"]
+
+
+def test_a_manager_ends_the_membership_of_her_own_organisation(scene: Scene) -> None:
+    own = scene.organization("Puentes")
+    service = scene.service(own)
+    manager, worker, key = scene.by(own, Role.MANAGER), scene.by(own), scene.by_key(own, "directory.read")
+    left = manager.LeaveOrganization(pb.LeaveOrganizationRequest(id=own.id, etag=etag_of(own)))
+    assert left.status == LEFT
+    assert verbs(scene, own.id)[-1] == "left"
+    for caller in (manager, worker, key):
+        with refused("PERMISSION_DENIED", "organization_not_active"):
+            caller.ListOrganizations(pb.ListOrganizationsRequest())
+    other = scene.by(scene.organization("Otra"))
+    assert not other.SearchServices(pb.SearchServicesRequest()).services
+    assert other.GetOrganization(pb.GetOrganizationRequest(id=own.id)).name == "Puentes", "its name still stands in old referrals"
+    assert service.id
+    with refused("FAILED_PRECONDITION", "illegal_transition"):
+        scene.coordinator.LeaveOrganization(pb.LeaveOrganizationRequest(id=own.id, etag=left.etag))
+
+
+def test_sessions_and_invitations_end_with_the_membership(scene: Scene) -> None:
+    own = scene.organization("Puentes")
+    worker = scene.worker(own)
+    signed = scene.nobody.SignIn(m.SignInRequest(email=worker.entry.email, password="una clave larga"))
+    scene.coordinator.LeaveOrganization(pb.LeaveOrganizationRequest(id=own.id, etag=etag_of(own)))
+    with refused("UNAUTHENTICATED", "session_ended"):
+        scene.nobody.IssueToken(m.IssueTokenRequest(session_secret=signed.session_secret))
+    with refused("UNAUTHENTICATED", "sign_in_failed"):
+        scene.nobody.SignIn(m.SignInRequest(email=worker.entry.email, password="una clave larga"))
+
+
+def test_the_coordination_does_not_leave_whoever_of_it_asks(scene: Scene) -> None:
+    for caller in (scene.coordinator, scene.by(scene.coalition, Role.MANAGER)):
+        with refused("FAILED_PRECONDITION", "illegal_transition"):
+            caller.LeaveOrganization(pb.LeaveOrganizationRequest(id=scene.coalition.id, etag=etag_of(scene.coalition)))
+    assert scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=scene.coalition.id)).status == APPROVED

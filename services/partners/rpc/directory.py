@@ -13,6 +13,7 @@ from services.partners import usecases, wire
 from services.partners.domain.application import Application
 from services.partners.domain.organization import Organization
 from services.partners.domain.service import Service
+from services.partners.wire.schedules import day
 
 
 class Directory:
@@ -57,7 +58,7 @@ class Directory:
             country=request.country,
             type=wire.TYPES.member(request.type, "type"),
             status=wire.STATUSES.member(request.status, "status"),
-            agreement_before=wire.day("agreement_expire_before_date", request.agreement_expire_before_date),
+            agreement_before=day("agreement_expire_before_date", request.agreement_expire_before_date),
         )
         return pb.ListOrganizationsResponse(
             organizations=[self._said(one, call) for one in organizations], next_page_token=self._pages.token(request, more)

@@ -469,3 +469,49 @@ def test_the_list_of_areas_has_the_subdivisions_and_the_153_municipalities(scene
         "NI",
     )
     assert {code[:2] for code in areas} == set("NI CR SV GT HN MX PA BZ EC PE CO US".split())
+
+
+# --- search by place and hour
+
+
+def found(by: Stubs, **asked: Any) -> list[str]:
+    answer = by.SearchServices(d.SearchServicesRequest(**asked))
+    assert answer.total_size == len(answer.services)
+    return [service.name for service in answer.services]
+
+
+def test_near_is_who_has_a_place_around_the_point(scene: Scene, shelter: Organization, manager: Stubs, other: Stubs) -> None:
+    for name, latitude, longitude in (("Cerca", 12.62, -87.13), ("León", 12.435, -86.88), ("Sin punto", None, None)):
+        service = scene.service(shelter, name, "PSS")
+        offer(manager, service.id, make(manager, name=name, latitude=latitude, longitude=longitude))
+    around = {"latitude": 12.629, "longitude": -87.131}
+    assert found(other, near=d.Near(**around, radius_km=5)) == ["Cerca"]
+    assert found(other, near=d.Near(**around, radius_km=33)) == ["Cerca"], "34 km as the crow flies"
+    assert found(other, near=d.Near(**around, radius_km=36)) == ["Cerca", "León"]
+    assert found(other, near=d.Near(**around, radius_km=36), words="leon") == ["León"]
+
+
+def test_a_confidential_service_is_near_nothing(scene: Scene, shelter: Organization, manager: Stubs, other: Stubs) -> None:
+    service, office = scene.service(shelter, "Casa", "PSS"), make(manager, **OFFICE)
+    offer(manager, service.id, office)
+    asked = d.Near(latitude=12.62, longitude=-87.13, radius_km=1)
+    assert found(other, near=asked) == ["Casa"]
+    seen = manager.GetService(d.GetServiceRequest(id=service.id))
+    hidden = d.Service(id=service.id, etag=seen.etag, confidential=True)
+    manager.UpdateService(d.UpdateServiceRequest(service=hidden, update_mask=FieldMask(paths=["confidential"]), request_id=new_id()))
+    assert found(other, near=asked) == []
+    assert where(other, service.id) == []
+    with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
+        offer(manager, service.id, office)
+    assert wrong.violations == [("service_at_location.location_id", "out_of_range")]
+
+
+def test_open_now_is_who_says_so_at_this_hour_there(scene: Scene, shelter: Organization, manager: Stubs, other: Stubs) -> None:
+    scene.service(shelter, "Sin horario", "PSS")
+    for name, opens, closes in (("De día", "08:00", "17:00"), ("De noche", "20:00", "06:00")):
+        said = d.Service(name=name, need_codes=["PSS"], schedules=[d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at=opens, closes_at=closes)])
+        manager.CreateService(d.CreateServiceRequest(service=said, request_id=new_id()))
+    scene.clock.set(scene.clock.now().replace(hour=18))  # noon in Managua
+    assert found(other, open_now=True) == ["De día"]
+    scene.later(hours=10)
+    assert found(other, open_now=True) == ["De noche"]

@@ -10,6 +10,7 @@ import pytest
 
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2 as pb
+from services.partners.domain.location import Accessibility
 from services.partners.domain.matching import Candidate, Question, match
 from services.partners.domain.ranking import Ranking
 from services.partners.domain.service import Capacity, Eligibility, Gender, Intake
@@ -40,6 +41,10 @@ class Chance(random.Random):
                 tuple(self.sample(list(Gender), self.randint(0, 5))),
                 self.choice([None, True, False]),
                 self.choice([None, 0, 1, 2, 5]),
+                self.choice([None, True, False]),
+                self.choice([None, True, False]),
+                self.choice([None, True, False]),
+                self.choice([None, 0, 11, 17]),
             ),
             Capacity(
                 self.choice([None, *Intake]),
@@ -53,6 +58,10 @@ class Chance(random.Random):
             f"o{self.randrange(9)}",
             self.choice(["NI", "NI", "CR"]),
             self.random() < 0.2,
+            tuple(self.sample(["NI", "NI-CI", "NI-LE.nagarote", "CR-SJ"], self.randint(0, 2))),
+            tuple(self.sample(list(Accessibility), self.randint(0, 3))),
+            self.choice([0, 0, 3, 20]),
+            self.choice([0, 0, 3, 20]),
         )
 
     def question(self) -> Question:
@@ -66,6 +75,11 @@ class Chance(random.Random):
             self.choice(["", "es", "en-US", "x-lsn"]),
             tuple(f"o{self.randrange(9)}" for _ in range(self.randint(0, 3))),
             excluded_areas=tuple(self.sample(PLACES, self.randint(0, 2))),
+            pregnant=self.random() < 0.3,
+            with_addiction=self.random() < 0.3,
+            without_papers=self.random() < 0.3,
+            oldest_boy_age=self.choice([None, None, 3, 15]),
+            accessibility=tuple(self.sample(list(Accessibility), self.choice([0, 0, 1, 2]))),
         )
 
 

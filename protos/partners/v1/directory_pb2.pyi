@@ -325,6 +325,12 @@ class _CriterionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Criterion.V
     CRITERION_AREA: _Criterion.ValueType  # 6
     CRITERION_ROOM: _Criterion.ValueType  # 7
     CRITERION_FRESHNESS: _Criterion.ValueType  # 8
+    CRITERION_PREGNANCY: _Criterion.ValueType  # 9
+    """Judged only if it is asked, as those that follow."""
+    CRITERION_ADDICTION: _Criterion.ValueType  # 10
+    CRITERION_PAPERS: _Criterion.ValueType  # 11
+    CRITERION_BOYS: _Criterion.ValueType  # 12
+    CRITERION_ACCESSIBILITY: _Criterion.ValueType  # 13
 
 class Criterion(_Criterion, metaclass=_CriterionEnumTypeWrapper):
     """By what a service is judged."""
@@ -338,6 +344,12 @@ CRITERION_LANGUAGE: Criterion.ValueType  # 5
 CRITERION_AREA: Criterion.ValueType  # 6
 CRITERION_ROOM: Criterion.ValueType  # 7
 CRITERION_FRESHNESS: Criterion.ValueType  # 8
+CRITERION_PREGNANCY: Criterion.ValueType  # 9
+"""Judged only if it is asked, as those that follow."""
+CRITERION_ADDICTION: Criterion.ValueType  # 10
+CRITERION_PAPERS: Criterion.ValueType  # 11
+CRITERION_BOYS: Criterion.ValueType  # 12
+CRITERION_ACCESSIBILITY: Criterion.ValueType  # 13
 Global___Criterion: _TypeAlias = Criterion  # noqa: Y015
 
 class _Verdict:
@@ -1950,6 +1962,8 @@ class SearchServicesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     GENDER_FIELD_NUMBER: _builtins.int
+    OPEN_NOW_FIELD_NUMBER: _builtins.int
+    NEAR_FIELD_NUMBER: _builtins.int
     EXCLUDED_ORGANIZATION_IDS_FIELD_NUMBER: _builtins.int
     EXCLUDED_WORKER_IDS_FIELD_NUMBER: _builtins.int
     EXCLUDED_AREAS_FIELD_NUMBER: _builtins.int
@@ -1976,6 +1990,12 @@ class SearchServicesRequest(_message.Message):
     """Only of this organisation."""
     gender: Global___Gender.ValueType
     """Her gender; only those are left out that say whom they serve, and not her."""
+    open_now: _builtins.bool
+    """Only those that receive people now, by their own schedules and clock."""
+    @_builtins.property
+    def near(self) -> Global___Near:
+        """Only those with a place around a point; a confidential one is near nothing."""
+
     @_builtins.property
     def excluded_organization_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Left out without a word: organisations, workers (with their organisation) and departments (ISO 3166-2) that she named as unsafe."""
@@ -2003,13 +2023,15 @@ class SearchServicesRequest(_message.Message):
         page_token: _builtins.str = ...,
         organization_id: _builtins.str = ...,
         gender: Global___Gender.ValueType = ...,
+        open_now: _builtins.bool = ...,
+        near: Global___Near | None = ...,
         excluded_organization_ids: _abc.Iterable[_builtins.str] | None = ...,
         excluded_worker_ids: _abc.Iterable[_builtins.str] | None = ...,
         excluded_areas: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "age", b"age", "dependants", b"dependants"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "age", b"age", "dependants", b"dependants", "near", b"near"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "age", b"age", "country", b"country", "department", b"department", "dependants", b"dependants", "excluded_areas", b"excluded_areas", "excluded_organization_ids", b"excluded_organization_ids", "excluded_worker_ids", b"excluded_worker_ids", "gender", b"gender", "has_room", b"has_room", "language", b"language", "need_code", b"need_code", "organization_id", b"organization_id", "page_size", b"page_size", "page_token", b"page_token", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "age", b"age", "country", b"country", "department", b"department", "dependants", b"dependants", "excluded_areas", b"excluded_areas", "excluded_organization_ids", b"excluded_organization_ids", "excluded_worker_ids", b"excluded_worker_ids", "gender", b"gender", "has_room", b"has_room", "language", b"language", "near", b"near", "need_code", b"need_code", "open_now", b"open_now", "organization_id", b"organization_id", "page_size", b"page_size", "page_token", b"page_token", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__age: _TypeAlias = _typing.Literal["age"]  # noqa: Y015
     _WhichOneofArgType__age: _TypeAlias = _typing.Literal["_age", b"_age"]  # noqa: Y015
@@ -2021,6 +2043,36 @@ class SearchServicesRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__dependants) -> _WhichOneofReturnType__dependants | None: ...
 
 Global___SearchServicesRequest: _TypeAlias = SearchServicesRequest  # noqa: Y015
+
+@_typing.final
+class Near(_message.Message):
+    """Around a point."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LATITUDE_FIELD_NUMBER: _builtins.int
+    LONGITUDE_FIELD_NUMBER: _builtins.int
+    RADIUS_KM_FIELD_NUMBER: _builtins.int
+    latitude: _builtins.float
+    """Degrees north (WGS 84)."""
+    longitude: _builtins.float
+    """Degrees east."""
+    radius_km: _builtins.int
+    """Within so many kilometres."""
+    def __init__(
+        self,
+        *,
+        latitude: _builtins.float = ...,
+        longitude: _builtins.float = ...,
+        radius_km: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["latitude", b"latitude", "longitude", b"longitude", "radius_km", b"radius_km"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Near: _TypeAlias = Near  # noqa: Y015
 
 @_typing.final
 class SearchServicesResponse(_message.Message):
@@ -2066,6 +2118,11 @@ class MatchServicesRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     EXCLUDED_WORKER_IDS_FIELD_NUMBER: _builtins.int
     EXCLUDED_AREAS_FIELD_NUMBER: _builtins.int
+    PREGNANT_FIELD_NUMBER: _builtins.int
+    WITH_ADDICTION_FIELD_NUMBER: _builtins.int
+    WITHOUT_PAPERS_FIELD_NUMBER: _builtins.int
+    OLDEST_BOY_AGE_FIELD_NUMBER: _builtins.int
+    ACCESSIBILITY_FIELD_NUMBER: _builtins.int
     need_code: _builtins.str
     """The need."""
     country: _builtins.str
@@ -2082,6 +2139,14 @@ class MatchServicesRequest(_message.Message):
     """A language, BCP 47."""
     limit: _builtins.int
     """How many at most; 20 unless said."""
+    pregnant: _builtins.bool
+    """Whether she is pregnant; said only if she is."""
+    with_addiction: _builtins.bool
+    """Whether she is in the grip of alcohol or drugs."""
+    without_papers: _builtins.bool
+    """Whether she has no identity papers."""
+    oldest_boy_age: _builtins.int
+    """The age in years of the oldest boy who comes with her; absent: none."""
     @_builtins.property
     def excluded_organization_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Left out without a word: whom she named as unsafe."""
@@ -2093,6 +2158,10 @@ class MatchServicesRequest(_message.Message):
     @_builtins.property
     def excluded_areas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Services in these departments (ISO 3166-2) are left out: where it is not safe for her."""
+
+    @_builtins.property
+    def accessibility(self) -> _containers.RepeatedScalarFieldContainer[Global___Accessibility.ValueType]:
+        """What she needs to be able to use a place or a talk."""
 
     def __init__(
         self,
@@ -2108,19 +2177,28 @@ class MatchServicesRequest(_message.Message):
         limit: _builtins.int = ...,
         excluded_worker_ids: _abc.Iterable[_builtins.str] | None = ...,
         excluded_areas: _abc.Iterable[_builtins.str] | None = ...,
+        pregnant: _builtins.bool = ...,
+        with_addiction: _builtins.bool = ...,
+        without_papers: _builtins.bool = ...,
+        oldest_boy_age: _builtins.int | None = ...,
+        accessibility: _abc.Iterable[Global___Accessibility.ValueType] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "age", b"age", "dependants", b"dependants"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "_oldest_boy_age", b"_oldest_boy_age", "age", b"age", "dependants", b"dependants", "oldest_boy_age", b"oldest_boy_age"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "age", b"age", "country", b"country", "department", b"department", "dependants", b"dependants", "excluded_areas", b"excluded_areas", "excluded_organization_ids", b"excluded_organization_ids", "excluded_worker_ids", b"excluded_worker_ids", "gender", b"gender", "language", b"language", "limit", b"limit", "need_code", b"need_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_age", b"_age", "_dependants", b"_dependants", "_oldest_boy_age", b"_oldest_boy_age", "accessibility", b"accessibility", "age", b"age", "country", b"country", "department", b"department", "dependants", b"dependants", "excluded_areas", b"excluded_areas", "excluded_organization_ids", b"excluded_organization_ids", "excluded_worker_ids", b"excluded_worker_ids", "gender", b"gender", "language", b"language", "limit", b"limit", "need_code", b"need_code", "oldest_boy_age", b"oldest_boy_age", "pregnant", b"pregnant", "with_addiction", b"with_addiction", "without_papers", b"without_papers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__age: _TypeAlias = _typing.Literal["age"]  # noqa: Y015
     _WhichOneofArgType__age: _TypeAlias = _typing.Literal["_age", b"_age"]  # noqa: Y015
     _WhichOneofReturnType__dependants: _TypeAlias = _typing.Literal["dependants"]  # noqa: Y015
     _WhichOneofArgType__dependants: _TypeAlias = _typing.Literal["_dependants", b"_dependants"]  # noqa: Y015
+    _WhichOneofReturnType__oldest_boy_age: _TypeAlias = _typing.Literal["oldest_boy_age"]  # noqa: Y015
+    _WhichOneofArgType__oldest_boy_age: _TypeAlias = _typing.Literal["_oldest_boy_age", b"_oldest_boy_age"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__age) -> _WhichOneofReturnType__age | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__dependants) -> _WhichOneofReturnType__dependants | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__oldest_boy_age) -> _WhichOneofReturnType__oldest_boy_age | None: ...
 
 Global___MatchServicesRequest: _TypeAlias = MatchServicesRequest  # noqa: Y015
 
@@ -2188,7 +2266,7 @@ class MatchReason(_message.Message):
     VERDICT_FIELD_NUMBER: _builtins.int
     REASON_CODE_FIELD_NUMBER: _builtins.int
     criterion: Global___Criterion.ValueType
-    """Which: need, age, gender, dependants, language, area, room, freshness."""
+    """Which."""
     verdict: Global___Verdict.ValueType
     """How it came out."""
     reason_code: _builtins.str

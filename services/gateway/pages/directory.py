@@ -48,9 +48,9 @@ def found(question: d.SearchServicesRequest, answer: d.SearchServicesResponse | 
 
 
 def chips(question: d.SearchServicesRequest) -> list[tuple[str, str, bool]]:
-    """Filters of one tap: name, label, whether it is on. "Open now" is not among them: the directory knows no hours."""
+    """Filters of one tap: name, label, whether it is on."""
     here = session.me().department
-    made = [("room", _("Hay lugar"), question.has_room)]
+    made = [("room", _("Hay lugar"), question.has_room), ("open", _("Abierto ahora"), question.open_now)]
     if here:
         made.append(("here", words.department(here), question.department == here))
     return [*made, ("mothers", _("Mujeres con hijos"), question.gender == d.GENDER_FEMININE and question.dependants > 0)]
@@ -63,6 +63,8 @@ def tap(question: d.SearchServicesRequest, chip: str) -> None:
         return
     if chip == "room":
         question.has_room = not on
+    elif chip == "open":
+        question.open_now = not on
     elif chip == "here":
         question.department = "" if on else session.me().department
     elif on:

@@ -11,12 +11,16 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from services.partners.domain.codes import Check, Taxonomy
+from services.partners.domain.location import Accessibility
 from services.partners.domain.service import ANY_AGE, Capacity, Eligibility, Gender, Intake, lasts
+from services.partners.domain.truth import rank
 
 ASSURED = timedelta(days=183)  # every entry is to be confirmed each six months
 MOST_COMPANY = 50  # that anybody is asked for with
-IMPORTANT = ("room", "freshness", "area", "language", "need")
+IMPORTANT = ("room", "freshness", "truth", "area", "language", "need")
 """By what services of the same verdict are put in order, the most important first."""
+UNSAID = ("truth",)
+"""What ranks and is no reason that is told: how often a service kept its word is for itself and the coordination to read."""
 
 
 class FigureAge(IntEnum):
@@ -59,6 +63,11 @@ class Question:
     excluded_organization_ids: tuple[str, ...] = ()
     excluded_worker_ids: tuple[str, ...] = ()
     excluded_areas: tuple[str, ...] = ()
+    pregnant: bool = False
+    with_addiction: bool = False
+    without_papers: bool = False
+    oldest_boy_age: int | None = None
+    accessibility: tuple[Accessibility, ...] = ()
 
     def check(self, taxonomy: Taxonomy) -> None:
         """Refuses a question that is wrong."""
@@ -84,6 +93,10 @@ class Candidate:
     organization_id: str = ""
     country: str = ""
     shelter: bool = False
+    area_codes: tuple[str, ...] = ()
+    accessibility: tuple[Accessibility, ...] = ()
+    kept: int = 0
+    broken: int = 0
 
     @property
     def times(self) -> "Times":
@@ -121,6 +134,7 @@ class Match:
 
     candidate: Candidate
     reasons: tuple[Reason, ...]
+    unsaid: tuple[Reason, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -129,21 +143,33 @@ class Match:
 
 
 def match(question: Question, candidates: Iterable[Candidate], now: datetime) -> list[Match]:
-    """Every candidate with its reasons, best first: verdict, room, freshness, nearness, language, need, then by name."""
-    return sorted((Match(candidate, _reasons(question, candidate, now)) for candidate in candidates), key=_order)
+    """Every candidate with its reasons, best first: verdict, room, freshness, kept promises, nearness, language, need, then by name."""
+    found = (
+        Match(candidate, _reasons(criteria(question), question, candidate, now), _reasons(UNSAID, question, candidate, now))
+        for candidate in candidates
+    )
+    return sorted(found, key=_order)
 
 
 def criteria(question: Question) -> list[str]:
     """By what is judged, in the order in which it is said."""
-    return [name for name in CRITERIA if name != "language" or question.language]
+    asked = {
+        "language": bool(question.language),
+        "pregnancy": question.pregnant,
+        "addiction": question.with_addiction,
+        "papers": question.without_papers,
+        "boys": question.oldest_boy_age is not None,
+        "accessibility": bool(question.accessibility),
+    }
+    return [name for name in CRITERIA if asked.get(name, True) and name not in UNSAID]
 
 
-def _reasons(question: Question, candidate: Candidate, now: datetime) -> tuple[Reason, ...]:
-    return tuple(CRITERIA[name].judge(question, CRITERIA[name].stated(candidate, now)) for name in criteria(question))
+def _reasons(names: Iterable[str], question: Question, candidate: Candidate, now: datetime) -> tuple[Reason, ...]:
+    return tuple(CRITERIA[name].judge(question, CRITERIA[name].stated(candidate, now)) for name in names)
 
 
 def _order(match: Match) -> tuple[object, ...]:
-    rank = {reason.criterion: (reason.verdict, reason.rank) for reason in match.reasons}
+    rank = {reason.criterion: (reason.verdict, reason.rank) for reason in (*match.reasons, *match.unsaid)}
     important = [rank[criterion] for criterion in IMPORTANT if criterion in rank]
     return match.verdict, important, match.candidate.name_key, match.candidate.service_id
 
@@ -205,7 +231,35 @@ def _language(language: str, spoken: tuple[str, ...]) -> Reason:
     return Reason("language", Verdict.ASK, "language_other", 2)  # an interpreter may bridge it
 
 
-def _area(department: str, where: str) -> Reason:
+def _stated(criterion: str, takes: bool | None) -> Reason:
+    """Of something that a service takes, does not take, or has not said."""
+    if takes is None:
+        return Reason(criterion, Verdict.ASK, f"{criterion}_not_stated")
+    return Reason(criterion, Verdict.FITS if takes else Verdict.DOES_NOT_FIT, f"{criterion}_taken" if takes else f"{criterion}_not_taken")
+
+
+def _boys(age: int | None, most: int | None) -> Reason:
+    if most is None:
+        return Reason("boys", Verdict.ASK, "boys_not_stated")
+    if (age is not None and age > most) or most == 0:
+        return Reason("boys", Verdict.DOES_NOT_FIT, "boys_too_old" if most else "boys_not_taken")
+    return Reason("boys", Verdict.FITS, "boys_taken")
+
+
+def _accessibility(needed: tuple[Accessibility, ...], there: tuple[Accessibility, ...]) -> Reason:
+    if set(needed) <= set(there):
+        return Reason("accessibility", Verdict.FITS, "accessibility_there")
+    return Reason("accessibility", Verdict.ASK, "accessibility_not_stated")
+
+
+def _truth(place: int) -> Reason:
+    return Reason("truth", Verdict.FITS, "", place)
+
+
+def _area(department: str, stated: tuple[str, tuple[str, ...]]) -> Reason:
+    where, covered = stated
+    if department and department != where and (department in covered or department[:2] in covered):
+        return Reason("area", Verdict.FITS, "area_covered", 1)
     if not where:
         return Reason("area", Verdict.FITS, "whole_country", 1)
     if not department:
@@ -285,7 +339,18 @@ CRITERIA = {
     "language": Rule(
         lambda one, now: tuple(sorted({_tongue(tag) for tag in one.languages})), lambda asked, stated: _language(asked.language, stated)
     ),
-    "area": Rule(lambda one, now: one.department, lambda asked, stated: _area(asked.department, stated)),
+    "pregnancy": Rule(lambda one, now: one.eligibility.takes_pregnant, lambda asked, stated: _stated("pregnancy", stated)),
+    "addiction": Rule(lambda one, now: one.eligibility.takes_with_addiction, lambda asked, stated: _stated("addiction", stated)),
+    "papers": Rule(lambda one, now: one.eligibility.takes_without_papers, lambda asked, stated: _stated("papers", stated)),
+    "boys": Rule(lambda one, now: one.eligibility.maximum_age_of_boys, lambda asked, stated: _boys(asked.oldest_boy_age, stated)),
+    "accessibility": Rule(
+        lambda one, now: tuple(sorted(one.accessibility)), lambda asked, stated: _accessibility(asked.accessibility, stated)
+    ),
+    "area": Rule(
+        lambda one, now: (one.department, tuple(sorted({code.partition(".")[0] for code in one.area_codes}))),
+        lambda asked, stated: _area(asked.department, stated),
+    ),
     "room": Rule(lambda one, now: Room.of(one.capacity, one.times.age(now)), lambda asked, stated: _room(asked.dependants, stated)),
     "freshness": Rule(lambda one, now: one.times.freshness(now), lambda asked, stated: _freshness(stated)),
+    "truth": Rule(lambda one, now: rank(one.kept, one.broken), lambda asked, stated: _truth(stated)),
 }

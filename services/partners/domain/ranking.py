@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import compress
 from typing import Any
 
-from services.partners.domain.matching import CRITERIA, IMPORTANT, Candidate, Question, Times, Verdict, criteria
+from services.partners.domain.matching import CRITERIA, IMPORTANT, UNSAID, Candidate, Question, Times, Verdict, criteria
 
 Stated = tuple[str, Hashable]
 Flips = defaultdict[str, defaultdict[int, list[int]]]
@@ -143,9 +143,9 @@ class Ranking:
             pool &= shelf.those("country", question.country)
         if not sees_shelters:
             pool &= shelf.those("shelter", False)
-        pool &= ~shelf.those("area", *filter(None, question.excluded_areas))
+        pool &= ~shelf.those("department", *filter(None, question.excluded_areas))
         pool &= ~number(self._known[id].on.get(group) for one in set(question.excluded_organization_ids) for id in self._of.get(one, ()))
-        judged = {name: shelf.judged(name, question) for name in criteria(question)}
+        judged = {name: shelf.judged(name, question) for name in (*criteria(question), *UNSAID)}
         no = _together(bits for how in judged.values() for (verdict, _), bits in how.items() if verdict is Verdict.DOES_NOT_FIT)
         ask = _together(bits for how in judged.values() for (verdict, _), bits in how.items() if verdict is Verdict.ASK)
         levels = [[judged[name][how] for how in sorted(judged[name])] for name in IMPORTANT if name in judged]
@@ -162,7 +162,7 @@ class Ranking:
         for code in sorted(candidate.need_codes):
             groups.setdefault(code.partition(".")[0], []).append(code)
         stated = [(name, rule.stated(candidate, now)) for name, rule in CRITERIA.items() if name != "need"]
-        stated += [("country", candidate.country), ("shelter", candidate.shelter)]
+        stated += [("country", candidate.country), ("shelter", candidate.shelter), ("department", candidate.department)]
         if candidate.need_codes not in self._needs:
             self._needs[candidate.need_codes] = {
                 group: tuple(map(self._number, [("need", tuple(codes)), ("group", group), *(("code", code) for code in codes)]))

@@ -1,9 +1,19 @@
 """What is looked for in the directory: words and attributes, none of which has to be said."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from services.partners.domain.codes import Check, Taxonomy
 from services.partners.domain.service import Gender
+
+
+@dataclass(frozen=True)
+class Near:
+    """Around a point: degrees (WGS 84), and kilometres."""
+
+    latitude: float
+    longitude: float
+    radius_km: int
 
 
 @dataclass(frozen=True)
@@ -20,6 +30,8 @@ class Wanted:
     dependants: int | None = None
     has_room: bool = False
     organization_id: str = ""
+    open_at: datetime | None = None
+    near: Near | None = None
     excluded_organization_ids: tuple[str, ...] = ()
     excluded_worker_ids: tuple[str, ...] = ()
     excluded_areas: tuple[str, ...] = ()

@@ -38,6 +38,7 @@ CREATE TABLE locations (
         NOT confidential OR (address = '' AND transportation = '' AND area_code = '' AND latitude IS NULL AND longitude IS NULL)
     )
 );
+CREATE INDEX locations_by_point ON locations (latitude, longitude) WHERE NOT confidential AND latitude IS NOT NULL;
 CREATE INDEX locations_of_organization ON locations (organization_id, create_time, id);
 
 CREATE TABLE service_at_locations (

@@ -178,7 +178,7 @@ class Directory:
 
     def SearchServices(self, request: pb.SearchServicesRequest, call: Call) -> pb.SearchServicesResponse:
         size, after = page_size(request.page_size, default=25, most=100), self._pages.position(request, int, str, str)
-        services, more, total = usecases.search_services(call.tx, call.caller, wire.wanted(request), size, after)
+        services, more, total = usecases.search_services(call.tx, call.caller, wire.wanted(request, call.clock.now()), size, after)
         return pb.SearchServicesResponse(
             services=self._services(services, call), next_page_token=self._pages.token(request, more), total_size=total
         )

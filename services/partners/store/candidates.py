@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from chassis.db import Row, Transaction
+from services.partners.domain.location import Accessibility
 from services.partners.domain.matching import Candidate, Match, Question, match
 from services.partners.domain.ranking import Ranking
 from services.partners.domain.service import Service
@@ -21,7 +22,8 @@ _LOOKS = 3  # while services change under a question, or the database is not the
 _NEEDED = (
     "s.id, s.name_key, s.need_codes, s.department, s.country, s.languages, s.minimum_age, s.maximum_age, s.genders, s.takes_dependants,"
     " s.maximum_dependants, s.takes_pregnant, s.takes_with_addiction, s.takes_without_papers, s.maximum_age_of_boys,"
-    " s.intake, s.available, s.maximum, s.unit, s.capacity_time, s.declined_time, s.assured_time, s.organization_id, s.shelter"
+    " s.intake, s.available, s.maximum, s.unit, s.capacity_time, s.declined_time, s.assured_time, s.organization_id, s.shelter, s.area_codes,"
+    " s.accessibility, s.kept, s.broken"
 )
 
 
@@ -108,7 +110,7 @@ def _listed(tx: Transaction, after: str) -> list[Row]:
 def _rows(tx: Transaction, question: Question, ids: Sequence[str], *, sees_shelters: bool) -> dict[str, Row]:
     """Those of these that are offered now, and may be shown."""
     rows = tx.execute(
-        f"SELECT {SEEN}, s.shelter FROM {FROM} WHERE s.id = ANY(%s) AND s.listed AND (%s OR NOT s.shelter)"
+        f"SELECT {SEEN}, s.shelter, s.kept, s.broken FROM {FROM} WHERE s.id = ANY(%s) AND s.listed AND (%s OR NOT s.shelter)"
         " AND NOT s.organization_id = ANY(%s) AND NOT s.department = ANY(%s)",
         (list(ids), sees_shelters, list(question.excluded_organization_ids), [area for area in question.excluded_areas if area]),
     )
@@ -128,4 +130,8 @@ def _candidate(row: Row) -> Candidate:
         organization_id=row["organization_id"],
         country=row["country"],
         shelter=row["shelter"],
+        area_codes=tuple(row["area_codes"]),
+        accessibility=tuple(Accessibility(word) for word in row["accessibility"]),
+        kept=row["kept"],
+        broken=row["broken"],
     )

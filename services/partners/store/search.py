@@ -4,6 +4,8 @@ Few found (up to 1,000): all are ranked, by how well the words meet the name, th
 by name, and the total says 1,000. What the caller may not see takes part in neither order nor total, nor in which of the two it is.
 """
 
+from math import cos, radians
+
 from chassis.db import Row, Transaction
 from chassis.wire import Position
 from services.partners.domain.search import Wanted
@@ -16,6 +18,16 @@ READ = 1500  # names of one walk: some milliseconds
 _BY_NAME = -1  # in a position, in the place of the rank: the page before was one of many
 # Two habits of the planner cost more than they save here: reading the whole table, and starting helpers.
 _QUICKLY = "SELECT set_config('enable_seqscan', 'off', true), set_config('max_parallel_workers_per_gather', '0', true)"
+
+_KM_A_DEGREE = 111.2  # of a meridian, on a sphere of the Earth's mean radius, 6,371 km
+# In a square around the point, by the index; of those whoever is in the circle (haversine). What is confidential is near nothing.
+_NEAR = (
+    "NOT s.confidential AND s.id IN (SELECT l.service_id FROM service_at_locations AS l JOIN locations AS p ON p.id = l.location_id"
+    " WHERE NOT p.confidential AND p.latitude BETWEEN %(latitude)s - %(north)s AND %(latitude)s + %(north)s"
+    " AND p.longitude BETWEEN %(longitude)s - %(east)s AND %(longitude)s + %(east)s"
+    " AND 12742 * asin(sqrt(power(sin(radians(p.latitude - %(latitude)s) / 2), 2)"
+    " + cos(radians(%(latitude)s)) * cos(radians(p.latitude)) * power(sin(radians(p.longitude - %(longitude)s) / 2), 2))) <= %(km)s)"
+)
 
 
 def find(
@@ -84,6 +96,14 @@ def _conditions(wanted: Wanted, *, sees_shelters: bool, sees_unlisted: bool) -> 
         values["dependants"] = wanted.dependants
     if wanted.has_room:
         where.append("s.intake = 'OPEN' AND s.available > 0 AND s.declined_time IS NULL")
+    if wanted.open_at is not None:
+        where.append("s.open_until > %(open_at)s AND s.open_hours @> %(open_at)s::timestamptz")
+        values["open_at"] = wanted.open_at
+    if wanted.near is not None:
+        where.append(_NEAR)
+        north = wanted.near.radius_km / _KM_A_DEGREE
+        values |= {"north": north, "east": north / max(0.01, cos(radians(wanted.near.latitude)))}
+        values |= {"latitude": wanted.near.latitude, "longitude": wanted.near.longitude, "km": wanted.near.radius_km}
     if wanted.excluded_organization_ids:
         where.append("NOT s.organization_id = ANY(%(excluded)s)")
         values["excluded"] = list(wanted.excluded_organization_ids)

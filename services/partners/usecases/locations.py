@@ -99,7 +99,9 @@ def set_service_at_location(tx: Transaction, caller: Caller, now: datetime, said
     if before is None and len(locations.services_at(tx, service.id)) >= MOST_PLACES:
         raise Invalid(("service_at_location.location_id", "too_long"))
     said.check()
-    if location.entry.confidential or service.entry.confidential:
+    if service.entry.confidential and not location.entry.confidential:
+        raise Invalid(("service_at_location.location_id", "out_of_range"))  # its address would lead to what is to be hidden
+    if location.entry.confidential:
         said = said.discreet()
     locations.keep_service(tx, said)
     open_hours.refresh(tx, service.id, now)
@@ -110,8 +112,11 @@ def set_service_at_location(tx: Transaction, caller: Caller, now: datetime, said
 
 def list_service_at_locations(tx: Transaction, caller: Caller, service_id: str) -> list[tuple[ServiceAtLocation, Location]]:
     """Where a service is offered; of a service that one may not see nothing."""
-    get_service(tx, caller, service_id)
-    return [(one, where) for one, where in locations.services_at(tx, service_id) if _visible(tx, caller, where)]
+    service = get_service(tx, caller, service_id)
+    # One that became confidential is offered at open places no more, as others see it.
+    hides = service.entry.confidential and service.organization_id != caller.organization_id
+    there = locations.services_at(tx, service_id)
+    return [(one, where) for one, where in there if _visible(tx, caller, where) and (where.entry.confidential or not hides)]
 
 
 def delete_service_at_location(tx: Transaction, caller: Caller, now: datetime, id: str) -> None:

@@ -23,7 +23,7 @@ from services.partners.domain.evidence import Evidence, EvidenceKind
 from services.partners.domain.invitation import Invitation, InvitationEntry
 from services.partners.domain.matching import Match, Question, Verdict
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationStatus, OrganizationType, RejectionReason
-from services.partners.domain.search import Wanted
+from services.partners.domain.search import Near, Wanted
 from services.partners.domain.service import NOT_STATED, Capacity, Eligibility, Gender, Intake, Service, ServiceEntry, stale_time
 from services.partners.domain.subject import Subject
 from services.partners.domain.visibility import Tier, Viewer
@@ -149,12 +149,20 @@ def question(message: pb.MatchServicesRequest) -> Question:
         gender=_GENDERS.member(message.gender, "gender"),
         dependants=message.dependants if message.HasField("dependants") else None,
         language=message.language,
-        **_unsafe(message),
+        excluded_organization_ids=tuple(message.excluded_organization_ids),
+        excluded_worker_ids=tuple(message.excluded_worker_ids),
+        excluded_areas=tuple(message.excluded_areas),
+        pregnant=message.pregnant,
+        with_addiction=message.with_addiction,
+        without_papers=message.without_papers,
+        oldest_boy_age=message.oldest_boy_age if message.HasField("oldest_boy_age") else None,
+        accessibility=tuple(ACCESSIBILITY.members(message.accessibility, "accessibility")),
     )
 
 
-def wanted(message: pb.SearchServicesRequest) -> Wanted:
+def wanted(message: pb.SearchServicesRequest, now: datetime) -> Wanted:
     """What is looked for."""
+    near = message.near
     return Wanted(
         words=message.words,
         need_code=message.need_code,
@@ -166,17 +174,12 @@ def wanted(message: pb.SearchServicesRequest) -> Wanted:
         dependants=message.dependants if message.HasField("dependants") else None,
         has_room=message.has_room,
         organization_id=message.organization_id,
-        **_unsafe(message),
+        open_at=now if message.open_now else None,
+        near=Near(near.latitude, near.longitude, near.radius_km) if message.HasField("near") else None,
+        excluded_organization_ids=tuple(message.excluded_organization_ids),
+        excluded_worker_ids=tuple(message.excluded_worker_ids),
+        excluded_areas=tuple(message.excluded_areas),
     )
-
-
-def _unsafe(message: pb.MatchServicesRequest | pb.SearchServicesRequest) -> dict[str, tuple[str, ...]]:
-    """Whom and where she named as unsafe."""
-    return {
-        "excluded_organization_ids": tuple(message.excluded_organization_ids),
-        "excluded_worker_ids": tuple(message.excluded_worker_ids),
-        "excluded_areas": tuple(message.excluded_areas),
-    }
 
 
 def changes(mask: FieldMask, entry: OrganizationEntry | ServiceEntry, *besides: str) -> dict[str, Any]:

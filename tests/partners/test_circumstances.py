@@ -1,0 +1,80 @@
+"""What of her circumstances decides where she is taken: said by a service it counts, not said it is to be asked, and not asked it says nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from chassis.ids import new_id
+from protos.partners.v1 import directory_pb2 as pb
+from services.partners.domain.location import Accessibility
+from services.partners.domain.matching import Candidate, Question, Verdict, match
+from services.partners.domain.service import Capacity, Eligibility, Intake
+from services.partners.domain.worker import Role
+from tests.partners.scene import Scene
+
+NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
+FITS, ASK, NO = Verdict.FITS, Verdict.ASK, Verdict.DOES_NOT_FIT
+NEEDS_STEPS = (Accessibility.STEP_FREE,)
+
+
+def candidate(id: str = "s", **said: Any) -> Candidate:
+    takes = Eligibility(0, 99, (), True, 5, **said.pop("takes", {}))
+    room = Capacity(Intake.OPEN, 3, 9, "beds", NOW)
+    return Candidate(id, said.pop("name", "a"), ("HOU.EMG",), said.pop("department", ""), (), takes, room, NOW, **said)
+
+
+def judged(question: dict[str, Any], **said: Any) -> dict[str, tuple[Verdict, str]]:
+    (found,) = match(Question("HOU.EMG", **question), [candidate(**said)], NOW)
+    return {reason.criterion: (reason.verdict, reason.code) for reason in found.reasons}
+
+
+@pytest.mark.parametrize(
+    ("question", "said", "criterion", "verdict", "code"),
+    [
+        ({"pregnant": True}, {"takes": {"takes_pregnant": True}}, "pregnancy", FITS, "pregnancy_taken"),
+        ({"pregnant": True}, {"takes": {"takes_pregnant": False}}, "pregnancy", NO, "pregnancy_not_taken"),
+        ({"pregnant": True}, {}, "pregnancy", ASK, "pregnancy_not_stated"),
+        ({"with_addiction": True}, {"takes": {"takes_with_addiction": False}}, "addiction", NO, "addiction_not_taken"),
+        ({"without_papers": True}, {"takes": {"takes_without_papers": True}}, "papers", FITS, "papers_taken"),
+        ({"oldest_boy_age": 14}, {"takes": {"maximum_age_of_boys": 12}}, "boys", NO, "boys_too_old"),
+        ({"oldest_boy_age": 12}, {"takes": {"maximum_age_of_boys": 12}}, "boys", FITS, "boys_taken"),
+        ({"oldest_boy_age": 0}, {"takes": {"maximum_age_of_boys": 0}}, "boys", NO, "boys_not_taken"),
+        ({"oldest_boy_age": 3}, {}, "boys", ASK, "boys_not_stated"),
+        ({"accessibility": NEEDS_STEPS}, {"accessibility": NEEDS_STEPS}, "accessibility", FITS, "accessibility_there"),
+        ({"accessibility": NEEDS_STEPS}, {}, "accessibility", ASK, "accessibility_not_stated"),
+        ({"department": "NI-LE"}, {"department": "NI-CI", "area_codes": ("NI-LE.nagarote",)}, "area", FITS, "area_covered"),
+        ({"department": "NI-LE"}, {"department": "NI-CI", "area_codes": ("NI",)}, "area", FITS, "area_covered"),
+        ({"department": "NI-LE"}, {"department": "NI-CI", "area_codes": ("NI-MN",)}, "area", ASK, "department_other"),
+    ],
+)
+def test_what_a_service_has_said_decides_and_what_it_has_not_is_to_be_asked(
+    question: dict[str, Any], said: dict[str, Any], criterion: str, verdict: Verdict, code: str
+) -> None:
+    assert judged(question, **said)[criterion] == (verdict, code)
+
+
+def test_what_is_not_asked_is_not_judged_and_kept_promises_are_no_reason_that_is_told() -> None:
+    assert set(judged({})) == {"need", "age", "gender", "dependants", "area", "room", "freshness"}
+
+
+def test_of_two_that_say_the_same_the_one_that_keeps_its_word_comes_first() -> None:
+    directory = [candidate("a", broken=9), candidate("b", name="z", kept=9), candidate("c", name="m", kept=1, broken=2)]
+    assert [found.candidate.service_id for found in match(Question("HOU.EMG"), directory, NOW)] == ["b", "c", "a"]
+
+
+def test_the_rpc_judges_by_what_a_service_has_said_of_them(scene: Scene) -> None:
+    own = scene.organization("Casa")
+    manager = scene.by(own, Role.MANAGER)
+    takes = pb.Eligibility(takes_pregnant=True, takes_without_papers=False, maximum_age_of_boys=12)
+    said = pb.Service(name="Consulta", need_codes=["PSS.CNS"], eligibility=takes, accessibility=[pb.ACCESSIBILITY_SIGN_LANGUAGE])
+    manager.CreateService(pb.CreateServiceRequest(service=said, request_id=new_id()))
+    question = pb.MatchServicesRequest(
+        need_code="PSS.CNS", pregnant=True, without_papers=True, oldest_boy_age=9, accessibility=[pb.ACCESSIBILITY_SIGN_LANGUAGE]
+    )
+    (found,) = scene.coordinator.MatchServices(question).matches
+    codes = {reason.reason_code for reason in found.reasons}
+    assert {"pregnancy_taken", "papers_not_taken", "boys_taken", "accessibility_there"} <= codes
+    assert found.verdict == pb.VERDICT_DOES_NOT_FIT

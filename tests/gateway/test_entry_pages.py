@@ -9,10 +9,11 @@ from flask.testing import FlaskClient
 from google.protobuf.message import Message
 from werkzeug.datastructures import MultiDict
 
-from chassis.errors import Invalid, Stale
+from chassis.errors import Conflict, Invalid, NotFound, Stale
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as pb
+from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, token_of
 
@@ -178,3 +179,47 @@ def test_the_manager_reads_how_far_others_rely_on_it(client: FlaskClient, played
     page = client.get("/entry").text
     assert "Cuánto se puede confiar en lo que dice: 83 de 100." in page
     assert "De 10 veces que dijo que hay lugar y llegó alguien, lo hubo 8." in page
+
+
+# --- where to take her
+
+
+def accepted(played: PlayedServices) -> None:
+    played.answers["GetReferral"] = r.Referral(id=ID, side=r.SIDE_SENDER, state=r.STATE_ACCEPTED, service_id=ID, need_code="HOU.EMG")
+    played.answers["BatchGet"] = d.BatchGetResponse(services=[service(confidential=True)])
+
+
+def open_address(client: FlaskClient) -> tuple[int, str]:
+    token = token_of(client.get(f"/referrals/{ID}").text)
+    answer = client.post(f"/referrals/{ID}/address", data={"form_token": token})
+    return answer.status_code, answer.text
+
+
+def test_who_sent_her_opens_the_address_and_it_is_in_this_answer_alone(client: FlaskClient, played: PlayedServices) -> None:
+    accepted(played)
+    played.answers["OpenAddress"] = pb.OpenAddressResponse(addresses=[pb.OpenedAddress(name="Casa", address="Portón inventado")])
+    assert "Ver la dirección" in client.get(f"/referrals/{ID}").text
+    status, page = open_address(client)
+    assert (status, "Portón inventado" in page, "Ver la dirección" in page) == (200, True, False)
+    assert "Portón inventado" not in client.get(f"/referrals/{ID}").text
+
+
+def test_what_was_opened_before_and_what_is_not_there_is_said_at_the_address(client: FlaskClient, played: PlayedServices) -> None:
+    accepted(played)
+    played.answers["OpenAddress"] = Conflict("address_opened")
+    status, page = open_address(client)
+    assert status == 422
+    assert "La dirección ya se abrió para este envío." in page
+    played.answers["OpenAddress"] = NotFound()
+    status, page = open_address(client)
+    assert status == 404
+    assert "El servicio no ha guardado aquí su dirección." in page
+
+
+@pytest.mark.parametrize(
+    ("side", "state"), [(r.SIDE_RECEIVER, r.STATE_ACCEPTED), (r.SIDE_SENDER, r.STATE_SENT), (r.SIDE_SENDER, r.STATE_COMPLETED)]
+)
+def test_nobody_else_is_offered_it(client: FlaskClient, played: PlayedServices, side: r.Side.ValueType, state: r.State.ValueType) -> None:
+    accepted(played)
+    played.answers["GetReferral"] = r.Referral(id=ID, side=side, state=state, service_id=ID, need_code="HOU.EMG")
+    assert "Ver la dirección" not in client.get(f"/referrals/{ID}").text

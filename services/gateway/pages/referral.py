@@ -7,8 +7,9 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from chassis import wire
-from chassis.errors import Refusal
+from chassis.errors import NotFound, Refusal
 from protos.notifications.v1.notifications_pb2 import ListNoticesRequest, Notice
+from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1.directory_pb2 import ORGANIZATION_STATUS_PROBATION, MatchServicesRequest
 from protos.partners.v1.members_pb2 import WORKER_STATUS_ACTIVE, ListWorkersRequest
 from protos.referrals.v1 import emergencies_pb2 as em
@@ -17,6 +18,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, i18n, names, session, step_forms, steps, vocabulary, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
+from services.gateway.i18n import gettext as _
 
 blueprint = Blueprint("referral", __name__)
 EMERGENCY = frozenset({"identity", "contact", "health", "location"})  # what such an access opens beside the notes, which are in the history
@@ -33,6 +35,7 @@ class Filled:
     errors: dict[str, str] = field(default_factory=dict)
     identity: p.Identity | None = None
     plan: p.SafeContact | None = None
+    addresses: tuple[lo.OpenedAddress, ...] = ()
 
 
 @blueprint.get("/referrals")
@@ -265,6 +268,21 @@ def open_person(identifier: str) -> str | tuple[str, int]:
     except (*forms.SHOWN_IN_PLACE,) as refusal:
         return render(referral, Filled("open", forms.problems(refusal))), 422
     return render(referral, Filled("open", {}, identity))
+
+
+@blueprint.post("/referrals/<identifier>/address")
+@access.open_to(access.SENDERS)
+def open_address(identifier: str) -> str | tuple[str, int]:
+    """Opens where the confidential service that accepted her is; shown in this answer only, and on record."""
+    referral = fetch(identifier)
+    try:
+        opened = clients().locations.OpenAddress(lo.OpenAddressRequest(referral_id=identifier))
+    except NotFound:  # nothing is kept there, or that it was accepted is not heard of yet
+        problem = _("El servicio no ha guardado aquí su dirección. Si acaba de aceptar, pruebe otra vez en un momento; si no, pídasela.")
+        return render(referral, Filled("address", {"_form": problem})), 404
+    except forms.SHOWN_IN_PLACE as refusal:
+        return render(referral, Filled("address", forms.problems(refusal))), 422
+    return render(referral, Filled("address", addresses=tuple(opened.addresses)))
 
 
 @blueprint.post("/referrals/<identifier>/emergency")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 
 from chassis import outbox
 from chassis.db import Row, Transaction
@@ -19,7 +20,7 @@ _COLUMNS = (
     " takes_dependants maximum_dependants intake available maximum unit capacity_time declined_time confidential phone assured_time active create_time"
     " update_time takes_pregnant takes_with_addiction takes_without_papers maximum_age_of_boys schedules area_codes accessibility public tiers"
 ).split()
-_FIXED = ("id", "organization_id", "create_time")
+_FIXED = ("id", "organization_id", "create_time", "public_time")
 _OFFERED = "(o.status = 'APPROVED' OR (o.status = 'PROBATION' AND NOT %(shelter)s))"
 # The organisation is read in the statement that writes: as it is now, not as it was when the service was fetched.
 _MADE = {
@@ -31,11 +32,23 @@ _MADE = {
     # Stripped, so that each word counts once, and no more than where a description has it.
     " || strip(to_tsvector('enlace', %(synonyms)s || ' ' || coalesce(%(type_synonyms)s::jsonb ->> o.type, '')))",
     "edition": "%(edition)s",
+    "public_time": "%(update_time)s",
 }
+# What anybody may read of a service, before (services) and after (excluded).
+_IN_PUBLIC = (
+    "{0}.public, {0}.name, CASE WHEN {0}.tiers ? 'description' THEN '' ELSE {0}.description END, {0}.need_codes, {0}.country, {0}.department,"
+    " {0}.languages, {0}.minimum_age, {0}.maximum_age, {0}.genders, {0}.takes_dependants, {0}.maximum_dependants, {0}.takes_pregnant,"
+    " {0}.takes_with_addiction, {0}.takes_without_papers, {0}.maximum_age_of_boys, CASE WHEN {0}.tiers ? 'phone' THEN '' ELSE {0}.phone END,"
+    " {0}.assured_time, {0}.active, {0}.schedules, {0}.area_codes, {0}.accessibility"
+)
+_PUBLIC_TIME = (
+    f"public_time = CASE WHEN ({_IN_PUBLIC.format('services')}) IS DISTINCT FROM ({_IN_PUBLIC.format('excluded')})"
+    " THEN excluded.update_time ELSE services.public_time END"
+)
 _KEEP = (
     f"INSERT INTO services ({', '.join([*_COLUMNS, *_MADE])})"
     f" SELECT {', '.join([*(f'%({name})s' for name in _COLUMNS), *_MADE.values()])} FROM organizations AS o WHERE o.id = %(organization_id)s"
-    f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS, *_MADE) if name not in _FIXED)}"
+    f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS, *_MADE) if name not in _FIXED)}, {_PUBLIC_TIME}"
 )
 AT_ONCE = 500  # services whose words are made anew in one go: held for less than a second
 FROM = "services AS s JOIN organizations AS o ON o.id = s.organization_id"
@@ -48,6 +61,20 @@ def keep(tx: Transaction, service: Service) -> None:
     entry = service.entry
     learn(tx, [entry.name, found_description(entry), service.organization_name, *_words_of(service)])
     _tell(tx, service)
+
+
+def keep_many(tx: Transaction, kept: Sequence[Service]) -> None:
+    """Writes many at once: what takes a turn of its own for each is taken once for all."""
+    if not kept:
+        return
+    with tx.cursor() as cursor:
+        cursor.executemany(_KEEP, [_values(service) for service in kept])
+    learn(
+        tx, list({text for one in kept for text in (one.entry.name, found_description(one.entry), one.organization_name, *_words_of(one))})
+    )
+    outbox.keep(tx, [fact for service in kept for fact in wire.service_facts(service)])
+    for service in kept:
+        service.facts.clear()
 
 
 def keep_capacity(tx: Transaction, service: Service) -> None:
@@ -93,9 +120,15 @@ def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Service | None:
     return read(row) if row else None
 
 
-def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Service]:
-    """Those of these ids that exist."""
-    return [read(row) for row in tx.execute(f"SELECT {SEEN} FROM {FROM} WHERE s.id = ANY(%s)", (list(ids),))]
+def touch_public(tx: Transaction, ids: Sequence[str], now: datetime) -> None:
+    """Something that anybody may read with these services has changed: a place."""
+    tx.execute("UPDATE services SET public_time = %s WHERE id = ANY(%s)", (now, list(ids)))
+
+
+def fetch_many(tx: Transaction, ids: Sequence[str], *, hold: bool = False) -> list[Service]:
+    """Those of these ids that exist, held in the order of their ids if they are to be changed."""
+    held = "ORDER BY s.id FOR UPDATE OF s" if hold else ""
+    return [read(row) for row in tx.execute(f"SELECT {SEEN} FROM {FROM} WHERE s.id = ANY(%s) {held}", (list(ids),))]
 
 
 def read(row: Row) -> Service:

@@ -6,6 +6,7 @@ Each takes the transaction, who asks, and the time. An id may be given to what i
 from services.partners.usecases.accounts import change_password, end_sessions, list_sessions
 from services.partners.usecases.api_keys import confirm_api_key, create_api_key, list_api_keys, revoke_api_key, transfer_api_key
 from services.partners.usecases.housekeeping import sweep
+from services.partners.usecases.imports import import_directory
 from services.partners.usecases.invitations import accept_invitation, create_invitation, list_invitations, revoke_invitation
 from services.partners.usecases.locations import (
     create_location,
@@ -21,6 +22,12 @@ from services.partners.usecases.locations import (
     open_address,
     set_service_at_location,
     update_location,
+)
+from services.partners.usecases.open_data import (
+    get_public_service,
+    list_public_organizations,
+    list_public_service_at_locations,
+    list_public_services,
 )
 from services.partners.usecases.organizations import (
     approve_organization,
@@ -92,9 +99,11 @@ __all__ = [
     "from_session",
     "get_location",
     "get_organization",
+    "get_public_service",
     "get_service",
     "grant_address",
     "has_manager",
+    "import_directory",
     "leave_places",
     "list_api_keys",
     "list_areas",
@@ -103,6 +112,9 @@ __all__ = [
     "list_invitations",
     "list_locations",
     "list_organizations",
+    "list_public_organizations",
+    "list_public_service_at_locations",
+    "list_public_services",
     "list_service_at_locations",
     "list_sessions",
     "list_terms",

@@ -36,17 +36,27 @@ def refresh_many(tx: Transaction, service_ids: Sequence[str], now: datetime) -> 
             memo[key] = _times([Schedule.kept(each) for each in schedules], country, department, now.date())
         return memo[key]
 
-    made = []
+    alike: dict[str, list[str]] = {}  # services by what they say
     for row in tx.execute(_SCHEDULES, (list(service_ids),)):
         said = [
             (row["schedules"], row["country"], row["department"]),
             *zip(row["there"], row["countries"], row["departments"], strict=False),
         ]
-        known = any(schedules for schedules, _, _ in said)
-        open_at = [each for schedules, country, department in said if schedules for each in times(schedules, country, department)]
-        made.append((_literal(open_at) if known else None, now + AHEAD if known else None, row["id"]))
-    with tx.cursor() as cursor:
-        cursor.executemany("UPDATE services SET open_hours = %s::tstzmultirange, open_until = %s WHERE id = %s", made)
+        alike.setdefault(json.dumps([each for each in said if each[0]]), []).append(row["id"])
+    for told, ids in alike.items():
+        known = json.loads(told)
+        open_at = _literal([each for one in known for each in times(*one)]) if known else None
+        tx.execute(
+            "UPDATE services SET open_hours = %s::tstzmultirange, open_until = %s WHERE id = ANY(%s)",
+            (open_at, now + AHEAD if known else None, ids),
+        )
+
+
+def made_of(schedules: Sequence[Schedule], country: str, department: str, now: datetime) -> tuple[str | None, datetime | None]:
+    """The times of a service that is offered nowhere else yet, as they are written with it, and until when they are made."""
+    if not schedules:
+        return None, None
+    return _literal(_times(schedules, country, department, now.date())), now + AHEAD
 
 
 def refresh_ending(tx: Transaction, now: datetime) -> int:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 
 from chassis import outbox
 from chassis.db import Row, Transaction
@@ -12,6 +13,7 @@ from services.partners.domain.organization import OrganizationType
 from services.partners.domain.schedule import Schedule
 from services.partners.domain.service import Capacity, Eligibility, Gender, Intake, Service, ServiceEntry
 from services.partners.domain.visibility import Tier
+from services.partners.store import open_hours
 from services.partners.store.taxonomy import edition, taxonomy, type_synonyms
 from services.partners.store.words import learn, sort_key
 
@@ -50,6 +52,12 @@ _KEEP = (
     f" SELECT {', '.join([*(f'%({name})s' for name in _COLUMNS), *_MADE.values()])} FROM organizations AS o WHERE o.id = %(organization_id)s"
     f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS, *_MADE) if name not in _FIXED)}, {_PUBLIC_TIME}"
 )
+_HOURS = {"open_hours": "%(open_hours)s::tstzmultirange", "open_until": "%(open_until)s::timestamptz"}
+_KEEP_NEW = (
+    f"INSERT INTO services ({', '.join([*_COLUMNS, *_MADE, *_HOURS])})"
+    f" SELECT {', '.join([*(f'%({name})s' for name in _COLUMNS), *_MADE.values(), *_HOURS.values()])} FROM organizations AS o"
+    " WHERE o.id = %(organization_id)s"
+)
 AT_ONCE = 500  # services whose words are made anew in one go: held for less than a second
 FROM = "services AS s JOIN organizations AS o ON o.id = s.organization_id"
 SEEN = ", ".join(f"s.{name}" for name in _COLUMNS) + ", o.name AS organization_name, o.type AS organization_type"
@@ -63,15 +71,17 @@ def keep(tx: Transaction, service: Service) -> None:
     _tell(tx, service)
 
 
-def keep_many(tx: Transaction, kept: Sequence[Service]) -> None:
-    """Writes many at once: what takes a turn of its own for each is taken once for all."""
+def keep_many(tx: Transaction, new: Sequence[Service], changed: Sequence[Service], now: datetime) -> None:
+    """Writes many at once: what takes a turn of its own for each is taken once for all; new ones with their hours. Their organisations are held."""
+    kept, hours = [*new, *changed], cache(open_hours.made_of)
     if not kept:
         return
     with tx.cursor() as cursor:
-        cursor.executemany(_KEEP, [_values(service) for service in kept])
-    learn(
-        tx, list({text for one in kept for text in (one.entry.name, found_description(one.entry), one.organization_name, *_words_of(one))})
-    )
+        said = [(one, hours(one.entry.schedules, one.entry.country, one.entry.department, now)) for one in new]
+        cursor.executemany(_KEEP_NEW, [_many(one) | {"open_hours": times, "open_until": until} for one, (times, until) in said])
+        cursor.executemany(_KEEP, [_many(one) for one in changed])
+    texts = {text for one in kept for text in (one.entry.name, found_description(one.entry), one.organization_name, *_words_of(one))}
+    learn(tx, list(texts))
     outbox.keep(tx, [fact for service in kept for fact in wire.service_facts(service)])
     for service in kept:
         service.facts.clear()
@@ -257,10 +267,25 @@ def _values(service: Service) -> Row:
         "found_description": found_description(entry),
         "need_words": taxonomy().words(entry.need_codes),
         "synonyms": taxonomy().synonyms(entry.need_codes),
-        "type_synonyms": json.dumps(type_synonyms()),
+        "type_synonyms": _type_synonyms(),
         "edition": edition(),
         "facets": facets(entry),
     }
+
+
+@cache
+def _type_synonyms() -> str:
+    return json.dumps(type_synonyms())
+
+
+def _many(service: Service) -> Row:
+    return _values(service) | {"type_synonyms": _synonyms_of(service.organization_type)}
+
+
+@cache
+def _synonyms_of(type: OrganizationType | None) -> str:
+    """Those of one type alone: a hundredth of all to send and to read."""
+    return json.dumps({type: type_synonyms().get(type, "")}) if type else _type_synonyms()
 
 
 def _tell(tx: Transaction, service: Service) -> None:

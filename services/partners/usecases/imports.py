@@ -44,6 +44,7 @@ class _Work:
     places: dict[str, Location]
     at: dict[tuple[str, str], ServiceAtLocation]
     ids: dict[Key, str] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)  # what a row of this file means already
     lines: dict[Key, Line] = field(default_factory=dict)
     new_services: list[Service] = field(default_factory=list)
     changed_services: list[Service] = field(default_factory=list)
@@ -108,8 +109,9 @@ def _work(tx: Transaction, caller: Caller, now: datetime, drafts: list[tuple[Org
     """With what is known of the rows, held."""
     members = {member.id: member for member, _ in drafts}
     sources = {id for _, draft in drafts for id in (_key(draft), *(_place_key(at.place) for at in draft.at))}
+    called = _names(drafts)
     known, named = imported_ids.fetch(tx, list(members), list(sources)), imported_ids.named(tx, members)
-    ids = {*known.values(), *(id for id in sources if is_id(id)), *(id for (_, _, source), id in named.items() if source in _names(drafts))}
+    ids = {*known.values(), *(id for id in sources if is_id(id)), *(id for (_, _, source), id in named.items() if source in called)}
     found = {each.id: each for each in services.fetch_many(tx, sorted(ids), hold=True)}
     return _Work(
         now=now,
@@ -133,6 +135,7 @@ def _settle(work: _Work, member: Organization, draft: ServiceDraft) -> None:
     try:
         service = _service(work, member, draft, key)
         work.ids[key] = service.id
+        work.taken.add(service.id)
         for at in draft.at:
             _offer(work, member, draft, service, at)
     except Invalid as error:
@@ -186,7 +189,6 @@ def _place(work: _Work, member: Organization, draft: PlaceDraft) -> Location:
     key = (member.id, "location", _place_key(draft))
     entry = draft.entry.in_country(member.entry.country)
     place = _known(work, key, entry.name, entry.department, work.places)
-    work.ids[key] = place.id if place else ""
     if place is None:
         place = Location.register(new_id(), member.id, entry, areas(), work.now)
         work.new_places.append(place)
@@ -200,6 +202,7 @@ def _place(work: _Work, member: Organization, draft: PlaceDraft) -> Location:
             work.changed_places[place.id] = draft
         draft.line.done(Outcome.CHANGED if trial.facts else Outcome.UNCHANGED)
     work.ids[key] = place.id
+    work.taken.add(place.id)
     work.places[place.id] = place
     if draft.line.file:
         draft.line.subject_id = place.id
@@ -221,13 +224,13 @@ def _known(work: _Work, key: Key, name: str, department: str, among: Mapping[str
     named = (key[0], key[1], key_of(name, department))
     for id in (work.known.get(key, ""), key[2], work.named.get(named, "")):
         found = among.get(id)
-        if found is not None and found.organization_id == key[0] and (id == work.known.get(key) or id not in work.ids.values()):
+        if found is not None and found.organization_id == key[0] and (id == work.known.get(key) or id not in work.taken):
             return found
     return None
 
 
 def _write(tx: Transaction, keyring: Keyring, caller: Caller, work: _Work) -> None:
-    services.keep_many(tx, [*work.new_services, *work.changed_services])
+    services.keep_many(tx, work.new_services, work.changed_services, work.now)
     field_changes.keep_many(tx, work.changes)
     locations.keep_many(tx, keyring, work.new_places)
     for id, draft in work.changed_places.items():
@@ -237,7 +240,7 @@ def _write(tx: Transaction, keyring: Keyring, caller: Caller, work: _Work) -> No
     imported_ids.keep(tx, {key: id for key, id in work.ids.items() if work.known.get(key) != id})
     touched = {service_id for service_id, _ in work.new_at}
     services.touch_public(tx, sorted(touched - {service.id for service in work.new_services}), work.now)
-    hours = touched | {service.id for service in work.changed_services} | {one.id for one in work.new_services if one.entry.schedules}
+    hours = touched | {service.id for service in work.changed_services}
     open_hours.refresh_many(tx, sorted(hours), work.now)
 
 

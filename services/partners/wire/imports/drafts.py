@@ -1,9 +1,8 @@
 """What a row says as entries: by the contract's own checks of a service and a place, so that what no call could write no file can either."""
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -70,6 +69,7 @@ class Reading:
     areas: Areas
     country: str = ""
     _memo: dict[str, Any] = field(default_factory=dict)
+    _number: str = ""
 
     @cached_property
     def _needs(self) -> Mapping[str, str]:
@@ -88,6 +88,7 @@ class Reading:
     ) -> tuple[ServiceEntry, frozenset[str]] | None:
         """A service of texts by field, and which fields are said; None: something is wrong, and the line says what. `more` adds what is no text."""
         message, said = pb.Service(), set[str]()
+        self._number = ""
         country = self._country(line, texts)
         for name, text in texts.items():
             if name in _SERVICE and text.strip():
@@ -103,7 +104,8 @@ class Reading:
         if line.problems:
             return None
         try:
-            return wire.service_entry(message, active=message.active if "active" in said else True), frozenset(said)
+            entry = wire.service_entry(message, active=message.active if "active" in said else True)
+            return replace(entry, phone=self._number), frozenset(said)
         except Invalid as error:
             for path, reason in error.violations:
                 line.refuse(path.removeprefix("service."), reason)
@@ -189,7 +191,7 @@ class Reading:
 
     @staticmethod
     def _check_encoding(text: str) -> None:
-        if _BROKEN.search(text) or any(unicodedata.category(c) == "Co" for c in text):
+        if _BROKEN.search(text):
             raise Wrong("malformed")
 
     # one method a kind of cell
@@ -214,7 +216,7 @@ class Reading:
         return [name]
 
     def _phone(self, message: pb.Service, name: str, text: str, country: str) -> list[str]:
-        message.phone = phone(name, text, country)
+        self._number = phone(name, text, country)  # read once: with the rest it is only looked at as a text
         return [name]
 
     def _languages(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from protos.partners.v1 import directory_pb2 as pb
 
@@ -133,6 +134,7 @@ def _time(hour: str, minute: str | None, half: str | None) -> tuple[int, int, bo
     return h, m, bool(mark)
 
 
+@lru_cache(maxsize=4096)
 def fold(text: str) -> str:
     """Lower case without accents, with plain hyphens and single spaces."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench import facts, fair, growth, live, local_stack, pages, readings, rotation, search, trail, transitions
+from bench import facts, fair, growth, imports, live, local_stack, pages, readings, rotation, search, trail, transitions
 from bench.figures import BY_NAME, Measured, table
 from tests.parts.local_stack import LocalStack
 
@@ -25,6 +25,7 @@ PARTS = {
     "readings": readings.measure,
     "fair": fair.measure,
     "growth": growth.measure,
+    "import": imports.measure,
     "search": search.measure,
 }
 

@@ -53,6 +53,7 @@ FIGURES = (
     Figure("growth_today_p99", "×", 1.5),
     Figure("growth_board_p99", "×", 1.5),
     Figure("clocks_due_10k_s", "s", 30),
+    Figure("import_rows_per_s", "1/s"),
     Figure("search_100k_ms_p99", "ms", 10),
     Figure("match_100k_ms_p99", "ms", 25),
     Figure("search_per_s", "1/s"),

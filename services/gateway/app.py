@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from chassis import log, metrics
 from chassis.errors import Refusal
 from chassis.ids import new_id
-from services.gateway import access, errors, i18n, limits, pages, session
+from services.gateway import access, bodies, errors, i18n, limits, pages, session
 from services.gateway.clients import Clients
 from services.gateway.config import Settings
 from services.gateway.live import Live, live
@@ -45,7 +45,7 @@ def create_app(settings: Settings, clients: Clients | None = None) -> Flask:
         SIGNING_KEY=settings.signing_key,
         EXIT_URL=settings.exit_url,
         PUBLIC_URL=settings.public_url,
-        MAX_CONTENT_LENGTH=64 * 1024,
+        MAX_CONTENT_LENGTH=bodies.USUAL,
         SEND_FILE_MAX_AGE_DEFAULT=3600,
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
@@ -74,6 +74,7 @@ def guarded_by_the_api() -> bool:
 def begin() -> None:
     """Names the request, finds out who asks, and lets nobody in of whom the page does not say so."""
     g.request_id, g.started = new_id(), time.monotonic()
+    request.max_content_length = bodies.most(request.path)
     if guarded_by_the_api():
         return
     page = access.of(current_app, request.endpoint)
@@ -94,7 +95,7 @@ def finish(response: Response) -> Response:
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Referrer-Policy"] = "no-referrer"
     if request.endpoint != "static":
-        headers["Cache-Control"] = "no-store"
+        headers["Cache-Control"] = g.get("kept", "no-store")  # open data says for how long it is good
     elif response.status_code == 200:
         compress(response)
     if guarded_by_the_api():

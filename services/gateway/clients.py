@@ -35,6 +35,8 @@ from protos.partners.v1 import (
     locations_pb2_grpc,
     members_pb2,
     members_pb2_grpc,
+    open_data_pb2,
+    open_data_pb2_grpc,
 )
 from protos.referrals.v1 import (
     advice_pb2,
@@ -61,6 +63,7 @@ from protos.referrals.v1 import (
 from services.gateway.gates import ROOMS, SPARE, Gate
 
 DEADLINE_SECONDS = 5.0
+DEADLINES = {"/enlace.partners.v1.Imports/ImportDirectory": 25.0}  # a file of 5,000 rows takes a while, and all of it or nothing is done
 HEALTH_SECONDS = 1.0
 FAREWELL_SECONDS = 60.0  # so long a session is still to be ended when nobody waits for it: a restart of the service takes less
 FAREWELLS = 200  # under way, and as many waiting; those beyond end by their idle limit
@@ -73,6 +76,7 @@ FILES = (
     members_pb2.DESCRIPTOR,
     locations_pb2.DESCRIPTOR,
     accounts_pb2.DESCRIPTOR,
+    open_data_pb2.DESCRIPTOR,
     referrals_pb2.DESCRIPTOR,
     people_pb2.DESCRIPTOR,
     contacts_pb2.DESCRIPTOR,
@@ -160,7 +164,10 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         """Called by grpc for every call on the channel. A token that ran out on the way is replaced once: the refusal came before any effect."""
-        caller, end = calling.get(), time.monotonic() + (client_call_details.timeout or DEADLINE_SECONDS)
+        caller, end = (
+            calling.get(),
+            time.monotonic() + (client_call_details.timeout or DEADLINES.get(client_call_details.method, DEADLINE_SECONDS)),
+        )
         try:
             return self._ask(continuation, client_call_details, request, caller, end)
         except errors.Unauthenticated as refusal:
@@ -274,6 +281,8 @@ class Clients:
         }
         self.directory = directory_pb2_grpc.DirectoryStub(asked["partners"])
         self.locations = locations_pb2_grpc.LocationsStub(asked["partners"])
+        self.open_data = open_data_pb2_grpc.OpenDataStub(asked["partners"])
+        self.imports = open_data_pb2_grpc.ImportsStub(asked["partners"])
         self.members = members_pb2_grpc.MembersStub(asked["partners"])
         self.accounts = accounts_pb2_grpc.AccountsStub(asked["partners"])
         self.tokens = members_pb2_grpc.TokensStub(asked["partners"])

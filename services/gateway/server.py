@@ -5,6 +5,7 @@ crowd holds every connection, a lane of its own for what must never wait, and a 
 """
 
 import contextlib
+import copy
 import logging
 import resource
 import socket
@@ -12,14 +13,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakSet
 
 from flask import Flask
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, Task, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import RequestEntityTooLarge
 
+from services.gateway import bodies
 from services.gateway.gates import THREADS
 from services.gateway.limits import Reply
 
@@ -71,11 +75,28 @@ def by_the_app_or_without(channel: "Channel", request: Any) -> Task:
     return Answer(channel, request) if hasattr(request, "reply") else WSGITask(channel, request)
 
 
+class Parser(HTTPRequestParser):  # type: ignore[misc]
+    """Takes a request in, and of few at once a larger body, where a file is sent."""
+
+    _files = WeakSet["Parser"]()
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Called when the header is whole."""
+        path = header_plus.split(b" ", 2)[1:2]
+        most = bodies.FILES.get(path[0].partition(b"?")[0].decode("latin-1"), 0) if path else 0
+        if most and len(self._files) < bodies.FILES_AT_ONCE:
+            self._files.add(self)
+            self.adj: Any = copy.copy(self.adj)
+            self.adj.max_request_body_size, self.adj.inbuf_overflow = 2 * most, 4 * most
+        super().parse_header(header_plus)
+
+
 class Channel(HTTPChannel):  # type: ignore[misc]
     """One connection, which waits for its client only so long."""
 
     server: "Server"
     close_when_flushed: bool
+    parser_class = Parser
     task_class = staticmethod(by_the_app_or_without)
     error_task_class = staticmethod(too_large_or_broken)
 

@@ -22,6 +22,8 @@ from services.gateway.session import Exchange
 STUBS = (
     "directory",
     "locations",
+    "open_data",
+    "imports",
     "members",
     "accounts",
     "tokens",
@@ -126,7 +128,15 @@ def filled(kind: type[Message]) -> Message:
         elif inner:
             here.extend([filled(GetMessageClass(inner))]) if part.is_repeated else here.CopyFrom(filled(GetMessageClass(inner)))
         else:
-            value = "ñ" if part.cpp_type == part.CPPTYPE_STRING else True if part.cpp_type == part.CPPTYPE_BOOL else 1
+            value: Any = (
+                b"x"
+                if part.type == part.TYPE_BYTES
+                else "ñ"
+                if part.cpp_type == part.CPPTYPE_STRING
+                else True
+                if part.cpp_type == part.CPPTYPE_BOOL
+                else 1
+            )
             here.extend([value]) if part.is_repeated else setattr(message, part.name, value)
     return message
 

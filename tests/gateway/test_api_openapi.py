@@ -93,6 +93,8 @@ def test_every_rpc_of_the_contracts_can_be_reached() -> None:
     played = Played()
     for place in METHODS:
         request_all(System(app_with(played).test_client()), *place)
+    for path in ("services", f"services/{ID}", "organizations", "service_at_locations"):  # of these the words are another standard's
+        app_with(played).test_client().get(f"/hsds/{path}")
     assert OUTPUTS.keys() - {rpc for rpc, _, _ in played.asked} == set()
 
 

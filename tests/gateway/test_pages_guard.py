@@ -15,6 +15,7 @@ from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from services.gateway import access
+from services.gateway.app import GUARDED_BY_THE_API
 from services.gateway.clients import ServiceFault, Standing, standing_of
 from tests.gateway.pages_gateway import EXIT, SECRET, PlayedServices, enter, page_at, pages, routes, signed_in, token_of
 
@@ -57,7 +58,9 @@ PUBLIC = {
 
 def test_every_page_says_who_may_open_it_and_these_alone_are_public() -> None:
     app = pages(PlayedServices())
-    ours = {rule.endpoint: access.of(app, rule.endpoint) for rule in app.url_map.iter_rules() if not rule.rule.startswith("/api/")}
+    ours = {
+        rule.endpoint: access.of(app, rule.endpoint) for rule in app.url_map.iter_rules() if not rule.rule.startswith(GUARDED_BY_THE_API)
+    }
     assert None not in ours.values()
     assert {endpoint for endpoint, page in ours.items() if page and page.is_public} == PUBLIC
 

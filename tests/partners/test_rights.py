@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from protos.partners.v1 import accounts_pb2, directory_pb2, locations_pb2, members_pb2
+from protos.partners.v1 import accounts_pb2, directory_pb2, locations_pb2, members_pb2, open_data_pb2
 from services.partners.domain.worker import Role
 from tests import rights_table
 from tests.partners.scene import Scene
@@ -12,7 +12,13 @@ from tests.rights_table import SCOPES
 
 SERVICES = [
     service
-    for file in (directory_pb2.DESCRIPTOR, locations_pb2.DESCRIPTOR, members_pb2.DESCRIPTOR, accounts_pb2.DESCRIPTOR)
+    for file in (
+        directory_pb2.DESCRIPTOR,
+        locations_pb2.DESCRIPTOR,
+        members_pb2.DESCRIPTOR,
+        accounts_pb2.DESCRIPTOR,
+        open_data_pb2.DESCRIPTOR,
+    )
     for service in file.services_by_name.values()
 ]
 

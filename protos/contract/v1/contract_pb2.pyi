@@ -131,7 +131,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_CONTENT_TYPE_UNSUPPORTED: _Reason.ValueType  # 16
     """The body is of another type. Send application/json, or application/merge-patch+json to PATCH."""
     REASON_BODY_TOO_LARGE: _Reason.ValueType  # 17
-    """The body is larger than 64 kB. Send less."""
+    """The body is larger than 64 kB, or a file than 700 kB. Send less."""
     REASON_INVALID_FIELDS: _Reason.ValueType  # 18
     """Some fields are wrong. `errors` names each by pointer, parameter or header, with a reason."""
     REASON_ETAG_REQUIRED: _Reason.ValueType  # 19
@@ -306,7 +306,7 @@ REASON_MALFORMED_REQUEST: Reason.ValueType  # 15
 REASON_CONTENT_TYPE_UNSUPPORTED: Reason.ValueType  # 16
 """The body is of another type. Send application/json, or application/merge-patch+json to PATCH."""
 REASON_BODY_TOO_LARGE: Reason.ValueType  # 17
-"""The body is larger than 64 kB. Send less."""
+"""The body is larger than 64 kB, or a file than 700 kB. Send less."""
 REASON_INVALID_FIELDS: Reason.ValueType  # 18
 """Some fields are wrong. `errors` names each by pointer, parameter or header, with a reason."""
 REASON_ETAG_REQUIRED: Reason.ValueType  # 19

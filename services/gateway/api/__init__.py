@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Flask
 
+from services.gateway import hsds
 from services.gateway.api import docs, schemas, spec
 from services.gateway.api.routes import ID, Opaque, Routes, install
 from services.gateway.contract_page import SERVICES
@@ -30,6 +31,7 @@ def register(app: Flask) -> None:
         document["components"]["schemas"][name].update(said)
     app.extensions["openapi"] = document
     docs.install(app, document)
+    hsds.register(app)
 
 
 def openapi() -> dict[str, Any]:

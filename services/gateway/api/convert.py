@@ -2,10 +2,11 @@
 
 Enums are the words of their lists ("in_progress"), times RFC 3339 in UTC, maps objects. What is not set is left out: empty
 texts, unspecified enums, absent times and messages; lists, numbers without presence and flags are always said.
-Limit: it knows the kinds of field our contracts use (no bytes, no oneof beyond plain fields); it validates nothing, the
+Limit: it knows the kinds of field our contracts use (no oneof beyond plain fields); it validates nothing, the
 schemas do.
 """
 
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -65,7 +66,7 @@ def _out_one(field: Field, value: Any) -> Any:
         if field.message_type.full_name == TIME:
             return rfc3339(value.ToDatetime(tzinfo=UTC))
         return to_json(value)
-    return value
+    return b64encode(value).decode() if field.type == FieldDescriptor.TYPE_BYTES else value
 
 
 def _in(message: Message, field: Field, value: Any) -> None:
@@ -89,7 +90,7 @@ def _in(message: Message, field: Field, value: Any) -> None:
 def _in_one(field: Field, value: Any) -> Any:
     if field.type == FieldDescriptor.TYPE_ENUM:
         return wire.numbers(field.enum_type)[value]
-    return value
+    return b64decode(value) if field.type == FieldDescriptor.TYPE_BYTES else value
 
 
 def rfc3339(moment: datetime) -> str:

@@ -18,7 +18,7 @@ from werkzeug.routing import BaseConverter
 
 from chassis.contract import words_of
 from chassis.errors import Invalid, Refusal
-from services.gateway import origin
+from services.gateway import bodies, origin
 from services.gateway.api import deprecation, schemas
 from services.gateway.api.answers import PREFIX, listed, nothing, thing
 from services.gateway.api.binding import Binding, bindings
@@ -91,6 +91,7 @@ class Routes(Blueprint):  # type: ignore[misc]
         def admitted(*args: Any, **kwargs: Any) -> Response:
             deprecation.tell(binding.rules)
             admit(needs_credential=not binding.rules.public)
+            request.max_content_length = bodies.most(request.path)
             g.wrapped_in, g.asked = binding.body, binding.rpc.input_type
             if takes is not None and needed and not request.get_data(cache=True):
                 raise Invalid(("", "required"))  # webargs would take what is missing for {}

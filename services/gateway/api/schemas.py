@@ -5,6 +5,7 @@ a query says page_token as `cursor` and page_size as `limit`, and nothing about 
 """
 
 import re
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -71,6 +72,24 @@ class Time(fields.AwareDateTime):
             return said.astimezone(UTC)
         except OverflowError as error:  # 0001-01-01T00:00:00+14:00
             raise ValidationError("out_of_range") from error
+
+
+class File(Text):
+    """Bytes as base64 (RFC 4648), at most so many of them."""
+
+    def __init__(self, most: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._most = most
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        said = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            size = len(b64decode(said, validate=True))
+        except ValueError as error:
+            raise ValidationError("malformed") from error
+        if size > self._most:
+            raise ValidationError("too_long")
+        return said
 
 
 class Flag(fields.Boolean):
@@ -314,6 +333,10 @@ def _validators(field: FieldType, known: Shape, *, required: bool = False) -> li
         if field.name == "page_size":
             return [Range(1, MOST_A_PAGE, error="out_of_range")]
         return [Range(known.least, known.most, error="out_of_range")]
+    if field.type == FieldDescriptor.TYPE_DOUBLE:
+        return [Range(known.least, known.most, error="out_of_range")]
+    if field.type == FieldDescriptor.TYPE_BYTES and required:
+        return [Length(min=1, error="required")]
     return []
 
 
@@ -324,6 +347,10 @@ def _plain(field: FieldType, known: Shape, **options: Any) -> AnyField:
         return Fraction(**options)
     if field.type == FieldDescriptor.TYPE_BOOL:
         return Flag(**options)
+    if field.type == FieldDescriptor.TYPE_DOUBLE:
+        return fields.Float(**options)
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return File(known.most, **options | {"metadata": {**options.get("metadata", {}), "format": "byte"}})
     if field.type == FieldDescriptor.TYPE_MESSAGE:
         return Time(**options)
     if field.type == FieldDescriptor.TYPE_ENUM and "validate" not in options:

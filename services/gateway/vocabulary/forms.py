@@ -91,6 +91,10 @@ TABLES: dict[str, dict[str, str]] = {
         "kind": N_("Qué se vio"),
         "seen_date": N_("Día en que lo vio"),
         "expire_date": N_("Último día del convenio"),
+        "content": N_("Archivo"),
+        "ages": N_("Edades"),
+        "organization": N_("Organización"),
+        "id": N_("Código"),
     },
     "missing": {
         "q": N_("escriba un código, una referencia o un nombre"),
@@ -123,6 +127,9 @@ TABLES: dict[str, dict[str, str]] = {
         "wrong": N_("no es la contraseña"),
         "too_easy": N_("es de las que se adivinan pronto; ponga cuatro palabras que no van juntas"),
         "too_short": N_("es demasiado corto; escriba más"),
+        "ambiguous": N_("se puede leer de dos maneras; escríbalo sin duda"),
+        "duplicate": N_("otra fila ya dice lo mismo; quite una"),
+        "unknown_organization": N_("no es una organización por la que usted pueda hablar"),
         "overlaps": N_("dice las mismas horas que otro horario; corrija uno de los dos"),
     },
     "conflict": {

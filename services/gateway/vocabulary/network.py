@@ -146,6 +146,7 @@ TABLES: dict[str, dict[str, str]] = {
         "contacts.write": N_("Anotar contactos de su línea"),
         "notifications": N_("Leer sus avisos y cuidar los avisos a su sistema"),
     },
+    "import_outcome": {"created": N_("Nueva"), "changed": N_("Cambia"), "unchanged": N_("Igual"), "refused": N_("Rechazada")},
     "worker_status": {"active": N_("Cuenta activa"), "suspended": N_("Cuenta suspendida")},
     "delivery": {
         "waiting": N_("En camino"),

@@ -11,9 +11,9 @@ from chassis.rpc import Servicer
 from chassis.sealing import Keyring
 from chassis.tokens import Caller, Issuer, Verifier
 from chassis.wire import PageTokens
-from protos.partners.v1 import accounts_pb2, directory_pb2, locations_pb2, members_pb2
+from protos.partners.v1 import accounts_pb2, directory_pb2, locations_pb2, members_pb2, open_data_pb2
 from services.partners import usecases
-from services.partners.rpc import accounts, directory, locations, members, tokens
+from services.partners.rpc import accounts, directory, imports, locations, members, open_data, tokens
 from services.partners.usecases.membership import OF_ALL, OF_AN_ADDRESS
 from services.partners.usecases.second_factors import OF_A_CODE
 
@@ -54,6 +54,8 @@ def servicers(
         for descriptor, implementation in (
             (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(keyring, pages, candidates, applied)),
             (locations_pb2.DESCRIPTOR.services_by_name["Locations"], locations.Locations(keyring, pages)),
+            (open_data_pb2.DESCRIPTOR.services_by_name["OpenData"], open_data.OpenData()),
+            (open_data_pb2.DESCRIPTOR.services_by_name["Imports"], imports.Imports(keyring)),
             (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages)),
             (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(keyring, site, guesses, codes)),
             (members_pb2.DESCRIPTOR.services_by_name["Tokens"], tokens.Tokens(issuer, keyring, site, guesses, codes, strict=strict)),

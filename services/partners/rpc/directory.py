@@ -139,7 +139,7 @@ class Directory:
     @staticmethod
     def _said(organization: Organization, call: Call) -> pb.Organization:
         own = organization.id == call.caller.organization_id
-        return wire.organization(organization, call.clock.now(), usecases.viewer(call.caller).tier, own=own)
+        return wire.organization(organization, usecases.viewer(call.caller).tier, now=call.clock.now(), own=own)
 
     @staticmethod
     def _steers(call: Call) -> bool:
@@ -161,7 +161,7 @@ class Directory:
         batch = usecases.batch_get(call.tx, call.caller, request.service_ids, request.organization_ids, request.worker_ids)
         return pb.BatchGetResponse(
             services=self._services(batch.services, call),
-            organizations=[wire.organization(one, call.clock.now()) for one in batch.organizations],
+            organizations=[wire.organization(one) for one in batch.organizations],
             worker_names=batch.worker_names,
         )
 

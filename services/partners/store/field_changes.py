@@ -7,14 +7,27 @@ from chassis.db import Transaction
 from chassis.wire import Position
 from services.partners.domain.field_change import FieldChange
 
+_KEEP = (
+    "INSERT INTO field_changes (subject_id, organization_id, field, change_time, worker_id, old_value, new_value)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s)"
+)
+
 
 def keep(tx: Transaction, subject_id: str, organization_id: str, changes: Sequence[FieldChange]) -> None:
     """Adds these changes of an entry."""
+    keep_many(tx, [(subject_id, organization_id, changes)])
+
+
+def keep_many(tx: Transaction, changes: Sequence[tuple[str, str, Sequence[FieldChange]]]) -> None:
+    """Adds those of many entries: (subject, organisation, changes)."""
     with tx.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO field_changes (subject_id, organization_id, field, change_time, worker_id, old_value, new_value)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-            [(subject_id, organization_id, each.field, each.time, each.worker_id, _json(each.old), _json(each.new)) for each in changes],
+            _KEEP,
+            [
+                (subject, owner, each.field, each.time, each.worker_id, _json(each.old), _json(each.new))
+                for subject, owner, some in changes
+                for each in some
+            ],
         )
 
 

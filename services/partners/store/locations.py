@@ -32,23 +32,28 @@ _SEALED_AT = "locations/{}/secret"
 def keep(tx: Transaction, keyring: Keyring, location: Location) -> None:
     """Writes a place. What is new of what is sealed is taken out of the entry; what was not said again stays as it was sealed."""
     entry = location.entry
-    values: Row = asdict(entry) | {"accessibility": list(entry.accessibility), "secret": None}
+    values = _values(location)
     if entry.confidential:
         new = {name: getattr(entry, name) for name in SEALED}
         told = address(tx, keyring, location.id) | {name: value for name, value in new.items() if value}
         values |= dict.fromkeys(SEALED, "") | {"secret": keyring.seal_bytes(json.dumps(told).encode(), _SEALED_AT.format(location.id))}
-    tx.execute(
-        _KEEP,
-        values
-        | {
-            "id": location.id,
-            "version": location.version,
-            "organization_id": location.organization_id,
-            "create_time": location.create_time,
-            "update_time": location.update_time,
-        },
-    )
+    tx.execute(_KEEP, values)
     location.facts.clear()  # nobody hears of places: no other service asks where something is
+
+
+def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Location]:
+    """Those of these ids that exist, held in the order of their ids."""
+    return [_read(row) for row in tx.execute("SELECT * FROM locations WHERE id = ANY(%s) ORDER BY id FOR UPDATE", (list(ids),))]
+
+
+def keep_many(tx: Transaction, keyring: Keyring, kept: Sequence[Location]) -> None:
+    """Writes many at once; confidential ones one by one, for each is sealed."""
+    with tx.cursor() as cursor:
+        cursor.executemany(_KEEP, [_values(one) for one in kept if not one.entry.confidential])
+    for one in kept:
+        if one.entry.confidential:
+            keep(tx, keyring, one)
+        one.facts.clear()
 
 
 def address(tx: Transaction, keyring: Keyring, id: str) -> dict[str, str]:
@@ -58,6 +63,19 @@ def address(tx: Transaction, keyring: Keyring, id: str) -> dict[str, str]:
         return dict.fromkeys(SEALED, "")
     opened: dict[str, str] = json.loads(keyring.open_bytes(row["secret"], _SEALED_AT.format(id)))
     return dict.fromkeys(SEALED, "") | opened
+
+
+def _values(location: Location) -> Row:
+    entry = location.entry
+    return asdict(entry) | {
+        "accessibility": list(entry.accessibility),
+        "secret": None,
+        "id": location.id,
+        "version": location.version,
+        "organization_id": location.organization_id,
+        "create_time": location.create_time,
+        "update_time": location.update_time,
+    }
 
 
 def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Location | None:
@@ -91,19 +109,37 @@ def delete(tx: Transaction, id: str) -> None:
 
 def keep_service(tx: Transaction, one: ServiceAtLocation) -> None:
     """Writes a service at a place, in the place of what was said before of the two."""
-    tx.execute(
-        "INSERT INTO service_at_locations (id, service_id, location_id, phones, contacts, schedules, languages) VALUES (%s, %s, %s, %s, %s, %s, %s)"
-        " ON CONFLICT (service_id, location_id) DO UPDATE SET phones = excluded.phones, contacts = excluded.contacts,"
-        " schedules = excluded.schedules, languages = excluded.languages",
-        (
-            one.id,
-            one.service_id,
-            one.location_id,
-            json.dumps([asdict(phone) for phone in one.phones]),
-            json.dumps([asdict(contact) for contact in one.contacts]),
-            json.dumps([schedule.said() for schedule in one.schedules]),
-            list(one.languages),
-        ),
+    keep_services(tx, [one])
+
+
+def keep_services(tx: Transaction, kept: Sequence[ServiceAtLocation]) -> None:
+    """The same of many at once."""
+    with tx.cursor() as cursor:
+        cursor.executemany(_KEEP_SERVICE, [_service_values(one) for one in kept])
+
+
+def of_services(tx: Transaction, service_ids: Sequence[str]) -> dict[tuple[str, str], ServiceAtLocation]:
+    """Where these services are offered, by service and place."""
+    rows = tx.execute("SELECT * FROM service_at_locations WHERE service_id = ANY(%s)", (list(service_ids),))
+    return {(row["service_id"], row["location_id"]): _read_service(row) for row in rows}
+
+
+_KEEP_SERVICE = (
+    "INSERT INTO service_at_locations (id, service_id, location_id, phones, contacts, schedules, languages) VALUES (%s, %s, %s, %s, %s, %s, %s)"
+    " ON CONFLICT (service_id, location_id) DO UPDATE SET phones = excluded.phones, contacts = excluded.contacts,"
+    " schedules = excluded.schedules, languages = excluded.languages"
+)
+
+
+def _service_values(one: ServiceAtLocation) -> tuple[object, ...]:
+    return (
+        one.id,
+        one.service_id,
+        one.location_id,
+        json.dumps([asdict(phone) for phone in one.phones]),
+        json.dumps([asdict(contact) for contact in one.contacts]),
+        json.dumps([schedule.said() for schedule in one.schedules]),
+        list(one.languages),
     )
 
 
@@ -126,6 +162,25 @@ def services_at(tx: Transaction, service_id: str) -> list[tuple[ServiceAtLocatio
     places = {row["id"]: _read(row) for row in _of(tx, [row["location_id"] for row in rows])}
     both = [(_read_service(row), places[row["location_id"]]) for row in rows]
     return sorted(both, key=lambda pair: ("" if pair[1].entry.confidential else pair[1].entry.name, pair[1].id))
+
+
+def open_places(tx: Transaction, service_ids: Sequence[str]) -> dict[str, list[tuple[ServiceAtLocation, Location]]]:
+    """Where these services are offered, by service, without the confidential places."""
+    rows = tx.execute(
+        "SELECT a.* FROM service_at_locations AS a JOIN locations AS l ON l.id = a.location_id WHERE a.service_id = ANY(%s) AND NOT l.confidential"
+        ' ORDER BY a.service_id, l.name COLLATE "C", l.id',
+        (list(service_ids),),
+    ).fetchall()
+    places = {row["id"]: _read(row) for row in _of(tx, [row["location_id"] for row in rows])}
+    found: dict[str, list[tuple[ServiceAtLocation, Location]]] = {}
+    for row in rows:
+        found.setdefault(row["service_id"], []).append((_read_service(row), places[row["location_id"]]))
+    return found
+
+
+def offered_at(tx: Transaction, location_id: str) -> list[str]:
+    """The ids of the services that are offered there."""
+    return [row["service_id"] for row in tx.execute("SELECT service_id FROM service_at_locations WHERE location_id = %s", (location_id,))]
 
 
 def delete_service(tx: Transaction, id: str) -> None:

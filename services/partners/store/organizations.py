@@ -86,6 +86,15 @@ def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Organization]:
     return [read(row) for row in tx.execute("SELECT * FROM organizations WHERE id = ANY(%s)", (list(ids),))]
 
 
+def by_id_or_name(tx: Transaction, ids: Sequence[str], names: Sequence[str]) -> list[Organization]:
+    """Those of these ids or names that exist, held in the order of their ids."""
+    rows = tx.execute(
+        "SELECT * FROM organizations WHERE id = ANY(%s) OR name_key = ANY(%s) ORDER BY id FOR UPDATE",
+        (list(ids), [sort_key(n) for n in names]),
+    )
+    return [read(row) for row in rows]
+
+
 def listed(
     tx: Transaction,
     size: int,

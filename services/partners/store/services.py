@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
 
 from chassis import outbox
 from chassis.db import Row, Transaction
@@ -11,6 +13,7 @@ from services.partners.domain.organization import OrganizationType
 from services.partners.domain.schedule import Schedule
 from services.partners.domain.service import Capacity, Eligibility, Gender, Intake, Service, ServiceEntry
 from services.partners.domain.visibility import Tier
+from services.partners.store import open_hours
 from services.partners.store.taxonomy import edition, taxonomy, type_synonyms
 from services.partners.store.words import learn, sort_key
 
@@ -19,7 +22,7 @@ _COLUMNS = (
     " takes_dependants maximum_dependants intake available maximum unit capacity_time declined_time confidential phone assured_time active create_time"
     " update_time takes_pregnant takes_with_addiction takes_without_papers maximum_age_of_boys schedules area_codes accessibility public tiers"
 ).split()
-_FIXED = ("id", "organization_id", "create_time")
+_FIXED = ("id", "organization_id", "create_time", "public_time")
 _OFFERED = "(o.status = 'APPROVED' OR (o.status = 'PROBATION' AND NOT %(shelter)s))"
 # The organisation is read in the statement that writes: as it is now, not as it was when the service was fetched.
 _MADE = {
@@ -31,11 +34,29 @@ _MADE = {
     # Stripped, so that each word counts once, and no more than where a description has it.
     " || strip(to_tsvector('enlace', %(synonyms)s || ' ' || coalesce(%(type_synonyms)s::jsonb ->> o.type, '')))",
     "edition": "%(edition)s",
+    "public_time": "%(update_time)s",
 }
+# What anybody may read of a service, before (services) and after (excluded).
+_IN_PUBLIC = (
+    "{0}.public, {0}.name, CASE WHEN {0}.tiers ? 'description' THEN '' ELSE {0}.description END, {0}.need_codes, {0}.country, {0}.department,"
+    " {0}.languages, {0}.minimum_age, {0}.maximum_age, {0}.genders, {0}.takes_dependants, {0}.maximum_dependants, {0}.takes_pregnant,"
+    " {0}.takes_with_addiction, {0}.takes_without_papers, {0}.maximum_age_of_boys, CASE WHEN {0}.tiers ? 'phone' THEN '' ELSE {0}.phone END,"
+    " {0}.assured_time, {0}.active, {0}.schedules, {0}.area_codes, {0}.accessibility"
+)
+_PUBLIC_TIME = (
+    f"public_time = CASE WHEN ({_IN_PUBLIC.format('services')}) IS DISTINCT FROM ({_IN_PUBLIC.format('excluded')})"
+    " THEN excluded.update_time ELSE services.public_time END"
+)
 _KEEP = (
     f"INSERT INTO services ({', '.join([*_COLUMNS, *_MADE])})"
     f" SELECT {', '.join([*(f'%({name})s' for name in _COLUMNS), *_MADE.values()])} FROM organizations AS o WHERE o.id = %(organization_id)s"
-    f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS, *_MADE) if name not in _FIXED)}"
+    f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS, *_MADE) if name not in _FIXED)}, {_PUBLIC_TIME}"
+)
+_HOURS = {"open_hours": "%(open_hours)s::tstzmultirange", "open_until": "%(open_until)s::timestamptz"}
+_KEEP_NEW = (
+    f"INSERT INTO services ({', '.join([*_COLUMNS, *_MADE, *_HOURS])})"
+    f" SELECT {', '.join([*(f'%({name})s' for name in _COLUMNS), *_MADE.values(), *_HOURS.values()])} FROM organizations AS o"
+    " WHERE o.id = %(organization_id)s"
 )
 AT_ONCE = 500  # services whose words are made anew in one go: held for less than a second
 FROM = "services AS s JOIN organizations AS o ON o.id = s.organization_id"
@@ -47,6 +68,21 @@ def keep(tx: Transaction, service: Service) -> None:
     tx.execute(_KEEP, _values(service))
     _learn(tx, [service])
     _tell(tx, service)
+
+
+def keep_many(tx: Transaction, new: Sequence[Service], changed: Sequence[Service], now: datetime) -> None:
+    """Writes many at once: what takes a turn of its own for each is taken once for all; new ones with their hours. Their organisations are held."""
+    kept, hours = [*new, *changed], cache(open_hours.made_of)
+    if not kept:
+        return
+    with tx.cursor() as cursor:
+        said = [(one, hours(one.entry.schedules, one.entry.country, one.entry.department, now)) for one in new]
+        cursor.executemany(_KEEP_NEW, [_many(one) | {"open_hours": times, "open_until": until} for one, (times, until) in said])
+        cursor.executemany(_KEEP, [_many(one) for one in changed])
+    _learn(tx, kept)
+    outbox.keep(tx, [fact for service in kept for fact in wire.service_facts(service)])
+    for service in kept:
+        service.facts.clear()
 
 
 def keep_capacity(tx: Transaction, service: Service) -> None:
@@ -91,9 +127,15 @@ def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Service | None:
     return read(row) if row else None
 
 
-def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Service]:
-    """Those of these ids that exist."""
-    return [read(row) for row in tx.execute(f"SELECT {SEEN} FROM {FROM} WHERE s.id = ANY(%s)", (list(ids),))]
+def touch_public(tx: Transaction, ids: Sequence[str], now: datetime) -> None:
+    """Something that anybody may read with these services has changed: a place."""
+    tx.execute("UPDATE services SET public_time = %s WHERE id = ANY(%s)", (now, list(ids)))
+
+
+def fetch_many(tx: Transaction, ids: Sequence[str], *, hold: bool = False) -> list[Service]:
+    """Those of these ids that exist, held in the order of their ids if they are to be changed."""
+    held = "ORDER BY s.id FOR UPDATE OF s" if hold else ""
+    return [read(row) for row in tx.execute(f"SELECT {SEEN} FROM {FROM} WHERE s.id = ANY(%s) {held}", (list(ids),))]
 
 
 def read(row: Row) -> Service:
@@ -232,10 +274,25 @@ def _values(service: Service) -> Row:
         "found_description": found_description(entry),
         "need_words": taxonomy().words(entry.need_codes),
         "synonyms": taxonomy().synonyms(entry.need_codes),
-        "type_synonyms": json.dumps(type_synonyms()),
+        "type_synonyms": _type_synonyms(),
         "edition": edition(),
         "facets": facets(entry),
     }
+
+
+@cache
+def _type_synonyms() -> str:
+    return json.dumps(type_synonyms())
+
+
+def _many(service: Service) -> Row:
+    return _values(service) | {"type_synonyms": _synonyms_of(service.organization_type)}
+
+
+@cache
+def _synonyms_of(type: OrganizationType | None) -> str:
+    """Those of one type alone: a hundredth of all to send and to read."""
+    return json.dumps({type: type_synonyms().get(type, "")}) if type else _type_synonyms()
 
 
 def _tell(tx: Transaction, service: Service) -> None:

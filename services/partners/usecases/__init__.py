@@ -7,6 +7,7 @@ from services.partners.store.candidates import Candidates
 from services.partners.usecases.accounts import change_password, end_sessions, list_sessions
 from services.partners.usecases.api_keys import confirm_api_key, create_api_key, list_api_keys, revoke_api_key, transfer_api_key
 from services.partners.usecases.housekeeping import keeping_up, sweep
+from services.partners.usecases.imports import import_directory
 from services.partners.usecases.invitations import accept_invitation, create_invitation, list_invitations, revoke_invitation
 from services.partners.usecases.locations import (
     create_location,
@@ -32,6 +33,12 @@ from services.partners.usecases.membership import (
     record_evidence,
     reject_application,
     watch_membership,
+)
+from services.partners.usecases.open_data import (
+    get_public_service,
+    list_public_organizations,
+    list_public_service_at_locations,
+    list_public_services,
 )
 from services.partners.usecases.organizations import (
     approve_organization,
@@ -110,9 +117,11 @@ __all__ = [
     "from_session",
     "get_location",
     "get_organization",
+    "get_public_service",
     "get_service",
     "grant_address",
     "has_manager",
+    "import_directory",
     "keeping_up",
     "leave_organization",
     "leave_places",
@@ -123,6 +132,9 @@ __all__ = [
     "list_invitations",
     "list_locations",
     "list_organizations",
+    "list_public_organizations",
+    "list_public_service_at_locations",
+    "list_public_services",
     "list_service_at_locations",
     "list_sessions",
     "list_terms",

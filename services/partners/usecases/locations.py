@@ -70,6 +70,15 @@ def update_location(
     before = location.entry
     if before.confidential and caller.organization_id != location.organization_id and not set(SEALED).isdisjoint(changes):
         raise Invalid(*((f"location.{name}", "out_of_range") for name in SEALED if name in changes))
+    change_location(tx, keyring, caller, now, location, changes)
+    return _fresh(tx, id)
+
+
+def change_location(
+    tx: Transaction, keyring: Keyring, caller: Caller, now: datetime, location: Location, changes: Mapping[str, Any]
+) -> None:
+    """Changes a place that is held, with its history."""
+    id, before = location.id, location.entry
     location.change(changes, areas(), now)
     after = location.entry
     locations.keep(tx, keyring, location)
@@ -78,7 +87,8 @@ def update_location(
     if after.confidential and not before.confidential:
         field_changes.forget_values(tx, id, _LEADS_THERE)
         locations.strip(tx, id)
-    return _fresh(tx, id)
+    if not (before.confidential and after.confidential) and before != after:
+        services.touch_public(tx, locations.offered_at(tx, id), now)
 
 
 def delete_location(tx: Transaction, caller: Caller, id: str, etag: str) -> None:
@@ -105,6 +115,8 @@ def set_service_at_location(tx: Transaction, caller: Caller, now: datetime, said
         said = said.discreet()
     locations.keep_service(tx, said)
     open_hours.refresh(tx, service.id, now)
+    if not location.entry.confidential and (before is None or _in_public(before) != _in_public(said)):
+        services.touch_public(tx, [service.id], now)
     kept = locations.fetch_service(tx, service_id=service.id, location_id=location.id)
     assert kept is not None, "it was kept"
     return kept, location
@@ -124,9 +136,11 @@ def delete_service_at_location(tx: Transaction, caller: Caller, now: datetime, i
     one = locations.fetch_service(tx, id=id) if is_id(id) else None
     if one is None:
         raise NotFound
-    service = _service(tx, caller, one.service_id)
+    service, location = _service(tx, caller, one.service_id), locations.fetch(tx, one.location_id)
     locations.delete_service(tx, id)
     open_hours.refresh(tx, service.id, now)
+    if location is not None and not location.entry.confidential:
+        services.touch_public(tx, [service.id], now)
 
 
 def grant_address(tx: Transaction, referral_id: str, service_id: str, receiver_id: str, sender_id: str, at: datetime) -> None:
@@ -164,6 +178,11 @@ def list_field_changes(
     """What changed of one's own entries; of any for who steers or checks the network."""
     owner = None if sees_everything(caller) else caller.organization_id
     return field_changes.listed(tx, subject_id, owner, size, after)
+
+
+def _in_public(one: ServiceAtLocation) -> tuple[object, ...]:
+    """What anybody may read of it, were its place open."""
+    return one.phones, one.schedules, one.languages
 
 
 def _fresh(tx: Transaction, id: str) -> Location:

@@ -193,8 +193,10 @@ def etag_of(subject: Subject) -> str:
     return etag(subject.version, *subject.seen_besides())
 
 
-def organization(organization: Organization, now: datetime, tier: Tier = Tier.PARTNER, *, own: bool = False) -> pb.Organization:
-    """An organisation, as somebody of this tier sees it; the end of its agreement its `own` people see, too."""
+def organization(
+    organization: Organization, tier: Tier = Tier.PARTNER, *, now: datetime | None = None, own: bool = False
+) -> pb.Organization:
+    """An organisation, as somebody of this tier sees it; the end of its agreement its `own` people see, too. `now`: with what is missing now."""
     entry, wanted = organization.entry, organization.proposal
     proposal = None
     if wanted is not None:
@@ -223,7 +225,7 @@ def organization(organization: Organization, now: datetime, tier: Tier = Tier.PA
         registered_by_worker_id=organization.registered_by_worker_id,
         proposal=proposal,
         agreement_expire_date=str(organization.agreement_expire_date or ""),
-        **_vetting(organization, now),
+        **(_vetting(organization, now) if now else {}),
     )
     shown(said, tier)
     if own:

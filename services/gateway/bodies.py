@@ -1,0 +1,11 @@
+"""How large a request's body may be: what a form or an API call can need, and more where a file is sent."""
+
+USUAL = 64 * 1024
+FILES = {"/api/v1/imports": 1_000_000, "/directory/import": 800_000}
+"""By path: a file of 700,000 bytes as base64 in JSON, and as it is in a form."""
+FILES_AT_ONCE = 20  # that arrive: they are held in memory until they are whole
+
+
+def most(path: str) -> int:
+    """In bytes."""
+    return FILES.get(path, USUAL)

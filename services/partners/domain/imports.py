@@ -1,0 +1,123 @@
+"""What a file says of services and places, row by row, and what is done with each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from services.partners.domain.location import LocationEntry, Phone
+from services.partners.domain.schedule import Schedule
+from services.partners.domain.service import ServiceEntry
+
+MOST_ROWS = 5000
+_GROUP = "eligibility"
+_AGES = ("minimum_age", "maximum_age")
+
+
+class Outcome(StrEnum):
+    """What is done with a row."""
+
+    CREATED = "CREATED"
+    CHANGED = "CHANGED"
+    UNCHANGED = "UNCHANGED"
+    REFUSED = "REFUSED"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a cell."""
+
+    column: str
+    field: str
+    reason: str
+
+
+@dataclass
+class Line:
+    """A row of the file with its outcome. `columns`: where each field stands."""
+
+    file: str
+    row: int
+    columns: Mapping[str, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    outcome: Outcome | None = None
+    subject_id: str = ""
+
+    def refuse(self, field: str, reason: str) -> None:
+        """Notes what is wrong with a field."""
+        top, _, inner = field.partition(".")
+        name = inner.partition(".")[0] if top == _GROUP and inner else top
+        if name in _AGES and name not in self.columns and "ages" in self.columns:
+            name = "ages"
+        self.outcome = Outcome.REFUSED
+        if all(problem.field != name for problem in self.problems):  # what is wrong with a cell is said once
+            self.problems.append(Problem(self.columns.get(name, ""), name, reason))
+
+    def done(self, outcome: Outcome) -> None:
+        """Notes what is done; of several things the one that says most."""
+        order = (None, Outcome.UNCHANGED, Outcome.CHANGED, Outcome.CREATED, Outcome.REFUSED)
+        if order.index(outcome) > order.index(self.outcome):
+            self.outcome = outcome
+
+
+@dataclass
+class PlaceDraft:
+    """A place as a file has it; `said`: the fields that it says."""
+
+    line: Line
+    source_id: str
+    entry: LocationEntry
+    said: frozenset[str]
+
+
+@dataclass
+class AtPlace:
+    """A service at a place, as a file has it; None: not said."""
+
+    place: PlaceDraft
+    phones: tuple[Phone, ...] | None = None
+    schedules: tuple[Schedule, ...] | None = None
+    languages: tuple[str, ...] | None = None
+
+
+@dataclass
+class ServiceDraft:
+    """A service as a file has it; `said`: the fields that it says, those of its eligibility by their path."""
+
+    line: Line
+    source_id: str
+    organization_id: str
+    organization_name: str
+    entry: ServiceEntry
+    said: frozenset[str]
+    at: list[AtPlace] = field(default_factory=list)
+
+    def changes(self, before: ServiceEntry) -> dict[str, Any]:
+        """What would be another value than before, by field; what the file does not say stays as it is."""
+        takes = {path.partition(".")[2] for path in self.said if path.startswith(f"{_GROUP}.")}
+        wanted = {name: getattr(self.entry, name) for name in self.said if "." not in name}
+        if takes:
+            wanted[_GROUP] = replace(before.eligibility, **{name: getattr(self.entry.eligibility, name) for name in takes})
+        return {name: value for name, value in wanted.items() if value != getattr(before, name)}
+
+
+@dataclass
+class Parsed:
+    """A file, read."""
+
+    lines: list[Line] = field(default_factory=list)
+    services: list[ServiceDraft] = field(default_factory=list)
+    ignored_columns: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    """What was done with each row, or would be."""
+
+    lines: list[Line]
+    written: bool
+    ignored_columns: list[str]
+
+    def count(self, outcome: Outcome) -> int:
+        """How many rows came out so."""
+        return sum(line.outcome is outcome for line in self.lines)

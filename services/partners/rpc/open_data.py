@@ -1,0 +1,59 @@
+"""OpenData: what anybody may read of the directory."""
+
+from datetime import UTC
+
+from chassis.rpc import Call
+from chassis.wire import page_size
+from protos.partners.v1 import open_data_pb2 as pb
+from services.partners import usecases, wire
+from services.partners.domain.visibility import ANYONE
+from services.partners.usecases.open_data import Open
+from services.partners.wire.open_data import public_service
+
+
+class OpenData:
+    """One method an rpc of the contract, which says what each does and refuses."""
+
+    def ListPublicServices(self, request: pb.ListPublicServicesRequest, call: Call) -> pb.ListPublicServicesResponse:
+        found, total = usecases.list_public_services(
+            call.tx,
+            max(1, request.page),
+            page_size(request.page_size, default=50, most=200),
+            words=request.words,
+            need=request.need_code,
+            organization=request.organization_id,
+            after=request.modified_after.ToDatetime(tzinfo=UTC) if request.HasField("modified_after") else None,
+        )
+        return pb.ListPublicServicesResponse(services=[_said(one) for one in found], total_size=total)
+
+    def GetPublicService(self, request: pb.GetPublicServiceRequest, call: Call) -> pb.PublicService:
+        return _said(usecases.get_public_service(call.tx, request.id))
+
+    def ListPublicServiceAtLocations(
+        self, request: pb.ListPublicServiceAtLocationsRequest, call: Call
+    ) -> pb.ListPublicServiceAtLocationsResponse:
+        found, total = usecases.list_public_service_at_locations(
+            call.tx,
+            max(1, request.page),
+            page_size(request.page_size, default=50, most=200),
+            words=request.words,
+            need=request.need_code,
+            organization=request.organization_id,
+            after=request.modified_after.ToDatetime(tzinfo=UTC) if request.HasField("modified_after") else None,
+            id=request.id,
+        )
+        return pb.ListPublicServiceAtLocationsResponse(services=[_said(one) for one in found], total_size=total)
+
+    def ListPublicOrganizations(self, request: pb.ListPublicOrganizationsRequest, call: Call) -> pb.ListPublicOrganizationsResponse:
+        found, total = usecases.list_public_organizations(
+            call.tx,
+            max(1, request.page),
+            page_size(request.page_size, default=50, most=200),
+            words=request.words,
+            organization=request.organization_id,
+        )
+        return pb.ListPublicOrganizationsResponse(organizations=[wire.organization(one, ANYONE.tier) for one in found], total_size=total)
+
+
+def _said(one: Open) -> pb.PublicService:
+    return public_service(one.service, one.organization, one.places, one.time)

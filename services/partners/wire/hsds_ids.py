@@ -1,0 +1,18 @@
+"""Ids as HSDS has them (UUIDs), and ours (the same 128 bits without hyphens)."""
+
+from uuid import UUID, uuid5
+
+_NAMESPACE = UUID("6f1d7a0e-3c0b-5a52-9d0e-0c6a7a2f4b11")
+
+
+def plain(text: str) -> str:
+    """An id of a file: a UUID as ours are, any other as it stands."""
+    try:
+        return UUID(text).hex
+    except ValueError:
+        return text.strip()
+
+
+def term_id(code: str) -> str:
+    """The id of a code of the taxonomy."""
+    return uuid5(_NAMESPACE, f"taxonomy_terms/{code}").hex

@@ -1,0 +1,214 @@
+"""The public directory in the words of HSDS, for anybody."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from flask import Flask
+
+from chassis.errors import NotFound
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import open_data_pb2 as o
+from tests.gateway.api_gateway import ID, Played
+from tests.gateway.hsds_rules import check, check_page
+
+HEX = "0123456789abcdef0123456789abcdef"
+
+
+def one() -> o.PublicService:
+    """A service with all that a public one can have."""
+    said = o.PublicService(
+        service=d.Service(
+            id=HEX,
+            organization_id=ID,
+            name="Asesoría",
+            need_codes=["LEG"],
+            description="Derechos",
+            country="NI",
+            department="NI-CI",
+            languages=["es", "miq"],
+            phone="+50523410000",
+            accessibility=[d.ACCESSIBILITY_STEP_FREE],
+            area_codes=["NI-CI", "NI-CI.chichigalpa"],
+            eligibility=d.Eligibility(minimum_age=18, takes_dependants=False, genders=[d.GENDER_FEMININE]),
+            schedules=[
+                d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at="08:00", closes_at="17:00", valid_from="2026-01-01"),
+                d.Schedule(freq=d.FREQUENCY_MONTHLY, byday=["1MO", "-1FR"], opens_at="08:00", closes_at="12:00", holidays=True),
+            ],
+        ),
+        organization=d.Organization(
+            id=ID,
+            name="Casa",
+            type=d.ORGANIZATION_TYPE_NGO,
+            country="NI",
+            url="https://casa.example",
+            phone="+50523410001",
+            languages=["es"],
+        ),
+    )
+    said.service.assured_time.FromJsonString("2026-03-14T09:30:00Z")
+    said.modify_time.FromJsonString("2026-03-14T09:30:00.5Z")
+    at = said.service_at_locations.add(id=HEX, service_id=HEX, location_id=HEX, languages=["es"])
+    at.phones.add(number="+50523410002", extension="12", languages=["es"])
+    at.schedules.add(freq=d.FREQUENCY_WEEKLY, byday=["MO"], opens_at="08:00", closes_at="17:00")
+    at.location.id, at.location.name, at.location.address, at.location.country = HEX, "Oficina", "Del parque 2c", "NI"
+    at.location.department, at.location.area_code, at.location.latitude, at.location.longitude = "NI-CI", "NI-CI.chichigalpa", 12.6, -87.1
+    at.location.accessibility.append(d.ACCESSIBILITY_LOW_VISION)
+    return said
+
+
+@pytest.fixture
+def open_directory(played: Played) -> Played:
+    played.answers |= {
+        "ListPublicServices": o.ListPublicServicesResponse(services=[one()], total_size=3),
+        "ListPublicServiceAtLocations": o.ListPublicServiceAtLocationsResponse(services=[one()], total_size=1),
+        "GetPublicService": one(),
+        "ListPublicOrganizations": o.ListPublicOrganizationsResponse(organizations=[one().organization], total_size=1),
+        "ListTaxonomyTerms": d.ListTaxonomyTermsResponse(
+            terms=[
+                d.TaxonomyTerm(code="LEG", names={"es": "Asistencia legal", "en": "Legal help"}, htcds_spl_types=["Legal"]),
+                d.TaxonomyTerm(code="LEG.ADV", parent_code="LEG", names={"es": "Asesoría", "en": "Advice"}),
+            ]
+        ),
+    }
+    return played
+
+
+def get(api: Flask, path: str, **headers: str) -> Any:
+    return api.test_client().get(f"/hsds{path}", headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def test_it_says_what_it_is(api: Flask) -> None:
+    said = get(api, "").json
+    assert said["version"] == "3.0"
+    assert said["openapi_url"].startswith("https://")
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/services", "service"),
+        ("/services?full=true", "service"),
+        ("/organizations", "organization"),
+        ("/organizations?full=true", "organization"),
+        ("/service_at_locations", "service_at_location"),
+        ("/service_at_locations?full=true", "service_at_location"),
+        ("/taxonomies", "taxonomy"),
+        ("/taxonomy_terms", "taxonomy_term"),
+    ],
+)
+def test_every_list_is_a_page_of_valid_objects(api: Flask, open_directory: Played, path: str, kind: str) -> None:
+    answer = get(api, path)
+    assert answer.content_type == "application/json"
+    assert check_page(kind, answer.json)
+    name, _, query = path.partition("?")
+    twin = api.test_client().post(f"/hsds{name}", json={"full": True} if query else {})
+    assert twin.json == answer.json
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        (f"/services/{HEX}", "service"),
+        (f"/organizations/{ID}", "organization"),
+        (f"/service_at_locations/{UUID(HEX)}", "service_at_location"),
+    ],
+)
+def test_every_thing_is_valid_by_its_id(api: Flask, open_directory: Played, path: str, kind: str) -> None:
+    check(kind, get(api, path).json)
+
+
+def test_terms_are_found_by_their_ids_and_parents(api: Flask, open_directory: Played) -> None:
+    [group, code] = get(api, "/taxonomy_terms").json["contents"]
+    assert code["parent_id"] == group["id"]
+    check("taxonomy_term", get(api, f"/taxonomy_terms/{code['id']}").json)
+    check("taxonomy", get(api, f"/taxonomies/{code['taxonomy_id']}").json)
+    assert get(api, f"/taxonomy_terms?parent_id={group['id']}").json["contents"] == [code]
+    assert get(api, "/taxonomy_terms?top_only=true").json["contents"] == [group]
+    assert get(api, "/taxonomy_terms?search=advice&per_page=1").json["contents"] == [code]
+
+
+def test_a_service_says_all_that_belongs_to_it(api: Flask, open_directory: Played) -> None:
+    said = get(api, f"/services/{UUID(HEX)}").json
+    assert open_directory.last("GetPublicService").id == HEX
+    assert [each["byday"] for each in said["schedules"]] == ["MO,TU,WE,TH,FR,SA,SU", "1MO,-1FR"]
+    [at] = said["service_at_locations"]
+    assert (at["location"]["addresses"][0]["city"], at["location"]["addresses"][0]["state_province"]) == ("Chichigalpa", "Chinandega")
+    assert at["phones"][0]["extension"] == 12
+    assert (said["minimum_age"], said["x_takes_dependants"], said["attributes"][0]["taxonomy_term"]["code"]) == (18, False, "LEG")
+
+
+def test_it_is_asked_as_hsds_asks(api: Flask, open_directory: Played) -> None:
+    [group, _] = get(api, "/taxonomy_terms").json["contents"]
+    answer = get(
+        api,
+        f"/services?search=casa&page=2&per_page=1&taxonomy_term_id={group['id']}&organization_id={UUID(ID)}&modified_after=2026-03-14T09:00:00Z",
+    )
+    asked = open_directory.last("ListPublicServices")
+    assert (asked.words, asked.page, asked.page_size, asked.need_code, asked.organization_id) == ("casa", 2, 1, "LEG", ID)
+    assert asked.modified_after.ToJsonString() == "2026-03-14T09:00:00Z"
+    page = {name: value for name, value in answer.json.items() if name != "contents"}
+    assert page == {
+        "total_items": 3,
+        "total_pages": 3,
+        "page_number": 2,
+        "size": 1,
+        "first_page": False,
+        "last_page": False,
+        "empty": False,
+    }
+    minimal = get(api, "/services?minimal=true").json["contents"]
+    assert minimal == [{"id": str(UUID(HEX)), "modified_date": "2026-03-14T09:30:00.500000Z"}]
+
+
+@pytest.mark.parametrize("query", ["taxonomy_term_id=nothing", "organization_id=x", f"taxonomy_id={UUID(HEX)}"])
+def test_of_what_there_is_not_there_is_nothing_and_not_all(api: Flask, open_directory: Played, query: str) -> None:
+    for name in ("services", "service_at_locations"):
+        answer = get(api, f"/{name}?{query}").json
+        assert (answer["total_items"], answer["empty"], answer["contents"]) == (0, True, [])
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("proximity=5", "unknown_field"),
+        ("per_page=1000", "out_of_range"),
+        ("page=0", "out_of_range"),
+        ("page=-1", "out_of_range"),
+        ("format=ndjson", "unknown_code"),
+        ("full=maybe", "malformed"),
+        ("modified_after=yesterday", "malformed"),
+        ("modified_after=0001-01-01T00:00:00%2B14:00", "malformed"),
+        (f"search={'a' * 201}", "too_long"),
+    ],
+)
+def test_what_it_can_not_do_it_refuses(api: Flask, open_directory: Played, query: str, reason: str) -> None:
+    answer = get(api, f"/services?{query}")
+    assert (answer.status_code, answer.content_type) == (400, "application/problem+json")
+    assert answer.json["errors"][0]["reason"] == reason
+
+
+def test_a_reader_keeps_it_for_a_while_and_asks_whether_it_changed(api: Flask, open_directory: Played) -> None:
+    first = get(api, "/services")
+    assert (first.headers["Cache-Control"], first.headers["Access-Control-Allow-Origin"]) == ("public, max-age=300", "*")
+    again = get(api, "/services", If_None_Match=first.headers["ETag"])
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def test_it_needs_no_credential_and_looks_at_none(api: Flask, open_directory: Played) -> None:
+    answer = get(api, "/services", Authorization="Bearer enl_wrong", Cookie="session=x")
+    assert answer.status_code == 200
+    assert all(not caller.tokens for _, _, caller in open_directory.asked)
+
+
+def test_what_is_not_there_and_what_can_not_be_done_are_problems(api: Flask, open_directory: Played) -> None:
+    open_directory.answers["GetPublicService"] = NotFound()
+    open_directory.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse()
+    for path in (f"/services/{HEX}", "/services/x", f"/organizations/{HEX}", f"/taxonomy_terms/{HEX}", f"/taxonomies/{HEX}", "/nothing"):
+        answer = get(api, path)
+        assert (answer.status_code, answer.content_type, answer.json["reason"]) == (404, "application/problem+json", "not_found")
+        assert "max-age" not in answer.headers.get("Cache-Control", "")
+    assert api.test_client().delete("/hsds/services").status_code == 405
+    assert api.test_client().post("/hsds/services", data="[]", content_type="application/json").status_code == 400

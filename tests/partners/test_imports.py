@@ -1,0 +1,290 @@
+"""Directories that were kept elsewhere: all of a file or nothing, twice is once, and what is wrong is named at its cell."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from typing import Any
+
+import openpyxl
+import pytest
+
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import open_data_pb2 as pb
+from services.partners.domain.worker import Role
+from tests.partners.scene import Scene, Stubs, refused
+
+CREATED, CHANGED, UNCHANGED, REFUSED = (
+    pb.ImportOutcome.Value(f"IMPORT_OUTCOME_{w}") for w in ("CREATED", "CHANGED", "UNCHANGED", "REFUSED")
+)
+HEADINGS = "Nombre;Necesidades;Departamento;Teléfono;Horario;Edades;Idiomas"
+GOOD = [
+    "Asesoría legal;LEG;Chinandega;2341-0000;L-V 8am-5pm;18+;español, inglés",
+    "Atención psicológica;PSS;León;+505 2311 0000;lun a vie 8:00-17:00, sáb 8am-12m;0-17;miskito",
+]
+
+
+def sheet(*rows: str, headings: str = HEADINGS) -> bytes:
+    return "\n".join((headings, *rows)).encode()
+
+
+def taken_over(by: Stubs, content: bytes, **said: Any) -> pb.ImportReport:
+    report: pb.ImportReport = by.ImportDirectory(pb.ImportDirectoryRequest(content=content, **said))
+    return report
+
+
+def problems(report: pb.ImportReport) -> list[tuple[int, str, str, str]]:
+    return [(line.row, each.column, each.field, each.reason_code) for line in report.lines for each in line.problems]
+
+
+def outcomes(report: pb.ImportReport) -> list[int]:
+    return [line.outcome for line in report.lines]
+
+
+def test_a_partners_spreadsheet_becomes_services_and_once_more_changes_nothing(scene: Scene) -> None:
+    house = scene.organization()
+    manager = scene.by(house, Role.MANAGER)
+    first = taken_over(manager, sheet(*GOOD))
+    assert (first.written, first.created, outcomes(first), problems(first)) == (True, 2, [CREATED, CREATED], [])
+    service = manager.GetService(d.GetServiceRequest(id=first.lines[0].subject_id))
+    assert (service.name, list(service.need_codes), service.department, service.phone) == (
+        "Asesoría legal",
+        ["LEG"],
+        "NI-CI",
+        "+50523410000",
+    )
+    assert (service.eligibility.minimum_age, list(service.languages)) == (18, ["es", "en"])
+    assert [(list(s.byday), s.opens_at, s.closes_at) for s in service.schedules] == [(["MO", "TU", "WE", "TH", "FR"], "08:00", "17:00")]
+    assert not service.public  # nobody becomes public by a file that does not say so
+    facts = len(scene.rows("SELECT * FROM outbox"))
+    again = taken_over(manager, sheet(*GOOD))
+    assert (again.unchanged, outcomes(again), [line.subject_id for line in again.lines]) == (
+        2,
+        [UNCHANGED] * 2,
+        [line.subject_id for line in first.lines],
+    )
+    assert len(scene.rows("SELECT * FROM outbox")) == facts
+    changed = taken_over(manager, sheet(GOOD[0].replace("18+", "21+"), GOOD[1]))
+    assert outcomes(changed) == [CHANGED, UNCHANGED]
+    assert manager.GetService(d.GetServiceRequest(id=first.lines[0].subject_id)).eligibility.minimum_age == 21
+
+
+def test_a_dry_run_says_what_would_be_and_writes_nothing(scene: Scene) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    report = taken_over(manager, sheet(*GOOD), dry_run=True)
+    assert (report.written, report.created, [line.subject_id for line in report.lines]) == (False, 2, ["", ""])
+    assert not scene.rows("SELECT * FROM services")
+
+
+def test_where_one_row_is_refused_nothing_is_written_and_each_wrong_cell_is_named(scene: Scene) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    report = taken_over(
+        manager,
+        sheet(
+            GOOD[0],
+            "Uno;LEG;Chinandega;;9-5 M-F;;",
+            "Dos;LEG;Chinandega;;;150+;",
+            "Tres;Brujería;Atlántida;123;cerrado;40-20;klingon",
+            "Cuatro;LEG;Chinandega;;lun 8:00-12:00, lun 9:00-10:00;;",
+            ";LEG;Chinandega;;;;",
+            GOOD[0],
+            "Orientaci\u00c3\u00b3n;LEG;;;;mayores de 18;",
+        ),
+    )
+    assert not report.written
+    assert (report.created, report.refused) == (1, 7)
+    assert problems(report) == [
+        (3, "E", "schedules", "ambiguous"),
+        (4, "F", "ages", "out_of_range"),
+        (5, "B", "need_codes", "unknown_code"),
+        (5, "C", "department", "unknown_code"),
+        (5, "D", "phone", "malformed"),
+        (5, "E", "schedules", "malformed"),
+        (5, "G", "languages", "unknown_code"),
+        (6, "E", "schedules", "overlaps"),
+        (7, "A", "name", "required"),
+        (8, "A", "name", "duplicate"),
+        (9, "A", "name", "malformed"),
+        (9, "F", "ages", "ambiguous"),
+    ]
+    assert not scene.rows("SELECT * FROM services")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("separator", [";", ",", "\t"])
+def test_a_sheet_is_read_in_whichever_encoding_and_with_whichever_separator(scene: Scene, encoding: str, separator: str) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    out = io.StringIO()
+    csv.writer(out, delimiter=separator).writerows([["Nombre", "Necesidades", "Departamento"], ["Atención a niñez", "PSS", "Estelí"]])
+    report = taken_over(manager, out.getvalue().encode(encoding))
+    assert (problems(report), report.created) == ([], 1)
+    assert scene.rows("SELECT name, department FROM services") == [{"name": "Atención a niñez", "department": "NI-ES"}]
+
+
+def test_a_workbook_is_read_like_a_sheet(scene: Scene) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    book = openpyxl.Workbook()
+    book.active.append(["Nombre", "Necesidades", "Departamento", "Teléfono", "Edad mínima", "Color"])
+    book.active.append(["Asesoría", "LEG", "Chinandega", 23410000, 18])
+    book.active.append(["Otra", "LEG", "Chinandega", None, "dieciocho"])
+    out = io.BytesIO()
+    book.save(out)
+    report = taken_over(manager, out.getvalue())
+    assert problems(report) == [(3, "E", "minimum_age", "malformed")]
+    assert list(report.ignored_columns) == ["F"]
+
+
+ORGANIZATION = {"id": "0fdfb57f-c147-4cfb-864c-44788a335d8c", "name": "Una casa", "description": "x"}
+PLACE = {
+    "id": "3a19ff88-4620-4d17-9830-ac1d859eb5d5",
+    "location_type": "physical",
+    "name": "Oficina",
+    "latitude": 12.6,
+    "longitude": -87.1,
+    "addresses": [
+        {"id": "1", "address_1": "Del parque 2c al norte", "city": "Chinandega", "state_province": "Chinandega", "country": "NI"}
+    ],
+}
+SERVICE: dict[str, Any] = {
+    "id": "ac148810-d857-441c-9679-408f346de14b",
+    "name": "Consejería",
+    "status": "active",
+    "minimum_age": 12,
+    "organization": ORGANIZATION,
+    "phones": [{"id": "1", "number": "+505 2341 0000"}],
+    "languages": [{"id": "1", "code": "es"}],
+    "attributes": [{"id": "1", "taxonomy_term": {"id": "x", "code": "PSS", "name": "?"}}],
+    "schedules": [{"id": "1", "freq": "WEEKLY", "byday": "MO,TU", "opens_at": "10:00:00", "closes_at": "18:00:00"}],
+    "service_at_locations": [{"id": "9", "location": PLACE, "phones": [{"number": "+50523410001"}]}],
+}
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: [s], lambda s: {"contents": [s]}])
+def test_a_service_of_hsds_is_taken_over_with_its_place(scene: Scene, wrap: Any) -> None:
+    house = scene.organization()
+    manager = scene.by(house, Role.MANAGER)
+    report = taken_over(manager, json.dumps(wrap(SERVICE)).encode())
+    assert (problems(report), report.created, report.written) == ([], 1, True)
+    where = scene.rows("SELECT name, department, address, latitude, phones FROM locations, service_at_locations")
+    assert [(w["name"], w["department"], w["address"], w["latitude"], w["phones"][0]["number"]) for w in where] == [
+        ("Oficina", "NI-CI", "Del parque 2c al norte", 12.6, "+50523410001")
+    ]
+    assert outcomes(taken_over(manager, json.dumps(wrap(SERVICE)).encode())) == [UNCHANGED]
+    moved = {**SERVICE, "service_at_locations": [{"id": "9", "location": {**PLACE, "name": "Otra oficina"}}]}
+    assert outcomes(taken_over(manager, json.dumps(wrap(moved)).encode())) == [CHANGED]
+    assert len(scene.rows("SELECT * FROM locations")) == 1
+
+
+def package(**tables: list[dict[str, str]]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, rows in tables.items():
+            text = io.StringIO()
+            headings = list(dict.fromkeys(key for row in rows for key in row))
+            writer = csv.DictWriter(text, headings)
+            writer.writeheader()
+            writer.writerows(rows)
+            archive.writestr(f"data/{name}.csv", text.getvalue())
+    return out.getvalue()
+
+
+def tables(**besides: list[dict[str, str]]) -> bytes:
+    usual = {
+        "organizations": [{"id": "o1", "name": "Una casa"}],
+        "services": [{"id": "s1", "organization_id": "o1", "name": "Consejería", "status": "active"}],
+        "taxonomy_terms": [{"id": "t1", "code": "PSS", "name": "?"}],
+        "attributes": [{"id": "a1", "link_id": "s1", "link_entity": "service", "taxonomy_term_id": "t1"}],
+        "locations": [{"id": "l1", "name": "Oficina", "latitude": "12.6", "longitude": "-87.1"}],
+        "addresses": [{"id": "d1", "location_id": "l1", "address_1": "Del parque 2c", "state_province": "Chinandega", "country": "NI"}],
+        "service_at_locations": [{"id": "x1", "service_id": "s1", "location_id": "l1"}],
+        "phones": [{"id": "p1", "service_id": "s1", "number": "+50523410000"}],
+        "schedules": [{"id": "h1", "service_id": "s1", "freq": "WEEKLY", "byday": "MO", "opens_at": "08:00", "closes_at": "12:00"}],
+    }
+    return package(**(usual | besides))
+
+
+def test_a_data_package_is_put_together_from_its_tables(scene: Scene) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    report = taken_over(manager, tables())
+    assert problems(report) == []
+    assert [(line.file, line.row, line.outcome) for line in report.lines] == [("services.csv", 2, CREATED), ("locations.csv", 2, CREATED)]
+    service = manager.GetService(d.GetServiceRequest(id=report.lines[0].subject_id))
+    assert (list(service.need_codes), service.phone, service.department, len(service.schedules)) == (["PSS"], "+50523410000", "NI-CI", 1)
+    assert outcomes(taken_over(manager, tables())) == [UNCHANGED, UNCHANGED]
+
+
+def test_what_is_wrong_in_a_table_is_named_in_that_table(scene: Scene) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    hours = [
+        {"id": "h1", "service_id": "s1", "freq": "WEEKLY", "byday": "MO", "opens_at": "8 en punto", "closes_at": "12:00"},
+        {"id": "h2", "service_id": "s1", "freq": "WEEKLY", "byday": "TU", "opens_at": "08:00", "closes_at": "12:00", "interval": "2"},
+    ]
+    at = [{"id": "x1", "service_id": "s1", "location_id": "l9"}]
+    report = taken_over(manager, tables(schedules=hours, service_at_locations=at))
+    assert {(line.file, line.row, each.column, each.field, each.reason_code) for line in report.lines for each in line.problems} == {
+        ("schedules.csv", 2, "E", "opens_at", "malformed"),
+        ("schedules.csv", 3, "G", "interval", "out_of_range"),
+        ("service_at_locations.csv", 2, "C", "location_id", "unknown_code"),
+    }
+    assert not report.written
+
+
+def test_where_a_shelter_is_is_sealed_whatever_the_file_says(scene: Scene) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    content = sheet(
+        "Casa;HOU.SAFE;Chinandega;Calle secreta 7;12.6;-87.1", headings="Nombre;Necesidades;Departamento;Dirección;Latitud;Longitud"
+    )
+    report = taken_over(manager, content)
+    assert (problems(report), report.created) == ([], 1)
+    row = scene.rows("SELECT * FROM locations")[0]
+    assert (row["confidential"], row["address"], row["latitude"], row["secret"] is not None) == (True, "", None, True)
+    assert b"secreta" not in bytes(row["secret"])
+    assert "secreta" not in json.dumps(scene.rows("SELECT old_value, new_value FROM field_changes"))
+    assert outcomes(taken_over(manager, content)) == [UNCHANGED]
+    public = taken_over(manager, sheet("Otra;HOU.SAFE;sí", headings="Nombre;Necesidades;Público"))
+    assert problems(public) == [(2, "C", "public", "out_of_range")]
+
+
+def test_a_manager_imports_for_her_own_and_a_coordinator_for_whom_the_rows_name(scene: Scene) -> None:
+    one, other = scene.organization("Casa Uno"), scene.organization("Casa Dos")
+    manager = scene.by(one, Role.MANAGER)
+    content = sheet("A;LEG;casa uno", "B;LEG;Casa Dos", headings="Nombre;Necesidades;Organización")
+    assert problems(taken_over(manager, content)) == [(3, "C", "organization", "unknown_organization")]
+    with refused("NOT_FOUND", "not_found"):
+        taken_over(manager, content, organization_id=other.id)
+    done = taken_over(scene.coordinator, content)
+    assert (done.written, done.created) == (True, 2)
+    owners = {row["name"]: row["organization_id"] for row in scene.rows("SELECT name, organization_id FROM services")}
+    assert owners == {"A": one.id, "B": other.id}
+    # What another member has under this id is not hers: it becomes one of her own.
+    theirs = scene.rows("SELECT id FROM services WHERE name = 'B'")[0]["id"]
+    taken_over(manager, sheet(f"{theirs};Robado;LEG", headings="id;Nombre;Necesidades"))
+    assert scene.rows("SELECT name FROM services WHERE id = %s", theirs) == [{"name": "B"}]
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04broken", b"{", b"[1]", b"[[[[" * 50_000, b"\x81\x8d\x8f", package(phones=[{"id": "1"}])])
+def test_what_is_no_directory_is_refused(scene: Scene, content: bytes) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    with refused("INVALID_ARGUMENT", "invalid_fields") as said:
+        taken_over(manager, content)
+    assert said.violations == [("content", "malformed")]
+
+
+def test_a_file_that_would_not_fit_is_refused_before_it_is_unpacked(scene: Scene) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("services.csv", b"0" * 40_000_000)
+    for content in (bomb.getvalue(), b"n" * 700_001, b"Nombre\n" + b"a\n" * 5001):
+        with refused("INVALID_ARGUMENT", "invalid_fields") as said:
+            taken_over(manager, content)
+        assert said.violations == [("content", "too_long")]
+
+
+def test_two_thousand_rows_are_taken_over_at_once(scene: Scene) -> None:
+    manager = scene.by(scene.organization(), Role.MANAGER)
+    report = taken_over(manager, sheet(*(GOOD[0].replace("Asesoría", f"Asesoría {n}") for n in range(2000))))
+    assert (report.created, report.written) == (2000, True)
+    assert scene.rows("SELECT count(*) AS n, count(open_hours) AS open FROM services") == [{"n": 2000, "open": 2000}]

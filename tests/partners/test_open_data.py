@@ -1,0 +1,188 @@
+"""What anybody may read: what members want to be found, and nothing that depends on the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import locations_pb2 as l
+from protos.partners.v1 import open_data_pb2 as pb
+from services.partners.domain.organization import Organization
+from services.partners.domain.service import Service
+from services.partners.domain.worker import Role
+from tests.partners.scene import Scene, refused
+
+
+def listed(scene: Scene, **asked: Any) -> pb.ListPublicServicesResponse:
+    answer: pb.ListPublicServicesResponse = scene.nobody.ListPublicServices(pb.ListPublicServicesRequest(**asked))
+    return answer
+
+
+def said(scene: Scene) -> list[bytes]:
+    """Everything that anybody may read, byte by byte, by several questions."""
+    answers = [
+        *(
+            listed(scene, **asked)
+            for asked in ({}, {"words": "asesoria"}, {"words": "secreto"}, {"words": "albergue"}, {"need_code": "LEG"})
+        ),
+        listed(scene, page_size=1, page=2),
+        scene.nobody.ListPublicServiceAtLocations(pb.ListPublicServiceAtLocationsRequest()),
+        scene.nobody.ListPublicOrganizations(pb.ListPublicOrganizationsRequest()),
+        scene.nobody.ListPublicOrganizations(pb.ListPublicOrganizationsRequest(words="secreto")),
+    ]
+    return [answer.SerializeToString(deterministic=True) for answer in answers]
+
+
+def test_public_services_of_approved_members_are_there_for_anybody(scene: Scene) -> None:
+    house = scene.organization("Casa Abierta")
+    service = scene.service(house, "Asesoría", "LEG", public=True, phone="+50523410000", description="Derechos")
+    answer = listed(scene)
+    assert answer.total_size == 1
+    one = answer.services[0]
+    assert (one.service.id, one.service.name, one.service.phone, one.organization.name) == (
+        service.id,
+        "Asesoría",
+        "+50523410000",
+        "Casa Abierta",
+    )
+    # Fields of partners: not there.
+    assert not one.service.HasField("capacity")
+    assert {field.name for field, _ in one.service.ListFields()}.isdisjoint(
+        {"etag", "active", "public", "confidential", "tiers", "open_now"}
+    )
+    assert {field.name for field, _ in one.organization.ListFields()}.isdisjoint({"etag", "status", "proposal", "update_time"})
+    assert scene.nobody.GetPublicService(pb.GetPublicServiceRequest(id=service.id)) == one
+    members = scene.nobody.ListPublicOrganizations(pb.ListPublicOrganizationsRequest())
+    assert ([each.id for each in members.organizations], members.total_size) == ([house.id], 1)
+
+
+def test_it_is_asked_by_words_need_member_and_change(scene: Scene) -> None:
+    one, other = scene.organization("Casa Uno"), scene.organization("Casa Dos")
+    legal = scene.service(one, "Asesoría legal", "LEG", public=True)
+    scene.later(hours=1)
+    school = scene.service(other, "Escuela nocturna", "EDU", public=True)
+
+    def ids(**asked: Any) -> set[str]:
+        return {each.service.id for each in listed(scene, **asked).services}
+
+    assert ids(words="ESCUELAS") == ids(words="casa dos") == ids(need_code="EDU") == ids(organization_id=other.id) == {school.id}
+    since = pb.ListPublicServicesRequest()
+    since.modified_after.FromDatetime(scene.clock.now())
+    assert {each.service.id for each in scene.nobody.ListPublicServices(since).services} == {school.id}
+    pages = [listed(scene, page_size=1, page=number) for number in (1, 2, 3)]
+    assert [[each.service.id for each in page.services] for page in pages] == [[id] for id in sorted((legal.id, school.id))] + [[]]
+    assert {page.total_size for page in pages} == {2}
+
+
+def not_public(scene: Scene, house: Organization, service: Service) -> None:
+    scene.service(house, "Secreto", "LEG", description="Asesoría secreta")
+
+
+def shelter(scene: Scene, house: Organization, service: Service) -> None:
+    scene.service(house, "Albergue secreto", "HOU.SAFE", confidential=True)
+    scene.service(house, "Albergue", "HOU.EMG")
+
+
+def another_member(scene: Scene, house: Organization, service: Service) -> None:
+    scene.service(scene.organization("Secreto", approved=False), "Asesoría", "LEG", public=True)
+    scene.service(scene.organization("Asesoría secreta"), "Asesoría", "LEG", active=False, public=True)
+    scene.organization("Secreto sin servicios")
+
+
+def room(scene: Scene, house: Organization, service: Service) -> None:
+    manager = scene.by(house, Role.WORKER, Role.MANAGER)
+    scene.later(days=1)
+    manager.SetCapacity(d.SetCapacityRequest(id=service.id, capacity=d.Capacity(available=1, intake=d.INTAKE_CLOSED)))
+
+
+def narrowed_words(scene: Scene, house: Organization, service: Service) -> None:
+    """A description for partners, changed to other words for partners: nobody else notices."""
+    manager = scene.by(house, Role.MANAGER)
+    scene.later(days=1)
+    kept = manager.GetService(d.GetServiceRequest(id=service.id))
+    kept.description, kept.update_time.seconds = "un secreto de albergue", 0
+    ask = d.UpdateServiceRequest(service=kept)
+    for path in ("create_time", "update_time", "assured_time", "open_now", "organization_name", "organization_type"):
+        ask.service.ClearField(path)
+    ask.update_mask.paths.append("description")
+    manager.UpdateService(ask)
+
+
+def hidden_place(scene: Scene, house: Organization, service: Service) -> None:
+    manager = scene.by(house, Role.MANAGER)
+    scene.later(days=1)
+    where = manager.CreateLocation(
+        l.CreateLocationRequest(location=l.Location(name="Secreto", department="NI-CI", address="Calle 7", confidential=True))
+    )
+    at = l.ServiceAtLocation(service_id=service.id, location_id=where.id)
+    at.schedules.add(freq=d.FREQUENCY_WEEKLY, opens_at="00:00", closes_at="23:00")
+    manager.SetServiceAtLocation(l.SetServiceAtLocationRequest(service_at_location=at))
+
+
+def contact_there(scene: Scene, house: Organization, service: Service) -> None:
+    manager = scene.by(house, Role.MANAGER)
+    scene.later(days=1)
+    [there] = manager.ListServiceAtLocations(l.ListServiceAtLocationsRequest(service_id=service.id)).service_at_locations
+    at = l.ServiceAtLocation(service_id=service.id, location_id=there.location_id, phones=there.phones)
+    at.contacts.add(name="Secreto Pérez")
+    manager.SetServiceAtLocation(l.SetServiceAtLocationRequest(service_at_location=at))
+
+
+@pytest.mark.parametrize(
+    "hide", [not_public, shelter, another_member, room, narrowed_words, hidden_place, contact_there], ids=lambda hide: hide.__name__
+)
+def test_what_fewer_may_see_changes_no_byte_of_it(scene: Scene, hide: Callable[[Scene, Organization, Service], None]) -> None:
+    house = scene.organization("Casa Abierta")
+    service = scene.service(
+        house, "Asesoría legal", "LEG", public=True, description="Nota interna", tiers=(("description", contract_pb2.TIER_PARTNER),)
+    )
+    manager = scene.by(house, Role.MANAGER)
+    where = manager.CreateLocation(l.CreateLocationRequest(location=l.Location(name="Oficina", department="NI-CI", address="Calle 1")))
+    manager.SetServiceAtLocation(
+        l.SetServiceAtLocationRequest(
+            service_at_location=l.ServiceAtLocation(service_id=service.id, location_id=where.id, phones=[d.Phone(number="+50523410001")])
+        )
+    )
+    before = said(scene)
+    assert b"Oficina" in before[0]
+    assert scene.nobody.ListPublicServiceAtLocations(pb.ListPublicServiceAtLocationsRequest()).total_size == 1
+    assert b"interna" not in before[0]
+    hide(scene, house, service)
+    assert said(scene) == before
+
+
+def test_what_anybody_may_read_is_new_when_it_changes(scene: Scene) -> None:
+    house = scene.organization()
+    service = scene.service(house, "Asesoría", "LEG", public=True)
+    manager = scene.by(house, Role.MANAGER)
+    times = [listed(scene).services[0].modify_time.ToDatetime()]
+    where = manager.CreateLocation(l.CreateLocationRequest(location=l.Location(name="Oficina", department="NI-CI")))
+    at = l.ServiceAtLocation(service_id=service.id, location_id=where.id)
+
+    def move() -> None:
+        place = manager.GetLocation(l.GetLocationRequest(id=where.id))
+        ask = l.UpdateLocationRequest(location=l.Location(id=where.id, etag=place.etag, name="Otra"))
+        ask.update_mask.paths.append("name")
+        manager.UpdateLocation(ask)
+
+    def leave() -> None:
+        [there] = manager.ListServiceAtLocations(l.ListServiceAtLocationsRequest(service_id=service.id)).service_at_locations
+        manager.DeleteServiceAtLocation(l.DeleteServiceAtLocationRequest(id=there.id))
+
+    for change in (lambda: manager.SetServiceAtLocation(l.SetServiceAtLocationRequest(service_at_location=at)), move, leave):
+        scene.later(days=1)
+        change()
+        times.append(listed(scene).services[0].modify_time.ToDatetime())
+    assert times == sorted(set(times))
+
+
+@pytest.mark.parametrize("entry", [{}, {"public": True, "active": False}], ids=["not public", "not offered"])
+def test_one_that_is_not_public_is_not_there(scene: Scene, entry: dict[str, Any]) -> None:
+    hidden = scene.service(scene.organization(), "Asesoría", "LEG", **entry)
+    for id in (hidden.id, "f" * 32, "x"):
+        with refused("NOT_FOUND", "not_found"):
+            scene.nobody.GetPublicService(pb.GetPublicServiceRequest(id=id))

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from chassis import wire
+from protos.partners.v1 import directory_pb2
+from protos.referrals.v1 import enquiries_pb2
 from services.gateway.api.binding import bindings
 from services.gateway.contract_page import SERVICES
 from tests.parts.local_stack import ROOT
@@ -102,3 +104,8 @@ def test_a_list_that_is_written_out_again_is_found(tmp_path: Path) -> None:
     for copy in copies:
         assert list(literals(ast.parse(copy))) == [frozenset({"yes", "no", "did_not_say"})], copy
     assert lists_said_again([file], {"Answer": frozenset({"yes", "no", "did_not_say"})}) != []
+
+
+def test_what_a_place_has_and_what_she_needs_of_it_are_the_same_codes() -> None:
+    """Two services say them, and neither may import the other's words: matching goes by their numbers."""
+    assert dict(directory_pb2.Accessibility.items()) == dict(enquiries_pb2.Accessibility.items())

@@ -164,7 +164,9 @@ def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> list[d.Ser
         country=content.country,
         department=content.department,
     )
-    judged = matches(content.need_code, person, limit=100, unsafe=unsafe)
+    # The words of the two lists are the same, and their numbers.
+    support = [d.Accessibility.ValueType(code) for code in content.accessibility_codes]
+    judged = matches(content.need_code, person, limit=100, unsafe=unsafe, support=support)
     found = [match.service for match in judged if match.verdict != d.VERDICT_DOES_NOT_FIT]
     return [service for service in found if service.organization_id != session.me().organization_id][:MOST]
 

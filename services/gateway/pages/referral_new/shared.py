@@ -52,9 +52,16 @@ def onward(draft: r.Referral, after: str = "") -> Response:
     return redirect(url_for(f"referral_new.{page}", identifier=draft.id), 303 if request.method == "POST" else 302)
 
 
-def matches(need_code: str, person: r.CoarsePerson, years: int | None = None, limit: int = 30, unsafe: Sequence[str] = ()) -> list[d.Match]:
+def matches(
+    need_code: str,
+    person: r.CoarsePerson,
+    years: int | None = None,
+    limit: int = 30,
+    unsafe: Sequence[str] = (),
+    support: Sequence[d.Accessibility.ValueType] = (),
+) -> list[d.Match]:
     """Which services fit, with their reasons: asked with the coarse attributes of the person, never more. Her age is the middle of its band where the
-    years are not known. Left out are services in departments that are not safe for her."""
+    years are not known. Left out are services in departments that are not safe for her. `support`: what she needs to be able to use a place."""
     question = d.MatchServicesRequest(
         need_code=need_code,
         country=person.country or session.me().country,
@@ -63,6 +70,7 @@ def matches(need_code: str, person: r.CoarsePerson, years: int | None = None, li
         language=person.language,
         limit=limit,
         excluded_areas=unsafe,
+        accessibility=support,
     )
     if person.HasField("dependants"):
         question.dependants = person.dependants

@@ -25,6 +25,7 @@ FILES = sorted(
 )
 # Rules of the business that have a word for nearly every code, and say another thing of each.
 RULES = (
+    "services/partners/domain/matching.py: enlace.partners.v1.Criterion",  # what each looks at, and what follows
     "services/referrals/domain/callback.py: enlace.referrals.v1.DayBand",  # how many days from now
     "services/referrals/domain/callback.py: enlace.referrals.v1.HourBand",  # from when until when
     "services/referrals/domain/codes.py: enlace.partners.v1.OrganizationType",  # whom an override reaches
@@ -108,4 +109,5 @@ def test_a_list_that_is_written_out_again_is_found(tmp_path: Path) -> None:
 
 def test_what_a_place_has_and_what_she_needs_of_it_are_the_same_codes() -> None:
     """Two services say them, and neither may import the other's words: matching goes by their numbers."""
-    assert dict(directory_pb2.Accessibility.items()) == dict(enquiries_pb2.Accessibility.items())
+    there, needed = (dict(wire.words(each.DESCRIPTOR)) for each in (directory_pb2.Accessibility, enquiries_pb2.Accessibility))
+    assert there == needed

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openpyxl
@@ -288,3 +289,20 @@ def test_two_thousand_rows_are_taken_over_at_once(scene: Scene) -> None:
     report = taken_over(manager, sheet(*(GOOD[0].replace("Asesoría", f"Asesoría {n}") for n in range(2000))))
     assert (report.created, report.written) == (2000, True)
     assert scene.rows("SELECT count(*) AS n, count(open_hours) AS open FROM services") == [{"n": 2000, "open": 2000}]
+
+
+def test_two_imports_of_one_file_at_once_make_everything_once(scene: Scene) -> None:
+    own = scene.organization("Casa")
+    managers = [scene.by(own, Role.MANAGER) for _ in range(2)]
+    content = sheet(*(f"Servicio {number};PSS;;;;;" for number in range(40)))
+    with ThreadPoolExecutor(2) as pool:
+        reports = list(pool.map(lambda by: taken_over(by, content), managers))
+    assert sorted((report.created, report.unchanged) for report in reports) == [(0, 40), (40, 0)]
+
+
+def test_a_row_with_the_id_of_another_members_service_makes_one_of_its_own(scene: Scene) -> None:
+    theirs = scene.service(scene.organization("Otra"), "Ajena", "PSS")
+    manager = scene.by(scene.organization("Casa"), Role.MANAGER)
+    report = taken_over(manager, json.dumps([{"id": theirs.id, "name": "Mía", "status": "active", "x_need_codes": ["PSS"]}]).encode())
+    assert report.lines[0].subject_id != theirs.id
+    assert scene.coordinator.GetService(d.GetServiceRequest(id=theirs.id)).name == "Ajena"

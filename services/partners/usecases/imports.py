@@ -178,7 +178,9 @@ def _offer(work: _Work, member: Organization, draft: ServiceDraft, service: Serv
         languages=said.languages if at.languages is None else at.languages,
     )
     said.check()
-    if place.entry.confidential or service.entry.confidential:
+    if service.entry.confidential and not place.entry.confidential:
+        raise Invalid(("service.address", "out_of_range"))  # as in a call: an open place would lead to it
+    if place.entry.confidential:
         said = said.discreet()
     if said != before:
         work.new_at[both] = said

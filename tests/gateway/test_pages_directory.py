@@ -182,7 +182,7 @@ def test_no_language_is_a_code(client: FlaskClient, tag: str, said: str) -> None
     ("subdivision", "country", "said", "where"),
     [
         ("NI-CI", "NI", "Chinandega", "Chinandega, Nicaragua"),
-        ("US-CA", "US", "Estados Unidos", "Estados Unidos"),
+        ("US-CA", "US", "California", "California, Estados Unidos"),
         ("", "CR", "–", "Costa Rica"),
         ("QX-1", "QX", "otro país", "otro país"),
     ],

@@ -143,6 +143,21 @@ def test_the_member_and_the_coordination_see_it_and_nobody_else(shelter: Shelter
     assert [score.service_id for score in every] == [shelter.service.id]
 
 
+def test_the_coordination_lists_what_nobody_confirms_and_who_breaks_its_word(shelter: Shelter) -> None:
+    def doubtful() -> list[str]:
+        answer = shelter.scene.coordinator.ListTruthScores(pb.ListTruthScoresRequest(doubtful=True))
+        return [score.service_id for score in answer.scores]
+
+    assert doubtful() == []
+    shelter.decline()
+    assert doubtful() == [shelter.service.id]
+    shelter.say(3)
+    shelter.hear("accepted")
+    assert doubtful() == []
+    shelter.scene.later(days=184)
+    assert doubtful() == [shelter.service.id]
+
+
 def test_a_figure_says_when_it_is_stale_a_bed_after_a_day_a_talk_after_a_week(shelter: Shelter) -> None:
     talk = shelter.scene.service(shelter.organization, "Escucha", "PSS")
     for id, said, hours in ((shelter.service.id, NOON, 24), (talk.id, NOON + timedelta(hours=1), 168)):

@@ -10,8 +10,9 @@ from werkzeug.wrappers import Response
 from chassis.errors import Stale
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1 import members_pb2 as m
-from services.gateway import access, forms, i18n, session, words
+from services.gateway import access, forms, i18n, names, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
@@ -189,8 +190,16 @@ def members() -> str:
         next_page=answer.next_page_token,
         board={words.code("organization_status", state): listed(status=state) for state in _BOARD} if first else {},
         ending=listed(agreement_expire_before_date=str(today + SOON)) if first else [],
+        **doubtful(first),
         waits_too_long=lambda one: i18n.now() - one.create_time.ToDatetime(tzinfo=UTC) > ANSWERED_WITHIN,
     )
+
+
+def doubtful(asked: bool) -> dict[str, Any]:
+    """Services on which one can rely no more, with their names."""
+    scores = list(clients().locations.ListTruthScores(lo.ListTruthScoresRequest(doubtful=True, page_size=50)).scores) if asked else []
+    seen = names.names([score.organization_id for score in scores], [score.service_id for score in scores])
+    return {"doubtful": scores, "names": seen}
 
 
 def listed(**narrowed: Any) -> list[d.Organization]:

@@ -75,8 +75,8 @@ class Locations:
 
     def ListTruthScores(self, request: pb.ListTruthScoresRequest, call: Call) -> pb.ListTruthScoresResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
-        found, more = usecases.list_truth(call.tx, call.caller, request.organization_id, size, after)
         now = call.clock.now()
+        found, more = usecases.list_truth(call.tx, call.caller, now, request.organization_id, size, after, doubtful=request.doubtful)
         return pb.ListTruthScoresResponse(
             scores=[said.truth(service, truth, now) for service, truth in found], next_page_token=self._pages.token(request, more)
         )

@@ -49,15 +49,16 @@ def forget(tx: Transaction, now: datetime) -> int:
 
 
 def listed(
-    tx: Transaction, organization_id: str | None, size: int, after: Position | None
+    tx: Transaction, organization_id: str | None, size: int, after: Position | None, *, unconfirmed_since: datetime | None = None
 ) -> tuple[list[tuple[Service, Truth]], Position | None]:
-    """A page of services that are offered, by name; of one organisation, or of all."""
+    """A page of services that are offered, by name; of one organisation, or of all; only those not confirmed since then, or that are doubted."""
     rows = tx.execute(
         f"SELECT {SEEN}, s.name_key, s.kept, s.broken FROM {FROM} WHERE s.active AND o.status IN ('PROBATION', 'APPROVED')"
         " AND (%(owner)s::text IS NULL OR s.organization_id = %(owner)s)"
+        " AND (%(since)s::timestamptz IS NULL OR s.assured_time IS NULL OR s.assured_time < %(since)s OR s.broken > s.kept)"
         " AND (%(after)s::text[] IS NULL OR (s.name_key, s.id) > ((%(after)s::text[])[1], (%(after)s::text[])[2]))"
         " ORDER BY s.name_key, s.id LIMIT %(limit)s",
-        {"owner": organization_id, "after": after, "limit": size + 1},
+        {"owner": organization_id, "since": unconfirmed_since, "after": after, "limit": size + 1},
     ).fetchall()
     found = []
     for row in rows[:size]:

@@ -13,7 +13,7 @@ from chassis.wire import Position, check_etag, page_size
 from services.partners import wire
 from services.partners.domain.codes import Term
 from services.partners.domain.field_change import changes_of
-from services.partners.domain.matching import Match, Question
+from services.partners.domain.matching import ASSURED, Match, Question
 from services.partners.domain.organization import Organization
 from services.partners.domain.search import Wanted
 from services.partners.domain.service import NOT_STATED, Capacity, Service, ServiceEntry
@@ -141,14 +141,14 @@ def say_yes(tx: Transaction, id: str, organization_id: str, at: datetime) -> Non
 
 
 def list_truth(
-    tx: Transaction, caller: Caller, organization_id: str, size: int, after: Position | None
+    tx: Transaction, caller: Caller, now: datetime, organization_id: str, size: int, after: Position | None, *, doubtful: bool = False
 ) -> tuple[list[tuple[Service, Truth]], Position | None]:
     """How far one can rely on what one's own services say of their room; on those of any, for who steers or checks the network."""
-    if sees_everything(caller):
-        return promises.listed(tx, organization_id or None, size, after)
-    if organization_id not in ("", caller.organization_id):
+    every = sees_everything(caller)
+    if not every and organization_id not in ("", caller.organization_id):
         return [], None
-    return promises.listed(tx, caller.organization_id, size, after)
+    owner = organization_id or None if every else caller.organization_id
+    return promises.listed(tx, owner, size, after, unconfirmed_since=now - ASSURED if doubtful else None)
 
 
 def _count_promise(tx: Transaction, service: Service, subject_id: str, asked_by: str, at: datetime, *, kept: bool) -> None:

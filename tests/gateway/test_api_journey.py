@@ -300,6 +300,15 @@ def test_a_member_is_registered_approved_suspended_and_reinstated(stack: Any) ->
     made = coordinator.post("/organizations", {"name": "Casa de prueba (demo)", "type": "shelter", "country": "NI"}, status=201)
     assert made["status"] == "probation"
     refused = coordinator.post(f"/organizations/{made['id']}/approve", status=409, If_Match=f'"{made["etag"]}"')
+    assert refused["reason"] == "evidence_missing"
+    for kind in ("registration", "references", "safeguarding_policy", "agreement"):
+        seen = {"kind": kind, "reference": "EXP-1 (demo)", "seen_date": soon()[:10]} | (
+            {"expire_date": soon(days=300)[:10]} if kind == "agreement" else {}
+        )
+        made = coordinator.post(f"/organizations/{made['id']}/evidence", seen, If_Match=f'"{made["etag"]}"')
+    made = coordinator.post(f"/organizations/{made['id']}/approve", If_Match=f'"{made["etag"]}"')
+    assert made["status"] == "probation", "the first of two"
+    refused = coordinator.post(f"/organizations/{made['id']}/approve", status=409, If_Match=f'"{made["etag"]}"')
     assert refused["reason"] == "second_person_required"
     second = session_of(stack, "COORDINATOR", email="segunda")
     for verb, status in (("approve", "approved"), ("suspend", "suspended"), ("reinstate", "approved")):

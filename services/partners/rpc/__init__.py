@@ -26,6 +26,7 @@ def servicers(
     clock: Clock,
     candidates: usecases.Candidates,
     site: Site,
+    providers: usecases.SignInProviders,
     *,
     strict: bool = False,
 ) -> list[Servicer]:
@@ -52,8 +53,11 @@ def servicers(
         for descriptor, implementation in (
             (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(pages, candidates)),
             (locations_pb2.DESCRIPTOR.services_by_name["Locations"], locations.Locations(keyring, pages)),
-            (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages)),
+            (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages, providers)),
             (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(keyring, site, guesses, codes)),
-            (members_pb2.DESCRIPTOR.services_by_name["Tokens"], tokens.Tokens(issuer, keyring, site, guesses, codes, strict=strict)),
+            (
+                members_pb2.DESCRIPTOR.services_by_name["Tokens"],
+                tokens.Tokens(issuer, keyring, site, guesses, codes, providers, strict=strict),
+            ),
         )
     ]

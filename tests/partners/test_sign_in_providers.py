@@ -7,16 +7,21 @@ import hmac
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import grpc
 import pytest
 import requests
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from chassis.rotation import rewrap
+from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import members_pb2 as m
 from services.partners import usecases
+from services.partners.__main__ import SEALED
 from services.partners.domain.organization import Organization, OrganizationType
 from services.partners.domain.worker import Role
 from services.partners.store import sign_in_providers
@@ -405,11 +410,88 @@ def test_an_issuer_inside_our_network_is_never_asked(scene: Scene) -> None:
         begin(scene, ministry)
 
 
+def test_an_organisation_that_is_not_there_has_none(scene: Scene) -> None:
+    by, id, etag = scene.coordinator, "f" * 32, "v0"
+    wanted = m.SignInProvider(issuer="https://sso.example", client_id="enlace", etag=etag)
+    for rpc, question in (
+        ("GetSignInProvider", m.GetSignInProviderRequest(organization_id=id)),
+        ("ProposeSignInProvider", m.ProposeSignInProviderRequest(organization_id=id, provider=wanted, client_secret="s")),
+        ("ConfirmSignInProvider", m.ConfirmSignInProviderRequest(organization_id=id, etag=etag)),
+        ("EndSignInProvider", m.EndSignInProviderRequest(organization_id=id, etag=etag)),
+    ):
+        with refused("NOT_FOUND", "not_found"):
+            getattr(by, rpc)(question)
+
+
+def test_two_who_confirm_at_once_confirm_one_thing(scene: Scene, provider: Provider) -> None:
+    ministry = scene.organization("Ministerio")
+    proposed = propose(scene.coordinator, ministry, provider.issuer, secret=provider.client.secret)
+    others = [scene.by(scene.coalition, Role.COORDINATOR) for _ in range(2)]
+
+    def goes(by: Stubs) -> bool:
+        try:
+            return bool(confirm(by, proposed).issuer)
+        except grpc.RpcError:
+            return False
+
+    with ThreadPoolExecutor(2) as several:
+        assert sorted(several.map(goes, others)) == [False, True]
+
+
+def test_what_came_back_twice_at_once_opens_one_session(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    begun = begin(scene, ministry)
+    back = provider.signs_in(begun.authorization_url, "ana")
+
+    def goes(_: int) -> bool:
+        try:
+            return bool(finish(scene, begun, back).session_secret)
+        except grpc.RpcError:
+            return False
+
+    with ThreadPoolExecutor(3) as several:
+        assert sum(several.map(goes, range(3))) == 1
+
+
+def test_providers_that_hang_do_not_take_all_the_threads(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    """Of six threads four wait at most: the others go on answering, and who comes then is told at once."""
+    questions = [begin(scene, ministry) for _ in range(5)]
+    came = [provider.signs_in(each.authorization_url, "ana") for each in questions]
+    provider.hangs.set()
+
+    def takes(number: int) -> float:
+        started = time.monotonic()
+        with refused("UNAVAILABLE", "provider_unavailable"):
+            finish(scene, questions[number], came[number])
+        return time.monotonic() - started
+
+    with ThreadPoolExecutor(5) as several:
+        waited = [several.submit(takes, number) for number in range(5)]
+        time.sleep(0.5)
+        started = time.monotonic()
+        scene.nobody.EndSession(m.EndSessionRequest(session_secret="x"))
+        assert time.monotonic() - started < 1
+        took = sorted(each.result() for each in waited)
+    assert took[0] < 1.5 < took[-1] < 5
+
+
 def test_the_secret_is_sealed_and_shown_to_nobody(scene: Scene, ministry: Organization, provider: Provider) -> None:
     [row] = scene.rows("SELECT secret FROM sign_in_providers")
     assert provider.client.secret.encode() not in bytes(row["secret"])
     seen = scene.coordinator.GetSignInProvider(m.GetSignInProviderRequest(organization_id=ministry.id))
     assert provider.client.secret not in str(seen)
+
+
+def test_secrets_are_wrapped_anew_with_the_others_and_open_still(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    propose(scene.coordinator, ministry, "https://new.example", secret="wanted")
+    newer = Keyring(scene.sealing_key, lambda: {0: scene.sealing_key, 1: b"1" * 32})
+    places = [place for place in SEALED if place.table == "sign_in_providers"]
+    assert rewrap(scene.database, newer, places) == (2, 0)
+    with scene.database.transaction(SYSTEM) as tx:
+        known = sign_in_providers.fetch(tx, organization_id=ministry.id)
+        assert known
+        assert sign_in_providers.secret(tx, newer, known) == provider.client.secret
+        sign_in_providers.take_proposed_secret(tx, newer, known)
+        assert sign_in_providers.secret(tx, newer, known) == "wanted"
 
 
 def test_an_account_that_begins_anew_is_bound_anew(scene: Scene, ministry: Organization, provider: Provider) -> None:

@@ -39,8 +39,8 @@ VIOLATIONS = {
     "database": ("services/referrals/store.py", "import psycopg"),
     "outward": ("services/notifications/usecases.py", "import smtplib"),
     "cryptography": ("services/referrals/domain.py", "import cryptography"),
-    "passkeys": ("services/referrals/usecases.py", "import fido2"),
     "key_service": ("services/referrals/usecases.py", "import pkcs11"),
+    "passkeys": ("services/partners/usecases.py", "import fido2"),
 }
 
 

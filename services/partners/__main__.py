@@ -65,6 +65,7 @@ def run(settings: PartnersSettings) -> int:
             parts.clock,
             candidates,
             Site(settings.public_url),
+            usecases.SignInProviders(parts.database, parts.keyring, settings.public_url, development=settings.service.development),
             strict=settings.second_factor_required,
         )
     )
@@ -131,6 +132,8 @@ def rotate_token_keys() -> None:
 
 SEALED = (
     Sealed("second_factors", "secret", ("worker_id",), "second_factors/{0}/secret"),
+    Sealed("sign_in_providers", "secret", ("id",), "sign_in_providers/{0}/secret"),
+    Sealed("sign_in_providers", "proposed_secret", ("id",), "sign_in_providers/{0}/proposed_secret"),
     Sealed("locations", "secret", ("id",), "locations/{0}/secret"),
     Sealed("applications", "sealed", ("organization_id",), "applications/{0}/contact"),
 )

@@ -169,9 +169,10 @@ class Form(HTMLParser):
 
 
 def routes(app: Flask, method: str = "GET") -> Iterator[tuple[str, str]]:
-    """Endpoint and an address for each route of the pages, with ids where the route wants them."""
+    """Endpoint and an address for each route of the pages, with ids where the route wants them; what only leads out, or in, is no page."""
+    ways = ("static", "signin.quick_exit", "sign_in_providers.leave_for", "sign_in_providers.come_back")
     for rule in app.url_map.iter_rules():
-        if method not in (rule.methods or ()) or rule.rule.startswith("/api/") or rule.endpoint in ("static", "signin.quick_exit"):
+        if method not in (rule.methods or ()) or rule.rule.startswith("/api/") or rule.endpoint in ways:
             continue
         if access.of(app, rule.endpoint):
             known = {"verb": "approve" if "directory" in rule.endpoint else "accept", "country": "NI", "paper": "A4", "form": "svg"}

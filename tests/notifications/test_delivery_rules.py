@@ -1,12 +1,14 @@
 """How long to wait, when to give up, and where never to call; without parts."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import ip_address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from chassis.addresses import may_call
 from chassis.errors import Conflict, Invalid, Stale
 from services.notifications.domain.delivery import (
     BACK_OFFS,
@@ -20,10 +22,11 @@ from services.notifications.domain.delivery import (
     wait,
 )
 from services.notifications.domain.desk import Desk, check
-from services.notifications.domain.webhook import LIMIT, Webhook, change, check_kinds, check_url, may_call, open_webhook
+from services.notifications.domain.webhook import LIMIT, Reach, Webhook, change, check_kinds, check_url, open_webhook
 
 NOW = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
 FAILED = Outcome("http", 500)
+OUTSIDE = Reach(False, partial(may_call, development=False))
 
 
 def ends_after(channel: Channel, chance: float) -> tuple[int, timedelta]:
@@ -118,13 +121,13 @@ def test_development_may_call_the_machine_itself_and_nothing_else_inside() -> No
 )
 def test_an_address_that_is_not_called_is_refused_when_it_is_entered(url: str, reason: str) -> None:
     with pytest.raises(Invalid) as refused:
-        check_url(url, development=False)
+        check_url(url, OUTSIDE)
     assert refused.value.violations == [("webhook.url", reason)]
 
 
 def test_an_ordinary_address_is_taken() -> None:
-    check_url("https://partner.example:8443/hooks/enlace?tenant=7", development=False)
-    check_url("http://127.0.0.1:8000/hook", development=True)
+    check_url("https://partner.example:8443/hooks/enlace?tenant=7", OUTSIDE)
+    check_url("http://127.0.0.1:8000/hook", Reach(True, partial(may_call, development=True)))
 
 
 def test_a_kind_that_is_never_told_is_refused_by_its_place() -> None:
@@ -134,26 +137,26 @@ def test_a_kind_that_is_never_told_is_refused_by_its_place() -> None:
 
 
 def webhook() -> Webhook:
-    return open_webhook("1" * 32, "2" * 32, "https://partner.example/", ["referral_sent"], NOW, there_are=0, development=False)
+    return open_webhook("1" * 32, "2" * 32, "https://partner.example/", ["referral_sent"], NOW, there_are=0, reach=OUTSIDE)
 
 
 def test_a_change_based_on_an_older_version_is_refused() -> None:
-    once = change(webhook(), 1, NOW, url=None, kinds=["clock_breached", "clock_breached"], enabled=None, development=False)
+    once = change(webhook(), 1, NOW, url=None, kinds=["clock_breached", "clock_breached"], enabled=None, reach=OUTSIDE)
     assert (once.version, once.kinds) == (2, ("clock_breached",))
     with pytest.raises(Stale):
-        change(once, 1, NOW, url=None, kinds=None, enabled=False, development=False)
+        change(once, 1, NOW, url=None, kinds=None, enabled=False, reach=OUTSIDE)
 
 
 def test_switched_off_says_by_whom_and_on_again_forgets_it() -> None:
-    off = change(webhook(), 1, NOW, url=None, kinds=None, enabled=False, development=False)
+    off = change(webhook(), 1, NOW, url=None, kinds=None, enabled=False, reach=OUTSIDE)
     assert (off.enabled, off.disabled_reason) == (False, "by_owner")
-    on = change(off, 2, NOW, url=None, kinds=None, enabled=True, development=False)
+    on = change(off, 2, NOW, url=None, kinds=None, enabled=True, reach=OUTSIDE)
     assert (on.enabled, on.disabled_reason) == (True, "")
 
 
 def test_an_organisation_has_a_limit_of_endpoints() -> None:
     with pytest.raises(Conflict, match="too_many_webhooks"):
-        open_webhook("1" * 32, "2" * 32, "https://partner.example/", [], NOW, there_are=LIMIT, development=False)
+        open_webhook("1" * 32, "2" * 32, "https://partner.example/", [], NOW, there_are=LIMIT, reach=OUTSIDE)
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,17 @@ class Scene:
         self.verifier = Verifier(keys.verifying(folder, "tokens"), "enlace.partners", self.clock)
         self._server = Server(
             "127.0.0.1:0",
-            servicers(self.database, self.issuer, self.verifier, keyring, self.mail, self.clock, usecases.Candidates(), Site(SITE)),
+            servicers(
+                self.database,
+                self.issuer,
+                self.verifier,
+                keyring,
+                self.mail,
+                self.clock,
+                usecases.Candidates(),
+                Site(SITE),
+                usecases.SignInProviders(self.database, keyring, SITE, development=True),
+            ),
             threads=6,
             reflect=False,
             caller_rate=100_000,

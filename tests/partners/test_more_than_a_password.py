@@ -17,9 +17,11 @@ from services.partners.domain.worker import Role
 from services.partners.rpc import servicers
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs
 from tests.partners.test_passkeys import begin, create, fails
-from tests.partners.test_second_factors import App
+from tests.partners.test_second_factors import App, in_use
 from tests.partners.test_sessions import EMAIL
+from tests.partners.test_sign_in_providers import comes_in, set_up
 from tests.parts.authenticator import Authenticator
+from tests.parts.provider import Person, Provider
 
 
 @pytest.fixture
@@ -34,6 +36,7 @@ def strict(scene: Scene) -> Iterator[Stubs]:
         scene.clock,
         usecases.Candidates(),
         Site(SITE),
+        usecases.SignInProviders(scene.database, Keyring(scene.sealing_key), SITE, development=True),
     )
     server = Server("127.0.0.1:0", servicers(*parts, strict=True), threads=2, reflect=False, caller_rate=100_000)
     server.start()
@@ -114,3 +117,31 @@ def test_who_is_suspended_meanwhile_sets_up_nothing(scene: Scene, strict: Stubs)
     scene.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
     fails(lambda: finish(strict, asked.challenge, App(scene, asked.set_up_secret).code()))
     assert scene.rows("SELECT * FROM second_factors WHERE confirm_time IS NOT NULL") == []
+
+
+@pytest.mark.parametrize(("ways", "asked"), [(("pwd",), True), (("pwd", "otp", "mfa"), False)])
+def test_a_provider_that_asked_for_more_than_a_password_is_believed_and_one_that_did_not_is_not_enough(
+    scene: Scene, strict: Stubs, ways: tuple[str, ...], asked: bool
+) -> None:
+    scene.worker(scene.coalition, Role.COORDINATOR, email=EMAIL)
+    provider = Provider(f"{SITE}/sign-in/return", {"ana": Person("ana-1", EMAIL, ways=ways)}, now=lambda: scene.clock.now().timestamp())
+    id = set_up(scene, scene.coalition, provider).id
+    begun = strict.BeginProviderSignIn(m.BeginProviderSignInRequest(provider_id=id))
+    back = provider.signs_in(begun.authorization_url, "ana")
+    provider_says: m.SignInResponse = strict.FinishProviderSignIn(
+        m.FinishProviderSignInRequest(challenge=begun.challenge, state=back["state"], code=back["code"])
+    )
+    provider.stop()
+    assert (bool(provider_says.set_up_secret), bool(provider_says.session_secret)) == (asked, not asked)
+
+
+def test_whoever_has_a_code_is_asked_for_it_whatever_her_provider_asked_for(scene: Scene) -> None:
+    scene.worker(scene.coalition, Role.WORKER, email=EMAIL)
+    app, _spare = in_use(scene)
+    people = {"ana": Person("ana-1", EMAIL, ways=("mfa",))}
+    provider = Provider(f"{SITE}/sign-in/return", people, now=lambda: scene.clock.now().timestamp())
+    set_up(scene, scene.coalition, provider)
+    came = comes_in(scene, scene.coalition, provider)
+    provider.stop()
+    assert (came.session_secret, came.asks_code) == ("", True)
+    assert scene.nobody.FinishSignIn(m.FinishSignInRequest(challenge=came.challenge, code=app.code())).session_secret

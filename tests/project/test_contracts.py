@@ -79,7 +79,7 @@ def test_every_rpc_says_what_it_does_in_the_proto() -> None:
 
 def test_every_mutating_rpc_takes_a_request_id() -> None:
     reading = ("Get", "List", "Search", "Match", "Count", "Batch", "Open", "Preview", "Watch", "Verify")
-    signing_in = ("SignIn", "FinishSignIn", "BeginPasskeySignIn", "IssueToken", "EndSession")
+    signing_in = ("SignIn", "FinishSignIn", "BeginPasskeySignIn", "BeginProviderSignIn", "FinishProviderSignIn", "IssueToken", "EndSession")
     for module in FILES:
         for service in module.DESCRIPTOR.services_by_name.values():
             for method in service.methods:

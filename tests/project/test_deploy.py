@@ -234,12 +234,25 @@ def test_the_open_edges_are_those_of_the_picture() -> None:
 
 
 @pytest.mark.parametrize("address", ["10.1.2.3", "172.20.0.1", "192.168.1.1", "169.254.169.254", "127.0.0.1", "fd00::1", "fe80::1", "::1"])
-def test_a_webhook_reaches_no_private_address(address: str) -> None:
-    policy = next(thing for thing in local() if thing["metadata"]["name"] == "notifications-outside")
-    for peer in policy["spec"]["egress"][0]["to"]:
-        block, asked = ipaddress.ip_network(peer["ipBlock"]["cidr"]), ipaddress.ip_address(address)
-        if asked.version == block.version:
-            assert any(asked in ipaddress.ip_network(closed) for closed in peer["ipBlock"]["except"])
+def test_neither_a_webhook_nor_a_provider_of_sign_ins_reaches_a_private_address(address: str) -> None:
+    provider = yaml.safe_load((DEPLOY / "components" / "sign-in-providers" / "network.yaml").read_text())
+    assert provider["spec"]["egress"][0]["ports"] == [{"port": 443}]
+    for policy in (provider, next(thing for thing in local() if thing["metadata"]["name"] == "notifications-outside")):
+        for peer in policy["spec"]["egress"][0]["to"]:
+            block, asked = ipaddress.ip_network(peer["ipBlock"]["cidr"]), ipaddress.ip_address(address)
+            if asked.version == block.version:
+                assert any(asked in ipaddress.ip_network(closed) for closed in peer["ipBlock"]["except"])
+
+
+def test_without_the_component_the_partners_service_reaches_nothing_outside(tmp_path: Path) -> None:
+    assert not [thing for thing in local() if thing["metadata"]["name"] == "partners-outside"]
+    own = tmp_path / "k8s"
+    shutil.copytree(DEPLOY, own)
+    kept = yaml.safe_load((own / "overlays" / "local" / "kustomization.yaml").read_text())
+    kept.setdefault("components", []).append("../../components/sign-in-providers")
+    (own / "overlays" / "local" / "kustomization.yaml").write_text(yaml.safe_dump(kept))
+    done = subprocess.run([kubectl(), "kustomize", str(own / "overlays" / "local")], capture_output=True, text=True, check=False)
+    assert "name: partners-outside" in done.stdout, done.stderr
 
 
 def test_no_secret_is_in_the_tree() -> None:

@@ -254,6 +254,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Ten passkeys are the limit of an account. End one that you no longer have."""
     REASON_PASSKEYS_UNAVAILABLE: _Reason.ValueType  # 101
     """The network is reached by a number, or by a name for which browsers make no passkey. Have a code asked for instead."""
+    REASON_PROVIDER_UNAVAILABLE: _Reason.ValueType  # 102
+    """The organisation's own provider of sign-ins does not answer, or not as it must. Try again later, or sign in by password."""
     REASON_OPENING_QUOTA: _Reason.ValueType  # 105
     """You looked at as many persons in this hour as work can need. Wait for Retry-After; those you looked at stay open to you. The auditor sees it."""
     REASON_NOTHING_TO_REVIEW: _Reason.ValueType  # 106
@@ -429,6 +431,8 @@ REASON_TOO_MANY_PASSKEYS: Reason.ValueType  # 100
 """Ten passkeys are the limit of an account. End one that you no longer have."""
 REASON_PASSKEYS_UNAVAILABLE: Reason.ValueType  # 101
 """The network is reached by a number, or by a name for which browsers make no passkey. Have a code asked for instead."""
+REASON_PROVIDER_UNAVAILABLE: Reason.ValueType  # 102
+"""The organisation's own provider of sign-ins does not answer, or not as it must. Try again later, or sign in by password."""
 REASON_OPENING_QUOTA: Reason.ValueType  # 105
 """You looked at as many persons in this hour as work can need. Wait for Retry-After; those you looked at stay open to you. The auditor sees it."""
 REASON_NOTHING_TO_REVIEW: Reason.ValueType  # 106

@@ -786,6 +786,277 @@ class BeginPasskeySignInResponse(_message.Message):
 Global___BeginPasskeySignInResponse: _TypeAlias = BeginPasskeySignInResponse  # noqa: Y015
 
 @_typing.final
+class BeginProviderSignInRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
+    provider_id: _builtins.str
+    """The provider: the last part of the link by which its people sign in."""
+    def __init__(
+        self,
+        *,
+        provider_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["provider_id", b"provider_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeginProviderSignInRequest: _TypeAlias = BeginProviderSignInRequest  # noqa: Y015
+
+@_typing.final
+class BeginProviderSignInResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHALLENGE_FIELD_NUMBER: _builtins.int
+    AUTHORIZATION_URL_FIELD_NUMBER: _builtins.int
+    challenge: _builtins.str
+    """What FinishProviderSignIn is sent with. It stays where it was asked for: whoever comes back with another browser's state is not let in."""
+    authorization_url: _builtins.str
+    """Where the browser is to be sent."""
+    def __init__(
+        self,
+        *,
+        challenge: _builtins.str = ...,
+        authorization_url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorization_url", b"authorization_url", "challenge", b"challenge"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeginProviderSignInResponse: _TypeAlias = BeginProviderSignInResponse  # noqa: Y015
+
+@_typing.final
+class FinishProviderSignInRequest(_message.Message):
+    """What a provider sent back with the browser."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHALLENGE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    challenge: _builtins.str
+    """What BeginProviderSignIn answered."""
+    state: _builtins.str
+    """As it came back."""
+    code: _builtins.str
+    """As it came back; absent: the provider said no."""
+    issuer: _builtins.str
+    """As it came back (`iss`, RFC 9207), if it did."""
+    def __init__(
+        self,
+        *,
+        challenge: _builtins.str = ...,
+        state: _builtins.str = ...,
+        code: _builtins.str = ...,
+        issuer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "code", b"code", "issuer", b"issuer", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinishProviderSignInRequest: _TypeAlias = FinishProviderSignInRequest  # noqa: Y015
+
+@_typing.final
+class SignInProvider(_message.Message):
+    """An organisation's own provider of sign-ins. Of one that has none, only where it would send people back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    CONFIRM_TIME_FIELD_NUMBER: _builtins.int
+    PROPOSAL_FIELD_NUMBER: _builtins.int
+    REDIRECT_URI_FIELD_NUMBER: _builtins.int
+    SIGN_IN_URL_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The provider; absent: nothing was ever proposed."""
+    organization_id: _builtins.str
+    """Whose it is."""
+    etag: _builtins.str
+    """The version of what is shown."""
+    issuer: _builtins.str
+    """Its address, as it names itself; absent: nobody signs in by it."""
+    client_id: _builtins.str
+    """As whom it knows us."""
+    redirect_uri: _builtins.str
+    """What is to be entered at the provider as redirect URI."""
+    sign_in_url: _builtins.str
+    """The link by which its people sign in; absent: nobody does."""
+    @_builtins.property
+    def confirm_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when."""
+
+    @_builtins.property
+    def proposal(self) -> Global___ProposedSignInProvider:
+        """What one coordinator wants, and another has not yet agreed to."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        issuer: _builtins.str = ...,
+        client_id: _builtins.str = ...,
+        confirm_time: _timestamp_pb2.Timestamp | None = ...,
+        proposal: Global___ProposedSignInProvider | None = ...,
+        redirect_uri: _builtins.str = ...,
+        sign_in_url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_time", b"confirm_time", "proposal", b"proposal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "confirm_time", b"confirm_time", "etag", b"etag", "id", b"id", "issuer", b"issuer", "organization_id", b"organization_id", "proposal", b"proposal", "redirect_uri", b"redirect_uri", "sign_in_url", b"sign_in_url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignInProvider: _TypeAlias = SignInProvider  # noqa: Y015
+
+@_typing.final
+class ProposedSignInProvider(_message.Message):
+    """A provider that waits for a second coordinator."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUER_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    issuer: _builtins.str
+    """Its address."""
+    client_id: _builtins.str
+    """As whom it would know us."""
+    worker_id: _builtins.str
+    """Who wants it."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """Since when."""
+
+    def __init__(
+        self,
+        *,
+        issuer: _builtins.str = ...,
+        client_id: _builtins.str = ...,
+        worker_id: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "issuer", b"issuer", "time", b"time", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposedSignInProvider: _TypeAlias = ProposedSignInProvider  # noqa: Y015
+
+@_typing.final
+class GetSignInProviderRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSignInProviderRequest: _TypeAlias = GetSignInProviderRequest  # noqa: Y015
+
+@_typing.final
+class ProposeSignInProviderRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    CLIENT_SECRET_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    client_secret: _builtins.str
+    """By which it knows us. It is never shown."""
+    request_id: _builtins.str
+    @_builtins.property
+    def provider(self) -> Global___SignInProvider: ...
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        provider: Global___SignInProvider | None = ...,
+        client_secret: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_secret", b"client_secret", "organization_id", b"organization_id", "provider", b"provider", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeSignInProviderRequest: _TypeAlias = ProposeSignInProviderRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmSignInProviderRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    etag: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "organization_id", b"organization_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmSignInProviderRequest: _TypeAlias = ConfirmSignInProviderRequest  # noqa: Y015
+
+@_typing.final
+class EndSignInProviderRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    etag: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "organization_id", b"organization_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndSignInProviderRequest: _TypeAlias = EndSignInProviderRequest  # noqa: Y015
+
+@_typing.final
 class OrganizationRef(_message.Message):
     """What a page shows of the signed-in member."""
 

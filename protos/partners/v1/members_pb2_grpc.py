@@ -90,6 +90,26 @@ class MembersStub:
                 request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.RevokeApiKeyRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.ApiKey.FromString,
                 _registered_method=True)
+        self.GetSignInProvider = channel.unary_unary(
+                '/enlace.partners.v1.Members/GetSignInProvider',
+                request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.GetSignInProviderRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInProvider.FromString,
+                _registered_method=True)
+        self.ProposeSignInProvider = channel.unary_unary(
+                '/enlace.partners.v1.Members/ProposeSignInProvider',
+                request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.ProposeSignInProviderRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInProvider.FromString,
+                _registered_method=True)
+        self.ConfirmSignInProvider = channel.unary_unary(
+                '/enlace.partners.v1.Members/ConfirmSignInProvider',
+                request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.ConfirmSignInProviderRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInProvider.FromString,
+                _registered_method=True)
+        self.EndSignInProvider = channel.unary_unary(
+                '/enlace.partners.v1.Members/EndSignInProvider',
+                request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.EndSignInProviderRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInProvider.FromString,
+                _registered_method=True)
 
 
 class MembersServicer:
@@ -193,6 +213,40 @@ class MembersServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSignInProvider(self, request, context):
+        """Shows by which provider of its own (OpenID Connect) an organisation's workers sign in, if by any, and what is proposed. Coordinator. Its secret is shown to
+        nobody.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProposeSignInProvider(self, request, context):
+        """Proposes one, or another; nothing changes until a second person of the coordination confirms it: who controls it can become any worker of this organisation.
+        A newer proposal takes the place of an older one. Coordinator.
+        Refused by field: required, too_long, malformed; out_of_range: not https.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmSignInProvider(self, request, context):
+        """Agrees to what was proposed. Coordinator, another one than who proposed it.
+        nothing_to_confirm: nothing is proposed.
+        second_person_required: it was you.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndSignInProvider(self, request, context):
+        """Ends it at once, and drops what is proposed; passwords and open sessions go on. Coordinator.
+        illegal_transition: there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MembersServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -250,6 +304,26 @@ def add_MembersServicer_to_server(servicer, server):
                     servicer.RevokeApiKey,
                     request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.RevokeApiKeyRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.ApiKey.SerializeToString,
+            ),
+            'GetSignInProvider': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSignInProvider,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.GetSignInProviderRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInProvider.SerializeToString,
+            ),
+            'ProposeSignInProvider': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeSignInProvider,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.ProposeSignInProviderRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInProvider.SerializeToString,
+            ),
+            'ConfirmSignInProvider': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmSignInProvider,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.ConfirmSignInProviderRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInProvider.SerializeToString,
+            ),
+            'EndSignInProvider': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndSignInProvider,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.EndSignInProviderRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInProvider.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -560,6 +634,114 @@ class Members:
             metadata,
             _registered_method=True)
 
+    @staticmethod
+    def GetSignInProvider(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Members/GetSignInProvider',
+            protos_dot_partners_dot_v1_dot_members__pb2.GetSignInProviderRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_members__pb2.SignInProvider.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeSignInProvider(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Members/ProposeSignInProvider',
+            protos_dot_partners_dot_v1_dot_members__pb2.ProposeSignInProviderRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_members__pb2.SignInProvider.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmSignInProvider(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Members/ConfirmSignInProvider',
+            protos_dot_partners_dot_v1_dot_members__pb2.ConfirmSignInProviderRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_members__pb2.SignInProvider.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndSignInProvider(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Members/EndSignInProvider',
+            protos_dot_partners_dot_v1_dot_members__pb2.EndSignInProviderRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_members__pb2.SignInProvider.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
 
 class TokensStub:
     """Tokens: how a caller proves who it is. SignIn and IssueToken need no token themselves.
@@ -585,6 +767,16 @@ class TokensStub:
                 '/enlace.partners.v1.Tokens/BeginPasskeySignIn',
                 request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.BeginPasskeySignInRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.BeginPasskeySignInResponse.FromString,
+                _registered_method=True)
+        self.BeginProviderSignIn = channel.unary_unary(
+                '/enlace.partners.v1.Tokens/BeginProviderSignIn',
+                request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.BeginProviderSignInRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.BeginProviderSignInResponse.FromString,
+                _registered_method=True)
+        self.FinishProviderSignIn = channel.unary_unary(
+                '/enlace.partners.v1.Tokens/FinishProviderSignIn',
+                request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.FinishProviderSignInRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInResponse.FromString,
                 _registered_method=True)
         self.IssueToken = channel.unary_unary(
                 '/enlace.partners.v1.Tokens/IssueToken',
@@ -632,6 +824,24 @@ class TokensServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BeginProviderSignIn(self, request, context):
+        """Begins signing in by an organisation's own provider (OpenID Connect, authorization code with PKCE): where to send the browser. It comes back to the network's
+        own address, within ten minutes. not_found: no such provider is in use. provider_unavailable: it does not answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FinishProviderSignIn(self, request, context):
+        """Opens the session of who came back from there: whose account it is, by what the issuer calls her; the first time by her e-mail, if the issuer has verified it and
+        a worker of this organisation has it. Answers as SignIn does, also when the account asks for more.
+        sign_in_failed: whatever is wrong. A state is answered once, also by what is wrong.
+        provider_unavailable: it does not answer; begin anew.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def IssueToken(self, request, context):
         """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, which live three seconds, so that what is revoked ends
         with them; exchange anew every two while you work. A service refuses an old one (UNAUTHENTICATED token_expired, before any effect) and one of
@@ -665,6 +875,16 @@ def add_TokensServicer_to_server(servicer, server):
                     servicer.BeginPasskeySignIn,
                     request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.BeginPasskeySignInRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.BeginPasskeySignInResponse.SerializeToString,
+            ),
+            'BeginProviderSignIn': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginProviderSignIn,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.BeginProviderSignInRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.BeginProviderSignInResponse.SerializeToString,
+            ),
+            'FinishProviderSignIn': grpc.unary_unary_rpc_method_handler(
+                    servicer.FinishProviderSignIn,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.FinishProviderSignInRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.SignInResponse.SerializeToString,
             ),
             'IssueToken': grpc.unary_unary_rpc_method_handler(
                     servicer.IssueToken,
@@ -759,6 +979,60 @@ class Tokens:
             '/enlace.partners.v1.Tokens/BeginPasskeySignIn',
             protos_dot_partners_dot_v1_dot_members__pb2.BeginPasskeySignInRequest.SerializeToString,
             protos_dot_partners_dot_v1_dot_members__pb2.BeginPasskeySignInResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginProviderSignIn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Tokens/BeginProviderSignIn',
+            protos_dot_partners_dot_v1_dot_members__pb2.BeginProviderSignInRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_members__pb2.BeginProviderSignInResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FinishProviderSignIn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Tokens/FinishProviderSignIn',
+            protos_dot_partners_dot_v1_dot_members__pb2.FinishProviderSignInRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_members__pb2.SignInResponse.FromString,
             options,
             channel_credentials,
             insecure,

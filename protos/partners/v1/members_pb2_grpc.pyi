@@ -80,6 +80,24 @@ class MembersStub:
     """Lists the organisation's keys, without secrets. Manager."""
     RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_members_pb2.RevokeApiKeyRequest, _members_pb2.ApiKey]
     """Revokes a key at once. Manager."""
+    GetSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.GetSignInProviderRequest, _members_pb2.SignInProvider]
+    """Shows by which provider of its own (OpenID Connect) an organisation's workers sign in, if by any, and what is proposed. Coordinator. Its secret is shown to
+    nobody.
+    """
+    ProposeSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.ProposeSignInProviderRequest, _members_pb2.SignInProvider]
+    """Proposes one, or another; nothing changes until a second person of the coordination confirms it: who controls it can become any worker of this organisation.
+    A newer proposal takes the place of an older one. Coordinator.
+    Refused by field: required, too_long, malformed; out_of_range: not https.
+    """
+    ConfirmSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.ConfirmSignInProviderRequest, _members_pb2.SignInProvider]
+    """Agrees to what was proposed. Coordinator, another one than who proposed it.
+    nothing_to_confirm: nothing is proposed.
+    second_person_required: it was you.
+    """
+    EndSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.EndSignInProviderRequest, _members_pb2.SignInProvider]
+    """Ends it at once, and drops what is proposed; passwords and open sessions go on. Coordinator.
+    illegal_transition: there is none.
+    """
 
 @_typing.type_check_only
 class MembersAsyncStub(MembersStub):
@@ -133,6 +151,24 @@ class MembersAsyncStub(MembersStub):
     """Lists the organisation's keys, without secrets. Manager."""
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_members_pb2.RevokeApiKeyRequest, _members_pb2.ApiKey]  # type: ignore[assignment]
     """Revokes a key at once. Manager."""
+    GetSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.GetSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
+    """Shows by which provider of its own (OpenID Connect) an organisation's workers sign in, if by any, and what is proposed. Coordinator. Its secret is shown to
+    nobody.
+    """
+    ProposeSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.ProposeSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
+    """Proposes one, or another; nothing changes until a second person of the coordination confirms it: who controls it can become any worker of this organisation.
+    A newer proposal takes the place of an older one. Coordinator.
+    Refused by field: required, too_long, malformed; out_of_range: not https.
+    """
+    ConfirmSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.ConfirmSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
+    """Agrees to what was proposed. Coordinator, another one than who proposed it.
+    nothing_to_confirm: nothing is proposed.
+    second_person_required: it was you.
+    """
+    EndSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.EndSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
+    """Ends it at once, and drops what is proposed; passwords and open sessions go on. Coordinator.
+    illegal_transition: there is none.
+    """
 
 class MembersServicer(metaclass=_abc_1.ABCMeta):
     """The usual refusals: protos/README.md."""
@@ -250,6 +286,48 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_members_pb2.ApiKey, _abc.Awaitable[_members_pb2.ApiKey]]:
         """Revokes a key at once. Manager."""
 
+    @_abc_1.abstractmethod
+    def GetSignInProvider(
+        self,
+        request: _members_pb2.GetSignInProviderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_members_pb2.SignInProvider, _abc.Awaitable[_members_pb2.SignInProvider]]:
+        """Shows by which provider of its own (OpenID Connect) an organisation's workers sign in, if by any, and what is proposed. Coordinator. Its secret is shown to
+        nobody.
+        """
+
+    @_abc_1.abstractmethod
+    def ProposeSignInProvider(
+        self,
+        request: _members_pb2.ProposeSignInProviderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_members_pb2.SignInProvider, _abc.Awaitable[_members_pb2.SignInProvider]]:
+        """Proposes one, or another; nothing changes until a second person of the coordination confirms it: who controls it can become any worker of this organisation.
+        A newer proposal takes the place of an older one. Coordinator.
+        Refused by field: required, too_long, malformed; out_of_range: not https.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmSignInProvider(
+        self,
+        request: _members_pb2.ConfirmSignInProviderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_members_pb2.SignInProvider, _abc.Awaitable[_members_pb2.SignInProvider]]:
+        """Agrees to what was proposed. Coordinator, another one than who proposed it.
+        nothing_to_confirm: nothing is proposed.
+        second_person_required: it was you.
+        """
+
+    @_abc_1.abstractmethod
+    def EndSignInProvider(
+        self,
+        request: _members_pb2.EndSignInProviderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_members_pb2.SignInProvider, _abc.Awaitable[_members_pb2.SignInProvider]]:
+        """Ends it at once, and drops what is proposed; passwords and open sessions go on. Coordinator.
+        illegal_transition: there is none.
+        """
+
 def add_MembersServicer_to_server(servicer: MembersServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class TokensStub:
@@ -276,6 +354,16 @@ class TokensStub:
     BeginPasskeySignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.BeginPasskeySignInRequest, _members_pb2.BeginPasskeySignInResponse]
     """Begins signing in by a passkey alone: what a browser is asked, which tells nothing of anybody. FinishSignIn opens the session within five minutes, if the
     device made sure whose finger it is. passkeys_unavailable.
+    """
+    BeginProviderSignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.BeginProviderSignInRequest, _members_pb2.BeginProviderSignInResponse]
+    """Begins signing in by an organisation's own provider (OpenID Connect, authorization code with PKCE): where to send the browser. It comes back to the network's
+    own address, within ten minutes. not_found: no such provider is in use. provider_unavailable: it does not answer.
+    """
+    FinishProviderSignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.FinishProviderSignInRequest, _members_pb2.SignInResponse]
+    """Opens the session of who came back from there: whose account it is, by what the issuer calls her; the first time by her e-mail, if the issuer has verified it and
+    a worker of this organisation has it. Answers as SignIn does, also when the account asks for more.
+    sign_in_failed: whatever is wrong. A state is answered once, also by what is wrong.
+    provider_unavailable: it does not answer; begin anew.
     """
     IssueToken: _grpc.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]
     """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, which live three seconds, so that what is revoked ends
@@ -307,6 +395,16 @@ class TokensAsyncStub(TokensStub):
     BeginPasskeySignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.BeginPasskeySignInRequest, _members_pb2.BeginPasskeySignInResponse]  # type: ignore[assignment]
     """Begins signing in by a passkey alone: what a browser is asked, which tells nothing of anybody. FinishSignIn opens the session within five minutes, if the
     device made sure whose finger it is. passkeys_unavailable.
+    """
+    BeginProviderSignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.BeginProviderSignInRequest, _members_pb2.BeginProviderSignInResponse]  # type: ignore[assignment]
+    """Begins signing in by an organisation's own provider (OpenID Connect, authorization code with PKCE): where to send the browser. It comes back to the network's
+    own address, within ten minutes. not_found: no such provider is in use. provider_unavailable: it does not answer.
+    """
+    FinishProviderSignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.FinishProviderSignInRequest, _members_pb2.SignInResponse]  # type: ignore[assignment]
+    """Opens the session of who came back from there: whose account it is, by what the issuer calls her; the first time by her e-mail, if the issuer has verified it and
+    a worker of this organisation has it. Answers as SignIn does, also when the account asks for more.
+    sign_in_failed: whatever is wrong. A state is answered once, also by what is wrong.
+    provider_unavailable: it does not answer; begin anew.
     """
     IssueToken: _aio.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]  # type: ignore[assignment]
     """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, which live three seconds, so that what is revoked ends
@@ -353,6 +451,28 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_members_pb2.BeginPasskeySignInResponse, _abc.Awaitable[_members_pb2.BeginPasskeySignInResponse]]:
         """Begins signing in by a passkey alone: what a browser is asked, which tells nothing of anybody. FinishSignIn opens the session within five minutes, if the
         device made sure whose finger it is. passkeys_unavailable.
+        """
+
+    @_abc_1.abstractmethod
+    def BeginProviderSignIn(
+        self,
+        request: _members_pb2.BeginProviderSignInRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_members_pb2.BeginProviderSignInResponse, _abc.Awaitable[_members_pb2.BeginProviderSignInResponse]]:
+        """Begins signing in by an organisation's own provider (OpenID Connect, authorization code with PKCE): where to send the browser. It comes back to the network's
+        own address, within ten minutes. not_found: no such provider is in use. provider_unavailable: it does not answer.
+        """
+
+    @_abc_1.abstractmethod
+    def FinishProviderSignIn(
+        self,
+        request: _members_pb2.FinishProviderSignInRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_members_pb2.SignInResponse, _abc.Awaitable[_members_pb2.SignInResponse]]:
+        """Opens the session of who came back from there: whose account it is, by what the issuer calls her; the first time by her e-mail, if the issuer has verified it and
+        a worker of this organisation has it. Answers as SignIn does, also when the account asks for more.
+        sign_in_failed: whatever is wrong. A state is answered once, also by what is wrong.
+        provider_unavailable: it does not answer; begin anew.
         """
 
     @_abc_1.abstractmethod

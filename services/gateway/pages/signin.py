@@ -29,7 +29,13 @@ def form() -> Response | str:
     """The form; whoever is in already goes on."""
     if g.me:
         return redirect(safe_target(request.args.get("to", "")))
-    return render_template("signin.html", to=request.args.get("to", ""), ended=request.args.get("ended"), problem="")
+    by_provider = {
+        "unknown": _("Por este enlace no se entra. Pida el enlace a quien dirige su organización."),
+        "away": _("Su organización no responde ahora. Espere unos minutos, o entre con su correo y su contraseña."),
+        "refused": _("Su organización no la reconoció, o pasaron diez minutos. Empiece otra vez por el enlace de su organización."),
+    }
+    problem = by_provider.get(request.args.get("by", ""), "")
+    return render_template("signin.html", to=request.args.get("to", ""), ended=request.args.get("ended"), problem=problem)
 
 
 @blueprint.post("/sign-in")
@@ -75,8 +81,8 @@ def enter_code() -> Response | tuple[str, int]:
     return render_template("signin_code.html", to=form.get("to", ""), kept=form.get("kept", ""), asked=asked, problem=problem), status
 
 
-def entered(answer: SignInResponse, device: str) -> Response:
-    """Where she wanted to go, or the form that she had written when her session ended; with the cookies of both."""
+def entered(answer: SignInResponse, device: str = "") -> Response:
+    """Where she wanted to go, or the form that she had written when her session ended; with the cookies of both. `device`: where a password was right."""
     written = request.form.get("kept", "")
     form, target = kept.opened(written, answer.worker.id) if written else None, safe_target(request.form.get("to", ""))
     token = session.form_token_of(answer.session_secret, answer.worker.id)
@@ -87,7 +93,8 @@ def entered(answer: SignInResponse, device: str) -> Response:
         response = make_response(render_template("kept.html", form=form, token=token))
     language = request.args.get("lang", "")
     session.set_cookie(response, answer.session_secret, language if language in i18n.LANGUAGES else "")
-    origin.remember(response, device)
+    if device:
+        origin.remember(response, device)
     return response
 
 

@@ -4,7 +4,9 @@ import base64
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
+from chassis.addresses import may_call
 from chassis.db import Transaction
 from chassis.errors import NotFound
 from chassis.ids import new_id
@@ -14,7 +16,7 @@ from chassis.wire import Position
 from services.notifications import wire
 from services.notifications.domain import webhook as rules
 from services.notifications.domain.delivery import Attempt, Delivery, Hour
-from services.notifications.domain.webhook import Webhook
+from services.notifications.domain.webhook import Reach, Webhook
 from services.notifications.store import attempts, deliveries, webhooks
 
 SHOWN = 100  # attempts of one delivery; who has one sent again and again sees the last of them
@@ -26,12 +28,12 @@ class Webhooks:
 
     def __init__(self, keyring: Keyring, *, development: bool) -> None:
         self._keyring = keyring
-        self._development = development
+        self._reach = Reach(development, partial(may_call, development=development))
 
     def create(self, tx: Transaction, caller: Caller, now: datetime, url: str, kinds: Sequence[str]) -> tuple[Webhook, str]:
         """A new endpoint and its secret, which is said this once."""
         there_are = webhooks.hold_organization(tx, caller.organization_id)
-        webhook = rules.open_webhook(new_id(), caller.organization_id, url, kinds, now, there_are=there_are, development=self._development)
+        webhook = rules.open_webhook(new_id(), caller.organization_id, url, kinds, now, there_are=there_are, reach=self._reach)
         secret = _new_secret()
         webhooks.add(tx, self._keyring, webhook, secret)
         return webhook, secret
@@ -61,7 +63,7 @@ class Webhooks:
     ) -> Webhook:
         """Changes what is not None. Switched off, it is sent nothing that still waits; what is tested or sent again by hand goes out all the same."""
         before = self.get(tx, caller, webhook_id, to_change=True)
-        after = rules.change(before, version, now, url=url, kinds=kinds, enabled=enabled, development=self._development)
+        after = rules.change(before, version, now, url=url, kinds=kinds, enabled=enabled, reach=self._reach)
         webhooks.keep(tx, after)
         if before.enabled and not after.enabled:
             deliveries.discard_of_webhook(tx, webhook_id)

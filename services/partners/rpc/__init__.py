@@ -27,6 +27,7 @@ def servicers(
     clock: Clock,
     candidates: usecases.Candidates,
     site: Site,
+    providers: usecases.SignInProviders,
     *,
     strict: bool = False,
 ) -> list[Servicer]:
@@ -56,8 +57,11 @@ def servicers(
             (locations_pb2.DESCRIPTOR.services_by_name["Locations"], locations.Locations(keyring, pages)),
             (open_data_pb2.DESCRIPTOR.services_by_name["OpenData"], open_data.OpenData()),
             (open_data_pb2.DESCRIPTOR.services_by_name["Imports"], imports.Imports(keyring)),
-            (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages)),
+            (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages, providers)),
             (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(keyring, site, guesses, codes)),
-            (members_pb2.DESCRIPTOR.services_by_name["Tokens"], tokens.Tokens(issuer, keyring, site, guesses, codes, strict=strict)),
+            (
+                members_pb2.DESCRIPTOR.services_by_name["Tokens"],
+                tokens.Tokens(issuer, keyring, site, guesses, codes, providers, strict=strict),
+            ),
         )
     ]

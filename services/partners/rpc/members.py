@@ -8,14 +8,17 @@ from chassis.wire import PageTokens, moment, page_size, word_list
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.partners import usecases, wire
+from services.partners.domain.sign_in_provider import ProviderEntry, SignInProvider
+from services.partners.wire.sign_in_providers import sign_in_provider
 
 
 class Members:
     """One method an rpc of the contract, which says what each does and refuses."""
 
-    def __init__(self, mail: Keyring, pages: PageTokens) -> None:
+    def __init__(self, mail: Keyring, pages: PageTokens, providers: usecases.SignInProviders) -> None:
         self._mail = mail
         self._pages = pages
+        self._providers = providers
 
     def CreateInvitation(self, request: pb.CreateInvitationRequest, call: Call) -> pb.Invitation:
         given = request.invitation
@@ -77,3 +80,28 @@ class Members:
         key = usecases.revoke_api_key(call.tx, call.caller, call.clock.now(), request.id)
         call.trail.append(Entry("api_key_revoke", key.id))
         return wire.api_key(key)
+
+    def GetSignInProvider(self, request: pb.GetSignInProviderRequest, call: Call) -> pb.SignInProvider:
+        return self._provider(self._providers.get(call.tx, request.organization_id))
+
+    def ProposeSignInProvider(self, request: pb.ProposeSignInProviderRequest, call: Call) -> pb.SignInProvider:
+        given = request.provider
+        entry = ProviderEntry(given.issuer.strip(), given.client_id.strip())
+        provider = self._providers.propose(
+            call.tx, call.caller, call.clock.now(), request.organization_id, given.etag, entry, request.client_secret.strip()
+        )
+        call.trail.append(Entry("sign_in_provider_propose", provider.organization_id))
+        return self._provider(provider)
+
+    def ConfirmSignInProvider(self, request: pb.ConfirmSignInProviderRequest, call: Call) -> pb.SignInProvider:
+        call.trail.append(Entry("sign_in_provider_confirm", request.organization_id))
+        return self._provider(self._providers.confirm(call.tx, call.caller, call.clock.now(), request.organization_id, request.etag))
+
+    def EndSignInProvider(self, request: pb.EndSignInProviderRequest, call: Call) -> pb.SignInProvider:
+        call.trail.append(Entry("sign_in_provider_end", request.organization_id))
+        return self._provider(self._providers.end(call.tx, call.caller, call.clock.now(), request.organization_id, request.etag))
+
+    def _provider(self, provider: SignInProvider) -> pb.SignInProvider:
+        said = sign_in_provider(provider)
+        said.redirect_uri, said.sign_in_url = self._providers.redirect_uri, self._providers.link(provider)
+        return said

@@ -22,7 +22,17 @@ AUDIENCES = ("enlace.partners", "enlace.referrals", "enlace.notifications")
 class Tokens:
     """One method an rpc of the contract, which says what each does and refuses."""
 
-    def __init__(self, issuer: Issuer, keyring: Keyring, site: Site, guesses: Guesses, codes: Guesses, *, strict: bool) -> None:
+    def __init__(
+        self,
+        issuer: Issuer,
+        keyring: Keyring,
+        site: Site,
+        guesses: Guesses,
+        codes: Guesses,
+        providers: usecases.SignInProviders,
+        *,
+        strict: bool,
+    ) -> None:
         """`guesses` counts those of passwords, `codes` those of an app's; `strict`: some roles must prove more than a password."""
         self._strict = strict
         self._issuer = issuer
@@ -30,6 +40,7 @@ class Tokens:
         self._keyring = keyring
         self._guesses = guesses
         self._codes = codes
+        self._providers = providers
 
     def SignIn(self, request: pb.SignInRequest, call: Call) -> pb.SignInResponse:
         missing = [(name, "required") for name in ("email", "password") if not getattr(request, name)]
@@ -39,16 +50,17 @@ class Tokens:
         found = usecases.sign_in(
             call.tx, self._keyring, self._site, self._guesses, now, request.email, request.password, call.origin, strict=self._strict
         )
-        if isinstance(found, Asked):
-            secret, uri = found.set_up
-            return pb.SignInResponse(
-                challenge=found.challenge,
-                asks_code=found.code,
-                passkey_options=found.passkey_options,
-                set_up_secret=secret,
-                set_up_uri=uri,
-            )
-        return self._entered(*found, now, call)
+        return self._after(found, now, call)
+
+    def BeginProviderSignIn(self, request: pb.BeginProviderSignInRequest, call: Call) -> pb.BeginProviderSignInResponse:
+        secret, address = self._providers.begin(call.tx, call.clock.now(), request.provider_id)
+        return pb.BeginProviderSignInResponse(challenge=secret, authorization_url=address)
+
+    def FinishProviderSignIn(self, request: pb.FinishProviderSignInRequest, call: Call) -> pb.SignInResponse:
+        now = call.clock.now()
+        arrived = self._providers.finish(call.tx, now, request.challenge, request.state, request.code, request.issuer)
+        found = usecases.by_provider(call.tx, self._keyring, self._site, now, arrived, strict=self._strict)
+        return self._after(found, now, call)
 
     def FinishSignIn(self, request: pb.FinishSignInRequest, call: Call) -> pb.SignInResponse:
         now = call.clock.now()
@@ -64,6 +76,15 @@ class Tokens:
     def BeginPasskeySignIn(self, request: pb.BeginPasskeySignInRequest, call: Call) -> pb.BeginPasskeySignInResponse:
         challenge, options = passkeys.ask_anybody(call.tx, self._site, call.clock.now())
         return pb.BeginPasskeySignInResponse(challenge=challenge, passkey_options=options)
+
+    def _after(self, found: tuple[str, usecases.Proven] | Asked, now: datetime, call: Call) -> pb.SignInResponse:
+        """The session, or what is asked for first."""
+        if not isinstance(found, Asked):
+            return self._entered(*found, now, call)
+        secret, uri = found.set_up
+        return pb.SignInResponse(
+            challenge=found.challenge, asks_code=found.code, passkey_options=found.passkey_options, set_up_secret=secret, set_up_uri=uri
+        )
 
     def _entered(self, secret: str, proven: usecases.Proven, now: datetime, call: Call) -> pb.SignInResponse:
         tokens, expire_time = self._issue(proven.caller, now)

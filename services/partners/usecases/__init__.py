@@ -74,12 +74,14 @@ from services.partners.usecases.sessions import (
     OF_AN_ACCOUNT,
     OF_AN_ADDRESS,
     Proven,
+    by_provider,
     end_session,
     finish_sign_in,
     from_api_key,
     from_session,
     sign_in,
 )
+from services.partners.usecases.sign_in_providers import SignInProviders
 from services.partners.usecases.standing import check_standing, viewer
 from services.partners.usecases.workers import create_worker, list_workers, suspend_worker
 
@@ -89,12 +91,14 @@ __all__ = [
     "OF_AN_ADDRESS",
     "Candidates",
     "Proven",
+    "SignInProviders",
     "accept_invitation",
     "admit_organization",
     "application_of",
     "apply_for_membership",
     "approve_organization",
     "batch_get",
+    "by_provider",
     "change_password",
     "check_standing",
     "confirm_api_key",

@@ -11,7 +11,7 @@ from chassis.clock import Clock
 from chassis.db import Database, Transaction
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
-from services.partners.store import invitations, open_hours, promises, second_factors, services, workers
+from services.partners.store import invitations, open_hours, promises, second_factors, services, sign_in_providers, workers
 from services.partners.store.candidates import Candidates
 from services.partners.usecases.membership import watch_membership
 
@@ -21,8 +21,8 @@ _EVERY = 1.0  # seconds: a question reads what has changed by itself; this keeps
 def sweep(tx: Transaction, now: datetime) -> int:
     """Takes it away, or makes it anew; returns how many rows."""
     gone = workers.forget_sessions(tx, now) + second_factors.forget(tx, now) + guesses.forget(tx, now) + invitations.forget(tx, now)
-    made = services.refresh_outdated(tx) + open_hours.refresh_ending(tx, now)
-    return made + promises.forget(tx, now) + watch_membership(tx, now) + gone
+    gone += promises.forget(tx, now) + sign_in_providers.forget(tx, now)
+    return services.refresh_outdated(tx) + open_hours.refresh_ending(tx, now) + watch_membership(tx, now) + gone
 
 
 def keeping_up(database: Database, clock: Clock, candidates: Candidates) -> Loop:

@@ -12,7 +12,7 @@ from chassis.tokens import Caller
 from services.partners import wire
 from services.partners.domain.invitation import Invitation, InvitationEntry
 from services.partners.domain.worker import Role, Worker, WorkerEntry, WorkerStatus
-from services.partners.store import invitations, organizations, passkeys, second_factors, workers
+from services.partners.store import invitations, organizations, passkeys, second_factors, sign_in_providers, workers
 from services.partners.usecases.api_keys import revoke_keys_of
 from services.partners.usecases.passwords import check_new, hashed, mark_of
 
@@ -103,6 +103,7 @@ def _account(tx: Transaction, now: datetime, invitation: Invitation, name: str, 
     workers.end_sessions_of(tx, worker_id=worker.id)
     second_factors.end(tx, worker.id)  # her phone may be what she lost
     passkeys.end(tx, worker.id)
+    sign_in_providers.forget_account(tx, worker.id)
     if Role.MANAGER not in entry.roles:  # API keys stand with managers
         revoke_keys_of(tx, now, worker.id)
     return worker

@@ -21,6 +21,7 @@ from services.partners.store import api_keys, organizations, workers
 from services.partners.usecases import second_factors
 from services.partners.usecases.passwords import holds, mark_of
 from services.partners.usecases.second_factors import Asked
+from services.partners.usecases.sign_in_providers import Arrived
 
 # 100 wrong ones are what NIST SP 800-63B allows before an account is closed; here it goes on, with 24 a day.
 OF_AN_ACCOUNT = Budget(10, timedelta(minutes=5), timedelta(days=30), most=100, then=timedelta(hours=1))
@@ -74,6 +75,18 @@ def finish_sign_in(
     if worker is None or organization is None or not _may_enter(worker, organization):
         raise Unauthenticated("sign_in_failed")
     return *_opened(tx, now, worker, organization), answered.recovery_codes
+
+
+def by_provider(
+    tx: Transaction, keyring: Keyring, site: Site, now: datetime, arrived: Arrived, *, strict: bool
+) -> tuple[str, Proven] | Asked:
+    """Opens the session of who came back from her organisation's provider; or what is asked for beside that, as beside a password."""
+    worker = arrived.worker
+    organization = organizations.fetch(tx, worker.organization_id)
+    if organization is None or not _may_enter(worker, organization):
+        raise Unauthenticated("sign_in_failed")
+    required = strict and not arrived.several_factors and not MUST_PROVE_MORE.isdisjoint(worker.entry.roles)
+    return second_factors.ask(tx, keyring, site, worker, now, required=required) or _opened(tx, now, worker, organization)
 
 
 def _opened(tx: Transaction, now: datetime, worker: Worker, organization: Organization) -> tuple[str, Proven]:

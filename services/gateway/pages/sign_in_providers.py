@@ -1,0 +1,100 @@
+"""Signing in by an organisation's own provider: its people have a link, which leads there and back; and where two coordinators set it up.
+
+On the way the browser keeps a secret in a cookie: who comes back without it, by somebody else's address, is not let in. No page says which organisations
+have one.
+"""
+
+from datetime import timedelta
+
+from flask import Blueprint, make_response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from chassis.errors import Invalid, NotFound, Unauthenticated, Unavailable
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import members_pb2 as m
+from services.gateway import access, cookies, forms
+from services.gateway.clients import clients
+from services.gateway.pages import signin
+
+blueprint = Blueprint("sign_in_providers", __name__)
+COOKIE = "p"
+_KEPT = timedelta(minutes=10)  # as long as the question is good
+
+
+@blueprint.get("/sign-in/with/<identifier>")
+@access.public
+def leave_for(identifier: str) -> Response:
+    """Leads to the provider."""
+    try:
+        begun = clients().tokens.BeginProviderSignIn(m.BeginProviderSignInRequest(provider_id=identifier))
+    except NotFound:
+        return back_to_the_form("unknown")
+    except Unavailable:
+        return back_to_the_form("away")
+    response: Response = redirect(begun.authorization_url, 303)
+    cookies.keep(response, COOKIE, begun.challenge, _KEPT)
+    return response
+
+
+@blueprint.get("/sign-in/return")
+@access.public
+def come_back() -> Response:
+    """Opens the session of who comes back from there."""
+    said = {name: request.args.get(name, "") for name in ("state", "code")}
+    question = m.FinishProviderSignInRequest(challenge=cookies.read(COOKIE), issuer=request.args.get("iss", ""), **said)
+    try:
+        answer = clients().tokens.FinishProviderSignIn(question)
+    except (Unauthenticated, Invalid):
+        response = back_to_the_form("refused")
+    except Unavailable:
+        response = back_to_the_form("away")
+    else:
+        response = asked(answer) if answer.challenge else signin.entered(answer)
+    cookies.drop(response, COOKIE)
+    return response
+
+
+def asked(answer: m.SignInResponse) -> Response:
+    """What her account asks for besides."""
+    return make_response(render_template("signin_code.html", to="", kept="", asked=answer, problem=""))
+
+
+def back_to_the_form(why: str) -> Response:
+    """The sign-in says what went wrong: at an address that holds nothing of what came back."""
+    response: Response = redirect(url_for("signin.form", by=why), 303)
+    return response
+
+
+@blueprint.get("/directory/organizations/<identifier>/sign-in")
+@access.open_to(access.NETWORK)
+def show(identifier: str) -> str:
+    """What is in use and what is proposed."""
+    return page(identifier, {})
+
+
+def page(identifier: str, errors: dict[str, str]) -> str:
+    """The page, with what was wrong with a step."""
+    organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
+    provider = clients().members.GetSignInProvider(m.GetSignInProviderRequest(organization_id=identifier))
+    return render_template("sign_in_provider.html", organization=organization, provider=provider, errors=errors)
+
+
+@blueprint.post("/directory/organizations/<identifier>/sign-in")
+@access.open_to(access.NETWORK)
+def step(identifier: str) -> Response | tuple[str, int]:
+    """Proposes, confirms or ends."""
+    members, once, etag = clients().members, forms.request_id(), forms.etag()
+    try:
+        if forms.text("step") == "confirm":
+            members.ConfirmSignInProvider(m.ConfirmSignInProviderRequest(organization_id=identifier, etag=etag, request_id=once))
+        elif forms.text("step") == "end":
+            members.EndSignInProvider(m.EndSignInProviderRequest(organization_id=identifier, etag=etag, request_id=once))
+        else:
+            wanted = m.SignInProvider(issuer=forms.text("issuer"), client_id=forms.text("client_id"), etag=etag)
+            secret = request.form.get("client_secret", "")
+            members.ProposeSignInProvider(
+                m.ProposeSignInProviderRequest(organization_id=identifier, provider=wanted, client_secret=secret, request_id=once)
+            )
+    except forms.SHOWN_IN_PLACE as refusal:
+        return page(identifier, forms.problems(refusal)), 422
+    return redirect(url_for("sign_in_providers.show", identifier=identifier, done="saved"), 303)

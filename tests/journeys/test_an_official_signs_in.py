@@ -1,0 +1,81 @@
+"""A ministry has accounts of its own: two coordinators agree to its provider, and an official signs in by it, without a password of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.journeys.test_three_actors import Actor
+from tests.parts.local_stack import LocalStack
+from tests.parts.provider import PASSWORD, Person, Provider
+
+OFFICIAL = "familia@gobierno.demo"
+
+
+@pytest.fixture
+def provider(stack: LocalStack) -> Iterator[Provider]:
+    people = {"oficial": Person("o-17", OFFICIAL), "otra": Person("o-18", "coordinacion@coalicion.demo")}
+    made = Provider(f"{stack.gateway}/sign-in/return", people)
+    yield made
+    made.stop()
+
+
+def says_who_she_is(page: Page, user: str) -> None:
+    """At the ministry."""
+    page.fill("[name=user]", user)
+    page.fill("[name=password]", PASSWORD)
+    page.get_by_role("button", name="Seguir").click()
+
+
+@pytest.mark.timeout(180)
+def test_a_ministrys_official_signs_in_through_the_ministry(browser: Browser, stack: LocalStack, provider: Provider) -> None:
+    path = f"/directory/organizations/{stack.worker(OFFICIAL).organization_id}"
+    first = Actor(browser, stack)
+    first.signs_in("coordinacion@coalicion.demo")
+    first.goes_to(path)
+    first.presses("Entrar por su organización")
+    first.sees(provider.redirect_uri)
+    first.page.fill("#issuer", provider.issuer)
+    first.page.fill("#client_id", provider.client.id)
+    first.page.fill("#client_secret", provider.client.secret)
+    first.presses("Proponer el cambio")
+    first.sees("Usted lo propuso")
+    first.leaves()
+
+    second = Actor(browser, stack)
+    second.signs_in("segunda@coalicion.demo")
+    second.goes_to(f"{path}/sign-in")
+    second.sees(provider.issuer)
+    second.presses("Confirmar el cambio")
+    second.sees("El enlace para su gente")
+    link = second.page.locator("code", has_text="/sign-in/with/").inner_text()
+    second.leaves()
+
+    official = Actor(browser, stack)
+    official.page.goto(link)
+    assert official.page.url.startswith(provider.issuer), "her password is typed at the ministry, and nowhere else"
+    says_who_she_is(official.page, "oficial")
+    official.page.wait_for_url(f"{stack.gateway}/today")
+    official.goes_to("/account")
+    official.sees("Mi cuenta")
+    assert {"s", "p"} & {cookie["name"] for cookie in official.page.context.cookies()} == {"s"}
+    official.leaves()
+
+    another = Actor(browser, stack)
+    another.page.goto(link)
+    says_who_she_is(another.page, "otra")
+    another.sees("Su organización no la reconoció")  # the ministry says she is the coordinator, and has nothing to say of her
+    assert "s" not in {cookie["name"] for cookie in another.page.context.cookies()}
+    another.leaves()
+
+    second = Actor(browser, stack)
+    second.signs_in("segunda@coalicion.demo")
+    second.goes_to(f"{path}/sign-in")
+    second.presses("Dejar de usarlo")
+    second.leaves()
+    late = Actor(browser, stack)
+    late.page.goto(link)
+    late.sees("Por este enlace no se entra")
+    late.leaves()

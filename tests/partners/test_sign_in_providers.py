@@ -1,0 +1,510 @@
+"""A ministry's official signs in by the ministry's own provider; what the provider says is believed of its own workers alone, and when it proves it."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import grpc
+import pytest
+import requests
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from chassis.rotation import rewrap
+from chassis.sealing import Keyring
+from chassis.tokens import SYSTEM
+from protos.partners.v1 import members_pb2 as m
+from services.partners import usecases
+from services.partners.__main__ import SEALED
+from services.partners.domain.organization import Organization, OrganizationType
+from services.partners.domain.worker import Role
+from services.partners.store import sign_in_providers
+from tests.partners.scene import SITE, Scene, Stubs, refused
+from tests.parts.provider import Person, Provider, made_key
+
+FAILED = ("UNAUTHENTICATED", "sign_in_failed")
+NONE, HS256 = b'{"alg":"none"}', b'{"alg":"HS256","kid":"first"}'
+EMAIL = "oficial@ministerio.example"
+
+
+@pytest.fixture
+def provider(scene: Scene) -> Iterator[Provider]:
+    people = {"ana": Person("ana-1", EMAIL), "eva": Person("eva-9", "eva@ministerio.example")}
+    made = Provider(f"{SITE}/sign-in/return", people, now=lambda: scene.clock.now().timestamp())
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def ministry(scene: Scene, provider: Provider) -> Organization:
+    """Has its own provider, which two coordinators agreed to, and one official."""
+    ministry = scene.organization("Ministerio de la Mujer", type=OrganizationType.CENTRAL_GOVERNMENT)
+    scene.worker(ministry, Role.WORKER, email=EMAIL)
+    set_up(scene, ministry, provider)
+    return ministry
+
+
+def propose(
+    by: Stubs, organization: Organization, issuer: str, client_id: str = "enlace", secret: str = "s", tag: str = ""
+) -> m.SignInProvider:
+    tag = tag or by.GetSignInProvider(m.GetSignInProviderRequest(organization_id=organization.id)).etag
+    wanted = m.SignInProvider(issuer=issuer, client_id=client_id, etag=tag)
+    answer: m.SignInProvider = by.ProposeSignInProvider(
+        m.ProposeSignInProviderRequest(organization_id=organization.id, provider=wanted, client_secret=secret)
+    )
+    return answer
+
+
+def confirm(by: Stubs, seen: m.SignInProvider) -> m.SignInProvider:
+    answer: m.SignInProvider = by.ConfirmSignInProvider(
+        m.ConfirmSignInProviderRequest(organization_id=seen.organization_id, etag=seen.etag)
+    )
+    return answer
+
+
+def set_up(scene: Scene, organization: Organization, provider: Provider) -> m.SignInProvider:
+    proposed = propose(scene.coordinator, organization, provider.issuer, provider.client.id, provider.client.secret)
+    return confirm(scene.by(scene.coalition, Role.COORDINATOR), proposed)
+
+
+def provider_id(scene: Scene, organization: Organization) -> str:
+    return str(scene.coordinator.GetSignInProvider(m.GetSignInProviderRequest(organization_id=organization.id)).id)
+
+
+def begin(scene: Scene, organization: Organization) -> m.BeginProviderSignInResponse:
+    answer: m.BeginProviderSignInResponse = scene.nobody.BeginProviderSignIn(
+        m.BeginProviderSignInRequest(provider_id=provider_id(scene, organization))
+    )
+    return answer
+
+
+def finish(scene: Scene, begun: m.BeginProviderSignInResponse, back: dict[str, str]) -> m.SignInResponse:
+    answer: m.SignInResponse = scene.nobody.FinishProviderSignIn(
+        m.FinishProviderSignInRequest(
+            challenge=begun.challenge, state=back.get("state", ""), code=back.get("code", ""), issuer=back.get("iss", "")
+        )
+    )
+    return answer
+
+
+def comes_in(scene: Scene, organization: Organization, provider: Provider, user: str = "ana") -> m.SignInResponse:
+    begun = begin(scene, organization)
+    return finish(scene, begun, provider.signs_in(begun.authorization_url, user))
+
+
+def fails(scene: Scene, organization: Organization, provider: Provider, user: str = "ana") -> None:
+    with refused(*FAILED):
+        comes_in(scene, organization, provider, user)
+    assert not scene.rows("SELECT * FROM sessions")
+
+
+def test_an_official_signs_in_through_the_ministry(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    signed = comes_in(scene, ministry, provider)
+    assert (signed.worker.email, signed.organization.id) == (EMAIL, ministry.id)
+    assert scene.nobody.IssueToken(m.IssueTokenRequest(session_secret=signed.session_secret)).worker.id == signed.worker.id
+
+
+def test_from_then_on_she_is_known_by_what_the_ministry_calls_her_whatever_her_address_is(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
+    first = comes_in(scene, ministry, provider)
+    provider.people["ana"] = Person("ana-1", "otra@ministerio.example", verified=False)
+    assert comes_in(scene, ministry, provider).worker.id == first.worker.id
+    provider.people["nueva"] = Person("nueva-2", EMAIL)  # her address was given to somebody else
+    with refused(*FAILED):
+        comes_in(scene, ministry, provider, "nueva")
+
+
+@pytest.mark.parametrize("person", [Person("x", EMAIL, verified=False), Person("x", "nadie@ministerio.example"), Person("x", "")])
+def test_who_has_no_address_that_the_ministry_has_verified_and_we_know_is_nobody(
+    scene: Scene, ministry: Organization, provider: Provider, person: Person
+) -> None:
+    provider.people["ana"] = person
+    fails(scene, ministry, provider)
+
+
+def test_a_provider_says_nothing_of_the_workers_of_another_organisation(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    coordinator = scene.worker(scene.coalition, Role.COORDINATOR, email="jefa@coalicion.example")
+    provider.people["ana"] = Person("ana-1", coordinator.entry.email)
+    fails(scene, ministry, provider)
+    own = scene.organization("Otro ministerio")
+    set_up(scene, own, provider)
+    provider.people["ana"] = Person("ana-1", EMAIL)
+    fails(scene, own, provider)
+    assert comes_in(scene, ministry, provider).worker.email == EMAIL
+
+
+def _official(scene: Scene) -> str:
+    return str(scene.rows("SELECT id FROM workers WHERE email = %s", EMAIL)[0]["id"])
+
+
+def test_who_is_suspended_here_is_not_let_in_by_her_ministry(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    comes_in(scene, ministry, provider)
+    scene.rows("DELETE FROM sessions RETURNING 1")
+    scene.rows("UPDATE workers SET status = 'SUSPENDED' WHERE id = %s RETURNING id", _official(scene))
+    fails(scene, ministry, provider)
+    scene.rows("UPDATE workers SET status = 'ACTIVE' WHERE id = %s RETURNING id", _official(scene))
+    begun = begin(scene, ministry)
+    scene.rows("UPDATE organizations SET status = 'SUSPENDED' WHERE id = %s RETURNING id", ministry.id)
+    with refused(*FAILED):
+        finish(scene, begun, provider.signs_in(begun.authorization_url, "ana"))
+    with refused("NOT_FOUND", "not_found"):
+        begin(scene, ministry)
+
+
+def test_a_state_is_answered_once_also_by_what_is_wrong(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    begun = begin(scene, ministry)
+    back = provider.signs_in(begun.authorization_url, "ana")
+    with refused(*FAILED):
+        finish(scene, begun, back | {"code": "otro"})
+    with refused(*FAILED):
+        finish(scene, begun, back)
+    begun = begin(scene, ministry)
+    back = provider.signs_in(begun.authorization_url, "ana")
+    finish(scene, begun, back)
+    with refused(*FAILED):
+        finish(scene, begun, back)
+    begun = begin(scene, ministry)
+    with refused(*FAILED):
+        finish(scene, begun, {"state": parse_qs(urlsplit(begun.authorization_url).query)["state"][0], "error": "access_denied"})
+
+
+def test_nobody_is_led_into_the_account_of_who_sent_a_link(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    mine, hers = begin(scene, ministry), begin(scene, ministry)
+    back = provider.signs_in(mine.authorization_url, "ana")
+    for state in (back["state"], "", "0" * 64, "ñ"):
+        with refused(*FAILED):
+            finish(scene, hers, back | {"state": state})
+    assert finish(scene, mine, back).session_secret
+
+
+def test_a_code_of_another_question_is_good_for_nothing(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    one, other = begin(scene, ministry), begin(scene, ministry)
+    back = provider.signs_in(one.authorization_url, "ana")
+    its = provider.signs_in(other.authorization_url, "ana")
+    with refused(*FAILED):
+        finish(scene, one, back | {"code": its["code"]})  # the provider asks for its verifier
+
+
+def test_a_question_is_answered_within_ten_minutes(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    begun = begin(scene, ministry)
+    back = provider.signs_in(begun.authorization_url, "ana")
+    scene.later(minutes=10)
+    with refused(*FAILED):
+        finish(scene, begun, back)
+
+
+def test_the_provider_sends_people_back_to_our_address_only(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    begun = begin(scene, ministry)
+    asked = {name: values[0] for name, values in parse_qs(urlsplit(begun.authorization_url).query).items()}
+    assert (asked["redirect_uri"], asked["code_challenge_method"], asked["response_type"]) == (f"{SITE}/sign-in/return", "S256", "code")
+    assert begun.challenge not in begun.authorization_url
+    elsewhere = begun.authorization_url.replace("enlace.example", "evil.example")
+    answer = requests.post(elsewhere, data={"user": "ana", "password": "x"}, allow_redirects=False, timeout=5)
+    assert "Location" not in answer.headers, "and the provider knows no other"
+
+
+def _part(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).decode().rstrip("=")
+
+
+def _none(provider: Provider) -> Callable[[dict[str, Any]], str]:
+    return lambda claims: f"{_part(NONE)}.{_part(json.dumps(claims).encode())}."
+
+
+def _by_public_key(provider: Provider) -> Callable[[dict[str, Any]], str]:
+    pem = provider.key.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+    def cheat(claims: dict[str, Any]) -> str:
+        said = f"{_part(HS256)}.{_part(json.dumps(claims).encode())}"
+        return f"{said}.{_part(hmac.digest(pem, said.encode(), 'sha256'))}"
+
+    return cheat
+
+
+def _says(**changed: Any) -> Callable[[Provider], Callable[[dict[str, Any]], str]]:
+    def cheat(provider: Provider) -> Callable[[dict[str, Any]], str]:
+        now = provider.now()
+        said = {name: value(now) if callable(value) else value for name, value in changed.items()}
+        return lambda claims: provider.sign({name: value for name, value in (claims | said).items() if value is not None})
+
+    return cheat
+
+
+CHEATS = {
+    "no signature": _none,
+    "the public key as a secret": _by_public_key,
+    "another key": lambda provider: lambda claims: provider.sign(claims, key=made_key("another")),
+    "a key that nobody has": lambda provider: lambda claims: provider.sign(claims, kid="second"),
+    "another issuer": _says(iss="https://other.example"),
+    "another client": _says(aud=["other"]),
+    "for another client too, and not for us": _says(aud=["enlace", "other"]),
+    "given to another": _says(azp="other"),
+    "another question": _says(nonce="other"),
+    "no question": _says(nonce=None),
+    "out of date": _says(exp=lambda now: now - 61),
+    "without an end": _says(exp=None),
+    "made tomorrow": _says(iat=lambda now: now + 86400),
+    "a sign-in of this morning": _says(auth_time=lambda now: now - 3600),
+    "a sign-in of nobody knows when": _says(auth_time=None),
+    "nobody": _says(sub=None),
+    "nobody at all": _says(sub=""),
+    "a number": _says(sub=7),
+    "an endless name": _says(sub="x" * 256),
+    "maybe verified": _says(email_verified="true"),
+    "no token": lambda provider: lambda claims: "x",
+    "too much": lambda provider: lambda claims: "x" * 20000,
+}
+
+
+@pytest.mark.parametrize("cheat", CHEATS.values(), ids=CHEATS)
+def test_what_does_not_prove_who_it_is_opens_nothing(
+    scene: Scene, ministry: Organization, provider: Provider, cheat: Callable[[Provider], Callable[[dict[str, Any]], str]]
+) -> None:
+    provider.cheat = cheat(provider)
+    fails(scene, ministry, provider)
+    provider.cheat = None
+    assert comes_in(scene, ministry, provider).session_secret
+
+
+def test_the_answer_of_another_issuer_is_none(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    begun = begin(scene, ministry)
+    back = provider.signs_in(begun.authorization_url, "ana")
+    with refused(*FAILED):
+        finish(scene, begun, back | {"iss": "https://other.example"})
+    begun = begin(scene, ministry)
+    assert finish(scene, begun, provider.signs_in(begun.authorization_url, "ana") | {"iss": provider.issuer}).session_secret
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"issuer": "https://other.example"},
+        {"token_endpoint": "http://127.0.0.1:1/token"},
+        {"jwks_uri": "http://169.254.169.254/keys"},
+        {"authorization_endpoint": "https://evil.example/authorize"},
+        {"authorization_endpoint": None},
+        {"jwks_uri": ["x"]},
+        {"long": "x" * 300_000},
+    ],
+    ids=["issuer", "token", "keys", "authorize", "none", "list", "long"],
+)
+def test_a_provider_that_points_elsewhere_is_not_asked(
+    scene: Scene, ministry: Organization, provider: Provider, said: dict[str, Any]
+) -> None:
+    provider.discovery = said
+    with refused("UNAVAILABLE", "provider_unavailable"):
+        begin(scene, ministry)
+    asked = len(provider.asked)
+    with refused("UNAVAILABLE", "provider_unavailable"):
+        begin(scene, ministry)
+    assert len(provider.asked) == asked, "nor asked again at once"
+
+
+def test_a_provider_that_hangs_holds_nobody_up_for_long(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    begun = begin(scene, ministry)
+    back = provider.signs_in(begun.authorization_url, "ana")
+    provider.hangs.set()
+    started = time.monotonic()
+    with refused("UNAVAILABLE", "provider_unavailable"):
+        finish(scene, begun, back)
+    assert time.monotonic() - started < 4.5
+    with refused("NOT_FOUND", "not_found"):
+        scene.nobody.BeginProviderSignIn(m.BeginProviderSignInRequest(provider_id="f" * 32))
+
+
+def test_a_provider_changes_its_key_and_is_believed_by_the_new_one(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    comes_in(scene, ministry, provider)
+    provider.key = made_key("second")
+    with refused(*FAILED):  # its keys were looked at a moment ago: strangers must not keep us asking
+        comes_in(scene, ministry, provider)
+
+
+def test_one_coordinator_alone_sets_up_nothing(scene: Scene, provider: Provider) -> None:
+    ministry = scene.organization("Ministerio")
+    scene.worker(ministry, Role.WORKER, email=EMAIL)
+    proposed = propose(scene.coordinator, ministry, provider.issuer, secret=provider.client.secret)
+    assert (proposed.issuer, proposed.sign_in_url, proposed.proposal.issuer) == ("", "", provider.issuer)
+    with refused("FAILED_PRECONDITION", "second_person_required"):
+        confirm(scene.coordinator, proposed)
+    with refused("NOT_FOUND", "not_found"):
+        begin(scene, ministry)
+    second = scene.by(scene.coalition, Role.COORDINATOR)
+    again = propose(scene.coordinator, ministry, provider.issuer, "otro", provider.client.secret)
+    with refused("ABORTED", "stale_etag"):  # she agrees to what she saw
+        confirm(second, proposed)
+    confirmed = confirm(second, again)
+    assert (confirmed.client_id, confirmed.sign_in_url) == ("otro", f"{SITE}/sign-in/with/{confirmed.id}")
+    with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
+        confirm(second, confirmed)
+
+
+def test_what_works_goes_on_until_a_second_person_agrees_and_a_new_issuer_knows_nobody_yet(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
+    comes_in(scene, ministry, provider)
+    before = provider_id(scene, ministry)
+    proposed = propose(scene.coordinator, ministry, "https://new.example")
+    assert comes_in(scene, ministry, provider).session_secret
+    begun = begin(scene, ministry)
+    back = provider.signs_in(begun.authorization_url, "ana")
+    scene.later(seconds=1)
+    confirm(scene.by(scene.coalition, Role.COORDINATOR), proposed)
+    with refused(*FAILED):
+        finish(scene, begun, back)
+    assert (provider_id(scene, ministry), scene.rows("SELECT * FROM provider_accounts")) == (before, [])
+    [last, _] = scene.rows("SELECT new_value FROM field_changes WHERE field = 'sign_in_provider' ORDER BY id DESC")
+    assert last["new_value"] == "https://new.example"
+
+
+def test_ended_it_lets_nobody_in(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    begun = begin(scene, ministry)
+    back = provider.signs_in(begun.authorization_url, "ana")
+    link = provider_id(scene, ministry)
+    seen = scene.coordinator.GetSignInProvider(m.GetSignInProviderRequest(organization_id=ministry.id))
+    ended = scene.coordinator.EndSignInProvider(m.EndSignInProviderRequest(organization_id=ministry.id, etag=seen.etag))
+    assert (ended.issuer, ended.id) == ("", link)
+    with refused(*FAILED):
+        finish(scene, begun, back)
+    with refused("NOT_FOUND", "not_found"):
+        begin(scene, ministry)
+    with refused("FAILED_PRECONDITION", "illegal_transition"):
+        scene.coordinator.EndSignInProvider(m.EndSignInProviderRequest(organization_id=ministry.id, etag=ended.etag))
+    assert not scene.rows("SELECT 1 FROM sign_in_providers WHERE secret IS NOT NULL OR proposed_secret IS NOT NULL")
+
+
+@pytest.mark.parametrize(
+    ("issuer", "wrong"),
+    [
+        ("http://sso.example", "out_of_range"),
+        ("http://10.0.0.1", "out_of_range"),
+        ("ftp://sso.example", "out_of_range"),
+        ("https://a@sso.example", "malformed"),
+        ("https://sso.example?x", "malformed"),
+        ("https://sso.example#x", "malformed"),
+        ("https://", "malformed"),
+        ("https://[x", "malformed"),
+        ("https://sso.example:x", "malformed"),
+        ("https://sso .example", "malformed"),
+        ("https://ñ.example", "malformed"),
+        ("", "required"),
+        ("https://sso.example/" + "x" * 200, "too_long"),
+    ],
+)
+def test_an_issuer_is_an_address_out_in_the_world(scene: Scene, issuer: str, wrong: str) -> None:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        propose(scene.coordinator, scene.coalition, issuer)
+    assert found.violations == [("provider.issuer", wrong)]
+
+
+def test_an_issuer_inside_our_network_is_never_asked(scene: Scene) -> None:
+    second, ministry = scene.by(scene.coalition, Role.COORDINATOR), scene.organization("Ministerio")
+    confirm(second, propose(scene.coordinator, ministry, "https://10.0.0.1"))
+    with refused("UNAVAILABLE", "provider_unavailable"):
+        begin(scene, ministry)
+
+
+def test_an_organisation_that_is_not_there_has_none(scene: Scene) -> None:
+    by, id, etag = scene.coordinator, "f" * 32, "v0"
+    wanted = m.SignInProvider(issuer="https://sso.example", client_id="enlace", etag=etag)
+    for rpc, question in (
+        ("GetSignInProvider", m.GetSignInProviderRequest(organization_id=id)),
+        ("ProposeSignInProvider", m.ProposeSignInProviderRequest(organization_id=id, provider=wanted, client_secret="s")),
+        ("ConfirmSignInProvider", m.ConfirmSignInProviderRequest(organization_id=id, etag=etag)),
+        ("EndSignInProvider", m.EndSignInProviderRequest(organization_id=id, etag=etag)),
+    ):
+        with refused("NOT_FOUND", "not_found"):
+            getattr(by, rpc)(question)
+
+
+def test_two_who_confirm_at_once_confirm_one_thing(scene: Scene, provider: Provider) -> None:
+    ministry = scene.organization("Ministerio")
+    proposed = propose(scene.coordinator, ministry, provider.issuer, secret=provider.client.secret)
+    others = [scene.by(scene.coalition, Role.COORDINATOR) for _ in range(2)]
+
+    def goes(by: Stubs) -> bool:
+        try:
+            return bool(confirm(by, proposed).issuer)
+        except grpc.RpcError:
+            return False
+
+    with ThreadPoolExecutor(2) as several:
+        assert sorted(several.map(goes, others)) == [False, True]
+
+
+def test_what_came_back_twice_at_once_opens_one_session(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    begun = begin(scene, ministry)
+    back = provider.signs_in(begun.authorization_url, "ana")
+
+    def goes(_: int) -> bool:
+        try:
+            return bool(finish(scene, begun, back).session_secret)
+        except grpc.RpcError:
+            return False
+
+    with ThreadPoolExecutor(3) as several:
+        assert sum(several.map(goes, range(3))) == 1
+
+
+def test_providers_that_hang_do_not_take_all_the_threads(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    """Of six threads four wait at most: the others go on answering, and who comes then is told at once."""
+    questions = [begin(scene, ministry) for _ in range(5)]
+    came = [provider.signs_in(each.authorization_url, "ana") for each in questions]
+    provider.hangs.set()
+
+    def takes(number: int) -> float:
+        started = time.monotonic()
+        with refused("UNAVAILABLE", "provider_unavailable"):
+            finish(scene, questions[number], came[number])
+        return time.monotonic() - started
+
+    with ThreadPoolExecutor(5) as several:
+        waited = [several.submit(takes, number) for number in range(5)]
+        time.sleep(0.5)
+        started = time.monotonic()
+        scene.nobody.EndSession(m.EndSessionRequest(session_secret="x"))
+        assert time.monotonic() - started < 1
+        took = sorted(each.result() for each in waited)
+    assert took[0] < 1.5 < took[-1] < 5
+
+
+def test_the_secret_is_sealed_and_shown_to_nobody(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    [row] = scene.rows("SELECT secret FROM sign_in_providers")
+    assert provider.client.secret.encode() not in bytes(row["secret"])
+    seen = scene.coordinator.GetSignInProvider(m.GetSignInProviderRequest(organization_id=ministry.id))
+    assert provider.client.secret not in str(seen)
+
+
+def test_secrets_are_wrapped_anew_with_the_others_and_open_still(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    propose(scene.coordinator, ministry, "https://new.example", secret="wanted")
+    newer = Keyring(scene.sealing_key, lambda: {0: scene.sealing_key, 1: b"1" * 32})
+    places = [place for place in SEALED if place.table == "sign_in_providers"]
+    assert rewrap(scene.database, newer, places) == (2, 0)
+    with scene.database.transaction(SYSTEM) as tx:
+        known = sign_in_providers.fetch(tx, organization_id=ministry.id)
+        assert known
+        assert sign_in_providers.secret(tx, newer, known) == provider.client.secret
+        sign_in_providers.take_proposed_secret(tx, newer, known)
+        assert sign_in_providers.secret(tx, newer, known) == "wanted"
+
+
+def test_an_account_that_begins_anew_is_bound_anew(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    comes_in(scene, ministry, provider)
+    with scene.database.transaction(SYSTEM) as tx:
+        sign_in_providers.forget_account(tx, _official(scene))
+    provider.people["ana"] = Person("ana-2", EMAIL)
+    assert comes_in(scene, ministry, provider).worker.email == EMAIL
+
+
+def test_questions_that_nobody_answered_are_taken_away(scene: Scene, ministry: Organization, provider: Provider) -> None:
+    begin(scene, ministry)
+    scene.later(minutes=11)
+    with scene.database.transaction(SYSTEM) as tx:
+        usecases.sweep(tx, scene.clock.now())
+    assert not scene.rows("SELECT * FROM provider_questions")

@@ -1,0 +1,257 @@
+"""A ministry's own provider of sign-ins (OpenID Connect), real and on this machine: Authlib's server, with people, a login form, and ways to cheat.
+
+What it signs when nobody cheats is what Authlib makes. `Provider(…)` … `stop()`; `signs_in` does what a browser would.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import requests
+from authlib.integrations.flask_oauth2 import AuthorizationServer
+from authlib.oauth2.rfc6749 import AuthorizationCodeMixin, ClientMixin, grants
+from authlib.oauth2.rfc7636 import CodeChallenge
+from authlib.oidc.core import UserInfo
+from authlib.oidc.core.grants import OpenIDCode
+from flask import Flask, jsonify, request
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+from werkzeug.serving import make_server
+
+PASSWORD = "clave del ministerio"
+FORM = """<!doctype html><html lang="es"><title>Ministerio de Prueba</title><h1>Ministerio de Prueba</h1><form method="post">
+<label>Usuario <input name="user"></label> <label>Clave <input name="password" type="password"></label> <button>Seguir</button></form></html>"""
+
+
+@cache
+def made_key(kid: str) -> RSAKey:
+    """Takes a while to make."""
+    return RSAKey.generate_key(2048, {"kid": kid, "use": "sig"})
+
+
+@dataclass
+class Person:
+    """Somebody who has an account at the ministry."""
+
+    id: str
+    email: str
+    verified: bool = True
+    ways: tuple[str, ...] = ("pwd",)
+
+
+@dataclass
+class Client(ClientMixin):  # type: ignore[misc]
+    """Enlace, as the provider knows it."""
+
+    id: str
+    secret: str
+    redirect_uri: str
+
+    def get_client_id(self) -> str:
+        return self.id
+
+    def get_default_redirect_uri(self) -> str:
+        return self.redirect_uri
+
+    def get_allowed_scope(self, scope: str) -> str:
+        return scope
+
+    def check_redirect_uri(self, redirect_uri: str) -> bool:
+        return redirect_uri == self.redirect_uri
+
+    def check_client_secret(self, client_secret: str) -> bool:
+        return client_secret == self.secret
+
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
+        return method in ("client_secret_basic", "client_secret_post")
+
+    def check_response_type(self, response_type: str) -> bool:
+        return response_type == "code"
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        return grant_type == "authorization_code"
+
+
+@dataclass
+class Code(AuthorizationCodeMixin):  # type: ignore[misc]
+    """A code that was given out."""
+
+    code: str
+    person: Person
+    nonce: str
+    redirect_uri: str
+    scope: str
+    code_challenge: str
+    code_challenge_method: str
+    auth_time: int
+
+    def get_redirect_uri(self) -> str:
+        return self.redirect_uri
+
+    def get_scope(self) -> str:
+        return self.scope
+
+    def get_nonce(self) -> str:
+        return self.nonce
+
+    def get_auth_time(self) -> int:
+        return self.auth_time
+
+    def get_acr(self) -> None:
+        return None
+
+    def get_amr(self) -> list[str]:
+        return list(self.person.ways)
+
+
+Cheat = Callable[[dict[str, Any]], str]
+
+
+@dataclass
+class Provider:
+    """`now` is its clock; `cheat` signs claims in the place of Authlib; `discovery` changes what it says of itself."""
+
+    redirect_uri: str
+    people: dict[str, Person]
+    now: Callable[[], float] = time.time
+    cheat: Cheat | None = None
+    discovery: dict[str, Any] = field(default_factory=dict)
+    hangs: threading.Event = field(default_factory=threading.Event)
+    asked: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"  # it is on this machine, without TLS
+        self.key = made_key("first")
+        self.codes: dict[str, Code] = {}
+        self._ended = threading.Event()
+        realm = secrets.token_hex(4)  # what is believed of one must not be said of the next at the same port
+        self._server = make_server("127.0.0.1", 0, self._app(f"/realms/{realm}"), threaded=True)
+        self.issuer = f"http://127.0.0.1:{self._server.server_port}/realms/{realm}"
+        self.client = Client("enlace", "un secreto: con/signos", self.redirect_uri)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ended.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def claims(self) -> dict[str, Any]:
+        """Those of every token."""
+        now = int(self.now())
+        return {"iss": self.issuer, "aud": [self.client.id], "iat": now, "exp": now + 300}
+
+    def sign(self, claims: dict[str, Any], alg: str = "RS256", key: Any = None, kid: str = "first") -> str:
+        """For cheats."""
+        return jwt.encode({"alg": alg, "kid": kid}, claims, key or self.key, algorithms=[alg])
+
+    def signs_in(self, address: str, user: str, **changed: str) -> dict[str, str]:
+        """What a browser brings back when somebody has signed in at the address to which it was sent."""
+        answer = requests.post(address, params=changed, data={"user": user, "password": PASSWORD}, allow_redirects=False, timeout=10)
+        assert answer.status_code == 302, answer.text
+        assert answer.headers["Location"].startswith(self.redirect_uri + "?")
+        return {name: values[0] for name, values in parse_qs(urlsplit(answer.headers["Location"]).query).items()}
+
+    def _app(self, realm: str) -> Flask:
+        app = Flask("provider")
+        server = AuthorizationServer(app, lambda id: self.client if id == self.client.id else None, lambda token, request: None)
+        server.register_grant(_grant(self), [_tokens(self), CodeChallenge(required=True)])
+
+        @app.before_request
+        def note() -> None:
+            self.asked.append(request.path)
+            if self.hangs.is_set():
+                self._ended.wait(30)
+
+        @app.get(f"{realm}/.well-known/openid-configuration")
+        def discovery() -> Any:
+            said = {
+                "issuer": self.issuer,
+                "authorization_endpoint": f"{self.issuer}/authorize",
+                "token_endpoint": f"{self.issuer}/token",
+                "jwks_uri": f"{self.issuer}/keys",
+                "response_types_supported": ["code"],
+                "subject_types_supported": ["public"],
+                "id_token_signing_alg_values_supported": ["RS256"],
+            }
+            return jsonify(said | self.discovery)
+
+        @app.get(f"{realm}/keys")
+        def keys() -> Any:
+            return jsonify({"keys": [self.key.as_dict(private=False)]})
+
+        @app.route(f"{realm}/authorize", methods=["GET", "POST"])
+        def authorize() -> Any:
+            grant = server.get_consent_grant(end_user=None)
+            if request.method == "GET":
+                return FORM
+            person = self.people.get(request.form["user"]) if request.form["password"] == PASSWORD else None
+            if person is None:
+                return FORM, 401
+            return server.create_authorization_response(grant_user=person, grant=grant)
+
+        @app.post(f"{realm}/token")
+        def token() -> Any:
+            return server.create_token_response()
+
+        return app
+
+
+def _grant(provider: Provider) -> type[grants.AuthorizationCodeGrant]:
+    class Grant(grants.AuthorizationCodeGrant):  # type: ignore[misc]
+        def save_authorization_code(self, code: str, request: Any) -> None:
+            said = request.payload.data
+            provider.codes[code] = Code(
+                code,
+                request.user,
+                said.get("nonce", ""),
+                request.payload.redirect_uri,
+                request.scope,
+                said.get("code_challenge", ""),
+                said.get("code_challenge_method", ""),
+                int(provider.now()),
+            )
+
+        def query_authorization_code(self, code: str, client: Client) -> Code | None:
+            return provider.codes.get(code)
+
+        def delete_authorization_code(self, authorization_code: Code) -> None:
+            del provider.codes[authorization_code.code]
+
+        def authenticate_user(self, authorization_code: Code) -> Person:
+            return authorization_code.person
+
+    return Grant
+
+
+def _tokens(provider: Provider) -> OpenIDCode:
+    class Tokens(OpenIDCode):  # type: ignore[misc]
+        def exists_nonce(self, nonce: str, request: Any) -> bool:
+            return any(code.nonce == nonce for code in provider.codes.values())
+
+        def resolve_client_private_key(self, client: Client) -> RSAKey:
+            return provider.key
+
+        def get_encode_header(self, client: Client) -> dict[str, str]:
+            return {"alg": "RS256", "kid": str(provider.key.kid)}
+
+        def get_client_claims(self, client: Client) -> dict[str, Any]:
+            return provider.claims()
+
+        def generate_user_info(self, user: Person, scope: str) -> UserInfo:
+            return UserInfo(sub=user.id, email=user.email, email_verified=user.verified)
+
+        def encode_id_token(self, token: Any, request: Any) -> str:
+            honest: str = super().encode_id_token(token, request)
+            return provider.cheat(jwt.decode(honest, provider.key).claims) if provider.cheat else honest
+
+    return Tokens(require_nonce=True)

@@ -96,7 +96,7 @@ def test_a_department_is_as_dark_on_the_map_as_its_unmet_need_and_the_table_says
     assert (shades["s5"], shades["s1"]) == ("Chinandega: 10", "León: 2")
     assert "14 sin servicio" in page
     table = re.findall(r"<tr><td>([^<]+)</td><td class=\"n\">(\d+)</td></tr>", page)
-    assert table == [("Chinandega", "10"), ("León", "2"), ("No se sabe dónde", "1"), ("Honduras", "1")]
+    assert table == [("Chinandega", "10"), ("León", "2"), ("No se sabe dónde", "1"), ("Choluteca", "1")]
 
 
 def test_needs_are_shown_by_department_and_those_that_have_no_column_are_in_the_last(played: PlayedServices) -> None:

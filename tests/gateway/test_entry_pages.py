@@ -160,6 +160,16 @@ def test_of_a_confidential_place_an_address_that_is_not_written_stays(client: Fl
     assert "address" in played.last("UpdateLocation").update_mask.paths
 
 
+def test_the_address_that_is_kept_is_shown_when_it_is_asked_for_and_in_that_answer_alone(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    played.answers["GetLocation"] = pb.Location(id=ID, etag="v1", organization_id=ID, name="Casa", confidential=True)
+    played.answers["OpenOwnAddress"] = pb.OpenedAddress(address="Portón inventado")
+    page = client.get(f"/entry/places/{ID}").text
+    opened = client.post(f"/entry/places/{ID}/address", data={"form_token": token_of(page)}).text
+    assert ("Portón inventado" in opened, "Portón inventado" in client.get(f"/entry/places/{ID}").text) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("rpc", "path", "answer"),
     [

@@ -109,6 +109,8 @@ def test_forms_offer_exactly_the_codes_that_the_services_know(kind: str, known: 
 def test_every_reason_of_a_match_has_a_word() -> None:
     source = Path(matching.__file__).read_text()
     said = set(re.findall(r'Reason\("\w+", Verdict\.\w+, "(\w+)"', source))
+    asked, codes = matching.Question("HOU"), matching.CRITERIA
+    said |= {codes[name].judge(asked, takes).code for name in ("pregnancy", "addiction", "papers") for takes in (None, True, False)}
     assert len(said) > 25
     assert said == vocabulary.TABLES["match_reason"].keys()
 

@@ -122,6 +122,23 @@ def test_nobody_but_its_own_people_says_where_a_confidential_place_is(scene: Sce
     change(scene.coordinator, made, department="NI-LE")
 
 
+def test_a_manager_checks_the_address_of_her_own_place_on_record_and_nobody_else_does(
+    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+) -> None:
+    made, office = make(manager, **HOUSE), make(manager, **OFFICE)
+    opened = manager.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=made.id))
+    assert (opened.name, opened.address) == (HOUSE["name"], HIDDEN_STREET)
+    trail = scene.rows("SELECT object_id FROM audit WHERE action = 'address_open' AND allowed")
+    assert [row["object_id"] for row in trail] == [made.id]
+    for by in (scene.by(scene.organization("Ajena"), Role.MANAGER), scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER)):
+        with refused("NOT_FOUND", "not_found"):
+            by.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=made.id))
+    with refused("PERMISSION_DENIED", "right_missing"):
+        scene.by(shelter, Role.WORKER).OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=made.id))
+    with refused("NOT_FOUND", "not_found"):
+        manager.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=office.id))
+
+
 def test_what_becomes_confidential_loses_all_that_led_there_and_never_becomes_open_again(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:

@@ -524,6 +524,26 @@ class OpenAddressRequest(_message.Message):
 Global___OpenAddressRequest: _TypeAlias = OpenAddressRequest  # noqa: Y015
 
 @_typing.final
+class OpenOwnAddressRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOCATION_ID_FIELD_NUMBER: _builtins.int
+    location_id: _builtins.str
+    """A confidential place of the caller's organisation."""
+    def __init__(
+        self,
+        *,
+        location_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["location_id", b"location_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenOwnAddressRequest: _TypeAlias = OpenOwnAddressRequest  # noqa: Y015
+
+@_typing.final
 class OpenAddressResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -85,6 +85,11 @@ class LocationsStub:
                 request_serializer=protos_dot_partners_dot_v1_dot_locations__pb2.OpenAddressRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_locations__pb2.OpenAddressResponse.FromString,
                 _registered_method=True)
+        self.OpenOwnAddress = channel.unary_unary(
+                '/enlace.partners.v1.Locations/OpenOwnAddress',
+                request_serializer=protos_dot_partners_dot_v1_dot_locations__pb2.OpenOwnAddressRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_locations__pb2.OpenedAddress.FromString,
+                _registered_method=True)
         self.ListTruthScores = channel.unary_unary(
                 '/enlace.partners.v1.Locations/ListTruthScores',
                 request_serializer=protos_dot_partners_dot_v1_dot_locations__pb2.ListTruthScoresRequest.SerializeToString,
@@ -175,6 +180,14 @@ class LocationsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OpenOwnAddress(self, request, context):
+        """Opens the address of a confidential place of one's own, to see whether it is right. On record before the first byte leaves. Manager.
+        not_found: no confidential place of the caller's organisation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTruthScores(self, request, context):
         """Lists how far one can rely on what services say of their room, with what it is made of; by name. Of one's own organisation; coordinator, auditor: of any, or of
         all. It ranks among services that say the same, and nobody else sees it.
@@ -243,6 +256,11 @@ def add_LocationsServicer_to_server(servicer, server):
                     servicer.OpenAddress,
                     request_deserializer=protos_dot_partners_dot_v1_dot_locations__pb2.OpenAddressRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_locations__pb2.OpenAddressResponse.SerializeToString,
+            ),
+            'OpenOwnAddress': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenOwnAddress,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_locations__pb2.OpenOwnAddressRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_locations__pb2.OpenedAddress.SerializeToString,
             ),
             'ListTruthScores': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTruthScores,
@@ -526,6 +544,33 @@ class Locations:
             '/enlace.partners.v1.Locations/OpenAddress',
             protos_dot_partners_dot_v1_dot_locations__pb2.OpenAddressRequest.SerializeToString,
             protos_dot_partners_dot_v1_dot_locations__pb2.OpenAddressResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenOwnAddress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Locations/OpenOwnAddress',
+            protos_dot_partners_dot_v1_dot_locations__pb2.OpenOwnAddressRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_locations__pb2.OpenedAddress.FromString,
             options,
             channel_credentials,
             insecure,

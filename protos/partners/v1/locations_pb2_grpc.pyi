@@ -60,6 +60,10 @@ class LocationsStub:
     record before the first byte leaves. The same worker may look again for 30 minutes, on record each time. Keep no copy. Worker, operator.
     not_found: no such referral of the caller's organisation was accepted, or it has ended. address_opened: another worker has opened it, or the time is over.
     """
+    OpenOwnAddress: _grpc.UnaryUnaryMultiCallable[_locations_pb2.OpenOwnAddressRequest, _locations_pb2.OpenedAddress]
+    """Opens the address of a confidential place of one's own, to see whether it is right. On record before the first byte leaves. Manager.
+    not_found: no confidential place of the caller's organisation.
+    """
     ListTruthScores: _grpc.UnaryUnaryMultiCallable[_locations_pb2.ListTruthScoresRequest, _locations_pb2.ListTruthScoresResponse]
     """Lists how far one can rely on what services say of their room, with what it is made of; by name. Of one's own organisation; coordinator, auditor: of any, or of
     all. It ranks among services that say the same, and nobody else sees it.
@@ -100,6 +104,10 @@ class LocationsAsyncStub(LocationsStub):
     """Opens the addresses of a confidential service to the worker who brings a person there: once for a referral that it accepted and that has not ended. On
     record before the first byte leaves. The same worker may look again for 30 minutes, on record each time. Keep no copy. Worker, operator.
     not_found: no such referral of the caller's organisation was accepted, or it has ended. address_opened: another worker has opened it, or the time is over.
+    """
+    OpenOwnAddress: _aio.UnaryUnaryMultiCallable[_locations_pb2.OpenOwnAddressRequest, _locations_pb2.OpenedAddress]  # type: ignore[assignment]
+    """Opens the address of a confidential place of one's own, to see whether it is right. On record before the first byte leaves. Manager.
+    not_found: no confidential place of the caller's organisation.
     """
     ListTruthScores: _aio.UnaryUnaryMultiCallable[_locations_pb2.ListTruthScoresRequest, _locations_pb2.ListTruthScoresResponse]  # type: ignore[assignment]
     """Lists how far one can rely on what services say of their room, with what it is made of; by name. Of one's own organisation; coordinator, auditor: of any, or of
@@ -198,6 +206,16 @@ class LocationsServicer(metaclass=_abc_1.ABCMeta):
         """Opens the addresses of a confidential service to the worker who brings a person there: once for a referral that it accepted and that has not ended. On
         record before the first byte leaves. The same worker may look again for 30 minutes, on record each time. Keep no copy. Worker, operator.
         not_found: no such referral of the caller's organisation was accepted, or it has ended. address_opened: another worker has opened it, or the time is over.
+        """
+
+    @_abc_1.abstractmethod
+    def OpenOwnAddress(
+        self,
+        request: _locations_pb2.OpenOwnAddressRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_locations_pb2.OpenedAddress, _abc.Awaitable[_locations_pb2.OpenedAddress]]:
+        """Opens the address of a confidential place of one's own, to see whether it is right. On record before the first byte leaves. Manager.
+        not_found: no confidential place of the caller's organisation.
         """
 
     @_abc_1.abstractmethod

@@ -127,6 +127,14 @@ def place(identifier: str) -> Response | str | tuple[str, int]:
     return redirect(url_for("entry.show", done="saved"), 303)
 
 
+@blueprint.post("/entry/places/<identifier>/address")
+@access.open_to(access.MANAGERS)
+def check_address(identifier: str) -> str:
+    """Opens the address that is kept, to see whether it is right; shown in this answer only, and on record."""
+    before = _own_place(identifier)
+    return place_form(before, {}, opened=clients().locations.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=identifier)))
+
+
 @blueprint.post("/entry/places/<identifier>/remove")
 @access.open_to(access.MANAGERS)
 def remove(identifier: str) -> Response | tuple[str, int]:
@@ -185,14 +193,17 @@ def service_form(
     )
 
 
-def place_form(said: pb.Location, errors: dict[str, str], meanwhile: Sequence[dict[str, Any]] = ()) -> str:
-    """The form of a place."""
+def place_form(
+    said: pb.Location, errors: dict[str, str], meanwhile: Sequence[dict[str, Any]] = (), *, opened: pb.OpenedAddress | None = None
+) -> str:
+    """The form of a place; `opened`: with what is kept sealed of it."""
     here = session.me().country
     towns = [(code, name) for department, towns in MUNICIPALITIES.items() if department[:2] == here for code, name in towns.items()]
     return render_template(
         "entry_place.html",
         shown=shown(said),
         place=said,
+        opened=opened,
         towns=sorted(towns, key=lambda town: town[1]),
         errors=errors,
         meanwhile=meanwhile,

@@ -241,8 +241,10 @@ def _stated(criterion: str, takes: bool | None) -> Reason:
 def _boys(age: int | None, most: int | None) -> Reason:
     if most is None:
         return Reason("boys", Verdict.ASK, "boys_not_stated")
-    if (age is not None and age > most) or most == 0:
-        return Reason("boys", Verdict.DOES_NOT_FIT, "boys_too_old" if most else "boys_not_taken")
+    if most == 0:
+        return Reason("boys", Verdict.DOES_NOT_FIT, "boys_not_taken")
+    if age is not None and age > most:
+        return Reason("boys", Verdict.DOES_NOT_FIT, "boys_too_old")
     return Reason("boys", Verdict.FITS, "boys_taken")
 
 

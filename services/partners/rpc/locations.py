@@ -73,6 +73,11 @@ class Locations:
             addresses=[pb.OpenedAddress(location_id=where.id, name=where.entry.name, **secret) for where, secret in opened]
         )
 
+    def OpenOwnAddress(self, request: pb.OpenOwnAddressRequest, call: Call) -> pb.OpenedAddress:
+        where, secret = usecases.open_own_address(call.tx, self._keyring, call.caller, request.location_id)
+        call.trail.append(Entry("address_open", where.id))
+        return pb.OpenedAddress(location_id=where.id, name=where.entry.name, **secret)
+
     def ListTruthScores(self, request: pb.ListTruthScoresRequest, call: Call) -> pb.ListTruthScoresResponse:
         size, after = page_size(request.page_size, default=50, most=200), self._pages.position(request, str, str)
         now = call.clock.now()

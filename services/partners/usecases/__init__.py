@@ -21,6 +21,7 @@ from services.partners.usecases.locations import (
     list_locations,
     list_service_at_locations,
     open_address,
+    open_own_address,
     set_service_at_location,
     update_location,
 )
@@ -147,6 +148,7 @@ __all__ = [
     "match_services",
     "open_address",
     "open_now",
+    "open_own_address",
     "propose_change",
     "record_evidence",
     "reinstate_organization",

@@ -172,6 +172,14 @@ def open_address(
     return [(where, locations.address(tx, keyring, where.id)) for where in hidden]
 
 
+def open_own_address(tx: Transaction, keyring: Keyring, caller: Caller, id: str) -> tuple[Location, dict[str, str]]:
+    """A confidential place of the caller's own organisation, with its address."""
+    location = locations.fetch(tx, id) if is_id(id) else None
+    if location is None or location.organization_id != caller.organization_id or not location.entry.confidential:
+        raise NotFound
+    return location, locations.address(tx, keyring, id)
+
+
 def list_field_changes(
     tx: Transaction, caller: Caller, subject_id: str, size: int, after: Position | None
 ) -> tuple[list[FieldChange], Position | None]:

@@ -177,7 +177,7 @@ class Fields(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         said = {name: value or "" for name, value in attrs}
-        if tag == "textarea" or (tag == "input" and said.get("type", "text") not in ("hidden", "checkbox", "radio", "submit")):
+        if tag == "textarea" or (tag == "input" and said.get("type", "text") not in ("hidden", "checkbox", "radio", "submit", "file")):
             self.found.append(said)
 
 

@@ -36,7 +36,8 @@ THREADS = 16
 class Waiting:
     """A service whose EndSession, which needs no token and leaves no trail, waits for a row."""
 
-    SignIn = FinishSignIn = IssueToken = print
+    def __getattr__(self, rpc: str) -> Any:
+        return print  # no other is called
 
     def EndSession(self, request: Any, call: Call) -> members_pb2.EndSessionResponse:
         call.tx.execute("SELECT FROM held FOR UPDATE")

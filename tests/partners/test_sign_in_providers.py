@@ -74,7 +74,7 @@ def set_up(scene: Scene, organization: Organization, provider: Provider) -> m.Si
 
 
 def provider_id(scene: Scene, organization: Organization) -> str:
-    return str(scene.coordinator.GetSignInProvider(m.GetSignInProviderRequest(organization_id=organization.id)).id)
+    return str(scene.coordinator.GetSignInProvider(m.GetSignInProviderRequest(organization_id=organization.id)).provider_id)
 
 
 def begin(scene: Scene, organization: Organization) -> m.BeginProviderSignInResponse:
@@ -340,7 +340,7 @@ def test_one_coordinator_alone_sets_up_nothing(scene: Scene, provider: Provider)
     with refused("ABORTED", "stale_etag"):  # she agrees to what she saw
         confirm(second, proposed)
     confirmed = confirm(second, again)
-    assert (confirmed.client_id, confirmed.sign_in_url) == ("otro", f"{SITE}/sign-in/with/{confirmed.id}")
+    assert (confirmed.client_id, confirmed.sign_in_url) == ("otro", f"{SITE}/sign-in/with/{confirmed.provider_id}")
     with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
         confirm(second, confirmed)
 

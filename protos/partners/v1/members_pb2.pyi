@@ -869,7 +869,7 @@ class SignInProvider(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     ISSUER_FIELD_NUMBER: _builtins.int
@@ -878,7 +878,7 @@ class SignInProvider(_message.Message):
     PROPOSAL_FIELD_NUMBER: _builtins.int
     REDIRECT_URI_FIELD_NUMBER: _builtins.int
     SIGN_IN_URL_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
+    provider_id: _builtins.str
     """The provider; absent: nothing was ever proposed."""
     organization_id: _builtins.str
     """Whose it is."""
@@ -903,7 +903,7 @@ class SignInProvider(_message.Message):
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
+        provider_id: _builtins.str = ...,
         organization_id: _builtins.str = ...,
         etag: _builtins.str = ...,
         issuer: _builtins.str = ...,
@@ -915,7 +915,7 @@ class SignInProvider(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_time", b"confirm_time", "proposal", b"proposal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "confirm_time", b"confirm_time", "etag", b"etag", "id", b"id", "issuer", b"issuer", "organization_id", b"organization_id", "proposal", b"proposal", "redirect_uri", b"redirect_uri", "sign_in_url", b"sign_in_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "confirm_time", b"confirm_time", "etag", b"etag", "issuer", b"issuer", "organization_id", b"organization_id", "proposal", b"proposal", "provider_id", b"provider_id", "redirect_uri", b"redirect_uri", "sign_in_url", b"sign_in_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

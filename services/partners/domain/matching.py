@@ -75,6 +75,7 @@ class Question:
         if not taxonomy.knows(self.need_code):
             check.say("need_code", "unknown_code")
         check.department("department", self.department, self.country)
+        check.listed("accessibility", self.accessibility)
         check.done()
 
 

@@ -14,7 +14,7 @@ def sign_in_provider(provider: SignInProvider) -> pb.SignInProvider:
             issuer=wanted.entry.issuer, client_id=wanted.entry.client_id, worker_id=wanted.worker_id, time=timestamp(wanted.time)
         )
     return pb.SignInProvider(
-        id=provider.id,
+        provider_id=provider.id,
         organization_id=provider.organization_id,
         etag=etag(provider.version),
         issuer=entry.issuer if entry else "",

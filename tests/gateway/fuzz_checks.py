@@ -14,7 +14,8 @@ MEANING = {(412, "stale_etag"), (422, "request_id_reused")}
 # in all; that an urgency is never taken back, an adult's consent names all points, a child's its word, and `other` says which; that a referral's code is
 # taken as it is said, and that a token is asked for by one of two credentials, beside which there is a third field. What is in a list that is kept elsewhere
 # is unknown_code, of any field. A policy of deadlines is right or wrong as a whole; a call that is
-# tried again needs its day and hour, an agreement its end, a point its two degrees. Where a version is asked for inside a body, If-Match says it. What is wrong in the text of a pathway is said by its line: a language
+# tried again needs its day and hour, an agreement its end, a point its two degrees; a version inside a body
+# is If-Match's to say. What is wrong in the text of a pathway is said by its line: a language
 # of its own, which no schema has.
 FIELDS = re.compile(
     r"out_of_range of (.*_time|(seen|expire)_date|maximum_.*|hour_code|public|tier|valid_to|confidential)|overlaps of .*|"

@@ -87,7 +87,7 @@ def test_one_coordinator_proposes_and_another_confirms_what_she_sees(played: Pla
         "https://sso.example",
         "un secreto",
     )
-    played.answers["GetSignInProvider"] = m.SignInProvider(id=ID, etag="v1", issuer="https://old.example", proposal=WANTED)
+    played.answers["GetSignInProvider"] = m.SignInProvider(provider_id=ID, etag="v1", issuer="https://old.example", proposal=WANTED)
     shown = client.get(PAGE).text
     assert all(part in shown for part in ("https://old.example", "https://sso.example", "Confirmar el cambio", "Dejar de usarlo"))
     assert client.post(PAGE, data=typed | {"step": "confirm", "etag": "v1"}).status_code == 303
@@ -99,7 +99,7 @@ def test_one_coordinator_proposes_and_another_confirms_what_she_sees(played: Pla
 def test_who_proposed_it_is_told_that_another_confirms_and_what_is_wrong_stands_at_its_field(played: PlayedServices) -> None:
     me = signed_in(contract_pb2.ROLE_COORDINATOR).worker.id
     own = m.ProposedSignInProvider(issuer="https://sso.example", client_id="enlace", worker_id=me, time=WANTED.time)
-    played.answers["GetSignInProvider"] = m.SignInProvider(id=ID, etag="v1", proposal=own)
+    played.answers["GetSignInProvider"] = m.SignInProvider(provider_id=ID, etag="v1", proposal=own)
     client = coordinator(played)
     page = client.get(PAGE).text
     assert ("Usted lo propuso" in page, "Confirmar el cambio" in page) == (True, False)

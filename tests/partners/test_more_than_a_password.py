@@ -125,7 +125,7 @@ def test_a_provider_that_asked_for_more_than_a_password_is_believed_and_one_that
 ) -> None:
     scene.worker(scene.coalition, Role.COORDINATOR, email=EMAIL)
     provider = Provider(f"{SITE}/sign-in/return", {"ana": Person("ana-1", EMAIL, ways=ways)}, now=lambda: scene.clock.now().timestamp())
-    id = set_up(scene, scene.coalition, provider).id
+    id = set_up(scene, scene.coalition, provider).provider_id
     begun = strict.BeginProviderSignIn(m.BeginProviderSignInRequest(provider_id=id))
     back = provider.signs_in(begun.authorization_url, "ana")
     provider_says: m.SignInResponse = strict.FinishProviderSignIn(

@@ -369,7 +369,7 @@ def test_ended_it_lets_nobody_in(scene: Scene, ministry: Organization, provider:
     link = provider_id(scene, ministry)
     seen = scene.coordinator.GetSignInProvider(m.GetSignInProviderRequest(organization_id=ministry.id))
     ended = scene.coordinator.EndSignInProvider(m.EndSignInProviderRequest(organization_id=ministry.id, etag=seen.etag))
-    assert (ended.issuer, ended.id) == ("", link)
+    assert (ended.issuer, ended.provider_id) == ("", link)
     with refused(*FAILED):
         finish(scene, begun, back)
     with refused("NOT_FOUND", "not_found"):

@@ -12,6 +12,7 @@ from chassis.tokens import SYSTEM
 from protos.contract.v1.contract_pb2 import ROLE_MANAGER
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2
+from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1 import members_pb2 as m
 from protos.partners.v1.directory_pb2_grpc import DirectoryStub
 from services.partners import usecases
@@ -187,6 +188,8 @@ def test_nothing_is_done_for_who_only_applied(scene: Scene) -> None:
     with refused("NOT_FOUND", "not_found"):
         service = pb.Service(organization_id=one.id, name="Comedor", need_codes=["MAT.FOD"])
         scene.coordinator.CreateService(pb.CreateServiceRequest(service=service))
+    with refused("NOT_FOUND", "not_found"):
+        scene.coordinator.CreateLocation(lo.CreateLocationRequest(location=lo.Location(organization_id=one.id, name="Salón")))
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         saw(scene, one, pb.EVIDENCE_KIND_REGISTRATION)
     for rpc, request in (

@@ -14,10 +14,10 @@ from services.partners import wire
 from services.partners.domain.area import Area
 from services.partners.domain.field_change import FieldChange, changes_of
 from services.partners.domain.location import MOST_PLACES, SEALED, Location, LocationEntry, ServiceAtLocation
-from services.partners.domain.service import Service
-from services.partners.store import address_grants, field_changes, locations, open_hours, organizations, services
+from services.partners.store import address_grants, field_changes, locations, open_hours, services
 from services.partners.store.areas import areas
-from services.partners.usecases.services import get_service
+from services.partners.usecases.organizations import owner_of
+from services.partners.usecases.services import get_service, held_service
 from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters, worker_of
 
 _LEADS_THERE = (*SEALED, "area_code", "latitude", "longitude", "name")
@@ -32,12 +32,9 @@ def create_location(
     tx: Transaction, keyring: Keyring, caller: Caller, now: datetime, organization_id: str, entry: LocationEntry, *, id: str | None = None
 ) -> Location:
     """Adds a place to an organisation, the caller's own if none is named; in its country if none is said."""
-    owner = organization_id or caller.organization_id
-    organization = organizations.fetch(tx, owner, hold="SHARE") if is_id(owner) and may_act_for(caller, owner) else None
-    if organization is None:
-        raise NotFound
+    organization = owner_of(tx, caller, organization_id)
     entry = entry.in_country(organization.entry.country)
-    location = Location.register(id or new_id(), owner, entry, areas(), now)
+    location = Location.register(id or new_id(), organization.id, entry, areas(), now)
     locations.keep(tx, keyring, location)
     return _fresh(tx, location.id)
 
@@ -102,7 +99,7 @@ def delete_location(tx: Transaction, caller: Caller, id: str, etag: str) -> None
 
 def set_service_at_location(tx: Transaction, caller: Caller, now: datetime, said: ServiceAtLocation) -> tuple[ServiceAtLocation, Location]:
     """Says that a service is offered at a place of the same organisation."""
-    service, location = _service(tx, caller, said.service_id), _held(tx, caller, said.location_id)
+    service, location = held_service(tx, caller, said.service_id), _held(tx, caller, said.location_id)
     if service.organization_id != location.organization_id:
         raise NotFound
     before = locations.fetch_service(tx, service_id=service.id, location_id=location.id)
@@ -136,7 +133,7 @@ def delete_service_at_location(tx: Transaction, caller: Caller, now: datetime, i
     one = locations.fetch_service(tx, id=id) if is_id(id) else None
     if one is None:
         raise NotFound
-    service, location = _service(tx, caller, one.service_id), locations.fetch(tx, one.location_id)
+    service, location = held_service(tx, caller, one.service_id), locations.fetch(tx, one.location_id)
     locations.delete_service(tx, id)
     open_hours.refresh(tx, service.id, now)
     if location is not None and not location.entry.confidential:
@@ -205,13 +202,6 @@ def _held(tx: Transaction, caller: Caller, id: str) -> Location:
     if location is None or not may_act_for(caller, location.organization_id):
         raise NotFound
     return location
-
-
-def _service(tx: Transaction, caller: Caller, id: str) -> Service:
-    service = services.fetch(tx, id, hold=True) if is_id(id) else None
-    if service is None or not may_act_for(caller, service.organization_id):
-        raise NotFound
-    return service
 
 
 def _visible(tx: Transaction, caller: Caller, location: Location) -> bool:

@@ -31,6 +31,15 @@ def get_organization(tx: Transaction, caller: Caller, id: str) -> Organization:
     return organization
 
 
+def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organization:
+    """Whose something new is to be: the caller's own organisation if none is named, held so that it does not change meanwhile."""
+    id = organization_id or caller.organization_id
+    organization = _existing(organizations.fetch(tx, id, hold="SHARE") if is_id(id) and may_act_for(caller, id) else None)
+    if not organization.is_member:
+        raise NotFound
+    return organization
+
+
 def has_manager(tx: Transaction, id: str) -> bool:
     """Whether somebody in an organisation can act for it."""
     return workers.has_manager(tx, id)

@@ -23,6 +23,7 @@ from services.partners.store import places as taken
 from services.partners.store.areas import areas
 from services.partners.store.candidates import Candidates
 from services.partners.store.taxonomy import taxonomy
+from services.partners.usecases.organizations import owner_of
 from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters, worker_of
 
 MAX_BATCH = 200
@@ -53,12 +54,9 @@ def create_service(
     id: str | None = None,
 ) -> Service:
     """Adds a service to an organisation, the caller's own if none is named; in its country if none is said."""
-    owner = organization_id or caller.organization_id
-    organization = organizations.fetch(tx, owner, hold="SHARE") if is_id(owner) and may_act_for(caller, owner) else None
-    if organization is None or not organization.is_member:
-        raise NotFound
+    organization = owner_of(tx, caller, organization_id)
     entry = replace(entry, country=entry.country or organization.entry.country)
-    service = Service.register(id or new_id(), owner, entry, capacity, taxonomy(), areas(), now)
+    service = Service.register(id or new_id(), organization.id, entry, capacity, taxonomy(), areas(), now)
     service.organization_name, service.organization_type = organization.entry.name, organization.entry.type
     services.keep(tx, service)
     if entry.schedules:
@@ -99,7 +97,7 @@ def batch_get(
 
 def update_service(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, changes: Mapping[str, Any]) -> Service:
     """Changes its entry."""
-    service = _held(tx, caller, id)
+    service = held_service(tx, caller, id)
     check_etag(etag, wire.etag_of(service), "service.etag")
     before = service.entry
     service.change(changes, taxonomy(), areas(), now)
@@ -112,7 +110,7 @@ def update_service(tx: Transaction, caller: Caller, now: datetime, id: str, etag
 
 def set_capacity(tx: Transaction, caller: Caller, now: datetime, id: str, etag: str, capacity: Capacity) -> Service:
     """Says how much room there is now. Only those who are there know it: not even the coordinator says it for them."""
-    service = _held(tx, caller, id)
+    service = held_service(tx, caller, id)
     if caller.kind != "system" and service.organization_id != caller.organization_id:
         raise NotFound
     check_etag(etag, wire.etag_of(service), required=False)
@@ -149,13 +147,6 @@ def list_truth(
         return [], None
     owner = organization_id or None if every else caller.organization_id
     return promises.listed(tx, owner, size, after, unconfirmed_since=now - ASSURED if doubtful else None)
-
-
-def _count_promise(tx: Transaction, service: Service, subject_id: str, asked_by: str, at: datetime, *, kept: bool) -> None:
-    """Who asks itself keeps no promise, or a member would make its own reputation."""
-    yes = promises.yes_time(tx, service.id)
-    if asked_by != service.organization_id and has_promised(service.capacity, service.entry.need_codes, yes, at):
-        promises.keep(tx, subject_id, service.id, at, kept=kept)
 
 
 def take_places(tx: Transaction, referral_id: str, id: str, organization_id: str, places: int, at: datetime, *, asked_by: str = "") -> None:
@@ -227,12 +218,19 @@ def _apart_from_workers(tx: Transaction, asked: Asked) -> Asked:
     return replace(asked, excluded_organization_ids=asked.excluded_organization_ids + theirs)
 
 
-def _held(tx: Transaction, caller: Caller, id: str) -> Service:
+def held_service(tx: Transaction, caller: Caller, id: str) -> Service:
     """Held to be changed; one that is not the caller's looks like one that does not exist."""
     service = services.fetch(tx, id, hold=True) if is_id(id) else None
     if service is None or not may_act_for(caller, service.organization_id):
         raise NotFound
     return service
+
+
+def _count_promise(tx: Transaction, service: Service, subject_id: str, asked_by: str, at: datetime, *, kept: bool) -> None:
+    """Who asks itself keeps no promise, or a member would make its own reputation."""
+    yes = promises.yes_time(tx, service.id)
+    if asked_by != service.organization_id and has_promised(service.capacity, service.entry.need_codes, yes, at):
+        promises.keep(tx, subject_id, service.id, at, kept=kept)
 
 
 def _visible(tx: Transaction, caller: Caller, unfiltered: list[Service]) -> list[Service]:

@@ -64,8 +64,7 @@ def refresh_ending(tx: Transaction, now: datetime) -> int:
     ending = tx.execute(
         "SELECT id FROM services WHERE open_until < %s ORDER BY open_until LIMIT %s FOR UPDATE SKIP LOCKED", (now + RENEWED, AT_ONCE)
     ).fetchall()
-    for row in ending:
-        refresh(tx, row["id"], now)
+    refresh_many(tx, [row["id"] for row in ending], now)
     return len(ending)
 
 

@@ -4,7 +4,7 @@ Numbers of enums become the words of the domain; what a newer caller knows and w
 """
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,27 +41,21 @@ _ROLES, _WORKER_STATUSES = EnumCodec(contract_pb2.Role, Role), EnumCodec(members
 
 def organization_entry(message: pb.Organization) -> OrganizationEntry:
     """What a caller says of an organisation."""
-    return OrganizationEntry(
-        name=message.name.strip(),
-        type=TYPES.member(message.type, "organization.type"),
-        country=message.country,
-        department=message.department,
-        phone=phone("organization.phone", message.phone),
-        url=message.url.strip(),
-        languages=tuple(message.languages),
-        description=message.description.strip(),
-        hotline_number=message.hotline_number.strip(),
-    )
+    return replace(_entry(message, "organization."), hotline_number=message.hotline_number.strip())
 
 
 def applicant(message: pb.ApplyForMembershipRequest) -> OrganizationEntry:
-    """What somebody says of an organisation that would be a member."""
+    """What somebody says of an organisation that would be a member: no number of the public page."""
+    return _entry(message, "")
+
+
+def _entry(message: pb.Organization | pb.ApplyForMembershipRequest, at: str) -> OrganizationEntry:
     return OrganizationEntry(
         name=message.name.strip(),
-        type=TYPES.member(message.type, "type"),
+        type=TYPES.member(message.type, f"{at}type"),
         country=message.country,
         department=message.department,
-        phone=phone("phone", message.phone),
+        phone=phone(f"{at}phone", message.phone),
         url=message.url.strip(),
         languages=tuple(message.languages),
         description=message.description.strip(),

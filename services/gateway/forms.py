@@ -107,14 +107,9 @@ def given(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def named(path: str) -> str:
-    """The field of a form that a path is about: of one in a list, the list's."""
-    return next((part for part in reversed(path.split(".")) if not part.isdecimal()), path)
-
-
 def problems(refusal: Refusal) -> dict[str, str]:
     """What to write in the summary and beside the fields. Keys with a leading underscore belong to no field."""
     if isinstance(refusal, Invalid):
-        messages = {(name := named(field)): words.violation(reason, name) for field, reason in refusal.violations}
+        messages = {(name := words.named(field)): words.violation(reason, name) for field, reason in refusal.violations}
         return messages or {"_form": _("Revise lo que escribió y envíelo otra vez.")}
     return {"_form": words.conflict(refusal.reason)}

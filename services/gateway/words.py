@@ -167,9 +167,14 @@ def department_short(subdivision: str) -> str:
     return departments.SHORT.get(subdivision) or (name if len(name) <= 6 else f"{name[:4].strip()}.")
 
 
+def named(path: str) -> str:
+    """The field that a path is about: of one in a list, the list's."""
+    return next((part for part in reversed(path.split(".")) if not part.isdecimal()), path)
+
+
 def field(path: str) -> str:
     """What a field of a request is called on the page."""
-    return word("field", path.rsplit(".", 1)[-1])
+    return word("field", named(path))
 
 
 def violation(reason: str, name: str = "") -> str:

@@ -24,6 +24,7 @@ from services.gateway import access, forms, names, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
+from services.gateway.pages.directory import own_services
 from services.gateway.vocabulary.departments import MUNICIPALITIES
 
 M = TypeVar("M", bound=Message)
@@ -155,13 +156,12 @@ def own_organization() -> d.Organization:
 
 def overview(organization: d.Organization, errors: dict[str, str], meanwhile: Sequence[dict[str, Any]] = ()) -> str:
     """The page of the organisation, its services and places."""
-    own = d.SearchServicesRequest(organization_id=session.me().organization_id, page_size=100)
     scores = clients().locations.ListTruthScores(pb.ListTruthScoresRequest(page_size=200)).scores
     return render_template(
         "entry.html",
         shown=shown(organization),
         organization=organization,
-        services=clients().directory.SearchServices(own).services,
+        services=own_services(),
         places=clients().locations.ListLocations(pb.ListLocationsRequest(page_size=200)).locations,
         scores={score.service_id: score for score in scores},
         errors=errors,

@@ -262,6 +262,27 @@ def test_the_hours_of_its_places_count_too_and_go_with_them(scene: Scene, shelte
     assert not other.GetService(d.GetServiceRequest(id=service.id)).HasField("open_now")
 
 
+def test_hours_follow_a_service_and_a_place_to_another_clock(scene: Scene, shelter: Organization, manager: Stubs, other: Stubs) -> None:
+    scene.clock.set(scene.clock.now().replace(hour=16, minute=30))  # 10:30 in Managua
+    hours = [weekday("10:00", "11:00")]
+
+    def is_open(id: str) -> bool:
+        found: bool = other.GetService(d.GetServiceRequest(id=id)).open_now
+        return found
+
+    own = manager.CreateService(
+        d.CreateServiceRequest(service=d.Service(name="Propia", need_codes=["PSS"], country="NI", schedules=hours), request_id=new_id())
+    )
+    there, made = scene.service(shelter, "Allá", "PSS"), make(manager, **OFFICE | {"area_code": ""})
+    offer(manager, there.id, made, schedules=hours)
+    assert (is_open(own.id), is_open(there.id)) == (True, True)
+    seen = manager.GetService(d.GetServiceRequest(id=own.id))
+    east = d.Service(id=own.id, etag=seen.etag, country="ES")  # 17:30 there
+    manager.UpdateService(d.UpdateServiceRequest(service=east, update_mask=FieldMask(paths=["country", "department"]), request_id=new_id()))
+    change(manager, made, country="ES", department="")
+    assert (is_open(own.id), is_open(there.id)) == (False, False)
+
+
 def test_hours_go_on_though_nobody_touches_the_entry_for_a_year(scene: Scene, shelter: Organization, manager: Stubs, other: Stubs) -> None:
     service, made = scene.service(shelter, "Guardia", "PSS"), make(manager, **OFFICE)
     round_the_clock = weekday("00:00", "00:00")

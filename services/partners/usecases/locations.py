@@ -84,6 +84,8 @@ def change_location(
     if after.confidential and not before.confidential:
         field_changes.forget_values(tx, id, _LEADS_THERE)
         locations.strip(tx, id)
+    if (before.country, before.department) != (after.country, after.department):  # another clock, and other holidays
+        open_hours.refresh_many(tx, locations.offered_at(tx, id), now)
     if not (before.confidential and after.confidential) and before != after:
         services.touch_public(tx, locations.offered_at(tx, id), now)
 

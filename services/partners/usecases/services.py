@@ -103,7 +103,7 @@ def update_service(tx: Transaction, caller: Caller, now: datetime, id: str, etag
     service.change(changes, taxonomy(), areas(), now)
     services.keep(tx, service)
     field_changes.keep(tx, id, service.organization_id, changes_of(before, service.entry, worker_of(caller), now))
-    if before.schedules != service.entry.schedules:
+    if _hours_of(before) != _hours_of(service.entry):
         open_hours.refresh(tx, id, now)
     return service
 
@@ -231,6 +231,11 @@ def _count_promise(tx: Transaction, service: Service, subject_id: str, asked_by:
     yes = promises.yes_time(tx, service.id)
     if asked_by != service.organization_id and has_promised(service.capacity, service.entry.need_codes, yes, at):
         promises.keep(tx, subject_id, service.id, at, kept=kept)
+
+
+def _hours_of(entry: ServiceEntry) -> tuple[object, ...]:
+    """By what hours are made: also by where it is, for each place has a clock and holidays of its own."""
+    return entry.schedules, entry.country, entry.department
 
 
 def _visible(tx: Transaction, caller: Caller, unfiltered: list[Service]) -> list[Service]:

@@ -81,7 +81,7 @@ def test_one_coordinator_proposes_and_another_confirms_what_she_sees(played: Pla
     said = {"issuer": "https://sso.example", "client_id": "enlace", "client_secret": "un secreto"}
     assert client.post(PAGE, data=typed | said).status_code == 303
     asked = played.last("ProposeSignInProvider")
-    assert (asked.organization_id, asked.provider.etag, asked.provider.issuer, asked.client_secret) == (
+    assert (asked.organization_id, asked.etag, asked.provider.issuer, asked.client_secret) == (
         ID,
         "v0",
         "https://sso.example",

@@ -54,9 +54,9 @@ def propose(
     by: Stubs, organization: Organization, issuer: str, client_id: str = "enlace", secret: str = "s", tag: str = ""
 ) -> m.SignInProvider:
     tag = tag or by.GetSignInProvider(m.GetSignInProviderRequest(organization_id=organization.id)).etag
-    wanted = m.SignInProvider(issuer=issuer, client_id=client_id, etag=tag)
+    wanted = m.SignInProvider(issuer=issuer, client_id=client_id)
     answer: m.SignInProvider = by.ProposeSignInProvider(
-        m.ProposeSignInProviderRequest(organization_id=organization.id, provider=wanted, client_secret=secret)
+        m.ProposeSignInProviderRequest(organization_id=organization.id, etag=tag, provider=wanted, client_secret=secret)
     )
     return answer
 
@@ -412,10 +412,10 @@ def test_an_issuer_inside_our_network_is_never_asked(scene: Scene) -> None:
 
 def test_an_organisation_that_is_not_there_has_none(scene: Scene) -> None:
     by, id, etag = scene.coordinator, "f" * 32, "v0"
-    wanted = m.SignInProvider(issuer="https://sso.example", client_id="enlace", etag=etag)
+    wanted = m.SignInProvider(issuer="https://sso.example", client_id="enlace")
     for rpc, question in (
         ("GetSignInProvider", m.GetSignInProviderRequest(organization_id=id)),
-        ("ProposeSignInProvider", m.ProposeSignInProviderRequest(organization_id=id, provider=wanted, client_secret="s")),
+        ("ProposeSignInProvider", m.ProposeSignInProviderRequest(organization_id=id, etag=etag, provider=wanted, client_secret="s")),
         ("ConfirmSignInProvider", m.ConfirmSignInProviderRequest(organization_id=id, etag=etag)),
         ("EndSignInProvider", m.EndSignInProviderRequest(organization_id=id, etag=etag)),
     ):

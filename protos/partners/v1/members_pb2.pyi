@@ -984,10 +984,13 @@ class ProposeSignInProviderRequest(_message.Message):
     PROVIDER_FIELD_NUMBER: _builtins.int
     CLIENT_SECRET_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     client_secret: _builtins.str
     """By which it knows us. It is never shown."""
     request_id: _builtins.str
+    etag: _builtins.str
+    """The version that the proposal is based on."""
     @_builtins.property
     def provider(self) -> Global___SignInProvider: ...
     def __init__(
@@ -997,10 +1000,11 @@ class ProposeSignInProviderRequest(_message.Message):
         provider: Global___SignInProvider | None = ...,
         client_secret: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_secret", b"client_secret", "organization_id", b"organization_id", "provider", b"provider", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_secret", b"client_secret", "etag", b"etag", "organization_id", b"organization_id", "provider", b"provider", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

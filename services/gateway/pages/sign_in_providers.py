@@ -90,10 +90,12 @@ def step(identifier: str) -> Response | tuple[str, int]:
         elif forms.text("step") == "end":
             members.EndSignInProvider(m.EndSignInProviderRequest(organization_id=identifier, etag=etag, request_id=once))
         else:
-            wanted = m.SignInProvider(issuer=forms.text("issuer"), client_id=forms.text("client_id"), etag=etag)
+            wanted = m.SignInProvider(issuer=forms.text("issuer"), client_id=forms.text("client_id"))
             secret = request.form.get("client_secret", "")
             members.ProposeSignInProvider(
-                m.ProposeSignInProviderRequest(organization_id=identifier, provider=wanted, client_secret=secret, request_id=once)
+                m.ProposeSignInProviderRequest(
+                    organization_id=identifier, etag=etag, provider=wanted, client_secret=secret, request_id=once
+                )
             )
     except forms.SHOWN_IN_PLACE as refusal:
         return page(identifier, forms.problems(refusal)), 422

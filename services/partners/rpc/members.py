@@ -88,7 +88,7 @@ class Members:
         given = request.provider
         entry = ProviderEntry(given.issuer.strip(), given.client_id.strip())
         provider = self._providers.propose(
-            call.tx, call.caller, call.clock.now(), request.organization_id, given.etag, entry, request.client_secret.strip()
+            call.tx, call.caller, call.clock.now(), request.organization_id, request.etag, entry, request.client_secret.strip()
         )
         call.trail.append(Entry("sign_in_provider_propose", provider.organization_id))
         return self._provider(provider)

@@ -43,3 +43,16 @@ class Wanted:
             check.say("need_code", "unknown_code")
         check.department("department", self.department, self.country)
         check.done()
+
+
+@dataclass(frozen=True)
+class PublicWanted:
+    """What anybody may look for: a page, from 1, and how it is narrowed. Empty and None are "any"; `id`: of a service at a place."""
+
+    number: int
+    size: int
+    words: str = ""
+    need: str = ""
+    organization: str = ""
+    after: datetime | None = None
+    id: str = ""

@@ -1,11 +1,13 @@
 """OpenData: what anybody may read of the directory."""
 
+from dataclasses import replace
 from datetime import UTC
 
 from chassis.rpc import Call
 from chassis.wire import page_size
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners import usecases, wire
+from services.partners.domain.search import PublicWanted
 from services.partners.domain.visibility import ANYONE
 from services.partners.usecases.open_data import Open
 from services.partners.wire.open_data import public_service
@@ -15,15 +17,7 @@ class OpenData:
     """One method an rpc of the contract, which says what each does and refuses."""
 
     def ListPublicServices(self, request: pb.ListPublicServicesRequest, call: Call) -> pb.ListPublicServicesResponse:
-        found, total = usecases.list_public_services(
-            call.tx,
-            max(1, request.page),
-            page_size(request.page_size, default=50, most=200),
-            words=request.words,
-            need=request.need_code,
-            organization=request.organization_id,
-            after=request.modified_after.ToDatetime(tzinfo=UTC) if request.HasField("modified_after") else None,
-        )
+        found, total = usecases.list_public_services(call.tx, _wanted(request))
         return pb.ListPublicServicesResponse(services=[_said(one) for one in found], total_size=total)
 
     def GetPublicService(self, request: pb.GetPublicServiceRequest, call: Call) -> pb.PublicService:
@@ -32,27 +26,24 @@ class OpenData:
     def ListPublicServiceAtLocations(
         self, request: pb.ListPublicServiceAtLocationsRequest, call: Call
     ) -> pb.ListPublicServiceAtLocationsResponse:
-        found, total = usecases.list_public_service_at_locations(
-            call.tx,
-            max(1, request.page),
-            page_size(request.page_size, default=50, most=200),
-            words=request.words,
-            need=request.need_code,
-            organization=request.organization_id,
-            after=request.modified_after.ToDatetime(tzinfo=UTC) if request.HasField("modified_after") else None,
-            id=request.id,
-        )
+        found, total = usecases.list_public_service_at_locations(call.tx, replace(_wanted(request), id=request.id))
         return pb.ListPublicServiceAtLocationsResponse(services=[_said(one) for one in found], total_size=total)
 
     def ListPublicOrganizations(self, request: pb.ListPublicOrganizationsRequest, call: Call) -> pb.ListPublicOrganizationsResponse:
-        found, total = usecases.list_public_organizations(
-            call.tx,
-            max(1, request.page),
-            page_size(request.page_size, default=50, most=200),
-            words=request.words,
-            organization=request.organization_id,
-        )
+        asked = PublicWanted(*_page(request), words=request.words, organization=request.organization_id)
+        found, total = usecases.list_public_organizations(call.tx, asked)
         return pb.ListPublicOrganizationsResponse(organizations=[wire.organization(one, ANYONE.tier) for one in found], total_size=total)
+
+
+def _wanted(request: pb.ListPublicServicesRequest | pb.ListPublicServiceAtLocationsRequest) -> PublicWanted:
+    after = request.modified_after.ToDatetime(tzinfo=UTC) if request.HasField("modified_after") else None
+    return PublicWanted(*_page(request), request.words, request.need_code, request.organization_id, after)
+
+
+def _page(
+    request: pb.ListPublicServicesRequest | pb.ListPublicServiceAtLocationsRequest | pb.ListPublicOrganizationsRequest,
+) -> tuple[int, int]:
+    return max(1, request.page), page_size(request.page_size, default=50, most=200)
 
 
 def _said(one: Open) -> pb.PublicService:

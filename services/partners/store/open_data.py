@@ -3,12 +3,13 @@ resemble words of hidden entries, not the organisation's or the service's update
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from chassis.db import Row, Transaction
 from services.partners.domain.location import Location, ServiceAtLocation
 from services.partners.domain.organization import Organization
+from services.partners.domain.search import PublicWanted
 from services.partners.domain.service import Service
 from services.partners.store import locations, organizations, services
 
@@ -35,45 +36,21 @@ class Open:
     time: datetime
 
 
-def page(
-    tx: Transaction, number: int, size: int, *, words: str = "", need: str = "", organization: str = "", after: datetime | None = None
-) -> tuple[list[Open], int]:
-    """A page by id, from 1, and how many there are."""
-    wanted: Row = {"words": words, "need": need, "organization": organization, "after": after}
-    count = tx.execute(f"SELECT count(*) AS n FROM {services.FROM} WHERE {_WANTED}", wanted).fetchone()
-    rows = tx.execute(
-        f"SELECT {services.SEEN}, s.public_time FROM {services.FROM} WHERE {_WANTED} ORDER BY s.id LIMIT %(size)s OFFSET %(offset)s",
-        wanted | {"size": size, "offset": (number - 1) * size},
-    ).fetchall()
-    return _with_places(tx, rows), int(count["n"]) if count else 0
+def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
+    """A page by id, and how many there are."""
+    rows, total = _page(tx, f"{services.SEEN}, s.public_time", f"{services.FROM} WHERE {_WANTED}", "s.id", wanted)
+    return _with_places(tx, rows), total
 
 
-def page_of_places(
-    tx: Transaction,
-    number: int,
-    size: int,
-    *,
-    words: str = "",
-    need: str = "",
-    organization: str = "",
-    after: datetime | None = None,
-    id: str = "",
-) -> tuple[list[Open], int]:
+def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
     """The same of services at open places, each with the one place."""
-    wanted: Row = {"words": words, "need": need, "organization": organization, "after": after, "id": id}
     source = (
         f"{services.FROM} JOIN service_at_locations AS a ON a.service_id = s.id JOIN locations AS l ON l.id = a.location_id AND NOT l.confidential"
         f" WHERE {_WANTED} AND (%(id)s = '' OR a.id = %(id)s)"
     )
-    count = tx.execute(f"SELECT count(*) AS n FROM {source}", wanted).fetchone()
-    rows = tx.execute(
-        f"SELECT {services.SEEN}, s.public_time, a.id AS at_id FROM {source} ORDER BY a.id LIMIT %(size)s OFFSET %(offset)s",
-        wanted | {"size": size, "offset": (number - 1) * size},
-    ).fetchall()
+    rows, total = _page(tx, f"{services.SEEN}, s.public_time, a.id AS at_id", source, "a.id", wanted)
     found = zip(rows, _with_places(tx, rows), strict=True)
-    return [replace(each, places=[pair for pair in each.places if pair[0].id == row["at_id"]]) for row, each in found], int(
-        count["n"]
-    ) if count else 0
+    return [replace(each, places=[pair for pair in each.places if pair[0].id == row["at_id"]]) for row, each in found], total
 
 
 def one(tx: Transaction, id: str) -> Open | None:
@@ -82,15 +59,17 @@ def one(tx: Transaction, id: str) -> Open | None:
     return next(iter(_with_places(tx, rows)), None)
 
 
-def members(tx: Transaction, number: int, size: int, *, words: str = "", organization: str = "") -> tuple[list[Organization], int]:
+def members(tx: Transaction, wanted: PublicWanted) -> tuple[list[Organization], int]:
     """A page of the members that offer something public, by id, and how many there are."""
-    wanted: Row = {"words": words, "organization": organization}
-    count = tx.execute(f"SELECT count(*) AS n FROM organizations AS o WHERE {_ORGANIZATIONS}", wanted).fetchone()
-    rows = tx.execute(
-        f"SELECT o.* FROM organizations AS o WHERE {_ORGANIZATIONS} ORDER BY o.id LIMIT %(size)s OFFSET %(offset)s",
-        wanted | {"size": size, "offset": (number - 1) * size},
-    ).fetchall()
-    return [organizations.read(row) for row in rows], int(count["n"]) if count else 0
+    rows, total = _page(tx, "o.*", f"organizations AS o WHERE {_ORGANIZATIONS}", "o.id", wanted)
+    return [organizations.read(row) for row in rows], total
+
+
+def _page(tx: Transaction, columns: str, source: str, order: str, wanted: PublicWanted) -> tuple[list[Row], int]:
+    values: Row = asdict(wanted) | {"offset": (wanted.number - 1) * wanted.size}
+    count = tx.execute(f"SELECT count(*) AS n FROM {source}", values).fetchone()
+    rows = tx.execute(f"SELECT {columns} FROM {source} ORDER BY {order} LIMIT %(size)s OFFSET %(offset)s", values).fetchall()
+    return rows, int(count["n"]) if count else 0
 
 
 def _with_places(tx: Transaction, rows: Sequence[Row]) -> list[Open]:

@@ -4,8 +4,8 @@ from datetime import datetime
 
 from chassis import outbox
 from chassis.db import Row, Transaction
-from services.partners import wire
 from services.partners.domain.api_key import ApiKey, ApiKeyEntry
+from services.partners.wire import facts
 
 
 def add(tx: Transaction, key: ApiKey, secret_hash: bytes) -> None:
@@ -100,5 +100,5 @@ def read(row: Row) -> ApiKey:
 
 
 def _tell(tx: Transaction, key: ApiKey) -> None:
-    outbox.keep(tx, wire.api_key_facts(key))
+    outbox.keep(tx, facts.api_key_facts(key))
     key.facts.clear()

@@ -4,9 +4,9 @@ from datetime import datetime
 
 from chassis import outbox
 from chassis.db import Row, Transaction
-from services.partners import wire
 from services.partners.domain.invitation import Invitation, InvitationEntry, InvitationStatus
 from services.partners.domain.worker import Role, same_email
+from services.partners.wire import facts
 
 
 def add(tx: Transaction, invitation: Invitation, token_hash: bytes, sealed_letter: bytes) -> None:
@@ -105,5 +105,5 @@ def read(row: Row) -> Invitation:
 
 
 def _tell(tx: Transaction, invitation: Invitation, sealed_letter: bytes = b"") -> None:
-    outbox.keep(tx, wire.invitation_facts(invitation, sealed_letter))
+    outbox.keep(tx, facts.invitation_facts(invitation, sealed_letter))
     invitation.facts.clear()

@@ -7,7 +7,6 @@ from datetime import date, datetime
 from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.wire import Position
-from services.partners import wire
 from services.partners.domain.evidence import WARNED_AT, Evidence, EvidenceKind
 from services.partners.domain.organization import (
     ACTIVE,
@@ -19,6 +18,7 @@ from services.partners.domain.organization import (
     RejectionReason,
 )
 from services.partners.store.words import sort_key
+from services.partners.wire import facts
 
 
 def keep(tx: Transaction, organization: Organization) -> None:
@@ -71,7 +71,7 @@ def keep(tx: Transaction, organization: Organization) -> None:
             "update_time": organization.update_time,
         },
     )
-    outbox.keep(tx, wire.organization_facts(organization))
+    outbox.keep(tx, facts.organization_facts(organization))
     organization.facts.clear()
 
 

@@ -7,7 +7,6 @@ from functools import cache
 
 from chassis import outbox
 from chassis.db import Row, Transaction
-from services.partners import wire
 from services.partners.domain.location import Accessibility
 from services.partners.domain.organization import OrganizationType
 from services.partners.domain.schedule import Schedule
@@ -16,6 +15,7 @@ from services.partners.domain.visibility import Tier
 from services.partners.store import open_hours
 from services.partners.store.taxonomy import edition, taxonomy, type_synonyms
 from services.partners.store.words import learn, sort_key
+from services.partners.wire import facts
 
 _COLUMNS = (
     "id version organization_id name name_key description need_codes country department languages minimum_age maximum_age genders"
@@ -80,7 +80,7 @@ def keep_many(tx: Transaction, new: Sequence[Service], changed: Sequence[Service
         cursor.executemany(_KEEP_NEW, [_many(one) | {"open_hours": times, "open_until": until} for one, (times, until) in said])
         cursor.executemany(_KEEP, [_many(one) for one in changed])
     _learn(tx, kept)
-    outbox.keep(tx, [fact for service in kept for fact in wire.service_facts(service)])
+    outbox.keep(tx, [fact for service in kept for fact in facts.service_facts(service)])
     for service in kept:
         service.facts.clear()
 
@@ -296,5 +296,5 @@ def _synonyms_of(type: OrganizationType | None) -> str:
 
 
 def _tell(tx: Transaction, service: Service) -> None:
-    outbox.keep(tx, wire.service_facts(service))
+    outbox.keep(tx, facts.service_facts(service))
     service.facts.clear()

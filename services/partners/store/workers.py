@@ -6,11 +6,11 @@ from datetime import datetime
 from chassis import outbox
 from chassis.db import Row, Transaction
 from chassis.wire import Position
-from services.partners import wire
 from services.partners.domain.organization import Organization
 from services.partners.domain.worker import ABSOLUTE, IDLE, Role, Worker, WorkerEntry, WorkerStatus, same_email
 from services.partners.store import organizations
 from services.partners.store.words import sort_key
+from services.partners.wire import facts
 
 
 def add(tx: Transaction, worker: Worker, password_hash: str) -> bool:
@@ -208,5 +208,5 @@ def read(row: Row) -> Worker:
 
 
 def _tell(tx: Transaction, worker: Worker) -> None:
-    outbox.keep(tx, wire.worker_facts(worker))
+    outbox.keep(tx, facts.worker_facts(worker))
     worker.facts.clear()

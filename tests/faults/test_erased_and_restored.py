@@ -1,12 +1,13 @@
 """Two people erase a file in the browser, and a copy of the database from before it is put back: nobody opens her, and the figures are what they were.
 
-Its stack is the one that is broken at will; a journey like those of tests/journeys in all else.
+Its stack is its own, for afterwards others have heard what its outbox no longer knows; a journey like those of tests/journeys in all else.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,23 @@ from chassis.db import migrate
 from protos.referrals.v1 import people_pb2
 from services.referrals.__main__ import MIGRATIONS
 from tests.builders import refusal
+from tests.faults import canary
 from tests.faults.strikes import held
 from tests.faults.test_away import live
 from tests.journeys.test_three_actors import Actor
 from tests.parts.local_stack import Client, LocalStack, until
 from tests.parts.stories import MARKED, NEED, STEPS, Cast
+
+
+@pytest.fixture
+def restored() -> Iterator[LocalStack]:
+    """A stack with its demo network; at its end no word of a person is anywhere but sealed."""
+    stack = LocalStack()
+    try:
+        yield stack.start()
+        assert canary.left_in(stack) == []
+    finally:
+        stack.stop()
 
 
 def postgres(stack: LocalStack, program: str, *words: str) -> None:
@@ -66,16 +79,15 @@ def counted(stack: LocalStack, reader: Actor, person_id: str) -> tuple[str, list
 
 
 @pytest.mark.timeout(240)
-def test_who_was_erased_by_two_stays_erased_in_a_copy_from_before_it(
-    victim: LocalStack, cast: Cast, browser: Browser, tmp_path: Path
-) -> None:
-    first, second, shelter, reader = (Actor(browser, victim) for _ in range(4))
+def test_who_was_erased_by_two_stays_erased_in_a_copy_from_before_it(restored: LocalStack, browser: Browser, tmp_path: Path) -> None:
+    cast = Cast(restored)
+    first, second, shelter, reader = (Actor(browser, restored) for _ in range(4))
     first.signs_in("trabajadora@puentes.demo")
     second.signs_in("gestion@puentes.demo")
     shelter.signs_in("albergue@lunanueva.demo")
     (her, receipt), (somebody, _) = cast.person(), cast.person()
     referral = live(cast, her, receipt, STEPS[0], STEPS[3]).id
-    before = counted(victim, reader, her)
+    before = counted(restored, reader, her)
 
     first.goes_to(f"/people/{her}")
     first.presses("Borrar este expediente")
@@ -84,7 +96,7 @@ def test_who_was_erased_by_two_stays_erased_in_a_copy_from_before_it(
     expect(first.page.get_by_role("button", name="Borrar para siempre")).to_have_count(0)
     assert MARKED["her name"] in name_of(cast.sender, her), "one alone changes nothing"
     copy = tmp_path / "referrals.dump"
-    postgres(victim, "pg_dump", "--format=custom", "--exclude-extension=*", f"--file={copy}", owner(victim))
+    postgres(restored, "pg_dump", "--format=custom", "--exclude-extension=*", f"--file={copy}", owner(restored))
 
     second.goes_to("/people")
     second.presses("Borrados que esperan a otra persona")
@@ -103,7 +115,7 @@ def test_who_was_erased_by_two_stays_erased_in_a_copy_from_before_it(
     shelter.goes_to(f"/referrals/{referral}")
     shelter.finds_it("Consentimiento retirado")
 
-    put_back(victim, copy, her)
+    put_back(restored, copy, her)
 
     def is_erased_again() -> bool:
         first.goes_to(f"/people/{her}")
@@ -116,11 +128,11 @@ def test_who_was_erased_by_two_stays_erased_in_a_copy_from_before_it(
     assert first.page.locator("main dl code").all_inner_texts() == proof
     assert refusal(lambda: name_of(cast.sender, her)) == ("FAILED_PRECONDITION", "person_erased")
     assert MARKED["her name"] in name_of(cast.sender, somebody), "and everybody else is there"
-    with victim.database("referrals") as database:
+    with restored.database("referrals") as database:
         kept = database.execute("SELECT wrapped FROM person_keys WHERE person_id = %s", (her,)).fetchall()
     assert kept == [{"wrapped": None}]
     shelter.goes_to(f"/referrals/{referral}")
     shelter.finds_it("Consentimiento retirado")
-    assert counted(victim, reader, her) == before
+    assert counted(restored, reader, her) == before
     for actor in (first, second, shelter, reader):
         actor.leaves()

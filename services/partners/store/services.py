@@ -22,19 +22,20 @@ _COLUMNS = (
     " takes_dependants maximum_dependants intake available maximum unit capacity_time declined_time confidential phone assured_time active create_time"
     " update_time takes_pregnant takes_with_addiction takes_without_papers maximum_age_of_boys schedules area_codes accessibility public tiers"
 ).split()
-_FIXED = ("id", "organization_id", "create_time", "public_time")
-_OFFERED = "(o.status = 'APPROVED' OR (o.status = 'PROBATION' AND NOT %(shelter)s))"
+_FIXED = ("id", "organization_id", "create_time", "public_time", "open_hours", "open_until")
 # The organisation is read in the statement that writes: as it is now, not as it was when the service was fetched.
 _MADE = {
-    "shelter": "%(shelter)s",
-    "facets": "%(facets)s",
-    "listed": f"%(active)s AND {_OFFERED}",
-    "document": "setweight(to_tsvector('enlace', %(name)s), 'A') || setweight(to_tsvector('enlace', o.name), 'B')"
-    " || setweight(to_tsvector('enlace', %(need_words)s), 'C') || setweight(to_tsvector('enlace', %(found_description)s), 'D')"
+    "shelter": "k.shelter",
+    "facets": "k.facets",
+    "listed": "k.active AND (d.status = 'APPROVED' OR (d.status = 'PROBATION' AND NOT k.shelter))",
+    "document": "setweight(to_tsvector('enlace', k.name), 'A') || d.document || setweight(to_tsvector('enlace', k.found_description), 'D')"
     # Stripped, so that each word counts once, and no more than where a description has it.
-    " || strip(to_tsvector('enlace', %(synonyms)s || ' ' || coalesce(%(type_synonyms)s::jsonb ->> o.type, '')))",
-    "edition": "%(edition)s",
-    "public_time": "%(update_time)s",
+    " || strip(d.synonyms_document)",
+    "edition": "k.edition",
+    "public_time": "k.update_time",
+    # Of new ones alone; open_hours.py keeps those of others.
+    "open_hours": "k.open_hours",
+    "open_until": "k.open_until",
 }
 # What anybody may read of a service, before (services) and after (excluded).
 _IN_PUBLIC = (
@@ -47,16 +48,18 @@ _PUBLIC_TIME = (
     f"public_time = CASE WHEN ({_IN_PUBLIC.format('services')}) IS DISTINCT FROM ({_IN_PUBLIC.format('excluded')})"
     " THEN excluded.update_time ELSE services.public_time END"
 )
+# What services of one organisation with the same needs have alike is made once: stemming is most of what a row costs.
 _KEEP = (
-    f"INSERT INTO services ({', '.join([*_COLUMNS, *_MADE])})"
-    f" SELECT {', '.join([*(f'%({name})s' for name in _COLUMNS), *_MADE.values()])} FROM organizations AS o WHERE o.id = %(organization_id)s"
+    "WITH kept AS MATERIALIZED (SELECT row.*, said ->> 'found_description' AS found_description, said ->> 'need_words' AS need_words,"
+    " said ->> 'synonyms' AS synonyms FROM jsonb_array_elements(%(services)s::jsonb) AS said"
+    " CROSS JOIN LATERAL jsonb_populate_record(NULL::services, said) AS row),"
+    " alike AS MATERIALIZED (SELECT o.id, o.status, a.need_words, a.synonyms,"
+    " setweight(to_tsvector('enlace', o.name), 'B') || setweight(to_tsvector('enlace', a.need_words), 'C') AS document,"
+    " to_tsvector('enlace', a.synonyms || ' ' || coalesce(%(type_synonyms)s::jsonb ->> o.type, '')) AS synonyms_document"
+    " FROM (SELECT DISTINCT organization_id, need_words, synonyms FROM kept) AS a JOIN organizations AS o ON o.id = a.organization_id)"
+    f" INSERT INTO services ({', '.join([*_COLUMNS, *_MADE])}) SELECT {', '.join([*(f'k.{name}' for name in _COLUMNS), *_MADE.values()])}"
+    " FROM kept AS k JOIN alike AS d ON d.id = k.organization_id AND d.need_words = k.need_words AND d.synonyms = k.synonyms"
     f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS, *_MADE) if name not in _FIXED)}, {_PUBLIC_TIME}"
-)
-_HOURS = {"open_hours": "%(open_hours)s::tstzmultirange", "open_until": "%(open_until)s::timestamptz"}
-_KEEP_NEW = (
-    f"INSERT INTO services ({', '.join([*_COLUMNS, *_MADE, *_HOURS])})"
-    f" SELECT {', '.join([*(f'%({name})s' for name in _COLUMNS), *_MADE.values(), *_HOURS.values()])} FROM organizations AS o"
-    " WHERE o.id = %(organization_id)s"
 )
 AT_ONCE = 500  # services whose words are made anew in one go: held for less than a second
 FROM = "services AS s JOIN organizations AS o ON o.id = s.organization_id"
@@ -65,7 +68,7 @@ SEEN = ", ".join(f"s.{name}" for name in _COLUMNS) + ", o.name AS organization_n
 
 def keep(tx: Transaction, service: Service) -> None:
     """Writes the service with its facts, and what the search knows of it."""
-    tx.execute(_KEEP, _values(service))
+    _write(tx, [_values(service)])
     _learn(tx, [service])
     _tell(tx, service)
 
@@ -75,10 +78,9 @@ def keep_many(tx: Transaction, new: Sequence[Service], changed: Sequence[Service
     kept, hours = [*new, *changed], cache(open_hours.made_of)
     if not kept:
         return
-    with tx.cursor() as cursor:
-        said = [(one, hours(one.entry.schedules, one.entry.country, one.entry.department, now)) for one in new]
-        cursor.executemany(_KEEP_NEW, [_many(one) | {"open_hours": times, "open_until": until} for one, (times, until) in said])
-        cursor.executemany(_KEEP, [_many(one) for one in changed])
+    said = [(one, hours(one.entry.schedules, one.entry.country, one.entry.department, now)) for one in new]
+    made = [_values(one) | {"open_hours": times, "open_until": until} for one, (times, until) in said]
+    _write(tx, made + [_values(one) for one in changed])
     _learn(tx, kept)
     outbox.keep(tx, [fact for service in kept for fact in facts.service_facts(service)])
     for service in kept:
@@ -210,9 +212,12 @@ def facets(entry: ServiceEntry) -> list[str]:
 
 def _refresh(tx: Transaction, held: Sequence[Row]) -> None:
     services = [read(row) for row in held]
-    with tx.cursor() as cursor:
-        cursor.executemany(_KEEP, [_values(service) for service in services])
+    _write(tx, [_values(service) for service in services])
     _learn(tx, services)
+
+
+def _write(tx: Transaction, made: Sequence[Row]) -> None:
+    tx.execute(_KEEP, {"services": json.dumps(made, default=datetime.isoformat), "type_synonyms": _type_synonyms()})
 
 
 def _learn(tx: Transaction, services: Sequence[Service]) -> None:
@@ -253,11 +258,11 @@ def _values(service: Service) -> Row:
         "takes_with_addiction": takes.takes_with_addiction,
         "takes_without_papers": takes.takes_without_papers,
         "maximum_age_of_boys": takes.maximum_age_of_boys,
-        "schedules": json.dumps([each.said() for each in entry.schedules]),
+        "schedules": [each.said() for each in entry.schedules],
         "area_codes": list(entry.area_codes),
         "accessibility": list(entry.accessibility),
         "public": entry.public,
-        "tiers": json.dumps(dict(entry.tiers)),
+        "tiers": dict(entry.tiers),
         "intake": figure.intake,
         "available": figure.available,
         "maximum": figure.maximum,
@@ -274,7 +279,6 @@ def _values(service: Service) -> Row:
         "found_description": found_description(entry),
         "need_words": taxonomy().words(entry.need_codes),
         "synonyms": taxonomy().synonyms(entry.need_codes),
-        "type_synonyms": _type_synonyms(),
         "edition": edition(),
         "facets": facets(entry),
     }
@@ -283,16 +287,6 @@ def _values(service: Service) -> Row:
 @cache
 def _type_synonyms() -> str:
     return json.dumps(type_synonyms())
-
-
-def _many(service: Service) -> Row:
-    return _values(service) | {"type_synonyms": _synonyms_of(service.organization_type)}
-
-
-@cache
-def _synonyms_of(type: OrganizationType | None) -> str:
-    """Those of one type alone: a hundredth of all to send and to read."""
-    return json.dumps({type: type_synonyms().get(type, "")}) if type else _type_synonyms()
 
 
 def _tell(tx: Transaction, service: Service) -> None:

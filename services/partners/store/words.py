@@ -29,7 +29,8 @@ _AS_CLOSE = 0.1  # as the closest
 
 def fold(text: str) -> str:
     """Lower case without accents."""
-    return "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+    apart = unicodedata.normalize("NFKD", text.casefold())
+    return apart if apart.isascii() else "".join(c for c in apart if not unicodedata.combining(c))
 
 
 def sort_key(name: str) -> str:
@@ -44,7 +45,7 @@ def split(text: str) -> list[str]:
 
 def learn(tx: Transaction, texts: Sequence[str], *, shelter: bool) -> None:
     """Notes the words of these texts of what is offered. Sorted, so that two writers can't wait for each other."""
-    words = sorted({word for text in texts for word in split(text) if len(word) > 2})
+    words = sorted({word for text in set(texts) for word in split(text) if len(word) > 2})
     tx.execute("INSERT INTO words (word, shelter) SELECT unnest(%s::text[]), %s ON CONFLICT DO NOTHING", (words, shelter))
 
 

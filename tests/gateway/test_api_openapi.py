@@ -177,7 +177,7 @@ def test_the_guides_way_to_check_a_webhook_works() -> None:
 
 def test_every_kind_that_a_webhook_is_told_of_is_in_the_document() -> None:
     """The service keeps the list; two are for the inbox of the coordination or the auditors alone."""
-    kinds = BY_KIND.keys() - {"message_undeliverable", "anomaly_noted"}
+    kinds = BY_KIND.keys() - {"message_undeliverable", "anomaly_noted", "organization_applied", "approval_proposed"}
     assert DOCUMENT["webhooks"].keys() == kinds | {"webhook_test"}
     types = {name: data_of(name)["properties"]["type"]["const"] for name in DOCUMENT["webhooks"]}
     assert {kind: types[kind] for kind in kinds if BY_KIND[kind].verb} == {

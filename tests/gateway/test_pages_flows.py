@@ -353,7 +353,7 @@ def test_a_system_is_told_of_the_kinds_that_are_ticked_or_of_all(played: PlayedS
     send(client, "/webhooks", url="https://sistema.example/enlace")
     assert list(played.last("CreateWebhook").webhook.kinds) == []
     page = client.get("/webhooks").text
-    people_alone = {"message_undeliverable", "anomaly_noted"}  # no system is told of these
+    people_alone = {"message_undeliverable", "anomaly_noted", "organization_applied", "approval_proposed"}  # no system is told of these
     assert set(re.findall(r'name="kinds" value="(\w+)"', page)) == {notice.kind for notice in notices.NOTICES} - people_alone
 
 

@@ -181,6 +181,11 @@ def test_a_key_is_made_of_what_was_ticked(played: PlayedServices, client: FlaskC
     answer = post(client, "/keys", "/keys", label="Caja", scopes=["people.read", "directory.read"])
     assert answer.status_code == 200
     assert list(played.last("CreateApiKey").scopes) == [contract_pb2.SCOPE_PEOPLE_READ, contract_pb2.SCOPE_DIRECTORY_READ]
+    assert not played.last("CreateApiKey").HasField("expire_time"), "in a year"
+    post(client, "/keys", "/keys", label="Caja", scopes=["people.read"], expire_time="2027-03-01")
+    assert played.last("CreateApiKey").expire_time.ToJsonString() == "2027-03-01T06:00:00Z", "as that day begins where they are"
+    played.answers["CreateApiKey"] = errors.Invalid(("expire_time", "out_of_range"))
+    assert "fuera de lo permitido" in post(client, "/keys", "/keys", label="Caja", scopes=["people.read"], expire_time="2036-03-01").text
     played.answers["CreateApiKey"] = errors.Conflict("too_many_keys")
     again = post(client, "/keys", "/keys", label="Caja", scopes=["people.read"])
     assert again.status_code == 422

@@ -252,6 +252,26 @@ def test_that_an_agreement_ends_its_organisation_hears_and_the_coordination(worl
     assert world.kinds(SENDER) == []
 
 
+@pytest.mark.parametrize(("verb", "kind"), [("applied", "organization_applied"), ("approval_proposed", "approval_proposed")])
+def test_of_who_applies_the_coordination_hears_once_a_day(world: World, verb: str, kind: str) -> None:
+    def say() -> None:
+        own = new_id()
+        said = partners_pb2.OrganizationFact(organization_id=own, status_code="APPLIED").SerializeToString()
+        world.say(Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now()), topic=PARTNERS, voice="partners")
+        until(lambda: bool(world.service.rows("SELECT FROM inbox WHERE subject = %s", own)))
+        assert world.kinds(own) == [], "nobody is there to read it"
+
+    def told() -> int:
+        return [message.kind for message in world.service.as_(OTHER, "COORDINATOR").ListMessages().messages].count(kind)
+
+    say()
+    say()
+    assert told() == 1
+    world.service.clock.advance(timedelta(days=1))
+    say()
+    assert told() == 2
+
+
 def test_of_other_receipts_nobody_is_told(world: World) -> None:
     facts = [receipt(world.service, new_id(), 1, verb) for verb in ("given", "a_verb_of_tomorrow")]
     facts.append(receipt(world.service, new_id(), 1, "proposed", organization_id=""))  # of a teller that does not say whose it is

@@ -14,6 +14,8 @@ PLACES = {
     "erasure_proposed": (("erasures.listing", access.CARE),),
     "receipt_proposed": (("people.listing", access.SENDERS),),
     "anomaly_noted": (("audit.show", access.AUDITORS),),
+    "organization_applied": (("directory.members", access.NETWORK),),
+    "approval_proposed": (("directory.members", access.NETWORK),),
     "agreement_ending": (("directory.members", access.NETWORK),),
     "agreement_expired": (("directory.members", access.NETWORK),),
 } | dict.fromkeys(

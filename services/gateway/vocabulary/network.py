@@ -187,6 +187,8 @@ TABLES: dict[str, dict[str, str]] = {
         "anomaly_noted": N_("Algo fuera de lo común"),
         "message_undeliverable": N_("Un aviso no llegó"),
         "webhook_disabled": N_("Un sistema se apagó"),
+        "organization_applied": N_("Piden entrar a la red"),
+        "approval_proposed": N_("Una aprobación espera a otra persona"),
         "agreement_ending": N_("Un convenio termina pronto"),
         "agreement_expired": N_("Un convenio terminó"),
         "manager_invited": N_("La coordinación invitó a la dirección"),

@@ -93,10 +93,10 @@ def about_disabled(webhook_id: str, organization_id: str, now: datetime) -> Mess
     )
 
 
-def about_subject(told: Told, subject: str, time: datetime) -> Message:
-    """Of an invitation, a contact, a receipt, an erasure, an anomaly or an emergency access."""
+def about_subject(told: Told, cause: str, time: datetime) -> Message:
+    """Of an invitation, a contact, a receipt, an erasure, an anomaly, an emergency access or an organisation: one message for each `cause`."""
     return Message(
-        derived_id(f"{subject}/{time.isoformat()}", told),
+        derived_id(cause, told),
         told.audience,
         told.organization_id,
         told.worker_id,

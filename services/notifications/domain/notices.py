@@ -15,6 +15,9 @@ class Party(Enum):
     SENDER = "sender"  # the desk, and the worker who sent it
     SENDER_OF_OTHERS_DEED = "sender_of_others_deed"  # the sender, unless it was the sender who did it
     COORDINATION = "coordination"
+    COORDINATION_ALONE = (
+        "coordination_alone"  # and no desk: whom it is about has none yet, or has no part in it; once a day, however many there are
+    )
     REMINDED = "reminded"  # whose turn it is, as the fact says
     AUDITORS = "auditors"  # each of them; where there is none, the coordination
     RESPONSIBLE = "responsible"  # the worker of the receiver who answers for it, unless she did it herself; its desk, when nobody is named
@@ -477,6 +480,24 @@ NOTICES: tuple[Notice, ...] = (
         es="Su sistema no respondió en tres días; ya no le enviamos avisos.",
         en="Your system has not answered for three days; it is no longer notified.",
         fr="Votre système n'a pas répondu pendant trois jours ; il n'est plus averti.",
+    ),
+    Notice(
+        "organization_applied",
+        "",
+        (Party.COORDINATION_ALONE,),
+        es="Hay organizaciones que piden entrar a la red: mire sus solicitudes.",
+        en="Organisations ask to join the network: look at their applications.",
+        fr="Des organisations demandent à entrer dans le réseau : regardez leurs demandes.",
+        fact="organization.applied",
+    ),
+    Notice(
+        "approval_proposed",
+        "",
+        (Party.COORDINATION_ALONE,),
+        es="Proponen aprobar a una organización: hace falta otra persona de la coordinación.",
+        en="Somebody proposes to approve an organisation: another person of the coordination is needed.",
+        fr="On propose d'approuver une organisation : il faut une autre personne de la coordination.",
+        fact="organization.approval_proposed",
     ),
     Notice(
         "agreement_ending",

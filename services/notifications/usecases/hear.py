@@ -40,11 +40,15 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
         if Party.AUDITORS in notice.parties:  # and not the desk, which may be what it is about
             told = [Told(notice.kind, Audience.WORKER, *auditor) for auditor in members.auditors(tx)]
             told = told or [Told(notice.kind, Audience.COORDINATION)]
+        elif Party.COORDINATION_ALONE in notice.parties:
+            told = [Told(notice.kind, Audience.COORDINATION)]
         else:
             told = [Told(notice.kind, Audience.DESK, desk)]
         if Party.COORDINATION in notice.parties:
             told.append(Told(notice.kind, Audience.COORDINATION))
-        about = [about_subject(each, fact.subject, fact.time) for each in told]
+        # Anybody may apply: the first of a day is told, and not each of three hundred.
+        key = str(fact.time.date()) if Party.COORDINATION_ALONE in notice.parties else f"{fact.subject}/{fact.time.isoformat()}"
+        about = [about_subject(each, key, fact.time) for each in told]
         messages.keep(tx, about, wire.subject_body(fact, name), now, by_email=by_email)
 
 
@@ -98,7 +102,7 @@ def invitation(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) ->
     kind = invitation_kind(verb, body.first_manager)
     if kind is None or now - fact.time > HISTORY:
         return
-    message = about_subject(Told(kind, Audience.DESK, body.organization_id), body.invitation_id, fact.time)
+    message = about_subject(Told(kind, Audience.DESK, body.organization_id), f"{body.invitation_id}/{fact.time.isoformat()}", fact.time)
     messages.keep(tx, [message], wire.subject_body(fact, "invitation"), now, by_email=by_email)
     letter = wire.letter_of(body)
     if by_email and letter.sealed and letter.expire_time > now:

@@ -60,7 +60,7 @@ def shelter(scene: Scene) -> Shelter:
     return Shelter(scene)
 
 
-@pytest.mark.parametrize("verb", ["completed", "not_delivered", "withdrawn", "consent_withdrawn", "entered_in_error"])
+@pytest.mark.parametrize("verb", ["completed", "not_delivered", "withdrawn", "consent_withdrawn", "rerouted", "entered_in_error"])
 def test_an_accept_takes_a_bed_and_each_exit_gives_it_back(shelter: Shelter, verb: str) -> None:
     before, her = shelter.seen(), new_id()
     shelter.hear("accepted", her)

@@ -465,7 +465,7 @@ MODEL: dict[str, tuple[str, str, set[Side]]] = {
     "start": ("accepted", "in_progress", {Side.RECEIVER}),
     "complete": ("in_progress", "completed", {Side.RECEIVER}),
     "not_deliver": ("accepted in_progress", "not_delivered", {Side.RECEIVER}),
-    "reroute": ("sent acknowledged info_requested waitlisted", "rerouted", SENDING),
+    "reroute": ("sent acknowledged info_requested accepted waitlisted in_progress", "rerouted", SENDING),
     "close": ("completed", "closed", CLOSING),
     "reopen": ("completed", "in_progress", CLOSING),
     "withdraw": ("sent acknowledged info_requested accepted waitlisted in_progress completed", "withdrawn", SENDING),

@@ -65,8 +65,18 @@ def test_who_may_not_and_what_can_not_be_is_refused_and_nothing_is_lost(story: S
     nowhere = pb.RerouteReferralRequest(id=sent.id, etag=sent.etag, service_id="e" * 32)
     assert refusal(lambda: story.ngo.RerouteReferral(nowhere)) == ("FAILED_PRECONDITION", "service_unknown")
     assert read(story.ngo, sent.id) == sent
+    over = story.ngo.RerouteReferral(rerouting(sent))
+    assert refusal(lambda: story.ngo.RerouteReferral(rerouting(over))) == ("FAILED_PRECONDITION", "illegal_transition")
+
+
+def test_who_took_her_on_and_is_out_of_the_network_is_replaced_as_well(story: Story) -> None:
     accepted = story.accepted()
-    assert refusal(lambda: story.ngo.RerouteReferral(rerouting(accepted))) == ("FAILED_PRECONDITION", "illegal_transition")
+    story.coordinator.RerouteReferral(rerouting(accepted))
+    mine = read(story.ngo, accepted.id)
+    assert (mine.state, mine.unanswered, mine.responsible_worker_id) == (pb.STATE_REROUTED, True, accepted.responsible_worker_id)
+    assert [clock.kind for clock in mine.clocks if not clock.HasField("stop_time")] == [pb.CLOCK_KIND_REPLACE]
+    assert read(story.ngo, mine.following_id).based_on_id == accepted.id
+    assert read(story.shelter, accepted.id).allowed_verbs == []
 
 
 def test_a_request_that_is_made_again_makes_no_second_draft(story: Story) -> None:

@@ -492,8 +492,8 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RerouteReferral(self, request, context):
-        """Asks another service instead: sent | acknowledged | info_requested | waitlisted → rerouted. The receiver's access ends, and a draft for that service is
-        opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
+        """Asks another service instead: sent | acknowledged | info_requested | accepted | waitlisted | in_progress → rerouted. The receiver's access ends, and a
+        draft for that service is opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
         service_unknown: no such service is offered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -147,8 +147,8 @@ class ReferralsStub:
     ConfirmDeletion: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ConfirmDeletionRequest, _referrals_pb2.Referral]
     """Says that the receiver holds nothing more of a person who took her consent back: consent_withdrawn stays where it is, and its clock stops. Receiver."""
     RerouteReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.RerouteReferralRequest, _referrals_pb2.Referral]
-    """Asks another service instead: sent | acknowledged | info_requested | waitlisted → rerouted. The receiver's access ends, and a draft for that service is
-    opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
+    """Asks another service instead: sent | acknowledged | info_requested | accepted | waitlisted | in_progress → rerouted. The receiver's access ends, and a
+    draft for that service is opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
     service_unknown: no such service is offered.
     """
     RemindReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.RemindReferralRequest, _referrals_pb2.Referral]
@@ -277,8 +277,8 @@ class ReferralsAsyncStub(ReferralsStub):
     ConfirmDeletion: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ConfirmDeletionRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Says that the receiver holds nothing more of a person who took her consent back: consent_withdrawn stays where it is, and its clock stops. Receiver."""
     RerouteReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.RerouteReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
-    """Asks another service instead: sent | acknowledged | info_requested | waitlisted → rerouted. The receiver's access ends, and a draft for that service is
-    opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
+    """Asks another service instead: sent | acknowledged | info_requested | accepted | waitlisted | in_progress → rerouted. The receiver's access ends, and a
+    draft for that service is opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
     service_unknown: no such service is offered.
     """
     RemindReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.RemindReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
@@ -614,8 +614,8 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         request: _referrals_pb2.RerouteReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
-        """Asks another service instead: sent | acknowledged | info_requested | waitlisted → rerouted. The receiver's access ends, and a draft for that service is
-        opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
+        """Asks another service instead: sent | acknowledged | info_requested | accepted | waitlisted | in_progress → rerouted. The receiver's access ends, and a
+        draft for that service is opened (following_id), which the sender sends on a consent for it; until then the need is open. Sender, or a coordinator.
         service_unknown: no such service is offered.
         """
 

@@ -148,7 +148,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(
         "reopen", "reopened", frozenset({S.COMPLETED}), S.IN_PROGRESS, _CLOSING, starts=(K.SILENCE,), stops=(K.CLOSE,), offered=False
     ),
-    Transition("reroute", "rerouted", UNDECIDED | {S.INFO_REQUESTED, S.WAITLISTED}, S.REROUTED, _SENDING, starts=_REPLACED, stops=_WAITS),
+    Transition("reroute", "rerouted", LIVE - {S.COMPLETED}, S.REROUTED, _SENDING, starts=_REPLACED, stops=_WAITS),
     Transition("amend", "amended", LIVE - {S.COMPLETED}, None, _SENDER),
     Transition("remind", "reminded", LIVE | CAME_BACK | {S.CONSENT_WITHDRAWN}, None, frozenset({Side.COORDINATOR}), decides=False),
     Transition("withdraw", "withdrawn", LIVE, S.WITHDRAWN, _SENDING, stops=_ALL),

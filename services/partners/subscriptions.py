@@ -14,7 +14,8 @@ _TYPE = re.compile(r"enlace\.(referral|contact|receipt|enquiry|erasure|anomaly|e
 _DECLINED, _ANSWERED = "enlace.referral.declined.v1", "enlace.enquiry.answered.v1"
 _TAKES = ("enlace.referral.accepted.v1", "enlace.referral.reopened.v1")
 _LEAVES = tuple(
-    f"enlace.referral.{verb}.v1" for verb in ("completed", "not_delivered", "withdrawn", "consent_withdrawn", "rerouted", "entered_in_error")
+    f"enlace.referral.{verb}.v1"
+    for verb in ("completed", "not_delivered", "withdrawn", "consent_withdrawn", "rerouted", "entered_in_error")
 )
 _NO_ROOM = words(referrals_pb2.DeclineReason.DESCRIPTOR)[referrals_pb2.DECLINE_REASON_NO_CAPACITY]
 

@@ -130,11 +130,15 @@ def is_in_good_standing(tx: Transaction, worker_id: str, organization_id: str) -
 
 def has_manager(tx: Transaction, organization_id: str) -> bool:
     """Whether an organisation has a manager whose account is in use."""
-    return bool(
-        tx.execute(
-            "SELECT 1 FROM workers WHERE organization_id = %s AND 'MANAGER' = ANY(roles) AND status = 'ACTIVE' LIMIT 1", (organization_id,)
-        ).fetchone()
+    return bool(managers(tx, organization_id))
+
+
+def managers(tx: Transaction, organization_id: str) -> list[str]:
+    """Two of its managers whose accounts are in use, or as many as there are."""
+    rows = tx.execute(
+        "SELECT id FROM workers WHERE organization_id = %s AND 'MANAGER' = ANY(roles) AND status = 'ACTIVE' LIMIT 2", (organization_id,)
     )
+    return [row["id"] for row in rows]
 
 
 def has_coordinator(tx: Transaction, organization_id: str) -> bool:

@@ -23,7 +23,8 @@ from services.partners import usecases
 from services.partners.__main__ import SEALED
 from services.partners.domain.worker import Role
 from services.partners.store import workers
-from tests.partners.scene import Scene, Stubs, refused
+from services.partners.usecases import passwords, sessions
+from tests.partners.scene import PASSWORD, Scene, Stubs, refused
 from tests.partners.test_accounts import change, entered
 from tests.partners.test_invitations import acceptance, invite
 from tests.partners.test_invitations import letter as invitation_letter
@@ -109,7 +110,9 @@ def test_who_forgot_her_password_chooses_another_by_the_link_in_her_mailbox(memb
 
 
 def test_the_address_may_be_typed_as_people_type_it(member: Scene) -> None:
-    reset(member, link(member, f"  {EMAIL.upper()} "))
+    token = link(member, f"  {EMAIL.upper()} ")
+    assert told(member)[-1][1].email == EMAIL, "it goes to the address of the account, never to the one that was typed"
+    reset(member, token)
     assert sign_in(member, password=NEW).session_secret
 
 
@@ -202,6 +205,36 @@ def test_a_sign_in_that_began_with_the_password_before_does_not_end_after_it(mem
     reset(member, link(member))
     with refused("UNAUTHENTICATED", "sign_in_failed"):
         finish(member, waiting, app.code())
+
+
+def test_a_password_that_is_looked_at_while_it_changes_opens_nothing(member: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever knows the old one and signs in again and again has no session from between."""
+    token, real = link(member), passwords.holds
+
+    def slow(password_hash: str | None, password: str) -> bool:
+        right = real(password_hash, password)
+        reset(member, token)
+        return right
+
+    monkeypatch.setattr(sessions, "holds", slow)
+    with refused("UNAUTHENTICATED", "sign_in_failed"):
+        sign_in(member)
+    assert member.rows("SELECT FROM sessions") == []
+
+
+def test_a_sign_in_that_is_finished_at_the_same_moment_is_out_too(member: Scene) -> None:
+    app, _spare = in_use(member)
+    password = PASSWORD
+    for n in range(4):
+        member.later(hours=1)
+        token, other = link(member), f"una frase de prueba numero {n}"
+        waiting, code = sign_in(member, password=password).challenge, app.code()
+        with ThreadPoolExecutor(2) as pool:
+            finished = pool.submit(answer, partial(finish, member, waiting, code))
+            pool.submit(reset, member, token, other).result()
+        assert finished.result() in ("OK", "sign_in_failed")
+        assert member.rows("SELECT FROM sessions") == []
+        password = other
 
 
 def test_nor_after_she_changed_it_herself(member: Scene) -> None:

@@ -40,8 +40,8 @@ def change_password(
     check_new(new_password, (worker.entry.name, worker.entry.email), "new_password")
     prove(guesses, worker, password_hash, password, now, origin)
     workers.set_password(tx, worker.id, hashed(new_password))
+    second_factors.drop_challenges(tx, worker.id)  # before sessions, as in reset_password
     workers.end_sessions_of(tx, worker_id=worker.id, but=mark_of(secret))
-    second_factors.drop_challenges(tx, worker.id)
     end_link(tx, worker.id, now)
     tell_her(tx, mail, worker, "password_changed", now)
 

@@ -43,7 +43,9 @@ def request_reset(tx: Transaction, keyring: Keyring, guesses: Guesses, now: date
 def send_links(tx: Transaction, keyring: Keyring, mail: Keyring, now: datetime) -> int:
     """Looks at who asks, and sends a link to whoever has an account in use that she signs in to by a password; returns how many asked."""
     requests, trail = password_resets.take_requests(tx, keyring, _AT_ONCE), []
-    for email, create_time in requests:
+    for email, create_time in sorted(
+        requests, key=lambda each: same_email(each[0])
+    ):  # held in one order, so that two processes don't wait for each other
         found = workers.by_email(tx, email, hold=True) if "\x00" not in email and now - create_time < LINK_LIFE else None
         if found is None or not _may_reset(tx, found[0]):
             continue
@@ -83,8 +85,10 @@ def reset_password(tx: Transaction, mail: Keyring, now: datetime, token: str, pa
     worker = found[0]
     check_new(password, (worker.entry.name, worker.entry.email, organization.entry.name))
     workers.set_password(tx, worker.id, hashed(password))
+    second_factors.drop_challenges(
+        tx, worker.id
+    )  # first: this waits for a sign-in that is being finished, whose session then ends with the others
     workers.end_sessions_of(tx, worker_id=worker.id)
-    second_factors.drop_challenges(tx, worker.id)
     reset.use(now)
     password_resets.end(tx, reset, _sealed(mail, reset, worker))
     return worker

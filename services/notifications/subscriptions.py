@@ -35,7 +35,7 @@ def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
 
 
 def partners(clock: Clock, *, by_email: bool) -> Handler:
-    """Remembers who is in good standing, and tells of invitations and of agreements that end; what members offer does not matter here."""
+    """Remembers who is in good standing, and tells of invitations, of agreements that end, and of somebody's own account; what members offer does not matter here."""
 
     def handle(tx: Transaction, fact: Fact) -> None:
         if wire.verb_of(fact, "organization"):
@@ -46,6 +46,8 @@ def partners(clock: Clock, *, by_email: bool) -> Handler:
             hear.api_key(tx, fact)
         elif wire.verb_of(fact, "invitation"):
             hear.invitation(tx, fact, clock.now(), by_email=by_email)
+        elif wire.verb_of(fact, "account"):
+            hear.account(tx, fact, clock.now(), by_email=by_email)
         elif not wire.verb_of(fact, "service"):
             raise NewerKind
 

@@ -114,6 +114,23 @@ def letter_of(body: partners_pb2.InvitationFact) -> Letter:
     return Letter(body.invitation_id, body.organization_id, body.sealed_letter, expire_time)
 
 
+def account_fact(fact: Fact) -> partners_pb2.AccountFact:
+    """The body of what somebody is told of her own account."""
+    return partners_pb2.AccountFact.FromString(fact.payload)
+
+
+def account_letter_of(body: partners_pb2.AccountFact, kind: str) -> Letter:
+    """What is to be sent of it."""
+    expire_time = moment(body, "expire_time")
+    assert expire_time is not None, "every one is told for a time"
+    return Letter(body.notice_id, body.organization_id, body.sealed_letter, expire_time, kind)
+
+
+def account_letter(opened: bytes) -> letters_pb2.AccountLetter:
+    """A letter about an account that was unsealed."""
+    return letters_pb2.AccountLetter.FromString(opened)
+
+
 def letter(opened: bytes) -> letters_pb2.InvitationLetter:
     """A letter that was unsealed."""
     return letters_pb2.InvitationLetter.FromString(opened)

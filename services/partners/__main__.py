@@ -72,6 +72,7 @@ def run(settings: PartnersSettings) -> int:
     loops = [
         *parts.loops(usecases.sweep),
         usecases.keeping_up(parts.database, parts.clock, candidates),
+        usecases.sending_links(parts.database, parts.keyring, mail, parts.clock),
         Subscriber(
             NAME,
             [subscriptions.TOPIC],
@@ -134,6 +135,7 @@ SEALED = (
     Sealed("second_factors", "secret", ("worker_id",), "second_factors/{0}/secret"),
     Sealed("sign_in_providers", "secret", ("id",), "sign_in_providers/{0}/secret"),
     Sealed("sign_in_providers", "proposed_secret", ("id",), "sign_in_providers/{0}/proposed_secret"),
+    Sealed("password_reset_requests", "email", ("id",), "password_reset_requests/{0}/email"),
     Sealed("locations", "secret", ("id",), "locations/{0}/secret"),
     Sealed("applications", "sealed", ("organization_id",), "applications/{0}/contact"),
 )

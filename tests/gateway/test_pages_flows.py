@@ -19,6 +19,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import i18n, vocabulary
 from services.notifications.domain import notices
+from services.notifications.domain.texts import ACCOUNT_BODIES as OF_AN_ACCOUNT
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, referral, signed_in, token_of
 
@@ -353,7 +354,8 @@ def test_a_system_is_told_of_the_kinds_that_are_ticked_or_of_all(played: PlayedS
     send(client, "/webhooks", url="https://sistema.example/enlace")
     assert list(played.last("CreateWebhook").webhook.kinds) == []
     page = client.get("/webhooks").text
-    people_alone = {"message_undeliverable", "anomaly_noted", "organization_applied", "approval_proposed"}  # no system is told of these
+    # No system is told of these.
+    people_alone = {"message_undeliverable", "anomaly_noted", "organization_applied", "approval_proposed", *OF_AN_ACCOUNT}
     assert set(re.findall(r'name="kinds" value="(\w+)"', page)) == {notice.kind for notice in notices.NOTICES} - people_alone
 
 

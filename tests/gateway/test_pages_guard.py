@@ -50,6 +50,7 @@ class Forms(HTMLParser):
 PUBLIC = {
     "static", "home.home", "home.icon", "home.robots", "signin.form", "signin.enter", "signin.enter_code", "passkeys.sign_in", "signin.leave", "signin.quick_exit",
     "sign_in_providers.leave_for", "sign_in_providers.come_back",
+    "forgotten.form", "forgotten.ask", "forgotten.choose", "forgotten.change",
     "invitation.form", "invitation.accept", "my_referral.form", "my_referral.status", "my_referral.confirm", "my_referral.withdraw",
     "my_referral.note", "my_referral.readings", "my_referral.call",
     "health.alive", "health.ready",

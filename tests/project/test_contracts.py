@@ -47,7 +47,10 @@ FILES = (
     notifications_pb2,
 )
 CODES = ("_id", "_ids", "_code", "_codes")
-SEALED = {"InvitationFact.sealed_letter"}  # the only ones; docs/decisions/0018-the-link-travels-sealed.md says why
+SEALED = {
+    "InvitationFact.sealed_letter",
+    "AccountFact.sealed_letter",
+}  # the only ones; docs/decisions/0018-the-link-travels-sealed.md says why
 NUMBERS = {
     FieldDescriptor.TYPE_INT32,
     FieldDescriptor.TYPE_INT64,

@@ -256,6 +256,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The network is reached by a number, or by a name for which browsers make no passkey. Have a code asked for instead."""
     REASON_PROVIDER_UNAVAILABLE: _Reason.ValueType  # 102
     """The organisation's own provider of sign-ins does not answer, or not as it must. Try again later, or sign in by password."""
+    REASON_RESET_NOT_VALID: _Reason.ValueType  # 103
+    """The link for another password is used, replaced, too old or unknown, or the account is not in use. Ask for another."""
+    REASON_OWN_ACCOUNT: _Reason.ValueType  # 104
+    """Nobody takes off what her own sign-in asks for without her password. Ask another who directs the organisation, or the coordination."""
     REASON_OPENING_QUOTA: _Reason.ValueType  # 105
     """You looked at as many persons in this hour as work can need. Wait for Retry-After; those you looked at stay open to you. The auditor sees it."""
     REASON_NOTHING_TO_REVIEW: _Reason.ValueType  # 106
@@ -433,6 +437,10 @@ REASON_PASSKEYS_UNAVAILABLE: Reason.ValueType  # 101
 """The network is reached by a number, or by a name for which browsers make no passkey. Have a code asked for instead."""
 REASON_PROVIDER_UNAVAILABLE: Reason.ValueType  # 102
 """The organisation's own provider of sign-ins does not answer, or not as it must. Try again later, or sign in by password."""
+REASON_RESET_NOT_VALID: Reason.ValueType  # 103
+"""The link for another password is used, replaced, too old or unknown, or the account is not in use. Ask for another."""
+REASON_OWN_ACCOUNT: Reason.ValueType  # 104
+"""Nobody takes off what her own sign-in asks for without her password. Ask another who directs the organisation, or the coordination."""
 REASON_OPENING_QUOTA: Reason.ValueType  # 105
 """You looked at as many persons in this hour as work can need. Wait for Retry-After; those you looked at stay open to you. The auditor sees it."""
 REASON_NOTHING_TO_REVIEW: Reason.ValueType  # 106

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from protos.contract.v1 import contract_pb2 as protos_dot_contract_dot_v1_dot_contract__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/partners/v1/accounts.proto\x12\x12\x65nlace.partners.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\"\x8b\x01\n\x15\x43hangePasswordRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12 \n\x0cnew_password\x18\x02 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\x0c\x12\x1e\n\x0esession_secret\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x18\n\x16\x43hangePasswordResponse\"5\n\x13ListSessionsRequest\x12\x1e\n\x0esession_secret\x18\x01 \x01(\tB\x06\x92\xb5\x18\x02\x08\r\"E\n\x14ListSessionsResponse\x12-\n\x08sessions\x18\x01 \x03(\x0b\x32\x1b.enlace.partners.v1.Session\"\x9a\x01\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x37\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x92\xb5\x18\x02(\x01\x12\x39\n\rlast_use_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x92\xb5\x18\x02(\x01\x12\x0f\n\x07\x63urrent\x18\x04 \x01(\x08\"T\n\x12\x45ndSessionsRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1e\n\x0esession_secret\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"$\n\x13\x45ndSessionsResponse\x12\r\n\x05\x65nded\x18\x01 \x01(\x05\"\x18\n\x16GetSecondFactorRequest\"\xb0\x01\n\x0cSecondFactor\x12\x30\n\x0c\x63onfirm_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13recovery_codes_left\x18\x02 \x01(\x05\x12\x35\n\x08passkeys\x18\x03 \x03(\x0b\x32\x1b.enlace.partners.v1.PasskeyB\x06\x92\xb5\x18\x02\x18\n\x12\x1a\n\x12passkeys_available\x18\x04 \x01(\x08\"\xa8\x01\n\x07Passkey\x12\n\n\x02id\x18\x01 \x01(\t\x12%\n\x05label\x18\x02 \x01(\tB\x16\x92\xb5\x18\x12\x18<\"\x0cMi tel\xc3\xa9\x66ono(\x01\x12\x37\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x92\xb5\x18\x02(\x01\x12\x31\n\rlast_use_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x13\x42\x65ginPasskeyRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"g\n\x14\x42\x65ginPasskeyResponse\x12\x1b\n\tchallenge\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\r(\x01\x12\x32\n\x07options\x18\x02 \x01(\tB!\x92\xb5\x18\x1d\x08\r\x18\xc0>\"\x14{\"challenge\": \"\xe2\x80\xa6\"}(\x01\"\x95\x01\n\x14\x43reatePasskeyRequest\x12\x1d\n\tchallenge\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12!\n\ncredential\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\x92\xb5\x18\x05\x08\r\x18\xc0>\x12\'\n\x05label\x18\x03 \x01(\tB\x18\xe2\x41\x01\x02\x92\xb5\x18\x10\x18<\"\x0cMi tel\xc3\xa9\x66ono\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"Q\n\x11\x45ndPasskeyRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"L\n\x18\x42\x65ginSecondFactorRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\xa3\x01\n\x19\x42\x65ginSecondFactorResponse\x12*\n\x06secret\x18\x01 \x01(\tB\x1a\x92\xb5\x18\x16\x08\r\"\x10JBSWY3DPEHPK3PXP(\x01\x12Z\n\x03uri\x18\x02 \x01(\tBM\x92\xb5\x18I\x08\r\"Cotpauth://totp/Enlace:account?secret=JBSWY3DPEHPK3PXP&issuer=Enlace(\x01\"L\n\x1a\x43onfirmSecondFactorRequest\x12\x1a\n\x04\x63ode\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\x92\xb5\x18\x04\x08\r\x18\x14\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"H\n\x1b\x43onfirmSecondFactorResponse\x12)\n\x0erecovery_codes\x18\x01 \x03(\tB\x11\x92\xb5\x18\r\x18\n\"\t7QK2-9XWM\"J\n\x16\x45ndSecondFactorRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x02 \x01(\t2\xb2\x0c\n\x08\x41\x63\x63ounts\x12\x9a\x01\n\x0e\x43hangePassword\x12).enlace.partners.v1.ChangePasswordRequest\x1a*.enlace.partners.v1.ChangePasswordResponse\"1\x8a\xb5\x18\n\x12\x05\x01\x02\x03\x04\x05*\x01\x31\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/account/password:\x01*\x12\x93\x01\n\x0cListSessions\x12\'.enlace.partners.v1.ListSessionsRequest\x1a(.enlace.partners.v1.ListSessionsResponse\"0\x8a\xb5\x18\t\x12\x05\x01\x02\x03\x04\x05 \x01\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/account/sessions:\x01*\x12\x92\x01\n\x0b\x45ndSessions\x12&.enlace.partners.v1.EndSessionsRequest\x1a\'.enlace.partners.v1.EndSessionsResponse\"2\x8a\xb5\x18\x07\x12\x05\x01\x02\x03\x04\x05\x82\xd3\xe4\x93\x02!\"\x1c/api/v1/account/sessions/end:\x01*\x12\x95\x01\n\x0fGetSecondFactor\x12*.enlace.partners.v1.GetSecondFactorRequest\x1a .enlace.partners.v1.SecondFactor\"4\x8a\xb5\x18\x0b\x12\x05\x01\x02\x03\x04\x05 \x01\x30\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v1/account/second-factor\x12\xa9\x01\n\x11\x42\x65ginSecondFactor\x12,.enlace.partners.v1.BeginSecondFactorRequest\x1a-.enlace.partners.v1.BeginSecondFactorResponse\"7\x8a\xb5\x18\x0b\x12\x05\x01\x02\x03\x04\x05*\x02\x16\x31\x82\xd3\xe4\x93\x02\"\"\x1d/api/v1/account/second-factor:\x01*\x12\xb7\x01\n\x13\x43onfirmSecondFactor\x12..enlace.partners.v1.ConfirmSecondFactorRequest\x1a/.enlace.partners.v1.ConfirmSecondFactorResponse\"?\x8a\xb5\x18\x0b\x12\x05\x01\x02\x03\x04\x05*\x02\x16\x31\x82\xd3\xe4\x93\x02*\"%/api/v1/account/second-factor/confirm:\x01*\x12\x9b\x01\n\x0f\x45ndSecondFactor\x12*.enlace.partners.v1.EndSecondFactorRequest\x1a .enlace.partners.v1.SecondFactor\":\x8a\xb5\x18\n\x12\x05\x01\x02\x03\x04\x05*\x01\x31\x82\xd3\xe4\x93\x02&\"!/api/v1/account/second-factor/end:\x01*\x12\x9c\x01\n\x0c\x42\x65ginPasskey\x12\'.enlace.partners.v1.BeginPasskeyRequest\x1a(.enlace.partners.v1.BeginPasskeyResponse\"9\x8a\xb5\x18\x0c\x12\x05\x01\x02\x03\x04\x05*\x03\x65\x64\x31\x82\xd3\xe4\x93\x02#\"\x1e/api/v1/account/passkeys/begin:\x01*\x12\x8e\x01\n\rCreatePasskey\x12(.enlace.partners.v1.CreatePasskeyRequest\x1a .enlace.partners.v1.SecondFactor\"1\x8a\xb5\x18\n\x12\x05\x01\x02\x03\x04\x05*\x01\x64\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/account/passkeys:\x01*\x12\x91\x01\n\nEndPasskey\x12%.enlace.partners.v1.EndPasskeyRequest\x1a .enlace.partners.v1.SecondFactor\":\x8a\xb5\x18\n\x12\x05\x01\x02\x03\x04\x05*\x01\x31\x82\xd3\xe4\x93\x02&\"!/api/v1/account/passkeys/{id}/end:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!protos/partners/v1/accounts.proto\x12\x12\x65nlace.partners.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\"\x8b\x01\n\x15\x43hangePasswordRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12 \n\x0cnew_password\x18\x02 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\x0c\x12\x1e\n\x0esession_secret\x18\x03 \x01(\tB\x06\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x18\n\x16\x43hangePasswordResponse\"O\n\x1bRequestPasswordResetRequest\x12\x1c\n\x05\x65mail\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\x92\xb5\x18\x05\x08\r\x18\xfe\x01\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x1e\n\x1cRequestPasswordResetResponse\"c\n\x14ResetPasswordRequest\x12\x19\n\x05token\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\x0c\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x17\n\x15ResetPasswordResponse\"5\n\x13ListSessionsRequest\x12\x1e\n\x0esession_secret\x18\x01 \x01(\tB\x06\x92\xb5\x18\x02\x08\r\"E\n\x14ListSessionsResponse\x12-\n\x08sessions\x18\x01 \x03(\x0b\x32\x1b.enlace.partners.v1.Session\"\x9a\x01\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x37\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x92\xb5\x18\x02(\x01\x12\x39\n\rlast_use_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x92\xb5\x18\x02(\x01\x12\x0f\n\x07\x63urrent\x18\x04 \x01(\x08\"T\n\x12\x45ndSessionsRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1e\n\x0esession_secret\x18\x02 \x01(\tB\x06\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"$\n\x13\x45ndSessionsResponse\x12\r\n\x05\x65nded\x18\x01 \x01(\x05\"\x18\n\x16GetSecondFactorRequest\"\xb0\x01\n\x0cSecondFactor\x12\x30\n\x0c\x63onfirm_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13recovery_codes_left\x18\x02 \x01(\x05\x12\x35\n\x08passkeys\x18\x03 \x03(\x0b\x32\x1b.enlace.partners.v1.PasskeyB\x06\x92\xb5\x18\x02\x18\n\x12\x1a\n\x12passkeys_available\x18\x04 \x01(\x08\"\xa8\x01\n\x07Passkey\x12\n\n\x02id\x18\x01 \x01(\t\x12%\n\x05label\x18\x02 \x01(\tB\x16\x92\xb5\x18\x12\x18<\"\x0cMi tel\xc3\xa9\x66ono(\x01\x12\x37\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x92\xb5\x18\x02(\x01\x12\x31\n\rlast_use_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x13\x42\x65ginPasskeyRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"g\n\x14\x42\x65ginPasskeyResponse\x12\x1b\n\tchallenge\x18\x01 \x01(\tB\x08\x92\xb5\x18\x04\x08\r(\x01\x12\x32\n\x07options\x18\x02 \x01(\tB!\x92\xb5\x18\x1d\x08\r\x18\xc0>\"\x14{\"challenge\": \"\xe2\x80\xa6\"}(\x01\"\x95\x01\n\x14\x43reatePasskeyRequest\x12\x1d\n\tchallenge\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12!\n\ncredential\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\x92\xb5\x18\x05\x08\r\x18\xc0>\x12\'\n\x05label\x18\x03 \x01(\tB\x18\xe2\x41\x01\x02\x92\xb5\x18\x10\x18<\"\x0cMi tel\xc3\xa9\x66ono\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"Q\n\x11\x45ndPasskeyRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"L\n\x18\x42\x65ginSecondFactorRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\xa3\x01\n\x19\x42\x65ginSecondFactorResponse\x12*\n\x06secret\x18\x01 \x01(\tB\x1a\x92\xb5\x18\x16\x08\r\"\x10JBSWY3DPEHPK3PXP(\x01\x12Z\n\x03uri\x18\x02 \x01(\tBM\x92\xb5\x18I\x08\r\"Cotpauth://totp/Enlace:account?secret=JBSWY3DPEHPK3PXP&issuer=Enlace(\x01\"L\n\x1a\x43onfirmSecondFactorRequest\x12\x1a\n\x04\x63ode\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\x92\xb5\x18\x04\x08\r\x18\x14\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"H\n\x1b\x43onfirmSecondFactorResponse\x12)\n\x0erecovery_codes\x18\x01 \x03(\tB\x11\x92\xb5\x18\r\x18\n\"\t7QK2-9XWM\"J\n\x16\x45ndSecondFactorRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xe2\x41\x01\x02\x92\xb5\x18\x02\x08\r\x12\x12\n\nrequest_id\x18\x02 \x01(\t2\xf5\x0e\n\x08\x41\x63\x63ounts\x12\x9a\x01\n\x0e\x43hangePassword\x12).enlace.partners.v1.ChangePasswordRequest\x1a*.enlace.partners.v1.ChangePasswordResponse\"1\x8a\xb5\x18\n\x12\x05\x01\x02\x03\x04\x05*\x01\x31\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/account/password:\x01*\x12\xa5\x01\n\x14RequestPasswordReset\x12/.enlace.partners.v1.RequestPasswordResetRequest\x1a\x30.enlace.partners.v1.RequestPasswordResetResponse\"*\x8a\xb5\x18\x04\x08\x01 \x01\x82\xd3\xe4\x93\x02\x1c\"\x17/api/v1/password-resets:\x01*\x12\x98\x01\n\rResetPassword\x12(.enlace.partners.v1.ResetPasswordRequest\x1a).enlace.partners.v1.ResetPasswordResponse\"2\x8a\xb5\x18\x05\x08\x01*\x01g\x82\xd3\xe4\x93\x02#\"\x1e/api/v1/password-resets/finish:\x01*\x12\x93\x01\n\x0cListSessions\x12\'.enlace.partners.v1.ListSessionsRequest\x1a(.enlace.partners.v1.ListSessionsResponse\"0\x8a\xb5\x18\t\x12\x05\x01\x02\x03\x04\x05 \x01\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/account/sessions:\x01*\x12\x92\x01\n\x0b\x45ndSessions\x12&.enlace.partners.v1.EndSessionsRequest\x1a\'.enlace.partners.v1.EndSessionsResponse\"2\x8a\xb5\x18\x07\x12\x05\x01\x02\x03\x04\x05\x82\xd3\xe4\x93\x02!\"\x1c/api/v1/account/sessions/end:\x01*\x12\x95\x01\n\x0fGetSecondFactor\x12*.enlace.partners.v1.GetSecondFactorRequest\x1a .enlace.partners.v1.SecondFactor\"4\x8a\xb5\x18\x0b\x12\x05\x01\x02\x03\x04\x05 \x01\x30\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v1/account/second-factor\x12\xa9\x01\n\x11\x42\x65ginSecondFactor\x12,.enlace.partners.v1.BeginSecondFactorRequest\x1a-.enlace.partners.v1.BeginSecondFactorResponse\"7\x8a\xb5\x18\x0b\x12\x05\x01\x02\x03\x04\x05*\x02\x16\x31\x82\xd3\xe4\x93\x02\"\"\x1d/api/v1/account/second-factor:\x01*\x12\xb7\x01\n\x13\x43onfirmSecondFactor\x12..enlace.partners.v1.ConfirmSecondFactorRequest\x1a/.enlace.partners.v1.ConfirmSecondFactorResponse\"?\x8a\xb5\x18\x0b\x12\x05\x01\x02\x03\x04\x05*\x02\x16\x31\x82\xd3\xe4\x93\x02*\"%/api/v1/account/second-factor/confirm:\x01*\x12\x9b\x01\n\x0f\x45ndSecondFactor\x12*.enlace.partners.v1.EndSecondFactorRequest\x1a .enlace.partners.v1.SecondFactor\":\x8a\xb5\x18\n\x12\x05\x01\x02\x03\x04\x05*\x01\x31\x82\xd3\xe4\x93\x02&\"!/api/v1/account/second-factor/end:\x01*\x12\x9c\x01\n\x0c\x42\x65ginPasskey\x12\'.enlace.partners.v1.BeginPasskeyRequest\x1a(.enlace.partners.v1.BeginPasskeyResponse\"9\x8a\xb5\x18\x0c\x12\x05\x01\x02\x03\x04\x05*\x03\x65\x64\x31\x82\xd3\xe4\x93\x02#\"\x1e/api/v1/account/passkeys/begin:\x01*\x12\x8e\x01\n\rCreatePasskey\x12(.enlace.partners.v1.CreatePasskeyRequest\x1a .enlace.partners.v1.SecondFactor\"1\x8a\xb5\x18\n\x12\x05\x01\x02\x03\x04\x05*\x01\x64\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/account/passkeys:\x01*\x12\x91\x01\n\nEndPasskey\x12%.enlace.partners.v1.EndPasskeyRequest\x1a .enlace.partners.v1.SecondFactor\":\x8a\xb5\x18\n\x12\x05\x01\x02\x03\x04\x05*\x01\x31\x82\xd3\xe4\x93\x02&\"!/api/v1/account/passkeys/{id}/end:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['new_password']._serialized_options = b'\342A\001\002\222\265\030\002\010\014'
   _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['session_secret']._loaded_options = None
   _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['session_secret']._serialized_options = b'\222\265\030\002\010\r'
+  _globals['_REQUESTPASSWORDRESETREQUEST'].fields_by_name['email']._loaded_options = None
+  _globals['_REQUESTPASSWORDRESETREQUEST'].fields_by_name['email']._serialized_options = b'\342A\001\002\222\265\030\005\010\r\030\376\001'
+  _globals['_RESETPASSWORDREQUEST'].fields_by_name['token']._loaded_options = None
+  _globals['_RESETPASSWORDREQUEST'].fields_by_name['token']._serialized_options = b'\342A\001\002\222\265\030\002\010\r'
+  _globals['_RESETPASSWORDREQUEST'].fields_by_name['password']._loaded_options = None
+  _globals['_RESETPASSWORDREQUEST'].fields_by_name['password']._serialized_options = b'\342A\001\002\222\265\030\002\010\014'
   _globals['_LISTSESSIONSREQUEST'].fields_by_name['session_secret']._loaded_options = None
   _globals['_LISTSESSIONSREQUEST'].fields_by_name['session_secret']._serialized_options = b'\222\265\030\002\010\r'
   _globals['_SESSION'].fields_by_name['create_time']._loaded_options = None
@@ -83,6 +89,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENDSECONDFACTORREQUEST'].fields_by_name['password']._serialized_options = b'\342A\001\002\222\265\030\002\010\r'
   _globals['_ACCOUNTS'].methods_by_name['ChangePassword']._loaded_options = None
   _globals['_ACCOUNTS'].methods_by_name['ChangePassword']._serialized_options = b'\212\265\030\n\022\005\001\002\003\004\005*\0011\202\323\344\223\002\035\"\030/api/v1/account/password:\001*'
+  _globals['_ACCOUNTS'].methods_by_name['RequestPasswordReset']._loaded_options = None
+  _globals['_ACCOUNTS'].methods_by_name['RequestPasswordReset']._serialized_options = b'\212\265\030\004\010\001 \001\202\323\344\223\002\034\"\027/api/v1/password-resets:\001*'
+  _globals['_ACCOUNTS'].methods_by_name['ResetPassword']._loaded_options = None
+  _globals['_ACCOUNTS'].methods_by_name['ResetPassword']._serialized_options = b'\212\265\030\005\010\001*\001g\202\323\344\223\002#\"\036/api/v1/password-resets/finish:\001*'
   _globals['_ACCOUNTS'].methods_by_name['ListSessions']._loaded_options = None
   _globals['_ACCOUNTS'].methods_by_name['ListSessions']._serialized_options = b'\212\265\030\t\022\005\001\002\003\004\005 \001\202\323\344\223\002\035\"\030/api/v1/account/sessions:\001*'
   _globals['_ACCOUNTS'].methods_by_name['EndSessions']._loaded_options = None
@@ -105,40 +115,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHANGEPASSWORDREQUEST']._serialized_end=328
   _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=330
   _globals['_CHANGEPASSWORDRESPONSE']._serialized_end=354
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=356
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=409
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=411
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=480
-  _globals['_SESSION']._serialized_start=483
-  _globals['_SESSION']._serialized_end=637
-  _globals['_ENDSESSIONSREQUEST']._serialized_start=639
-  _globals['_ENDSESSIONSREQUEST']._serialized_end=723
-  _globals['_ENDSESSIONSRESPONSE']._serialized_start=725
-  _globals['_ENDSESSIONSRESPONSE']._serialized_end=761
-  _globals['_GETSECONDFACTORREQUEST']._serialized_start=763
-  _globals['_GETSECONDFACTORREQUEST']._serialized_end=787
-  _globals['_SECONDFACTOR']._serialized_start=790
-  _globals['_SECONDFACTOR']._serialized_end=966
-  _globals['_PASSKEY']._serialized_start=969
-  _globals['_PASSKEY']._serialized_end=1137
-  _globals['_BEGINPASSKEYREQUEST']._serialized_start=1139
-  _globals['_BEGINPASSKEYREQUEST']._serialized_end=1210
-  _globals['_BEGINPASSKEYRESPONSE']._serialized_start=1212
-  _globals['_BEGINPASSKEYRESPONSE']._serialized_end=1315
-  _globals['_CREATEPASSKEYREQUEST']._serialized_start=1318
-  _globals['_CREATEPASSKEYREQUEST']._serialized_end=1467
-  _globals['_ENDPASSKEYREQUEST']._serialized_start=1469
-  _globals['_ENDPASSKEYREQUEST']._serialized_end=1550
-  _globals['_BEGINSECONDFACTORREQUEST']._serialized_start=1552
-  _globals['_BEGINSECONDFACTORREQUEST']._serialized_end=1628
-  _globals['_BEGINSECONDFACTORRESPONSE']._serialized_start=1631
-  _globals['_BEGINSECONDFACTORRESPONSE']._serialized_end=1794
-  _globals['_CONFIRMSECONDFACTORREQUEST']._serialized_start=1796
-  _globals['_CONFIRMSECONDFACTORREQUEST']._serialized_end=1872
-  _globals['_CONFIRMSECONDFACTORRESPONSE']._serialized_start=1874
-  _globals['_CONFIRMSECONDFACTORRESPONSE']._serialized_end=1946
-  _globals['_ENDSECONDFACTORREQUEST']._serialized_start=1948
-  _globals['_ENDSECONDFACTORREQUEST']._serialized_end=2022
-  _globals['_ACCOUNTS']._serialized_start=2025
-  _globals['_ACCOUNTS']._serialized_end=3611
+  _globals['_REQUESTPASSWORDRESETREQUEST']._serialized_start=356
+  _globals['_REQUESTPASSWORDRESETREQUEST']._serialized_end=435
+  _globals['_REQUESTPASSWORDRESETRESPONSE']._serialized_start=437
+  _globals['_REQUESTPASSWORDRESETRESPONSE']._serialized_end=467
+  _globals['_RESETPASSWORDREQUEST']._serialized_start=469
+  _globals['_RESETPASSWORDREQUEST']._serialized_end=568
+  _globals['_RESETPASSWORDRESPONSE']._serialized_start=570
+  _globals['_RESETPASSWORDRESPONSE']._serialized_end=593
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=595
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=648
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=650
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=719
+  _globals['_SESSION']._serialized_start=722
+  _globals['_SESSION']._serialized_end=876
+  _globals['_ENDSESSIONSREQUEST']._serialized_start=878
+  _globals['_ENDSESSIONSREQUEST']._serialized_end=962
+  _globals['_ENDSESSIONSRESPONSE']._serialized_start=964
+  _globals['_ENDSESSIONSRESPONSE']._serialized_end=1000
+  _globals['_GETSECONDFACTORREQUEST']._serialized_start=1002
+  _globals['_GETSECONDFACTORREQUEST']._serialized_end=1026
+  _globals['_SECONDFACTOR']._serialized_start=1029
+  _globals['_SECONDFACTOR']._serialized_end=1205
+  _globals['_PASSKEY']._serialized_start=1208
+  _globals['_PASSKEY']._serialized_end=1376
+  _globals['_BEGINPASSKEYREQUEST']._serialized_start=1378
+  _globals['_BEGINPASSKEYREQUEST']._serialized_end=1449
+  _globals['_BEGINPASSKEYRESPONSE']._serialized_start=1451
+  _globals['_BEGINPASSKEYRESPONSE']._serialized_end=1554
+  _globals['_CREATEPASSKEYREQUEST']._serialized_start=1557
+  _globals['_CREATEPASSKEYREQUEST']._serialized_end=1706
+  _globals['_ENDPASSKEYREQUEST']._serialized_start=1708
+  _globals['_ENDPASSKEYREQUEST']._serialized_end=1789
+  _globals['_BEGINSECONDFACTORREQUEST']._serialized_start=1791
+  _globals['_BEGINSECONDFACTORREQUEST']._serialized_end=1867
+  _globals['_BEGINSECONDFACTORRESPONSE']._serialized_start=1870
+  _globals['_BEGINSECONDFACTORRESPONSE']._serialized_end=2033
+  _globals['_CONFIRMSECONDFACTORREQUEST']._serialized_start=2035
+  _globals['_CONFIRMSECONDFACTORREQUEST']._serialized_end=2111
+  _globals['_CONFIRMSECONDFACTORRESPONSE']._serialized_start=2113
+  _globals['_CONFIRMSECONDFACTORRESPONSE']._serialized_end=2185
+  _globals['_ENDSECONDFACTORREQUEST']._serialized_start=2187
+  _globals['_ENDSECONDFACTORREQUEST']._serialized_end=2261
+  _globals['_ACCOUNTS']._serialized_start=2264
+  _globals['_ACCOUNTS']._serialized_end=4173
 # @@protoc_insertion_point(module_scope)

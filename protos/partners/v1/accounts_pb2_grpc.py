@@ -40,6 +40,16 @@ class AccountsStub:
                 request_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ChangePasswordRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ChangePasswordResponse.FromString,
                 _registered_method=True)
+        self.RequestPasswordReset = channel.unary_unary(
+                '/enlace.partners.v1.Accounts/RequestPasswordReset',
+                request_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.RequestPasswordResetRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.RequestPasswordResetResponse.FromString,
+                _registered_method=True)
+        self.ResetPassword = channel.unary_unary(
+                '/enlace.partners.v1.Accounts/ResetPassword',
+                request_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ResetPasswordRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ResetPasswordResponse.FromString,
+                _registered_method=True)
         self.ListSessions = channel.unary_unary(
                 '/enlace.partners.v1.Accounts/ListSessions',
                 request_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ListSessionsRequest.SerializeToString,
@@ -94,6 +104,25 @@ class AccountsServicer:
     def ChangePassword(self, request, context):
         """Changes the password of whoever asks, and ends her other sessions. Refused by field: `wrong`, the password is another one; too_short.
         too_many_attempts: RetryInfo says when.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RequestPasswordReset(self, request, context):
+        """Asks for a link by which somebody who forgot her password chooses another; it goes to that address alone. Public. The answer is the same whatever the address is:
+        unknown, suspended, one that signs in by her organisation's provider, or asked for too often. The link is good for an hour and once, and takes the place of one
+        that was asked for before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetPassword(self, request, context):
+        """Changes the password of whose link it is, ends all her sessions, and tells her. It opens no session: what her sign-in asks for beside the password it still asks
+        for. Public: it needs no token but that of the link.
+        reset_not_valid: the same for one that is unknown, used, replaced or too old, and for an account that is not in use.
+        Refused by field: too_short, too_easy.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -178,6 +207,16 @@ def add_AccountsServicer_to_server(servicer, server):
                     request_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ChangePasswordRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ChangePasswordResponse.SerializeToString,
             ),
+            'RequestPasswordReset': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestPasswordReset,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.RequestPasswordResetRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.RequestPasswordResetResponse.SerializeToString,
+            ),
+            'ResetPassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetPassword,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ResetPasswordRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ResetPasswordResponse.SerializeToString,
+            ),
             'ListSessions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSessions,
                     request_deserializer=protos_dot_partners_dot_v1_dot_accounts__pb2.ListSessionsRequest.FromString,
@@ -252,6 +291,60 @@ class Accounts:
             '/enlace.partners.v1.Accounts/ChangePassword',
             protos_dot_partners_dot_v1_dot_accounts__pb2.ChangePasswordRequest.SerializeToString,
             protos_dot_partners_dot_v1_dot_accounts__pb2.ChangePasswordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestPasswordReset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Accounts/RequestPasswordReset',
+            protos_dot_partners_dot_v1_dot_accounts__pb2.RequestPasswordResetRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_accounts__pb2.RequestPasswordResetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetPassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Accounts/ResetPassword',
+            protos_dot_partners_dot_v1_dot_accounts__pb2.ResetPasswordRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_accounts__pb2.ResetPasswordResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -400,6 +400,7 @@ class Organization(_message.Message):
     AGREEMENT_EXPIRE_DATE_FIELD_NUMBER: _builtins.int
     APPLICATION_FIELD_NUMBER: _builtins.int
     REJECTION_REASON_FIELD_NUMBER: _builtins.int
+    ONLY_MANAGER_WORKER_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The organisation."""
     etag: _builtins.str
@@ -432,6 +433,8 @@ class Organization(_message.Message):
     """The last day of its agreement; for coordinator, auditor and its own people. Absent: none was recorded."""
     rejection_reason: Global___RejectionReason.ValueType
     """Why it was turned away; for coordinator and auditor."""
+    only_manager_worker_id: _builtins.str
+    """Its one active manager; absent: it has none, or several. For coordinator and auditor, of one organisation."""
     @_builtins.property
     def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Languages spoken, BCP 47."""
@@ -486,10 +489,11 @@ class Organization(_message.Message):
         agreement_expire_date: _builtins.str = ...,
         application: Global___OrganizationApplication | None = ...,
         rejection_reason: Global___RejectionReason.ValueType = ...,
+        only_manager_worker_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_has_manager", b"_has_manager", "application", b"application", "create_time", b"create_time", "has_manager", b"has_manager", "proposal", b"proposal", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_has_manager", b"_has_manager", "agreement_expire_date", b"agreement_expire_date", "application", b"application", "approval_proposed_by_worker_id", b"approval_proposed_by_worker_id", "country", b"country", "create_time", b"create_time", "department", b"department", "description", b"description", "etag", b"etag", "evidence", b"evidence", "has_manager", b"has_manager", "hotline_number", b"hotline_number", "id", b"id", "languages", b"languages", "missing_evidence", b"missing_evidence", "name", b"name", "phone", b"phone", "proposal", b"proposal", "registered_by_worker_id", b"registered_by_worker_id", "rejection_reason", b"rejection_reason", "status", b"status", "type", b"type", "update_time", b"update_time", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_has_manager", b"_has_manager", "agreement_expire_date", b"agreement_expire_date", "application", b"application", "approval_proposed_by_worker_id", b"approval_proposed_by_worker_id", "country", b"country", "create_time", b"create_time", "department", b"department", "description", b"description", "etag", b"etag", "evidence", b"evidence", "has_manager", b"has_manager", "hotline_number", b"hotline_number", "id", b"id", "languages", b"languages", "missing_evidence", b"missing_evidence", "name", b"name", "only_manager_worker_id", b"only_manager_worker_id", "phone", b"phone", "proposal", b"proposal", "registered_by_worker_id", b"registered_by_worker_id", "rejection_reason", b"rejection_reason", "status", b"status", "type", b"type", "update_time", b"update_time", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__has_manager: _TypeAlias = _typing.Literal["has_manager"]  # noqa: Y015
     _WhichOneofArgType__has_manager: _TypeAlias = _typing.Literal["_has_manager", b"_has_manager"]  # noqa: Y015

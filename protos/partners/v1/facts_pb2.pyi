@@ -218,3 +218,47 @@ class InvitationFact(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InvitationFact: _TypeAlias = InvitationFact  # noqa: Y015
+
+@_typing.final
+class AccountFact(_message.Message):
+    """What somebody is told of her own account, and nobody else:
+    enlace.account.{reset_asked,reset_ended,password_changed,second_factor_removed}.v1 · key: notice_id
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTICE_ID_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    SEALED_LETTER_FIELD_NUMBER: _builtins.int
+    BY_ROLE_CODE_FIELD_NUMBER: _builtins.int
+    notice_id: _builtins.str
+    """the link that was asked for, or what else it is"""
+    worker_id: _builtins.str
+    organization_id: _builtins.str
+    sealed_letter: _builtins.bytes
+    """of all but reset_ended: an AccountLetter, sealed with the key that partners and notifications share"""
+    by_role_code: _builtins.str
+    """of second_factor_removed: who did, MANAGER | COORDINATOR"""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """after which its letter is no use"""
+
+    def __init__(
+        self,
+        *,
+        notice_id: _builtins.str = ...,
+        worker_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        sealed_letter: _builtins.bytes = ...,
+        by_role_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_role_code", b"by_role_code", "expire_time", b"expire_time", "notice_id", b"notice_id", "organization_id", b"organization_id", "sealed_letter", b"sealed_letter", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccountFact: _TypeAlias = AccountFact  # noqa: Y015

@@ -65,6 +65,11 @@ class MembersStub:
                 request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.SuspendWorkerRequest.SerializeToString,
                 response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.Worker.FromString,
                 _registered_method=True)
+        self.ResetSecondFactor = channel.unary_unary(
+                '/enlace.partners.v1.Members/ResetSecondFactor',
+                request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.ResetSecondFactorRequest.SerializeToString,
+                response_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.ResetSecondFactorResponse.FromString,
+                _registered_method=True)
         self.CreateApiKey = channel.unary_unary(
                 '/enlace.partners.v1.Members/CreateApiKey',
                 request_serializer=protos_dot_partners_dot_v1_dot_members__pb2.CreateApiKeyRequest.SerializeToString,
@@ -168,6 +173,19 @@ class MembersServicer:
 
     def SuspendWorker(self, request, context):
         """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetSecondFactor(self, request, context):
+        """Takes off what a worker's sign-in asks for beside the password (code, spare codes, passkeys), for who lost them; her sessions end, her password stays, and she is
+        told. Of an account that asks for nothing more, nothing changes. Manager, of her own organisation. Coordinator: of a manager elsewhere who has no other manager
+        beside her.
+        not_found: nobody there, or not the caller's to help.
+        own_account: it is the caller's own.
+        right_missing: she has a role of the network, and the caller is no coordinator.
+        illegal_transition: she is suspended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -279,6 +297,11 @@ def add_MembersServicer_to_server(servicer, server):
                     servicer.SuspendWorker,
                     request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.SuspendWorkerRequest.FromString,
                     response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.Worker.SerializeToString,
+            ),
+            'ResetSecondFactor': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetSecondFactor,
+                    request_deserializer=protos_dot_partners_dot_v1_dot_members__pb2.ResetSecondFactorRequest.FromString,
+                    response_serializer=protos_dot_partners_dot_v1_dot_members__pb2.ResetSecondFactorResponse.SerializeToString,
             ),
             'CreateApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateApiKey,
@@ -489,6 +512,33 @@ class Members:
             '/enlace.partners.v1.Members/SuspendWorker',
             protos_dot_partners_dot_v1_dot_members__pb2.SuspendWorkerRequest.SerializeToString,
             protos_dot_partners_dot_v1_dot_members__pb2.Worker.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetSecondFactor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.partners.v1.Members/ResetSecondFactor',
+            protos_dot_partners_dot_v1_dot_members__pb2.ResetSecondFactorRequest.SerializeToString,
+            protos_dot_partners_dot_v1_dot_members__pb2.ResetSecondFactorResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -63,6 +63,15 @@ class MembersStub:
     """Lists the workers of the caller's organisation. Manager."""
     SuspendWorker: _grpc.UnaryUnaryMultiCallable[_members_pb2.SuspendWorkerRequest, _members_pb2.Worker]
     """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager."""
+    ResetSecondFactor: _grpc.UnaryUnaryMultiCallable[_members_pb2.ResetSecondFactorRequest, _members_pb2.ResetSecondFactorResponse]
+    """Takes off what a worker's sign-in asks for beside the password (code, spare codes, passkeys), for who lost them; her sessions end, her password stays, and she is
+    told. Of an account that asks for nothing more, nothing changes. Manager, of her own organisation. Coordinator: of a manager elsewhere who has no other manager
+    beside her.
+    not_found: nobody there, or not the caller's to help.
+    own_account: it is the caller's own.
+    right_missing: she has a role of the network, and the caller is no coordinator.
+    illegal_transition: she is suspended.
+    """
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_members_pb2.CreateApiKeyRequest, _members_pb2.CreateApiKeyResponse]
     """Creates an API key of the caller's own organisation; the secret is in this answer only. Manager. A key that may do more than its maker can
     do herself is unconfirmed, and good for nothing until another manager confirms it. It falls with its maker, unless another takes it over.
@@ -134,6 +143,15 @@ class MembersAsyncStub(MembersStub):
     """Lists the workers of the caller's organisation. Manager."""
     SuspendWorker: _aio.UnaryUnaryMultiCallable[_members_pb2.SuspendWorkerRequest, _members_pb2.Worker]  # type: ignore[assignment]
     """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager."""
+    ResetSecondFactor: _aio.UnaryUnaryMultiCallable[_members_pb2.ResetSecondFactorRequest, _members_pb2.ResetSecondFactorResponse]  # type: ignore[assignment]
+    """Takes off what a worker's sign-in asks for beside the password (code, spare codes, passkeys), for who lost them; her sessions end, her password stays, and she is
+    told. Of an account that asks for nothing more, nothing changes. Manager, of her own organisation. Coordinator: of a manager elsewhere who has no other manager
+    beside her.
+    not_found: nobody there, or not the caller's to help.
+    own_account: it is the caller's own.
+    right_missing: she has a role of the network, and the caller is no coordinator.
+    illegal_transition: she is suspended.
+    """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_members_pb2.CreateApiKeyRequest, _members_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
     """Creates an API key of the caller's own organisation; the secret is in this answer only. Manager. A key that may do more than its maker can
     do herself is unconfirmed, and good for nothing until another manager confirms it. It falls with its maker, unless another takes it over.
@@ -238,6 +256,21 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.Worker, _abc.Awaitable[_members_pb2.Worker]]:
         """Suspends a worker: sessions end at once, and the keys that stand with her are revoked. Manager."""
+
+    @_abc_1.abstractmethod
+    def ResetSecondFactor(
+        self,
+        request: _members_pb2.ResetSecondFactorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_members_pb2.ResetSecondFactorResponse, _abc.Awaitable[_members_pb2.ResetSecondFactorResponse]]:
+        """Takes off what a worker's sign-in asks for beside the password (code, spare codes, passkeys), for who lost them; her sessions end, her password stays, and she is
+        told. Of an account that asks for nothing more, nothing changes. Manager, of her own organisation. Coordinator: of a manager elsewhere who has no other manager
+        beside her.
+        not_found: nobody there, or not the caller's to help.
+        own_account: it is the caller's own.
+        right_missing: she has a role of the network, and the caller is no coordinator.
+        illegal_transition: she is suspended.
+        """
 
     @_abc_1.abstractmethod
     def CreateApiKey(

@@ -16,6 +16,7 @@ from services.gateway import access, forms, i18n, names, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
+from services.gateway.pages.members import taken_off
 
 blueprint = Blueprint("directory", __name__)
 ANSWERED_WITHIN = timedelta(days=14)  # who applies is told so
@@ -112,7 +113,8 @@ def vet(identifier: str, verb: str) -> Response | tuple[str, int]:
         return page(identifier, forms.problems(refusal)), 422
     if not done:
         abort(404)
-    return redirect(url_for("directory.organization", identifier=identifier, done="invited" if verb == "invite" else "saved"), 303)
+    said = {"invite": "invited", "second-factor": "second_factor_reset"}.get(verb, "saved")
+    return redirect(url_for("directory.organization", identifier=identifier, done=said), 303)
 
 
 @blueprint.post("/directory/organizations/<identifier>/leave")
@@ -151,6 +153,8 @@ def steer(directory: Any, identifier: str, verb: str, once: str) -> bool:
             language=forms.text("invited_language"),
         )
         clients().members.CreateInvitation(m.CreateInvitationRequest(invitation=invitation, request_id=once))
+    elif verb == "second-factor":  # of its only manager, whom no other can help
+        taken_off(forms.text("worker"))
     elif verb == "approve":
         directory.ApproveOrganization(d.ApproveOrganizationRequest(id=identifier, etag=forms.etag(), request_id=once))
     elif verb == "admit":

@@ -10,17 +10,24 @@ from services.gateway.i18n import N_
 
 blueprint = Blueprint("inbox", __name__)
 # Where what a message without a referral or an enquiry tells of is seen, by the roles that may go there.
-PLACES = {
-    "erasure_proposed": (("erasures.listing", access.CARE),),
-    "receipt_proposed": (("people.listing", access.SENDERS),),
-    "anomaly_noted": (("audit.show", access.AUDITORS),),
-    "organization_applied": (("directory.members", access.NETWORK),),
-    "approval_proposed": (("directory.members", access.NETWORK),),
-    "agreement_ending": (("directory.members", access.NETWORK),),
-    "agreement_expired": (("directory.members", access.NETWORK),),
-} | dict.fromkeys(
-    ("emergency_opened", "emergency_review_overdue"),
-    (("people.listing", access.SENDERS), ("board.board", access.NETWORK), ("audit.show", access.AUDITORS)),
+PLACES = (
+    {
+        "erasure_proposed": (("erasures.listing", access.CARE),),
+        "receipt_proposed": (("people.listing", access.SENDERS),),
+        "anomaly_noted": (("audit.show", access.AUDITORS),),
+        "organization_applied": (("directory.members", access.NETWORK),),
+        "approval_proposed": (("directory.members", access.NETWORK),),
+        "agreement_ending": (("directory.members", access.NETWORK),),
+        "agreement_expired": (("directory.members", access.NETWORK),),
+    }
+    | dict.fromkeys(
+        ("password_reset_asked", "password_changed", "second_factor_removed", "second_factor_removed_by_coordination"),
+        (("account.show", access.EVERYONE),),
+    )
+    | dict.fromkeys(
+        ("emergency_opened", "emergency_review_overdue"),
+        (("people.listing", access.SENDERS), ("board.board", access.NETWORK), ("audit.show", access.AUDITORS)),
+    )
 )
 
 

@@ -1,8 +1,9 @@
-"""The team: the manager's workers, and who is invited."""
+"""The team: the manager's workers, who is invited, and who lost what her sign-in asks for."""
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from chassis.errors import Invalid
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from services.gateway import access, forms, words
@@ -61,3 +62,21 @@ def suspend(identifier: str) -> Response:
     """Ends a worker's access at once."""
     clients().members.SuspendWorker(m.SuspendWorkerRequest(id=identifier, etag=forms.etag(), request_id=forms.request_id()))
     return redirect(url_for("members.listing", done="saved"), 303)
+
+
+@blueprint.post("/members/workers/<identifier>/second-factor")
+@access.open_to(access.MANAGERS)
+def reset_second_factor(identifier: str) -> Response | tuple[str, int]:
+    """Takes off what her sign-in asks for beside the password, once it is said that it is she who asks."""
+    try:
+        taken_off(identifier)
+    except forms.SHOWN_IN_PLACE as refusal:
+        return render(forms.problems(refusal)), 422
+    return redirect(url_for("members.listing", done="second_factor_reset"), 303)
+
+
+def taken_off(worker_id: str) -> None:
+    """Asks for it; Invalid, if nobody says that she asked."""
+    if not forms.flag("spoke"):
+        raise Invalid(("spoke", "required"))
+    clients().members.ResetSecondFactor(m.ResetSecondFactorRequest(id=worker_id, request_id=forms.request_id()))

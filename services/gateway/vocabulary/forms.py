@@ -99,6 +99,7 @@ TABLES: dict[str, dict[str, str]] = {
         "ages": N_("Edades"),
         "organization": N_("Organización"),
         "id": N_("Código"),
+        "spoke": N_("Quién lo pide"),
     },
     "missing": {
         "q": N_("escriba un código, una referencia o un nombre"),
@@ -119,6 +120,7 @@ TABLES: dict[str, dict[str, str]] = {
         "question_code": N_("elija sobre qué pregunta"),
         "outcome_code": N_("elija qué se logró"),
         "help_came_code": N_("elija lo que ella dijo"),
+        "spoke": N_("hable con ella antes, y márquelo"),
     },
     "violation": {
         "required": N_("falta; complételo"),
@@ -184,6 +186,7 @@ TABLES: dict[str, dict[str, str]] = {
         "too_many_webhooks": N_("Ya tiene el máximo de direcciones. Quite una antes de agregar otra."),
         "too_many_passkeys": N_("Ya tiene diez llaves de acceso. Quite una que no use."),
         "passkeys_unavailable": N_("A esta red se llega por un número, y así ningún navegador crea llaves de acceso. Use un código."),
+        "own_account": N_("Nadie quita lo suyo sin su contraseña: en Mi cuenta, o pídalo a otra persona que dirija su organización."),
         "secret_rotating": N_(
             "El secreto de antes todavía firma. Espere a que termine, o marque que se filtró: entonces deja de firmar ahora."
         ),

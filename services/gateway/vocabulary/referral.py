@@ -312,6 +312,8 @@ TABLES: dict[str, dict[str, str]] = {
         "receipt_confirmed": N_("Confirmado."),
         "saved": N_("Guardado."),
         "password_changed": N_("Contraseña cambiada. Las otras sesiones están cerradas."),
+        "password_reset": N_("Contraseña cambiada. Entre con la nueva."),
+        "second_factor_reset": N_("Listo: si tenía algo puesto, se quitó. Le avisamos por correo."),
         "opened": N_("Expediente abierto."),
         "receipt_withdrawn": N_("Consentimiento retirado. El acceso terminó."),
         "erasure_proposed": N_("Propuesto. Otra persona de su organización debe confirmarlo."),

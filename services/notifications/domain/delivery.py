@@ -94,8 +94,9 @@ class EmailClaim(Claim):
     organization_id: str
     language: str
     email: bytes | None
-    invitation_id: str | None = None
+    about_id: str | None = None
     letter: bytes | None = None
+    letter_kind: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from datetime import datetime
 
 from services.notifications.domain.rules import MESSAGE_UNDELIVERABLE, WEBHOOK_DISABLED, Audience, Happening, Told
 
+INVITATION = "invitation"
+
 
 @dataclass(frozen=True)
 class Message:
@@ -29,12 +31,15 @@ class Message:
 
 @dataclass(frozen=True)
 class Letter:
-    """What brings an invitation to whom it is for; `sealed` is opened only when it is sent."""
+    """What brings an invitation to whom it is for, or tells somebody of her own account; `sealed` is opened only when it is sent.
 
-    invitation_id: str
+    `about_id`: the invitation or what it tells of; `kind`: which notice it brings, or INVITATION."""
+
+    about_id: str
     organization_id: str
     sealed: bytes
     expire_time: datetime
+    kind: str = INVITATION
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ def about_disabled(webhook_id: str, organization_id: str, now: datetime) -> Mess
 
 
 def about_subject(told: Told, cause: str, time: datetime) -> Message:
-    """Of an invitation, a contact, a receipt, an erasure, an anomaly, an emergency access or an organisation: one message for each `cause`."""
+    """Of an invitation, somebody's own account, a contact, a receipt, an erasure, an anomaly, an emergency access or an organisation: one for each `cause`."""
     return Message(
         derived_id(cause, told),
         told.audience,

@@ -541,6 +541,38 @@ NOTICES: tuple[Notice, ...] = (
         en="An invited person has opened an account in your organisation.",
         fr="Une personne invitée a ouvert son compte dans votre organisation.",
     ),
+    Notice(
+        "password_reset_asked",
+        "",
+        (),
+        es="Alguien pidió cambiar la contraseña de su cuenta; el enlace se envió a su correo. Si no fue usted, no haga nada.",
+        en="Somebody asked to change the password of your account; the link went to your e-mail. If it was not you, do nothing.",
+        fr="Quelqu'un a demandé à changer le mot de passe de votre compte ; le lien est parti à votre adresse. Si ce n'est pas vous, ne faites rien.",
+    ),
+    Notice(
+        "password_changed",
+        "",
+        (),
+        es="Cambió la contraseña de su cuenta. Si no fue usted, avise ya a quien dirige su organización.",
+        en="The password of your account has changed. If it was not you, tell whoever manages your organisation now.",
+        fr="Le mot de passe de votre compte a changé. Si ce n'est pas vous, prévenez tout de suite qui dirige votre organisation.",
+    ),
+    Notice(
+        "second_factor_removed",
+        "",
+        (),
+        es="Quien dirige su organización quitó su código y sus llaves de acceso. Si no lo pidió, cambie ya su contraseña y avise a la coordinación.",
+        en="Whoever manages your organisation took off your code and passkeys. If you did not ask, change your password now and tell the coordination.",
+        fr="Qui dirige votre organisation a retiré votre code et vos clés. Sans demande de votre part, changez votre mot de passe et prévenez la coordination.",
+    ),
+    Notice(
+        "second_factor_removed_by_coordination",
+        "",
+        (),
+        es="La coordinación quitó su código y sus llaves de acceso. Si no lo pidió, cambie ya su contraseña y llámela.",
+        en="The coordination took off your code and passkeys. If you did not ask, change your password now and call them.",
+        fr="La coordination a retiré votre code et vos clés. Sans demande de votre part, changez votre mot de passe et appelez-la.",
+    ),
 )
 SILENT = frozenset({"drafted", "started", "appointment_attended", "entered_in_error"})
 """Verbs that are known, and nobody's message: what the sender does alone, what goes as it should, and corrections of the record."""

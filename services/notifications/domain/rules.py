@@ -67,6 +67,16 @@ ENQUIRY_VERBS = frozenset(fact.removeprefix("enquiry.") for fact in BY_FACT if f
 MANAGER_INVITED, WORKER_INVITED, ACCOUNT_OPENED = "manager_invited", "worker_invited", "account_opened"
 
 
+ACCOUNT_VERBS = frozenset({"reset_asked", "reset_ended", "password_changed", "second_factor_removed"})
+
+
+def account_kind(verb: str, by_role: str) -> str | None:
+    """What somebody is told of her own account; None for what is no news to her."""
+    if verb == "second_factor_removed" and by_role == "COORDINATOR":
+        return "second_factor_removed_by_coordination"
+    return {"reset_asked": "password_reset_asked", "reset_ended": None}.get(verb, verb)
+
+
 def invitation_kind(verb: str, first_manager: bool) -> str | None:
     """What the desk is told of an invitation; None for what is no news to it."""
     if verb == "created":

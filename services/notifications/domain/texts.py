@@ -35,6 +35,66 @@ INVITATION_BODIES = {
     "Si vous avez déjà un compte avec cette adresse, ou si vous n'attendiez pas ce message, ne faites rien.\n",
 }
 
+_RESET_SUBJECTS = {"es": "Contraseña nueva de Enlace", "en": "New password for Enlace", "fr": "Nouveau mot de passe Enlace"}
+_CHANGED_SUBJECTS = {
+    "es": "Su contraseña de Enlace cambió",
+    "en": "Your Enlace password has changed",
+    "fr": "Votre mot de passe Enlace a changé",
+}
+_REMOVED_SUBJECTS = {"es": "Cambió cómo entra a Enlace", "en": "Your sign-in to Enlace has changed", "fr": "Votre accès à Enlace a changé"}
+ACCOUNT_SUBJECTS = {
+    "password_reset_asked": _RESET_SUBJECTS,
+    "password_changed": _CHANGED_SUBJECTS,
+    "second_factor_removed": _REMOVED_SUBJECTS,
+    "second_factor_removed_by_coordination": _REMOVED_SUBJECTS,
+}
+ACCOUNT_BODIES = {
+    "password_reset_asked": {
+        "es": "Alguien pidió cambiar la contraseña de su cuenta en Enlace. Si fue usted, elija otra aquí:\n\n{link}\n\n"
+        "El enlace sirve una sola vez y durante una hora. Es solo para usted: no lo reenvíe.\n"
+        "Si la página le pide el código, es este:\n\n{code}\n\n"
+        "Si no fue usted, no haga nada: su contraseña sigue siendo la misma.\n",
+        "en": "Somebody asked to change the password of your account in Enlace. If it was you, choose another here:\n\n{link}\n\n"
+        "The link is good for once, and for one hour. It is for you alone: do not pass it on.\n"
+        "If the page asks for the code, it is this:\n\n{code}\n\n"
+        "If it was not you, do nothing: your password stays as it is.\n",
+        "fr": "Quelqu'un a demandé à changer le mot de passe de votre compte dans Enlace. Si c'est vous, choisissez-en un autre ici :\n\n{link}\n\n"
+        "Le lien ne sert qu'une fois et pendant une heure. Il n'est que pour vous : ne le transmettez pas.\n"
+        "Si la page vous demande le code, le voici :\n\n{code}\n\n"
+        "Si ce n'est pas vous, ne faites rien : votre mot de passe reste le même.\n",
+    },
+    "password_changed": {
+        "es": "Cambió la contraseña de su cuenta en Enlace, y se cerraron sus otras sesiones.\n\n"
+        "Si fue usted, no haga nada. Si no fue usted, avise ya a quien dirige su organización, y elija otra contraseña aquí:\n\n{link}\n",
+        "en": "The password of your account in Enlace has changed, and your other sessions have ended.\n\n"
+        "If it was you, do nothing. If it was not you, tell whoever manages your organisation now, and choose another password here:\n\n{link}\n",
+        "fr": "Le mot de passe de votre compte dans Enlace a changé, et vos autres sessions sont fermées.\n\n"
+        "Si c'est vous, ne faites rien. Sinon, prévenez tout de suite qui dirige votre organisation, et choisissez un autre mot de passe ici :\n\n{link}\n",
+    },
+    "second_factor_removed": {
+        "es": "Quien dirige su organización quitó el código del teléfono y las llaves de acceso con que usted entra a Enlace, y cerró sus sesiones.\n\n"
+        "Su contraseña sigue siendo la misma. Ponga otra vez un código o una llave en Mi cuenta.\n\n"
+        "Si usted no lo pidió, avise ya a la coordinación de la red, y elija otra contraseña aquí:\n\n{link}\n",
+        "en": "Whoever manages your organisation took off the phone code and the passkeys of your sign-in to Enlace, and ended your sessions.\n\n"
+        "Your password stays as it is. Set up a code or a passkey again under My account.\n\n"
+        "If you did not ask for it, tell the coordination of the network now, and choose another password here:\n\n{link}\n",
+        "fr": "Qui dirige votre organisation a retiré le code du téléphone et les clés d'accès de votre compte Enlace, et a fermé vos sessions.\n\n"
+        "Votre mot de passe reste le même. Remettez un code ou une clé dans Mon compte.\n\n"
+        "Si vous ne l'avez pas demandé, prévenez tout de suite la coordination du réseau, et choisissez un autre mot de passe ici :\n\n{link}\n",
+    },
+    "second_factor_removed_by_coordination": {
+        "es": "La coordinación de la red quitó el código del teléfono y las llaves de acceso con que usted entra a Enlace, y cerró sus sesiones.\n\n"
+        "Su contraseña sigue siendo la misma. Ponga otra vez un código o una llave en Mi cuenta.\n\n"
+        "Si usted no lo pidió, llame ya a la coordinación, y elija otra contraseña aquí:\n\n{link}\n",
+        "en": "The coordination of the network took off the phone code and the passkeys of your sign-in to Enlace, and ended your sessions.\n\n"
+        "Your password stays as it is. Set up a code or a passkey again under My account.\n\n"
+        "If you did not ask for it, call the coordination now, and choose another password here:\n\n{link}\n",
+        "fr": "La coordination du réseau a retiré le code du téléphone et les clés d'accès de votre compte Enlace, et a fermé vos sessions.\n\n"
+        "Votre mot de passe reste le même. Remettez un code ou une clé dans Mon compte.\n\n"
+        "Si vous ne l'avez pas demandé, appelez tout de suite la coordination, et choisissez un autre mot de passe ici :\n\n{link}\n",
+    },
+}
+
 
 @dataclass(frozen=True)
 class Mail:
@@ -71,3 +131,12 @@ def invitation_mail(delivery_id: str, recipient: str, token: str, language: str,
     chosen = language_for(language)
     body = INVITATION_BODIES[chosen].format(link=f"{public_url}/invitation?lang={chosen}#{token}", code=token)
     return Mail(delivery_id, recipient, INVITATION_SUBJECTS[chosen], body, chosen)
+
+
+def account_mail(delivery_id: str, kind: str, recipient: str, token: str, language: str, public_url: str) -> Mail | None:
+    """The e-mail of what somebody is told of her own account; None for a kind of a later version. Its token stands where that of an invitation does."""
+    if kind not in ACCOUNT_BODIES:
+        return None
+    chosen = language_for(language)
+    link = f"{public_url}/reset?lang={chosen}#{token}" if token else f"{public_url}/forgot?lang={chosen}"
+    return Mail(delivery_id, recipient, ACCOUNT_SUBJECTS[kind][chosen], ACCOUNT_BODIES[kind][chosen].format(link=link, code=token), chosen)

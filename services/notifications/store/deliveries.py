@@ -45,7 +45,7 @@ WITH due AS (
     RETURNING d.id, d.message_id, d.tries, d.first_try_time, d.organization_id, d.kind
 )
 SELECT taken.id, taken.message_id, taken.tries, taken.first_try_time, taken.organization_id, m.referral_id, coalesce(desks.language, '') AS language,
-       desks.email, letters.invitation_id, letters.sealed AS letter
+       desks.email, letters.invitation_id AS about_id, letters.sealed AS letter, letters.kind AS letter_kind
 FROM taken JOIN messages m ON m.id = taken.message_id
     LEFT JOIN desks ON desks.organization_id = taken.organization_id AND taken.kind <> 'letter'
     LEFT JOIN letters ON letters.delivery_id = taken.id AND letters.expire_time > %(now)s

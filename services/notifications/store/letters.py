@@ -10,7 +10,7 @@ LETTER = "letter"
 
 
 def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> None:
-    """Due at once, unless it is there already or its organisation is out; it hangs on the message that tells the desk of it."""
+    """Due at once, unless it is there already or its organisation is out; it hangs on the message that tells the desk, or her, of it."""
     id = letter_id(message_id)
     added = tx.execute(
         "INSERT INTO deliveries (id, message_id, channel, organization_id, kind, status, next_attempt_time, create_time)"
@@ -21,18 +21,18 @@ def keep(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> Non
     ).rowcount
     if added:
         tx.execute(
-            "INSERT INTO letters (delivery_id, invitation_id, sealed, expire_time) VALUES (%s, %s, %s, %s)",
-            (id, letter.invitation_id, letter.sealed, letter.expire_time),
+            "INSERT INTO letters (delivery_id, invitation_id, sealed, expire_time, kind) VALUES (%s, %s, %s, %s, %s)",
+            (id, letter.about_id, letter.sealed, letter.expire_time, letter.kind),
         )
         tx.execute("SELECT pg_notify(%s, '')", (EMAILS,))
 
 
-def discard(tx: Transaction, invitation_id: str) -> None:
-    """Nobody wants it any more: the invitation was accepted, replaced or revoked."""
+def discard(tx: Transaction, about_id: str) -> None:
+    """Nobody wants it any more: the invitation was accepted, replaced or revoked, the link used or ended."""
     tx.execute(
         "WITH gone AS (DELETE FROM letters WHERE invitation_id = %s RETURNING delivery_id)"
         " UPDATE deliveries SET status = 'DISCARDED', next_attempt_time = NULL FROM gone WHERE id = delivery_id AND next_attempt_time IS NOT NULL",
-        (invitation_id,),
+        (about_id,),
     )
 
 

@@ -10,12 +10,14 @@ from services.notifications.domain.member import OUT
 from services.notifications.domain.message import about_enquiry, about_subject, messages_of
 from services.notifications.domain.notices import BY_FACT, Party
 from services.notifications.domain.rules import (
+    ACCOUNT_VERBS,
     ENQUIRY_VERBS,
     HISTORY,
     INVITATION_VERBS,
     VERBS,
     Audience,
     Told,
+    account_kind,
     invitation_kind,
     told_of,
     told_of_enquiry,
@@ -105,5 +107,22 @@ def invitation(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) ->
     message = about_subject(Told(kind, Audience.DESK, body.organization_id), f"{body.invitation_id}/{fact.time.isoformat()}", fact.time)
     messages.keep(tx, [message], wire.subject_body(fact, "invitation"), now, by_email=by_email)
     letter = wire.letter_of(body)
+    if by_email and letter.sealed and letter.expire_time > now:
+        letters.keep(tx, message.id, letter, now)
+
+
+def account(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
+    """Tells somebody of her own account, and nobody else; by e-mail, too. A link that is used or ended is brought no more."""
+    body, verb = wire.account_fact(fact), wire.verb_of(fact, "account")
+    if verb not in ACCOUNT_VERBS:
+        raise NewerKind
+    if verb != "reset_asked":
+        letters.discard(tx, body.notice_id)
+    kind = account_kind(verb, body.by_role_code)
+    if kind is None or now - fact.time > HISTORY:
+        return
+    message = about_subject(Told(kind, Audience.WORKER, body.organization_id, body.worker_id), body.notice_id, fact.time)
+    messages.keep(tx, [message], "", now, by_email=by_email)
+    letter = wire.account_letter_of(body, kind)
     if by_email and letter.sealed and letter.expire_time > now:
         letters.keep(tx, message.id, letter, now)

@@ -11,8 +11,8 @@ from services.notifications import wire
 from services.notifications.domain import delivery as rules
 from services.notifications.domain.delivery import Channel, Claim, EmailClaim, Outcome, Sent, Status, WebhookClaim
 from services.notifications.domain.desk import is_address
-from services.notifications.domain.message import about_disabled, about_unreached
-from services.notifications.domain.texts import Mail, invitation_mail, mail
+from services.notifications.domain.message import INVITATION, about_disabled, about_unreached
+from services.notifications.domain.texts import Mail, account_mail, invitation_mail, mail
 from services.notifications.domain.webhook import PATIENCE
 from services.notifications.store import attempts, deliveries, desks, letters, messages, webhooks
 from services.notifications.usecases.desks import mail_context
@@ -50,9 +50,11 @@ class Sending:
         return [webhooks.open_secret(self._keyring, claim.webhook_id, sealed) for sealed in (claim.secret, claim.former_secret) if sealed]
 
     def letter(self, claim: EmailClaim) -> Mail | None:
-        """The e-mail; None when its desk has no address any more, or when it is an invitation that nobody could accept any more."""
-        if claim.invitation_id and claim.letter:
-            return self._invitation(claim, claim.invitation_id, claim.letter)
+        """The e-mail; None when its desk has no address any more, or when it is a letter that is no use any more."""
+        if claim.about_id and claim.letter:
+            if claim.letter_kind == INVITATION:
+                return self._invitation(claim, claim.about_id, claim.letter)
+            return self._about_account(claim, claim.about_id, claim.letter, claim.letter_kind or "")
         if not claim.email:
             return None
         recipient = desks.open_email(self._keyring, claim.organization_id, claim.email)
@@ -63,6 +65,12 @@ class Sending:
         if not is_address(opened.email):
             return None
         return invitation_mail(claim.id, opened.email, opened.token, opened.language, self._public_url)
+
+    def _about_account(self, claim: EmailClaim, notice_id: str, letter: bytes, kind: str) -> Mail | None:
+        opened = wire.account_letter(self._letter_key.open_bytes(letter, f"accounts/{notice_id}/letter"))
+        if not is_address(opened.email):
+            return None
+        return account_mail(claim.id, kind, opened.email, opened.token, opened.language, self._public_url)
 
     def finish(self, channel: Channel, claim: Claim, outcome: Outcome, now: datetime, sent: Sent | None = None) -> Status:
         """Notes an attempt, with what it said if it was a webhook, and what follows when it was the last: the coordination hears of a message that reached nobody."""

@@ -14,6 +14,7 @@ from chassis.wire import PageTokens
 from protos.partners.v1 import accounts_pb2, directory_pb2, locations_pb2, members_pb2, open_data_pb2
 from services.partners import usecases
 from services.partners.rpc import accounts, directory, imports, locations, members, open_data, tokens
+from services.partners.usecases import password_resets
 from services.partners.usecases.membership import OF_ALL, OF_AN_ADDRESS
 from services.partners.usecases.second_factors import OF_A_CODE
 
@@ -36,6 +37,7 @@ def servicers(
     idempotency, pages = IdempotencyStore(keyring), PageTokens(keyring)
     guesses = Guesses(database, keyring, "password", usecases.OF_AN_ACCOUNT, usecases.OF_AN_ADDRESS)
     applied = Guesses(database, keyring, "application", OF_ALL, OF_AN_ADDRESS)
+    resets = Guesses(database, keyring, "reset", password_resets.OF_A_MAILBOX, password_resets.OF_AN_ADDRESS)
     codes = Guesses(database, keyring, "code", OF_A_CODE, OF_A_CODE)
 
     def check_standing(tx: Transaction, caller: Caller) -> None:
@@ -58,7 +60,7 @@ def servicers(
             (open_data_pb2.DESCRIPTOR.services_by_name["OpenData"], open_data.OpenData()),
             (open_data_pb2.DESCRIPTOR.services_by_name["Imports"], imports.Imports(keyring)),
             (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages, providers)),
-            (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(keyring, site, guesses, codes)),
+            (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(keyring, mail, site, guesses, codes, resets)),
             (
                 members_pb2.DESCRIPTOR.services_by_name["Tokens"],
                 tokens.Tokens(issuer, keyring, site, guesses, codes, providers, strict=strict),

@@ -1,6 +1,7 @@
 """One's own account."""
 
 from chassis.audit import Entry
+from chassis.errors import Invalid
 from chassis.guesses import Guesses
 from chassis.passkeys import Site
 from chassis.rpc import Call
@@ -8,15 +9,18 @@ from chassis.sealing import Keyring
 from chassis.wire import timestamp
 from protos.partners.v1 import accounts_pb2 as pb
 from services.partners import usecases
+from services.partners.domain.codes import MAX_EMAIL
 from services.partners.usecases import passkeys, second_factors
 
 
 class Accounts:
     """One method an rpc of the contract, which says what each does and refuses."""
 
-    def __init__(self, keyring: Keyring, site: Site, guesses: Guesses, codes: Guesses) -> None:
-        """`guesses` counts those of passwords, `codes` those of an app's."""
+    def __init__(self, keyring: Keyring, mail: Keyring, site: Site, guesses: Guesses, codes: Guesses, resets: Guesses) -> None:
+        """`guesses` counts those of passwords, `codes` those of an app's, `resets` how often a link is asked for. `mail` seals what goes to one mailbox."""
         self._keyring = keyring
+        self._mail = mail
+        self._resets = resets
         self._site = site
         self._guesses = guesses
         self._codes = codes
@@ -25,6 +29,7 @@ class Accounts:
         call.trail.append(Entry("password_change", call.caller.id))
         usecases.change_password(
             call.tx,
+            self._mail,
             self._guesses,
             call.caller,
             call.clock.now(),
@@ -34,6 +39,21 @@ class Accounts:
             call.origin,
         )
         return pb.ChangePasswordResponse()
+
+    def RequestPasswordReset(self, request: pb.RequestPasswordResetRequest, call: Call) -> pb.RequestPasswordResetResponse:
+        if not request.email:
+            raise Invalid(("email", "required"))
+        if len(request.email) > MAX_EMAIL:  # it is kept for a moment, whatever it is
+            raise Invalid(("email", "too_long"))
+        usecases.request_reset(call.tx, self._keyring, self._resets, call.clock.now(), request.email.strip(), call.origin)
+        return pb.RequestPasswordResetResponse()
+
+    def ResetPassword(self, request: pb.ResetPasswordRequest, call: Call) -> pb.ResetPasswordResponse:
+        if not request.token:
+            raise Invalid(("token", "required"))
+        worker = usecases.reset_password(call.tx, self._mail, call.clock.now(), request.token, request.password)
+        call.trail.append(Entry("password_reset", worker.id))
+        return pb.ResetPasswordResponse()
 
     def ListSessions(self, request: pb.ListSessionsRequest, call: Call) -> pb.ListSessionsResponse:
         found = usecases.list_sessions(call.tx, call.caller, call.clock.now(), request.session_secret)

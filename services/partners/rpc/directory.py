@@ -44,7 +44,8 @@ class Directory:
     def GetOrganization(self, request: pb.GetOrganizationRequest, call: Call) -> pb.Organization:
         said = self._said(usecases.get_organization(call.tx, call.caller, request.id), call)
         if self._steers(call):
-            said.has_manager = usecases.has_manager(call.tx, request.id)
+            managers = usecases.managers(call.tx, request.id)
+            said.has_manager, said.only_manager_worker_id = bool(managers), managers[0] if len(managers) == 1 else ""
         if application := usecases.application_of(call.tx, self._keyring, call.caller, request.id):
             said.application.CopyFrom(wire.application(application))
         return said

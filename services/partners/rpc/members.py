@@ -2,6 +2,7 @@
 
 from chassis.audit import Entry
 from chassis.errors import Invalid
+from chassis.ids import is_id
 from chassis.rpc import Call
 from chassis.sealing import Keyring
 from chassis.wire import PageTokens, moment, page_size, word_list
@@ -54,6 +55,11 @@ class Members:
         worker = usecases.suspend_worker(call.tx, call.caller, call.clock.now(), request.id, request.etag)
         call.trail.append(Entry("worker_suspend", worker.id))
         return wire.worker(worker)
+
+    def ResetSecondFactor(self, request: pb.ResetSecondFactorRequest, call: Call) -> pb.ResetSecondFactorResponse:
+        call.trail.append(Entry("second_factor_reset", request.id if is_id(request.id) else ""))
+        usecases.reset_second_factor(call.tx, call.caller, call.clock.now(), self._mail, request.id)
+        return pb.ResetSecondFactorResponse()
 
     def CreateApiKey(self, request: pb.CreateApiKeyRequest, call: Call) -> pb.CreateApiKeyResponse:
         expire_time, scopes = moment(request, "expire_time"), word_list(contract_pb2.Scope, request.scopes, "scopes")

@@ -41,6 +41,11 @@ def keep(tx: Transaction, factor: SecondFactor) -> None:
 def end(tx: Transaction, worker_id: str) -> None:
     """Takes it away, with what waits for an answer."""
     tx.execute("DELETE FROM second_factors WHERE worker_id = %s", (worker_id,))
+    drop_challenges(tx, worker_id)
+
+
+def drop_challenges(tx: Transaction, worker_id: str) -> None:
+    """Nothing that waits for an answer is answered any more: it began with what was good before."""
     tx.execute("DELETE FROM challenges WHERE worker_id = %s", (worker_id,))
 
 

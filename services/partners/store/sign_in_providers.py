@@ -108,6 +108,11 @@ def bind(tx: Transaction, organization_id: str, issuer: str, subject_hash: bytes
     )
 
 
+def has_account(tx: Transaction, worker_id: str) -> bool:
+    """Whether she signs in by the provider of her organisation: of one that is no longer asked nothing is kept."""
+    return tx.execute("SELECT FROM provider_accounts WHERE worker_id = %s LIMIT 1", (worker_id,)).fetchone() is not None
+
+
 def forget_account(tx: Transaction, worker_id: str) -> None:
     """An account that begins anew is bound anew."""
     tx.execute("DELETE FROM provider_accounts WHERE worker_id = %s", (worker_id,))

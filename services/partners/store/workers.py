@@ -12,6 +12,9 @@ from services.partners.store import organizations
 from services.partners.store.words import sort_key
 from services.partners.wire import facts
 
+# Not FOR UPDATE, for which a session that is being opened would wait (it refers to its worker), and whoever ends sign-ins for that one's challenge.
+_HELD = "FOR NO KEY UPDATE"
+
 
 def add(tx: Transaction, worker: Worker, password_hash: str) -> bool:
     """Writes a new worker with its facts; False, and nothing written, if the e-mail is taken."""
@@ -72,20 +75,26 @@ def renew(tx: Transaction, worker: Worker, password_hash: str) -> None:
 
 def fetch(tx: Transaction, id: str, *, hold: bool = False) -> Worker | None:
     """One worker, held until the transaction ends if it is to be changed."""
-    row = tx.execute(f"SELECT * FROM workers WHERE id = %s {'FOR UPDATE' if hold else ''}", (id,)).fetchone()
+    row = tx.execute(f"SELECT * FROM workers WHERE id = %s {_HELD if hold else ''}", (id,)).fetchone()
     return read(row) if row else None
 
 
 def by_email(tx: Transaction, email: str, *, hold: bool = False) -> tuple[Worker, str] | None:
     """The worker with this e-mail and the hash of its password; held as in `fetch`."""
-    row = tx.execute(f"SELECT * FROM workers WHERE email_key = %s {'FOR UPDATE' if hold else ''}", (same_email(email),)).fetchone()
+    row = tx.execute(f"SELECT * FROM workers WHERE email_key = %s {_HELD if hold else ''}", (same_email(email),)).fetchone()
     return (read(row), row["password_hash"]) if row else None
 
 
 def with_hash(tx: Transaction, id: str) -> tuple[Worker, str] | None:
     """A worker, held, and the hash of her password."""
-    row = tx.execute("SELECT * FROM workers WHERE id = %s FOR UPDATE", (id,)).fetchone()
+    row = tx.execute(f"SELECT * FROM workers WHERE id = %s {_HELD}", (id,)).fetchone()
     return (read(row), row["password_hash"]) if row else None
+
+
+def has_still(tx: Transaction, id: str, password_hash: str) -> bool:
+    """Whether this is her password now; from here on it does not change before the transaction ends, and what that opens ends with what changes it."""
+    row = tx.execute("SELECT password_hash FROM workers WHERE id = %s FOR SHARE", (id,)).fetchone()
+    return row is not None and row["password_hash"] == password_hash
 
 
 def set_password(tx: Transaction, id: str, password_hash: str) -> None:
@@ -130,11 +139,15 @@ def is_in_good_standing(tx: Transaction, worker_id: str, organization_id: str) -
 
 def has_manager(tx: Transaction, organization_id: str) -> bool:
     """Whether an organisation has a manager whose account is in use."""
-    return bool(
-        tx.execute(
-            "SELECT 1 FROM workers WHERE organization_id = %s AND 'MANAGER' = ANY(roles) AND status = 'ACTIVE' LIMIT 1", (organization_id,)
-        ).fetchone()
+    return bool(managers(tx, organization_id))
+
+
+def managers(tx: Transaction, organization_id: str) -> list[str]:
+    """Two of its managers whose accounts are in use, or as many as there are."""
+    rows = tx.execute(
+        "SELECT id FROM workers WHERE organization_id = %s AND 'MANAGER' = ANY(roles) AND status = 'ACTIVE' LIMIT 2", (organization_id,)
     )
+    return [row["id"] for row in rows]
 
 
 def has_coordinator(tx: Transaction, organization_id: str) -> bool:

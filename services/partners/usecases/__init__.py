@@ -47,14 +47,15 @@ from services.partners.usecases.organizations import (
     create_organization,
     drop_change,
     get_organization,
-    has_manager,
     list_hotlines,
     list_organizations,
+    managers,
     propose_change,
     reinstate_organization,
     suspend_organization,
     update_organization,
 )
+from services.partners.usecases.password_resets import request_reset, reset_password, send_links, sending_links
 from services.partners.usecases.services import (
     batch_get,
     create_service,
@@ -84,7 +85,7 @@ from services.partners.usecases.sessions import (
 )
 from services.partners.usecases.sign_in_providers import SignInProviders
 from services.partners.usecases.standing import check_standing, viewer
-from services.partners.usecases.workers import create_worker, list_workers, suspend_worker
+from services.partners.usecases.workers import create_worker, list_workers, reset_second_factor, suspend_worker
 
 __all__ = [
     "ANSWERED_WITHIN",
@@ -125,7 +126,6 @@ __all__ = [
     "get_public_service",
     "get_service",
     "grant_address",
-    "has_manager",
     "import_directory",
     "keeping_up",
     "leave_organization",
@@ -145,6 +145,7 @@ __all__ = [
     "list_terms",
     "list_truth",
     "list_workers",
+    "managers",
     "match_services",
     "open_address",
     "open_now",
@@ -153,10 +154,15 @@ __all__ = [
     "record_evidence",
     "reinstate_organization",
     "reject_application",
+    "request_reset",
+    "reset_password",
+    "reset_second_factor",
     "revoke_api_key",
     "revoke_invitation",
     "say_yes",
     "search_services",
+    "send_links",
+    "sending_links",
     "set_capacity",
     "set_service_at_location",
     "sign_in",

@@ -6,9 +6,11 @@ from datetime import datetime
 
 from chassis.db import Transaction
 from chassis.guesses import Guesses, Origin
+from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from services.partners.domain.worker import session_lives
-from services.partners.store import workers
+from services.partners.store import second_factors, workers
+from services.partners.usecases.password_resets import end_link, tell_her
 from services.partners.usecases.passwords import check_new, hashed, mark_of, own, prove
 
 
@@ -23,14 +25,25 @@ class Session:
 
 
 def change_password(
-    tx: Transaction, guesses: Guesses, caller: Caller, now: datetime, password: str, new_password: str, secret: str, origin: Origin
+    tx: Transaction,
+    mail: Keyring,
+    guesses: Guesses,
+    caller: Caller,
+    now: datetime,
+    password: str,
+    new_password: str,
+    secret: str,
+    origin: Origin,
 ) -> None:
     """Hers becomes another one, and only the session `secret` goes on: whoever sits at an open screen has to know the one before."""
     worker, password_hash = own(tx, caller)
     check_new(new_password, (worker.entry.name, worker.entry.email), "new_password")
     prove(guesses, worker, password_hash, password, now, origin)
     workers.set_password(tx, worker.id, hashed(new_password))
+    second_factors.drop_challenges(tx, worker.id)  # before sessions, as in reset_password
     workers.end_sessions_of(tx, worker_id=worker.id, but=mark_of(secret))
+    end_link(tx, worker.id, now)
+    tell_her(tx, mail, worker, "password_changed", now)
 
 
 def list_sessions(tx: Transaction, caller: Caller, now: datetime, secret: str) -> list[Session]:

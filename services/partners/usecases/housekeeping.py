@@ -1,4 +1,4 @@
-"""What is taken away when its time is over: ended sessions, old guesses, invitations that ran out; agreements end. Answered requests are chassis.sweeper's.
+"""What is taken away when its time is over: ended sessions, old guesses, invitations and links that ran out; agreements end. Answered requests are chassis.sweeper's.
 
 And what follows a new taxonomy or the days that pass: the words by which services are found, and the hours in which they are open; and what this process keeps of
 services, read before anybody waits for it.
@@ -11,7 +11,7 @@ from chassis.clock import Clock
 from chassis.db import Database, Transaction
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
-from services.partners.store import invitations, open_hours, promises, second_factors, services, sign_in_providers, workers
+from services.partners.store import invitations, open_hours, password_resets, promises, second_factors, services, sign_in_providers, workers
 from services.partners.store.candidates import Candidates
 from services.partners.usecases.membership import watch_membership
 
@@ -21,7 +21,7 @@ _EVERY = 1.0  # seconds: a question reads what has changed by itself; this keeps
 def sweep(tx: Transaction, now: datetime) -> int:
     """Takes it away, or makes it anew; returns how many rows."""
     gone = workers.forget_sessions(tx, now) + second_factors.forget(tx, now) + guesses.forget(tx, now) + invitations.forget(tx, now)
-    gone += promises.forget(tx, now) + sign_in_providers.forget(tx, now)
+    gone += promises.forget(tx, now) + sign_in_providers.forget(tx, now) + password_resets.forget(tx, now)
     return services.refresh_outdated(tx) + open_hours.refresh_ending(tx, now) + watch_membership(tx, now) + gone
 
 

@@ -14,6 +14,7 @@ from services.partners.domain.invitation import Invitation, InvitationEntry
 from services.partners.domain.worker import Role, Worker, WorkerEntry, WorkerStatus
 from services.partners.store import invitations, organizations, passkeys, second_factors, sign_in_providers, workers
 from services.partners.usecases.api_keys import revoke_keys_of
+from services.partners.usecases.password_resets import end_link
 from services.partners.usecases.passwords import check_new, hashed, mark_of
 
 
@@ -100,9 +101,10 @@ def _account(tx: Transaction, now: datetime, invitation: Invitation, name: str, 
         raise Unauthenticated("invitation_invalid")
     worker.renew(replace(entry, email=worker.entry.email), now)
     workers.renew(tx, worker, hashed(password))
-    workers.end_sessions_of(tx, worker_id=worker.id)
+    end_link(tx, worker.id, now)
     second_factors.end(tx, worker.id)  # her phone may be what she lost
     passkeys.end(tx, worker.id)
+    workers.end_sessions_of(tx, worker_id=worker.id)
     sign_in_providers.forget_account(tx, worker.id)
     if Role.MANAGER not in entry.roles:  # API keys stand with managers
         revoke_keys_of(tx, now, worker.id)

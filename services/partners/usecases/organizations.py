@@ -40,9 +40,9 @@ def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organizat
     return organization
 
 
-def has_manager(tx: Transaction, id: str) -> bool:
-    """Whether somebody in an organisation can act for it."""
-    return workers.has_manager(tx, id)
+def managers(tx: Transaction, id: str) -> list[str]:
+    """Two who can act for an organisation, or as many as there are."""
+    return workers.managers(tx, id)
 
 
 def list_organizations(

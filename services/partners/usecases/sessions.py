@@ -55,6 +55,8 @@ def sign_in(
     guess = guesses.begin(same_email(email), origin, now)
     worker_and_hash = workers.by_email(tx, email) if "\x00" not in email else None
     right = holds(worker_and_hash[1] if worker_and_hash else None, password)
+    if right and worker_and_hash:  # it takes long to look at, and may have become another one meanwhile
+        right = workers.has_still(tx, worker_and_hash[0].id, worker_and_hash[1])
     organization = organizations.fetch(tx, worker_and_hash[0].organization_id) if worker_and_hash else None
     if worker_and_hash is None or organization is None or not right or not _may_enter(worker_and_hash[0], organization):
         raise Unauthenticated("sign_in_failed")

@@ -1,16 +1,18 @@
-"""What managers may ask of their organisation's accounts."""
+"""What managers, and where there is none beside her the coordination, may ask of accounts."""
 
 from datetime import datetime
 
 from chassis.db import Transaction
-from chassis.errors import Conflict, NotFound
+from chassis.errors import Conflict, NotAllowed, NotFound
 from chassis.ids import is_id, new_id
+from chassis.sealing import Keyring
 from chassis.tokens import Caller
 from chassis.wire import Position, check_etag
 from services.partners import wire
-from services.partners.domain.worker import Worker, WorkerEntry, check_password
-from services.partners.store import workers
+from services.partners.domain.worker import NETWORK_ROLES, Role, Worker, WorkerEntry, WorkerStatus, check_password
+from services.partners.store import passkeys, second_factors, workers
 from services.partners.usecases.api_keys import revoke_keys_of
+from services.partners.usecases.password_resets import end_link, tell_her
 from services.partners.usecases.passwords import hashed
 
 
@@ -38,5 +40,37 @@ def suspend_worker(tx: Transaction, caller: Caller, now: datetime, id: str, etag
     worker.suspend(now)
     workers.keep_status(tx, worker)
     workers.end_sessions_of(tx, worker_id=id)
+    end_link(tx, id, now)
     revoke_keys_of(tx, now, id)
     return worker
+
+
+def reset_second_factor(tx: Transaction, caller: Caller, now: datetime, mail: Keyring, id: str) -> None:
+    """Takes off what her sign-in asks for beside the password. Whoever does learns nothing by it, not even whether there was anything; she is told."""
+    worker = workers.fetch(tx, id, hold=True) if is_id(id) else None
+    if worker is None:
+        raise NotFound
+    if worker.id == caller.id:
+        raise Conflict("own_account")
+    role = _role_that_helps(tx, caller, worker)
+    if worker.status is not WorkerStatus.ACTIVE:
+        raise Conflict("illegal_transition")
+    factor = second_factors.get(tx, id, hold=True)
+    if not passkeys.of(tx, id) and (factor is None or factor.confirm_time is None):
+        return
+    second_factors.end(tx, id)
+    passkeys.end(tx, id)
+    workers.end_sessions_of(tx, worker_id=id)
+    end_link(tx, id, now)  # a link that was asked for while more was needed is not to open the account now
+    tell_her(tx, mail, worker, "second_factor_removed", now, by_role=role)
+
+
+def _role_that_helps(tx: Transaction, caller: Caller, worker: Worker) -> Role:
+    if caller.organization_id == worker.organization_id and caller.has(Role.MANAGER):
+        # As with invitations: what the coordination alone gives, it alone may make easier to get into.
+        if not NETWORK_ROLES.isdisjoint(worker.entry.roles) and not caller.has(Role.COORDINATOR):
+            raise NotAllowed("right_missing")
+        return Role.MANAGER
+    if caller.has(Role.COORDINATOR) and workers.managers(tx, worker.organization_id) == [worker.id]:
+        return Role.COORDINATOR
+    raise NotFound

@@ -347,6 +347,11 @@ def letter(invitation: Invitation, token: str) -> bytes:
     return letters_pb2.InvitationLetter(email=invitation.entry.email, token=token, language=invitation.entry.language).SerializeToString()
 
 
+def account_letter(worker: Worker, token: str) -> bytes:
+    """What the notifications service needs to tell somebody of her own account; to be sealed."""
+    return letters_pb2.AccountLetter(email=worker.entry.email, token=token, language=worker.entry.language).SerializeToString()
+
+
 def api_key(api_key: ApiKey) -> members_pb2.ApiKey:
     """A key, without its secret."""
     return members_pb2.ApiKey(

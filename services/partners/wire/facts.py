@@ -3,6 +3,7 @@
 from chassis.outbox import Fact
 from chassis.wire import timestamp
 from protos.partners.v1 import facts_pb2
+from services.partners.domain.account_notice import AccountNotice
 from services.partners.domain.api_key import ApiKey
 from services.partners.domain.invitation import Invitation
 from services.partners.domain.organization import Organization
@@ -72,6 +73,19 @@ def invitation_facts(invitation: Invitation, sealed_letter: bytes) -> list[Fact]
         sealed_letter=sealed_letter,
     )
     return _facts(invitation, "invitation", body.SerializeToString(deterministic=True))
+
+
+def account_facts(notice: AccountNotice, sealed_letter: bytes) -> list[Fact]:
+    """The facts that are still to be told."""
+    body = facts_pb2.AccountFact(
+        notice_id=notice.id,
+        worker_id=notice.worker_id,
+        organization_id=notice.organization_id,
+        expire_time=timestamp(notice.expire_time),
+        sealed_letter=sealed_letter,
+        by_role_code=notice.by_role,
+    )
+    return _facts(notice, "account", body.SerializeToString(deterministic=True))
 
 
 def _facts(subject: Subject, kind: str, body: bytes) -> list[Fact]:

@@ -1,0 +1,116 @@
+"""A password that was forgotten: a link is asked for, brought to the mailbox of the account, and used once.
+
+Asking looks at nothing: it counts, and notes a sealed address. A loop of this service looks, a moment later, whether there is such an account. So neither
+the answer nor the time that it takes says anything of anybody.
+"""
+
+import secrets
+from datetime import datetime, timedelta
+
+from chassis import audit
+from chassis.audit import Entry
+from chassis.clock import Clock
+from chassis.db import Database, Transaction
+from chassis.errors import Exhausted, Unauthenticated
+from chassis.guesses import Budget, Guesses, Origin
+from chassis.ids import new_id
+from chassis.sealing import Keyring
+from chassis.supervisor import Loop
+from chassis.tokens import SYSTEM
+from services.partners import wire
+from services.partners.domain.account_notice import LINK_LIFE, AccountNotice, PasswordReset
+from services.partners.domain.worker import Worker, same_email
+from services.partners.store import organizations, password_resets, second_factors, sign_in_providers, workers
+from services.partners.usecases.passwords import check_new, hashed, mark_of
+
+# Three letters at once, then one an hour: whoever has a stranger's mailbox filled fills it with 26 a day. Each ends the link before it, and she has the latest.
+OF_A_MAILBOX = Budget(3, timedelta(hours=1), timedelta(0))
+# An office or a country's operator may stand behind one address.
+OF_AN_ADDRESS = Budget(30, timedelta(minutes=2), timedelta(0))
+_EVERY = 1.0  # seconds: who waits for a letter waits for the mail server anyway
+_AT_ONCE = 20
+
+
+def request_reset(tx: Transaction, keyring: Keyring, guesses: Guesses, now: datetime, email: str, origin: Origin) -> None:
+    """Notes that somebody asks, unless it was asked too often of this mailbox or from this address: then nothing is done, and nothing is said."""
+    try:
+        guesses.begin(same_email(email), origin, now)
+    except Exhausted:
+        return
+    password_resets.request(tx, keyring, email, now)
+
+
+def send_links(tx: Transaction, keyring: Keyring, mail: Keyring, now: datetime) -> int:
+    """Looks at who asks, and sends a link to whoever has an account in use that she signs in to by a password; returns how many asked."""
+    requests, trail = password_resets.take_requests(tx, keyring, _AT_ONCE), []
+    for email, create_time in sorted(
+        requests, key=lambda each: same_email(each[0])
+    ):  # held in one order, so that two processes don't wait for each other
+        found = workers.by_email(tx, email, hold=True) if "\x00" not in email and now - create_time < LINK_LIFE else None
+        if found is None or not _may_reset(tx, found[0]):
+            continue
+        worker = found[0]
+        end_link(tx, worker.id, now)
+        reset, token = PasswordReset.ask(new_id(), worker, now), secrets.token_urlsafe(32)
+        password_resets.add(tx, reset, mark_of(token), _sealed(mail, reset, worker, token))
+        trail.append(Entry("password_reset_ask", worker.id))
+    if trail:
+        audit.record(tx, SYSTEM, now, trail)
+    return len(requests)
+
+
+def sending_links(database: Database, keyring: Keyring, mail: Keyring, clock: Clock) -> Loop:
+    """Does so for as long as the service runs."""
+
+    def work(loop: Loop) -> None:
+        while loop.turn():
+            with database.transaction(SYSTEM, timeout=30) as tx:
+                asked = send_links(tx, keyring, mail, clock.now())
+            if not asked:
+                loop.wait(_EVERY)
+
+    return Loop("password-resets", work)
+
+
+def reset_password(tx: Transaction, mail: Keyring, now: datetime, token: str, password: str) -> Worker:
+    """Changes the password of whose link it is, and ends all her sessions, and sign-ins that wait for a code. Only who has a good link learns more than that
+    it is good for nothing."""
+    mark = mark_of(token)
+    unlocked_reset = password_resets.by_token(tx, mark)
+    found = workers.with_hash(tx, unlocked_reset.worker_id) if unlocked_reset else None
+    reset = password_resets.by_token(tx, mark)  # again, now that nobody else can use or end it
+    organization = organizations.fetch(tx, found[0].organization_id) if found else None
+    if found is None or organization is None or reset is None or not reset.is_open(now) or not _may_reset(tx, found[0]):
+        raise Unauthenticated("reset_not_valid")
+    worker = found[0]
+    check_new(password, (worker.entry.name, worker.entry.email, organization.entry.name))
+    workers.set_password(tx, worker.id, hashed(password))
+    second_factors.drop_challenges(
+        tx, worker.id
+    )  # first: this waits for a sign-in that is being finished, whose session then ends with the others
+    workers.end_sessions_of(tx, worker_id=worker.id)
+    reset.use(now)
+    password_resets.end(tx, reset, _sealed(mail, reset, worker))
+    return worker
+
+
+def end_link(tx: Transaction, worker_id: str, now: datetime) -> None:
+    """That of an account is good for nothing any more, if there is one. Whoever does holds the account."""
+    if reset := password_resets.of(tx, worker_id):
+        reset.end(now)
+        password_resets.end(tx, reset)
+
+
+def tell_her(tx: Transaction, mail: Keyring, worker: Worker, fact: str, now: datetime, *, by_role: str = "") -> None:
+    """Has somebody told what was done to her account, also by e-mail."""
+    notice = AccountNotice.of(new_id(), worker, fact, now, by_role=by_role)
+    password_resets.tell(tx, notice, _sealed(mail, notice, worker))
+
+
+def _may_reset(tx: Transaction, worker: Worker) -> bool:
+    """Whether a mailbox is a way in to this account: not while it is suspended, and not beside a provider that answers for her."""
+    return workers.is_in_good_standing(tx, worker.id, worker.organization_id) and not sign_in_providers.has_account(tx, worker.id)
+
+
+def _sealed(mail: Keyring, notice: AccountNotice, worker: Worker, token: str = "") -> bytes:
+    return mail.seal_bytes(wire.account_letter(worker, token), f"accounts/{notice.id}/letter")

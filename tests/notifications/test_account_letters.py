@@ -1,0 +1,180 @@
+"""What somebody is told of her own account: by a letter to her mailbox and in her bell, and nobody else hears of it."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from chassis.envelope import NewerKind
+from chassis.ids import new_id
+from chassis.outbox import Fact
+from chassis.tokens import SYSTEM
+from protos.partners.v1 import facts_pb2, letters_pb2
+from services.notifications.domain.notices import BY_KIND
+from services.notifications.domain.texts import ACCOUNT_BODIES, ACCOUNT_SUBJECTS, LANGUAGES
+from services.notifications.usecases.sending import sweep
+from tests.notifications.conftest import COALITION, PUBLIC_URL, RECEIVER, Service
+from tests.notifications.test_invitations import hear
+from tests.notifications.test_mail import Post, emails, post, smtp
+from tests.notifications.test_texts import TELLING
+
+TOKEN = "kW3-dZ1b_6wYpQ2rT8vXcN0mLsA9fHgJ4uEiOyRtKxB"
+EMAIL = "trabajadora@casa.example"
+SHE = new_id()
+KINDS = {
+    "password_reset_asked": ("reset_asked", ""),
+    "password_changed": ("password_changed", ""),
+    "second_factor_removed": ("second_factor_removed", "MANAGER"),
+    "second_factor_removed_by_coordination": ("second_factor_removed", "COORDINATOR"),
+}
+__all__ = ["post"]
+
+
+def fact(service: Service, verb: str = "reset_asked", notice: str = "", *, language: str = "es", email: str = EMAIL, **more: Any) -> Fact:
+    """What partners says, with the letter as partners seals it."""
+    id = notice or new_id()
+    body = facts_pb2.AccountFact(notice_id=id, worker_id=SHE, organization_id=RECEIVER, **more)
+    body.expire_time.FromDatetime(service.clock.now() + timedelta(hours=1 if verb == "reset_asked" else 168))
+    if verb != "reset_ended":
+        letter = letters_pb2.AccountLetter(email=email, token=TOKEN if verb == "reset_asked" else "", language=language)
+        body.sealed_letter = service.letter_key.seal_bytes(letter.SerializeToString(), f"accounts/{id}/letter")
+    return Fact(id, 2 if notice else 1, f"enlace.account.{verb}.v1", body.SerializeToString(), service.clock.now())
+
+
+def bell(service: Service, id: str = SHE, *roles: str) -> list[str]:
+    return [message.kind for message in service.as_(RECEIVER, *(roles or ("WORKER",)), id=id).ListMessages().messages]
+
+
+def test_the_link_goes_to_her_mailbox_and_to_nobody_else(service: Service, post: Post) -> None:
+    service.desk(RECEIVER, "mesa@casa.example")
+    service.coordinator_desk(COALITION, "coordinacion@coalicion.example")
+    hear(service, fact(service))
+    assert service.send_mails(smtp(service, post)) == 1
+    [envelope] = post.got
+    assert envelope.rcpt_tos == [EMAIL]
+    assert f"{PUBLIC_URL}/reset?lang=es#{TOKEN}" in post.text().replace("=\r\n", "").replace("=3D", "=")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_she_sees_it_in_her_bell_and_nobody_else_does(service: Service, kind: str) -> None:
+    verb, role = KINDS[kind]
+    hear(service, fact(service, verb, by_role_code=role))
+    assert bell(service) == [kind]
+    assert bell(service, new_id(), "MANAGER") == []
+    assert service.as_(COALITION, "COORDINATOR").ListMessages().messages == []
+
+
+def test_no_system_of_her_organisation_hears_of_it(service: Service) -> None:
+    receiver = service.receiver()
+    service.webhook(RECEIVER, receiver.url)
+    for verb, role in KINDS.values():
+        hear(service, fact(service, verb, by_role_code=role))
+    service.send_webhooks()
+    assert receiver.got == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_letters_say_in_her_language_what_was_done_and_what_to_do_and_not_for_what_the_network_is(
+    service: Service, post: Post, kind: str, language: str
+) -> None:
+    verb, role = KINDS[kind]
+    hear(service, fact(service, verb, language=language, by_role_code=role))
+    service.send_mails(smtp(service, post))
+    text = post.text()
+    assert f"Content-Language: {language}\r\n" in text
+    assert f"/{'reset' if verb == 'reset_asked' else 'forgot'}?lang" in text
+    assert not TELLING.search(ACCOUNT_SUBJECTS[kind][language] + ACCOUNT_BODIES[kind][language])
+    assert RECEIVER not in text
+    assert SHE not in text
+
+
+def test_every_letter_is_there_in_every_language() -> None:
+    assert ACCOUNT_BODIES.keys() == ACCOUNT_SUBJECTS.keys() == KINDS.keys() <= BY_KIND.keys()
+    assert {tuple(texts) for texts in (*ACCOUNT_BODIES.values(), *ACCOUNT_SUBJECTS.values())} == {LANGUAGES}
+
+
+def test_a_link_that_was_ended_before_it_left_is_not_sent(service: Service, post: Post) -> None:
+    told = hear(service, fact(service))
+    hear(service, fact(service, "reset_ended", told.subject))
+    assert service.send_mails(smtp(service, post)) == 0
+    assert [mail["status"] for mail in emails(service)] == ["DISCARDED"]
+    assert bell(service) == ["password_reset_asked"]
+
+
+def test_that_the_password_changed_is_told_under_the_same_subject(service: Service, post: Post) -> None:
+    told = hear(service, fact(service))
+    assert service.send_mails(smtp(service, post)) == 1
+    service.advance(minutes=5)
+    hear(service, fact(service, "password_changed", told.subject))
+    assert service.send_mails(smtp(service, post)) == 1
+    assert bell(service) == ["password_changed", "password_reset_asked"]
+
+
+def test_a_link_that_is_too_old_is_not_sent(service: Service, post: Post) -> None:
+    told = fact(service)
+    hear(service, told)
+    service.advance(hours=1)
+    service.send_mails(smtp(service, post))
+    assert post.got == []
+    hear(service, fact(service, "password_changed"))
+    service.advance(days=2)
+    assert service.send_mails(smtp(service, post)) == 1, "what was done is told also when the mail server was away"
+    old = fact(service, "second_factor_removed")
+    service.advance(days=8)
+    hear(service, old)
+    assert service.send_mails(smtp(service, post)) == 0
+
+
+def test_a_fact_that_is_told_again_sends_nothing_twice(service: Service, post: Post) -> None:
+    told = hear(service, fact(service))
+    hear(service, told)
+    assert service.send_mails(smtp(service, post)) == 1
+    hear(service, told)
+    assert service.send_mails(smtp(service, post)) == 0
+    assert bell(service) == ["password_reset_asked"]
+
+
+def test_the_letter_lies_sealed_and_is_taken_away_when_it_is_done_with(service: Service, post: Post) -> None:
+    hear(service, fact(service))
+    [row] = service.rows("SELECT * FROM letters")
+    assert not [secret for secret in (TOKEN, EMAIL) if secret.encode() in bytes(row["sealed"])]
+    service.send_mails(smtp(service, post))
+    with service.database.transaction(SYSTEM) as tx:
+        sweep(tx, service.clock.now())
+    assert service.rows("SELECT FROM letters") == []
+    caller = service.as_(RECEIVER, "MANAGER").caller
+    hear(service, fact(service))
+    with service.database.transaction(caller) as tx:
+        assert tx.execute("SELECT FROM letters").fetchall() == []
+
+
+def test_to_what_is_no_address_and_for_a_suspended_organisation_nothing_is_sent(service: Service, post: Post) -> None:
+    hear(service, fact(service, email="a@b.example, c@d.example"))
+    service.send_mails(smtp(service, post))
+    service.suspend(RECEIVER)
+    hear(service, fact(service))
+    service.send_mails(smtp(service, post))
+    assert post.got == []
+
+
+def test_without_a_mail_server_she_is_told_in_her_bell(service: Service) -> None:
+    hear(service, fact(service, "password_changed"), by_email=False)
+    assert service.rows("SELECT FROM letters") == []
+    assert bell(service) == ["password_changed"]
+
+
+def test_a_letter_of_a_later_version_is_left_alone(service: Service, post: Post) -> None:
+    with pytest.raises(NewerKind):
+        hear(service, fact(service, "something_new"))
+    hear(service, fact(service))
+    service.rows("UPDATE letters SET kind = 'of_tomorrow' RETURNING delivery_id")
+    service.send_mails(smtp(service, post))
+    assert post.got == []
+
+
+def test_no_notice_has_a_place_for_a_name() -> None:
+    assert not [kind for kind in KINDS for language in LANGUAGES if re.search("[{%]", getattr(BY_KIND[kind], language))]

@@ -1,0 +1,470 @@
+"""A forgotten password: asked for without a word about whose address it is, brought to one mailbox, used once; and what it does not open."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import grpc
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from chassis.rotation import remaining, rewrap
+from chassis.sealing import Keyring
+from chassis.tokens import SYSTEM
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import accounts_pb2 as pb
+from protos.partners.v1 import accounts_pb2_grpc, facts_pb2, letters_pb2
+from protos.partners.v1 import members_pb2 as m
+from services.partners import usecases
+from services.partners.__main__ import SEALED
+from services.partners.domain.worker import Role
+from services.partners.store import workers
+from services.partners.usecases import passwords, sessions
+from tests.partners.scene import PASSWORD, Scene, Stubs, refused
+from tests.partners.test_accounts import change, entered
+from tests.partners.test_invitations import acceptance, invite
+from tests.partners.test_invitations import letter as invitation_letter
+from tests.partners.test_passkeys import begin, create
+from tests.partners.test_second_factors import finish, in_use
+from tests.partners.test_sessions import EMAIL, sign_in, token_of
+from tests.partners.test_sign_in_providers import comes_in, set_up
+from tests.parts.authenticator import Authenticator
+from tests.parts.provider import Person, Provider
+
+NEW = "cuatro palabras que no van"
+INVALID = ("UNAUTHENTICATED", "reset_not_valid")
+
+
+@pytest.fixture
+def member(scene: Scene) -> Scene:
+    scene.worker(scene.organization("Puentes"), Role.WORKER, email=EMAIL)
+    return scene
+
+
+def ask(scene: Scene, email: str = EMAIL, address: str = "", **said: str) -> pb.RequestPasswordResetResponse:
+    stub = accounts_pb2_grpc.AccountsStub(scene.channel)
+    metadata = (("client-address", address),) if address else ()
+    answer: pb.RequestPasswordResetResponse = stub.RequestPasswordReset(
+        pb.RequestPasswordResetRequest(email=email, **said), metadata=metadata, timeout=10
+    )
+    return answer
+
+
+def look(scene: Scene) -> int:
+    """What the service's loop does a moment later."""
+    with scene.database.transaction(SYSTEM) as tx:
+        return usecases.send_links(tx, Keyring(scene.sealing_key), scene.mail, scene.clock.now())
+
+
+def told(scene: Scene, fact: str = "reset_asked") -> list[tuple[facts_pb2.AccountFact, letters_pb2.AccountLetter]]:
+    """What the notifications service finds in each fact of a kind, the oldest first."""
+    rows = scene.rows("SELECT payload FROM outbox WHERE type = %s ORDER BY time, published_at, ctid", f"enlace.account.{fact}.v1")
+    bodies = [facts_pb2.AccountFact.FromString(row["payload"]) for row in rows]
+    opened = [scene.mail.open_bytes(body.sealed_letter, f"accounts/{body.notice_id}/letter") for body in bodies if body.sealed_letter]
+    return list(zip(bodies, map(letters_pb2.AccountLetter.FromString, opened), strict=True))
+
+
+def link(scene: Scene, email: str = EMAIL) -> str:
+    """Asked for, and read in the mailbox."""
+    ask(scene, email)
+    look(scene)
+    return told(scene)[-1][1].token
+
+
+def reset(scene: Scene, token: str, password: str = NEW, **said: str) -> None:
+    scene.nobody.ResetPassword(pb.ResetPasswordRequest(token=token, password=password, **said))
+
+
+def answer(call: Callable[[], Any]) -> str:
+    try:
+        call()
+    except grpc.RpcError as error:
+        return str(error.details())
+    return "OK"
+
+
+def worker_of(scene: Scene, email: str = EMAIL) -> str:
+    (row,) = scene.rows("SELECT id FROM workers WHERE email = %s", email)
+    return str(row["id"])
+
+
+def test_who_forgot_her_password_chooses_another_by_the_link_in_her_mailbox(member: Scene) -> None:
+    before = sign_in(member).session_secret
+    token = link(member)
+    assert re.fullmatch(r"[\w-]{43}", token), "256 random bits"
+    assert sign_in(member).session_secret, "asking changes nothing"
+    reset(member, token)
+    with refused("UNAUTHENTICATED", "session_ended"):
+        token_of(member, before)
+    with refused("UNAUTHENTICATED", "sign_in_failed"):
+        sign_in(member)
+    assert sign_in(member, password=NEW).worker.email == EMAIL
+    assert member.rows("SELECT FROM password_resets") == []
+    [(fact, letter)] = told(member, "password_changed")
+    assert (fact.worker_id, letter.email, letter.token) == (worker_of(member), EMAIL, "")
+    assert member.facts(fact.notice_id) == [(1, "enlace.account.reset_asked.v1"), (2, "enlace.account.password_changed.v1")]
+
+
+def test_the_address_may_be_typed_as_people_type_it(member: Scene) -> None:
+    token = link(member, f"  {EMAIL.upper()} ")
+    assert told(member)[-1][1].email == EMAIL, "it goes to the address of the account, never to the one that was typed"
+    reset(member, token)
+    assert sign_in(member, password=NEW).session_secret
+
+
+def test_it_is_good_once_and_for_an_hour(member: Scene) -> None:
+    token = link(member)
+    member.later(minutes=59, seconds=59)
+    reset(member, token)
+    with refused(*INVALID):
+        reset(member, token, "otra frase de prueba")
+    token = link(member)
+    member.later(hours=1)
+    with refused(*INVALID):
+        reset(member, token)
+    assert sign_in(member, password=NEW).session_secret
+
+
+def test_a_newer_link_ends_the_older_one_and_its_letter(member: Scene) -> None:
+    first, second = link(member), link(member)
+    with refused(*INVALID):
+        reset(member, first)
+    (older, _), _newer = told(member)
+    assert member.facts(older.notice_id) == [(1, "enlace.account.reset_asked.v1"), (2, "enlace.account.reset_ended.v1")]
+    reset(member, second)
+
+
+def test_what_is_good_for_nothing_always_sounds_the_same(member: Scene) -> None:
+    token = link(member)
+    for wrong in (token + "x", token[:-1], token.swapcase(), "x", "\x00", worker_of(member)):
+        with refused(*INVALID):
+            reset(member, wrong)
+        with refused("INVALID_ARGUMENT", "invalid_fields") as found:  # what has no shape is refused before anybody looks at the token
+            reset(member, wrong, "")
+        assert found.violations == [("password", "required")]
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        reset(member, "")
+    assert found.violations == [("token", "required")]
+    reset(member, token)
+
+
+@pytest.mark.parametrize("password", ["password1234", "xiomaraxiomara", "puentespuentes"])
+def test_a_password_that_is_found_soon_is_refused_and_the_link_stays_good(member: Scene, password: str) -> None:
+    token = link(member)
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        reset(member, token, password)
+    assert found.violations == [("password", "too_easy")]
+    with refused(*INVALID):
+        reset(member, token + "x", password)  # only who has the link learns more
+    reset(member, token)
+
+
+def test_one_link_used_many_times_at_once_changes_one_password(member: Scene) -> None:
+    token = link(member)
+    words = [f"una frase de prueba numero {n}" for n in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda one: answer(lambda: reset(member, token, one)), words))
+    assert sorted(answers) == ["OK"] + ["reset_not_valid"] * 3
+    assert sign_in(member, password=words[answers.index("OK")]).session_secret
+    assert len(told(member, "password_changed")) == 1
+
+
+def test_two_who_ask_at_once_leave_one_link(member: Scene) -> None:
+    for _ in range(3):
+        ask(member)
+    with ThreadPoolExecutor(3) as pool:
+        looked = list(pool.map(lambda _n: look(member), range(3)))
+    assert sum(looked) == 3
+    assert len(member.rows("SELECT FROM password_resets")) == 1
+    tokens = [letter.token for _, letter in told(member)]
+    answers = [answer(partial(reset, member, token)) for token in tokens]
+    assert sorted(answers) == ["OK"] + ["reset_not_valid"] * (len(tokens) - 1)
+
+
+def test_what_her_sign_in_asks_for_besides_it_still_asks_for(member: Scene) -> None:
+    app, spare = in_use(member)
+    me, phone = _me(member), Authenticator("https://enlace.example")
+    begun = begin(me)
+    create(me, begun, phone.make(begun.options))
+    reset(member, link(member))
+    asked = sign_in(member, password=NEW)
+    assert (asked.session_secret, asked.asks_code, bool(asked.passkey_options)) == ("", True, True)
+    assert finish(member, asked.challenge, app.code()).session_secret
+    again = sign_in(member, password=NEW)
+    assert finish(member, again.challenge, spare[0]).session_secret
+
+
+def test_a_sign_in_that_began_with_the_password_before_does_not_end_after_it(member: Scene) -> None:
+    """Whoever knew the old password and waits at the question for the code is out with it."""
+    app, _spare = in_use(member)
+    waiting = sign_in(member).challenge
+    reset(member, link(member))
+    with refused("UNAUTHENTICATED", "sign_in_failed"):
+        finish(member, waiting, app.code())
+
+
+def test_a_password_that_is_looked_at_while_it_changes_opens_nothing(member: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever knows the old one and signs in again and again has no session from between."""
+    token, real = link(member), passwords.holds
+
+    def slow(password_hash: str | None, password: str) -> bool:
+        right = real(password_hash, password)
+        reset(member, token)
+        return right
+
+    monkeypatch.setattr(sessions, "holds", slow)
+    with refused("UNAUTHENTICATED", "sign_in_failed"):
+        sign_in(member)
+    assert member.rows("SELECT FROM sessions") == []
+
+
+def test_a_sign_in_that_is_finished_at_the_same_moment_is_out_too(member: Scene) -> None:
+    app, _spare = in_use(member)
+    password = PASSWORD
+    for n in range(4):
+        member.later(hours=1)
+        token, other = link(member), f"una frase de prueba numero {n}"
+        waiting, code = sign_in(member, password=password).challenge, app.code()
+        with ThreadPoolExecutor(2) as pool:
+            finished = pool.submit(answer, partial(finish, member, waiting, code))
+            pool.submit(reset, member, token, other).result()
+        assert finished.result() in ("OK", "sign_in_failed")
+        assert member.rows("SELECT FROM sessions") == []
+        password = other
+
+
+def test_nor_after_she_changed_it_herself(member: Scene) -> None:
+    app, _spare = in_use(member)
+    waiting = sign_in(member).challenge
+    change(_me(member))
+    with refused("UNAUTHENTICATED", "sign_in_failed"):
+        finish(member, waiting, app.code())
+    [(fact, letter)] = told(member, "password_changed")
+    assert (fact.worker_id, letter.email) == (worker_of(member), EMAIL), "she is told of that, too"
+
+
+def test_another_password_ends_a_link_that_is_on_its_way(member: Scene) -> None:
+    token = link(member)
+    me, secret = entered(member)
+    change(me, secret)
+    with refused(*INVALID):
+        reset(member, token)
+
+
+@pytest.mark.parametrize("when", ["before", "between"])
+def test_who_is_suspended_gets_no_link_and_uses_none(scene: Scene, when: str) -> None:
+    own = scene.organization("Puentes")
+    worker = scene.worker(own, Role.WORKER, email=EMAIL)
+    token = link(scene) if when == "between" else ""
+    scene.by(own, Role.MANAGER).SuspendWorker(m.SuspendWorkerRequest(id=worker.id))
+    ask(scene)
+    assert look(scene) == 1
+    assert len(told(scene)) == (when == "between")
+    if token:
+        with refused(*INVALID):
+            reset(scene, token)
+
+
+def test_nor_is_a_link_good_when_she_is_back_by_another_invitation(scene: Scene) -> None:
+    own = scene.organization("Puentes")
+    scene.worker(own, Role.WORKER, email=EMAIL)
+    token = link(scene)
+    made = invite(scene.by(own, Role.MANAGER), None, contract_pb2.ROLE_WORKER, email=EMAIL)
+    scene.nobody.AcceptInvitation(acceptance(invitation_letter(scene, made).token, password="otra frase de prueba"))
+    with refused(*INVALID):
+        reset(scene, token)
+
+
+@pytest.mark.parametrize("when", ["before", "between"])
+def test_nor_who_works_for_a_member_that_is_suspended(member: Scene, when: str) -> None:
+    token = link(member) if when == "between" else ""
+    (row,) = member.rows("SELECT organization_id FROM workers WHERE email = %s", EMAIL)
+    member.rows("UPDATE organizations SET status = 'SUSPENDED' WHERE id = %s RETURNING id", row["organization_id"])
+    ask(member)
+    look(member)
+    assert len(told(member)) == (when == "between")
+    if token:
+        with refused(*INVALID):
+            reset(member, token)
+
+
+def test_who_signs_in_by_her_ministrys_provider_has_no_other_way_in_by_a_mailbox(scene: Scene) -> None:
+    scene.worker(scene.coalition, Role.WORKER, email=EMAIL)
+    token = link(scene)
+    provider = Provider("https://enlace.example/sign-in/return", {"ana": Person("ana-1", EMAIL)}, now=lambda: scene.clock.now().timestamp())
+    set_up(scene, scene.coalition, provider)
+    assert comes_in(scene, scene.coalition, provider).session_secret
+    provider.stop()
+    with refused(*INVALID):
+        reset(scene, token)
+    ask(scene)
+    look(scene)
+    assert len(told(scene)) == 1
+
+
+def test_who_is_invited_and_has_no_account_yet_gets_no_link(scene: Scene) -> None:
+    invite(scene.by(scene.organization(), Role.MANAGER), None, contract_pb2.ROLE_WORKER, email=EMAIL)
+    ask(scene)
+    assert (look(scene), told(scene)) == (1, [])
+
+
+def test_asking_does_the_same_whatever_the_address_is(scene: Scene) -> None:
+    """The same answer, the same rows of the same size, and no look at any account: so it takes the same time."""
+    own = scene.organization("Puentes")
+    scene.worker(own, Role.WORKER, email="una-de-aqui@ejemplo.org")
+    gone = scene.worker(own, Role.WORKER, email="se-fue-de-aqui@ejemplo.org")
+    scene.by(own, Role.MANAGER).SuspendWorker(m.SuspendWorkerRequest(id=gone.id))
+    told_before = len(scene.rows("SELECT FROM outbox"))
+    addresses = ("una-de-aqui@ejemplo.org", "se-fue-de-aqui@ejemplo.org", "nunca-estuvo@ejemplo.org")
+    answers = {ask(scene, email).SerializeToString() for email in addresses}
+    assert answers == {b""}
+    rows = scene.rows("SELECT * FROM password_reset_requests")
+    assert sorted(len(row["email"]) for row in rows) == sorted(
+        len(email) + len(rows[0]["email"]) - len(addresses[0]) for email in addresses
+    )
+    assert len(scene.rows("SELECT FROM outbox")) == told_before, "nothing is told before the loop has looked"
+    assert (look(scene), look(scene)) == (3, 0)
+    assert [letter.email for _, letter in told(scene)] == ["una-de-aqui@ejemplo.org"]
+
+
+@pytest.mark.parametrize("email", ["x\x00y@ejemplo.org", "ñandú", "'; DROP TABLE workers; --", "a" * 254])
+def test_an_address_that_is_none_holds_up_nobody(member: Scene, email: str) -> None:
+    ask(member, email)
+    assert link(member)
+    with refused("INVALID_ARGUMENT", "invalid_fields"):
+        ask(member, "")
+    with refused("INVALID_ARGUMENT", "invalid_fields"):
+        ask(member, "a" * 255)
+
+
+def test_a_request_that_was_damaged_holds_up_nobody(member: Scene) -> None:
+    ask(member, "otra@ejemplo.org")
+    member.rows("UPDATE password_reset_requests SET email = decode('00ff', 'hex') RETURNING id")
+    ask(member)
+    look(member)
+    assert [letter.email for _, letter in told(member)] == [EMAIL]
+
+
+def test_a_mailbox_gets_three_letters_at_once_and_then_one_an_hour_and_the_answer_is_the_same(member: Scene) -> None:
+    answers = {ask(member, email).SerializeToString() for email in (EMAIL, EMAIL.upper(), f" {EMAIL}", EMAIL, EMAIL)}
+    assert answers == {b""}
+    look(member)
+    assert len(told(member)) == 3
+    member.later(minutes=59)
+    ask(member)
+    look(member)
+    assert len(told(member)) == 3
+    member.later(minutes=1)
+    ask(member)
+    look(member)
+    assert len(told(member)) == 4
+    reset(member, told(member)[-1][1].token)  # the latest is good, whoever asked for it
+
+
+def test_from_one_address_thirty_are_asked_for_and_then_one_in_two_minutes(scene: Scene) -> None:
+    for number in range(35):
+        ask(scene, f"persona{number}@ejemplo.org", "192.0.2.7")
+    assert len(scene.rows("SELECT FROM password_reset_requests")) == 30
+    ask(scene, "otra@ejemplo.org", "192.0.2.8")
+    assert len(scene.rows("SELECT FROM password_reset_requests")) == 31
+    scene.later(minutes=2)
+    ask(scene, "una-mas@ejemplo.org", "192.0.2.7")
+    assert len(scene.rows("SELECT FROM password_reset_requests")) == 32
+
+
+def test_asking_uses_up_no_guesses_of_the_sign_in(member: Scene) -> None:
+    for _ in range(20):
+        ask(member)
+    assert sign_in(member).session_secret
+
+
+def test_a_repeated_request_has_its_one_effect(member: Scene) -> None:
+    ask(member, request_id="one")
+    ask(member, request_id="one")
+    assert look(member) == 1
+    token = told(member)[0][1].token
+    reset(member, token, request_id="two")
+    reset(member, token, request_id="two")
+    assert len(told(member, "password_changed")) == 1
+
+
+def test_the_link_and_the_address_are_nowhere_but_in_the_sealed_letter(member: Scene, capfd: pytest.CaptureFixture[str]) -> None:
+    email = "nadie-lo-sabe@ejemplo.org"
+    member.worker(member.coalition, Role.WORKER, email=email)
+    ask(member, email, "192.0.2.7", request_id="one")
+    ask(member, "tampoco-esta@ejemplo.org", request_id="two")
+    tables = [row["t"] for row in member.rows("SELECT tablename AS t FROM pg_tables WHERE schemaname = 'public'")]
+
+    def holding(secret: str) -> set[str]:
+        return {
+            table
+            for table in tables
+            for row in member.rows(f"SELECT * FROM {table}")
+            if secret in str(row) or secret.encode().hex() in str(row) or any(secret.encode() in value for value in _bytes(row))
+        }
+
+    assert holding(email) == {"workers"}
+    assert holding("tampoco-esta") == set()
+    look(member)
+    token = told(member)[-1][1].token
+    reset(member, token, request_id="three")
+    assert holding(token) == holding(NEW) == holding("tampoco-esta") == set()
+    assert holding(email) == {"workers"}
+    said = capfd.readouterr()
+    assert not [secret for secret in (token, NEW, email, "tampoco-esta") if secret in said.out + said.err]
+
+
+def _bytes(row: Any) -> list[bytes]:
+    return [bytes(value) for value in row.values() if isinstance(value, bytes | memoryview)]
+
+
+def test_asking_and_changing_are_on_the_trail_by_ids_alone(member: Scene) -> None:
+    token = link(member)
+    ask(member, "nadie@ejemplo.org")
+    look(member)
+    reset(member, token)
+    with refused(*INVALID):
+        reset(member, token)
+    id = worker_of(member)
+    trail = member.rows("SELECT actor_kind, action, object_id, reason FROM audit WHERE action LIKE '%%password%%' ORDER BY sequence")
+    assert [tuple(row.values()) for row in trail] == [
+        ("system", "password_reset_ask", id, ""),
+        ("public", "password_reset", id, ""),
+        ("public", "reset_password", "", "reset_not_valid"),
+    ]
+
+
+def test_what_is_over_is_taken_away(member: Scene) -> None:
+    link(member)
+    ask(member)
+    member.later(hours=1)
+    with member.database.transaction(SYSTEM) as tx:
+        usecases.sweep(tx, member.clock.now())
+    assert member.rows("SELECT FROM password_resets") == member.rows("SELECT FROM password_reset_requests") == []
+
+
+def test_nobody_gets_a_letter_for_which_she_asked_long_ago(member: Scene) -> None:
+    ask(member)
+    member.later(hours=1)
+    assert (look(member), told(member)) == (1, [])
+
+
+def test_a_new_key_seals_who_asks_anew(member: Scene) -> None:
+    ask(member)
+    both = Keyring(member.sealing_key, lambda: {0: AESGCM(member.sealing_key), 1: AESGCM(b"1" * 32)})
+    assert rewrap(member.database, both, SEALED) == (1, 0)
+    with member.database.transaction(SYSTEM) as tx:
+        assert remaining(tx, both, SEALED) == 0
+        assert usecases.send_links(tx, both, member.mail, member.clock.now()) == 1
+    assert len(told(member)) == 1
+
+
+def _me(scene: Scene) -> Stubs:
+    with scene.database.transaction(SYSTEM) as tx:
+        found = workers.fetch(tx, worker_of(scene))
+    assert found
+    return scene.as_worker(found)

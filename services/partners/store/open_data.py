@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from chassis.db import Row, Transaction
+from chassis.wire import Position
 from services.partners.domain.location import Location, ServiceAtLocation
 from services.partners.domain.organization import Organization
 from services.partners.domain.search import PublicWanted
@@ -16,9 +17,14 @@ from services.partners.store import locations, organizations, services
 _PUBLIC = "s.public AND s.active AND NOT s.confidential AND NOT s.shelter AND o.status = 'APPROVED'"
 _DESCRIPTION = "CASE WHEN s.tiers ? 'description' THEN '' ELSE s.description END"
 _WORDS = f"to_tsvector('enlace', s.name || ' ' || o.name || ' ' || {_DESCRIPTION}) @@ plainto_tsquery('enlace', %(words)s)"
+# Where housing is must not be told by being found: that of the country is found with each of its departments, as what is for the whole country is.
+_THERE = (
+    "(%(department)s = '' OR s.facets && ARRAY['area:' || %(department)s, 'area:' || left(%(department)s, 2)]"
+    " OR s.facets @> ARRAY['need:HOU', 'country:' || left(%(department)s, 2)])"
+)
 _WANTED = (
     f"{_PUBLIC} AND (%(organization)s = '' OR s.organization_id = %(organization)s) AND (%(need)s = '' OR s.facets @> ARRAY['need:' || %(need)s])"
-    f" AND (%(after)s::timestamptz IS NULL OR s.public_time >= %(after)s) AND (%(words)s = '' OR {_WORDS})"
+    f" AND (%(after)s::timestamptz IS NULL OR s.public_time >= %(after)s) AND (%(words)s = '' OR {_WORDS}) AND {_THERE}"
 )
 _ORGANIZATIONS = (
     f"EXISTS (SELECT FROM services AS s WHERE s.organization_id = o.id AND {_PUBLIC}) AND (%(organization)s = '' OR o.id = %(organization)s)"
@@ -40,6 +46,19 @@ def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
     """A page by id, and how many there are."""
     rows, total = _page(tx, f"{services.SEEN}, s.public_time", f"{services.FROM} WHERE {_WANTED}", "s.id", wanted)
     return _with_places(tx, rows), total
+
+
+def page_by_name(tx: Transaction, wanted: PublicWanted, after: Position | None) -> tuple[list[Open], Position | None, int]:
+    """A page by name, where the next one goes on, and how many there are."""
+    source, values = f"{services.FROM} WHERE {_WANTED}", asdict(wanted)
+    beyond = " AND (s.name_key, s.id) > (%(name_key)s, %(after_id)s)" if after else ""
+    rows = tx.execute(
+        f"SELECT {services.SEEN}, s.public_time FROM {source}{beyond} ORDER BY s.name_key, s.id LIMIT %(more)s",
+        values | {"more": wanted.size + 1} | (dict(zip(("name_key", "after_id"), after, strict=True)) if after else {}),
+    ).fetchall()
+    shown = rows[: wanted.size]
+    more: Position | None = [shown[-1]["name_key"], shown[-1]["id"]] if len(rows) > wanted.size else None
+    return _with_places(tx, shown), more, _count(tx, source, values)
 
 
 def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
@@ -67,9 +86,13 @@ def members(tx: Transaction, wanted: PublicWanted) -> tuple[list[Organization], 
 
 def _page(tx: Transaction, columns: str, source: str, order: str, wanted: PublicWanted) -> tuple[list[Row], int]:
     values: Row = asdict(wanted) | {"offset": (wanted.number - 1) * wanted.size}
-    count = tx.execute(f"SELECT count(*) AS n FROM {source}", values).fetchone()
     rows = tx.execute(f"SELECT {columns} FROM {source} ORDER BY {order} LIMIT %(size)s OFFSET %(offset)s", values).fetchall()
-    return rows, int(count["n"]) if count else 0
+    return rows, _count(tx, source, values)
+
+
+def _count(tx: Transaction, source: str, values: Row) -> int:
+    count = tx.execute(f"SELECT count(*) AS n FROM {source}", values).fetchone()
+    return int(count["n"]) if count else 0
 
 
 def _with_places(tx: Transaction, rows: Sequence[Row]) -> list[Open]:

@@ -240,5 +240,5 @@ def test_hours_are_said_as_one_says_them(client: FlaskClient) -> None:
 def test_it_speaks_three_languages_and_keeps_the_one_that_was_chosen(client: FlaskClient, language: str, said: str) -> None:
     page = client.get(f"/services?lang={language}").text
     assert said in page
-    assert f'action="/services?lang={language}"' in page
+    assert f'action="/services?lang={language}#found"' in page
     assert Form(page).said["form_token"]

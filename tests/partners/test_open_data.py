@@ -14,6 +14,7 @@ from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.domain.organization import Organization
 from services.partners.domain.service import Service
 from services.partners.domain.worker import Role
+from services.partners.store import open_data
 from tests.partners.scene import Scene, refused
 
 
@@ -249,3 +250,11 @@ def test_by_department_comes_what_is_there_or_for_the_whole_country_and_housing_
     assert names("NI-LE") == {"León", "Todo", "Alquiler"}
     assert names("NI-RI") == names("NI-ZZ") == {"Todo", "Alquiler"}
     assert names("CR-SJ") == names("CR-L") == {"Otra tierra"}
+
+
+def test_by_name_no_more_than_a_thousand_are_counted(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_data, "MANY", 2)
+    house = scene.organization()
+    for name in ("Uno", "Dos", "Tres"):
+        scene.service(house, name, "LEG", public=True)
+    assert (listed(scene, by_name=True).total_size, listed(scene).total_size) == (2, 3)

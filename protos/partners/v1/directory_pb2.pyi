@@ -1994,7 +1994,7 @@ class SearchServicesRequest(_message.Message):
     open_now: _builtins.bool
     """Only those that receive people now, by their own schedules and clock."""
     count_country: _builtins.str
-    """Count in this country, by department, all that is found. It costs a look at each of them: with 100,000 services that fit some 100 ms. Absent: nothing is
+    """Count in this country, by department, all that is found. It costs a look at each of them: with 100,000 services that fit some 200 ms. Absent: nothing is
     counted.
     """
     @_builtins.property

@@ -106,7 +106,7 @@ class ListPublicServicesResponse(_message.Message):
     TOTAL_SIZE_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     total_size: _builtins.int
-    """on all pages"""
+    """on all pages; by_name 1000 means a thousand or more"""
     next_page_token: _builtins.str
     """of by_name; absent: that was the last page"""
     @_builtins.property

@@ -30,6 +30,7 @@ _ORGANIZATIONS = (
     f"EXISTS (SELECT FROM services AS s WHERE s.organization_id = o.id AND {_PUBLIC}) AND (%(organization)s = '' OR o.id = %(organization)s)"
     " AND (%(words)s = '' OR to_tsvector('enlace', o.name || ' ' || o.description) @@ plainto_tsquery('enlace', %(words)s))"
 )
+MANY = 1000  # by name no more are counted: on a page for people that is enough
 
 
 @dataclass(frozen=True)
@@ -49,16 +50,21 @@ def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
 
 
 def page_by_name(tx: Transaction, wanted: PublicWanted, after: Position | None) -> tuple[list[Open], Position | None, int]:
-    """A page by name, where the next one goes on, and how many there are."""
-    source, values = f"{services.FROM} WHERE {_WANTED}", asdict(wanted)
-    beyond = " AND (s.name_key, s.id) > (%(name_key)s, %(after_id)s)" if after else ""
+    """A page by name, where the next one goes on, and how many there are (MANY means: or more)."""
+    source, values = f"{services.FROM} WHERE {_WANTED}", asdict(wanted) | {"more": wanted.size + 1, "many": MANY}
+    beyond = ""
+    if after:
+        beyond = " AND (s.name_key, s.id) > (%(after_name)s, %(after_id)s)"
+        values |= dict(zip(("after_name", "after_id"), after, strict=True))
+    # The page's ids first, along the names: whole rows are read of no more than that.
+    ids = f"SELECT s.id FROM {source}{beyond} ORDER BY s.name_key, s.id LIMIT %(more)s"
     rows = tx.execute(
-        f"SELECT {services.SEEN}, s.public_time FROM {source}{beyond} ORDER BY s.name_key, s.id LIMIT %(more)s",
-        values | {"more": wanted.size + 1} | (dict(zip(("name_key", "after_id"), after, strict=True)) if after else {}),
+        f"SELECT {services.SEEN}, s.name_key, s.public_time FROM ({ids}) AS page JOIN ({services.FROM}) ON s.id = page.id ORDER BY s.name_key, s.id",
+        values,
     ).fetchall()
     shown = rows[: wanted.size]
     more: Position | None = [shown[-1]["name_key"], shown[-1]["id"]] if len(rows) > wanted.size else None
-    return _with_places(tx, shown), more, _count(tx, source, values)
+    return _with_places(tx, shown), more, _count(tx, f"(SELECT FROM {source} LIMIT %(many)s) AS counted", values)
 
 
 def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:

@@ -130,7 +130,7 @@ def _conditions(wanted: Wanted, *, sees_shelters: bool, sees_unlisted: bool) -> 
 def _by_department(tx: Transaction, where: str, values: Row, country: str) -> dict[str, int]:
     """All that is found, page or not, narrowed as the search is: so nothing is counted that the caller may not see."""
     rows = tx.execute(
-        f"SELECT s.department, count(*) AS n FROM services AS s WHERE {where} AND s.facets @> ARRAY['country:' || %(count_country)s]"
+        f"SELECT s.department, count(*) AS n FROM services AS s WHERE {where} AND s.country = %(count_country)s"
         " GROUP BY s.department ORDER BY n DESC, s.department",
         values | {"count_country": country},
     )

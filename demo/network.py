@@ -76,6 +76,7 @@ class Offer:
     maximum_dependants: int | None
     room: Room
     confidential: bool
+    public: bool
 
     @property
     def id(self) -> str:
@@ -171,4 +172,5 @@ def _offer(row: dict[str, Any], member: Member) -> Offer:
         row.get("dependants"),
         Room(*row["room"]),
         row.get("confidential", False),
+        row.get("public", False),
     )

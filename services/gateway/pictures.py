@@ -50,6 +50,11 @@ def _outlines(country: str) -> tuple[int, int, tuple[tuple[str, str, int, int], 
     return read["width"], read["height"], tuple((each["code"], each["path"], *each["label"]) for each in read["subdivisions"])
 
 
+def has_map(country: str) -> bool:
+    """Whether there are outlines of a country."""
+    return country.isalpha() and (Path(__file__).parent / "maps" / f"{country.lower()}.json").exists()
+
+
 def map_of(country: str, counts: dict[str, int]) -> Map:
     """The map of a country with a count in each department."""
     width, height, outlines = _outlines(country)

@@ -388,6 +388,17 @@ def test_a_search_goes_on_by_its_body(system: System, played: Played) -> None:
     assert (played.last("SearchServices").page_token, played.last("SearchServices").page_size) == ("c", 25)
 
 
+def test_a_page_may_say_more_beside_its_list(system: System, played: Played) -> None:
+    counts = [directory_pb2.DepartmentCount(department="NI-CI", count=2), directory_pb2.DepartmentCount(count=1)]
+    played.answers["SearchServices"] = directory_pb2.SearchServicesResponse(total_size=3, departments=counts)
+    assert system.post("/services/search", {"count_country": "NI"}).json == {
+        "items": [],
+        "total_size": 3,
+        "departments": [{"department": "NI-CI", "count": 2}, {"count": 1}],
+    }
+    assert played.last("SearchServices").count_country == "NI"
+
+
 # Merge patches
 
 

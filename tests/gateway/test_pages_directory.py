@@ -130,20 +130,59 @@ def test_a_chip_is_a_filter_of_one_tap_that_another_tap_takes_off(
     client: FlaskClient, played: PlayedServices, chip: str, asked: d.SearchServicesRequest
 ) -> None:
     page = send(client, "/directory", words="casa", chip=chip).text
-    asked.MergeFrom(d.SearchServicesRequest(words="casa", page_size=25))
+    asked.MergeFrom(d.SearchServicesRequest(words="casa", page_size=25, count_country="NI"))
     assert played.last("SearchServices") == asked
     pressed = re.findall(r'name="chip" value="(\w+)" aria-pressed="true"', page)
     assert pressed == ([chip] if chip != "something else" else [])
     form = Fields(page).found[0]
     client.post("/directory", data=MultiDict([*form, ("chip", chip)]))
-    assert played.last("SearchServices") == d.SearchServicesRequest(words="casa", page_size=25)
+    assert played.last("SearchServices") == d.SearchServicesRequest(words="casa", page_size=25, count_country="NI")
+
+
+def test_beside_the_list_stands_in_which_departments_all_that_was_found_is(client: FlaskClient, played: PlayedServices) -> None:
+    counts = [d.DepartmentCount(department="NI-CI", count=7), d.DepartmentCount(department="NI-LE", count=1), d.DepartmentCount(count=3)]
+    one = d.Service(id=ID, organization_id=ID, name="Casa", country="NI", need_codes=["HOU.EMG"])
+    played.answers["SearchServices"] = d.SearchServicesResponse(services=[one], total_size=11, departments=counts)
+    page = send(client, "/directory", words="casa").text
+    assert page.index('class="rows"') < page.index('<svg class="map"'), "on a phone the list comes first"
+    assert "<title>Chinandega: 7</title>" in page
+    assert "<title>Managua: 0</title>" in page
+    table = page[page.index("<table>") : page.index("</table>")]
+    assert re.findall(r">([^<]+)</(?:button|td)>", table) == ["Chinandega", "7", "León", "1", "Todo el país", "3"]
+    form = [field for field in Fields(page).found[-1] if field[0] != "page"]
+    client.post("/directory", data=MultiDict([*form, ("department", "NI-LE")]))
+    assert played.last("SearchServices") == d.SearchServicesRequest(words="casa", department="NI-LE", page_size=25, count_country="NI")
+    page = send(client, "/directory", words="casa", department="NI-LE").text
+    client.post("/directory", data=MultiDict(Fields(page).found[-1]))  # and back to all of them
+    assert played.last("SearchServices") == d.SearchServicesRequest(words="casa", page_size=25, count_country="NI")
+
+
+@pytest.mark.parametrize(
+    ("asked", "country", "drawn"),
+    [
+        ({}, "NI", True),
+        ({"country": "CR"}, "CR", False),
+        ({"department": "SV-SS"}, "SV", False),
+        ({"department": "XX-1"}, "NI", True),
+        ({"country": "../.."}, "NI", True),
+    ],
+)
+def test_counted_is_the_country_that_is_asked_for_or_ones_own_and_one_without_outlines_has_the_table(
+    client: FlaskClient, played: PlayedServices, asked: dict[str, str], country: str, drawn: bool
+) -> None:
+    counts = [d.DepartmentCount(department=f"{country}-SS", count=2)]
+    played.answers["SearchServices"] = d.SearchServicesResponse(services=[d.Service(id=ID, name="Casa")], departments=counts)
+    page = send(client, "/directory", words="casa", **asked).text
+    assert played.last("SearchServices").count_country == country
+    assert ('<svg class="map"' in page) is drawn
+    assert "Servicios encontrados por departamento" in page
 
 
 def test_the_next_page_asks_for_the_same(client: FlaskClient, played: PlayedServices) -> None:
     said = {"words": "casa", "need_code": "HOU", "language": "es", "age": "19", "dependants": "2", "gender": "feminine", "has_room": "1"}
     page = send(client, "/directory", **said).text
     first = played.last("SearchServices")
-    client.post("/directory", data=MultiDict(Fields(page).found[-1]))
+    client.post("/directory", data=MultiDict(next(form for form in Fields(page).found if any(name == "page" for name, _ in form))))
     again = played.last("SearchServices")
     assert again.page_token
     again.page_token = ""

@@ -55,6 +55,7 @@ PUBLIC = {
     "my_referral.note", "my_referral.readings", "my_referral.call",
     "health.alive", "health.ready",
     "health.status", "figures.figures", "figures.table", "campaigns.country", "campaigns.placed", "campaigns.printed", "campaigns.radio", "join.form", "join.apply",
+    "open_directory.search", "open_directory.results", "open_directory.organization",
 }  # fmt: skip
 
 
@@ -156,7 +157,13 @@ def test_errors_carry_it_too(played: PlayedServices, client: FlaskClient) -> Non
 def test_every_form_is_signed_and_acts_once(client: FlaskClient) -> None:
     enter(client)
     seen = 0
-    reads = ("/sign-in", "/sign-out", "/my-referral", "/directory")  # they change nothing, or nothing that twice would harm
+    reads = (
+        "/sign-in",
+        "/sign-out",
+        "/my-referral",
+        "/directory",
+        "/services#found",
+    )  # they change nothing, or nothing that twice would harm
     for endpoint, path in routes(client.application):
         for method, action, hidden in Forms(page_at(client, path)).found:
             if method == "get":

@@ -14,6 +14,7 @@ from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.domain.organization import Organization
 from services.partners.domain.service import Service
 from services.partners.domain.worker import Role
+from services.partners.store import open_data
 from tests.partners.scene import Scene, refused
 
 
@@ -30,6 +31,10 @@ def said(scene: Scene) -> list[bytes]:
             for asked in ({}, {"words": "asesoria"}, {"words": "secreto"}, {"words": "albergue"}, {"need_code": "LEG"})
         ),
         listed(scene, page_size=1, page=2),
+        *(
+            listed(scene, by_name=True, page_size=1, **asked)
+            for asked in ({}, {"department": "NI-CI"}, {"words": "albergue", "need_code": "HOU"})
+        ),
         scene.nobody.ListPublicServiceAtLocations(pb.ListPublicServiceAtLocationsRequest()),
         scene.nobody.ListPublicOrganizations(pb.ListPublicOrganizationsRequest()),
         scene.nobody.ListPublicOrganizations(pb.ListPublicOrganizationsRequest(words="secreto")),
@@ -186,3 +191,70 @@ def test_one_that_is_not_public_is_not_there(scene: Scene, entry: dict[str, Any]
     for id in (hidden.id, "f" * 32, "x"):
         with refused("NOT_FOUND", "not_found"):
             scene.nobody.GetPublicService(pb.GetPublicServiceRequest(id=id))
+
+
+def test_by_name_each_page_goes_on_where_the_last_one_ended(scene: Scene) -> None:
+    house = scene.organization()
+    names = ["Ábaco", "asesoría", "Asesoría", "Escuela", "Zapatería"]
+    for name in reversed(names):
+        scene.service(house, name, "LEG", public=True)
+    found, token = list[str](), ""
+    while True:
+        page = listed(scene, by_name=True, page_size=2, page_token=token)
+        found += [one.service.name for one in page.services]
+        assert page.total_size == len(names)
+        if not (token := page.next_page_token):
+            break
+        scene.service(house, f"Al comienzo {len(found)}", "LEG")  # what is not public moves nothing
+    assert sorted(found) == sorted(names)
+    assert [name.casefold() for name in found] == [name.casefold() for name in names]
+    assert not listed(scene, page_size=2).next_page_token, "pages by number have none"
+
+
+def test_a_page_of_another_question_is_refused(scene: Scene) -> None:
+    house = scene.organization()
+    for name in ("Asesoría", "Escuela", "Consulta"):
+        scene.service(house, name, "LEG", public=True)
+    token = listed(scene, by_name=True, page_size=1).next_page_token
+    signed_in = scene.by(house).SearchServices(d.SearchServicesRequest(page_size=1)).next_page_token
+    for asked in (
+        {"words": "asesoria", "page_token": token},
+        {"page_token": signed_in},
+        {"page_token": token[:-2] + "xx"},
+        {"page_token": "x"},
+    ):
+        with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+            listed(scene, by_name=True, page_size=1, **asked)
+        assert [field for field, _ in found.violations] == ["page_token"]
+
+
+def test_by_department_comes_what_is_there_or_for_the_whole_country_and_housing_tells_nothing_of_where_it_is(scene: Scene) -> None:
+    house = scene.organization()
+    for name, department, need in (
+        ("Chinandega", "NI-CI", "LEG"),
+        ("León", "NI-LE", "LEG"),
+        ("Todo", "", "LEG"),
+        ("Alquiler", "NI-LE", "HOU.RENT"),
+    ):
+        scene.service(house, name, need, department=department, public=True)
+    scene.service(house, "Otra tierra", "HOU.RENT", country="CR", department="CR-SJ", public=True)
+
+    def names(department: str) -> set[str]:
+        pages = [listed(scene, department=department, **way) for way in ({}, {"by_name": True})]
+        assert pages[0].total_size == pages[1].total_size
+        said = [{one.service.name for one in page.services} for page in pages]
+        assert said[0] == said[1]
+        return said[0]
+
+    assert names("NI-CI") == {"Chinandega", "Todo", "Alquiler"}
+    assert names("NI-LE") == {"León", "Todo", "Alquiler"}
+    assert names("NI-RI") == names("NI-ZZ") == {"Todo", "Alquiler"}
+    assert names("CR-SJ") == names("CR-L") == {"Otra tierra"}
+
+
+def test_by_name_no_more_than_a_thousand_are_counted(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_data, "MANY", 2)
+    house = scene.organization()
+    for name in ("Uno", "Dos", "Tres"):
+        scene.service(house, name, "LEG", public=True)
+    assert (listed(scene, by_name=True).total_size, listed(scene).total_size) == (2, 3)

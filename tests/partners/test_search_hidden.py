@@ -20,6 +20,8 @@ Question = dict[str, Any]
 QUESTIONS: list[Question] = [
     *(Question(words=words, page_size=size) for words in WORDS for size in (2, 25)),
     {"need_code": "HOU"},
+    {"count_country": "NI"},
+    {"count_country": "NI", "words": "xocitl refujio", "page_size": 2},
     {"department": "NI-CI", "has_room": True},
     {"language": "es", "age": 20, "dependants": 1, "gender": pb.GENDER_FEMININE},
 ]

@@ -30,7 +30,7 @@ from protos.partners.v1 import directory_pb2 as protos_dot_partners_dot_v1_dot_d
 from protos.partners.v1 import locations_pb2 as protos_dot_partners_dot_v1_dot_locations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/partners/v1/open_data.proto\x12\x12\x65nlace.partners.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\x1a\"protos/partners/v1/directory.proto\x1a\"protos/partners/v1/locations.proto\"\xb5\x01\n\x19ListPublicServicesRequest\x12\x16\n\x04page\x18\x01 \x01(\x05\x42\x08\x92\xb5\x18\x04\x18\xc0\x84=\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\r\n\x05words\x18\x03 \x01(\t\x12\x11\n\tneed_code\x18\x04 \x01(\t\x12\x17\n\x0forganization_id\x18\x05 \x01(\t\x12\x32\n\x0emodified_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"e\n\x1aListPublicServicesResponse\x12\x33\n\x08services\x18\x01 \x03(\x0b\x32!.enlace.partners.v1.PublicService\x12\x12\n\ntotal_size\x18\x02 \x01(\x03\"%\n\x17GetPublicServiceRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\xfb\x01\n\rPublicService\x12\x34\n\x07service\x18\x01 \x01(\x0b\x32\x1b.enlace.partners.v1.ServiceB\x06\x92\xb5\x18\x02(\x01\x12>\n\x0corganization\x18\x02 \x01(\x0b\x32 .enlace.partners.v1.OrganizationB\x06\x92\xb5\x18\x02(\x01\x12\x43\n\x14service_at_locations\x18\x03 \x03(\x0b\x32%.enlace.partners.v1.ServiceAtLocation\x12/\n\x0bmodify_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcb\x01\n#ListPublicServiceAtLocationsRequest\x12\x16\n\x04page\x18\x01 \x01(\x05\x42\x08\x92\xb5\x18\x04\x18\xc0\x84=\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\r\n\x05words\x18\x03 \x01(\t\x12\x11\n\tneed_code\x18\x04 \x01(\t\x12\x17\n\x0forganization_id\x18\x05 \x01(\t\x12\x32\n\x0emodified_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\n\n\x02id\x18\x07 \x01(\t\"o\n$ListPublicServiceAtLocationsResponse\x12\x33\n\x08services\x18\x01 \x03(\x0b\x32!.enlace.partners.v1.PublicService\x12\x12\n\ntotal_size\x18\x02 \x01(\x03\"s\n\x1eListPublicOrganizationsRequest\x12\x16\n\x04page\x18\x01 \x01(\x05\x42\x08\x92\xb5\x18\x04\x18\xc0\x84=\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\r\n\x05words\x18\x03 \x01(\t\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\"n\n\x1fListPublicOrganizationsResponse\x12\x37\n\rorganizations\x18\x01 \x03(\x0b\x32 .enlace.partners.v1.Organization\x12\x12\n\ntotal_size\x18\x02 \x01(\x03\"a\n\x16ImportDirectoryRequest\x12\x1d\n\x07\x63ontent\x18\x01 \x01(\x0c\x42\x0c\xe2\x41\x01\x02\x92\xb5\x18\x04\x18\xe0\xdc*\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"\xc4\x01\n\x0cImportReport\x12\x0f\n\x07written\x18\x01 \x01(\x08\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x05\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x05\x12\x11\n\tunchanged\x18\x04 \x01(\x05\x12\x0f\n\x07refused\x18\x05 \x01(\x05\x12\x36\n\x05lines\x18\x06 \x03(\x0b\x32\x1e.enlace.partners.v1.ImportLineB\x07\x92\xb5\x18\x03\x18\x90N\x12%\n\x0fignored_columns\x18\x07 \x03(\tB\x0c\x92\xb5\x18\x08\x08\x04\x18\xc8\x01\"\x01\x43\"\xb4\x01\n\nImportLine\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x13\n\x03row\x18\x02 \x01(\x05\x42\x06\x92\xb5\x18\x02(\x01\x12:\n\x07outcome\x18\x03 \x01(\x0e\x32!.enlace.partners.v1.ImportOutcomeB\x06\x92\xb5\x18\x02(\x01\x12\x12\n\nsubject_id\x18\x04 \x01(\t\x12\x33\n\x08problems\x18\x05 \x03(\x0b\x32!.enlace.partners.v1.ImportProblem\"v\n\rImportProblem\x12\x19\n\x06\x63olumn\x18\x01 \x01(\tB\t\x92\xb5\x18\x05\x08\x04\"\x01\x43\x12\"\n\x05\x66ield\x18\x02 \x01(\tB\x13\x92\xb5\x18\x0f\x08\x04\"\tschedules(\x01\x12&\n\x0breason_code\x18\x03 \x01(\tB\x11\x92\xb5\x18\r\"\tambiguous(\x01*\xa1\x01\n\rImportOutcome\x12\x1e\n\x1aIMPORT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16IMPORT_OUTCOME_CREATED\x10\x01\x12\x1a\n\x16IMPORT_OUTCOME_CHANGED\x10\x02\x12\x1c\n\x18IMPORT_OUTCOME_UNCHANGED\x10\x03\x12\x1a\n\x16IMPORT_OUTCOME_REFUSED\x10\x04\x32\xa4\x04\n\x08OpenData\x12}\n\x12ListPublicServices\x12-.enlace.partners.v1.ListPublicServicesRequest\x1a..enlace.partners.v1.ListPublicServicesResponse\"\x08\x8a\xb5\x18\x04\x08\x01 \x01\x12l\n\x10GetPublicService\x12+.enlace.partners.v1.GetPublicServiceRequest\x1a!.enlace.partners.v1.PublicService\"\x08\x8a\xb5\x18\x04\x08\x01 \x01\x12\x9b\x01\n\x1cListPublicServiceAtLocations\x12\x37.enlace.partners.v1.ListPublicServiceAtLocationsRequest\x1a\x38.enlace.partners.v1.ListPublicServiceAtLocationsResponse\"\x08\x8a\xb5\x18\x04\x08\x01 \x01\x12\x8c\x01\n\x17ListPublicOrganizations\x12\x32.enlace.partners.v1.ListPublicOrganizationsRequest\x1a\x33.enlace.partners.v1.ListPublicOrganizationsResponse\"\x08\x8a\xb5\x18\x04\x08\x01 \x01\x32\x91\x01\n\x07Imports\x12\x85\x01\n\x0fImportDirectory\x12*.enlace.partners.v1.ImportDirectoryRequest\x1a .enlace.partners.v1.ImportReport\"$\x8a\xb5\x18\x06\x12\x02\x03\x04\x18\x02\x82\xd3\xe4\x93\x02\x14\"\x0f/api/v1/imports:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/partners/v1/open_data.proto\x12\x12\x65nlace.partners.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!protos/contract/v1/contract.proto\x1a\"protos/partners/v1/directory.proto\x1a\"protos/partners/v1/locations.proto\"\xee\x01\n\x19ListPublicServicesRequest\x12\x16\n\x04page\x18\x01 \x01(\x05\x42\x08\x92\xb5\x18\x04\x18\xc0\x84=\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\r\n\x05words\x18\x03 \x01(\t\x12\x11\n\tneed_code\x18\x04 \x01(\t\x12\x17\n\x0forganization_id\x18\x05 \x01(\t\x12\x32\n\x0emodified_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ndepartment\x18\x07 \x01(\t\x12\x0f\n\x07\x62y_name\x18\x08 \x01(\x08\x12\x12\n\npage_token\x18\t \x01(\t\"~\n\x1aListPublicServicesResponse\x12\x33\n\x08services\x18\x01 \x03(\x0b\x32!.enlace.partners.v1.PublicService\x12\x12\n\ntotal_size\x18\x02 \x01(\x03\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"%\n\x17GetPublicServiceRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\xfb\x01\n\rPublicService\x12\x34\n\x07service\x18\x01 \x01(\x0b\x32\x1b.enlace.partners.v1.ServiceB\x06\x92\xb5\x18\x02(\x01\x12>\n\x0corganization\x18\x02 \x01(\x0b\x32 .enlace.partners.v1.OrganizationB\x06\x92\xb5\x18\x02(\x01\x12\x43\n\x14service_at_locations\x18\x03 \x03(\x0b\x32%.enlace.partners.v1.ServiceAtLocation\x12/\n\x0bmodify_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcb\x01\n#ListPublicServiceAtLocationsRequest\x12\x16\n\x04page\x18\x01 \x01(\x05\x42\x08\x92\xb5\x18\x04\x18\xc0\x84=\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\r\n\x05words\x18\x03 \x01(\t\x12\x11\n\tneed_code\x18\x04 \x01(\t\x12\x17\n\x0forganization_id\x18\x05 \x01(\t\x12\x32\n\x0emodified_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\n\n\x02id\x18\x07 \x01(\t\"o\n$ListPublicServiceAtLocationsResponse\x12\x33\n\x08services\x18\x01 \x03(\x0b\x32!.enlace.partners.v1.PublicService\x12\x12\n\ntotal_size\x18\x02 \x01(\x03\"s\n\x1eListPublicOrganizationsRequest\x12\x16\n\x04page\x18\x01 \x01(\x05\x42\x08\x92\xb5\x18\x04\x18\xc0\x84=\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\r\n\x05words\x18\x03 \x01(\t\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\"n\n\x1fListPublicOrganizationsResponse\x12\x37\n\rorganizations\x18\x01 \x03(\x0b\x32 .enlace.partners.v1.Organization\x12\x12\n\ntotal_size\x18\x02 \x01(\x03\"a\n\x16ImportDirectoryRequest\x12\x1d\n\x07\x63ontent\x18\x01 \x01(\x0c\x42\x0c\xe2\x41\x01\x02\x92\xb5\x18\x04\x18\xe0\xdc*\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"\xc4\x01\n\x0cImportReport\x12\x0f\n\x07written\x18\x01 \x01(\x08\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x05\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x05\x12\x11\n\tunchanged\x18\x04 \x01(\x05\x12\x0f\n\x07refused\x18\x05 \x01(\x05\x12\x36\n\x05lines\x18\x06 \x03(\x0b\x32\x1e.enlace.partners.v1.ImportLineB\x07\x92\xb5\x18\x03\x18\x90N\x12%\n\x0fignored_columns\x18\x07 \x03(\tB\x0c\x92\xb5\x18\x08\x08\x04\x18\xc8\x01\"\x01\x43\"\xb4\x01\n\nImportLine\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x13\n\x03row\x18\x02 \x01(\x05\x42\x06\x92\xb5\x18\x02(\x01\x12:\n\x07outcome\x18\x03 \x01(\x0e\x32!.enlace.partners.v1.ImportOutcomeB\x06\x92\xb5\x18\x02(\x01\x12\x12\n\nsubject_id\x18\x04 \x01(\t\x12\x33\n\x08problems\x18\x05 \x03(\x0b\x32!.enlace.partners.v1.ImportProblem\"v\n\rImportProblem\x12\x19\n\x06\x63olumn\x18\x01 \x01(\tB\t\x92\xb5\x18\x05\x08\x04\"\x01\x43\x12\"\n\x05\x66ield\x18\x02 \x01(\tB\x13\x92\xb5\x18\x0f\x08\x04\"\tschedules(\x01\x12&\n\x0breason_code\x18\x03 \x01(\tB\x11\x92\xb5\x18\r\"\tambiguous(\x01*\xa1\x01\n\rImportOutcome\x12\x1e\n\x1aIMPORT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16IMPORT_OUTCOME_CREATED\x10\x01\x12\x1a\n\x16IMPORT_OUTCOME_CHANGED\x10\x02\x12\x1c\n\x18IMPORT_OUTCOME_UNCHANGED\x10\x03\x12\x1a\n\x16IMPORT_OUTCOME_REFUSED\x10\x04\x32\xa4\x04\n\x08OpenData\x12}\n\x12ListPublicServices\x12-.enlace.partners.v1.ListPublicServicesRequest\x1a..enlace.partners.v1.ListPublicServicesResponse\"\x08\x8a\xb5\x18\x04\x08\x01 \x01\x12l\n\x10GetPublicService\x12+.enlace.partners.v1.GetPublicServiceRequest\x1a!.enlace.partners.v1.PublicService\"\x08\x8a\xb5\x18\x04\x08\x01 \x01\x12\x9b\x01\n\x1cListPublicServiceAtLocations\x12\x37.enlace.partners.v1.ListPublicServiceAtLocationsRequest\x1a\x38.enlace.partners.v1.ListPublicServiceAtLocationsResponse\"\x08\x8a\xb5\x18\x04\x08\x01 \x01\x12\x8c\x01\n\x17ListPublicOrganizations\x12\x32.enlace.partners.v1.ListPublicOrganizationsRequest\x1a\x33.enlace.partners.v1.ListPublicOrganizationsResponse\"\x08\x8a\xb5\x18\x04\x08\x01 \x01\x32\x91\x01\n\x07Imports\x12\x85\x01\n\x0fImportDirectory\x12*.enlace.partners.v1.ImportDirectoryRequest\x1a .enlace.partners.v1.ImportReport\"$\x8a\xb5\x18\x06\x12\x02\x03\x04\x18\x02\x82\xd3\xe4\x93\x02\x14\"\x0f/api/v1/imports:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -73,34 +73,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPENDATA'].methods_by_name['ListPublicOrganizations']._serialized_options = b'\212\265\030\004\010\001 \001'
   _globals['_IMPORTS'].methods_by_name['ImportDirectory']._loaded_options = None
   _globals['_IMPORTS'].methods_by_name['ImportDirectory']._serialized_options = b'\212\265\030\006\022\002\003\004\030\002\202\323\344\223\002\024\"\017/api/v1/imports:\001*'
-  _globals['_IMPORTOUTCOME']._serialized_start=1991
-  _globals['_IMPORTOUTCOME']._serialized_end=2152
+  _globals['_IMPORTOUTCOME']._serialized_start=2073
+  _globals['_IMPORTOUTCOME']._serialized_end=2234
   _globals['_LISTPUBLICSERVICESREQUEST']._serialized_start=262
-  _globals['_LISTPUBLICSERVICESREQUEST']._serialized_end=443
-  _globals['_LISTPUBLICSERVICESRESPONSE']._serialized_start=445
-  _globals['_LISTPUBLICSERVICESRESPONSE']._serialized_end=546
-  _globals['_GETPUBLICSERVICEREQUEST']._serialized_start=548
-  _globals['_GETPUBLICSERVICEREQUEST']._serialized_end=585
-  _globals['_PUBLICSERVICE']._serialized_start=588
-  _globals['_PUBLICSERVICE']._serialized_end=839
-  _globals['_LISTPUBLICSERVICEATLOCATIONSREQUEST']._serialized_start=842
-  _globals['_LISTPUBLICSERVICEATLOCATIONSREQUEST']._serialized_end=1045
-  _globals['_LISTPUBLICSERVICEATLOCATIONSRESPONSE']._serialized_start=1047
-  _globals['_LISTPUBLICSERVICEATLOCATIONSRESPONSE']._serialized_end=1158
-  _globals['_LISTPUBLICORGANIZATIONSREQUEST']._serialized_start=1160
-  _globals['_LISTPUBLICORGANIZATIONSREQUEST']._serialized_end=1275
-  _globals['_LISTPUBLICORGANIZATIONSRESPONSE']._serialized_start=1277
-  _globals['_LISTPUBLICORGANIZATIONSRESPONSE']._serialized_end=1387
-  _globals['_IMPORTDIRECTORYREQUEST']._serialized_start=1389
-  _globals['_IMPORTDIRECTORYREQUEST']._serialized_end=1486
-  _globals['_IMPORTREPORT']._serialized_start=1489
-  _globals['_IMPORTREPORT']._serialized_end=1685
-  _globals['_IMPORTLINE']._serialized_start=1688
-  _globals['_IMPORTLINE']._serialized_end=1868
-  _globals['_IMPORTPROBLEM']._serialized_start=1870
-  _globals['_IMPORTPROBLEM']._serialized_end=1988
-  _globals['_OPENDATA']._serialized_start=2155
-  _globals['_OPENDATA']._serialized_end=2703
-  _globals['_IMPORTS']._serialized_start=2706
-  _globals['_IMPORTS']._serialized_end=2851
+  _globals['_LISTPUBLICSERVICESREQUEST']._serialized_end=500
+  _globals['_LISTPUBLICSERVICESRESPONSE']._serialized_start=502
+  _globals['_LISTPUBLICSERVICESRESPONSE']._serialized_end=628
+  _globals['_GETPUBLICSERVICEREQUEST']._serialized_start=630
+  _globals['_GETPUBLICSERVICEREQUEST']._serialized_end=667
+  _globals['_PUBLICSERVICE']._serialized_start=670
+  _globals['_PUBLICSERVICE']._serialized_end=921
+  _globals['_LISTPUBLICSERVICEATLOCATIONSREQUEST']._serialized_start=924
+  _globals['_LISTPUBLICSERVICEATLOCATIONSREQUEST']._serialized_end=1127
+  _globals['_LISTPUBLICSERVICEATLOCATIONSRESPONSE']._serialized_start=1129
+  _globals['_LISTPUBLICSERVICEATLOCATIONSRESPONSE']._serialized_end=1240
+  _globals['_LISTPUBLICORGANIZATIONSREQUEST']._serialized_start=1242
+  _globals['_LISTPUBLICORGANIZATIONSREQUEST']._serialized_end=1357
+  _globals['_LISTPUBLICORGANIZATIONSRESPONSE']._serialized_start=1359
+  _globals['_LISTPUBLICORGANIZATIONSRESPONSE']._serialized_end=1469
+  _globals['_IMPORTDIRECTORYREQUEST']._serialized_start=1471
+  _globals['_IMPORTDIRECTORYREQUEST']._serialized_end=1568
+  _globals['_IMPORTREPORT']._serialized_start=1571
+  _globals['_IMPORTREPORT']._serialized_end=1767
+  _globals['_IMPORTLINE']._serialized_start=1770
+  _globals['_IMPORTLINE']._serialized_end=1950
+  _globals['_IMPORTPROBLEM']._serialized_start=1952
+  _globals['_IMPORTPROBLEM']._serialized_end=2070
+  _globals['_OPENDATA']._serialized_start=2237
+  _globals['_OPENDATA']._serialized_end=2785
+  _globals['_IMPORTS']._serialized_start=2788
+  _globals['_IMPORTS']._serialized_end=2933
 # @@protoc_insertion_point(module_scope)

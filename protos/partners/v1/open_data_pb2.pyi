@@ -54,6 +54,9 @@ class ListPublicServicesRequest(_message.Message):
     NEED_CODE_FIELD_NUMBER: _builtins.int
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     MODIFIED_AFTER_FIELD_NUMBER: _builtins.int
+    DEPARTMENT_FIELD_NUMBER: _builtins.int
+    BY_NAME_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page: _builtins.int
     """from 1, which is what is absent"""
     page_size: _builtins.int
@@ -64,6 +67,12 @@ class ListPublicServicesRequest(_message.Message):
     """this need, or those of this group"""
     organization_id: _builtins.str
     """of this member"""
+    department: _builtins.str
+    """In this department. Those for the whole country are found with each; so is housing of the country, or it would tell where it is by being found."""
+    by_name: _builtins.bool
+    """by name, and the next page by page_token; `page` is passed over"""
+    page_token: _builtins.str
+    """of by_name"""
     @_builtins.property
     def modified_after(self) -> _timestamp_pb2.Timestamp:
         """what anybody may read of it has changed since"""
@@ -77,10 +86,13 @@ class ListPublicServicesRequest(_message.Message):
         need_code: _builtins.str = ...,
         organization_id: _builtins.str = ...,
         modified_after: _timestamp_pb2.Timestamp | None = ...,
+        department: _builtins.str = ...,
+        by_name: _builtins.bool = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["modified_after", b"modified_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["modified_after", b"modified_after", "need_code", b"need_code", "organization_id", b"organization_id", "page", b"page", "page_size", b"page_size", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_name", b"by_name", "department", b"department", "modified_after", b"modified_after", "need_code", b"need_code", "organization_id", b"organization_id", "page", b"page", "page_size", b"page_size", "page_token", b"page_token", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -92,8 +104,11 @@ class ListPublicServicesResponse(_message.Message):
 
     SERVICES_FIELD_NUMBER: _builtins.int
     TOTAL_SIZE_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     total_size: _builtins.int
-    """on all pages"""
+    """on all pages; by_name 1000 means a thousand or more"""
+    next_page_token: _builtins.str
+    """of by_name; absent: that was the last page"""
     @_builtins.property
     def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___PublicService]: ...
     def __init__(
@@ -101,10 +116,11 @@ class ListPublicServicesResponse(_message.Message):
         *,
         services: _abc.Iterable[Global___PublicService] | None = ...,
         total_size: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["services", b"services", "total_size", b"total_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "services", b"services", "total_size", b"total_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -117,9 +117,11 @@ def answer_of(binding: Binding, message: Message) -> Response:
     status = 201 if binding.creates else 200
     listing, wrapped = schemas.listed_field(output), schemas.wrapped_field(output)
     if listing is not None:
-        rest: Given = {field.name: getattr(message, field.name) for field in output.fields if field is not listing}
-        token = rest.pop("next_page_token", "")
-        return listed([to_json(each) for each in getattr(message, listing.name)], token, rest)
+        rest: Given = {
+            field.name: [to_json(each) for each in getattr(message, field.name)] if field.is_repeated else getattr(message, field.name)
+            for field in output.fields
+        }
+        return listed(rest.pop(listing.name), rest.pop("next_page_token", ""), rest)
     if wrapped is not None:
         said = to_json(message)
         return thing({**said.pop(wrapped.name, {}), **said}, status=status, location=binding.where(getattr(message, wrapped.name)))

@@ -199,9 +199,11 @@ def answer(output: MessageType) -> type[Schema] | None:
 
 
 def listed_field(output: MessageType) -> FieldType | None:
-    """The field that is the list, in an answer that is a list or a page of one."""
+    """The field that is the list, in an answer that is a list or a page of one: its first one, where a page says more beside it."""
     rest = [field for field in output.fields if field.name not in ("next_page_token", "total_size")]
-    is_list = len(rest) == 1 and rest[0].is_repeated and rest[0].message_type and not is_map(rest[0]) and output.name.endswith("Response")
+    if not rest or (len(rest) > 1 and "next_page_token" not in output.fields_by_name):
+        return None
+    is_list = rest[0].is_repeated and rest[0].message_type and not is_map(rest[0]) and output.name.endswith("Response")
     return rest[0] if is_list else None
 
 

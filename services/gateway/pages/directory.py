@@ -12,7 +12,7 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1 import members_pb2 as m
-from services.gateway import access, forms, i18n, names, session, words
+from services.gateway import access, forms, i18n, names, pictures, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
@@ -38,15 +38,25 @@ def search() -> str:
 def found(question: d.SearchServicesRequest, answer: d.SearchServicesResponse | None, errors: dict[str, str] | None = None) -> str:
     """The page with what was asked and found; None: nothing was asked, or it could not be."""
     asked = answer is not None or errors
+    counts = {each.department: each.count for each in answer.departments} if answer else {}
     return render_template(
         "directory.html",
         question=question,
         answer=answer,
         chips=chips(question),
+        counts=counts,
+        counted=question.count_country,
+        map_=pictures.map_of(question.count_country, counts) if counts and pictures.has_map(question.count_country) else None,
         own=[] if asked else own_services(),
         narrowed=any(getattr(question, name) for name in ("need_code", "country", "language")) or question.HasField("age"),
         errors=errors or {},
     )
+
+
+def country_to_count(question: d.SearchServicesRequest) -> str:
+    """Of which country the map is: the one asked for, or the reader's own."""
+    asked = question.country or question.department.partition("-")[0]
+    return asked if asked in i18n.locale().territories else session.me().country  # what is no country the services refuse in its own field
 
 
 def chips(question: d.SearchServicesRequest) -> list[tuple[str, str, bool]]:
@@ -82,6 +92,7 @@ def results() -> str | tuple[str, int]:
     """What fits; each page of it is asked for by the form again."""
     question = forms.filled(d.SearchServicesRequest(page_size=25, page_token=forms.text("page")))
     tap(question, forms.text("chip"))
+    question.count_country = country_to_count(question)
     try:
         return found(question, clients().directory.SearchServices(question))
     except forms.SHOWN_IN_PLACE as refusal:

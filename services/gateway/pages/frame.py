@@ -80,6 +80,7 @@ def install(app: Flask) -> None:
         here_in=here_in,
         REASONS=vocabulary.TABLES,
         departments_of=departments_of,
+        department_groups=department_groups,
         role_choices=role_choices,
         old=is_old,
     )
@@ -115,6 +116,11 @@ def live_page() -> dict[str, object]:
 def departments_of(country: str) -> list[tuple[str, str]]:
     """The departments of a country, or of those of the campaign when it is not said."""
     return [(code, name) for code, name in vocabulary.DEPARTMENTS.items() if code[:2] in ((country,) if country else CAMPAIGN)]
+
+
+def department_groups(first: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The departments of the countries of the campaign, each under its country's name; that of the reader first."""
+    return [(words.country(code), departments_of(code)) for code in sorted(CAMPAIGN, key=lambda code: code != first)]
 
 
 def role_choices(roles: Sequence[str]) -> list[tuple[str, str]]:

@@ -35,6 +35,8 @@ class Wanted:
     excluded_organization_ids: tuple[str, ...] = ()
     excluded_worker_ids: tuple[str, ...] = ()
     excluded_areas: tuple[str, ...] = ()
+    count_country: str = ""
+    """In which country all that is found is counted by department; empty: nothing is counted."""
 
     def check(self, taxonomy: Taxonomy) -> None:
         """Refuses what can't be looked for."""
@@ -56,3 +58,4 @@ class PublicWanted:
     organization: str = ""
     after: datetime | None = None
     id: str = ""
+    department: str = ""

@@ -57,7 +57,7 @@ def servicers(
         for descriptor, implementation in (
             (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(keyring, pages, candidates, applied)),
             (locations_pb2.DESCRIPTOR.services_by_name["Locations"], locations.Locations(keyring, pages)),
-            (open_data_pb2.DESCRIPTOR.services_by_name["OpenData"], open_data.OpenData()),
+            (open_data_pb2.DESCRIPTOR.services_by_name["OpenData"], open_data.OpenData(pages)),
             (open_data_pb2.DESCRIPTOR.services_by_name["Imports"], imports.Imports(keyring)),
             (members_pb2.DESCRIPTOR.services_by_name["Members"], members.Members(mail, pages, providers)),
             (accounts_pb2.DESCRIPTOR.services_by_name["Accounts"], accounts.Accounts(keyring, mail, site, guesses, codes, resets)),

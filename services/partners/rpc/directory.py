@@ -179,9 +179,12 @@ class Directory:
 
     def SearchServices(self, request: pb.SearchServicesRequest, call: Call) -> pb.SearchServicesResponse:
         size, after = page_size(request.page_size, default=25, most=100), self._pages.position(request, int, str, str)
-        services, more, total = usecases.search_services(call.tx, call.caller, wire.wanted(request, call.clock.now()), size, after)
+        found = usecases.search_services(call.tx, call.caller, wire.wanted(request, call.clock.now()), size, after)
         return pb.SearchServicesResponse(
-            services=self._services(services, call), next_page_token=self._pages.token(request, more), total_size=total
+            services=self._services(found.services, call),
+            next_page_token=self._pages.token(request, found.more),
+            total_size=found.total,
+            departments=[pb.DepartmentCount(department=place, count=count) for place, count in found.departments.items()],
         )
 
     def MatchServices(self, request: pb.MatchServicesRequest, call: Call) -> pb.MatchServicesResponse:

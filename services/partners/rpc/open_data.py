@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC
 
 from chassis.rpc import Call
-from chassis.wire import page_size
+from chassis.wire import PageTokens, page_size
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners import usecases, wire
 from services.partners.domain.search import PublicWanted
@@ -16,8 +16,16 @@ from services.partners.wire.open_data import public_service
 class OpenData:
     """One method an rpc of the contract, which says what each does and refuses."""
 
+    def __init__(self, pages: PageTokens) -> None:
+        self._pages = pages
+
     def ListPublicServices(self, request: pb.ListPublicServicesRequest, call: Call) -> pb.ListPublicServicesResponse:
-        found, total = usecases.list_public_services(call.tx, _wanted(request))
+        wanted = replace(_wanted(request), department=request.department)
+        if request.by_name:
+            found, more, total = usecases.search_public_services(call.tx, wanted, self._pages.position(request, str, str))
+            token = self._pages.token(request, more)
+            return pb.ListPublicServicesResponse(services=[_said(one) for one in found], total_size=total, next_page_token=token)
+        found, total = usecases.list_public_services(call.tx, wanted)
         return pb.ListPublicServicesResponse(services=[_said(one) for one in found], total_size=total)
 
     def GetPublicService(self, request: pb.GetPublicServiceRequest, call: Call) -> pb.PublicService:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from chassis.db import Row, Transaction
+from chassis.wire import Position
 from services.partners.domain.location import Location, ServiceAtLocation
 from services.partners.domain.organization import Organization
 from services.partners.domain.search import PublicWanted
@@ -16,14 +17,20 @@ from services.partners.store import locations, organizations, services
 _PUBLIC = "s.public AND s.active AND NOT s.confidential AND NOT s.shelter AND o.status = 'APPROVED'"
 _DESCRIPTION = "CASE WHEN s.tiers ? 'description' THEN '' ELSE s.description END"
 _WORDS = f"to_tsvector('enlace', s.name || ' ' || o.name || ' ' || {_DESCRIPTION}) @@ plainto_tsquery('enlace', %(words)s)"
+# Where housing is must not be told by being found: that of the country is found with each of its departments, as what is for the whole country is.
+_THERE = (
+    "(%(department)s = '' OR s.facets && ARRAY['area:' || %(department)s, 'area:' || left(%(department)s, 2)]"
+    " OR s.facets @> ARRAY['need:HOU', 'country:' || left(%(department)s, 2)])"
+)
 _WANTED = (
     f"{_PUBLIC} AND (%(organization)s = '' OR s.organization_id = %(organization)s) AND (%(need)s = '' OR s.facets @> ARRAY['need:' || %(need)s])"
-    f" AND (%(after)s::timestamptz IS NULL OR s.public_time >= %(after)s) AND (%(words)s = '' OR {_WORDS})"
+    f" AND (%(after)s::timestamptz IS NULL OR s.public_time >= %(after)s) AND (%(words)s = '' OR {_WORDS}) AND {_THERE}"
 )
 _ORGANIZATIONS = (
     f"EXISTS (SELECT FROM services AS s WHERE s.organization_id = o.id AND {_PUBLIC}) AND (%(organization)s = '' OR o.id = %(organization)s)"
     " AND (%(words)s = '' OR to_tsvector('enlace', o.name || ' ' || o.description) @@ plainto_tsquery('enlace', %(words)s))"
 )
+MANY = 1000  # by name no more are counted: on a page for people that is enough
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,24 @@ def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
     """A page by id, and how many there are."""
     rows, total = _page(tx, f"{services.SEEN}, s.public_time", f"{services.FROM} WHERE {_WANTED}", "s.id", wanted)
     return _with_places(tx, rows), total
+
+
+def page_by_name(tx: Transaction, wanted: PublicWanted, after: Position | None) -> tuple[list[Open], Position | None, int]:
+    """A page by name, where the next one goes on, and how many there are (MANY means: or more)."""
+    source, values = f"{services.FROM} WHERE {_WANTED}", asdict(wanted) | {"more": wanted.size + 1, "many": MANY}
+    beyond = ""
+    if after:
+        beyond = " AND (s.name_key, s.id) > (%(after_name)s, %(after_id)s)"
+        values |= dict(zip(("after_name", "after_id"), after, strict=True))
+    # The page's ids first, along the names: whole rows are read of no more than that.
+    ids = f"SELECT s.id FROM {source}{beyond} ORDER BY s.name_key, s.id LIMIT %(more)s"
+    rows = tx.execute(
+        f"SELECT {services.SEEN}, s.name_key, s.public_time FROM ({ids}) AS page JOIN ({services.FROM}) ON s.id = page.id ORDER BY s.name_key, s.id",
+        values,
+    ).fetchall()
+    shown = rows[: wanted.size]
+    more: Position | None = [shown[-1]["name_key"], shown[-1]["id"]] if len(rows) > wanted.size else None
+    return _with_places(tx, shown), more, _count(tx, f"(SELECT FROM {source} LIMIT %(many)s) AS counted", values)
 
 
 def page_of_places(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
@@ -67,9 +92,13 @@ def members(tx: Transaction, wanted: PublicWanted) -> tuple[list[Organization], 
 
 def _page(tx: Transaction, columns: str, source: str, order: str, wanted: PublicWanted) -> tuple[list[Row], int]:
     values: Row = asdict(wanted) | {"offset": (wanted.number - 1) * wanted.size}
-    count = tx.execute(f"SELECT count(*) AS n FROM {source}", values).fetchone()
     rows = tx.execute(f"SELECT {columns} FROM {source} ORDER BY {order} LIMIT %(size)s OFFSET %(offset)s", values).fetchall()
-    return rows, int(count["n"]) if count else 0
+    return rows, _count(tx, source, values)
+
+
+def _count(tx: Transaction, source: str, values: Row) -> int:
+    count = tx.execute(f"SELECT count(*) AS n FROM {source}", values).fetchone()
+    return int(count["n"]) if count else 0
 
 
 def _with_places(tx: Transaction, rows: Sequence[Row]) -> list[Open]:

@@ -4,6 +4,7 @@ Few found (up to 1,000): all are ranked, by how well the words meet the name, th
 by name, and the total says 1,000. What the caller may not see takes part in neither order nor total, nor in which of the two it is.
 """
 
+from dataclasses import dataclass, field
 from math import cos, radians
 
 from chassis.db import Row, Transaction
@@ -30,6 +31,16 @@ _NEAR = (
 )
 
 
+@dataclass(frozen=True)
+class Found:
+    """A page, where the next page goes on, how many there are (FEW means: or more), and how many in each department of the country that was asked for."""
+
+    services: list[Service]
+    more: Position | None
+    total: int
+    departments: dict[str, int] = field(default_factory=dict)
+
+
 def find(
     tx: Transaction,
     wanted: Wanted,
@@ -39,8 +50,8 @@ def find(
     sees_shelters: bool,
     sees_others_shelters: bool,
     sees_unlisted: bool,
-) -> tuple[list[Service], Position | None, int]:
-    """A page, where the next page goes on, and how many there are (FEW means: or more).
+) -> Found:
+    """What fits.
 
     Which order it has follows from how many the caller may see. The planner's guess knows also what is hidden: it only says what is tried first.
     """
@@ -52,6 +63,7 @@ def find(
     values |= {"few": FEW + 1, "size": size + 1, "after": after is not None, "read": READ}
     values |= dict(zip(("after_rank", "after_name", "after_id"), after or (0, "", ""), strict=True))
     tx.execute(_QUICKLY)
+    departments = _by_department(tx, where, values, wanted.count_country) if wanted.count_country else {}
     many = after is not None and after[0] == _BY_NAME
     rows, total = [], FEW
     if not many and _estimate(tx, where, values) > FEW:
@@ -67,7 +79,7 @@ def find(
     hits = [row for row in rows if row["id"]]
     last = hits[size - 1] if len(hits) > size else None
     more: Position | None = [last["rank"], last["name_key"], last["id"]] if last else None
-    return [read(row) for row in hits[:size]], more, min(total, FEW)
+    return Found([read(row) for row in hits[:size]], more, min(total, FEW), departments)
 
 
 def _conditions(wanted: Wanted, *, sees_shelters: bool, sees_unlisted: bool) -> tuple[str, Row]:
@@ -113,6 +125,16 @@ def _conditions(wanted: Wanted, *, sees_shelters: bool, sees_unlisted: bool) -> 
     if not sees_shelters:
         where.append("NOT s.shelter")
     return " AND ".join(where), values
+
+
+def _by_department(tx: Transaction, where: str, values: Row, country: str) -> dict[str, int]:
+    """All that is found, page or not, narrowed as the search is: so nothing is counted that the caller may not see."""
+    rows = tx.execute(
+        f"SELECT s.department, count(*) AS n FROM services AS s WHERE {where} AND s.country = %(count_country)s"
+        " GROUP BY s.department ORDER BY n DESC, s.department",
+        values | {"count_country": country},
+    )
+    return {row["department"]: row["n"] for row in rows}
 
 
 def _estimate(tx: Transaction, where: str, values: Row) -> int:

@@ -40,6 +40,7 @@ from services.partners.usecases.open_data import (
     list_public_organizations,
     list_public_service_at_locations,
     list_public_services,
+    search_public_services,
 )
 from services.partners.usecases.organizations import (
     approve_organization,
@@ -160,6 +161,7 @@ __all__ = [
     "revoke_api_key",
     "revoke_invitation",
     "say_yes",
+    "search_public_services",
     "search_services",
     "send_links",
     "sending_links",

@@ -175,9 +175,7 @@ def leave_places(tx: Transaction, referral_id: str, at: datetime) -> None:
         services.keep_capacity(tx, service)
 
 
-def search_services(
-    tx: Transaction, caller: Caller, wanted: Wanted, size: int, after: Position | None
-) -> tuple[list[Service], Position | None, int]:
+def search_services(tx: Transaction, caller: Caller, wanted: Wanted, size: int, after: Position | None) -> search.Found:
     """A page of what is found, where the next page goes on, and how many there are (1,000 means: or more).
 
     A language must be stated to be found; by age, gender and dependants only those are left out that say no. Of one's own organisation, or for the
@@ -185,7 +183,7 @@ def search_services(
     """
     wanted.check(taxonomy())
     if wanted.organization_id and not is_id(wanted.organization_id):
-        return [], None, 0
+        return search.Found([], None, 0)
     own, others_shelters = wanted.organization_id == caller.organization_id, sees_shelters(tx, caller)
     return search.find(
         tx,

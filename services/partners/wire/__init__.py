@@ -172,6 +172,7 @@ def wanted(message: pb.SearchServicesRequest, now: datetime) -> Wanted:
         excluded_organization_ids=tuple(message.excluded_organization_ids),
         excluded_worker_ids=tuple(message.excluded_worker_ids),
         excluded_areas=tuple(message.excluded_areas),
+        count_country=message.count_country,
     )
 
 

@@ -1,0 +1,244 @@
+"""The public directory: what anybody reads there and what never, how she asks, and what she reads when there is nothing to show."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from chassis import errors
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import locations_pb2 as l
+from protos.partners.v1 import open_data_pb2 as o
+from services.gateway import i18n
+from services.gateway.clients import ServiceFault
+from services.gateway.pages.open_directory import days, hours
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import Form, PlayedServices, enter, pages, token_of
+
+PUBLIC_RPCS = {"ListPublicServices", "ListPublicOrganizations", "ListHotlines", "ListTaxonomyTerms"}
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    made = PlayedServices()
+    made.answers["ListHotlines"] = d.ListHotlinesResponse(
+        hotlines=[d.Hotline(country="NI", number="133"), d.Hotline(country="CR", number="911")]
+    )
+    return made
+
+
+@pytest.fixture
+def client(played: PlayedServices) -> FlaskClient:
+    return pages(played).test_client()
+
+
+def service(**said: object) -> o.PublicService:
+    """A public one with an open place."""
+    made = o.PublicService(
+        service=d.Service(
+            id=ID,
+            organization_id=ID,
+            name="Asesoría",
+            description="Derechos",
+            need_codes=["LEG"],
+            country="NI",
+            department="NI-CI",
+            phone="+50523410000",
+            schedules=[d.Schedule(freq=d.FREQUENCY_WEEKLY, byday=["MO", "TU", "WE", "TH", "FR"], opens_at="08:00", closes_at="17:00")],
+        ),
+        organization=d.Organization(
+            id=ID, name="Casa", description="De qué se ocupa", country="NI", department="NI-CI", url="https://casa.example"
+        ),
+    )
+    at = made.service_at_locations.add(location=l.Location(name="Oficina", address="Del parque 2c", department="NI-CI"))
+    at.phones.add(number="+50523410002")
+    made.MergeFrom(o.PublicService(**said))  # type: ignore[arg-type]
+    return made
+
+
+def ask(client: FlaskClient, played: PlayedServices, *services: o.PublicService, more: str = "", **asked: str) -> TestResponse:
+    """The answer to the form, where these are found."""
+    played.answers["ListPublicServices"] = o.ListPublicServicesResponse(services=services, total_size=len(services), next_page_token=more)
+    return client.post("/services", data={"form_token": token_of(client.get("/services").text), **asked})
+
+
+def main(text: str) -> str:
+    """What stands between the frame that all pages have."""
+    return text[text.index('<main id="main"') : text.index("</main>")]
+
+
+def test_the_first_page_leads_there_and_it_says_first_what_to_do_in_danger(client: FlaskClient) -> None:
+    assert 'href="/services"' in client.get("/").text
+    page = main(client.get("/services").text)
+    assert page.index("Si corre peligro") < page.index('href="tel:133"') < page.index("<form")
+    assert 'href="tel:911"' in client.get("/services", headers={"Accept-Language": "es-CR"}).text
+
+
+def test_a_result_says_whom_to_call_when_and_where(client: FlaskClient, played: PlayedServices) -> None:
+    page = main(ask(client, played, service(), words="derechos").text)
+    for part in (
+        "Asesoría",
+        f'href="/services/organizations/{ID}"',
+        "Chinandega, Nicaragua",
+        'href="tel:+50523410000"',
+        "lunes a viernes: 08:00–17:00",
+        "Oficina, Del parque 2c, Chinandega",
+        'href="tel:+50523410002"',
+        'href="https://casa.example" rel="noreferrer nofollow"',
+        "Derechos",
+    ):
+        assert part in page, part
+
+
+def test_of_housing_nothing_says_where_it_is(client: FlaskClient, played: PlayedServices) -> None:
+    home = service(service=d.Service(need_codes=["HOU.RENT"]))
+    played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(organizations=[home.organization])
+    results = main(ask(client, played, home).text)
+    results = results[results.index('<ul class="rows">') : results.index("</ul>", results.index('<ul class="rows">'))]
+    for page in (results, main(client.get(f"/services/organizations/{ID}").text)):
+        for part in ("Chinandega", "Oficina", "parque", "23410002", "Derechos", "De qué se ocupa"):
+            assert part not in page, part
+        assert "no se dice dónde está, por seguridad" in page
+    open_page = main(ask(client, played, service()).text) + client.get(f"/services/organizations/{ID}").text
+    assert open_page.count("Chinandega") > 2
+
+
+def test_who_looks_for_housing_reads_that_shelters_are_asked_for_by_phone(client: FlaskClient, played: PlayedServices) -> None:
+    said = "Los albergues y las casas seguras no están en esta lista"
+    for code in ("HOU", "HOU.EMG"):
+        assert said in ask(client, played, need_code=code).text
+    assert said not in ask(client, played, need_code="LEG").text
+
+
+def test_what_is_asked_stands_in_no_address_and_only_open_data_is_asked(client: FlaskClient, played: PlayedServices) -> None:
+    played.asked.clear()
+    page = ask(client, played, service(), more="siguiente", words="abogada", need_code="LEG", department="NI-CI").text
+    client.get(f"/services/organizations/{ID}")
+    assert {rpc for rpc, _, _ in played.asked} <= PUBLIC_RPCS
+    assert 'method="get"' not in page
+    assert "abogada" not in "".join(re.findall(r'(?:href|action)="([^"]*)"', page))
+    played.asked.clear()
+    again = enter(client)  # who is signed in reads the same, and no more
+    ask(again, played, service(), words="abogada")
+    assert {rpc for rpc, _, _ in played.asked} <= PUBLIC_RPCS | {"IssueToken", "CountUnread", "SignIn"}
+
+
+def test_the_next_page_asks_for_the_same_and_a_tile_is_a_question(client: FlaskClient, played: PlayedServices) -> None:
+    page = ask(client, played, service(), more="siguiente", words="abogada", need_code="LEG", department="NI-CI").text
+    first = o.ListPublicServicesRequest()
+    first.CopyFrom(played.last("ListPublicServices"))
+    assert (first.words, first.need_code, first.department, first.by_name) == ("abogada", "LEG", "NI-CI", True)
+    form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page[page.index('name="page"') - 600 :]))
+    client.post("/services", data=form)
+    again = played.last("ListPublicServices")
+    assert again.page_token == "siguiente"
+    again.page_token = ""
+    assert again == first
+    assert re.findall(r'class="tile" name="need_code" value="(\w+)"', client.get("/services").text) == ["HOU"]
+
+
+def test_a_cheat_asks_for_no_larger_page_and_no_other_order(client: FlaskClient, played: PlayedServices) -> None:
+    ask(client, played, page_size="100000", by_name="0", modified_after="2020-01-01", request_id="x")
+    assert played.last("ListPublicServices") == o.ListPublicServicesRequest(by_name=True, page_size=20)
+
+
+def test_a_page_that_is_of_no_use_any_more_begins_again(client: FlaskClient, played: PlayedServices) -> None:
+    ask(client, played)
+
+    def strict(request: o.ListPublicServicesRequest) -> o.ListPublicServicesResponse:
+        if request.page_token:
+            raise errors.Invalid(("page_token", "malformed"))
+        return o.ListPublicServicesResponse(services=[service()], total_size=1)
+
+    played.answers["ListPublicServices"] = strict
+    answer = client.post("/services", data={"form_token": token_of(client.get("/services").text), "page": "de otra búsqueda"})
+    assert (answer.status_code, "Asesoría" in answer.text) == (200, True)
+
+
+def test_what_can_not_be_asked_is_said_beside_its_field(client: FlaskClient, played: PlayedServices) -> None:
+    token = token_of(client.get("/services").text)
+    played.answers["ListPublicServices"] = errors.Invalid(("words", "too_long"), ("department", "malformed"))
+    answer = client.post("/services", data={"form_token": token, "words": "a" * 5000, "department": "<b>"})
+    assert answer.status_code == 422
+    assert 'href="#words"' in answer.text
+    assert 'id="department-error"' in answer.text
+    assert "<b>" not in main(answer.text).replace("<b>Hay", "").replace("<b>133", "").replace("<p><b>", "")
+
+
+def test_nothing_found_says_what_to_do(client: FlaskClient, played: PlayedServices) -> None:
+    page = main(ask(client, played, words="zzz").text)
+    assert "llame a la línea" in page
+    assert page.count('href="tel:133"') == 2
+
+
+@pytest.mark.parametrize("hurt", [errors.Unavailable("service_away"), errors.Unavailable("deadline_exceeded")])
+def test_while_the_directory_is_away_the_page_says_what_to_do(client: FlaskClient, played: PlayedServices, hurt: Exception) -> None:
+    token = token_of(client.get("/services").text)
+    played.answers |= dict.fromkeys(PUBLIC_RPCS, hurt)
+    fresh = pages(played).test_client()
+    for answer in (
+        fresh.get("/services"),
+        fresh.get(f"/services/organizations/{ID}"),
+        client.post("/services", data={"form_token": token, "words": "abogada"}),
+    ):
+        assert answer.status_code in (503, 504)
+        assert answer.headers["Retry-After"]
+        assert answer.headers["Cache-Control"] == "no-store"
+        for part in ("llame a la policía si corre peligro", 'class="exit"', 'href="/services"'):
+            assert part in answer.text, part
+        assert "Puede que se haya guardado" not in answer.text
+    played.answers["ListHotlines"] = ServiceFault("INTERNAL")
+    assert fresh.get("/services").status_code in (503, 504)
+
+
+def test_what_a_member_calls_itself_is_text_and_its_address_leads_to_the_web(client: FlaskClient, played: PlayedServices) -> None:
+    hurt = '"><script>alert(1)</script>{{ 7*7 }}'
+    evil = service(
+        service=d.Service(name=hurt, description=hurt, phone='+505"onclick=x'),
+        organization=d.Organization(name=hurt, url="javascript:alert(1)", description=hurt),
+    )
+    played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(organizations=[evil.organization])
+    for page in (ask(client, played, evil, more=hurt, words=hurt).text, client.get(f"/services/organizations/{ID}").text):
+        assert "<script>alert" not in page
+        assert "javascript:" not in page
+        assert "{{ 7*7 }}" in page
+        assert '"onclick' not in page
+
+
+def test_a_member_that_offers_nothing_to_anybody_has_no_page(client: FlaskClient, played: PlayedServices) -> None:
+    played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse()
+    answers = [client.get(f"/services/organizations/{id}") for id in (ID, "x", "A" * 32, "..%2f", "a" * 3000)]
+    assert {answer.status_code for answer in answers} == {404}
+
+
+def test_it_is_counted_by_address_like_every_public_page(played: PlayedServices) -> None:
+    client = pages(played, caller_rate=1).test_client()
+    statuses = [client.get("/services").status_code for _ in range(40)]
+    assert set(statuses) == {200, 429}
+
+
+def test_hours_are_said_as_one_says_them(client: FlaskClient) -> None:
+    with client.application.test_request_context("/services"):
+        today = i18n.now().date()
+        weekly = d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at="08:00", closes_at="08:00")
+        over = d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at="09:00", closes_at="10:00", valid_to=str(today - timedelta(days=3)))
+        later = d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at="09:00", closes_at="10:00", valid_from=str(today + timedelta(days=3)))
+        monthly = d.Schedule(freq=d.FREQUENCY_MONTHLY, byday=["1MO"], opens_at="09:00", closes_at="10:00")
+        assert hours([weekly, over, later, monthly]) == ["todos los días: las 24 horas", "otros días del mes: pregunte"]
+        assert hours([]) == []
+        assert days(["SU", "SA"]) == "sábado, domingo"
+        assert days(["WE", "MO", "TU"]) == "lunes a miércoles"
+        assert days(["MO", "WE", "FR"]) == "lunes, miércoles, viernes"
+        assert days(["MO", "TU", "WE", "TH", "FR", "SA", "SU"]) == "todos los días"
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "Find help"), ("fr", "Trouver de"), ("es", "Buscar ayuda")])
+def test_it_speaks_three_languages_and_keeps_the_one_that_was_chosen(client: FlaskClient, language: str, said: str) -> None:
+    page = client.get(f"/services?lang={language}").text
+    assert said in page
+    assert f'action="/services?lang={language}#found"' in page
+    assert Form(page).said["form_token"]

@@ -1,0 +1,88 @@
+"""The public pages of the directory, before a real directory: two that differ only in what fewer may see have the same pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from flask.testing import FlaskClient
+
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import locations_pb2 as l
+from services.gateway import names
+from services.gateway.app import create_app
+from services.gateway.clients import Clients
+from services.gateway.config import Settings
+from services.partners.domain.organization import Organization
+from services.partners.domain.service import Service
+from services.partners.domain.worker import Role
+from tests.partners.scene import Scene
+from tests.partners.test_open_data import another_member, contact_there, hidden_place, narrowed_words, not_public, room, shelter
+
+QUESTIONS: tuple[dict[str, str], ...] = (
+    {},
+    {"words": "asesoria"},
+    {"words": "secreto"},
+    {"words": "albergue"},
+    {"need_code": "HOU"},
+    {"need_code": "LEG", "department": "NI-CI"},
+    {"department": "NI-LE"},
+)
+
+
+@pytest.fixture
+def client(scene: Scene) -> Iterator[FlaskClient]:
+    """Anybody's browser; referrals and notifications are away, which these pages do not notice."""
+    names._taxonomy = names.Taxonomy()
+    nowhere = "127.0.0.1:1"
+    clients = Clients(f"127.0.0.1:{scene._server.port}", nowhere, nowhere)
+    app = create_app(Settings("", 0, "", "", "", "", False, "https://weather.example", "", 0, b"0" * 32, 1_000_000), clients)
+    yield app.test_client()
+    clients.close()
+
+
+def told(client: FlaskClient, *organizations: str) -> list[tuple[int, str]]:
+    """All that the pages say, but for the proofs in their forms, which differ each time."""
+    first = client.get("/services")
+    token = re.search(r'name="form_token" value="([^"]+)"', first.text)
+    assert token
+    answers = [first, *(client.post("/services", data=asked | {"form_token": token[1]}) for asked in QUESTIONS)]
+    answers += [client.get(f"/services/organizations/{id}") for id in organizations]
+    return [(each.status_code, re.sub(r'name="form_token" value="[^"]+"', "", each.text)) for each in answers]
+
+
+@pytest.mark.parametrize(
+    "hide", [not_public, shelter, another_member, room, narrowed_words, hidden_place, contact_there], ids=lambda hide: hide.__name__
+)
+def test_what_fewer_may_see_changes_no_byte_of_a_page(
+    scene: Scene, client: FlaskClient, hide: Callable[[Scene, Organization, Service], None]
+) -> None:
+    house = scene.organization("Casa Abierta", url="https://casa.example")
+    service = scene.service(
+        house, "Asesoría legal", "LEG", public=True, description="Nota interna", tiers=(("description", contract_pb2.TIER_PARTNER),)
+    )
+    scene.service(house, "Alquiler", "HOU.RENT", public=True, department="NI-LE")
+    manager = scene.by(house, Role.MANAGER)
+    where = manager.CreateLocation(l.CreateLocationRequest(location=l.Location(name="Oficina", department="NI-CI", address="Calle 1")))
+    at = l.ServiceAtLocation(service_id=service.id, location_id=where.id, phones=[d.Phone(number="+50523410001")])
+    manager.SetServiceAtLocation(l.SetServiceAtLocationRequest(service_at_location=at))
+    before = told(client, house.id, "f" * 32)
+    assert [status for status, _ in before] == [200] * (1 + len(QUESTIONS)) + [200, 404]
+    assert "Calle 1" in before[1][1]
+    assert "interna" not in "".join(text for _, text in before)
+    hide(scene, house, service)
+    assert told(client, house.id, "f" * 32) == before
+
+
+def test_a_member_without_a_public_service_is_as_one_that_does_not_exist(scene: Scene, client: FlaskClient) -> None:
+    hidden, new, left = scene.organization("Secreta"), scene.organization("Nueva", approved=False), scene.organization("Suspendida")
+    shelter = scene.service(hidden, "Casa segura", "HOU.SAFE", confidential=True)
+    scene.service(new, "Asesoría", "LEG", public=True)
+    closed = scene.service(left, "Asesoría", "LEG", public=True, active=False)
+    unknown = "f" * 32
+    ids = [unknown, hidden.id, new.id, left.id, shelter.id, closed.id]
+    answers = [client.get(f"/services/organizations/{id}") for id in ids]
+    assert {answer.status_code for answer in answers} == {404}
+    assert len({answer.text.replace(id, "") for answer, id in zip(answers, ids, strict=True)}) == 1

@@ -1,0 +1,83 @@
+"""How many of what is found are in which department: of all of it, narrowed as the search is, and of nothing that the caller may not see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from protos.partners.v1 import directory_pb2 as pb
+from services.partners.store import search
+from tests.partners.scene import Scene, refused
+from tests.partners.scene import Stubs as Caller
+
+
+def counts(caller: Caller, of: str = "NI", **asked: Any) -> dict[str, int]:
+    answer = caller.SearchServices(pb.SearchServicesRequest(**asked, count_country=of))
+    assert not any(each.count == 0 for each in answer.departments)
+    return {each.department: each.count for each in answer.departments}
+
+
+def directory(scene: Scene) -> None:
+    """Five in Chinandega, two in León, one for the whole country, one in Costa Rica."""
+    house = scene.organization("Casa Luna")
+    for number in range(5):
+        scene.service(house, f"Escuela {number}", "EDU.SCH", department="NI-CI", room=number)
+    for number in range(2):
+        scene.service(house, f"Consulta {number}", "MED.PRI", department="NI-LE", languages=("miq",))
+    scene.service(house, "Subsidio", "MAT.CSH", department="")
+    scene.service(house, "Afuera", "EDU.SCH", country="CR", department="CR-SJ")
+
+
+@pytest.mark.parametrize("few", [search.FEW, 2])
+def test_all_that_is_found_is_counted_and_not_the_page(scene: Scene, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "FEW", few)
+    directory(scene)
+    caller, expected = scene.by(scene.organization()), {"NI-CI": 5, "NI-LE": 2, "": 1}
+    first = caller.SearchServices(pb.SearchServicesRequest(page_size=1, count_country="NI"))
+    assert [(each.department, each.count) for each in first.departments] == list(expected.items())
+    second = caller.SearchServices(pb.SearchServicesRequest(page_size=1, count_country="NI", page_token=first.next_page_token))
+    assert second.departments == first.departments
+    assert counts(caller, "CR") == {"CR-SJ": 1}
+    assert counts(caller, "SV") == {}
+    assert not caller.SearchServices(pb.SearchServicesRequest()).departments
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"words": "escuela"}, {"NI-CI": 5}),
+        ({"words": "casa luna", "need_code": "MED"}, {"NI-LE": 2}),
+        ({"department": "NI-LE"}, {"NI-LE": 2, "": 1}),
+        ({"department": "NI-ZZ"}, {"": 1}),
+        ({"country": "CR"}, {}),
+        ({"need_code": "EDU", "has_room": True}, {"NI-CI": 4}),
+        ({"language": "miq"}, {"NI-LE": 2}),
+        ({"excluded_areas": ["NI-CI"]}, {"NI-LE": 2, "": 1}),
+        ({"organization_id": "f" * 32}, {}),
+        ({"organization_id": "ñ"}, {}),
+    ],
+)
+def test_it_is_narrowed_as_the_search_is(scene: Scene, asked: dict[str, Any], expected: dict[str, int]) -> None:
+    directory(scene)
+    caller = scene.by(scene.organization())
+    assert counts(caller, **asked) == expected
+
+
+def test_a_member_on_probation_counts_no_shelter_and_another_counts_it_by_department(scene: Scene) -> None:
+    directory(scene)
+    new, member = scene.by(scene.organization("Nueva", approved=False)), scene.by(scene.organization())
+    before = counts(new)
+    scene.service(scene.coalition, "Casa segura", "HOU.SAFE", department="NI-CI", confidential=True)
+    scene.service(scene.coalition, "Albergue", "HOU.EMG", department="NI-RI")
+    assert counts(new) == before == {"NI-CI": 5, "NI-LE": 2, "": 1}
+    assert counts(new, words="albergue") == counts(new, need_code="HOU") == {}
+    assert counts(member) == {"NI-CI": 6, "NI-LE": 2, "NI-RI": 1, "": 1}
+    near = pb.Near(latitude=12.6, longitude=-87.1, radius_km=500)
+    assert counts(member, need_code="HOU", near=near) == {}
+
+
+def test_a_country_that_is_none_is_refused(scene: Scene) -> None:
+    with refused("INVALID_ARGUMENT", "invalid_fields") as found:
+        counts(scene.by(scene.organization()), "Nicaragua")
+    assert [field for field, _ in found.violations] == ["count_country"]

@@ -23,6 +23,11 @@ def current() -> float | None:
     return _end.get()
 
 
+def left(seconds: float) -> float:
+    """So many seconds, or what the call under way has left if that is less; never below 0."""
+    return max(0.0, after(seconds) - time.monotonic())
+
+
 def after(seconds: float) -> float:
     """The moment in so many seconds, or the end of the call under way if that is earlier."""
     end, moment = _end.get(), time.monotonic() + seconds

@@ -53,10 +53,10 @@ class Parts:
             self.heads.loop(),
         ]
 
-    def run(self, server: Server, loops: Sequence[Loop]) -> int:
-        """Runs until SIGTERM; returns the exit code."""
+    def run(self, server: Server, loops: Sequence[Loop], *, ready: Callable[[], bool] = lambda: True) -> int:
+        """Runs until SIGTERM; returns the exit code. `ready`: whether it has what it needs beside its parts."""
         return service_runner.run(
-            server, self.database, self.broker, loops, wrong=lambda: self.key_check.wrong, usable=lambda: self.key_check.agreed,
+            server, self.database, self.broker, loops, wrong=lambda: self.key_check.wrong, usable=lambda: self.key_check.agreed and ready(),
             metrics_address=self.settings.metrics_listen,
         )  # fmt: skip
 

@@ -16,6 +16,7 @@ from chassis.passkeys import Site
 from chassis.rotation import Sealed
 from chassis.sealing import Keyring
 from chassis.subscriber import Subscriber
+from chassis.supervisor import WELL
 from chassis.tokens import LEEWAY, LIFETIME, SYSTEM, Issuer
 from services.partners import config, subscriptions, usecases, wire
 from services.partners.config import NAME, TOPIC, PartnersSettings
@@ -69,9 +70,10 @@ def run(settings: PartnersSettings) -> int:
             strict=settings.second_factor_required,
         )
     )
+    reading = usecases.keeping_up(parts.database, parts.clock, candidates)
     loops = [
         *parts.loops(usecases.sweep),
-        usecases.keeping_up(parts.database, parts.clock, candidates),
+        reading,
         usecases.sending_links(parts.database, parts.keyring, mail, parts.clock),
         Subscriber(
             NAME,
@@ -86,7 +88,8 @@ def run(settings: PartnersSettings) -> int:
             on_held=lambda held: server.say("facts", not held),
         ).loop(),
     ]
-    return parts.run(server, loops)
+    # Ready once the directory has been read, or that has failed: then everything else is there.
+    return parts.run(server, loops, ready=lambda: candidates.loaded or reading.state not in WELL)
 
 
 @main.command(

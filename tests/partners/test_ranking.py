@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from chassis import deadline
+from chassis.db import Row, Transaction
+from chassis.errors import Late
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners.domain.location import Accessibility
 from services.partners.domain.matching import Candidate, Question, match
 from services.partners.domain.ranking import Ranking
 from services.partners.domain.service import Capacity, Eligibility, Gender, Intake
+from services.partners.store import candidates
+from services.partners.store.candidates import Candidates
 from services.partners.wire import etag_of
 from tests.partners.scene import Scene
 
@@ -180,6 +186,37 @@ def test_a_directory_that_was_put_back_beneath_the_process_is_read_anew(scene: S
         tx.execute("UPDATE service_changes SET changed = '3'")
         tx.execute("DROP TABLE kept")
     assert (asked(scene), asked(scene, "MED.DENT")) == ([], ["Casa"])
+
+
+def test_while_one_reads_very_many_changes_another_waits_for_that_within_its_time(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "_AT_ONCE", 2)
+    known, real, reading, go_on = Candidates(), candidates._changes, threading.Event(), threading.Event()
+
+    def refresh() -> None:
+        with scene.database.transaction(SYSTEM) as tx:
+            known.refresh(tx, NOW)
+
+    def slow(tx: Transaction, seen: int | None, after: str = "") -> list[Row]:
+        if after:  # the second part
+            reading.set()
+            assert go_on.wait(20)
+        return real(tx, seen, after)
+
+    assert not known.loaded
+    refresh()
+    assert known.loaded
+    for number in range(3):
+        scene.service(scene.coalition, f"Casa {number}", "MED.PRI")
+    monkeypatch.setattr(candidates, "_changes", slow)
+    first = threading.Thread(target=refresh)
+    first.start()
+    assert reading.wait(20)
+    with deadline.until(time.monotonic() + 0.2), pytest.raises(Late):
+        refresh()
+    go_on.set()
+    first.join()
+    refresh()
+    assert len(known._ranking) == 3
 
 
 def test_many_who_ask_while_figures_change_get_nothing_that_is_not_so(scene: Scene) -> None:

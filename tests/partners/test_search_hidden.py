@@ -62,11 +62,12 @@ def of_a_new_member(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("hidden", [shelters, closed, of_a_new_member])
-@pytest.mark.parametrize("few", [search.FEW, 4])
+@pytest.mark.parametrize(("few", "read"), [(search.FEW, search.READ), (4, search.READ), (4, 0)])
 def test_what_is_hidden_changes_no_byte_of_an_answer(
-    scene: Scene, hidden: Callable[[Scene], None], few: int, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, hidden: Callable[[Scene], None], few: int, read: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "FEW", few)
+    monkeypatch.setattr(search, "READ", read)
     new = scene.organization("Nueva", approved=False)
     for number in range(5):
         scene.service(
@@ -92,14 +93,14 @@ def everything(scene: Scene, wanted: Question) -> tuple[list[str], list[int]]:
             return names, totals
 
 
-@pytest.mark.parametrize("guess", [0, 10**6])
+@pytest.mark.parametrize(("guess", "read"), [(0, 4), (10**6, 4), (10**6, 0)])  # with a walk of 0 names, all hits are fetched and sorted
 @pytest.mark.parametrize("few", [1000, 6])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_pages_order_and_total_are_those_of_looking_at_each_service(
-    scene: Scene, seed: int, few: int, guess: int, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, seed: int, few: int, guess: int, read: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "FEW", few)
-    monkeypatch.setattr(search, "READ", 4)
+    monkeypatch.setattr(search, "READ", read)
     monkeypatch.setattr(search, "_estimate", lambda *_: guess)
     chance = random.Random(seed)
     others = [scene.organization(f"Otra {number}") for number in range(4)]

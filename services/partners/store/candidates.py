@@ -5,10 +5,13 @@ judged anew. Limit: one that was left out wrongly would not be missed; that none
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 
+from chassis import deadline
 from chassis.db import Row, Transaction
+from chassis.errors import Late
 from services.partners.domain.location import Accessibility
 from services.partners.domain.matching import Candidate, Match, Question, match
 from services.partners.domain.ranking import Ranking
@@ -18,6 +21,7 @@ from services.partners.store.services import FROM, SEEN, capacity, eligibility
 
 _AT_ONCE = 2000  # services, so that neither memory nor other threads suffer from many
 _NEVER = 2**64 - 1  # a transaction that nothing is changed by
+_PATIENCE = 30.0  # seconds for another's reading of everything; as long as keeping_up's own may take
 _LOOKS = 3  # while services change under a question, or the database is not the one it was
 _NEEDED = (
     "s.id, s.name_key, s.need_codes, s.department, s.country, s.languages, s.minimum_age, s.maximum_age, s.genders, s.takes_dependants,"
@@ -47,26 +51,44 @@ class Candidates:
                 break
         return [(one, services.read(rows[one.candidate.service_id])) for one in matches]
 
+    @property
+    def loaded(self) -> bool:
+        """Whether the directory has been read once: a match before that waits for it."""
+        return self._place is not None
+
     def refresh(self, tx: Transaction, now: datetime, *, anew: bool = False) -> None:
         """Reads what was committed since the last time; everything the first time."""
+        if self._loading.locked():  # many have changed: what one reads and takes in already, not each who asks does as well
+            with self._alone():
+                pass
         with self._turn:
             seen, place = (None, None) if anew else (self._seen, self._place)
         news = _changes(tx, seen)
         at = news[0]
         # The count of transactions goes back, or the table lies elsewhere, only if this is another database.
         if seen is None or at["place"] != place or at["oldest"] < seen:
-            with self._loading:  # one of those who need everything reads it, the others wait for that
+            with self._alone():  # one of those who need everything reads it, the others wait for that
                 if anew or at["place"] != self._place or at["oldest"] < (self._seen or 0):
                     self._load(tx, at, now)
             return
-        while news:
+        with self._alone() if len(news) == _AT_ONCE else nullcontext():
+            while news:
+                with self._turn:
+                    if self._place != at["place"]:
+                        return
+                    self._take([row for row in news if row["service_id"]], now)
+                news = _changes(tx, seen, news[-1]["service_id"]) if len(news) == _AT_ONCE else []
             with self._turn:
-                if self._place != at["place"]:
-                    return
-                self._take([row for row in news if row["service_id"]], now)
-            news = _changes(tx, seen, news[-1]["service_id"]) if len(news) == _AT_ONCE else []
-        with self._turn:
-            self._seen = max(self._seen or 0, at["oldest"])
+                self._seen = max(self._seen or 0, at["oldest"])
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._loading.acquire(timeout=deadline.left(_PATIENCE)):
+            raise Late
+        try:
+            yield
+        finally:
+            self._loading.release()
 
     def _take(self, rows: Sequence[Row], now: datetime) -> None:
         # Another thread may have read later, and been here first.

@@ -16,9 +16,13 @@ from services.partners.store.words import query
 
 FEW = 1000
 READ = 1500  # names of one walk: some milliseconds
+_BEYOND = "(NOT %(after)s OR (s.name_key, s.id) > (%(after_name)s, %(after_id)s))"
 _BY_NAME = -1  # in a position, in the place of the rank: the page before was one of many
-# Two habits of the planner cost more than they save here: reading the whole table, and starting helpers.
-_QUICKLY = "SELECT set_config('enable_seqscan', 'off', true), set_config('max_parallel_workers_per_gather', '0', true)"
+# Two habits of the planner cost more than they save here: reading the whole table, and starting helpers. Its guess at how many services there are is taken along.
+_QUICKLY = (
+    "SELECT set_config('enable_seqscan', 'off', true), set_config('max_parallel_workers_per_gather', '0', true),"
+    " reltuples AS services FROM pg_class WHERE oid = 'services'::regclass"
+)
 
 _KM_A_DEGREE = 111.2  # of a meridian, on a sphere of the Earth's mean radius, 6,371 km
 # In a square around the point, by the index; of those whoever is in the circle (haversine). What is confidential is near nothing.
@@ -62,20 +66,27 @@ def find(
         values |= {"query": must, "ranked": ranked}
     values |= {"few": FEW + 1, "size": size + 1, "after": after is not None, "read": READ}
     values |= dict(zip(("after_rank", "after_name", "after_id"), after or (0, "", ""), strict=True))
-    tx.execute(_QUICKLY)
+    planner = tx.execute(_QUICKLY).fetchone()
     departments = _by_department(tx, where, values, wanted.count_country) if wanted.count_country else {}
     many = after is not None and after[0] == _BY_NAME
-    rows, total = [], FEW
-    if not many and _estimate(tx, where, values) > FEW:
+    guess, rows, total = _estimate(tx, where, values), list[Row](), FEW
+    # Twice as many as a page takes are expected on a walk of READ names.
+    spread = planner is None or guess * READ > 2 * size * max(1, planner["services"])  # -1: nobody counted yet
+    if guess > FEW and spread and not many:
         values["ids"] = _some(tx, where, values)
         many = len(values["ids"]) > FEW and after is None
+    elif guess > FEW and after is None:
+        rows = _sorted(tx, where, values)
+        many = bool(rows) and rows[0]["total"] > FEW
     if not many:
         where = f"s.id = ANY(%(ids)s) AND {where}" if "ids" in values and len(values["ids"]) <= FEW else where
         rows = tx.execute(_few(where, ranked="query" in values), values).fetchall()
         total = int(rows[0]["total"])
-        many = total > FEW and after is None
+        if many := total > FEW and after is None:
+            rows = []
     if many:
-        rows, total = _by_name(tx, where, values, listed=not sees_unlisted), FEW
+        walked = _walk(tx, where, values, listed=not sees_unlisted) if spread and not rows else []
+        rows, total = rows or walked or _sorted(tx, where, values), FEW
     hits = [row for row in rows if row["id"]]
     last = hits[size - 1] if len(hits) > size else None
     more: Position | None = [last["rank"], last["name_key"], last["id"]] if last else None
@@ -160,17 +171,20 @@ def _some(tx: Transaction, where: str, values: Row) -> list[str]:
     return [row["id"] for row in tx.execute(f"SELECT s.id FROM services AS s WHERE {where} LIMIT %(few)s", values)]
 
 
-def _by_name(tx: Transaction, where: str, values: Row, *, listed: bool) -> list[Row]:
-    """A page of many. A short walk along the names fills it where hits are spread among them; where they are not, all are fetched and sorted."""
-    beyond = "(NOT %(after)s OR (s.name_key, s.id) > (%(after_name)s, %(after_id)s))"
-    names = f"SELECT * FROM services AS s WHERE {beyond}{' AND s.listed' if listed else ''} ORDER BY s.name_key, s.id LIMIT %(read)s"
+def _walk(tx: Transaction, where: str, values: Row, *, listed: bool) -> list[Row]:
+    """A page of many, from a short walk along the names; empty if that does not fill it."""
+    names = f"SELECT * FROM services AS s WHERE {_BEYOND}{' AND s.listed' if listed else ''} ORDER BY s.name_key, s.id LIMIT %(read)s"
     rows = tx.execute(_page(f"SELECT s.id FROM ({names}) AS s WHERE {where} ORDER BY s.name_key, s.id LIMIT %(size)s"), values).fetchall()
-    if len(rows) == values["size"]:
-        return rows
-    # MATERIALIZED, or the planner walks again: it believes that a page is soon full.
+    return rows if len(rows) == values["size"] else []
+
+
+def _sorted(tx: Transaction, where: str, values: Row) -> list[Row]:
+    """A page by name, from all that is found: quicker than a walk where hits are few among the names, or stand together. In each row how many there are."""
+    # MATERIALIZED, or the planner walks: it believes that a page is soon full.
     hits = f"WITH hits AS MATERIALIZED (SELECT s.id, s.name_key FROM services AS s WHERE {where})"
-    return tx.execute(_page(f"SELECT s.id FROM hits AS s WHERE {beyond} ORDER BY s.name_key, s.id LIMIT %(size)s", hits), values).fetchall()
+    page = f"SELECT s.id, (SELECT count(*) FROM hits) AS total FROM hits AS s WHERE {_BEYOND} ORDER BY s.name_key, s.id LIMIT %(size)s"
+    return tx.execute(_page(page, hits, "page.total"), values).fetchall()
 
 
-def _page(ids: str, before: str = "") -> str:
-    return f"{before} SELECT {SEEN}, {_BY_NAME} AS rank FROM ({ids}) AS page JOIN ({FROM}) ON s.id = page.id ORDER BY s.name_key, s.id"
+def _page(ids: str, before: str = "", besides: str = "0") -> str:
+    return f"{before} SELECT {SEEN}, {_BY_NAME} AS rank, {besides} AS total FROM ({ids}) AS page JOIN ({FROM}) ON s.id = page.id ORDER BY s.name_key, s.id"

@@ -75,6 +75,8 @@ def test_it_is_asked_by_words_need_member_and_change(scene: Scene) -> None:
         return {each.service.id for each in listed(scene, **asked).services}
 
     assert ids(words="ESCUELAS") == ids(words="casa dos") == ids(need_code="EDU") == ids(organization_id=other.id) == {school.id}
+    assert ids(words="abogado") == ids(words="Necesito una abogada", by_name=True) == {legal.id}, "what is meant, too"
+    assert ids(words="necesito una abogada") == set(), "a system is answered to every word"
     since = pb.ListPublicServicesRequest()
     since.modified_after.FromDatetime(scene.clock.now())
     assert {each.service.id for each in scene.nobody.ListPublicServices(since).services} == {school.id}

@@ -13,10 +13,10 @@ from services.partners.domain.organization import Organization
 from services.partners.domain.search import PublicWanted
 from services.partners.domain.service import Service
 from services.partners.store import locations, organizations, services
+from services.partners.store.words import without_asking
 
 _PUBLIC = "s.public AND s.active AND NOT s.confidential AND NOT s.shelter AND o.status = 'APPROVED'"
-_DESCRIPTION = "CASE WHEN s.tiers ? 'description' THEN '' ELSE s.description END"
-_WORDS = f"to_tsvector('enlace', s.name || ' ' || o.name || ' ' || {_DESCRIPTION}) @@ plainto_tsquery('enlace', %(words)s)"
+_WORDS = "s.public_document @@ plainto_tsquery('enlace', %(words)s)"
 # Where housing is must not be told by being found: that of the country is found with each of its departments, as what is for the whole country is.
 _THERE = (
     "(%(department)s = '' OR s.facets && ARRAY['area:' || %(department)s, 'area:' || left(%(department)s, 2)]"
@@ -51,7 +51,8 @@ def page(tx: Transaction, wanted: PublicWanted) -> tuple[list[Open], int]:
 
 def page_by_name(tx: Transaction, wanted: PublicWanted, after: Position | None) -> tuple[list[Open], Position | None, int]:
     """A page by name, where the next one goes on, and how many there are (MANY means: or more)."""
-    source, values = f"{services.FROM} WHERE {_WANTED}", asdict(wanted) | {"more": wanted.size + 1, "many": MANY}
+    values = asdict(wanted) | {"words": without_asking(wanted.words), "more": wanted.size + 1, "many": MANY}
+    source = f"{services.FROM} WHERE {_WANTED}"
     beyond = ""
     if after:
         beyond = " AND (s.name_key, s.id) > (%(after_name)s, %(after_id)s)"

@@ -31,6 +31,9 @@ _MADE = {
     "document": "setweight(to_tsvector('enlace', k.name), 'A') || d.document || setweight(to_tsvector('enlace', k.found_description), 'D')"
     # Stripped, so that each word counts once, and no more than where a description has it.
     " || strip(d.synonyms_document)",
+    # What anybody may find it by knows nothing of a description that fewer may read.
+    "public_document": "CASE WHEN k.public THEN to_tsvector('enlace', k.name) || d.document || strip(d.synonyms_document)"
+    " || to_tsvector('enlace', CASE WHEN k.tiers ? 'description' THEN '' ELSE k.description END) END",
     "edition": "k.edition",
     "public_time": "k.update_time",
     # Of new ones alone; open_hours.py keeps those of others.

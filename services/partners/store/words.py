@@ -49,13 +49,18 @@ def learn(tx: Transaction, texts: Sequence[str], *, shelter: bool) -> None:
     tx.execute("INSERT INTO words (word, shelter) SELECT unnest(%s::text[]), %s ON CONFLICT DO NOTHING", (words, shelter))
 
 
+def without_asking(text: str) -> str:
+    """The words of a search that say what is asked for, folded; all, where there are no others. "Necesito un abogado" asks for an abogado."""
+    typed = split(text)
+    return " ".join(([word for word in typed if word not in _ASKING] or typed)[:_MAX_WORDS])
+
+
 def query(tx: Transaction, text: str, *, sees_shelters: bool) -> tuple[str, str]:
     """The text as a tsquery, and as one by which to rank: every word must be found, whole, or as a beginning of one or one that resembles it if nobody has written it so.
 
     Both empty if it holds no word that says anything. What is written of shelters only has nobody written for who may not see them.
     """
-    typed = split(text)
-    typed = ([word for word in typed if word not in _ASKING] or typed)[:_MAX_WORDS]
+    typed = without_asking(text).split()
     if not typed:
         return "", ""
     known = "words" if sees_shelters else "(SELECT word FROM words WHERE NOT shelter) AS words"

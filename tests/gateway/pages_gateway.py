@@ -13,6 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from jinja2.bccache import Bucket, BytecodeCache
 from werkzeug.serving import make_server
 
 from protos.contract.v1 import contract_pb2
@@ -118,11 +119,30 @@ def signed_in(*roles: contract_pb2.Role.ValueType, language: str = "es") -> m.Is
     )
 
 
+class Templates(BytecodeCache):
+    """What a template is compiled to: the same for every app of a process, and what a test would wait for most."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if code := self._known.get(bucket.key):
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._known[bucket.key] = bucket.bytecode_to_string()
+
+
+TEMPLATES = Templates()
+
+
 def pages(played: PlayedServices, development: bool = True, caller_rate: int = 1_000_000) -> Flask:
     """The gateway before these services."""
     names._taxonomy = names.Taxonomy()
     settings = Settings("", 0, "", "", "", "", development, EXIT, "", 0, b"0" * 32, caller_rate)
-    return create_app(settings, cast(Clients, played))
+    app = create_app(settings, cast(Clients, played))
+    app.jinja_env.bytecode_cache = TEMPLATES
+    return app
 
 
 def enter(client: FlaskClient, secret: str = SECRET) -> FlaskClient:

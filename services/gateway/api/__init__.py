@@ -5,9 +5,11 @@ it reads strictly, asks the services, and says plainly what they answered.
 """
 
 import json
+from functools import cache
 from typing import Any
 
 from flask import Flask
+from flask_smorest import Blueprint
 
 from services.gateway import hsds
 from services.gateway.api import docs, schemas, spec
@@ -17,29 +19,38 @@ from services.gateway.contract_page import SERVICES
 
 def register(app: Flask) -> None:
     """Gives the app the API."""
-    app.config.update(spec.settings())
-    api = spec.DocumentedApi(app)
-    api.register_converter(Opaque, lambda _: {"type": "string", "pattern": f"^{ID}$"})
-    services = [routes for routes in map(Routes, SERVICES) if routes.has_any]
-    root = install(app, services)
+    _bare(app)
+    document = app.extensions["openapi"] = openapi()
+    docs.install(app, document)
+    hsds.register(app)
+
+
+@cache
+def openapi() -> dict[str, Any]:
+    """The OpenAPI document, without running services. Made once a process, as the routes are: both follow from the contract alone, and take two seconds."""
+    app = Flask("services.gateway")
+    api, root = _bare(app)
     root.register_views_in_doc(api, app, api.spec, name=root.name, parameters=None)
-    for routes in services:
+    for routes in _services():
         api.spec.tag({"name": routes.name, "description": routes.description})
     webhooks = spec.told(api.spec)
     document = {**api.spec.to_dict(), "webhooks": webhooks}
     for name, said in schemas.OF_THE_WHOLE.items():
         document["components"]["schemas"][name].update(said)
-    app.extensions["openapi"] = document
-    docs.install(app, document)
-    hsds.register(app)
-
-
-def openapi() -> dict[str, Any]:
-    """The OpenAPI document, without running services."""
-    app = Flask("services.gateway")
-    register(app)
-    document: dict[str, Any] = app.extensions["openapi"]
     return document
+
+
+@cache
+def _services() -> list[Routes]:
+    return [routes for routes in map(Routes, SERVICES) if routes.has_any]
+
+
+def _bare(app: Flask) -> tuple[spec.DocumentedApi, Blueprint]:
+    """The routes alone."""
+    app.config.update(spec.settings())
+    api = spec.DocumentedApi(app)
+    api.register_converter(Opaque, lambda _: {"type": "string", "pattern": f"^{ID}$"})
+    return api, install(app, _services())
 
 
 def openapi_text() -> str:

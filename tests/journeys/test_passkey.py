@@ -62,6 +62,11 @@ def test_a_phone_holds_the_way_in(browser: Browser, stack: LocalStack) -> None:
     her.sees("Guardado")
     page.context.clear_cookies()
     page.goto(f"{site}/sign-in?to=/account")
+    sent = list[str]()
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
     page.get_by_role("button", name="Entrar con una llave de acceso").click()
     her.sees("no sirve para entrar aquí")
+    page.wait_for_load_state("networkidle")  # half a second in which nothing is sent
+    her.sees("no sirve para entrar aquí")
+    assert [url.rpartition("/")[2] for url in sent] == ["passkey", "code"], "a page that says no does not ask again by itself"
     her.leaves()

@@ -34,6 +34,7 @@
       }
     };
     form.addEventListener("submit", (event) => { event.preventDefault(); failed.hidden = true; ask(true); });
-    ask(false);  // some browsers want a click first: then the button is there
+    // Some browsers want a click first: then the button is there. A page that says what went wrong waits for one, too, or it would ask and be refused for ever.
+    if (!document.querySelector("[role=alert]:not([hidden])")) ask(false);
   }
 })();

@@ -219,6 +219,38 @@ def test_while_one_reads_very_many_changes_another_waits_for_that_within_its_tim
     assert len(known._ranking) == 3
 
 
+def test_who_waited_for_anothers_first_reading_knows_what_was_committed_meanwhile(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.service(scene.coalition, "Casa", "MED.PRI")
+    known, real, read, go_on, asked = Candidates(), candidates._listed, threading.Event(), threading.Event(), threading.Event()
+    sizes: dict[threading.Thread, int] = {}
+
+    def slow(tx: Transaction, after: str) -> list[Row]:
+        rows = real(tx, after)
+        if not rows:  # all was read, and a service comes about
+            read.set()
+            assert go_on.wait(20)
+        return rows
+
+    def refresh() -> None:
+        with scene.database.transaction(SYSTEM) as tx:
+            asked.set()
+            known.refresh(tx, NOW)
+            sizes[threading.current_thread()] = len(known._ranking)
+
+    monkeypatch.setattr(candidates, "_listed", slow)
+    first, second = threading.Thread(target=refresh), threading.Thread(target=refresh)
+    first.start()
+    assert read.wait(20)
+    asked.clear()
+    second.start()
+    assert asked.wait(20)
+    scene.service(scene.coalition, "Otra", "MED.PRI")
+    go_on.set()
+    first.join()
+    second.join()
+    assert sizes[second] == 2
+
+
 def test_many_who_ask_while_figures_change_get_nothing_that_is_not_so(scene: Scene) -> None:
     made = [scene.service(scene.coalition, f"Casa {number}", "MED.PRI") for number in range(20)]
     wrong: list[object] = []

@@ -6,7 +6,7 @@ judged anew. Limit: one that was left out wrongly would not be missed; that none
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import datetime
 
 from chassis import deadline
@@ -58,28 +58,44 @@ class Candidates:
 
     def refresh(self, tx: Transaction, now: datetime, *, anew: bool = False) -> None:
         """Reads what was committed since the last time; everything the first time."""
-        if self._loading.locked():  # many have changed: what one reads and takes in already, not each who asks does as well
-            with self._alone():
-                pass
+        if anew or not self._read_few(tx, now):
+            with self._alone():  # one reads very many, the others wait for that, and then there are few
+                if anew or not self._read_few(tx, now):
+                    self._read_many(tx, now, anew=anew)
+
+    def _read_few(self, tx: Transaction, now: datetime) -> bool:
+        """False, and nothing is read, where there is more than a part, or everything is to be read."""
+        with self._turn:
+            seen, place = self._seen, self._place
+        if seen is None:
+            return False
+        news = _changes(tx, seen)
+        if len(news) == _AT_ONCE or _is_another(news[0], seen, place):
+            return False
+        with self._turn:
+            if self._place != place:
+                return False
+            self._take(news, now)
+            self._known_until(news[0])
+        return True
+
+    def _read_many(self, tx: Transaction, now: datetime, *, anew: bool) -> None:
         with self._turn:
             seen, place = (None, None) if anew else (self._seen, self._place)
         news = _changes(tx, seen)
         at = news[0]
-        # The count of transactions goes back, or the table lies elsewhere, only if this is another database.
-        if seen is None or at["place"] != place or at["oldest"] < seen:
-            with self._alone():  # one of those who need everything reads it, the others wait for that
-                if anew or at["place"] != self._place or at["oldest"] < (self._seen or 0):
-                    self._load(tx, at, now)
+        if seen is None or _is_another(at, seen, place):
+            self._load(tx, at, now)
             return
-        with self._alone() if len(news) == _AT_ONCE else nullcontext():
-            while news:
-                with self._turn:
-                    if self._place != at["place"]:
-                        return
-                    self._take([row for row in news if row["service_id"]], now)
-                news = _changes(tx, seen, news[-1]["service_id"]) if len(news) == _AT_ONCE else []
+        while news:
             with self._turn:
-                self._seen = max(self._seen or 0, at["oldest"])
+                self._take(news, now)
+            news = _changes(tx, seen, news[-1]["service_id"]) if len(news) == _AT_ONCE else []
+        with self._turn:
+            self._known_until(at)
+
+    def _known_until(self, at: Row) -> None:
+        self._seen = max(self._seen or 0, at["oldest"])
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -91,8 +107,8 @@ class Candidates:
             self._loading.release()
 
     def _take(self, rows: Sequence[Row], now: datetime) -> None:
-        # Another thread may have read later, and been here first.
-        news = [row for row in rows if row["number"] > self._numbers.get(row["service_id"], 0)]
+        # Another thread may have read later, and been here first. A row without a service says that none has changed.
+        news = [row for row in rows if row["service_id"] and row["number"] > self._numbers.get(row["service_id"], 0)]
         self._numbers |= {row["service_id"]: row["number"] for row in news}
         self._ranking.drop(row["service_id"] for row in news if not row["listed"])
         self._ranking.put([_candidate(row) for row in news if row["listed"]], now)
@@ -121,6 +137,11 @@ def _changes(tx: Transaction, seen: int | None, after: str = "") -> list[Row]:
         " ON c.changed >= %s::text::xid8 AND c.service_id > %s ORDER BY c.service_id LIMIT %s",
         (str(_NEVER if seen is None else seen), after, _AT_ONCE),
     ).fetchall()
+
+
+def _is_another(at: Row, seen: int, place: int | None) -> bool:
+    """Whether it is another database: the count of transactions goes back, or the table lies elsewhere, only then."""
+    return bool(at["place"] != place or at["oldest"] < seen)
 
 
 def _listed(tx: Transaction, after: str) -> list[Row]:

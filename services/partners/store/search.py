@@ -84,9 +84,8 @@ def find(
         total = int(rows[0]["total"])
         if many := total > FEW and after is None:
             rows = []
-    if many:
-        walked = _walk(tx, where, values, listed=not sees_unlisted) if spread and not rows else []
-        rows, total = rows or walked or _sorted(tx, where, values), FEW
+    if many and not rows:
+        rows = (spread and _walk(tx, where, values, listed=not sees_unlisted)) or _sorted(tx, where, values)
     hits = [row for row in rows if row["id"]]
     last = hits[size - 1] if len(hits) > size else None
     more: Position | None = [last["rank"], last["name_key"], last["id"]] if last else None

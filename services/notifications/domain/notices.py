@@ -15,9 +15,8 @@ class Party(Enum):
     SENDER = "sender"  # the desk, and the worker who sent it
     SENDER_OF_OTHERS_DEED = "sender_of_others_deed"  # the sender, unless it was the sender who did it
     COORDINATION = "coordination"
-    COORDINATION_ALONE = (
-        "coordination_alone"  # and no desk: whom it is about has none yet, or has no part in it; once a day, however many there are
-    )
+    # And no desk: whom it is about has none yet, or has no part in it. Once a day, however many there are.
+    COORDINATION_ALONE = "coordination_alone"
     REMINDED = "reminded"  # whose turn it is, as the fact says
     AUDITORS = "auditors"  # each of them; where there is none, the coordination
     RESPONSIBLE = "responsible"  # the worker of the receiver who answers for it, unless she did it herself; its desk, when nobody is named

@@ -7,7 +7,7 @@ from chassis.envelope import NewerKind
 from chassis.outbox import Fact
 from services.notifications import wire
 from services.notifications.domain.member import OUT
-from services.notifications.domain.message import about_enquiry, about_subject, messages_of
+from services.notifications.domain.message import Letter, Message, about_enquiry, about_subject, messages_of
 from services.notifications.domain.notices import BY_FACT, Party
 from services.notifications.domain.rules import (
     ACCOUNT_VERBS,
@@ -49,8 +49,8 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
         if Party.COORDINATION in notice.parties:
             told.append(Told(notice.kind, Audience.COORDINATION))
         # Anybody may apply: the first of a day is told, and not each of three hundred.
-        key = str(fact.time.date()) if Party.COORDINATION_ALONE in notice.parties else f"{fact.subject}/{fact.time.isoformat()}"
-        about = [about_subject(each, key, fact.time) for each in told]
+        cause = str(fact.time.date()) if Party.COORDINATION_ALONE in notice.parties else _cause(fact)
+        about = [about_subject(each, cause, fact.time) for each in told]
         messages.keep(tx, about, wire.subject_body(fact, name), now, by_email=by_email)
 
 
@@ -104,11 +104,8 @@ def invitation(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) ->
     kind = invitation_kind(verb, body.first_manager)
     if kind is None or now - fact.time > HISTORY:
         return
-    message = about_subject(Told(kind, Audience.DESK, body.organization_id), f"{body.invitation_id}/{fact.time.isoformat()}", fact.time)
-    messages.keep(tx, [message], wire.subject_body(fact, "invitation"), now, by_email=by_email)
-    letter = wire.letter_of(body)
-    if by_email and letter.sealed and letter.expire_time > now:
-        letters.keep(tx, message.id, letter, now)
+    message = about_subject(Told(kind, Audience.DESK, body.organization_id), _cause(fact), fact.time)
+    _bring(tx, message, wire.subject_body(fact, "invitation"), wire.letter_of(body), now, by_email=by_email)
 
 
 def account(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
@@ -122,7 +119,15 @@ def account(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> No
     if kind is None or now - fact.time > HISTORY:
         return
     message = about_subject(Told(kind, Audience.WORKER, body.organization_id, body.worker_id), body.notice_id, fact.time)
-    messages.keep(tx, [message], "", now, by_email=by_email)
-    letter = wire.account_letter_of(body, kind)
+    _bring(tx, message, "", wire.account_letter_of(body, kind), now, by_email=by_email)
+
+
+def _bring(tx: Transaction, message: Message, body: str, letter: Letter, now: datetime, *, by_email: bool) -> None:
+    """The message, and what was sealed for one mailbox."""
+    messages.keep(tx, [message], body, now, by_email=by_email)
     if by_email and letter.sealed and letter.expire_time > now:
         letters.keep(tx, message.id, letter, now)
+
+
+def _cause(fact: Fact) -> str:
+    return f"{fact.subject}/{fact.time.isoformat()}"

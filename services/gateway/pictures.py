@@ -46,13 +46,17 @@ class Map:
 
 @cache
 def _outlines(country: str) -> tuple[int, int, tuple[tuple[str, str, int, int], ...]]:
-    read = json.loads((Path(__file__).parent / "maps" / f"{country.lower()}.json").read_text())
+    read = json.loads(_file(country).read_text())
     return read["width"], read["height"], tuple((each["code"], each["path"], *each["label"]) for each in read["subdivisions"])
 
 
 def has_map(country: str) -> bool:
     """Whether there are outlines of a country."""
-    return country.isalpha() and (Path(__file__).parent / "maps" / f"{country.lower()}.json").exists()
+    return country.isalpha() and _file(country).exists()
+
+
+def _file(country: str) -> Path:
+    return Path(__file__).parent / "maps" / f"{country.lower()}.json"
 
 
 def map_of(country: str, counts: dict[str, int]) -> Map:

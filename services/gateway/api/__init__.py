@@ -19,7 +19,7 @@ from services.gateway.contract_page import SERVICES
 
 def register(app: Flask) -> None:
     """Gives the app the API."""
-    _bare(app)
+    _install(app)
     document = app.extensions["openapi"] = openapi()
     docs.install(app, document)
     hsds.register(app)
@@ -29,7 +29,7 @@ def register(app: Flask) -> None:
 def openapi() -> dict[str, Any]:
     """The OpenAPI document, without running services. Made once a process, as the routes are: both follow from the contract alone, and take two seconds."""
     app = Flask("services.gateway")
-    api, root = _bare(app)
+    api, root = _install(app)
     root.register_views_in_doc(api, app, api.spec, name=root.name, parameters=None)
     for routes in _services():
         api.spec.tag({"name": routes.name, "description": routes.description})
@@ -45,7 +45,7 @@ def _services() -> list[Routes]:
     return [routes for routes in map(Routes, SERVICES) if routes.has_any]
 
 
-def _bare(app: Flask) -> tuple[spec.DocumentedApi, Blueprint]:
+def _install(app: Flask) -> tuple[spec.DocumentedApi, Blueprint]:
     """The routes alone."""
     app.config.update(spec.settings())
     api = spec.DocumentedApi(app)

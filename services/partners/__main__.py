@@ -55,7 +55,7 @@ def run(settings: PartnersSettings) -> int:
     parts = service.make(NAME, TOPIC, settings.service, hears=[subscriptions.TOPIC])
     mail = Keyring(keys.secret(folder, "mail"))
     issuer = Issuer(lambda: keys.signing_now(folder, "tokens", parts.clock.now().timestamp()), parts.clock)
-    candidates = usecases.Candidates()
+    index = usecases.DirectoryIndex()
     server = parts.server(
         servicers(
             parts.database,
@@ -64,13 +64,13 @@ def run(settings: PartnersSettings) -> int:
             parts.keyring,
             mail,
             parts.clock,
-            candidates,
+            index,
             Site(settings.public_url),
             usecases.SignInProviders(parts.database, parts.keyring, settings.public_url, development=settings.service.development),
             strict=settings.second_factor_required,
         )
     )
-    reading = usecases.keeping_up(parts.database, parts.clock, candidates)
+    reading = usecases.keeping_up(parts.database, parts.clock, index)
     loops = [
         *parts.loops(usecases.sweep),
         reading,
@@ -89,7 +89,7 @@ def run(settings: PartnersSettings) -> int:
         ).loop(),
     ]
     # Ready once the directory has been read, or that has failed: then everything else is there.
-    return parts.run(server, loops, ready=lambda: candidates.loaded or reading.state not in WELL)
+    return parts.run(server, loops, ready=lambda: index.loaded or reading.state not in WELL)
 
 
 @main.command(

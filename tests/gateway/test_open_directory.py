@@ -94,6 +94,15 @@ def test_a_result_says_whom_to_call_when_and_where(client: FlaskClient, played: 
         assert part in page, part
 
 
+@pytest.mark.parametrize(("total", "said"), [(1, "1 servicio"), (999, "999 servicios"), (1000, "Mil servicios o más")])
+def test_how_many_there_are_is_not_said_where_they_are_not_counted(
+    client: FlaskClient, played: PlayedServices, total: int, said: str
+) -> None:
+    asked = {"form_token": token_of(client.get("/services").text)}
+    played.answers["ListPublicServices"] = o.ListPublicServicesResponse(services=[service()], total_size=total)
+    assert f'<h2 id="found">{said}</h2>' in client.post("/services", data=asked).text
+
+
 def test_of_housing_nothing_says_where_it_is(client: FlaskClient, played: PlayedServices) -> None:
     home = service(service=d.Service(need_codes=["HOU.RENT"]))
     played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(organizations=[home.organization])

@@ -115,7 +115,7 @@ class Scene:
                 keyring,
                 self.mail,
                 self.clock,
-                usecases.Candidates(),
+                usecases.DirectoryIndex(),
                 Site(SITE),
                 usecases.SignInProviders(self.database, keyring, SITE, development=True),
             ),

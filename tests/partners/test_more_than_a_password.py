@@ -34,7 +34,7 @@ def strict(scene: Scene) -> Iterator[Stubs]:
         Keyring(scene.sealing_key),
         scene.mail,
         scene.clock,
-        usecases.Candidates(),
+        usecases.DirectoryIndex(),
         Site(SITE),
         usecases.SignInProviders(scene.database, Keyring(scene.sealing_key), SITE, development=True),
     )

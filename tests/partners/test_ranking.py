@@ -1,26 +1,17 @@
-"""All candidates of a need are judged: the order of thousands is exactly that of judging each by itself, and nothing in it is stale."""
+"""All candidates of a need are judged: the order of thousands is exactly that of judging each by itself."""
 
 from __future__ import annotations
 
 import random
-import threading
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chassis import deadline
-from chassis.db import Row, Transaction
-from chassis.errors import Late
-from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners.domain.location import Accessibility
 from services.partners.domain.matching import Candidate, Question, match
 from services.partners.domain.ranking import Ranking
 from services.partners.domain.service import Capacity, Eligibility, Gender, Intake
-from services.partners.store import candidates
-from services.partners.store.candidates import Candidates
-from services.partners.wire import etag_of
 from tests.partners.scene import Scene
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -135,138 +126,14 @@ def test_a_figure_is_fresh_to_its_last_moment_and_old_after_it() -> None:
         assert ranking.best(question, 9, sees_shelters=True) == order
 
 
-def asked(scene: Scene, need: str = "MED.PRI", **said: object) -> list[str]:
-    found = scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code=need, country="NI", **said))  # type: ignore[arg-type]
-    return [one.service.name for one in found.matches]
-
-
 def test_the_best_of_very_many_is_found_wherever_it_stands(scene: Scene) -> None:
     for number in range(230):
         scene.service(scene.coalition, f"Casa {number:03}", "MED.PRI", room=None)
     scene.service(scene.coalition, "Última", "MED.PRI", eligibility=Eligibility(0, 99, tuple(Gender), True, 5))
-    assert asked(scene, limit=1, age=24, dependants=0) == ["Última"]
-    assert len(asked(scene, limit=100)) == 100
 
+    def asked(**said: int) -> list[str]:
+        found = scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="MED.PRI", country="NI", **said))  # type: ignore[arg-type]
+        return [one.service.name for one in found.matches]
 
-def test_what_changes_counts_from_the_next_question_on(scene: Scene) -> None:
-    own = scene.organization("Propia")
-    made = scene.service(own, "Casa", "MED.PRI")
-    assert asked(scene) == ["Casa"]
-    scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=own.id, etag=etag_of(own)))
-    assert asked(scene) == []
-    with scene.database.transaction(SYSTEM) as tx:
-        tx.execute("UPDATE services SET listed = true, need_codes = '{MED.DENT}' WHERE id = %s", (made.id,))
-    assert (asked(scene), asked(scene, "MED.DENT")) == ([], ["Casa"])
-    with scene.database.transaction(SYSTEM) as tx:
-        tx.execute("DELETE FROM services WHERE id = %s", (made.id,))
-    assert asked(scene, "MED.DENT") == []
-
-
-def test_a_change_by_an_older_transaction_that_ends_later_is_not_missed(scene: Scene) -> None:
-    made = scene.service(scene.coalition, "Casa", "MED.PRI")
-    assert asked(scene) == ["Casa"]
-    with scene.database.transaction(SYSTEM) as older:
-        older.execute("SELECT pg_current_xact_id()")
-        with scene.database.transaction(SYSTEM) as tx:
-            tx.execute("UPDATE services SET need_codes = '{MED.DENT}' WHERE id = %s", (made.id,))
-        assert asked(scene, "MED.DENT") == ["Casa"]
-        older.execute("UPDATE services SET need_codes = '{MED.MAT}' WHERE id = %s", (made.id,))
-        assert asked(scene, "MED.DENT") == ["Casa"]  # not yet committed
-    assert (asked(scene, "MED.DENT"), asked(scene, "MED.MAT")) == ([], ["Casa"])
-
-
-def test_a_directory_that_was_put_back_beneath_the_process_is_read_anew(scene: Scene) -> None:
-    made = scene.service(scene.coalition, "Casa", "MED.PRI")
-    assert asked(scene) == ["Casa"]
-    with scene.owner.transaction(SYSTEM) as tx:
-        tx.execute("CREATE TEMP TABLE kept AS SELECT * FROM services")
-        tx.execute("TRUNCATE services, service_changes CASCADE")
-        tx.execute("UPDATE kept SET need_codes = '{MED.DENT}'")
-        tx.execute("INSERT INTO services SELECT * FROM kept WHERE id = %s", (made.id,))
-        tx.execute("UPDATE service_changes SET changed = '3'")
-        tx.execute("DROP TABLE kept")
-    assert (asked(scene), asked(scene, "MED.DENT")) == ([], ["Casa"])
-
-
-def test_while_one_reads_very_many_changes_another_waits_for_that_within_its_time(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(candidates, "_AT_ONCE", 2)
-    known, real, reading, go_on = Candidates(), candidates._changes, threading.Event(), threading.Event()
-
-    def refresh() -> None:
-        with scene.database.transaction(SYSTEM) as tx:
-            known.refresh(tx, NOW)
-
-    def slow(tx: Transaction, seen: int | None, after: str = "") -> list[Row]:
-        if after:  # the second part
-            reading.set()
-            assert go_on.wait(20)
-        return real(tx, seen, after)
-
-    assert not known.loaded
-    refresh()
-    assert known.loaded
-    for number in range(3):
-        scene.service(scene.coalition, f"Casa {number}", "MED.PRI")
-    monkeypatch.setattr(candidates, "_changes", slow)
-    first = threading.Thread(target=refresh)
-    first.start()
-    assert reading.wait(20)
-    with deadline.until(time.monotonic() + 0.2), pytest.raises(Late):
-        refresh()
-    go_on.set()
-    first.join()
-    refresh()
-    assert len(known._ranking) == 3
-
-
-def test_who_waited_for_anothers_first_reading_knows_what_was_committed_meanwhile(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    scene.service(scene.coalition, "Casa", "MED.PRI")
-    known, real, read, go_on, asked = Candidates(), candidates._listed, threading.Event(), threading.Event(), threading.Event()
-    sizes: dict[threading.Thread, int] = {}
-
-    def slow(tx: Transaction, after: str) -> list[Row]:
-        rows = real(tx, after)
-        if not rows:  # all was read, and a service comes about
-            read.set()
-            assert go_on.wait(20)
-        return rows
-
-    def refresh() -> None:
-        with scene.database.transaction(SYSTEM) as tx:
-            asked.set()
-            known.refresh(tx, NOW)
-            sizes[threading.current_thread()] = len(known._ranking)
-
-    monkeypatch.setattr(candidates, "_listed", slow)
-    first, second = threading.Thread(target=refresh), threading.Thread(target=refresh)
-    first.start()
-    assert read.wait(20)
-    asked.clear()
-    second.start()
-    assert asked.wait(20)
-    scene.service(scene.coalition, "Otra", "MED.PRI")
-    go_on.set()
-    first.join()
-    second.join()
-    assert sizes[second] == 2
-
-
-def test_many_who_ask_while_figures_change_get_nothing_that_is_not_so(scene: Scene) -> None:
-    made = [scene.service(scene.coalition, f"Casa {number}", "MED.PRI") for number in range(20)]
-    wrong: list[object] = []
-
-    def ask() -> None:
-        for _ in range(15):
-            found = scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="MED.PRI", limit=100)).matches
-            if len({one.service.id for one in found}) != 20 or [one.verdict for one in found] != sorted(one.verdict for one in found):
-                wrong.append(found)
-
-    asking = [threading.Thread(target=ask) for _ in range(4)]
-    for one in asking:
-        one.start()
-    for number in range(60):
-        with scene.database.transaction(SYSTEM) as tx:
-            tx.execute("UPDATE services SET available = %s, intake = 'OPEN' WHERE id = %s", (number % 3, made[number % 20].id))
-    for one in asking:
-        one.join()
-    assert wrong == []
+    assert asked(limit=1, age=24, dependants=0) == ["Última"]
+    assert len(asked(limit=100)) == 100

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from protos.partners.v1 import directory_pb2 as pb
-from services.partners.store import search
 from tests.partners.scene import Scene, refused
 from tests.partners.scene import Stubs as Caller
 
@@ -29,9 +28,7 @@ def directory(scene: Scene) -> None:
     scene.service(house, "Afuera", "EDU.SCH", country="CR", department="CR-SJ")
 
 
-@pytest.mark.parametrize("few", [search.FEW, 2])
-def test_all_that_is_found_is_counted_and_not_the_page(scene: Scene, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "FEW", few)
+def test_all_that_is_found_is_counted_and_not_the_page(scene: Scene) -> None:
     directory(scene)
     caller, expected = scene.by(scene.organization()), {"NI-CI": 5, "NI-LE": 2, "": 1}
     first = caller.SearchServices(pb.SearchServicesRequest(page_size=1, count_country="NI"))

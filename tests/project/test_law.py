@@ -40,6 +40,7 @@ VIOLATIONS = {
     "outward": ("services/notifications/usecases.py", "import smtplib"),
     "cryptography": ("services/referrals/domain.py", "import cryptography"),
     "key_service": ("services/referrals/usecases.py", "import pkcs11"),
+    "sets": ("services/partners/usecases.py", "import pyroaring"),
     "passkeys": ("services/partners/usecases.py", "import fido2"),
 }
 

@@ -2094,7 +2094,7 @@ class SearchServicesResponse(_message.Message):
     DEPARTMENTS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     total_size: _builtins.int
-    """How many there are in all; 1000: a thousand or more."""
+    """How many there are in all."""
     @_builtins.property
     def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___Service]: ...
     @_builtins.property

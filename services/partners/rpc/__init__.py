@@ -26,7 +26,7 @@ def servicers(
     keyring: Keyring,
     mail: Keyring,
     clock: Clock,
-    candidates: usecases.Candidates,
+    index: usecases.DirectoryIndex,
     site: Site,
     providers: usecases.SignInProviders,
     *,
@@ -55,7 +55,7 @@ def servicers(
             check_standing=check_standing,
         )
         for descriptor, implementation in (
-            (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(keyring, pages, candidates, applied)),
+            (directory_pb2.DESCRIPTOR.services_by_name["Directory"], directory.Directory(keyring, pages, index, applied)),
             (locations_pb2.DESCRIPTOR.services_by_name["Locations"], locations.Locations(keyring, pages)),
             (open_data_pb2.DESCRIPTOR.services_by_name["OpenData"], open_data.OpenData(pages)),
             (open_data_pb2.DESCRIPTOR.services_by_name["Imports"], imports.Imports(keyring)),

@@ -1,6 +1,6 @@
 """Directory: what may be asked about organisations and services."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from chassis.audit import Entry
 from chassis.errors import Invalid
@@ -19,11 +19,11 @@ from services.partners.wire.schedules import day
 class Directory:
     """One method an rpc of the contract, which says what each does and refuses."""
 
-    def __init__(self, keyring: Keyring, pages: PageTokens, candidates: usecases.Candidates, applications: Guesses) -> None:
+    def __init__(self, keyring: Keyring, pages: PageTokens, index: usecases.DirectoryIndex, applications: Guesses) -> None:
         """`applications` counts those, which nobody has to prove anything for."""
         self._keyring = keyring
         self._pages = pages
-        self._candidates = candidates
+        self._index = index
         self._applications = applications
 
     def ListTaxonomyTerms(self, request: pb.ListTaxonomyTermsRequest, call: Call) -> pb.ListTaxonomyTermsResponse:
@@ -179,9 +179,10 @@ class Directory:
 
     def SearchServices(self, request: pb.SearchServicesRequest, call: Call) -> pb.SearchServicesResponse:
         size, after = page_size(request.page_size, default=25, most=100), self._pages.position(request, int, str, str)
-        found = usecases.search_services(call.tx, call.caller, wire.wanted(request, call.clock.now()), size, after)
+        now = call.clock.now()
+        found = usecases.search_services(call.tx, call.caller, now, wire.wanted(request, now), self._index, size, after)
         return pb.SearchServicesResponse(
-            services=self._services(found.services, call),
+            services=self._seen(found.services, found.open_now, call),
             next_page_token=self._pages.token(request, found.more),
             total_size=found.total,
             departments=[pb.DepartmentCount(department=place, count=count) for place, count in found.departments.items()],
@@ -189,7 +190,7 @@ class Directory:
 
     def MatchServices(self, request: pb.MatchServicesRequest, call: Call) -> pb.MatchServicesResponse:
         asked, now = wire.question(request), call.clock.now()
-        matches = usecases.match_services(call.tx, call.caller, now, asked, self._candidates, limit=request.limit)
+        matches = usecases.match_services(call.tx, call.caller, now, asked, self._index, limit=request.limit)
         viewer, opened = usecases.viewer(call.caller), self._opened([service for _, service in matches], call)
         return pb.MatchServicesResponse(
             matches=[wire.match(match, service, viewer, open_now=opened.get(service.id)) for match, service in matches]
@@ -199,7 +200,11 @@ class Directory:
         return self._services([service], call)[0]
 
     def _services(self, services: Sequence[Service], call: Call) -> list[pb.Service]:
-        viewer, opened = usecases.viewer(call.caller), self._opened(services, call)
+        return self._seen(services, self._opened(services, call), call)
+
+    @staticmethod
+    def _seen(services: Sequence[Service], opened: Mapping[str, bool], call: Call) -> list[pb.Service]:
+        viewer = usecases.viewer(call.caller)
         return [wire.service(service, viewer, open_now=opened.get(service.id)) for service in services]
 
     @staticmethod

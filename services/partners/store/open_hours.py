@@ -13,6 +13,8 @@ from services.partners.domain.schedule import Schedule, hours
 AHEAD, RENEWED = timedelta(days=35), timedelta(days=14)
 """So far they are made; and made anew when less than that is left, so that a sweeper that was away for two weeks costs nothing."""
 AT_ONCE = 200
+OPEN = "CASE WHEN s.open_until > %s THEN s.open_hours @> %s::timestamptz END"
+"""Whether it is open at a time, which is given twice; NULL where it does not say."""
 _SCHEDULES = (
     "SELECT s.id, s.schedules, s.country, s.department, array_remove(array_agg(l.schedules), NULL) AS there, array_agg(p.country) AS countries,"
     " array_agg(p.department) AS departments FROM services AS s"
@@ -70,10 +72,8 @@ def refresh_ending(tx: Transaction, now: datetime) -> int:
 
 def open_now(tx: Transaction, ids: Sequence[str], now: datetime) -> dict[str, bool]:
     """Of these services those that say when they receive people, and whether they do now."""
-    rows = tx.execute(
-        "SELECT id, open_hours @> %s::timestamptz AS open FROM services WHERE id = ANY(%s) AND open_until > %s", (now, list(ids), now)
-    )
-    return {row["id"]: row["open"] for row in rows}
+    rows = tx.execute(f"SELECT s.id, {OPEN} AS open FROM services AS s WHERE s.id = ANY(%s)", (now, now, list(ids)))
+    return {row["id"]: row["open"] for row in rows if row["open"] is not None}
 
 
 def _times(schedules: Sequence[Schedule], country: str, department: str, today: date) -> list[tuple[datetime, datetime]]:

@@ -81,6 +81,12 @@ def fetch(tx: Transaction, id: str, *, hold: str = "") -> Organization | None:
     return read(rows[0]) if rows else None
 
 
+def status_of(tx: Transaction, id: str) -> OrganizationStatus | None:
+    """How one stands; None for one that is not there."""
+    row = tx.execute("SELECT status FROM organizations WHERE id = %s", (id,)).fetchone()
+    return OrganizationStatus(row["status"]) if row else None
+
+
 def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Organization]:
     """Those of these ids that exist."""
     return [read(row) for row in tx.execute("SELECT * FROM organizations WHERE id = ANY(%s)", (list(ids),))]

@@ -3,10 +3,29 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
 from chassis.db import Transaction
 
+
+@dataclass(frozen=True, slots=True)
+class Lexeme:
+    """A word of the documents, or a beginning of words."""
+
+    text: str
+    begins: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What says a word: one of these lexemes. Where it need not be said, those come first that do."""
+
+    lexemes: tuple[Lexeme, ...]
+    must: bool
+
+
+_LEXEME = re.compile(r"'((?:[^']|'')*)'(:\*)?")  # of a tsquery as text
 _WORD = re.compile(r"[^\W_]+")
 # How people ask, in three languages: "necesito un abogado". Left out where more is said, for no service says it of itself.
 _ASKING = frozenset(
@@ -55,30 +74,43 @@ def without_asking(text: str) -> str:
     return " ".join(([word for word in typed if word not in _ASKING] or typed)[:_MAX_WORDS])
 
 
-def query(tx: Transaction, text: str, *, sees_shelters: bool) -> tuple[str, str]:
-    """The text as a tsquery, and as one by which to rank: every word must be found, whole, or as a beginning of one or one that resembles it if nobody has written it so.
+def asked(tx: Transaction, text: str, *, sees_shelters: bool) -> list[Word]:
+    """The words of a search that say anything: whole, or as a beginning of one or as those that resemble it if nobody has written it so.
 
-    Both empty if it holds no word that says anything. What is written of shelters only has nobody written for who may not see them.
+    What is written of shelters only has nobody written for who may not see them.
     """
     typed = without_asking(text).split()
     if not typed:
-        return "", ""
+        return []
     known = "words" if sees_shelters else "(SELECT word FROM words WHERE NOT shelter) AS words"
-    # The stem of a whole word is no beginning: that of "comida" is "com", with which "community" begins as well.
-    whole = {row["word"] for row in tx.execute(f"SELECT word FROM {known} WHERE word = ANY(%s)", (typed,))}
+    said = tx.execute(
+        f"SELECT typed, EXISTS (SELECT FROM {known} WHERE word = typed) AS whole, EXISTS (SELECT FROM {known} WHERE word LIKE typed || '%%') AS begins,"
+        " to_tsquery('enlace', typed)::text AS as_whole, to_tsquery('enlace', typed || ':*')::text AS as_beginning FROM unnest(%s::text[]) AS typed",
+        (typed,),
+    ).fetchall()
+    alike = _alike(tx, known, [row["typed"] for row in said if not row["begins"] and len(row["typed"]) > 3])
+    found = []
+    for row in said:
+        # The stem of a whole word is no beginning: that of "comida" is "com", with which "community" begins as well.
+        stems = [row["as_whole"] if row["whole"] or len(row["typed"]) < 3 else row["as_beginning"], *alike.get(row["typed"], ())]
+        lexemes = [Lexeme(text.replace("''", "'"), bool(begins)) for stem in stems for text, begins in _LEXEME.findall(stem)]
+        if lexemes:
+            found.append(Word(tuple(dict.fromkeys(lexemes)), must=row["typed"] not in _FOR_WHOM))
+    return found if any(word.must for word in found) else [replace(word, must=True) for word in found]
+
+
+def _alike(tx: Transaction, known: str, typed: Sequence[str]) -> dict[str, list[str]]:
+    """The stems of the words that each of these resembles."""
+    if not typed:
+        return {}
     tx.execute("SELECT set_config('pg_trgm.similarity_threshold', '0.2', true)")
     rows = tx.execute(
-        "SELECT typed, word FROM unnest(%s::text[]) AS typed"
-        f" CROSS JOIN LATERAL (SELECT word FROM {known} WHERE word %% typed GROUP BY word ORDER BY similarity(word, typed) DESC, word LIMIT %s) AS alike"
-        f" WHERE length(typed) > 3 AND NOT EXISTS (SELECT FROM {known} WHERE word LIKE typed || '%%')",
+        "SELECT typed, word, to_tsquery('enlace', word)::text AS stem FROM unnest(%s::text[]) AS typed"
+        f" CROSS JOIN LATERAL (SELECT word FROM {known} WHERE word %% typed GROUP BY word ORDER BY similarity(word, typed) DESC, word LIMIT %s) AS alike",
         (typed, _CANDIDATES),
     ).fetchall()
-    alike = {word: _closest(word, [row["word"] for row in rows if row["typed"] == word]) for word in typed}
-    parts = ["(" + " | ".join([word if len(word) < 3 or word in whole else f"{word}:*", *alike[word]]) + ")" for word in typed]
-    must = [part for word, part in zip(typed, parts, strict=True) if word not in _FOR_WHOM] or parts
-    texts = " & ".join(must), " | ".join([f"({' & '.join(must)})", *(part for part in parts if part not in must)])
-    made = tx.execute("SELECT to_tsquery('enlace', %s)::text AS must, to_tsquery('enlace', %s)::text AS ranked", texts).fetchone()
-    return (made["must"], made["ranked"]) if made else ("", "")
+    stems = {row["word"]: row["stem"] for row in rows}
+    return {word: [stems[one] for one in _closest(word, [row["word"] for row in rows if row["typed"] == word])] for word in typed}
 
 
 def _closest(typed: str, words: Sequence[str]) -> list[str]:

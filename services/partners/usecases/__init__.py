@@ -3,7 +3,7 @@
 Each takes the transaction, who asks, and the time. An id may be given to what is created, by callers in this process only.
 """
 
-from services.partners.store.candidates import Candidates
+from services.partners.store.directory_index import DirectoryIndex
 from services.partners.usecases.accounts import change_password, end_sessions, list_sessions
 from services.partners.usecases.api_keys import confirm_api_key, create_api_key, list_api_keys, revoke_api_key, transfer_api_key
 from services.partners.usecases.housekeeping import keeping_up, sweep
@@ -92,7 +92,7 @@ __all__ = [
     "ANSWERED_WITHIN",
     "OF_AN_ACCOUNT",
     "OF_AN_ADDRESS",
-    "Candidates",
+    "DirectoryIndex",
     "Proven",
     "SignInProviders",
     "accept_invitation",

@@ -5,6 +5,7 @@ services, read before anybody waits for it.
 """
 
 from datetime import datetime
+from functools import partial
 
 from chassis import guesses
 from chassis.clock import Clock
@@ -12,7 +13,7 @@ from chassis.db import Database, Transaction
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from services.partners.store import invitations, open_hours, password_resets, promises, second_factors, services, sign_in_providers, workers
-from services.partners.store.candidates import Candidates
+from services.partners.store.directory_index import DirectoryIndex
 from services.partners.usecases.membership import watch_membership
 
 _EVERY = 1.0  # seconds: a question reads what has changed by itself; this keeps that little
@@ -25,13 +26,12 @@ def sweep(tx: Transaction, now: datetime) -> int:
     return services.refresh_outdated(tx) + open_hours.refresh_ending(tx, now) + watch_membership(tx, now) + gone
 
 
-def keeping_up(database: Database, clock: Clock, candidates: Candidates) -> Loop:
+def keeping_up(database: Database, clock: Clock, index: DirectoryIndex) -> Loop:
     """Reads the directory when the process starts, and what becomes of it."""
 
     def work(loop: Loop) -> None:
         while loop.turn():
-            with database.transaction(SYSTEM, timeout=30) as tx:
-                candidates.refresh(tx, clock.now())
+            index.keep_up(partial(database.transaction, SYSTEM, timeout=30), clock.now())
             loop.wait(_EVERY)
 
-    return Loop("candidates", work)
+    return Loop("directory-index", work)

@@ -18,10 +18,10 @@ from services.partners.domain.organization import Organization
 from services.partners.domain.search import Wanted
 from services.partners.domain.service import NOT_STATED, Capacity, Service, ServiceEntry
 from services.partners.domain.truth import Truth, has_promised
-from services.partners.store import field_changes, open_hours, organizations, promises, search, services, workers
+from services.partners.store import candidates, field_changes, open_hours, organizations, promises, search, services, workers
 from services.partners.store import places as taken
 from services.partners.store.areas import areas
-from services.partners.store.candidates import Candidates
+from services.partners.store.directory_index import DirectoryIndex
 from services.partners.store.taxonomy import taxonomy
 from services.partners.usecases.organizations import owner_of
 from services.partners.usecases.standing import may_act_for, sees_everything, sees_shelters, worker_of
@@ -175,8 +175,10 @@ def leave_places(tx: Transaction, referral_id: str, at: datetime) -> None:
         services.keep_capacity(tx, service)
 
 
-def search_services(tx: Transaction, caller: Caller, wanted: Wanted, size: int, after: Position | None) -> search.Found:
-    """A page of what is found, where the next page goes on, and how many there are (1,000 means: or more).
+def search_services(
+    tx: Transaction, caller: Caller, now: datetime, wanted: Wanted, index: DirectoryIndex, size: int, after: Position | None
+) -> search.Found:
+    """A page of what is found, where the next page goes on, and how many there are.
 
     A language must be stated to be found; by age, gender and dependants only those are left out that say no. Of one's own organisation, or for the
     coordinator of any one, also what is not offered now is found.
@@ -187,7 +189,9 @@ def search_services(tx: Transaction, caller: Caller, wanted: Wanted, size: int, 
     own, others_shelters = wanted.organization_id == caller.organization_id, sees_shelters(tx, caller)
     return search.find(
         tx,
+        index,
         _apart_from_workers(tx, wanted),
+        now,
         size,
         after,
         sees_shelters=own or others_shelters,
@@ -197,12 +201,12 @@ def search_services(tx: Transaction, caller: Caller, wanted: Wanted, size: int, 
 
 
 def match_services(
-    tx: Transaction, caller: Caller, now: datetime, question: Question, candidates: Candidates, *, limit: int = 0
+    tx: Transaction, caller: Caller, now: datetime, question: Question, index: DirectoryIndex, *, limit: int = 0
 ) -> list[tuple[Match, Service]]:
     """Services for a need, each with its verdict and reasons, best first. Nothing is kept."""
     question.check(taxonomy())
     size = page_size(limit, default=20, most=100, path="limit")
-    return candidates.match(tx, _apart_from_workers(tx, question), now, size, sees_shelters=sees_shelters(tx, caller))
+    return candidates.match(tx, index, _apart_from_workers(tx, question), now, size, sees_shelters=sees_shelters(tx, caller))
 
 
 Asked = TypeVar("Asked", Question, Wanted)

@@ -46,5 +46,4 @@ def sees_shelters(tx: Transaction, caller: Caller) -> bool:
     """Members on probation see no shelters but their own; to them the others do not exist."""
     if caller.kind == "system":
         return True
-    own = organizations.fetch(tx, caller.organization_id)
-    return own is not None and own.status is OrganizationStatus.APPROVED
+    return organizations.status_of(tx, caller.organization_id) is OrganizationStatus.APPROVED

@@ -18,10 +18,17 @@ M = TypeVar("M", bound=Message)
 
 def shown(message: M, tier: Tier, narrowed: Mapping[str, Tier] = NOTHING_NARROWED) -> M:
     """The message without what its reader may not see. `narrowed`: by field, what the member says itself."""
-    for name, said in tiers(message.DESCRIPTOR).items():
-        if not sees(tier, said, narrowed.get(name)):
+    for name in _hidden(message.DESCRIPTOR, tier):
+        message.ClearField(name)
+    for name, said in narrowed.items():
+        if not sees(tier, tiers(message.DESCRIPTOR)[name], said):
             message.ClearField(name)
     return message
+
+
+@cache
+def _hidden(message: Descriptor, tier: Tier) -> list[str]:
+    return [name for name, said in tiers(message).items() if not sees(tier, said, None)]
 
 
 @cache

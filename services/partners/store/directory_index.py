@@ -1,0 +1,264 @@
+"""The directory, kept in this process as matching and searching need it, and brought up to date in the transaction that asks.
+
+Nothing stale is served: each question first reads what was committed since the last one (service_changes), and what it answers with is read
+anew. Limit: one that was left out wrongly would not be missed; that none is follows from service_changes alone.
+"""
+
+import threading
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+
+from chassis import deadline
+from chassis.db import Row, Transaction
+from chassis.errors import Late
+from services.partners.domain.location import Accessibility
+from services.partners.domain.matching import Candidate
+from services.partners.domain.ranking import Ranking
+from services.partners.store.search_index import Entry, Fact, SearchIndex
+from services.partners.store.services import capacity, eligibility
+
+LOOKS = 3  # while services change under a question, or the database is not the one it was
+_AT_ONCE = 2000  # services, so that neither memory nor other threads suffer from many
+_NEVER = 2**64 - 1  # a transaction that nothing is changed by
+_PATIENCE = 30.0  # seconds for another's reading of everything; as long as keeping_up's own may take
+_MANY_HOURS = 1000  # that nobody has any more; so many are a megabyte
+_READ = (
+    "s.id, s.name_key, s.need_codes, s.department, s.country, s.languages, s.minimum_age, s.maximum_age, s.genders, s.takes_dependants,"
+    " s.maximum_dependants, s.takes_pregnant, s.takes_with_addiction, s.takes_without_papers, s.maximum_age_of_boys,"
+    " s.intake, s.available, s.maximum, s.unit, s.capacity_time, s.declined_time, s.assured_time, s.organization_id, s.shelter, s.area_codes,"
+    " s.accessibility, s.kept, s.broken, s.listed, s.facets, s.document::text AS document, hash_multirange_extended(s.open_hours, 0) AS hours"
+)
+Hours = tuple[list[float], list[float]]
+Begin = Callable[[], AbstractContextManager[Transaction]]
+
+
+@dataclass
+class Content:
+    """What is known of all services."""
+
+    seen: int  # what was committed before this transaction is known
+    place: int  # where the database keeps services
+    ranking: Ranking = field(default_factory=Ranking)
+    search: SearchIndex = field(default_factory=SearchIndex)
+    hours: dict[int, Hours] = field(default_factory=dict)
+    """When those are open that say it, each said once, by a number: beginnings and ends, Unix seconds."""
+    numbers: dict[str, int] = field(default_factory=dict)  # which change of a service is known, of those that have changed
+
+    @property
+    def outgrown(self) -> bool:
+        """Whether it is better read anew."""
+        return self.search.outgrown or len(self.hours) > 2 * len(self.search.values("hours")) + _MANY_HOURS
+
+    def is_of_another(self, at: Row) -> bool:
+        """Whether it was read of another database: the count of transactions goes back, or the table lies elsewhere, only then."""
+        return bool(at["place"] != self.place or at["oldest"] < self.seen)
+
+    def open_at(self, time: datetime) -> list[int]:
+        """The numbers of the hours in which that is."""
+        at = time.timestamp()
+        return [number for number, (begins, ends) in self.hours.items() if (last := bisect_right(begins, at)) and at < ends[last - 1]]
+
+    def fill(self, pages: Iterable[tuple[Sequence[Row], dict[int, Hours]]], now: datetime) -> None:
+        """Takes all, which come in the order of their names."""
+
+        def entries() -> Iterator[Entry]:
+            for rows, hours in pages:
+                self.hours |= hours
+                self.ranking.put([candidate(row) for row in rows if row["listed"]], now)
+                yield from map(_entry, rows)
+
+        self.search.fill(entries())
+
+    def take(self, rows: Sequence[Row], hours: dict[int, Hours], now: datetime) -> None:
+        """Takes what has changed."""
+        # Another thread may have read later, and been here first.
+        news = [row for row in rows if row["number"] > self.numbers.get(row["service_id"], 0)]
+        self.numbers |= {row["service_id"]: row["number"] for row in news}
+        self.hours |= hours
+        self.ranking.drop(row["service_id"] for row in news if not row["listed"])
+        self.ranking.put([candidate(row) for row in news if row["listed"]], now)
+        self.search.drop(row["service_id"] for row in news if not row["id"])
+        self.search.put(_entry(row) for row in news if row["id"])
+
+
+class DirectoryIndex:
+    """The directory in order. Safe for all threads of a process."""
+
+    def __init__(self) -> None:
+        self._turn, self._loading = threading.Lock(), threading.Lock()
+        self._content: Content | None = None
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the directory has been read once: a question before that waits for it."""
+        return self._content is not None
+
+    @contextmanager
+    def current(self, tx: Transaction, now: datetime, *, anew: bool = False) -> Iterator[Content]:
+        """What is known with all that was committed, for a moment and for nobody else."""
+        self.refresh(tx, now, anew=anew)
+        with self._turn:
+            assert self._content is not None
+            yield self._content
+
+    def refresh(self, tx: Transaction, now: datetime, *, anew: bool = False) -> None:
+        """Reads what was committed since the last time; everything the first time."""
+        self._read(lambda: nullcontext(tx), now, anew=anew)
+
+    def keep_up(self, begin: Begin, now: datetime) -> None:
+        """The same, before anybody waits for it, in as many transactions as it takes."""
+        self._read(begin, now, anew=self._content is not None and self._content.outgrown)
+
+    def _read(self, begin: Begin, now: datetime, *, anew: bool) -> None:
+        if not anew and self._read_few(begin, now):
+            return
+        with self._alone():  # one reads very many, the others wait for that, and then there are few
+            if anew or not self._read_few(begin, now):
+                self._read_many(begin, now, anew=anew)
+
+    def _read_few(self, begin: Begin, now: datetime) -> bool:
+        """False, and nothing is read, where there is more than a part, or everything is to be read."""
+        content = self._content
+        if content is None:
+            return False
+        with begin() as tx:
+            at = _state(tx, content.seen)
+            news = _changes(tx, content.seen) if at["changed"] else []
+            if len(news) == _AT_ONCE or content.is_of_another(at):
+                return False
+            hours = _new_hours(tx, content, news)
+        with self._turn:
+            if self._content is not content:
+                return False
+            content.take(news, hours, now)
+            content.seen = max(content.seen, at["oldest"])
+        return True
+
+    def _read_many(self, begin: Begin, now: datetime, *, anew: bool) -> None:
+        content, oldest, after = self._content, 0, ""
+        while not anew and content is not None and not content.outgrown:
+            with begin() as tx:
+                at = _state(tx, content.seen)
+                news = _changes(tx, content.seen, after)
+                hours = _new_hours(tx, content, news)
+            if content.is_of_another(at):
+                break
+            oldest = oldest or at["oldest"]
+            with self._turn:
+                content.take(news, hours, now)
+                if len(news) < _AT_ONCE:
+                    content.seen = max(content.seen, oldest)
+                    return
+            after = news[-1]["service_id"]
+        self._load(begin, now)
+
+    def _load(self, begin: Begin, now: datetime) -> None:
+        with begin() as tx:
+            at = _state(tx, _NEVER)
+        content = Content(at["oldest"], at["place"])
+
+        def pages() -> Iterator[tuple[list[Row], dict[int, Hours]]]:
+            after = "", ""
+            while True:
+                with begin() as tx:
+                    rows = _by_name(tx, *after)
+                    hours = _new_hours(tx, content, rows)
+                if not rows:
+                    return
+                yield rows, hours
+                after = rows[-1]["name_key"], rows[-1]["id"]
+
+        content.fill(pages(), now)
+        with self._turn:
+            self._content = content
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._loading.acquire(timeout=deadline.left(_PATIENCE)):
+            raise Late
+        try:
+            yield
+        finally:
+            self._loading.release()
+
+
+def candidate(row: Row) -> Candidate:
+    """A row as it is matched."""
+    return Candidate(
+        service_id=row["id"],
+        name_key=row["name_key"],
+        need_codes=tuple(row["need_codes"]),
+        department=row["department"],
+        languages=tuple(row["languages"]),
+        eligibility=eligibility(row),
+        capacity=capacity(row),
+        assured_time=row["assured_time"],
+        organization_id=row["organization_id"],
+        country=row["country"],
+        shelter=row["shelter"],
+        area_codes=tuple(row["area_codes"]),
+        accessibility=tuple(Accessibility(word) for word in row["accessibility"]),
+        kept=row["kept"],
+        broken=row["broken"],
+    )
+
+
+def _entry(row: Row) -> Entry:
+    facts: list[Fact] = [("listed", row["listed"]), ("shelter", row["shelter"]), ("organization", row["organization_id"])]
+    facts += [("department", row["department"]), ("hours", row["hours"])]
+    facts += [("room", row["intake"] == "OPEN" and (row["available"] or 0) > 0 and row["declined_time"] is None)]
+    facts += [("ages", (row["minimum_age"], row["maximum_age"])), ("genders", tuple(row["genders"]))]
+    facts += [("dependants", (row["takes_dependants"], row["maximum_dependants"]))]
+    return Entry(row["id"], row["name_key"], _facets(tuple(row["facets"])).union(facts), row["document"])
+
+
+@lru_cache(10_000)  # many have the same ones
+def _facets(said: tuple[str, ...]) -> frozenset[Fact]:
+    return frozenset((kind, value) for kind, _, value in (facet.partition(":") for facet in said))
+
+
+def _state(tx: Transaction, seen: int) -> Row:
+    """What is known with all that is committed now, where the database keeps services, and whether any has changed since then."""
+    row = tx.execute(
+        "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest, pg_relation_filenode('services') AS place,"
+        # By the last one, for of a condition the planner believes that a third meet it, and reads them all.
+        " coalesce((SELECT changed FROM service_changes ORDER BY changed DESC LIMIT 1) >= %s::text::xid8, false) AS changed",
+        (str(seen),),
+    ).fetchone()
+    assert row is not None
+    return row
+
+
+def _changes(tx: Transaction, seen: int, after: str = "") -> list[Row]:
+    """What has changed since then, a part at a time; without an id those that are no more."""
+    return tx.execute(
+        f"SELECT c.service_id, c.number, {_READ} FROM service_changes AS c LEFT JOIN services AS s ON s.id = c.service_id"
+        " WHERE c.changed >= %s::text::xid8 AND c.service_id > %s ORDER BY c.service_id LIMIT %s",
+        (str(seen), after, _AT_ONCE),
+    ).fetchall()
+
+
+def _by_name(tx: Transaction, name_key: str, id: str) -> list[Row]:
+    return tx.execute(
+        f"SELECT {_READ} FROM services AS s WHERE (s.name_key, s.id) > (%s, %s) ORDER BY s.name_key, s.id LIMIT %s",
+        (name_key, id, _AT_ONCE),
+    ).fetchall()
+
+
+def _new_hours(tx: Transaction, content: Content, rows: Sequence[Row]) -> dict[int, Hours]:
+    """The hours of these that are not known. Of each service is asked, for any of them may have others by now: those it is asked for anew."""
+    ids = [row["id"] for row in rows if row["hours"] is not None and row["hours"] not in content.hours]
+    if not ids:
+        return {}
+    found = tx.execute(
+        "SELECT said.hours, array_agg(extract(epoch FROM lower(time))::float8 ORDER BY time) AS begins,"
+        " array_agg(extract(epoch FROM upper(time))::float8 ORDER BY time) AS ends"
+        " FROM (SELECT DISTINCT ON (hours) hash_multirange_extended(open_hours, 0) AS hours, open_hours FROM services WHERE id = ANY(%s)) AS said,"
+        " unnest(said.open_hours) AS time GROUP BY said.hours",
+        (ids,),
+    )
+    return {row["hours"]: (row["begins"], row["ends"]) for row in found}

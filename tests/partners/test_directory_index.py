@@ -1,0 +1,241 @@
+"""The directory as a process keeps it: a question knows whatever was committed before it, in search and matching alike, and nothing is lost while it is read."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import pytest
+
+from chassis import deadline
+from chassis.db import Row, Transaction
+from chassis.errors import Late
+from chassis.tokens import SYSTEM
+from protos.partners.v1 import directory_pb2 as pb
+from services.partners.store import directory_index, search, search_index
+from services.partners.store.directory_index import DirectoryIndex
+from services.partners.store.search_index import Hit
+from services.partners.wire import etag_of
+from tests.partners.scene import Scene
+
+NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
+
+
+def asked(scene: Scene, need: str = "MED.PRI") -> list[str]:
+    """The names of what meets it, by match and by search."""
+    matched = scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code=need, country="NI")).matches
+    found = scene.coordinator.SearchServices(pb.SearchServicesRequest(need_code=need))
+    names = sorted(one.service.name for one in matched)
+    assert names == [one.name for one in found.services]
+    assert len(names) == found.total_size
+    return names
+
+
+def meets(need: str) -> str:
+    """As SQL sets it."""
+    return f"need_codes = '{{{need}}}', facets = '{{need:MED,need:{need},country:NI,area:NI-CI}}'"
+
+
+def test_what_changes_counts_from_the_next_question_on(scene: Scene) -> None:
+    own = scene.organization("Propia")
+    made = scene.service(own, "Casa", "MED.PRI")
+    assert asked(scene) == ["Casa"]
+    scene.coordinator.SuspendOrganization(pb.SuspendOrganizationRequest(id=own.id, etag=etag_of(own)))
+    assert asked(scene) == []
+    with scene.database.transaction(SYSTEM) as tx:
+        tx.execute(f"UPDATE services SET listed = true, {meets('MED.DENT')} WHERE id = %s", (made.id,))
+    assert (asked(scene), asked(scene, "MED.DENT")) == ([], ["Casa"])
+    with scene.database.transaction(SYSTEM) as tx:
+        tx.execute("DELETE FROM services WHERE id = %s", (made.id,))
+    assert asked(scene, "MED.DENT") == []
+
+
+def test_a_change_by_an_older_transaction_that_ends_later_is_not_missed(scene: Scene) -> None:
+    made = scene.service(scene.coalition, "Casa", "MED.PRI")
+    assert asked(scene) == ["Casa"]
+    with scene.database.transaction(SYSTEM) as older:
+        older.execute("SELECT pg_current_xact_id()")
+        with scene.database.transaction(SYSTEM) as tx:
+            tx.execute(f"UPDATE services SET {meets('MED.DENT')} WHERE id = %s", (made.id,))
+        assert asked(scene, "MED.DENT") == ["Casa"]
+        older.execute(f"UPDATE services SET {meets('MED.MAT')} WHERE id = %s", (made.id,))
+        assert asked(scene, "MED.DENT") == ["Casa"]  # not yet committed
+    assert (asked(scene, "MED.DENT"), asked(scene, "MED.MAT")) == ([], ["Casa"])
+
+
+def test_a_directory_that_was_put_back_beneath_the_process_is_read_anew(scene: Scene) -> None:
+    made = scene.service(scene.coalition, "Casa", "MED.PRI")
+    assert asked(scene) == ["Casa"]
+    with scene.owner.transaction(SYSTEM) as tx:
+        tx.execute("CREATE TEMP TABLE kept AS SELECT * FROM services")
+        tx.execute("TRUNCATE services, service_changes CASCADE")
+        tx.execute(f"UPDATE kept SET {meets('MED.DENT')}")
+        tx.execute("INSERT INTO services SELECT * FROM kept WHERE id = %s", (made.id,))
+        tx.execute("UPDATE service_changes SET changed = '3'")
+        tx.execute("DROP TABLE kept")
+    assert (asked(scene), asked(scene, "MED.DENT")) == ([], ["Casa"])
+
+
+def test_while_one_reads_very_many_changes_another_waits_for_that_within_its_time(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory_index, "_AT_ONCE", 2)
+    known, real, reading, go_on = DirectoryIndex(), directory_index._changes, threading.Event(), threading.Event()
+
+    def refresh() -> None:
+        with scene.database.transaction(SYSTEM) as tx:
+            known.refresh(tx, NOW)
+
+    def slow(tx: Transaction, seen: int, after: str = "") -> list[Row]:
+        if after:  # the second part
+            reading.set()
+            assert go_on.wait(20)
+        return real(tx, seen, after)
+
+    assert not known.loaded
+    refresh()
+    assert known.loaded
+    for number in range(3):
+        scene.service(scene.coalition, f"Casa {number}", "MED.PRI")
+    monkeypatch.setattr(directory_index, "_changes", slow)
+    first = threading.Thread(target=refresh)
+    first.start()
+    assert reading.wait(20)
+    with deadline.until(time.monotonic() + 0.2), pytest.raises(Late):
+        refresh()
+    go_on.set()
+    first.join()
+    with scene.database.transaction(SYSTEM) as tx, known.current(tx, NOW) as content:
+        assert len(content.ranking) == len(content.search) == 3
+
+
+def test_who_waited_for_anothers_first_reading_knows_what_was_committed_meanwhile(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.service(scene.coalition, "Casa", "MED.PRI")
+    known, real, read, go_on, asked = DirectoryIndex(), directory_index._by_name, threading.Event(), threading.Event(), threading.Event()
+    sizes: dict[threading.Thread, int] = {}
+
+    def slow(tx: Transaction, name_key: str, id: str) -> list[Row]:
+        rows = real(tx, name_key, id)
+        if not rows:  # all was read, and a service comes about
+            read.set()
+            assert go_on.wait(20)
+        return rows
+
+    def refresh() -> None:
+        with scene.database.transaction(SYSTEM) as tx:
+            asked.set()
+            with known.current(tx, NOW) as content:
+                sizes[threading.current_thread()] = len(content.ranking)
+
+    monkeypatch.setattr(directory_index, "_by_name", slow)
+    first, second = threading.Thread(target=refresh), threading.Thread(target=refresh)
+    first.start()
+    assert read.wait(20)
+    asked.clear()
+    second.start()
+    assert asked.wait(20)
+    scene.service(scene.coalition, "Otra", "MED.PRI")
+    go_on.set()
+    first.join()
+    second.join()
+    assert sizes[second] == 2
+
+
+def test_many_who_ask_while_figures_change_get_nothing_that_is_not_so(scene: Scene) -> None:
+    made = [scene.service(scene.coalition, f"Casa {number}", "MED.PRI") for number in range(20)]
+    wrong: list[object] = []
+
+    def ask() -> None:
+        for _ in range(15):
+            found = scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="MED.PRI", limit=100)).matches
+            if len({one.service.id for one in found}) != 20 or [one.verdict for one in found] != sorted(one.verdict for one in found):
+                wrong.append(found)
+
+    asking = [threading.Thread(target=ask) for _ in range(4)]
+    for one in asking:
+        one.start()
+    for number in range(60):
+        with scene.database.transaction(SYSTEM) as tx:
+            tx.execute("UPDATE services SET available = %s, intake = 'OPEN' WHERE id = %s", (number % 3, made[number % 20].id))
+    for one in asking:
+        one.join()
+    assert wrong == []
+
+
+def test_a_service_that_is_gone_or_has_another_name_by_the_time_its_page_is_read_has_the_question_asked_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = scene.service(scene.coalition, "Casa", "MED.PRI")
+    renamed = scene.service(scene.coalition, "Techo", "MED.PRI")
+    real, looks = search._rows, list[int]()
+
+    def slow(tx: Transaction, page: list[Hit], now: datetime, *, sees_shelters: bool, sees_unlisted: bool) -> dict[str, Row]:
+        if not looks:
+            with scene.database.transaction(SYSTEM) as other:
+                other.execute("UPDATE services SET listed = false WHERE id = %s", (gone.id,))
+                other.execute("UPDATE services SET name = 'Abrigo', name_key = 'abrigo' WHERE id = %s", (renamed.id,))
+        looks.append(len(page))
+        return real(tx, page, now, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
+
+    monkeypatch.setattr(search, "_rows", slow)
+    found = scene.coordinator.SearchServices(pb.SearchServicesRequest(need_code="MED.PRI"))
+    assert [one.name for one in found.services] == ["Abrigo"]
+    assert found.total_size == 1
+    assert looks == [2, 1]
+
+
+def test_an_index_that_has_outgrown_is_made_anew_and_who_asks_meanwhile_misses_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_index, "_MANY_LATER", 2)
+    made = [scene.service(scene.coalition, f"Casa {number}", "MED.PRI") for number in range(3)]
+    known, real, transactions = DirectoryIndex(), directory_index._by_name, list[int]()
+
+    @contextmanager
+    def begin() -> Iterator[Transaction]:
+        with scene.database.transaction(SYSTEM) as tx:
+            transactions.append(1)
+            yield tx
+
+    def first_name() -> str:
+        with scene.database.transaction(SYSTEM) as tx, known.current(tx, NOW) as content:
+            return content.search.page(content.search.having("listed", True), [], 1, None)[0][1]
+
+    def rename(name: str) -> None:
+        with scene.database.transaction(SYSTEM) as tx:
+            tx.execute("UPDATE services SET name_key = %s WHERE id = %s", (name, made[0].id))
+
+    known.keep_up(begin, NOW)
+    assert len(transactions) == 3  # one for each part, so that no size of the directory is too much for one
+    for number in range(4):
+        rename(f"aa {number}")
+        assert first_name() == f"aa {number}"
+    seen: list[str] = []
+
+    def slow(tx: Transaction, name_key: str, id: str) -> list[Row]:
+        rows = real(tx, name_key, id)
+        if not rows:  # all is read: somebody changes one, and somebody else asks
+            rename("ab")
+            seen.append(first_name())
+        return rows
+
+    monkeypatch.setattr(directory_index, "_by_name", slow)
+    known.keep_up(begin, NOW)
+    monkeypatch.setattr(directory_index, "_by_name", real)
+    assert [*seen, first_name()] == ["ab", "ab"]
+    transactions.clear()
+    known.keep_up(begin, NOW)
+    assert len(transactions) == 1  # it is not outgrown any more
+
+
+def test_very_many_changes_at_once_have_it_read_anew_and_nothing_is_missed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_index, "_MANY_LATER", 2)
+    monkeypatch.setattr(directory_index, "_AT_ONCE", 2)
+    assert asked(scene) == []
+    for number in range(9):
+        scene.service(scene.coalition, f"Casa {number}", "MED.PRI")
+    assert asked(scene) == [f"Casa {number}" for number in range(9)]
+    with scene.database.transaction(SYSTEM) as tx:
+        tx.execute(f"UPDATE services SET {meets('MED.DENT')}")
+    assert (asked(scene), len(asked(scene, "MED.DENT"))) == ([], 9)

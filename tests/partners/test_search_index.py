@@ -1,0 +1,119 @@
+"""The sets of a search: whatever is put, changed and dropped, what is found, its order and its pages are those of looking at each service."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+
+import pytest
+from pyroaring import BitMap
+
+from services.partners.store import search_index
+from services.partners.store.search_index import WEIGHTS, Entry, Hit, SearchIndex
+from services.partners.store.words import Lexeme, Word
+
+WORDS = ["casa", "casaca", "luna", "lunes", "d'arc", "a\\b", "sol"]
+
+
+@dataclass(frozen=True)
+class Said:
+    """A service as it may be, written as the database writes it."""
+
+    id: str
+    name: str
+    country: str
+    age: int
+    words: tuple[tuple[str, str], ...]
+
+    def entry(self) -> Entry:
+        tokens = []
+        for position, (word, weights) in enumerate(self.words):
+            text = word.replace("\\", "\\\\").replace("'", "''")
+            places = ",".join(f"{position * 9 + number}{weight if weight != 'D' else ''}" for number, weight in enumerate(weights, 1))
+            tokens.append(f"'{text}'" + (f":{places}" if places else ""))  # without a place: a synonym, which was stripped
+        return Entry(self.id, self.name, frozenset([("listed", True), ("country", self.country), ("ages", self.age)]), " ".join(tokens))
+
+    def weight(self, word: Word) -> set[str]:
+        """Where it says that."""
+        found = set()
+        for said, weights in self.words:
+            if any(said.startswith(lexeme.text) if lexeme.begins else said == lexeme.text for lexeme in word.lexemes):
+                found.add(min(weights or "D"))
+        return found
+
+
+class Chance(random.Random):
+    def said(self, id: str) -> Said:
+        words = self.sample(WORDS, self.randint(0, 4))
+        weights = ["".join(self.choices(WEIGHTS, k=self.randint(0, 3))) for _ in words]
+        return Said(
+            id,
+            self.choice("abc") + str(self.randrange(5)),
+            self.choice(["NI", "CR"]),
+            self.randrange(4),
+            tuple(zip(words, weights, strict=True)),
+        )
+
+    def word(self) -> Word:
+        lexemes = [Lexeme(self.choice([*WORDS, "cas", "lun", "zzz"]), self.random() < 0.5) for _ in range(self.randint(1, 2))]
+        return Word(tuple(lexemes), must=True)
+
+
+def page_by_page(index: SearchIndex, hits: BitMap, tests: list[list[BitMap]], size: int) -> list[Hit]:
+    found: list[Hit] = []
+    while page := index.page(hits, tests, size, found[-1] if found else None):
+        found += page
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_found_and_its_order_are_those_of_looking_at_each(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_index, "_MANY_LATER", 10)
+    chance, index = Chance(seed), SearchIndex()
+    directory = {f"s{number}": chance.said(f"s{number}") for number in range(chance.choice([0, 5, 40]))}
+    index.fill(said.entry() for said in sorted(directory.values(), key=lambda said: (said.name, said.id)))
+    for _ in range(60):
+        id = f"s{chance.randrange(60)}"
+        if chance.random() < 0.2:
+            directory.pop(id, None)
+            index.drop([id, "never there"])
+        elif id in directory and chance.random() < 0.5:  # only what it states, so that it stays in its place
+            directory[id] = replace(directory[id], country=chance.choice(["NI", "CR"]), age=chance.randrange(4))
+            index.put([directory[id].entry()])
+        else:
+            directory[id] = chance.said(id)
+            index.put([directory[id].entry()])
+        assert len(index) == len(directory)
+        words, least, country = [chance.word() for _ in range(chance.randint(0, 3))], chance.randrange(4), chance.choice(["NI", "CR"])
+        saying = [index.saying(word) for word in words]
+        hits = index.having("country", country) & index.where("ages", lambda age, least=least: age >= least)  # type: ignore[misc]
+        for places in saying:
+            hits &= BitMap.union(*places)
+        fit = [
+            said
+            for said in directory.values()
+            if said.country == country and said.age >= least and all(said.weight(word) for word in words)
+        ]
+
+        def rank(said: Said, words: list[Word] = words) -> tuple[object, ...]:
+            return (*(-sum(weight in said.weight(word) for word in words) for weight in WEIGHTS[:3]), said.name, said.id)
+
+        tests = [[places[number] for places in saying] for number in range(3)]
+        assert [id for _, _, id in page_by_page(index, hits, tests, chance.choice([1, 3, 50]))] == [
+            said.id for said in sorted(fit, key=rank)
+        ]
+        assert index.count("country", index.of(directory)) == {
+            code: number for code in ("NI", "CR") if (number := sum(said.country == code for said in directory.values()))
+        }
+
+
+def test_it_says_when_so_many_stand_behind_the_names_that_it_is_better_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_index, "_MANY_LATER", 2)
+    index, said = SearchIndex(), replace(Chance(1).said("a"), name="a")
+    index.fill([said.entry()])
+    for number in range(3):
+        assert not index.outgrown
+        index.put([replace(said, name=f"b{number}").entry()])
+        index.put([replace(said, name=f"b{number}", age=number + 10).entry()])
+    assert index.outgrown
+    assert len(index) == 1

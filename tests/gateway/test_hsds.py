@@ -120,6 +120,25 @@ def test_every_thing_is_valid_by_its_id(api: Flask, open_directory: Played, path
     check(kind, get(api, path).json)
 
 
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("https://casa.example", "https://casa.example"),
+        ("https://ñandú.example/atención?q={x}|y#ñ", "https://xn--and-6ma2c.example/atenci%C3%B3n?q=%7Bx%7D%7Cy#%C3%B1"),
+        ("https://[::1]:8443/a%20b", "https://[::1]:8443/a%20b"),
+        *(
+            (wrong, None)
+            for wrong in ("http://a:b", "https://a^b.example/", "https://a..example/", "https://a.example/#b#c", "https://a.example/%zz")
+        ),
+    ],
+)
+def test_a_website_is_a_uri_or_is_not_said(api: Flask, open_directory: Played, address: str, said: str | None) -> None:
+    casa = d.Organization(id=ID, name="Casa", url=address)
+    open_directory.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(organizations=[casa], total_size=1)
+    contents = check_page("organization", get(api, "/organizations").json)
+    assert contents[0].get("website") == said
+
+
 def test_terms_are_found_by_their_ids_and_parents(api: Flask, open_directory: Played) -> None:
     [group, code] = get(api, "/taxonomy_terms").json["contents"]
     assert code["parent_id"] == group["id"]

@@ -3,10 +3,13 @@
 Ids are UUIDs, as HSDS wants them: ours are the same 128 bits without hyphens; what has no id here has one made of that of what it belongs to.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC
 from typing import Any
 from uuid import UUID, uuid5
+
+from werkzeug.urls import iri_to_uri
 
 from chassis.wire import words
 from protos.partners.v1 import directory_pb2 as d
@@ -19,6 +22,12 @@ VERSION = "3.0"
 _NAMESPACE = UUID("6f1d7a0e-3c0b-5a52-9d0e-0c6a7a2f4b11")
 _EVERY_DAY = "MO,TU,WE,TH,FR,SA,SU"
 _LANGUAGE = "es"
+_CHARACTERS = r"[\w.~!$&'()*+,;=:@/%-]"
+# RFC 3986, of http: whom, where, port, path and question, fragment; a % is followed by two digits.
+_URI = re.compile(
+    rf"(?!.*%(?![0-9A-Fa-f]{{2}}))https?://([\w.~%:-]*@)?([\w.~%-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?([/?]({_CHARACTERS}|\?)*)?(#({_CHARACTERS}|\?)*)?",
+    re.ASCII,
+)
 Said = dict[str, Any]
 
 
@@ -40,13 +49,22 @@ def term_id(code: str) -> str:
     return made("taxonomy_terms", code)
 
 
+def uri(address: str) -> str:
+    """An address as people write it, ñ and all, as the URI that HSDS wants; empty where it is none."""
+    try:
+        made = iri_to_uri(address)
+    except ValueError:  # a host that no name can be made of, a port that is no number
+        return ""
+    return made if _URI.fullmatch(made) else ""
+
+
 def organization(said: d.Organization, *, full: bool = False) -> Said:
     """An organisation; with its phone and languages if it is to be `full`."""
     core: Said = {
         "id": uuid(said.id),
         "name": said.name,
         "description": said.description,
-        "website": said.url,
+        "website": uri(said.url),
         "x_type": words(d.OrganizationType.DESCRIPTOR).get(said.type, ""),
         "x_country": said.country,
         "x_department": said.department,

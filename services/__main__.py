@@ -47,8 +47,11 @@ class Service:
     database: bool
     knows: tuple[str, ...] = ()  # the services whose addresses it is told
 
-    def command(self, word: str) -> list[str]:
-        return [sys.executable, "-m", f"services.{self.name}", word]
+    def serve(self) -> list[str]:
+        return [sys.executable, "-m", f"services.{self.name}", "serve"]
+
+    def migrate(self) -> list[str]:
+        return [sys.executable, "-m", "chassis.migrate", "chassis/migrations", f"services/{self.name}/migrations"]
 
 
 SERVICES = (
@@ -94,9 +97,7 @@ class LocalStack:
             self.supervisor.begin([Part("broker", 0, self._begin_broker, self.broker.ready, self._broker_works)])
         self.start_postgres()
         self.supervisor.begin([self._part(service) for service in SERVICES if not service.database])
-        self._finish(
-            [(f"{service.name} migrate", service.command("migrate"), self.environment(service, owner=True)) for service in WITH_DATABASE]
-        )
+        self._finish([(f"{service.name} migrate", service.migrate(), self.environment(service, owner=True)) for service in WITH_DATABASE])
         self.supervisor.begin([self._part(service) for service in WITH_DATABASE])
         self.supervisor.wait()
         if demo:
@@ -183,7 +184,7 @@ class LocalStack:
         log, told = self.logs / f"{service.name}.log", self.environment(service)
 
         def begin() -> Process:
-            process = Process(service.name, service.command("serve"), log, told, ROOT)
+            process = Process(service.name, service.serve(), log, told, ROOT)
             process.start()
             return process
 

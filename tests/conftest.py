@@ -10,6 +10,7 @@ import pytest
 
 from tests import refusals
 from tests.parts import brokers
+from tests.parts.browser import PROGRAM
 from tests.parts.local_stack import LocalStack
 from tests.parts.postgres import Server
 
@@ -27,7 +28,7 @@ def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright  # only where pages are looked at: it takes a third of a second
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM.split())
+        browser = playwright.chromium.launch(executable_path=PROGRAM, args=CHROMIUM.split())
         yield browser
         browser.close()
 

@@ -21,6 +21,7 @@ from werkzeug.routing import RequestRedirect
 
 from services.gateway import access
 from tests.gateway.pages_gateway import PlayedServices, pages, routes
+from tests.parts.browser import PROGRAM
 from tests.parts.local_stack import ROOT, LocalStack
 
 OUT, DOCS = ROOT / "build" / "pictures", ROOT / "docs" / "pictures"
@@ -255,7 +256,7 @@ def main() -> int:
     try:
         stack.start()
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+            browser = playwright.chromium.launch(executable_path=PROGRAM, args=FLAGS)
             take = take_for_docs if "--docs" in sys.argv[1:] else take_all
             missing = take(browser, stack, pages(PlayedServices()))
             browser.close()

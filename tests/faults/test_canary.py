@@ -27,6 +27,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from tests.faults import canary
 from tests.faults.canary import Marks, Place
 from tests.notifications.receiver import Receiver
+from tests.parts.browser import PROGRAM
 from tests.parts.local_stack import LocalStack, until
 from tests.parts.stories import NEED, STEPS, Cast, hence
 
@@ -195,9 +196,7 @@ def by_browser(told: Told, folder: Path) -> None:
     """What workers type and read in a browser that keeps a profile, as one on a shared computer does."""
     text, gateway = told.marks.text, told.stack.gateway
     with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(folder), executable_path="/usr/bin/chromium", args=["--no-sandbox"], locale="es-NI"
-        )
+        context = playwright.chromium.launch_persistent_context(str(folder), executable_path=PROGRAM, args=["--no-sandbox"], locale="es-NI")
         page = context.pages[0]
         for name, do in (("operadora@llamayvive", a_contact), ("trabajadora@puentes", a_file)):
             account = told.stack.account(name)

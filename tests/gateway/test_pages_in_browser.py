@@ -40,6 +40,9 @@ _ATTRIBUTE = re.compile(r'([\w-]+)="([^"]*)"')
 _SELECT = re.compile(r'<select [^>]*?name="([^"]+)"[^>]*>(.*?)</select>', re.S)
 _OPTION = re.compile(r'<option value="([^"]+)"')
 _TITLE = re.compile(r"<title>([^<]*)</title>")
+_EACH_TIME = re.compile(r'(<input type="hidden"[^>]*>)|( (data-now|data-version|nonce)="[^"]*")')
+_WHERE = re.compile(r'(<title>[^<]*</title>)|( (aria-current|data-page)="[^"]*")|( href="[^"]*lang=\w+")')
+_looked_at: set[str] = set()
 ROLES = ("", "worker", "operator", "manager", "coordinator", "auditor")  # nobody first
 
 
@@ -104,9 +107,19 @@ def faults_of(browser: Browser, site: str, addresses: list[str], signed: bool) -
     found: list[str] = []
     for path in addresses:
         page.goto(site + path)
-        found += [f"{path}: {fault}" for fault in faults_shown(page)]
+        content, frame = parts_of(page.content())
+        if content not in _looked_at or frame not in _looked_at:  # what one role sees as another does is looked at once
+            found += [f"{path}: {fault}" for fault in faults_shown(page)]
+        _looked_at.update((content, frame))
     context.close()
     return found
+
+
+def parts_of(text: str) -> tuple[str, str]:
+    """What stands on a page, and what is around it and tells only where one is; both without what is another each time."""
+    text = _EACH_TIME.sub("", text)
+    before, content, after = re.split(r"(<main.*</main>)", text, flags=re.S)
+    return content, _WHERE.sub("", before + after)
 
 
 def faults_shown(page: Page) -> list[str]:

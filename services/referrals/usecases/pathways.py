@@ -1,6 +1,7 @@
 """The pathways: those that are shipped, and the versions that a coordinator published; and how their text is read."""
 
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +67,18 @@ def _line(mark: Any) -> int:
     return mark.line + 1 if mark else 1
 
 
+@cache  # a process asks for them again and again, and each takes 50 ms to read
+def _shipped(text: str) -> Pathway:
+    return read(parse(text), LISTS, text, lambda _: 1)
+
+
 def shipped(folder: Path = SHIPPED) -> dict[str, Pathway]:
     """The pathways that come with the service, by id. ValueError with file, line and reason for one that is wrong: the service does not start with it."""
     found = {}
     for file in sorted(folder.glob("*.yaml")):
         text = file.read_text(encoding="utf-8")
         try:
-            pathway = read(parse(text), LISTS, text, lambda _: 1)
+            pathway = _shipped(text)
         except Invalid as refusal:
             said = "; ".join(f"line {field.removeprefix('text.')}: {reason}" for field, reason in refusal.violations)
             raise ValueError(f"{file.name}: {said}") from None

@@ -11,8 +11,6 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
-import openpyxl
-
 from chassis.errors import Invalid
 from services.partners.domain.imports import MOST_ROWS
 
@@ -98,6 +96,8 @@ def _archive(content: bytes) -> Table | dict[str, Table]:
 
 def _workbook(content: bytes) -> Table:
     """The first sheet; what formulas gave when it was saved."""
+    import openpyxl  # here, for it takes a sixth of a second, and few processes ever read a spreadsheet
+
     book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
     try:
         sheet = book.worksheets[0]

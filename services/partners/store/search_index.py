@@ -6,7 +6,7 @@ Places follow the names, but for what came later, which stands behind them. Limi
 from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import islice, takewhile
@@ -44,7 +44,6 @@ class SearchIndex:
         self._facts: defaultdict[str, defaultdict[Hashable, BitMap]] = defaultdict(lambda: defaultdict(BitMap))
         self._words: tuple[dict[str, BitMap], ...] = tuple({} for _ in WEIGHTS)
         self._lexemes: list[str] = []
-        self._same: dict[frozenset[Fact], frozenset[Fact]] = {}
 
     def __len__(self) -> int:
         return len(self._places)
@@ -55,20 +54,44 @@ class SearchIndex:
         return len(self._names) - self._in_order > max(_MANY_LATER, self._in_order // 8)
 
     def fill(self, entries: Iterable[Entry]) -> None:
-        """The first, in the order of their names."""
-        self._put(entries)
+        """Takes the first, in the order of their names."""
+        self.put(entries)
         self._in_order = len(self._names)
 
     def put(self, entries: Iterable[Entry]) -> None:
         """Takes these as they are now. Who has another name or other words stands behind; where it stood nothing is found."""
-        self._put(entries)
+        first, same = len(self._names), dict[frozenset[Fact], frozenset[Fact]]()
+        said: defaultdict[str, array[int]] = defaultdict(
+            lambda: array("I")
+        )  # by lexemes as documents have them: the same come again and again
+        for entry in entries:
+            facts, document = same.setdefault(entry.facts, entry.facts), hash(entry.document)
+            place = self._places.get(entry.id)
+            if place is not None and self._documents[place] == document and self._names[place][0] == entry.name_key:
+                self._state(place, facts, first)
+                continue
+            if place is not None:
+                self._state(place, frozenset(), first)
+            place = self._places[entry.id] = len(self._names)
+            self._names.append((entry.name_key, entry.id))
+            self._documents.append(document)
+            self._facts_of.append(facts)
+            for token in entry.document.split(" "):
+                said[token].append(place)
+        stated: defaultdict[frozenset[Fact], array[int]] = defaultdict(lambda: array("I"))
+        for place in range(first, len(self._names)):
+            stated[self._facts_of[place]].append(place)
+        for facts, places in stated.items():
+            for kind, value in facts:
+                self._facts[kind][value].update(places)
+        self._learn(said)
 
     def drop(self, ids: Iterable[str]) -> None:
         """These are no more."""
         for id in ids:
             place = self._places.pop(id, None)
             if place is not None:
-                self._state(place, frozenset())
+                self._state(place, frozenset(), len(self._names))
 
     def having(self, kind: str, *values: Hashable) -> BitMap:
         """Those of which one of these is so. A set of its own, that may be changed."""
@@ -109,46 +132,24 @@ class SearchIndex:
                 break
         return found
 
-    def _put(self, entries: Iterable[Entry]) -> None:
-        said: defaultdict[str, array[int]] = defaultdict(
-            lambda: array("I")
-        )  # lexemes as documents have them: the same ones come again and again
-        stated: defaultdict[frozenset[Fact], array[int]] = defaultdict(lambda: array("I"))
-        for entry in entries:
-            facts, document = self._same.setdefault(entry.facts, entry.facts), hash(entry.document)
-            place = self._places.get(entry.id)
-            if place is not None and self._documents[place] == document and self._names[place][0] == entry.name_key:
-                self._state(place, facts)
-                continue
-            if place is not None:
-                self._state(place, frozenset())
-            place = self._places[entry.id] = len(self._names)
-            self._names.append((entry.name_key, entry.id))
-            self._documents.append(document)
-            self._facts_of.append(facts)
-            stated[facts].append(place)
-            for token in entry.document.split():
-                said[token].append(place)
-        for facts, places in stated.items():
-            for kind, value in facts:
-                self._facts[kind][value].update(places)
+    def _learn(self, said: Mapping[str, Sequence[int]]) -> None:
         new = set()
         for token, places in said.items():
             weight, lexeme = _token(token)
             if not any(lexeme in known for known in self._words):
                 new.add(lexeme)
             self._words[weight].setdefault(lexeme, BitMap()).update(places)
-        self._learn(new)
-
-    def _learn(self, lexemes: set[str]) -> None:
-        if len(lexemes) > len(self._lexemes) // 8:
-            self._lexemes = sorted({*self._lexemes, *lexemes})
+        if len(new) > len(self._lexemes) // 8:
+            self._lexemes = sorted({*self._lexemes, *new})
             return
-        for lexeme in lexemes:
+        for lexeme in new:
             insort(self._lexemes, lexeme)
 
-    def _state(self, place: int, facts: frozenset[Fact]) -> None:
-        before = self._facts_of[place]
+    def _state(self, place: int, facts: frozenset[Fact], first: int) -> None:
+        """From `first` on they are only noted: the sets of those are made when all are known."""
+        before, self._facts_of[place] = self._facts_of[place], facts
+        if place >= first:
+            return
         for kind, value in before - facts:
             places = self._facts[kind][value]
             places.discard(place)
@@ -156,7 +157,6 @@ class SearchIndex:
                 del self._facts[kind][value]
         for kind, value in facts - before:
             self._facts[kind][value].add(place)
-        self._facts_of[place] = facts
 
     def _lexeme(self, lexeme: Lexeme) -> list[BitMap]:
         if not lexeme.begins:

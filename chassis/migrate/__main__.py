@@ -8,4 +8,5 @@ import click
 
 from chassis.db import migrate
 
-click.echo(migrate(os.environ["ENLACE_MIGRATION_URL"], [Path(folder) for folder in sys.argv[1:]]).strip())
+if __name__ == "__main__":
+    click.echo(migrate(os.environ["ENLACE_MIGRATION_URL"], [Path(folder) for folder in sys.argv[1:]]).strip())

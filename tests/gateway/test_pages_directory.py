@@ -139,6 +139,11 @@ def test_a_chip_is_a_filter_of_one_tap_that_another_tap_takes_off(
     assert played.last("SearchServices") == d.SearchServicesRequest(words="casa", page_size=25, count_country="NI")
 
 
+def test_what_was_found_by_words_says_why_it_stands_in_this_order(client: FlaskClient, played: PlayedServices) -> None:
+    assert "Por qué en este orden" in send(client, "/directory", words="casa").text
+    assert "Por qué en este orden" not in send(client, "/directory", need_code="HOU").text  # by name, which shows
+
+
 def test_beside_the_list_stands_in_which_departments_all_that_was_found_is(client: FlaskClient, played: PlayedServices) -> None:
     counts = [d.DepartmentCount(department="NI-CI", count=7), d.DepartmentCount(department="NI-LE", count=1), d.DepartmentCount(count=3)]
     one = d.Service(id=ID, organization_id=ID, name="Casa", country="NI", need_codes=["HOU.EMG"])

@@ -41,7 +41,7 @@ _FOR_WHOM = frozenset(
 )
 _MAX_WORDS = 8  # of one search; more only slow it down
 _MAX_LENGTH = 40
-_CANDIDATES = 10
+_CANDIDATES = 20  # of trigrams, nearest first; some stand twice, for a shelter has written them as well
 _ALIKE = 0.75  # of 1: three letters of four are the same and in the same order
 _AS_CLOSE = 0.1  # as the closest
 
@@ -103,10 +103,9 @@ def _alike(tx: Transaction, known: str, typed: Sequence[str]) -> dict[str, list[
     """The stems of the words that each of these resembles."""
     if not typed:
         return {}
-    tx.execute("SELECT set_config('pg_trgm.similarity_threshold', '0.2', true)")
     rows = tx.execute(
         "SELECT typed, word, to_tsquery('enlace', word)::text AS stem FROM unnest(%s::text[]) AS typed"
-        f" CROSS JOIN LATERAL (SELECT word FROM {known} WHERE word %% typed GROUP BY word ORDER BY similarity(word, typed) DESC, word LIMIT %s) AS alike",
+        f" CROSS JOIN LATERAL (SELECT word FROM {known} ORDER BY word <-> typed LIMIT %s) AS alike",
         (typed, _CANDIDATES),
     ).fetchall()
     stems = {row["word"]: row["stem"] for row in rows}

@@ -4,6 +4,7 @@ The main thread asks nothing of a database or a broker, so it always hears a sig
 """
 
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -23,6 +24,9 @@ _CUT = 1.0  # more, for these answers to leave
 _LOOPS = 8.0  # loops may end by themselves until then
 _FORCE = 9.0  # whatever still runs is left behind
 _MISCONFIGURED = 78  # sysexits.h: EX_CONFIG
+# Objects before cycles are looked for, and how often deeper. A call makes ten thousand that go by themselves; with Python's 700 a search among 100,000
+# services took 10.2 ms at p99, with these 7.9 (bench search, twice each in turn).
+_GARBAGE = 20_000, 20, 50
 _LOOK = 0.2  # between two looks at how all stand
 
 
@@ -41,6 +45,7 @@ def run(
     `wrong` says why it can't run at all, once that is known: then it ends with exit code 78. `usable` whether it could answer, with its database there.
     """
     memory.forbid_dumps()
+    gc.set_threshold(*_GARBAGE)
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())

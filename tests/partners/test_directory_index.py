@@ -239,3 +239,15 @@ def test_very_many_changes_at_once_have_it_read_anew_and_nothing_is_missed(scene
     with scene.database.transaction(SYSTEM) as tx:
         tx.execute(f"UPDATE services SET {meets('MED.DENT')}")
     assert (asked(scene), len(asked(scene, "MED.DENT"))) == ([], 9)
+
+
+def test_a_service_that_this_process_can_not_read_keeps_no_other_from_being_matched_and_found(scene: Scene) -> None:
+    scene.service(scene.coalition, "Casa", "MED.PRI")
+    newer = scene.service(scene.coalition, "De otra versión", "MED.DENT")
+    assert (asked(scene), asked(scene, "MED.DENT")) == (["Casa"], ["De otra versión"])
+    for words, found in (("{word_of_a_later_version}", []), ("{}", ["De otra versión"])):
+        with scene.database.transaction(SYSTEM) as tx:
+            tx.execute("UPDATE services SET accessibility = %s WHERE id = %s", (words, newer.id))
+        assert asked(scene) == ["Casa"]
+        matched = scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="MED.DENT", country="NI")).matches
+        assert [one.service.name for one in matched] == found

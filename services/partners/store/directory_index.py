@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 
-from chassis import deadline
+from chassis import deadline, log
 from chassis.db import Row, Transaction
 from chassis.errors import Late
 from services.partners.domain.location import Accessibility
@@ -68,7 +68,7 @@ class Content:
         def entries() -> Iterator[Entry]:
             for rows, hours in pages:
                 self.hours |= hours
-                self.ranking.put([candidate(row) for row in rows if row["listed"]], now)
+                self._rank(rows, now)
                 yield from map(_entry, rows)
 
         self.search.fill(entries())
@@ -80,9 +80,20 @@ class Content:
         self.numbers |= {row["service_id"]: row["number"] for row in news}
         self.hours |= hours
         self.ranking.drop(row["service_id"] for row in news if not row["listed"])
-        self.ranking.put([candidate(row) for row in news if row["listed"]], now)
+        self._rank(news, now)
         self.search.drop(row["service_id"] for row in news if not row["id"])
         self.search.put(_entry(row) for row in news if row["id"])
+
+    def _rank(self, rows: Sequence[Row], now: datetime) -> None:
+        readable = []
+        for row in rows:
+            if row["listed"]:
+                try:
+                    readable.append(candidate(row))
+                except ValueError:  # a word that this process does not know yet: all others are still matched and found
+                    log.get().error("service_unreadable", service_id=row["id"])
+                    self.ranking.drop([row["id"]])
+        self.ranking.put(readable, now)
 
 
 class DirectoryIndex:

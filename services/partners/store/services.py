@@ -91,7 +91,7 @@ def keep_many(tx: Transaction, new: Sequence[Service], changed: Sequence[Service
 
 
 def keep_capacity(tx: Transaction, service: Service) -> None:
-    """Writes a new figure with its fact; the search knows nothing of figures, so it stays as it is."""
+    """Writes a new figure with its fact; the words by which it is found know nothing of figures, so they stay as they are."""
     figure = service.capacity
     tx.execute(
         "UPDATE services SET version = %s, update_time = %s, intake = %s, available = %s, maximum = %s, unit = %s, capacity_time = %s,"

@@ -20,8 +20,9 @@ def shown(message: M, tier: Tier, narrowed: Mapping[str, Tier] = NOTHING_NARROWE
     """The message without what its reader may not see. `narrowed`: by field, what the member says itself."""
     for name in _hidden(message.DESCRIPTOR, tier):
         message.ClearField(name)
-    for name, said in narrowed.items():
-        if not sees(tier, tiers(message.DESCRIPTOR)[name], said):
+    known = tiers(message.DESCRIPTOR)
+    for name in narrowed.keys() & known.keys():
+        if not sees(tier, known[name], narrowed[name]):
             message.ClearField(name)
     return message
 

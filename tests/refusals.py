@@ -15,7 +15,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from prometheus_client import REGISTRY
 
 from chassis import contract
-from services.gateway.contract_page import SERVICES
+from protos.stubs import SERVICES
 
 FOLDER = Path(__file__).resolve().parents[1] / "var" / "refusals"
 METHODS = {f"{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods}

@@ -1,4 +1,4 @@
-"""Starts the gateway: `python -m services.gateway serve`; `openapi`, `rights` and `codes` print what docs/ holds of the contract."""
+"""Starts the gateway: `python -m services.gateway serve`; `openapi` prints docs/openapi.json."""
 
 import signal
 from types import FrameType
@@ -6,7 +6,7 @@ from types import FrameType
 import click
 
 from chassis import memory
-from services.gateway import codes_page, contract_page, limits, live, session
+from services.gateway import limits, live, session
 from services.gateway.api import openapi_text
 from services.gateway.app import make
 from services.gateway.config import from_environment
@@ -39,18 +39,6 @@ def serve() -> None:
 def openapi() -> None:
     """Prints the OpenAPI document as it is committed in docs/openapi.json."""
     click.echo(openapi_text(), nl=False)
-
-
-@main.command()
-def rights() -> None:
-    """Prints who may call which rpc and what each refuses with, as it is committed in docs/rights.md."""
-    click.echo(contract_page.text(), nl=False)
-
-
-@main.command()
-def codes() -> None:
-    """Prints every code list with its words, as it is committed in docs/codes.md."""
-    click.echo(codes_page.text(), nl=False)
 
 
 if __name__ == "__main__":

@@ -25,41 +25,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from chassis import errors
-from protos.notifications.v1 import notifications_pb2, notifications_pb2_grpc
-from protos.partners.v1 import (
-    accounts_pb2,
-    accounts_pb2_grpc,
-    directory_pb2,
-    directory_pb2_grpc,
-    locations_pb2,
-    locations_pb2_grpc,
-    members_pb2,
-    members_pb2_grpc,
-    open_data_pb2,
-    open_data_pb2_grpc,
-)
-from protos.referrals.v1 import (
-    advice_pb2,
-    advice_pb2_grpc,
-    audit_pb2,
-    audit_pb2_grpc,
-    campaigns_pb2,
-    campaigns_pb2_grpc,
-    contacts_pb2,
-    contacts_pb2_grpc,
-    emergencies_pb2,
-    emergencies_pb2_grpc,
-    enquiries_pb2,
-    enquiries_pb2_grpc,
-    erasures_pb2,
-    erasures_pb2_grpc,
-    people_pb2,
-    people_pb2_grpc,
-    plans_pb2,
-    plans_pb2_grpc,
-    referrals_pb2,
-    referrals_pb2_grpc,
-)
+from protos.partners.v1 import members_pb2
+from protos.stubs import FILES, NotificationsStubs, PartnersStubs, ReferralsStubs
 from services.gateway.gates import ROOMS, SPARE, Gate
 
 DEADLINE_SECONDS = 5.0
@@ -71,24 +38,6 @@ READS_TRIED = 3
 READING_VERBS = ("Get", "List", "Count", "Batch", "Search", "Match", "Preview", "IssueToken")
 NAMES = ("partners", "referrals", "notifications")
 AUDIENCES = tuple(f"enlace.{name}" for name in NAMES)  # of caller tokens: each is good at one service
-FILES = (
-    directory_pb2.DESCRIPTOR,
-    members_pb2.DESCRIPTOR,
-    locations_pb2.DESCRIPTOR,
-    accounts_pb2.DESCRIPTOR,
-    open_data_pb2.DESCRIPTOR,
-    referrals_pb2.DESCRIPTOR,
-    people_pb2.DESCRIPTOR,
-    contacts_pb2.DESCRIPTOR,
-    campaigns_pb2.DESCRIPTOR,
-    advice_pb2.DESCRIPTOR,
-    plans_pb2.DESCRIPTOR,
-    enquiries_pb2.DESCRIPTOR,
-    erasures_pb2.DESCRIPTOR,
-    audit_pb2.DESCRIPTOR,
-    emergencies_pb2.DESCRIPTOR,
-    notifications_pb2.DESCRIPTOR,
-)
 
 
 class ServiceFault(Exception):
@@ -267,7 +216,7 @@ class Standing:
     holds: bool = False
 
 
-class Clients:
+class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
     """All services behind three addresses."""
 
     def __init__(self, partners: str, referrals: str, notifications: str) -> None:
@@ -279,27 +228,9 @@ class Clients:
             name: grpc.intercept_channel(channel, InTheCallersName(self._gates[name], f"enlace.{name}"))
             for name, channel in self._plain.items()
         }
-        self.directory = directory_pb2_grpc.DirectoryStub(asked["partners"])
-        self.locations = locations_pb2_grpc.LocationsStub(asked["partners"])
-        self.open_data = open_data_pb2_grpc.OpenDataStub(asked["partners"])
-        self.imports = open_data_pb2_grpc.ImportsStub(asked["partners"])
-        self.members = members_pb2_grpc.MembersStub(asked["partners"])
-        self.accounts = accounts_pb2_grpc.AccountsStub(asked["partners"])
-        self.tokens = members_pb2_grpc.TokensStub(asked["partners"])
-        self.referrals = referrals_pb2_grpc.ReferralsStub(asked["referrals"])
-        self.statistics = referrals_pb2_grpc.StatisticsStub(asked["referrals"])
-        self.people = people_pb2_grpc.PeopleStub(asked["referrals"])
-        self.contacts = contacts_pb2_grpc.ContactsStub(asked["referrals"])
-        self.advice = advice_pb2_grpc.AdviceStub(asked["referrals"])
-        self.campaigns = campaigns_pb2_grpc.CampaignsStub(asked["referrals"])
-        self.enquiries = enquiries_pb2_grpc.EnquiriesStub(asked["referrals"])
-        self.erasures = erasures_pb2_grpc.ErasuresStub(asked["referrals"])
-        self.audit = audit_pb2_grpc.AuditStub(asked["referrals"])
-        self.emergencies = emergencies_pb2_grpc.EmergenciesStub(asked["referrals"])
-        self.references = contacts_pb2_grpc.ReferencesStub(asked["referrals"])
-        self.plans = plans_pb2_grpc.PlansStub(asked["referrals"])
-        self.notifications = notifications_pb2_grpc.NotificationsStub(asked["notifications"])
-        self.webhooks = notifications_pb2_grpc.WebhooksStub(asked["notifications"])
+        PartnersStubs.__init__(self, asked["partners"])
+        ReferralsStubs.__init__(self, asked["referrals"])
+        NotificationsStubs.__init__(self, asked["notifications"])
         self._leaving = queue.Queue[str](FAREWELLS)
         threading.Thread(target=self._say_farewells, name="farewells", daemon=True).start()
         self._askers, self._asking = threading.BoundedSemaphore(SPARE), threading.Lock()
@@ -325,7 +256,7 @@ class Clients:
             self._leaving.put_nowait(secret)
 
     def _say_farewells(self) -> None:
-        end_session: Any = members_pb2_grpc.TokensStub(self._plain["partners"]).EndSession
+        end_session: Any = PartnersStubs(self._plain["partners"]).tokens.EndSession
         under_way = threading.BoundedSemaphore(FAREWELLS)
         while secret := self._leaving.get():
             under_way.acquire()

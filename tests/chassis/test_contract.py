@@ -10,8 +10,8 @@ from chassis import contract
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2
 from protos.referrals.v1 import referrals_pb2
-from services.gateway import contract_page
 from services.gateway.problems import REASONS
+from tests import rights_page
 from tests.parts.local_stack import ROOT
 from tests.refusals import METHODS, undeclared, unprovoked
 
@@ -73,4 +73,4 @@ def test_every_declared_refusal_is_explained() -> None:
 
 def test_the_page_of_rights_is_fresh() -> None:
     page = (ROOT / "docs" / "rights.md").read_text()
-    assert page.endswith(contract_page.text()), "python -m services.gateway rights"
+    assert page.endswith(rights_page.text()), "python -m tests.rights_page"

@@ -14,9 +14,9 @@ from protos.partners.v1 import directory_pb2, members_pb2
 from protos.partners.v1 import facts_pb2 as partners_facts
 from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
 from protos.referrals.v1 import facts_pb2 as referrals_facts
+from protos.stubs import SERVICES
 from services.gateway.api import schemas
 from services.gateway.api.binding import bindings
-from services.gateway.contract_page import SERVICES
 
 
 def found(request: Any) -> dict[str, str]:

@@ -17,7 +17,7 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as directory
 from protos.partners.v1 import members_pb2 as members
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.gateway.clients import FILES
+from protos.stubs import FILES
 
 TOKENS = wire.PageTokens(Keyring(b"k" * 32))
 LATE = datetime(2026, 3, 4, 12, tzinfo=UTC)

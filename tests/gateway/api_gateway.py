@@ -8,40 +8,21 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+import grpc
 from flask import Flask, g
 from flask.testing import FlaskClient
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from protos.partners.v1 import members_pb2
+from protos.stubs import FILES, NotificationsStubs, PartnersStubs, ReferralsStubs
 from services.gateway.api import register
-from services.gateway.clients import AUDIENCES, FILES, Caller, calling
+from services.gateway.clients import AUDIENCES, Caller, calling
 from services.gateway.limits import Limits
 from services.gateway.session import Exchange
 
-STUBS = (
-    "directory",
-    "locations",
-    "open_data",
-    "imports",
-    "members",
-    "accounts",
-    "tokens",
-    "referrals",
-    "statistics",
-    "people",
-    "contacts",
-    "references",
-    "plans",
-    "advice",
-    "campaigns",
-    "enquiries",
-    "erasures",
-    "audit",
-    "emergencies",
-    "references",
-    "notifications",
-    "webhooks",
+STUBS = tuple(
+    name for stubs in (PartnersStubs, ReferralsStubs, NotificationsStubs) for name in vars(stubs(grpc.insecure_channel("localhost:1")))
 )
 OUTPUTS = {
     method.name: method.output_type

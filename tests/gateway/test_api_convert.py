@@ -11,8 +11,8 @@ from google.protobuf.message_factory import GetMessageClass
 
 from protos.partners.v1 import directory_pb2
 from protos.referrals.v1 import people_pb2, referrals_pb2
+from protos.stubs import FILES
 from services.gateway.api.convert import from_json, rfc3339, to_json, word, words
-from services.gateway.clients import FILES
 from tests.gateway.api_gateway import filled
 
 MESSAGES = [GetMessageClass(message) for file in FILES for message in file.message_types_by_name.values()]

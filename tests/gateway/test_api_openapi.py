@@ -21,9 +21,9 @@ from chassis import contract
 from chassis.outbox import Fact
 from chassis.wire import etag
 from protos.referrals.v1 import facts_pb2 as referral_facts_pb2
+from protos.stubs import SERVICES
 from services.gateway.api import openapi, openapi_text
 from services.gateway.api.binding import bindings
-from services.gateway.contract_page import SERVICES
 from services.gateway.problems import DOCS, REASONS
 from services.notifications import wire
 from services.notifications.domain.notices import BY_KIND

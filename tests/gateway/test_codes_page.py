@@ -6,15 +6,16 @@ from pathlib import Path
 
 from protos.partners.v1 import directory_pb2, members_pb2
 from protos.referrals.v1 import people_pb2, referrals_pb2
-from services.gateway import codes_page, i18n
+from services.gateway import i18n
 from services.gateway.words import ENUMS
+from tests import codes_page
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = codes_page.text()
 
 
 def test_the_committed_page_is_fresh() -> None:
-    assert (ROOT / "docs" / "codes.md").read_text() == PAGE, "run `python -m services.gateway codes > docs/codes.md`"
+    assert (ROOT / "docs" / "codes.md").read_text() == PAGE, "run `python -m tests.codes_page > docs/codes.md`"
 
 
 def test_every_code_of_every_list_is_there() -> None:

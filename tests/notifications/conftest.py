@@ -20,9 +20,9 @@ from chassis.rpc import Server
 from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
 from protos.notifications.v1 import notifications_pb2 as pb
-from protos.notifications.v1 import notifications_pb2_grpc
 from protos.partners.v1 import facts_pb2 as partners_pb2
 from protos.referrals.v1 import facts_pb2, referrals_pb2
+from protos.stubs import NotificationsStubs
 from services.notifications import subscriptions
 from services.notifications.__main__ import MIGRATIONS, servicers
 from services.notifications.channels.mail import Mailbox, MailSender, Outbox
@@ -43,7 +43,7 @@ class Client:
     def __init__(self, caller: Caller, channel: grpc.Channel, issuer: Issuer) -> None:
         self.caller = caller
         self._issuer = issuer
-        self._stubs: list[Any] = [notifications_pb2_grpc.NotificationsStub(channel), notifications_pb2_grpc.WebhooksStub(channel)]
+        self._stubs = vars(NotificationsStubs(channel)).values()
 
     def __getattr__(self, rpc: str) -> Any:
         method = next(getattr(stub, rpc) for stub in self._stubs if hasattr(stub, rpc))

@@ -22,8 +22,8 @@ from chassis.rpc import Server
 from chassis.sealing import Keyring
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
 from chassis.wire import PageTokens
-from protos.partners.v1 import accounts_pb2_grpc, directory_pb2_grpc, locations_pb2_grpc, members_pb2_grpc, open_data_pb2_grpc
 from protos.partners.v1 import directory_pb2 as pb
+from protos.stubs import PartnersStubs
 from services.partners import usecases
 from services.partners.domain.evidence import Evidence, EvidenceKind
 from services.partners.domain.organization import Organization, OrganizationEntry, OrganizationType
@@ -72,15 +72,7 @@ class Stubs:
 
     def __init__(self, channel: grpc.Channel, token: Callable[[], str] | None = None) -> None:
         self._token = token
-        self._stubs = (
-            directory_pb2_grpc.DirectoryStub(channel),
-            locations_pb2_grpc.LocationsStub(channel),
-            open_data_pb2_grpc.OpenDataStub(channel),
-            open_data_pb2_grpc.ImportsStub(channel),
-            members_pb2_grpc.MembersStub(channel),
-            members_pb2_grpc.TokensStub(channel),
-            accounts_pb2_grpc.AccountsStub(channel),
-        )
+        self._stubs = vars(PartnersStubs(channel)).values()
 
     @property
     def metadata(self) -> list[tuple[str, str]]:

@@ -27,9 +27,8 @@ from psycopg.rows import dict_row
 
 from chassis.embedded.postgres import Postgres
 from chassis.embedded.process import free_port
-from protos.notifications.v1 import notifications_pb2_grpc
-from protos.partners.v1 import directory_pb2_grpc, members_pb2, members_pb2_grpc
-from protos.referrals.v1 import contacts_pb2_grpc, emergencies_pb2_grpc, enquiries_pb2_grpc, people_pb2_grpc, referrals_pb2_grpc
+from protos.partners.v1 import members_pb2
+from protos.stubs import NotificationsStubs, PartnersStubs, ReferralsStubs
 from tests.parts.hearing import HEARING
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -177,7 +176,7 @@ class LocalStack:
     def worker(self, words: str) -> Client:
         """Signed in as the demo account that contains this."""
         account = self.account(words)
-        tokens = members_pb2_grpc.TokensStub(self.channel("partners"))
+        tokens = PartnersStubs(self.channel("partners")).tokens
         answer = tokens.SignIn(members_pb2.SignInRequest(email=account["email"], password=account["password"]), timeout=10)
         return Client(self, members_pb2.IssueTokenRequest(session_secret=answer.session_secret))
 
@@ -186,12 +185,12 @@ class LocalStack:
         return Client(self, None)
 
 
-class Client:
+class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
     """Every proto service as one caller. Calls have a deadline of ten seconds if none is given. Safe for all threads."""
 
     def __init__(self, stack: LocalStack, credential: members_pb2.IssueTokenRequest | None) -> None:
         self._credential = credential
-        self._tokens = members_pb2_grpc.TokensStub(stack.channel("partners"))
+        self._tokens = PartnersStubs(stack.channel("partners")).tokens
         self._turn = threading.Lock()
         self._tokens_by_audience, self._end = dict[str, str](), 0.0
         self.api_key = credential.api_key if credential else ""
@@ -199,18 +198,10 @@ class Client:
         self.organization_id = ""
         self.organization_name = ""
         asked = {name: grpc.intercept_channel(stack.channel(name), _InTheirName(self, name)) for name in SERVICES}
-        self.directory = directory_pb2_grpc.DirectoryStub(asked["partners"])
-        self.members = members_pb2_grpc.MembersStub(asked["partners"])
+        PartnersStubs.__init__(self, asked["partners"])
+        ReferralsStubs.__init__(self, asked["referrals"])
+        NotificationsStubs.__init__(self, asked["notifications"])
         self.tokens = self._tokens
-        self.referrals = referrals_pb2_grpc.ReferralsStub(asked["referrals"])
-        self.statistics = referrals_pb2_grpc.StatisticsStub(asked["referrals"])
-        self.people = people_pb2_grpc.PeopleStub(asked["referrals"])
-        self.contacts = contacts_pb2_grpc.ContactsStub(asked["referrals"])
-        self.emergencies = emergencies_pb2_grpc.EmergenciesStub(asked["referrals"])
-        self.enquiries = enquiries_pb2_grpc.EnquiriesStub(asked["referrals"])
-        self.references = contacts_pb2_grpc.ReferencesStub(asked["referrals"])
-        self.notifications = notifications_pb2_grpc.NotificationsStub(asked["notifications"])
-        self.webhooks = notifications_pb2_grpc.WebhooksStub(asked["notifications"])
         if credential:
             self.token()
 

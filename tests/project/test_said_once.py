@@ -13,8 +13,8 @@ from typing import Any
 from chassis import wire
 from protos.partners.v1 import directory_pb2
 from protos.referrals.v1 import enquiries_pb2
+from protos.stubs import SERVICES
 from services.gateway.api.binding import bindings
-from services.gateway.contract_page import SERVICES
 from tests.parts.local_stack import ROOT
 
 FILES = sorted(

@@ -17,21 +17,12 @@ from chassis.sealing import Signer
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
 from chassis.wire import number
 from protos.referrals.v1 import (
-    advice_pb2_grpc,
-    audit_pb2_grpc,
     campaigns_pb2,
-    campaigns_pb2_grpc,
     contacts_pb2,
-    contacts_pb2_grpc,
-    emergencies_pb2_grpc,
-    enquiries_pb2_grpc,
-    erasures_pb2_grpc,
     people_pb2,
-    people_pb2_grpc,
-    plans_pb2_grpc,
     referrals_pb2,
-    referrals_pb2_grpc,
 )
+from protos.stubs import ReferralsStubs
 from services.referrals.__main__ import MIGRATIONS, Made, make
 from services.referrals.store import members
 from services.referrals.store.members import view_of
@@ -98,20 +89,7 @@ class Service:
         return Client(Caller("public", "public", ""), self._stubs(), self.issuer)
 
     def _stubs(self) -> dict[str, Any]:
-        return {
-            "referrals": referrals_pb2_grpc.ReferralsStub(self.channel),
-            "statistics": referrals_pb2_grpc.StatisticsStub(self.channel),
-            "people": people_pb2_grpc.PeopleStub(self.channel),
-            "advice": advice_pb2_grpc.AdviceStub(self.channel),
-            "campaigns": campaigns_pb2_grpc.CampaignsStub(self.channel),
-            "contacts": contacts_pb2_grpc.ContactsStub(self.channel),
-            "enquiries": enquiries_pb2_grpc.EnquiriesStub(self.channel),
-            "erasures": erasures_pb2_grpc.ErasuresStub(self.channel),
-            "references": contacts_pb2_grpc.ReferencesStub(self.channel),
-            "emergencies": emergencies_pb2_grpc.EmergenciesStub(self.channel),
-            "audit": audit_pb2_grpc.AuditStub(self.channel),
-            "plans": plans_pb2_grpc.PlansStub(self.channel),
-        }
+        return vars(ReferralsStubs(self.channel))
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from typing import Any
 from flask import Flask
 from flask_smorest import Blueprint
 
+from protos.stubs import SERVICES
 from services.gateway import hsds
 from services.gateway.api import docs, schemas, spec
 from services.gateway.api.routes import ID, Opaque, Routes, install
-from services.gateway.contract_page import SERVICES
 
 
 def register(app: Flask) -> None:

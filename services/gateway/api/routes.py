@@ -18,6 +18,7 @@ from werkzeug.routing import BaseConverter
 
 from chassis.contract import words_of
 from chassis.errors import Invalid, Refusal
+from protos.stubs import SERVICES
 from services.gateway import bodies, origin
 from services.gateway.api import deprecation, schemas
 from services.gateway.api.answers import PREFIX, listed, nothing, thing
@@ -26,7 +27,6 @@ from services.gateway.api.convert import to_json
 from services.gateway.api.reading import MERGE_PATCH, Nothing, Parser, admit
 from services.gateway.api.spec import answered, response_name
 from services.gateway.comments import comment
-from services.gateway.contract_page import SERVICES
 from services.gateway.problems import problem
 
 Given = dict[str, Any]

@@ -3,25 +3,7 @@
 from collections.abc import Iterator
 
 from chassis import contract
-from protos.notifications.v1 import notifications_pb2
-from protos.partners.v1 import accounts_pb2, directory_pb2, locations_pb2, members_pb2, open_data_pb2
-from protos.referrals.v1 import advice_pb2, campaigns_pb2, contacts_pb2, enquiries_pb2, people_pb2, plans_pb2, referrals_pb2
-
-FILES = (
-    directory_pb2,
-    locations_pb2,
-    members_pb2,
-    accounts_pb2,
-    open_data_pb2,
-    referrals_pb2,
-    people_pb2,
-    contacts_pb2,
-    advice_pb2,
-    campaigns_pb2,
-    enquiries_pb2,
-    plans_pb2,
-    notifications_pb2,
-)
+from protos.stubs import FILES
 
 
 def of(roles: frozenset[str]) -> frozenset[str]:
@@ -31,7 +13,7 @@ def of(roles: frozenset[str]) -> frozenset[str]:
 
 def _rules() -> Iterator[contract.Rules]:
     for file in FILES:
-        for service in file.DESCRIPTOR.services_by_name.values():
+        for service in file.services_by_name.values():
             yield from map(contract.rules, service.methods)
 
 

@@ -1,19 +1,20 @@
 """The page of code lists (docs/codes.md): every enum that travels by REST, with its words in three languages, as .proto files and vocabulary give it."""
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor
 
+from protos.stubs import SERVICES
 from services.gateway import i18n, vocabulary, words
 from services.gateway.api import convert
 from services.gateway.api.binding import bindings
-from services.gateway.contract_page import SERVICES
 
 HEAD = """\
 # Code lists
 
-Printed by `python -m services.gateway codes` from the `.proto` files and the words of the pages; a test refuses a stale page.
+Printed by `python -m tests.codes_page` from the `.proto` files and the words of the pages; a test refuses a stale page.
 
 A code travels as the word in the first column by REST, and as the enum value in the second by gRPC. What your system shows to people is yours to
 choose: the words here are those of Enlace's own pages, and free to use. A dash: no page has a word for it.
@@ -74,3 +75,7 @@ def _kind(enum: EnumDescriptor) -> str:
 def _words(kind: str, code: str) -> list[str]:
     spanish: Any = words.spanish(kind, code) if kind else None
     return [i18n.catalogue(language).gettext(spanish).replace("|", "\\|") if spanish else "–" for language in i18n.LANGUAGES]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(text())

@@ -1,14 +1,14 @@
-"""The page of rights and refusals (docs/rights.md, from its first rpc on) as the .proto files give it."""
+"""The page of rights and refusals (docs/rights.md, from its first rpc on) as the .proto files give it: `python -m tests.rights_page`."""
 
+import sys
 from collections.abc import Iterator
 
 from google.protobuf.descriptor import ServiceDescriptor
 
 from chassis import contract
 from protos.contract.v1 import contract_pb2
-from services.gateway.clients import FILES
+from protos.stubs import SERVICES
 
-SERVICES: tuple[ServiceDescriptor, ...] = tuple(service for file in FILES for service in file.services_by_name.values())
 # EMERGENCY opens no rpc by itself: the page says in a sentence what it is for.
 _COLUMNS = tuple(
     name.removeprefix("ROLE_") for name in contract_pb2.Role.DESCRIPTOR.values_by_name if name not in ("ROLE_UNSPECIFIED", "ROLE_EMERGENCY")
@@ -41,3 +41,7 @@ def _service(service: ServiceDescriptor) -> Iterator[str]:
         for name, reasons in refusing:
             yield f"| `{name}` | {', '.join(f'`{reason}`' for reason in reasons)} |"
         yield ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(text())

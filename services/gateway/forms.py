@@ -11,14 +11,20 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import wire
-from chassis.errors import Conflict, Invalid, Refusal
+from chassis.errors import Conflict, Exhausted, Invalid, Refusal
 from chassis.shape import TIME, shape
 from services.gateway import i18n, words
 from services.gateway.i18n import gettext as _
 
 M = TypeVar("M", bound=Message)
+
+
+class Incomplete(Exception):
+    """What a form lacks, seen before any service was asked: by field, in words."""
+
+
 # What a page can show in the form itself; everything else becomes an error page.
-SHOWN_IN_PLACE = (Invalid, Conflict)
+SHOWN_IN_PLACE = (Invalid, Conflict, Incomplete)
 
 
 def filled(message: M) -> M:
@@ -107,9 +113,17 @@ def given(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def problems(refusal: Refusal) -> dict[str, str]:
+def refuse(errors: dict[str, str]) -> None:
+    """Has the form come back with these, if there are any."""
+    if errors:
+        raise Incomplete(errors)
+
+
+def problems(refusal: Refusal | Incomplete) -> dict[str, str]:
     """What to write in the summary and beside the fields. Keys with a leading underscore belong to no field."""
+    if isinstance(refusal, Incomplete):
+        return dict(refusal.args[0])
     if isinstance(refusal, Invalid):
         messages = {(name := words.named(field)): words.violation(reason, name) for field, reason in refusal.violations}
         return messages or {"_form": _("Revise lo que escribió y envíelo otra vez.")}
-    return {"_form": words.conflict(refusal.reason)}
+    return {"_form": words.wait(refusal.retry_after) if isinstance(refusal, Exhausted) else words.conflict(refusal.reason)}

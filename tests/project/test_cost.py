@@ -62,3 +62,9 @@ def test_the_examples_in_the_history_keep_to_the_goals_and_are_named_on_the_page
 def test_the_page_says_the_goals() -> None:
     for kind, goal in cost.GOALS.items():
         assert f"{kind} ≤ {goal}" in CONTRIBUTING, kind
+
+
+def test_the_gateway_stays_small_for_what_it_serves() -> None:
+    size = cost.gateway()
+    assert min(size.pages, size.operations) > 150, "what is counted is there"
+    assert size.lines_a_route <= cost.LINES_A_ROUTE, f"{size.lines} lines for {size.pages} pages and {size.operations} operations"

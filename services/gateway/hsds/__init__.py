@@ -85,11 +85,9 @@ def services() -> Response:
     """A page of services."""
     given = _given(_NARROWED | {"minimal"})
     narrowed, is_empty = _narrowed(given)
-    answer = (
-        o.ListPublicServicesResponse()
-        if is_empty
-        else clients().open_data.ListPublicServices(_dated(o.ListPublicServicesRequest(**narrowed), given))
-    )
+    if is_empty:
+        return _page([], 0, given)
+    answer = clients().open_data.ListPublicServices(_dated(o.ListPublicServicesRequest(**narrowed), given))
     if _flag(given, "minimal"):
         return _page([objects.minimal(one) for one in answer.services], answer.total_size, given)
     terms, full = _terms(), _flag(given, "full")
@@ -130,11 +128,9 @@ def service_at_locations() -> Response:
     """A page of services at their places."""
     given = _given(_NARROWED)
     narrowed, is_empty = _narrowed(given)
-    answer = (
-        o.ListPublicServiceAtLocationsResponse()
-        if is_empty
-        else clients().open_data.ListPublicServiceAtLocations(_dated(o.ListPublicServiceAtLocationsRequest(**narrowed), given))
-    )
+    if is_empty:
+        return _page([], 0, given)
+    answer = clients().open_data.ListPublicServiceAtLocations(_dated(o.ListPublicServiceAtLocationsRequest(**narrowed), given))
     terms, full = _terms(), _flag(given, "full")
     return _page([objects.service_at_location(one, terms, full=full) for one in answer.services], answer.total_size, given)
 

@@ -1,22 +1,21 @@
 """One's own account: another password, and where it is signed in."""
 
 from collections.abc import Iterable
+from functools import partial
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from chassis.errors import Conflict, Exhausted, Invalid, Refusal
+from chassis.errors import Conflict
 from protos.partners.v1 import accounts_pb2 as pb
-from services.gateway import access, forms, origin, session, words
+from services.gateway import access, forms, origin, session
 from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 
-blueprint = Blueprint("account", __name__)
-REFUSED = (Invalid, Exhausted)
+pages = access.Pages("account")
 
 
-@blueprint.get("/account")
-@access.open_to(access.EVERYONE)
+@pages.get("/account", access.EVERYONE)
 def show() -> str:
     """Sessions, and the form for another password."""
     return page({})
@@ -36,19 +35,11 @@ def page(
     return render_template("account.html", sessions=found, factor=factor, errors=errors, part=part, **shown)
 
 
-def refused(refusal: Refusal, part: str, guessed: str = "password") -> tuple[str, int]:
-    """The page with what was wrong in a part; `guessed` is its field of which there were too many."""
-    if isinstance(refusal, Exhausted):
-        return page({guessed: words.wait(refusal.retry_after)}, part), 429
-    return page(forms.problems(refusal), part), 422
-
-
-@blueprint.post("/account/password")
-@access.open_to(access.EVERYONE)
-def password() -> Response | tuple[str, int]:
+@pages.post("/account/password", access.EVERYONE, again=page, then="account.show", done="password_changed")
+def password() -> None:
     """Changes it; her other sessions end."""
     if request.form.get("new_password", "") != request.form.get("again", ""):
-        return page({"again": _("no es la misma que la de arriba")}), 422
+        forms.refuse({"again": _("no es la misma que la de arriba")})
     origin.tell(origin.device())
     question = pb.ChangePasswordRequest(
         password=request.form.get("password", ""),
@@ -56,25 +47,18 @@ def password() -> Response | tuple[str, int]:
         session_secret=session.me().secret,
         request_id=forms.request_id(),
     )
-    try:
-        clients().accounts.ChangePassword(question)
-    except REFUSED as refusal:
-        return refused(refusal, "password")
-    return redirect(url_for("account.show", done="password_changed"), 303)
+    clients().accounts.ChangePassword(question)
 
 
-@blueprint.post("/account/sessions/end")
-@access.open_to(access.EVERYONE)
-def end_sessions() -> Response:
+@pages.post("/account/sessions/end", access.EVERYONE, then="account.show")
+def end_sessions() -> None:
     """Ends one of her sessions, or all but this one."""
     question = pb.EndSessionsRequest(id=forms.text("session"), session_secret=session.me().secret, request_id=forms.request_id())
     clients().accounts.EndSessions(question)
-    return redirect(url_for("account.show", done="saved"), 303)
 
 
-@blueprint.post("/account/second-factor")
-@access.open_to(access.EVERYONE)
-def begin_second_factor() -> Response | str | tuple[str, int]:
+@pages.post("/account/second-factor", access.EVERYONE, again=partial(page, part="begin"))
+def begin_second_factor() -> Response | str:
     """Shows the secret of an app, once: the answer to this form is the only place where it stands."""
     origin.tell(origin.device())
     question = pb.BeginSecondFactorRequest(password=request.form.get("password", ""), request_id=forms.request_id())
@@ -82,33 +66,23 @@ def begin_second_factor() -> Response | str | tuple[str, int]:
         begun = clients().accounts.BeginSecondFactor(question)
     except Conflict:  # in another window it is in use already
         return redirect(url_for("account.show"), 303)
-    except REFUSED as refusal:
-        return refused(refusal, "begin")
     return page({}, "code", begun)
 
 
-@blueprint.post("/account/second-factor/confirm")
-@access.open_to(access.EVERYONE)
-def confirm_second_factor() -> Response | str | tuple[str, int]:
+@pages.post("/account/second-factor/confirm", access.EVERYONE, again=partial(page, part="code"))
+def confirm_second_factor() -> Response | str:
     """Takes it into use; the codes for the day on which the app is gone stand in this answer only."""
     question = pb.ConfirmSecondFactorRequest(code=forms.text("code"), request_id=forms.request_id())
     try:
         codes = clients().accounts.ConfirmSecondFactor(question).recovery_codes
     except Conflict:
         return redirect(url_for("account.show"), 303)
-    except REFUSED as refusal:
-        return refused(refusal, "code", "code")
     return page({}, "code", codes=codes)
 
 
-@blueprint.post("/account/second-factor/end")
-@access.open_to(access.EVERYONE)
-def end_second_factor() -> Response | tuple[str, int]:
+@pages.post("/account/second-factor/end", access.EVERYONE, again=partial(page, part="end"), then="account.show")
+def end_second_factor() -> None:
     """Ends its use."""
-    question = pb.EndSecondFactorRequest(password=request.form.get("password", ""), request_id=forms.request_id())
     origin.tell(origin.device())
-    try:
-        clients().accounts.EndSecondFactor(question)
-    except REFUSED as refusal:
-        return refused(refusal, "end")
-    return redirect(url_for("account.show", done="saved"), 303)
+    question = pb.EndSecondFactorRequest(password=request.form.get("password", ""), request_id=forms.request_id())
+    clients().accounts.EndSecondFactor(question)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from chassis.errors import Invalid, Stale
@@ -12,7 +12,7 @@ from services.gateway import access, forms, i18n, words
 from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 
-blueprint = Blueprint("advice", __name__)
+pages = access.Pages("advice")
 ANSWERS = {"yes": c.ANSWER_YES, "no": c.ANSWER_NO}
 
 
@@ -45,23 +45,20 @@ def beside(contact_id: str) -> list[Shown]:
     return [shown(card, opened=card.open or (none and index == 0)) for index, card in enumerate(cards)]
 
 
-@blueprint.get("/advice")
-@access.open_to(access.LINE | access.NETWORK)
+@pages.get("/advice", access.LINE | access.NETWORK)
 def listing() -> str:
     """All that are in use."""
     return render_template("advice.html", cards=beside(""))
 
 
-@blueprint.get("/advice/<identifier>")
-@access.open_to(access.LINE | access.NETWORK)
+@pages.get("/advice/<identifier>", access.LINE | access.NETWORK)
 def show(identifier: str) -> str:
     """One version, in each language."""
     card = clients().advice.GetAdviceCard(pb.GetAdviceCardRequest(id=identifier, version=forms.version_asked()))
     return render_template("advice_card.html", shown=shown(card), card=card)
 
 
-@blueprint.route("/advice/publish", methods=["GET", "POST"])
-@access.open_to(access.NETWORK)
+@pages.form("/advice/publish", access.NETWORK)
 def publish() -> Response | str | tuple[str, int]:
     """Writes the next version of a card, beginning with the one that there is, or a new one."""
     errors: dict[str, str] = {}

@@ -2,8 +2,7 @@
 
 from datetime import timedelta
 
-from flask import Blueprint, redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
+from flask import render_template, request
 
 from chassis.ids import is_id
 from protos.referrals.v1 import audit_pb2 as a
@@ -12,13 +11,12 @@ from services.gateway import access, forms, i18n, names, vocabulary
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 
-blueprint = Blueprint("audit", __name__)
+pages = access.Pages("audit")
 MORNING = timedelta(hours=5)  # when a day begins, so that a night is of one
 IDS = ("object_id", "actor_id", "organization_id")
 
 
-@blueprint.get("/audit")
-@access.open_to(access.AUDITORS, navigation=N_("Auditoría"), section="network")
+@pages.get("/audit", access.AUDITORS, navigation=N_("Auditoría"), section="network")
 def show() -> str:
     """What waits, or all that there was."""
     return render({})
@@ -45,26 +43,19 @@ def render(errors: dict[str, str], identifier: str = "", verdict: a.VerifyTrailR
     )
 
 
-@blueprint.post("/audit/anomalies/<identifier>")
-@access.open_to(access.AUDITORS)
-def review(identifier: str) -> Response | tuple[str, int]:
+@pages.post("/audit/anomalies/<identifier>", access.AUDITORS, again=render, then="audit.show", done="reviewed")
+def review(identifier: str) -> None:
     """Says what it was."""
-    try:
-        clients().audit.ReviewAnomaly(forms.filled(a.ReviewAnomalyRequest(id=identifier)))
-    except forms.SHOWN_IN_PLACE as refusal:
-        return render(forms.problems(refusal), identifier), 422
-    return redirect(url_for("audit.show", done="reviewed"), 303)
+    clients().audit.ReviewAnomaly(forms.filled(a.ReviewAnomalyRequest(id=identifier)))
 
 
-@blueprint.post("/audit/verify")
-@access.open_to(access.AUDITORS)
+@pages.post("/audit/verify", access.AUDITORS)
 def verify() -> str:
     """Computes the chain anew, as far as one call gets."""
     return render({}, verdict=clients().audit.VerifyTrail(a.VerifyTrailRequest(page_token=forms.text("page_token"))))
 
 
-@blueprint.get("/audit/trail")
-@access.open_to(access.AUDITORS)
+@pages.get("/audit/trail", access.AUDITORS)
 def trail() -> str:
     """Rows of the trail. An id that is none finds nothing, and is not asked for."""
     asked = {name: request.args.get(name, "").strip() for name in (*IDS, "action_code", "day")}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from flask import Blueprint, render_template, request
+from flask import render_template, request
 
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import emergencies_pb2 as em
@@ -15,15 +15,14 @@ from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
 
-blueprint = Blueprint("board", __name__)
+pages = access.Pages("board")
 
 COUNTRY = "NI"
 AHEAD = timedelta(hours=12)
 SLOWEST = 8
 
 
-@blueprint.get("/board")
-@access.open_to(access.NETWORK, navigation=N_("Tablero"), section="network")
+@pages.get("/board", access.NETWORK, navigation=N_("Tablero"), section="network")
 def board() -> str:
     """The page; from its second page on the queue alone."""
     token = request.args.get("page", "")

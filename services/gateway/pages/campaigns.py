@@ -1,6 +1,6 @@
 """Campaigns that make a line known: the public page of each country with its poster and radio text, and for the coordination their codes and what they brought."""
 
-from flask import Blueprint, Response, abort, current_app, redirect, render_template, request, url_for
+from flask import Response, abort, current_app, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as Answer
 
 from chassis.errors import Invalid, NotFound
@@ -12,13 +12,12 @@ from services.gateway.i18n import gettext as _
 from services.gateway.pages.deadlines import URGENCIES
 from services.gateway.pages.home import hotlines
 
-blueprint = Blueprint("campaigns", __name__)
+pages = access.Pages("campaigns")
 NAME = "Llama y Vive"
 """What the campaign of the pilot was called; on the poster that belongs to no other."""
 
 
-@blueprint.get("/lines/<country>")
-@access.public
+@pages.get("/lines/<country>", access.ANYBODY)
 def country(country: str) -> str:
     """The number of a country, what happens when one calls, and what may be printed and read out."""
     return public_page(country, placement_of(country))
@@ -30,16 +29,14 @@ def public_page(country: str, placement: pb.Placement | None) -> str:
     return render_template("campaign.html", line=line_of(country, lines), placement=placement, lines=lines)
 
 
-@blueprint.get("/l/<code>")
-@access.public
+@pages.get("/l/<code>", access.ANYBODY)
 def placed(code: str) -> str:
     """Where the QR symbol of a poster leads: the page of its country, with its code."""
     found = clients().campaigns.GetPlacement(pb.GetPlacementRequest(code=code))
     return public_page(found.country, found if found.active else None)
 
 
-@blueprint.get("/lines/<country>/poster-<paper>.<form>")
-@access.public
+@pages.get("/lines/<country>/poster-<paper>.<form>", access.ANYBODY)
 def printed(country: str, paper: str, form: str) -> Response:
     """The poster, for A4 or A3."""
     if paper not in poster.PAPERS or form not in ("svg", "pdf"):
@@ -51,15 +48,13 @@ def printed(country: str, paper: str, form: str) -> Response:
     return Response(poster.pdf(said, paper), mimetype="application/pdf", headers=headers)
 
 
-@blueprint.get("/lines/<country>/radio")
-@access.public
+@pages.get("/lines/<country>/radio", access.ANYBODY)
 def radio(country: str) -> str:
     """Half a minute to be read out."""
     return render_template("radio.html", line=line_of(country, hotlines()), placement=placement_of(country))
 
 
-@blueprint.get("/campaigns")
-@access.open_to(access.NETWORK)
+@pages.get("/campaigns", access.NETWORK)
 def listing() -> str:
     """All campaigns, and the form for another."""
     return page({})
@@ -74,33 +69,25 @@ def page(errors: dict[str, str]) -> str:
     )
 
 
-@blueprint.post("/campaigns")
-@access.open_to(access.NETWORK)
-def create() -> Answer | tuple[str, int]:
+@pages.post("/campaigns", access.NETWORK, again=page)
+def create() -> Answer:
     """Begins one."""
-    try:
-        made = clients().campaigns.CreateCampaign(
-            pb.CreateCampaignRequest(campaign=forms.filled(pb.LineCampaign()), request_id=forms.request_id())
-        )
-    except forms.SHOWN_IN_PLACE as refusal:
-        return page(forms.problems(refusal)), 422
+    asked = pb.CreateCampaignRequest(campaign=forms.filled(pb.LineCampaign()), request_id=forms.request_id())
+    made = clients().campaigns.CreateCampaign(asked)
     return redirect(url_for("campaigns.show", identifier=made.id, done="saved"), 303)
 
 
-@blueprint.get("/campaigns/<identifier>")
-@access.open_to(access.NETWORK)
+@pages.get("/campaigns/<identifier>", access.NETWORK)
 def show(identifier: str) -> str:
     """What each of its codes brought."""
     told = clients().campaigns.GetCampaignFigures(pb.GetCampaignFiguresRequest(id=identifier))
     return render_template("campaign_figures.html", rows=told.placements, urgencies=[*URGENCIES, "unassessed"])
 
 
-@blueprint.post("/campaigns/<identifier>/end")
-@access.open_to(access.NETWORK)
-def end(identifier: str) -> Answer:
+@pages.post("/campaigns/<identifier>/end", access.NETWORK, then="campaigns.listing")
+def end(identifier: str) -> None:
     """Ends one."""
     clients().campaigns.EndCampaign(pb.EndCampaignRequest(id=identifier, request_id=forms.request_id()))
-    return redirect(url_for("campaigns.listing", done="saved"), 303)
 
 
 def line_of(country: str, lines: list[Hotline]) -> Hotline:

@@ -2,21 +2,20 @@
 
 from datetime import timedelta
 
-from flask import Blueprint, render_template
+from flask import render_template
 
 from chassis.wire import timestamp
 from protos.notifications.v1.notifications_pb2 import DeliveryHour
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, due, i18n, names, pictures
 
-blueprint = Blueprint("components", __name__)
+pages = access.Pages("components")
 EXAMPLE = "0" * 32
 # Share of a deadline's time that is gone, and its length in minutes: calm, soon, nearly over, late.
 DEADLINES = ((0.1, 7200), (0.5, 180), (0.9, 15), (2.9, 1440))
 
 
-@blueprint.get("/components")
-@access.open_to(access.EVERYONE)
+@pages.get("/components", access.EVERYONE)
 def components() -> str:
     """The page."""
     rows = [row(state) for state in list(r.State.values())[1:]]

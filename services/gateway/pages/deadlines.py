@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from chassis.errors import Invalid, Stale
@@ -15,7 +15,7 @@ from services.gateway.clients import clients
 from services.gateway.i18n import N_, ngettext
 from services.gateway.i18n import gettext as _
 
-blueprint = Blueprint("deadlines", __name__)
+pages = access.Pages("deadlines")
 UNITS = {
     "minutes": (N_("minutos"), 60),
     "hours": (N_("horas"), 3600),
@@ -44,8 +44,7 @@ class Row:
         return words.word("deadline", self.clock)
 
 
-@blueprint.get("/deadlines")
-@access.open_to(access.EVERYONE)
+@pages.get("/deadlines", access.EVERYONE)
 def show() -> str:
     """One version as a table."""
     policy = clients().referrals.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest(version=forms.version_asked()))
@@ -53,8 +52,7 @@ def show() -> str:
     return render_template("deadlines.html", policy=policy, rows=rows, URGENCIES=URGENCIES, CLOCKS=CLOCKS, FOR_ANY=FOR_ANY)
 
 
-@blueprint.route("/deadlines/publish", methods=["GET", "POST"])
-@access.open_to(access.NETWORK)
+@pages.form("/deadlines/publish", access.NETWORK)
 def publish() -> Response | str | tuple[str, int]:
     """Writes the next version, beginning with the one that there is."""
     errors: dict[str, str] = {}

@@ -3,7 +3,7 @@
 from datetime import UTC, timedelta
 from typing import Any
 
-from flask import Blueprint, abort, redirect, render_template, request, url_for
+from flask import abort, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
@@ -18,7 +18,7 @@ from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
 from services.gateway.pages.members import taken_off
 
-blueprint = Blueprint("directory", __name__)
+pages = access.Pages("directory")
 ANSWERED_WITHIN = timedelta(days=14)  # who applies is told so
 
 
@@ -28,8 +28,7 @@ def own_services() -> list[d.Service]:
     return list(clients().directory.SearchServices(question).services)
 
 
-@blueprint.get("/directory")
-@access.open_to(access.EVERYONE, navigation=N_("Directorio"), section="network")
+@pages.get("/directory", access.EVERYONE, navigation=N_("Directorio"), section="network")
 def search() -> str:
     """The form, needs to begin with, and one's own services with their room."""
     return found(d.SearchServicesRequest(), None)
@@ -86,8 +85,7 @@ def tap(question: d.SearchServicesRequest, chip: str) -> None:
         question.gender, question.dependants = d.GENDER_FEMININE, max(1, question.dependants)
 
 
-@blueprint.post("/directory")
-@access.open_to(access.EVERYONE)
+@pages.post("/directory", access.EVERYONE)
 def results() -> str | tuple[str, int]:
     """What fits; each page of it is asked for by the form again."""
     question = forms.filled(d.SearchServicesRequest(page_size=25, page_token=forms.text("page")))
@@ -99,45 +97,34 @@ def results() -> str | tuple[str, int]:
         return found(question, None, forms.problems(refusal)), 422
 
 
-@blueprint.get("/directory/organizations/<identifier>")
-@access.open_to(access.EVERYONE)
+@pages.get("/directory/organizations/<identifier>", access.EVERYONE)
 def organization(identifier: str) -> str:
     """One member and what it offers."""
-    return page(identifier, {})
+    return page({}, identifier)
 
 
-def page(identifier: str, errors: dict[str, str]) -> str:
-    """The page, with what was wrong with a step."""
+def page(errors: dict[str, str], identifier: str, verb: str = "") -> str:
+    """The page, with what was wrong with a step; which of them is seen by what was wrong."""
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     services = clients().directory.SearchServices(d.SearchServicesRequest(organization_id=identifier, page_size=100)).services
     return render_template("organization.html", organization=organization, services=services, errors=errors)
 
 
-@blueprint.post("/directory/organizations/<identifier>/<verb>")
-@access.open_to(access.NETWORK)
-def vet(identifier: str, verb: str) -> Response | tuple[str, int]:
+@pages.post("/directory/organizations/<identifier>/<verb>", access.NETWORK, again=page)
+def vet(identifier: str, verb: str) -> Response:
     """The coordinator's steps in the life of a member, and what two of them decide about it."""
-    directory, once = clients().directory, forms.request_id()
-    try:
-        done = steer(directory, identifier, verb, once)
-    except forms.SHOWN_IN_PLACE as refusal:
-        return page(identifier, forms.problems(refusal)), 422
-    if not done:
+    if not steer(clients().directory, identifier, verb, forms.request_id()):
         abort(404)
     said = {"invite": "invited", "second-factor": "second_factor_reset"}.get(verb, "saved")
     return redirect(url_for("directory.organization", identifier=identifier, done=said), 303)
 
 
-@blueprint.post("/directory/organizations/<identifier>/leave")
-@access.open_to(access.NETWORK | access.MANAGERS)
-def leave(identifier: str) -> Response | tuple[str, int]:
+@pages.post("/directory/organizations/<identifier>/leave", access.NETWORK | access.MANAGERS, again=page)
+def leave(identifier: str) -> Response:
     """Ends a membership: of one's own organisation, or, by the coordination, of another."""
     if not forms.flag("sure"):
-        return page(identifier, {"_form": _("Marque que lo decidieron así.")}), 422
-    try:
-        clients().directory.LeaveOrganization(d.LeaveOrganizationRequest(id=identifier, etag=forms.etag(), request_id=forms.request_id()))
-    except forms.SHOWN_IN_PLACE as refusal:
-        return page(identifier, forms.problems(refusal)), 422
+        forms.refuse({"_form": _("Marque que lo decidieron así.")})
+    clients().directory.LeaveOrganization(d.LeaveOrganizationRequest(id=identifier, etag=forms.etag(), request_id=forms.request_id()))
     if identifier == session.me().organization_id:
         return redirect(url_for("home.home"), 303)
     return redirect(url_for("directory.organization", identifier=identifier, done="saved"), 303)
@@ -188,8 +175,7 @@ SOON = timedelta(days=60)
 _BOARD = (d.ORGANIZATION_STATUS_APPLIED, d.ORGANIZATION_STATUS_PROBATION, d.ORGANIZATION_STATUS_SUSPENDED)
 
 
-@blueprint.get("/directory/members")
-@access.open_to(access.NETWORK)
+@pages.get("/directory/members", access.NETWORK)
 def members() -> str:
     """All members, for the coordinator; on the first page what somebody has to do about some of them."""
     status = words.number("organization_status", request.args.get("status", ""))
@@ -222,8 +208,7 @@ def listed(**narrowed: Any) -> list[d.Organization]:
     return list(clients().directory.ListOrganizations(d.ListOrganizationsRequest(page_size=50, **narrowed)).organizations)
 
 
-@blueprint.route("/capacity/<identifier>", methods=["GET", "POST"])
-@access.open_to(access.CARE)
+@pages.form("/capacity/<identifier>", access.CARE)
 def capacity(identifier: str) -> Response | str | tuple[str, int]:
     """How much room there is: a number and one of three buttons."""
     service = clients().directory.GetService(d.GetServiceRequest(id=identifier))
@@ -233,9 +218,7 @@ def capacity(identifier: str) -> Response | str | tuple[str, int]:
     if request.method == "POST":
         said = forms.filled(d.Capacity(unit=service.capacity.unit or d.CAPACITY_UNIT_PLACES))
         try:
-            clients().directory.SetCapacity(
-                d.SetCapacityRequest(id=identifier, etag=forms.etag(), capacity=said, request_id=forms.request_id())
-            )
+            clients().directory.SetCapacity(forms.filled(d.SetCapacityRequest(id=identifier, capacity=said)))
             if forms.text("back") == "today":
                 return redirect(url_for("today.today", done="capacity"), 303)
             return redirect(url_for("directory.capacity", identifier=identifier, done="capacity"), 303)

@@ -1,9 +1,9 @@
 """Enquiries: many services are asked at once without saying who she is. The questions, a look at what would be told, the answers, and what is taken."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 
 from protos.partners.v1 import directory_pb2 as d
@@ -17,15 +17,14 @@ from services.gateway.i18n import gettext as _
 from services.gateway.pages import person_form
 from services.gateway.pages.referral_new.shared import Answer, file_of, matches, onward, urgency_hints
 
-blueprint = Blueprint("enquiries", __name__)
+pages = access.Pages("enquiries")
 MOST = 50
 ORDER = (e.OFFER_ANSWER_YES, e.OFFER_ANSWER_MAYBE, e.OFFER_ANSWER_WAITLIST, e.OFFER_ANSWER_UNSPECIFIED, e.OFFER_ANSWER_NO)
 # By which field of the form an attribute is said.
 FIELDS = {"gender": "gender_code"}
 
 
-@blueprint.get("/enquiries")
-@access.open_to(access.CARE, navigation=N_("Consultas"))
+@pages.get("/enquiries", access.CARE, navigation=N_("Consultas"))
 def listing() -> str:
     """What was put to this desk, or what it asks: what is open, or all."""
     boxes = {"received": e.ENQUIRY_BOX_RECEIVED, "asked": e.ENQUIRY_BOX_ASKED}
@@ -63,14 +62,14 @@ def of_contact(identifier: str) -> list[e.Enquiry]:
     return list(clients().enquiries.ListEnquiries(e.ListEnquiriesRequest(contact_id=identifier)).enquiries)
 
 
-@blueprint.app_template_global()
+@pages.blueprint.app_template_global()
 def answers_of(enquiry: e.Enquiry) -> list[tuple[int, str]]:
     """How many said what."""
     counted = Counter(offer.answer for offer in enquiry.offers)
     return [(counted[answer], words.code("offer_answer", answer)) for answer in ORDER if counted[answer]]
 
 
-@blueprint.app_template_global()
+@pages.blueprint.app_template_global()
 def sketch(content: e.EnquiryContent) -> str:
     """Of whom an enquiry speaks, as far as it says."""
     said = [
@@ -84,14 +83,13 @@ def sketch(content: e.EnquiryContent) -> str:
     return " · ".join(filter(None, said)) or "–"
 
 
-@blueprint.app_template_global()
+@pages.blueprint.app_template_global()
 def decline_choices() -> list[tuple[str, str]]:
     """Why not: what can be known before anybody is named, and no reason that needs a sentence."""
     return [(code, word) for code, word in words.options("decline_reason") if code not in ("other", "duplicate", "consent_not_confirmed")]
 
 
-@blueprint.route("/enquiries/new", methods=["GET", "POST"])
-@access.open_to(access.SENDERS)
+@pages.form("/enquiries/new", access.SENDERS)
 def new() -> Answer:
     """The questions; then what would be told, to how many; then it is asked."""
     said = MultiDict(request.form) if request.method == "POST" else known()
@@ -186,11 +184,10 @@ def create(asked: e.PreviewEnquiryRequest) -> e.Enquiry:
     )
 
 
-@blueprint.get("/enquiries/<identifier>")
-@access.open_to(access.CARE)
+@pages.get("/enquiries/<identifier>", access.CARE)
 def show(identifier: str) -> str:
     """One enquiry: who asks sees the answers as they come, who is asked answers."""
-    return render(fetch(identifier), {})
+    return render({}, identifier)
 
 
 def fetch(identifier: str) -> e.Enquiry:
@@ -198,50 +195,38 @@ def fetch(identifier: str) -> e.Enquiry:
     return clients().enquiries.GetEnquiry(e.GetEnquiryRequest(id=identifier))
 
 
-def render(enquiry: e.Enquiry, errors: dict[str, str]) -> str:
+def render(errors: dict[str, str], identifier: str) -> str:
     """The page, with what was wrong."""
+    enquiry = fetch(identifier)
     offers: Sequence[e.Offer] = sorted(enquiry.offers, key=lambda offer: (not offer.taken, ORDER.index(offer.answer)))
     seen = names.names({offer.organization_id for offer in offers}, {offer.service_id for offer in offers})
     return render_template("enquiry.html", enquiry=enquiry, offers=offers, names=seen, errors=errors)
 
 
-@blueprint.post("/enquiries/<identifier>/answer")
-@access.open_to(access.CARE)
-def answer(identifier: str) -> Answer:
+@pages.post("/enquiries/<identifier>/answer", access.CARE, again=render, then="enquiries.show", done="answered")
+def answer(identifier: str) -> None:
     """One of one's own services says what it could do."""
     said = forms.filled(e.AnswerEnquiryRequest(id=identifier))
     if said.answer == e.OFFER_ANSWER_NO and not said.reason_code:
-        return render(fetch(identifier), {"reason_code": words.violation("required", "reason_code")}), 422
+        forms.refuse({"reason_code": words.violation("required", "reason_code")})
     if said.answer != e.OFFER_ANSWER_NO:
         said.reason_code = r.DECLINE_REASON_UNSPECIFIED
-    return done(identifier, "answered", lambda: clients().enquiries.AnswerEnquiry(said))
+    clients().enquiries.AnswerEnquiry(said)
 
 
-@blueprint.post("/enquiries/<identifier>/take")
-@access.open_to(access.CARE)
-def take(identifier: str) -> Answer:
+@pages.post("/enquiries/<identifier>/take", access.CARE, again=render, then="enquiries.show", done="taken")
+def take(identifier: str) -> None:
     """Takes what one offers."""
-    return done(identifier, "taken", lambda: clients().enquiries.TakeOffer(forms.filled(e.TakeOfferRequest(id=identifier))))
+    clients().enquiries.TakeOffer(forms.filled(e.TakeOfferRequest(id=identifier)))
 
 
-@blueprint.post("/enquiries/<identifier>/cancel")
-@access.open_to(access.CARE)
-def cancel(identifier: str) -> Answer:
+@pages.post("/enquiries/<identifier>/cancel", access.CARE, again=render, then="enquiries.show", done="stopped")
+def cancel(identifier: str) -> None:
     """Asks nobody any more."""
-    return done(identifier, "stopped", lambda: clients().enquiries.CancelEnquiry(forms.filled(e.CancelEnquiryRequest(id=identifier))))
+    clients().enquiries.CancelEnquiry(forms.filled(e.CancelEnquiryRequest(id=identifier)))
 
 
-def done(identifier: str, what: str, do: Callable[[], object]) -> Answer:
-    """Does it, and shows what came of it."""
-    try:
-        do()
-    except forms.SHOWN_IN_PLACE as refusal:
-        return render(fetch(identifier), forms.problems(refusal)), 422
-    return redirect(url_for("enquiries.show", identifier=identifier, done=what), 303)
-
-
-@blueprint.post("/enquiries/<identifier>/refer")
-@access.open_to(access.SENDERS)
+@pages.post("/enquiries/<identifier>/refer", access.SENDERS, again=render)
 def refer(identifier: str) -> Answer:
     """The referral that goes on from it: at once for who has a file, else after the one question that an enquiry never asks."""
     enquiry = fetch(identifier)
@@ -251,7 +236,4 @@ def refer(identifier: str) -> Answer:
     if not person_id:
         return redirect(url_for("referral_new.person", enquiry=identifier), 303)
     begin = r.CreateReferralRequest(person_id=person_id, enquiry_id=identifier, request_id=forms.request_id())
-    try:
-        return onward(clients().referrals.CreateReferral(begin), "services")
-    except forms.SHOWN_IN_PLACE as refusal:
-        return render(fetch(identifier), forms.problems(refusal)), 422
+    return onward(clients().referrals.CreateReferral(begin), "services")

@@ -6,11 +6,12 @@ what others have changed, to be saved on purpose.
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
-from flask import Blueprint, abort, redirect, render_template, request, url_for
+from flask import abort, redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -28,7 +29,7 @@ from services.gateway.pages.directory import own_services
 from services.gateway.vocabulary.departments import MUNICIPALITIES
 
 M = TypeVar("M", bound=Message)
-blueprint = Blueprint("entry", __name__)
+pages = access.Pages("entry")
 
 NEW = "new"
 HOURS = 4
@@ -43,52 +44,37 @@ _STATED = ("takes_dependants", "takes_pregnant", "takes_with_addiction", "takes_
 _UNREADABLE = ("schedules", "tiers", "latitude", "longitude", "assured_time")  # of these it is said that they changed, not how
 
 
-@blueprint.get("/entry")
-@access.open_to(access.MANAGERS, navigation=N_("Ficha"), section="organization")
+@pages.get("/entry", access.MANAGERS, navigation=N_("Ficha"), section="organization")
 def show() -> str:
     """What the network reads of one's own organisation, and how far it can rely on it."""
     return overview(own_organization(), {})
 
 
-@blueprint.post("/entry")
-@access.open_to(access.MANAGERS)
+@pages.post("/entry", access.MANAGERS)
 def save() -> Response | tuple[str, int]:
     """Saves what is said of the organisation."""
     before = own_organization()
     said = forms.filled(d.Organization(id=before.id, etag=forms.etag()))
     said.phone = forms.text("phone")
     asked = d.UpdateOrganizationRequest(organization=said, update_mask=FieldMask(paths=_ORGANIZATION), request_id=forms.request_id())
-    try:
-        clients().directory.UpdateOrganization(asked)
-    except Stale:
-        return overview(_merged(said, before, _ORGANIZATION), {}, changed_since(before.id)), 412
-    except forms.SHOWN_IN_PLACE as refusal:
-        return overview(said, forms.problems(refusal)), 422
-    return redirect(url_for("entry.show", done="saved"), 303)
+    return _kept(lambda: clients().directory.UpdateOrganization(asked), overview, said, before, _ORGANIZATION)
 
 
-@blueprint.route("/entry/services/<identifier>", methods=["GET", "POST"])
-@access.open_to(access.MANAGERS)
+@pages.form("/entry/services/<identifier>", access.MANAGERS)
 def service(identifier: str) -> Response | str | tuple[str, int]:
     """The form of a service, and what it brought."""
     before = _own_service(identifier)
     places = list(clients().locations.ListLocations(pb.ListLocationsRequest(page_size=200)).locations)
     if request.method == "GET":
-        return service_form(before, places, _used(before), {})
+        return service_form(before, {}, places=places, used=_used(before))
     said = _said_of_service(before)
-    try:
-        saved = _keep_service(before, said)
-        _offer_at(saved.id, forms.texts("location_ids"))
-    except Stale:
-        return service_form(_merged(said, before, _SERVICE), places, forms.texts("location_ids"), {}, changed_since(before.id)), 412
-    except forms.SHOWN_IN_PLACE as refusal:
-        return service_form(said, places, forms.texts("location_ids"), forms.problems(refusal)), 422
-    return redirect(url_for("entry.show", done="saved"), 303)
+    used = forms.texts("location_ids")
+    form = partial(service_form, places=places, used=used)
+    return _kept(lambda: _offer_at(_keep_service(before, said).id, used), form, said, before, _SERVICE)
 
 
-@blueprint.post("/entry/services/<identifier>/confirm")
-@access.open_to(access.MANAGERS)
-def confirm(identifier: str) -> Response | tuple[str, int]:
+@pages.post("/entry/services/<identifier>/confirm", access.MANAGERS, then="entry.show")
+def confirm(identifier: str) -> tuple[str, int] | None:
     """All that is said of a service is still so."""
     before = _own_service(identifier)
     same = d.Service(id=before.id, etag=forms.etag())
@@ -97,11 +83,10 @@ def confirm(identifier: str) -> Response | tuple[str, int]:
         clients().directory.UpdateService(asked)
     except Stale:  # what would be confirmed is not what was read
         return overview(own_organization(), {"_form": _("Otra persona acaba de cambiarlo: mírelo antes de confirmarlo.")}), 412
-    return redirect(url_for("entry.show", done="saved"), 303)
+    return None
 
 
-@blueprint.route("/entry/places/<identifier>", methods=["GET", "POST"])
-@access.open_to(access.MANAGERS)
+@pages.form("/entry/places/<identifier>", access.MANAGERS)
 def place(identifier: str) -> Response | str | tuple[str, int]:
     """The form of a place, and what it brought."""
     before = _own_place(identifier)
@@ -109,35 +94,28 @@ def place(identifier: str) -> Response | str | tuple[str, int]:
         return place_form(before, {})
     said = forms.filled(pb.Location(id=before.id, etag=forms.etag(), organization_id=before.organization_id))
     said.confidential = before.confidential or forms.flag("confidential")
+    return _kept(lambda: _keep_place(before, said), place_form, said, before, _LOCATION)
+
+
+def _keep_place(before: pb.Location, said: pb.Location) -> None:
     locations, once = clients().locations, forms.request_id()
-    try:
-        if identifier == NEW:
-            locations.CreateLocation(pb.CreateLocationRequest(location=said, request_id=once))
-        else:
-            # What is sealed is not shown, so that an empty field means that it stays.
-            kept = [
-                path
-                for path in _LOCATION
-                if not (before.confidential and path in ("address", "transportation") and not getattr(said, path))
-            ]
-            locations.UpdateLocation(pb.UpdateLocationRequest(location=said, update_mask=FieldMask(paths=kept), request_id=once))
-    except Stale:
-        return place_form(_merged(said, before, _LOCATION), {}, changed_since(before.id)), 412
-    except forms.SHOWN_IN_PLACE as refusal:
-        return place_form(said, forms.problems(refusal)), 422
-    return redirect(url_for("entry.show", done="saved"), 303)
+    if not before.id:
+        locations.CreateLocation(pb.CreateLocationRequest(location=said, request_id=once))
+        return
+    # What is sealed is not shown, so that an empty field means that it stays.
+    sealed = ("address", "transportation") if before.confidential else ()
+    mask = FieldMask(paths=[path for path in _LOCATION if path not in sealed or getattr(said, path)])
+    locations.UpdateLocation(pb.UpdateLocationRequest(location=said, update_mask=mask, request_id=once))
 
 
-@blueprint.post("/entry/places/<identifier>/address")
-@access.open_to(access.MANAGERS)
+@pages.post("/entry/places/<identifier>/address", access.MANAGERS)
 def check_address(identifier: str) -> str:
     """Opens the address that is kept, to see whether it is right; shown in this answer only, and on record."""
     before = _own_place(identifier)
     return place_form(before, {}, opened=clients().locations.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=identifier)))
 
 
-@blueprint.post("/entry/places/<identifier>/remove")
-@access.open_to(access.MANAGERS)
+@pages.post("/entry/places/<identifier>/remove", access.MANAGERS)
 def remove(identifier: str) -> Response | tuple[str, int]:
     """Takes a place away at which nothing is offered."""
     before = _own_place(identifier)
@@ -145,6 +123,17 @@ def remove(identifier: str) -> Response | tuple[str, int]:
         clients().locations.DeleteLocation(pb.DeleteLocationRequest(id=before.id, etag=forms.etag(), request_id=forms.request_id()))
     except (Stale, *forms.SHOWN_IN_PLACE) as refusal:
         return place_form(before, forms.problems(refusal)), 422
+    return redirect(url_for("entry.show", done="saved"), 303)
+
+
+def _kept(keep: Callable[[], object], form: Callable[..., str], said: Any, before: Any, paths: Sequence[str]) -> Response | tuple[str, int]:
+    """Keeps what was said; what somebody else changed meanwhile, or what was wrong with it, is shown in the form."""
+    try:
+        keep()
+    except Stale:
+        return form(_merged(said, before, paths), {}, changed_since(said.id)), 412
+    except forms.SHOWN_IN_PLACE as refusal:
+        return form(said, forms.problems(refusal)), 422
     return redirect(url_for("entry.show", done="saved"), 303)
 
 
@@ -171,7 +160,7 @@ def overview(organization: d.Organization, errors: dict[str, str], meanwhile: Se
 
 
 def service_form(
-    said: d.Service, places: Sequence[pb.Location], used: Sequence[str], errors: dict[str, str], meanwhile: Sequence[dict[str, Any]] = ()
+    said: d.Service, errors: dict[str, str], meanwhile: Sequence[dict[str, Any]] = (), *, places: Sequence[pb.Location], used: Sequence[str]
 ) -> str:
     """The form of a service; simple hours in rows, the others in words."""
     simple = [each for each in said.schedules if _is_simple(each)]

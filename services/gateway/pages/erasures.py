@@ -1,9 +1,6 @@
 """Erasing a file: the proposal, the second person, and the proof."""
 
-from collections.abc import Callable
-
-from flask import Blueprint, redirect, render_template, url_for
-from werkzeug.wrappers import Response
+from flask import render_template
 
 from chassis.errors import NotFound
 from protos.referrals.v1 import erasures_pb2 as p
@@ -11,24 +8,22 @@ from protos.referrals.v1 import people_pb2
 from services.gateway import access, forms, i18n, names, session
 from services.gateway.clients import clients
 
-blueprint = Blueprint("erasures", __name__)
+pages = access.Pages("erasures")
 
 
-@blueprint.get("/people/erasures")
-@access.open_to(access.CARE)
+@pages.get("/people/erasures", access.CARE)
 def listing() -> str:
     """What waits for a second person."""
     return render_template("erasures.html", erasures=clients().erasures.ListErasures(p.ListErasuresRequest()).erasures)
 
 
-@blueprint.get("/people/<identifier>/erasure")
-@access.open_to(access.CARE)
+@pages.get("/people/<identifier>/erasure", access.CARE)
 def show(identifier: str) -> str:
     """How it stands; the proof, to read and to print."""
-    return render(identifier, {})
+    return render({}, identifier)
 
 
-def render(identifier: str, errors: dict[str, str]) -> str:
+def render(errors: dict[str, str], identifier: str) -> str:
     """The page; whether a second person is asked for depends on who reads it."""
     file = clients().people.GetPerson(people_pb2.GetPersonRequest(id=identifier))
     try:
@@ -46,25 +41,13 @@ def render(identifier: str, errors: dict[str, str]) -> str:
     )
 
 
-@blueprint.post("/people/<identifier>/erasure")
-@access.open_to(access.CARE)
-def propose(identifier: str) -> Response | tuple[str, int]:
+@pages.post("/people/<identifier>/erasure", access.CARE, again=render, then="erasures.show", done="erasure_proposed")
+def propose(identifier: str) -> None:
     """Proposes it; nothing changes yet."""
-    question = p.ProposeErasureRequest(person_id=identifier, request_id=forms.request_id())
-    return _asked(identifier, lambda: clients().erasures.ProposeErasure(question), "erasure_proposed")
+    clients().erasures.ProposeErasure(p.ProposeErasureRequest(person_id=identifier, request_id=forms.request_id()))
 
 
-@blueprint.post("/people/<identifier>/erasure/confirm")
-@access.open_to(access.CARE)
-def confirm(identifier: str) -> Response | tuple[str, int]:
+@pages.post("/people/<identifier>/erasure/confirm", access.CARE, again=render, then="erasures.show", done="erased")
+def confirm(identifier: str) -> None:
     """Agrees as a second person: it is done."""
-    question = p.ConfirmErasureRequest(person_id=identifier, request_id=forms.request_id())
-    return _asked(identifier, lambda: clients().erasures.ConfirmErasure(question), "erased")
-
-
-def _asked(identifier: str, act: Callable[[], object], done: str) -> Response | tuple[str, int]:
-    try:
-        act()
-    except forms.SHOWN_IN_PLACE as refusal:
-        return render(identifier, forms.problems(refusal)), 422
-    return redirect(url_for("erasures.show", identifier=identifier, done=done), 303)
+    clients().erasures.ConfirmErasure(p.ConfirmErasureRequest(person_id=identifier, request_id=forms.request_id()))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from io import StringIO
 
 from babel.dates import format_skeleton
-from flask import Blueprint, Response, render_template, request
+from flask import Response, render_template, request
 
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, i18n, names, pictures, words
@@ -17,7 +17,7 @@ from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
 from services.gateway.pictures import Bar
 
-blueprint = Blueprint("figures", __name__)
+pages = access.Pages("figures")
 
 FEW = "<10"
 COLUMNS = 8  # quarters for which a phone has room; the file has all
@@ -34,8 +34,7 @@ class Chart:
     arcs: pictures.Arcs | None = None
 
 
-@blueprint.get("/figures")
-@access.open_to(access.ANYBODY, navigation=N_("Cifras"), section="network")
+@pages.get("/figures", access.ANYBODY, navigation=N_("Cifras"), section="network")
 def figures() -> str:
     """The network's, the same for whoever reads them: narrowed by period, country and need."""
     asked, told = network()
@@ -53,8 +52,7 @@ def figures() -> str:
     )
 
 
-@blueprint.get("/figures.csv")
-@access.open_to(access.ANYBODY)
+@pages.get("/figures.csv", access.ANYBODY)
 def table() -> Response:
     """The same for a spreadsheet, with what was asked for, how it was counted and when it was fetched."""
     asked, told = network()
@@ -63,8 +61,7 @@ def table() -> Response:
     return sheet("enlace", totals, charts(asked, told, whole=True), notes, method(), unit="at_least")
 
 
-@blueprint.get("/figures/pilot")
-@access.open_to(access.EVERYONE)
+@pages.get("/figures/pilot", access.EVERYONE)
 def pilot() -> str:
     """The pilot's."""
     told = clients().statistics.GetPilotFigures(r.GetPilotFiguresRequest())
@@ -72,8 +69,7 @@ def pilot() -> str:
     return render_template("pilot.html", pilot=told, charts=pilot_charts(told), start=start, end=end, method=pilot_method())
 
 
-@blueprint.get("/figures/pilot.csv")
-@access.open_to(access.EVERYONE)
+@pages.get("/figures/pilot.csv", access.EVERYONE)
 def pilot_table() -> Response:
     """The same for a spreadsheet."""
     told = clients().statistics.GetPilotFigures(r.GetPilotFiguresRequest())

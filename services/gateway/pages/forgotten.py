@@ -1,6 +1,6 @@
 """A forgotten password: asking for a link says the same whatever the address is, and the secret of the link stands behind its #, as an invitation's does."""
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from chassis.errors import Invalid, Unauthenticated
@@ -9,18 +9,16 @@ from services.gateway import access, forms, origin
 from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 
-blueprint = Blueprint("forgotten", __name__)
+pages = access.Pages("forgotten")
 
 
-@blueprint.get("/forgot")
-@access.public
+@pages.get("/forgot", access.ANYBODY)
 def form() -> str:
     """Where the link is asked for."""
     return render_template("forgot.html", errors={}, sent=False)
 
 
-@blueprint.post("/forgot")
-@access.public
+@pages.post("/forgot", access.ANYBODY)
 def ask() -> str | tuple[str, int]:
     """Asks for it. What is said does not depend on whose address it is, or on how often it was asked for."""
     origin.tell()
@@ -31,15 +29,13 @@ def ask() -> str | tuple[str, int]:
     return render_template("forgot.html", errors={}, sent=True)
 
 
-@blueprint.get("/reset")
-@access.public
+@pages.get("/reset", access.ANYBODY)
 def choose() -> str:
     """Where another password is chosen; whether the link is good is not looked at before it is sent."""
     return render_template("reset.html", errors={}, problem="")
 
 
-@blueprint.post("/reset")
-@access.public
+@pages.post("/reset", access.ANYBODY)
 def change() -> Response | tuple[str, int]:
     """Changes it, and leads to the sign-in, which asks for the rest."""
     if request.form.get("password", "") != request.form.get("again", ""):

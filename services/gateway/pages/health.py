@@ -3,13 +3,13 @@
 Probes hear of this process only: a service that is away must not take the pages of the others, and the way out, from everybody.
 """
 
-from flask import Blueprint, Response, jsonify, render_template
+from flask import Response, jsonify, render_template
 
 from services.gateway import access
 from services.gateway.clients import Standing, clients
 from services.gateway.i18n import N_
 
-blueprint = Blueprint("health", __name__)
+pages = access.Pages("health")
 
 PARTS = {
     "partners": N_("Directorio, equipos y sesiones"),
@@ -18,22 +18,19 @@ PARTS = {
 }
 
 
-@blueprint.get("/healthz")
-@access.public
+@pages.get("/healthz", access.ANYBODY)
 def alive() -> Response:
     """The process answers."""
     return jsonify(status="alive")
 
 
-@blueprint.get("/readyz")
-@access.public
+@pages.get("/readyz", access.ANYBODY)
 def ready() -> Response:
     """The process takes requests; one that is stopping does not even listen."""
     return jsonify(status="ready")
 
 
-@blueprint.get("/status")
-@access.public
+@pages.get("/status", access.ANYBODY)
 def status() -> str:
     """How each service stands, for people; always 200, for the page itself is there."""
     service_standings = standings()

@@ -1,13 +1,13 @@
 """The public door: what this is, which number to call, and three ways on."""
 
-from flask import Blueprint, Response, current_app, render_template, request
+from flask import Response, current_app, render_template, request
 
 from chassis.errors import Refusal
 from protos.partners.v1.directory_pb2 import Hotline, ListHotlinesRequest
 from services.gateway import access
 from services.gateway.clients import ServiceFault, clients
 
-blueprint = Blueprint("home", __name__)
+pages = access.Pages("home")
 
 
 def hotlines() -> list[Hotline]:
@@ -29,22 +29,19 @@ def country_of_the_browser() -> str:
     return next((region for region in regions if len(region) == 2), "")
 
 
-@blueprint.get("/")
-@access.public
+@pages.get("/", access.ANYBODY)
 def home() -> str:
     """The first page; for those signed in too."""
     return render_template("home.html", hotlines=hotlines())
 
 
-@blueprint.get("/favicon.ico")
-@access.public
+@pages.get("/favicon.ico", access.ANYBODY)
 def icon() -> Response:
     """A neutral icon: a plain square, for a tab that gives nothing away."""
     return current_app.send_static_file("icon.svg")
 
 
-@blueprint.get("/robots.txt")
-@access.public
+@pages.get("/robots.txt", access.ANYBODY)
 def robots() -> Response:
     """Nothing but the first page is for search engines."""
     return Response("User-agent: *\nAllow: /$\nDisallow: /\n", mimetype="text/plain")

@@ -2,25 +2,23 @@
 
 from collections.abc import Sequence
 
-from flask import Blueprint, render_template, request
+from flask import render_template, request
 
 from protos.partners.v1 import open_data_pb2 as o
 from services.gateway import access, forms, session, words
 from services.gateway.clients import clients
 
-blueprint = Blueprint("imports", __name__)
+pages = access.Pages("imports")
 MOST_SHOWN = 200  # rows: of those that are refused first
 
 
-@blueprint.get("/directory/import")
-@access.open_to(access.MANAGERS | access.NETWORK)
+@pages.get("/directory/import", access.MANAGERS | access.NETWORK)
 def form() -> str:
     """What may be sent, and for whom."""
     return page(request.args.get("organization", ""))
 
 
-@blueprint.post("/directory/import")
-@access.open_to(access.MANAGERS | access.NETWORK)
+@pages.post("/directory/import", access.MANAGERS | access.NETWORK)
 def read() -> str | tuple[str, int]:
     """Tries a file, or takes it over; the report says each row."""
     organization, sent = forms.text("organization_id"), request.files.get("content")

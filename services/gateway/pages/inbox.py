@@ -1,6 +1,6 @@
 """The inbox: what Enlace told this desk, and how the desk wants to be told."""
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from protos.notifications.v1 import notifications_pb2 as n
@@ -8,7 +8,7 @@ from services.gateway import access, forms, session
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 
-blueprint = Blueprint("inbox", __name__)
+pages = access.Pages("inbox")
 # Where what a message without a referral or an enquiry tells of is seen, by the roles that may go there.
 PLACES = (
     {
@@ -31,14 +31,13 @@ PLACES = (
 )
 
 
-@blueprint.get("/inbox")
-@access.open_to(access.CARE | access.NETWORK | access.AUDITORS, navigation=N_("Avisos"), section="organization")
+@pages.get("/inbox", access.CARE | access.NETWORK | access.AUDITORS, navigation=N_("Avisos"), section="organization")
 def inbox() -> str:
     """Messages, newest first."""
     return render({})
 
 
-@blueprint.app_template_global()
+@pages.blueprint.app_template_global()
 def place_of(kind: str) -> str:
     """The page for the reader; empty when there is none."""
     return next((url_for(endpoint) for endpoint, roles in PLACES.get(kind, ()) if session.me().may(*roles)), "")
@@ -56,17 +55,14 @@ def render(errors: dict[str, str]) -> str:
     )
 
 
-@blueprint.post("/inbox/read")
-@access.open_to(access.CARE | access.NETWORK | access.AUDITORS)
-def read_all() -> Response:
+@pages.post("/inbox/read", access.CARE | access.NETWORK | access.AUDITORS, then="inbox.inbox", done="read")
+def read_all() -> None:
     """Marks all read that stood there; what came in meanwhile stays unread."""
     seen = n.MarkAllMessagesReadRequest(until_time=forms.moment("until_time"), request_id=forms.request_id())
     clients().notifications.MarkAllMessagesRead(seen)
-    return redirect(url_for("inbox.inbox", done="read"), 303)
 
 
-@blueprint.post("/inbox/<identifier>/read")
-@access.open_to(access.CARE | access.NETWORK | access.AUDITORS)
+@pages.post("/inbox/<identifier>/read", access.CARE | access.NETWORK | access.AUDITORS)
 def read(identifier: str) -> Response:
     """Marks a message read; opens its referral or enquiry, or where else it is seen, when that was the button."""
     clients().notifications.MarkMessageRead(n.MarkMessageReadRequest(id=identifier, request_id=forms.request_id()))
@@ -77,15 +73,10 @@ def read(identifier: str) -> Response:
     return redirect(place_of(forms.text("kind")) or url_for("inbox.inbox", done="read"), 303)
 
 
-@blueprint.post("/inbox/desk")
-@access.open_to(access.MANAGERS)
-def desk() -> Response | tuple[str, int]:
+@pages.post("/inbox/desk", access.MANAGERS, again=render, then="inbox.inbox")
+def desk() -> None:
     """Sets language and e-mail of the desk."""
     said = n.Desk(
         organization_id=session.me().organization_id, language=forms.text("language"), email=forms.text("email"), etag=forms.etag()
     )
-    try:
-        clients().notifications.SetDesk(n.SetDeskRequest(desk=said, request_id=forms.request_id()))
-    except forms.SHOWN_IN_PLACE as refusal:
-        return render(forms.problems(refusal)), 422
-    return redirect(url_for("inbox.inbox", done="saved"), 303)
+    clients().notifications.SetDesk(n.SetDeskRequest(desk=said, request_id=forms.request_id()))

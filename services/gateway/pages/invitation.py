@@ -3,7 +3,7 @@
 A script copies it into the form and takes it out of the address; without one it is typed or pasted from the e-mail.
 """
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from chassis.errors import Conflict, Invalid, Unauthenticated
@@ -12,18 +12,16 @@ from services.gateway import access, forms
 from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 
-blueprint = Blueprint("invitation", __name__)
+pages = access.Pages("invitation")
 
 
-@blueprint.get("/invitation")
-@access.public
+@pages.get("/invitation", access.ANYBODY)
 def form() -> str:
     """The form; whether the link is good is not looked at before it is sent."""
     return render_template("invitation.html", errors={}, problem="")
 
 
-@blueprint.post("/invitation")
-@access.public
+@pages.post("/invitation", access.ANYBODY)
 def accept() -> Response | tuple[str, int]:
     """Opens the account, and leads to the sign-in."""
     question = AcceptInvitationRequest(

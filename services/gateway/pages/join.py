@@ -1,6 +1,6 @@
 """The public form by which an organisation applies for membership. The answer is the same whether it is known or not."""
 
-from flask import Blueprint, render_template
+from flask import render_template
 from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted, Invalid
@@ -9,18 +9,16 @@ from services.gateway import access, forms, i18n
 from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 
-blueprint = Blueprint("join", __name__)
+pages = access.Pages("join")
 
 
-@blueprint.get("/join")
-@access.public
+@pages.get("/join", access.ANYBODY)
 def form() -> str:
     """The form."""
     return render_template("join.html", errors={}, problem="", answer=None)
 
 
-@blueprint.post("/join")
-@access.public
+@pages.post("/join", access.ANYBODY)
 def apply() -> Response | str | tuple[str, int]:
     """Sends it, and says what comes next."""
     asked = forms.filled(d.ApplyForMembershipRequest(language=i18n.language(), request_id=forms.request_id()))

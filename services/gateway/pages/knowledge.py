@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from flask import Blueprint, Response, abort, render_template
+from flask import Response, abort, render_template
 
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
@@ -13,7 +13,7 @@ from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 from services.gateway.i18n import ngettext
 
-blueprint = Blueprint("knowledge", __name__)
+pages = access.Pages("knowledge")
 SOON = timedelta(days=14)
 """Before a consent ends she is asked again: time enough to meet her once more."""
 PAGES = 25
@@ -41,15 +41,13 @@ class Knowledge:
     readings: list[str]
 
 
-@blueprint.get("/people/<identifier>/knows")
-@access.open_to(access.SENDERS)
+@pages.get("/people/<identifier>/knows", access.SENDERS)
 def show(identifier: str) -> str:
     """The sheet, to go through with her."""
     return render_template("knows.html", known=knowledge(identifier))
 
 
-@blueprint.get("/people/<identifier>/knows.pdf")
-@access.open_to(access.SENDERS)
+@pages.get("/people/<identifier>/knows.pdf", access.SENDERS)
 def printed(identifier: str) -> Response:
     """The same for paper. It names organisations, and never her."""
     known = knowledge(identifier)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
@@ -16,7 +16,7 @@ from services.gateway.i18n import N_
 from services.gateway.pages import advice, my_referral
 from services.gateway.pages.enquiries import of_contact
 
-blueprint = Blueprint("line", __name__)
+pages = access.Pages("line")
 CHANGEABLE = (
     "triage",
     "kind_code",
@@ -48,8 +48,7 @@ def closes() -> bool:
     return forms.text("close_as") in CLOSED_AT_ONCE
 
 
-@blueprint.get("/line")
-@access.open_to(access.LINE, navigation=N_("Línea"))
+@pages.get("/line", access.LINE, navigation=N_("Línea"))
 def queue() -> str:
     """The contacts still open, which one shift hands to the next, above a page of the others."""
     answer = clients().contacts.ListContacts(c.ListContactsRequest(page_size=50, page_token=request.args.get("page", "")))
@@ -62,18 +61,15 @@ def calls_owed() -> list[c.Callback]:
     return list(clients().contacts.ListCallbacks(c.ListCallbacksRequest(page_size=200)).callbacks)
 
 
-@blueprint.post("/line/calls/<identifier>")
-@access.open_to(access.LINE)
-def settle_call(identifier: str) -> Response:
+@pages.post("/line/calls/<identifier>", access.LINE, then="line.queue")
+def settle_call(identifier: str) -> None:
     """What came of a call."""
     request = c.SettleCallbackRequest(id=identifier, etag=forms.etag(), request_id=forms.request_id(), **called_when())
     request.outcome_code = words.number("callback_outcome", forms.text("outcome_code"))
     clients().contacts.SettleCallback(request)
-    return redirect(url_for("line.queue", done="saved"), 303)
 
 
-@blueprint.get("/line/<identifier>/hand-over")
-@access.open_to(access.LINE)
+@pages.get("/line/<identifier>/hand-over", access.LINE)
 def handing_over(identifier: str) -> str:
     """To whom a caller is handed over."""
     return hand_over_page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)), {})
@@ -87,8 +83,7 @@ def hand_over_page(shown: c.Contact, errors: dict[str, str]) -> str:
     return render_template("hand_over.html", contact=shown, members=choices, errors=errors)
 
 
-@blueprint.post("/line/<identifier>/hand-over")
-@access.open_to(access.LINE)
+@pages.post("/line/<identifier>/hand-over", access.LINE)
 def hand_over(identifier: str) -> Response | tuple[str, int]:
     """Keeps whether she was connected live, and with whom; connected, it is how the contact ended."""
     said = c.Contact(id=identifier, etag=forms.etag(), handed_over_organization_id=forms.text("handed_over_organization_id"))
@@ -112,35 +107,20 @@ def called_when() -> dict[str, Any]:
     return {name: words.number(name.replace("_code", "_band"), forms.text(name)) for name in ("day_code", "hour_code")}
 
 
-@blueprint.post("/line/<identifier>/call")
-@access.open_to(access.LINE)
-def agree_on_call(identifier: str) -> Response | tuple[str, int]:
-    """A time to call her back."""
-    try:
-        clients().contacts.CreateCallback(
-            c.CreateCallbackRequest(callback=c.Callback(contact_id=identifier, **called_when()), request_id=forms.request_id())
-        )
-    except forms.SHOWN_IN_PLACE as refusal:
-        return page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)), forms.problems(refusal)), 422
-    return redirect(url_for("line.queue", done="saved"), 303)
-
-
 def still_open() -> list[c.Contact]:
     """The open contacts of the line: those without an urgency first, for it may be anything, then the most urgent, of those the newest."""
     question = c.ListContactsRequest(outcome_code=c.CONTACT_OUTCOME_OPEN, page_size=200)
     return sorted(clients().contacts.ListContacts(question).contacts, key=lambda contact: (bool(contact.urgency), -contact.urgency))
 
 
-@blueprint.get("/line/new")
-@access.open_to(access.LINE)
+@pages.get("/line/new", access.LINE)
 def new() -> str:
     """An empty triage."""
     me = session.me()
     return page(c.Contact(line_country=me.country, kind_code=c.CONTACT_KIND_CRISIS, language="es"), errors={})
 
 
-@blueprint.post("/line/again")
-@access.open_to(access.LINE)
+@pages.post("/line/again", access.LINE)
 def again() -> str:
     """An empty triage for a caller who told her reference and PIN, which travel in this form until the contact is recorded."""
     me = session.me()
@@ -173,8 +153,7 @@ def asked_for(identifier: str) -> list[r.Referral]:
     return list(clients().referrals.ListReferrals(r.ListReferralsRequest(filter=wanted)).referrals)
 
 
-@blueprint.post("/line/new")
-@access.open_to(access.LINE)
+@pages.post("/line/new", access.LINE)
 def create() -> Response | str | tuple[str, int]:
     """Records the contact and shows reference and PIN, once: the answer to this form is the only place where they stand. Of what is closed nobody needs them."""
     said, reference, pin = contact(), forms.text("reference"), forms.text("pin")
@@ -195,15 +174,25 @@ def create() -> Response | str | tuple[str, int]:
     return page(answer.contact, {}, *(("", "") if reference else (answer.reference, answer.pin)))
 
 
-@blueprint.get("/line/<identifier>")
-@access.open_to(access.LINE)
+@pages.get("/line/<identifier>", access.LINE)
 def show(identifier: str) -> str:
     """One contact, to go on with."""
-    return page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)), {})
+    return kept({}, identifier)
 
 
-@blueprint.post("/line/<identifier>")
-@access.open_to(access.LINE)
+def kept(errors: dict[str, str], identifier: str) -> str:
+    """A contact as it is kept."""
+    return page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)), errors)
+
+
+@pages.post("/line/<identifier>/call", access.LINE, again=kept, then="line.queue")
+def agree_on_call(identifier: str) -> None:
+    """A time to call her back."""
+    asked = c.Callback(contact_id=identifier, **called_when())
+    clients().contacts.CreateCallback(c.CreateCallbackRequest(callback=asked, request_id=forms.request_id()))
+
+
+@pages.post("/line/<identifier>", access.LINE)
 def save(identifier: str) -> Response | tuple[str, int]:
     """Saves the answers as they are now; the urgency is derived anew by the service."""
     said = contact(identifier)

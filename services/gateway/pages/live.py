@@ -1,6 +1,6 @@
 """What live.js asks: whether the page it is on is behind. Most of it is answered at the door (services/gateway/live.py)."""
 
-from flask import Blueprint, jsonify
+from flask import jsonify
 from werkzeug.wrappers import Response
 
 from chassis.errors import Refusal
@@ -10,11 +10,10 @@ from services.gateway import access, session
 from services.gateway.clients import ServiceFault, clients
 from services.gateway.live import PATH, Answer, live
 
-blueprint = Blueprint("live", __name__)
+pages = access.Pages("live")
 
 
-@blueprint.get(PATH)
-@access.open_to(access.EVERYONE)
+@pages.get(PATH, access.EVERYONE)
 def version() -> Response:
     """The version of what this reader's pages show, and a ticket with which it is cheap to ask again."""
     me = session.me()

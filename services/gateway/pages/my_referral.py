@@ -6,7 +6,7 @@ Reference and PIN travel in forms only, never in an address, and are not kept: e
 from collections.abc import Callable
 from functools import partial
 
-from flask import Blueprint, make_response, render_template
+from flask import make_response, render_template
 from werkzeug.wrappers import Response
 
 from chassis.errors import Conflict, Exhausted, Invalid, Refusal, Unauthenticated
@@ -16,11 +16,10 @@ from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 from services.gateway.i18n import ngettext
 
-blueprint = Blueprint("my_referral", __name__)
+pages = access.Pages("my_referral")
 
 
-@blueprint.get("/my-referral")
-@access.public
+@pages.get("/my-referral", access.ANYBODY)
 def form() -> str:
     """The form."""
     return asked_again("", "")
@@ -89,15 +88,13 @@ def ask_status(reference: str, pin: str) -> c.ReferenceStatus:
     return clients().references.GetReferenceStatus(c.GetReferenceStatusRequest(reference=reference, pin=pin))
 
 
-@blueprint.post("/my-referral")
-@access.public
+@pages.post("/my-referral", access.ANYBODY)
 def status() -> Response | tuple[str, int]:
     """How things stand, in plain words."""
     return answered(ask_status)
 
 
-@blueprint.post("/my-referral/confirm")
-@access.public
+@pages.post("/my-referral/confirm", access.ANYBODY)
 def confirm() -> Response | tuple[str, int]:
     """Says whether help came."""
     came = forms.text("help_came") == "yes"
@@ -111,8 +108,7 @@ def confirm() -> Response | tuple[str, int]:
     return answered(ask, lambda status: thanks)
 
 
-@blueprint.post("/my-referral/note")
-@access.public
+@pages.post("/my-referral/note", access.ANYBODY)
 def note() -> Response | tuple[str, int]:
     """Adds what she says."""
 
@@ -124,8 +120,7 @@ def note() -> Response | tuple[str, int]:
     return answered(ask, lambda status: _("Anotado. Lo lee solo la línea a la que usted llamó."))
 
 
-@blueprint.post("/my-referral/call")
-@access.public
+@pages.post("/my-referral/call", access.ANYBODY)
 def call() -> Response | tuple[str, int]:
     """Says when it is safe to call her."""
 
@@ -138,8 +133,7 @@ def call() -> Response | tuple[str, int]:
     return answered(ask, lambda status: _("Anotado. La llaman en ese tiempo, solo como usted pidió."))
 
 
-@blueprint.post("/my-referral/withdraw")
-@access.public
+@pages.post("/my-referral/withdraw", access.ANYBODY)
 def withdraw() -> Response | tuple[str, int]:
     """Takes back every consent, or that of one request."""
     key = forms.text("item_key")
@@ -152,8 +146,7 @@ def withdraw() -> Response | tuple[str, int]:
     return answered(ask, partial(one_withdrawn, key) if key else withdrawn)
 
 
-@blueprint.post("/my-referral/readings")
-@access.public
+@pages.post("/my-referral/readings", access.ANYBODY)
 def readings() -> Response | tuple[str, int]:
     """Who looked at what is kept of her."""
     return answered(ask_status, readings_of=ask_readings)

@@ -7,7 +7,7 @@ is said that leads there: neither where it is nor how it describes itself.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from flask import Blueprint, abort, render_template
+from flask import abort, render_template
 from werkzeug.wrappers import Response
 
 from chassis.errors import Invalid, Unavailable
@@ -22,7 +22,7 @@ from services.gateway.pages.home import country_of_the_browser, hotlines
 from services.gateway.problems import RETRY_SECONDS, status_of
 from services.gateway.vocabulary.departments import CAMPAIGN
 
-blueprint = Blueprint("open_directory", __name__)
+pages = access.Pages("open_directory")
 HOUSING = "HOU"
 WEEK = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 PAGE, OF_ONE = 20, 100  # services on a page of results, and on an organisation's
@@ -54,15 +54,13 @@ class Card:
     website: str
 
 
-@blueprint.get("/services")
-@access.public
+@pages.get("/services", access.ANYBODY)
 def search() -> str:
     """The form, and needs to begin with."""
     return found(o.ListPublicServicesRequest(), None)
 
 
-@blueprint.post("/services")
-@access.public
+@pages.post("/services", access.ANYBODY)
 def results() -> str | tuple[str, int]:
     """What fits, by name; each page of it is asked for by the form again."""
     question = o.ListPublicServicesRequest(
@@ -80,8 +78,7 @@ def results() -> str | tuple[str, int]:
         return found(question, None, forms.problems(refusal)), 422
 
 
-@blueprint.get("/services/organizations/<identifier>")
-@access.public
+@pages.get("/services/organizations/<identifier>", access.ANYBODY)
 def organization(identifier: str) -> str:
     """A member that offers something to anybody, and what. Of any other there is no page, as of one that does not exist."""
     id = object_id(identifier)
@@ -104,7 +101,7 @@ def organization(identifier: str) -> str:
     )
 
 
-@blueprint.errorhandler(Unavailable)
+@pages.blueprint.errorhandler(Unavailable)
 def away(refusal: Unavailable) -> Response:
     """Whoever looks for help reads what to do meanwhile, not which part is away."""
     page = render_template("open_directory.html", away=True, lines=hotlines(), errors={})

@@ -1,7 +1,8 @@
 """Passkeys of one's own account, and signing in with one alone. A browser makes them and signs with them by static/passkey.js; without it there are codes."""
 
-from flask import Blueprint, redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
+from functools import partial
+
+from flask import render_template, request
 
 from chassis.errors import Conflict, Invalid
 from protos.partners.v1 import accounts_pb2 as pb
@@ -11,11 +12,10 @@ from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 from services.gateway.pages import account
 
-blueprint = Blueprint("passkeys", __name__)
+pages = access.Pages("passkeys")
 
 
-@blueprint.post("/sign-in/passkey")
-@access.public
+@pages.post("/sign-in/passkey", access.ANYBODY)
 def sign_in() -> str | tuple[str, int]:
     """Asks for a passkey, of whoever it is."""
     to, kept = request.form.get("to", ""), request.form.get("kept", "")
@@ -26,22 +26,16 @@ def sign_in() -> str | tuple[str, int]:
     return render_template("signin_code.html", to=to, kept=kept, asked=asked, problem="")
 
 
-@blueprint.post("/account/passkeys/begin")
-@access.open_to(access.EVERYONE)
-def begin() -> str | tuple[str, int]:
+@pages.post("/account/passkeys/begin", access.EVERYONE, again=partial(account.page, part="passkey"))
+def begin() -> str:
     """Asks the browser for a new one."""
     origin.tell(origin.device())
     question = pb.BeginPasskeyRequest(password=request.form.get("password", ""), request_id=forms.request_id())
-    try:
-        begun = clients().accounts.BeginPasskey(question)
-    except (*account.REFUSED, Conflict) as refusal:
-        return account.refused(refusal, "passkey")
-    return account.page({}, "passkey", passkey=begun)
+    return account.page({}, "passkey", passkey=clients().accounts.BeginPasskey(question))
 
 
-@blueprint.post("/account/passkeys")
-@access.open_to(access.EVERYONE)
-def create() -> Response | tuple[str, int]:
+@pages.post("/account/passkeys", access.EVERYONE, again=partial(account.page, part="passkey"), then="account.show")
+def create() -> None:
     """Keeps the one that the browser made."""
     question = pb.CreatePasskeyRequest(
         challenge=forms.text("challenge"),
@@ -52,20 +46,12 @@ def create() -> Response | tuple[str, int]:
     try:
         clients().accounts.CreatePasskey(question)
     except Invalid:
-        return account.page({"_form": _("La llave no se guardó. Empiece otra vez.")}, "passkey"), 422
-    except Conflict as refusal:
-        return account.refused(refusal, "passkey")
-    return redirect(url_for("account.show", done="saved"), 303)
+        forms.refuse({"_form": _("La llave no se guardó. Empiece otra vez.")})
 
 
-@blueprint.post("/account/passkeys/end")
-@access.open_to(access.EVERYONE)
-def end() -> Response | tuple[str, int]:
+@pages.post("/account/passkeys/end", access.EVERYONE, again=partial(account.page, part="end-passkey"), then="account.show")
+def end() -> None:
     """Takes one away."""
     origin.tell(origin.device())
     question = pb.EndPasskeyRequest(id=forms.text("passkey"), password=request.form.get("password", ""), request_id=forms.request_id())
-    try:
-        clients().accounts.EndPasskey(question)
-    except account.REFUSED as refusal:
-        return account.refused(refusal, "end-passkey")
-    return redirect(url_for("account.show", done="saved"), 303)
+    clients().accounts.EndPasskey(question)

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from chassis.errors import Invalid
@@ -15,7 +15,7 @@ from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
 from services.gateway.pages.figures import FEW
 
-blueprint = Blueprint("pathways", __name__)
+pages = access.Pages("pathways")
 SHOWN = 80  # characters of a line that is wrong
 
 
@@ -28,15 +28,13 @@ class Told:
     after: list[str]
 
 
-@blueprint.get("/pathways")
-@access.open_to(access.EVERYONE, navigation=N_("Rutas"), section="network")
+@pages.get("/pathways", access.EVERYONE, navigation=N_("Rutas"), section="network")
 def listing() -> str:
     """All, in their newest versions."""
     return render_template("pathways.html", pathways=clients().plans.ListPathways(pb.ListPathwaysRequest()).pathways)
 
 
-@blueprint.get("/pathways/<identifier>")
-@access.open_to(access.EVERYONE)
+@pages.get("/pathways/<identifier>", access.EVERYONE)
 def show(identifier: str) -> str:
     """One version, step by step."""
     pathway = clients().plans.GetPathway(pb.GetPathwayRequest(id=identifier, version=forms.version_asked()))
@@ -60,8 +58,7 @@ def until(step: pb.PathwayStep, called: dict[str, str]) -> str:
     return _("%(span)s desde el comienzo", span=span)
 
 
-@blueprint.route("/pathways/publish", methods=["GET", "POST"])
-@access.open_to(access.NETWORK)
+@pages.form("/pathways/publish", access.NETWORK)
 def publish() -> Response | str | tuple[str, int]:
     """Writes the next version, beginning with the one that there is."""
     errors: dict[str, str] = {}
@@ -112,8 +109,7 @@ class Group:
     names: dict[str, str]
 
 
-@blueprint.get("/pathways/compliance")
-@access.open_to(access.CARE | access.NETWORK)
+@pages.get("/pathways/compliance", access.CARE | access.NETWORK)
 def compliance() -> str:
     """How far assistance keeps to its pathways: of the network for a coordinator, of the own organisation for who works there."""
     answer = clients().plans.GetCompliance(pb.GetComplianceRequest())

@@ -1,8 +1,9 @@
 """People: the files of one's own organisation by code, and one file: the seal, the safe-contact plan, receipts, referrals, who looked."""
 
 from collections.abc import Iterable
+from functools import partial
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import emergencies_pb2 as em
@@ -15,11 +16,10 @@ from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.pages import person_form
 
-blueprint = Blueprint("people", __name__)
+pages = access.Pages("people")
 
 
-@blueprint.get("/people")
-@access.open_to(access.SENDERS, navigation=N_("Personas"))
+@pages.get("/people", access.SENDERS, navigation=N_("Personas"))
 def listing() -> str:
     """Codes only, below what waits for somebody here: erasures and decisions for a second person, and what was opened without a consent."""
     answer = clients().people.ListPeople(p.ListPeopleRequest(page_size=50, page_token=request.args.get("page", "")))
@@ -37,31 +37,28 @@ def listing() -> str:
     )
 
 
-@blueprint.route("/people/new", methods=["GET", "POST"])
-@access.open_to(access.SENDERS)
-def new() -> Response | str | tuple[str, int]:
+def render_new(errors: dict[str, str]) -> str:
+    """The form of a file."""
+    return render_template("person_new.html", errors=errors, person=person_form.Values())
+
+
+@pages.form("/people/new", access.SENDERS, again=render_new)
+def new() -> Response | str:
     """A file without a referral yet."""
-    errors: dict[str, str] = {}
-    if request.method == "POST":
-        errors = person_form.age_problems() | person_form.missing()
-        if not errors:
-            try:
-                person = clients().people.CreatePerson(person_form.request_of(forms.request_id()))
-                return redirect(url_for("people.show", identifier=person.id, done="saved"), 303)
-            except forms.SHOWN_IN_PLACE as refusal:
-                errors = forms.problems(refusal)
-    page = render_template("person_new.html", errors=errors, person=person_form.Values())
-    return (page, 422) if errors else page
+    if request.method == "GET":
+        return render_new({})
+    forms.refuse(person_form.age_problems() | person_form.missing())
+    person = clients().people.CreatePerson(person_form.request_of(forms.request_id()))
+    return redirect(url_for("people.show", identifier=person.id, done="saved"), 303)
 
 
-@blueprint.get("/people/<identifier>")
-@access.open_to(access.SENDERS)
+@pages.get("/people/<identifier>", access.SENDERS)
 def show(identifier: str) -> str:
     """One file. Files of other organisations are reached through their referral, not here."""
-    return render(identifier, "", {})
+    return render({}, identifier)
 
 
-def render(identifier: str, part: str, errors: dict[str, str], identity: p.Identity | None = None) -> str:
+def render(errors: dict[str, str], identifier: str, part: str = "", identity: p.Identity | None = None) -> str:
     """The page, with the part of it that came back with problems or opened."""
     person = clients().people.GetPerson(p.GetPersonRequest(id=identifier))
     receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts
@@ -133,8 +130,7 @@ def alike(reading: p.Reading) -> tuple[object, ...]:
     )
 
 
-@blueprint.get("/people/<identifier>/readings")
-@access.open_to(access.SENDERS)
+@pages.get("/people/<identifier>/readings", access.SENDERS)
 def looked(identifier: str) -> str:
     """Who looked at her file, all of it, page by page. The file itself is not asked for: that would be a look."""
     asked = p.ListReadingsRequest(person_id=identifier, page_size=200, page_token=request.args.get("page", ""))
@@ -145,95 +141,65 @@ def looked(identifier: str) -> str:
     )
 
 
-@blueprint.post("/people/<identifier>/open")
-@access.open_to(access.SENDERS)
-def open_identity(identifier: str) -> str | tuple[str, int]:
+@pages.post("/people/<identifier>/open", access.SENDERS, again=partial(render, part="open"))
+def open_identity(identifier: str) -> str:
     """Opens the chosen groups for a purpose; shown in this answer only."""
-    try:
-        return render(identifier, "open", {}, clients().people.OpenPerson(forms.filled(p.OpenPersonRequest(id=identifier))))
-    except forms.SHOWN_IN_PLACE as refusal:
-        return render(identifier, "open", forms.problems(refusal)), 422
+    return render({}, identifier, "open", clients().people.OpenPerson(forms.filled(p.OpenPersonRequest(id=identifier))))
 
 
-@blueprint.post("/people/<identifier>/identity")
-@access.open_to(access.SENDERS)
-def update(identifier: str) -> Response | tuple[str, int]:
+@pages.post("/people/<identifier>/identity", access.SENDERS, again=partial(render, part="identity"), then="people.show")
+def update(identifier: str) -> None:
     """Completes the sealed part; what is left empty stays as it is."""
     question = forms.filled(p.UpdateIdentityRequest(id=identifier))
     question.identity.SetInParent()
-    try:
-        clients().people.UpdateIdentity(question)
-    except forms.SHOWN_IN_PLACE as refusal:
-        return render(identifier, "identity", forms.problems(refusal)), 422
-    return redirect(url_for("people.show", identifier=identifier, done="saved"), 303)
+    clients().people.UpdateIdentity(question)
 
 
-@blueprint.post("/people/<identifier>/safe-contact")
-@access.open_to(access.SENDERS)
-def safe_contact(identifier: str) -> Response | tuple[str, int]:
+@pages.post("/people/<identifier>/safe-contact", access.SENDERS, again=partial(render, part="safe"), then="people.show")
+def safe_contact(identifier: str) -> None:
     """Says how she may be contacted."""
-    errors = person_form.missing()
-    if not errors:
-        try:
-            clients().people.SetSafeContact(forms.filled(p.SetSafeContactRequest(id=identifier)))
-            return redirect(url_for("people.show", identifier=identifier, done="saved"), 303)
-        except forms.SHOWN_IN_PLACE as refusal:
-            errors = forms.problems(refusal)
-    return render(identifier, "safe", errors), 422
+    forms.refuse(person_form.missing())
+    clients().people.SetSafeContact(forms.filled(p.SetSafeContactRequest(id=identifier)))
 
 
-@blueprint.post("/people/<identifier>/withdraw")
-@access.open_to(access.SENDERS)
-def withdraw_all(identifier: str) -> Response | tuple[str, int]:
+@pages.post(
+    "/people/<identifier>/withdraw", access.SENDERS, again=partial(render, part="withdraw"), then="people.show", done="receipts_withdrawn"
+)
+def withdraw_all(identifier: str) -> None:
     """Withdraws all that is in force, on her word. Sent again after it broke off, it goes on with those that are left."""
     request_id = forms.request_id()
-    try:
-        for receipt in clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts:
-            if not i18n.moment(receipt.withdraw_time):
-                clients().people.WithdrawReceipt(
-                    p.WithdrawReceiptRequest(id=receipt.id, request_id=session.part_of(request_id, receipt.id))
-                )
-    except forms.SHOWN_IN_PLACE as refusal:
-        return render(identifier, "withdraw", forms.problems(refusal)), 422
-    return redirect(url_for("people.show", identifier=identifier, done="receipts_withdrawn"), 303)
+    for receipt in clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts:
+        if not i18n.moment(receipt.withdraw_time):
+            clients().people.WithdrawReceipt(p.WithdrawReceiptRequest(id=receipt.id, request_id=session.part_of(request_id, receipt.id)))
 
 
-@blueprint.get("/people/receipts/<receipt>")
-@access.open_to(access.SENDERS)
+@pages.get("/people/receipts/<receipt>", access.SENDERS)
 def receipt(receipt: str) -> str:
     """One receipt, to read and to print."""
-    return show_receipt(receipt, {})
+    return show_receipt({}, receipt)
 
 
-def show_receipt(identifier: str, errors: dict[str, str]) -> str:
+def show_receipt(errors: dict[str, str], receipt: str) -> str:
     """The page; whether a second person is asked for depends on who reads it."""
-    receipt = clients().people.GetReceipt(p.GetReceiptRequest(id=identifier))
-    unconfirmed = (
-        receipt.giver_code == p.GIVER_BEST_INTEREST and not i18n.moment(receipt.confirm_time) and not i18n.moment(receipt.withdraw_time)
-    )
+    shown = clients().people.GetReceipt(p.GetReceiptRequest(id=receipt))
+    unconfirmed = shown.giver_code == p.GIVER_BEST_INTEREST and not i18n.moment(shown.confirm_time) and not i18n.moment(shown.withdraw_time)
     return render_template(
         "receipt.html",
-        receipt=receipt,
+        receipt=shown,
         errors=errors,
         unconfirmed=unconfirmed,
-        may_confirm=unconfirmed and receipt.recorded_by_worker_id != session.me().worker_id,
-        names=names.names({receipt.recipient_organization_id}, (), {receipt.recorded_by_worker_id, receipt.confirmed_by_worker_id}),
+        may_confirm=unconfirmed and shown.recorded_by_worker_id != session.me().worker_id,
+        names=names.names({shown.recipient_organization_id}, (), {shown.recorded_by_worker_id, shown.confirmed_by_worker_id}),
     )
 
 
-@blueprint.post("/people/receipts/<receipt>/confirm")
-@access.open_to(access.SENDERS)
-def confirm(receipt: str) -> Response | tuple[str, int]:
+@pages.post("/people/receipts/<receipt>/confirm", access.SENDERS, again=show_receipt, then="people.receipt", done="receipt_confirmed")
+def confirm(receipt: str) -> None:
     """Agrees, as a second person, to a decision in a child's best interest."""
-    try:
-        clients().people.ConfirmReceipt(p.ConfirmReceiptRequest(id=receipt, request_id=forms.request_id()))
-    except forms.SHOWN_IN_PLACE as refusal:
-        return show_receipt(receipt, forms.problems(refusal)), 422
-    return redirect(url_for("people.receipt", receipt=receipt, done="receipt_confirmed"), 303)
+    clients().people.ConfirmReceipt(p.ConfirmReceiptRequest(id=receipt, request_id=forms.request_id()))
 
 
-@blueprint.post("/people/receipts/<receipt>/withdraw")
-@access.open_to(access.SENDERS)
+@pages.post("/people/receipts/<receipt>/withdraw", access.SENDERS)
 def withdraw(receipt: str) -> Response:
     """Withdraws a consent on her word; access ends at once."""
     answer = clients().people.WithdrawReceipt(p.WithdrawReceiptRequest(id=receipt, request_id=forms.request_id()))

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
-from flask import Blueprint, redirect, render_template, url_for
+from flask import redirect, render_template, url_for
 from werkzeug.wrappers import Response
 
 from protos.referrals.v1 import people_pb2 as p
@@ -14,7 +15,7 @@ from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 from services.gateway.pages import people
 
-blueprint = Blueprint("plans", __name__)
+pages = access.Pages("plans")
 SETTLED = (pb.PLAN_STEP_STATE_MET, pb.PLAN_STEP_STATE_NOT_NEEDED, pb.PLAN_STEP_STATE_REFUSED_BY_PERSON)
 ICONS = {
     pb.PLAN_STEP_STATE_OPEN: "wait",
@@ -53,26 +54,20 @@ class Line:
         return self.step.role_code in (pb.PLAN_ROLE_CASE_WORKER, pb.PLAN_ROLE_LINE_OPERATOR)
 
 
-@blueprint.post("/people/<identifier>/plans")
-@access.open_to(access.SENDERS)
-def create(identifier: str) -> Response | tuple[str, int]:
+@pages.post("/people/<identifier>/plans", access.SENDERS, again=partial(people.render, part="plan"))
+def create(identifier: str) -> Response:
     """Begins one, from the file."""
-    question = forms.filled(pb.CreatePlanRequest(person_id=identifier))
-    try:
-        plan = clients().plans.CreatePlan(question)
-    except forms.SHOWN_IN_PLACE as refusal:
-        return people.render(identifier, "plan", forms.problems(refusal)), 422
+    plan = clients().plans.CreatePlan(forms.filled(pb.CreatePlanRequest(person_id=identifier)))
     return redirect(url_for("plans.show", identifier=plan.id, done="plan_begun"), 303)
 
 
-@blueprint.get("/plans/<identifier>")
-@access.open_to(access.SENDERS)
+@pages.get("/plans/<identifier>", access.SENDERS)
 def show(identifier: str) -> str:
     """The plan."""
-    return render(identifier, "", {})
+    return render({}, identifier)
 
 
-def render(identifier: str, part: str, errors: dict[str, str]) -> str:
+def render(errors: dict[str, str], identifier: str, key: str = "") -> str:
     """The page, with the step, or the part of it, that came back with problems."""
     plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
     wanted = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=plan.person_id)
@@ -85,7 +80,7 @@ def render(identifier: str, part: str, errors: dict[str, str]) -> str:
         lines=lines,
         names=names.names({session.me().organization_id, *(leg.organization_id for leg in plan.legs)} if plan.legs else ()),
         settled=sum(line.settled for line in lines),
-        part=part,
+        part=key,
         errors=errors,
         reasons=[(code, word) for code, word in words.options("plan_close_reason") if code != "consent_withdrawn"],
     )
@@ -123,68 +118,45 @@ def candidates(step: pb.PathwayStep, asked: Mapping[str, r.Referral]) -> list[tu
     return [(one.id, f"{one.code} · {names.need(one.need_code)} · {words.word('state', one.state)}") for one in possible]
 
 
-@blueprint.post("/plans/<identifier>/steps/<key>")
-@access.open_to(access.SENDERS)
-def update(identifier: str, key: str) -> Response | tuple[str, int]:
+@pages.post("/plans/<identifier>/steps/<key>", access.SENDERS, again=render)
+def update(identifier: str, key: str) -> Response:
     """Says how a step stands. A reason goes with «not needed» only, a referral with «referred», whatever else the form holds."""
     question = forms.filled(pb.UpdatePlanStepRequest(id=identifier, step_key=key))
     if question.state != pb.PLAN_STEP_STATE_NOT_NEEDED:
         question.reason_code = pb.SKIP_REASON_UNSPECIFIED
     if question.state != pb.PLAN_STEP_STATE_REFERRED:
         question.referral_id = ""
-    try:
-        clients().plans.UpdatePlanStep(question)
-    except forms.SHOWN_IN_PLACE as refusal:
-        return render(identifier, key, forms.problems(refusal)), 422
-    return back(identifier, key)
+    clients().plans.UpdatePlanStep(question)
+    return redirect(url_for("plans.show", identifier=identifier, done="saved", _anchor=key), 303)
 
 
-@blueprint.post("/plans/<identifier>/refer/<key>")
-@access.open_to(access.SENDERS)
-def refer(identifier: str, key: str) -> Response | tuple[str, int]:
+@pages.post("/plans/<identifier>/refer/<key>", access.SENDERS, again=render)
+def refer(identifier: str, key: str) -> Response:
     """A draft for this person and the need of this step, which stands for it from now on; then its first question that is open."""
     plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
     need = next((step.need_code for step in plan.pathway.steps if step.key == key), "")
     request_id = forms.request_id()
-    try:
-        draft = clients().referrals.CreateReferral(r.CreateReferralRequest(person_id=plan.person_id, need_code=need, request_id=request_id))
-        clients().plans.UpdatePlanStep(
-            pb.UpdatePlanStepRequest(
-                id=identifier,
-                etag=forms.etag(),
-                step_key=key,
-                state=pb.PLAN_STEP_STATE_REFERRED,
-                referral_id=draft.id,
-                request_id=session.part_of(request_id, "step"),
-            )
+    draft = clients().referrals.CreateReferral(r.CreateReferralRequest(person_id=plan.person_id, need_code=need, request_id=request_id))
+    clients().plans.UpdatePlanStep(
+        pb.UpdatePlanStepRequest(
+            id=identifier,
+            etag=forms.etag(),
+            step_key=key,
+            state=pb.PLAN_STEP_STATE_REFERRED,
+            referral_id=draft.id,
+            request_id=session.part_of(request_id, "step"),
         )
-    except forms.SHOWN_IN_PLACE as refusal:
-        return render(identifier, key, forms.problems(refusal)), 422
+    )
     return redirect(url_for("referral_new.resume", identifier=draft.id), 303)
 
 
-@blueprint.post("/plans/<identifier>/move")
-@access.open_to(access.SENDERS)
-def move(identifier: str) -> Response | tuple[str, int]:
+@pages.post("/plans/<identifier>/move", access.SENDERS, again=partial(render, key="move"), then="plans.show")
+def move(identifier: str) -> None:
     """To the newest version."""
-    try:
-        clients().plans.MovePlan(forms.filled(pb.MovePlanRequest(id=identifier)))
-    except forms.SHOWN_IN_PLACE as refusal:
-        return render(identifier, "move", forms.problems(refusal)), 422
-    return back(identifier)
+    clients().plans.MovePlan(forms.filled(pb.MovePlanRequest(id=identifier)))
 
 
-@blueprint.post("/plans/<identifier>/close")
-@access.open_to(access.SENDERS)
-def close(identifier: str) -> Response | tuple[str, int]:
+@pages.post("/plans/<identifier>/close", access.SENDERS, again=partial(render, key="close"), then="plans.show")
+def close(identifier: str) -> None:
     """Ends it."""
-    try:
-        clients().plans.ClosePlan(forms.filled(pb.ClosePlanRequest(id=identifier)))
-    except forms.SHOWN_IN_PLACE as refusal:
-        return render(identifier, "close", forms.problems(refusal)), 422
-    return back(identifier)
-
-
-def back(identifier: str, key: str = "") -> Response:
-    """To the plan, at the step that was changed."""
-    return redirect(url_for("plans.show", identifier=identifier, done="saved", _anchor=key or None), 303)
+    clients().plans.ClosePlan(forms.filled(pb.ClosePlanRequest(id=identifier)))

@@ -1,9 +1,10 @@
 """Referrals: the list, and one referral with what to do next, its history, the person behind the seal, and whether its notices arrived."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from flask import Blueprint, abort, redirect, render_template, request, url_for
+from flask import abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from chassis import wire
@@ -20,7 +21,7 @@ from services.gateway.clients import clients
 from services.gateway.i18n import N_
 from services.gateway.i18n import gettext as _
 
-blueprint = Blueprint("referral", __name__)
+pages = access.Pages("referral")
 EMERGENCY = frozenset({"identity", "contact", "health", "location"})  # what such an access opens beside the notes, which are in the history
 BOXES: dict[str, Any] = dict(
     sorted(wire.numbers(r.Box.DESCRIPTOR).items(), key=lambda box: box[0] != "mine")
@@ -38,8 +39,7 @@ class Filled:
     addresses: tuple[lo.OpenedAddress, ...] = ()
 
 
-@blueprint.get("/referrals")
-@access.open_to(access.EVERYONE, navigation=N_("Remisiones"))
+@pages.get("/referrals", access.EVERYONE, navigation=N_("Remisiones"))
 def listing() -> str:
     """All referrals of this desk, or of the network for a coordinator, with filters that stay in the address: codes only."""
     me = session.me()
@@ -77,8 +77,7 @@ def listing() -> str:
     )
 
 
-@blueprint.get("/referrals/<identifier>")
-@access.open_to(access.EVERYONE)
+@pages.get("/referrals/<identifier>", access.EVERYONE)
 def show(identifier: str) -> str | tuple[str, int]:
     """One referral. A page that asks by itself and has this version gets nothing: its notes would be opened, on record, though nobody looked anew."""
     referral = fetch(identifier)
@@ -230,21 +229,19 @@ def colleagues() -> list[tuple[str, str]]:
     return [(w.id, w.name) for w in workers if w.status == WORKER_STATUS_ACTIVE and w.id != me.worker_id]
 
 
-@blueprint.post("/referrals/<identifier>/do/<verb>")
-@access.open_to(access.CARE | access.NETWORK)
-def act(identifier: str, verb: str) -> Response | tuple[str, int]:
+def again(errors: dict[str, str], identifier: str, verb: str) -> str:
+    """The page with a step, or another part of it, that came back."""
+    return render(fetch(identifier), Filled(verb, errors))
+
+
+@pages.post("/referrals/<identifier>/do/<verb>", access.CARE | access.NETWORK, again=again)
+def act(identifier: str, verb: str) -> Response:
     """Takes a step."""
     form = step_forms.STEPS.get(verb)
     if form is None:
         abort(404)
-    errors = form.missing()
-    if not errors:
-        try:
-            taken = form.take(clients(), identifier)
-        except forms.SHOWN_IN_PLACE as refusal:
-            errors = forms.problems(refusal)
-    if errors:
-        return render(fetch(identifier), Filled(verb, errors)), 422
+    forms.refuse(form.missing())
+    taken = form.take(clients(), identifier)
     if verb == "reroute" and taken.following_id and session.me().may("worker", "operator"):  # on with it while she is at it
         return redirect(url_for("referral_new.resume", identifier=taken.following_id), 303)
     if forms.text("back") == "today":
@@ -252,26 +249,20 @@ def act(identifier: str, verb: str) -> Response | tuple[str, int]:
     return redirect(url_for("referral.show", identifier=identifier, done=verb), 303)
 
 
-@blueprint.post("/referrals/<identifier>/open")
-@access.open_to(access.CARE)
-def open_person(identifier: str) -> str | tuple[str, int]:
+@pages.post("/referrals/<identifier>/open", access.CARE, again=partial(again, verb="open"))
+def open_person(identifier: str) -> str:
     """Opens what the receipt allows, for a purpose; the answer to this form is the only place where it is shown."""
     referral = fetch(identifier)
     groups = [p.FieldGroup.ValueType(words.number("field_group", code)) for code in forms.texts("field_groups")]
     if not groups:
-        return render(referral, Filled("open", {"field_groups": words.violation("required")})), 422
+        forms.refuse({"field_groups": words.violation("required")})
     question = p.OpenPersonRequest(
         id=referral.person_id, purpose_code=forms.text("purpose_code") or referral.need_code, field_groups=groups, referral_id=referral.id
     )
-    try:
-        identity = clients().people.OpenPerson(question)
-    except (*forms.SHOWN_IN_PLACE,) as refusal:
-        return render(referral, Filled("open", forms.problems(refusal))), 422
-    return render(referral, Filled("open", {}, identity))
+    return render(referral, Filled("open", {}, clients().people.OpenPerson(question)))
 
 
-@blueprint.post("/referrals/<identifier>/address")
-@access.open_to(access.SENDERS)
+@pages.post("/referrals/<identifier>/address", access.SENDERS, again=partial(again, verb="address"))
 def open_address(identifier: str) -> str | tuple[str, int]:
     """Opens where the confidential service that accepted her is; shown in this answer only, and on record."""
     referral = fetch(identifier)
@@ -280,29 +271,18 @@ def open_address(identifier: str) -> str | tuple[str, int]:
     except NotFound:  # nothing is kept there, or that it was accepted is not heard of yet
         problem = _("El servicio no ha guardado aquí su dirección. Si acaba de aceptar, pruebe otra vez en un momento; si no, pídasela.")
         return render(referral, Filled("address", {"_form": problem})), 404
-    except forms.SHOWN_IN_PLACE as refusal:
-        return render(referral, Filled("address", forms.problems(refusal))), 422
     return render(referral, Filled("address", addresses=tuple(opened.addresses)))
 
 
-@blueprint.post("/referrals/<identifier>/emergency")
-@access.open_to(access.SENDERS)
-def open_in_emergency(identifier: str) -> Response | tuple[str, int]:
+@pages.post("/referrals/<identifier>/emergency", access.SENDERS, again=partial(again, verb="emergency"))
+def open_in_emergency(identifier: str) -> Response:
     """Opens her for an hour without a consent; told at once to whoever holds her file and to the coordination."""
-    try:
-        clients().emergencies.OpenInEmergency(forms.filled(em.OpenInEmergencyRequest(referral_id=identifier)))
-    except forms.SHOWN_IN_PLACE as refusal:
-        return render(fetch(identifier), Filled("emergency", forms.problems(refusal))), 422
+    clients().emergencies.OpenInEmergency(forms.filled(em.OpenInEmergencyRequest(referral_id=identifier)))
     return redirect(url_for("referral.show", identifier=identifier, done="emergency", _anchor="person"), 303)
 
 
-@blueprint.post("/referrals/<identifier>/safe-contact")
-@access.open_to(access.SENDERS)
-def open_safe_contact(identifier: str) -> str | tuple[str, int]:
+@pages.post("/referrals/<identifier>/safe-contact", access.SENDERS, again=partial(again, verb="safe_contact"))
+def open_safe_contact(identifier: str) -> str:
     """Opens how she may be called; shown in this answer only, and on record."""
     referral = fetch(identifier)
-    try:
-        plan = clients().people.OpenSafeContact(p.OpenSafeContactRequest(referral_id=identifier))
-    except forms.SHOWN_IN_PLACE as refusal:
-        return render(referral, Filled("safe_contact", forms.problems(refusal))), 422
-    return render(referral, Filled("safe_contact", plan=plan))
+    return render(referral, Filled("safe_contact", plan=clients().people.OpenSafeContact(p.OpenSafeContactRequest(referral_id=identifier))))

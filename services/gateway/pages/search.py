@@ -5,7 +5,7 @@ What is searched for travels in forms only: it stands in no address. What is ano
 
 from dataclasses import dataclass, field
 
-from flask import Blueprint, redirect, render_template, url_for
+from flask import redirect, render_template, url_for
 from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted, Invalid, NotAllowed, NotFound
@@ -16,7 +16,7 @@ from services.gateway import access, forms, names, session, words
 from services.gateway.clients import clients
 from services.gateway.pages import my_referral
 
-blueprint = Blueprint("search", __name__)
+pages = access.Pages("search")
 
 
 @dataclass
@@ -30,8 +30,7 @@ class Found:
     problem: str = ""
 
 
-@blueprint.get("/search")
-@access.open_to(access.EVERYONE)
+@pages.get("/search", access.EVERYONE)
 def form() -> str:
     """The empty form."""
     return render("", None)
@@ -43,8 +42,7 @@ def render(said: str, found: Found | None, errors: dict[str, str] | None = None,
     return render_template("search.html", q=said, found=found, names=seen, errors=errors or {}, reference=reference, problem=problem)
 
 
-@blueprint.post("/search")
-@access.open_to(access.EVERYONE)
+@pages.post("/search", access.EVERYONE)
 def find() -> Response | str | tuple[str, int]:
     """Goes to the one referral with this code, else shows what there is."""
     said = forms.text("q")
@@ -92,8 +90,7 @@ def look_for_people(name: str, found: Found) -> None:
         found.people, found.incomplete = list(answer.people), answer.incomplete
 
 
-@blueprint.post("/search/status")
-@access.open_to(access.SENDERS)
+@pages.post("/search/status", access.SENDERS)
 def status() -> Response | tuple[str, int]:
     """How things stand for a caller who says her reference and PIN, as she would see it; for an operator of her line with the way to the contact."""
     found = list[str]()

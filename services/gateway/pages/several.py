@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from chassis.errors import Conflict, Exhausted, Invalid, NotAllowed, NotFound, Refusal, Reused, Stale, Unauthenticated, Unavailable
@@ -13,7 +13,7 @@ from services.gateway.clients import ServiceFault, clients
 from services.gateway.i18n import gettext as _
 from services.gateway.pages.referral import alternatives, fetch
 
-blueprint = Blueprint("several", __name__)
+pages = access.Pages("several")
 
 MOST = 50  # a page of a list
 
@@ -101,8 +101,7 @@ def said(step: str, done: list[Done], back: str) -> str:
     return render_template("several.html", step=step, outcomes=listed, failed=sum(1 for one in done if one.why), back=back, names=known)
 
 
-@blueprint.post("/board/several")
-@access.open_to(access.NETWORK)
+@pages.post("/board/several", access.NETWORK)
 def board() -> Response | str:
     """Reminds at once; of those that are to be asked of another service each is chosen first."""
     rows = chosen()
@@ -124,8 +123,7 @@ def choose(rows: list[Chosen]) -> str:
     return render_template("several_reroute.html", referrals=found, offers=offers, names=names.names_of(found))
 
 
-@blueprint.post("/board/several/reroute")
-@access.open_to(access.NETWORK)
+@pages.post("/board/several/reroute", access.NETWORK)
 def reroute() -> Response | str:
     """Asks another service for each for which one was chosen."""
     services = {row.id: forms.text(f"service.{row.id}") for row in chosen()}
@@ -140,8 +138,7 @@ def reroute() -> Response | str:
     return said("reroute", each(rows, take), url_for("board.board"))
 
 
-@blueprint.post("/referrals/assign")
-@access.open_to(access.MANAGERS)
+@pages.post("/referrals/assign", access.MANAGERS)
 def assign() -> Response | str:
     """Has one worker of the reader's organisation answer for what it received, or its desk."""
     rows, worker = chosen(), forms.text("responsible_worker_id")

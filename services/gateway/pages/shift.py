@@ -1,7 +1,6 @@
 """What one shift hands to the next: all that is open on the line on one sheet, and who took it over when."""
 
-from flask import Blueprint, redirect, render_template, url_for
-from werkzeug.wrappers import Response
+from flask import render_template
 
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
@@ -11,11 +10,10 @@ from services.gateway.pages.enquiries import asking
 from services.gateway.pages.line import calls_owed, still_open
 from services.gateway.pages.today import turn_of
 
-blueprint = Blueprint("shift", __name__)
+pages = access.Pages("shift")
 
 
-@blueprint.get("/line/shift")
-@access.open_to(access.LINE)
+@pages.get("/line/shift", access.LINE)
 def sheet() -> str:
     """The sheet."""
     waiting = clients().referrals.ListReferrals(r.ListReferralsRequest(filter=turn_of(r.BOX_MINE), page_size=200)).referrals
@@ -33,9 +31,7 @@ def sheet() -> str:
     )
 
 
-@blueprint.post("/line/shift")
-@access.open_to(access.LINE)
-def take_over() -> Response:
+@pages.post("/line/shift", access.LINE, then="shift.sheet")
+def take_over() -> None:
     """The reader has the next shift."""
     clients().contacts.TakeOverLine(c.TakeOverLineRequest(request_id=forms.request_id()))
-    return redirect(url_for("shift.sheet", done="saved"), 303)

@@ -6,7 +6,7 @@ have one.
 
 from datetime import timedelta
 
-from flask import Blueprint, make_response, redirect, render_template, request, url_for
+from flask import make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from chassis.errors import Invalid, NotFound, Unauthenticated, Unavailable
@@ -16,13 +16,12 @@ from services.gateway import access, cookies, forms
 from services.gateway.clients import clients
 from services.gateway.pages import signin
 
-blueprint = Blueprint("sign_in_providers", __name__)
+pages = access.Pages("sign_in_providers")
 COOKIE = "p"
 _KEPT = timedelta(minutes=10)  # as long as the question is good
 
 
-@blueprint.get("/sign-in/with/<identifier>")
-@access.public
+@pages.get("/sign-in/with/<identifier>", access.ANYBODY)
 def leave_for(identifier: str) -> Response:
     """Leads to the provider."""
     try:
@@ -36,8 +35,7 @@ def leave_for(identifier: str) -> Response:
     return response
 
 
-@blueprint.get("/sign-in/return")
-@access.public
+@pages.get("/sign-in/return", access.ANYBODY)
 def come_back() -> Response:
     """Opens the session of who comes back from there."""
     said = {name: request.args.get(name, "") for name in ("state", "code")}
@@ -65,38 +63,30 @@ def back_to_the_form(why: str) -> Response:
     return response
 
 
-@blueprint.get("/directory/organizations/<identifier>/sign-in")
-@access.open_to(access.NETWORK)
+@pages.get("/directory/organizations/<identifier>/sign-in", access.NETWORK)
 def show(identifier: str) -> str:
     """What is in use and what is proposed."""
-    return page(identifier, {})
+    return page({}, identifier)
 
 
-def page(identifier: str, errors: dict[str, str]) -> str:
+def page(errors: dict[str, str], identifier: str) -> str:
     """The page, with what was wrong with a step."""
     organization = clients().directory.GetOrganization(d.GetOrganizationRequest(id=identifier))
     provider = clients().members.GetSignInProvider(m.GetSignInProviderRequest(organization_id=identifier))
     return render_template("sign_in_provider.html", organization=organization, provider=provider, errors=errors)
 
 
-@blueprint.post("/directory/organizations/<identifier>/sign-in")
-@access.open_to(access.NETWORK)
-def step(identifier: str) -> Response | tuple[str, int]:
+@pages.post("/directory/organizations/<identifier>/sign-in", access.NETWORK, again=page, then="sign_in_providers.show")
+def step(identifier: str) -> None:
     """Proposes, confirms or ends."""
     members, once, etag = clients().members, forms.request_id(), forms.etag()
-    try:
-        if forms.text("step") == "confirm":
-            members.ConfirmSignInProvider(m.ConfirmSignInProviderRequest(organization_id=identifier, etag=etag, request_id=once))
-        elif forms.text("step") == "end":
-            members.EndSignInProvider(m.EndSignInProviderRequest(organization_id=identifier, etag=etag, request_id=once))
-        else:
-            wanted = m.SignInProvider(issuer=forms.text("issuer"), client_id=forms.text("client_id"))
-            secret = request.form.get("client_secret", "")
-            members.ProposeSignInProvider(
-                m.ProposeSignInProviderRequest(
-                    organization_id=identifier, etag=etag, provider=wanted, client_secret=secret, request_id=once
-                )
-            )
-    except forms.SHOWN_IN_PLACE as refusal:
-        return page(identifier, forms.problems(refusal)), 422
-    return redirect(url_for("sign_in_providers.show", identifier=identifier, done="saved"), 303)
+    if forms.text("step") == "confirm":
+        members.ConfirmSignInProvider(m.ConfirmSignInProviderRequest(organization_id=identifier, etag=etag, request_id=once))
+    elif forms.text("step") == "end":
+        members.EndSignInProvider(m.EndSignInProviderRequest(organization_id=identifier, etag=etag, request_id=once))
+    else:
+        wanted = m.SignInProvider(issuer=forms.text("issuer"), client_id=forms.text("client_id"))
+        secret = request.form.get("client_secret", "")
+        members.ProposeSignInProvider(
+            m.ProposeSignInProviderRequest(organization_id=identifier, etag=etag, provider=wanted, client_secret=secret, request_id=once)
+        )

@@ -2,7 +2,7 @@
 
 import re
 
-from flask import Blueprint, current_app, g, make_response, redirect, render_template, request, url_for
+from flask import current_app, g, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted, Invalid, Unauthenticated
@@ -11,7 +11,7 @@ from services.gateway import access, i18n, kept, origin, session, words
 from services.gateway.clients import clients
 from services.gateway.i18n import gettext as _
 
-blueprint = Blueprint("signin", __name__)
+pages = access.Pages("signin")
 _PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 
 
@@ -23,8 +23,7 @@ def safe_target(target: str) -> str:
     return target if _PATH.fullmatch(target) else url_for("today.today")
 
 
-@blueprint.get("/sign-in")
-@access.public
+@pages.get("/sign-in", access.ANYBODY)
 def form() -> Response | str:
     """The form; whoever is in already goes on."""
     if g.me:
@@ -38,8 +37,7 @@ def form() -> Response | str:
     return render_template("signin.html", to=request.args.get("to", ""), ended=request.args.get("ended"), problem=problem)
 
 
-@blueprint.post("/sign-in")
-@access.public
+@pages.post("/sign-in", access.ANYBODY)
 def enter() -> Response | str | tuple[str, int]:
     """Opens a session. Unknown address, wrong password and suspended member sound the same."""
     email, target, device = request.form.get("email", "").strip(), request.form.get("to", ""), origin.device()
@@ -58,8 +56,7 @@ def enter() -> Response | str | tuple[str, int]:
     return render_template("signin.html", to=target, ended=None, problem=problem, email=email, kept=written), status
 
 
-@blueprint.post("/sign-in/code")
-@access.public
+@pages.post("/sign-in/code", access.ANYBODY)
 def enter_code() -> Response | tuple[str, int]:
     """Opens the session of an account that asks for a code or a passkey, too, or for a passkey alone."""
     form, device = request.form, origin.device()
@@ -98,8 +95,7 @@ def entered(answer: SignInResponse, device: str = "") -> Response:
     return response
 
 
-@blueprint.post("/sign-out")
-@access.public
+@pages.post("/sign-out", access.ANYBODY)
 def leave() -> Response:
     """Ends the session and goes to the first page."""
     session.leave(wait=True)
@@ -108,8 +104,7 @@ def leave() -> Response:
     return response
 
 
-@blueprint.route("/quick-exit", methods=["GET", "POST"])
-@access.public
+@pages.form("/quick-exit", access.ANYBODY)
 def quick_exit() -> Response:
     """Ends the session and leads to an everyday page. A plain link does it, so it works without a script and when anything else is broken.
 

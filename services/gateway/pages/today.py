@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from flask import Blueprint, render_template, request
+from flask import render_template, request
 
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import plans_pb2 as pb
@@ -16,7 +16,7 @@ from services.gateway.pages.directory import own_services
 from services.gateway.pages.enquiries import asking, received
 from services.gateway.pages.line import still_open
 
-blueprint = Blueprint("today", __name__)
+pages = access.Pages("today")
 
 
 HOUR = timedelta(hours=1)
@@ -76,8 +76,7 @@ def overdue() -> list[pb.LateStep]:
     return list(clients().plans.ListLateSteps(pb.ListLateStepsRequest(page_size=50)).steps)
 
 
-@blueprint.get("/today")
-@access.open_to(access.EVERYONE, navigation=N_("Hoy"))
+@pages.get("/today", access.EVERYONE, navigation=N_("Hoy"))
 def today() -> str:
     """The page. A coordinator without a desk of her own sees the whole network, by codes."""
     me = session.me()

@@ -6,24 +6,21 @@ new; to anybody else it would be good for five minutes, at an endpoint that has 
 
 import shlex
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import render_template, request
 from google.protobuf.field_mask_pb2 import FieldMask
-from werkzeug.wrappers import Response
 
 from chassis import wire
-from chassis.errors import Conflict
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.notifications.v1 import told_pb2
 from services.gateway import access, forms, i18n, pictures, words
 from services.gateway.clients import clients
 from services.gateway.i18n import N_
 
-blueprint = Blueprint("webhooks", __name__)
+pages = access.Pages("webhooks")
 NOT_REPEATED = {"connection", "accept-encoding"}  # of the headers in a line for curl: it would print what is compressed as it comes
 
 
-@blueprint.get("/webhooks")
-@access.open_to(access.MANAGERS, navigation=N_("Sistemas"), section="organization")
+@pages.get("/webhooks", access.MANAGERS, navigation=N_("Sistemas"), section="organization")
 def listing() -> str:
     """All endpoints."""
     return render({})
@@ -52,25 +49,20 @@ def kinds() -> list[tuple[str, str]]:
     ]
 
 
-@blueprint.post("/webhooks")
-@access.open_to(access.MANAGERS)
-def create() -> str | tuple[str, int]:
+@pages.post("/webhooks", access.MANAGERS, again=render)
+def create() -> str:
     """Adds an endpoint and shows its secret, once."""
     said = n.Webhook(url=forms.text("url"), kinds=forms.texts("kinds"), enabled=True)
-    try:
-        return render({}, clients().webhooks.CreateWebhook(n.CreateWebhookRequest(webhook=said, request_id=forms.request_id())))
-    except forms.SHOWN_IN_PLACE as refusal:
-        return render(forms.problems(refusal)), 422
+    return render({}, clients().webhooks.CreateWebhook(n.CreateWebhookRequest(webhook=said, request_id=forms.request_id())))
 
 
-@blueprint.get("/webhooks/<identifier>")
-@access.open_to(access.MANAGERS)
+@pages.get("/webhooks/<identifier>", access.MANAGERS)
 def show(identifier: str) -> str:
     """One endpoint and its deliveries."""
-    return render_one(identifier, {})
+    return render_one({}, identifier)
 
 
-def render_one(identifier: str, errors: dict[str, str], secret: str = "") -> str:
+def render_one(errors: dict[str, str], identifier: str, secret: str = "") -> str:
     """Its page; right after the secret was exchanged, with the new one."""
     webhook = clients().webhooks.GetWebhook(n.GetWebhookRequest(id=identifier))
     answer = clients().webhooks.ListDeliveries(
@@ -89,19 +81,14 @@ def render_one(identifier: str, errors: dict[str, str], secret: str = "") -> str
     )
 
 
-@blueprint.post("/webhooks/<identifier>/secret")
-@access.open_to(access.MANAGERS)
-def rotate(identifier: str) -> str | tuple[str, int]:
+@pages.post("/webhooks/<identifier>/secret", access.MANAGERS, again=render_one)
+def rotate(identifier: str) -> str:
     """Exchanges the secret and shows the new one, once."""
     question = n.RotateWebhookSecretRequest(id=identifier, at_once=forms.flag("at_once"), request_id=forms.request_id())
-    try:
-        return render_one(identifier, {}, clients().webhooks.RotateWebhookSecret(question).secret)
-    except Conflict as refusal:
-        return render_one(identifier, forms.problems(refusal)), 422
+    return render_one({}, identifier, clients().webhooks.RotateWebhookSecret(question).secret)
 
 
-@blueprint.get("/webhooks/<identifier>/deliveries/<delivery>")
-@access.open_to(access.MANAGERS)
+@pages.get("/webhooks/<identifier>/deliveries/<delivery>", access.MANAGERS)
 def delivery(identifier: str, delivery: str) -> str:
     """One delivery: what was sent, when, and what came of it."""
     webhook = clients().webhooks.GetWebhook(n.GetWebhookRequest(id=identifier))
@@ -118,36 +105,28 @@ def curl(url: str, sent: n.DeliveryContent) -> str:
     return " \\\n  ".join(parts)
 
 
-@blueprint.post("/webhooks/<identifier>/test")
-@access.open_to(access.MANAGERS)
-def test(identifier: str) -> Response:
+@pages.post("/webhooks/<identifier>/test", access.MANAGERS, then="webhooks.show", done="tested")
+def test(identifier: str) -> None:
     """Sends a signed sample."""
     clients().webhooks.TestWebhook(n.TestWebhookRequest(id=identifier, request_id=forms.request_id()))
-    return redirect(url_for("webhooks.show", identifier=identifier, done="tested"), 303)
 
 
-@blueprint.post("/webhooks/<identifier>/switch")
-@access.open_to(access.MANAGERS)
-def switch(identifier: str) -> Response:
+@pages.post("/webhooks/<identifier>/switch", access.MANAGERS, then="webhooks.show")
+def switch(identifier: str) -> None:
     """On or off."""
     changed = n.Webhook(id=identifier, etag=forms.etag(), enabled=forms.flag("enabled"))
     clients().webhooks.UpdateWebhook(
         n.UpdateWebhookRequest(webhook=changed, update_mask=FieldMask(paths=["enabled"]), request_id=forms.request_id())
     )
-    return redirect(url_for("webhooks.show", identifier=identifier, done="saved"), 303)
 
 
-@blueprint.post("/webhooks/<identifier>/remove")
-@access.open_to(access.MANAGERS)
-def remove(identifier: str) -> Response:
+@pages.post("/webhooks/<identifier>/remove", access.MANAGERS, then="webhooks.listing", done="removed")
+def remove(identifier: str) -> None:
     """Takes the endpoint away."""
     clients().webhooks.DeleteWebhook(n.DeleteWebhookRequest(id=identifier, request_id=forms.request_id()))
-    return redirect(url_for("webhooks.listing", done="removed"), 303)
 
 
-@blueprint.post("/webhooks/<identifier>/deliveries/<delivery>/resend")
-@access.open_to(access.MANAGERS)
-def resend(identifier: str, delivery: str) -> Response:
+@pages.post("/webhooks/<identifier>/deliveries/<delivery>/resend", access.MANAGERS, then="webhooks.delivery", done="resent")
+def resend(identifier: str, delivery: str) -> None:
     """Sends one delivery again."""
     clients().webhooks.ResendDelivery(n.ResendDeliveryRequest(id=delivery, request_id=forms.request_id()))
-    return redirect(url_for("webhooks.delivery", identifier=identifier, delivery=delivery, done="resent"), 303)

@@ -4,6 +4,6 @@
 """
 
 from services.gateway.pages.referral_new import check, consent, drafts, questions
-from services.gateway.pages.referral_new.shared import blueprint
+from services.gateway.pages.referral_new.shared import pages
 
-__all__ = ["blueprint", "check", "consent", "drafts", "questions"]
+__all__ = ["check", "consent", "drafts", "pages", "questions"]

@@ -7,23 +7,14 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, names
 from services.gateway.clients import clients
-from services.gateway.pages.referral_new.shared import blueprint, draft_of, file_of
+from services.gateway.pages.referral_new.shared import draft_of, file_of, pages
 
 
-@blueprint.route("/referrals/<identifier>/check", methods=["GET", "POST"])
-@access.open_to(access.SENDERS)
-def check(identifier: str) -> Response | str | tuple[str, int]:
-    """Everything on one page, and send."""
-    errors: dict[str, str] = {}
-    if request.method == "POST":
-        try:
-            clients().referrals.SendReferral(forms.filled(r.SendReferralRequest(id=identifier)))
-            return redirect(url_for("referral.show", identifier=identifier, done="send"), 303)
-        except forms.SHOWN_IN_PLACE as refusal:
-            errors = forms.problems(refusal)
+def render(errors: dict[str, str], identifier: str) -> str:
+    """Everything on one page."""
     draft = draft_of(identifier)
     receipt = clients().people.GetReceipt(p.GetReceiptRequest(id=draft.receipt_id)) if draft.receipt_id else None
-    page = render_template(
+    return render_template(
         "new_check.html",
         draft=draft,
         errors=errors,
@@ -31,4 +22,12 @@ def check(identifier: str) -> Response | str | tuple[str, int]:
         file=file_of(draft.person_id),
         names=names.names_of([draft]),
     )
-    return (page, 422) if errors else page
+
+
+@pages.form("/referrals/<identifier>/check", access.SENDERS, again=render)
+def check(identifier: str) -> Response | str:
+    """The last look, and send."""
+    if request.method == "GET":
+        return render({}, identifier)
+    clients().referrals.SendReferral(forms.filled(r.SendReferralRequest(id=identifier)))
+    return redirect(url_for("referral.show", identifier=identifier, done="send"), 303)

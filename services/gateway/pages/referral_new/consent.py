@@ -13,13 +13,12 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, i18n, session, vocabulary
 from services.gateway.clients import clients
 from services.gateway.pages import consent_form
-from services.gateway.pages.referral_new.shared import blueprint, change, draft_of
+from services.gateway.pages.referral_new.shared import change, draft_of, pages
 
 CONSENT_DAYS = 90
 
 
-@blueprint.route("/referrals/<identifier>/consent", methods=["GET", "POST"])
-@access.open_to(access.SENDERS)
+@pages.form("/referrals/<identifier>/consent", access.SENDERS)
 def consent(identifier: str) -> Response | str | tuple[str, int]:
     """The person's consent for this one recipient, in three pages; the receipt is made at the last."""
     draft = draft_of(identifier)

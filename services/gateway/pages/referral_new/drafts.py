@@ -11,18 +11,16 @@ from services.gateway import access, forms, i18n, names, words
 from services.gateway.clients import clients
 from services.gateway.pages import person_form
 from services.gateway.pages.referral_new.questions import problems
-from services.gateway.pages.referral_new.shared import Answer, blueprint, change, draft_of, file_of, matches, onward, urgency_hints
+from services.gateway.pages.referral_new.shared import Answer, change, draft_of, file_of, matches, onward, pages, urgency_hints
 
 
-@blueprint.get("/referrals/<identifier>/draft")
-@access.open_to(access.SENDERS)
+@pages.get("/referrals/<identifier>/draft", access.SENDERS)
 def resume(identifier: str) -> Response:
     """Goes on where something is missing."""
     return onward(draft_of(identifier))
 
 
-@blueprint.route("/referrals/<identifier>/reroute", methods=["GET", "POST"])
-@access.open_to(access.SENDERS)
+@pages.form("/referrals/<identifier>/reroute", access.SENDERS)
 def reroute(identifier: str) -> Response | str:
     """A fresh draft for the same person and need, after a no. The old one stays as it is and is named as its reason."""
     old = draft_of(identifier)
@@ -43,23 +41,20 @@ def reroute(identifier: str) -> Response | str:
     return redirect(url_for("referral_new.services", identifier=draft.id), 303)
 
 
-@blueprint.route("/referrals/<identifier>/need", methods=["GET", "POST"])
-@access.open_to(access.SENDERS)
+@pages.form("/referrals/<identifier>/need", access.SENDERS)
 def need(identifier: str) -> Answer:
     """What is needed."""
     return ask(identifier, "need", {"need_code": forms.text("need_code")}, "referral.show")
 
 
-@blueprint.route("/referrals/<identifier>/urgency", methods=["GET", "POST"])
-@access.open_to(access.SENDERS)
+@pages.form("/referrals/<identifier>/urgency", access.SENDERS)
 def urgency(identifier: str) -> Answer:
     """How soon."""
     said = {"urgency": words.number("urgency", forms.text("urgency")), **forms.given(assault_time=forms.moment("assault_time"))}
     return ask(identifier, "urgency", said, "referral_new.need")
 
 
-@blueprint.route("/referrals/<identifier>/services", methods=["GET", "POST"])
-@access.open_to(access.SENDERS)
+@pages.form("/referrals/<identifier>/services", access.SENDERS)
 def services(identifier: str) -> Answer:
     """Which service, with the reasons."""
     return ask(identifier, "services", {"service_id": forms.text("service_id")}, "referral_new.urgency")
@@ -92,8 +87,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> Answ
     )
 
 
-@blueprint.route("/referrals/<identifier>/contact", methods=["GET", "POST"])
-@access.open_to(access.SENDERS)
+@pages.form("/referrals/<identifier>/contact", access.SENDERS)
 def contact(identifier: str) -> Answer:
     """How she may be reached: a part of her file, which this referral needs."""
     draft = draft_of(identifier)

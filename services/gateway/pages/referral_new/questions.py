@@ -21,7 +21,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, forms, i18n, names, session, words
 from services.gateway.clients import clients
 from services.gateway.pages import person_form
-from services.gateway.pages.referral_new.shared import Answer, blueprint, change, draft_of, file_of, matches, onward, urgency_hints
+from services.gateway.pages.referral_new.shared import Answer, change, draft_of, file_of, matches, onward, pages, urgency_hints
 
 ASKED: Mapping[str, tuple[str, ...]] = {
     "need": ("need_code",),
@@ -97,8 +97,7 @@ def is_one_need(code: str) -> bool:
     return bool(code) and not any(code == group and within for group, _name, within in names.needs())
 
 
-@blueprint.route("/referrals/new", methods=["GET", "POST"])
-@access.open_to(access.SENDERS)
+@pages.form("/referrals/new", access.SENDERS)
 def person() -> Answer:
     """The first question that is open; then the next, or the one before; after the last one it becomes a draft."""
     start = begun()

@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Blueprint, redirect, request, url_for
+from flask import redirect, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import due, forms, session, words
+from services.gateway import access, due, forms, session, words
 from services.gateway.clients import clients
 
 Answer = Response | str | tuple[str, int]
-blueprint = Blueprint("referral_new", __name__)
+pages = access.Pages("referral_new")
 # The middle of a band: a service's limits are in years, a person's age is often known only roughly.
 BAND_AGES = {r.AGE_BAND_0_TO_11: 7, r.AGE_BAND_12_TO_17: 15, r.AGE_BAND_18_TO_24: 21, r.AGE_BAND_25_TO_59: 40, r.AGE_BAND_60_AND_OVER: 65}
 

@@ -27,7 +27,7 @@ from tests.parts.stories import Cast
 HELD, UNREADABLE = "a fact is held", "a record can't be read"
 REPLAY, COMMANDS, COPIES = "a consumer must hear everything again", "The commands of a service", "Copies"
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]  # a stack comes up within each of three
+pytestmark = pytest.mark.timeout(300)  # a stack comes up within each of three
 
 # All that says who may do what in a database.
 RIGHTS = (

@@ -22,7 +22,9 @@ help: ## This list
 run: $(VENV)/.run ## The local stack: everything on this machine, with the demo network (ARGS="--port 8000 --no-demo --var DIR")
 	@exec $(PY) -m services $(ARGS)
 
-test: $(VENV)/.dev system-packages lint types law fresh ## All that CI checks: style, types, the import law, generated code, tests
+test: ## All that CI checks: style, types, the import law, generated code, tests
+	@$(MAKE) --no-print-directory -j 2 $(VENV)/.dev system-packages
+	@$(MAKE) --no-print-directory -j 2 types lint law fresh
 ifdef ARGS
 	$(PY) -m pytest $(PYTEST) $(ARGS)
 else

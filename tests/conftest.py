@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +14,7 @@ import pytest
 from tests import refusals, times
 from tests.parts import brokers
 from tests.parts.browser import PROGRAM
-from tests.parts.local_stack import LocalStack
+from tests.parts.local_stack import RUN, LocalStack
 from tests.parts.postgres import Server
 
 if TYPE_CHECKING:
@@ -87,6 +90,15 @@ def _running(kind: str) -> Iterator[brokers.Broker]:
         yield made
     finally:
         made.close()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A folder for what all processes of this run share."""
+    if not hasattr(config, "workerinput") and RUN not in os.environ:
+        made = tempfile.mkdtemp(prefix="enlace-test-run-")
+        Path(made).chmod(0o711)  # PostgreSQL, which is not root, works in what is copied from it
+        os.environ[RUN] = made
+        config.add_cleanup(lambda: shutil.rmtree(made, ignore_errors=True))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

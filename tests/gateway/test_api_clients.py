@@ -60,6 +60,7 @@ def test_spectral_finds_no_error(clients: Path) -> None:
     run(clients, tool("spectral"), "lint", str(DOCUMENT), "--ruleset", ".spectral.yaml", "--fail-severity", "error")
 
 
+@pytest.mark.timeout(300)  # npm fetches what it needs, and a stack comes up meanwhile
 def test_a_generated_typescript_client_is_strict_and_does_a_referral(clients: Path, stack: Any) -> None:
     run(clients, tool("openapi-typescript"), str(DOCUMENT), "--output", "api.d.ts")
     run(clients, tool("tsc"), "--project", ".")

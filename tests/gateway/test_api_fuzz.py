@@ -1,8 +1,8 @@
 """schemathesis against a running stack: whatever the document allows is answered as the document says, whatever it forbids is refused, for everybody.
 
 Its checks and what is said of them are in fuzz.toml. The examples are the same each time. Nobody and the auditor try every operation; the others those that
-their rights open, for the rest is a 403 that the auditor has seen. All the edges of each schema ("coverage") are tried by nobody and by those who together
-may do everything.
+their rights open, for the rest is a 403 that the auditor has seen. All the edges of each schema ("coverage") are tried once, by the first who may: by nobody
+where anybody may, else by one of those who together may do everything.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ROLES = {
     "COORDINATOR": "coordinacion@coalicion",
 }
 AUDITOR = "auditoria@coalicion"
-EDGES = {"nobody", "operator", "manager", "coordinator", "key of Asociación Puentes"}
+EDGES = ("operator", "manager", "coordinator", "auditor")
 HOTLINE = ["contacts.write", "directory.write", "directory.read"]
 # Whoever ends her own sessions is nobody from then on; test_api_tokens.py and tests/partners end some.
 LEFT_OUT = {"end_session", "end_sessions", "change_password"}
@@ -62,6 +62,17 @@ def key_with(stack: LocalStack, manager: str, scopes: list[str]) -> str:
     return str(answer.json()["secret"])
 
 
+def all_operations() -> set[str]:
+    """Those that are tried."""
+    return {binding.operation_id for service in SERVICES for rpc in service.methods for binding in bindings(rpc)} - LEFT_OUT
+
+
+def open_to_anybody() -> set[str]:
+    """The operations that nobody has to sign in for."""
+    rpcs = [rpc for service in SERVICES for rpc in service.methods if contract.rules(rpc).public]
+    return {binding.operation_id for rpc in rpcs for binding in bindings(rpc)} - LEFT_OUT
+
+
 def opened_by(*, role: str = "", scopes: list[str] | None = None) -> set[str]:
     """The operations that a role or a key with these scopes may ask."""
     found = set()
@@ -82,24 +93,29 @@ def test_schemathesis_finds_nothing_whoever_asks(own_stack: LocalStack, tmp_path
         **keys,
         "key of the hotline": (key_with(own_stack, ROLES["MANAGER"], HOTLINE), opened_by(scopes=HOTLINE)),
     }
+    edges = {"nobody": open_to_anybody()}
+    for name in EDGES:
+        edges[name] = opened_by(role=name.upper()) - set().union(*edges.values())
+    assert set().union(*edges.values()) == all_operations()
+    works = {name: (*caller, "examples,fuzzing,stateful") for name, caller in callers.items()}
+    works |= {f"edges by {name}": (callers[name][0], operations, "coverage") for name, operations in edges.items()}
     with ThreadPoolExecutor(2) as two:
-        said = dict(
-            zip(callers, two.map(lambda name: fuzz(own_stack, tmp_path, *callers[name], edges=name in EDGES), callers), strict=True)
-        )
-    assert {name: text for name, (code, text) in said.items() if code} == {}
-    cases = {name: int(count[1]) if (count := re.search(r"(\d+) generated", text)) else 0 for name, (_, text) in said.items()}
+        said = dict(zip(works, two.map(lambda work: fuzz(own_stack, tmp_path, *works[work]), works), strict=True))
+    assert {work: text for work, (code, text) in said.items() if code} == {}
+    cases = {work: int(count[1]) if (count := re.search(r"(\d+) generated", text)) else 0 for work, (_, text) in said.items()}
+    print(cases)
     assert min(cases.values()) > 20, cases  # it did run
-    assert all(cases[name] > 1000 for name in EDGES), cases
+    assert sum(count for work, count in cases.items() if work.startswith("edges")) > 5000, cases
 
 
-def fuzz(stack: LocalStack, folder: Path, credential: str, operations: set[str], *, edges: bool) -> tuple[int, str]:
+def fuzz(stack: LocalStack, folder: Path, credential: str, operations: set[str], phases: str) -> tuple[int, str]:
     """Its exit code and what it said. All operations for none."""
     command = [str(Path(sys.executable).parent / "st"), "--no-color", "--config-file", str(Path(__file__).with_name("fuzz.toml")), "run"]
     command += [str(ROOT / "docs" / "openapi.json"), "--url", stack.gateway, "--max-examples", EXAMPLES]
     command += [word for name in sorted(operations - LEFT_OUT) for word in ("--include-operation-id", name)]
     command += [word for name in sorted(LEFT_OUT) for word in ("--exclude-operation-id", name) if not operations]
     command += ["--header", f"Authorization: Bearer {credential}"] if credential else []
-    command += ["--phases", "examples,coverage,fuzzing,stateful" if edges else "examples,fuzzing,stateful"]
+    command += ["--phases", phases]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=800, check=False)
     return run.returncode, run.stdout + run.stderr

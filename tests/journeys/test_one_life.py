@@ -12,7 +12,7 @@ from tests.parts.stories import STEPS, Cast
 
 
 def test_a_stack_starts_a_referral_goes_from_draft_to_closed_and_ctrl_c_ends_it() -> None:
-    stack = LocalStack()
+    stack = LocalStack(fresh=True)
     code = -1
     try:
         stack.start()

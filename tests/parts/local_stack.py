@@ -1,11 +1,13 @@
 """A whole stack for tests, as a person runs it: `python -m services` in a folder of its own, and clients that act in the name of its people.
 
-`LocalStack().start()` … `stop()`, or the session's fixture `stack`. Its ports are free ones, its folder is temporary and goes with it. `client(…)` speaks
+`LocalStack().start()` … `stop()`, or the session's fixture `stack`. Its ports are free ones, its folder is temporary and goes with it; it begins as a copy of the
+one stack of a run that was filled with the demo network, unless it is to be `fresh`: half of a start is filling it. `client(…)` speaks
 gRPC for an API key or a worker and renews its token by itself; `database(…)` reads what a service keeps, past its row-level security.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -34,6 +36,8 @@ from tests.parts.hearing import HEARING
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("postgres", "broker", "partners", "referrals", "notifications", "gateway")
 SERVICES = ("partners", "referrals", "notifications")
+RUN = "TESTS_OF_THIS_RUN"
+"""Names the folder that all processes of a run of the tests share (tests/conftest.py)."""
 BUSY = "10000"  # calls a second: two keys do the work of a whole network here
 _RENEW = 1.5  # seconds before its end a token is renewed
 
@@ -44,11 +48,15 @@ _OPTIONS = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_bac
 class LocalStack:
     """One stack. `start` returns it when everything answers; whoever starts one stops it."""
 
-    def __init__(self, *, demo: bool = True, settings: dict[str, str] | None = None, words: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *, demo: bool = True, fresh: bool = False, settings: dict[str, str] | None = None, words: Sequence[str] = ()
+    ) -> None:
         """`words` are more options of `python -m services`."""
         self.var = Path(tempfile.mkdtemp(prefix="enlace-test-stack-"))
         if os.geteuid() == 0:
             self.var.chmod(0o711)  # then PostgreSQL can work in place, as nobody, and leaves nothing in the system's folders
+        run = os.environ.get(RUN, "")
+        self._copied = Path(run) / "filled" if demo and not fresh and run else None
         self._with_demo = demo
         self._settings = settings or {}
         self._words = list(words)
@@ -57,8 +65,11 @@ class LocalStack:
 
     def start(self) -> LocalStack:
         """Fails with all that it said when it does not come up."""
+        if self._copied and not any(self.var.iterdir()):
+            _fill(self._copied)
+            subprocess.run(["cp", "-a", f"{self._copied}/.", str(self.var)], check=True)
         command = [*HEARING, sys.executable, "-m", "services", "--var", str(self.var), "--port", str(free_port())]
-        command += ["--demo" if self._with_demo else "--no-demo", *self._words]
+        command += ["--demo" if self._with_demo and not self._copied else "--no-demo", *self._words]
         environment = {**os.environ, "ENLACE_CALLER_RATE": BUSY, "ENLACE_OPENINGS_AN_HOUR": BUSY, **self._settings}
         self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert self._process.stdout
@@ -183,6 +194,20 @@ class LocalStack:
     def nobody(self) -> Client:
         """Without a token: for what anybody may ask (references, tokens)."""
         return Client(self, None)
+
+
+def _fill(folder: Path) -> None:
+    """Makes what stacks of this run are copies of, once for all of its processes; stopped, so that it is whole."""
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.exists():
+            return
+        made = LocalStack(fresh=True)
+        try:
+            made.start().stop(keep=True)
+            made.var.rename(folder)
+        finally:
+            made.stop()
 
 
 class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):

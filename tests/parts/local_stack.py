@@ -81,6 +81,9 @@ class LocalStack:
         else:
             self.stop()
             raise AssertionError("the stack did not come up:\n" + "".join(said))
+        if self._copied:
+            now = {"gateway": self.gateway, "grpc": {name: self.address(name) for name in SERVICES}}
+            (self.var / "demo.json").write_text(json.dumps(self.demo | now))
         threading.Thread(target=self._process.stdout.read, daemon=True).start()  # what it says later must not fill the pipe
         for name in SERVICES:
             self._channels[name] = grpc.insecure_channel(self.address(name), options=_OPTIONS)

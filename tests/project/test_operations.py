@@ -311,7 +311,7 @@ def test_a_stack_moves_to_a_new_machine_by_its_copies_alone(
     before = {service: rights(stack, service) for service in SERVICES}
     copy(operator)
     stack.stop(keep=True)
-    elsewhere = LocalStack()
+    elsewhere = LocalStack(fresh=True)
     try:
         there = Operator(tmp_path_factory.mktemp("elsewhere"), elsewhere.var)
         for file in (*operator.folder.glob("*.dump"), operator.folder / "keys.tar"):

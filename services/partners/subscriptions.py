@@ -10,7 +10,9 @@ from protos.referrals.v1 import enquiries_pb2, facts_pb2, referrals_pb2
 from services.partners import usecases
 
 TOPIC = "enlace.referrals.v1"
-_TYPE = re.compile(r"enlace\.(referral|contact|receipt|enquiry|erasure|anomaly|emergency)\.[a-z_]+\.v1")
+# Whatever it is about: each has its message in the contract.
+_NOUNS = "|".join(name.removesuffix("Fact").lower() for name in facts_pb2.DESCRIPTOR.message_types_by_name)
+_TYPE = re.compile(rf"enlace\.({_NOUNS})\.[a-z_]+\.v1")
 _DECLINED, _ANSWERED = "enlace.referral.declined.v1", "enlace.enquiry.answered.v1"
 _TAKES = ("enlace.referral.accepted.v1", "enlace.referral.reopened.v1")
 _LEAVES = tuple(

@@ -21,6 +21,8 @@ from tests.partners.scene import NOON, Scene, refused
 
 WOMAN = {"need_code": "HOU.EMG", "country": "NI", "department": "NI-CI", "age": 24, "gender": pb.GENDER_FEMININE, "dependants": 0}
 
+TOLD = tuple(facts_pb2.DESCRIPTOR.message_types_by_name)
+
 
 class Shelter:
     """An organisation with one service that said at noon that there is room; it is two o'clock."""
@@ -203,7 +205,8 @@ def test_who_sends_the_time_herself_changes_nothing(shelter: Shelter) -> None:
 
 
 @pytest.mark.parametrize(
-    "type_", ["enlace.anomaly.noted.v1", "enlace.contact.recorded.v1", "enlace.receipt.given.v1", "enlace.referral.something_new.v1"]
+    "type_",
+    ["enlace.referral.something_new.v1", *(f"enlace.{name.removesuffix('Fact').lower()}.changed.v1" for name in TOLD)],
 )
 def test_what_does_not_matter_here_is_heard_and_passed_over(shelter: Shelter, type_: str) -> None:
     shelter.fact(type_, b"")

@@ -202,7 +202,7 @@ def test_a_stop_lets_those_under_way_end_and_nobody_in(service: Service, tmp_pat
             go_on.set()
             asking.join(5)
             assert answers == [200]
-            assert timed(lambda: until(lambda: not gateway.process.alive, 10)) < 5
+            assert timed(lambda: until(lambda: not gateway.process.alive, 10)) < http.GRACE_SECONDS, "it waits for none of them"
             assert gateway.process.returncode == 0
     finally:
         service.answer = lambda rpc, context: None

@@ -67,7 +67,7 @@ def stack() -> Iterator[LocalStack]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take long begin, so that no processor waits for one at the end. Those that share a stack come last: one for each process takes a tenth of a
+    """Files that take long begin, so that no processor waits for one at the end. Those that share a stack come last: one for each process takes a fifth of a
     processor while it has nothing to do."""
     seconds = times.known()
     shared = {_file(item) for item in items if "stack" in item.fixturenames and _scope(item, "stack") == "session"}  # type: ignore[attr-defined]

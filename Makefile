@@ -81,7 +81,7 @@ image: ## The container image, one for all services
 
 requirements: ## Pin the newest versions that requirements/*.in allow (makes its own uv)
 	python3 -m venv build/uv && build/uv/bin/pip install --quiet uv
-	@for name in run dev; do build/uv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+	@for name in run dev pythons; do build/uv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
 		--no-emit-index-url --no-emit-find-links --only-binary :all: --custom-compile-command 'make requirements' \
 		requirements/$$name.in -o requirements/$$name.txt; done
 
@@ -99,6 +99,11 @@ $(VENV)/.dev: requirements/dev.txt requirements/run.txt | $(VENV)/bin/python
 	@echo "Installing what development needs…"
 	@$(INSTALL)
 	@touch $(VENV)/.run $@
+
+# For tests/project/test_interpreters.py, whose environments need a third of that.
+$(VENV)/.pythons: requirements/pythons.txt | $(VENV)/bin/python
+	@$(INSTALL)
+	@touch $@
 
 # A tested Python if there is one; else a newer one, with a word of warning, rather than none.
 $(VENV)/bin/python:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import expect
 
 from chassis.ids import new_id
 from protos.partners.v1 import directory_pb2 as d
@@ -24,6 +23,8 @@ def room(request: pytest.FixtureRequest) -> None:
     """Albergue Luna Nueva says anew how many beds are free: an accept takes one."""
     if "stack" not in request.fixturenames:
         return
+    from playwright.sync_api import expect  # the other Pythons, whose one life needs no browser, have none
+
     expect.set_options(timeout=15_000)  # as an actor waits for a button: a second suite may run beside it
     request.getfixturevalue("sealed")
     shelter = request.getfixturevalue("stack").worker("albergue@lunanueva")

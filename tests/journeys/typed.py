@@ -5,9 +5,12 @@ Addresses and titles of the pages on the way are kept here too: a browser's hist
 
 from __future__ import annotations
 
-from playwright.sync_api import BrowserContext, Page
+from typing import TYPE_CHECKING
 
 from tests.faults.canary import Marks, Place
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page
 
 MARKS = Marks()
 _pages: set[str] = set()

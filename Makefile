@@ -13,6 +13,8 @@ CODE := $(wildcard chassis protos services demo bench tests)
 # Tests of one file stay together, so what a module sets up is set up once; their order is tests/conftest.py's. One process more than a small machine has
 # processors, since a fifth of the time is spent waiting.
 PYTEST ?= -n 3 --dist loadfile --no-loadscope-reorder
+# A run starts hundreds of processes: who has this set in his shell would have each of them compile all of our code again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test check hooks times lint format types law fresh protos requirements bench soak pictures image release clean system-packages
 
@@ -30,7 +32,8 @@ ifdef ARGS
 else
 	rm -rf var/refusals
 	$(PY) -m pytest $(PYTEST) -m "not alone"
-	$(PY) -m pytest -n 2 --dist loadfile -m alone
+	@# Their files are named: to look for a mark each process would import all tests.
+	$(PY) -m pytest -n 2 --dist loadfile -m alone $$(grep -rl --include='test_*.py' mark.alone tests)
 	$(PY) -m tests.refusals
 endif
 

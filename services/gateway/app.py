@@ -49,10 +49,7 @@ def create_app(settings: Settings, clients: Clients | None = None) -> Flask:
         SEND_FILE_MAX_AGE_DEFAULT=3600,
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.extensions["clients"] = clients or Clients(settings.partners, settings.referrals, settings.notifications)
-    app.extensions["exchange"] = session.Exchange()
-    app.extensions["live"] = Live(settings.signing_key)
-    app.extensions["limits"] = limits.Limits(settings.caller_rate)
+    equip(app, settings, clients or Clients(settings.partners, settings.referrals, settings.notifications))
     i18n.install(app)
     app.before_request(begin)
     app.after_request(finish)
@@ -64,6 +61,13 @@ def create_app(settings: Settings, clients: Clients | None = None) -> Flask:
     if api.exists():
         importlib.import_module("services.gateway.api").register(app)
     return app
+
+
+def equip(app: Flask, settings: Settings, clients: Clients) -> None:
+    """Gives an app what it remembers from request to request: connections, tokens, versions of pages, counts of callers."""
+    app.extensions.update(
+        clients=clients, exchange=session.Exchange(), live=Live(settings.signing_key), limits=limits.Limits(settings.caller_rate)
+    )
 
 
 def guarded_by_the_api() -> bool:

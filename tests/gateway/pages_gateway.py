@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +15,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from jinja2.bccache import Bucket, BytecodeCache
 from werkzeug.serving import make_server
 
 from protos.contract.v1 import contract_pb2
@@ -23,7 +24,7 @@ from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import access, names
-from services.gateway.app import create_app
+from services.gateway.app import create_app, equip
 from services.gateway.clients import AUDIENCES, Clients, Standing
 from services.gateway.config import Settings
 from services.gateway.step_forms import STEPS
@@ -119,30 +120,20 @@ def signed_in(*roles: contract_pb2.Role.ValueType, language: str = "es") -> m.Is
     )
 
 
-class Templates(BytecodeCache):
-    """What a template is compiled to: the same for every app of a process, and what a test would wait for most."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, bytes] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        if code := self._known.get(bucket.key):
-            bucket.bytecode_from_string(code)
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self._known[bucket.key] = bucket.bytecode_to_string()
-
-
-TEMPLATES = Templates()
-
-
 def pages(played: PlayedServices, development: bool = True, caller_rate: int = 1_000_000) -> Flask:
     """The gateway before these services."""
     names._taxonomy = names.Taxonomy()
     settings = Settings("", 0, "", "", "", "", development, EXIT, "", 0, b"0" * 32, caller_rate)
-    app = create_app(settings, cast(Clients, played))
-    app.jinja_env.bytecode_cache = TEMPLATES
+    app = copy.copy(made_once(settings))
+    app.extensions = dict(app.extensions)
+    equip(app, settings, cast(Clients, played))
     return app
+
+
+@functools.cache
+def made_once(settings: Settings) -> Flask:
+    """An app with its routes and templates, which are the same for every test: to make them is what a test would wait for most."""
+    return create_app(settings, cast(Clients, object()))
 
 
 def enter(client: FlaskClient, secret: str = SECRET) -> FlaskClient:

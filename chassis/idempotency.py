@@ -28,7 +28,7 @@ class IdempotencyStore:
 
         Version 0.1 kept a request under its request_id, with the service's key alone; for a day after an update there are such rows.
         """
-        key, kept_as = self._key(caller_id, request_id), place(caller_id, request_id)
+        key, kept_as = self._key(caller_id, request_id), stored_id(caller_id, request_id)
         request_as = {"caller": caller_id, "kept_as": kept_as, "before": request_id, "method": method}
         fingerprint = key.fingerprint(request, "requests")
         fresh = tx.execute(
@@ -51,7 +51,7 @@ class IdempotencyStore:
 
     def complete(self, tx: Transaction, caller_id: str, request_id: str, response: bytes) -> None:
         """Keeps the answer with the request."""
-        kept_as = place(caller_id, request_id)
+        kept_as = stored_id(caller_id, request_id)
         sealed = self._key(caller_id, request_id).seal_bytes(response, f"requests/{caller_id}/{kept_as}")
         tx.execute("UPDATE requests SET response = %s WHERE caller_id = %s AND request_id = %s", (sealed, caller_id, kept_as))
 
@@ -59,8 +59,8 @@ class IdempotencyStore:
         return Keyring(self._keyring.fingerprint(f"{caller_id}/{request_id}".encode(), "request_key"))
 
 
-def place(caller_id: str, request_id: str) -> str:
-    """As what a request is kept."""
+def stored_id(caller_id: str, request_id: str) -> str:
+    """The id under which a request is kept: two callers' ids may be the same."""
     return sha256(f"{caller_id}/{request_id}".encode()).hexdigest()
 
 

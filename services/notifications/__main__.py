@@ -102,10 +102,10 @@ def run(settings: NotificationsSettings) -> int:
     hearing = (("referrals", subscriptions.REFERRALS, hear_referrals), ("partners", subscriptions.PARTNERS, hear_partners))
     server = parts.server(servicers(database, parts.keyring, parts.verifier, clock, development=development))
 
-    held = dict.fromkeys((voice for voice, _, _ in hearing), 0)
+    held = dict.fromkeys((source for source, _, _ in hearing), 0)
 
-    def say_held(voice: str, count: int) -> None:
-        held[voice] = count
+    def say_held(source: str, count: int) -> None:
+        held[source] = count
         server.say("facts", not any(held.values()))
 
     loops = [
@@ -113,18 +113,18 @@ def run(settings: NotificationsSettings) -> int:
         # One for each topic, so that a replay of members delays no message. What is heard of members may take half a second.
         *(
             Subscriber(
-                f"{NAME}-{voice}",
+                f"{NAME}-{source}",
                 [topic],
                 handle,
                 database=database,
                 broker=parts.broker,
-                trusted_signers=keys.trusted_signers(settings.service.keys, voice),
+                trusted_signers=keys.trusted_signers(settings.service.keys, source),
                 keyring=parts.keyring,
                 clock=clock,
-                low_latency=voice == "referrals",
-                on_held=partial(say_held, voice),
+                low_latency=source == "referrals",
+                on_held=partial(say_held, source),
             ).loop()
-            for voice, topic, handle in hearing
+            for source, topic, handle in hearing
         ),
         WebhookSender(database, sending, clock, slow=False, threads=QUICK_THREADS, development=development).loop(),
         WebhookSender(database, sending, clock, slow=True, threads=SLOW_THREADS, development=development).loop(),

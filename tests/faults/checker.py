@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 
 from chassis import audit
-from chassis.idempotency import place
+from chassis.idempotency import stored_id
 from chassis.outbox import Fact
 from protos.partners.v1.facts_pb2 import OrganizationFact
 from services.notifications import wire
@@ -85,7 +85,7 @@ def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
         versions = history.get((o.referral_id, o.fact, o.caller_id), [])
         if versions != [o.version]:
             found.append(f"{o.fact} of {o.referral_id} was answered as version {o.version}, the history has it at {versions}")
-        if place(o.caller_id, o.request_id) not in kept:
+        if stored_id(o.caller_id, o.request_id) not in kept:
             found.append(f"{o.fact} of {o.referral_id}: its request is not kept")
     return found
 
@@ -97,11 +97,11 @@ def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
     for o in unknown:
         if o.referral_id:
             times = sum(e["referral_id"] == o.referral_id and e["verb"] == o.fact and e["actor_id"] == o.caller_id for e in history)
-            if times != (place(o.caller_id, o.request_id) in kept):
+            if times != (stored_id(o.caller_id, o.request_id) in kept):
                 found.append(f"{o.fact} of {o.referral_id}, of which its caller knows nothing, happened {times} times")
     known = {o.referral_id for o in books.operations}
     orphans = {e["referral_id"] for e in history} - known
-    made = sum(place(o.caller_id, o.request_id) in kept for o in unknown if not o.referral_id)
+    made = sum(stored_id(o.caller_id, o.request_id) in kept for o in unknown if not o.referral_id)
     if len(orphans) != made:
         found.append(f"{len(orphans)} referrals that nobody knows, by {made} requests without an answer")
     return found

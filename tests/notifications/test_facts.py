@@ -1,4 +1,4 @@
-"""Facts heard over a broker: once, in order, from the right voice; and the fact that this service tells."""
+"""Facts heard over a broker: once, in order, from the right signer; and the fact that this service tells."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -55,9 +55,9 @@ class World:
     signers: dict[str, Signer]
     own_voice: dict[str, SignatureCheck]
 
-    def say(self, *facts: Fact, topic: str = REFERRALS, voice: str = "referrals", source: str = "", body: bytes | None = None) -> None:
+    def say(self, *facts: Fact, topic: str = REFERRALS, signer: str = "referrals", source: str = "", body: bytes | None = None) -> None:
         producer = Producer(settings(self.bootstrap))
-        records = [pack(fact, source or f"enlace/{voice}", self.signers[voice]) for fact in facts]
+        records = [pack(fact, source or f"enlace/{signer}", self.signers[signer]) for fact in facts]
         producer.send_all(topic, [(key, value if body is None else body, headers) for key, value, headers in records])
         producer.discard()
 
@@ -90,7 +90,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def own_broker() -> Iterator[brokers.Broker]:
-    """Of this module alone: on the shared one lie facts of other tests' services under the same topics, in voices that are strange here."""
+    """Of this module alone: on the shared one lie facts of other tests' services under the same topics, signed with keys that nobody here trusts."""
     made = brokers.make("embedded")
     try:
         made.start()
@@ -246,7 +246,7 @@ def test_that_an_agreement_ends_its_organisation_hears_and_the_coordination(worl
     own = new_id()
     said = partners_pb2.OrganizationFact(organization_id=own, status_code=status, days=7).SerializeToString()
     ends = Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now())
-    world.say(ends, ends, topic=PARTNERS, voice="partners")
+    world.say(ends, ends, topic=PARTNERS, signer="partners")
     until(lambda: world.kinds(own) == [verb])
     assert [message.kind for message in world.service.as_(OTHER, "COORDINATOR").ListMessages().messages] == [verb]
     assert world.kinds(SENDER) == []
@@ -257,7 +257,7 @@ def test_of_who_applies_the_coordination_hears_once_a_day(world: World, verb: st
     def say() -> None:
         own = new_id()
         said = partners_pb2.OrganizationFact(organization_id=own, status_code="APPLIED").SerializeToString()
-        world.say(Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now()), topic=PARTNERS, voice="partners")
+        world.say(Fact(own, 1, f"enlace.organization.{verb}.v1", said, world.service.clock.now()), topic=PARTNERS, signer="partners")
         until(lambda: bool(world.service.rows("SELECT FROM inbox WHERE subject = %s", own)))
         assert world.kinds(own) == [], "nobody is there to read it"
 
@@ -312,7 +312,7 @@ def test_a_body_that_can_not_be_read_holds_its_subject_and_no_other(world: World
 
 def test_who_speaks_with_anothers_voice_is_not_believed(world: World) -> None:
     forged = world.service.fact("sent")
-    world.say(forged, voice="partners", source="enlace/referrals")  # signed by another service
+    world.say(forged, signer="partners", source="enlace/referrals")  # signed by another service
     tampered = world.service.fact("sent")
     world.say(tampered, body=tampered.payload + b"\x08\x01")
     honest = world.service.fact("sent")
@@ -329,13 +329,13 @@ def test_who_speaks_with_anothers_voice_is_not_believed(world: World) -> None:
 def test_an_invitation_that_is_told_again_and_again_is_one_letter_and_a_forged_one_is_none(world: World) -> None:
     told, last, forged = (invitation(world.service) for _ in range(3))
     accepted = invitation(world.service, "accepted", told.subject)
-    world.say(forged, topic=PARTNERS, voice="referrals", source="enlace/partners")
-    world.say(told, told, accepted, topic=PARTNERS, voice="partners")
+    world.say(forged, topic=PARTNERS, signer="referrals", source="enlace/partners")
+    world.say(told, told, accepted, topic=PARTNERS, signer="partners")
     until(lambda: world.kinds().count("account_opened") == 1)
     assert world.service.send_mails() == 0, "accepted before it was sent"
     for _ in range(2):  # as after the broker has lost everything
-        world.say(told, accepted, last, topic=PARTNERS, voice="partners")
-    world.say(invitation(world.service), topic=PARTNERS, voice="partners")
+        world.say(told, accepted, last, topic=PARTNERS, signer="partners")
+    world.say(invitation(world.service), topic=PARTNERS, signer="partners")
     until(lambda: world.kinds().count("manager_invited") == 3)
     assert world.service.send_mails() == 2
     assert world.service.send_mails() == 0
@@ -358,9 +358,9 @@ def test_a_member_that_is_suspended_is_refused_and_one_that_is_reinstated_is_not
             return "organization_not_active" in str(error)
         return False
 
-    world.say(member(1, "registered", "PROBATION"), member(2, "suspended", "SUSPENDED"), topic=PARTNERS, voice="partners")
+    world.say(member(1, "registered", "PROBATION"), member(2, "suspended", "SUSPENDED"), topic=PARTNERS, signer="partners")
     until(refused)
-    world.say(member(3, "reinstated", "APPROVED"), topic=PARTNERS, voice="partners")
+    world.say(member(3, "reinstated", "APPROVED"), topic=PARTNERS, signer="partners")
     until(lambda: not refused())
 
 

@@ -74,4 +74,4 @@ def test_what_the_version_before_kept_is_still_answered(service: Service, keyrin
 
 
 def test_the_same_request_id_of_two_callers_is_two_requests() -> None:
-    assert idempotency.place("a", "1") != idempotency.place("b", "1")
+    assert idempotency.stored_id("a", "1") != idempotency.stored_id("b", "1")

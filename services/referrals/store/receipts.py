@@ -23,7 +23,7 @@ _SELECT = "SELECT r.*, (SELECT max(o.version) FROM outbox o WHERE o.subject = r.
 
 
 class Receipts:
-    """Needs the key of the service's voice: whoever trusts its facts can check its receipts."""
+    """Needs the key that signs the service's facts: whoever trusts these can check its receipts."""
 
     def __init__(self, signer: Signer) -> None:
         self._signer = signer

@@ -103,7 +103,7 @@ $(VENV)/.dev: requirements/dev.txt requirements/run.txt | $(VENV)/bin/python
 	@$(INSTALL)
 	@touch $(VENV)/.run $@
 
-# For tests/project/test_interpreters.py, whose environments need a third of that.
+# For tests/project/test_interpreters.py, whose environments take a third of the time of .dev.
 $(VENV)/.pythons: requirements/pythons.txt | $(VENV)/bin/python
 	@$(INSTALL)
 	@touch $@

@@ -2,6 +2,7 @@
 
 import re
 
+from chassis.contract import words_of
 from chassis.db import Transaction
 from chassis.envelope import NewerKind
 from chassis.outbox import Fact
@@ -11,7 +12,7 @@ from services.partners import usecases
 
 TOPIC = "enlace.referrals.v1"
 # Whatever it is about: each has its message in the contract.
-_NOUNS = "|".join(name.removesuffix("Fact").lower() for name in facts_pb2.DESCRIPTOR.message_types_by_name)
+_NOUNS = "|".join(words_of(name.removesuffix("Fact")) for name in facts_pb2.DESCRIPTOR.message_types_by_name)
 _TYPE = re.compile(rf"enlace\.({_NOUNS})\.[a-z_]+\.v1")
 _DECLINED, _ANSWERED = "enlace.referral.declined.v1", "enlace.enquiry.answered.v1"
 _TAKES = ("enlace.referral.accepted.v1", "enlace.referral.reopened.v1")

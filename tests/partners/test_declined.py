@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from google.protobuf.message import DecodeError
 
+from chassis.contract import words_of
 from chassis.envelope import NewerKind
 from chassis.ids import new_id
 from chassis.outbox import Fact
@@ -206,7 +207,7 @@ def test_who_sends_the_time_herself_changes_nothing(shelter: Shelter) -> None:
 
 @pytest.mark.parametrize(
     "type_",
-    ["enlace.referral.something_new.v1", *(f"enlace.{name.removesuffix('Fact').lower()}.changed.v1" for name in TOLD)],
+    ["enlace.referral.something_new.v1", *(f"enlace.{words_of(name.removesuffix('Fact'))}.changed.v1" for name in TOLD)],
 )
 def test_what_does_not_matter_here_is_heard_and_passed_over(shelter: Shelter, type_: str) -> None:
     shelter.fact(type_, b"")

@@ -120,13 +120,13 @@ def signed_in(*roles: contract_pb2.Role.ValueType, language: str = "es") -> m.Is
     )
 
 
-def pages(played: PlayedServices, development: bool = True, caller_rate: int = 1_000_000) -> Flask:
+def pages(services: PlayedServices | Clients, development: bool = True, caller_rate: int = 1_000_000) -> Flask:
     """The gateway before these services."""
     names._taxonomy = names.Taxonomy()
     settings = Settings("", 0, "", "", "", "", development, EXIT, "", 0, b"0" * 32, caller_rate)
     app = copy.copy(made_once(settings))
     app.extensions = dict(app.extensions)
-    equip(app, settings, cast(Clients, played))
+    equip(app, settings, cast(Clients, services))
     return app
 
 

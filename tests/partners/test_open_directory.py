@@ -11,13 +11,11 @@ from flask.testing import FlaskClient
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as l
-from services.gateway import names
-from services.gateway.app import create_app
 from services.gateway.clients import Clients
-from services.gateway.config import Settings
 from services.partners.domain.organization import Organization
 from services.partners.domain.service import Service
 from services.partners.domain.worker import Role
+from tests.gateway.pages_gateway import pages
 from tests.partners.scene import Scene
 from tests.partners.test_open_data import another_member, contact_there, hidden_place, narrowed_words, not_public, room, shelter
 
@@ -35,11 +33,9 @@ QUESTIONS: tuple[dict[str, str], ...] = (
 @pytest.fixture
 def client(scene: Scene) -> Iterator[FlaskClient]:
     """Anybody's browser; referrals and notifications are away, which these pages do not notice."""
-    names._taxonomy = names.Taxonomy()
     nowhere = "127.0.0.1:1"
     clients = Clients(f"127.0.0.1:{scene._server.port}", nowhere, nowhere)
-    app = create_app(Settings("", 0, "", "", "", "", False, "https://weather.example", "", 0, b"0" * 32, 1_000_000), clients)
-    yield app.test_client()
+    yield pages(clients, development=False).test_client()
     clients.close()
 
 

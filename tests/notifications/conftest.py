@@ -18,6 +18,7 @@ from chassis.ids import new_id
 from chassis.outbox import Fact
 from chassis.rpc import Server
 from chassis.sealing import Keyring
+from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
 from protos.notifications.v1 import notifications_pb2 as pb
 from protos.partners.v1 import facts_pb2 as partners_pb2
@@ -162,11 +163,11 @@ class Service:
                     break
         return sent
 
-    def send_mails(self, mailbox: Mailbox | None = None) -> int:
-        """Hands in what is due now."""
+    def send_mails(self, mailbox: Mailbox | None = None, loop: Loop | None = None) -> int:
+        """Hands in what is due now, until the loop is stopped."""
         sender = MailSender(self.database, self.sending, mailbox or Outbox(self.sending, self.clock), self.clock)
         with self.database.dedicated() as connection:
-            return sender.send_batch(connection)
+            return sender.send_batch(connection, loop)
 
     def advance(self, **step: float) -> None:
         self.clock.advance(timedelta(**step))

@@ -370,7 +370,8 @@ def test_that_a_message_reached_nobody_is_told_to_the_stack(world: World) -> Non
     world.say(fact)
     until(lambda: world.kinds() == ["referral_sent"])
     with world.service.database.dedicated() as connection:
-        [claim] = world.service.sending.next_emails(connection, world.service.clock.now())
+        claim = world.service.sending.next_email(connection, world.service.clock.now())
+    assert claim is not None
     world.service.sending.finish(Channel.EMAIL, claim, Outcome("smtp", 550, hopeless=True), world.service.clock.now())
     [row] = world.service.rows("SELECT id FROM messages WHERE unreached")
     [record] = world.records(TOPIC, row["id"])

@@ -3,7 +3,7 @@
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from chassis import metrics
 from chassis.config import WrongSettings
 from chassis.embedded.process import free_port
+from chassis.supervisor import Loop
 from chassis.sweeper import Sweeper
 from protos.notifications.v1 import facts_pb2
 from protos.notifications.v1 import notifications_pb2 as pb
@@ -39,6 +40,7 @@ class Post:
     sessions: set[int] = field(default_factory=set)
     port: int = 0
     arrived: threading.Condition = field(default_factory=threading.Condition)
+    on_arrival: Callable[[], object] = lambda: None
 
     async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]) -> str:
         if self.rcpt and not (answer := self.rcpt.pop(0)).startswith("250"):
@@ -49,6 +51,7 @@ class Post:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         if self.data and not (answer := self.data.pop(0)).startswith("250"):
             return answer
+        self.on_arrival()
         with self.arrived:
             self.got.append(envelope)
             self.arrived.notify_all()
@@ -163,19 +166,16 @@ def test_a_message_that_reached_nobody_is_said_and_the_coordination_told(service
     service.desk(RECEIVER, "nadie@ong.example")
     service.coordinator_desk(COALITION, "coordinacion@coalicion.example")
     fact = service.hear("sent")
-    post.rcpt.append("550 no such mailbox")
-    service.send_mails(smtp(service, post))
+    # The e-mail about it reaches nobody either, and there it ends: no message about a message about a message.
+    post.rcpt += ["550 no such mailbox"] * 2
+    assert service.send_mails(smtp(service, post)) == 2
+    assert service.send_mails(smtp(service, post)) == 0
     [told] = service.rows("SELECT subject, version, type, payload FROM outbox")
     said = facts_pb2.MessageFact.FromString(told["payload"])
     assert (told["version"], told["type"], told["subject"]) == (1, "enlace.message.undeliverable.v1", said.message_id)
     assert (said.referral_id, said.organization_id, said.kind_code, said.reason_code) == (fact.subject, RECEIVER, "referral_sent", "smtp")
     [message] = service.as_(COALITION, "COORDINATOR").ListMessages().messages
     assert (message.kind, message.referral_id) == ("message_undeliverable", fact.subject)
-    # If that e-mail reaches nobody either, it ends there: no message about a message about a message.
-    post.rcpt.append("550 no such mailbox")
-    assert service.send_mails(smtp(service, post)) == 1
-    assert len(service.rows("SELECT FROM outbox")) == 1
-    assert len(service.as_(COALITION, "COORDINATOR").ListMessages().messages) == 1
 
 
 def test_as_long_as_another_channel_is_open_nobody_is_alarmed(service: Service, post: Post) -> None:
@@ -214,7 +214,8 @@ def test_a_sender_that_dies_in_between_sends_again_under_the_same_message_id(ser
     service.desk(RECEIVER, "mesa@ong.example")
     service.hear("sent")
     with service.database.dedicated() as connection:
-        [claim] = service.sending.next_emails(connection, service.clock.now())
+        claim = service.sending.next_email(connection, service.clock.now())
+    assert claim is not None
     mail = service.sending.letter(claim)
     assert mail is not None
     smtp(service, post).put(mail)  # … and here it dies
@@ -223,6 +224,27 @@ def test_a_sender_that_dies_in_between_sends_again_under_the_same_message_id(ser
     assert service.send_mails(smtp(service, post)) == 1
     first, second = (post.text(number).split("Message-ID: ")[1].split("\r\n")[0] for number in (0, 1))
     assert first == second
+
+
+def test_a_sender_that_stops_in_between_leaves_the_others_to_the_next(service: Service, post: Post) -> None:
+    service.desk(RECEIVER, "mesa@ong.example")
+    for _ in range(3):
+        service.hear("sent")
+    loop = Loop("mail", lambda _: None)
+    post.on_arrival = loop.stop
+    assert service.send_mails(smtp(service, post), loop) == 1
+    assert service.send_mails(smtp(service, post)) == 2
+
+
+def test_a_sender_that_dies_in_between_keeps_back_only_the_email_that_it_had(service: Service, post: Post) -> None:
+    service.desk(RECEIVER, "mesa@ong.example")
+    for _ in range(3):
+        service.hear("sent")
+    with service.database.dedicated() as connection:
+        assert service.sending.next_email(connection, service.clock.now())
+    assert service.send_mails(smtp(service, post)) == 2
+    service.clock.advance(EMAIL_LEASE)
+    assert service.send_mails(smtp(service, post)) == 1
 
 
 def test_an_address_that_cannot_be_opened_holds_up_no_other_and_is_tried_again_after_its_lease(

@@ -24,6 +24,7 @@ from services.notifications.usecases.sending import EMAILS, Sending
 
 TIMEOUT = 15.0  # seconds, for each answer of the server
 _SLOW_POLL = 1.0  # seconds: what is due by the clock alone; also how long a stop may wait
+_BATCH = 20  # in one dialogue
 _LIMIT = 180.0  # seconds for one e-mail: a server may take its time for each of up to nine answers
 
 
@@ -143,7 +144,7 @@ def compose(mail: Mail, sender: str, clock: Clock) -> EmailMessage:
 
 
 class MailSender:
-    """Claims a batch, hands it in, notes each."""
+    """Claims one e-mail after the other, hands it in, notes it."""
 
     def __init__(self, database: Database, sending: Sending, mailbox: Mailbox, clock: Clock) -> None:
         self._database = database
@@ -163,16 +164,18 @@ class MailSender:
                     wait_for_notice(connection, _SLOW_POLL)
 
     def send_batch(self, connection: Transaction, loop: Loop | None = None) -> int:
-        """Hands in what is due now; returns how many. Each is a turn of the loop, which may be asked to stop in between."""
-        claims = self._sending.next_emails(connection, self._clock.now())
+        """Hands in what is due now, one after the other; returns how many. Each is a turn of the loop, which may be asked to stop in between."""
+        count = 0
         try:
-            for claim in claims:
-                if loop is not None and not loop.turn():
+            while count < _BATCH and (loop is None or loop.turn()):
+                claim = self._sending.next_email(connection, self._clock.now())
+                if claim is None:
                     break
                 self._send(claim)
+                count += 1
         finally:
             self._mailbox.close()
-        return len(claims)
+        return count
 
     def _send(self, claim: EmailClaim) -> None:
         try:

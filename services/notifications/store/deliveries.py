@@ -37,9 +37,9 @@ WITH due AS (
 SELECT * FROM taken
 """
 
-_CLAIM_EMAILS = """
+_CLAIM_EMAIL = """
 WITH due AS (
-    SELECT id FROM deliveries WHERE channel = 'email' AND next_attempt_time <= %(now)s ORDER BY next_attempt_time LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    SELECT id FROM deliveries WHERE channel = 'email' AND next_attempt_time <= %(now)s ORDER BY next_attempt_time LIMIT 1 FOR UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE deliveries d SET next_attempt_time = %(lease)s FROM due WHERE d.id = due.id
     RETURNING d.id, d.message_id, d.tries, d.first_try_time, d.organization_id, d.kind
@@ -79,10 +79,10 @@ def claim_webhooks(tx: Transaction, now: datetime, lease: datetime, *, slow: boo
     return [WebhookClaim(**row, lease=lease) for row in rows]
 
 
-def claim_emails(tx: Transaction, now: datetime, lease: datetime, *, limit: int) -> list[EmailClaim]:
-    """The next e-mails."""
-    rows = tx.execute(_CLAIM_EMAILS, {"now": now, "lease": lease, "limit": limit}).fetchall()
-    return [EmailClaim(**row, lease=lease) for row in rows]
+def claim_email(tx: Transaction, now: datetime, lease: datetime) -> EmailClaim | None:
+    """The next e-mail."""
+    row = tx.execute(_CLAIM_EMAIL, {"now": now, "lease": lease}).fetchone()
+    return EmailClaim(**row, lease=lease) if row else None
 
 
 def finish(

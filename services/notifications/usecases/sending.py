@@ -19,8 +19,7 @@ from services.notifications.usecases.desks import mail_context
 
 WEBHOOKS, EMAILS = messages.WEBHOOKS, messages.EMAILS
 WEBHOOK_LEASE = timedelta(seconds=30)  # an attempt ends after ten
-EMAIL_LEASE = timedelta(minutes=10)  # a batch of 20 at the worst of its timeouts
-MAIL_BATCH = 20
+EMAIL_LEASE = timedelta(minutes=4)  # an attempt ends after three
 MAILS_KEPT = timedelta(days=7)
 ATTEMPTS_KEPT = timedelta(days=30)  # as long as somebody may ask why something did not arrive
 
@@ -41,9 +40,9 @@ class Sending:
         """Claims webhook deliveries of one lane; `connection` may be in autocommit: it is one statement."""
         return deliveries.claim_webhooks(connection, now, now + WEBHOOK_LEASE, slow=slow, limit=limit)
 
-    def next_emails(self, connection: Transaction, now: datetime) -> list[EmailClaim]:
-        """Claims e-mails."""
-        return deliveries.claim_emails(connection, now, now + EMAIL_LEASE, limit=MAIL_BATCH)
+    def next_email(self, connection: Transaction, now: datetime) -> EmailClaim | None:
+        """Claims one e-mail, if one is due: what a sender had claimed when it ended waits for its lease."""
+        return deliveries.claim_email(connection, now, now + EMAIL_LEASE)
 
     def secrets(self, claim: WebhookClaim) -> list[str]:
         """The keys with which a webhook is signed, the newest first."""

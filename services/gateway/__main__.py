@@ -25,7 +25,7 @@ def serve() -> None:
     settings = from_environment()
     app = make(settings)
     refuse = limits.refusal(app.extensions["limits"], session.fingerprint)
-    server = Server(app, f"{settings.host}:{settings.port}", settings.proxies, refuse=refuse, know=live.at_the_door(app))
+    server = Server(app, f"{settings.host}:{settings.port}", settings.proxies, refuse=refuse, know=live.answers_without_app(app))
 
     def stop(number: int, frame: FrameType | None) -> None:
         server.stop()

@@ -132,7 +132,7 @@ def live() -> Live:
     return live
 
 
-def at_the_door(app: Flask) -> Callable[[str, Mapping[str, str]], Reply | None]:
+def answers_without_app(app: Flask) -> Callable[[str, Mapping[str, str]], Reply | None]:
     """Makes what answers a page with a good ticket before Flask has to do with it, by path and headers. Neither logged, timed nor counted."""
     memory: Live = app.extensions["live"]
     with app.app_context():

@@ -20,7 +20,7 @@ from chassis import errors
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway import live as door
+from services.gateway import live as without_app
 from services.gateway.gates import THREADS
 from services.gateway.live import FRESH_SECONDS, KEPT_SECONDS, LEFT_SECONDS, RENEW_SECONDS, Answer, Live
 from services.gateway.session import SignedIn
@@ -121,7 +121,7 @@ def test_who_has_tokens_that_are_refused_asks_in_her_own_name(live: Live, time: 
 def test_tokens_are_renewed_by_a_viewer_of_their_own_before_they_end(live: Live, time: Time) -> None:
     rosa, ana = heard(live, "1", ROSA, OURS), heard(live, "2", ANA, THEIRS)
     time.now += RENEW_SECONDS + 0.1
-    live._heard[door._group(ANA)].at = live._heard[door._group(ROSA)].at = time.now  # others asked for all just now
+    live._heard[without_app._group(ANA)].at = live._heard[without_app._group(ROSA)].at = time.now  # others asked for all just now
     assert (live.known("rosa", rosa), live.known("rosa", rosa)) == (None, "1."), "she is sent once"
     assert live.known("ana", ana) is None, "and of the others one as well"
     time.now += FRESH_SECONDS + 0.1
@@ -150,9 +150,9 @@ def test_a_ticket_of_another_session_or_another_key_opens_nothing(live: Live) ->
 def test_a_ticket_ends_after_a_minute(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     ticket = heard(live)
     begun = live._signer.get_timestamp()
-    monkeypatch.setattr(live._signer, "get_timestamp", lambda: begun + door.TICKET_SECONDS)
+    monkeypatch.setattr(live._signer, "get_timestamp", lambda: begun + without_app.TICKET_SECONDS)
     assert live.known("rosa", ticket) == "1."
-    monkeypatch.setattr(live._signer, "get_timestamp", lambda: begun + door.TICKET_SECONDS + 1)
+    monkeypatch.setattr(live._signer, "get_timestamp", lambda: begun + without_app.TICKET_SECONDS + 1)
     assert live.known("rosa", ticket) is None
 
 
@@ -224,8 +224,8 @@ def test_the_version_is_of_referrals_contacts_and_messages_and_the_page_knows_it
     assert 'data-version="q.u"' in client.get("/today").text
 
 
-def test_the_door_answers_whoever_has_a_ticket_without_the_app(client: FlaskClient, app: Flask, played: PlayedServices) -> None:
-    know = door.at_the_door(app)
+def test_whoever_has_a_ticket_is_answered_without_the_app(client: FlaskClient, app: Flask, played: PlayedServices) -> None:
+    know = without_app.answers_without_app(app)
     ours = said(client)
     headers = {"COOKIE": f"s={SECRET}~es", "LIVE_TICKET": ours["ticket"]}
     reply = know("/live", headers)
@@ -239,7 +239,7 @@ def test_the_door_answers_whoever_has_a_ticket_without_the_app(client: FlaskClie
 def test_the_services_are_asked_by_the_tokens_that_they_gave(
     client: FlaskClient, played: PlayedServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(without_app, "FRESH_SECONDS", 0.0)
     played.answers["GetQueueVersion"] = r.QueueVersion(version="q", watch_token="tq")
     played.answers["CountUnread"] = n.CountUnreadResponse(unread=3, version="u", watch_token="tu")
     played.answers["BatchGetQueueVersions"] = lambda asked: r.BatchGetQueueVersionsResponse(

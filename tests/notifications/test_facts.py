@@ -53,7 +53,7 @@ class World:
     service: Service
     bootstrap: str
     signers: dict[str, Signer]
-    own_voice: dict[str, SignatureCheck]
+    own_signer: dict[str, SignatureCheck]
 
     def say(self, *facts: Fact, topic: str = REFERRALS, signer: str = "referrals", source: str = "", body: bytes | None = None) -> None:
         producer = Producer(settings(self.bootstrap))
@@ -123,8 +123,8 @@ def ears(running: Service, own_broker: brokers.Broker, tmp_path_factory: pytest.
         )  # fmt: skip
     for thread in threads:
         thread.start()
-    own_voice = {"enlace/notifications": SignatureCheck(keys.verifying(folder, "facts.notifications"))}
-    yield World(running, own_broker.bootstrap, signers, own_voice)
+    own_signer = {"enlace/notifications": SignatureCheck(keys.verifying(folder, "facts.notifications"))}
+    yield World(running, own_broker.bootstrap, signers, own_signer)
     for thread in reversed(threads):
         thread.stop()
     for thread in reversed(threads):
@@ -310,7 +310,7 @@ def test_a_body_that_can_not_be_read_holds_its_subject_and_no_other(world: World
     world.give_up()
 
 
-def test_who_speaks_with_anothers_voice_is_not_believed(world: World) -> None:
+def test_who_signs_as_another_is_not_believed(world: World) -> None:
     forged = world.service.fact("sent")
     world.say(forged, signer="partners", source="enlace/referrals")  # signed by another service
     tampered = world.service.fact("sent")
@@ -375,6 +375,6 @@ def test_that_a_message_reached_nobody_is_told_to_the_stack(world: World) -> Non
     world.service.sending.finish(Channel.EMAIL, claim, Outcome("smtp", 550, hopeless=True), world.service.clock.now())
     [row] = world.service.rows("SELECT id FROM messages WHERE unreached")
     [record] = world.records(TOPIC, row["id"])
-    said = unpack(record.headers, record.value, world.own_voice)
+    said = unpack(record.headers, record.value, world.own_signer)
     assert said.type == "enlace.message.undeliverable.v1"
     assert facts_pb2.MessageFact.FromString(said.payload).referral_id == fact.subject

@@ -75,7 +75,7 @@ def told(service: Service, identifier: str) -> list[str]:
     return [row["type"].split(".")[2] for row in rows]
 
 
-DOORS: dict[str, Callable[[Client, r.Referral], Any]] = {
+OPENINGS: dict[str, Callable[[Client, r.Referral], Any]] = {
     "identity": opens,
     "plan": lambda by, of: by.OpenSafeContact(people_pb2.OpenSafeContactRequest(referral_id=of.id)),
     "outline": lambda by, of: by.GetSafeContact(people_pb2.GetSafeContactRequest(referral_id=of.id)),
@@ -83,8 +83,8 @@ DOORS: dict[str, Callable[[Client, r.Referral], Any]] = {
 
 
 def shut(client: Client, referral: r.Referral) -> set[str]:
-    """What every door says; the notes are withheld without a refusal."""
-    return {refusal(lambda: door(client, referral))[1] for door in DOORS.values()}  # noqa: B023 – called at once
+    """What each of them says; the notes are withheld without a refusal."""
+    return {refusal(lambda: ask(client, referral))[1] for ask in OPENINGS.values()}  # noqa: B023 – called at once
 
 
 def test_for_an_hour_she_who_declared_it_opens_what_is_needed_to_act_and_nobody_else_does(
@@ -95,8 +95,8 @@ def test_for_an_hour_she_who_declared_it_opens_what_is_needed_to_act_and_nobody_
     emergency = declare(nurse, referral)
     assert (emergency.live, emergency.note, emergency.person_id) == (True, "", referral.person_id)
     assert opens(nurse, referral, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_HEALTH).health_note == "asma"
-    assert DOORS["plan"](nurse, referral).code_word == "mango"
-    DOORS["outline"](nurse, referral)
+    assert OPENINGS["plan"](nurse, referral).code_word == "mango"
+    OPENINGS["outline"](nurse, referral)
     story.shelter.ListReferralEvents(r.ListReferralEventsRequest(referral_id=referral.id))
     differs = ("FAILED_PRECONDITION", "receipt_field_group_differs")
     assert refusal(lambda: opens(nurse, referral, G.FIELD_GROUP_EXPLOITATION)) == differs, "her story is not needed to act"
@@ -125,7 +125,7 @@ def test_every_look_says_on_what_it_stood_and_she_hears_of_it(story: Story, serv
     referral = expired(story, service)
     emergency = declare(nurse, referral)
     opens(nurse, referral)
-    DOORS["plan"](nurse, referral)
+    OPENINGS["plan"](nurse, referral)
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT action, detail_codes FROM audit WHERE object_id = %s AND actor_id = %s ORDER BY sequence",

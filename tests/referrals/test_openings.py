@@ -78,24 +78,24 @@ def test_one_person_too_many_in_an_hour_is_refused_and_on_record_and_those_befor
     assert opens(worker, people[MOST]).given_name == "Ximena"
 
 
-def test_every_door_counts_and_every_door_refuses(story: Story, service: Service) -> None:
+def test_every_way_to_a_person_counts_and_every_one_refuses(story: Story, service: Service) -> None:
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, code_word="mango")
     draft = story.draft(story.person(plan=plan))
     other = story.person()
     noted = story.overridden()
-    doors: list[Callable[[Client], Any]] = [
+    openings: list[Callable[[Client], Any]] = [
         lambda by: opens(by, other.id),
         lambda by: by.OpenSafeContact(people_pb2.OpenSafeContactRequest(referral_id=draft.id)),
         lambda by: by.GetPerson(people_pb2.GetPersonRequest(id=draft.person_id)),
         lambda by: by.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=noted.id)),
     ]
-    for door in doors:
+    for ask in openings:
         worker = somebody(service)
         for _ in range(MOST):
             opens(worker, story.person().id)
-        assert refusal(lambda: door(worker)) == REFUSED  # noqa: B023 – called at once
+        assert refusal(lambda: ask(worker)) == REFUSED  # noqa: B023 – called at once
     worker = somebody(service)
-    doors[0](worker), doors[1](worker), doors[2](worker), doors[3](worker)  # three persons
+    openings[0](worker), openings[1](worker), openings[2](worker), openings[3](worker)  # three persons
     assert refusal(lambda: opens(worker, story.person().id)) == REFUSED
 
 

@@ -1,4 +1,4 @@
-"""Sends webhooks by Standard Webhooks: a small crowd of threads, woken by the commit that made a delivery, with a slow poll behind it.
+"""Sends webhooks by Standard Webhooks: a small pool of threads, woken by the commit that made a delivery, with a slow poll behind it.
 
 At least once: a process that dies between the POST and noting it leaves the delivery to be sent again, under the same webhook-id.
 Two lanes with threads of their own: endpoints that failed or were slow the last time can't keep the others waiting.
@@ -20,7 +20,7 @@ from services.notifications.usecases.sending import WEBHOOKS, Sending
 
 _SLOW_POLL = 1.0  # seconds: what is due by the clock alone, and what a lost notification left
 _GRACE = 1.5  # seconds; the whole process has ten
-_DOORS = 500  # connections kept open in one lane
+_KEPT_OPEN = 500  # connections kept open in one lane
 
 
 class WebhookSender:
@@ -37,7 +37,7 @@ class WebhookSender:
         self._development = development
         self._timeout = timeout
         self._threads = threads
-        self._crowd = ThreadPoolExecutor(threads, thread_name_prefix=self.name)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=self.name)
         self._free = threading.Semaphore(threads)
         self._kept: dict[str, EgressClient] = {}  # by endpoint, open and not in use
         self._in_use: set[EgressClient] = set()
@@ -58,7 +58,7 @@ class WebhookSender:
         cutter = threading.Timer(_GRACE, self._cut_all)
         cutter.daemon = True
         cutter.start()
-        self._crowd.shutdown()
+        self._pool.shutdown()
         cutter.cancel()
 
     def _listen(self, loop: Loop) -> None:
@@ -77,7 +77,7 @@ class WebhookSender:
                 finally:
                     self._give_free(free - len(claims))
                 for claim in claims:
-                    self._crowd.submit(self._send_and_free, claim)
+                    self._pool.submit(self._send_and_free, claim)
                 if not claims:
                     wait_for_notice(connection, _SLOW_POLL)
 
@@ -127,7 +127,7 @@ class WebhookSender:
             )  # fmt: skip
 
     def _keep(self, webhook_id: str, client: EgressClient) -> None:
-        if len(self._kept) < _DOORS:
+        if len(self._kept) < _KEPT_OPEN:
             self._kept[webhook_id] = client
         else:
             client.close()
